@@ -1,0 +1,108 @@
+"""The integer arithmetic of docs/semantics.md, sections 1 to 3: the two roundings there are.
+
+Everything is float32 with one IEEE rounding an operation, in the order written: no fused
+multiply-add, no float64 in between. Round half to even.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.types import Array, QuantParams
+
+Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
+IntLike = int | np.int32 | Int32
+FloatLike = np.float32 | Float32
+
+
+def f32(value: float) -> float:
+    """`value` rounded once to float32, as a Python float."""
+    return float(np.float32(value))
+
+
+def requantize(acc: Int32, multiplier: Float32, zero_point: IntLike, low: int, high: int) -> Int32:
+    """Z + rint(clip(f32(acc) * m, low - Z, high - Z)): clipped BEFORE it is rounded.
+
+    >>> half = np.float32([0.5])
+    >>> requantize(np.int32([1, 3, 5, -1, 999]), half, 0, 0, 127).tolist()
+    [0, 2, 2, 0, 127]
+    """
+    return _round_into(acc.astype(np.float32) * multiplier, zero_point, low, high)
+
+
+def quantize(real: Float32, scale: FloatLike, zero_point: IntLike, low: int, high: int) -> Int32:
+    """Z + rint(clip(real / S, low - Z, high - Z)), a true division; NaN gives `low`.
+
+    >>> quantize(np.float32([0.05, 0.15, np.nan]), np.float32(0.1), 3, 0, 7).tolist()
+    [3, 5, 0]
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # inf is clipped
+        return _round_into(real / scale, zero_point, low, high)
+
+
+def _round_into(codes: Float32, zero_point: IntLike, low: int, high: int) -> Int32:
+    zero = np.asarray(zero_point, np.int32)
+    lowest = (low - zero).astype(np.float32)
+    clipped = np.clip(codes, lowest, (high - zero).astype(np.float32))
+    known = np.where(np.isnan(clipped), lowest, clipped)
+    rounded: Int32 = np.rint(known).astype(np.int32) + zero
+    return rounded
+
+
+def dequantize(codes: Array, scale: FloatLike, zero_point: IntLike) -> Float32:
+    """f32(code - Z) * S."""
+    real: Float32 = (codes.astype(np.int32) - zero_point).astype(np.float32) * scale
+    return real
+
+
+def accumulator_scale(input_scale: float, weight_scale: tuple[float, ...]) -> tuple[float, ...]:
+    """f32(S_x * S_w) for each output channel (or the one scale of a per-tensor weight)."""
+    return tuple(float(np.float32(input_scale) * np.float32(s)) for s in weight_scale)
+
+
+def multiplier(accumulator: tuple[float, ...], output_scale: float) -> Float32:
+    """m = f32(f32(S_x * S_w) / S_y), in this order; shape [channels] or [1]."""
+    m: Float32 = np.asarray(accumulator, np.float32) / np.float32(output_scale)
+    return m
+
+
+def activation_quant(low: float, high: float, bits: int) -> QuantParams:
+    """Unsigned codes for the range [low, high], widened to contain 0 (section 1).
+
+    S = (b - a) / (2^n - 1), Z = clamp(rint(-a / S), 0, 2^n - 1), in float64, S rounded once.
+    A range that is zero has S = 1, Z = 0.
+
+    >>> str(activation_quant(-1.0, 1.0, 7))
+    '<0.015748, z=64, 0..127>'
+    """
+    a, b, top = min(low, 0.0), max(high, 0.0), 2**bits - 1
+    scale = (b - a) / top
+    if scale == 0.0:
+        return QuantParams((1.0,), (0,), 0, top)
+    zero_point = int(np.clip(np.rint(-a / scale), 0, top))
+    return QuantParams((f32(scale),), (zero_point,), 0, top)
+
+
+def weight_quant(
+    weight: Array, bits: int, least_scale: Array, *, symmetric: bool = True, channels: bool = True
+) -> QuantParams:
+    """Signed codes for a weight [N, ...], per channel of axis 0 or for the whole tensor.
+
+    `least_scale` [N], float64: max(S_w, |b_j| / (S_x * 2^23)) keeps the bias code of channel j
+    within 2^23, so that even a dead channel's bias fits. A scale of 0 becomes 1.
+    """
+    rows = weight.reshape(weight.shape[0], -1).astype(np.float64)
+    if not channels:
+        rows, least_scale = rows.reshape(1, -1), np.max(least_scale, keepdims=True)
+    low, high = -(2 ** (bits - 1)) + symmetric, 2 ** (bits - 1) - 1
+    a = np.minimum(rows.min(axis=1), 0.0)
+    b = np.maximum(rows.max(axis=1), 0.0)
+    range_scale = np.maximum(-a, b) / high if symmetric else (b - a) / (high - low)
+    scale = np.maximum(range_scale, least_scale)
+    scale[scale == 0] = 1.0
+    zero = np.zeros(len(scale)) if symmetric else np.clip(np.rint(low - a / scale), low, high)
+    return QuantParams(
+        tuple(map(f32, scale)), tuple(map(int, zero)), low, high, 0 if channels else None
+    )

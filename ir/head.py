@@ -1,0 +1,117 @@
+"""What is made of the samples: defined once, for every backend (docs/semantics.md, section 4).
+
+The samples themselves are bit-equal everywhere. What follows is float arithmetic over them: it is
+computed in float64 and rounded to float32, and backends agree to 1e-6*max(1, max|x|) for means
+and probabilities, and to 1e-5 relative for variances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.errors import UserError
+from qbnnc.ir.types import Array, TensorType
+
+Float64 = NDArray[np.float64]
+
+
+class Task(Enum):
+    RAW = "raw"
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The statistics a prediction carries besides its samples."""
+
+    task: Task
+
+    def check(self, outputs: tuple[TensorType, ...]) -> None:
+        """UserError if a network with these outputs cannot have this head."""
+        match self.task:
+            case Task.CLASSIFICATION if len(outputs) != 1 or not outputs[0].shape:
+                raise UserError(
+                    f"task classification needs one output of logits, and the model has "
+                    f"{_shapes(outputs)}: use --task raw"
+                )
+            case Task.REGRESSION if not _is_regression(outputs):
+                raise UserError(
+                    f"task regression needs one output, or two of equal shape (mu, log_var), and "
+                    f"the model has {_shapes(outputs)}: use --task raw"
+                )
+            case _:
+                pass
+
+    def sample_names(self, count: int) -> tuple[str, ...]:
+        """What the samples of the network's outputs are called."""
+        if self.task is Task.REGRESSION and count == 2:
+            return ("samples", "samples_log_var")
+        return ("samples",) if count == 1 else tuple(f"samples_{i}" for i in range(count))
+
+    def statistic_names(self, count: int) -> tuple[str, ...]:
+        """What is computed from them, in order."""
+        match self.task:
+            case Task.CLASSIFICATION:
+                return ("probabilities", "entropy", "mutual_information")
+            case Task.REGRESSION if count == 2:
+                return ("mean", "aleatoric", "epistemic", "variance")
+            case Task.REGRESSION:
+                return ("mean", "epistemic", "variance")
+            case _:
+                suffixes = [""] if count == 1 else [f"_{i}" for i in range(count)]
+                return tuple(f"{name}{s}" for s in suffixes for name in ("mean", "variance"))
+
+    def evaluate(self, samples: tuple[Array, ...]) -> dict[str, NDArray[np.float32]]:
+        """The statistics, by name and without the axis L, of samples [L, B, ...]."""
+        wide = [s.astype(np.float64) for s in samples]
+        match self.task:
+            case Task.CLASSIFICATION:
+                values = _classification(wide[0])
+            case Task.REGRESSION:
+                values = _regression(wide)
+            case _:
+                values = [v for s in wide for v in (s.mean(axis=0), s.var(axis=0))]
+        with np.errstate(over="ignore"):
+            rounded = [v.astype(np.float32) for v in values]
+        return dict(zip(self.statistic_names(len(samples)), rounded, strict=True))
+
+
+def _classification(logits: Float64) -> list[Float64]:
+    """Mean softmax over the samples (classes on axis 2), its entropy (5), mutual information.
+
+    Entropies in nats, 0 log 0 = 0. MI = H(mean p) - mean H(p).
+    """
+    each = np.exp(logits - logits.max(axis=2, keepdims=True))
+    each /= each.sum(axis=2, keepdims=True)
+    mean = each.mean(axis=0)
+    entropy = _entropy(mean, axis=1)
+    return [mean, entropy, entropy - _entropy(each, axis=2).mean(axis=0)]
+
+
+def _entropy(p: Float64, axis: int) -> Float64:
+    logs = np.log(np.where(p > 0, p, 1.0))
+    total: Float64 = -(p * logs).sum(axis=axis)
+    return total
+
+
+def _regression(samples: list[Float64]) -> list[Float64]:
+    mean, epistemic = samples[0].mean(axis=0), samples[0].var(axis=0)
+    if len(samples) == 1:
+        return [mean, epistemic, epistemic]
+    with np.errstate(over="ignore"):
+        aleatoric = np.exp(samples[1]).mean(axis=0)
+    return [mean, aleatoric, epistemic, aleatoric + epistemic]
+
+
+def _is_regression(outputs: tuple[TensorType, ...]) -> bool:
+    return len(outputs) == 1 or (len(outputs) == 2 and outputs[0].shape == outputs[1].shape)
+
+
+def _shapes(outputs: tuple[TensorType, ...]) -> str:
+    shapes = ", ".join(str(list(o.shape)) for o in outputs)
+    return f"{len(outputs)} output{'s' * (len(outputs) != 1)} of shape {shapes}"

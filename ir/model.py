@@ -1,0 +1,93 @@
+"""A Model: ensemble members, the head over their samples, and where it all came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qbnnc.ir.check import check, random_nodes
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.head import Head
+from qbnnc.ir.ops.base import Op
+from qbnnc.ir.types import Array, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a Model was made; every field is text for people and for `inspect`."""
+
+    compiler: str = ""  # "qbnnc 0.1.0"
+    bits: str = ""  # "w8a7"
+    weights: str = ""  # "channel-symmetric"
+    calibration: str = ""  # "minmax over 512 rows x 4 passes, seed 0, sha256 ..."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """`members` share one structure and have scales of their own.
+
+    `draws` is how many samples each member gives by default: 1 where nothing is random.
+    `calibration` [N, *shape] f32 travels with a FLOAT model, so that it can be compiled later.
+    """
+
+    members: tuple[Graph, ...]
+    head: Head
+    draws: int = 1
+    provenance: Provenance = Provenance()
+    calibration: Array | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """The first member, for what all of them share: structure, shapes, axes."""
+        return self.members[0]
+
+    @property
+    def stage(self) -> Stage:
+        return self.graph.stage
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a member draws random numbers."""
+        return any(True for _ in random_nodes(self.graph))
+
+    @property
+    def samples(self) -> int:
+        """L by default: draws times members."""
+        return self.draws * len(self.members)
+
+    @property
+    def method(self) -> str:
+        """The field's name for what makes the samples differ."""
+        if len(self.members) > 1:
+            return "MC dropout ensemble" if self.stochastic else "ensemble"
+        return "MC dropout" if self.stochastic else "pointwise"
+
+    def check(self) -> None:
+        """CompileError unless every member is well formed and all have one structure."""
+        if not self.members or self.draws < 1:
+            raise CompileError("a model has at least one member and one draw", "the model")
+        for number, member in enumerate(self.members):
+            check(member)
+            if _structure(member) != _structure(self.graph):
+                raise CompileError(f"member {number} is another network than member 0", "the model")
+        if self.draws > 1 and not self.stochastic:
+            raise CompileError("nothing is random, so one draw a member is all", "the model")
+        self.head.check(tuple(v.type for v in self.graph.outputs))
+
+    def draws_for(self, samples: int) -> range:
+        """The draws that give `samples` samples; ValueError unless members divide them."""
+        if samples < 1 or samples % len(self.members):
+            raise ValueError(f"{samples} samples of an ensemble of {len(self.members)}")
+        return range(samples // len(self.members))
+
+    def sample_numbers(self, member: int, draws: range) -> range:
+        """Sample s = draw * M + member (docs/semantics.md, section 5)."""
+        count = len(self.members)
+        return range(draws.start * count + member, draws.stop * count + member, count)
+
+
+def _structure(graph: Graph) -> list[tuple[type[Op], tuple[str, ...], str, tuple[int, ...]]]:
+    return [
+        (type(n.op), tuple(v.name for v in n.inputs), n.output.name, n.output.type.shape)
+        for n in graph.nodes
+    ]

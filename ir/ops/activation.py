@@ -1,0 +1,82 @@
+"""Activations: clamps (ReLU, ReLU6, hardtanh) and the softmax that ends a classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qbnnc.ir.ops.base import (
+    FLOAT_STAGES,
+    INTEGER_STAGE,
+    DeterministicOp,
+    Tensor,
+    codes_of,
+    expect_count,
+    union,
+)
+from qbnnc.ir.types import Array, DType, TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp(DeterministicOp):
+    """min(max(x, low), high); None is no bound. ReLU is Clamp(0, None)."""
+
+    stages = FLOAT_STAGES
+    low: float | None
+    high: float | None
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        expect_count(inputs, 1)
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"the lower bound {self.low} is above the upper bound {self.high}")
+        return TensorType(DType.F32, inputs[0].shape, inputs[0].axes)
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        low = None if self.low is None else np.float32(self.low)
+        high = None if self.high is None else np.float32(self.high)
+        x = inputs[0].data
+        return x if low is None and high is None else np.clip(x, low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class ClampCodes(DeterministicOp):
+    """A clamp of a value whose unclamped codes are needed too: min(max(q, low), high)."""
+
+    stages = INTEGER_STAGE
+    low: int
+    high: int
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        expect_count(inputs, 1)
+        quant = codes_of(inputs[0])
+        if not quant.low <= self.low <= self.high <= quant.high:
+            raise ValueError(f"cannot clamp {inputs[0]} to {self.low}..{self.high}")
+        return inputs[0]
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        q = inputs[0].data
+        clamped: Array = np.clip(q, q.dtype.type(self.low), q.dtype.type(self.high))
+        return clamped
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax(DeterministicOp):
+    """Softmax, or its logarithm, over one axis of the shape. A pass cuts it off: see Head."""
+
+    stages = FLOAT_STAGES
+    axis: int
+    log: bool
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        expect_count(inputs, 1)
+        if not 0 <= self.axis < len(inputs[0].shape):
+            raise ValueError(f"{inputs[0]} has no axis {self.axis}")
+        return replace(inputs[0], axes=union(*inputs), quant=None)
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        x, axis = inputs[0].data, self.axis + 2
+        shifted = x - x.max(axis=axis, keepdims=True)
+        total = np.exp(shifted).sum(axis=axis, keepdims=True)
+        y: Array = shifted - np.log(total) if self.log else np.exp(shifted) / total
+        return y

@@ -1,0 +1,97 @@
+"""Dropout: a mask drawn from counters, and what it does to a value (section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from qbnnc.ir.ops.base import (
+    EVERY_STAGE,
+    FLOAT_STAGES,
+    INTEGER_STAGE,
+    DeterministicOp,
+    RandomOp,
+    Tensor,
+    codes_of,
+    expect_count,
+    union,
+)
+from qbnnc.ir.rng import Draw, keep_threshold
+from qbnnc.ir.types import PER_ROW_AND_SAMPLE, PER_SAMPLE, Array, DType, TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class KeepMask(RandomOp):
+    """1 where an element is kept, with probability 1 - p; else 0. One 16-bit lane an element.
+
+    `shape` is that of the value to be masked, or [C, 1, 1] for feature dropout. `stream` numbers
+    the call sites of a graph. `shared` gives every row the mask of row 0.
+    """
+
+    stages = EVERY_STAGE
+    shape: tuple[int, ...]
+    p: float
+    stream: int
+    shared: bool = False
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        expect_count(inputs, 0)
+        if not 0 <= self.p < 1:
+            raise ValueError(f"a dropout probability of {self.p} is not in [0, 1)")
+        if self.stream < 0:
+            raise ValueError("streams are numbered from 0")
+        axes = PER_SAMPLE if self.shared else PER_ROW_AND_SAMPLE
+        return TensorType(DType.U8, self.shape, axes)
+
+    def draw(self, draw: Draw) -> Array:
+        lanes = draw.lanes(self.stream, prod(self.shape), shared=self.shared)
+        keep = (lanes >= keep_threshold(self.p)).astype(np.uint8)
+        return keep.reshape(*keep.shape[:2], *self.shape)
+
+
+def masked_type(inputs: tuple[TensorType, ...]) -> TensorType:
+    """The type of x under a mask that broadcasts against it; ValueError if it does not."""
+    expect_count(inputs, 2)
+    x, mask = inputs
+    if mask.dtype is not DType.U8 or np.broadcast_shapes(x.shape, mask.shape) != x.shape:
+        raise ValueError(f"{mask} is no mask for {x}")
+    return replace(x, axes=union(x, mask))
+
+
+@dataclass(frozen=True, slots=True)
+class Mask(DeterministicOp):
+    """x * mask * scale; scale is 1 / (1 - p), or 1 once that is folded into the producer."""
+
+    stages = FLOAT_STAGES
+    scale: float
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        masked = masked_type(inputs)
+        if masked.quant is None or self.scale == 1.0:
+            return masked
+        return replace(masked, quant=masked.quant.scaled(self.scale))
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        x, mask = (i.data for i in inputs)
+        y: Array = x * (mask * np.float32(self.scale))
+        return y
+
+
+@dataclass(frozen=True, slots=True)
+class Select(DeterministicOp):
+    """keep ? q : Z. `scale` is what one code grows by: S_y = float32(float64(S_x) * scale)."""
+
+    stages = INTEGER_STAGE
+    scale: float = 1.0
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        masked = masked_type(inputs)
+        quant = codes_of(masked)
+        return masked if self.scale == 1.0 else replace(masked, quant=quant.scaled(self.scale))
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        q, mask = inputs
+        y: Array = np.where(mask.data != 0, q.data, q.zero_point.astype(q.data.dtype))
+        return y

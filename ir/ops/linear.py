@@ -1,0 +1,101 @@
+"""Linear and convolution layers in float32 (FLOAT and SIMULATED)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qbnnc.ir.ops.base import (
+    FLOAT_STAGES,
+    DeterministicOp,
+    Tensor,
+    expect_count,
+    expect_shape,
+    union,
+)
+from qbnnc.ir.ops.contraction import contract, convolve, pad
+from qbnnc.ir.types import Array, DType, TensorType
+
+
+def linear_shape(inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
+    """[N] from x [K], weight [N, K], bias [N]; ValueError if they do not fit."""
+    expect_count(inputs, 3)
+    x, weight, bias = inputs
+    if len(weight.shape) != 2:
+        raise ValueError(f"the weight has shape {list(weight.shape)}, not [N, K]")
+    expect_shape("the input", x, weight.shape[1:])
+    expect_shape("the bias", bias, weight.shape[:1])
+    return weight.shape[:1]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(DeterministicOp):
+    """y = x @ weight.T + bias: x [K], weight [N, K], bias [N]."""
+
+    stages = FLOAT_STAGES
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        return TensorType(DType.F32, linear_shape(inputs), union(*inputs))
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        x, weight, bias = (i.data for i in inputs)
+        y: Array = contract(x, weight) + bias
+        return y
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionGeometry:
+    """What all two-dimensional convolutions share. padding is (top, left, bottom, right)."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def output_shape(self, inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
+        """[O, Ho, Wo] from x [C, H, W], weight [O, C/groups, kh, kw], bias [O]; or ValueError."""
+        expect_count(inputs, 3)
+        x, weight, bias = inputs
+        if len(x.shape) != 3 or len(weight.shape) != 4:
+            raise ValueError(f"takes [C, H, W] and [O, C, kh, kw], not {x} and {weight}")
+        expect_shape("the bias", bias, weight.shape[:1])
+        if x.shape[0] != weight.shape[1] * self.groups or weight.shape[0] % self.groups:
+            raise ValueError(f"{x} does not fit {weight} in {self.groups} groups")
+        extents = spatial_extents(
+            x.shape, (weight.shape[2], weight.shape[3]), self.stride, self.padding, self.dilation
+        )
+        return weight.shape[0], *extents
+
+
+def spatial_extents(
+    shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+) -> tuple[int, int]:
+    """(Ho, Wo) of a window that slides over [..., H, W]; ValueError if it does not fit once."""
+    if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
+        raise ValueError("kernel, stride and dilation must be at least 1, padding at least 0")
+    room = (shape[-2] + padding[0] + padding[2], shape[-1] + padding[1] + padding[3])
+    free = [r - (k - 1) * d - 1 for r, k, d in zip(room, kernel, dilation, strict=True)]
+    if min(free) < 0:
+        raise ValueError(f"a window of {list(kernel)} does not fit into {list(shape)}")
+    return free[0] // stride[0] + 1, free[1] // stride[1] + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2d(ConvolutionGeometry, DeterministicOp):
+    """Cross-correlation plus bias: x [C, H, W], weight [O, C/groups, kh, kw], bias [O]."""
+
+    stages = FLOAT_STAGES
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        return TensorType(DType.F32, self.output_shape(inputs), union(*inputs))
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        x, weight, bias = (i.data for i in inputs)
+        padded = pad(x, self.padding, 0)
+        y = convolve(padded, weight, self.stride, self.dilation, self.groups)
+        return np.asarray(y + bias[..., None, None])

@@ -1,0 +1,119 @@
+"""Into codes, between codes, and out of codes (docs/semantics.md, sections 2 and 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qbnnc.ir.arithmetic import dequantize, quantize, requantize
+from qbnnc.ir.ops.base import (
+    INTEGER_STAGE,
+    DeterministicOp,
+    Tensor,
+    codes_of,
+    expect_count,
+    union,
+)
+from qbnnc.ir.types import Array, DType, QuantParams, Stage, TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class FakeQuantize(DeterministicOp):
+    """SQ of Figures 1-3: a real number rounded to the grid of its codes, dequant(quant(x))."""
+
+    stages = frozenset({Stage.SIMULATED})
+    quant: QuantParams
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        expect_count(inputs, 1)
+        return replace(inputs[0], quant=self.quant)
+
+    def codes(self, x: Array) -> Array:
+        """The integers, i32, in the shape of x."""
+        quant, rank = self.quant, x.ndim - 2
+        zero = quant.zero_point_array(rank)
+        return quantize(x, quant.scale_array(rank), zero, quant.low, quant.high)
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        x, rank = inputs[0].data, len(inputs[0].type.shape)
+        scale, zero = self.quant.scale_array(rank), self.quant.zero_point_array(rank)
+        return dequantize(self.codes(x), scale, zero)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeInput(DeterministicOp):
+    """The input's codes: quant(f32(x - offset), scale, Z), with preprocessing folded in.
+
+    `offset` and `scale` are in units of the raw input, one each or one for each channel (axis 0
+    of the shape); the codes mean what the network's first layer sees (`quant`). An offset of zero
+    is no subtraction.
+    """
+
+    stages = INTEGER_STAGE
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+    quant: QuantParams
+    low: int
+    high: int
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        expect_count(inputs, 1)
+        x = inputs[0]
+        for values in (self.offset, self.scale):
+            if len(values) not in (1, *x.shape[:1]):
+                raise ValueError(f"{len(values)} scales or offsets do not fit {x}")
+        if x.dtype is not DType.F32 or x.quant is not None:
+            raise ValueError(f"takes real numbers, not {x}")
+        return TensorType(DType.U8, x.shape, x.axes, self.quant)
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        x, channels = inputs[0].data, [1] * (len(inputs[0].type.shape) - 1)
+        offset, scale = (
+            np.asarray(values, np.float32).reshape(-1, *channels)
+            for values in (self.offset, self.scale)
+        )
+        moved = x - offset if any(self.offset) else x
+        zero = np.int32(self.quant.per_tensor[1])
+        return quantize(moved, scale, zero, self.low, self.high).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Requantize(DeterministicOp):
+    """Accumulators to codes: requant(acc, m), m f32 constant that broadcasts against acc."""
+
+    stages = INTEGER_STAGE
+    quant: QuantParams
+    low: int
+    high: int
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        expect_count(inputs, 2)
+        acc, m = inputs
+        if acc.dtype is not DType.I32 or m.dtype is not DType.F32:
+            raise ValueError(f"takes accumulators and multipliers, not {acc} and {m}")
+        if np.broadcast_shapes(acc.shape, m.shape) != acc.shape:
+            raise ValueError(f"the multipliers {m} do not broadcast to {acc}")
+        if not self.quant.low <= self.low <= self.high <= self.quant.high:
+            raise ValueError(f"{self.low}..{self.high} is outside {self.quant}")
+        return TensorType(DType.U8, acc.shape, union(*inputs), self.quant)
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        acc, m = (i.data for i in inputs)
+        zero = np.int32(self.quant.per_tensor[1])
+        return requantize(acc, m, zero, self.low, self.high).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Dequantize(DeterministicOp):
+    """A value that leaves the graph: f32(q - Z) * S, of codes or of accumulators (Z = 0)."""
+
+    stages = INTEGER_STAGE
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        expect_count(inputs, 1)
+        codes_of(inputs[0])
+        return TensorType(DType.F32, inputs[0].shape, inputs[0].axes)
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        return dequantize(inputs[0].data, inputs[0].scale, inputs[0].zero_point)

@@ -1,0 +1,52 @@
+"""What a Model predicts, by definition: every backend is held against this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.evaluate import broadcast_output, evaluate
+from qbnnc.ir.graph import Value
+from qbnnc.ir.model import Model
+from qbnnc.ir.rng import Draw
+from qbnnc.ir.types import Array
+
+MemberObserver = Callable[[int, Value, Array], None]
+
+
+def oracle_samples(
+    model: Model,
+    x: NDArray[np.float32],
+    *,
+    samples: int,
+    seed: int = 0,
+    first_row: int = 0,
+    observe: MemberObserver | None = None,
+) -> tuple[NDArray[np.float32], ...]:
+    """The samples of each output, [L, B, *shape], for a batch x [B, *shape].
+
+    Rows are numbered first_row, first_row + 1, ...; `observe` sees (member, value, array).
+    """
+    rows, draws = range(first_row, first_row + len(x)), model.draws_for(samples)
+    made = [np.empty((samples, len(x), *v.type.shape), np.float32) for v in model.graph.outputs]
+    for number, member in enumerate(model.members):
+        draw = Draw.of(seed, model.sample_numbers(number, draws), rows)
+        watch = None if observe is None else _bind(observe, number)
+        for whole, part in zip(made, evaluate(member, x, draw, watch), strict=True):
+            whole[number :: len(model.members)] = broadcast_output(part, len(draws), len(x))
+    return tuple(made)
+
+
+def oracle_prediction(
+    model: Model, x: NDArray[np.float32], *, samples: int, seed: int = 0, first_row: int = 0
+) -> dict[str, NDArray[np.float32]]:
+    """Samples and statistics by the names of the head."""
+    made = oracle_samples(model, x, samples=samples, seed=seed, first_row=first_row)
+    names = model.head.sample_names(len(made))
+    return dict(zip(names, made, strict=True)) | model.head.evaluate(made)
+
+
+def _bind(observe: MemberObserver, member: int) -> Callable[[Value, Array], None]:
+    return lambda value, array: observe(member, value, array)

@@ -1,0 +1,54 @@
+"""Graphs as text, for reading, `--print-after` and golden files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from qbnnc.ir.ops.base import Op
+
+if TYPE_CHECKING:
+    from qbnnc.ir.graph import Graph, Node
+
+
+def graph_text(graph: Graph) -> str:
+    """One line for the input, each constant and node, and the outputs.
+
+    float graph(%input: f32[2]{row})
+      %fc.weight = constant f32[3,2]
+      ...
+      %fc: f32[3]{row} = linear(%input, %fc.weight, %fc.bias)  # fc (net.py:7)
+      return %fc
+    """
+    return "\n".join(_lines(graph)) + "\n"
+
+
+def _lines(graph: Graph) -> Iterator[str]:
+    yield f"{graph.stage.name.lower()} graph(%{graph.input.name}: {graph.input.type})"
+    for value in graph.constants:
+        yield f"  %{value.name} = constant {value.type}"
+    for node in graph.nodes:
+        yield f"  {node_text(node)}"
+    yield f"  return {', '.join(f'%{value.name}' for value in graph.outputs)}"
+
+
+def node_text(node: Node) -> str:
+    """%name: type = op(%input, ...) field=value ...  # place in the user's model"""
+    inputs = ", ".join(f"%{value.name}" for value in node.inputs)
+    call = f"{node.op.name}({inputs}){attributes_text(node.op)}"
+    return f"%{node.output.name}: {node.output.type} = {call}  # {node.loc}"
+
+
+def attributes_text(op: Op) -> str:
+    """The fields of an op that are not at their defaults: " stride=(2, 2) p=0.1"."""
+    shown = (
+        (f.name, getattr(op, f.name))
+        for f in fields(op)  # type: ignore[arg-type]
+        if getattr(op, f.name) != f.default
+    )
+    return "".join(f" {name}={_value(value)}" for name, value in shown)
+
+
+def _value(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
