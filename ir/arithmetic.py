@@ -68,6 +68,16 @@ def multiplier(accumulator: tuple[float, ...], output_scale: float) -> Float32:
     return m
 
 
+def offline_terms(weight: Array, weight_zero: Int32, input_zero: int) -> Int32:
+    """K Z_w Z_x - Z_x sum_k q_w for each output channel: what equation (2) lets us compute offline.
+
+    `weight` i8 [N, ...], `weight_zero` broadcasts against it; i32 [N], mod 2^32.
+    """
+    total = (weight.astype(np.int64) - weight_zero).reshape(len(weight), -1).sum(axis=1)
+    terms: Int32 = (-input_zero * total).astype(np.int32)
+    return terms
+
+
 def activation_quant(low: float, high: float, bits: int) -> QuantParams:
     """Unsigned codes for the range [low, high], widened to contain 0 (section 1).
 

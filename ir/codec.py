@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
-from functools import cache
 from types import UnionType
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from qbnnc.ir.ops import ALL_OPS
 from qbnnc.ir.ops.base import Op
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 T = TypeVar("T")
 
 OPS: dict[str, type[Op]] = {cls.__name__: cls for cls in ALL_OPS}
@@ -70,7 +69,6 @@ def decode_op(record: Json) -> Op:
     return decode(OPS[name], {k: v for k, v in record.items() if k != "op"})
 
 
-@cache
 def field_types(cls: type) -> dict[str, Any]:
     """The annotations of a dataclass's fields, resolved."""
     names = {f.name for f in fields(cls)}

@@ -100,6 +100,10 @@ class Builder:
         self._nodes.append(Node(op, inputs, output, loc))
         return output
 
+    def producer(self, value: Value) -> Node | None:
+        """The node emitted so far that computes `value`."""
+        return next((node for node in reversed(self._nodes) if node.output is value), None)
+
     def graph(self, outputs: tuple[Value, ...], stage: Stage) -> Graph:
         """The finished graph, without nodes and constants that no output needs."""
         if self._input is None:
@@ -135,18 +139,23 @@ def _unique_names(graph: Graph) -> Graph:
 
 
 Rule: TypeAlias = Callable[[Node, Builder], "Value | None"]
+Entry: TypeAlias = Callable[[Value, Builder], Value]
 
 
-def rewrite(graph: Graph, rule: Rule, stage: Stage | None = None) -> Graph:
+def rewrite(
+    graph: Graph, rule: Rule, stage: Stage | None = None, enter: Entry | None = None
+) -> Graph:
     """Rebuild the graph in order.
 
     `rule` sees each node with its inputs already rewritten and returns the value that takes its
-    place, or None to keep the node. Nodes and constants nobody needs any more are dropped.
+    place, or None to keep the node; its output is that of the old graph. `enter` gives the value
+    that takes the place of the input. Nodes and constants nobody needs any more are dropped.
     """
     build, new = Builder(), dict[Value, Value]()
-    new[graph.input] = build.input(graph.input.name, graph.input.type)
+    entry = build.input(graph.input.name, graph.input.type)
     for value, array in graph.constants.items():
         build.keep_constant(value, array)
+    new[graph.input] = entry if enter is None else enter(entry, build)
     for node in graph.nodes:
         node = replace(node, inputs=tuple(new.get(v, v) for v in node.inputs))
         result = rule(node, build)

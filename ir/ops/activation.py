@@ -26,6 +26,11 @@ class Clamp(DeterministicOp):
     low: float | None
     high: float | None
 
+    def scaled(self, factor: float) -> Clamp:
+        """The clamp of x * factor that gives factor * clamp(x); factor > 0."""
+        low, high = (None if b is None else b * factor for b in (self.low, self.high))
+        return Clamp(low, high)
+
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
         if self.low is not None and self.high is not None and self.low > self.high:

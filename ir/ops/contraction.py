@@ -35,7 +35,7 @@ def windows(
 ) -> Array:
     """The kernel's view at every position: [..., H, W] -> [..., Ho, Wo, kh, kw]."""
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
-    view = sliding_window_view(x, extent, axis=(-2, -1))  # type: ignore[call-overload]
+    view = sliding_window_view(x, extent, axis=(-2, -1))
     strided: Array = view[..., :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
     return strided
 

@@ -1,0 +1,70 @@
+# Needs Python 3.11 or newer, make and pip; everything else goes into .venv.
+#
+#   PYTHON=python3.12 make check      another interpreter
+#   make check PIP_FLAGS=...          options for pip, e.g. an index with CPU-only torch
+#   make test JOBS=8                  more test processes
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+JOBS ?= 2
+
+BIN := .venv/bin
+READY := .venv/ready
+DRIVER := $(sort $(filter-out %/__pycache__,$(wildcard tools/driver/*)))
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS)
+
+.PHONY: help demo check test lint types format clean distclean FORCE
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(READY) ## Compile the bundled network, verify it, run it, show what it knows and what not
+	@mkdir -p build
+	$(BIN)/qbnnc compile tools/demo/lenet_mcd.pt --model tools.demo.models:LeNet_MCD \
+	    --calib tools/demo/fashion.npz:calib --bits w8a7 --samples 20 \
+	    --task classification -o build/lenet.onnx -o build/lenet.qbnn
+	$(BIN)/qbnnc verify build/lenet.onnx build/lenet.qbnn \
+	    --input tools/demo/fashion.npz:x --seed 7
+	$(BIN)/qbnnc run build/lenet.qbnn --input tools/demo/fashion.npz:x --seed 7 \
+	    -o build/fashion.npz
+	$(BIN)/qbnnc run build/lenet.qbnn --input tools/demo/fashion.npz:ood --seed 7 \
+	    -o build/ood.npz
+	$(BIN)/python tools/demo/show.py build/fashion.npz build/ood.npz
+
+check: lint types ## Lint, types and the fast tests
+	$(PYTEST) -m "not slow"
+
+test: lint types ## Everything: lint, types and all tests
+	$(PYTEST)
+
+lint: $(READY) ## Format and lint rules
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(READY) ## Strict type checks, tests included
+	$(BIN)/mypy
+
+format: $(READY) ## Rewrite the sources in the house format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean: ## Remove what builds and tests leave behind
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## clean, and remove the virtual environment too
+	rm -rf .venv .editable
+
+# A new file directly in tools/driver/ needs the links of the editable install laid again, so the
+# list of its files is an input like pyproject.toml; it is written only when it differs.
+$(READY): pyproject.toml constraints.txt tools/hatch_build.py .venv/driver
+	@echo "Installing into .venv (the first time this takes several minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
+	    -c constraints.txt -e '.[compile,test]'
+	@touch $@
+
+.venv/driver: FORCE
+	@mkdir -p .venv
+	@echo '$(DRIVER)' | cmp -s - $@ || echo '$(DRIVER)' > $@

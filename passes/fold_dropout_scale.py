@@ -1,0 +1,72 @@
+"""Fold dropout's factor 1/(1-p) into the layer that makes the value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
+from qbnnc.ir.ops import Clamp, Conv2d, Linear, Mask, MaxPool2d, Reshape
+
+
+@dataclass(frozen=True, slots=True)
+class FoldDropoutScale:
+    """Mask(scale) becomes Mask(1), a pure select on codes (docs/semantics.md, section 5).
+
+    1. Walk up from the mask through clamps, max pools and reshapes, each read by nothing else, to
+       a linear layer or convolution.
+    2. Its weight and bias, and the bounds of the clamps on the way, are multiplied by the scale
+       (in float64, rounded once).
+    3. Declined where the walk ends elsewhere: the scale then goes into the value's own scale.
+
+    The oracle is the same to rounding.
+    """
+
+    name: str = "fold-dropout-scale"
+
+    def __call__(self, graph: Graph, /) -> Graph:
+        factors: dict[Value, float] = {}
+        for node in graph.nodes:
+            if isinstance(node.op, Mask) and node.op.scale != 1.0:
+                chain = list(_chain(graph, node))
+                if isinstance(chain[-1].op, Linear | Conv2d):
+                    factors |= {link.output: node.op.scale for link in chain}
+        return rewrite(graph, lambda node, build: _scaled(node, build, factors))
+
+
+def _chain(graph: Graph, mask: Node) -> Iterator[Node]:
+    """The mask, and what is above it as far as rule 1 goes."""
+    producers, node = graph.producers(), mask
+    yield node
+    while (above := producers.get(node.inputs[0])) is not None:
+        if graph.only_reader(above.output) is None:
+            return
+        yield above
+        if not isinstance(above.op, Clamp | MaxPool2d | Reshape):
+            return
+        node = above
+
+
+def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | None:
+    if (factor := factors.get(node.output)) is None:
+        return None
+    op, inputs = node.op, node.inputs
+    match op:
+        case Mask():
+            op = Mask(1.0)
+        case Clamp():
+            op = op.scaled(factor)
+        case Linear() | Conv2d():
+            inputs = (inputs[0], *(_multiplied(v, factor, build) for v in inputs[1:]))
+        case _:
+            return None
+    return build.emit(op, *inputs, loc=node.loc, name=node.output.name)
+
+
+def _multiplied(constant: Value, factor: float, build: Builder) -> Value:
+    array = build.array(constant)
+    assert array is not None
+    wide = array.astype(np.float64) * factor
+    return build.constant(constant.name, wide.astype(np.float32))

@@ -1,0 +1,129 @@
+"""The compiler as one straight function: a FLOAT Model and data in, an INTEGER Model out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.errors import InputError, UserError
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.inputs import as_batch
+from qbnnc.ir.model import Model, Provenance
+from qbnnc.ir.types import Stage
+from qbnnc.passes.base import Observer as PassObserver
+from qbnnc.passes.base import run_passes
+from qbnnc.passes.calibrate import Calibration, Progress, calibrate
+from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
+from qbnnc.passes.fold_affine import FoldAffine
+from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
+from qbnnc.passes.fold_zero_points import FoldZeroPoints
+from qbnnc.passes.fuse_clamps import FuseClamps
+from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
+from qbnnc.passes.options import Bits, WeightScheme
+from qbnnc.passes.prove_overflow import ProveOverflow
+from qbnnc.passes.quantize import Quantize
+
+DEFAULT_SAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that decides what the artefact is.
+
+    `samples` is L (None: 20, or 1 where nothing is random); `task` None is classification for a
+    network that ends in a softmax, else what the model says.
+    """
+
+    bits: Bits = Bits()
+    weights: WeightScheme = WeightScheme.CHANNEL_SYMMETRIC
+    samples: int | None = None
+    task: Task | None = None
+    calibration: Calibration = Calibration()
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told about progress: each pass's graph, and the batches of the calibration."""
+
+    graph: PassObserver | None = None
+    calibration: Progress | None = None
+
+
+def quantise_model(
+    model: Model,
+    rows: NDArray[np.float32],
+    options: Options = Options(),
+    version: str = "",
+    watch: Watch = Watch(),
+) -> Model:
+    """The INTEGER Model of a FLOAT one, calibrated on `rows` [N, *shape].
+
+    Raises UserError (CompileError, InputError) where model, data and options do not fit.
+    """
+    model.check()
+    rows = check_calibration(model, rows)
+    head = _head(model, options)
+    draws = _draws(model, options)
+    how, passes = options.calibration, options.calibration.passes_of(model.graph)
+    members = tuple(_integer(member, rows, options, watch) for member in model.members)
+    provenance = Provenance(
+        version, str(options.bits), options.weights.value, how.describe(rows, passes)
+    )
+    compiled = Model(members, head, draws, provenance)
+    compiled.check()
+    return compiled
+
+
+def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Calibration data as a batch; InputError if it is empty, of another shape, or holds NaN."""
+    batch = as_batch(rows, model.graph.input.type.shape, "the calibration data")
+    if len(batch) == 0:
+        raise InputError("the calibration data: no rows; give 100 or more typical inputs")
+    if not np.isfinite(batch).all():
+        raise InputError("the calibration data: infinity; remove such rows")
+    return batch
+
+
+def _integer(graph: Graph, rows: NDArray[np.float32], options: Options, watch: Watch) -> Graph:
+    if graph.stage is not Stage.FLOAT:
+        raise UserError(f"the model is {graph.stage.name} already: compile the float model")
+    graph = run_passes(
+        graph, [CutSoftmax(), FoldAffine(), FuseClamps(), FoldDropoutScale()], watch.graph
+    )
+    ranges = calibrate(graph, rows, options.calibration, watch.calibration)
+    return run_passes(
+        graph,
+        [
+            InsertFakeQuantize(ranges, options.bits, options.weights),
+            Quantize(),
+            FoldZeroPoints(),
+            ProveOverflow(),
+        ],
+        watch.graph,
+    )
+
+
+def _head(model: Model, options: Options) -> Head:
+    if options.task is not None:
+        return Head(options.task)
+    if model.head.task is Task.RAW and ends_in_softmax(model.graph):
+        return Head(Task.CLASSIFICATION)
+    return model.head
+
+
+def _draws(model: Model, options: Options) -> int:
+    members, wanted = len(model.members), options.samples
+    if not model.stochastic:
+        if wanted not in (None, 1, members):
+            raise UserError(
+                f"--samples {wanted}: nothing in this network is random, so it gives "
+                f"{members} sample{'s' * (members > 1)}; leave --samples out"
+            )
+        return 1
+    draws = DEFAULT_SAMPLES if wanted is None else wanted
+    if draws < 1:
+        raise UserError(f"--samples {wanted}: give 1 or more")
+    return draws

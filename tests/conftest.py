@@ -1,0 +1,82 @@
+"""Fixtures that many tests share: the bundled networks and data.
+
+The classes of the networks are in tools/demo/models.py, importable in tests as `models`.
+"""
+
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import settings
+from torch import nn
+
+from models import MLP, MLP_MCD, LeNet, LeNet_MCD
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "tools" / "demo"
+DATA = ROOT / "tests" / "data"
+M = TypeVar("M", bound=nn.Module)
+
+# No deadline: the first example of a test may compile a kernel. The same examples every time.
+settings.register_profile("qbnnc", deadline=None, derandomize=True, database=None)
+settings.load_profile("qbnnc")
+
+
+def trained(model: M, file: Path) -> M:
+    """`model` with the weights of `file`, in eval mode."""
+    model.load_state_dict(torch.load(file, weights_only=True))
+    model.eval()
+    return model
+
+
+@pytest.fixture(scope="session")
+def demo() -> Path:
+    """The folder of the bundled demo: models.py, lenet_mcd.pt, fashion.npz."""
+    return DEMO
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of the other networks and data: lenet.pt, mlp.pt, mlp_mcd.pt, diabetes.npz."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def fashion() -> dict[str, npt.NDArray[np.uint8]]:
+    """Raw pixels: calib (256, 1, 28, 28), x (200, ...), labels y (200,), ood (100, ...) digits."""
+    with np.load(DEMO / "fashion.npz") as archive:
+        return dict(archive)
+
+
+@pytest.fixture(scope="session")
+def diabetes() -> dict[str, npt.NDArray[np.float32]]:
+    """Standardised x_train (352, 10), y_train (352, 1), x_test (90, 10), y_test (90, 1)."""
+    with np.load(DATA / "diabetes.npz") as archive:
+        return dict(archive)
+
+
+@pytest.fixture
+def lenet_mcd() -> LeNet_MCD:
+    """Garment classifier, Monte-Carlo dropout; takes raw pixels 0..255."""
+    return trained(LeNet_MCD(), DEMO / "lenet_mcd.pt")
+
+
+@pytest.fixture
+def lenet() -> LeNet:
+    """Its pointwise twin; takes pixels scaled to 0..1."""
+    return trained(LeNet(), DATA / "lenet.pt")
+
+
+@pytest.fixture
+def mlp_mcd() -> MLP_MCD:
+    """Diabetes regression (mean, log variance), Monte-Carlo dropout."""
+    return trained(MLP_MCD(10), DATA / "mlp_mcd.pt")
+
+
+@pytest.fixture
+def mlp() -> MLP:
+    """Its pointwise twin."""
+    return trained(MLP(10), DATA / "mlp.pt")

@@ -1,0 +1,151 @@
+"""The architecture's import table: what a folder may import of ours, and what of others.
+
+Also: absolute imports only, no star imports, no file over 300 lines, and importing the folders
+that must run without a compiler loads no compiler.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_LINES = 300
+
+
+class Layer(NamedTuple):
+    """What the files below a folder may import besides the standard library and the folder."""
+
+    ours: frozenset[str]
+    third_party: frozenset[str]
+
+
+def layer(ours: str, third_party: str) -> Layer:
+    return Layer(frozenset(ours.split()), frozenset(third_party.split()))
+
+
+# The longest entry that a file lies below is the one that counts.
+LAYERS = {
+    "ir": layer("", "numpy safetensors"),
+    "frontend": layer("ir", "numpy torch"),
+    "passes": layer("ir", "numpy"),
+    "backends": layer("ir", "numpy"),
+    "backends/onnx": layer("ir", "numpy onnx onnx_ir onnxscript"),
+    "backends/onnx/session.py": layer(
+        "ir backends.onnx", "numpy onnx onnx_ir onnxscript onnxruntime"
+    ),
+    "backends/torch": layer("ir", "numpy torch"),
+    "runtime": layer("ir", "numpy numba llvmlite"),
+    "tools/driver": layer(
+        "ir frontend passes backends runtime",
+        "click llvmlite numba numpy onnx onnx_ir onnxruntime onnxscript rich safetensors torch",
+    ),
+}
+FOLDERS = ("backends", "frontend", "ir", "passes", "runtime", "tools/driver")
+FILES = sorted(
+    file.relative_to(ROOT).as_posix()
+    for folder in FOLDERS
+    for file in (ROOT / folder).rglob("*.py")
+)
+
+
+def below(name: str, parents: Set[str], separator: str) -> bool:
+    return any(name == parent or name.startswith(parent + separator) for parent in parents)
+
+
+def layer_of(file: str) -> str:
+    return max((key for key in LAYERS if below(file, {key}, "/")), key=len)
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Full dotted names an import statement may load; the bare package for `from x import *`."""
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=str(module), names=names):
+            return [f"{module}.{alias.name}" for alias in names]
+    return []
+
+
+def allowed(name: str, key: str) -> bool:
+    """Whether a file of the layer `key` may import `name`."""
+    ours, third_party = LAYERS[key]
+    package, _, rest = name.partition(".")
+    if package != "qbnnc":
+        return package in sys.stdlib_module_names | third_party
+    return key == "tools/driver" or below(rest, ours | {key.replace("/", ".")}, ".")
+
+
+def violations(file: str, source: str) -> Iterator[str]:
+    """What `file`, a path from the root, does that its layer may not; one line each."""
+    key = layer_of(file)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield f"{file}:{node.lineno}: relative import"
+            if node.names[0].name == "*":
+                yield f"{file}:{node.lineno}: star import"
+        for name in imported(node):
+            if not allowed(name, key):
+                yield f"{file}:{getattr(node, 'lineno', 0)}: {key} may not import {name}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file_keeps_to_its_layer(file: str) -> None:
+    source = (ROOT / file).read_text(encoding="utf-8")
+    assert list(violations(file, source)) == []
+    assert len(source.splitlines()) <= MAX_LINES, f"{file}: more than {MAX_LINES} lines"
+
+
+def test_every_folder_is_looked_at() -> None:
+    assert {file.split("/")[0] for file in FILES} == {folder.split("/")[0] for folder in FOLDERS}
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("ir/a.py", "import qbnnc.passes"),
+        ("ir/a.py", "from qbnnc import runtime"),
+        ("ir/a.py", "from qbnnc import __version__"),
+        ("ir/a.py", "import os, torch"),
+        ("ir/a.py", "def f():\n    import torch.nn"),
+        ("ir/a.py", "from qbnnc.irritating import b"),
+        ("ir/a.py", "from . import b"),
+        ("ir/a.py", "from qbnnc.ir.b import *"),
+        ("passes/a.py", "import torch"),
+        ("frontend/a.py", "import onnx"),
+        ("backends/onnx/a.py", "import onnxruntime"),
+        ("backends/onnx/a.py", "import qbnnc.backends.torch"),
+        ("backends/torch/a.py", "import onnx"),
+        ("runtime/a.py", "import safetensors"),
+        ("tools/driver/a.py", "import scipy"),
+    ],
+)
+def test_violation_is_seen(file: str, source: str) -> None:
+    assert len(list(violations(file, source))) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("ir/a.py", "import ast\nimport numpy as np\nfrom qbnnc.ir.types import Loc"),
+        ("passes/a.py", "from qbnnc import ir\nfrom qbnnc.passes.b import c"),
+        ("backends/onnx/session.py", "import onnxruntime\nfrom qbnnc.backends.onnx import emit"),
+        ("tools/driver/cli/main.py", "import click\nimport qbnnc\nfrom qbnnc.cli import run"),
+    ],
+)
+def test_lawful_import_is_let_through(file: str, source: str) -> None:
+    assert list(violations(file, source)) == []
+
+
+@pytest.mark.parametrize("package", ["qbnnc", "qbnnc.ir", "qbnnc.passes", "qbnnc.runtime"])
+def test_import_loads_no_compiler(package: str) -> None:
+    program = f"import {package}, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    heavy = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript"}
+    assert heavy & set(done.stdout.split()) == set()
