@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from qbnnc.ir.ops.base import Op
+from qbnnc.ir.types import QuantParams
 
 if TYPE_CHECKING:
     from qbnnc.ir.graph import Graph, Node
@@ -41,14 +42,19 @@ def node_text(node: Node) -> str:
 
 
 def attributes_text(op: Op) -> str:
-    """The fields of an op that are not at their defaults: " stride=(2, 2) p=0.1"."""
+    """The fields of an op that neither its type nor a default tells: " stride=(2, 2) p=0.1"."""
     shown = (
         (f.name, getattr(op, f.name))
         for f in fields(op)  # type: ignore[arg-type]
-        if getattr(op, f.name) != f.default
+        if getattr(op, f.name) != f.default and not isinstance(getattr(op, f.name), QuantParams)
     )
     return "".join(f" {name}={_value(value)}" for name, value in shown)
 
 
 def _value(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    match value:
+        case float():
+            return f"{value:.6g}"
+        case tuple():
+            return f"[{', '.join(map(_value, value))}]"
+    return str(value)

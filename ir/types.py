@@ -111,7 +111,8 @@ class QuantParams:
         scales = f"{self.scale[0]:.6g}" if self.axis is None else f"{len(self.scale)} scales"
         zero = {*self.zero_point}
         zeros = f"{min(zero)}" if len(zero) == 1 else f"{min(zero)}..{max(zero)}"
-        return f"<{scales}, z={zeros}, {self.low}..{self.high}>"
+        codes = "" if self.bits > 8 else f", {self.low}..{self.high}"
+        return f"<{scales}, z={zeros}{codes}>"
 
 
 @dataclass(frozen=True, slots=True)

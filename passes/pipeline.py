@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,11 @@ class Options:
     network that ends in a softmax, else what the model says.
     """
 
-    bits: Bits = Bits()
+    bits: Bits = field(default_factory=Bits)
     weights: WeightScheme = WeightScheme.CHANNEL_SYMMETRIC
     samples: int | None = None
     task: Task | None = None
-    calibration: Calibration = Calibration()
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,10 @@ class Watch:
 def quantise_model(
     model: Model,
     rows: NDArray[np.float32],
-    options: Options = Options(),
+    options: Options,
+    *,
     version: str = "",
-    watch: Watch = Watch(),
+    watch: Watch | None = None,
 ) -> Model:
     """The INTEGER Model of a FLOAT one, calibrated on `rows` [N, *shape].
 
@@ -68,6 +69,7 @@ def quantise_model(
     head = _head(model, options)
     draws = _draws(model, options)
     how, passes = options.calibration, options.calibration.passes_of(model.graph)
+    watch = Watch() if watch is None else watch
     members = tuple(_integer(member, rows, options, watch) for member in model.members)
     provenance = Provenance(
         version, str(options.bits), options.weights.value, how.describe(rows, passes)

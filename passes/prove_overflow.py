@@ -1,4 +1,4 @@
-"""Prove, from the actual weights, that no accumulator leaves int32 (docs/semantics.md, section 3)."""
+"""Prove from the actual weights that no accumulator leaves int32 (docs/semantics.md, 3)."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ def _centred_codes(graph: Graph, value: Value) -> tuple[int, int]:
 
 def _layer_bounds(graph: Graph, node: Node, folded: bool) -> AccumulatorBounds:
     x, weight, bias = node.inputs
-    assert x.type.quant is not None and weight.type.quant is not None
+    assert x.type.quant is not None
+    assert weight.type.quant is not None
     codes = graph.constants[weight]
     zero = weight.type.quant.zero_point_array(codes.ndim)
     raw = graph.constants[bias].astype(np.int64)

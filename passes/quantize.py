@@ -25,6 +25,7 @@ from qbnnc.ir.ops import (
     LinearInteger,
     Mask,
     MaxPool2d,
+    Op,
     QuantizeInput,
     Requantize,
     Reshape,
@@ -93,9 +94,7 @@ class _Lowering:
                 return None
         raise CompileError(f"{op.name} has no integer form", node.loc)
 
-    def same(
-        self, node: Node, op: MaxPool2d | Reshape | KeepMask | Select | SumPoolInteger
-    ) -> Value:
+    def same(self, node: Node, op: Op) -> Value:
         inputs = (self.codes[v] for v in node.inputs)
         return self.build.emit(op, *inputs, loc=node.loc, name=node.output.name)
 
@@ -133,9 +132,7 @@ class _Lowering:
                 return self.emit(Requantize(quant, low, high), (acc, m), node)
         return self.emit(ClampCodes(low, high), (self.codes[source],), node)
 
-    def emit(
-        self, op: AddQuantized | Requantize | ClampCodes, inputs: tuple[Value, ...], node: Node
-    ) -> Value:
+    def emit(self, op: Op, inputs: tuple[Value, ...], node: Node) -> Value:
         return self.build.emit(op, *inputs, loc=node.loc, name=node.output.name)
 
     def weight(self, node: Node, quant: QuantParams) -> Value:
@@ -170,12 +167,10 @@ def _clamp_codes(clamp: Clamp | None, quant: QuantParams) -> tuple[int, int]:
     """The codes of the clamp's bounds; those of the range where there is none."""
     scale, zero = quant.per_tensor
     bounds = (None, None) if clamp is None else (clamp.low, clamp.high)
-    ends = []
-    for bound, end in zip(bounds, (quant.low, quant.high), strict=True):
-        real = np.float32([np.nan if bound is None else bound])
-        code = quantize(real, np.float32(scale), zero, quant.low, quant.high)
-        ends.append(end if bound is None else int(code[0]))
-    return ends[0], ends[1]
+    real = np.array([np.nan if b is None else b for b in bounds], np.float32)
+    codes = quantize(real, np.float32(scale), zero, quant.low, quant.high)
+    low = quant.low if bounds[0] is None else int(codes[0])
+    return low, quant.high if bounds[1] is None else int(codes[1])
 
 
 def _multiplier(layer: Node, acc: Value, quant: QuantParams) -> Array:
