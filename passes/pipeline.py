@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,16 @@ from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
 
 DEFAULT_SAMPLES = 20
+PASS_NAMES = (
+    "cut-softmax",
+    "fold-affine",
+    "fuse-clamps",
+    "fold-dropout-scale",
+    "insert-fake-quantize",
+    "quantize",
+    "fold-zero-points",
+    "prove-overflow",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,14 @@ def quantise_model(
     compiled = Model(members, head, draws, provenance)
     compiled.check()
     return compiled
+
+
+def relabel(model: Model, options: Options) -> Model:
+    """Another number of samples or another task for a model whose integers stay as they are."""
+    draws = model.draws if options.samples is None else _draws(model, options)
+    relabelled = replace(model, head=_head(model, options), draws=draws)
+    relabelled.check()
+    return relabelled
 
 
 def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.float32]:

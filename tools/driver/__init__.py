@@ -1,3 +1,16 @@
-"""Compile trained Bayesian neural networks into integer programs, and run them."""
+"""qbnnc: trained Bayesian neural networks as integer programs, with their uncertainty intact.
 
-__version__ = "0.1.0"
+    import qbnnc
+    qbnnc.save(module, "model.pt", example_inputs, calibration=x)
+    qbnnc.compile("model.pt", ["model.onnx", "model.qbnn"], bits="w8a7")
+
+    from qbnnc.runtime import load
+    prediction = load("model.qbnn").predict(x, samples=20, seed=0)
+
+Nothing heavy is imported before it is needed: `qbnnc.runtime` needs neither torch nor onnx.
+"""
+
+from qbnnc.api import compile, save
+from qbnnc.version import __version__
+
+__all__ = ["__version__", "compile", "save"]

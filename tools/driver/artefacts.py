@@ -1,0 +1,66 @@
+"""What can be run: an .onnx file by onnxruntime, a .qbnn file by our runtime. One interface."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qbnnc.extras import require
+from qbnnc.ir import format
+from qbnnc.ir.errors import FileError
+from qbnnc.ir.files import read_bytes
+from qbnnc.ir.types import Array
+
+
+class Artefact(Protocol):
+    """A compiled network, ready to run."""
+
+    @property
+    def digest(self) -> str:
+        """The Model's; artefacts of one compile share it."""
+
+    @property
+    def samples(self) -> int:
+        """L by default."""
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """Samples and statistics by name."""
+
+    def trace(
+        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+    ) -> Mapping[str, Array]:
+        """The codes of every node the backend still computes, [L or 1, B or 1, *shape]."""
+
+
+def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> Artefact:
+    """The artefact in a file, told by its content; FileError if it is none.
+
+    `threads` is for onnxruntime (None: its own choice).
+    """
+    data = read_bytes(path)
+    if format.is_model(data):
+        from qbnnc.runtime import load
+
+        return load(path)
+    if Path(path).suffix != ".onnx":
+        raise FileError(
+            "neither a compiled .qbnn nor an .onnx file: compile the model first "
+            "(qbnnc compile MODEL -o out.qbnn)",
+            path,
+        )
+    require("onnxruntime", "onnx", what=f"running {Path(path).name}")
+    from qbnnc.backends.onnx.session import OnnxArtefact
+
+    return OnnxArtefact.load(path, threads=threads)

@@ -1,0 +1,100 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def input_option(function: F) -> F:
+    """--input FILE[:KEY]."""
+    return click.option(
+        "--input",
+        "input_",
+        required=True,
+        metavar="FILE[:KEY]",
+        help="The inputs, [batch, ...]: a .npy file, or an array of an .npz file.",
+    )(function)
+
+
+def drawing_options(function: F) -> F:
+    """--samples, --first-row, --batch-size: which numbers are drawn, and how much at once."""
+    for option in (
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            help="Rows at a time; changes speed and memory, never the result.",
+        ),
+        click.option(
+            "--first-row",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="The number of the first row, for a batch that is split.",
+        ),
+        click.option(
+            "--samples",
+            type=click.IntRange(min=1),
+            metavar="L",
+            help="Monte-Carlo samples. [default: as compiled; .onnx: no more than that]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def json_option(function: F) -> F:
+    """--json: the table as JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")(
+        function
+    )
+
+
+def quiet_option(function: F) -> F:
+    """-q: say nothing but errors and warnings."""
+    return click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")(
+        function
+    )
+
+
+def verbose_option(function: F) -> F:
+    """-v: say more; show the traceback of an internal error."""
+    return click.option("-v", "--verbose", is_flag=True, help="Say more.")(function)
+
+
+def echo_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they need, the first flush left, the others flush right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    texts = (
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+    return "\n".join(texts)
+
+
+def human_bytes(count: int) -> str:
+    """ "12.3 kB": powers of 1000, three digits.
+
+    >>> human_bytes(12345)
+    '12.3 kB'
+    """
+    size, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"

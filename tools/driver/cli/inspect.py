@@ -1,0 +1,120 @@
+"""qbnnc inspect: what is in a model or an artefact."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from qbnnc.cli.common import echo_json, human_bytes, json_option, table, verbose_option
+from qbnnc.inspection import Inspection, inspect
+from qbnnc.inspection.report import NodeReport
+from qbnnc.ir import format
+from qbnnc.ir.files import read_bytes
+from qbnnc.ir.model import Model
+from qbnnc.models import read_integer_model
+from qbnnc.sources import SourceOptions, read_source
+
+
+@click.command(name="inspect")
+@click.argument("file", metavar="FILE")
+@json_option
+@verbose_option
+def command(file: str, as_json: bool, verbose: bool) -> int:
+    """Show what FILE holds: a .qbnn or .onnx artefact, or a model of qbnnc.save.
+
+    Nodes with their codes and costs, the proof that no accumulator overflows, sizes and memory.
+    With -v also the place of every node in the trained model.
+    """
+    report = inspect(_read(file), Path(file).stat().st_size)
+    if as_json:
+        echo_json(asdict(report))
+        return 0
+    width = shutil.get_terminal_size((80, 24)).columns
+    for line in _lines(report, file, verbose):
+        click.echo(line if verbose else line[:width])
+    return 0
+
+
+def _read(file: str) -> Model:
+    data = read_bytes(file)
+    if format.is_model(data):
+        return format.from_bytes(data, file)
+    if Path(file).suffix == ".onnx":
+        return read_integer_model(file)
+    return read_source(file, None, SourceOptions())
+
+
+def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
+    yield f"{file}: {report.stage}, {report.method}, task {report.task}"
+    yield f"digest {report.digest}"
+    if report.bits:
+        yield f"{report.bits}, {report.weights} weights, {report.samples} samples"
+        yield f"calibrated: {report.calibration}"
+    yield ""
+    yield table(
+        ("node", "op", "shape", "varies", "codes", "zero", "scale", "MACs"),
+        [_node_row(node) for node in report.nodes],
+    )
+    if verbose:
+        yield from ("", *(f"{node.node}: {node.place}" for node in report.nodes))
+    if any(node.accumulators for node in report.nodes):
+        yield ""
+        yield table(
+            ("accumulators", "least", "greatest", "bits", "int32", "int16 pairs"),
+            [_proof_row(node) for node in report.nodes if node.accumulators is not None],
+        )
+    yield ""
+    yield from _totals(report)
+
+
+def _node_row(node: NodeReport) -> tuple[str, ...]:
+    return (
+        _short(node.node, 20),
+        node.op.removesuffix("_integer"),
+        "x".join(map(str, node.shape)) or "1",
+        {0: "never", 1: node.axes[0] if node.axes else "", 2: "both"}[len(node.axes)],
+        node.dtype if node.bits is None or node.bits > 8 else f"u{node.bits}",
+        "" if node.zero_point is None or node.dtype == "i32" else str(node.zero_point[0]),
+        "" if node.scale is None else f"{node.scale[1]:.3g}",
+        f"{node.macs}"
+        if node.macs
+        else (f"{node.random_words} words" if node.random_words else ""),
+    )
+
+
+def _proof_row(node: NodeReport) -> tuple[str, ...]:
+    bounds = node.accumulators
+    assert bounds is not None
+    return (
+        _short(node.node, 24),
+        str(bounds.low),
+        str(bounds.high),
+        str(bounds.bits),
+        "fits",
+        "may saturate: u8 weights" if bounds.saturates else "never saturate",
+    )
+
+
+def _totals(report: Inspection) -> Iterator[str]:
+    yield f"integer between input and outputs: {'yes' if report.integer else 'no'}"
+    yield (
+        f"MACs a row: {report.prefix_macs} once, {report.sample_macs} a sample; "
+        f"{report.sample_words} random words a sample"
+    )
+    share = f", {100 * report.file_bytes / report.float_bytes:.1f} %" if report.float_bytes else ""
+    yield (
+        f"file {human_bytes(report.file_bytes)} against {human_bytes(report.float_bytes)} of "
+        f"float32 weights{share}"
+    )
+    yield (
+        f"peak memory, 1 row x {report.samples} samples: {human_bytes(report.live_bytes)} of "
+        f"values alive at once, {human_bytes(report.constant_bytes)} of constants"
+    )
+
+
+def _short(name: str, width: int) -> str:
+    return name if len(name) <= width else f"{name[: width - 8]}..{name[-6:]}"

@@ -1,0 +1,72 @@
+"""The command `qbnnc`: one file a command; exit code 0, 1 (differs), 2 (user error)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+
+import click
+
+from qbnnc.ir.errors import UserError
+from qbnnc.version import __version__
+
+COMMANDS = ("compile", "run", "verify", "inspect")
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"qbnnc.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
+)
+@click.version_option(__version__, prog_name="qbnnc")
+def cli() -> None:
+    """Compile trained Bayesian neural networks to integers, with their uncertainty intact.
+
+    \b
+    qbnnc compile model.pt -o model.onnx -o model.qbnn --bits w8a7
+    qbnnc verify model.onnx model.qbnn --input x.npz:x
+    qbnnc run model.qbnn --input x.npz:x -o prediction.npz
+    """
+
+
+def main() -> None:
+    """Run the command; a mistake of the user's is one sentence on stderr and exit code 2."""
+    try:
+        code = cli(standalone_mode=False)
+    except UserError as error:
+        code = _fail(str(error))
+    except click.exceptions.Abort:
+        code = _fail("interrupted; nothing was written")
+    except click.UsageError as error:
+        error.show()
+        code = 2
+    except click.ClickException as error:
+        code = _fail(error.format_message())
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        if "-v" in sys.argv or "--verbose" in sys.argv:
+            traceback.print_exc()
+        code = _fail(
+            f"internal error ({type(error).__name__}: {error}); this is a bug in qbnnc: run again "
+            "with -v for the traceback and report it"
+        )
+    sys.exit(code)
+
+
+def _fail(message: str) -> int:
+    click.echo(f"Error: {message}", err=True)
+    return 2

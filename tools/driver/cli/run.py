@@ -1,0 +1,79 @@
+"""qbnnc run: predictions with uncertainty from an artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.arrays import read_array, write_arrays
+from qbnnc.artefacts import open_artefact
+from qbnnc.cli.common import drawing_options, input_option, quiet_option, table, verbose_option
+
+_ROWS_SHOWN = 5
+
+
+@click.command(name="run")
+@click.argument("artefact", metavar="ARTEFACT")
+@input_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Which random numbers.")
+@drawing_options
+@click.option(
+    "-o", "--output", metavar="FILE.npz", help="Where to write all samples and statistics."
+)
+@quiet_option
+@verbose_option
+def command(
+    artefact: str,
+    input_: str,
+    seed: int,
+    samples: int | None,
+    first_row: int,
+    batch_size: int | None,
+    output: str | None,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Run ARTEFACT (.onnx or .qbnn) on the rows of --input.
+
+    Given the seed, every backend and machine returns the same samples, bit for bit.
+    """
+    opened = open_artefact(artefact)
+    prediction = opened.predict(
+        read_array(input_), samples=samples, seed=seed, first_row=first_row, batch_size=batch_size
+    )
+    if output is not None:
+        write_arrays(output, dict(prediction))
+    if not quiet:
+        click.echo(summary(prediction, first_row))
+        if output is not None:
+            click.echo(f"wrote {output}: {', '.join(prediction)}")
+    return 0
+
+
+def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> str:
+    """The statistics of the first rows, one line each."""
+    names = [name for name in prediction if not name.startswith("samples")]
+    rows = len(prediction[names[0]])
+    lines = [
+        [str(first_row + row), *(_cell(prediction[name][row]) for name in names)]
+        for row in range(min(rows, _ROWS_SHOWN))
+    ]
+    shapes = ", ".join(f"{name} {list(prediction[name].shape)}" for name in prediction)
+    more = f"\n... {rows} rows in all" if rows > _ROWS_SHOWN else ""
+    return f"{table(['row', *map(_title, names)], lines)}{more}\n{shapes}"
+
+
+def _title(name: str) -> str:
+    return {"probabilities": "class: p", "mutual_information": "mutual inf."}.get(name, name)
+
+
+def _cell(value: NDArray[np.float32]) -> str:
+    """A number; of a vector of probabilities the greatest, of any other the first ones."""
+    flat = np.ravel(value)
+    if flat.size > 1 and abs(float(flat.sum()) - 1) < 1e-3 and (flat >= 0).all():
+        return f"{int(flat.argmax())}: {float(flat.max()):.3f}"
+    shown = " ".join(f"{float(v):.4g}" for v in flat[:3])
+    return f"{shown} ..." if flat.size > 3 else shown

@@ -1,0 +1,47 @@
+"""Artefacts from a Model: which suffix means what, and writing all of them or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from qbnnc.extras import require
+from qbnnc.ir import format
+from qbnnc.ir.errors import FileError, UserError
+from qbnnc.ir.files import write_atomically
+from qbnnc.ir.model import Model
+
+SUFFIXES = (".onnx", ".qbnn")
+
+
+def check_outputs(outputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """The paths, before any work is done; UserError if one cannot be an artefact."""
+    paths = [Path(output) for output in outputs]
+    if not paths:
+        raise UserError("no output: name one or more with -o model.onnx or -o model.qbnn")
+    for path in paths:
+        if path.suffix not in SUFFIXES:
+            raise FileError(f"the suffix must be one of {', '.join(SUFFIXES)}", path)
+        if not path.parent.is_dir():
+            raise FileError(f"there is no folder {path.parent}: create it first", path)
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise FileError("cannot be written", path)
+    if any(path.suffix == ".onnx" for path in paths):
+        require("onnx", "onnx_ir", "onnxscript", what="writing ONNX")
+    return paths
+
+
+def write_artefacts(model: Model, paths: Sequence[Path]) -> None:
+    """Make every artefact, then write each whole."""
+    made = [(path, _bytes(model, path)) for path in paths]
+    for path, data in made:
+        write_atomically(path, data)
+
+
+def _bytes(model: Model, path: Path) -> bytes:
+    if path.suffix == ".onnx":
+        from qbnnc.backends.onnx import emit
+
+        return emit(model)
+    return format.to_bytes(model)

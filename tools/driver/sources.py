@@ -1,0 +1,104 @@
+"""Anything that can be compiled, as a Model: a module, an exported program, weights, a .qbnn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qbnnc.extras import require
+from qbnnc.ir import format
+from qbnnc.ir.errors import UserError
+from qbnnc.ir.files import read_bytes
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.inputs import as_batch
+from qbnnc.ir.model import Model, Provenance
+from qbnnc.version import COMPILER
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Dropout: TypeAlias = Literal["active", "off"]
+
+MOST_ROWS = 512
+FEW_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How a network is read: see `qbnnc compile --help`."""
+
+    factory: str | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    dropout: Dropout | None = None
+    trust_pickle: bool = False
+
+
+def read_source(
+    path: str | os.PathLike[str], rows: NDArray[np.generic] | None, options: SourceOptions
+) -> Model:
+    """The Model in a file, FLOAT or (a compiled .qbnn) INTEGER, with its calibration rows.
+
+    `rows` [N, *shape] are calibration data from elsewhere; they go before those in the file.
+    """
+    path = Path(path)
+    if format.is_model(read_bytes(path)):
+        model = format.load(path)
+        return model if rows is None else with_calibration(model, rows)
+    require("torch", what=f"reading {path.name}")
+    from qbnnc.frontend import read_file
+
+    source = read_file(
+        path,
+        factory=options.factory,
+        model_args=options.arguments,
+        example=rows,
+        dropout=options.dropout,
+        trust_pickle=options.trust_pickle,
+    )
+    model = float_model(source.graph, source.calibration)
+    return model if rows is None else with_calibration(model, rows)
+
+
+def read_trained(module: nn.Module, rows: ArrayLike, dropout: Dropout | None) -> Model:
+    """The FLOAT Model of a module in memory; `rows` [N, *shape] are its calibration data."""
+    require("torch", what="reading a torch module")
+    from qbnnc.frontend import read_module
+
+    array = np.asarray(rows)
+    return with_calibration(float_model(read_module(module, array, dropout=dropout), None), array)
+
+
+def float_model(graph: Graph, rows: NDArray[np.float32] | None) -> Model:
+    """A FLOAT Model of one member, before anything about integers is decided."""
+    model = Model((graph,), Head(Task.RAW), 1, Provenance(COMPILER), rows)
+    model.check()
+    return model
+
+
+def with_calibration(model: Model, rows: ArrayLike) -> Model:
+    """The model with these calibration rows; at most 512, evenly spaced, are kept.
+
+    InputError if they do not fit the network.
+    """
+    batch = as_batch(rows, model.graph.input.type.shape, "the calibration data")
+    if len(batch) > MOST_ROWS:
+        batch = batch[np.linspace(0, len(batch) - 1, MOST_ROWS).round().astype(np.int64)]
+    return replace(model, calibration=batch)
+
+
+def calibration_of(model: Model) -> NDArray[np.float32]:
+    """The calibration rows of a FLOAT model; UserError, saying how to give them, if none."""
+    if model.calibration is None:
+        raise UserError(
+            "no calibration data: give typical inputs with --calib FILE[:KEY] (in Python "
+            "calibration=x), 100 rows or more, or save them with the model: "
+            "qbnnc.save(..., calibration=x)"
+        )
+    return model.calibration
