@@ -1,0 +1,210 @@
+"""Small FLOAT graphs with random weights, for tests of passes and of the whole compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from qbnnc.ir.errors import Loc
+from qbnnc.ir.evaluate import evaluate
+from qbnnc.ir.graph import Builder, Graph, Value
+from qbnnc.ir.ops import (
+    Add,
+    Affine,
+    AveragePool2d,
+    BatchNorm,
+    Clamp,
+    Conv2d,
+    KeepMask,
+    Linear,
+    Mask,
+    MaxPool2d,
+    Reshape,
+)
+from qbnnc.ir.ops.base import Op
+from qbnnc.ir.rng import Draw
+from qbnnc.ir.types import PER_ROW, Array, DType, Stage, TensorType
+
+RELU = Clamp(0.0, None)
+
+
+@dataclass
+class Net:
+    """Builds a graph layer by layer; `value` is what the last layer gave."""
+
+    shape: tuple[int, ...]
+    seed: int = 0
+    build: Builder = field(default_factory=Builder)
+    streams: int = 0
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+        self.value = self.build.input("input", TensorType(DType.F32, self.shape, PER_ROW))
+        self.calls: dict[str, int] = {}
+
+    def emit(self, op: Op, *more: Value, name: str) -> Net:
+        self.value = self.build.emit(op, self.value, *more, loc=Loc(name, "net.py:1"), name=name)
+        return self
+
+    def constant(self, name: str, *shape: int, scale: float = 1.0, base: float = 0.0) -> Value:
+        array = base + scale * self.rng.normal(size=shape)
+        return self.build.constant(name, array.astype(np.float32))
+
+    def conv(self, channels: int, kernel: int, name: str, op: Conv2d | None = None) -> Net:
+        op = Conv2d() if op is None else op
+        fan_in = self.value.type.shape[0] // op.groups
+        shape = (channels, fan_in, kernel, kernel)
+        weight = self.constant(f"{name}.weight", *shape, scale=(fan_in * kernel**2) ** -0.5)
+        bias = self.constant(f"{name}.bias", channels, scale=0.3)
+        return self.emit(op, weight, bias, name=name)
+
+    def linear(self, features: int, name: str) -> Net:
+        fan_in = self.value.type.shape[0]
+        weight = self.constant(f"{name}.weight", features, fan_in, scale=fan_in**-0.5)
+        bias = self.constant(f"{name}.bias", features, scale=0.3)
+        return self.emit(Linear(), weight, bias, name=name)
+
+    def batch_norm(self, name: str) -> Net:
+        channels = self.value.type.shape[0]
+        weight = self.constant(f"{name}.weight", channels, scale=0.5, base=0.3)
+        bias, mean = (self.constant(f"{name}.{w}", channels, scale=0.5) for w in ("bias", "mean"))
+        var = self.build.constant(f"{name}.var", self.rng.uniform(0.2, 2, channels).astype("f4"))
+        return self.emit(BatchNorm(1e-5), weight, bias, mean, var, name=name)
+
+    def affine(self, scale: Array, shift: Array, name: str) -> Net:
+        pair = (self.build.constant(f"{name}.{w}", a) for w, a in (("a", scale), ("b", shift)))
+        return self.emit(Affine(), *pair, name=name)
+
+    def relu(self, name: str) -> Net:
+        return self.emit(RELU, name=name)
+
+    def max_pool(self, name: str) -> Net:
+        return self.emit(MaxPool2d((2, 2), (2, 2)), name=name)
+
+    def average_pool(self, name: str) -> Net:
+        return self.emit(AveragePool2d((2, 2), (2, 2)), name=name)
+
+    def flatten(self, name: str) -> Net:
+        return self.emit(Reshape((self.value.type.size,)), name=name)
+
+    def dropout(self, p: float, name: str, *, channels: bool = False) -> Net:
+        shape = self.value.type.shape
+        drawn = (shape[0], *[1] * (len(shape) - 1)) if channels else shape
+        loc = Loc(name, "net.py:1")
+        keep = self.build.emit(KeepMask(drawn, p, self.streams), loc=loc, name=f"{name}.keep")
+        self.streams += 1
+        return self.emit(Mask(1 / (1 - p)), keep, name=name)
+
+    def residual(self, name: str, branch: Callable[[Net], Net]) -> Net:
+        before = self.value
+        branch(self)
+        return self.emit(Add(), before, name=name)
+
+    def graph(self, *outputs: Value) -> Graph:
+        return self.build.graph(outputs or (self.value,), Stage.FLOAT)
+
+
+def mlp(seed: int = 0, p: float | None = 0.1) -> Graph:
+    """10 -> 24 -> 16 -> (mu, log_var), with dropout after each ReLU if p is given."""
+    net = Net((10,), seed)
+    for number, width in ((1, 24), (2, 16)):
+        net.linear(width, f"fc{number}").relu(f"relu{number}")
+        if p is not None:
+            net.dropout(p, f"drop{number}")
+    hidden = net.value
+    mu = net.linear(1, "mu").value
+    net.value = hidden
+    return net.graph(mu, net.linear(1, "log_var").value)
+
+
+def lenet(seed: int = 0, p: float | None = 0.2) -> Graph:
+    """A LeNet-5 of 1x12x12 images and 5 classes; channel dropout, then element dropout."""
+    net = Net((1, 12, 12), seed)
+    for number, width in ((1, 6), (2, 10)):
+        net.conv(width, 3, f"conv{number}").relu(f"relu{number}").max_pool(f"pool{number}")
+        if p is not None:
+            net.dropout(p, f"drop{number}", channels=True)
+    net.flatten("flatten").linear(20, "fc1").relu("relu3")
+    if p is not None:
+        net.dropout(p, "drop3")
+    return net.linear(5, "fc2").graph()
+
+
+def resnet(seed: int = 0) -> Graph:
+    """Two residual blocks with batch norm and channel dropout on 3x8x8 images, 4 classes."""
+    net = Net((3, 8, 8), seed)
+    padded = Conv2d(padding=(1, 1, 1, 1))
+    net.conv(6, 3, "conv", padded).batch_norm("bn").relu("relu")
+    for name in ("block1", "block2"):
+        net.residual(
+            f"{name}.add",
+            lambda n, name=name: (  # type: ignore[misc]
+                n.conv(6, 3, f"{name}.conv1", padded)
+                .batch_norm(f"{name}.bn1")
+                .relu(f"{name}.relu1")
+                .dropout(0.15, f"{name}.drop", channels=True)
+                .conv(6, 3, f"{name}.conv2", padded)
+                .batch_norm(f"{name}.bn2")
+            ),
+        ).relu(f"{name}.relu2")
+    pooled = net.emit(AveragePool2d((8, 8), (8, 8)), name="pool")
+    return pooled.flatten("flatten").linear(4, "fc").graph()
+
+
+@st.composite
+def float_graphs(draw: st.DrawFn) -> Graph:
+    """Random convolutional or linear networks with every FLOAT op that passes look for."""
+    image = draw(st.booleans())
+    net = Net((2, 8, 8) if image else (6,), draw(st.integers(0, 2**16)))
+    for number in range(draw(st.integers(1, 5))):
+        _random_layer(draw, net, f"{number}")
+    if len(net.value.type.shape) == 3:
+        net.flatten("flatten")
+    return net.linear(3, "last").graph()
+
+
+def _random_layer(draw: st.DrawFn, net: Net, name: str) -> None:
+    shape = net.value.type.shape
+    if len(shape) == 3:
+        net.conv(draw(st.integers(1, 4)), 3, f"conv{name}", Conv2d(padding=(1, 1, 1, 1)))
+    else:
+        net.linear(draw(st.integers(1, 8)), f"fc{name}")
+    if draw(st.booleans()):
+        net.batch_norm(f"bn{name}")
+    after = ["relu", "dropout", "relu6"]
+    if len(shape) == 3 and min(net.value.type.shape[1:]) >= 4:
+        after += ["max_pool", "average_pool"]
+    for step in draw(st.lists(st.sampled_from(after), max_size=3)):
+        if step in ("max_pool", "average_pool") and min(net.value.type.shape[1:]) < 4:
+            continue
+        _random_step(draw, net, step, f"{step}{name}.{net.streams}.{len(net.calls)}")
+        net.calls[step + name] = len(net.calls)
+
+
+def _random_step(draw: st.DrawFn, net: Net, step: str, name: str) -> None:
+    match step:
+        case "relu":
+            net.relu(name)
+        case "relu6":
+            net.emit(Clamp(0.0, 1.5), name=name)
+        case "dropout":
+            net.dropout(draw(st.sampled_from([0.1, 0.25, 0.5])), name, channels=draw(st.booleans()))
+        case "max_pool":
+            net.max_pool(name)
+        case "average_pool":
+            net.average_pool(name)
+
+
+def inputs(graph: Graph, rows: int = 5, seed: int = 1) -> NDArray[np.float32]:
+    """Normal inputs [rows, *shape] for a graph."""
+    shape = (rows, *graph.input.type.shape)
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def run(graph: Graph, x: NDArray[np.float32], samples: int = 3, seed: int = 7) -> tuple[Array, ...]:
+    """The oracle's outputs."""
+    return evaluate(graph, x, Draw.of(seed, range(samples), range(len(x))))

@@ -1,0 +1,134 @@
+"""The file format: what goes in comes out, and damage never does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save as save_tensors
+
+from qbnnc.ir import format
+from qbnnc.ir.errors import FileError
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model, Provenance
+from tests.graphs import float_graphs, inputs, lenet, mlp, run
+
+
+def model() -> Model:
+    provenance = Provenance("qbnnc 0", "w8a7", "channel-symmetric", "none")
+    rows = inputs(mlp(), rows=3)
+    return Model((mlp(),), Head(Task.REGRESSION), 5, provenance, rows)
+
+
+def test_round_trip_keeps_everything(tmp_path: Path) -> None:
+    made, path = model(), tmp_path / "m.qbnn"
+    format.save(made, path)
+    read = format.load(path)
+    assert str(read.graph) == str(made.graph)
+    assert (read.head, read.draws, read.provenance) == (made.head, made.draws, made.provenance)
+    assert made.calibration is not None
+    assert read.calibration is not None
+    assert (read.calibration == made.calibration).all()
+    assert format.digest(read) == format.digest(made)
+    assert format.to_bytes(read) == path.read_bytes()
+
+
+@given(float_graphs())
+def test_round_trip_of_random_graphs(graph: object) -> None:
+    made = Model((graph,), Head(Task.RAW))  # type: ignore[arg-type]
+    read = format.from_bytes(format.to_bytes(made))
+    assert str(read.graph) == str(made.graph)
+    x = inputs(made.graph)
+    for a, b in zip(run(read.graph, x), run(made.graph, x), strict=True):
+        assert (a == b).all()
+
+
+def test_the_digest_sees_every_part() -> None:
+    base = model()
+    other_weights = replace(base, members=(mlp(seed=1),))
+    variants = [
+        other_weights,
+        replace(base, head=Head(Task.RAW)),
+        replace(base, draws=6),
+        replace(base, provenance=replace(base.provenance, bits="w4a4")),
+        replace(base, calibration=None),
+    ]
+    digests = {format.digest(m) for m in [base, *variants]}
+    assert len(digests) == len(variants) + 1
+
+
+@given(st.data())
+def test_a_flipped_bit_is_refused(data: st.DataObject) -> None:
+    original = format.to_bytes(model())
+    place = data.draw(st.integers(0, 8 * len(original) - 1))
+    damaged = bytearray(original)
+    damaged[place // 8] ^= 1 << (place % 8)
+    with pytest.raises(FileError, match=r"^lenet\.qbnn: "):
+        format.from_bytes(bytes(damaged), "lenet.qbnn")
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 100, 1000, -1])
+def test_a_truncated_file_is_refused(length: int) -> None:
+    with pytest.raises(FileError, match="truncated|damaged"):
+        format.from_bytes(format.to_bytes(model())[:length], "m.qbnn")
+
+
+def test_a_newer_version_says_upgrade() -> None:
+    header = {"version": format.VERSION + 1, "sha256": "", "model": {}}
+    data = save_tensors({"a": np.zeros(1, np.float32)}, metadata={"qbnnc": json.dumps(header)})
+    with pytest.raises(FileError, match="newer qbnnc.*upgrade"):
+        format.from_bytes(data, "m.qbnn")
+
+
+@pytest.mark.parametrize("data", [b"hello", b"\x00" * 64, b"\x10\0\0\0\0\0\0\0{}              "])
+def test_other_files_are_refused(data: bytes) -> None:
+    assert not format.is_model(data)
+    with pytest.raises(FileError, match="not a qbnnc model"):
+        format.from_bytes(data, "notes.txt")
+
+
+def test_another_safetensors_file_is_refused() -> None:
+    data = save_tensors({"a": np.zeros(1, np.float32)})
+    with pytest.raises(FileError, match="not a qbnnc model"):
+        format.from_bytes(data, "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"op":"Linear"', '"op":"Evil"'),
+        ('"op":"Linear"', '"op":"Conv2d"'),
+        ('"p":0.1', '"p":-1.0'),
+        ('"inputs":[0,', '"inputs":[99,'),
+        ('"draws":5', '"draws":0'),
+        ('"task":"regression"', '"task":"other"'),
+        ('"stage":"FLOAT"', '"stage":"INTEGER"'),
+    ],
+)
+def test_a_record_that_lies_is_refused_even_with_a_true_digest(old: str, new: str) -> None:
+    """Someone who edits the file and mends its SHA-256 still meets the type checks."""
+    made = model()
+    record = json.dumps(format._record(made), sort_keys=True, separators=(",", ":"))
+    assert old in record
+    lie, tensors = json.loads(record.replace(old, new, 1)), format._tensors(made)
+    header = {
+        "version": format.VERSION,
+        "sha256": format._sha256(lie, tensors),
+        "model": lie,
+    }
+    data = save_tensors(tensors, metadata={"qbnnc": json.dumps(header)})
+    with pytest.raises(FileError, match="no model this version can read"):
+        format.from_bytes(data, "m.qbnn")
+
+
+def test_models_of_several_members_number_their_samples() -> None:
+    made = Model((lenet(0), lenet(1)), Head(Task.CLASSIFICATION), 3)
+    made.check()
+    assert made.samples == 6
+    assert list(made.sample_numbers(1, made.draws_for(6))) == [1, 3, 5]
+    assert format.from_bytes(format.to_bytes(made)).samples == 6

@@ -1,0 +1,133 @@
+"""Statistics of samples, against formulas written out; and batches that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import softmax
+
+from qbnnc.ir.errors import FileError, InputError, UserError
+from qbnnc.ir.files import read_bytes, write_atomically
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.inputs import as_batch, as_integer
+from qbnnc.ir.types import PER_ROW, DType, TensorType
+
+LOGITS = np.random.default_rng(0).normal(size=(6, 4, 3)).astype(np.float32) * 4
+
+
+def test_classification() -> None:
+    found = Head(Task.CLASSIFICATION).evaluate((LOGITS,))
+    p = softmax(LOGITS.astype(np.float64), axis=2)
+    entropy = stats.entropy(p.mean(axis=0), axis=1)
+    np.testing.assert_allclose(found["probabilities"], p.mean(axis=0), atol=1e-7)
+    np.testing.assert_allclose(found["entropy"], entropy, atol=1e-6)
+    information = entropy - stats.entropy(p, axis=2).mean(axis=0)
+    np.testing.assert_allclose(found["mutual_information"], information, atol=1e-6)
+    assert (found["mutual_information"] >= -1e-7).all()
+
+
+def test_certain_logits_have_no_entropy() -> None:
+    sure = np.array([[[1e4, 0, -1e4]]], np.float32)
+    found = Head(Task.CLASSIFICATION).evaluate((sure,))
+    assert found["entropy"].tolist() == [0.0]
+    assert found["probabilities"].tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_regression_variance_is_aleatoric_plus_epistemic() -> None:
+    mu, log_var = LOGITS[..., :1], LOGITS[..., 1:2] / 4
+    found = Head(Task.REGRESSION).evaluate((mu, log_var))
+    np.testing.assert_allclose(found["mean"], mu.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found["epistemic"], mu.var(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found["aleatoric"], np.exp(log_var).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        found["variance"], found["aleatoric"] + found["epistemic"], rtol=1e-6
+    )
+
+
+def test_one_output_regression_has_no_aleatoric_part() -> None:
+    found = Head(Task.REGRESSION).evaluate((LOGITS,))
+    assert list(found) == ["mean", "epistemic", "variance"]
+
+
+def test_an_overflowing_log_variance_is_infinite_not_an_error() -> None:
+    big = np.full((2, 1, 1), 1000, np.float32)
+    assert np.isinf(Head(Task.REGRESSION).evaluate((big, big))["variance"]).all()
+
+
+def test_names_of_several_raw_outputs() -> None:
+    head = Head(Task.RAW)
+    assert head.sample_names(2) == ("samples_0", "samples_1")
+    assert head.statistic_names(2) == ("mean_0", "variance_0", "mean_1", "variance_1")
+    assert list(head.evaluate((LOGITS, LOGITS))) == list(head.statistic_names(2))
+
+
+@pytest.mark.parametrize(
+    ("task", "shapes"),
+    [
+        (Task.CLASSIFICATION, [(3,), (3,)]),
+        (Task.REGRESSION, [(1,), (2,)]),
+        (Task.REGRESSION, [(1,), (1,), (1,)]),
+    ],
+)
+def test_outputs_that_do_not_fit_the_task(task: Task, shapes: list[tuple[int, ...]]) -> None:
+    with pytest.raises(UserError, match=f"task {task.value} needs .* use --task raw"):
+        Head(task).check(tuple(TensorType(DType.F32, s, PER_ROW) for s in shapes))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.uint8, np.int64, np.bool_])
+def test_numbers_are_cast(dtype: type) -> None:
+    batch = as_batch(np.ones((2, 3), dtype), (3,))
+    assert batch.dtype == np.float32
+    assert batch.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ones((2, 4)), r"shape is \[2, 4\], and the network takes \[batch, 3\]"),
+        (np.ones(3), r"shape is \[3\]"),
+        (1.0, r"shape is \[\]"),
+        (np.ones((2, 3), complex), "complex128"),
+        (np.array([["a"] * 3]), "real numbers"),
+        (np.array([[None] * 3]), "object"),
+        ([[1.0, 2.0, 3.0], [1.0]], "not an array"),
+        (np.array([[1.0, np.nan, 2.0]]), "NaN in row 0"),
+    ],
+)
+def test_batches_that_are_refused(x: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        as_batch(x, (3,))  # type: ignore[arg-type]
+
+
+def test_an_empty_batch_is_a_batch() -> None:
+    assert as_batch(np.ones((0, 3)), (3,)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("value", [1.5, "7", None, True])
+def test_a_seed_is_a_whole_number(value: object) -> None:
+    with pytest.raises(InputError, match="seed: .* is not a whole number"):
+        as_integer(value, "seed")
+    assert as_integer(np.int64(7), "seed") == 7
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert read_bytes(path) == b"new"
+    with pytest.raises(FileError, match="cannot be written"):
+        write_atomically(tmp_path / "missing" / "a.bin", b"x")
+    with pytest.raises(FileError, match="is a folder"):
+        write_atomically(tmp_path, b"x")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_reading_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"a\.qbnn: cannot be read \(no such file"):
+        read_bytes(tmp_path / "a.qbnn")
+    (tmp_path / "empty").touch()
+    with pytest.raises(FileError, match="the file is empty"):
+        read_bytes(tmp_path / "empty")
