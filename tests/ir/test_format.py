@@ -81,7 +81,7 @@ def test_a_truncated_file_is_refused(length: int) -> None:
 def test_a_newer_version_says_upgrade() -> None:
     header = {"version": format.VERSION + 1, "sha256": "", "model": {}}
     data = save_tensors({"a": np.zeros(1, np.float32)}, metadata={"qbnnc": json.dumps(header)})
-    with pytest.raises(FileError, match="newer qbnnc.*upgrade"):
+    with pytest.raises(FileError, match=r"newer qbnnc.*upgrade"):
         format.from_bytes(data, "m.qbnn")
 
 
