@@ -78,6 +78,15 @@ def offline_terms(weight: Array, weight_zero: Int32, input_zero: int) -> Int32:
     return terms
 
 
+def bias_quant(scale: tuple[float, ...]) -> QuantParams:
+    """int32 codes of the accumulators' scale, one or one a channel, zero point 0.
+
+    The least scale of a weight (see `weight_quant`) keeps a bias within 2^23 codes.
+    """
+    axis = None if len(scale) == 1 else 0
+    return QuantParams(scale, (0,) * len(scale), -(2**30), 2**30, axis)
+
+
 def activation_quant(low: float, high: float, bits: int) -> QuantParams:
     """Unsigned codes for the range [low, high], widened to contain 0 (section 1).
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import activation_quant, weight_quant
+from qbnnc.ir.arithmetic import accumulator_scale, activation_quant, bias_quant, weight_quant
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Clamp, Conv2d, FakeQuantize, Linear
@@ -25,8 +25,10 @@ class InsertFakeQuantize:
        leaves the graph.
     2. A clamp that is no site keeps the scale of its input, and is quantised again to it.
     3. A FakeQuantize follows every weight; its scale is at least |b_j|/(S_x*2^23), so that the
-       bias fits. Biases are not quantised here: their codes are finer by far than a weight's.
-    4. None follows a dropout mask (docs/semantics.md, section 5).
+       bias fits.
+    4. One follows every bias, with the accumulators' scale f32(S_x*S_w): at few bits that is
+       coarse, and training should see it.
+    5. None follows a dropout mask (docs/semantics.md, section 5).
     """
 
     ranges: Ranges
@@ -58,21 +60,23 @@ class InsertFakeQuantize:
     def _emit(self, node: Node, build: Builder) -> Value:
         inputs = node.inputs
         if isinstance(node.op, Linear | Conv2d):
-            inputs = (inputs[0], self._weight(node, build), inputs[2])
+            inputs = (inputs[0], *self._parameters(node, build))
         return build.emit(node.op, *inputs, loc=node.loc, name=node.output.name)
 
     def _quantised(self, value: Value, site: str, loc: Loc, build: Builder) -> Value:
         quant = activation_quant(*self.ranges[site], self.bits.activations)
         return _fake_quantize(value, quant, loc, build)
 
-    def _weight(self, node: Node, build: Builder) -> Value:
+    def _parameters(self, node: Node, build: Builder) -> tuple[Value, Value]:
+        """Weight and bias of a layer, quantised (rules 3 and 4)."""
         x, value, bias = node.inputs
         weight, shift = build.array(value), build.array(bias)
         if weight is None or shift is None:
             raise CompileError("the weight is computed, not a constant", node.loc)
         if x.type.quant is None:
             raise CompileError("the layer reads a value that has no scale", node.loc)
-        least = np.abs(shift.astype(np.float64)) / (x.type.quant.per_tensor[0] * _BIAS_CODES)
+        input_scale = x.type.quant.per_tensor[0]
+        least = np.abs(shift.astype(np.float64)) / (input_scale * _BIAS_CODES)
         quant = weight_quant(
             weight,
             self.bits.weights,
@@ -80,7 +84,11 @@ class InsertFakeQuantize:
             symmetric=self.weights.symmetric,
             channels=self.weights.per_channel,
         )
-        return _fake_quantize(value, quant, node.loc, build)
+        codes = bias_quant(accumulator_scale(input_scale, quant.scale))
+        return (
+            _fake_quantize(value, quant, node.loc, build),
+            _fake_quantize(bias, codes, node.loc, build),
+        )
 
 
 def _fake_quantize(value: Value, quant: QuantParams, loc: Loc, build: Builder) -> Value:

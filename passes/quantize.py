@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import accumulator_scale, f32, multiplier, quantize
+from qbnnc.ir.arithmetic import f32, multiplier, quantize
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
@@ -79,10 +79,10 @@ class _Lowering:
             case FakeQuantize():
                 return self.fake_quantize(node, op.quant)
             case Linear():
-                return self.layer(node, LinearInteger())
+                return self.same(node, LinearInteger())
             case Conv2d():
                 geometry = {f.name: getattr(op, f.name) for f in fields(op)}
-                return self.layer(node, Conv2dInteger(**geometry))
+                return self.same(node, Conv2dInteger(**geometry))
             case AveragePool2d():
                 sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
                 return self.same(node, sums)
@@ -98,19 +98,10 @@ class _Lowering:
         inputs = (self.codes[v] for v in node.inputs)
         return self.build.emit(op, *inputs, loc=node.loc, name=node.output.name)
 
-    def layer(self, node: Node, op: LinearInteger | Conv2dInteger) -> Value:
-        x, weight = (self.codes[v] for v in node.inputs[:2])
-        if x.type.quant is None or weight.type.quant is None:
-            raise CompileError("the layer reads a value that has no scale", node.loc)
-        scale = accumulator_scale(x.type.quant.per_tensor[0], weight.type.quant.scale)
-        codes = _bias_codes(self.old.constants[node.inputs[2]], scale, node.loc)
-        constant = self.build.constant(f"{node.inputs[2].name}.codes", codes)
-        return self.build.emit(op, x, weight, constant, loc=node.loc, name=node.output.name)
-
     def fake_quantize(self, node: Node, quant: QuantParams) -> Value:
         source = node.inputs[0]
         if source in self.old.constants:
-            return self.weight(node, quant)
+            return self.parameter(node, quant)
         made_by = self.producers.get(source)
         clamp = made_by.op if made_by is not None and isinstance(made_by.op, Clamp) else None
         low, high = _clamp_codes(clamp, quant)
@@ -135,10 +126,12 @@ class _Lowering:
     def emit(self, op: Op, inputs: tuple[Value, ...], node: Node) -> Value:
         return self.build.emit(op, *inputs, loc=node.loc, name=node.output.name)
 
-    def weight(self, node: Node, quant: QuantParams) -> Value:
+    def parameter(self, node: Node, quant: QuantParams) -> Value:
+        """A weight's i8 or a bias's i32 codes."""
         real = self.old.constants[node.inputs[0]]
         scale, zero = quant.scale_array(real.ndim), quant.zero_point_array(real.ndim)
-        codes = quantize(real, scale, zero, quant.low, quant.high).astype(np.int8)
+        codes = quantize(real, scale, zero, quant.low, quant.high)
+        codes = codes.astype(np.int8) if quant.bits <= 8 else codes
         return self.build.constant(node.output.name, codes, quant)
 
     def entry(self, op: QuantizeInput, node: Node) -> Value:
@@ -189,14 +182,6 @@ def _multiplier(layer: Node, acc: Value, quant: QuantParams) -> Array:
         )
     shape = (1, *m.shape) if isinstance(layer.op, AveragePool2d) else (-1,)
     return m.reshape(*shape, *[1] * (len(acc.type.shape) - len(shape)))
-
-
-def _bias_codes(bias: Array, scale: tuple[float, ...], loc: Loc) -> Array:
-    """rint(b / f32(S_x*S_w)), i32; the least weight scale keeps this within 2^23 or so."""
-    codes = np.rint(bias.astype(np.float64) / np.asarray(scale, np.float64))
-    if np.abs(codes).max(initial=0) >= 2**31:
-        raise CompileError("the bias is too large for its layer's scale", loc)
-    return codes.astype(np.int32)
 
 
 def _floats(values: Array) -> tuple[float, ...]:

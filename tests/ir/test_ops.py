@@ -109,15 +109,16 @@ def test_batch_norm_and_softmax_are_torchs() -> None:
     weight, bias, mean = (rng.normal(size=3).astype(np.float32) for _ in range(3))
     var = rng.uniform(0.1, 2, 3).astype(np.float32)
     parameters = (tensor(a, constant=True) for a in (weight, bias, mean, var))
-    t = [torch.from_numpy(a) for a in (x[0], mean, var, weight, bias)]
+    t = torch.from_numpy(x[0])
+    m, v, w, b = (torch.from_numpy(a) for a in (mean, var, weight, bias))
     np.testing.assert_allclose(
         evaluated(BatchNorm(1e-3), tensor(x), *parameters)[0],
-        F.batch_norm(*t, eps=1e-3),
+        F.batch_norm(t, m, v, w, b, eps=1e-3),
         atol=1e-5,
     )
     for log, function in ((False, F.softmax), (True, F.log_softmax)):
         found = evaluated(Softmax(0, log), tensor(x))[0]
-        np.testing.assert_allclose(found, function(t[0], 1), atol=1e-6)
+        np.testing.assert_allclose(found, function(t, 1), atol=1e-6)
 
 
 @given(
@@ -202,8 +203,8 @@ def test_quantize_input_folds_preprocessing() -> None:
     mean, std = np.array([0.5, 0.25]), np.array([0.5, 0.2])
     y = QuantParams((0.02,), (60,), 0, 127)
     op = QuantizeInput(
-        tuple(map(float, np.float32(mean * 255))),
-        tuple(map(float, np.float32(0.02 * std * 255))),
+        tuple((mean * 255).astype(np.float32).tolist()),
+        tuple((0.02 * std * 255).astype(np.float32).tolist()),
         y,
         0,
         127,

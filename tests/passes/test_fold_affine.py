@@ -1,0 +1,91 @@
+"""fold-affine: BN and scales disappear into layers; the oracle is the same to rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from qbnnc.ir.check import check
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.ops import Affine, BatchNorm, Conv2d
+from qbnnc.passes.fold_affine import FoldAffine
+from tests.graphs import Net, float_graphs, inputs, resnet, run
+
+
+def folded(graph: Graph) -> Graph:
+    """The graph after the pass, which must compute the same."""
+    after = FoldAffine()(graph)
+    check(after)
+    x = inputs(graph)
+    for a, b in zip(run(graph, x), run(after, x), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4 * max(1, np.abs(a).max()))
+    return after
+
+
+def test_batch_norm_goes_into_the_convolution() -> None:
+    graph = Net((2, 6, 6)).conv(3, 3, "conv").batch_norm("bn").relu("relu").graph()
+    assert str(folded(graph)) == (
+        "float graph(%input: f32[2,6,6]{row})\n"
+        "  %conv.weight = constant f32[3,2,3,3]\n"
+        "  %conv.bias = constant f32[3]\n"
+        "  %conv: f32[3,4,4]{row} = conv2d(%input, %conv.weight, %conv.bias)  # conv (net.py:1)\n"
+        "  %relu: f32[3,4,4]{row} = clamp(%conv) low=0 high=None  # relu (net.py:1)\n"
+        "  return %relu\n"
+    )
+
+
+def test_batch_norm_of_features_goes_into_the_linear_layer() -> None:
+    after = folded(Net((5,)).linear(4, "fc").batch_norm("bn").graph())
+    assert [n.op.name for n in after.nodes] == ["linear"]
+
+
+def test_two_scales_become_one_and_the_input_keeps_it() -> None:
+    one, two = np.float32(1) / np.array(255, np.float32), np.array([[[3.0]], [[2.0]]], np.float32)
+    net = Net((2, 6, 6)).affine(np.asarray(one), np.zeros((), np.float32), "scale")
+    graph = net.affine(two, -two, "normalise").conv(3, 3, "conv").graph()
+    after = folded(graph)
+    assert [n.op.name for n in after.nodes] == ["affine", "conv2d"]
+
+
+def test_a_scale_before_a_linear_layer_goes_forward() -> None:
+    ramp = np.arange(1, 5, dtype=np.float32)
+    graph = Net((6,)).linear(4, "fc1").relu("relu").affine(ramp, -ramp, "scale").linear(2, "fc2")
+    after = folded(graph.graph())
+    assert [n.output.name for n in after.nodes] == ["fc1", "relu", "fc2"]
+
+
+def test_batch_norm_after_a_pool_becomes_a_depthwise_convolution() -> None:
+    graph = Net((2, 8, 8)).conv(3, 3, "conv").max_pool("pool").batch_norm("bn").relu("relu").graph()
+    after = folded(graph)
+    op = after.nodes[2].op
+    assert isinstance(op, Conv2d)
+    assert op.groups == 3
+
+
+def test_a_layer_that_is_read_twice_keeps_its_weights() -> None:
+    """BN must not change what the other reader of the convolution sees."""
+    net = Net((2, 8, 8)).conv(3, 3, "conv")
+    raw = net.value
+    net.batch_norm("bn").relu("relu").flatten("flat")
+    normalised = net.linear(2, "fc").value
+    after = folded(net.graph(normalised, raw))
+    assert not any(isinstance(n.op, Affine | BatchNorm) for n in after.nodes)
+
+
+def test_a_scale_that_nothing_can_take_is_refused() -> None:
+    ramp = np.arange(1, 5, dtype=np.float32)
+    net = Net((6,)).linear(4, "fc1").relu("relu").affine(ramp, ramp, "layers.3.scale")
+    with pytest.raises(CompileError, match=r"layers\.3\.scale \(net\.py:1\): a scale or shift"):
+        FoldAffine()(net.graph())
+
+
+def test_residual_network() -> None:
+    after = folded(resnet())
+    assert not any(isinstance(n.op, Affine | BatchNorm) for n in after.nodes)
+
+
+@given(float_graphs())
+def test_random_graphs(graph: Graph) -> None:
+    assert not any(isinstance(n.op, Affine | BatchNorm) for n in folded(graph).nodes)

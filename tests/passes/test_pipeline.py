@@ -1,0 +1,101 @@
+"""The whole pipeline: heads, samples, data that does not fit, and one result for one input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from qbnnc.ir import format
+from qbnnc.ir.errors import CompileError, InputError, UserError
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Softmax
+from qbnnc.ir.types import Stage
+from qbnnc.passes.calibrate import Calibration
+from qbnnc.passes.pipeline import PASS_NAMES, Options, Watch, quantise_model, relabel
+from tests.graphs import Net, inputs, lenet, mlp
+
+QUICK = Options(calibration=Calibration(passes=1))
+
+
+def compiled(graph: Graph, options: Options = QUICK, rows: int = 8) -> Model:
+    return quantise_model(Model((graph,), Head(Task.RAW)), inputs(graph, rows), options)
+
+
+def classifier(log: bool) -> Graph:
+    return Net((6,)).linear(4, "fc").emit(Softmax(0, log), name="softmax").graph()
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_a_softmax_at_the_end_makes_a_classifier_of_logits(log: bool) -> None:
+    model = compiled(classifier(log))
+    assert model.head.task is Task.CLASSIFICATION
+    assert [n.op.name for n in model.graph.nodes] == [
+        "quantize_input",
+        "linear_integer",
+        "dequantize",
+    ]
+
+
+def test_a_softmax_inside_is_refused() -> None:
+    graph = Net((6,)).linear(4, "fc").emit(Softmax(0, False), name="attention").linear(2, "out")
+    with pytest.raises(CompileError, match=r"attention .*: a softmax inside the network"):
+        compiled(graph.graph())
+
+
+def test_samples_default_to_20_and_to_1_where_nothing_is_random() -> None:
+    assert compiled(mlp()).samples == 20
+    assert compiled(mlp(p=None)).samples == 1
+    assert compiled(mlp(), replace(QUICK, samples=7)).samples == 7
+    with pytest.raises(UserError, match="nothing in this network is random"):
+        compiled(mlp(p=None), replace(QUICK, samples=20))
+
+
+def test_a_task_that_does_not_fit_the_outputs_is_refused() -> None:
+    with pytest.raises(UserError, match="task classification needs one output"):
+        compiled(mlp(), replace(QUICK, task=Task.CLASSIFICATION))
+
+
+def test_compiling_twice_gives_the_same_bytes() -> None:
+    assert format.to_bytes(compiled(lenet())) == format.to_bytes(compiled(lenet()))
+
+
+def test_passes_are_shown_by_the_names_the_command_line_knows() -> None:
+    seen: list[str] = []
+    watch = Watch(graph=lambda name, graph: seen.append(name))
+    quantise_model(Model((mlp(),), Head(Task.RAW)), inputs(mlp()), QUICK, watch=watch)
+    assert tuple(seen) == PASS_NAMES
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.zeros((0, 10)), "no rows"),
+        (np.zeros((4, 9)), r"the calibration data: the shape is \[4, 9\]"),
+        (np.full((4, 10), np.nan), "the calibration data: NaN in row 0"),
+        (np.full((4, 10), np.inf), "infinity"),
+    ],
+)
+def test_calibration_data_that_is_refused(rows: NDArray[np.float64], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        quantise_model(Model((mlp(),), Head(Task.RAW)), rows.astype(np.float32), QUICK)
+
+
+def test_an_integer_model_is_not_quantised_again() -> None:
+    model = compiled(mlp())
+    with pytest.raises(UserError, match="INTEGER already"):
+        quantise_model(model, inputs(mlp()), QUICK)
+    other = relabel(model, Options(samples=3, task=Task.REGRESSION))
+    assert (other.samples, other.head.task, other.stage) == (3, Task.REGRESSION, Stage.INTEGER)
+
+
+def test_an_ensemble_has_scales_of_its_own_for_each_member() -> None:
+    members = Model((mlp(0), mlp(1)), Head(Task.REGRESSION))
+    model = quantise_model(members, inputs(mlp()), replace(QUICK, samples=3))
+    assert model.samples == 6
+    first, second = (m.nodes[1].output.type.quant for m in model.members)
+    assert first != second
