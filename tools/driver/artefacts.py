@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from qbnnc.ir import format
 from qbnnc.ir.errors import FileError
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.types import Array
+from qbnnc.runtime import Session, load
 
 
 class Artefact(Protocol):
@@ -44,6 +46,42 @@ class Artefact(Protocol):
         """The codes of every node the backend still computes, [L or 1, B or 1, *shape]."""
 
 
+@dataclass(frozen=True, slots=True)
+class QbnnArtefact:
+    """A .qbnn file in our runtime."""
+
+    session: Session
+
+    @property
+    def digest(self) -> str:
+        return format.digest(self.session.model)
+
+    @property
+    def samples(self) -> int:
+        return self.session.samples
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        return self.session.predict(x, samples, seed, first_row, batch_size)
+
+    def trace(
+        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+    ) -> Mapping[str, Array]:
+        members = len(self.session.model.members)
+        values: dict[str, Array] = {}
+        for member in range(members):
+            prefix = f"member{member}/" if members > 1 else ""
+            traced = self.session.trace(x, samples, seed, first_row, member)
+            values |= {prefix + name: array for name, array in traced.items()}
+        return values
+
+
 def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> Artefact:
     """The artefact in a file, told by its content; FileError if it is none.
 
@@ -51,9 +89,7 @@ def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> A
     """
     data = read_bytes(path)
     if format.is_model(data):
-        from qbnnc.runtime import load
-
-        return load(path)
+        return QbnnArtefact(load(path))
     if Path(path).suffix != ".onnx":
         raise FileError(
             "neither a compiled .qbnn nor an .onnx file: compile the model first "

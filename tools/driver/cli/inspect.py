@@ -34,7 +34,7 @@ def command(file: str, as_json: bool, verbose: bool) -> int:
         echo_json(asdict(report))
         return 0
     width = shutil.get_terminal_size((80, 24)).columns
-    for line in _lines(report, file, verbose):
+    for line in "\n".join(_lines(report, file, verbose)).splitlines():
         click.echo(line if verbose else line[:width])
     return 0
 
@@ -56,7 +56,7 @@ def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
         yield f"calibrated: {report.calibration}"
     yield ""
     yield table(
-        ("node", "op", "shape", "varies", "codes", "zero", "scale", "MACs"),
+        ("node", "op", "shape", "per", "codes", "zero", "scale"),
         [_node_row(node) for node in report.nodes],
     )
     if verbose:
@@ -64,7 +64,7 @@ def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
     if any(node.accumulators for node in report.nodes):
         yield ""
         yield table(
-            ("accumulators", "least", "greatest", "bits", "int32", "int16 pairs"),
+            ("accumulators", "MACs", "least", "greatest", "bits", "int32", "int16 pairs"),
             [_proof_row(node) for node in report.nodes if node.accumulators is not None],
         )
     yield ""
@@ -72,30 +72,36 @@ def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
 
 
 def _node_row(node: NodeReport) -> tuple[str, ...]:
+    """`per`: r, s or rs, for a value that varies with the row, the sample, or both."""
     return (
         _short(node.node, 20),
         node.op.removesuffix("_integer"),
         "x".join(map(str, node.shape)) or "1",
-        {0: "never", 1: node.axes[0] if node.axes else "", 2: "both"}[len(node.axes)],
-        node.dtype if node.bits is None or node.bits > 8 else f"u{node.bits}",
+        "".join(axis[0] for axis in node.axes),
+        _codes(node),
         "" if node.zero_point is None or node.dtype == "i32" else str(node.zero_point[0]),
         "" if node.scale is None else f"{node.scale[1]:.3g}",
-        f"{node.macs}"
-        if node.macs
-        else (f"{node.random_words} words" if node.random_words else ""),
     )
+
+
+def _codes(node: NodeReport) -> str:
+    """ "u7" for unsigned codes of 7 bits, "i32" for accumulators, "5 words" for a mask."""
+    if node.random_words:
+        return f"{node.random_words} words"
+    return node.dtype if node.bits is None or node.bits > 8 else f"u{node.bits}"
 
 
 def _proof_row(node: NodeReport) -> tuple[str, ...]:
     bounds = node.accumulators
     assert bounds is not None
     return (
-        _short(node.node, 24),
+        _short(node.node, 20),
+        str(node.macs),
         str(bounds.low),
         str(bounds.high),
         str(bounds.bits),
         "fits",
-        "may saturate: u8 weights" if bounds.saturates else "never saturate",
+        "may saturate" if bounds.saturates else "safe",
     )
 
 
@@ -111,8 +117,8 @@ def _totals(report: Inspection) -> Iterator[str]:
         f"float32 weights{share}"
     )
     yield (
-        f"peak memory, 1 row x {report.samples} samples: {human_bytes(report.live_bytes)} of "
-        f"values alive at once, {human_bytes(report.constant_bytes)} of constants"
+        f"memory, 1 row x {report.samples} samples: {human_bytes(report.live_bytes)} of values at "
+        f"once, {human_bytes(report.constant_bytes)} of constants"
     )
 
 

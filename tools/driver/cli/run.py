@@ -41,9 +41,7 @@ def command(
     Given the seed, every backend and machine returns the same samples, bit for bit.
     """
     opened = open_artefact(artefact)
-    prediction = opened.predict(
-        read_array(input_), samples=samples, seed=seed, first_row=first_row, batch_size=batch_size
-    )
+    prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
     if output is not None:
         write_arrays(output, dict(prediction))
     if not quiet:
