@@ -1,0 +1,60 @@
+"""Running the command line inside a test."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from qbnnc.cli.main import main
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Result]
+
+
+class Runner:
+    """Runs `qbnnc` with arguments, in a folder of its own."""
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.folder, self.monkeypatch, self.capsys = folder, monkeypatch, capsys
+        monkeypatch.chdir(folder)
+
+    def __call__(self, *arguments: object) -> Result:
+        self.monkeypatch.setattr(sys, "argv", ["qbnnc", *map(str, arguments)])
+        self.capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        printed = self.capsys.readouterr()
+        assert isinstance(stopped.value.code, int)
+        return Result(stopped.value.code, printed.out, printed.err)
+
+    def refused(self, *arguments: object) -> str:
+        """The one sentence of an error: exit code 2, no traceback, nothing written."""
+        before = {p: p.stat().st_mtime_ns for p in self.folder.rglob("*") if _counts(p)}
+        result = self(*arguments)
+        after = {p: p.stat().st_mtime_ns for p in self.folder.rglob("*") if _counts(p)}
+        assert result.code == 2
+        assert result.err.startswith("Error: ")
+        assert len(result.err.strip().splitlines()) == 1
+        assert "Traceback" not in result.err + result.out
+        assert "internal error" not in result.err
+        assert after == before
+        return result.err.removeprefix("Error: ").strip()
+
+
+def _counts(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
