@@ -31,14 +31,14 @@ def layer(ours: str, third_party: str) -> Layer:
 # The longest entry that a file lies below is the one that counts.
 LAYERS = {
     "ir": layer("", "numpy safetensors"),
-    "frontend": layer("ir", "numpy torch"),
+    "frontend": layer("ir", "numpy safetensors torch"),
     "passes": layer("ir", "numpy"),
     "backends": layer("ir", "numpy"),
     "backends/onnx": layer("ir", "numpy onnx onnx_ir onnxscript"),
     "backends/onnx/session.py": layer(
         "ir backends.onnx", "numpy onnx onnx_ir onnxscript onnxruntime"
     ),
-    "backends/torch": layer("ir", "numpy torch"),
+    "backends/torch": layer("ir", "numpy safetensors torch"),
     "runtime": layer("ir", "numpy numba llvmlite"),
     "tools/driver": layer(
         "ir frontend passes backends runtime",

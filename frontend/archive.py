@@ -1,0 +1,64 @@
+"""Zip archives from strangers, read with a bound on everything."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from qbnnc.ir.errors import FileError
+
+MAX_MEMBERS = 100_000
+MAX_TOTAL_BYTES = 16 << 30
+MAX_RATIO = 200  # torch stores its members uncompressed: a high ratio is a zip bomb
+MAX_UNRATED_BYTES = 1 << 20
+
+
+def read_members(path: Path) -> dict[str, bytes]:
+    """Every member of the archive without its top folder: {"models/model.json": bytes, ...}.
+
+    FileError: damaged, two members of one name, more than one top folder, encrypted, too many
+    members, or members that unpack to far more than they take on disk.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive.infolist(), path)
+            return {_inner(info, path): archive.read(info) for info in archive.infolist()}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise FileError(f"is a damaged archive ({error}); copy it again", path) from error
+
+
+def _check_sizes(infos: list[zipfile.ZipInfo], path: Path) -> None:
+    names = [info.filename for info in infos]
+    if len(set(names)) != len(names):
+        raise FileError("holds two members of the same name; refused, as a trick file does", path)
+    if len({name.split("/", 1)[0] for name in names}) > 1:
+        raise FileError("holds more than one archive folder; save the program again", path)
+    too_large = [i.filename for i in infos if _is_bomb(i)]
+    if too_large:
+        raise FileError(f"member {too_large[0]!r} unpacks to far more than it takes; refused", path)
+    if len(infos) > MAX_MEMBERS or sum(info.file_size for info in infos) > MAX_TOTAL_BYTES:
+        raise FileError("is larger than a model may be (16 GiB, 100,000 members); refused", path)
+
+
+def _is_bomb(info: zipfile.ZipInfo) -> bool:
+    rated = info.file_size > MAX_UNRATED_BYTES
+    return rated and info.file_size > MAX_RATIO * max(info.compress_size, 1)
+
+
+def _inner(info: zipfile.ZipInfo, path: Path) -> str:
+    _, slash, inner = info.filename.partition("/")
+    if not slash or not inner or ".." in inner.split("/"):
+        raise FileError(f"member {info.filename!r} has no place in a model archive; refused", path)
+    return inner
+
+
+def write_members(members: Mapping[str, bytes]) -> io.BytesIO:
+    """A stored zip with the members under "archive/", rewound to its start."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in members.items():
+            archive.writestr(f"archive/{name}", data)
+    buffer.seek(0)
+    return buffer

@@ -1,0 +1,60 @@
+"""A program traced for one batch size only: what it computes must not depend on that size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from qbnnc.frontend.convert import convert
+from qbnnc.frontend.convert.program import batch_of, the_input
+from qbnnc.frontend.modes import Dropout, trace_in_mode
+from qbnnc.frontend.tracing import at_least_two_rows, functionalise
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A module as a program in torch's training IR, and as a FLOAT graph for any batch."""
+
+    program: ExportedProgram
+    graph: Graph
+
+
+def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Traced:
+    """Trace and convert, and see to it that the size of the batch does not matter.
+
+    Where torch.export insists on the example's batch size, `x / len(x)` has become `x / 2`, which
+    nothing in the program tells from a constant. So one row more must give the same graph.
+    CompileError: it does not; and all that trace_in_mode and convert raise.
+    """
+    program = trace_in_mode(module, example, dropout)
+    traced = Traced(program, convert(functionalise(program)))
+    if not isinstance(batch_of(the_input(program)), int):
+        return traced
+    rows = at_least_two_rows(example)
+    longer = _if_any(module, torch.cat([rows, rows[:1]]), dropout)
+    if longer is not None and not _same(traced.graph, longer):
+        raise CompileError(
+            "the size of the batch enters the computation, so that a row's prediction would depend "
+            "on the other rows; remove len(x), x.shape[0] and x.size(0) from the arithmetic",
+            type(module).__name__,
+        )
+    return traced
+
+
+def _if_any(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Graph | None:
+    """None if the module takes no other batch: `view(4, 800)` with a 4 written out."""
+    try:
+        return convert(functionalise(trace_in_mode(module, example, dropout)))
+    except CompileError:
+        return None
+
+
+def _same(a: Graph, b: Graph) -> bool:
+    arrays = zip(a.constants.values(), b.constants.values(), strict=False)
+    return str(a) == str(b) and all(np.array_equal(x, y) for x, y in arrays)

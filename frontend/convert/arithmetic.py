@@ -1,0 +1,168 @@
+"""Sums, differences, products and quotients with constants: preprocessing, scaling, residuals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from qbnnc.frontend.convert.call import Call, number_of
+from qbnnc.frontend.convert.rule import Rules
+from qbnnc.frontend.convert.values import (
+    Filled,
+    Fixed,
+    Keep,
+    Masked,
+    Product,
+    Row,
+    Tracked,
+    Uniform,
+)
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Add, Affine, Linear
+
+ONE, ZERO = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
+
+
+def multiply(call: Call) -> Tracked:
+    a, b = _operand(call, "self"), _operand(call, "other")
+    if isinstance(a, Fixed | Keep) and not isinstance(b, Fixed):
+        a, b = b, a
+    match a, b:
+        case ((Keep() | Masked()), Fixed(tensor)):
+            number = number_of(tensor)
+            if number is not None:
+                return a.scaled(number)
+            return affine(call, a, scale=tensor)
+        case _, Fixed(tensor):
+            return affine(call, a, scale=tensor)
+        case ((Row() | Masked() | Product()), Keep()):
+            return call.scope.masked(call.scope.value(a, call), b, call)
+        case _:
+            call.scope.value(a, call), call.scope.value(b, call)  # noise is told as such
+            call.fail("multiplies two activations; only products with constants are supported")
+
+
+def divide(call: Call) -> Tracked:
+    if call.arguments.get("rounding_mode") is not None:
+        call.fail("rounds the quotient; only true division is supported")
+    a, b = _operand(call, "self"), _operand(call, "other")
+    if not isinstance(b, Fixed):
+        call.fail("divides by something that depends on the input; only constants are supported")
+    if bool((b.tensor == 0).any()):
+        call.fail("divides by zero; check the constant")
+    number = number_of(b.tensor)
+    if isinstance(a, Keep | Masked) and number is not None:
+        return a.scaled(1.0 / number)
+    return affine(call, a, scale=ONE / b.tensor)
+
+
+def add(call: Call) -> Tracked:
+    return _sum(call, _operand(call, "self"), _operand(call, "other"), call.number("alpha"))
+
+
+def subtract(call: Call) -> Tracked:
+    return _sum(call, _operand(call, "self"), _operand(call, "other"), -call.number("alpha"))
+
+
+def subtract_from(call: Call) -> Tracked:
+    """rsub: other - alpha * self."""
+    return _sum(call, _operand(call, "other"), _operand(call, "self"), -call.number("alpha"))
+
+
+def negate(call: Call) -> Tracked:
+    return affine(call, _operand(call, "self"), scale=-ONE)
+
+
+def _sum(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
+    """a + factor * b."""
+    match a, b:
+        case Uniform(), Fixed(tensor):
+            number = number_of(tensor)
+            offset = call.fail("shifts noise unevenly") if number is None else factor * number
+            return replace(a, offset=a.offset + offset)
+        case Fixed(tensor), Keep(scale=1.0) if factor == -1 and number_of(tensor) == 1:
+            return b.inverted()
+        case Product(), Fixed(tensor) if tensor.shape == a.weight.shape[:1]:
+            return _biased(call, a, tensor * factor)
+        case _, Fixed(tensor):
+            return affine(call, a, shift=tensor * factor)
+        case Fixed(tensor), Product() if factor == 1 and tensor.shape == b.weight.shape[:1]:
+            return _biased(call, b, tensor)
+        case Fixed(tensor), _:
+            return affine(call, b, scale=ONE * factor, shift=tensor)
+        case _:
+            return _sum_of_rows(call, a, b, factor)
+
+
+def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Row:
+    left, right = call.scope.value(a, call), call.scope.value(b, call)
+    if left.type.shape != right.type.shape:
+        call.fail(
+            f"adds {list(left.type.shape)} and {list(right.type.shape)}; "
+            "only activations of the same shape are added"
+        )
+    if factor != 1:
+        right = _affine(call, right, ONE * factor, ZERO, f"{call.place().name}.scaled")
+    return Row(call.emit(Add(), left, right))
+
+
+def _biased(call: Call, product: Product, bias: Tensor) -> Row:
+    """x @ weight.T + bias written out is a Linear."""
+    place, scope = product.place, call.scope
+    weight = scope.constant(f"{place.name}.weight", product.weight)
+    constant = scope.constant(f"{place.name}.bias", bias)
+    return Row(
+        scope.build.emit(Linear(), product.x, weight, constant, loc=place.loc, name=place.name)
+    )
+
+
+def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO) -> Row:
+    """x * scale + shift; the constants are as torch broadcasts them against [B, *shape]."""
+    return Row(_affine(call, call.scope.value(x, call), scale, shift, call.place().name))
+
+
+def _affine(call: Call, x: Value, scale: Tensor, shift: Tensor, name: str) -> Value:
+    constants = (
+        call.scope.constant(f"{name}.{what}", _for_one_row(call, tensor, x.type.shape))
+        for what, tensor in (("scale", scale), ("shift", shift))
+    )
+    return call.scope.build.emit(Affine(), x, *constants, loc=call.place().loc, name=name)
+
+
+def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The constant without its batch axis; CompileError unless it broadcasts to x's shape."""
+    row = constant
+    if constant.ndim == len(shape) + 1 and constant.shape[0] == 1:
+        row = constant[0]
+    wanted = (1,) * (len(shape) - row.ndim) + tuple(row.shape)
+    if len(wanted) != len(shape) or any(
+        c not in (1, n) for c, n in zip(wanted, shape, strict=True)
+    ):
+        call.fail(
+            f"combines a constant of shape {list(constant.shape)} with rows of shape "
+            f"{list(shape)}; a constant must broadcast to one row"
+        )
+    return row
+
+
+def _operand(call: Call, name: str) -> Tracked:
+    match call.tracked(name):
+        case Filled(_, number) if number is not None:
+            return Fixed(torch.tensor(number, dtype=torch.float64))
+        case Fixed(tensor):
+            return Fixed(tensor.detach().to(torch.float64))
+        case other:
+            return other
+
+
+RULES: Rules = {
+    "add": add,
+    "div": divide,
+    "mul": multiply,
+    "neg": negate,
+    "rsub": subtract_from,
+    "sub": subtract,
+    "true_divide": divide,
+}

@@ -1,0 +1,141 @@
+"""One call of the user's program, as the rules see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import torch
+from torch import Tensor, fx
+
+from qbnnc.frontend.convert.naming import location, plain_name
+from qbnnc.frontend.convert.values import Filled, Fixed, Noise, Place, Shape, Tracked
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Op
+
+if TYPE_CHECKING:
+    from qbnnc.frontend.convert.scope import Scope
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """`arguments` are by the schema's names, defaults filled in, tensors replaced by what is known
+    of them. The readers raise CompileError where an argument is not of the kind asked for."""
+
+    node: fx.Node
+    arguments: Mapping[str, object]
+    scope: Scope
+    _place: Place | None = field(default=None)
+
+    def place(self, op: str | None = None) -> Place:
+        """Where this call stands; the same at every asking."""
+        if self._place is None:
+            self._place = self.scope.namer.place(self.node, op)
+        return self._place
+
+    def fail(self, message: str) -> NoReturn:
+        raise CompileError(f"{plain_name(self.node)}: {message}", location(self.node))
+
+    def emit(self, op: Op, *inputs: Value) -> Value:
+        place = self.place()
+        return self.scope.build.emit(op, *inputs, loc=place.loc, name=place.name)
+
+    def constant(self, suffix: str, tensor: Tensor) -> Value:
+        return self.scope.constant(f"{self.place().name}.{suffix}", tensor)
+
+    def tracked(self, name: str) -> Tracked:
+        """What is known of a tensor argument; a plain number counts as a fixed tensor."""
+        value = self.arguments[name]
+        if isinstance(value, bool | int | float):
+            return Fixed(torch.tensor(value))
+        if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
+            self.fail(
+                "computes with the size of the batch; a row's prediction must not depend on how "
+                "many rows there are"
+            )
+        if value is None or isinstance(value, tuple | list):
+            self.fail(f"the argument {name!r} is not a tensor")
+        return cast(Tracked, value)
+
+    def row(self, name: str) -> Value:
+        """A tensor argument that is computed from the input."""
+        return self.scope.value(self.tracked(name), self)
+
+    def fixed(self, name: str) -> Tensor:
+        """A tensor argument that is known now, in float32."""
+        match self.tracked(name):
+            case Fixed(tensor):
+                return tensor.detach().to(torch.float32)
+            case Filled(shape, number) if number is not None:
+                static = all(isinstance(extent, int) for extent in shape)
+                return torch.full([int(n) for n in shape] if static else [], number)
+            case Noise():
+                self.fail(SAMPLED_WEIGHT)
+            case _:
+                self.fail(f"its {name} depends on the input; only constants are supported")
+
+    def fixed_or_none(self, name: str) -> Tensor | None:
+        return None if self.arguments[name] is None else self.fixed(name)
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """A number, or a tensor argument that holds one."""
+        value = self.arguments[name]
+        if value is None and default is not None:
+            return default
+        if isinstance(value, bool | int | float):
+            return float(value)
+        number = number_of(self.fixed(name))
+        return self.fail(f"its {name} must be one number") if number is None else number
+
+    def flag(self, name: str) -> bool:
+        return bool(self.arguments.get(name))
+
+    def pair(self, name: str, default: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Two integers, given as one, two, or none (the default)."""
+        value = self.arguments[name]
+        values = [value] if isinstance(value, int) else list(cast("Sequence[int]", value))
+        if not values and default is not None:
+            return default
+        if len(values) not in (1, 2) or not all(isinstance(v, int) for v in values):
+            self.fail(f"its {name} {values} is not one or two integers")
+        return values[0], values[-1]
+
+    def integer(self, name: str) -> int:
+        value = self.arguments[name]
+        return value if isinstance(value, int) else self.fail(f"its {name} is not an integer")
+
+    def shape(self, index: int = 0) -> Shape:
+        """The result's shape, batch included; of its first result if it has several."""
+        meta = self.node.meta["val"]
+        return tuple((meta[index] if isinstance(meta, list | tuple) else meta).shape)
+
+    def row_shape(self) -> tuple[int, ...]:
+        """The result's shape without the batch; CompileError if it mixes rows of the batch."""
+        shape = self.shape()
+        if not shape or not self.scope.is_batch(shape[0]):
+            self.fail(
+                f"gives {list(shape)}, where the rows of the batch are no longer the first axis; "
+                "every layer must treat the rows of a batch one by one"
+            )
+        return tuple(self._static(extent) for extent in shape[1:])
+
+    def _static(self, extent: int | torch.SymInt) -> int:
+        if isinstance(extent, int):
+            return extent
+        return self.fail(f"gives a size {extent} that depends on the batch")
+
+
+SAMPLED_WEIGHT = (
+    "its weight is sampled; Bayes-by-Backprop weights are not supported yet. Compile a network "
+    "with Monte-Carlo dropout, or one whose weights are fixed"
+)
+
+
+def number_of(tensor: Tensor) -> float | None:
+    """The number `tensor` holds everywhere, in the fewest digits that give its float32."""
+    flat = tensor.detach().reshape(-1)
+    if not len(flat) or not bool((flat == flat[0]).all()):
+        return None
+    return float(str(flat[0].to(torch.float32).numpy()))

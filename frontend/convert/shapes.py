@@ -1,0 +1,147 @@
+"""Ops that move elements and change none: reshapes, casts, copies, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+
+from qbnnc.frontend.convert.call import Call, number_of
+from qbnnc.frontend.convert.rule import Rules
+from qbnnc.frontend.convert.values import (
+    Filled,
+    Fixed,
+    Keep,
+    Masked,
+    Padded,
+    Product,
+    Row,
+    Tracked,
+    Uniform,
+)
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Reshape
+
+
+def reshape(call: Call) -> Tracked:
+    """Row by row, as long as the batch stays the first axis, whatever the arguments say."""
+    match call.tracked("self"):
+        case (Keep() | Uniform() | Filled()) as random:
+            return replace(random, shape=call.shape())
+        case x:
+            value = call.scope.value(x, call)
+            return Row(reshaped(call, value, call.row_shape()))
+
+
+def reshaped(call: Call, x: Value, shape: tuple[int, ...], suffix: str = "") -> Value:
+    """x under another shape; x itself if it has it. `suffix` names a step inside a lowering."""
+    if x.type.shape == shape:
+        return x
+    place = call.place()
+    name = f"{place.name}.{suffix}".removesuffix(".")
+    return call.scope.build.emit(Reshape(shape), x, loc=place.loc, name=name)
+
+
+def permute(call: Call) -> Tracked:
+    """Only where no two axes longer than 1 change places: then it is a reshape."""
+    x = call.row("self")
+    rank = len(x.type.shape) + 1
+    order = [axis % rank for axis in _order(call, rank)]
+    long = [axis for axis in order if axis == 0 or x.type.shape[axis - 1] > 1]
+    if long != sorted(long):
+        call.fail("transposing activations is not supported; arrange the layers without it")
+    return reshape(call)
+
+
+def _order(call: Call, rank: int) -> list[int]:
+    if "dims" in call.arguments:
+        return list(cast("Sequence[int]", call.arguments["dims"]))
+    first, second = (call.integer("dim0"), call.integer("dim1")) if rank != 2 else (0, 1)
+    order = list(range(rank))
+    order[first], order[second] = order[second], order[first]
+    return order
+
+
+def expand(call: Call) -> Tracked:
+    match call.tracked("self"):
+        case (Keep() | Uniform() | Filled()) as random:
+            return random  # broadcasting does the same, and a mask draws no more lanes for it
+        case Fixed(tensor):
+            return _expanded(call, tensor)
+        case x:
+            value = call.scope.value(x, call)
+            if call.row_shape() != value.type.shape:
+                call.fail("repeating activations along an axis is not supported")
+            return x
+
+
+def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
+    """A weight repeated: one number in a shape of the batch's, or a larger weight."""
+    shape, number = call.shape(), number_of(tensor)
+    if shape and call.scope.is_batch(shape[0]) and number is not None:
+        return Filled(shape, number)
+    static = [extent for extent in shape if isinstance(extent, int)]
+    if len(static) != len(shape):
+        call.fail("repeats an uneven tensor for each row; let it broadcast instead")
+    return Fixed(tensor.expand(static))
+
+
+def cast_to(call: Call) -> Tracked:
+    """Casts vanish: the graph computes in float32."""
+    x, dtype = call.tracked("self"), call.arguments.get("dtype")
+    activation = isinstance(x, Row | Masked | Product)
+    if activation and isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
+        call.fail(f"casts activations to {dtype}, which rounds them; only floats are supported")
+    return x
+
+
+def unchanged(call: Call) -> Tracked:
+    return call.tracked("self")
+
+
+def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
+    """Of one tensor, it is that tensor."""
+    match call.arguments["tensors"]:
+        case [Row() | Masked() | Fixed() | Filled() as only]:
+            return (only,)
+        case _:
+            call.fail("broadcasting tensors by hand is not supported; operators do it themselves")
+
+
+def whole_slice(call: Call) -> Tracked:
+    """x[:] keeps everything; other slices are not supported."""
+    x = call.row("self")
+    if call.row_shape() != x.type.shape:
+        call.fail("taking a part of an activation is not supported; use the whole tensor")
+    return Row(x)
+
+
+def pad(call: Call) -> Tracked:
+    """Zeros around the last two axes, for the convolution that follows."""
+    amounts = list(cast("Sequence[int]", call.arguments["pad"]))
+    value = call.arguments.get("value")
+    if call.arguments.get("mode", "constant") != "constant" or value not in (None, 0):
+        call.fail("only padding with zeros is supported")
+    if len(amounts) > 4 or min(amounts, default=0) < 0:
+        call.fail(f"only non-negative padding of the last two axes is supported, not {amounts}")
+    left, right, top, bottom = amounts + [0] * (4 - len(amounts))
+    return Padded(call.row("self"), (top, left, bottom, right))
+
+
+RULES: Rules = {
+    **dict.fromkeys(
+        "_unsafe_view flatten reshape squeeze unflatten unsqueeze view _reshape_copy".split(),
+        reshape,
+    ),
+    **dict.fromkeys("alias clone contiguous detach lift_fresh_copy lift_fresh".split(), unchanged),
+    **dict.fromkeys("_to_copy to type_as".split(), cast_to),
+    **dict.fromkeys("permute t transpose".split(), permute),
+    "broadcast_tensors": broadcast_tensors,
+    "constant_pad_nd": pad,
+    "expand": expand,
+    "expand_as": expand,
+    "pad": pad,
+    "slice": whole_slice,
+}

@@ -1,0 +1,122 @@
+"""What the converter knows about each tensor of the user's program.
+
+The program is walked once, in order, and each of its tensors becomes one of these. Only `Row`
+stands for something computed at run time; masks and products wait in a form of their own until
+something reads them, so that `x * mask / 0.8` and `dropout(x, 0.2)` end up the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import fx
+
+from qbnnc.ir.errors import Loc
+from qbnnc.ir.graph import Value
+
+Shape: TypeAlias = tuple["int | torch.SymInt", ...]  # as torch has it, batch included
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where in the user's model: the name its result gets, and the location for messages."""
+
+    name: str
+    loc: Loc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """Computed from the input: torch's [B, *shape] is an IR value of `shape`."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fixed:
+    """Known now: weights, buffers, and whatever is computed from nothing else."""
+
+    tensor: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled:
+    """One number everywhere, in a shape that depends on the batch; None: not initialised."""
+
+    shape: Shape
+    number: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uniform:
+    """Uniform on [offset, 1 + offset), drawn by `source`."""
+
+    source: fx.Node
+    shape: Shape
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keep:
+    """`scale` with probability 1 - p, else 0: drawn by `source`."""
+
+    source: fx.Node
+    shape: Shape
+    p: float
+    scale: float = 1.0
+
+    def scaled(self, factor: float) -> Keep:
+        return replace(self, scale=self.scale * factor)
+
+    def inverted(self) -> Keep:
+        """1 - mask, of a mask that is 0 or 1."""
+        return replace(self, p=exact(1.0 - self.p))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masked:
+    """x times a mask; the factor may still change."""
+
+    x: Value
+    keep: Keep
+    scale: float
+    stream: int
+    place: Place
+
+    def scaled(self, factor: float) -> Masked:
+        return replace(self, scale=self.scale * factor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """x @ weight.T, to which a bias may still be added; weight [N, K]."""
+
+    x: Value
+    weight: torch.Tensor
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noise:
+    """Something random that is no mask: normal noise, or computed from noise."""
+
+    source: fx.Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Padded:
+    """x with zeros around its last two axes: (top, left, bottom, right). A convolution takes it."""
+
+    x: Value
+    padding: tuple[int, int, int, int]
+
+
+Tracked: TypeAlias = Row | Fixed | Filled | Uniform | Keep | Masked | Product | Noise | Padded
+Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
+
+
+def exact(probability: float) -> float:
+    """Without the last digits that 1 - 0.8 leaves: masks have a resolution of 2^-16."""
+    return round(probability, 12)

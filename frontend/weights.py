@@ -1,0 +1,135 @@
+"""Weights on disk to a network: state_dicts, checkpoints, safetensors."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from qbnnc.frontend.sniff import FileKind
+from qbnnc.ir.errors import FileError
+
+StateDict: TypeAlias = Mapping[str, Tensor]
+
+_NAMES_IN_CHECKPOINTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
+_SHOWN = 4
+
+
+def load_weights(module: nn.Module, stored: object, path: Path) -> None:
+    """Fill `module` from what read_stored gave.
+
+    FileError tells every missing, unexpected or ill-shaped name.
+    """
+    weights = _without_wrappers(_pick(stored, path))
+    problems = _problems(module.state_dict(), weights)
+    if problems:
+        raise FileError(
+            f"does not fit the network of --model ({'; '.join(problems)}); "
+            "check --model and --model-args",
+            path,
+        )
+    module.load_state_dict(dict(weights), strict=True)
+
+
+def _problems(ours: StateDict, weights: StateDict) -> list[str]:
+    missing = [name for name in ours if name not in weights]
+    unexpected = [name for name in weights if name not in ours]
+    shapes = [
+        f"{name} is {list(weights[name].shape)} in the file and {list(tensor.shape)} in the network"
+        for name, tensor in ours.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    return [
+        f"{what}: {_list(names)}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("shapes", shapes))
+        if names
+    ]
+
+
+def read_stored(path: Path, kind: FileKind, *, trust_pickle: bool) -> object:
+    """What the file holds: weights, a checkpoint around them, or (trusted) a whole module.
+
+    Unpickles only with `trust_pickle`, which RUNS CODE from the file. FileError otherwise, and if
+    the file is damaged.
+    """
+    if kind is FileKind.SAFETENSORS:
+        return _read_safetensors(path)
+    return _read_trusted(path) if trust_pickle else _read_torch_save(path)
+
+
+def _read_torch_save(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise FileError(
+            "holds Python objects and not only tensors (a module saved whole, for one), and "
+            "opening it runs code from the file; save torch.save(module.state_dict(), path) and "
+            "pass --model package.module:factory, or use qbnnc.save, or pass --trust-pickle if "
+            "you trust who made the file",
+            path,
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise FileError("is cut off or damaged; copy or download it again", path) from error
+
+
+def _read_trusted(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # unpickling runs code from the file: it raises anything
+        raise FileError(
+            f"cannot be unpickled ({error}); its classes must be importable from here", path
+        ) from error
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    try:
+        return cast(StateDict, safetensors.torch.load_file(path))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise FileError(f"is a damaged safetensors file ({error}); copy it again", path) from error
+
+
+def _pick(loaded: object, path: Path) -> StateDict:
+    """The state_dict, in itself or under one of the usual names of a checkpoint."""
+    if _is_state_dict(loaded):
+        return cast(StateDict, loaded)
+    if isinstance(loaded, Mapping):
+        for name in _NAMES_IN_CHECKPOINTS:
+            if _is_state_dict(loaded.get(name)):
+                return cast(StateDict, loaded[name])
+        raise FileError(
+            f"is a checkpoint without weights that are recognised: it holds {_list(list(loaded))}; "
+            "save its state_dict in a file of its own",
+            path,
+        )
+    if isinstance(loaded, list | tuple) and loaded and all(map(_is_state_dict, loaded)):
+        raise FileError(
+            f"holds an ensemble of {len(loaded)} state_dicts, which is not supported yet; save one "
+            "of them in a file of its own",
+            path,
+        )
+    raise FileError(f"holds a {type(loaded).__name__}, not weights; save a state_dict", path)
+
+
+def _is_state_dict(value: object) -> bool:
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+
+
+def _without_wrappers(weights: StateDict) -> StateDict:
+    for wrapper in _WRAPPERS:
+        if all(name.startswith(wrapper) for name in weights):
+            weights = {name.removeprefix(wrapper): tensor for name, tensor in weights.items()}
+    return weights
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(str, names[:_SHOWN])) + more
