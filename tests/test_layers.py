@@ -38,7 +38,7 @@ LAYERS = {
     "backends/onnx/session.py": layer(
         "ir backends.onnx", "numpy onnx onnx_ir onnxscript onnxruntime"
     ),
-    "backends/torch": layer("ir", "numpy safetensors torch"),
+    "backends/torch": layer("ir", "numpy torch"),
     "runtime": layer("ir", "numpy numba llvmlite"),
     "tools/driver": layer(
         "ir frontend passes backends runtime",

@@ -90,7 +90,7 @@ def test_no_one_set_of_weights(value: object, message: str, tmp_path: Path) -> N
 
 def test_a_factory_needs_example_rows(weights: Mapping[str, Tensor], tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "net.pt")
-    with pytest.raises(FileError, match=r"example rows, and none are given; .*--calibrate"):
+    with pytest.raises(FileError, match=r"example rows, and none are given; .*--calib"):
         read_file(tmp_path / "net.pt", factory=NET)
 
 

@@ -1,0 +1,18 @@
+"""INTEGER models as ONNX files that onnxruntime runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qbnnc.ir.model import Model
+
+
+def emit(model: Model, *, samples: int | None = None) -> bytes:
+    """The ONNX file of a model: `qbnnc.backends.onnx.emission.emit`.
+
+    Imported when it is called: who only runs a file needs neither onnx_ir nor onnxscript.
+    """
+    from qbnnc.backends.onnx import emission
+
+    return emission.emit(model, samples=samples)

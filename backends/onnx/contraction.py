@@ -1,0 +1,219 @@
+"""Linear and convolution layers: fused QDQ where onnxruntime has a kernel, integers otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir
+
+from qbnnc.backends.onnx.names import TRANSPOSED, UNSIGNED
+from qbnnc.backends.onnx.requantize import is_fused_multiplier, quantize_float
+from qbnnc.backends.onnx.scope import Scope, quant_scalars
+from qbnnc.backends.onnx.writer import Attribute, Writer
+from qbnnc.ir.graph import Graph, Node
+from qbnnc.ir.ops import Conv2dInteger, Dequantize, LinearInteger, Requantize
+from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.types import Array, QuantParams
+
+_SIGNED_TO_UNSIGNED = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A layer's constants. `codes` i8 or u8, `zero_point` of the same type, one or [O]."""
+
+    codes: Array
+    zero_point: Array
+    scale: Array
+    name: str
+
+
+def fused_reader(graph: Graph, node: Node) -> Node | None:
+    """The Requantize (or, of a linear layer, Dequantize) that one kernel computes with `node`.
+
+    None if `node` is no layer, if its accumulators are read by anything else, or if the
+    multiplier is not f32(f32(S_x*S_w)/S_y).
+    """
+    if not isinstance(node.op, LinearInteger | Conv2dInteger):
+        return None
+    reader, acc = graph.only_reader(node.output), node.output.type
+    match reader:
+        case Node(op=Dequantize()) if isinstance(node.op, LinearInteger):
+            return reader
+        case Node(op=Requantize(quant=quant), inputs=(_, factor)) if factor in graph.constants:
+            array, scale = graph.constants[factor], quant.per_tensor[0]
+            fits = is_fused_multiplier(array, codes_of(acc), acc.shape, scale)
+            return reader if fits else None
+        case _:
+            return None
+
+
+def write_fused(scope: Scope, node: Node, reader: Node) -> None:
+    """DequantizeLinear of x, weight and bias -> Conv or Gemm [-> QuantizeLinear -> clamp].
+
+    onnxruntime makes QLinearConv or QGemm of it. A Conv may not be without its QuantizeLinear: it
+    would stay float.
+    """
+    writer, name = scope.writer, scope.name(reader.output)
+    inputs = (
+        scope.codes(node.inputs[0], node.output.type.axes),
+        _real_weight(writer, qdq_weights(scope, node)),
+        _real_bias(scope, node),
+    )
+    kind = "Gemm" if isinstance(node.op, LinearInteger) else "Conv"
+    attributes = {"transB": 1} if kind == "Gemm" else geometry(node)
+    if isinstance(reader.op, Dequantize):
+        writer.op(kind, *inputs, out=scope.result(reader.output), **attributes)
+    else:
+        real = writer.op(kind, *inputs, out=f"{name}/real", **attributes)
+        quantize_float(scope, reader, real)
+
+
+def write_accumulators(scope: Scope, node: Node) -> None:
+    """The int32 accumulators themselves: MatMulInteger or ConvInteger, plus the bias."""
+    name, writer = scope.name(node.output), scope.writer
+    bias = raw_bias(scope, node)
+    if isinstance(node.op, LinearInteger):
+        products = _matmul(scope, node, name)
+    else:
+        products = _convolution(scope, node, name)
+        bias = bias.reshape(-1, 1, 1)
+    writer.op(
+        "Add",
+        products,
+        writer.weight(bias, f"{name}/bias", exact=False),
+        out=scope.result(node.output),
+    )
+
+
+def geometry(node: Node) -> dict[str, Attribute]:
+    """The attributes of a Conv or ConvInteger."""
+    op = node.op
+    assert isinstance(op, Conv2dInteger)
+    return {
+        "strides": op.stride,
+        "pads": op.padding,
+        "dilations": op.dilation,
+        "group": op.groups,
+        "kernel_shape": node.inputs[1].type.shape[2:],
+    }
+
+
+def qdq_weights(scope: Scope, node: Node) -> Weights:
+    """The layer's weight, int8 unless its products could saturate (section 3)."""
+    value, x = node.inputs[1], codes_of(node.inputs[0].type)
+    quant = codes_of(value.type)
+    codes, name = scope.constant(value, node), scope.name(value)
+    zero, scale = np.asarray(quant.zero_point, np.int32), np.asarray(quant.scale, np.float32)
+    if quant.axis is None:
+        zero, scale = zero.reshape(()), scale.reshape(())
+    if may_saturate(x, quant):
+        return Weights(unsigned(codes), unsigned(zero), scale, name + UNSIGNED)
+    return Weights(codes, zero.astype(np.int8), scale, name)
+
+
+def may_saturate(x: QuantParams, weight: QuantParams) -> bool:
+    """Whether vpmaddubsw, which adds two u8*s8 products in int16, can leave int16.
+
+    Not with activation codes up to 128, nor with weight codes of 7 bits.
+    """
+    return x.high > 128 and (weight.low < -64 or weight.high > 63)
+
+
+def unsigned(codes: Array) -> Array:
+    """Signed 8-bit codes plus 128, as u8."""
+    return (codes.astype(np.int32) + _SIGNED_TO_UNSIGNED).astype(np.uint8)
+
+
+def raw_bias(scope: Scope, node: Node) -> Array:
+    """q_b, i32 [O], mod 2^32: without the terms of equation (2) that a pass folded into it.
+
+    offset = q_b + K*Z_w*Z_x - Z_x*sum(q_w), so q_b = offset + Z_x*sum(q_w - Z_w).
+    """
+    bias = scope.constant(node.inputs[2], node)
+    x, weight = codes_of(node.inputs[0].type), codes_of(node.inputs[1].type)
+    if not _folded(node):
+        return bias
+    codes = scope.constant(node.inputs[1], node).astype(np.int64)
+    centred = codes - weight.zero_point_array(codes.ndim)
+    folded = x.per_tensor[1] * centred.sum(axis=tuple(range(1, codes.ndim)))
+    wrapped: Array = (bias + folded).astype(np.int32)
+    return wrapped
+
+
+def _folded(node: Node) -> bool:
+    assert isinstance(node.op, LinearInteger | Conv2dInteger)
+    return node.op.folded
+
+
+def _real_weight(writer: Writer, weights: Weights) -> onnx_ir.Value:
+    exact = not weights.name.endswith(UNSIGNED)
+    codes = writer.weight(weights.codes, weights.name, exact=exact)
+    parts = (writer.constant(weights.scale), writer.constant(weights.zero_point))
+    return _dequantized(writer, codes, parts, weights.scale.ndim)
+
+
+def _real_bias(scope: Scope, node: Node) -> onnx_ir.Value:
+    writer, acc, own = scope.writer, codes_of(node.output.type), _folded(node)
+    name = f"{scope.name(node.output)}/bias" if own else scope.name(node.inputs[2])
+    codes = writer.weight(raw_bias(scope, node), name, exact=not own)
+    scale = np.asarray(acc.scale, np.float32)
+    scale = scale if acc.axis is not None else scale.reshape(())
+    parts = (writer.constant(scale), writer.constant(np.zeros(scale.shape, np.int32)))
+    return _dequantized(writer, codes, parts, scale.ndim)
+
+
+def _dequantized(
+    writer: Writer, codes: onnx_ir.Value, parts: tuple[onnx_ir.Value, ...], channels: int
+) -> onnx_ir.Value:
+    """DequantizeLinear of a constant, per channel of axis 0 or for the whole tensor."""
+    attributes: dict[str, Attribute] = {"axis": 0} if channels else {}
+    return writer.op("DequantizeLinear", codes, *parts, out=f"{codes.name}/real", **attributes)
+
+
+def _matmul(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
+    """sum (q_x - Z_x)(q_w - Z_w): MatMulInteger takes a zero point for each column."""
+    writer, weights = scope.writer, qdq_weights(scope, node)
+    x = scope.operand(node.inputs[0], node.output.type.axes)
+    matrix = writer.weight(weights.codes.T, weights.name + TRANSPOSED, exact=False)
+    zero_x = writer.constant(quant_scalars(node.inputs[0].type)[1])
+    zero_w = writer.constant(weights.zero_point)
+    return writer.op("MatMulInteger", x, matrix, zero_x, zero_w, out=f"{name}/products")
+
+
+def _convolution(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
+    """The same by ConvInteger, whose u8 weights are faster than i8 and cannot saturate.
+
+    It takes one zero point for all channels: others are -Z_w * sum(q_x - Z_x) by a second one.
+    """
+    writer, quant = scope.writer, codes_of(node.inputs[1].type)
+    codes = unsigned(scope.constant(node.inputs[1], node))
+    same = len(set(quant.zero_point)) == 1
+    zero = _SIGNED_TO_UNSIGNED + (quant.zero_point[0] if same else 0)
+    weight = writer.weight(codes, scope.name(node.inputs[1]) + UNSIGNED, exact=False)
+    products = _conv_integer(scope, node, weight, zero, f"{name}/products")
+    if same:
+        return products
+    sums = _window_sums(scope, node, name)
+    zeros = writer.constant(np.asarray(quant.zero_point, np.int32).reshape(-1, 1, 1))
+    correction = writer.op("Mul", sums, zeros, out=f"{name}/correction")
+    return writer.op("Sub", products, correction, out=f"{name}/corrected")
+
+
+def _window_sums(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
+    """sum(q_x - Z_x) over each channel's window: i32 [.., O or 1, Ho, Wo]."""
+    assert isinstance(node.op, Conv2dInteger)
+    shape = node.inputs[1].type.shape
+    ones = np.ones(shape if node.op.groups > 1 else (1, *shape[1:]), np.uint8)
+    return _conv_integer(scope, node, scope.writer.constant(ones), 0, f"{name}/window_sums")
+
+
+def _conv_integer(
+    scope: Scope, node: Node, weight: onnx_ir.Value, zero: int, out: str
+) -> onnx_ir.Value:
+    """ConvInteger; it pads with the zero point of x."""
+    x = scope.operand(node.inputs[0], node.output.type.axes)
+    zero_x = scope.writer.constant(quant_scalars(node.inputs[0].type)[1])
+    zero_w = scope.writer.constant(np.array(zero, np.uint8))
+    return scope.writer.op("ConvInteger", x, weight, zero_x, zero_w, out=out, **geometry(node))

@@ -1,0 +1,170 @@
+"""An INTEGER Model as an ONNX file."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir
+
+from qbnnc.backends.onnx.head import write_statistics
+from qbnnc.backends.onnx.layout import Layout
+from qbnnc.backends.onnx.lower import write_nodes
+from qbnnc.backends.onnx.masks import counters, write_masks
+from qbnnc.backends.onnx.metadata import compiler_version, description, properties
+from qbnnc.backends.onnx.names import (
+    FIRST_ROW,
+    INPUT,
+    PRODUCER,
+    SEED,
+    interface_names,
+    member_prefix,
+    value_names,
+)
+from qbnnc.backends.onnx.scope import Scope
+from qbnnc.backends.onnx.splitmix64 import DOMAIN, DOMAIN_VERSION, functions
+from qbnnc.backends.onnx.writer import Writer
+from qbnnc.ir.errors import CompileError, UserError
+from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.model import Model
+from qbnnc.ir.types import PER_ROW_AND_SAMPLE, DType, Stage
+
+OPSET, IR_VERSION = 21, 10
+
+
+def emit(model: Model, *, samples: int | None = None) -> bytes:
+    """The ONNX file of an INTEGER model with `samples` Monte-Carlo samples (the model's own by
+    default). The same bytes for the same model and version of qbnnc.
+
+    Inputs: `input` f32 [batch, *shape], `seed` and `first_row` i64 scalars. Outputs: the samples
+    [L, batch, ...] and the statistics [batch, ...] of the model's head, all f32. The graph does
+    without samples what does not depend on them, repeats the batch where the first mask is, and
+    draws all masks at once (docs/semantics.md, section 5). Raises UserError for a number of samples
+    the model cannot give, CompileError for what has no ONNX form.
+    """
+    if model.stage is not Stage.INTEGER:
+        raise CompileError(f"is at stage {model.stage.name}, not INTEGER", "the model")
+    count = model.samples if samples is None else samples
+    draws = _draws(model, count)
+    writer, inputs = Writer(_reserved(model)), _inputs(model.graph)
+    outputs = _write_graph(model, writer, inputs, draws)
+    proto = onnx_ir.to_proto(_onnx_model(model, writer, inputs, outputs, count))
+    onnx.checker.check_model(proto, full_check=True)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _draws(model: Model, samples: int) -> range:
+    try:
+        draws = model.draws_for(samples)
+    except ValueError:
+        raise UserError(
+            f"{samples} samples cannot be shared among {len(model.members)} members: "
+            "give a positive multiple"
+        ) from None
+    if len(draws) > 1 and not model.stochastic:
+        raise UserError(
+            f"nothing is random in this model: it gives {len(model.members)} samples, not {samples}"
+        )
+    return draws
+
+
+def _reserved(model: Model) -> list[str]:
+    names, interface = list(interface_names(model)), interface_names(model)
+    for number, graph in enumerate(model.members):
+        names += value_names(graph, member_prefix(number, len(model.members)), interface)
+    return names
+
+
+def _inputs(graph: Graph) -> tuple[onnx_ir.Value, onnx_ir.Value, onnx_ir.Value]:
+    """`input`, `seed`, `first_row`: always all three, so that every file is called alike."""
+    whole = onnx_ir.DataType.INT64
+    return (
+        onnx_ir.val(INPUT, onnx_ir.DataType.FLOAT, ["batch", *graph.input.type.shape]),
+        onnx_ir.val(SEED, whole, []),
+        onnx_ir.val(FIRST_ROW, whole, []),
+    )
+
+
+def _write_graph(
+    model: Model, writer: Writer, inputs: tuple[onnx_ir.Value, ...], draws: range
+) -> list[onnx_ir.Value]:
+    """The nodes of all members, the samples, the statistics; returns the outputs."""
+    x, seed, first_row = inputs
+    layout = Layout(writer, len(draws), writer.op("Shape", x, out="layout/rows", start=0, end=1))
+    random = counters(layout, seed, first_row) if model.stochastic else None
+    made = []
+    for number, graph in enumerate(model.members):
+        prefix = member_prefix(number, len(model.members))
+        scope = Scope(graph, layout, prefix, interface_names(model), {graph.input: x})
+        if random is not None:
+            write_masks(scope, random, model.sample_numbers(number, draws))
+        write_nodes(scope)
+        made.append([_samples(scope, value) for value in graph.outputs])
+    samples = _joined(model, writer, made, len(draws))
+    statistics = _statistics(model)
+    write_statistics(writer, model.head, samples, statistics)
+    return [*samples, *statistics]
+
+
+def _samples(scope: Scope, value: Value) -> onnx_ir.Value:
+    """One member's samples of one output, ready to be joined: [L, 1, B, *shape]."""
+    if value.type.dtype is not DType.F32:
+        raise CompileError("the output is codes: dequantise it", value.name)
+    stored = scope.operand(value, PER_ROW_AND_SAMPLE)
+    shape = scope.writer.ints(scope.layout.samples, 1, -1, *value.type.shape)
+    return scope.writer.op("Reshape", stored, shape, out=f"{scope.name(value)}/samples")
+
+
+def _joined(
+    model: Model, writer: Writer, made: list[list[onnx_ir.Value]], draws: int
+) -> list[onnx_ir.Value]:
+    """The samples of all members, s = draw*M + member: [L, B, *shape]."""
+    joined, names = [], model.head.sample_names(len(model.graph.outputs))
+    samples = draws * len(model.members)
+    for name, value, parts in zip(names, model.graph.outputs, zip(*made, strict=True), strict=True):
+        every = parts[0]
+        if len(parts) > 1:
+            every = writer.op("Concat", *parts, out=f"{name}/members", axis=1)
+        out = onnx_ir.val(name, onnx_ir.DataType.FLOAT, [samples, "batch", *value.type.shape])
+        shape = writer.ints(samples, -1, *value.type.shape)
+        joined.append(writer.op("Reshape", every, shape, out=out))
+    return joined
+
+
+def _statistics(model: Model) -> list[onnx_ir.Value]:
+    """The statistics' values, with the shapes the head gives them."""
+    zeros = tuple(np.zeros((1, 1, *v.type.shape), np.float32) for v in model.graph.outputs)
+    return [
+        onnx_ir.val(name, onnx_ir.DataType.FLOAT, ["batch", *array.shape[1:]])
+        for name, array in model.head.evaluate(zeros).items()
+    ]
+
+
+def _onnx_model(
+    model: Model,
+    writer: Writer,
+    inputs: tuple[onnx_ir.Value, ...],
+    outputs: list[onnx_ir.Value],
+    samples: int,
+) -> onnx_ir.Model:
+    imports = {"": OPSET}
+    local = list[onnx_ir.Function]()
+    if model.stochastic:
+        imports[DOMAIN] = DOMAIN_VERSION
+        local = [onnx_ir.serde.deserialize_function(f.to_function_proto()) for f in functions()]
+    graph = onnx_ir.Graph(
+        inputs,
+        outputs,
+        nodes=writer.nodes,
+        initializers=writer.initializers,
+        opset_imports=imports,
+        name=PRODUCER,
+    )
+    return onnx_ir.Model(
+        graph,
+        ir_version=IR_VERSION,
+        producer_name=PRODUCER,
+        producer_version=compiler_version(),
+        doc_string=description(model, samples),
+        functions=local,
+        metadata_props=properties(model, samples),
+    )

@@ -1,0 +1,52 @@
+"""What values of the IR are called in the ONNX file, so that anyone can find them there.
+
+A value of the IR that exists in the file has its IR name, which comes from the user's module:
+"conv1.q" is the uint8 codes of the value "conv1.q". There are two exceptions:
+
+- with several members, the values of member i are called "member<i>/conv1.q";
+- a name that belongs to an input or output of the file ("mean") becomes "mean/value".
+
+In the value_info of such a value the metadata property "value" is the IR's own name (with the
+member), and "axes" says what it varies with: "row", "sample", "row,sample". A value with both is
+stored with the two leading axes in one: row sample*B + row. Not in the file are accumulators that
+onnxruntime's fused kernels keep to themselves. Weights are initialisers, as int8 under their own
+name, or as u8 (plus 128) or transposed with a suffix.
+"""
+
+from __future__ import annotations
+
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.model import Model
+from qbnnc.ir.types import Axes, Axis
+
+PRODUCER = "qbnnc"
+INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
+VALUE, AXES = "value", "axes"
+UNSIGNED, TRANSPOSED = "/unsigned", "/transposed"
+
+
+def interface_names(model: Model) -> tuple[str, ...]:
+    """The inputs, the samples, the statistics."""
+    count = len(model.graph.outputs)
+    samples, statistics = model.head.sample_names(count), model.head.statistic_names(count)
+    return INPUT, SEED, FIRST_ROW, *samples, *statistics
+
+
+def onnx_name(name: str, prefix: str, interface: tuple[str, ...]) -> str:
+    """The name in the file of the IR value `name` of the member with this prefix."""
+    full = prefix + name
+    return f"{full}/value" if full in interface else full
+
+
+def member_prefix(number: int, members: int) -> str:
+    return f"member{number}/" if members > 1 else ""
+
+
+def value_names(graph: Graph, prefix: str, interface: tuple[str, ...]) -> list[str]:
+    """The names of all values of a member."""
+    values = [*graph.constants, *(node.output for node in graph.nodes)]
+    return [onnx_name(value.name, prefix, interface) for value in values]
+
+
+def axes_text(axes: Axes) -> str:
+    return ",".join(axis.value for axis in Axis if axis in axes)

@@ -1,0 +1,90 @@
+"""The roundings of docs/semantics.md, section 2, as ONNX nodes, and the clamps around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir
+
+from qbnnc.backends.onnx.scope import Scope, quant_scalars
+from qbnnc.backends.onnx.writer import Writer
+from qbnnc.ir.arithmetic import multiplier
+from qbnnc.ir.graph import Node
+from qbnnc.ir.ops import AddQuantized, QuantizeInput, Requantize
+from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.types import Array, QuantParams
+
+_TO_FLOAT = int(onnx_ir.DataType.FLOAT)
+
+
+def clamp(
+    writer: Writer, codes: onnx_ir.Value, low: int, high: int, out: onnx_ir.Value
+) -> onnx_ir.Value:
+    """min(max(codes, low), high) of u8 codes.
+
+    The Min is always there, at 255 too: between two quantised layers it keeps onnxruntime from
+    merging Q -> DQ -> Q -> DQ, which loses a rounding.
+    """
+    if low > 0:
+        least = writer.constant(np.array(low, np.uint8))
+        codes = writer.op("Max", codes, least, out=f"{out.name}/at_least")
+    return writer.op("Min", codes, writer.constant(np.array(high, np.uint8)), out=out)
+
+
+def quantize_float(scope: Scope, node: Node, real: onnx_ir.Value) -> None:
+    """QuantizeLinear of the float numbers behind a Requantize or AddQuantized, and its clamp."""
+    assert isinstance(node.op, Requantize | AddQuantized)
+    writer = scope.writer
+    scale, zero = (writer.constant(a) for a in quant_scalars(node.output.type))
+    codes = writer.op(
+        "QuantizeLinear", real, scale, zero, out=f"{scope.name(node.output)}/unclamped"
+    )
+    clamp(writer, codes, node.op.low, node.op.high, scope.result(node.output))
+
+
+def quantize_input(scope: Scope, node: Node) -> None:
+    """quant(f32(x - offset), scale, Z), per channel where the scales are."""
+    op, writer, name = node.op, scope.writer, scope.name(node.output)
+    assert isinstance(op, QuantizeInput)
+    x, rank = scope.operand(node.inputs[0], node.output.type.axes), len(node.output.type.shape)
+    if any(op.offset):
+        offset = np.asarray(op.offset, np.float32).reshape(-1, *[1] * (rank - 1))
+        x = writer.op("Sub", x, writer.constant(offset), out=f"{name}/centred")
+    scale = np.asarray(op.scale, np.float32)
+    zero = np.full(scale.shape, op.quant.per_tensor[1], np.uint8)
+    if len(scale) == 1:
+        parts = (writer.constant(scale.reshape(())), writer.constant(zero.reshape(())))
+        codes = writer.op("QuantizeLinear", x, *parts, out=f"{name}/unclamped")
+    else:
+        parts = (writer.constant(scale), writer.constant(zero))
+        codes = writer.op("QuantizeLinear", x, *parts, out=f"{name}/unclamped", axis=1)
+    clamp(writer, codes, op.low, op.high, scope.result(node.output))
+
+
+def requantize_explicitly(scope: Scope, node: Node) -> None:
+    """f32(acc) * m, rounded by a QuantizeLinear of scale 1: the same at every level."""
+    op, writer, name = node.op, scope.writer, scope.name(node.output)
+    assert isinstance(op, Requantize)
+    acc = scope.operand(node.inputs[0], node.output.type.axes)
+    factor = scope.constant(node.inputs[1], node)
+    real = writer.op("Cast", acc, out=f"{name}/float", to=_TO_FLOAT)
+    scaled = writer.op("Mul", real, writer.constant(factor), out=f"{name}/scaled")
+    one = writer.constant(np.array(1, np.float32))
+    zero = writer.constant(np.array(op.quant.per_tensor[1], np.uint8))
+    codes = writer.op("QuantizeLinear", scaled, one, zero, out=f"{name}/unclamped")
+    clamp(writer, codes, op.low, op.high, scope.result(node.output))
+
+
+def dequantize_accumulator(scope: Scope, node: Node) -> None:
+    """f32(acc) * S, the accumulator's own scale."""
+    (acc,), writer, name = node.inputs, scope.writer, scope.name(node.output)
+    scale = codes_of(acc.type).scale_array(len(acc.type.shape))
+    stored = scope.operand(acc, node.output.type.axes)
+    real = writer.op("Cast", stored, out=f"{name}/float", to=_TO_FLOAT)
+    writer.op("Mul", real, writer.constant(scale), out=scope.result(node.output))
+
+
+def is_fused_multiplier(factor: Array, acc: QuantParams, shape: tuple[int, ...], y: float) -> bool:
+    """Whether `factor` is, bit for bit, what a fused kernel makes of the three scales."""
+    kernel = multiplier(acc.scale, y).reshape(acc.scale_array(len(shape)).shape)
+    ours, theirs = np.broadcast_to(factor, shape), np.broadcast_to(kernel, shape)
+    return np.array_equal(ours.view(np.uint32), theirs.view(np.uint32))

@@ -1,0 +1,102 @@
+"""Collects the nodes, initialisers and names of one ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import onnx_ir
+
+from qbnnc.backends.onnx.splitmix64 import DOMAIN
+from qbnnc.ir.types import Array
+
+Attribute: TypeAlias = int | float | str | Sequence[int]
+
+
+class Writer:
+    """Nodes in the order they are written; names unique, and the same in every run.
+
+    `reserved` are the names that belong to the graph's inputs and outputs and to the values of
+    the IR. Everything else is called after the value it helps to compute: "conv1.q/float".
+    """
+
+    def __init__(self, reserved: Iterable[str]) -> None:
+        self.nodes: list[onnx_ir.Node] = []
+        self.initializers: list[onnx_ir.Value] = []
+        self.place = ""  # where in the user's model the nodes that follow come from
+        self._taken = set(reserved)
+        self._weights: dict[str, onnx_ir.Value] = {}
+        self._shared: dict[tuple[str, tuple[int, ...], bytes], onnx_ir.Value] = {}
+
+    def op(
+        self,
+        kind: str,
+        *inputs: onnx_ir.Value,
+        out: onnx_ir.Value | str,
+        **attributes: Attribute,
+    ) -> onnx_ir.Value:
+        """The one output of a new node: `out`, or a value with a name like the text `out`."""
+        return self._append("", kind, inputs, out, attributes)
+
+    def call(self, function: str, *inputs: onnx_ir.Value, out: str) -> onnx_ir.Value:
+        """The output of a call of one of our functions (qbnnc.backends.onnx.splitmix64)."""
+        return self._append(DOMAIN, function, inputs, out, {})
+
+    def constant(self, array: Array) -> onnx_ir.Value:
+        """An initialiser; equal arrays share one."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._shared:
+            self._shared[key] = self._initializer(array, self._unique(f"constant/{array.dtype}"))
+        return self._shared[key]
+
+    def weight(self, array: Array, name: str, *, exact: bool) -> onnx_ir.Value:
+        """The initialiser called `name`; `exact` if that is the name of a value of the IR."""
+        if name not in self._weights:
+            unique = name if exact else self._unique(name)
+            self._weights[name] = self._initializer(array, unique)
+        return self._weights[name]
+
+    def ints(self, *numbers: int) -> onnx_ir.Value:
+        """A list of int64: a shape, axes."""
+        return self.constant(np.array(numbers, np.int64))
+
+    def _initializer(self, array: Array, name: str) -> onnx_ir.Value:
+        tensor = onnx_ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+        value = onnx_ir.Value(
+            name=name,
+            shape=onnx_ir.Shape(array.shape),
+            type=onnx_ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        self.initializers.append(value)
+        return value
+
+    def _append(
+        self,
+        domain: str,
+        kind: str,
+        inputs: Sequence[onnx_ir.Value],
+        out: onnx_ir.Value | str,
+        attributes: Mapping[str, Attribute],
+    ) -> onnx_ir.Value:
+        value = onnx_ir.Value(name=self._unique(out)) if isinstance(out, str) else out
+        node = onnx_ir.Node(
+            domain,
+            kind,
+            inputs,
+            [onnx_ir.convenience.convert_attribute(k, v) for k, v in attributes.items()],
+            outputs=[value],
+            name=f"{kind}:{value.name}",
+            doc_string=self.place or None,
+        )
+        self.nodes.append(node)
+        return value
+
+    def _unique(self, hint: str) -> str:
+        name, count = hint, 1
+        while name in self._taken:
+            count += 1
+            name = f"{hint}.{count}"
+        self._taken.add(name)
+        return name

@@ -1,0 +1,174 @@
+"""Where each buffer lies: space is shared by buffers that are never needed at the same time.
+
+The arena is a scratch part of fixed size, and one record for each row of a chunk with the values
+of the prefix that the suffix reads. In the scratch part a buffer has room for as many elements as
+a block has (`Capacity`). Largest first, each buffer goes to the lowest offset that is free while
+it is needed (Pisarchyk and Lee, "Efficient memory management for deep neural net inference",
+2020, greedy by size).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qbnnc.ir.types import PER_ROW, PER_ROW_AND_SAMPLE, PER_SAMPLE, Axis
+from qbnnc.runtime.layout import round_up
+from qbnnc.runtime.lowering import Range, Step
+from qbnnc.runtime.program import Buffer, Kind, Operand, Place
+
+_ALIGNMENT = 64
+_MOST = 1024  # elements of a block: enough to forget what a call costs
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many rows a block of the prefix has, samples and copies a block of the suffix."""
+
+    rows: int
+    samples: int
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A buffer of the scratch part; it is needed in steps first..last."""
+
+    buffer: Buffer
+    offset: int
+    nbytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """`lower_bound` is what is needed at once at the worst step: no layout takes less."""
+
+    capacity: Capacity
+    slots: tuple[Slot, ...]
+    operands: dict[Buffer, Operand]
+    scratch_bytes: int
+    record_bytes: int
+    lower_bound: int
+
+    def locate(self, buffer: Buffer) -> Operand:
+        """What a program says of a buffer."""
+        match buffer.kind:
+            case Kind.OUT:
+                return Operand(buffer.position, buffer.stride, Place.OUT)
+            case Kind.INPUT:
+                return Operand(0, buffer.stride, Place.INPUT)
+            case _:
+                return self.operands[buffer]
+
+
+def place(steps: Sequence[Step], budget: int, *, reuse: bool = True) -> Arena:
+    """Lay out the buffers of `steps`; blocks are so large that about `budget` bytes are in use.
+
+    Without `reuse` every value is still there when its range has run: for `trace`.
+    """
+    spans = _spans(steps, reuse=reuse)
+    kept = [b for b in spans if _is_kept(b, steps)]
+    capacity = _capacity(steps, spans, set(kept), budget)
+    sizes = {b: _nbytes(b, s, steps, capacity) for b, s in spans.items() if b not in kept}
+    slots = _assign({b: (sizes[b], *spans[b]) for b in sizes})
+    scratch_bytes = max((s.offset + s.nbytes for s in slots), default=0)
+    operands = {s.buffer: Operand(s.offset, s.buffer.stride, _place(s.buffer)) for s in slots}
+    record_bytes, offset = sum(b.stride for b in kept), scratch_bytes
+    for buffer in kept:
+        operands[buffer] = Operand(offset, record_bytes, Place.ROW)
+        offset += buffer.stride
+    bound = lower_bound(slots, len(steps))
+    return Arena(capacity, slots, operands, scratch_bytes, record_bytes, bound)
+
+
+def lower_bound(slots: Sequence[Slot], steps: int) -> int:
+    """The most bytes needed at one step."""
+    return max(
+        (sum(s.nbytes for s in slots if s.first <= i <= s.last) for i in range(steps)), default=0
+    )
+
+
+def _spans(steps: Sequence[Step], *, reuse: bool) -> dict[Buffer, tuple[int, int]]:
+    """The first and the last step that needs each buffer.
+
+    What is made once for many runs of the suffix is needed to the end of it.
+    """
+    spans, end = dict[Buffer, tuple[int, int]](), len(steps) - 1
+    for i, step in enumerate(steps):
+        for buffer in step.instruction.buffers():
+            if buffer.kind in (Kind.OUT, Kind.INPUT):
+                continue
+            first, last = spans.get(buffer, (i, i))[0], i
+            if buffer.kind is Kind.VALUE and (
+                not reuse
+                or not buffer.axes
+                or (step.range, buffer.axes) == (Range.SUFFIX, PER_SAMPLE)
+            ):
+                last = end
+            spans[buffer] = (first, max(last, spans.get(buffer, (0, 0))[1]))
+    return spans
+
+
+def _is_kept(buffer: Buffer, steps: Sequence[Step]) -> bool:
+    """Whether the suffix reads a value of the prefix."""
+    return (
+        buffer.kind is Kind.VALUE
+        and buffer.axes == PER_ROW
+        and any(s.range is Range.SUFFIX and buffer in s.instruction.buffers() for s in steps)
+    )
+
+
+def _place(buffer: Buffer) -> Place:
+    if buffer.axes == PER_SAMPLE:
+        return Place.SAMPLE
+    return Place.COPY if Axis.ROW in buffer.axes else Place.FIXED
+
+
+def _capacity(
+    steps: Sequence[Step], spans: dict[Buffer, tuple[int, int]], kept: set[Buffer], budget: int
+) -> Capacity:
+    def most(axes: frozenset[Axis]) -> int:
+        """Bytes of one element of each of the buffers with these axes needed at once."""
+        live = {b: s for b, s in spans.items() if b.axes == axes and b not in kept}
+        return max(
+            (
+                sum(b.stride for b, (first, last) in live.items() if first <= i <= last)
+                for i in range(len(steps))
+            ),
+            default=0,
+        )
+
+    rows, samples, copies = (
+        max(1, min(_MOST, budget // max(1, most(axes))))
+        for axes in (PER_ROW, PER_SAMPLE, PER_ROW_AND_SAMPLE)
+    )
+    return Capacity(rows, samples, copies)
+
+
+def _nbytes(
+    buffer: Buffer, span: tuple[int, int], steps: Sequence[Step], capacity: Capacity
+) -> int:
+    count = 1
+    if buffer.kind is Kind.VALUE:
+        counts = {
+            PER_ROW: capacity.rows,
+            PER_SAMPLE: capacity.samples,
+            PER_ROW_AND_SAMPLE: capacity.copies,
+        }
+        count = counts.get(buffer.axes, 1)
+    return round_up(buffer.stride * count, _ALIGNMENT)
+
+
+def _assign(wanted: dict[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
+    slots = list[Slot]()
+    for buffer, (nbytes, first, last) in sorted(wanted.items(), key=lambda i: -i[1][0]):
+        meanwhile = [s for s in slots if s.first <= last and first <= s.last]
+        offset = 0
+        for other in sorted(meanwhile, key=lambda s: s.offset):
+            if offset + nbytes <= other.offset:
+                break
+            offset = max(offset, other.offset + other.nbytes)
+        slots.append(Slot(buffer, offset, nbytes, first, last))
+    return tuple(slots)

@@ -1,0 +1,1 @@
+"""The jitted interpreter of flat programs and its kernels."""

@@ -1,0 +1,121 @@
+"""Kernels that look at one element at a time: residual sums, clamps, selects, moves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qbnnc.runtime.instructions import Add, Clamp, Load, Select, Transpose
+from qbnnc.runtime.kernels import context as CONTEXT
+from qbnnc.runtime.kernels.addressing import locate
+from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.kernels.rounding import bounds, round_into
+from qbnnc.runtime.program import columns_of
+
+A = columns_of(Add)
+CLAMP = columns_of(Clamp)
+S = columns_of(Select)
+T = columns_of(Transpose)
+L = columns_of(Load)
+
+
+@kernel
+def add(row, context, arena, constants_f32):  # type: ignore[no-untyped-def]
+    a_at, a_sample, a_row = locate(row, A.a, context)
+    b_at, b_sample, b_row = locate(row, A.b, context)
+    target, target_sample, target_row = locate(row, A.output, context)
+    scales, size = row[A.scales] // 4, row[A.size]
+    a_scale, b_scale = constants_f32[scales], constants_f32[scales + 1]
+    scale = constants_f32[scales + 2]
+    a_zero, b_zero = np.int32(row[A.a_zero]), np.int32(row[A.b_zero])
+    low, high, zero = bounds(row[A.low], row[A.high], row[A.zero])
+    for s in range(context[CONTEXT.SAMPLES]):
+        for r in range(context[CONTEXT.ROWS]):
+            start = a_at + s * a_sample + r * a_row
+            a = arena[start : start + size]
+            start = b_at + s * b_sample + r * b_row
+            b = arena[start : start + size]
+            start = target + s * target_sample + r * target_row
+            total = arena[start : start + size]
+            for i in range(size):
+                real_a = np.float32(np.int32(np.int32(a[i]) - a_zero)) * a_scale
+                real_b = np.float32(np.int32(np.int32(b[i]) - b_zero)) * b_scale
+                total[i] = np.uint8(round_into((real_a + real_b) / scale, low, high, zero))
+
+
+@kernel
+def clamp(row, context, arena):  # type: ignore[no-untyped-def]
+    base, sample_step, row_step = locate(row, CLAMP.input, context)
+    target, target_sample, target_row = locate(row, CLAMP.output, context)
+    low, high, size = np.uint8(row[CLAMP.low]), np.uint8(row[CLAMP.high]), row[CLAMP.size]
+    for s in range(context[CONTEXT.SAMPLES]):
+        for r in range(context[CONTEXT.ROWS]):
+            start = base + s * sample_step + r * row_step
+            source = arena[start : start + size]
+            start = target + s * target_sample + r * target_row
+            clamped = arena[start : start + size]
+            for i in range(size):
+                clamped[i] = min(max(source[i], low), high)
+
+
+@kernel
+def select(row, context, arena):  # type: ignore[no-untyped-def]
+    base, sample_step, row_step = locate(row, S.input, context)
+    mask_at, mask_sample, mask_row = locate(row, S.mask, context)
+    target, target_sample, target_row = locate(row, S.output, context)
+    for s in range(context[CONTEXT.SAMPLES]):
+        for r in range(context[CONTEXT.ROWS]):
+            select_image(
+                row,
+                arena[base + s * sample_step + r * row_step :],
+                arena[mask_at + s * mask_sample + r * mask_row :],
+                arena[target + s * target_sample + r * target_row :],
+            )
+
+
+@kernel
+def select_image(row, codes, mask, selected):  # type: ignore[no-untyped-def]
+    channels, zero, step = row[S.channels], np.uint8(row[S.zero]), row[S.step_channel]
+    at = 0
+    for y in range(row[S.height]):
+        for x in range(row[S.width]):
+            source, target = codes[at : at + channels], selected[at : at + channels]
+            keep = mask[y * row[S.step_y] + x * row[S.step_x] :]
+            if step == 1:
+                for c in range(channels):
+                    target[c] = source[c] if keep[c] != 0 else zero
+            else:
+                for c in range(channels):
+                    target[c] = source[c] if keep[c * step] != 0 else zero
+            at += channels
+
+
+@kernel
+def transpose_matrix(source, target, rows, columns):  # type: ignore[no-untyped-def]
+    for j in range(columns):
+        line = target[j * rows : (j + 1) * rows]
+        for i in range(rows):
+            line[i] = source[i * columns + j]
+
+
+@kernel
+def transpose(row, context, arena, arena32):  # type: ignore[no-untyped-def]
+    base, sample_step, row_step = locate(row, T.input, context)
+    target, target_sample, target_row = locate(row, T.output, context)
+    rows, columns = row[T.rows], row[T.columns]
+    for s in range(context[CONTEXT.SAMPLES]):
+        for r in range(context[CONTEXT.ROWS]):
+            start = base + s * sample_step + r * row_step
+            at = target + s * target_sample + r * target_row
+            if row[T.item] == 1:
+                transpose_matrix(arena[start:], arena[at:], rows, columns)
+            else:
+                transpose_matrix(arena32[start // 4 :], arena32[at // 4 :], rows, columns)
+
+
+@kernel
+def load(row, context, arena, constants):  # type: ignore[no-untyped-def]
+    target, _, _ = locate(row, L.output, context)
+    size = row[L.size]
+    source, copied = constants[row[L.constant] :], arena[target : target + size]
+    for i in range(size):
+        copied[i] = source[i]

@@ -1,0 +1,66 @@
+"""The interpreter: one function runs any range of any program."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from qbnnc.runtime.kernels.convolution import convolve
+from qbnnc.runtime.kernels.elementwise import add, clamp, load, select, transpose
+from qbnnc.runtime.kernels.masks import keep_mask
+from qbnnc.runtime.kernels.pooling import max_pool, sum_pool
+from qbnnc.runtime.kernels.quantization import dequantize, quantize, requantize
+from qbnnc.runtime.program import Opcode
+
+CONVOLVE, MAX_POOL, SUM_POOL = int(Opcode.CONVOLVE), int(Opcode.MAX_POOL), int(Opcode.SUM_POOL)
+QUANTIZE, REQUANTIZE = int(Opcode.QUANTIZE), int(Opcode.REQUANTIZE)
+DEQUANTIZE, ADD, CLAMP = int(Opcode.DEQUANTIZE), int(Opcode.ADD), int(Opcode.CLAMP)
+SELECT, KEEP_MASK = int(Opcode.SELECT), int(Opcode.KEEP_MASK)
+TRANSPOSE, LOAD = int(Opcode.TRANSPOSE), int(Opcode.LOAD)
+
+SIGNATURE = types.void(
+    types.Array(types.int64, 2, "C", readonly=True),  # program
+    types.int64,  # first instruction
+    types.int64,  # end
+    types.int64[::1],  # context
+    types.Array(types.float32, 1, "C", readonly=True),  # x
+    types.uint8[::1],  # arena
+    types.Array(types.uint8, 1, "C", readonly=True),  # constants
+    types.float32[::1],  # out
+)
+
+
+def run(program, first, last, context, x, arena, constants, out):  # type: ignore[no-untyped-def]
+    """Instructions first..last - 1 over the block that `context` names.
+
+    Lengths of arena and constants are multiples of 4. Jitted by `qbnnc.runtime.cache`.
+    """
+    arena32 = arena.view(np.int32)
+    ints, floats = constants.view(np.int32), constants.view(np.float32)
+    for i in range(first, last):
+        row = program[i]
+        opcode = row[0]
+        if opcode == CONVOLVE:
+            convolve(row, context, arena, arena32, constants, ints, floats, out)
+        elif opcode == MAX_POOL:
+            max_pool(row, context, arena)
+        elif opcode == SUM_POOL:
+            sum_pool(row, context, arena, arena32)
+        elif opcode == QUANTIZE:
+            quantize(row, context, x, arena, floats)
+        elif opcode == REQUANTIZE:
+            requantize(row, context, arena, arena32, floats)
+        elif opcode == DEQUANTIZE:
+            dequantize(row, context, arena, arena32, ints, floats, out)
+        elif opcode == ADD:
+            add(row, context, arena, floats)
+        elif opcode == CLAMP:
+            clamp(row, context, arena)
+        elif opcode == SELECT:
+            select(row, context, arena)
+        elif opcode == KEEP_MASK:
+            keep_mask(row, context, arena)
+        elif opcode == TRANSPOSE:
+            transpose(row, context, arena, arena32)
+        elif opcode == LOAD:
+            load(row, context, arena, constants)

@@ -1,0 +1,13 @@
+"""The decorators of kernels, which only other kernels call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+# Without the entry points for Python and C, a kernel takes half the time to compile.
+_OPTIONS: dict[str, Any] = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+kernel = njit(**_OPTIONS)
+inlined = njit(inline="always", **_OPTIONS)

@@ -1,0 +1,155 @@
+"""An INTEGER graph as a list of instructions over buffers that have no address yet.
+
+1. A convolution or linear layer whose accumulators have one reader takes it in: a Requantize
+   with multipliers per channel, or a Dequantize that is one output. Otherwise the accumulators
+   are a value like any other.
+2. A Reshape is another name for a buffer where memory order is row-major order, else a copy.
+3. A Dequantize, or codes that are an output, write to the float32 outputs; float32 values live
+   nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ops import Reshape
+from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType
+from qbnnc.runtime import instructions as ins
+from qbnnc.runtime.layout import ALIGNMENT, round_up
+from qbnnc.runtime.packing import Constants
+from qbnnc.runtime.program import Buffer, Instruction, Kind
+
+
+class Range(IntEnum):
+    """When an instruction runs; each range is run whole before the next one begins."""
+
+    PREFIX = 0  # once for each row
+    SAMPLE = 1  # once for each sample
+    SUFFIX = 2  # once for each row of each sample
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An instruction, and the node it comes from."""
+
+    range: Range
+    instruction: Instruction
+    name: str
+    loc: Loc
+
+
+def range_of(axes: Axes) -> Range:
+    if Axis.SAMPLE not in axes:
+        return Range.PREFIX
+    return Range.SUFFIX if Axis.ROW in axes else Range.SAMPLE
+
+
+class Lowering:
+    """What lowering a graph collects: steps in the order of nodes, buffers and constants.
+
+    `outputs` are the buffers of the graph's outputs.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.constants = graph, Constants()
+        self.steps: list[Step] = []
+        self.buffers: dict[Value, Buffer] = {}
+        entry = graph.input
+        self.input = Buffer(entry.name, entry.type.size, entry.type.axes, Kind.INPUT)
+        self._producers, self._consumers = graph.producers(), graph.consumers()
+        self._taken_in = set[Node]()
+        self._roots = [self.root(value) for value in graph.outputs]
+        self.outputs = self._output_buffers()
+
+    def root(self, value: Value) -> Value:
+        """What `value` is once reshapes are taken off."""
+        node = self._producers.get(value)
+        while node is not None and isinstance(node.op, Reshape):
+            value = node.inputs[0]
+            node = self._producers.get(value)
+        return value
+
+    def _output_buffers(self) -> list[Buffer]:
+        buffers, position = list[Buffer](), 0
+        for value in self.graph.outputs:
+            size = value.type.size
+            buffers.append(Buffer(value.name, size, value.type.axes, Kind.OUT, position))
+            position += size
+        return buffers
+
+    def copied(self) -> dict[int, Array | None]:
+        """The outputs that are the input (None) or a constant: no program makes them."""
+        return {
+            i: self.graph.constants.get(root)
+            for i, root in enumerate(self._roots)
+            if root is self.graph.input or root in self.graph.constants
+        }
+
+    def outputs_of(self, value: Value) -> list[Buffer]:
+        """The outputs that are `value`, perhaps reshaped."""
+        return [o for o, root in zip(self.outputs, self._roots, strict=True) if root is value]
+
+    def emit(self, node: Node, instruction: Instruction) -> None:
+        """Add an instruction; it runs as often as its output varies."""
+        range_ = range_of(instruction.output.axes)
+        self.steps.append(Step(range_, instruction, node.output.name, node.loc))
+
+    def made(self, value: Value) -> Buffer:
+        """The buffer of `value`, which this makes."""
+        self.buffers[value] = self.room(value)
+        return self.buffers[value]
+
+    def room(self, value: Value) -> Buffer:
+        """A new buffer as large as `value`."""
+        stride = round_up(max(1, value.type.nbytes), ALIGNMENT)
+        return Buffer(value.name, stride, value.type.axes)
+
+    def scratch(self, node: Node, count: int) -> Buffer:
+        """Room for one instruction."""
+        return Buffer(f"{node.output.name} scratch", count, CONSTANT, Kind.SCRATCH)
+
+    def constant(self, node: Node, index: int, what: str) -> Array:
+        """The array of an input that must be constant."""
+        array = self.graph.constants.get(node.inputs[index])
+        if array is None:
+            raise CompileError(f"{node.op.name}: the runtime takes a constant {what}", node.loc)
+        return array
+
+    def only_reader(self, value: Value) -> Node | None:
+        """As Graph.only_reader, without looking at all nodes."""
+        readers = self._consumers.get(value, [])
+        return readers[0] if len(readers) == 1 and value not in self.graph.outputs else None
+
+    def is_output(self, value: Value) -> bool:
+        """Whether an output is `value`, perhaps reshaped."""
+        return value in self._roots
+
+    def take_in(self, node: Node) -> None:
+        """`node` is part of the instruction of its input."""
+        self._taken_in.add(node)
+
+    def taken_in(self, node: Node) -> bool:
+        return node in self._taken_in
+
+    def buffer(self, node: Node, index: int) -> Buffer:
+        """Where an input is; a constant becomes a value."""
+        value = node.inputs[index]
+        if value not in self.buffers:
+            array = self.constant(node, index, "or computed input")
+            flat = np.moveaxis(array, 0, -1) if array.ndim == 3 else array
+            offset = self.constants.add(flat)
+            load = ins.Load(output=self.made(value), constant=offset, size=array.nbytes)
+            self.emit(node, load)
+        return self.buffers[value]
+
+    def codes(self, node: Node, index: int) -> Buffer:
+        """Where an input is that must be u8 codes."""
+        type_ = node.inputs[index].type
+        if type_.dtype is not DType.U8:
+            raise CompileError(f"{node.op.name}: the runtime takes u8 codes, not {type_}", node.loc)
+        return self.buffer(node, index)

@@ -1,0 +1,90 @@
+"""A graph planned for the runtime: program, constants and arena layout.
+
+A plan does not depend on the batch, the number of samples or the CPU's cache beyond BLOCK_BYTES.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.types import Array, TensorType
+from qbnnc.runtime.arena import Arena, place
+from qbnnc.runtime.lowering import Lowering, Range, Step
+from qbnnc.runtime.ops import lower_node
+from qbnnc.runtime.packing import aligned_bytes
+from qbnnc.runtime.program import COLUMNS, Buffer
+
+BLOCK_BYTES = 1 << 19  # in use at a time: stays in the L2 cache of most CPUs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """`program` int64 [steps, COLUMNS], prefix first; `ends` where prefix, sample and suffix end.
+
+    `values` are the buffers of the values by name, and `copied` the outputs that no step makes:
+    the input (None) or a constant.
+    """
+
+    program: NDArray[np.int64]
+    constants: NDArray[np.uint8]
+    arena: Arena
+    steps: tuple[Step, ...]
+    ends: tuple[int, int, int]
+    outputs: tuple[TensorType, ...]
+    values: dict[str, tuple[Buffer, TensorType]]
+    copied: dict[int, Array | None]
+
+    @property
+    def size(self) -> int:
+        """Elements of all outputs of one copy."""
+        return sum(type_.size for type_ in self.outputs)
+
+    def arena_bytes(self, rows: int) -> int:
+        """Bytes of an arena for chunks of `rows` rows, with room to read past the end."""
+        return self.arena.scratch_bytes + rows * self.arena.record_bytes + 64
+
+
+def plan(graph: Graph, *, reuse: bool = True, budget: int = BLOCK_BYTES) -> Plan:
+    """CompileError, at the node, if no kernel takes its inputs.
+
+    Without `reuse` of the arena's space, every value of a range is there when the range has run.
+    """
+    lowering = Lowering(graph)
+    for node in graph.nodes:
+        lower_node(lowering, node)
+    steps = tuple(sorted(lowering.steps, key=lambda step: step.range))
+    arena = place(steps, budget, reuse=reuse)
+    return Plan(
+        program=_program(steps, arena),
+        constants=lowering.constants.pack(),
+        arena=arena,
+        steps=steps,
+        ends=_ends(steps),
+        outputs=tuple(value.type for value in graph.outputs),
+        values={value.name: (b, value.type) for value, b in lowering.buffers.items()},
+        copied=lowering.copied(),
+    )
+
+
+def new_arena(plan: Plan, rows: int) -> NDArray[np.uint8]:
+    """Memory for a chunk of `rows` rows, not cleared."""
+    return aligned_bytes(plan.arena_bytes(rows))
+
+
+def _program(steps: tuple[Step, ...], arena: Arena) -> NDArray[np.int64]:
+    program = np.zeros((len(steps), COLUMNS), np.int64)
+    for line, step in zip(program, steps, strict=True):
+        row = step.instruction.encode(arena.locate)
+        line[: len(row)] = row
+    program.flags.writeable = False
+    return program
+
+
+def _ends(steps: tuple[Step, ...]) -> tuple[int, int, int]:
+    ranges = [step.range for step in steps]
+    prefix = ranges.count(Range.PREFIX)
+    return prefix, prefix + ranges.count(Range.SAMPLE), len(ranges)

@@ -1,0 +1,115 @@
+"""What an instruction is, and the columns in which a flat program holds it.
+
+A program is `int64[operations, COLUMNS]`: the opcode, then the fields of an instruction in order.
+A Buffer takes three columns (offset, stride, place), anything else one. `columns_of` gives the
+kernels the number of each field's column, so that nobody writes a number by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from types import ModuleType
+from typing import ClassVar, TypeAlias
+
+from qbnnc.ir.types import Axes
+
+COLUMNS = 40
+
+
+class Opcode(IntEnum):
+    CONVOLVE = 1
+    MAX_POOL = 2
+    SUM_POOL = 3
+    QUANTIZE = 4
+    REQUANTIZE = 5
+    DEQUANTIZE = 6
+    ADD = 7
+    CLAMP = 8
+    SELECT = 9
+    KEEP_MASK = 10
+    TRANSPOSE = 11
+    LOAD = 12
+
+
+class Place(IntEnum):
+    """How the s-th sample and the r-th row of a block find their element of a buffer."""
+
+    COPY = 0  # s * rows of the block + r, in scratch space
+    ROW = 1  # first row of the block + r: kept for all rows of a chunk
+    SAMPLE = 2  # s
+    FIXED = 3  # one element for all
+    OUT = 4  # sample and row of the prediction, in the float32 outputs
+    INPUT = 5  # row of the batch, in the float32 input
+
+
+class Kind(IntEnum):
+    VALUE = 0  # of the graph, or made on the way
+    SCRATCH = 1  # used inside one instruction
+    OUT = 2
+    INPUT = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # a Buffer is equal only to itself
+class Buffer:
+    """Room for a value: `stride` bytes (elements, if it is an input or output) for each index.
+
+    `position` is where an output begins in one copy's row of all outputs, in elements.
+    """
+
+    name: str
+    stride: int
+    axes: Axes
+    kind: Kind = Kind.VALUE
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A Buffer with its place: what a program says of it."""
+
+    offset: int
+    stride: int
+    place: Place
+
+
+Locate: TypeAlias = Callable[[Buffer], Operand]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """`output` is written; every other Buffer is read, or scratch space."""
+
+    opcode: ClassVar[Opcode]
+    output: Buffer
+
+    def buffers(self) -> list[Buffer]:
+        """All buffers, the output first."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return [v for v in values if isinstance(v, Buffer)]
+
+    def encode(self, locate: Locate) -> list[int]:
+        """One row of a program, not yet filled up with zeros."""
+        row = [int(self.opcode)]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Buffer):
+                place = locate(value)
+                row += [place.offset, place.stride, int(place.place)]
+            else:
+                row.append(int(value))
+        return row
+
+
+def columns_of(cls: type[Instruction]) -> ModuleType:
+    """The first column of each field of `cls`, as attributes.
+
+    A module, because numba reads a module's numbers as constants and compiles them fast.
+    """
+    column, columns = 1, ModuleType(f"columns of {cls.__name__}")
+    for field in fields(cls):
+        setattr(columns, field.name, column)
+        column += 3 if field.type == "Buffer" else 1
+    assert column <= COLUMNS
+    return columns

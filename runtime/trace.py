@@ -1,0 +1,69 @@
+"""Every value of a graph, read out of an arena that reuses no space: for `verify`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.ops import Reshape
+from qbnnc.ir.types import Array, Axes, Axis, DType, TensorType
+from qbnnc.runtime.execute import Block, Request
+from qbnnc.runtime.layout import from_memory
+from qbnnc.runtime.lowering import Range, range_of
+from qbnnc.runtime.plan import Plan
+from qbnnc.runtime.program import Buffer, Place
+
+
+class Recorder:
+    """Observes an execution; `values` are [L|1, B|1, *shape] by name, in the values' dtypes."""
+
+    def __init__(self, plan: Plan, request: Request, arena: NDArray[np.uint8]) -> None:
+        self._plan, self._arena, self.values = plan, arena, dict[str, Array]()
+        counts = {Axis.SAMPLE: request.draws, Axis.ROW: len(request.x)}
+        for name, (_, type_) in plan.values.items():
+            self.values[name] = np.empty(whole_shape(type_, counts), type_.dtype.numpy)
+
+    def __call__(self, range_: Range, block: Block) -> None:
+        for name, (buffer, type_) in self._plan.values.items():
+            if range_of(type_.axes) is range_:
+                rows, samples = _index(type_.axes, block)
+                self.values[name][samples, rows] = self._read(buffer, type_, block)
+
+    def _read(self, buffer: Buffer, type_: TensorType, block: Block) -> Array:
+        """[samples|1, rows|1, *shape] of a block."""
+        operand = self._plan.arena.locate(buffer)
+        samples = block.samples if Axis.SAMPLE in type_.axes else 1
+        rows = block.rows if Axis.ROW in type_.axes else 1
+        first = block.first_row if operand.place is Place.ROW else 0
+        starts = (operand.offset + (first + i) * operand.stride for i in range(samples * rows))
+        lines = np.stack([self._arena[start : start + type_.nbytes] for start in starts])
+        codes = lines.view(type_.dtype.numpy)
+        return from_memory(codes.reshape(samples, rows, type_.size), type_.shape)
+
+
+def _index(axes: Axes, block: Block) -> tuple[slice, slice]:
+    first = block.start + block.first_row
+    rows = slice(first, first + block.rows) if Axis.ROW in axes else slice(0, 1)
+    samples = slice(block.first_sample, block.first_sample + block.samples)
+    return rows, samples if Axis.SAMPLE in axes else slice(0, 1)
+
+
+def whole_shape(type_: TensorType, counts: dict[Axis, int]) -> tuple[int, ...]:
+    """[L|1, B|1, *shape]."""
+    lead = (counts[a] if a in type_.axes else 1 for a in (Axis.SAMPLE, Axis.ROW))
+    return *lead, *type_.shape
+
+
+def real_values(graph: Graph, request: Request, outputs: tuple[Array, ...]) -> dict[str, Array]:
+    """The float32 values by name: each is an output, perhaps of another shape."""
+    producers, values = graph.producers(), dict[str, Array]()
+    counts = {Axis.SAMPLE: request.draws, Axis.ROW: len(request.x)}
+    for value, output in zip(graph.outputs, outputs, strict=True):
+        mine = output[request.member :: request.members]
+        node = producers.get(value)
+        while node is not None and node.output.type.dtype is DType.F32:
+            shape = whole_shape(node.output.type, counts)
+            values[node.output.name] = mine[: shape[0], : shape[1]].reshape(shape)
+            node = producers.get(node.inputs[0]) if isinstance(node.op, Reshape) else None
+    return values

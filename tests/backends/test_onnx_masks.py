@@ -1,0 +1,118 @@
+"""The random numbers inside the ONNX file against qbnnc.ir.rng and the published vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir
+import onnxruntime  # type: ignore[import-untyped]
+import pytest
+from numpy.typing import NDArray
+
+from qbnnc.backends.onnx import emit
+from qbnnc.backends.onnx.session import OnnxArtefact
+from qbnnc.backends.onnx.splitmix64 import DOMAIN, functions
+from qbnnc.ir.arithmetic import activation_quant
+from qbnnc.ir.errors import Loc
+from qbnnc.ir.graph import Builder
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Dequantize, KeepMask, QuantizeInput, Select
+from qbnnc.ir.rng import Draw
+from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
+
+# Of the reference splitmix64.c at seed 1234567: its state after n steps is seed + n*GOLDEN.
+PUBLISHED = [
+    6457827717110365317,
+    3203168211198807973,
+    9817491932198370423,
+    4593380528125082431,
+    16408922859458223821,
+]
+
+
+def called(function: str, *inputs: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The function of our domain in a model of its own."""
+    u64 = onnx_ir.DataType.UINT64
+    values = [onnx_ir.val(f"x{i}", u64, a.shape) for i, a in enumerate(inputs)]
+    out = onnx_ir.val("out", u64)
+    node = onnx_ir.Node(DOMAIN, function, values, outputs=[out])
+    imports = {"": 21, DOMAIN: 1}
+    graph = onnx_ir.Graph(values, [out], nodes=[node], opset_imports=imports, name="test")
+    local = [onnx_ir.serde.deserialize_function(f.to_function_proto()) for f in functions()]
+    proto = onnx_ir.to_proto(onnx_ir.Model(graph, ir_version=10, functions=local))
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    made: NDArray[np.uint64] = session.run(None, {f"x{i}": a for i, a in enumerate(inputs)})[0]
+    return made
+
+
+def test_published_vectors() -> None:
+    words = called("derive", np.array(1234567, np.uint64), np.arange(5, dtype=np.uint64))
+    assert words.tolist() == PUBLISHED
+
+
+def test_mix_wraps_like_numpy() -> None:
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    state = np.uint64(1234567) + golden * np.arange(1, 6, dtype=np.uint64)
+    assert called("mix", state).tolist() == PUBLISHED
+
+
+def masks_only(*masks: KeepMask, shape: tuple[int, ...] = (3, 2, 3)) -> Model:
+    """A network of nothing but dropout; its masks are called m0, m1, ..."""
+    build, loc = Builder(), Loc("drop", "net.py:1")
+    x = build.input("input", TensorType(DType.F32, shape, PER_ROW))
+    quant = activation_quant(-1.0, 1.0, 7)
+    op = QuantizeInput((0.0,), quant.scale, quant, 0, 127)
+    value = build.emit(op, x, loc=loc, name="input.q")
+    for number, mask in enumerate(masks):
+        keep = build.emit(mask, loc=loc, name=f"m{number}")
+        value = build.emit(Select(), value, keep, loc=loc, name=f"drop{number}")
+    out = build.emit(Dequantize(), value, loc=loc, name="out")
+    model = Model((build.graph((out,), Stage.INTEGER),), Head(Task.RAW), 4)
+    model.check()
+    return model
+
+
+def exposed(model: Model, rows: int, seed: int, first_row: int) -> dict[str, NDArray[np.uint8]]:
+    x = np.zeros((rows, *model.graph.input.type.shape), np.float32)
+    names = [n.output.name for n in model.graph.nodes if isinstance(n.op, KeepMask)]
+    loaded = OnnxArtefact.from_bytes(emit(model))
+    return loaded.values(x, names, seed=seed, first_row=first_row)
+
+
+@pytest.mark.parametrize(("seed", "first_row"), [(0, 0), (-5, 3), (2**63 - 1, 2**62)])
+def test_masks_are_found_by_name(seed: int, first_row: int) -> None:
+    """Elements and channels, all kinds of p, streams out of order, last words half used."""
+    masks = (
+        KeepMask((3, 2, 3), 0.3, 4),
+        KeepMask((3, 1, 1), 0.5, 0),
+        KeepMask((3, 2, 3), 0.1, 9, shared=True),
+        KeepMask((1, 2, 3), 0.0, 2),
+        KeepMask((3, 1, 1), 0.999999, 3),
+        KeepMask((3, 1, 1), 0.25, 7, shared=True),
+    )
+    model = masks_only(*masks)
+    found = exposed(model, 5, seed, first_row)
+    draw = Draw.of(seed, range(4), range(first_row, first_row + 5))
+    for number, mask in enumerate(masks):
+        expected = mask.draw(draw)
+        assert found[f"m{number}"].shape == expected.shape
+        assert np.array_equal(found[f"m{number}"], expected), mask
+    assert not found["m4"].any()
+    assert found["m3"].all()
+
+
+@pytest.mark.parametrize("lane", range(4))
+def test_a_lane_that_equals_the_threshold_is_kept(lane: int) -> None:
+    """p = lane/65536 exactly: one more, and the element is dropped."""
+    lanes = Draw.of(1, [0], [0]).lanes(0, 4, shared=False)[0, 0]
+    for more in (0, 1):
+        p = (int(lanes[lane]) + more) / 65536
+        model = masks_only(KeepMask((4,), p, 0), shape=(4,))
+        assert exposed(model, 1, 1, 0)["m0"][0, 0, lane] == 1 - more
+
+
+def test_the_generator_is_a_function_in_the_file() -> None:
+    proto = onnx.load_model_from_string(emit(masks_only(KeepMask((3, 2, 3), 0.3, 0))))
+    assert [f.name for f in proto.functions] == ["mix", "derive", "keep"]
+    assert [n.op_type for n in proto.graph.node].count("mix") == 1

@@ -1,0 +1,58 @@
+"""The Model inside an ONNX file: read back whole, or refused."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given, settings
+from onnx import numpy_helper
+
+from qbnnc.backends.onnx import emit
+from qbnnc.backends.onnx.read import read_model
+from qbnnc.ir.arithmetic import activation_quant
+from qbnnc.ir.errors import FileError
+from qbnnc.ir.format import digest
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Dequantize, LinearInteger, QuantizeInput
+from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
+from tests.backends.networks import Lenet, proto_of
+from tests.strategies import integer_models
+
+
+@settings(max_examples=40)
+@given(integer_models(members=2))
+def test_the_model_can_be_read_back(model: Model) -> None:
+    assert digest(read_model(emit(model))) == digest(model)
+
+
+def test_a_changed_weight_is_noticed() -> None:
+    proto = proto_of(Lenet().model())
+    (tensor,) = (t for t in proto.graph.initializer if t.name == "fc.weight")
+    array = numpy_helper.to_array(tensor).copy()
+    array[0, 0] ^= 1
+    tensor.CopyFrom(numpy_helper.from_array(array, "fc.weight"))
+    with pytest.raises(FileError, match="changed after qbnnc made it"):
+        read_model(proto.SerializeToString(), "a.onnx")
+
+
+@pytest.mark.parametrize("text", ["", "AAAA", base64.b64encode(b"x" * 40).decode(), "%"])
+def test_a_changed_model_property_is_noticed(text: str) -> None:
+    proto = proto_of(Lenet().model())
+    (entry,) = (p for p in proto.metadata_props if p.key == "model")
+    entry.value = text
+    with pytest.raises(FileError):
+        read_model(proto.SerializeToString(), "a.onnx")
+
+
+def test_the_file_does_not_hold_the_weights_twice() -> None:
+    lenet = Lenet()
+    big = lenet.weight("big", 64, 512)
+    x = lenet.build.input("input", TensorType(DType.F32, (512,), PER_ROW))
+    quant = activation_quant(-1.0, 1.0, 7)
+    q = lenet.emit(QuantizeInput((0.0,), quant.scale, quant, 0, 127), x, name="q")
+    acc = lenet.emit(LinearInteger(), q, big, lenet.bias("b", 64), name="acc")
+    out = lenet.emit(Dequantize(), acc, name="out")
+    model = Model((lenet.build.graph((out,), Stage.INTEGER),), Head(Task.RAW))
+    assert len(emit(model)) < 64 * 512 + 12_000

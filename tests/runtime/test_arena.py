@@ -1,0 +1,91 @@
+"""The arena: what is needed at the same time never overlaps, and little space is lost."""
+
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from qbnnc.ir.model import Model
+from qbnnc.runtime import instructions
+from qbnnc.runtime.arena import Arena
+from qbnnc.runtime.lowering import Range
+from qbnnc.runtime.plan import Plan, plan
+from qbnnc.runtime.program import COLUMNS, Kind, Opcode, Place
+from tests.runtime.nets import lenet, mlp, resnet
+from tests.strategies import integer_models
+
+
+def assert_sound(made: Plan) -> None:
+    arena = made.arena
+    for a, b in combinations(arena.slots, 2):
+        if a.first <= b.last and b.first <= a.last:
+            apart = a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
+            assert apart, f"{a.buffer.name} and {b.buffer.name} overlap"
+    assert arena.lower_bound <= arena.scratch_bytes
+    assert_needed(made, arena)
+
+
+def assert_needed(made: Plan, arena: Arena) -> None:
+    """Slots cover each use, worked out here once more; what outlives a range is not recycled."""
+    slots = {slot.buffer: slot for slot in arena.slots}
+    kept = set[str]()
+    for i, step in enumerate(made.steps):
+        for buffer in step.instruction.buffers():
+            if buffer.kind in (Kind.INPUT, Kind.OUT):
+                continue
+            operand = arena.locate(buffer)
+            if operand.place is Place.ROW:
+                kept.add(buffer.name)
+                assert operand.offset >= arena.scratch_bytes
+                assert operand.stride == arena.record_bytes
+                continue
+            slot = slots[buffer]
+            assert slot.first <= i <= slot.last
+            assert slot.offset % 64 == 0
+            assert slot.nbytes >= operand.stride
+            made_in = made.steps[slot.first].range
+            if made_in is Range.SAMPLE and step.range is Range.SUFFIX:
+                assert slot.last == len(made.steps) - 1
+            assert not (made_in is Range.PREFIX and step.range is Range.SUFFIX and buffer.axes)
+    assert bool(kept) == (arena.record_bytes > 0)
+
+
+@given(integer_models())
+@settings(max_examples=60)
+def test_random_models(model: Model) -> None:
+    assert_sound(plan(model.graph))
+    assert_sound(plan(model.graph, reuse=False))
+
+
+@pytest.mark.parametrize("make", [lenet, mlp, resnet])
+def test_little_space_is_lost(make: Callable[..., Model]) -> None:
+    made = plan(make().graph)
+    assert_sound(made)
+    assert made.arena.scratch_bytes <= 1.1 * made.arena.lower_bound
+    kept = plan(make().graph, reuse=False).arena
+    assert kept.scratch_bytes / kept.capacity.copies > (
+        made.arena.scratch_bytes / made.arena.capacity.copies
+    )
+
+
+@pytest.mark.parametrize("make", [lenet, mlp, resnet])
+def test_blocks_stay_in_the_cache(make: Callable[..., Model]) -> None:
+    made = plan(make().graph, budget=100_000)
+    assert made.arena.scratch_bytes < 220_000
+
+
+def test_programs_are_rows_of_known_opcodes() -> None:
+    made = plan(resnet().graph)
+    assert made.program.shape == (len(made.steps), COLUMNS)
+    assert not made.program.flags.writeable
+    for line, step in zip(made.program, made.steps, strict=True):
+        assert Opcode(line[0]) is step.instruction.opcode
+        row = step.instruction.encode(made.arena.locate)
+        assert np.array_equal(line[: len(row)], row)
+
+
+def test_every_opcode_has_one_instruction() -> None:
+    classes = [c for c in vars(instructions).values() if hasattr(c, "opcode")]
+    assert sorted(c.opcode for c in classes) == sorted(Opcode)

@@ -1,0 +1,65 @@
+"""Whole networks: the runtime's samples are the oracle's, bit for bit."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qbnnc.ir.model import Model
+from qbnnc.ir.oracle import oracle_samples
+from qbnnc.runtime import load
+from tests.runtime.nets import assert_equal, images, lenet, mlp, resnet
+from tests.strategies import input_batch, integer_models, random_integer_model
+
+
+@pytest.mark.parametrize("make", [lenet, mlp, resnet])
+@pytest.mark.parametrize("rows", [0, 1, 7, 40])
+def test_networks(make: Callable[..., Model], rows: int) -> None:
+    model = make(seed=rows)
+    assert_equal(model, images(model, rows), samples=5, seed=rows - 1, first_row=3 * rows)
+
+
+@pytest.mark.parametrize("make", [lenet, mlp, resnet])
+def test_codes_are_not_all_saturated(make: Callable[..., Model]) -> None:
+    """Else the tests above could not fail."""
+    model = make()
+    (first, *_) = oracle_samples(model, images(model, 9), samples=4)
+    assert len(np.unique(first)) > 20
+    for value in load(model).trace(images(model, 9), 4).values():
+        if value.dtype == np.uint8 and value.max() > 1:
+            assert len(np.unique(value)) > 10
+
+
+@pytest.mark.parametrize("rows", [256, 1100])
+def test_more_rows_than_a_block(rows: int) -> None:
+    model = mlp(1)
+    assert_equal(model, images(model, rows), samples=3, seed=5)
+
+
+@given(integer_models(), st.integers(0, 6), st.integers(-(2**70), 2**70), st.integers(0, 2**66))
+@settings(max_examples=60)
+def test_random_models(model: Model, rows: int, seed: int, first_row: int) -> None:
+    samples = 3 if model.stochastic else 1
+    x = input_batch(model, rows)
+    assert_equal(model, x, samples=samples, seed=seed, first_row=first_row, batch_size=2)
+
+
+@given(integer_models(members=3, classification=True))
+@settings(max_examples=15)
+def test_random_ensembles(model: Model) -> None:
+    samples = 6 if model.stochastic else 3
+    assert_equal(model, input_batch(model, 4), samples=samples, seed=11, batch_size=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(0, 4000, 500))
+def test_thousands_of_random_models(start: int) -> None:
+    for number in range(start, start + 500):
+        members = 1 + number % 2
+        model = random_integer_model(number, members=members)
+        samples = members * (4 if model.stochastic else 1)
+        x = input_batch(model, number % 9, number)
+        batch_size = (None, 1, 3)[number % 3]
+        assert_equal(model, x, samples=samples, seed=number, first_row=7, batch_size=batch_size)

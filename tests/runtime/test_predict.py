@@ -1,0 +1,271 @@
+"""The public face: arguments, statistics, errors, and what a prediction does not depend on."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qbnnc.ir import format
+from qbnnc.ir.errors import CompileError, FileError, InputError
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Dequantize, Linear, MaxPool2d, QuantizeInput
+from qbnnc.ir.oracle import oracle_prediction
+from qbnnc.ir.types import Stage
+from qbnnc.runtime import Prediction, Session, load
+from qbnnc.runtime.arena import Capacity
+from qbnnc.runtime.execute import Block, blocks
+from qbnnc.runtime.lowering import Range
+from qbnnc.runtime.plan import plan
+from tests.graphs import mlp as float_mlp
+from tests.runtime.nets import Net, assert_equal, codes, images, lenet, mlp, resnet
+from tests.strategies import input_batch, integer_models, random_integer_model
+
+
+def test_a_file_is_loaded_and_predicts(tmp_path: Path) -> None:
+    model, path = lenet(draws=3), tmp_path / "lenet.qbnn"
+    format.save(model, path)
+    x = images(model, 4)
+    p, want = load(path).predict(x, seed=5), oracle_prediction(model, x, samples=3, seed=5)
+    assert list(p) == ["samples", "probabilities", "entropy", "mutual_information"] == list(want)
+    for name, expected in want.items():
+        np.testing.assert_array_equal(p[name], expected)
+    assert p.samples.shape == (3, 4, 10)
+    assert load(str(path)).samples == 3
+
+
+def test_prediction_is_a_mapping_with_attributes() -> None:
+    p = load(mlp(draws=2)).predict(np.zeros((3, 10)))
+    names = ["samples", "samples_log_var", "mean", "aleatoric", "epistemic", "variance"]
+    assert list(p) == names
+    assert len(p) == 6
+    assert p.mean is p["mean"]
+    assert "variance" in dir(p)
+    assert all(array.dtype == np.float32 for array in p.values())
+    assert repr(p).startswith(
+        "Prediction(samples=[2, 3, 1], samples_log_var=[2, 3, 1], mean=[3, 1]"
+    )
+    with pytest.raises(AttributeError, match="no 'entropy'; it has samples, "):
+        _ = p.entropy
+    with pytest.raises(KeyError):
+        _ = p["entropy"]
+    for twin in (pickle.loads(pickle.dumps(p)), copy.copy(p), copy.deepcopy(p)):
+        assert isinstance(twin, Prediction)
+        assert np.array_equal(twin.mean, p.mean)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "order"), [("f8", "C"), ("f2", "C"), (">f4", "C"), ("u1", "C"), ("f4", "F")]
+)
+def test_element_types_and_orders(dtype: str, order: str) -> None:
+    model = lenet()
+    x = np.random.default_rng(0).integers(0, 3, (2, 1, 28, 28))
+    p = load(model).predict(np.array(x, dtype, order=order))  # type: ignore[call-overload]
+    assert np.array_equal(p.samples, load(model).predict(x.astype(np.float32)).samples)
+
+
+def test_read_only_misaligned_and_nested_input() -> None:
+    session, x = load(mlp()), np.linspace(-1, 1, 20, dtype=np.float32).reshape(2, 10)
+    want = session.predict(x).samples
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    shifted = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(2, 10)
+    for other in (frozen, shifted, x.tolist()):
+        assert np.array_equal(session.predict(other).samples, want)
+    assert x.flags.writeable
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_empty_batch(samples: int) -> None:
+    p = load(mlp(draws=samples)).predict(np.zeros((0, 10)))
+    assert p.samples.shape == (samples, 0, 1)
+    assert p.mean.shape == (0, 1)
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**63, 2**64 + 5, -(2**100), 2**200])
+def test_seeds(seed: int) -> None:
+    model = mlp()
+    assert_equal(model, images(model, 5), samples=3, seed=seed)
+    same, x = load(model), images(model, 5)
+    assert np.array_equal(
+        same.predict(x, 2, seed).samples, same.predict(x, 2, seed % 2**64).samples
+    )
+
+
+@pytest.mark.parametrize("first_row", [0, 1, 2**32, 2**63 - 2, 2**64 - 2, 2**64, 2**99])
+def test_first_rows(first_row: int) -> None:
+    model = resnet()
+    assert_equal(model, images(model, 5), samples=2, first_row=first_row)
+
+
+def test_numpy_integers_are_numbers() -> None:
+    session, x = load(mlp()), np.zeros((2, 10))
+    numbers: list[Any] = [np.int64(3), np.uint64(2**63), np.int8(1), np.int32(2)]
+    p = session.predict(x, *numbers)
+    assert np.array_equal(p.samples, session.predict(x, 3, 2**63, 1).samples)
+
+
+@given(integer_models(), st.integers(1, 8), st.integers(1, 9), st.integers(0, 1000))
+@settings(max_examples=20)
+def test_a_batch_may_be_split(model: Model, size: int, cut: int, seed: int) -> None:
+    session, x = load(model), input_batch(model, 9, seed)
+    samples = 2 if model.stochastic else 1
+    name = model.head.sample_names(len(model.graph.outputs))[0]
+    whole = session.predict(x, samples, seed, 40)[name]
+    parts = [
+        session.predict(x[:cut], samples, seed, 40, size)[name],
+        session.predict(x[cut:], samples, seed, 40 + cut, size)[name],
+    ]
+    assert np.array_equal(np.concatenate(parts, axis=1), whole)
+
+
+@pytest.mark.parametrize("make", [lenet, mlp, resnet])
+def test_sample_l_does_not_depend_on_l(make: Callable[..., Model]) -> None:
+    model = make()
+    session, x = load(model), images(model, 3)
+    most = session.predict(x, 9, seed=2).samples
+    for samples in (1, 2, 5):
+        assert np.array_equal(session.predict(x, samples, seed=2).samples, most[:samples])
+    assert len(np.unique(most, axis=0)) > 1
+
+
+def test_ensemble_samples_are_interleaved() -> None:
+    """Sample s = draw * M + member."""
+    model = random_integer_model(7, members=3)
+    each = [load(replace(model, members=(m,))) for m in model.members]
+    x, count = input_batch(model, 4), 2 if model.stochastic else 1
+    whole = load(model).predict(x, 3 * count)
+    name = model.head.sample_names(len(model.graph.outputs))[0]
+    if model.stochastic:
+        return
+    for number, session in enumerate(each):
+        assert np.array_equal(whole[name][number::3], session.predict(x)[name])
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16, 17, 33])
+@pytest.mark.parametrize("chunk", [1, 4, 100])
+@pytest.mark.parametrize("draws", [1, 3, 20])
+def test_blocks_cover_everything_once(rows: int, chunk: int, draws: int) -> None:
+    whole = plan(resnet().graph)
+    small = replace(whole, arena=replace(whole.arena, capacity=Capacity(3, 2, 16)))
+    seen = {r: np.zeros((draws, rows), int) for r in Range}
+    for range_, block in blocks(small, rows, draws, chunk):
+        first = block.start + block.first_row
+        seen[range_][
+            block.first_sample : block.first_sample + block.samples, first : first + block.rows
+        ] += 1
+        assert block.rows <= (3 if range_ is Range.PREFIX else 16)
+        assert block.samples * block.rows <= 16
+    assert (seen[Range.PREFIX][0] == 1).all()
+    assert (seen[Range.SUFFIX] == 1).all()
+
+
+@pytest.mark.parametrize("budget", [1, 3000, 40_000])
+@pytest.mark.parametrize("shared", [False, True])
+def test_block_sizes_change_nothing(budget: int, shared: bool) -> None:
+    net = Net((2, 6, 6))
+    net.dropout(0.3, shared=shared)
+    net.conv(4, 3)
+    net.requantize(codes(0.05))
+    net.dropout(0.5, 4, 1, 1, shared=not shared)
+    model = net.model()
+    session, x = load(model), images(model, 50)
+    want = session.predict(x, 7, seed=3).samples
+    session._plans = (plan(model.graph, budget=budget),)
+    for batch_size in (None, 1, 13):
+        assert np.array_equal(session.predict(x, 7, 3, batch_size=batch_size).samples, want)
+
+
+def test_large_batches_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qbnnc.runtime.session.CHUNK_BYTES", 10_000)
+    model = resnet()
+    session = load(model)
+    assert session.plan_summary().row_bytes > 500
+    assert session.peak_bytes(10**6, 1) < 10**6 * 4 * (3 * 64 + 5) + 10**6
+    assert_equal(model, images(model, 64), samples=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": np.zeros((2, 11))}, r"the shape is \[2, 11\], and the network takes \[batch, 10\]"),
+        ({"x": np.zeros(10)}, "the shape"),
+        ({"x": np.full((2, 10), np.nan)}, "NaN in row 0"),
+        ({"x": np.zeros((2, 10), complex)}, "real numbers"),
+        ({"samples": 0}, "samples: 0"),
+        ({"samples": -3}, "samples: -3"),
+        ({"samples": 2.5}, "samples: 2.5 is not a whole number"),
+        ({"samples": True}, "samples: True"),
+        ({"seed": 1.0}, "seed: 1.0"),
+        ({"seed": "1"}, "seed: '1'"),
+        ({"first_row": -1}, "first_row: -1"),
+        ({"batch_size": 0}, "batch_size: 0"),
+        ({"batch_size": "all"}, "batch_size: 'all'"),
+    ],
+)
+def test_input_errors(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(mlp()).predict(**{"x": np.zeros((2, 10)), **arguments})  # type: ignore[arg-type]
+
+
+def test_nothing_random_gives_one_sample() -> None:
+    session, x = load(lenet(p=None)), np.zeros((2, 1, 28, 28))
+    assert session.predict(x).samples.shape == session.predict(x, 1).samples.shape == (1, 2, 10)
+    with pytest.raises(InputError, match="nothing in this network is random"):
+        session.predict(x, 20)
+
+
+def test_ensembles_share_out_the_samples() -> None:
+    model = random_integer_model(3, members=2)
+    assert model.stochastic
+    with pytest.raises(InputError, match="multiple of the 2 ensemble"):
+        load(model).predict(input_batch(model, 2), 3)
+
+
+def test_a_model_that_is_not_compiled(tmp_path: Path) -> None:
+    model, path = Model((float_mlp(),), Head(Task.REGRESSION)), tmp_path / "net.qbnn"
+    format.save(model, path)
+    with pytest.raises(FileError, match=r"net.qbnn: .*FLOAT.*compile it first: qbnnc compile"):
+        load(path)
+    with pytest.raises(FileError, match="compile it first"):
+        load(model)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot be read"):
+        load(tmp_path / "missing.qbnn")
+    (tmp_path / "text.qbnn").write_text("hello")
+    with pytest.raises(FileError, match="not a qbnnc model"):
+        load(tmp_path / "text.qbnn")
+
+
+def test_ops_without_a_kernel_are_refused_at_their_place() -> None:
+    net = Net((2, 4, 4))
+    pooled = net.emit(MaxPool2d((2, 2), (2, 2)), net.emit(Dequantize()))
+    with pytest.raises(CompileError, match=r"^max_pool2d2: max_pool2d: the runtime computes on"):
+        load(net.model(pooled))
+    assert Stage.INTEGER in QuantizeInput.stages
+    assert Stage.INTEGER not in Linear.stages
+
+
+def test_describes_itself() -> None:
+    session = load(resnet(draws=4))
+    assert isinstance(session, Session)
+    assert repr(session) == "Session(MC dropout, input [batch, 3, 8, 8], 4 samples, 10 operations)"
+    summary = session.plan_summary()
+    ranges = [o.range for o in summary.operations]
+    assert ranges == sorted(ranges, key=["prefix", "sample", "suffix"].index)
+    assert ranges.count("prefix") == 3
+    assert "convolve" in str(summary)
+    assert session.peak_bytes(1000) > session.peak_bytes(10) > summary.constants_bytes
+
+
+def test_block_is_a_plain_record() -> None:
+    assert Block(0, 1, 2) == Block(0, 1, 2, 0, 1)

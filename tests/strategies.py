@@ -1,0 +1,103 @@
+"""Random INTEGER models for property tests: every op, every corner of sections 1 to 5.
+
+`integer_models()` is the hypothesis strategy; `random_integer_model(seed)` is the same generator
+for loops over thousands of models. Weights, biases and scales come from a calibration that runs
+along, so that requantised codes fill their range and rounding errors show: a model whose codes
+are all saturated would make a test that cannot fail. `input_batch` gives data in the range.
+
+    integer_models(classification=True)   one output of logits
+    integer_models(dropout=False)         deterministic models
+    integer_models(members=2)             ensembles: one structure, scales of their own
+
+What is drawn: chains and residual branches (of the deterministic prefix with what follows it,
+too); strides, padding, dilation, groups; pools with padding larger than the kernel; masks of
+elements and channels, shared or not; folded and plain biases; weights per channel or tensor,
+symmetric or affine; activations and weights of 2..8 bits; zero points that are 0 and that are not;
+the clamps of a ReLU and others; accumulators with two readers; multipliers that no fused kernel
+has; one or two outputs, of codes or accumulators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model, Provenance
+from qbnnc.ir.ops import KeepMask
+from tests.random_graph import Choose, RandomGraph
+
+T = TypeVar("T")
+
+
+def input_batch(model: Model, rows: int, seed: int = 0) -> NDArray[np.float32]:
+    """[rows, *shape], a little wider than the input's codes, with exact ties among them."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 1.3, (rows, *model.graph.input.type.shape))
+    ties = rng.random(x.shape) < 0.1
+    return np.where(ties, np.rint(x * 8) / 8, x).astype(np.float32)
+
+
+@st.composite
+def integer_models(
+    draw: st.DrawFn, *, classification: bool = False, dropout: bool = True, members: int = 1
+) -> Model:
+    """A checked INTEGER Model; see the module."""
+
+    def choose(options: Sequence[T]) -> T:
+        return draw(st.sampled_from(options))
+
+    seed = draw(st.integers(0, 2**16))
+    return _model(choose, seed, classification, dropout, members)
+
+
+def random_integer_model(
+    seed: int, *, classification: bool = False, dropout: bool = True, members: int = 1
+) -> Model:
+    """The same model for the same seed."""
+    rng = np.random.default_rng(seed)
+
+    def choose(options: Sequence[T]) -> T:
+        return options[int(rng.integers(len(options)))]
+
+    return _model(choose, seed, classification, dropout, members)
+
+
+def _model(choose: Choose, seed: int, classification: bool, dropout: bool, members: int) -> Model:
+    taken: list[object] = []
+    graphs = [RandomGraph(_recorded(choose, taken), seed, dropout).finish(classification)]
+    for number in range(1, members):
+        again = RandomGraph(_replayed(taken), seed + number, dropout)
+        graphs.append(again.finish(classification))
+    task = Task.RAW
+    if classification:
+        task = Task.CLASSIFICATION
+    elif len(graphs[0].outputs) == 1:
+        task = choose((Task.RAW, Task.REGRESSION))
+    random = any(isinstance(n.op, KeepMask) for n in graphs[0].nodes)
+    provenance = Provenance("qbnnc test", "mixed", "mixed", f"seed {seed}")
+    model = Model(tuple(graphs), Head(task), choose((1, 2, 3)) if random else 1, provenance)
+    model.check()
+    return model
+
+
+def _recorded(choose: Choose, taken: list[object]) -> Choose:
+    def recorded(options: Sequence[T]) -> T:
+        taken.append(chosen := choose(options))
+        return chosen
+
+    return recorded
+
+
+def _replayed(taken: list[object]) -> Choose:
+    rest = iter(taken)
+
+    def replayed(options: Sequence[T]) -> T:
+        chosen = next(rest)
+        return next(o for o in options if o == chosen)
+
+    return replayed
