@@ -1,8 +1,8 @@
 """The file format of a Model at any stage; `.qbnn` is its usual suffix.
 
 A safetensors file (its header is a JSON object of tensor names, dtypes, shapes and offsets). The
-tensors are the constants, "<member>/<value name>", and "calibration" if there is one. The header's
-metadata has one key, "qbnnc", which holds
+tensors are those of each member, "<member>/<name>" (`qbnnc.ir.records`), and "calibration". The
+header's metadata has one key, "qbnnc", which holds
 
     {"version": 1, "sha256": "...", "model": {"stage", "members", "head", "draws", "provenance"}}
 
@@ -26,7 +26,7 @@ from qbnnc.ir.errors import CompileError, FileError
 from qbnnc.ir.files import read_bytes, write_atomically
 from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model, Provenance
-from qbnnc.ir.records import graph_record, read_graph
+from qbnnc.ir.records import graph_record, graph_tensors, read_graph
 from qbnnc.ir.types import Array, Stage
 
 VERSION = 1
@@ -123,9 +123,9 @@ def _record(model: Model) -> dict[str, Json]:
 
 def _tensors(model: Model) -> dict[str, Array]:
     tensors = {
-        f"{number}/{value.name}": np.ascontiguousarray(array)
+        f"{number}/{name}": array
         for number, member in enumerate(model.members)
-        for value, array in member.constants.items()
+        for name, array in graph_tensors(member).items()
     }
     if model.calibration is not None:
         tensors[_CALIBRATION] = np.ascontiguousarray(model.calibration)

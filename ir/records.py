@@ -1,14 +1,22 @@
-"""A graph as typed JSON records; the constants' arrays travel beside them, by name."""
+"""A graph as typed JSON records; arrays travel beside them, by name.
+
+Arrays are the constants, and the scales and zero points of their codes: "fc1.weight",
+"fc1.weight:scale", "fc1.weight:zero".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from qbnnc.ir.codec import DecodeError, Json, decode, decode_op, encode, encode_op
 from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Builder, Graph, Value
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
+
+_SCALE, _ZERO = ":scale", ":zero"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +26,18 @@ class _Input:
 
 
 @dataclass(frozen=True, slots=True)
+class _Codes:
+    """What a constant's codes mean; its scales (and zero points, unless all are 0) are tensors."""
+
+    low: int
+    high: int
+    axis: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Constant:
     name: str
-    quant: QuantParams | None
+    codes: _Codes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +60,7 @@ def graph_record(graph: Graph) -> Json:
         nodes.append({"node": record, "op": encode_op(node.op)})
     return {
         "input": encode(_Input(graph.input.name, graph.input.type.shape)),
-        "constants": [encode(_Constant(v.name, v.type.quant)) for v in graph.constants],
+        "constants": [encode(_Constant(v.name, _codes(v.type.quant))) for v in graph.constants],
         "nodes": nodes,
         "outputs": [number[v] for v in graph.outputs],
     }
@@ -58,9 +75,9 @@ def read_graph(record: Json, stage: Stage, prefix: str, tensors: Mapping[str, Ar
     values.append(build.input(entry.name, TensorType(DType.F32, entry.shape, PER_ROW)))
     for item in _list(record.get("constants")):
         constant = decode(_Constant, item)
-        if (array := tensors.get(prefix + constant.name)) is None:
-            raise DecodeError(f"the tensor {constant.name!r} is missing")
-        values.append(build.constant(constant.name, array, constant.quant))
+        array = _tensor(tensors, prefix + constant.name)
+        quant = _quant(constant, prefix, tensors)
+        values.append(build.constant(constant.name, array, quant))
     for item in _list(record.get("nodes")):
         if not isinstance(item, dict):
             raise DecodeError("a node is an object")
@@ -69,6 +86,39 @@ def read_graph(record: Json, stage: Stage, prefix: str, tensors: Mapping[str, Ar
         values.append(build.emit(op, *inputs, loc=node.loc, name=node.name))
     outputs = tuple(_at(values, i) for i in _list(record.get("outputs")))
     return build.graph(outputs, stage)
+
+
+def graph_tensors(graph: Graph) -> dict[str, Array]:
+    """The arrays of a graph, by the names its record knows them by."""
+    tensors = {value.name: np.ascontiguousarray(a) for value, a in graph.constants.items()}
+    for value in graph.constants:
+        if (quant := value.type.quant) is not None:
+            tensors[value.name + _SCALE] = np.array(quant.scale, np.float32)
+            if any(quant.zero_point):
+                tensors[value.name + _ZERO] = np.array(quant.zero_point, np.int32)
+    return tensors
+
+
+def _codes(quant: QuantParams | None) -> _Codes | None:
+    return None if quant is None else _Codes(quant.low, quant.high, quant.axis)
+
+
+def _quant(constant: _Constant, prefix: str, tensors: Mapping[str, Array]) -> QuantParams | None:
+    if (codes := constant.codes) is None:
+        return None
+    name = prefix + constant.name
+    scale = _tensor(tensors, name + _SCALE)
+    zero = tensors.get(name + _ZERO, np.zeros(scale.shape, np.int32))
+    if scale.ndim != 1 or scale.dtype != np.float32 or zero.dtype != np.int32:
+        raise DecodeError(f"the scales of {constant.name!r} are no list of float32")
+    pair = tuple(scale.tolist()), tuple(zero.tolist())
+    return QuantParams(*pair, codes.low, codes.high, codes.axis)
+
+
+def _tensor(tensors: Mapping[str, Array], name: str) -> Array:
+    if (array := tensors.get(name)) is None:
+        raise DecodeError(f"the tensor {name!r} is missing")
+    return array
 
 
 def _list(value: Json) -> list[Json]:
