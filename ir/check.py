@@ -9,7 +9,7 @@ import numpy as np
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops.dropout import KeepMask
-from qbnnc.ir.types import CONSTANT, PER_ROW, QuantParams, Stage
+from qbnnc.ir.types import CONSTANT, PER_ROW, DType, QuantParams, Stage
 
 _SMALLEST = float(np.finfo(np.float32).smallest_normal)
 _LARGEST = float(np.finfo(np.float32).max)
@@ -36,6 +36,8 @@ def check(graph: Graph) -> None:
         names.append(node.output.name)
     if repeated := sorted({n for n in names if names.count(n) > 1} if _repeats(names) else ()):
         raise CompileError(f"several values are called {repeated[0]}", "the graph")
+    if codes := [v.name for v in graph.outputs if v.type.dtype is not DType.F32]:
+        raise CompileError("an output holds codes, not numbers", codes[0])
     if missing := [v.name for v in graph.outputs if v not in known]:
         raise CompileError(f"the output {missing[0]} is never computed", "the graph")
     _check_streams(graph)

@@ -10,7 +10,7 @@ In the value_info of such a value the metadata property "value" is the IR's own 
 member), and "axes" says what it varies with: "row", "sample", "row,sample". A value with both is
 stored with the two leading axes in one: row sample*B + row. Not in the file are accumulators that
 onnxruntime's fused kernels keep to themselves. Weights are initialisers, as int8 under their own
-name, or as u8 (plus 128) or transposed with a suffix.
+name, or with a suffix as u8 (plus 128), transposed, or int4.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qbnnc.ir.types import Axes, Axis
 PRODUCER = "qbnnc"
 INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
 VALUE, AXES = "value", "axes"
-UNSIGNED, TRANSPOSED = "/unsigned", "/transposed"
+UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
 
 
 def interface_names(model: Model) -> tuple[str, ...]:

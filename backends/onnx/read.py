@@ -1,8 +1,8 @@
 """The INTEGER Model inside an ONNX file: what the oracle needs to check that file.
 
-The metadata property "model" holds the .qbnn file (base64 of bzip2), but with zeros for the weights:
-those are read from the ONNX initialisers that the network computes with, and the digest says
-whether all is as it was.
+The metadata property "model" holds the .qbnn file (base64 of bzip2), but with zeros for the
+weights: those are read from the ONNX initialisers that the network computes with, and the digest
+says whether all is as it was.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from onnx import numpy_helper
 
 from qbnnc.backends.onnx.artefact import describe, parse
 from qbnnc.backends.onnx.names import (
+    PACKED,
     TRANSPOSED,
     UNSIGNED,
     interface_names,
@@ -87,7 +88,8 @@ def _weights(
 
 def _restored(name: str, stored: Mapping[str, onnx.TensorProto], shape: tuple[int, ...]) -> Array:
     """The codes of a weight, however the layer that reads it wants them; KeyError if missing."""
-    for suffix in ("", UNSIGNED, TRANSPOSED, UNSIGNED + TRANSPOSED):
+    forms = ("", UNSIGNED, TRANSPOSED, UNSIGNED + TRANSPOSED)
+    for suffix in (*forms, *(form + PACKED for form in forms)):
         if (tensor := stored.get(name + suffix)) is not None:
             codes = numpy_helper.to_array(tensor).astype(np.int16)
             codes = codes - 128 * (UNSIGNED in suffix)

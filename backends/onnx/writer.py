@@ -8,9 +8,11 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir
 
+from qbnnc.backends.onnx.names import PACKED
 from qbnnc.backends.onnx.splitmix64 import DOMAIN
 from qbnnc.ir.types import Array
 
+_INT4 = onnx_ir.DataType.INT4
 Attribute: TypeAlias = int | float | str | Sequence[int]
 
 
@@ -51,11 +53,22 @@ class Writer:
         return self._shared[key]
 
     def weight(self, array: Array, name: str, *, exact: bool) -> onnx_ir.Value:
-        """The initialiser called `name`; `exact` if that is the name of a value of the IR."""
+        """The array under `name`; `exact` if that is the name of a value of the IR.
+
+        int8 codes of four bits are stored as int4, half as large: onnxruntime casts them once,
+        when it loads the file.
+        """
         if name not in self._weights:
             unique = name if exact else self._unique(name)
-            self._weights[name] = self._initializer(array, unique)
+            self._weights[name] = self._weight(array, unique)
         return self._weights[name]
+
+    def _weight(self, array: Array, name: str) -> onnx_ir.Value:
+        if array.dtype != np.int8 or not -8 <= array.min() <= array.max() <= 7:
+            return self._initializer(array, name)
+        packed = self._initializer(array.astype(_INT4.numpy()), self._unique(name + PACKED))
+        out = onnx_ir.Value(name=name)
+        return self.op("Cast", packed, out=out, to=int(onnx_ir.DataType.INT8))
 
     def ints(self, *numbers: int) -> onnx_ir.Value:
         """A list of int64: a shape, axes."""

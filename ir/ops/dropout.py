@@ -55,7 +55,8 @@ def masked_type(inputs: tuple[TensorType, ...]) -> TensorType:
     """The type of x under a mask that broadcasts against it; ValueError if it does not."""
     expect_count(inputs, 2)
     x, mask = inputs
-    if mask.dtype is not DType.U8 or np.broadcast_shapes(x.shape, mask.shape) != x.shape:
+    fits = len(mask.shape) == len(x.shape) and np.broadcast_shapes(x.shape, mask.shape) == x.shape
+    if mask.dtype is not DType.U8 or not fits:
         raise ValueError(f"{mask} is no mask for {x}")
     return replace(x, axes=union(x, mask))
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
+from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.contraction import may_saturate, raw_bias
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.scope import Scope
+from qbnnc.backends.onnx.session import float_compute_nodes
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.errors import Loc
@@ -19,7 +22,7 @@ from tests.backends.networks import Lenet, initializers, proto_of
 
 @pytest.mark.parametrize(
     ("activation_bits", "weight_bits", "dtype"),
-    [(7, 8, np.int8), (8, 8, np.uint8), (8, 7, np.int8), (2, 2, np.int8)],
+    [(7, 8, np.int8), (8, 8, np.uint8), (8, 7, np.int8), (5, 5, np.int8)],
 )
 @pytest.mark.parametrize("zero", [0, -1])
 def test_weights_whose_products_could_saturate_are_unsigned(
@@ -68,3 +71,12 @@ def test_raw_bias_is_recovered_exactly() -> None:
     writer = Writer([])
     scope = Scope(graph, Layout(writer, 1, writer.ints(1)), "", (), {})
     assert raw_bias(scope, graph.producers()[acc]).tolist() == raw.tolist()
+
+
+def test_four_bit_weights_are_stored_as_int4() -> None:
+    """Half the bytes; the layer reads int8, so that the same kernels run."""
+    four, five = (emit(Lenet(weight_bits=bits).model()) for bits in (4, 5))
+    types = {t.name: t.data_type for t in onnx.load_model_from_string(four).graph.initializer}
+    assert types["fc.weight/int4"] == types["conv1.weight/int4"] == onnx.TensorProto.INT4
+    assert initializers(onnx.load_model_from_string(five))["fc.weight"].dtype == np.int8
+    assert float_compute_nodes(four) == []
