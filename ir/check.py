@@ -8,7 +8,7 @@ import numpy as np
 
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops.dropout import KeepMask
+from qbnnc.ir.ops.base import RandomOp
 from qbnnc.ir.types import CONSTANT, PER_ROW, DType, QuantParams, Stage
 
 _SMALLEST = float(np.finfo(np.float32).smallest_normal)
@@ -92,13 +92,12 @@ def _check_quant(quant: QuantParams, loc: Loc) -> None:
 
 def _check_streams(graph: Graph) -> None:
     seen = set[int]()
-    for node in random_nodes(graph):
-        assert isinstance(node.op, KeepMask)
-        if node.op.stream in seen:
-            raise CompileError(f"the random stream {node.op.stream} is used twice", node.loc)
-        seen.add(node.op.stream)
+    for node, op in random_nodes(graph):
+        if op.stream in seen:
+            raise CompileError(f"the random stream {op.stream} is used twice", node.loc)
+        seen.add(op.stream)
 
 
-def random_nodes(graph: Graph) -> Iterator[Node]:
-    """The nodes that draw random numbers, in order."""
-    return (node for node in graph.nodes if isinstance(node.op, KeepMask))
+def random_nodes(graph: Graph) -> Iterator[tuple[Node, RandomOp]]:
+    """The nodes that draw random numbers, in order, with their ops."""
+    return ((node, node.op) for node in graph.nodes if isinstance(node.op, RandomOp))

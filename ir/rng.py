@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir.types import QuantParams
+
 UInt64 = NDArray[np.uint64]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 LANES_PER_WORD = 4
-EPS_SCALE = float(np.float32(3 / 127))
+EPS_QUANT = QuantParams((float(np.float32(3 / 127)),), (0,), -127, 127)
 
 
 def mix(z: UInt64) -> UInt64:
@@ -76,8 +79,20 @@ def keep_threshold(p: float) -> int:
     return int(np.rint(p * 65536))
 
 
+@cache
 def eps_table() -> NDArray[np.int8]:
-    """Codes of N(0, 1) with scale 3/127 for each 16-bit lane: [65536], -127..127."""
+    """Codes of N(0, 1) (EPS_QUANT) for each 16-bit lane: [65536], -127..127."""
+    codes = np.rint(_quantiles() / EPS_QUANT.scale[0])
+    return np.clip(codes, -127, 127).astype(np.int8)
+
+
+@cache
+def normal_table() -> NDArray[np.float32]:
+    """N(0, 1) for each 16-bit lane: Phi^-1((u + .5)/65536), [65536]."""
+    return _quantiles().astype(np.float32)
+
+
+@cache
+def _quantiles() -> NDArray[np.float64]:
     normal = NormalDist()
-    quantiles = np.array([normal.inv_cdf((u + 0.5) / 65536) for u in range(65536)])
-    return np.clip(np.rint(quantiles / EPS_SCALE), -127, 127).astype(np.int8)
+    return np.array([normal.inv_cdf((u + 0.5) / 65536) for u in range(65536)])

@@ -47,7 +47,7 @@ def write_masks(scope: Scope, counters: Counters, sample_numbers: range) -> None
     The words of all streams are concatenated to one tensor [L, B, words] (masks that the rows
     share: another, [L, 1, words]), because a few large nodes cost less than many small ones.
     """
-    nodes = random_nodes(scope.graph)
+    nodes = [node for node, _ in random_nodes(scope.graph)]
     streams = [_Stream(n.op, n.output) for n in nodes if isinstance(n.op, KeepMask)]
     for shared in (False, True):
         group = [s for s in streams if s.op.shared is shared]

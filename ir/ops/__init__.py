@@ -3,13 +3,24 @@
 from qbnnc.ir.ops.activation import Clamp, ClampCodes, Softmax
 from qbnnc.ir.ops.base import DeterministicOp, Op, RandomOp, Tensor
 from qbnnc.ir.ops.dropout import KeepMask, Mask, Select
-from qbnnc.ir.ops.elementwise import Add, AddQuantized
+from qbnnc.ir.ops.elementwise import Add, AddQuantized, Multiply, MultiplyInteger
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.linear import Conv2d, Linear
 from qbnnc.ir.ops.normalization import Affine, BatchNorm
 from qbnnc.ir.ops.pooling import AveragePool2d, MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, FakeQuantize, QuantizeInput, Requantize
-from qbnnc.ir.ops.shape import Reshape
+from qbnnc.ir.ops.sampling import EpsCodes, Normal, SampledWeight, SampledWeightInteger
+from qbnnc.ir.ops.shape import (
+    Concat,
+    InsertZeros,
+    Move,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+    UpsampleNearest,
+)
+from qbnnc.ir.ops.unary import Function, Lookup, LookupReal, Unary
 
 ALL_OPS: tuple[type[Op], ...] = (
     Add,
@@ -19,21 +30,36 @@ ALL_OPS: tuple[type[Op], ...] = (
     BatchNorm,
     Clamp,
     ClampCodes,
+    Concat,
     Conv2d,
     Conv2dInteger,
     Dequantize,
+    EpsCodes,
     FakeQuantize,
+    InsertZeros,
     KeepMask,
     Linear,
     LinearInteger,
+    Lookup,
+    LookupReal,
     Mask,
     MaxPool2d,
+    Multiply,
+    MultiplyInteger,
+    Normal,
+    Pad,
     QuantizeInput,
     Requantize,
     Reshape,
+    SampledWeight,
+    SampledWeightInteger,
     Select,
+    Slice,
     Softmax,
     SumPoolInteger,
+    Transpose,
+    Unary,
+    UpsampleNearest,
 )
 
 __all__ = [
@@ -45,23 +71,40 @@ __all__ = [
     "BatchNorm",
     "Clamp",
     "ClampCodes",
+    "Concat",
     "Conv2d",
     "Conv2dInteger",
     "Dequantize",
     "DeterministicOp",
+    "EpsCodes",
     "FakeQuantize",
+    "Function",
+    "InsertZeros",
     "KeepMask",
     "Linear",
     "LinearInteger",
+    "Lookup",
+    "LookupReal",
     "Mask",
     "MaxPool2d",
+    "Move",
+    "Multiply",
+    "MultiplyInteger",
+    "Normal",
     "Op",
+    "Pad",
     "QuantizeInput",
     "RandomOp",
     "Requantize",
     "Reshape",
+    "SampledWeight",
+    "SampledWeightInteger",
     "Select",
+    "Slice",
     "Softmax",
     "SumPoolInteger",
     "Tensor",
+    "Transpose",
+    "Unary",
+    "UpsampleNearest",
 ]

@@ -69,9 +69,11 @@ class DeterministicOp(Op):
 
 
 class RandomOp(Op):
-    """An op without inputs that draws random numbers."""
+    """An op without inputs that draws random numbers, lanes of the stream it is numbered with."""
 
     __slots__ = ()
+    shape: tuple[int, ...]
+    stream: int
 
     @abstractmethod
     def draw(self, draw: Draw) -> Array:

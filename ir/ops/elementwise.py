@@ -1,4 +1,4 @@
-"""The sum of two values (residual connections), in float32 and on codes (section 4)."""
+"""Sums (residual connections) and products of two values, in float32 and on codes (section 4)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import dequantize, quantize
+from qbnnc.ir.arithmetic import accumulator_scale, dequantize, quantize
 from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
     INTEGER_STAGE,
@@ -17,6 +17,7 @@ from qbnnc.ir.ops.base import (
     expect_shape,
     union,
 )
+from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
 from qbnnc.ir.types import Array, DType, QuantParams, TensorType
 
 
@@ -56,3 +57,44 @@ class AddQuantized(DeterministicOp):
         rank = len(inputs[0].type.shape)
         scale, zero = self.quant.scale_array(rank), self.quant.zero_point_array(rank)
         return quantize(a + b, scale, zero, self.low, self.high).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply(DeterministicOp):
+    """a * b, of equal rank; 1 broadcasts (squeeze and excite)."""
+
+    stages = FLOAT_STAGES
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        return TensorType(DType.F32, product_shape(inputs), union(*inputs))
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        product: Array = inputs[0].data * inputs[1].data
+        return product
+
+
+@dataclass(frozen=True, slots=True)
+class MultiplyInteger(DeterministicOp):
+    """acc = (q_a - Z_a)(q_b - Z_b), i32 of scale f32(S_a*S_b): a Requantize follows."""
+
+    stages = INTEGER_STAGE
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        shape = product_shape(inputs)
+        a, b = (codes_of(i).per_tensor[0] for i in inputs)
+        quant = QuantParams(accumulator_scale(a, (b,)), (0,), INT32_LOW, INT32_HIGH)
+        return TensorType(DType.I32, shape, union(*inputs), quant)
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        a, b = (i.data.astype(np.int32) - i.zero_point for i in inputs)
+        product: Array = a * b
+        return product
+
+
+def product_shape(inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
+    """The broadcast shape of two values of equal rank; ValueError if there is none."""
+    expect_count(inputs, 2)
+    a, b = inputs
+    if len(a.shape) != len(b.shape):
+        raise ValueError(f"{a} and {b} have different ranks")
+    return np.broadcast_shapes(a.shape, b.shape)
