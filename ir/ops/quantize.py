@@ -92,7 +92,7 @@ class Requantize(DeterministicOp):
         acc, m = inputs
         if acc.dtype is not DType.I32 or m.dtype is not DType.F32:
             raise ValueError(f"takes accumulators and multipliers, not {acc} and {m}")
-        if len(m.shape) != len(acc.shape) or np.broadcast_shapes(acc.shape, m.shape) != acc.shape:
+        if np.broadcast_shapes(acc.shape, m.shape) != acc.shape:
             raise ValueError(f"the multipliers {m} do not broadcast to {acc}")
         if not self.quant.low <= self.low <= self.high <= self.quant.high:
             raise ValueError(f"{self.low}..{self.high} is outside {self.quant}")
