@@ -4,8 +4,7 @@
    with multipliers per channel, or a Dequantize that is one output. Otherwise the accumulators
    are a value like any other.
 2. A Reshape is another name for a buffer where memory order is row-major order, else a copy.
-3. A Dequantize, or codes that are an output, write to the float32 outputs; float32 values live
-   nowhere else.
+3. A Dequantize writes to the float32 outputs; float32 values live nowhere else.
 """
 
 from __future__ import annotations

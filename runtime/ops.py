@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.ir.errors import CompileError
-from qbnnc.ir.graph import Node, Value
+from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (
     AddQuantized,
     ClampCodes,
@@ -22,18 +22,16 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.rng import keep_threshold
-from qbnnc.ir.types import Array, DType
+from qbnnc.ir.types import DType
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.contraction import convolve
 from qbnnc.runtime.layout import grid, mask_steps, parameter, same_order
 from qbnnc.runtime.lowering import Lowering
-from qbnnc.runtime.program import Buffer
 
 
 def lower_node(lowering: Lowering, node: Node) -> None:
     """CompileError, at the node, if no kernel takes its inputs."""
     if lowering.taken_in(node):
-        _store_codes(lowering, node)
         return
     _refuse_reals(lowering, node)
     match node.op:
@@ -59,7 +57,6 @@ def lower_node(lowering: Lowering, node: Node) -> None:
             _reshape(lowering, node)
         case op:
             raise CompileError(f"the runtime has no kernel for {op.name}", node.loc)
-    _store_codes(lowering, node)
 
 
 def _refuse_reals(lowering: Lowering, node: Node) -> None:
@@ -73,44 +70,28 @@ def _refuse_reals(lowering: Lowering, node: Node) -> None:
             )
 
 
-def _store_codes(lowering: Lowering, node: Node) -> None:
-    """Codes, sums or masks that are outputs, as they are."""
-    if node.output.type.dtype is DType.F32 or node.output not in lowering.buffers:
-        return
-    for output in lowering.outputs_of(node.output):
-        _to_output(
-            lowering, node, node.output, output, np.ones(1, np.float32), np.zeros(1, np.int32)
-        )
-
-
 def _dequantize(lowering: Lowering, node: Node) -> None:
-    source = node.inputs[0]
-    quant, rank = codes_of(source.type), len(source.type.shape)
-    for output in lowering.outputs_of(node.output):
-        lowering.buffer(node, 0)
-        scale, zero = quant.scale_array(rank), quant.zero_point_array(rank)
-        _to_output(lowering, node, source, output, scale, zero)
-
-
-def _to_output(
-    lowering: Lowering, node: Node, source: Value, output: Buffer, scale: Array, zero: Array
-) -> None:
-    if source.type.dtype is DType.I8:
+    """One instruction for each output that this is, perhaps reshaped."""
+    type_ = node.inputs[0].type
+    if type_.dtype is DType.I8:
         raise CompileError("the runtime has no kernel for signed codes", node.loc)
-    pixels, channels = grid(source.type.shape)
-    scales, zeros = (parameter(a, source.type.shape) for a in (scale, zero))
+    quant, rank = codes_of(type_), len(type_.shape)
+    pixels, channels = grid(type_.shape)
+    scales = parameter(quant.scale_array(rank), type_.shape)
+    zeros = parameter(quant.zero_point_array(rank), type_.shape)
     rows = max(len(scales), len(zeros))
-    instruction = ins.Dequantize(
-        output=output,
-        input=lowering.buffers[source],
-        wide=source.type.dtype is DType.I32,
-        scale=lowering.constants.add(np.broadcast_to(scales, (rows, channels))),
-        zero=lowering.constants.add(np.broadcast_to(zeros, (rows, channels))),
-        step=channels if rows > 1 else 0,
-        pixels=pixels,
-        channels=channels,
-    )
-    lowering.emit(node, instruction)
+    for output in lowering.outputs_of(node.output):
+        instruction = ins.Dequantize(
+            output=output,
+            input=lowering.buffer(node, 0),
+            wide=type_.dtype is DType.I32,
+            scale=lowering.constants.add(np.broadcast_to(scales, (rows, channels))),
+            zero=lowering.constants.add(np.broadcast_to(zeros, (rows, channels))),
+            step=channels if rows > 1 else 0,
+            pixels=pixels,
+            channels=channels,
+        )
+        lowering.emit(node, instruction)
 
 
 def _quantize(lowering: Lowering, node: Node, op: QuantizeInput) -> None:

@@ -90,8 +90,7 @@ class Net:
         """Requantise the accumulators so that they fill the codes about `quant.zero_point`."""
         acc = self.value
         factor = multiplier(codes_of(acc.type).scale, quant.scale[0])
-        if len(acc.type.shape) == 3 and len(factor) > 1:
-            factor = factor.reshape(-1, 1, 1)
+        factor = factor.reshape(-1, *[1] * (len(acc.type.shape) - 1))
         op = Requantize(quant, low, quant.high if high is None else high)
         return self.emit(op, acc, self.constant(factor))
 

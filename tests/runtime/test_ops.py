@@ -130,13 +130,14 @@ def test_average_with_counts_of_the_positions_inside() -> None:
     pool = SumPoolInteger((3, 3), (2, 2), (1, 1, 1, 1))
     counts = pool.positions_inside(6, 6).astype(np.float32)
     acc = net.emit(pool)
-    net.emit(Requantize(codes(0.02, 20), 0, 127), acc, net.constant(np.float32(1.3) / counts))
+    factor = net.constant((np.float32(1.3) / counts)[None])
+    net.emit(Requantize(codes(0.02, 20), 0, 127), acc, factor)
     model = net.model()
     assert_equal(model, images(model, 4))
 
 
 @pytest.mark.parametrize(
-    "shape", [(), (1,), (4,), (3, 1, 1), (1, 5, 1), (1, 1, 4), (3, 1, 4), (1, 5, 4), (3, 5, 4)]
+    "shape", [(1, 1, 1), (3, 1, 1), (1, 5, 1), (1, 1, 4), (3, 1, 4), (1, 5, 4), (3, 5, 4)]
 )
 def test_multipliers_of_any_shape(shape: tuple[int, ...]) -> None:
     net = Net((2, 5, 4), 7)
@@ -194,20 +195,19 @@ def test_dropout_probabilities(p: float) -> None:
 )
 @pytest.mark.parametrize("wide", [False, True])
 def test_reshapes(shapes: list[tuple[int, ...]], wide: bool) -> None:
-    """Of codes and of accumulators, on the way and as outputs."""
+    """Of codes and of accumulators, and of what leaves the graph."""
     net = Net((3, 4, 5), 9)
     codes_ = net.value
     if wide:
         net.emit(SumPoolInteger((1, 1), (1, 1)))
     for shape in shapes:
         net.emit(Reshape(shape))
-    net.emit(Dequantize())
-    outputs = [net.value]
+    first = net.emit(Dequantize())
     net.value = codes_
     net.emit(Dequantize())
     for shape in shapes:
         net.emit(Reshape(shape))
-    model = net.model(*outputs, net.value)
+    model = net.model(first, net.value)
     assert_equal(model, images(model, 3))
 
 
@@ -241,7 +241,7 @@ def test_residual_sum_of_all_pairs_of_codes(zeros: tuple[int, int, int]) -> None
         one = QuantParams(eye.scale[:1], (0,), -1, 1, 0)
         start, quantised = net.value, net.constant(np.zeros(1, np.int32))
         acc = net.emit(Conv2dInteger(), start, net.constant(pick, one), quantised)
-        factor = net.constant(np.ones(1, np.float32))
+        factor = net.constant(np.ones((1, 1, 1), np.float32))
         values.append(net.emit(Requantize(quant, 0, 127), acc, factor))
         net.value = start
     net.add(values[0], values[1], codes(0.4, zeros[2]))
@@ -257,24 +257,27 @@ def test_accumulators_with_several_readers() -> None:
     b = net.requantize(codes(0.09, 10), low=10)
     net.add(a, b, codes(0.1, 50))
     total, plain = net.emit(Dequantize()), net.emit(Dequantize(), acc)
-    model = net.model(total, plain, acc, a)
+    model = net.model(total, plain, net.emit(Dequantize(), a))
     assert_equal(model, images(model, 3))
 
 
 def test_outputs_of_every_kind() -> None:
-    """The input, a constant, codes, a mask, twice the same, of rows or of samples alone."""
+    """The input, a constant, twice the same, reshaped, of rows, samples or nothing alone."""
     net = Net((3, 4, 4), 3)
-    constant = net.constant(np.arange(6, dtype=np.float32))
-    codes_, mask = net.value, net.mask(3, 1, 1, shared=True)
-    per_sample = net.emit(Reshape((3,)), mask)
-    image_mask = net.mask(3, 4, 4)
-    net.emit(Select(), codes_, image_mask)
+    fixed = net.constant(np.arange(6, dtype=np.float32))
+    ones = net.constant(np.full((3, 4, 4), 9, np.uint8), codes(0.5, 3))
+    codes_ = net.value
+    per_sample = net.emit(Select(), ones, net.mask(3, 1, 1, shared=True))
+    sample = net.emit(Dequantize())
+    net.emit(Select(), codes_, net.mask(3, 4, 4))
     net.flatten()
     net.linear(4)
     out = net.emit(Dequantize())
     flat = net.emit(Reshape((2, 2)))
-    row = net.emit(Dequantize(), codes_)
-    outputs = (net.input, constant, codes_, per_sample, mask, image_mask, out, flat, out, row)
+    row, nothing = net.emit(Dequantize(), codes_), net.emit(Dequantize(), ones)
+    net.add(per_sample, codes_, codes(0.3, 9))
+    both = net.emit(Dequantize())
+    outputs = (net.input, fixed, sample, out, flat, out, row, nothing, both)
     model = net.model(*outputs, task=Task.RAW)
     assert_equal(model, images(model, 4), samples=3, batch_size=2)
     assert_equal(model, images(model, 4), samples=1)

@@ -23,13 +23,14 @@ def requantized(
     net = Net((1,))
     weight = net.constant(np.zeros((len(acc), 1), np.int8), QuantParams((1.0,), (0,), -1, 1))
     sums = net.emit(LinearInteger(True), net.value, weight, net.constant(acc))
-    shape = (len(acc),) if fused else (1,)
-    factor = net.constant(np.full(shape, m, np.float32))
-    net.emit(Requantize(quant, low, high), sums, factor)
-    outputs = [net.value] if fused else [net.value, sums]
-    p = load(net.model(*outputs)).predict(np.zeros((1, 1)))
-    codes_: NDArray[np.uint8] = p["samples" if fused else "samples_0"][0, 0].astype(np.uint8)
-    return codes_
+    factor = net.constant(np.full(1, m, np.float32))
+    requant = net.emit(Requantize(quant, low, high), sums, factor)
+    outputs = [net.emit(Dequantize(), requant)]
+    if not fused:
+        outputs.append(net.emit(Dequantize(), sums))
+    codes_: NDArray[np.uint8] = load(net.model(*outputs)).trace(np.zeros((1, 1)))[requant.name]
+    row: NDArray[np.uint8] = codes_[0, 0]
+    return row
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -70,7 +71,7 @@ def test_quantize_divides(scale: float, zero: int) -> None:
     )
     net = Net((1,))
     net.emit(QuantizeInput((0.0,), quant.scale, quant, 1, 120), net.input)
-    got = load(net.model(net.value)).predict(x[:, None]).samples[0, :, 0]
+    got = load(net.model()).trace(x[:, None])["quantize_input1"][0, :, 0]
     want = quantize(x, np.float32(quant.scale[0]), zero, 1, 120)
     np.testing.assert_array_equal(got, want)
 
@@ -95,6 +96,16 @@ def test_masks_are_the_lanes_of_the_definition(p: float, count: int) -> None:
     got = load(net.model()).predict(x, samples, seed=-77, first_row=250).samples
     lanes = Draw.of(-77, range(samples), rows).lanes(0, count, shared=False)
     np.testing.assert_array_equal(got, (lanes >= keep_threshold(p)).astype(np.float32))
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_a_lane_equal_to_the_threshold_is_kept(index: int) -> None:
+    lanes = Draw.of(3, range(1), range(1)).lanes(0, 5, shared=False)
+    net = Net((5,), 0, codes(1.0, 0))
+    net.dropout(int(lanes[0, 0, index]) / 65536)
+    got = load(net.model()).predict(np.ones((1, 5)), 1, seed=3).samples[0, 0]
+    np.testing.assert_array_equal(got, lanes[0, 0] >= lanes[0, 0, index])
+    assert got[index] == 1
 
 
 def test_golden_masks(data: Path) -> None:
