@@ -6,10 +6,12 @@ multiply-add, no float64 in between. Round half to even.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.types import Array, QuantParams
+from qbnnc.ir.types import EPS_QUANT, Array, QuantParams
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -87,11 +89,21 @@ def bias_quant(scale: tuple[float, ...]) -> QuantParams:
     return QuantParams(scale, (0,) * len(scale), -(2**30), 2**30, axis)
 
 
-def activation_quant(low: float, high: float, bits: int) -> QuantParams:
+def power_of_two(scale: float) -> float:
+    """The least power of two that is not below a positive scale.
+
+    >>> power_of_two(0.3), power_of_two(0.25)
+    (0.5, 0.25)
+    """
+    mantissa, exponent = math.frexp(scale)
+    return math.ldexp(1.0, exponent - (mantissa == 0.5))
+
+
+def activation_quant(low: float, high: float, bits: int, *, pow2: bool = False) -> QuantParams:
     """Unsigned codes for the range [low, high], widened to contain 0 (section 1).
 
-    S = (b - a) / (2^n - 1), Z = clamp(rint(-a / S), 0, 2^n - 1), in float64, S rounded once.
-    A range that is zero has S = 1, Z = 0.
+    S = (b - a) / (2^n - 1), Z = clamp(rint(-a / S), 0, 2^n - 1), in float64, S rounded once (with
+    `pow2` up to a power of two). A range that is zero has S = 1, Z = 0.
 
     >>> str(activation_quant(-1.0, 1.0, 7))
     '<0.015748, z=64, 0..127>'
@@ -100,12 +112,19 @@ def activation_quant(low: float, high: float, bits: int) -> QuantParams:
     scale = (b - a) / top
     if scale == 0.0:
         return QuantParams((1.0,), (0,), 0, top)
+    scale = power_of_two(scale) if pow2 else scale
     zero_point = int(np.clip(np.rint(-a / scale), 0, top))
     return QuantParams((f32(scale),), (zero_point,), 0, top)
 
 
 def weight_quant(
-    weight: Array, bits: int, least_scale: Array, *, symmetric: bool = True, channels: bool = True
+    weight: Array,
+    bits: int,
+    least_scale: Array,
+    *,
+    symmetric: bool = True,
+    channels: bool = True,
+    pow2: bool = False,
 ) -> QuantParams:
     """Signed codes for a weight [N, ...], per channel of axis 0 or for the whole tensor.
 
@@ -121,7 +140,48 @@ def weight_quant(
     range_scale = np.maximum(-a, b) / high if symmetric else (b - a) / (high - low)
     scale = np.maximum(range_scale, least_scale)
     scale[scale == 0] = 1.0
+    if pow2:
+        scale = np.array([power_of_two(s) for s in scale.tolist()])
     zero = np.zeros(len(scale)) if symmetric else np.clip(np.rint(low - a / scale), low, high)
     return QuantParams(
         tuple(map(f32, scale)), tuple(map(int, zero)), low, high, 0 if channels else None
     )
+
+
+def sampling_quants(
+    mu: Array, sigma: Array, bits: int, *, channels: bool = True
+) -> tuple[QuantParams, QuantParams]:
+    """Codes of the mean and the deviation of a sampled weight [N, ...] (section 6).
+
+    For each granule, lim the largest code: R = clip(floor(S_mu0/(S_sigma0*S_eps)), 1, 65535), with
+    S_mu0 = max|mu|/lim and S_sigma0 = max(sigma)/lim; S_sigma = max(S_sigma0, S_mu0/(R*S_eps)) and
+    S_mu = R*S_sigma*S_eps. So S_mu is a whole number R of steps of sigma*eps.
+    """
+    lim, step = 2 ** (bits - 1) - 1, EPS_QUANT.scale[0]
+    rows = (len(mu), -1) if channels else (1, -1)
+    mean = np.abs(mu.astype(np.float64)).reshape(rows).max(axis=1) / lim
+    deviation = sigma.astype(np.float64).reshape(rows).max(axis=1) / lim
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.clip(np.floor(mean / (deviation * step)), 1, 65535)
+    ratio = np.where(deviation == 0, np.where(mean == 0, 1, 65535), ratio)
+    deviation = np.maximum(deviation, mean / (ratio * step))
+    deviation[deviation == 0] = 1.0
+    zero, axis = (0,) * len(ratio), 0 if channels else None
+    return (
+        QuantParams(tuple(map(f32, ratio * deviation * step)), zero, -lim, lim, axis),
+        QuantParams(tuple(map(f32, deviation)), zero, -lim, lim, axis),
+    )
+
+
+def sampling_ratio(mu: QuantParams, sigma: QuantParams) -> Int32:
+    """R = S_mu/(S_sigma*S_eps) of each granule: a whole number, back from the rounded scales."""
+    steps = np.array(sigma.scale) * EPS_QUANT.scale[0]
+    ratio: Int32 = np.rint(np.array(mu.scale) / steps).astype(np.int32)
+    return ratio
+
+
+def sampling_divisor(sigma: QuantParams, output: tuple[float, ...]) -> Float32:
+    """r = f32(S_w/f32(S_sigma*S_eps)) of each granule."""
+    step = np.array(sigma.scale, np.float32) * np.float32(EPS_QUANT.scale[0])
+    r: Float32 = np.array(output, np.float32) / step
+    return r

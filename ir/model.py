@@ -9,6 +9,7 @@ from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head
 from qbnnc.ir.ops.base import Op
+from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.types import Array, Stage
 
 
@@ -58,9 +59,11 @@ class Model:
     @property
     def method(self) -> str:
         """The field's name for what makes the samples differ."""
+        drawn = {isinstance(op, KeepMask) for _, op in random_nodes(self.graph)}
+        parts = ["MC dropout"] * (True in drawn) + ["Bayes by Backprop"] * (False in drawn)
         if len(self.members) > 1:
-            return "MC dropout ensemble" if self.stochastic else "ensemble"
-        return "MC dropout" if self.stochastic else "pointwise"
+            parts.append(f"ensemble of {len(self.members)}")
+        return " + ".join(parts) or "pointwise"
 
     def check(self) -> None:
         """CompileError unless every member is well formed and all have one structure."""

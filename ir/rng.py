@@ -17,13 +17,12 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.types import QuantParams
+from qbnnc.ir.types import EPS_QUANT
 
 UInt64 = NDArray[np.uint64]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 LANES_PER_WORD = 4
-EPS_QUANT = QuantParams((float(np.float32(3 / 127)),), (0,), -127, 127)
 
 
 def mix(z: UInt64) -> UInt64:

@@ -115,6 +115,9 @@ class QuantParams:
         return f"<{scales}, z={zeros}{codes}>"
 
 
+EPS_QUANT = QuantParams((float(np.float32(3 / 127)),), (0,), -127, 127)  # of codes of N(0, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """`shape` leaves out the batch and the samples; `axes` says which of the two a value has.

@@ -37,7 +37,8 @@ class Observer(Enum):
 class Calibration:
     """`passes` draws of every random number are observed (1 where nothing is random).
 
-    `decay` is the weight of a new batch in the moving average. Masks come from `seed`, by the
+    `decay` is the weight of a new batch in the moving average; `outputs` observes what leaves the
+    graph too. Masks come from `seed`, by the
     counters of section 5, so that calibrating twice gives the same ranges.
     """
 
@@ -45,6 +46,7 @@ class Calibration:
     passes: int = 8
     seed: int = 0
     decay: float = 0.1
+    outputs: bool = False
 
     def describe(self, rows: NDArray[np.float32], passes: int) -> str:
         """For the provenance: how, on how much, and a digest of the data."""
@@ -69,7 +71,7 @@ def calibrate(
 
     Raises CompileError, at the layer, where a value is NaN or infinite.
     """
-    watched = set(quantised_sites(graph))
+    watched = {site.value for site in quantised_sites(graph, outputs=how.outputs)}
     ranges: dict[str, tuple[float, float]] = {}
 
     def observe(value: Value, array: Array) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Affine, BatchNorm, Conv2d, Linear
-from qbnnc.ir.types import Array
+from qbnnc.passes.parameters import constant, float32_constant, rescaled
 from qbnnc.passes.peephole import rewrite_pairs
 
 Float64 = NDArray[np.float64]
@@ -24,7 +24,8 @@ class FoldAffine:
        shift = bias - scale*mean.
     2. After another Affine that nothing else reads: the two are one.
     3. After a linear layer or convolution that nothing else reads, one scale and shift a channel:
-       weight_n *= scale_n, bias_n = scale_n*bias_n + shift_n.
+       weight_n *= scale_n, bias_n = scale_n*bias_n + shift_n; of sampled weights mu *= scale_n and
+       sigma *= |scale_n|.
     4. Before a linear layer that alone reads it: bias_n += sum_k weight_nk*shift_k, weight_nk *=
        scale_k. Not for an Affine that alone reads the input: the input quantiser does it.
     5. On [C, H, W] anywhere else: a depthwise 1x1 convolution.
@@ -53,7 +54,7 @@ def _lower_batch_norm(node: Node, build: Builder) -> Value | None:
     """Rule 1."""
     if not isinstance(node.op, BatchNorm):
         return None
-    weight, bias, mean, var = (_constant(v, build) for v in node.inputs[1:])
+    weight, bias, mean, var = (constant(v, build, node.loc) for v in node.inputs[1:])
     scale = weight / np.sqrt(var + node.op.eps)
     shape = (-1, *[1] * (len(node.output.type.shape) - 1))
     pair = scale.reshape(shape), (bias - scale * mean).reshape(shape)
@@ -74,11 +75,13 @@ def _fold_backward(before: Node, after: Node, build: Builder) -> Value:
     if isinstance(before.op, Affine):
         first, offset = _constants(before, build)
         return _emit_affine(before.inputs[0], scale * first, scale * offset + shift, after, build)
-    weight, bias = (_constant(v, build) for v in before.inputs[1:])
-    per_channel = scale.reshape(-1, *[1] * (weight.ndim - 1))
-    return _emit_layer(
-        before, weight * per_channel, bias * scale.reshape(-1) + shift.reshape(-1), build
+    x, weight, bias = before.inputs
+    channels = scale.reshape(-1, *[1] * (len(weight.type.shape) - 1))
+    parameters = (
+        rescaled(weight, channels, 0.0, build, before.loc),
+        rescaled(bias, scale.reshape(-1), shift.reshape(-1), build, before.loc),
     )
+    return build.emit(before.op, x, *parameters, loc=before.loc, name=before.output.name)
 
 
 def _folds_forward(before: Node, after: Node) -> bool:
@@ -88,8 +91,13 @@ def _folds_forward(before: Node, after: Node) -> bool:
 def _fold_forward(before: Node, after: Node, build: Builder) -> Value:
     """Rule 4."""
     scale, shift = _constants(before, build)
-    weight, bias = (_constant(v, build) for v in after.inputs[1:])
-    return _emit_layer(after, weight * scale, bias + (weight * shift).sum(axis=1), build)
+    _, weight, bias = after.inputs
+    parameters = [rescaled(weight, scale, 0.0, build, after.loc), bias]
+    if shift.any():
+        moved = (constant(weight, build, after.loc) * shift).sum(axis=1)
+        parameters[1] = rescaled(bias, np.ones(1), moved, build, after.loc)
+    x = before.inputs[0]
+    return build.emit(after.op, x, *parameters, loc=after.loc, name=after.output.name)
 
 
 def _rest(node: Node, build: Builder, kept: Value | None) -> Value | None:
@@ -104,8 +112,8 @@ def _rest(node: Node, build: Builder, kept: Value | None) -> Value | None:
             node.loc,
         )
     scale, shift = (np.broadcast_to(a.reshape(-1), shape[:1]) for a in _constants(node, build))
-    weight = _float32(f"{node.output.name}.weight", scale.reshape(-1, 1, 1, 1), build)
-    bias = _float32(f"{node.output.name}.bias", shift, build)
+    weight = float32_constant(f"{node.output.name}.weight", scale.reshape(-1, 1, 1, 1), build)
+    bias = float32_constant(f"{node.output.name}.bias", shift, build)
     op = Conv2d(groups=shape[0])
     return build.emit(op, node.inputs[0], weight, bias, loc=node.loc, name=node.output.name)
 
@@ -118,28 +126,14 @@ def _is_per_channel(affine: Node) -> bool:
 
 
 def _constants(affine: Node, build: Builder) -> tuple[Float64, Float64]:
-    scale, shift = (_constant(v, build) for v in affine.inputs[1:])
+    scale, shift = (constant(v, build, affine.loc) for v in affine.inputs[1:])
     return scale, shift
-
-
-def _constant(value: Value, build: Builder) -> Float64:
-    array = build.array(value)
-    if array is None:
-        raise CompileError("this must be a constant, and is computed", value.name)
-    return array.astype(np.float64)
 
 
 def _emit_affine(x: Value, scale: Float64, shift: Float64, node: Node, build: Builder) -> Value:
     name = node.output.name
-    constants = (_float32(f"{name}.scale", scale, build), _float32(f"{name}.shift", shift, build))
+    constants = (
+        float32_constant(f"{name}.scale", scale, build),
+        float32_constant(f"{name}.shift", shift, build),
+    )
     return build.emit(Affine(), x, *constants, loc=node.loc, name=name)
-
-
-def _emit_layer(layer: Node, weight: Float64, bias: Float64, build: Builder) -> Value:
-    x, old_weight, old_bias = layer.inputs
-    constants = (_float32(old_weight.name, weight, build), _float32(old_bias.name, bias, build))
-    return build.emit(layer.op, x, *constants, loc=layer.loc, name=layer.output.name)
-
-
-def _float32(name: str, array: Array, build: Builder) -> Value:
-    return build.constant(name, np.ascontiguousarray(array, np.float32))

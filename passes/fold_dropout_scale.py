@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Clamp, Conv2d, Linear, Mask, MaxPool2d, Reshape
+from qbnnc.ir.ops import Clamp, Conv2d, Linear, Mask, MaxPool2d, Move, Reshape
+from qbnnc.passes.parameters import rescaled
 
 
 @dataclass(frozen=True, slots=True)
 class FoldDropoutScale:
     """Mask(scale) becomes Mask(1), a pure select on codes (docs/semantics.md, section 5).
 
-    1. Walk up from the mask through clamps, max pools and reshapes, each read by nothing else, to
-       a linear layer or convolution.
+    1. Walk up from the mask through clamps, max pools and moves of elements, each read by nothing
+       else, to a linear layer or convolution.
     2. Its weight and bias, and the bounds of the clamps on the way, are multiplied by the scale
        (in float64, rounded once).
     3. Declined where the walk ends elsewhere: the scale then goes into the value's own scale.
@@ -44,7 +45,7 @@ def _chain(graph: Graph, mask: Node) -> Iterator[Node]:
         if graph.only_reader(above.output) is None:
             return
         yield above
-        if not isinstance(above.op, Clamp | MaxPool2d | Reshape):
+        if not isinstance(above.op, Clamp | MaxPool2d | Reshape | Move):
             return
         node = above
 
@@ -59,14 +60,8 @@ def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | 
         case Clamp():
             op = op.scaled(factor)
         case Linear() | Conv2d():
-            inputs = (inputs[0], *(_multiplied(v, factor, build) for v in inputs[1:]))
+            wide = np.asarray(factor)
+            inputs = (inputs[0], *(rescaled(v, wide, 0.0, build, node.loc) for v in inputs[1:]))
         case _:
             return None
     return build.emit(op, *inputs, loc=node.loc, name=node.output.name)
-
-
-def _multiplied(constant: Value, factor: float, build: Builder) -> Value:
-    array = build.array(constant)
-    assert array is not None
-    wide = array.astype(np.float64) * factor
-    return build.constant(constant.name, wide.astype(np.float32))

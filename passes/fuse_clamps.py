@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value
-from qbnnc.ir.ops import Clamp, Mask, MaxPool2d, Reshape
+from qbnnc.ir.ops import Clamp, Mask, MaxPool2d, Move, Reshape
 from qbnnc.passes.peephole import rewrite_pairs
 
 
@@ -15,7 +15,8 @@ class FuseClamps:
     2. A clamp after a max pool or reshape that it alone reads moves before it: these select or
        move elements, and a clamp is monotone.
     3. A clamp that keeps 0, after a dropout mask that it alone reads, moves before it, its bounds
-       divided by the mask's scale: a dropped element is 0 on either side.
+       divided by the mask's scale: a dropped element is 0 on either side. Likewise before moves of
+       elements (transposes, pads, ...), where what is new is 0.
 
     The oracle is the same bit for bit, but for rule 3 with a bound that is neither 0 nor absent.
     """
@@ -32,8 +33,10 @@ def _moves(before: Node, after: Node) -> bool:
             return _merged(inner, outer) is not None
         case ((MaxPool2d() | Reshape()), Clamp()):
             return True
+        case Move(), Clamp() as clamp:
+            return _keeps_zero(clamp)
         case Mask(), Clamp() as clamp:
-            return (clamp.low or 0.0) <= 0.0 <= (clamp.high or 0.0)
+            return _keeps_zero(clamp)
     return False
 
 
@@ -50,6 +53,10 @@ def _move(before: Node, after: Node, build: Builder) -> Value:
     moved = build.emit(clamp, x, loc=after.loc, name=after.output.name)
     rest = (moved, *before.inputs[1:])
     return build.emit(before.op, *rest, loc=before.loc, name=before.output.name)
+
+
+def _keeps_zero(clamp: Clamp) -> bool:
+    return (clamp.low or 0.0) <= 0.0 <= (clamp.high or 0.0)
 
 
 def _merged(inner: Clamp, outer: Clamp) -> Clamp | None:

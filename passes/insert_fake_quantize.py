@@ -1,98 +1,189 @@
-"""Insert the SQ nodes of Figures 1 and 2: FLOAT becomes SIMULATED."""
+"""Insert the SQ nodes of Figures 1 to 3: FLOAT becomes SIMULATED."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import accumulator_scale, activation_quant, bias_quant, weight_quant
+from qbnnc.ir.arithmetic import (
+    accumulator_scale,
+    activation_quant,
+    bias_quant,
+    sampling_quants,
+    weight_quant,
+)
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Clamp, Conv2d, FakeQuantize, Linear
-from qbnnc.ir.types import QuantParams, Stage
+from qbnnc.ir.ops import Clamp, Concat, Conv2d, FakeQuantize, Linear, Mask, SampledWeight
+from qbnnc.ir.types import EPS_QUANT, QuantParams, Stage
 from qbnnc.passes.calibrate import Ranges
-from qbnnc.passes.options import Bits, WeightScheme
-from qbnnc.passes.sites import quantised_sites
+from qbnnc.passes.options import Bits, Quantisation, Scales
+from qbnnc.passes.parameters import source_constant, spread
+from qbnnc.passes.sites import Site, quantised_sites
 
 _BIAS_CODES = 2.0**23
+_DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
+_BIAS_BITS = 8  # of a sampled bias's mu and sigma
 
 
 @dataclass(frozen=True, slots=True)
 class InsertFakeQuantize:
     """1. A FakeQuantize follows every site (`qbnnc.passes.sites`), with the scale and zero point
-       of its observed range; it takes the site's place everywhere but where a layer's output
-       leaves the graph.
-    2. A clamp that is no site keeps the scale of its input, and is quantised again to it.
+       of its observed range (of all ranges, where sites share a scale); it takes the site's place
+       everywhere but where a layer's output leaves the graph as a number.
+    2. A clamp that is no site keeps the scale of its input, and is quantised again to it; an input
+       of a concatenation that has another scale is quantised again to the common one.
     3. A FakeQuantize follows every weight; its scale is at least |b_j|/(S_x*2^23), so that the
-       bias fits.
-    4. One follows every bias, with the accumulators' scale f32(S_x*S_w): at few bits that is
-       coarse, and training should see it.
-    5. None follows a dropout mask (docs/semantics.md, section 5).
+       bias fits. One follows every bias, with the accumulators' scale f32(S_x*S_w).
+    4. Of a sampled weight mu, sigma and eps are quantised (docs/semantics.md, section 6) and then
+       the sample, whose range is mu -+ 3 sigma; nothing between.
+    5. None follows a dropout mask (section 5), unless scales are powers of two and the mask's
+       factor is none.
     """
 
     ranges: Ranges
-    bits: Bits
-    weights: WeightScheme
+    options: Quantisation
     name: str = "insert-fake-quantize"
 
     def __call__(self, graph: Graph, /) -> Graph:
-        sites = {site.name for site in quantised_sites(graph)}
+        sites = quantised_sites(graph, outputs=self.options.outputs)
+        work = _Insertion(self.options, self._quants(sites), _layer_bits(graph, self.options))
+        simulated = rewrite(graph, work.rule, Stage.SIMULATED, work.enter)
+        if self.options.outputs:
+            return simulated
+        outputs = tuple(_unrounded(simulated, value) for value in simulated.outputs)
+        return rewrite(replace(simulated, outputs=outputs), lambda node, build: None)
 
-        def rule(node: Node, build: Builder) -> Value | None:
-            value = self._emit(node, build)
-            if node.output.name in sites:
-                return self._quantised(value, node.output.name, node.loc, build)
-            if isinstance(node.op, Clamp) and (quant := node.inputs[0].type.quant) is not None:
-                return _fake_quantize(value, quant, node.loc, build)
-            return value
+    def _quants(self, sites: tuple[Site, ...]) -> dict[str, QuantParams]:
+        """site -> codes; sites of one group have the widest range and the bits of its first."""
+        pow2, quants = self.options.scales is Scales.POW2, {}
+        for site in sites:
+            members = [self.ranges[s.value.name] for s in sites if s.group is site.group]
+            first = next(s for s in sites if s.group is site.group)
+            low, high = min(a for a, _ in members), max(b for _, b in members)
+            bits = _bits_of(first.node, self.options).activations
+            quants[site.value.name] = activation_quant(low, high, bits, pow2=pow2)
+        return quants
 
-        def enter(value: Value, build: Builder) -> Value:
-            if value.name not in sites:
-                return value
-            return self._quantised(value, value.name, Loc(value.name), build)
 
-        simulated = rewrite(graph, rule, Stage.SIMULATED, enter)
-        return replace(
-            simulated, outputs=tuple(_unrounded(simulated, v) for v in simulated.outputs)
-        )
+@dataclass(frozen=True, slots=True)
+class _Insertion:
+    """One run of the pass."""
 
-    def _emit(self, node: Node, build: Builder) -> Value:
-        inputs = node.inputs
-        if isinstance(node.op, Linear | Conv2d):
-            inputs = (inputs[0], *self._parameters(node, build))
-        return build.emit(node.op, *inputs, loc=node.loc, name=node.output.name)
+    options: Quantisation
+    sites: Mapping[str, QuantParams]
+    bits: Mapping[str, Bits]
 
-    def _quantised(self, value: Value, site: str, loc: Loc, build: Builder) -> Value:
-        quant = activation_quant(*self.ranges[site], self.bits.activations)
-        return _fake_quantize(value, quant, loc, build)
+    @property
+    def pow2(self) -> bool:
+        return self.options.scales is Scales.POW2
 
-    def _parameters(self, node: Node, build: Builder) -> tuple[Value, Value]:
+    def enter(self, value: Value, build: Builder) -> Value:
+        quant = self.sites.get(value.name)
+        return value if quant is None else _fake_quantize(value, quant, Loc(value.name), build)
+
+    def rule(self, node: Node, build: Builder) -> Value | None:
+        value = build.emit(node.op, *self.inputs(node, build), loc=node.loc, name=node.output.name)
+        quant = self.sites.get(node.output.name)
+        if quant is None:
+            quant = self.again(node)
+        return value if quant is None else _fake_quantize(value, quant, node.loc, build)
+
+    def again(self, node: Node) -> QuantParams | None:
+        """Rules 2 and 5: the codes of a value that has codes already."""
+        if not node.inputs or (quant := node.inputs[0].type.quant) is None:
+            return None
+        if isinstance(node.op, Clamp):
+            return quant
+        if isinstance(node.op, Mask) and node.op.scale != 1.0 and self.pow2:
+            (scale, zero), factor = quant.per_tensor, node.op.scale
+            low, high = ((code - zero) * scale * factor for code in (quant.low, quant.high))
+            return activation_quant(low, high, quant.bits, pow2=True)
+        return None
+
+    def inputs(self, node: Node, build: Builder) -> tuple[Value, ...]:
+        match node.op:
+            case Linear() | Conv2d():
+                return (node.inputs[0], *self.parameters(node, build))
+            case SampledWeight():
+                return self.sampled(node, build)
+            case Concat():
+                return self.joined(node, build)
+        return node.inputs
+
+    def parameters(self, node: Node, build: Builder) -> tuple[Value, Value]:
         """Weight and bias of a layer, quantised (rules 3 and 4)."""
-        x, value, bias = node.inputs
-        weight, shift = build.array(value), build.array(bias)
-        if weight is None or shift is None:
-            raise CompileError("the weight is computed, not a constant", node.loc)
+        x, weight, bias = node.inputs
+        weights, shifts = (spread(v, build, _DEVIATIONS) for v in (weight, bias))
+        if weights is None or shifts is None:
+            raise CompileError("the weight is computed from the input or unknown noise", node.loc)
         if x.type.quant is None:
             raise CompileError("the layer reads a value that has no scale", node.loc)
         input_scale = x.type.quant.per_tensor[0]
-        least = np.abs(shift.astype(np.float64)) / (input_scale * _BIAS_CODES)
+        largest = np.abs(shifts.astype(np.float64)).max(axis=0)
         quant = weight_quant(
-            weight,
-            self.bits.weights,
-            least,
-            symmetric=self.weights.symmetric,
-            channels=self.weights.per_channel,
+            np.concatenate(list(weights.reshape(2, len(weights[0]), -1)), axis=1),
+            self.bits.get(node.output.name, self.options.bits).weights,
+            largest / (input_scale * _BIAS_CODES),
+            symmetric=self.options.weights.symmetric,
+            channels=self.options.weights.per_channel,
+            pow2=self.pow2,
         )
         codes = bias_quant(accumulator_scale(input_scale, quant.scale))
         return (
-            _fake_quantize(value, quant, node.loc, build),
+            _fake_quantize(weight, quant, node.loc, build),
             _fake_quantize(bias, codes, node.loc, build),
+        )
+
+    def sampled(self, node: Node, build: Builder) -> tuple[Value, ...]:
+        """mu, sigma and eps of a sampled weight or bias, quantised (rule 4)."""
+        mu, sigma, eps, *index = node.inputs
+        bits = self.bits.get(node.output.name, self.options.bits).weights
+        mu_quant, sigma_quant = sampling_quants(
+            source_constant(mu, build),
+            source_constant(sigma, build),
+            _BIAS_BITS if len(mu.type.shape) == 1 else bits,
+            channels=self.options.weights.per_channel,
+        )
+        return (
+            _fake_quantize(mu, mu_quant, node.loc, build),
+            _fake_quantize(sigma, sigma_quant, node.loc, build),
+            _fake_quantize(eps, EPS_QUANT, node.loc, build),
+            *index,
+        )
+
+    def joined(self, node: Node, build: Builder) -> tuple[Value, ...]:
+        """The inputs of a concatenation under one scale (rule 2)."""
+        quants = [value.type.quant for value in node.inputs]
+        common = next((q for q in quants if q is not None), None)
+        if common is None:
+            raise CompileError("joins values that have no scale", node.loc)
+        return tuple(
+            value if quant == common else _fake_quantize(value, common, node.loc, build)
+            for value, quant in zip(node.inputs, quants, strict=True)
         )
 
 
 def _fake_quantize(value: Value, quant: QuantParams, loc: Loc, build: Builder) -> Value:
     return build.emit(FakeQuantize(quant), value, loc=loc, name=f"{value.name}.codes")
+
+
+def _bits_of(node: Node | None, options: Quantisation) -> Bits:
+    if node is None:
+        return options.bits
+    return options.layers.get(node.loc.module, options.layers.get(node.output.name, options.bits))
+
+
+def _layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
+    """value -> bits, for layers with bits of their own; CompileError if a layer does not exist."""
+    known = {node.loc.module for node in graph.nodes} | {n.output.name for n in graph.nodes}
+    for layer in options.layers:
+        if layer not in known:
+            names = sorted({n.loc.module for n in graph.nodes if isinstance(n.op, Linear | Conv2d)})
+            raise CompileError(f"there is no such layer; there are {', '.join(names)}", layer)
+    return {node.output.name: _bits_of(node, options) for node in graph.nodes}
 
 
 def _unrounded(graph: Graph, output: Value) -> Value:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from qbnnc.ir.errors import UserError
@@ -50,3 +51,45 @@ class WeightScheme(Enum):
     @property
     def symmetric(self) -> bool:
         return self.value.endswith("symmetric")
+
+
+class Scales(Enum):
+    """Which numbers a scale may be."""
+
+    FREE = "free"
+    POW2 = "pow2"  # powers of two: requantisation is a shift
+
+
+class MaskSharing(Enum):
+    """Whose dropout masks are the same within a sample."""
+
+    ROW = "row"  # every row has its own
+    BATCH = "batch"  # all rows share one
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """All of it. `layers` maps a layer (its module path) to bits of its own.
+
+    A layer's bits are those of its weight and of the codes it gives. `outputs` quantises what
+    leaves the graph, as the paper does.
+    """
+
+    bits: Bits = field(default_factory=Bits)
+    weights: WeightScheme = WeightScheme.CHANNEL_SYMMETRIC
+    scales: Scales = Scales.FREE
+    outputs: bool = False
+    mask_sharing: MaskSharing = MaskSharing.ROW
+    layers: Mapping[str, Bits] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        parts = [str(self.bits), *(f"{layer}={bits}" for layer, bits in self.layers.items())]
+        return ",".join(parts)
+
+    def scheme(self) -> str:
+        """For the provenance: "channel-symmetric", and what else is not the default."""
+        parts = [self.weights.value]
+        parts += ["pow2 scales"] * (self.scales is Scales.POW2)
+        parts += ["quantised outputs"] * self.outputs
+        parts += ["shared masks"] * (self.mask_sharing is MaskSharing.BATCH)
+        return ", ".join(parts)

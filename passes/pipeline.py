@@ -22,13 +22,15 @@ from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fold_zero_points import FoldZeroPoints
 from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
-from qbnnc.passes.options import Bits, WeightScheme
+from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
+from qbnnc.passes.share_masks import ShareMasks
 
 DEFAULT_SAMPLES = 20
 PASS_NAMES = (
     "cut-softmax",
+    "share-masks",
     "fold-affine",
     "fuse-clamps",
     "fold-dropout-scale",
@@ -47,8 +49,7 @@ class Options:
     network that ends in a softmax, else what the model says.
     """
 
-    bits: Bits = field(default_factory=Bits)
-    weights: WeightScheme = WeightScheme.CHANNEL_SYMMETRIC
+    quantisation: Quantisation = field(default_factory=Quantisation)
     samples: int | None = None
     task: Task | None = None
     calibration: Calibration = field(default_factory=Calibration)
@@ -79,10 +80,14 @@ def quantise_model(
     head = _head(model, options)
     draws = _draws(model, options)
     how, passes = options.calibration, options.calibration.passes_of(model.graph)
+    options = replace(options, calibration=replace(how, outputs=options.quantisation.outputs))
     watch = Watch() if watch is None else watch
     members = tuple(_integer(member, rows, options, watch) for member in model.members)
     provenance = Provenance(
-        version, str(options.bits), options.weights.value, how.describe(rows, passes)
+        version,
+        str(options.quantisation),
+        options.quantisation.scheme(),
+        how.describe(rows, passes),
     )
     compiled = Model(members, head, draws, provenance)
     compiled.check()
@@ -111,13 +116,21 @@ def _integer(graph: Graph, rows: NDArray[np.float32], options: Options, watch: W
     if graph.stage is not Stage.FLOAT:
         raise UserError(f"the model is {graph.stage.name} already: compile the float model")
     graph = run_passes(
-        graph, [CutSoftmax(), FoldAffine(), FuseClamps(), FoldDropoutScale()], watch.graph
+        graph,
+        [
+            CutSoftmax(),
+            ShareMasks(options.quantisation.mask_sharing is MaskSharing.BATCH),
+            FoldAffine(),
+            FuseClamps(),
+            FoldDropoutScale(),
+        ],
+        watch.graph,
     )
     ranges = calibrate(graph, rows, options.calibration, watch.calibration)
     return run_passes(
         graph,
         [
-            InsertFakeQuantize(ranges, options.bits, options.weights),
+            InsertFakeQuantize(ranges, options.quantisation),
             Quantize(),
             FoldZeroPoints(),
             ProveOverflow(),

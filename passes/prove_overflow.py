@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import offline_terms
+from qbnnc.ir.arithmetic import offline_terms, quantize
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
@@ -15,13 +15,18 @@ from qbnnc.ir.ops import (
     Conv2dInteger,
     LinearInteger,
     MaxPool2d,
+    Move,
+    MultiplyInteger,
     QuantizeInput,
     Requantize,
     Reshape,
+    SampledWeightInteger,
     Select,
     SumPoolInteger,
 )
+from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
+from qbnnc.ir.types import EPS_QUANT, Array
 
 _SAFE_CODE = 128
 _SAFE_WEIGHT_BITS = 7
@@ -75,6 +80,8 @@ def accumulator_bounds(graph: Graph, node: Node) -> AccumulatorBounds | None:
     match node.op:
         case LinearInteger() | Conv2dInteger():
             return _layer_bounds(graph, node, node.op.folded)
+        case MultiplyInteger():
+            return _product_bounds(graph, node)
         case SumPoolInteger(kernel=kernel):
             low, high = _centred_codes(graph, node.inputs[0])
             count = kernel[0] * kernel[1]
@@ -92,7 +99,7 @@ def code_range(graph: Graph, value: Value) -> tuple[int, int]:
             return op.low, op.high
         case MaxPool2d() | Reshape() if node is not None:
             return code_range(graph, node.inputs[0])
-        case Select() if node is not None and value.type.quant is not None:
+        case Select() | Move() if node is not None and value.type.quant is not None:
             low, high = code_range(graph, node.inputs[0])
             zero = value.type.quant.per_tensor[1]
             return min(low, zero), max(high, zero)
@@ -109,23 +116,54 @@ def _centred_codes(graph: Graph, value: Value) -> tuple[int, int]:
     return min(low - zero, 0), max(high - zero, 0)
 
 
+def _product_bounds(graph: Graph, node: Node) -> AccumulatorBounds:
+    (a, b), (c, d) = (_centred_codes(graph, v) for v in node.inputs)
+    products = [p * q for p in (a, b) for q in (c, d)]
+    low, high = min(products), max(products)
+    return AccumulatorBounds(low, high, max(-low, high), saturates=False)
+
+
 def _layer_bounds(graph: Graph, node: Node, folded: bool) -> AccumulatorBounds:
     x, weight, bias = node.inputs
-    assert x.type.quant is not None
-    assert weight.type.quant is not None
-    codes = graph.constants[weight]
-    zero = weight.type.quant.zero_point_array(codes.ndim)
-    raw = graph.constants[bias].astype(np.int64)
+    x_quant, w_quant = codes_of(x.type), codes_of(weight.type)
+    least_w, greatest_w = _parameter_range(graph, weight)
+    least_b, greatest_b = _parameter_range(graph, bias)
+    zero = w_quant.zero_point_array(len(weight.type.shape))
     if folded:
-        raw -= offline_terms(codes, zero, x.type.quant.per_tensor[1])
-    centred = (codes.astype(np.int64) - zero).reshape(len(codes), -1)
+        terms = offline_terms(least_w, zero, x_quant.per_tensor[1])
+        least_b, greatest_b = least_b - terms, greatest_b - terms
     low, high = _centred_codes(graph, x)
-    greatest = raw + np.maximum(low * centred, high * centred).sum(axis=1)
-    least = raw + np.minimum(low * centred, high * centred).sum(axis=1)
-    largest = np.abs(raw) + np.abs(centred).sum(axis=1) * max(-low, high)
+    ends = [(w - zero).reshape(len(w), -1) for w in (least_w, greatest_w)]
+    products = np.stack([code * end for code in (low, high) for end in ends])
+    size = np.maximum(*(np.abs(end) for end in ends)).sum(axis=1) * max(-low, high)
     return AccumulatorBounds(
-        int(least.min()),
-        int(greatest.max()),
-        int(largest.max()),
-        saturates=x.type.quant.high > _SAFE_CODE and weight.type.quant.bits > _SAFE_WEIGHT_BITS,
+        int((least_b + products.min(axis=0).sum(axis=1)).min()),
+        int((greatest_b + products.max(axis=0).sum(axis=1)).max()),
+        int((size + np.maximum(abs(least_b), abs(greatest_b))).max()),
+        saturates=x_quant.high > _SAFE_CODE and w_quant.bits > _SAFE_WEIGHT_BITS,
     )
+
+
+def _parameter_range(graph: Graph, value: Value) -> tuple[Array, Array]:
+    """Least and greatest codes of a weight or bias, i64: constant, or sampled with |eps| <= 127."""
+    if (array := graph.constants.get(value)) is not None:
+        return array.astype(np.int64), array.astype(np.int64)
+    node = graph.producers()[value]
+    if not isinstance(node.op, SampledWeightInteger):
+        raise CompileError("the weight is computed from the input", node.loc)
+    mu, sigma, _, ratio, divisor = (graph.constants.get(v) for v in node.inputs[:5])
+    if mu is None or sigma is None or ratio is None or divisor is None:
+        raise CompileError("the weight is sampled from what is not constant", node.loc)
+    zero = node.op.quant.zero_point_array(mu.ndim)
+    span = np.abs(sigma.astype(np.int64)) * EPS_QUANT.high
+    low, high = (
+        quantize(
+            (ratio * mu.astype(np.int64) + sign * span).astype(np.float32),
+            divisor,
+            zero,
+            node.op.quant.low,
+            node.op.quant.high,
+        ).astype(np.int64)
+        for sign in (-1, 1)
+    )
+    return low, high

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import f32, multiplier, quantize
+from qbnnc.ir.arithmetic import f32, multiplier, quantize, sampling_divisor, sampling_ratio
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
@@ -16,34 +16,49 @@ from qbnnc.ir.ops import (
     AveragePool2d,
     Clamp,
     ClampCodes,
+    Concat,
     Conv2d,
     Conv2dInteger,
     Dequantize,
+    EpsCodes,
     FakeQuantize,
     KeepMask,
     Linear,
     LinearInteger,
+    LookupReal,
     Mask,
     MaxPool2d,
+    Move,
+    Multiply,
+    MultiplyInteger,
+    Normal,
     Op,
     QuantizeInput,
     Requantize,
     Reshape,
+    SampledWeight,
+    SampledWeightInteger,
     Select,
     SumPoolInteger,
+    Unary,
 )
+from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
+from qbnnc.passes.tables import real_table, table
 
 
 @dataclass(frozen=True, slots=True)
 class Quantize:
-    """1. A weight becomes its codes; a bias int32 codes of scale f32(S_x*S_w).
-    2. A linear layer or convolution becomes its accumulators; an average pool window sums.
+    """1. A weight becomes its codes; a bias int32 codes of scale f32(S_x*S_w); a sampled one the
+       codes of mu, sigma and eps and one integer expression of them.
+    2. A linear layer, convolution or product becomes its accumulators; an average pool window sums.
     3. The FakeQuantize after it, and the clamp between, becomes one Requantize, whose low and high
-       codes are the clamp's bounds; after an addition one AddQuantized; after the input one
-       QuantizeInput, with preprocessing (one scale and offset, or one a channel) folded in.
+       codes are the clamp's bounds; after an addition one AddQuantized; after a unary function, or
+       a value that has codes of another scale, a table; after the input one QuantizeInput, with
+       preprocessing (one scale and offset, or one a channel) folded in.
     4. A dropout mask becomes Select: codes kept, or the zero point.
-    5. An output is dequantised, straight from the accumulators if a layer made it.
+    5. An output is dequantised, straight from the accumulators if a layer made it, by a table of
+       numbers if a unary function did.
 
     Each node, fed the simulated codes, gives the simulated codes within 1.
     """
@@ -65,10 +80,12 @@ class _Lowering:
     def run(self) -> Graph:
         entry = self.old.input
         self.codes[entry] = self.build.input(entry.name, entry.type)
+        for value, array in self.old.constants.items():
+            if value.type.quant is None:
+                self.codes[value] = self.build.keep_constant(value, array)
         for node in self.old.nodes:
-            value = self.lower(node)
-            if value is not None:
-                self.codes[node.output] = value
+            if (lowered := self.lower(node)) is not None:
+                self.codes[node.output] = lowered
         outputs = tuple(self.leave(v) for v in self.old.outputs)
         return self.build.graph(outputs, Stage.INTEGER)
 
@@ -83,48 +100,72 @@ class _Lowering:
             case Conv2d():
                 geometry = {f.name: getattr(op, f.name) for f in fields(op)}
                 return self.same(node, Conv2dInteger(**geometry))
+            case Multiply():
+                return self.same(node, MultiplyInteger())
             case AveragePool2d():
                 sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
                 return self.same(node, sums)
-            case MaxPool2d() | Reshape() | KeepMask():
+            case MaxPool2d() | Reshape() | Move() | Concat() | KeepMask():
                 return self.same(node, op)
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
-            case Clamp() | Add() | Affine():
+            case Clamp() | Add() | Affine() | Unary() | Normal() | SampledWeight():
                 return None
         raise CompileError(f"{op.name} has no integer form", node.loc)
 
     def same(self, node: Node, op: Op) -> Value:
-        inputs = (self.codes[v] for v in node.inputs)
-        return self.build.emit(op, *inputs, loc=node.loc, name=node.output.name)
-
-    def fake_quantize(self, node: Node, quant: QuantParams) -> Value:
-        source = node.inputs[0]
-        if source in self.old.constants:
-            return self.parameter(node, quant)
-        made_by = self.producers.get(source)
-        clamp = made_by.op if made_by is not None and isinstance(made_by.op, Clamp) else None
-        low, high = _clamp_codes(clamp, quant)
-        if made_by is not None and clamp is not None:
-            source = made_by.inputs[0]
-            made_by = self.producers.get(source)
-        if made_by is None:
-            return self.entry(QuantizeInput((0.0,), quant.scale, quant, low, high), node)
-        match made_by.op:
-            case Affine():
-                return self.entry(self.preprocessed(made_by, quant, low, high), node)
-            case Add():
-                op = AddQuantized(quant, low, high)
-                inputs = tuple(self.codes[v] for v in made_by.inputs)
-                return self.emit(op, inputs, node)
-            case Linear() | Conv2d() | AveragePool2d():
-                acc = self.codes[source]
-                m = self.build.constant(f"{node.output.name}.m", _multiplier(made_by, acc, quant))
-                return self.emit(Requantize(quant, low, high), (acc, m), node)
-        return self.emit(ClampCodes(low, high), (self.codes[source],), node)
+        return self.emit(op, tuple(self.codes[v] for v in node.inputs), node)
 
     def emit(self, op: Op, inputs: tuple[Value, ...], node: Node) -> Value:
         return self.build.emit(op, *inputs, loc=node.loc, name=node.output.name)
+
+    def fake_quantize(self, node: Node, quant: QuantParams) -> Value:
+        """What stands for a rounded value: by what made it, and the clamp between (rule 3)."""
+        source = node.inputs[0]
+        if source in self.old.constants:
+            return self.parameter(node, quant)
+        clamp, source = self.through_clamp(source)
+        low, high = _clamp_codes(clamp, quant)
+        made_by = self.producers.get(source)
+        if source in self.codes and source.type.quant is not None:
+            return self.again(node, quant, self.codes[source], clamp)
+        match None if made_by is None else made_by.op:
+            case None:
+                return self.entry(QuantizeInput((0.0,), quant.scale, quant, low, high), node)
+            case Affine() if made_by is not None:
+                return self.entry(self.preprocessed(made_by, quant, low, high), node)
+            case Add() if made_by is not None:
+                inputs = tuple(self.codes[v] for v in made_by.inputs)
+                return self.emit(AddQuantized(quant, low, high), inputs, node)
+            case Unary() as op if made_by is not None:
+                x = self.codes[made_by.inputs[0]]
+                entries = self.build.constant(
+                    f"{node.output.name}.table", table(_quant(x), quant, op.of, low, high)
+                )
+                return self.emit(Lookup(quant), (x, entries), node)
+            case Normal() as op:
+                return self.emit(EpsCodes(op.shape, op.stream), (), node)
+            case SampledWeight() if made_by is not None:
+                return self.sampled(made_by, node, quant)
+        assert made_by is not None
+        acc = self.codes[source]
+        m = self.build.constant(f"{node.output.name}.m", _multiplier(made_by, acc, quant))
+        return self.emit(Requantize(quant, low, high), (acc, m), node)
+
+    def through_clamp(self, source: Value) -> tuple[Clamp | None, Value]:
+        made_by = self.producers.get(source)
+        if made_by is not None and isinstance(made_by.op, Clamp):
+            return made_by.op, made_by.inputs[0]
+        return None, source
+
+    def again(self, node: Node, quant: QuantParams, x: Value, clamp: Clamp | None) -> Value:
+        """Codes of a value that has codes: clamped, or under another scale."""
+        low, high = _clamp_codes(clamp, quant)
+        if _quant(x) == quant:
+            return self.emit(ClampCodes(low, high), (x,), node)
+        entries = table(_quant(x), quant, lambda real: real, low, high)
+        constant = self.build.constant(f"{node.output.name}.table", entries)
+        return self.emit(Lookup(quant), (x, constant), node)
 
     def parameter(self, node: Node, quant: QuantParams) -> Value:
         """A weight's i8 or a bias's i32 codes."""
@@ -134,9 +175,21 @@ class _Lowering:
         codes = codes.astype(np.int8) if quant.bits <= 8 else codes
         return self.build.constant(node.output.name, codes, quant)
 
+    def sampled(self, made_by: Node, node: Node, quant: QuantParams) -> Value:
+        """Section 6: R and r of each granule beside the codes of mu, sigma and eps."""
+        mu, sigma, eps, *index = (self.codes[v] for v in made_by.inputs)
+        rank = len(mu.type.shape)
+        ratio = sampling_ratio(_quant(mu), _quant(sigma))
+        divisor = sampling_divisor(_quant(sigma), quant.scale)
+        constants = (
+            self.build.constant(f"{node.output.name}.{what}", a.reshape(-1, *[1] * (rank - 1)))
+            for what, a in (("ratio", ratio), ("divisor", divisor))
+        )
+        inputs = (mu, sigma, eps, *constants, *index)
+        return self.emit(SampledWeightInteger(quant), inputs, node)
+
     def entry(self, op: QuantizeInput, node: Node) -> Value:
-        entry = self.codes[self.old.input]
-        return self.build.emit(op, entry, loc=node.loc, name=node.output.name)
+        return self.emit(op, (self.codes[self.old.input],), node)
 
     def preprocessed(self, affine: Node, quant: QuantParams, low: int, high: int) -> QuantizeInput:
         """quant(x*a + b, S) as quant(x - (-b/a), S/a): in float64, rounded once each."""
@@ -151,30 +204,42 @@ class _Lowering:
         return QuantizeInput(_floats(offset), _floats(scale), quant, low, high)
 
     def leave(self, output: Value) -> Value:
-        source, node = self.codes[output], self.producers.get(output)
-        loc = Loc(output.name) if node is None else node.loc
-        return self.build.emit(Dequantize(), source, loc=loc, name=f"{output.name}.real")
+        node = self.producers.get(output)
+        loc, name = Loc(output.name) if node is None else node.loc, f"{output.name}.real"
+        if node is not None and isinstance(node.op, Unary):
+            x = self.codes[node.inputs[0]]
+            entries = self.build.constant(f"{name}.table", real_table(_quant(x), node.op.of))
+            return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
+        return self.build.emit(Dequantize(), self.codes[output], loc=loc, name=name)
+
+
+def _quant(value: Value) -> QuantParams:
+    if value.type.quant is None:
+        raise CompileError("has no codes", value.name)
+    return value.type.quant
 
 
 def _clamp_codes(clamp: Clamp | None, quant: QuantParams) -> tuple[int, int]:
     """The codes of the clamp's bounds; those of the range where there is none."""
+    if clamp is None:
+        return quant.low, quant.high
     scale, zero = quant.per_tensor
-    bounds = (None, None) if clamp is None else (clamp.low, clamp.high)
-    real = np.array([np.nan if b is None else b for b in bounds], np.float32)
+    bounds = [np.nan if b is None else b for b in (clamp.low, clamp.high)]
+    real = np.array(bounds, np.float32)
     codes = quantize(real, np.float32(scale), zero, quant.low, quant.high)
-    low = quant.low if bounds[0] is None else int(codes[0])
-    return low, quant.high if bounds[1] is None else int(codes[1])
+    low = quant.low if clamp.low is None else int(codes[0])
+    return low, quant.high if clamp.high is None else int(codes[1])
 
 
 def _multiplier(layer: Node, acc: Value, quant: QuantParams) -> Array:
     """m, f32, shaped to broadcast against the accumulators (sections 2 and 4)."""
-    assert acc.type.quant is not None
+    scale = _quant(acc).scale
     if isinstance(layer.op, AveragePool2d):
         height, width = layer.inputs[0].type.shape[1:]
         counts = layer.op.counts(height, width).astype(np.float32)
-        m: Array = np.float32(acc.type.quant.scale[0]) / (np.float32(quant.scale[0]) * counts)
+        m: Array = np.float32(scale[0]) / (np.float32(quant.scale[0]) * counts)
     else:
-        m = multiplier(acc.type.quant.scale, quant.scale[0])
+        m = multiplier(scale, quant.scale[0])
     if not (np.isfinite(m) & (m >= np.finfo(np.float32).smallest_normal)).all():
         raise CompileError(
             "the layer's scales are too far apart for a float32 multiplier: rescale its weights",

@@ -1,35 +1,65 @@
-"""Where codes will be: the values that get a scale and zero point of their own (Figures 1 and 2).
+"""Where codes will be: the values that get a scale and zero point of their own (Figures 1 to 3).
 
-The input, or what preprocessing makes of it; and the output of every linear layer, convolution,
-average pool and addition, after the clamp that alone reads it. Max pools, reshapes and dropout
-masks keep the scale they get. A linear layer's or convolution's output that only leaves the graph
-stays an accumulator and has no site.
+The input, or what preprocessing makes of it; and the output of every op that computes (linear
+layer, convolution, average pool, sum, product, unary function), after the clamp that alone reads
+it. Max pools, moves of elements, concatenations and dropout masks keep the scale they get; values
+that a concatenation joins share one. A linear layer, convolution or unary function that only the
+graph's outputs read stays a number and has no site, unless outputs are to be quantised too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Add, Affine, AveragePool2d, Clamp, Conv2d, Linear
+from qbnnc.ir.ops import (
+    Add,
+    Affine,
+    AveragePool2d,
+    Clamp,
+    Concat,
+    Conv2d,
+    Linear,
+    Mask,
+    MaxPool2d,
+    Move,
+    Multiply,
+    Reshape,
+    Unary,
+)
 
 
-def quantised_sites(graph: Graph) -> tuple[Value, ...]:
-    """The values to be observed and quantised, in order."""
-    return tuple(dict.fromkeys(_sites(graph)))
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """A value to be quantised; `node` computes it (None: the input), `group` shares its scale."""
+
+    value: Value
+    node: Node | None
+    group: Value
 
 
-def _sites(graph: Graph) -> Iterator[Value]:
-    yield input_site(graph)
+def quantised_sites(graph: Graph, *, outputs: bool = False) -> tuple[Site, ...]:
+    """The sites in order; with `outputs` what leaves the graph is quantised too."""
+    found = dict(_sites(graph, outputs))
+    groups = _groups(graph, tuple(found))
+    return tuple(Site(value, node, groups[value]) for value, node in found.items())
+
+
+def _sites(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
+    yield input_site(graph), None
+    readers = graph.consumers()
     for node in graph.nodes:
-        if isinstance(node.op, Linear | Conv2d | AveragePool2d | Add):
-            value = clamped(graph, node)
-            if not leaves_as_accumulator(graph, node):
-                yield value
+        if isinstance(node.op, Linear | Conv2d | AveragePool2d | Add | Multiply | Unary):
+            stays_real = isinstance(node.op, Linear | Conv2d | Unary) and not readers.get(
+                node.output
+            )
+            if outputs or not stays_real:
+                yield clamped(graph, node), node
 
 
 def input_site(graph: Graph) -> Value:
-    """The input, or the output of the Affine that alone reads it, and of a clamp after that."""
+    """The input, or the output of the Affine or clamp that alone reads it, and of a clamp after."""
     reader = graph.only_reader(graph.input)
     if reader is None or not isinstance(reader.op, Affine | Clamp):
         return graph.input
@@ -42,7 +72,27 @@ def clamped(graph: Graph, node: Node) -> Value:
     return reader.output if reader is not None and isinstance(reader.op, Clamp) else node.output
 
 
-def leaves_as_accumulator(graph: Graph, node: Node) -> bool:
-    """Whether this is a linear layer or convolution that only the graph's outputs read."""
-    unread = not any(node.output in reader.inputs for reader in graph.nodes)
-    return isinstance(node.op, Linear | Conv2d) and unread
+def _groups(graph: Graph, sites: tuple[Value, ...]) -> dict[Value, Value]:
+    """site -> the first site of those whose scale it shares."""
+    producers = graph.producers()
+    group = {site: site for site in sites}
+    for node in graph.nodes:
+        if isinstance(node.op, Concat):
+            joined = {group[s] for v in node.inputs for s in _sources(v, group, producers)}
+            first = next((s for s in sites if s in joined), None)
+            group |= {s: first for s in sites if first is not None and group[s] in joined}
+    return group
+
+
+def _sources(
+    value: Value, sites: Mapping[Value, Value], producers: Mapping[Value, Node]
+) -> Iterator[Value]:
+    """The sites whose scale a value has; none if a mask's factor is between."""
+    if value in sites:
+        yield value
+        return
+    match producers.get(value):
+        case Node(op=MaxPool2d() | Reshape() | Move() | Clamp() | Mask(scale=1.0)) as node:
+            yield from _sources(node.inputs[0], sites, producers)
+        case Node(op=Concat()) as node:
+            yield from _sources(node.inputs[0], sites, producers)

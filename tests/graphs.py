@@ -18,12 +18,23 @@ from qbnnc.ir.ops import (
     AveragePool2d,
     BatchNorm,
     Clamp,
+    Concat,
     Conv2d,
+    Function,
+    InsertZeros,
     KeepMask,
     Linear,
     Mask,
     MaxPool2d,
+    Multiply,
+    Normal,
+    Pad,
     Reshape,
+    SampledWeight,
+    Slice,
+    Transpose,
+    Unary,
+    UpsampleNearest,
 )
 from qbnnc.ir.ops.base import Op
 from qbnnc.ir.rng import Draw
@@ -67,6 +78,39 @@ class Net:
         weight = self.constant(f"{name}.weight", features, fan_in, scale=fan_in**-0.5)
         bias = self.constant(f"{name}.bias", features, scale=0.3)
         return self.emit(Linear(), weight, bias, name=name)
+
+    def sampled(self, name: str, mu: Array, sigma: Array, index: Array | None = None) -> Value:
+        """mu + sigma*eps; noise in mu's shape, or flat and rearranged by `index`."""
+        loc, shape = Loc(name, "net.py:1"), mu.shape if index is None else (mu.size + 3,)
+        eps = self.build.emit(Normal(shape, self.streams), loc=loc, name=f"{name}.eps")
+        self.streams += 1
+        constants = [
+            self.build.constant(f"{name}.{what}", a.astype(np.float32))
+            for what, a in (("mu", mu), ("sigma", sigma))
+        ]
+        more = () if index is None else (self.build.constant(f"{name}.index", index),)
+        return self.build.emit(SampledWeight(), *constants, eps, *more, loc=loc, name=name)
+
+    def bayesian(
+        self, outputs: int, name: str, op: Linear | Conv2d, *, sampled_bias: bool = True
+    ) -> Net:
+        """A layer with a sampled weight (3x3 for a convolution), and bias."""
+        fan_in = self.value.type.shape[0] // (op.groups if isinstance(op, Conv2d) else 1)
+        shape = (outputs, fan_in, 3, 3) if isinstance(op, Conv2d) else (outputs, fan_in)
+        spread = float(np.prod(shape[1:])) ** -0.5
+        mu = self.rng.normal(size=shape) * spread
+        sigma = self.rng.uniform(0, 0.5, shape) * spread
+        sigma[0] = 0  # a channel without noise
+        weight = self.sampled(f"{name}.weight", mu, sigma)
+        if sampled_bias:
+            pair = self.rng.normal(size=outputs) * 0.2, self.rng.uniform(0, 0.2, outputs)
+            bias = self.sampled(f"{name}.bias", *pair)
+        else:
+            bias = self.constant(f"{name}.bias", outputs, scale=0.2)
+        return self.emit(op, weight, bias, name=name)
+
+    def unary(self, function: Function, name: str, parameter: float = 0.0) -> Net:
+        return self.emit(Unary(function, parameter), name=name)
 
     def batch_norm(self, name: str) -> Net:
         channels = self.value.type.shape[0]
@@ -153,6 +197,81 @@ def resnet(seed: int = 0) -> Graph:
         ).relu(f"{name}.relu2")
     pooled = net.emit(AveragePool2d((8, 8), (8, 8)), name="pool")
     return pooled.flatten("flatten").linear(4, "fc").graph()
+
+
+def bayesian_mlp(seed: int = 0) -> Graph:
+    """10 -> 16 -> (mu, log_var), every weight and bias sampled."""
+    net = Net((10,), seed).bayesian(16, "fc1", Linear()).relu("relu1")
+    hidden = net.value
+    mu = net.bayesian(1, "mu", Linear()).value
+    net.value = hidden
+    return net.graph(mu, net.bayesian(1, "log_var", Linear()).value)
+
+
+def bayesian_lenet(seed: int = 0) -> Graph:
+    """Sampled convolutions (one with batch norm, one in groups), dropout, sampled linear layers."""
+    net = Net((2, 10, 10), seed).bayesian(4, "conv1", Conv2d()).batch_norm("bn").relu("relu1")
+    net.max_pool("pool").dropout(0.25, "drop", channels=True)
+    grouped = Conv2d((1, 1), (1, 1, 1, 1), (1, 1), 2)
+    net.bayesian(6, "conv2", grouped, sampled_bias=False).relu("relu2").flatten("flatten")
+    return net.bayesian(5, "fc", Linear()).graph()
+
+
+def rearranged_noise(seed: int = 0) -> Graph:
+    """A weight whose noise is transposed, and longer than the weight."""
+    net = Net((4,), seed)
+    mu, sigma = net.rng.normal(size=(3, 4)), net.rng.uniform(0, 0.3, (3, 4))
+    index = (np.arange(12, dtype=np.int32).reshape(4, 3).T + 2).copy()
+    weight = net.sampled("fc.weight", mu, sigma, index)
+    return net.emit(Linear(), weight, net.constant("fc.bias", 3), name="fc").graph()
+
+
+def squeeze_excite(seed: int = 0) -> Graph:
+    """hardswish, a gate of sigmoids over the channels, and tanh at the output."""
+    net = Net((3, 6, 6), seed).conv(4, 3, "conv", Conv2d(padding=(1, 1, 1, 1)))
+    image = net.unary(Function.HARDSWISH, "hardswish").value
+    net.emit(AveragePool2d((6, 6), (6, 6)), name="squeeze").conv(4, 1, "excite")
+    gate = net.unary(Function.SIGMOID, "gate").value
+    net.value = image
+    net.emit(Multiply(), gate, name="scale").flatten("flatten").linear(3, "fc")
+    return net.unary(Function.TANH, "tanh").graph()
+
+
+def unet(seed: int = 0) -> Graph:
+    """Down, up by a transposed convolution and by nearest neighbours, with concatenations."""
+    same = Conv2d(padding=(1, 1, 1, 1))
+    net = Net((2, 8, 8), seed).conv(3, 3, "enter", same).relu("relu1")
+    skip = net.value
+    net.max_pool("down").conv(4, 3, "middle", same).unary(Function.LEAKY_RELU, "leaky", 0.1)
+    middle = net.value
+    net.emit(InsertZeros((2, 2)), name="spread").emit(Pad((1, 1, 2, 2)), name="pad")
+    left = net.conv(3, 3, "up").relu("relu2").value
+    net.value = middle
+    right = net.emit(UpsampleNearest((2, 2)), name="nearest").value
+    net.value = net.build.emit(Concat(0), skip, left, right, loc=Loc("cat"), name="cat")
+    net.emit(Transpose((0, 2, 1)), name="transpose").emit(Slice(1, 1, 7, 2), name="slice")
+    return net.dropout(0.2, "drop", channels=True).conv(2, 1, "leave").graph()
+
+
+def dense(seed: int = 0) -> Graph:
+    """Pre-activation blocks whose outputs are joined to their inputs."""
+    net = Net((3, 6, 6), seed).conv(4, 3, "conv", Conv2d(padding=(1, 1, 1, 1)))
+    for name in ("a", "b"):
+        before = net.value
+        net.batch_norm(f"{name}.bn").relu(f"{name}.relu")
+        net.conv(3, 3, f"{name}.conv", Conv2d(padding=(1, 1, 1, 1)))
+        net.value = net.build.emit(Concat(0), before, net.value, loc=Loc(name), name=f"{name}.cat")
+    return net.relu("relu").average_pool("pool").flatten("flatten").linear(4, "fc").graph()
+
+
+FAMILIES = {
+    "bayesian mlp": bayesian_mlp,
+    "bayesian lenet": bayesian_lenet,
+    "rearranged noise": rearranged_noise,
+    "squeeze excite": squeeze_excite,
+    "unet": unet,
+    "dense": dense,
+}
 
 
 @st.composite

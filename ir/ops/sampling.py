@@ -19,8 +19,8 @@ from qbnnc.ir.ops.base import (
     expect_shape,
     union,
 )
-from qbnnc.ir.rng import EPS_QUANT, Draw, eps_table, normal_table
-from qbnnc.ir.types import PER_SAMPLE, Array, DType, QuantParams, TensorType
+from qbnnc.ir.rng import Draw, eps_table, normal_table
+from qbnnc.ir.types import EPS_QUANT, PER_SAMPLE, Array, DType, QuantParams, TensorType
 
 
 @dataclass(frozen=True, slots=True)

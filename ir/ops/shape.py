@@ -9,8 +9,15 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.ops.base import EVERY_STAGE, DeterministicOp, Tensor, expect_count, union
-from qbnnc.ir.types import Array, TensorType
+from qbnnc.ir.ops.base import (
+    EVERY_STAGE,
+    DeterministicOp,
+    Tensor,
+    codes_of,
+    expect_count,
+    union,
+)
+from qbnnc.ir.types import Array, DType, TensorType
 
 Index = NDArray[np.int64]
 
@@ -61,7 +68,7 @@ class Move(DeterministicOp):
         source = self.source_of(type_.shape)
         taken: Array = x.reshape(*x.shape[:2], -1)[..., source.reshape(-1)]
         taken = taken.reshape(*x.shape[:2], *source.shape)
-        zero = 0 if type_.quant is None else type_.quant.per_tensor[1]
+        zero = codes_of(type_).per_tensor[1] if type_.dtype is DType.U8 else 0
         return np.where(source < 0, x.dtype.type(zero), taken)
 
 

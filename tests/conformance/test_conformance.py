@@ -25,7 +25,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
 from qbnnc.passes.calibrate import Calibration
-from qbnnc.passes.options import Bits, WeightScheme
+from qbnnc.passes.options import Bits, Quantisation, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import Session, load
 from qbnnc.verification import bits
@@ -79,7 +79,7 @@ def test_random_networks(
     graph: Graph, bits_: Bits, weights: WeightScheme, seed: int, first_row: int
 ) -> None:
     samples = 3 if any(n.op.name == "keep_mask" for n in graph.nodes) else None
-    model = compiled(graph, Options(bits_, weights, samples, calibration=QUICK))
+    model = compiled(graph, Options(Quantisation(bits_, weights), samples, calibration=QUICK))
     Case.of(model).check(inputs(graph, 5, seed=2), seed=seed, first_row=first_row)
 
 
@@ -88,7 +88,7 @@ def test_random_networks(
 def test_widths_and_schemes(width: str, weights: WeightScheme) -> None:
     for graph in (mlp(), mlp(p=None), lenet(), resnet()):
         samples = 3 if any(n.op.name == "keep_mask" for n in graph.nodes) else None
-        options = Options(Bits.parse(width), weights, samples, calibration=QUICK)
+        options = Options(Quantisation(Bits.parse(width), weights), samples, calibration=QUICK)
         Case.of(compiled(graph, options)).check(inputs(graph, 6, seed=3), seed=11)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from qbnnc.ir import format
 from tests.driver.commands import Runner
@@ -126,7 +127,7 @@ def test_verify_finds_a_difference_and_its_node(
 
 
 def test_regression_has_aleatoric_and_epistemic_variance(
-    qbnnc_command: Runner, artefacts: Path, diabetes: dict[str, object]
+    qbnnc_command: Runner, artefacts: Path, diabetes: dict[str, NDArray[np.float32]]
 ) -> None:
     np.save("x.npy", diabetes["x_test"])
     assert (

@@ -16,12 +16,12 @@ from tests.graphs import Net, inputs, lenet, mlp, resnet
 
 
 def test_sites_are_the_input_and_the_layers_after_their_clamps() -> None:
-    names = [site.name for site in quantised_sites(lenet())]
+    names = [site.value.name for site in quantised_sites(lenet())]
     assert names == ["input", "relu1", "relu2", "relu3"]
 
 
 def test_residual_sums_and_pools_are_sites_and_last_layers_are_not() -> None:
-    names = [site.name for site in quantised_sites(resnet())]
+    names = [site.value.name for site in quantised_sites(resnet())]
     assert "block1.relu2" in names
     assert "pool" in names
     assert "fc" not in names
@@ -30,7 +30,7 @@ def test_residual_sums_and_pools_are_sites_and_last_layers_are_not() -> None:
 def test_preprocessing_makes_the_site_of_the_input() -> None:
     scale = np.array(0.5, np.float32)
     net = Net((4,)).affine(scale, scale, "normalise").linear(3, "fc")
-    assert [s.name for s in quantised_sites(net.graph())] == ["normalise"]
+    assert [s.value.name for s in quantised_sites(net.graph())] == ["normalise"]
 
 
 def test_minmax_sees_every_stochastic_pass() -> None:

@@ -31,10 +31,10 @@ from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fold_zero_points import FoldZeroPoints
 from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
-from qbnnc.passes.options import Bits, WeightScheme
+from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
 from qbnnc.passes.prove_overflow import ProveOverflow, accumulator_bounds
 from qbnnc.passes.quantize import Quantize
-from tests.graphs import Net, float_graphs, inputs, lenet, mlp, resnet, run
+from tests.graphs import FAMILIES, Net, float_graphs, inputs, lenet, mlp, resnet, run
 
 SYMMETRIC = WeightScheme.CHANNEL_SYMMETRIC
 
@@ -47,13 +47,14 @@ class Stages:
     bits: Bits = field(default_factory=Bits)
     weights: WeightScheme = SYMMETRIC
     rows: int = 40
+    scales: Scales = Scales.FREE
 
     def __post_init__(self) -> None:
         folds: list[Pass] = [FoldAffine(), FuseClamps(), FoldDropoutScale()]
         self.x = inputs(self.source, self.rows)
         self.float = run_passes(self.source, folds)
         ranges = calibrate(self.float, self.x, Calibration(passes=4))
-        insert = InsertFakeQuantize(ranges, self.bits, self.weights)
+        insert = InsertFakeQuantize(ranges, Quantisation(self.bits, self.weights, self.scales))
         self.simulated = run_passes(self.float, [insert])
         self.unfolded = run_passes(self.simulated, [Quantize()])
         self.integer = run_passes(self.unfolded, [FoldZeroPoints(), ProveOverflow()])
@@ -137,6 +138,17 @@ def test_every_node_agrees_with_the_simulation_within_1(
     source: Graph, bits: str, weights: WeightScheme
 ) -> None:
     assert largest_step(Stages(source, Bits.parse(bits), weights)) <= 1
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+@pytest.mark.parametrize("bits", ["w8a7", "w4a4", "w2a2"])
+@pytest.mark.parametrize("weights", [SYMMETRIC, WeightScheme.TENSOR_AFFINE])
+@pytest.mark.parametrize("scales", list(Scales))
+def test_every_op_family_agrees_within_1(
+    family: str, bits: str, weights: WeightScheme, scales: Scales
+) -> None:
+    stages = Stages(FAMILIES[family](), Bits.parse(bits), weights, scales=scales)
+    assert largest_step(stages) <= 1
 
 
 @given(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -20,7 +20,7 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.passes.calibrate import Calibration, Observer
-from qbnnc.passes.options import Bits, WeightScheme
+from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, Watch, quantise_model, relabel
 from qbnnc.sources import (
     FEW_ROWS,
@@ -70,7 +70,7 @@ def save(
     if calibration is not None:
         graph = read_module(module, example_inputs, dropout=dropout)
         calibration = with_calibration(float_model(graph, None), calibration).calibration
-    save_program(module, path, example_inputs, calibration=calibration, dropout=dropout)
+    save_program(module, os.fspath(path), example_inputs, calibration=calibration, dropout=dropout)
 
 
 def compile(
@@ -82,11 +82,15 @@ def compile(
     samples: int | None = None,
     task: str | None = None,
     weights: str | None = None,
+    scales: str | None = None,
+    quantise_outputs: bool = False,
+    mask_sharing: str | None = None,
+    layers: Mapping[str, str] | None = None,
     observer: str = Observer.MINMAX.value,
     calibration_passes: int = 8,
     calibration_seed: int = 0,
     model: str | None = None,
-    model_args: dict[str, object] | None = None,
+    model_args: Mapping[str, object] | None = None,
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
     watch: Watch | None = None,
@@ -94,17 +98,25 @@ def compile(
     """Compile a network to the artefacts `outputs` (suffix .onnx or .qbnn); returns the Model.
 
     `source`: a module, a file (see README: exported program, weights with `model`, .qbnn), or a
-    Model. `bits` "w8a7" (default): weights and activations, 2..8 each. `calibration` [N, *shape]:
-    100 or more typical inputs. `samples`: L (default 20; 1 where nothing is random). `task`:
-    "raw", "classification" or "regression". An INTEGER source is only written in other formats,
-    so that options about its making are refused.
+    Model. `bits` "w8a7" (default): weights and activations, 2..8 each; `layers` gives layers bits
+    of their own. `weights`, `scales`, `mask_sharing`: see qbnnc.passes.options. `calibration`
+    [N, *shape]: 100 or more typical inputs. `samples`: L (default 20; 1 where nothing is random).
+    `task`: "raw", "classification" or "regression". An INTEGER source is only written in other
+    formats, so that options about its making are refused.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
     paths = check_outputs([outputs] if isinstance(outputs, str | os.PathLike) else outputs)
-    options = Options(
+    quantisation = Quantisation(
         Bits() if bits is None else Bits.parse(bits),
-        WeightScheme.CHANNEL_SYMMETRIC if weights is None else _choice(WeightScheme, weights),
+        _choice(WeightScheme, weights or WeightScheme.CHANNEL_SYMMETRIC.value),
+        _choice(Scales, scales or Scales.FREE.value),
+        quantise_outputs,
+        _choice(MaskSharing, mask_sharing or MaskSharing.ROW.value),
+        {layer: Bits.parse(its) for layer, its in (layers or {}).items()},
+    )
+    options = Options(
+        quantisation,
         samples,
         None if task is None else _choice(Task, task),
         Calibration(_choice(Observer, observer), calibration_passes, calibration_seed),
@@ -112,7 +124,13 @@ def compile(
     reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
     trained = _read(source, calibration, reading)
     if trained.stage is Stage.INTEGER:
-        _refuse_remaking(bits, weights, calibration)
+        making: dict[str, object] = {
+            "scales": scales,
+            "mask_sharing": mask_sharing,
+            "layers": layers or None,
+        }
+        making |= {"bits": bits, "weights": weights, "calibration": calibration}
+        _refuse_remaking(making | {"quantise_outputs": quantise_outputs or None})
         compiled = relabel(trained, options)
     else:
         rows = calibration_of(trained)
@@ -138,8 +156,7 @@ def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Mod
     return read_trained(source, rows, options.dropout)  # type: ignore[arg-type]
 
 
-def _refuse_remaking(bits: str | None, weights: str | None, calibration: ArrayLike | None) -> None:
-    given = {"bits": bits, "weights": weights, "calibration": calibration}
+def _refuse_remaking(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
             raise UserError(

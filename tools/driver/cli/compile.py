@@ -22,7 +22,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.passes.calibrate import Observer, Progress
-from qbnnc.passes.options import WeightScheme
+from qbnnc.passes.options import MaskSharing, Scales, WeightScheme
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
 
 
@@ -72,6 +72,24 @@ from qbnnc.passes.pipeline import PASS_NAMES, Watch
     help="Granularity of weight scales.  [default: channel-symmetric]",
 )
 @click.option(
+    "--scales",
+    type=click.Choice([s.value for s in Scales]),
+    help="Any scale, or powers of two: shifts.  [default: free]",
+)
+@click.option("--quantise-output", is_flag=True, help="Quantise what leaves the network too.")
+@click.option(
+    "--mask-sharing",
+    type=click.Choice([m.value for m in MaskSharing]),
+    help="Dropout masks of every row, or one for the batch.  [default: row]",
+)
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME=wNaM",
+    help="Other bits for one layer; repeat for several.",
+)
+@click.option(
     "--calibration",
     "observer",
     type=click.Choice([o.value for o in Observer]),
@@ -101,6 +119,10 @@ def command(
     model_args: tuple[str, ...],
     dropout: str | None,
     weights: str | None,
+    scales: str | None,
+    quantise_output: bool,
+    mask_sharing: str | None,
+    layers: tuple[str, ...],
     observer: str,
     calibration_passes: int,
     calibration_seed: int,
@@ -124,6 +146,10 @@ def command(
             samples=samples,
             task=task,
             weights=weights,
+            scales=scales,
+            quantise_outputs=quantise_output,
+            mask_sharing=mask_sharing,
+            layers=parse_layers(layers),
             observer=observer,
             calibration_passes=calibration_passes,
             calibration_seed=calibration_seed,
@@ -158,6 +184,19 @@ def parse_arguments(texts: tuple[str, ...]) -> dict[str, object]:
                     f"true, and text as '{key}=\"{value}\"'"
                 ) from None
     return arguments
+
+
+def parse_layers(texts: tuple[str, ...]) -> dict[str, str]:
+    """ "conv1=w8a8" -> {"conv1": "w8a8"}.
+
+    >>> parse_layers(("conv1=w8a8", "layers.0.fc=w4a4"))
+    {'conv1': 'w8a8', 'layers.0.fc': 'w4a4'}
+    """
+    pairs = [text.partition("=") for text in texts]
+    for text, (layer, equals, _) in zip(texts, pairs, strict=True):
+        if not equals or not layer:
+            raise UserError(f"--layer {text!r}: write NAME=wNaM, such as conv1=w8a8")
+    return {layer: bits for layer, _, bits in pairs}
 
 
 def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | None) -> None:

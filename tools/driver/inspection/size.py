@@ -7,20 +7,22 @@ from math import prod
 from qbnnc.ir.evaluate import last_uses
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Conv2d, Conv2dInteger, KeepMask, Linear, LinearInteger
+from qbnnc.ir.ops import Conv2d, Conv2dInteger, Linear, LinearInteger, RandomOp
 from qbnnc.ir.rng import LANES_PER_WORD
 from qbnnc.ir.types import Axis
 
 
 def float_bytes(model: Model) -> int:
-    """Bytes of the members' weights and biases as float32."""
+    """Bytes of the members' weights and biases (of sampled ones: mu and sigma) as float32."""
     return sum(_float_bytes(member) for member in model.members)
 
 
 def _float_bytes(graph: Graph) -> int:
-    layers = [n for n in graph.nodes if macs(n)]
-    parameters = {v for n in layers for v in n.inputs[1:3]}
-    return sum(4 * v.type.size for v in parameters)
+    producers = graph.producers()
+    parameters = {v for n in graph.nodes if macs(n) for v in n.inputs[1:3]}
+    sampled = [producers[v] for v in parameters if v in producers]
+    sources = {v for n in sampled for v in n.inputs[:2]} | (parameters - set(producers))
+    return sum(4 * v.type.size for v in sources)
 
 
 def constant_bytes(model: Model) -> int:
@@ -37,7 +39,7 @@ def macs(node: Node) -> int:
 
 def random_words(node: Node) -> int:
     """64-bit words drawn for one row of one sample (for one sample, if the rows share them)."""
-    if not isinstance(node.op, KeepMask):
+    if not isinstance(node.op, RandomOp):
         return 0
     return -(-prod(node.op.shape) // LANES_PER_WORD)
 

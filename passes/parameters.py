@@ -1,0 +1,67 @@
+"""Weights and biases that passes rescale: constants, or sampled from a mean and a deviation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.ir.graph import Builder, Node, Value
+from qbnnc.ir.ops import SampledWeight
+from qbnnc.ir.types import Array
+
+Float64 = NDArray[np.float64]
+
+
+def constant(value: Value, build: Builder, loc: Loc) -> Float64:
+    """The array of a constant, in float64; CompileError if it is computed."""
+    array = build.array(value)
+    if array is None:
+        raise CompileError(f"{value.name} must be a constant, and is computed", loc)
+    return array.astype(np.float64)
+
+
+def float32_constant(name: str, array: Array, build: Builder) -> Value:
+    """A constant rounded once to float32."""
+    return build.constant(name, np.ascontiguousarray(array, np.float32))
+
+
+def rescaled(
+    parameter: Value, scale: Float64, shift: Float64 | float, build: Builder, loc: Loc
+) -> Value:
+    """parameter * scale + shift, `scale` and `shift` broadcasting against it.
+
+    Of a sampled weight the mean is scaled and shifted, the deviation multiplied by |scale|: its
+    noise is symmetric, so that this is the same law, and its random numbers stay where they are.
+    """
+    sampled = build.producer(parameter)
+    if sampled is None or not isinstance(sampled.op, SampledWeight):
+        wide = constant(parameter, build, loc) * scale + shift
+        return float32_constant(parameter.name, wide, build)
+    mu, sigma, *noise = sampled.inputs
+    moved = (
+        float32_constant(mu.name, constant(mu, build, loc) * scale + shift, build),
+        float32_constant(sigma.name, constant(sigma, build, loc) * np.abs(scale), build),
+    )
+    return build.emit(sampled.op, *moved, *noise, loc=sampled.loc, name=sampled.output.name)
+
+
+def spread(parameter: Value, build: Builder, deviations: float) -> Array | None:
+    """mu -+ deviations*sigma of a parameter, [2, *shape]; None if it is computed otherwise."""
+    if (array := build.array(parameter)) is not None:
+        return np.stack([array, array])
+    sampled = build.producer(parameter)
+    if sampled is None or not isinstance(sampled.op, SampledWeight):
+        return None
+    mu, sigma = (source_constant(v, build) for v in sampled.inputs[:2])
+    return np.stack([mu - deviations * sigma, mu + deviations * sigma])
+
+
+def source_constant(value: Value, build: Builder) -> Array:
+    """The constant itself, or the one a FakeQuantize rounds."""
+    array, node = build.array(value), build.producer(value)
+    if array is None and isinstance(node, Node):
+        array = build.array(node.inputs[0])
+    if array is None:
+        raise CompileError("must be a constant, and is computed", value.name)
+    return array
