@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from qbnnc.arrays import read_array, write_arrays
 from qbnnc.artefacts import open_artefact
-from qbnnc.cli.common import drawing_options, input_option, quiet_option, table, verbose_option
+from qbnnc.cli.common import (
+    drawing_options,
+    echo_json,
+    input_option,
+    json_option,
+    quiet_option,
+    table,
+    verbose_option,
+)
 
 _ROWS_SHOWN = 5
 
@@ -23,6 +31,7 @@ _ROWS_SHOWN = 5
 @click.option(
     "-o", "--output", metavar="FILE.npz", help="Where to write all samples and statistics."
 )
+@json_option
 @quiet_option
 @verbose_option
 def command(
@@ -33,6 +42,7 @@ def command(
     first_row: int,
     batch_size: int | None,
     output: str | None,
+    as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> int:
@@ -44,7 +54,10 @@ def command(
     prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
     if output is not None:
         write_arrays(output, dict(prediction))
-    if not quiet:
+    if as_json:
+        kept = {k: v.tolist() for k, v in prediction.items() if not k.startswith("samples")}
+        echo_json(kept)
+    elif not quiet:
         click.echo(summary(prediction, first_row))
         if output is not None:
             click.echo(f"wrote {output}: {', '.join(prediction)}")
