@@ -64,17 +64,17 @@ def save(
     from qbnnc.frontend import read_module, save_program
 
     if Path(path).suffix == ".qbnn":
-        model = float_model(read_module(module, example_inputs, dropout=dropout), None)
+        model = float_model((read_module(module, example_inputs, dropout=dropout),), None)
         format.save(model if calibration is None else with_calibration(model, calibration), path)
         return
     if calibration is not None:
         graph = read_module(module, example_inputs, dropout=dropout)
-        calibration = with_calibration(float_model(graph, None), calibration).calibration
+        calibration = with_calibration(float_model((graph,), None), calibration).calibration
     save_program(module, os.fspath(path), example_inputs, calibration=calibration, dropout=dropout)
 
 
 def compile(
-    source: nn.Module | Path_ | Model,
+    source: nn.Module | Path_ | Sequence[Path_] | Model,
     outputs: Path_ | Sequence[Path_],
     *,
     bits: str | None = None,
@@ -97,12 +97,13 @@ def compile(
 ) -> Model:
     """Compile a network to the artefacts `outputs` (suffix .onnx or .qbnn); returns the Model.
 
-    `source`: a module, a file (see README: exported program, weights with `model`, .qbnn), or a
-    Model. `bits` "w8a7" (default): weights and activations, 2..8 each; `layers` gives layers bits
-    of their own. `weights`, `scales`, `mask_sharing`: see qbnnc.passes.options. `calibration`
-    [N, *shape]: 100 or more typical inputs. `samples`: L (default 20; 1 where nothing is random).
-    `task`: "raw", "classification" or "regression". An INTEGER source is only written in other
-    formats, so that options about its making are refused.
+    `source`: a module, a file (see README: exported program, weights with `model`, .qbnn), a Model,
+    or the members of an ensemble: several files, or a folder of them. `bits` "w8a7" (default):
+    weights and activations, 2..8 each; `layers` gives layers bits of their own. `weights`,
+    `scales`, `mask_sharing`: see qbnnc.passes.options. `calibration` [N, *shape]: 100 or more
+    typical inputs. `samples`: L (default 20; 1 where nothing is random), of an ensemble the draws
+    of each member. `task`: "raw", "classification" or "regression". An INTEGER source is only
+    written in other formats, so that options about its making are refused.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
@@ -149,8 +150,9 @@ def compile(
 def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
     if isinstance(source, Model):
         return source if rows is None else with_calibration(source, rows)
-    if isinstance(source, str | os.PathLike):
-        return read_source(source, None if rows is None else np.asarray(rows), options)
+    paths = [source] if isinstance(source, str | os.PathLike) else source
+    if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
+        return read_source(paths, None if rows is None else np.asarray(rows), options)
     if rows is None:
         raise InputError("a module is compiled with calibration=x, 100 or more typical inputs")
     return read_trained(source, rows, options.dropout)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -41,28 +41,31 @@ class SourceOptions:
 
 
 def read_source(
-    path: str | os.PathLike[str], rows: NDArray[np.generic] | None, options: SourceOptions
+    paths: Sequence[str | os.PathLike[str]],
+    rows: NDArray[np.generic] | None,
+    options: SourceOptions,
 ) -> Model:
     """The Model in a file, FLOAT or (a compiled .qbnn) INTEGER, with its calibration rows.
 
-    `rows` [N, *shape] are calibration data from elsewhere; they go before those in the file.
+    Several files, or a folder of them, are the members of an ensemble. `rows` [N, *shape] are
+    calibration data from elsewhere; they go before those in the file.
     """
-    path = Path(path)
-    if format.is_model(read_bytes(path)):
-        model = format.load(path)
+    files = [Path(path) for path in paths]
+    if len(files) == 1 and files[0].is_file() and format.is_model(read_bytes(files[0])):
+        model = format.load(files[0])
         return model if rows is None else with_calibration(model, rows)
-    require("torch", what=f"reading {path.name}")
+    require("torch", what=f"reading {files[0].name}")
     from qbnnc.frontend import read_file
 
     source = read_file(
-        path,
+        files[0] if len(files) == 1 else files,
         factory=options.factory,
         model_args=options.arguments,
         example=rows,
         dropout=options.dropout,
         trust_pickle=options.trust_pickle,
     )
-    model = float_model(source.graph, source.calibration)
+    model = float_model(source.graphs, source.calibration)
     return model if rows is None else with_calibration(model, rows)
 
 
@@ -72,12 +75,13 @@ def read_trained(module: nn.Module, rows: ArrayLike, dropout: Dropout | None) ->
     from qbnnc.frontend import read_module
 
     array = np.asarray(rows)
-    return with_calibration(float_model(read_module(module, array, dropout=dropout), None), array)
+    graph = read_module(module, array, dropout=dropout)
+    return with_calibration(float_model((graph,), None), array)
 
 
-def float_model(graph: Graph, rows: NDArray[np.float32] | None) -> Model:
-    """A FLOAT Model of one member, before anything about integers is decided."""
-    model = Model((graph,), Head(Task.RAW), 1, Provenance(COMPILER), rows)
+def float_model(members: tuple[Graph, ...], rows: NDArray[np.float32] | None) -> Model:
+    """A FLOAT Model, before anything about integers is decided."""
+    model = Model(members, Head(Task.RAW), 1, Provenance(COMPILER), rows)
     model.check()
     return model
 

@@ -1,11 +1,14 @@
-"""What w8a7 costs reference networks: compiled against float, mean over seeds 0..9, L = 20.
+"""What integers cost reference networks: compiled against float, mean over seeds, L = 20.
 
-    python tools/study/reference_nets.py NETS DATA [--networks lenet_mcd ...]
+    python tools/study/reference_nets.py NETS DATA [--networks lenet_mcd ...] [--bits w8a7]
 
-NETS: a folder with models.py (MLP, MLP_MCD, LeNet5, LeNet5_MCD) and state_dicts
-mlp_{boston,concrete}_{pointwise,mcd_p0.1}.pt, lenet_fmnist_{pointwise,mcd_p0.2}.pt. DATA: a folder
-with {boston,concrete}_split.npz (x_train, x_test, y_test), fmnist_{train12k,test}.npz and
-mnist5k.npz (X uint8, y). Calibration uses the first 512 training rows. Prints one line a network.
+NETS: a folder with models.py (MLP, LeNet5, their _MCD and _BBB forms, ResNet18) and state_dicts
+mlp_{boston,concrete}_{pointwise,mcd_p0.1,bbb,sghmc}.pt, lenet_fmnist_{pointwise,mcd_p0.2,bbb,
+sghmc}.pt, resnet18_w8_tintfmnist_mcd_p0.15.pt (sghmc: a list of state_dicts). DATA: a folder with
+{boston,concrete}_split.npz (x_train, x_test, y_test), fmnist_{train12k,test}.npz, mnist5k.npz and
+tintfmnist_test300_u8.npz (X uint8, y, conf). Calibration uses the first 512 training rows; of the
+coloured images, which have no training rows, the confusion images. One line a network: float ->
+compiled (difference, two standard errors of it).
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ import argparse
 import importlib
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +31,12 @@ from qbnnc.runtime import load
 
 Floats = NDArray[np.float32]
 Samples = Callable[[Floats, int], tuple[Floats, ...]]  # (x, seed) -> outputs [L, B, ...]
-SEEDS, LENGTH, BATCH = range(10), 20, 500
+LENGTH, BATCH = 20, 500
 
 
 @dataclass(frozen=True)
-class Task:
-    """Data of one network. `confusion` is for classifiers."""
+class Data:
+    """`confusion` is for classifiers."""
 
     calibration: Floats
     x: Floats
@@ -41,48 +44,110 @@ class Task:
     confusion: Floats | None = None
 
 
-def regression(folder: Path, name: str) -> Task:
+@dataclass(frozen=True)
+class Network:
+    """A file of weights, and what builds the module they belong to."""
+
+    file: str
+    factory: str
+    arguments: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.factory.endswith(("_MCD", "_BBB")) or "_mcd" in self.file
+
+    def modules(self, folder: Path) -> list[nn.Module]:
+        """The trained module, or one for each member."""
+        make = getattr(importlib.import_module("models"), self.factory)
+        loaded = torch.load(folder / self.file, weights_only=True)
+        modules = []
+        for weights in loaded if isinstance(loaded, list) else [loaded]:
+            module = make(**self.arguments)
+            module.load_state_dict({k: v.float() for k, v in weights.items()})
+            modules.append(module.eval())
+        return modules
+
+
+def regression(folder: Path, name: str) -> Data:
     """Standardised features and targets."""
     data = np.load(folder / f"{name}_split.npz")
-    return Task(data["x_train"][:512], data["x_test"], data["y_test"].reshape(-1))
+    return Data(data["x_train"][:512], data["x_test"], data["y_test"].reshape(-1))
 
 
-def fashion(folder: Path) -> Task:
+def fashion(folder: Path) -> Data:
     """FashionMNIST test[:4000], MNIST[:1000] as confusion, pixels/255."""
     train, test, digits = (
         np.load(folder / f"{name}.npz") for name in ("fmnist_train12k", "fmnist_test", "mnist5k")
     )
-    pixels = (
+    calibration, x, confusion = (
         (part["X"][:count, None] / np.float32(255)).astype(np.float32)
         for part, count in ((train, 512), (test, 4000), (digits, 1000))
     )
-    calibration, x, confusion = pixels
-    return Task(calibration, x, test["y"][:4000], confusion)
+    return Data(calibration, x, test["y"][:4000], confusion)
 
 
-def float_samples(module: nn.Module, length: int) -> Samples:
-    """Samples of the module itself, L passes."""
+def coloured(folder: Path) -> Data:
+    """300 FashionMNIST images in random colours, 150 digits as confusion, (pixels/255-.29)/.24."""
+    data = np.load(folder / "tintfmnist_test300_u8.npz")
+    x, confusion = (
+        ((data[key] / np.float32(255) - np.float32(0.29)) / np.float32(0.24)).astype(np.float32)
+        for key in ("X", "conf")
+    )
+    return Data(confusion, x, data["y"], confusion)
+
+
+def networks(data: Path) -> dict[str, tuple[Network, Callable[[], Data]]]:
+    """Every network by name, with what loads its data."""
+    found: dict[str, tuple[Network, Callable[[], Data]]] = {}
+    kinds = {"pointwise": "", "mcd": "_MCD", "bbb": "_BBB", "sghmc": ""}
+    for kind, suffix in kinds.items():
+        for name, features in (("boston", 13), ("concrete", 8)):
+            file = f"mlp_{name}_{'mcd_p0.1' if kind == 'mcd' else kind}.pt"
+            arguments: dict[str, object] = {"in_features": features}
+            arguments |= {"p": 0.1} if kind == "mcd" else {}
+            network = Network(file, f"MLP{suffix}", arguments)
+            found[f"{name}_{kind}"] = network, lambda name=name: regression(data, name)  # type: ignore[misc]
+        file = f"lenet_fmnist_{'mcd_p0.2' if kind == 'mcd' else kind}.pt"
+        arguments = {"p": 0.2} if kind == "mcd" else {}
+        found[f"lenet_{kind}"] = Network(file, f"LeNet5{suffix}", arguments), lambda: fashion(data)
+    resnet = Network("resnet18_w8_tintfmnist_mcd_p0.15.pt", "ResNet18", {"width": 8, "p": 0.15})
+    return found | {"resnet18_mcd": (resnet, lambda: coloured(data))}
+
+
+def float_samples(network: Network, folder: Path) -> Samples:
+    """Samples of the modules themselves: 20 passes, or one a member."""
+    modules = network.modules(folder)
+    if len(modules) == 1 and network.stochastic:
+        modules *= LENGTH
 
     def draw(x: Floats, seed: int) -> tuple[Floats, ...]:
         torch.manual_seed(seed)
-        passes = []
         with torch.no_grad():
-            for _ in range(length):
-                parts = [
-                    module(torch.from_numpy(p)) for p in np.split(x, range(BATCH, len(x), BATCH))
-                ]
-                outputs = [p if isinstance(p, tuple) else (p,) for p in parts]
-                passes.append([torch.cat(column).numpy() for column in zip(*outputs, strict=True)])
+            passes = [list(outputs(module, x)) for module in modules]
         return tuple(np.stack(column) for column in zip(*passes, strict=True))
 
     return draw
 
 
-def compiled_samples(module: nn.Module, task: Task, bits: str) -> Samples:
+def outputs(module: nn.Module, x: Floats) -> Iterator[Floats]:
+    """The outputs of one pass, in batches."""
+    parts = [module(torch.from_numpy(p)) for p in np.split(x, range(BATCH, len(x), BATCH))]
+    rows = [p if isinstance(p, tuple) else (p,) for p in parts]
+    return (torch.cat(column).numpy() for column in zip(*rows, strict=True))
+
+
+def compiled_samples(network: Network, nets: Path, data: Data, bits: str) -> Samples:
     """Samples of the compiled artefact in our runtime."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.qbnn"
-        model = qbnnc.compile(module, path, bits=bits, calibration=task.calibration)
+        model = qbnnc.compile(
+            nets / network.file,
+            path,
+            bits=bits,
+            calibration=data.calibration,
+            model=f"models:{network.factory}",
+            model_args=network.arguments,
+        )
         session = load(path)
     names = model.head.sample_names(len(model.graph.outputs))
 
@@ -93,19 +158,20 @@ def compiled_samples(module: nn.Module, task: Task, bits: str) -> Samples:
     return draw
 
 
-def measures(draw: Samples, task: Task, seed: int) -> dict[str, float]:
-    """RMSE and NLL, or error, NLL, aPE and aPE on confusion data (paper, equations (3) to (5))."""
-    samples = draw(task.x, seed)
-    if task.confusion is None:
+def measures(draw: Samples, data: Data, seed: int) -> dict[str, float]:
+    """RMSE, or error, NLL, ECE, aPE and aPE on confusion data (paper, equations (3) to (6))."""
+    samples = draw(data.x, seed)
+    if data.confusion is None:
         mean = samples[0].astype(np.float64).mean(axis=0).reshape(-1)
-        return {"rmse": float(np.sqrt(((mean - task.y) ** 2).mean()))}
+        return {"rmse": float(np.sqrt(((mean - data.y) ** 2).mean()))}
     p = probabilities(samples[0])
-    chosen = p[np.arange(len(p)), task.y.astype(int)]
+    chosen = p[np.arange(len(p)), data.y.astype(int)]
     return {
-        "error": float(100 * (p.argmax(axis=1) != task.y).mean()),
+        "error": float(100 * (p.argmax(axis=1) != data.y).mean()),
         "nll": float(-np.log(chosen + 1e-12).mean()),
+        "ece": calibration_error(p, data.y),
         "ape": entropy(p),
-        "confusion_ape": entropy(probabilities(draw(task.confusion, seed)[0])),
+        "confusion_ape": entropy(probabilities(draw(data.confusion, seed)[0])),
     }
 
 
@@ -122,62 +188,47 @@ def entropy(p: NDArray[np.float64]) -> float:
     return float(-(p * np.log(p + 1e-12)).sum(axis=1).mean())
 
 
-def networks(nets: Path, data: Path) -> dict[str, tuple[nn.Module, Callable[[], Task]]]:
-    """Every network by name, trained, with what loads its data."""
-    sys.path.insert(0, str(nets))
-    models = importlib.import_module("models")
-    found: dict[str, tuple[nn.Module, Callable[[], Task]]] = {}
-    for name, features in (("boston", 13), ("concrete", 8)):
-        for kind, net in (
-            ("pointwise", models.MLP(features)),
-            ("mcd", models.MLP_MCD(features, p=0.1)),
-        ):
-            file = f"mlp_{name}_{'mcd_p0.1' if kind == 'mcd' else kind}.pt"
-            found[f"{name}_{kind}"] = (
-                trained(net, nets / file),
-                lambda name=name: regression(data, name),  # type: ignore[misc]
-            )
-    for kind, net in (("pointwise", models.LeNet5()), ("mcd", models.LeNet5_MCD(p=0.2))):
-        file = f"lenet_fmnist_{'mcd_p0.2' if kind == 'mcd' else kind}.pt"
-        found[f"lenet_{kind}"] = trained(net, nets / file), lambda: fashion(data)
-    return found
+def calibration_error(p: NDArray[np.float64], y: NDArray[np.generic]) -> float:
+    """ECE in percent: 10 bins over the whole set."""
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == y
+    bins = np.clip(np.ceil(confidence * 10).astype(int) - 1, 0, 9)
+    gaps = (
+        (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean())
+        for b in np.unique(bins)
+    )
+    return float(100 * sum(gaps))
 
 
-def trained(net: nn.Module, file: Path) -> nn.Module:
-    """The module with its weights, in eval mode."""
-    net.load_state_dict(torch.load(file, weights_only=True))
-    return net.eval()
-
-
-def report(name: str, net: nn.Module, task: Task, bits: str) -> str:
+def report(name: str, network: Network, data: Data, nets: Path, bits: str, seeds: int) -> str:
     """float -> compiled for each measure: mean over the seeds, difference, 2 standard errors."""
-    stochastic = name.endswith("mcd")
-    seeds = SEEDS if stochastic else range(1)
-    both = [float_samples(net, LENGTH if stochastic else 1), compiled_samples(net, task, bits)]
-    runs = [[measures(draw, task, seed) for seed in seeds] for draw in both]
+    sides = [float_samples(network, nets), compiled_samples(network, nets, data, bits)]
+    count = seeds if network.stochastic else 1
+    runs = [[measures(draw, data, seed) for seed in range(count)] for draw in sides]
     parts = []
     for key in runs[0][0]:
         real, ours = (np.array([run[key] for run in side]) for side in runs)
-        error = 2 * np.sqrt((real.var(ddof=1) + ours.var(ddof=1)) / len(real)) if stochastic else 0
-        difference = ours.mean() - real.mean()
-        parts.append(
-            f"{key} {real.mean():.4f} -> {ours.mean():.4f} ({difference:+.4f}, {error:.4f})"
-        )
+        spread = [side.var(ddof=1) if count > 1 else 0.0 for side in (real, ours)]
+        error = 2 * float(np.sqrt(sum(spread) / count))
+        change = ours.mean() - real.mean()
+        parts.append(f"{key} {real.mean():.4f} -> {ours.mean():.4f} ({change:+.4f}, {error:.4f})")
     return f"{name} {bits}: " + "; ".join(parts)
 
 
 def main() -> None:
     """Measure the networks named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description="What integers cost reference networks.")
     parser.add_argument("nets", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--networks", nargs="*")
     parser.add_argument("--bits", default="w8a7")
+    parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args()
+    sys.path.insert(0, str(options.nets))
     torch.set_num_threads(1)
-    for name, (net, task) in networks(options.nets, options.data).items():
+    for name, (network, data) in networks(options.data).items():
         if not options.networks or name in options.networks:
-            print(report(name, net, task(), options.bits), flush=True)
+            line = report(name, network, data(), options.nets, options.bits, options.seeds)
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

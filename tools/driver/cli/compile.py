@@ -27,7 +27,7 @@ from qbnnc.passes.pipeline import PASS_NAMES, Watch
 
 
 @click.command(name="compile")
-@click.argument("model", metavar="MODEL")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "-o",
     "--output",
@@ -109,7 +109,7 @@ from qbnnc.passes.pipeline import PASS_NAMES, Watch
 @quiet_option
 @verbose_option
 def command(
-    model: str,
+    models: tuple[str, ...],
     outputs: tuple[str, ...],
     bits: str | None,
     calib: str | None,
@@ -134,12 +134,13 @@ def command(
     """Compile MODEL to integer artefacts.
 
     MODEL is a file of qbnnc.save or torch.export.save, a state_dict or safetensors file with
-    --model, or a .qbnn.
+    --model, or a .qbnn. A list of state_dicts, several files or a folder of them are the members
+    of an ensemble; --samples is then the draws of each member.
     """
     calibration = None if calib is None else read_array(calib)
     with _progress(quiet) as progress, _plain_warnings():
         compiled = compile_model(
-            model,
+            models,
             outputs,
             bits=bits,
             calibration=calibration,
@@ -160,7 +161,7 @@ def command(
             watch=Watch(_printer(print_after, verbose), progress),
         )
     if not quiet:
-        _report(compiled, model, outputs, task)
+        _report(compiled, models[0] if len(models) == 1 else f"{models[0]} ...", outputs, task)
     return 0
 
 

@@ -45,7 +45,7 @@ def _read(file: str) -> Model:
         return format.from_bytes(data, file)
     if Path(file).suffix == ".onnx":
         return read_integer_model(file)
-    return read_source(file, None, SourceOptions())
+    return read_source([file], None, SourceOptions())
 
 
 def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
