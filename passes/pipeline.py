@@ -82,7 +82,10 @@ def quantise_model(
     how, passes = options.calibration, options.calibration.passes_of(model.graph)
     options = replace(options, calibration=replace(how, outputs=options.quantisation.outputs))
     watch = Watch() if watch is None else watch
-    members = tuple(_integer(member, rows, options, watch) for member in model.members)
+    members = tuple(
+        _integer(member, rows, options, _share(watch, number, len(model.members)))
+        for number, member in enumerate(model.members)
+    )
     provenance = Provenance(
         version,
         str(options.quantisation),
@@ -92,6 +95,18 @@ def quantise_model(
     compiled = Model(members, head, draws, provenance)
     compiled.check()
     return compiled
+
+
+def _share(watch: Watch, member: int, members: int) -> Watch:
+    """What is told of one member: passes of the first only, and its part of the calibration."""
+    tell = watch.calibration
+    if tell is None or members == 1:
+        return watch if member == 0 else Watch(None, tell)
+
+    def progress(done: int, total: int) -> None:
+        tell(member * total + done, members * total)
+
+    return Watch(watch.graph if member == 0 else None, progress)
 
 
 def relabel(model: Model, options: Options) -> Model:
