@@ -28,6 +28,7 @@ from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
 from qbnnc.ir.types import EPS_QUANT, Array
 
+_EXACT_IN_FLOAT32 = 2**24
 _SAFE_CODE = 128
 _SAFE_WEIGHT_BITS = 7
 
@@ -45,6 +46,11 @@ class AccumulatorBounds:
     high: int
     largest_sum: int
     saturates: bool
+
+    @property
+    def exact_in_float32(self) -> bool:
+        """Whether every partial sum in any order is below 2^24: float32 holds all of them."""
+        return self.largest_sum < _EXACT_IN_FLOAT32
 
     @property
     def bits(self) -> int:

