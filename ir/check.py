@@ -9,6 +9,7 @@ import numpy as np
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops.base import RandomOp
+from qbnnc.ir.ops.quantize import QuantizeInput
 from qbnnc.ir.types import CONSTANT, PER_ROW, DType, QuantParams, Stage
 
 _SMALLEST = float(np.finfo(np.float32).smallest_normal)
@@ -57,12 +58,31 @@ def _check_node(stage: Stage, node: Node, known: set[Value]) -> None:
         raise CompileError(f"{node.output.name} is computed twice", node.loc)
     try:
         type_ = node.op.infer(*(v.type for v in node.inputs))
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         raise CompileError(f"{name}: {error}", node.loc) from error
     if node.output.type != type_:
         raise CompileError(f"{name} gives {type_}, not {node.output.type}", node.loc)
     if (quant := type_.quant) is not None:
         _check_quant(quant, node.loc)
+        _check_codes(node.output.type.dtype, quant, node.loc)
+    if isinstance(node.op, QuantizeInput):
+        _check_entry(node.op, node.loc)
+
+
+def _check_codes(dtype: DType, quant: QuantParams, loc: Loc) -> None:
+    if dtype is DType.F32:
+        return
+    limits = np.iinfo(dtype.numpy)
+    if not limits.min <= quant.low <= quant.high <= limits.max:
+        raise CompileError(f"{dtype.value} does not hold codes {quant.low}..{quant.high}", loc)
+
+
+def _check_entry(op: QuantizeInput, loc: Loc) -> None:
+    _check_scales(op.scale, loc)
+    if not np.isfinite(op.offset).all():
+        raise CompileError("the offset of the input is not finite", loc)
+    if not op.quant.low <= op.low <= op.high <= op.quant.high:
+        raise CompileError(f"{op.low}..{op.high} is outside {op.quant}", loc)
 
 
 def _check_constant(graph: Graph, value: Value) -> None:
@@ -79,20 +99,26 @@ def _check_constant(graph: Graph, value: Value) -> None:
 
 
 def _check_quant(quant: QuantParams, loc: Loc) -> None:
-    for scale in quant.scale:
+    _check_scales(quant.scale, loc)
+    if not all(quant.low <= zero <= quant.high for zero in quant.zero_point):
+        raise CompileError(f"a zero point is outside {quant.low}..{quant.high}", loc)
+
+
+def _check_scales(scales: tuple[float, ...], loc: Loc) -> None:
+    for scale in scales:
         if not _SMALLEST <= scale <= _LARGEST or float(np.float32(scale)) != scale:
             raise CompileError(
                 f"the scale {scale:g} is not a normal float32: the values here are too small or "
                 "too large to quantise; rescale the layer",
                 loc,
             )
-    if not all(quant.low <= zero <= quant.high for zero in quant.zero_point):
-        raise CompileError(f"a zero point is outside {quant.low}..{quant.high}", loc)
 
 
 def _check_streams(graph: Graph) -> None:
     seen = set[int]()
     for node, op in random_nodes(graph):
+        if not 0 <= op.stream < 2**32:
+            raise CompileError(f"{op.stream} is no number of a random stream", node.loc)
         if op.stream in seen:
             raise CompileError(f"the random stream {op.stream} is used twice", node.loc)
         seen.add(op.stream)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from qbnnc.ir.errors import FileError
@@ -14,22 +16,33 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
     Raises FileError if the folder is missing or cannot be written; nothing is left behind.
     """
-    target = Path(path)
-    temporary = ""
+    write_all([(Path(path), data)])
+
+
+def write_all(files: Sequence[tuple[Path, bytes]]) -> None:
+    """All of the files, or none: every one is written beside before the first is renamed."""
+    with ExitStack() as stack:
+        staged = [(_staged(path, data, stack), path) for path, data in files]
+        for temporary, path in staged:
+            try:
+                os.replace(temporary, path)
+            except OSError as error:
+                raise FileError(f"cannot be written ({_reason(error)})", path) from error
+
+
+def _staged(path: Path, data: bytes, stack: ExitStack) -> Path:
+    """A file beside `path` with its content; gone when the stack ends, unless renamed."""
     try:
-        if target.is_dir():
+        if path.is_dir():
             raise FileError("is a folder; give the name of a file", path)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        stack.callback(Path(name).unlink, missing_ok=True)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-        temporary = ""
+        os.chmod(name, 0o666 & ~_umask())
     except OSError as error:
         raise FileError(f"cannot be written ({_reason(error)})", path) from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+    return Path(name)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

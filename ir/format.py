@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from typing import Any, NoReturn
 
 import numpy as np
 from safetensors import SafetensorError
@@ -22,7 +23,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from qbnnc.ir.codec import DecodeError, Json, decode, encode
-from qbnnc.ir.errors import CompileError, FileError
+from qbnnc.ir.errors import FileError, UserError
 from qbnnc.ir.files import read_bytes, write_atomically
 from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model, Provenance
@@ -32,6 +33,7 @@ from qbnnc.ir.types import Array, Stage
 VERSION = 1
 _KEY = "qbnnc"
 _CALIBRATION = "calibration"
+_UNREADABLE = (UserError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 def to_bytes(model: Model) -> bytes:
@@ -76,7 +78,7 @@ def from_bytes(data: bytes, path: str | os.PathLike[str] = "model") -> Model:
     try:
         model = _model(record, tensors)
         model.check()
-    except (DecodeError, CompileError, KeyError, ValueError) as error:
+    except _UNREADABLE as error:
         raise FileError(
             f"no model this version can read ({error}): compile it again", path
         ) from None
@@ -94,7 +96,7 @@ def _header(data: bytes, path: object) -> dict[str, Json]:
     try:
         if not is_model(data) or length > len(data) - 8:
             raise ValueError
-        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
+        header = _parse(_parse(data[8 : 8 + length])["__metadata__"][_KEY])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise FileError(
             "not a qbnnc model, or truncated: give a file made by qbnnc", path
@@ -102,6 +104,15 @@ def _header(data: bytes, path: object) -> dict[str, Json]:
     if not isinstance(header, dict):
         raise FileError("not a qbnnc model: give a file made by qbnnc", path)
     return header
+
+
+def _parse(text: bytes | str) -> Any:
+    """JSON, without the NaN and Infinity that Python adds to it."""
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _load_tensors(data: bytes, path: object) -> dict[str, Array]:
@@ -137,8 +148,8 @@ def _model(record: Json, tensors: dict[str, Array]) -> Model:
         raise DecodeError("a model has members")
     members, draws = record["members"], record["draws"]
     assert isinstance(members, list)
-    if not isinstance(draws, int):
-        raise DecodeError("draws is a number")
+    if type(draws) is not int:
+        raise DecodeError("draws is a whole number")
     stage = Stage[str(record["stage"])]
     graphs = tuple(read_graph(m, stage, f"{i}/", tensors) for i, m in enumerate(members))
     return Model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qbnnc.ir.bounds import check_bounds
 from qbnnc.ir.check import check, random_nodes
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
@@ -11,6 +12,8 @@ from qbnnc.ir.head import Head
 from qbnnc.ir.ops.base import Op
 from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.types import Array, Stage
+
+MOST_DRAWS = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,11 @@ class Model:
 
     def check(self) -> None:
         """CompileError unless every member is well formed and all have one structure."""
-        if not self.members or self.draws < 1:
-            raise CompileError("a model has at least one member and one draw", "the model")
+        if not self.members or not 1 <= self.draws <= MOST_DRAWS:
+            raise CompileError(f"a model has members, and 1..{MOST_DRAWS} draws", "the model")
         for number, member in enumerate(self.members):
             check(member)
+            check_bounds(member)
             if _structure(member) != _structure(self.graph):
                 raise CompileError(f"member {number} is another network than member 0", "the model")
         if self.draws > 1 and not self.stochastic:

@@ -22,7 +22,6 @@ from qbnnc.passes.sites import quantised_sites
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 Progress: TypeAlias = Callable[[int, int], None]
 
-FEW_ROWS = 100
 _BATCH = 64
 
 
@@ -99,7 +98,8 @@ def _joined(
     if known is None:
         return seen
     if how.observer is Observer.MINMAX:
-        return min(known[0], seen[0]), max(known[1], seen[1])
+        low, high = np.minimum(known[0], seen[0]), np.maximum(known[1], seen[1])
+        return float(low), float(high)  # unlike min and max these keep NaN
     low, high = (old + how.decay * (new - old) for old, new in zip(known, seen, strict=True))
     return low, high
 

@@ -11,9 +11,10 @@ from qbnnc.ir.ops import Softmax
 
 @dataclass(frozen=True, slots=True)
 class CutSoftmax:
-    """1. An output that a softmax or log_softmax made becomes what entered it.
-    2. Declined, with an error, for a softmax that another layer reads: attention and the like have
-       no integer form here.
+    """1. The only output, made by a softmax or log_softmax over the classes (axis 0 of the shape),
+       becomes what entered it.
+    2. Declined, with an error, for a softmax over another axis, of one output among several, or
+       that another layer reads: attention and the like have no integer form here.
 
     The samples are logits from here on; `qbnnc.ir.head` does the rest.
     """
@@ -21,20 +22,21 @@ class CutSoftmax:
     name: str = "cut-softmax"
 
     def __call__(self, graph: Graph, /) -> Graph:
-        made = {n.output: n.inputs[0] for n in graph.nodes if isinstance(n.op, Softmax)}
-        outputs = tuple(made.get(value, value) for value in graph.outputs)
-        graph = rewrite(replace(graph, outputs=outputs), lambda node, build: None)
+        if ends_in_softmax(graph):
+            logits = graph.producers()[graph.outputs[0]].inputs[0]
+            graph = rewrite(replace(graph, outputs=(logits,)), lambda node, build: None)
         for node in graph.nodes:
             if isinstance(node.op, Softmax):
                 raise CompileError(
-                    "a softmax inside the network has no integer form: only one that makes an "
-                    "output compiles",
+                    "only a softmax over the classes that makes the one output compiles: return "
+                    "logits, and leave the rest to what reads them",
                     node.loc,
                 )
         return graph
 
 
 def ends_in_softmax(graph: Graph) -> bool:
-    """Whether the only output is a softmax or log_softmax: a classifier."""
+    """Whether the only output is a softmax or log_softmax over the classes: a classifier."""
     last = graph.producers().get(graph.outputs[0])
-    return len(graph.outputs) == 1 and last is not None and isinstance(last.op, Softmax)
+    op = None if last is None else last.op
+    return len(graph.outputs) == 1 and isinstance(op, Softmax) and op.axis == 0

@@ -45,7 +45,8 @@ PASS_NAMES = (
 class Options:
     """Everything that decides what the artefact is.
 
-    `samples` is L (None: 20, or 1 where nothing is random); `task` None is classification for a
+    `samples` is the draws of each member, L for a single network (None: 20, or 1 where nothing is
+    random); `task` None is classification for a
     network that ends in a softmax, else what the model says.
     """
 
@@ -155,6 +156,11 @@ def _integer(graph: Graph, rows: NDArray[np.float32], options: Options, watch: W
 
 
 def _head(model: Model, options: Options) -> Head:
+    if options.task not in (None, Task.CLASSIFICATION) and ends_in_softmax(model.graph):
+        raise UserError(
+            f"--task {options.task.value}: the network ends in softmax, which is part of task "
+            "classification (its samples are the logits): leave --task out, or return logits"
+        )
     if options.task is not None:
         return Head(options.task)
     if model.head.task is Task.RAW and ends_in_softmax(model.graph):
@@ -165,7 +171,7 @@ def _head(model: Model, options: Options) -> Head:
 def _draws(model: Model, options: Options) -> int:
     members, wanted = len(model.members), options.samples
     if not model.stochastic:
-        if wanted not in (None, 1, members):
+        if wanted not in (None, 1):
             raise UserError(
                 f"--samples {wanted}: nothing in this network is random, so it gives "
                 f"{members} sample{'s' * (members > 1)}; leave --samples out"

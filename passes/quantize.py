@@ -193,7 +193,15 @@ class _Lowering:
 
     def preprocessed(self, affine: Node, quant: QuantParams, low: int, high: int) -> QuantizeInput:
         """quant(x*a + b, S) as quant(x - (-b/a), S/a): in float64, rounded once each."""
-        a, b = (self.old.constants[v].astype(np.float64).reshape(-1) for v in affine.inputs[1:])
+        rank = len(affine.output.type.shape)
+        constants = [self.old.constants[v].astype(np.float64) for v in affine.inputs[1:]]
+        if any(n != 1 for c in constants for n in c.shape[max(0, c.ndim - rank + 1) :]):
+            raise CompileError(
+                "preprocessing with a value for every pixel has no integer form: scale and shift "
+                "the input by one value, or one a channel",
+                affine.loc,
+            )
+        a, b = (c.reshape(-1) for c in constants)
         if not (a > 0).all():
             raise CompileError(
                 "preprocessing multiplies the input by a number that is not positive: move the "

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import qbnnc
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
+from qbnnc.ir.bounds import accumulator_bounds
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -29,7 +30,6 @@ from qbnnc.ir.types import Array
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
-from qbnnc.passes.prove_overflow import accumulator_bounds
 from qbnnc.runtime import Session, load
 from qbnnc.verification import bits
 from tests.conftest import DATA, DEMO

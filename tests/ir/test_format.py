@@ -14,6 +14,7 @@ from safetensors.numpy import save as save_tensors
 
 from qbnnc.ir import format
 from qbnnc.ir.errors import FileError
+from qbnnc.ir.files import write_all
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
 from tests.graphs import float_graphs, inputs, lenet, mlp, run
@@ -132,3 +133,34 @@ def test_models_of_several_members_number_their_samples() -> None:
     assert made.samples == 6
     assert list(made.sample_numbers(1, made.draws_for(6))) == [1, 3, 5]
     assert format.from_bytes(format.to_bytes(made)).samples == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"p":0.1', '"p":NaN'),
+        ('"draws":5', '"draws":true'),
+        ('"draws":5', '"draws":1000000000000'),
+        ('"stream":0', f'"stream":{2**70}'),
+        ('"inputs":[0,', '"inputs":['),
+    ],
+)
+def test_crafted_records_give_no_traceback(old: str, new: str) -> None:
+    """Numbers no compiler writes, under a digest that is right for them."""
+    made = model()
+    record, tensors = json.dumps(format._record(made), separators=(",", ":")), format._tensors(made)
+    assert old in record
+    lie = json.loads(record.replace(old, new, 1))
+    canonical = json.dumps(lie, sort_keys=True, separators=(",", ":"))
+    sha = "" if "NaN" in canonical else format._sha256(lie, tensors)
+    header = f'{{"version":1,"sha256":"{sha}","model":{canonical}}}'
+    data = save_tensors(tensors, metadata={"qbnnc": header})
+    with pytest.raises(FileError, match=r"^m\.qbnn: "):
+        format.from_bytes(data, "m.qbnn")
+
+
+def test_two_files_are_written_or_none(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileError, match="is a folder"):
+        write_all([(tmp_path / "a", b"1"), (tmp_path / "folder", b"2")])
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]

@@ -78,3 +78,11 @@ def test_progress_ends_at_the_total() -> None:
 def test_an_overflow_is_told_at_the_layer() -> None:
     with pytest.raises(CompileError, match=r"relu1 \(net\.py:1\): .*NaN or infinite"):
         calibrate(mlp(), np.full((2, 10), 3e38, np.float32), Calibration())
+
+
+def test_nan_in_a_later_batch_is_not_lost() -> None:
+    net = Net((1,)).linear(1, "fc").relu("relu")
+    x = np.ones((70, 1), np.float32)
+    x[69] = np.nan
+    with pytest.raises(CompileError, match="NaN"):
+        calibrate(net.linear(1, "last").graph(), x, Calibration())

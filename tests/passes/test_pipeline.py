@@ -43,8 +43,28 @@ def test_a_softmax_at_the_end_makes_a_classifier_of_logits(log: bool) -> None:
 
 def test_a_softmax_inside_is_refused() -> None:
     graph = Net((6,)).linear(4, "fc").emit(Softmax(0, False), name="attention").linear(2, "out")
-    with pytest.raises(CompileError, match=r"attention .*: a softmax inside the network"):
+    with pytest.raises(CompileError, match=r"attention .*: only a softmax over the classes"):
         compiled(graph.graph())
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_softmax_over_another_axis_is_refused(axis: int) -> None:
+    net = Net((3, 4, 4)).conv(2, 3, "conv").emit(Softmax(axis, False), name="softmax")
+    with pytest.raises(CompileError, match=r"softmax .*over the classes"):
+        compiled(net.graph())
+
+
+def test_a_softmax_beside_another_output_is_refused() -> None:
+    net = Net((6,)).linear(4, "fc")
+    logits = net.value
+    graph = net.graph(net.emit(Softmax(0, False), name="softmax").value, logits)
+    with pytest.raises(CompileError, match=r"softmax .*the one output"):
+        compiled(graph)
+
+
+def test_a_softmax_is_a_classifiers() -> None:
+    with pytest.raises(UserError, match="--task raw: the network ends in softmax"):
+        compiled(classifier(False), replace(QUICK, task=Task.RAW))
 
 
 def test_samples_default_to_20_and_to_1_where_nothing_is_random() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from qbnnc.ir.bounds import accumulator_bounds
 from qbnnc.ir.check import check
 from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.evaluate import evaluate, evaluate_node
@@ -32,7 +33,7 @@ from qbnnc.passes.fold_zero_points import FoldZeroPoints
 from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
 from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
-from qbnnc.passes.prove_overflow import ProveOverflow, accumulator_bounds
+from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
 from tests.graphs import FAMILIES, Net, float_graphs, inputs, lenet, mlp, resnet, run
 
@@ -191,6 +192,17 @@ def test_preprocessing_is_in_the_input_quantiser() -> None:
     assert quant is not None
     np.testing.assert_allclose(op.scale, [quant.scale[0] * 50, quant.scale[0] * 100], rtol=1e-6)
     assert largest_step(stages) <= 1
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 1, 6), (1, 6, 1), (2, 6, 6)])
+def test_preprocessing_along_another_axis_is_refused(shape: tuple[int, ...]) -> None:
+    """Also where the image is as wide as it has channels."""
+    scale = np.linspace(1, 2, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    for channels in (2, 6):
+        wide = scale if shape != (2, 6, 6) or channels == 2 else np.ones((6, 6, 6), np.float32)
+        net = Net((channels, 6, 6)).affine(wide, np.array(0, np.float32), "normalise")
+        with pytest.raises(CompileError, match=r"normalise .*one a channel"):
+            Stages(net.conv(3, 3, "conv").graph())
 
 
 def test_a_negative_input_scale_is_refused() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbnnc.ir.arithmetic import quantize, sampling_divisor, sampling_quants, sampling_ratio
+from qbnnc.ir.bounds import accumulator_bounds
 from qbnnc.ir.evaluate import evaluate, evaluate_node
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops import Conv2dInteger, EpsCodes, Linear, LinearInteger, SampledWeightInteger
@@ -20,7 +21,6 @@ from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
 from qbnnc.passes.options import Bits, Quantisation, WeightScheme
-from qbnnc.passes.prove_overflow import accumulator_bounds
 from qbnnc.passes.quantize import Quantize
 from tests.graphs import Net, bayesian_lenet, bayesian_mlp, inputs
 

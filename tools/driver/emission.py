@@ -9,7 +9,7 @@ from pathlib import Path
 from qbnnc.extras import require
 from qbnnc.ir import format
 from qbnnc.ir.errors import FileError, UserError
-from qbnnc.ir.files import write_atomically
+from qbnnc.ir.files import write_all
 from qbnnc.ir.model import Model
 
 SUFFIXES = (".onnx", ".qbnn")
@@ -21,6 +21,8 @@ def check_outputs(outputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     if not paths:
         raise UserError("no output: name one or more with -o model.onnx or -o model.qbnn")
     for path in paths:
+        if paths.count(path) > 1:
+            raise FileError("named twice as an output", path)
         if path.suffix not in SUFFIXES:
             raise FileError(f"the suffix must be one of {', '.join(SUFFIXES)}", path)
         if not path.parent.is_dir():
@@ -34,9 +36,7 @@ def check_outputs(outputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 def write_artefacts(model: Model, paths: Sequence[Path]) -> None:
     """Make every artefact, then write each whole."""
-    made = [(path, _bytes(model, path)) for path in paths]
-    for path, data in made:
-        write_atomically(path, data)
+    write_all([(path, _bytes(model, path)) for path in paths])
 
 
 def _bytes(model: Model, path: Path) -> bytes:

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.artefacts import Artefact
+from qbnnc.ir.errors import InputError
 from qbnnc.ir.graph import Value
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
 
-MEAN_TOLERANCE = 1e-6  # times max(1, max |sample|): docs/semantics.md, section 4
-VARIANCE_TOLERANCE = 1e-5  # relative
+MEAN_TOLERANCE = 1e-6  # docs/semantics.md, section 4
+VARIANCE_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,10 @@ def verify(
     `progress` is told (batches done, batches in all). InputError if x does not fit.
     """
     batch = as_batch(x, model.graph.input.type.shape)
+    if len(batch) == 0:
+        raise InputError("the input: no rows, so that nothing would be compared")
     results = [Comparison(name) for name in artefacts]
-    starts = range(0, max(1, len(batch)), drawing.batch_size)
+    starts = range(0, len(batch), drawing.batch_size)
     jobs = [(seed, start) for seed in drawing.seeds for start in starts]
     for done, (seed, start) in enumerate(jobs, 1):
         part = batch[start : start + drawing.batch_size]
@@ -171,9 +174,16 @@ def _same_codes(a: Array, b: Array) -> bool:
 def _close(
     name: str, expected: NDArray[np.float32], found: NDArray[np.float32], largest: float
 ) -> NDArray[np.bool_]:
-    """Within the tolerance of section 4; a variance also within that of its mean's rounding."""
-    off = MEAN_TOLERANCE * max(1.0, largest)
-    relative = VARIANCE_TOLERANCE if name in _VARIANCES or name.startswith("variance") else 0.0
+    """Within the tolerance of section 4.
+
+    Means to 1e-6 * max(1, max|sample|), probabilities and entropies to 1e-6; variances to 1e-5
+    relative, below which the rounding of float64 squares is all there is.
+    """
+    if name in _VARIANCES or name.startswith("variance"):
+        off, relative = 1e-12 * largest**2, VARIANCE_TOLERANCE
+    else:
+        size = max(1.0, largest) if name.startswith("mean") else 1.0
+        off, relative = MEAN_TOLERANCE * size, 0.0
     return np.isclose(found, expected, rtol=relative, atol=off, equal_nan=True)
 
 

@@ -16,14 +16,13 @@ import warnings
 from itertools import product
 from pathlib import Path
 
-from reference_nets import Data, Network, networks
-
 import qbnnc
 from qbnnc.artefacts import open_artefact
 from qbnnc.ir.model import Model
 from qbnnc.passes.options import Scales, WeightScheme
 from qbnnc.sources import SourceOptions, read_source, with_calibration
 from qbnnc.verification import Drawing, verify
+from reference_nets import Data, Network, networks
 
 WIDTHS = ("w8a7", "w8a8", "w4a4", "w3a3", "w2a2")
 CALIBRATION_ROWS = 32

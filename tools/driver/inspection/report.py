@@ -12,10 +12,10 @@ from qbnnc.inspection.size import (
     random_words,
 )
 from qbnnc.ir import format
+from qbnnc.ir.bounds import AccumulatorBounds, accumulator_bounds
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Axis, DType, Stage
-from qbnnc.passes.prove_overflow import AccumulatorBounds, accumulator_bounds
 
 
 @dataclass(frozen=True, slots=True)
