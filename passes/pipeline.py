@@ -26,11 +26,13 @@ from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
 from qbnnc.passes.share_masks import ShareMasks
+from qbnnc.passes.split_layers import SplitLayers
 
 DEFAULT_SAMPLES = 20
 PASS_NAMES = (
     "cut-softmax",
     "share-masks",
+    "split-layers",
     "fold-affine",
     "fuse-clamps",
     "fold-dropout-scale",
@@ -136,6 +138,7 @@ def _integer(graph: Graph, rows: NDArray[np.float32], options: Options, watch: W
         [
             CutSoftmax(),
             ShareMasks(options.quantisation.mask_sharing is MaskSharing.BATCH),
+            SplitLayers(),
             FoldAffine(),
             FuseClamps(),
             FoldDropoutScale(),

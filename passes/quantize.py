@@ -105,6 +105,8 @@ class _Lowering:
             case AveragePool2d():
                 sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
                 return self.same(node, sums)
+            case Reshape() if node.inputs[0].type.quant is None:
+                return None  # on the way out: see `leave`
             case MaxPool2d() | Reshape() | Move() | Concat() | KeepMask():
                 return self.same(node, op)
             case Mask(scale=scale):
@@ -144,7 +146,9 @@ class _Lowering:
                 )
                 return self.emit(Lookup(quant), (x, entries), node)
             case Normal() as op:
-                return self.emit(EpsCodes(op.shape, op.stream), (), node)
+                if source not in self.codes:  # weights may share their noise
+                    self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
+                return self.codes[source]
             case SampledWeight() if made_by is not None:
                 return self.sampled(made_by, node, quant)
         assert made_by is not None
@@ -212,13 +216,23 @@ class _Lowering:
         return QuantizeInput(_floats(offset), _floats(scale), quant, low, high)
 
     def leave(self, output: Value) -> Value:
-        node = self.producers.get(output)
+        node, source, shape = self.producers.get(output), output, output.type.shape
         loc, name = Loc(output.name) if node is None else node.loc, f"{output.name}.real"
-        if node is not None and isinstance(node.op, Unary):
-            x = self.codes[node.inputs[0]]
-            entries = self.build.constant(f"{name}.table", real_table(_quant(x), node.op.of))
-            return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
-        return self.build.emit(Dequantize(), self.codes[output], loc=loc, name=name)
+        while node is not None and isinstance(node.op, Reshape) and source not in self.codes:
+            source = node.inputs[0]
+            node = self.producers.get(source)
+        if node is not None and isinstance(node.op, Unary) and source not in self.codes:
+            return self.tabled(node, node.op, shape, loc, name)
+        op = Dequantize(None if shape == source.type.shape else shape)
+        return self.build.emit(op, self.codes[source], loc=loc, name=name)
+
+    def tabled(self, node: Node, op: Unary, shape: tuple[int, ...], loc: Loc, name: str) -> Value:
+        """A unary function that leaves: its codes reshaped, then numbers for codes."""
+        x = self.codes[node.inputs[0]]
+        if x.type.shape != shape:
+            x = self.build.emit(Reshape(shape), x, loc=loc, name=f"{name}.codes")
+        entries = self.build.constant(f"{name}.table", real_table(_quant(x), op.of))
+        return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
 
 
 def _quant(value: Value) -> QuantParams:

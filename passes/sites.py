@@ -4,7 +4,8 @@ The input, or what preprocessing makes of it; and the output of every op that co
 layer, convolution, average pool, sum, product, unary function), after the clamp that alone reads
 it. Max pools, moves of elements, concatenations and dropout masks keep the scale they get; values
 that a concatenation joins share one. A linear layer, convolution or unary function that only the
-graph's outputs read stays a number and has no site, unless outputs are to be quantised too.
+graph's outputs read, reshaped or not, stays a number and has no site, unless outputs are to be
+quantised too.
 """
 
 from __future__ import annotations
@@ -51,11 +52,16 @@ def _sites(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
     readers = graph.consumers()
     for node in graph.nodes:
         if isinstance(node.op, Linear | Conv2d | AveragePool2d | Add | Multiply | Unary):
-            stays_real = isinstance(node.op, Linear | Conv2d | Unary) and not readers.get(
-                node.output
-            )
+            stays_real = isinstance(node.op, Linear | Conv2d | Unary) and _leaves(node, readers)
             if outputs or not stays_real:
                 yield clamped(graph, node), node
+
+
+def _leaves(node: Node, readers: Mapping[Value, list[Node]]) -> bool:
+    """Whether nothing but reshapes on the way out reads this node."""
+    return all(
+        isinstance(n.op, Reshape) and _leaves(n, readers) for n in readers.get(node.output, ())
+    )
 
 
 def input_site(graph: Graph) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -106,14 +107,22 @@ class Requantize(DeterministicOp):
 
 @dataclass(frozen=True, slots=True)
 class Dequantize(DeterministicOp):
-    """A value that leaves the graph: f32(q - Z) * S, of codes or of accumulators (Z = 0)."""
+    """A value that leaves the graph: f32(q - Z) * S, of codes or of accumulators (Z = 0).
+
+    In row-major order under `shape`, if that is not the value's own.
+    """
 
     stages = INTEGER_STAGE
+    shape: tuple[int, ...] | None = None
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
         codes_of(inputs[0])
-        return TensorType(DType.F32, inputs[0].shape, inputs[0].axes)
+        shape = inputs[0].shape if self.shape is None else self.shape
+        if prod(shape) != inputs[0].size:
+            raise ValueError(f"cannot reshape {inputs[0]} to {list(shape)}")
+        return TensorType(DType.F32, shape, inputs[0].axes)
 
     def evaluate(self, *inputs: Tensor) -> Array:
-        return dequantize(inputs[0].data, inputs[0].scale, inputs[0].zero_point)
+        real = dequantize(inputs[0].data, inputs[0].scale, inputs[0].zero_point)
+        return real if self.shape is None else real.reshape(*real.shape[:2], *self.shape)
