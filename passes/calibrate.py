@@ -51,7 +51,8 @@ class Calibration:
         """For the provenance: how, on how much, and a digest of the data."""
         sha = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
         return (
-            f"{self.observer.value} over {len(rows)} rows x {passes} passes, seed {self.seed}, "
+            f"{self.observer.value} over {len(rows)} rows x {passes} "
+            f"pass{'es' * (passes != 1)}, seed {self.seed}, "
             f"data sha256 {sha[:16]}"
         )
 

@@ -27,11 +27,11 @@ class FoldAffine:
        weight_n *= scale_n, bias_n = scale_n*bias_n + shift_n; of sampled weights mu *= scale_n and
        sigma *= |scale_n|.
     4. Before a linear layer that alone reads it: bias_n += sum_k weight_nk*shift_k, weight_nk *=
-       scale_k. Not for an Affine that alone reads the input: the input quantiser does it.
+       scale_k. Not for an Affine that reads the input: the input quantiser does it.
     5. On [C, H, W] anywhere else: a depthwise 1x1 convolution.
     6. Otherwise declined, with an error at the module.
 
-    All in float64, rounded to float32 once; the oracle is the same to rounding.
+    Each step is computed in float64 and rounded to float32; the oracle is the same to rounding.
     """
 
     name: str = "fold-affine"

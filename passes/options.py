@@ -24,10 +24,10 @@ class Bits:
         >>> Bits.parse("w4a6")
         Bits(weights=4, activations=6)
         """
-        match = re.fullmatch(r"w([2-8])a([2-8])", text.strip().lower())
+        match = re.fullmatch(r"w([2-8])a([2-8])", str(text).strip().lower())
         if match is None:
             raise UserError(
-                f"bits {text!r}: write wNaM, the widths of weights and activations, each from 2 "
+                f"--bits {text}: write wNaM, the widths of weights and activations, each from 2 "
                 "to 8, such as w8a7"
             )
         return Bits(int(match[1]), int(match[2]))

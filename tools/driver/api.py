@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from qbnnc.choices import choice, whole
 from qbnnc.emission import check_outputs, write_artefacts
 from qbnnc.extras import require
 from qbnnc.ir import format
-from qbnnc.ir.errors import InputError, UserError
+from qbnnc.ir.errors import FileError, UserError
 from qbnnc.ir.head import Task
+from qbnnc.ir.inputs import as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.passes.calibrate import Calibration, Observer
@@ -28,8 +28,7 @@ from qbnnc.sources import (
     SourceOptions,
     calibration_of,
     float_model,
-    read_source,
-    read_trained,
+    read,
     with_calibration,
 )
 from qbnnc.version import COMPILER
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Path_: TypeAlias = str | os.PathLike[str]
-E = TypeVar("E", bound=Enum)
 
 
 class CalibrationWarning(UserWarning):
@@ -61,6 +59,8 @@ def save(
     eval() switched off. Raises UserError, and writes nothing, if the network cannot be compiled.
     """
     require("torch", what="qbnnc.save")
+    if Path(path).suffix == ".onnx":
+        raise FileError("save writes .pt or .qbnn; to get ONNX use qbnnc.compile", path)
     from qbnnc.frontend import read_module, save_program
 
     if Path(path).suffix == ".qbnn":
@@ -83,12 +83,12 @@ def compile(
     task: str | None = None,
     weights: str | None = None,
     scales: str | None = None,
-    quantise_outputs: bool = False,
+    quantise_output: bool | None = None,
     mask_sharing: str | None = None,
     layers: Mapping[str, str] | None = None,
-    observer: str = Observer.MINMAX.value,
-    calibration_passes: int = 8,
-    calibration_seed: int = 0,
+    observer: str | None = None,
+    calibration_passes: int | None = None,
+    calibration_seed: int | None = None,
     model: str | None = None,
     model_args: Mapping[str, object] | None = None,
     dropout: Dropout | None = None,
@@ -101,37 +101,49 @@ def compile(
     or the members of an ensemble: several files, or a folder of them. `bits` "w8a7" (default):
     weights and activations, 2..8 each; `layers` gives layers bits of their own. `weights`,
     `scales`, `mask_sharing`: see qbnnc.passes.options. `calibration` [N, *shape]: 100 or more
-    typical inputs. `samples`: L (default 20; 1 where nothing is random), of an ensemble the draws
-    of each member. `task`: "raw", "classification" or "regression". An INTEGER source is only
-    written in other formats, so that options about its making are refused.
+    typical inputs, of which 512, evenly spaced, are used; `observer` "minmax" (default) or "ema".
+    `samples`: L (default 20; 1 where nothing is random), of an ensemble the draws of each member.
+    `task`: "raw", "classification" or "regression". A compiled .qbnn is only written in other
+    formats, with other samples or another task: options about its making are refused.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
     paths = check_outputs([outputs] if isinstance(outputs, str | os.PathLike) else outputs)
+    making: dict[str, object] = {
+        "--bits": bits,
+        "--weights": weights,
+        "--scales": scales,
+        "--quantise-output": quantise_output,
+        "--mask-sharing": mask_sharing,
+        "--layer": layers or None,
+        "--calib": calibration,
+        "--calibration": observer,
+        "--calibration-passes": calibration_passes,
+        "--calibration-seed": calibration_seed,
+    }
     quantisation = Quantisation(
-        Bits() if bits is None else Bits.parse(bits),
-        _choice(WeightScheme, weights or WeightScheme.CHANNEL_SYMMETRIC.value),
-        _choice(Scales, scales or Scales.FREE.value),
-        quantise_outputs,
-        _choice(MaskSharing, mask_sharing or MaskSharing.ROW.value),
+        Bits.parse("w8a7" if bits is None else bits),
+        choice("--weights", WeightScheme, weights or WeightScheme.CHANNEL_SYMMETRIC.value),
+        choice("--scales", Scales, scales or Scales.FREE.value),
+        bool(quantise_output),
+        choice("--mask-sharing", MaskSharing, mask_sharing or MaskSharing.ROW.value),
         {layer: Bits.parse(its) for layer, its in (layers or {}).items()},
+    )
+    how = Calibration(
+        choice("--calibration", Observer, observer or Observer.MINMAX.value),
+        whole("--calibration-passes", 8 if calibration_passes is None else calibration_passes, 1),
+        as_integer(calibration_seed or 0, "--calibration-seed"),
     )
     options = Options(
         quantisation,
-        samples,
-        None if task is None else _choice(Task, task),
-        Calibration(_choice(Observer, observer), calibration_passes, calibration_seed),
+        None if samples is None else whole("--samples", samples, 1),
+        None if task is None else choice("--task", Task, task),
+        how,
     )
     reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
-    trained = _read(source, calibration, reading)
+    trained = read(source, calibration, reading)
     if trained.stage is Stage.INTEGER:
-        making: dict[str, object] = {
-            "scales": scales,
-            "mask_sharing": mask_sharing,
-            "layers": layers or None,
-        }
-        making |= {"bits": bits, "weights": weights, "calibration": calibration}
-        _refuse_remaking(making | {"quantise_outputs": quantise_outputs or None})
+        _refuse_remaking(making)
         compiled = relabel(trained, options)
     else:
         rows = calibration_of(trained)
@@ -147,17 +159,6 @@ def compile(
     return compiled
 
 
-def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
-    if isinstance(source, Model):
-        return source if rows is None else with_calibration(source, rows)
-    paths = [source] if isinstance(source, str | os.PathLike) else source
-    if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
-        return read_source(paths, None if rows is None else np.asarray(rows), options)
-    if rows is None:
-        raise InputError("a module is compiled with calibration=x, 100 or more typical inputs")
-    return read_trained(source, rows, options.dropout)  # type: ignore[arg-type]
-
-
 def _refuse_remaking(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
@@ -165,12 +166,3 @@ def _refuse_remaking(given: Mapping[str, object]) -> None:
                 f"{name}: the file is compiled already, and its integers stay as they are; "
                 "compile the trained model again to change them"
             )
-
-
-def _choice(kind: type[E], value: str) -> E:
-    """The member of an enum by its value; UserError that lists them."""
-    try:
-        return kind(value)
-    except ValueError:
-        choices = ", ".join(str(member.value) for member in kind)
-        raise UserError(f"{value!r} is not one of: {choices}") from None

@@ -14,6 +14,7 @@ from qbnnc.ir.errors import FileError
 from qbnnc.ir.files import read_bytes, write_atomically
 
 Array = NDArray[np.generic]
+_MAGIC = (b"\x93NUMPY", b"PK\x03\x04")
 
 
 def read_array(spec: str) -> Array:
@@ -23,10 +24,14 @@ def read_array(spec: str) -> Array:
     """
     path, key = _split(spec)
     data = read_bytes(path)
+    if not data.startswith(_MAGIC):
+        raise FileError("no .npy or .npz array file: write one with numpy.save or savez", path)
     try:
         loaded = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise FileError(f"no .npy or .npz array file, or damaged ({_line(error)})", path) from None
+    except ValueError:
+        raise FileError("holds Python objects or is damaged: save numbers", path) from None
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
+        raise FileError(f"truncated or damaged ({_line(error)}): copy it again", path) from None
     if isinstance(loaded, np.ndarray):
         if key is not None:
             raise FileError(f"a .npy file has one array and no key {key!r}: leave it out", path)
@@ -37,12 +42,24 @@ def read_array(spec: str) -> Array:
     if key not in names:
         asked = "which array? write" if key is None else f"no array {key!r}: write"
         choice = " or ".join(f"{path}:{name}" for name in names[:5]) or "(it is empty)"
+        choice += ", ..." * (len(names) > 5)
         raise FileError(f"{asked} {choice}", path)
     try:
         array: Array = loaded[key]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except ValueError:
+        raise FileError(f"the array {key!r} holds Python objects: save numbers", path) from None
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise FileError(f"the array {key!r} cannot be read ({_line(error)})", path) from None
     return array
+
+
+def check_array_output(path: str | os.PathLike[str]) -> None:
+    """FileError, before any work is done, if this cannot become an .npz file."""
+    target = Path(path)
+    if target.suffix != ".npz":
+        raise FileError("predictions are written as .npz: give a name that ends so", path)
+    if target.is_dir() or not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise FileError("cannot be written: is the folder there, and yours to write?", path)
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: dict[str, NDArray[np.float32]]) -> None:

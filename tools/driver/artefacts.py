@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.extras import require
 from qbnnc.ir import format
-from qbnnc.ir.errors import FileError
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.types import Array
+from qbnnc.models import read_integer_model
 from qbnnc.runtime import Session, load
 
 
@@ -90,13 +90,8 @@ def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> A
     data = read_bytes(path)
     if format.is_model(data):
         return QbnnArtefact(load(path))
-    if Path(path).suffix != ".onnx":
-        raise FileError(
-            "neither a compiled .qbnn nor an .onnx file: compile the model first "
-            "(qbnnc compile MODEL -o out.qbnn)",
-            path,
-        )
     require("onnxruntime", "onnx", what=f"running {Path(path).name}")
     from qbnnc.backends.onnx.session import OnnxArtefact
 
-    return OnnxArtefact.load(path, threads=threads)
+    read_integer_model(path)  # its digest tells whether the file is as it was made
+    return OnnxArtefact.from_bytes(data, path, threads)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.extras import require
 from qbnnc.ir import format
-from qbnnc.ir.errors import UserError
+from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
@@ -40,6 +40,28 @@ class SourceOptions:
     trust_pickle: bool = False
 
 
+def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
+    """The Model of whatever a user hands in: a Model, a file or several, or a module."""
+    if options.dropout not in (None, "active", "off"):
+        raise UserError(f"--dropout {options.dropout!r}: choose one of active, off")
+    if isinstance(source, Model):
+        return source if rows is None else with_calibration(source, rows)
+    paths = [source] if isinstance(source, str | os.PathLike) else source
+    if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
+        return read_source(paths, None if rows is None else np.asarray(rows), options)
+    require("torch", what="compiling a module")
+    from torch import nn
+
+    if not isinstance(source, nn.Module):
+        raise InputError(
+            f"the source: a {type(source).__name__} cannot be compiled; give a torch.nn.Module, "
+            "a file, or several files"
+        )
+    if rows is None:
+        raise InputError("a module is compiled with calibration=x, 100 or more typical inputs")
+    return read_trained(source, rows, options.dropout)
+
+
 def read_source(
     paths: Sequence[str | os.PathLike[str]],
     rows: NDArray[np.generic] | None,
@@ -51,7 +73,10 @@ def read_source(
     calibration data from elsewhere; they go before those in the file.
     """
     files = [Path(path) for path in paths]
-    if len(files) == 1 and files[0].is_file() and format.is_model(read_bytes(files[0])):
+    if not files:
+        raise InputError("the source: no file is named")
+    if len(files) == 1 and not files[0].is_dir() and format.is_model(read_bytes(files[0])):
+        _refuse_for_qbnn(files[0], options)
         model = format.load(files[0])
         return model if rows is None else with_calibration(model, rows)
     require("torch", what=f"reading {files[0].name}")
@@ -69,9 +94,19 @@ def read_source(
     return model if rows is None else with_calibration(model, rows)
 
 
+def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
+    given = {
+        "--model": options.factory,
+        "--model-args": options.arguments or None,
+        "--dropout": options.dropout,
+    }
+    for name, value in given.items():
+        if value is not None:
+            raise FileError(f"{name} is for what torch reads; a .qbnn is a network already", path)
+
+
 def read_trained(module: nn.Module, rows: ArrayLike, dropout: Dropout | None) -> Model:
     """The FLOAT Model of a module in memory; `rows` [N, *shape] are its calibration data."""
-    require("torch", what="reading a torch module")
     from qbnnc.frontend import read_module
 
     array = np.asarray(rows)

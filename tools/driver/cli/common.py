@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -65,6 +68,14 @@ def quiet_option(function: F) -> F:
 def verbose_option(function: F) -> F:
     """-v: say more; show the traceback of an internal error."""
     return click.option("-v", "--verbose", is_flag=True, help="Say more.")(function)
+
+
+def say(message: str) -> None:
+    """A sentence on stderr; on a terminal, wrapped to its width between words."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size((80, 24)).columns
+        message = textwrap.fill(message, width, break_long_words=False, break_on_hyphens=False)
+    click.echo(message, err=True)
 
 
 def echo_json(value: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import click
 
+from qbnnc.api import CalibrationWarning
 from qbnnc.api import compile as compile_model
 from qbnnc.arrays import read_array
-from qbnnc.cli.common import human_bytes, quiet_option, verbose_option
+from qbnnc.cli.common import human_bytes, quiet_option, say, verbose_option
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
 from qbnnc.ir.errors import UserError
@@ -41,7 +43,7 @@ from qbnnc.passes.pipeline import PASS_NAMES, Watch
 @click.option(
     "--calib",
     metavar="FILE[:KEY]",
-    help="Calibration data, typical inputs [batch, ...]: 100 rows or more.",
+    help="Calibration data, typical inputs [batch, ...]: 100 rows or more; 512 are used.",
 )
 @click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: 20]")
 @click.option(
@@ -53,7 +55,7 @@ from qbnnc.passes.pipeline import PASS_NAMES, Watch
     "--model",
     "factory",
     metavar="PKG.MODULE:FACTORY",
-    help="For a file of weights: what builds the network.",
+    help="For a file of weights: what builds the network; the current folder is searched first.",
 )
 @click.option(
     "--model-args",
@@ -64,7 +66,7 @@ from qbnnc.passes.pipeline import PASS_NAMES, Watch
 @click.option(
     "--dropout",
     type=click.Choice(["active", "off"]),
-    help="For dropout that eval() switched off: keep it active, or leave it out.",
+    help="Keep dropout that eval() switched off; or compile without any dropout.",
 )
 @click.option(
     "--weights",
@@ -93,12 +95,12 @@ from qbnnc.passes.pipeline import PASS_NAMES, Watch
     "--calibration",
     "observer",
     type=click.Choice([o.value for o in Observer]),
-    default=Observer.MINMAX.value,
-    show_default=True,
-    help="How ranges are observed.",
+    help="How ranges are observed.  [default: minmax]",
 )
-@click.option("--calibration-passes", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option("--calibration-seed", type=int, default=0, show_default=True)
+@click.option(
+    "--calibration-passes", type=click.IntRange(min=1), help="Draws observed.  [default: 8]"
+)
+@click.option("--calibration-seed", type=int, help="[default: 0]")
 @click.option(
     "--print-after",
     type=click.Choice(PASS_NAMES),
@@ -123,9 +125,9 @@ def command(
     quantise_output: bool,
     mask_sharing: str | None,
     layers: tuple[str, ...],
-    observer: str,
-    calibration_passes: int,
-    calibration_seed: int,
+    observer: str | None,
+    calibration_passes: int | None,
+    calibration_seed: int | None,
     print_after: str | None,
     trust_pickle: bool,
     quiet: bool,
@@ -148,7 +150,7 @@ def command(
             task=task,
             weights=weights,
             scales=scales,
-            quantise_outputs=quantise_output,
+            quantise_output=quantise_output or None,
             mask_sharing=mask_sharing,
             layers=parse_layers(layers),
             observer=observer,
@@ -177,6 +179,8 @@ def parse_arguments(texts: tuple[str, ...]) -> dict[str, object]:
             key, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals or not key.isidentifier():
                 raise UserError(f"--model-args {part!r}: write key=value")
+            if key in arguments:
+                raise UserError(f"--model-args {key}: given twice")
             try:
                 arguments[key] = json.loads(value)
             except ValueError:
@@ -205,7 +209,10 @@ def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | 
     drawn = f", {compiled.samples} samples" if compiled.stochastic else ""
     click.echo(f"{source}: {compiled.method}, {compiled.provenance.bits}{drawn}")
     click.echo(f"  task        {compiled.head.task.value}{how}")
-    click.echo(f"  calibrated  {compiled.provenance.calibration}")
+    first, *rest = textwrap.wrap(compiled.provenance.calibration, 66)
+    click.echo(f"  calibrated  {first}")
+    for line in rest:
+        click.echo(f"              {line}")
     click.echo(f"  digest      {format.digest(compiled)[:16]}")
     full = float_bytes(compiled)
     for output in outputs:
@@ -246,7 +253,9 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
 def _plain_warnings() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        if issubclass(warning.category, UserWarning):
-            click.echo(f"Warning: {warning.message}", err=True)
+        try:
+            yield
+        finally:
+            for warning in caught:
+                if issubclass(warning.category, CalibrationWarning):
+                    say(f"Warning: {warning.message}")

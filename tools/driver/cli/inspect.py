@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +13,7 @@ from qbnnc.cli.common import echo_json, human_bytes, json_option, table, verbose
 from qbnnc.inspection import Inspection, inspect
 from qbnnc.inspection.report import NodeReport
 from qbnnc.ir import format
+from qbnnc.ir.errors import FileError
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.model import Model
 from qbnnc.models import read_integer_model
@@ -33,9 +34,7 @@ def command(file: str, as_json: bool, verbose: bool) -> int:
     if as_json:
         echo_json(asdict(report))
         return 0
-    width = shutil.get_terminal_size((80, 24)).columns
-    for line in "\n".join(_lines(report, file, verbose)).splitlines():
-        click.echo(line if verbose else line[:width])
+    click.echo("\n".join(_lines(report, file, verbose)))
     return 0
 
 
@@ -45,16 +44,21 @@ def _read(file: str) -> Model:
         return format.from_bytes(data, file)
     if Path(file).suffix == ".onnx":
         return read_integer_model(file)
-    return read_source([file], None, SourceOptions())
+    try:
+        return read_source([file], None, SourceOptions())
+    except FileError as error:
+        if "--model" not in str(error):
+            raise
+        raise FileError("weights without their network: compile them, then inspect", file) from None
 
 
 def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
     yield f"{file}: {report.stage}, {report.method}, task {report.task}"
     yield f"digest {report.digest}"
     if report.bits:
-        yield f"{report.bits}, {report.weights} weights, {report.samples} samples"
-        yield f"calibrated: {report.calibration}"
-    yield ""
+        yield f"{report.bits}, {report.samples} samples, weights {report.weights}"
+        yield from textwrap.wrap(f"calibrated: {report.calibration}", 78)
+    yield "\nper: r, s or rs, for a value of every row, of every sample, or of both"
     yield table(
         ("node", "op", "shape", "per", "codes", "zero", "scale"),
         [_node_row(node) for node in report.nodes],
@@ -101,7 +105,7 @@ def _proof_row(node: NodeReport) -> tuple[str, ...]:
         str(bounds.low),
         str(bounds.high),
         str(bounds.bits),
-        "fits",
+        "fits" if bounds.fits_int32 else "NO",
         "no" if bounds.saturates else "safe",
         "exact" if bounds.exact_in_float32 else "no",
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 import traceback
 
 import click
 
+from qbnnc.cli.common import say
 from qbnnc.ir.errors import UserError
 from qbnnc.version import __version__
 
@@ -22,7 +24,9 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+            ctx.fail(f"No such command {cmd_name!r}: {hint}")
         command = importlib.import_module(f"qbnnc.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
@@ -68,5 +72,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"Error: {message}", err=True)
+    say(f"Error: {message}")
     return 2

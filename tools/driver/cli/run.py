@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.arrays import read_array, write_arrays
+from qbnnc.arrays import check_array_output, read_array, write_arrays
 from qbnnc.artefacts import open_artefact
 from qbnnc.cli.common import (
     drawing_options,
@@ -50,6 +51,8 @@ def command(
 
     Given the seed, every backend and machine returns the same samples, bit for bit.
     """
+    if output is not None:
+        check_array_output(output)
     opened = open_artefact(artefact)
     prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
     if output is not None:
@@ -69,22 +72,23 @@ def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> st
     names = [name for name in prediction if not name.startswith("samples")]
     rows = len(prediction[names[0]])
     lines = [
-        [str(first_row + row), *(_cell(prediction[name][row]) for name in names)]
+        [str(first_row + row), *(_cell(name, prediction[name][row]) for name in names)]
         for row in range(min(rows, _ROWS_SHOWN))
     ]
     shapes = ", ".join(f"{name} {list(prediction[name].shape)}" for name in prediction)
     more = f"\n... {rows} rows in all" if rows > _ROWS_SHOWN else ""
-    return f"{table(['row', *map(_title, names)], lines)}{more}\n{shapes}"
+    wrapped = textwrap.fill(shapes, 78)
+    return f"{table(['row', *map(_title, names)], lines)}{more}\n{wrapped}"
 
 
 def _title(name: str) -> str:
     return {"probabilities": "class: p", "mutual_information": "mutual inf."}.get(name, name)
 
 
-def _cell(value: NDArray[np.float32]) -> str:
+def _cell(name: str, value: NDArray[np.float32]) -> str:
     """A number; of a vector of probabilities the greatest, of any other the first ones."""
     flat = np.ravel(value)
-    if flat.size > 1 and abs(float(flat.sum()) - 1) < 1e-3 and (flat >= 0).all():
+    if name == "probabilities" and value.ndim == 1:
         return f"{int(flat.argmax())}: {float(flat.max()):.3f}"
     shown = " ".join(f"{float(v):.4g}" for v in flat[:3])
     return f"{shown} ..." if flat.size > 3 else shown
