@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
 
 T = TypeVar("T")
 _ROWS, _SAMPLES = 5, 2  # of the calibration that runs along
+
+
+Step: TypeAlias = Callable[[str], Value]
 
 
 class Choose(Protocol):
@@ -78,13 +81,21 @@ class RandomGraph:
 
     def grow(self, name: str) -> None:
         """One layer of a kind that fits what there is."""
+        kind: str = self.choose(self.kinds())
+        self.value = self.steps()[kind](name)
+
+    def kinds(self) -> list[str]:
+        """What may come next; more often what stands there more often."""
         kinds = ["layer", "layer", "residual", "clamp", "reshape"]
         if self.dropout:
             kinds += ["dropout", "dropout", "skip"]
         if len(self.value.type.shape) == 3:
             kinds += ["max_pool", "average", "global", "layer"]
-        kind: str = self.choose(kinds)
-        steps: dict[str, Callable[[str], Value]] = {
+        return kinds
+
+    def steps(self) -> dict[str, Step]:
+        """How each kind of layer is grown from its name."""
+        return {
             "layer": lambda n: self.requantized(self.layer(n, same=False), n),
             "residual": self.residual,
             "skip": lambda n: self.add(self.value, self.masked(n), n),
@@ -95,7 +106,6 @@ class RandomGraph:
             "average": self.average,
             "global": self.global_average,
         }
-        self.value = steps[kind](name)
 
     def quantize_input(self, x: Value) -> Value:
         """One scale or one a channel; an offset or none; codes that do or do not fill the range."""
@@ -138,10 +148,7 @@ class RandomGraph:
         self, op: LinearInteger | Conv2dInteger, name: str, outputs: int, kernel: int
     ) -> Value:
         """Weight and bias codes of either granularity and symmetry, and the op on them."""
-        x, rng = self.value, self.rng
-        shape: tuple[int, ...] = (outputs, *x.type.shape)
-        if isinstance(op, Conv2dInteger):
-            shape = (outputs, x.type.shape[0] // op.groups, kernel, kernel)
+        x, rng, shape = self.value, self.rng, self.weight_shape(op, outputs, kernel)
         symmetric, channels = self.choose((True, False)), self.choose((True, True, False))
         real = rng.normal(0 if symmetric else 0.4, 0.5, shape) * rng.uniform(
             0.3, 1.5, (outputs, *[1] * (len(shape) - 1))
@@ -159,6 +166,14 @@ class RandomGraph:
         weight = self.build.constant(f"{name}.weight", codes.astype(np.int8), quant)
         offset = self.build.constant(f"{name}.bias", bias.astype(np.int32))
         return self.emit(op, x, weight, offset, name=f"{name}.acc")
+
+    def weight_shape(
+        self, op: LinearInteger | Conv2dInteger, outputs: int, kernel: int
+    ) -> tuple[int, ...]:
+        shape = self.value.type.shape
+        if isinstance(op, Conv2dInteger):
+            return outputs, shape[0] // op.groups, kernel, kernel
+        return outputs, *shape
 
     def requantized(self, acc: Value, name: str) -> Value:
         """Codes of accumulators; now and then the accumulators have a second reader."""

@@ -15,23 +15,33 @@ elements and channels, shared or not; folded and plain biases; weights per chann
 symmetric or affine; activations and weights of 2..8 bits; zero points that are 0 and that are not;
 the clamps of a ReLU and others; accumulators with two readers; multipliers that no fused kernel
 has; one or two outputs, of codes or accumulators.
+
+    integer_models(ops="all")             tables, products, concatenation, moves, sampled weights
+    integer_models(ops="all", sampled=False)                 the same without sampled weights
+    integer_models(ops="all", dropout=False, sampled=True)   only weights are random
+
+By default (ops="basic") a seed gives the model it has always given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
-from qbnnc.ir.ops import KeepMask
+from qbnnc.ir.ops import RandomOp
 from tests.random_graph import Choose, RandomGraph
+from tests.random_ops import RandomGraphOfAllOps
 
 T = TypeVar("T")
+Ops: TypeAlias = Literal["basic", "all"]
 
 
 def input_batch(model: Model, rows: int, seed: int = 0) -> NDArray[np.float32]:
@@ -42,21 +52,52 @@ def input_batch(model: Model, rows: int, seed: int = 0) -> NDArray[np.float32]:
     return np.where(ties, np.rint(x * 8) / 8, x).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a model may hold."""
+
+    classification: bool
+    dropout: bool
+    members: int
+    ops: Ops
+    sampled: bool
+
+    def graph(self, choose: Choose, seed: int) -> Graph:
+        """One member."""
+        if self.ops == "basic":
+            return RandomGraph(choose, seed, self.dropout).finish(self.classification)
+        every = RandomGraphOfAllOps(choose, seed, self.dropout, self.sampled)
+        return every.finish(self.classification)
+
+
 @st.composite
 def integer_models(
-    draw: st.DrawFn, *, classification: bool = False, dropout: bool = True, members: int = 1
+    draw: st.DrawFn,
+    *,
+    classification: bool = False,
+    dropout: bool = True,
+    members: int = 1,
+    ops: Ops = "basic",
+    sampled: bool | None = None,
 ) -> Model:
-    """A checked INTEGER Model; see the module."""
+    """A checked INTEGER Model; see the module. `sampled` is as `dropout` by default."""
 
     def choose(options: Sequence[T]) -> T:
         return draw(st.sampled_from(options))
 
     seed = draw(st.integers(0, 2**16))
-    return _model(choose, seed, classification, dropout, members)
+    noisy = dropout if sampled is None else sampled
+    return _model(choose, seed, Contents(classification, dropout, members, ops, noisy))
 
 
 def random_integer_model(
-    seed: int, *, classification: bool = False, dropout: bool = True, members: int = 1
+    seed: int,
+    *,
+    classification: bool = False,
+    dropout: bool = True,
+    members: int = 1,
+    ops: Ops = "basic",
+    sampled: bool | None = None,
 ) -> Model:
     """The same model for the same seed."""
     rng = np.random.default_rng(seed)
@@ -64,21 +105,21 @@ def random_integer_model(
     def choose(options: Sequence[T]) -> T:
         return options[int(rng.integers(len(options)))]
 
-    return _model(choose, seed, classification, dropout, members)
+    noisy = dropout if sampled is None else sampled
+    return _model(choose, seed, Contents(classification, dropout, members, ops, noisy))
 
 
-def _model(choose: Choose, seed: int, classification: bool, dropout: bool, members: int) -> Model:
+def _model(choose: Choose, seed: int, contents: Contents) -> Model:
     taken: list[object] = []
-    graphs = [RandomGraph(_recorded(choose, taken), seed, dropout).finish(classification)]
-    for number in range(1, members):
-        again = RandomGraph(_replayed(taken), seed + number, dropout)
-        graphs.append(again.finish(classification))
+    graphs = [contents.graph(_recorded(choose, taken), seed)]
+    for number in range(1, contents.members):
+        graphs.append(contents.graph(_replayed(taken), seed + number))
     task = Task.RAW
-    if classification:
+    if contents.classification:
         task = Task.CLASSIFICATION
     elif len(graphs[0].outputs) == 1:
         task = choose((Task.RAW, Task.REGRESSION))
-    random = any(isinstance(n.op, KeepMask) for n in graphs[0].nodes)
+    random = any(isinstance(n.op, RandomOp) for n in graphs[0].nodes)
     provenance = Provenance("qbnnc test", "mixed", "mixed", f"seed {seed}")
     model = Model(tuple(graphs), Head(task), choose((1, 2, 3)) if random else 1, provenance)
     model.check()

@@ -11,22 +11,31 @@ from qbnnc.backends.onnx.names import TRANSPOSED, UNSIGNED
 from qbnnc.backends.onnx.requantize import is_fused_multiplier, quantize_float
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.writer import Attribute, Writer
-from qbnnc.ir.graph import Graph, Node
+from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import Conv2dInteger, Dequantize, LinearInteger, Requantize
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.types import Array, QuantParams
+from qbnnc.ir.types import CONSTANT, Array, Axes, QuantParams
 
-_SIGNED_TO_UNSIGNED = 128
+SIGNED_TO_UNSIGNED = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A layer's constants. `codes` i8 or u8, `zero_point` of the same type, one or [O]."""
+    """A layer's constant codes: i8 and shift 0, or u8 and shift 128."""
 
     codes: Array
-    zero_point: Array
-    scale: Array
+    shift: int
     name: str
+
+
+def is_sampled(value: Value) -> bool:
+    """Whether a weight or bias varies with the sample."""
+    return value.type.axes != CONSTANT
+
+
+def input_axes(node: Node) -> Axes:
+    """What the input of a layer varies with; as the output where it is a constant."""
+    return node.inputs[0].type.axes or node.output.type.axes
 
 
 def fused_reader(graph: Graph, node: Node) -> Node | None:
@@ -58,7 +67,7 @@ def write_fused(scope: Scope, node: Node, reader: Node) -> None:
     writer, name = scope.writer, scope.name(reader.output)
     inputs = (
         scope.codes(node.inputs[0], node.output.type.axes),
-        _real_weight(writer, qdq_weights(scope, node)),
+        _real_weight(scope, node),
         _real_bias(scope, node),
     )
     kind = "Gemm" if isinstance(node.op, LinearInteger) else "Conv"
@@ -67,7 +76,7 @@ def write_fused(scope: Scope, node: Node, reader: Node) -> None:
         writer.op(kind, *inputs, out=scope.result(reader.output), **attributes)
     else:
         real = writer.op(kind, *inputs, out=f"{name}/real", **attributes)
-        quantize_float(scope, reader, real)
+        quantize_float(scope, reader, real, scope.result(reader.output))
 
 
 def write_accumulators(scope: Scope, node: Node) -> None:
@@ -75,9 +84,9 @@ def write_accumulators(scope: Scope, node: Node) -> None:
     name, writer = scope.name(node.output), scope.writer
     bias = raw_bias(scope, node)
     if isinstance(node.op, LinearInteger):
-        products = _matmul(scope, node, name)
+        products = write_matmul(scope, node, name)
     else:
-        products = _convolution(scope, node, name)
+        products = write_convolution(scope, node, name)
         bias = bias.reshape(-1, 1, 1)
     writer.op(
         "Add",
@@ -102,15 +111,18 @@ def geometry(node: Node) -> dict[str, Attribute]:
 
 def qdq_weights(scope: Scope, node: Node) -> Weights:
     """The layer's weight, int8 unless its products could saturate (section 3)."""
-    value, x = node.inputs[1], codes_of(node.inputs[0].type)
-    quant = codes_of(value.type)
+    value = node.inputs[1]
     codes, name = scope.constant(value, node), scope.name(value)
-    zero, scale = np.asarray(quant.zero_point, np.int32), np.asarray(quant.scale, np.float32)
-    if quant.axis is None:
-        zero, scale = zero.reshape(()), scale.reshape(())
-    if may_saturate(x, quant):
-        return Weights(unsigned(codes), unsigned(zero), scale, name + UNSIGNED)
-    return Weights(codes, zero.astype(np.int8), scale, name)
+    if may_saturate(codes_of(node.inputs[0].type), codes_of(value.type)):
+        return Weights(unsigned(codes), SIGNED_TO_UNSIGNED, name + UNSIGNED)
+    return Weights(codes, 0, name)
+
+
+def zero_points(quant: QuantParams, shift: int) -> Array:
+    """Z_w in the element type of the codes, for each output channel or one."""
+    zeros = np.asarray(quant.zero_point, np.int32) + shift
+    typed: Array = zeros.astype(np.uint8 if shift else np.int8)
+    return typed if quant.axis is not None else typed.reshape(())
 
 
 def may_saturate(x: QuantParams, weight: QuantParams) -> bool:
@@ -123,7 +135,7 @@ def may_saturate(x: QuantParams, weight: QuantParams) -> bool:
 
 def unsigned(codes: Array) -> Array:
     """Signed 8-bit codes plus 128, as u8."""
-    return (codes.astype(np.int32) + _SIGNED_TO_UNSIGNED).astype(np.uint8)
+    return (codes.astype(np.int32) + SIGNED_TO_UNSIGNED).astype(np.uint8)
 
 
 def raw_bias(scope: Scope, node: Node) -> Array:
@@ -147,42 +159,48 @@ def _folded(node: Node) -> bool:
     return node.op.folded
 
 
-def _real_weight(writer: Writer, weights: Weights) -> onnx_ir.Value:
-    exact = not weights.name.endswith(UNSIGNED)
-    codes = writer.weight(weights.codes, weights.name, exact=exact)
-    parts = (writer.constant(weights.scale), writer.constant(weights.zero_point))
-    return _dequantized(writer, codes, parts, weights.scale.ndim)
+def _real_weight(scope: Scope, node: Node) -> onnx_ir.Value:
+    writer, weights = scope.writer, qdq_weights(scope, node)
+    codes = writer.weight(weights.codes, weights.name, exact=weights.shift == 0)
+    quant = codes_of(node.inputs[1].type)
+    return dequantized(writer, codes, quant, zero_points(quant, weights.shift))
 
 
 def _real_bias(scope: Scope, node: Node) -> onnx_ir.Value:
-    writer, acc, own = scope.writer, codes_of(node.output.type), _folded(node)
+    writer, own = scope.writer, _folded(node)
     name = f"{scope.name(node.output)}/bias" if own else scope.name(node.inputs[2])
     codes = writer.weight(raw_bias(scope, node), name, exact=not own)
-    scale = np.asarray(acc.scale, np.float32)
-    scale = scale if acc.axis is not None else scale.reshape(())
-    parts = (writer.constant(scale), writer.constant(np.zeros(scale.shape, np.int32)))
-    return _dequantized(writer, codes, parts, scale.ndim)
+    return dequantized_bias(writer, codes, node)
 
 
-def _dequantized(
-    writer: Writer, codes: onnx_ir.Value, parts: tuple[onnx_ir.Value, ...], channels: int
+def dequantized_bias(writer: Writer, codes: onnx_ir.Value, node: Node) -> onnx_ir.Value:
+    """The bias as a fused kernel takes it: the scale is the accumulators', the zero point 0."""
+    quant = codes_of(node.output.type)
+    zeros = np.zeros(() if quant.axis is None else len(quant.scale), np.int32)
+    return dequantized(writer, codes, quant, zeros)
+
+
+def dequantized(
+    writer: Writer, codes: onnx_ir.Value, quant: QuantParams, zeros: Array
 ) -> onnx_ir.Value:
-    """DequantizeLinear of a constant, per channel of axis 0 or for the whole tensor."""
-    attributes: dict[str, Attribute] = {"axis": 0} if channels else {}
-    return writer.op("DequantizeLinear", codes, *parts, out=f"{codes.name}/real", **attributes)
+    """DequantizeLinear of a weight or bias, per channel of axis 0 or for the whole tensor."""
+    scale = np.asarray(quant.scale, np.float32).reshape(zeros.shape)
+    parts = (codes, writer.constant(scale), writer.constant(zeros))
+    attributes: dict[str, Attribute] = {"axis": 0} if zeros.ndim else {}
+    return writer.op("DequantizeLinear", *parts, out=f"{codes.name}/real", **attributes)
 
 
-def _matmul(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
+def write_matmul(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
     """sum (q_x - Z_x)(q_w - Z_w): MatMulInteger takes a zero point for each column."""
     writer, weights = scope.writer, qdq_weights(scope, node)
-    x = scope.operand(node.inputs[0], node.output.type.axes)
+    x = scope.operand(node.inputs[0], input_axes(node))
     matrix = writer.weight(weights.codes.T, weights.name + TRANSPOSED, exact=False)
     zero_x = writer.constant(quant_scalars(node.inputs[0].type)[1])
-    zero_w = writer.constant(weights.zero_point)
+    zero_w = writer.constant(zero_points(codes_of(node.inputs[1].type), weights.shift))
     return writer.op("MatMulInteger", x, matrix, zero_x, zero_w, out=f"{name}/products")
 
 
-def _convolution(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
+def write_convolution(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
     """The same by ConvInteger, whose u8 weights are faster than i8 and cannot saturate.
 
     It takes one zero point for all channels: others are -Z_w * sum(q_x - Z_x) by a second one.
@@ -190,18 +208,18 @@ def _convolution(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
     writer, quant = scope.writer, codes_of(node.inputs[1].type)
     codes = unsigned(scope.constant(node.inputs[1], node))
     same = len(set(quant.zero_point)) == 1
-    zero = _SIGNED_TO_UNSIGNED + (quant.zero_point[0] if same else 0)
+    zero = SIGNED_TO_UNSIGNED + (quant.zero_point[0] if same else 0)
     weight = writer.weight(codes, scope.name(node.inputs[1]) + UNSIGNED, exact=False)
     products = _conv_integer(scope, node, weight, zero, f"{name}/products")
     if same:
         return products
-    sums = _window_sums(scope, node, name)
+    sums = write_window_sums(scope, node, name)
     zeros = writer.constant(np.asarray(quant.zero_point, np.int32).reshape(-1, 1, 1))
     correction = writer.op("Mul", sums, zeros, out=f"{name}/correction")
     return writer.op("Sub", products, correction, out=f"{name}/corrected")
 
 
-def _window_sums(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
+def write_window_sums(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
     """sum(q_x - Z_x) over each channel's window: i32 [.., O or 1, Ho, Wo]."""
     assert isinstance(node.op, Conv2dInteger)
     shape = node.inputs[1].type.shape
@@ -213,7 +231,7 @@ def _conv_integer(
     scope: Scope, node: Node, weight: onnx_ir.Value, zero: int, out: str
 ) -> onnx_ir.Value:
     """ConvInteger; it pads with the zero point of x."""
-    x = scope.operand(node.inputs[0], node.output.type.axes)
+    x = scope.operand(node.inputs[0], input_axes(node))
     zero_x = scope.writer.constant(quant_scalars(node.inputs[0].type)[1])
     zero_w = scope.writer.constant(np.array(zero, np.uint8))
     return scope.writer.op("ConvInteger", x, weight, zero_x, zero_w, out=out, **geometry(node))

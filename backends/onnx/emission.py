@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import onnx_ir
 
+from qbnnc.backends.onnx.draws import write_draws
 from qbnnc.backends.onnx.head import write_statistics
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.lower import write_nodes
-from qbnnc.backends.onnx.masks import counters, write_masks
 from qbnnc.backends.onnx.metadata import compiler_version, description, properties
 from qbnnc.backends.onnx.names import (
     FIRST_ROW,
@@ -22,6 +22,7 @@ from qbnnc.backends.onnx.names import (
 )
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.splitmix64 import DOMAIN, DOMAIN_VERSION, functions
+from qbnnc.backends.onnx.streams import counters
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.graph import Graph, Value
@@ -37,9 +38,10 @@ def emit(model: Model, *, samples: int | None = None) -> bytes:
 
     Inputs: `input` f32 [batch, *shape], `seed` and `first_row` i64 scalars. Outputs: the samples
     [L, batch, ...] and the statistics [batch, ...] of the model's head, all f32. The graph does
-    without samples what does not depend on them, repeats the batch where the first mask is, and
-    draws all masks at once (docs/semantics.md, section 5). Raises UserError for a number of samples
-    the model cannot give, CompileError for what has no ONNX form.
+    without samples what does not depend on them, repeats the batch where the first mask or sampled
+    weight is, and draws masks and noise with a few large calls (docs/semantics.md, section 5).
+    Raises UserError for a number of samples the model cannot give, CompileError for what has no
+    ONNX form.
     """
     if model.stage is not Stage.INTEGER:
         raise CompileError(f"is at stage {model.stage.name}, not INTEGER", "the model")
@@ -90,13 +92,13 @@ def _write_graph(
     """The nodes of all members, the samples, the statistics; returns the outputs."""
     x, seed, first_row = inputs
     layout = Layout(writer, len(draws), writer.op("Shape", x, out="layout/rows", start=0, end=1))
-    random = counters(layout, seed, first_row) if model.stochastic else None
+    random = counters(layout, seed, first_row, model.graph) if model.stochastic else None
     made = []
     for number, graph in enumerate(model.members):
         prefix = member_prefix(number, len(model.members))
         scope = Scope(graph, layout, prefix, interface_names(model), {graph.input: x})
         if random is not None:
-            write_masks(scope, random, model.sample_numbers(number, draws))
+            write_draws(scope, random, model.sample_numbers(number, draws))
         write_nodes(scope)
         made.append([_samples(scope, value) for value in graph.outputs])
     samples = _joined(model, writer, made, len(draws))
@@ -150,7 +152,11 @@ def _onnx_model(
     local = list[onnx_ir.Function]()
     if model.stochastic:
         imports[DOMAIN] = DOMAIN_VERSION
-        local = [onnx_ir.serde.deserialize_function(f.to_function_proto()) for f in functions()]
+        local = [
+            onnx_ir.serde.deserialize_function(f.to_function_proto())
+            for f in functions()
+            if f.name in writer.called
+        ]
     graph = onnx_ir.Graph(
         inputs,
         outputs,

@@ -10,7 +10,8 @@ In the value_info of such a value the metadata property "value" is the IR's own 
 member), and "axes" says what it varies with: "row", "sample", "row,sample". A value with both is
 stored with the two leading axes in one: row sample*B + row. Not in the file are accumulators that
 onnxruntime's fused kernels keep to themselves. Weights are initialisers, as int8 under their own
-name, or with a suffix as u8 (plus 128), transposed, or int4.
+name, or with a suffix as u8 (plus 128), transposed, or int4. Sampled weights are values as others:
+int8 codes for each sample.
 """
 
 from __future__ import annotations

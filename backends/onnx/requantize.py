@@ -30,7 +30,9 @@ def clamp(
     return writer.op("Min", codes, writer.constant(np.array(high, np.uint8)), out=out)
 
 
-def quantize_float(scope: Scope, node: Node, real: onnx_ir.Value) -> None:
+def quantize_float(
+    scope: Scope, node: Node, real: onnx_ir.Value, out: onnx_ir.Value
+) -> onnx_ir.Value:
     """QuantizeLinear of the float numbers behind a Requantize or AddQuantized, and its clamp."""
     assert isinstance(node.op, Requantize | AddQuantized)
     writer = scope.writer
@@ -38,7 +40,7 @@ def quantize_float(scope: Scope, node: Node, real: onnx_ir.Value) -> None:
     codes = writer.op(
         "QuantizeLinear", real, scale, zero, out=f"{scope.name(node.output)}/unclamped"
     )
-    clamp(writer, codes, node.op.low, node.op.high, scope.result(node.output))
+    return clamp(writer, codes, node.op.low, node.op.high, out)
 
 
 def quantize_input(scope: Scope, node: Node) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir
@@ -40,6 +41,21 @@ class Scope:
         if key not in self._lifted:
             self._lifted[key] = self.layout.lift(self.stored(value), value.type, axes)
         return self._lifted[key]
+
+    def spread(self, value: Value, axes: Axes) -> onnx_ir.Value:
+        """`value`, lifted to `axes`, as [L, B, *shape], with 1 for the one it lacks."""
+        return self.layout.spread(self.operand(value, axes), replace(value.type, axes=axes))
+
+    def aligned(self, values: Sequence[Value], axes: Axes) -> tuple[list[onnx_ir.Value], bool]:
+        """`values` so that they broadcast to `axes`, and whether that is [L, B, *shape].
+
+        A value without samples meets one with them by broadcasting: this is where the
+        deterministic prefix is repeated, at no cost of its own.
+        """
+        if all(value.type.axes in (CONSTANT, axes) for value in values):
+            return [self.stored(value) for value in values], False
+        own = [(value, value.type.axes) for value in values]
+        return [self.spread(v, a) if a else self.stored(v) for v, a in own], True
 
     def stored(self, value: Value) -> onnx_ir.Value:
         """`value` in its own layout."""

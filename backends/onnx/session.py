@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -198,8 +198,16 @@ def float_compute_nodes(model: str | os.PathLike[str] | bytes) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
         _open(data, path, None, optimised)
-        graph = onnx.load_model(optimised).graph
-    return [f"{node.op_type}:{node.output[0]}" for node in graph.node if _is_float(node.op_type)]
+        nodes = _all_nodes(onnx.load_model(optimised).graph)
+        return [f"{node.op_type}:{node.output[0]}" for node in nodes if _is_float(node.op_type)]
+
+
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph, and those inside its Scans."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            yield from _all_nodes(attribute.g)
 
 
 def _is_float(kind: str) -> bool:

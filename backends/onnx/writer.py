@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +13,8 @@ from qbnnc.backends.onnx.splitmix64 import DOMAIN
 from qbnnc.ir.types import Array
 
 _INT4 = onnx_ir.DataType.INT4
-Attribute: TypeAlias = int | float | str | Sequence[int]
+Attribute: TypeAlias = int | float | str | Sequence[int] | onnx_ir.Graph
+Body: TypeAlias = Callable[[list[onnx_ir.Value]], onnx_ir.Value]
 
 
 class Writer:
@@ -26,6 +27,7 @@ class Writer:
     def __init__(self, reserved: Iterable[str]) -> None:
         self.nodes: list[onnx_ir.Node] = []
         self.initializers: list[onnx_ir.Value] = []
+        self.called = set[str]()  # our functions
         self.place = ""  # where in the user's model the nodes that follow come from
         self._taken = set(reserved)
         self._weights: dict[str, onnx_ir.Value] = {}
@@ -43,13 +45,27 @@ class Writer:
 
     def call(self, function: str, *inputs: onnx_ir.Value, out: str) -> onnx_ir.Value:
         """The output of a call of one of our functions (qbnnc.backends.onnx.splitmix64)."""
+        self.called.add(function)
         return self._append(DOMAIN, function, inputs, out, {})
+
+    def scan(self, body: Body, *inputs: onnx_ir.Value, out: str) -> onnx_ir.Value:
+        """`body` of each element along axis 0 of the inputs, its results along a new axis 0.
+
+        `body` may read any value that exists already; what it writes is known inside it alone.
+        """
+        outside, self.nodes = self.nodes, []
+        items = [onnx_ir.Value(name=self.unique(f"{x.name}/item")) for x in inputs]
+        result = body(items)
+        graph = onnx_ir.Graph(items, [result], nodes=self.nodes, name=f"{out}/body")
+        self.nodes = outside
+        count = len(inputs)
+        return self._append("", "Scan", inputs, out, {"num_scan_inputs": count, "body": graph})
 
     def constant(self, array: Array) -> onnx_ir.Value:
         """An initialiser; equal arrays share one."""
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._shared:
-            self._shared[key] = self._initializer(array, self._unique(f"constant/{array.dtype}"))
+            self._shared[key] = self._initializer(array, self.unique(f"constant/{array.dtype}"))
         return self._shared[key]
 
     def weight(self, array: Array, name: str, *, exact: bool) -> onnx_ir.Value:
@@ -59,14 +75,14 @@ class Writer:
         when it loads the file.
         """
         if name not in self._weights:
-            unique = name if exact else self._unique(name)
+            unique = name if exact else self.unique(name)
             self._weights[name] = self._weight(array, unique)
         return self._weights[name]
 
     def _weight(self, array: Array, name: str) -> onnx_ir.Value:
         if array.dtype != np.int8 or not -8 <= array.min() <= array.max() <= 7:
             return self._initializer(array, name)
-        packed = self._initializer(array.astype(_INT4.numpy()), self._unique(name + PACKED))
+        packed = self._initializer(array.astype(_INT4.numpy()), self.unique(name + PACKED))
         out = onnx_ir.Value(name=name)
         return self.op("Cast", packed, out=out, to=int(onnx_ir.DataType.INT8))
 
@@ -93,7 +109,7 @@ class Writer:
         out: onnx_ir.Value | str,
         attributes: Mapping[str, Attribute],
     ) -> onnx_ir.Value:
-        value = onnx_ir.Value(name=self._unique(out)) if isinstance(out, str) else out
+        value = onnx_ir.Value(name=self.unique(out)) if isinstance(out, str) else out
         node = onnx_ir.Node(
             domain,
             kind,
@@ -106,7 +122,8 @@ class Writer:
         self.nodes.append(node)
         return value
 
-    def _unique(self, hint: str) -> str:
+    def unique(self, hint: str) -> str:
+        """`hint`, or that with a number, if something has this name already."""
         name, count = hint, 1
         while name in self._taken:
             count += 1

@@ -120,7 +120,7 @@ class SampledWeightInteger(DeterministicOp):
 
 def arranged(eps: Tensor, shape: tuple[int, ...], index: tuple[Tensor, ...]) -> Array:
     """The noise of each element of a weight: [L, 1, *shape]."""
-    flat = eps.data.reshape(*eps.data.shape[:2], -1)
+    flat = eps.data.reshape(*eps.data.shape[:2], eps.type.size)
     taken = flat if not index else flat[..., index[0].data.reshape(-1)]
     return taken.reshape(*flat.shape[:2], *shape)
 

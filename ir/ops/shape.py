@@ -66,7 +66,7 @@ class Move(DeterministicOp):
     def evaluate(self, *inputs: Tensor) -> Array:
         x, type_ = inputs[0].data, inputs[0].type
         source = self.source_of(type_.shape)
-        taken: Array = x.reshape(*x.shape[:2], -1)[..., source.reshape(-1)]
+        taken: Array = x.reshape(*x.shape[:2], type_.size)[..., source.reshape(-1)]
         taken = taken.reshape(*x.shape[:2], *source.shape)
         zero = codes_of(type_).per_tensor[1] if type_.dtype is DType.U8 else 0
         return np.where(source < 0, x.dtype.type(zero), taken)

@@ -6,45 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.graph import Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Requantize
-from qbnnc.ir.oracle import oracle_prediction, oracle_samples
-from qbnnc.ir.types import Array
-from tests.strategies import input_batch, integer_models, random_integer_model
+from qbnnc.ir.ops import ALL_OPS
+from qbnnc.ir.oracle import oracle_samples
+from qbnnc.ir.types import Array, Stage
+from tests.backends.equality import EVERY_MODEL, artefact, assert_equal, same_bits
+from tests.strategies import Ops, input_batch, integer_models, random_integer_model
 
 SEEDS = st.sampled_from((0, 7, -1, -(2**63), 2**63 - 1))
 FIRST_ROWS = st.sampled_from((0, 1, 1000, 2**40))
 BATCHES = st.sampled_from((1, 3, 7))
-
-
-def same_bits(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
-    return a.shape == b.shape and np.array_equal(a.view(np.uint32), b.view(np.uint32))
-
-
-def artefact(model: Model, samples: int | None = None, threads: int = 1) -> OnnxArtefact:
-    return OnnxArtefact.from_bytes(emit(model, samples=samples), threads=threads)
-
-
-def assert_equal(
-    model: Model, rows: int, seed: int = 3, first_row: int = 0, samples: int | None = None
-) -> None:
-    """Samples by bit pattern, statistics within the tolerance of docs/semantics.md, section 4."""
-    count, x = model.samples if samples is None else samples, input_batch(model, rows, seed % 1000)
-    found = artefact(model, samples).predict(x, seed=seed, first_row=first_row)
-    expected = oracle_prediction(model, x, samples=count, seed=seed, first_row=first_row)
-    assert list(found) == list(expected)
-    largest = max(np.abs(a).max(initial=1) for n, a in expected.items() if n.startswith("samples"))
-    for name, array in expected.items():
-        if name.startswith("samples"):
-            assert same_bits(found[name], array), name
-        else:
-            assert found[name].dtype == np.float32
-            np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6 * largest)
 
 
 @settings(max_examples=150)
@@ -55,27 +28,48 @@ def test_samples_are_the_oracles(
     assert_equal(model, rows, seed, first_row, samples if model.stochastic else 1)
 
 
+@settings(max_examples=150)
+@given(integer_models(ops="all"), BATCHES, SEEDS, FIRST_ROWS, st.integers(1, 5))
+def test_samples_of_every_op_are_the_oracles(
+    model: Model, rows: int, seed: int, first_row: int, samples: int
+) -> None:
+    assert_equal(model, rows, seed, first_row, samples if model.stochastic else 1)
+
+
+@settings(max_examples=60)
+@given(integer_models(ops="all", dropout=False, sampled=True), BATCHES, SEEDS, st.integers(1, 4))
+def test_weights_alone_may_be_random(model: Model, rows: int, seed: int, samples: int) -> None:
+    assert_equal(model, rows, seed, 7, samples if model.stochastic else 1)
+
+
 @settings(max_examples=40)
-@given(integer_models(dropout=False), BATCHES)
+@given(integer_models(dropout=False) | integer_models(ops="all", dropout=False), BATCHES)
 def test_pointwise_models_have_one_sample(model: Model, rows: int) -> None:
     assert model.samples == 1
     assert_equal(model, rows)
 
 
-@settings(max_examples=30)
-@given(integer_models(members=3), BATCHES, SEEDS)
+@settings(max_examples=40)
+@given(integer_models(members=3) | integer_models(members=3, ops="all"), BATCHES, SEEDS)
 def test_ensembles_interleave_their_members(model: Model, rows: int, seed: int) -> None:
     assert_equal(model, rows, seed, 5, 3 * model.draws)
 
 
+@settings(max_examples=20)
+@given(integer_models(members=2, ops="all", dropout=False), BATCHES)
+def test_deterministic_members_are_the_samples(model: Model, rows: int) -> None:
+    assert model.samples == 2
+    assert_equal(model, rows)
+
+
 @settings(max_examples=30)
-@given(integer_models(classification=True), BATCHES)
+@given(integer_models(classification=True, ops="all"), BATCHES)
 def test_classification_statistics(model: Model, rows: int) -> None:
     assert_equal(model, rows)
 
 
 @settings(max_examples=20)
-@given(integer_models(), st.integers(1, 6))
+@given(EVERY_MODEL, st.integers(1, 6))
 def test_a_batch_may_be_split(model: Model, step: int) -> None:
     x, whole = input_batch(model, 6), artefact(model)
     expected = whole.predict(x, seed=9, first_row=11)
@@ -85,7 +79,7 @@ def test_a_batch_may_be_split(model: Model, step: int) -> None:
 
 
 @settings(max_examples=20)
-@given(integer_models(), st.integers(1, 4))
+@given(EVERY_MODEL, st.integers(1, 4))
 def test_a_sample_does_not_depend_on_how_many_there_are(model: Model, count: int) -> None:
     if not model.stochastic:
         return
@@ -99,15 +93,16 @@ def test_a_sample_does_not_depend_on_how_many_there_are(model: Model, count: int
 
 @pytest.mark.parametrize("seed", range(6))
 def test_two_threads_give_the_same_bits(seed: int) -> None:
-    model = random_integer_model(seed)
+    model = random_integer_model(seed, ops="all")
     x = input_batch(model, 40)
     one, two = (artefact(model, threads=n).predict(x, seed=1) for n in (1, 2))
     assert all(same_bits(one[name], two[name]) for name in one)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_an_empty_batch_gives_empty_outputs(seed: int) -> None:
-    model = random_integer_model(seed, members=1 + seed % 2)
+@pytest.mark.parametrize("ops", ["basic", "all"])
+@pytest.mark.parametrize("seed", range(12))
+def test_an_empty_batch_gives_empty_outputs(seed: int, ops: Ops) -> None:
+    model = random_integer_model(seed, members=1 + seed % 2, ops=ops)
     x = np.empty((0, *model.graph.input.type.shape), np.float32)
     for name, array in artefact(model).predict(x).items():
         assert array.shape[int(name.startswith("samples"))] == 0
@@ -125,32 +120,40 @@ def test_extreme_inputs(value: float) -> None:
         assert same_bits(found, expected)
 
 
-def test_codes_of_the_strategy_are_spread() -> None:
-    """Else the tests above could not fail: most codes must be neither the least nor the most."""
+@pytest.mark.parametrize("ops", ["basic", "all"])
+def test_codes_of_the_strategy_are_spread(ops: Ops) -> None:
+    """Else the tests above could not fail: many codes must be neither the least nor the most."""
     inside, total = 0, 0
 
     def observe(member: int, value: Value, codes: Array) -> None:
         nonlocal inside, total
-        if value.name.endswith(".q") and value.type.quant is not None and value.type.quant.high > 3:
+        name, quant = value.name, value.type.quant
+        if name.endswith((".q", ".weight")) and quant is not None and quant.high > 3:
             inside += int(((codes > codes.min()) & (codes < codes.max())).sum())
             total += codes.size
 
     for seed in range(60):
-        model = random_integer_model(seed)
+        model = random_integer_model(seed, ops=ops)
         x = input_batch(model, 8, seed)
         oracle_samples(model, x, samples=model.samples, observe=observe)
-    assert inside > total / 2
+    assert inside > 0.4 * total
 
 
-def test_the_strategy_draws_every_op() -> None:
-    kinds = {type(n.op).__name__ for s in range(80) for n in random_integer_model(s).graph.nodes}
-    assert Requantize.__name__ in kinds
-    assert len(kinds) == 12  # every op of the INTEGER stage
+def test_the_strategies_draw_every_op() -> None:
+    every = {op for op in ALL_OPS if Stage.INTEGER in op.stages}
+    found = {type(n.op) for s in range(80) for n in random_integer_model(s, ops="all").graph.nodes}
+    assert found == every
+    found = {type(n.op) for s in range(80) for n in random_integer_model(s).graph.nodes}
+    assert len(found) == 12  # networks with dropout need no more
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ops", ["basic", "all"])
 @pytest.mark.parametrize("part", range(10))
-def test_samples_are_the_oracles_for_thousands_of_models(part: int) -> None:
+def test_samples_are_the_oracles_for_thousands_of_models(part: int, ops: Ops) -> None:
     for seed in range(1000 + part * 200, 1200 + part * 200):
-        model = random_integer_model(seed, members=1 + (seed % 7 == 0))
+        dropout = ops == "basic" or seed % 3 > 0
+        model = random_integer_model(
+            seed, members=1 + (seed % 7 == 0), ops=ops, dropout=dropout, sampled=ops == "all"
+        )
         assert_equal(model, 1 + seed % 5, seed * 12345 - 10**7, seed % 3)

@@ -12,17 +12,18 @@ from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
 from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.format import digest
-from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
-from qbnnc.ir.types import Array, Stage
+from qbnnc.ir.types import Stage
+from tests.backends.equality import EVERY_MODEL, assert_values_equal
 from tests.backends.networks import Lenet, proto_of
 from tests.strategies import input_batch, integer_models, random_integer_model
 
 
-@settings(max_examples=40)
-@given(integer_models())
+@settings(max_examples=60)
+@given(EVERY_MODEL)
 def test_file_is_valid_and_the_same_each_time(model: Model) -> None:
     data = emit(model)
     assert data == emit(model)
@@ -38,8 +39,8 @@ def test_file_is_valid_and_the_same_each_time(model: Model) -> None:
     assert [v.name for v in proto.graph.input] == ["input", "seed", "first_row"]
 
 
-@settings(max_examples=40)
-@given(integer_models())
+@settings(max_examples=60)
+@given(EVERY_MODEL)
 def test_no_layer_stays_float(model: Model) -> None:
     assert float_compute_nodes(emit(model)) == []
 
@@ -62,8 +63,8 @@ def test_a_layer_that_stays_float_is_found() -> None:
     assert [n.split(":")[0] for n in float_compute_nodes(model.SerializeToString())] == ["Conv"]
 
 
-@settings(max_examples=40)
-@given(integer_models())
+@settings(max_examples=60)
+@given(EVERY_MODEL)
 def test_every_quantizer_is_followed_by_a_clamp(model: Model) -> None:
     """Never Q -> DQ -> Q -> DQ, which onnxruntime merges; and no Relu, which changes the fusion."""
     proto = proto_of(model)
@@ -77,23 +78,10 @@ def _reads_real(node: onnx.NodeProto) -> bool:
     return any(name.endswith("/real") for name in node.input)
 
 
-@settings(max_examples=40)
-@given(integer_models(members=2))
+@settings(max_examples=60)
+@given(integer_models(members=2) | integer_models(members=2, ops="all"))
 def test_values_are_found_under_their_names(model: Model) -> None:
-    """Every value in the file has the oracle's codes; only fused accumulators are missing."""
-    x, loaded = input_batch(model, 3), OnnxArtefact.from_bytes(emit(model))
-    seen = dict[str, Array]()
-
-    def observe(member: int, value: Value, array: Array) -> None:
-        seen[f"member{member}/{value.name}"] = array
-
-    oracle_samples(model, x, samples=model.samples, seed=4, first_row=2, observe=observe)
-    traced = loaded.trace(x, seed=4, first_row=2)
-    for name, array in traced.items():
-        assert array.shape == seen[name].shape, name
-        assert np.array_equal(array, seen[name]), name
-    missing = seen.keys() - traced.keys() - {"member0/input", "member1/input"}
-    assert all(seen[name].dtype == np.int32 for name in missing)
+    assert_values_equal(model, 3)
 
 
 def test_prefix_is_computed_once() -> None:

@@ -22,7 +22,7 @@ from tests.strategies import integer_models
 
 
 @settings(max_examples=40)
-@given(integer_models(members=2))
+@given(integer_models(members=2) | integer_models(members=2, ops="all"))
 def test_the_model_can_be_read_back(model: Model) -> None:
     assert digest(read_model(emit(model))) == digest(model)
 

@@ -262,7 +262,7 @@ def test_sources_that_are_none(source: object) -> None:
     "options", [{"bits": 8}, {"samples": "5"}, {"calibration_passes": 0}, {"task": 3}]
 )
 def test_options_of_the_wrong_type(options: dict[str, object], demo: Path) -> None:
-    with pytest.raises(UserError, match="^--"):
+    with pytest.raises(UserError, match=r"^--"):
         qbnnc.compile(demo / "lenet_mcd.pt", "a.qbnn", **options)  # type: ignore[arg-type]
 
 

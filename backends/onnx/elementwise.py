@@ -1,0 +1,75 @@
+"""What is done to codes one by one: sums, products, masks, tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir
+
+from qbnnc.backends.onnx.requantize import quantize_float
+from qbnnc.backends.onnx.scope import Scope, quant_scalars
+from qbnnc.ir.graph import Node, Value
+from qbnnc.ir.types import Axes
+
+_TO_INT32 = int(onnx_ir.DataType.INT32)
+
+
+def add(scope: Scope, node: Node) -> None:
+    """Sum(DQ, DQ) -> Q. Not Add: onnxruntime would fuse it to a kernel that uses FMA."""
+    axes = node.output.type.axes
+    terms = [scope.codes(value, axes) for value in node.inputs]
+    total = scope.writer.op("Sum", *terms, out=f"{scope.name(node.output)}/sum")
+    quantize_float(scope, node, total, scope.result(node.output))
+
+
+def multiply(scope: Scope, node: Node) -> None:
+    """(q_a - Z_a)(q_b - Z_b) in int32. Not a QDQ Mul, whose kernel rounds in its own way."""
+    name, (values, apart) = scope.name(node.output), scope.aligned(node.inputs, _axes(node))
+    factors = [
+        _centred(scope, value, stored) for value, stored in zip(node.inputs, values, strict=True)
+    ]
+    product = scope.result(node.output)
+    if not apart:
+        scope.writer.op("Mul", *factors, out=product)
+        return
+    made = scope.writer.op("Mul", *factors, out=f"{name}/products")
+    scope.layout.merge(made, node.output.type.shape, product)
+
+
+def select(scope: Scope, node: Node) -> None:
+    """q * keep, or (q - Z) * keep + Z in wrapping uint8 where Z is not 0."""
+    writer, name, out = scope.writer, scope.name(node.output), scope.result(node.output)
+    (stored, keep), apart = scope.aligned(node.inputs, _axes(node))
+    zero, selected = quant_scalars(node.inputs[0].type)[1], f"{name}/selected" if apart else out
+    if zero == 0:
+        made = writer.op("Mul", stored, keep, out=selected)
+    else:
+        shift = writer.constant(zero)
+        centred = writer.op("Sub", stored, shift, out=f"{name}/centred")
+        kept = writer.op("Mul", centred, keep, out=f"{name}/kept")
+        made = writer.op("Add", kept, shift, out=selected)
+    if apart:
+        scope.layout.merge(made, node.output.type.shape, out)
+
+
+def look_up(scope: Scope, node: Node) -> None:
+    """table[q] by GatherElements on one axis, which is nine times faster than Gather."""
+    writer, name, (q, table) = scope.writer, scope.name(node.output), node.inputs
+    codes = scope.operand(q, _axes(node))
+    flat = writer.op("Reshape", codes, writer.ints(-1), out=f"{name}/flat")
+    index = writer.op("Cast", flat, out=f"{name}/index", to=_TO_INT32)
+    found = writer.op("GatherElements", scope.stored(table), index, out=f"{name}/found", axis=0)
+    scope.layout.merge(found, node.output.type.shape, scope.result(node.output))
+
+
+def _axes(node: Node) -> Axes:
+    return node.output.type.axes
+
+
+def _centred(scope: Scope, value: Value, stored: onnx_ir.Value) -> onnx_ir.Value:
+    """q - Z, i32."""
+    writer, zero = scope.writer, quant_scalars(value.type)[1]
+    wide = writer.op("Cast", stored, out=f"{scope.name(value)}/wide", to=_TO_INT32)
+    if zero == 0:
+        return wide
+    shift = writer.constant(zero.astype(np.int32))
+    return writer.op("Sub", wide, shift, out=f"{scope.name(value)}/centred")

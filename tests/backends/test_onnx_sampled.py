@@ -1,0 +1,247 @@
+"""Layers with sampled weights: every kind of input, bias, zero point; rounding; what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import onnx
+import pytest
+
+from qbnnc.backends.onnx import emit, streams
+from qbnnc.backends.onnx.session import float_compute_nodes
+from qbnnc.ir.arithmetic import activation_quant
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Value
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.ops import (
+    Conv2dInteger,
+    Dequantize,
+    EpsCodes,
+    KeepMask,
+    LinearInteger,
+    SampledWeightInteger,
+    Select,
+)
+from qbnnc.ir.rng import eps_table
+from qbnnc.ir.types import Array, QuantParams, Stage
+from tests.backends.equality import artefact, assert_equal, assert_values_equal
+from tests.random_ops import RandomGraphOfAllOps
+from tests.strategies import input_batch, random_integer_model
+
+T = TypeVar("T")
+CONVOLUTIONS = (
+    Conv2dInteger((1, 2), (1, 0, 2, 1)),
+    Conv2dInteger(padding=(1, 1, 1, 1), groups=2),
+    Conv2dInteger((2, 1), groups=4),
+    Conv2dInteger(padding=(2, 2, 2, 2), dilation=(2, 1)),
+)
+
+
+class Layers(RandomGraphOfAllOps):
+    """A graph of images [4, 7, 7] to which a test adds what it wants; weights are random."""
+
+    def __init__(self, seed: int = 0, bits: int = 0) -> None:
+        rng, self.fixed = np.random.default_rng(seed), bits
+
+        def choose(options: Sequence[T]) -> T:
+            image, rare = (4, 7, 7), (False, False, False, True)  # a multiplier no kernel has
+            if image in options or tuple(options) == rare:
+                return options[0 if tuple(options) == rare else options.index(image)]
+            return options[int(rng.integers(len(options)))]
+
+        super().__init__(choose, seed, dropout=True, sampled=True)
+
+    def bits(self, *common: int) -> int:
+        return self.fixed or super().bits(*common)
+
+    def input_of(self, kind: str) -> Value:
+        """The image, with other axes: "constant", "row", "sample" or "both"."""
+        row, shape = self.value, self.value.type.shape
+        if kind == "row":
+            return row
+        shared = kind == "sample"
+        x = self.constant_image() if kind != "both" else row
+        if kind == "constant":
+            return x
+        mask = self.emit(KeepMask(shape, 0.3, self.streams, shared), name=f"{kind}.keep")
+        self.streams += 1
+        return self.emit(Select(), x, mask, name=f"{kind}.x")
+
+    def constant_image(self) -> Value:
+        quant = activation_quant(-1.0, 1.5, 7)
+        codes = self.rng.integers(0, 128, self.value.type.shape).astype(np.uint8)
+        return self.build.constant("constant", codes, quant)
+
+    def sampled_layer(self, op: LinearInteger | Conv2dInteger, name: str, what: str) -> Value:
+        """Accumulators of a layer that samples its "weight", its "bias" or "both"."""
+        kernel = self.weight_shape(op, 4, 3)
+        weight = self.weight(f"{name}.weight", kernel, what != "bias")
+        bias = self.bias(f"{name}.bias", weight, what != "weight")
+        return self.emit(op, self.value, weight, bias, name=f"{name}.acc")
+
+    def model(self, *outputs: Value) -> Model:
+        real = [self.emit(Dequantize(), v, name=f"out{i}") for i, v in enumerate(outputs)]
+        model = Model((self.build.graph(tuple(real), Stage.INTEGER),), Head(Task.RAW), 3)
+        model.check()
+        return model
+
+
+@pytest.mark.parametrize("bits", [0, 8])
+@pytest.mark.parametrize("kind", ["constant", "row", "sample", "both"])
+@pytest.mark.parametrize("what", ["weight", "bias", "both"])
+def test_every_input_meets_every_layer(kind: str, what: str, bits: int) -> None:
+    """As accumulators and as codes, of convolutions and linear layers; with 0 rows, too."""
+    net = Layers(len(kind) + 10 * len(what), bits)
+    net.value = x = net.input_of(kind)
+    outputs = list[Value]()
+    for number, op in enumerate(CONVOLUTIONS):
+        outputs.append(net.sampled_layer(op, f"conv{number}", what))
+        outputs.append(
+            net.requantize(net.sampled_layer(op, f"fused{number}", what), f"fused{number}.q")
+        )
+    if kind != "constant":
+        net.value = net.flatten("x")
+        outputs.append(net.sampled_layer(LinearInteger(), "fc", what))
+        outputs.append(net.requantize(outputs[-1], "fc.q"))
+    model = net.model(*outputs)
+    assert_values_equal(model, 3)
+    assert_equal(model, 0)
+    assert float_compute_nodes(emit(model)) == []
+    assert x.type.axes <= model.graph.nodes[-1].output.type.axes
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (7, np.int8)])
+def test_sampled_weights_whose_products_could_saturate_are_unsigned(
+    bits: int, dtype: type[np.generic]
+) -> None:
+    """In matrix products and fused kernels; ConvInteger always takes u8, which is faster."""
+    net = Layers(1, bits)
+    net.value = net.input_of("both")
+    conv = net.requantize(net.sampled_layer(CONVOLUTIONS[0], "conv", "weight"), "conv.q")
+    net.value = net.flatten("x")
+    proto = onnx.load_model_from_string(
+        emit(net.model(conv, net.sampled_layer(LinearInteger(), "fc", "both")))
+    )
+    proto = onnx.shape_inference.infer_shapes(proto)
+    types = {v.name: v.type.tensor_type.elem_type for v in proto.graph.value_info}
+    wanted = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    kinds = {
+        n.op_type: types[n.input[1 if n.op_type == "MatMulInteger" else 0]]
+        for n in proto.graph.node
+        if n.op_type in ("MatMulInteger", "Scan")
+    }
+    assert kinds == {"MatMulInteger": wanted, "Scan": wanted}
+
+
+def hand_made(mu: Array, ratio: int, divisor: Array, quant: QuantParams) -> Model:
+    """`w`: a sampled weight or bias of chosen constants, that a layer reads."""
+    net = Layers(0, 7)
+    net.value = net.flatten("x")
+    code, build = QuantParams((1.0,), (0,), -127, 127), net.build
+    ones = (1,) * (mu.ndim - 1)
+    inputs = (
+        build.constant("mu", mu, code),
+        build.constant("sigma", np.full(mu.shape, 127, np.int8), code),
+        net.emit(EpsCodes(mu.shape, 0), name="eps"),
+        build.constant("R", np.full((1, *ones), ratio, np.int32)),
+        build.constant("r", divisor.astype(np.float32).reshape(-1, *ones)),
+    )
+    sampled = net.emit(SampledWeightInteger(quant), *inputs, name="w")
+    weight, bias = sampled, build.constant("b", np.zeros(len(mu), np.int32))
+    if mu.ndim == 1:
+        weight, bias = net.weight("weight", (len(mu), *net.value.type.shape), False), sampled
+    return net.model(net.emit(LinearInteger(), net.value, weight, bias, name="acc"))
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 65535])
+@pytest.mark.parametrize("zeros", [(0,) * 4, (3, -128, 127, 0)])
+@pytest.mark.parametrize("low", [-128, -127, -8])
+def test_rounding_of_weights(ratio: int, zeros: tuple[int, ...], low: int) -> None:
+    """Ties (r is 2; 122 and 126, of which 1/r would lose some), the largest sums, extreme r."""
+    mu = np.random.default_rng(ratio).integers(-127, 128, (4, 196)).astype(np.int8)
+    quant = QuantParams((0.5,) * 4, tuple(max(z, low) for z in zeros), low, 127, 0)
+    for divisor in ([2, 122, 126, 1024], [1e-37, 0.1, 65535.3, 3e38]):
+        model = hand_made(mu, ratio, np.array(divisor), quant)
+        codes = assert_values_equal(model, 1)["w"]
+        assert codes.shape == (3, 1, 4, 196)
+        assert len(np.unique(codes)) > 2
+
+
+@pytest.mark.parametrize("divisor", [2.0, 0.25, 1e-3, 1e-37])
+def test_rounding_of_biases(divisor: float) -> None:
+    mu = np.array([-127, 0, 5, 127], np.int8)
+    quant = QuantParams((0.5,), (0,), -(2**30), 2**30)
+    codes = assert_values_equal(hand_made(mu, 65535, np.array([divisor]), quant), 1)["w"]
+    assert codes.dtype == np.int32
+    assert (np.abs(codes).max() == 2**30) == (divisor < 0.01)
+
+
+def test_what_is_not_exact_is_refused() -> None:
+    mu, weight = np.full((4, 196), 127, np.int8), QuantParams((0.5,), (0,), -127, 127)
+    with pytest.raises(CompileError, match=r"R \* mu is above 2\^24"):
+        emit(hand_made(mu, 140_000, np.ones(1), weight))
+    bias = QuantParams((0.5,), (3,), -(2**30), 2**30)
+    with pytest.raises(CompileError, match="a sampled bias has the zero point 0"):
+        emit(hand_made(mu[:, 0], 1, np.ones(1), bias))
+    net = Layers()
+    acc = net.sampled_layer(Conv2dInteger(folded=True), "conv", "weight")
+    with pytest.raises(CompileError, match="offline terms"):
+        emit(net.model(acc))
+
+
+@pytest.mark.parametrize("words", [1, 40, 10**6])
+def test_streams_are_drawn_in_groups(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, some together, all at once: the same numbers."""
+    monkeypatch.setattr(streams, "_MOST_WORDS", words)
+    for seed in range(6):
+        assert_equal(random_integer_model(seed, ops="all"), 2, seed)
+
+
+def test_the_file_holds_one_table_and_the_functions_it_calls() -> None:
+    model = next(
+        m
+        for m in (
+            random_integer_model(s, members=2, ops="all", dropout=False, sampled=True)
+            for s in range(99)
+        )
+        if any(isinstance(n.op, EpsCodes) for n in m.graph.nodes)
+    )
+    proto = onnx.load_model_from_string(emit(model))
+    tables = [t for t in proto.graph.initializer if t.dims == [65536]]
+    assert len(tables) == 1
+    assert np.array_equal(onnx.numpy_helper.to_array(tables[0]), eps_table())
+    assert [f.name for f in proto.functions] == ["mix", "derive", "lanes"]
+    assert "first_row" not in {name for n in proto.graph.node for name in n.input}
+
+
+def test_a_sampled_layer_that_stays_float_is_found() -> None:
+    """Inside a Scan, too: without its QuantizeLinear a fused kernel is none."""
+    net = Layers(1, 7)
+    net.value = net.input_of("both")
+    model = net.model(net.requantize(net.sampled_layer(CONVOLUTIONS[0], "conv", "both"), "conv.q"))
+    proto = onnx.load_model_from_string(emit(model))
+    (scan,) = (n for n in proto.graph.node if n.op_type == "Scan")
+    (body,) = (a.g for a in scan.attribute if a.name == "body")
+    (quantizer,) = (n for n in body.node if n.op_type == "QuantizeLinear")
+    assert float_compute_nodes(proto.SerializeToString()) == []
+    quantizer.input[0] = "absolute"
+    body.node.insert(
+        list(body.node).index(quantizer),
+        onnx.helper.make_node(
+            "Abs", [next(n for n in body.node if n.op_type == "Conv").output[0]], ["absolute"]
+        ),
+    )
+    found = float_compute_nodes(proto.SerializeToString())
+    assert [name.split(":")[0] for name in found] in (["Conv"], ["FusedConv"])
+
+
+def test_a_sample_of_weights_is_the_same_for_all_rows() -> None:
+    net = Layers()
+    model = net.model(net.sampled_layer(CONVOLUTIONS[0], "conv", "both"))
+    x = np.repeat(input_batch(model, 1), 3, axis=0)
+    (samples, *_) = artefact(model).predict(x, seed=1).values()
+    assert (samples == samples[:, :1]).all()
+    assert len(np.unique(samples[:, 0], axis=0)) == 3
