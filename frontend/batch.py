@@ -13,15 +13,19 @@ from qbnnc.frontend.convert import convert
 from qbnnc.frontend.convert.program import batch_of, the_input
 from qbnnc.frontend.modes import Dropout, trace_in_mode
 from qbnnc.frontend.tracing import at_least_two_rows, functionalise
-from qbnnc.ir.errors import CompileError
+from qbnnc.ir.errors import CompileError, InputError
 from qbnnc.ir.graph import Graph
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A module as a program in torch's training IR, and as a FLOAT graph for any batch."""
+    """A module as a program in torch's training IR, and as a FLOAT graph for any batch.
+
+    `functional` is the program that `graph` was converted from.
+    """
 
     program: ExportedProgram
+    functional: ExportedProgram
     graph: Graph
 
 
@@ -33,7 +37,8 @@ def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | N
     CompileError: it does not; and all that trace_in_mode and convert raise.
     """
     program = trace_in_mode(module, example, dropout)
-    traced = Traced(program, convert(functionalise(program)))
+    functional = functionalise(program)
+    traced = Traced(program, functional, convert(functional))
     if not isinstance(batch_of(the_input(program)), int):
         return traced
     rows = at_least_two_rows(example)
@@ -51,7 +56,7 @@ def _if_any(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Grap
     """None if the module takes no other batch: `view(4, 800)` with a 4 written out."""
     try:
         return convert(functionalise(trace_in_mode(module, example, dropout)))
-    except CompileError:
+    except (CompileError, InputError):
         return None
 
 

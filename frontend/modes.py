@@ -14,6 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from qbnnc.frontend.convert.naming import location
 from qbnnc.frontend.randomness import (
     DROPOUTS,
+    NORMALS,
     check_noise_is_traced,
     draws_noise,
     nodes,
@@ -78,7 +79,7 @@ def set_dropout(program: ExportedProgram, dropout: Dropout | None) -> None:
 
 
 def _check_switched(program: ExportedProgram, dropout: Dropout) -> None:
-    noisy = [node for node in nodes(program) if draws_noise(node)]
+    noisy = [node for node in nodes(program) if draws_noise(node) and not _samples_weights(node)]
     if dropout == "off" and noisy:
         raise CompileError(
             f"{op_name(noisy[0])!r} is random and no dropout call, so dropout='off' cannot switch "
@@ -89,6 +90,12 @@ def _check_switched(program: ExportedProgram, dropout: Dropout) -> None:
         raise CompileError(
             "dropout='active', but the network has no dropout; leave the option out", "network"
         )
+
+
+def _samples_weights(node: fx.Node) -> bool:
+    """Gaussian noise, and the random signs of Flipout: dropout has neither."""
+    only_signs = bool(node.users) and all(op_name(u).startswith("sign") for u in node.users)
+    return op_name(node) in NORMALS or only_signs
 
 
 def _check_alpha(program: ExportedProgram) -> None:

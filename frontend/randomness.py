@@ -21,6 +21,8 @@ DROPOUTS = frozenset(
     "feature_alpha_dropout feature_alpha_dropout_ native_dropout".split()
 )
 
+NORMALS = frozenset("normal normal_ normal_functional randn randn_like".split())
+
 
 def op_name(node: fx.Node) -> str:
     """The aten name without its overload ("conv2d"), or "" for what is no aten op."""

@@ -17,17 +17,17 @@ from qbnnc.ir.errors import FileError
 
 StateDict: TypeAlias = Mapping[str, Tensor]
 
-_NAMES_IN_CHECKPOINTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+_NAMES_IN_CHECKPOINTS = (
+    "state_dict model_state_dict model net network weights state_dicts members ensemble".split()
+)
 _WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
 _SHOWN = 4
 
 
-def load_weights(module: nn.Module, stored: object, path: Path) -> None:
-    """Fill `module` from what read_stored gave.
-
-    FileError tells every missing, unexpected or ill-shaped name.
-    """
-    weights = _without_wrappers(_pick(stored, path))
+def load_weights(module: nn.Module, weights: StateDict, path: Path) -> None:
+    """Fill `module`, in its own dtypes; FileError tells every missing, unexpected or ill-shaped
+    name."""
+    weights = _without_wrappers(weights)
     problems = _problems(module.state_dict(), weights)
     if problems:
         raise FileError(
@@ -95,26 +95,29 @@ def _read_safetensors(path: Path) -> StateDict:
         raise FileError(f"is a damaged safetensors file ({error}); copy it again", path) from error
 
 
-def _pick(loaded: object, path: Path) -> StateDict:
-    """The state_dict, in itself or under one of the usual names of a checkpoint."""
-    if _is_state_dict(loaded):
-        return cast(StateDict, loaded)
-    if isinstance(loaded, Mapping):
+def state_dicts(stored: object, path: Path) -> list[StateDict]:
+    """The weights in what read_stored gave: one state_dict, or a list of them (an ensemble).
+
+    In itself, or under one of the usual names of a checkpoint. FileError if there are none.
+    """
+    if isinstance(stored, Mapping) and not _is_state_dict(stored):
         for name in _NAMES_IN_CHECKPOINTS:
-            if _is_state_dict(loaded.get(name)):
-                return cast(StateDict, loaded[name])
+            if found := _as_members(stored.get(name)):
+                return found
         raise FileError(
-            f"is a checkpoint without weights that are recognised: it holds {_list(list(loaded))}; "
+            f"is a checkpoint without weights that are recognised: it holds {_list(list(stored))}; "
             "save its state_dict in a file of its own",
             path,
         )
-    if isinstance(loaded, list | tuple) and loaded and all(map(_is_state_dict, loaded)):
-        raise FileError(
-            f"holds an ensemble of {len(loaded)} state_dicts, which is not supported yet; save one "
-            "of them in a file of its own",
-            path,
-        )
-    raise FileError(f"holds a {type(loaded).__name__}, not weights; save a state_dict", path)
+    if found := _as_members(stored):
+        return found
+    raise FileError(f"holds a {type(stored).__name__}, not weights; save a state_dict", path)
+
+
+def _as_members(value: object) -> list[StateDict]:
+    """[] if these are no weights."""
+    given = list(value) if isinstance(value, list | tuple) else [value]
+    return cast("list[StateDict]", given) if all(map(_is_state_dict, given)) else []
 
 
 def _is_state_dict(value: object) -> bool:

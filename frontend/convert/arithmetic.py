@@ -8,26 +8,30 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call, number_of
+from qbnnc.frontend.convert.flipout import flipped, is_signs, joined
+from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.values import (
     Filled,
     Fixed,
     Keep,
     Masked,
+    Noise,
+    Perturbation,
     Product,
     Row,
     Tracked,
     Uniform,
 )
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Add, Affine, Linear
+from qbnnc.ir.ops import Add, Affine, Linear, Multiply
 
 ONE, ZERO = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
 
 
 def multiply(call: Call) -> Tracked:
     a, b = _operand(call, "self"), _operand(call, "other")
-    if isinstance(a, Fixed | Keep) and not isinstance(b, Fixed):
+    if isinstance(a, Fixed | Keep | Noise) and not isinstance(b, Fixed):
         a, b = b, a
     match a, b:
         case ((Keep() | Masked()), Fixed(tensor)):
@@ -37,11 +41,12 @@ def multiply(call: Call) -> Tracked:
             return affine(call, a, scale=tensor)
         case _, Fixed(tensor):
             return affine(call, a, scale=tensor)
+        case ((Row() | Masked() | Product() | Perturbation()), Noise()) if is_signs(b):
+            return flipped(call, a, b)
         case ((Row() | Masked() | Product()), Keep()):
             return call.scope.masked(call.scope.value(a, call), b, call)
         case _:
-            call.scope.value(a, call), call.scope.value(b, call)  # noise is told as such
-            call.fail("multiplies two activations; only products with constants are supported")
+            return _product_of_rows(call, a, b)
 
 
 def divide(call: Call) -> Tracked:
@@ -78,22 +83,36 @@ def negate(call: Call) -> Tracked:
 def _sum(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
     """a + factor * b."""
     match a, b:
+        case Perturbation(), _ if factor == 1:
+            return joined(call, b, a)
+        case _, Perturbation() if factor in (-1, 1):
+            return joined(call, a, b)
         case Uniform(), Fixed(tensor):
             number = number_of(tensor)
             offset = call.fail("shifts noise unevenly") if number is None else factor * number
             return replace(a, offset=a.offset + offset)
         case Fixed(tensor), Keep(scale=1.0) if factor == -1 and number_of(tensor) == 1:
             return b.inverted()
-        case Product(), Fixed(tensor) if tensor.shape == a.weight.shape[:1]:
-            return _biased(call, a, tensor * factor)
+        case Product(), (Fixed() | Noise()) if _is_bias(a, b):
+            return _biased(call, a, b, factor)
         case _, Fixed(tensor):
             return affine(call, a, shift=tensor * factor)
-        case Fixed(tensor), Product() if factor == 1 and tensor.shape == b.weight.shape[:1]:
-            return _biased(call, b, tensor)
+        case ((Fixed() | Noise()), Product()) if factor == 1 and _is_bias(b, a):
+            return _biased(call, b, a, 1.0)
         case Fixed(tensor), _:
             return affine(call, b, scale=ONE * factor, shift=tensor)
         case _:
             return _sum_of_rows(call, a, b, factor)
+
+
+def _product_of_rows(call: Call, a: Tracked, b: Tracked) -> Row:
+    left, right = call.scope.value(a, call), call.scope.value(b, call)
+    if len(left.type.shape) != len(right.type.shape):
+        call.fail(
+            f"multiplies {list(left.type.shape)} and {list(right.type.shape)}; both need the same "
+            "number of axes (reshape one first)"
+        )
+    return Row(call.emit(Multiply(), left, right))
 
 
 def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Row:
@@ -108,14 +127,19 @@ def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Row:
     return Row(call.emit(Add(), left, right))
 
 
-def _biased(call: Call, product: Product, bias: Tensor) -> Row:
-    """x @ weight.T + bias written out is a Linear."""
+def _is_bias(product: Product, added: Fixed | Noise) -> bool:
+    """One number for each output, the same for all rows."""
+    if isinstance(added, Fixed):
+        return added.tensor.shape == product.weight.shape[:1]
+    return tuple(added.source.meta["val"].shape) == tuple(product.weight.shape[:1])
+
+
+def _biased(call: Call, product: Product, bias: Fixed | Noise, factor: float) -> Row:
+    """x @ weight.T + factor * bias written out is a Linear."""
     place, scope = product.place, call.scope
-    weight = scope.constant(f"{place.name}.weight", product.weight)
-    constant = scope.constant(f"{place.name}.bias", bias)
-    return Row(
-        scope.build.emit(Linear(), product.x, weight, constant, loc=place.loc, name=place.name)
-    )
+    own = Weight(bias.tensor) if isinstance(bias, Fixed) else call.probed(bias, "bias")
+    inputs = (product.x, *scope.parameters(place, product.weight, own.scaled(factor)))
+    return Row(scope.build.emit(Linear(), *inputs, loc=place.loc, name=place.name))
 
 
 def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO) -> Row:

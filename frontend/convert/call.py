@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.naming import location, plain_name
+from qbnnc.frontend.convert.parameters import Weight
+from qbnnc.frontend.convert.probing import probe
 from qbnnc.frontend.convert.values import Filled, Fixed, Noise, Place, Shape, Tracked
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Value
@@ -45,6 +47,10 @@ class Call:
     def constant(self, suffix: str, tensor: Tensor) -> Value:
         return self.scope.constant(f"{self.place().name}.{suffix}", tensor)
 
+    def parameters(self, weight: Weight, bias: Weight | None) -> tuple[Value, Value]:
+        """The weight and bias of this layer as values; no bias is zeros."""
+        return self.scope.parameters(self.place(), weight, bias)
+
     def tracked(self, name: str) -> Tracked:
         """What is known of a tensor argument; a plain number counts as a fixed tensor."""
         value = self.arguments[name]
@@ -72,12 +78,29 @@ class Call:
                 static = all(isinstance(extent, int) for extent in shape)
                 return torch.full([int(n) for n in shape] if static else [], number)
             case Noise():
-                self.fail(SAMPLED_WEIGHT)
+                self.fail(
+                    f"its {name} is random; only the weights and biases of linear and convolution "
+                    "layers may be sampled"
+                )
             case _:
                 self.fail(f"its {name} depends on the input; only constants are supported")
 
     def fixed_or_none(self, name: str) -> Tensor | None:
         return None if self.arguments[name] is None else self.fixed(name)
+
+    def weight(self, name: str) -> Weight:
+        """The weight or bias of a layer, fixed or sampled; see probing for what is refused."""
+        match self.tracked(name):
+            case Noise() as noise:
+                return self.probed(noise, name)
+            case _:
+                return Weight(self.fixed(name))
+
+    def weight_or_none(self, name: str) -> Weight | None:
+        return None if self.arguments[name] is None else self.weight(name)
+
+    def probed(self, noise: Noise, what: str) -> Weight:
+        return probe(noise, what if what == "bias" else "weight", self.fail)
 
     def number(self, name: str, default: float | None = None) -> float:
         """A number, or a tensor argument that holds one."""
@@ -125,12 +148,6 @@ class Call:
         if isinstance(extent, int):
             return extent
         return self.fail(f"gives a size {extent} that depends on the batch")
-
-
-SAMPLED_WEIGHT = (
-    "its weight is sampled; Bayes-by-Backprop weights are not supported yet. Compile a network "
-    "with Monte-Carlo dropout, or one whose weights are fixed"
-)
 
 
 def number_of(tensor: Tensor) -> float | None:

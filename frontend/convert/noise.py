@@ -43,9 +43,11 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
     match x:
         case Filled(_, 1.0):
             return keep
+        case Noise():
+            call.fail("drops out a sampled weight (DropConnect), which is not supported")
         case Fixed(tensor):
             call.fail(f"drops out a constant of shape {list(tensor.shape)}; DropConnect on weights "
-                      "is not supported yet")  # fmt: skip
+                      "is not supported")  # fmt: skip
         case _:
             return call.scope.masked(call.scope.value(x, call), keep, call)
 
@@ -74,12 +76,12 @@ def _even_number(call: Call) -> float | None:
 def uniform(call: Call) -> Tracked:
     low, high = call.arguments.get("from", 0), call.arguments.get("to", 1)
     if (low, high) != (0, 1):
-        return Noise(call.node)
+        return noise(call)
     return Uniform(call.node, call.shape())
 
 
 def noise(call: Call) -> Tracked:
-    return Noise(call.node)
+    return Noise(call.node, None, call.arguments)
 
 
 DROPOUT_RULES: Rules = {

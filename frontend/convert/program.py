@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 import torch
 from torch import Tensor, fx
@@ -12,6 +12,8 @@ from torch.export.graph_signature import InputKind, OutputKind
 from qbnnc.frontend.randomness import op_name
 from qbnnc.ir.errors import CompileError, InputError
 
+_DRAWN_INTO = frozenset("normal_functional rand_like randn_like uniform".split())
+_COPIES = frozenset("alias clone detach lift_fresh_copy view".split())
 _ONLY_SHAPES = ("_like", "sym_size", "new_empty", "new_full", "new_ones", "new_zeros")
 
 
@@ -72,16 +74,28 @@ def live(program: ExportedProgram, outputs: list[fx.Node]) -> list[fx.Node]:
     return [node for node in program.graph.nodes if node in needed]
 
 
-def stored_tensors(program: ExportedProgram) -> dict[str, tuple[str, Tensor]]:
+def stored_tensors(
+    program: ExportedProgram, replaced: Mapping[str, Tensor]
+) -> dict[str, tuple[str, Tensor]]:
     """(name in the user's model, tensor) for each placeholder that holds one."""
+    tensors = {**program.constants, **program.state_dict, **replaced}
     stored = dict[str, tuple[str, Tensor]]()
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT or spec.target is None:
             continue
-        tensor = program.state_dict.get(spec.target, program.constants.get(spec.target))
+        tensor = tensors.get(spec.target)
         if isinstance(tensor, Tensor):
             stored[spec.arg.name] = (spec.target, tensor)
     return stored
+
+
+def is_read(node: fx.Node, needed: Container[fx.Node]) -> bool:
+    """Whether the numbers in a tensor matter: a buffer for noise is only drawn into."""
+    users = [user for user in node.users if user in needed]
+    return not all(
+        op_name(user) in _DRAWN_INTO or (op_name(user) in _COPIES and not is_read(user, needed))
+        for user in users
+    )
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

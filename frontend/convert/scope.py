@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.naming import Namer
+from qbnnc.frontend.convert.parameters import Weight
+from qbnnc.frontend.convert.probing import ON_ACTIVATIONS
+from qbnnc.frontend.convert.sampling import Weights
 from qbnnc.frontend.convert.values import (
+    Flipped,
     Keep,
     Masked,
     Noise,
     Padded,
+    Perturbation,
+    Place,
     Product,
     Row,
     Shape,
@@ -23,20 +29,31 @@ from qbnnc.frontend.convert.values import (
     Uniform,
 )
 from qbnnc.ir.errors import CompileError
-from qbnnc.ir.graph import Builder, Value
-from qbnnc.ir.ops import KeepMask, Linear, Mask
+from qbnnc.ir.graph import Builder, Graph, Node, Value
+from qbnnc.ir.ops import KeepMask, Linear, Mask, Normal, Pad
+from qbnnc.ir.types import Stage
 
 
 class Scope:
-    """`batch` is the size of the input's first axis: a symbol, or a number in a static export."""
+    """`nodes` are the program's, in order of execution; `batch` is the size of the input's first
+    axis: a symbol, or a number in a static export."""
 
-    def __init__(self, nodes: Iterable[fx.Node], batch: int | torch.SymInt) -> None:
+    def __init__(self, nodes: Sequence[fx.Node], batch: int | torch.SymInt) -> None:
         self.build = Builder()
         self.namer = Namer(nodes)
         self._batch = batch
-        self._streams: dict[fx.Node, tuple[int, float]] = {}
+        self._stream = {node: position for position, node in enumerate(nodes)}
+        self._weights = Weights(self.build, self._stream)
+        self._inverted: dict[fx.Node, float] = {}
         self._masks: dict[fx.Node, tuple[KeepMask, Value]] = {}
-        self._emitted: dict[Masked | Product, Value] = {}
+        self._emitted: dict[Masked | Product | Padded, Value] = {}
+
+    def graph(self, outputs: tuple[Value, ...]) -> Graph:
+        """The finished graph, its streams numbered in order of execution."""
+        graph = self.build.graph(outputs, Stage.FLOAT)
+        drawing = [n.op.stream for n in graph.nodes if isinstance(n.op, KeepMask | Normal)]
+        number = {stream: i for i, stream in enumerate(sorted(drawing))}
+        return replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
 
     def is_batch(self, extent: int | torch.SymInt) -> bool:
         """Whether an axis of this extent holds the rows of the batch."""
@@ -46,15 +63,18 @@ class Scope:
         return same
 
     def constant(self, name: str, tensor: Tensor) -> Value:
-        array = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-        return self.build.constant(name, np.array(array, np.float32))
+        return self._weights.constant(name, tensor)
+
+    def parameters(self, place: Place, weight: Weight, bias: Weight | None) -> tuple[Value, Value]:
+        """The weight and the bias of a layer; zeros if it has no bias."""
+        return self._weights.parameters(place, weight, bias)
 
     def value(self, tracked: Tracked, reader: Call) -> Value:
         """The IR value of something computed from the input; emits what was put off."""
         match tracked:
             case Row(value):
                 return value
-            case Masked() | Product():
+            case Masked() | Product() | Padded():
                 if tracked not in self._emitted:
                     self._emitted[tracked] = self._emit(tracked)
                 return self._emitted[tracked]
@@ -70,24 +90,24 @@ class Scope:
             )
         if keep.p == 0 and keep.scale == 1:
             return Row(x)
-        stream, p = self._streams.setdefault(keep.source, (len(self._streams), keep.p))
-        if p != keep.p:
+        if self._inverted.setdefault(keep.source, keep.p) != keep.p:
             raise CompileError(
                 "one mask is used both as it is and inverted; draw two masks", place.loc
             )
-        return Masked(x, keep, keep.scale, stream, place)
+        return Masked(x, keep, keep.scale, self._stream[keep.source], place)
 
-    def _emit(self, waiting: Masked | Product) -> Value:
+    def _emit(self, waiting: Masked | Product | Padded) -> Value:
         place = waiting.place
-        if isinstance(waiting, Product):
-            bias = self.constant(f"{place.name}.bias", torch.zeros(waiting.weight.shape[0]))
-            weight = self.constant(f"{place.name}.weight", waiting.weight)
-            return self.build.emit(
-                Linear(), waiting.x, weight, bias, loc=place.loc, name=place.name
-            )
-        mask = self._mask(waiting)
-        scale = _snapped(waiting.scale, waiting.keep.p)
-        return self.build.emit(Mask(scale), waiting.x, mask, loc=place.loc, name=place.name)
+        match waiting:
+            case Product():
+                inputs = (waiting.x, *self.parameters(place, waiting.weight, None))
+                return self.build.emit(Linear(), *inputs, loc=place.loc, name=place.name)
+            case Padded():
+                op = Pad(waiting.padding)
+                return self.build.emit(op, waiting.x, loc=place.loc, name=place.name)
+            case Masked():
+                mask, scale = self._mask(waiting), _snapped(waiting.scale, waiting.keep.p)
+                return self.build.emit(Mask(scale), waiting.x, mask, loc=place.loc, name=place.name)
 
     def _mask(self, masked: Masked) -> Value:
         source, place = masked.keep.source, masked.place
@@ -116,6 +136,21 @@ class Scope:
         return tuple(int(extent) for extent in inner), not self.is_batch(lead)
 
 
+def _numbered(node: Node, number: dict[int, int]) -> Node:
+    match node.op:
+        case KeepMask() | Normal() as op:
+            return replace(node, op=replace(op, stream=number[op.stream]))
+        case _:
+            return node
+
+
+def _static_shape(node: fx.Node) -> list[int] | None:
+    """The shape of a tensor that does not depend on the batch."""
+    value = node.meta["val"]
+    static = isinstance(value, Tensor) and all(isinstance(n, int) for n in value.shape)
+    return list(value.shape) if static else None
+
+
 def _snapped(scale: float, p: float) -> float:
     """Exactly 1 / (1 - p) where only rounding keeps `scale` from it (x / 0.8, x * 1.25)."""
     usual = 1 / (1 - p)
@@ -124,14 +159,24 @@ def _snapped(scale: float, p: float) -> float:
 
 def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
     match tracked:
-        case Noise() | Uniform():
+        case Noise(source) if (shape := _static_shape(source)) is not None:
             reader.fail(
-                "noise is added to activations; only dropout masks are supported. Noise on weights "
-                "(Bayes by Backprop) is not supported yet either"
+                f"noise is added to activations or scales them (a random tensor of shape {shape}); "
+                "only dropout masks and sampled weights and biases of linear and convolution "
+                "layers are supported"
             )
-        case Padded():
-            reader.fail("padding is supported only in front of a convolution")
+        case Noise() | Uniform():
+            reader.fail(ON_ACTIVATIONS)
+        case Flipped() | Perturbation():
+            reader.fail(
+                "random signs multiply activations; that is supported only in Flipout layers, "
+                "linear or conv2d, where signs of the input's shape and of the output's shape "
+                "surround a layer whose weights have mean zero"
+            )
         case Keep():
-            reader.fail("a dropout mask is used for something other than masking a tensor")
+            reader.fail(
+                "a dropout mask is used for something other than masking a tensor computed from "
+                "the input; masks on weights (DropConnect) are not supported"
+            )
         case _:
             reader.fail("is given a constant where a tensor computed from the input is needed")

@@ -1,4 +1,4 @@
-"""Ops that move elements and change none: reshapes, casts, copies, padding."""
+"""Ops that move elements and change none: reshapes, transposes, casts, copies."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from qbnnc.frontend.convert.call import Call, number_of
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.values import (
+    Activation,
     Filled,
     Fixed,
     Keep,
     Masked,
-    Padded,
     Product,
     Row,
     Tracked,
     Uniform,
 )
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Reshape
+from qbnnc.ir.ops import Reshape, Transpose
 
 
 def reshape(call: Call) -> Tracked:
@@ -45,14 +45,25 @@ def reshaped(call: Call, x: Value, shape: tuple[int, ...], suffix: str = "") -> 
 
 
 def permute(call: Call) -> Tracked:
-    """Only where no two axes longer than 1 change places: then it is a reshape."""
+    """Axes in another order, the batch staying the first; a reshape where only ones move."""
     x = call.row("self")
     rank = len(x.type.shape) + 1
     order = [axis % rank for axis in _order(call, rank)]
     long = [axis for axis in order if axis == 0 or x.type.shape[axis - 1] > 1]
-    if long != sorted(long):
-        call.fail("transposing activations is not supported; arrange the layers without it")
-    return reshape(call)
+    if long == sorted(long):
+        return reshape(call)
+    if order[0] != 0:
+        call.fail(
+            "transposing activations so that the batch is no longer the first axis is not "
+            "supported; every layer must treat the rows of a batch one by one"
+        )
+    return Row(transposed(call, x, *(axis - 1 for axis in order[1:])))
+
+
+def transposed(call: Call, x: Value, *first: int) -> Value:
+    """x with the axes `first` (without the batch) in front, the others behind as they are."""
+    rest = (axis for axis in range(len(x.type.shape)) if axis not in first)
+    return call.emit(Transpose((*first, *rest)), x)
 
 
 def _order(call: Call, rank: int) -> list[int]:
@@ -91,7 +102,7 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
 def cast_to(call: Call) -> Tracked:
     """Casts vanish: the graph computes in float32."""
     x, dtype = call.tracked("self"), call.arguments.get("dtype")
-    activation = isinstance(x, Row | Masked | Product)
+    activation = isinstance(x, Activation)
     if activation and isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
         call.fail(f"casts activations to {dtype}, which rounds them; only floats are supported")
     return x
@@ -104,30 +115,10 @@ def unchanged(call: Call) -> Tracked:
 def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
     """Of one tensor, it is that tensor."""
     match call.arguments["tensors"]:
-        case [Row() | Masked() | Fixed() | Filled() as only]:
+        case [Row() | Masked() | Product() | Fixed() | Filled() as only]:
             return (only,)
         case _:
             call.fail("broadcasting tensors by hand is not supported; operators do it themselves")
-
-
-def whole_slice(call: Call) -> Tracked:
-    """x[:] keeps everything; other slices are not supported."""
-    x = call.row("self")
-    if call.row_shape() != x.type.shape:
-        call.fail("taking a part of an activation is not supported; use the whole tensor")
-    return Row(x)
-
-
-def pad(call: Call) -> Tracked:
-    """Zeros around the last two axes, for the convolution that follows."""
-    amounts = list(cast("Sequence[int]", call.arguments["pad"]))
-    value = call.arguments.get("value")
-    if call.arguments.get("mode", "constant") != "constant" or value not in (None, 0):
-        call.fail("only padding with zeros is supported")
-    if len(amounts) > 4 or min(amounts, default=0) < 0:
-        call.fail(f"only non-negative padding of the last two axes is supported, not {amounts}")
-    left, right, top, bottom = amounts + [0] * (4 - len(amounts))
-    return Padded(call.row("self"), (top, left, bottom, right))
 
 
 RULES: Rules = {
@@ -137,11 +128,8 @@ RULES: Rules = {
     ),
     **dict.fromkeys("alias clone contiguous detach lift_fresh_copy lift_fresh".split(), unchanged),
     **dict.fromkeys("_to_copy to type_as".split(), cast_to),
-    **dict.fromkeys("permute t transpose".split(), permute),
+    **dict.fromkeys("permute swapaxes swapdims t transpose".split(), permute),
     "broadcast_tensors": broadcast_tensors,
-    "constant_pad_nd": pad,
     "expand": expand,
     "expand_as": expand,
-    "pad": pad,
-    "slice": whole_slice,
 }

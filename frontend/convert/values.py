@@ -7,14 +7,17 @@ something reads them, so that `x * mask / 0.8` and `dropout(x, 0.2)` end up the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import torch
 from torch import fx
 
+from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Op
 
 Shape: TypeAlias = tuple["int | torch.SymInt", ...]  # as torch has it, batch included
 
@@ -94,26 +97,58 @@ class Product:
     """x @ weight.T, to which a bias may still be added; weight [N, K]."""
 
     x: Value
-    weight: torch.Tensor
+    weight: Weight
     place: Place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noise:
-    """Something random that is no mask: normal noise, or computed from noise."""
+    """Random and no mask: drawn by `source`, or computed there by `function` (see probing).
+
+    `arguments` are the function's, or those of the op that draws.
+    """
 
     source: fx.Node
+    function: Callable[..., object] | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Padded:
-    """x with zeros around its last two axes: (top, left, bottom, right). A convolution takes it."""
+    """x with zeros around its last two axes: (top, left, bottom, right).
+
+    A convolution takes it as its own padding.
+    """
 
     x: Value
     padding: tuple[int, int, int, int]
+    place: Place
 
 
-Tracked: TypeAlias = Row | Fixed | Filled | Uniform | Keep | Masked | Product | Noise | Padded
+@dataclass(frozen=True, slots=True, eq=False)
+class Flipped:
+    """x times random signs, one an element: the input of a Flipout perturbation."""
+
+    x: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Perturbation:
+    """op(x, weight, bias) with weights of mean zero: what Flipout adds to the mean's output.
+
+    `signed`: times random signs, one an output.
+    """
+
+    op: Op
+    x: Value
+    weight: Weight
+    bias: Weight | None
+    place: Place
+    signed: bool = False
+
+
+Activation: TypeAlias = Row | Masked | Product | Padded | Flipped | Perturbation
+Tracked: TypeAlias = Activation | Fixed | Filled | Uniform | Keep | Noise
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 
 

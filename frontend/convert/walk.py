@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from math import prod
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import cast
 
 import torch
@@ -13,18 +13,24 @@ from torch.export import ExportedProgram
 from qbnnc.frontend.convert import (
     activations,
     arithmetic,
+    convolutions,
     creation,
+    functions,
     layers,
     masks,
     noise,
+    parts,
     pooling,
     shapes,
+    space,
 )
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.folding import folded, is_mask, is_noise, noise_of, tracked_among
 from qbnnc.frontend.convert.naming import location, plain_name
 from qbnnc.frontend.convert.program import (
     batch_of,
     check_finite,
+    is_read,
     live,
     predictions,
     stored_tensors,
@@ -32,20 +38,11 @@ from qbnnc.frontend.convert.program import (
 )
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.scope import Scope
-from qbnnc.frontend.convert.values import (
-    Fixed,
-    Masked,
-    Noise,
-    Padded,
-    Product,
-    Result,
-    Row,
-    Tracked,
-)
-from qbnnc.frontend.randomness import is_seeded, op_name
+from qbnnc.frontend.convert.values import Fixed, Noise, Result, Row, Tracked
+from qbnnc.frontend.randomness import op_name
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
+from qbnnc.ir.types import PER_ROW, DType, TensorType
 
 # Rules for ops whose result is not fixed even where all their arguments are.
 _MAKING: Rules = {**creation.RULES, **noise.DRAWING_RULES}
@@ -53,25 +50,30 @@ _RULES: Rules = {
     **_MAKING,
     **activations.RULES,
     **arithmetic.RULES,
+    **convolutions.RULES,
+    **functions.RULES,
     **layers.RULES,
     **noise.DROPOUT_RULES,
     **masks.RULES,
+    **parts.RULES,
     **pooling.RULES,
     **shapes.RULES,
+    **space.RULES,
 }
 _UNFOLDED = frozenset({*noise.DROPOUT_RULES, "expand", "expand_as"})
-_MAX_FOLDED = 1 << 28  # elements: a hostile program could ask for any number
 
 
-def convert(program: ExportedProgram) -> Graph:
+def convert(program: ExportedProgram, tensors: Mapping[str, Tensor] | None = None) -> Graph:
     """The FLOAT graph of a functional program (see tracing.functionalise).
 
+    `tensors` take the place of the program's own, by their names in the user's model.
     CompileError names the module, the op, and what to do instead.
     """
     source = the_input(program)
     outputs = predictions(program, source)
     nodes = live(program, outputs)
-    conversion = _Conversion(Scope(nodes, batch_of(source)), stored_tensors(program))
+    stored = stored_tensors(program, tensors or {})
+    conversion = _Conversion(Scope(nodes, batch_of(source)), stored, nodes)
     conversion.start(source)
     for node in nodes:
         conversion.visit(node)
@@ -81,9 +83,12 @@ def convert(program: ExportedProgram) -> Graph:
 class _Conversion:
     """The walk: each node's arguments, what is known of them, and the rule that takes it."""
 
-    def __init__(self, scope: Scope, stored: Mapping[str, tuple[str, Tensor]]) -> None:
+    def __init__(
+        self, scope: Scope, stored: Mapping[str, tuple[str, Tensor]], nodes: Iterable[fx.Node]
+    ) -> None:
         self._scope = scope
         self._stored = stored
+        self._needed = frozenset(nodes)
         self._known: dict[fx.Node, object] = {}
 
     def start(self, source: fx.Node) -> None:
@@ -103,7 +108,7 @@ class _Conversion:
             self._scope.value(cast(Tracked, self._known[node]), Call(node, {}, self._scope))
             for node in outputs
         )
-        return self._scope.build.graph(values, Stage.FLOAT)
+        return self._scope.graph(values)
 
     def visit(self, node: fx.Node) -> None:
         if node in self._known:
@@ -122,14 +127,15 @@ class _Conversion:
         if node.name not in self._stored:
             raise CompileError("is not a tensor; only tensors may enter the network", node.name)
         name, tensor = self._stored[node.name]
-        check_finite(name, tensor)
+        if is_read(node, self._needed):
+            check_finite(name, tensor)
         return Fixed(tensor)
 
     def _item(self, node: fx.Node) -> object:
         """results[i]: of what has several results only tuples and noise are known."""
         several, index = self._known.get(cast(fx.Node, node.args[0])), node.args[1]
         if isinstance(several, Noise):
-            return several
+            return Noise(several.source, itemgetter(index), {"several": several})
         if isinstance(several, tuple) and isinstance(index, int) and index < len(several):
             return several[index]
         raise CompileError(f"result {index} is not supported; use the first", location(node))
@@ -149,20 +155,34 @@ class _Conversion:
         return argument
 
     def _result(self, call: Call) -> Result:
-        name, inputs = op_name(call.node), list(_tracked(call.arguments))
+        name, inputs = op_name(call.node), list(tracked_among(call.arguments))
         if name in _MAKING:
             return _MAKING[name](call)
-        if _is_noise(call.node, inputs):
-            return Noise(call.node)
+        if name not in noise.DROPOUT_RULES and is_noise(call.node, inputs):
+            return noise_of(call)
         if name not in _UNFOLDED and all(isinstance(each, Fixed) for each in inputs):
-            return _folded(call)
-        if name in _RULES:
-            return _RULES[name](call)
-        raise CompileError(
-            f"the op {plain_name(call.node)!r} is not supported; replace it by one that is: "
-            "linear and convolution layers, batch norm, pooling, clamps, dropout, sums, reshapes",
-            location(call.node),
-        )
+            return folded(call)
+        return _of_masks(call) if is_mask(inputs) else _by_rule(call)
+
+
+def _by_rule(call: Call) -> Result:
+    name = op_name(call.node)
+    if name in _RULES:
+        return _RULES[name](call)
+    raise CompileError(
+        f"the op {plain_name(call.node)!r} is not supported; replace it by one that is: "
+        "linear and convolution layers, batch norm, pooling, the usual activations, dropout, "
+        "sums, products, concatenation, slices, reshapes",
+        location(call.node),
+    )
+
+
+def _of_masks(call: Call) -> Result:
+    """What its rule cannot read as a mask is noise like any other."""
+    try:
+        return _by_rule(call)
+    except CompileError:
+        return noise_of(call)
 
 
 def _checked(call: Call, result: Result) -> Result:
@@ -174,42 +194,3 @@ def _checked(call: Call, result: Result) -> Result:
                 "is supported for these inputs"
             )
     return result
-
-
-def _tracked(arguments: Mapping[str, object]) -> Iterator[Tracked]:
-    for value in arguments.values():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, Tracked):
-                yield item
-
-
-def _is_noise(node: fx.Node, inputs: list[Tracked]) -> bool:
-    """Drawn, or computed from noise, without the input having a part in it."""
-    drawn = is_seeded(node) and op_name(node) not in _RULES
-    noisy = drawn or any(isinstance(each, Noise) for each in inputs)
-    return noisy and not any(isinstance(each, Row | Masked | Product | Padded) for each in inputs)
-
-
-def _folded(call: Call) -> Result:
-    """An op on weights alone, computed now."""
-    shape = call.shape() if isinstance(call.node.meta["val"], Tensor) else ()
-    if not all(isinstance(extent, int) for extent in shape):
-        call.fail("makes a tensor of the batch's size from weights; let it broadcast instead")
-    if prod(map(int, shape)) > _MAX_FOLDED:
-        call.fail(f"makes a constant of shape {list(shape)}; that is more than a model may hold")
-    target = cast(torch._ops.OpOverload, call.node.target)
-    with torch.no_grad():
-        result = target(**{name: _plain(value) for name, value in call.arguments.items()})
-    if isinstance(result, bool | int | float):
-        return Fixed(torch.tensor(result))
-    return Fixed(result) if isinstance(result, Tensor) else tuple(map(Fixed, result))
-
-
-def _plain(value: object) -> object:
-    match value:
-        case Fixed(tensor):
-            return tensor
-        case list():
-            return [_plain(item) for item in value]
-        case _:
-            return value

@@ -21,7 +21,6 @@ from qbnnc.ir.types import Array
 from tests.frontend.nets import (
     Around,
     Normalised,
-    SampledLinear,
     Spelled,
     WithKL,
     image_block,
@@ -77,47 +76,6 @@ def test_every_layer_of_an_image_classifier() -> None:
     block = image_block()
     randomise_batch_norm(block)
     assert_same(block, images(4, 2, 8, 8))
-
-
-ONE_LAYER = {
-    "clamp": lambda h: h.clamp(-0.5, 0.25),
-    "clamp_min": lambda h: h.clamp_min(0.1),
-    "clamp_max": lambda h: torch.clamp_max(h, 0.3),
-    "maximum": lambda h: torch.maximum(torch.zeros(()), h),
-    "minimum": lambda h: torch.minimum(h, torch.ones(())),
-    "threshold": lambda h: F.threshold(h, 0.0, 0.0),
-    "arithmetic": lambda h: (1 - 2 * h / 3.0).sub(h, alpha=0.5) + h.neg() + torch.ones(6),
-    "rsub": lambda h: torch.rsub(h, torch.arange(6.0), alpha=2),
-    "add alpha": lambda h: torch.add(h, h, alpha=3),
-    "in place": lambda h: h.mul_(2).add_(1).relu_(),
-    "constant divided": lambda h: h / torch.arange(1.0, 7.0),
-    "softmax": lambda h: h.softmax(-1),
-    "softmax of the last axis": lambda h: h.reshape(-1, 2, 3).softmax(2).flatten(1),
-    "unflatten": lambda h: h.unflatten(1, (2, 3)).unsqueeze(2).squeeze().reshape(-1, 6),
-    "transpose of a 1": lambda h: h[:, None].transpose(1, 2).permute(0, 2, 1).squeeze(1),
-    "double": lambda h: h.double().float().contiguous().clone().detach(),
-    "expand": lambda h: h.expand(h.shape[0], 6) * torch.full((1, 1), 2.0).expand_as(h),
-    "conv1d": lambda h: F.conv1d(h.unsqueeze(1), torch.ones(2, 1, 3), padding=1).flatten(1)[:, :],
-    "pool1d": lambda h: F.max_pool1d(h.unsqueeze(1), 2, 1) .flatten(1),
-    "avg_pool1d": lambda h: F.avg_pool1d(h.unsqueeze(1), 3, 1, 1).flatten(1),
-    "adaptive": lambda h: F.adaptive_avg_pool2d(h.reshape(-1, 1, 2, 3), (2, 1)).flatten(1),
-    "adaptive max": lambda h: F.adaptive_max_pool2d(h.reshape(-1, 2, 1, 3), 1).flatten(1),
-    "amax": lambda h: h.reshape(-1, 2, 1, 3).amax((2, 3)),
-    "mean": lambda h: h.reshape(-1, 2, 3).mean(-1),
-    "mean keepdim": lambda h: h.reshape(-1, 3, 2, 1).mean((-1, -2), keepdim=True).flatten(1),
-    "pad": lambda h: F.conv2d(
-        F.pad(h.reshape(-1, 1, 2, 3), (1, 0, 0, 2)), torch.ones(1, 1, 2, 2), padding=1
-    ).flatten(1),
-    "ceil that fits": lambda h: F.max_pool2d(
-        h.reshape(-1, 1, 2, 3), (2, 1), ceil_mode=True
-    ).flatten(1),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("op", ONE_LAYER)
-def test_one_layer(op: str) -> None:
-    torch.manual_seed(2)
-    assert_same(nn.Sequential(nn.Linear(6, 6), Spelled(ONE_LAYER[op])), images(5, 6))
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
@@ -214,30 +172,6 @@ def test_a_module_called_twice() -> None:
 
     graph = assert_same(Twice(), images(3, 6))
     assert [n.output.name for n in graph.nodes] == ["fc", "relu", "fc.2"]
-
-
-REFUSED = {
-    "sampled weight": (SampledLinear(6, 6), r"weight is sampled.*not supported yet"),
-    "unknown op": (nn.GELU(), r"^layer \(.*'gelu' is not supported; replace"),
-    "two activations": (Spelled(lambda h: h * h), r"multiplies two activations"),
-    "over the batch": (Spelled(lambda h: h - h.mean(0)), r"mean: over the axes \[0\]"),
-    "transposed": (
-        Spelled(lambda h: h.reshape(-1, 2, 3).transpose(1, 2).flatten(1)),
-        r"transposing activations",
-    ),
-    "rows mixed": (Spelled(lambda h: h.reshape(-1, 2, 6).mean(1)), r"rows of the batch"),
-    "part": (Spelled(lambda h: F.pad(h[:, :3], (0, 3))), r"taking a part"),
-    "rounded": (Spelled(lambda h: h.int().float()), r"casts activations to torch.int32"),
-    "batch statistics": (nn.BatchNorm1d(6, track_running_stats=False), r"^layer: batch norm"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused_with_the_place_first(case: str) -> None:
-    layer, message = REFUSED[case]
-    with pytest.raises(CompileError, match=message) as error:
-        read_module(Around(layer).eval(), images(2, 6))
-    assert str(error.value).startswith("layer")
 
 
 @pytest.mark.parametrize(

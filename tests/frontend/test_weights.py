@@ -77,7 +77,7 @@ def test_names_and_shapes_that_do_not_fit(weights: Mapping[str, Tensor], tmp_pat
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([{"a": torch.zeros(1)}] * 3, "ensemble of 3 state_dicts, which is not supported yet"),
+        ([{"a": torch.zeros(1)}, 3], "holds a list, not weights"),
         ({"epoch": 3, "loss": 0.5}, "checkpoint without weights .* it holds epoch, loss"),
         (torch.zeros(3), "holds a Tensor, not weights"),
     ],

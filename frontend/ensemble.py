@@ -1,0 +1,100 @@
+"""Ensembles: which files hold the members, and that all members are one network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import zip_longest
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.frontend.sniff import FileKind, sniff
+from qbnnc.ir.errors import CompileError, FileError, Loc
+from qbnnc.ir.graph import Graph, Node
+
+Paths: TypeAlias = str | Path | Sequence[str | Path]
+
+_NOT_MODELS = (FileKind.TEXT, FileKind.NUMPY)  # notes and data beside the models in a folder
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`name` tells it from the others in messages: "net.pt", or "nets.pt[3]"."""
+
+    name: str
+    graph: Graph
+    calibration: NDArray[np.float32] | None = None
+
+
+def files_of(paths: Paths) -> list[Path]:
+    """The files, and those in the folders, "net2.pt" before "net10.pt"; FileError if none."""
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    files = [file for path in map(Path, given) for file in _files_in(path)]
+    if not files:
+        raise FileError("is an empty list of files; name at least one", "the ensemble")
+    return files
+
+
+def _files_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = [f for f in path.iterdir() if f.is_file() and not f.name.startswith(".")]
+    models = [f for f in sorted(files, key=_natural) if sniff(f) not in _NOT_MODELS]
+    if not models:
+        raise FileError("is a folder without models; name the files, or another folder", path)
+    return models
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Numbers compare as numbers."""
+    return [
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)
+    ]
+
+
+def check_same_network(members: Sequence[Member]) -> None:
+    """CompileError at the first node that a member has and the first member has not.
+
+    Weights may differ, and what is learnt with them (slopes, bounds); ops, shapes and streams not.
+    """
+    first = members[0]
+    for member in members[1:]:
+        for ours, theirs in zip_longest(first.graph.nodes, member.graph.nodes):
+            if ours is None or theirs is None or _described(ours) != _described(theirs):
+                _differ(first, ours, member, theirs)
+        if _interface(first.graph) != _interface(member.graph):
+            raise CompileError(
+                f"{member.name} takes or gives {_interface(member.graph)} and {first.name} "
+                f"{_interface(first.graph)}; the members of an ensemble must be one network",
+                "the network",
+            )
+
+
+def _differ(first: Member, ours: Node | None, member: Member, theirs: Node | None) -> None:
+    known = theirs or ours
+    raise CompileError(
+        f"{member.name} has {_text(theirs)} here, where {first.name} has {_text(ours)}; the "
+        "members of an ensemble must be one network",
+        known.loc if known else Loc("the network"),
+    )
+
+
+def _text(node: Node | None) -> str:
+    return "nothing" if node is None else f"{node.op} giving {node.output.type}"
+
+
+def _described(node: Node) -> tuple[object, ...]:
+    op = node.op
+    values = (getattr(op, f.name) for f in fields(op))  # type: ignore[arg-type]
+    structure = tuple(v for v in values if not isinstance(v, float))
+    inputs = tuple((v.name, v.type) for v in node.inputs)
+    return type(op), structure, inputs, node.output.name, node.output.type
+
+
+def _interface(graph: Graph) -> str:
+    outputs = ", ".join(f"{v.name} {v.type}" for v in graph.outputs)
+    return f"{graph.input.type} -> {outputs}"
