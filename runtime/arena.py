@@ -59,6 +59,8 @@ class Arena:
                 return Operand(buffer.position, buffer.stride, Place.OUT)
             case Kind.INPUT:
                 return Operand(0, buffer.stride, Place.INPUT)
+            case Kind.CONSTANT:
+                return Operand(buffer.position, 0, Place.CONSTANT)
             case _:
                 return self.operands[buffer]
 
@@ -98,7 +100,7 @@ def _spans(steps: Sequence[Step], *, reuse: bool) -> dict[Buffer, tuple[int, int
     spans, end = dict[Buffer, tuple[int, int]](), len(steps) - 1
     for i, step in enumerate(steps):
         for buffer in step.instruction.buffers():
-            if buffer.kind in (Kind.OUT, Kind.INPUT):
+            if buffer.kind in (Kind.OUT, Kind.INPUT, Kind.CONSTANT):
                 continue
             first, last = spans.get(buffer, (i, i))[0], i
             if buffer.kind is Kind.VALUE and (

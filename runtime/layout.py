@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qbnnc.ir.types import Array
 
@@ -42,6 +43,11 @@ def from_memory(array: Array, shape: tuple[int, ...]) -> Array:
     return np.moveaxis(array.reshape(*lead, height, width, channels), -1, -3)
 
 
+def positions(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Where in memory each element lies, counted in elements: [*shape]."""
+    return from_memory(np.arange(prod(shape), dtype=np.int64), shape)
+
+
 def same_order(shape: tuple[int, ...]) -> bool:
     """Whether the order of memory is row-major order."""
     return len(shape) != 3 or shape[0] == 1 or shape[1] * shape[2] == 1
@@ -53,23 +59,27 @@ def parameter(array: Array, shape: tuple[int, ...]) -> Array:
     return whole[:1] if (whole == whole[:1]).all() else whole
 
 
-def mask_steps(
-    mask: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
-    """((height, width, channels), the mask's step along each) for a mask that broadcasts.
+def broadcast_steps(
+    operands: tuple[tuple[int, ...], ...], shape: tuple[int, ...]
+) -> tuple[tuple[int, int, int], list[tuple[int, int, int]]] | None:
+    """((height, width, channels), each operand's step along each), for shapes that broadcast.
 
-    None if three steps cannot say it: a mask of another rank, or of some of more than 3 axes.
+    None if three steps cannot say it: an operand of another rank, or of some of more than 3 axes.
     """
-    size = prod(shape)
-    if mask == shape:
-        return (1, 1, size), (0, 0, 1)
-    if len(shape) > 3 or len(mask) != len(shape):
+    if all(operand == shape for operand in operands):
+        return (1, 1, prod(shape)), [(0, 0, 1)] * len(operands)
+    if len(shape) > 3 or any(len(operand) != len(shape) for operand in operands):
         return None
-    steps, step = [0] * len(mask), 1
-    for axis in (0, 2, 1) if len(mask) == 3 else range(len(mask) - 1, -1, -1):
-        steps[axis] = step if mask[axis] > 1 else 0
-        step *= mask[axis]
-    missing = 3 - len(shape)
-    a, b, c = (1,) * missing + shape
-    p, q, r = [0] * missing + steps
-    return ((b, c, a), (q, r, p)) if len(shape) == 3 else ((a, b, c), (p, q, r))
+    a, b, c = (1,) * (3 - len(shape)) + shape
+    extents = (b, c, a) if len(shape) == 3 else (a, b, c)
+    return extents, [_steps(operand) for operand in operands]
+
+
+def _steps(operand: tuple[int, ...]) -> tuple[int, int, int]:
+    """Elements from one to the next along (height, width, channels); 0 along an axis of 1."""
+    steps, step = [0] * len(operand), 1
+    for axis in (0, 2, 1) if len(operand) == 3 else range(len(operand) - 1, -1, -1):
+        steps[axis] = step if operand[axis] > 1 else 0
+        step *= operand[axis]
+    p, q, r = [0] * (3 - len(operand)) + steps
+    return (q, r, p) if len(operand) == 3 else (p, q, r)

@@ -4,7 +4,8 @@
    with multipliers per channel, or a Dequantize that is one output. Otherwise the accumulators
    are a value like any other.
 2. A Reshape is another name for a buffer where memory order is row-major order, else a copy.
-3. A Dequantize writes to the float32 outputs; float32 values live nowhere else.
+3. Sampled weights are made in the layout that the layers read which they belong to.
+4. A Dequantize writes to the float32 outputs; float32 values live nowhere else.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from qbnnc.ir.ops import Reshape
 from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import ALIGNMENT, round_up
-from qbnnc.runtime.packing import Constants
+from qbnnc.runtime.packing import Constants, Layout
 from qbnnc.runtime.program import Buffer, Instruction, Kind
 
 
@@ -51,13 +52,14 @@ def range_of(axes: Axes) -> Range:
 class Lowering:
     """What lowering a graph collects: steps in the order of nodes, buffers and constants.
 
-    `outputs` are the buffers of the graph's outputs.
+    `outputs` are the buffers of the graph's outputs, `packed` those of weights that are computed.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.constants = graph, Constants()
         self.steps: list[Step] = []
         self.buffers: dict[Value, Buffer] = {}
+        self.packed: dict[tuple[Value, Layout], Buffer] = {}
         entry = graph.input
         self.input = Buffer(entry.name, entry.type.size, entry.type.axes, Kind.INPUT)
         self._producers, self._consumers = graph.producers(), graph.consumers()
@@ -118,6 +120,16 @@ class Lowering:
         if array is None:
             raise CompileError(f"{node.op.name}: the runtime takes a constant {what}", node.loc)
         return array
+
+    def constant_buffer(self, name: str, array: Array) -> Buffer:
+        """A constant that takes the place of a computed operand."""
+        return Buffer(name, 0, CONSTANT, Kind.CONSTANT, self.constants.add(array))
+
+    def producer(self, value: Value) -> Node | None:
+        return self._producers.get(value)
+
+    def readers(self, value: Value) -> list[Node]:
+        return self._consumers.get(value, [])
 
     def only_reader(self, value: Value) -> Node | None:
         """As Graph.only_reader, without looking at all nodes."""

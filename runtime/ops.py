@@ -1,4 +1,4 @@
-"""Each INTEGER op as instructions; convolutions and linear layers are in `contraction`."""
+"""Each INTEGER op as instructions: which function does it, and the codes in, between and out."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (
     AddQuantized,
     ClampCodes,
+    Concat,
     Conv2dInteger,
     Dequantize,
+    EpsCodes,
     KeepMask,
     LinearInteger,
+    Lookup,
+    LookupReal,
     MaxPool2d,
+    Move,
+    MultiplyInteger,
     QuantizeInput,
     Requantize,
     Reshape,
+    SampledWeightInteger,
     Select,
     SumPoolInteger,
 )
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.rng import keep_threshold
 from qbnnc.ir.types import DType
 from qbnnc.runtime import instructions as ins
+from qbnnc.runtime import moves, pointwise, sampling
 from qbnnc.runtime.contraction import convolve
-from qbnnc.runtime.layout import grid, mask_steps, parameter, same_order
+from qbnnc.runtime.layout import grid, parameter
 from qbnnc.runtime.lowering import Lowering
 
 
@@ -43,18 +50,32 @@ def lower_node(lowering: Lowering, node: Node) -> None:
             _requantize(lowering, node, op)
         case Dequantize():
             _dequantize(lowering, node)
-        case AddQuantized() as op:
-            _add(lowering, node, op)
-        case ClampCodes() as op:
-            _clamp(lowering, node, op)
         case MaxPool2d() | SumPoolInteger() as op:
             _pool(lowering, node, op)
+        case AddQuantized() as op:
+            pointwise.add(lowering, node, op)
+        case MultiplyInteger():
+            pointwise.multiply(lowering, node)
+        case ClampCodes() as op:
+            pointwise.clamp(lowering, node, op)
+        case Lookup():
+            pointwise.lookup(lowering, node)
+        case LookupReal():
+            pointwise.lookup_real(lowering, node)
         case KeepMask() as op:
-            _keep_mask(lowering, node, op)
+            pointwise.keep_mask(lowering, node, op)
         case Select():
-            _select(lowering, node)
+            pointwise.select(lowering, node)
+        case EpsCodes() as op:
+            sampling.eps_codes(lowering, node, op)
+        case SampledWeightInteger() as op:
+            sampling.sampled_weight(lowering, node, op)
         case Reshape():
-            _reshape(lowering, node)
+            moves.reshape(lowering, node)
+        case Move() as op:
+            moves.move(lowering, node, op)
+        case Concat() as op:
+            moves.concat(lowering, node, op)
         case op:
             raise CompileError(f"the runtime has no kernel for {op.name}", node.loc)
 
@@ -73,8 +94,6 @@ def _refuse_reals(lowering: Lowering, node: Node) -> None:
 def _dequantize(lowering: Lowering, node: Node) -> None:
     """One instruction for each output that this is, perhaps reshaped."""
     type_ = node.inputs[0].type
-    if type_.dtype is DType.I8:
-        raise CompileError("the runtime has no kernel for signed codes", node.loc)
     quant, rank = codes_of(type_), len(type_.shape)
     pixels, channels = grid(type_.shape)
     scales = parameter(quant.scale_array(rank), type_.shape)
@@ -84,7 +103,7 @@ def _dequantize(lowering: Lowering, node: Node) -> None:
         instruction = ins.Dequantize(
             output=output,
             input=lowering.buffer(node, 0),
-            wide=type_.dtype is DType.I32,
+            item={DType.I32: 4, DType.I8: -1}.get(type_.dtype, 1),
             scale=lowering.constants.add(np.broadcast_to(scales, (rows, channels))),
             zero=lowering.constants.add(np.broadcast_to(zeros, (rows, channels))),
             step=channels if rows > 1 else 0,
@@ -138,37 +157,6 @@ def _requantize(lowering: Lowering, node: Node, op: Requantize) -> None:
     lowering.emit(node, instruction)
 
 
-def _add(lowering: Lowering, node: Node, op: AddQuantized) -> None:
-    types = [codes_of(value.type) for value in node.inputs] + [op.quant]
-    if any(quant.axis is not None for quant in types):
-        raise CompileError("the runtime adds codes of one scale each", node.loc)
-    (a_scale, a_zero), (b_scale, b_zero), (scale, zero) = (quant.per_tensor for quant in types)
-    instruction = ins.Add(
-        output=lowering.made(node.output),
-        a=lowering.codes(node, 0),
-        b=lowering.codes(node, 1),
-        scales=lowering.constants.add(np.array([a_scale, b_scale, scale], np.float32)),
-        a_zero=a_zero,
-        b_zero=b_zero,
-        zero=zero,
-        low=op.low,
-        high=op.high,
-        size=node.output.type.size,
-    )
-    lowering.emit(node, instruction)
-
-
-def _clamp(lowering: Lowering, node: Node, op: ClampCodes) -> None:
-    instruction = ins.Clamp(
-        output=lowering.made(node.output),
-        input=lowering.codes(node, 0),
-        low=op.low,
-        high=op.high,
-        size=node.output.type.size,
-    )
-    lowering.emit(node, instruction)
-
-
 def _pool(lowering: Lowering, node: Node, op: MaxPool2d | SumPoolInteger) -> None:
     (channels, height, width), out = node.inputs[0].type.shape, node.output.type.shape
     quant = codes_of(node.inputs[0].type)
@@ -192,63 +180,3 @@ def _pool(lowering: Lowering, node: Node, op: MaxPool2d | SumPoolInteger) -> Non
         zero=quant.per_tensor[1] if isinstance(op, SumPoolInteger) else 0,
     )
     lowering.emit(node, instruction)
-
-
-def _keep_mask(lowering: Lowering, node: Node, op: KeepMask) -> None:
-    pixels, channels = grid(op.shape)
-    words = -(-pixels * channels // 4)
-    instruction = ins.KeepMask(
-        output=lowering.made(node.output),
-        scratch=lowering.scratch(node, 8 * words + pixels * channels),
-        stream=op.stream,
-        threshold=keep_threshold(op.p),
-        shared=op.shared,
-        channels=channels,
-        pixels=pixels,
-    )
-    lowering.emit(node, instruction)
-
-
-def _select(lowering: Lowering, node: Node) -> None:
-    steps = mask_steps(node.inputs[1].type.shape, node.output.type.shape)
-    if steps is None:
-        raise CompileError("the runtime has no kernel for a mask of this shape", node.loc)
-    (height, width, channels), (step_y, step_x, step_channel) = steps
-    instruction = ins.Select(
-        output=lowering.made(node.output),
-        input=lowering.codes(node, 0),
-        mask=lowering.buffer(node, 1),
-        zero=codes_of(node.inputs[0].type).per_tensor[1],
-        height=height,
-        width=width,
-        channels=channels,
-        step_y=step_y,
-        step_x=step_x,
-        step_channel=step_channel,
-    )
-    lowering.emit(node, instruction)
-
-
-def _reshape(lowering: Lowering, node: Node) -> None:
-    """Another name if both shapes lie in row-major order, else through row-major order."""
-    source, target = node.inputs[0].type.shape, node.output.type.shape
-    if node.output.type.dtype is DType.F32:
-        return
-    buffer = lowering.buffer(node, 0)
-    if source == target:
-        lowering.buffers[node.output] = buffer
-        return
-    item = node.output.type.dtype.numpy.itemsize
-    if not same_order(source):
-        flat = lowering.room(node.output)
-        rows, columns = grid(source)
-        lowering.emit(node, ins.Transpose(output=flat, input=buffer, rows=rows, columns=columns,
-                                          item=item))  # fmt: skip
-        buffer = flat
-    if not same_order(target):
-        columns, rows = grid(target)
-        image = lowering.room(node.output)
-        lowering.emit(node, ins.Transpose(output=image, input=buffer, rows=rows, columns=columns,
-                                          item=item))  # fmt: skip
-        buffer = image
-    lowering.buffers[node.output] = buffer

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.types import Array
-from qbnnc.runtime.layout import round_up
+from qbnnc.runtime.layout import round_up, to_memory
 
 CHANNEL_STEP = 16  # output channels are padded to a multiple of this
 BLOCK = 128  # output channels whose weights lie together; as in kernels.convolution
@@ -20,6 +23,7 @@ class Constants:
     def __init__(self) -> None:
         self._parts: list[Array] = []
         self._size = 0
+        self._shared = dict[int, int]()
 
     def add(self, array: Array) -> int:
         """Keep a copy of `array`, row-major, aligned to 64 bytes."""
@@ -27,6 +31,12 @@ class Constants:
         self._parts.append(part.reshape(-1).view(np.uint8))
         self._size = round_up(offset + part.nbytes, _ALIGNMENT)
         return offset
+
+    def share(self, array: Array) -> int:
+        """As `add`, but once for an array that several instructions read."""
+        if id(array) not in self._shared:
+            self._shared[id(array)] = self.add(array)
+        return self._shared[id(array)]
 
     def pack(self) -> NDArray[np.uint8]:
         """All of them, with some room to read past the end."""
@@ -47,34 +57,85 @@ def aligned_bytes(count: int) -> NDArray[np.uint8]:
     return room[start : start + count]
 
 
-def pack_weights(weight: NDArray[np.int8], groups: int) -> tuple[NDArray[np.int8], int]:
-    """[O, C, kh, kw] as [groups][BLOCKs of channels][K][channels], and K padded.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """[groups][BLOCKs of channels][K][channels]: how kernels read a weight, or make one.
 
-    K runs over [kh][kw][C]. Zeros fill up K and the channels.
+    Of a weight [O, K] or [O, C, kh, kw] (K runs over [kh][kw][C]), a bias [O] (K is 1), or with
+    `plain` any value in the order of memory. Padding fills up K and the channels.
     """
-    filters = weight.shape[0] // groups
-    rows = np.moveaxis(weight, 1, -1).reshape(groups, filters, -1)
-    depth, padded = round_up(rows.shape[2], DEPTH_STEP), round_up(filters, CHANNEL_STEP)
-    whole = np.zeros((groups, depth, padded), np.int8)
-    whole[:, : rows.shape[2], :filters] = rows.swapaxes(1, 2)
-    starts = range(0, padded, BLOCK)
-    blocks = [[g[:, n : n + BLOCK].reshape(-1) for n in starts] for g in whole]
-    return np.concatenate([block for group in blocks for block in group]), depth
+
+    shape: tuple[int, ...]
+    groups: int = 1
+    plain: bool = False
+
+    def rows(self, array: Array) -> Array:
+        """[*shape] as [groups, filters, K]."""
+        if self.plain:
+            return to_memory(array, self.shape).reshape(1, -1, 1)
+        moved = np.moveaxis(array, 1, -1) if array.ndim == 4 else array
+        return moved.reshape(self.groups, self.filters, -1)
+
+    @property
+    def filters(self) -> int:
+        """Channels of a group."""
+        return prod(self.shape) if self.plain else self.shape[0] // self.groups
+
+    @property
+    def padded(self) -> int:
+        """The same, padded."""
+        return self.filters if self.plain else round_up(self.filters, CHANNEL_STEP)
+
+    @property
+    def taps(self) -> int:
+        return prod(self.shape[1:]) if not self.plain else 1
+
+    @property
+    def depth(self) -> int:
+        """K padded."""
+        return self.taps if self.plain or len(self.shape) == 1 else round_up(self.taps, DEPTH_STEP)
+
+    @property
+    def size(self) -> int:
+        """Elements with the padding."""
+        return self.groups * self.padded * self.depth
+
+    def pack(self, rows: Array, fill: int = 0) -> Array:
+        """[groups, filters, K] in this layout: [size]."""
+        whole = np.full((self.groups, self.depth, self.padded), fill, rows.dtype)
+        whole[:, : self.taps, : self.filters] = rows.swapaxes(1, 2)
+        starts = range(0, self.padded, BLOCK)
+        return np.concatenate([g[:, n : n + BLOCK].reshape(-1) for g in whole for n in starts])
+
+    def pack_channels(self, rows: Array, fill: int = 0) -> Array:
+        """[groups, filters] as [groups][padded channels]."""
+        whole = np.full((self.groups, self.padded), fill, rows.dtype)
+        whole[:, : self.filters] = rows
+        return whole
+
+    def order(self) -> NDArray[np.int64]:
+        """Where in this layout each element of [*shape] lies, in row-major order."""
+        numbers = np.arange(prod(self.shape), dtype=np.int64).reshape(self.shape)
+        packed = self.pack(self.rows(numbers), -1)
+        order = np.empty(numbers.size, np.int64)
+        order[packed[packed >= 0]] = np.flatnonzero(packed >= 0)
+        return order
 
 
-def per_channel(values: Array, channels: int, groups: int) -> Array:
+def per_channel(values: Array, layout: Layout) -> Array:
     """One number, or one for each of all channels, as [groups][padded channels]."""
-    padded = round_up(channels // groups, CHANNEL_STEP)
-    whole = np.zeros((groups, padded), values.dtype)
-    whole[:, : channels // groups] = np.broadcast_to(values, (channels,)).reshape(groups, -1)
-    return whole
+    channels = layout.groups * layout.filters
+    return layout.pack_channels(np.broadcast_to(values, (channels,)).reshape(layout.groups, -1))
 
 
-def folded_bias(
-    weight: NDArray[np.int8], bias: NDArray[np.int32], weight_zero: Array, input_zero: int
+def offline_terms(
+    shape: tuple[int, ...], weight: Array | None, weight_zero: Array, input_zero: int
 ) -> NDArray[np.int32]:
-    """q_b + K Z_w Z_x - Z_x sum_k q_w, mod 2^32: docs/semantics.md, section 3."""
-    rows = weight.reshape(len(weight), -1).astype(np.int64)
-    constant = rows.shape[1] * weight_zero.astype(np.int64) * input_zero
-    folded: NDArray[np.int32] = (bias + constant - input_zero * rows.sum(axis=1)).astype(np.int32)
-    return folded
+    """K Z_w Z_x - Z_x sum_k q_w for each channel, mod 2^32: docs/semantics.md, section 3.
+
+    Without the second term if the weight is None, that is, not constant.
+    """
+    terms = np.broadcast_to(weight_zero.astype(np.int64) * input_zero * prod(shape[1:]), shape[:1])
+    if weight is not None:
+        terms = terms - input_zero * weight.reshape(shape[0], -1).astype(np.int64).sum(axis=1)
+    return terms.astype(np.int32)

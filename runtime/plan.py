@@ -15,18 +15,27 @@ from qbnnc.ir.types import Array, TensorType
 from qbnnc.runtime.arena import Arena, place
 from qbnnc.runtime.lowering import Lowering, Range, Step
 from qbnnc.runtime.ops import lower_node
-from qbnnc.runtime.packing import aligned_bytes
+from qbnnc.runtime.packing import Layout, aligned_bytes
 from qbnnc.runtime.program import COLUMNS, Buffer
 
 BLOCK_BYTES = 1 << 19  # in use at a time: stays in the L2 cache of most CPUs
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a value is: in the order of memory, or in the layout of a weight."""
+
+    buffer: Buffer
+    type: TensorType
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """`program` int64 [steps, COLUMNS], prefix first; `ends` where prefix, sample and suffix end.
 
-    `values` are the buffers of the values by name, and `copied` the outputs that no step makes:
-    the input (None) or a constant.
+    `values` says where the values are, by name, and `copied` which outputs no step makes: the input
+    (None) or a constant.
     """
 
     program: NDArray[np.int64]
@@ -35,7 +44,7 @@ class Plan:
     steps: tuple[Step, ...]
     ends: tuple[int, int, int]
     outputs: tuple[TensorType, ...]
-    values: dict[str, tuple[Buffer, TensorType]]
+    values: dict[str, Stored]
     copied: dict[int, Array | None]
 
     @property
@@ -65,9 +74,18 @@ def plan(graph: Graph, *, reuse: bool = True, budget: int = BLOCK_BYTES) -> Plan
         steps=steps,
         ends=_ends(steps),
         outputs=tuple(value.type for value in graph.outputs),
-        values={value.name: (b, value.type) for value, b in lowering.buffers.items()},
+        values=_values(lowering),
         copied=lowering.copied(),
     )
+
+
+def _values(lowering: Lowering) -> dict[str, Stored]:
+    packed = {
+        value.name: Stored(b, value.type, layout) for (value, layout), b in lowering.packed.items()
+    }
+    plain = {v.name: Stored(b, v.type) for v, b in lowering.buffers.items()}
+    constants = {value.name for value in lowering.graph.constants}
+    return {name: stored for name, stored in (packed | plain).items() if name not in constants}
 
 
 def new_arena(plan: Plan, rows: int) -> NDArray[np.uint8]:

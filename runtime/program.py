@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias
 
 from qbnnc.ir.types import Axes
 
-COLUMNS = 40
+COLUMNS = 48
 
 
 class Opcode(IntEnum):
@@ -31,6 +31,15 @@ class Opcode(IntEnum):
     KEEP_MASK = 10
     TRANSPOSE = 11
     LOAD = 12
+    DEPTHWISE = 13
+    EPS_CODES = 14
+    SAMPLE_WEIGHT = 15
+    FOLD_BIAS = 16
+    LOOKUP = 17
+    LOOKUP_REAL = 18
+    MULTIPLY = 19
+    COPY = 20
+    GATHER = 21
 
 
 class Place(IntEnum):
@@ -42,6 +51,7 @@ class Place(IntEnum):
     FIXED = 3  # one element for all
     OUT = 4  # sample and row of the prediction, in the float32 outputs
     INPUT = 5  # row of the batch, in the float32 input
+    CONSTANT = 6  # one element for all, in the constants
 
 
 class Kind(IntEnum):
@@ -49,13 +59,15 @@ class Kind(IntEnum):
     SCRATCH = 1  # used inside one instruction
     OUT = 2
     INPUT = 3
+    CONSTANT = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a Buffer is equal only to itself
 class Buffer:
     """Room for a value: `stride` bytes (elements, if it is an input or output) for each index.
 
-    `position` is where an output begins in one copy's row of all outputs, in elements.
+    `position` is where an output begins in one copy's row of all outputs, in elements, or where a
+    constant lies, in bytes.
     """
 
     name: str

@@ -11,8 +11,8 @@ from qbnnc.ir.types import Array, Axes, Axis, DType, TensorType
 from qbnnc.runtime.execute import Block, Request
 from qbnnc.runtime.layout import from_memory
 from qbnnc.runtime.lowering import Range, range_of
-from qbnnc.runtime.plan import Plan
-from qbnnc.runtime.program import Buffer, Place
+from qbnnc.runtime.plan import Plan, Stored
+from qbnnc.runtime.program import Place
 
 
 class Recorder:
@@ -21,25 +21,30 @@ class Recorder:
     def __init__(self, plan: Plan, request: Request, arena: NDArray[np.uint8]) -> None:
         self._plan, self._arena, self.values = plan, arena, dict[str, Array]()
         counts = {Axis.SAMPLE: request.draws, Axis.ROW: len(request.x)}
-        for name, (_, type_) in plan.values.items():
+        for name, stored in plan.values.items():
+            type_ = stored.type
             self.values[name] = np.empty(whole_shape(type_, counts), type_.dtype.numpy)
 
     def __call__(self, range_: Range, block: Block) -> None:
-        for name, (buffer, type_) in self._plan.values.items():
-            if range_of(type_.axes) is range_:
-                rows, samples = _index(type_.axes, block)
-                self.values[name][samples, rows] = self._read(buffer, type_, block)
+        for name, stored in self._plan.values.items():
+            if range_of(stored.type.axes) is range_:
+                rows, samples = _index(stored.type.axes, block)
+                self.values[name][samples, rows] = self._read(stored, block)
 
-    def _read(self, buffer: Buffer, type_: TensorType, block: Block) -> Array:
+    def _read(self, stored: Stored, block: Block) -> Array:
         """[samples|1, rows|1, *shape] of a block."""
-        operand = self._plan.arena.locate(buffer)
+        type_, layout, operand = stored.type, stored.layout, self._plan.arena.locate(stored.buffer)
         samples = block.samples if Axis.SAMPLE in type_.axes else 1
         rows = block.rows if Axis.ROW in type_.axes else 1
         first = block.first_row if operand.place is Place.ROW else 0
         starts = (operand.offset + (first + i) * operand.stride for i in range(samples * rows))
-        lines = np.stack([self._arena[start : start + type_.nbytes] for start in starts])
-        codes = lines.view(type_.dtype.numpy)
-        return from_memory(codes.reshape(samples, rows, type_.size), type_.shape)
+        size = type_.size if layout is None else layout.size
+        nbytes = size * type_.dtype.numpy.itemsize
+        lines = np.stack([self._arena[start : start + nbytes] for start in starts])
+        codes = lines.view(type_.dtype.numpy).reshape(samples, rows, size)
+        if layout is not None:
+            return codes[..., layout.order()].reshape(samples, rows, *type_.shape)
+        return from_memory(codes, type_.shape)
 
 
 def _index(axes: Axes, block: Block) -> tuple[slice, slice]:

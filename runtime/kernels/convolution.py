@@ -13,11 +13,12 @@ from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.rounding import bounds, round_into
-from qbnnc.runtime.program import columns_of
+from qbnnc.runtime.program import Place, columns_of
 
 C = columns_of(Convolve)
 BLOCK = 128  # output channels at a time; a constant, so that LLVM needs one alias check a tile
 TILE = 4  # output positions at a time, and steps along K
+_CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
 
 
@@ -129,10 +130,24 @@ def finish(row, acc, factor, at, count, arena, arena32, out):  # type: ignore[no
 
 
 @kernel
+def parts(row, context):  # type: ignore[no-untyped-def]
+    """How many runs of positions there are that share weights and bias: one, or one a sample."""
+    sampled = row[C.weights + 2] == _SAMPLE or row[C.bias + 2] == _SAMPLE
+    return context[CONTEXT.SAMPLES] if sampled else 1
+
+
+@kernel
 def convolve(row, context, arena, arena32, constants, constants_i32, constants_f32, out):  # type: ignore[no-untyped-def]
-    """All positions of all copies of a block; group by group, tile by tile, BLOCK by BLOCK."""
+    """All positions of all copies of a block; group by group, tile by tile, BLOCK by BLOCK.
+
+    The positions of a tile share their weights: with sampled ones they are of one sample.
+    """
     base, sample_step, row_step = locate(row, C.input, context)
     target, target_sample, target_row = locate(row, C.output, context)
+    weights_base, weights_sample, _ = locate(row, C.weights, context)
+    bias_base, bias_sample, _ = locate(row, C.bias, context)
+    weight_bytes = constants if row[C.weights + 2] == _CONSTANT else arena
+    biases = constants_i32 if row[C.bias + 2] == _CONSTANT else arena32
     if row[C.epilogue] != _REQUANTIZE and row[C.epilogue] != _DEQUANTIZE:
         target, target_sample, target_row = target // 4, target_sample // 4, target_row // 4
     channels, filters, depth = row[C.channels], row[C.filters], row[C.depth]
@@ -143,8 +158,8 @@ def convolve(row, context, arena, arena32, constants, constants_i32, constants_f
         and row[C.stride_y] * row[C.stride_x] == 1
         and pixels == row[C.height] * row[C.width]
     )
-    rows = context[CONTEXT.ROWS]
-    positions = context[CONTEXT.SAMPLES] * rows * pixels
+    rows, shares = context[CONTEXT.ROWS], parts(row, context)
+    positions = context[CONTEXT.SAMPLES] * rows * pixels // shares
     image_bytes = row[C.height] * row[C.width] * channels * row[C.groups]
     padded = (filters + 15) // 16 * 16
     scratch = row[C.scratch]
@@ -152,12 +167,15 @@ def convolve(row, context, arena, arena32, constants, constants_i32, constants_f
     patch_at = scratch + 4 * TILE * BLOCK
     x_at = np.empty(TILE, np.int64)
     out_at = np.empty(TILE, np.int64)
-    for group in range(row[C.groups]):
-        weights_at = row[C.weights] + group * depth * padded
+    for turn in range(shares * row[C.groups]):
+        part = turn // row[C.groups]
+        group = turn - part * row[C.groups]
+        weights_at = weights_base + part * weights_sample + group * depth * padded
         per_channel = group * padded
-        first = 0
-        while first < positions:
-            count = min(TILE, positions - first)
+        bias_at = (bias_base + part * bias_sample) // 4 + per_channel
+        first, end = part * positions, (part + 1) * positions
+        while first < end:
+            count = min(TILE, end - first)
             if count < TILE:
                 count = 1
             for m in range(count):
@@ -180,9 +198,8 @@ def convolve(row, context, arena, arena32, constants, constants_i32, constants_f
             while done < filters:
                 width = min(BLOCK, padded - done)
                 start = weights_at + done * depth
-                weights = constants[start : start + depth * width].view(np.int8)
-                start = row[C.bias] // 4 + per_channel + done
-                bias = constants_i32[start : start + width]
+                weights = weight_bytes[start : start + depth * width].view(np.int8)
+                bias = biases[bias_at + done : bias_at + done + width]
                 acc = arena32[acc_at : acc_at + TILE * BLOCK]
                 x0 = arena[x_at[0] : x_at[0] + depth]
                 if count == TILE:

@@ -1,10 +1,10 @@
-"""Kernels that look at one element at a time: residual sums, clamps, selects, moves."""
+"""Kernels that look at one element at a time: sums, products, clamps, selects."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.runtime.instructions import Add, Clamp, Load, Select, Transpose
+from qbnnc.runtime.instructions import Add, Clamp, Multiply, Select
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import kernel
@@ -14,8 +14,7 @@ from qbnnc.runtime.program import columns_of
 A = columns_of(Add)
 CLAMP = columns_of(Clamp)
 S = columns_of(Select)
-T = columns_of(Transpose)
-L = columns_of(Load)
+M = columns_of(Multiply)
 
 
 @kernel
@@ -90,32 +89,57 @@ def select_image(row, codes, mask, selected):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def transpose_matrix(source, target, rows, columns):  # type: ignore[no-untyped-def]
-    for j in range(columns):
-        line = target[j * rows : (j + 1) * rows]
-        for i in range(rows):
-            line[i] = source[i * columns + j]
-
-
-@kernel
-def transpose(row, context, arena, arena32):  # type: ignore[no-untyped-def]
-    base, sample_step, row_step = locate(row, T.input, context)
-    target, target_sample, target_row = locate(row, T.output, context)
-    rows, columns = row[T.rows], row[T.columns]
+def multiply(row, context, arena, arena32, constants_f32):  # type: ignore[no-untyped-def]
+    a_at, a_sample, a_row = locate(row, M.a, context)
+    b_at, b_sample, b_row = locate(row, M.b, context)
+    target, target_sample, target_row = locate(row, M.output, context)
     for s in range(context[CONTEXT.SAMPLES]):
         for r in range(context[CONTEXT.ROWS]):
-            start = base + s * sample_step + r * row_step
+            a = arena[a_at + s * a_sample + r * a_row :]
+            b = arena[b_at + s * b_sample + r * b_row :]
             at = target + s * target_sample + r * target_row
-            if row[T.item] == 1:
-                transpose_matrix(arena[start:], arena[at:], rows, columns)
+            if row[M.requantize] == 1:
+                factor = constants_f32[row[M.factor] // 4]
+                multiply_to_codes(row, a, b, factor, arena[at:])
             else:
-                transpose_matrix(arena32[start // 4 :], arena32[at // 4 :], rows, columns)
+                multiply_image(row, a, b, arena32[at // 4 :])
 
 
 @kernel
-def load(row, context, arena, constants):  # type: ignore[no-untyped-def]
-    target, _, _ = locate(row, L.output, context)
-    size = row[L.size]
-    source, copied = constants[row[L.constant] :], arena[target : target + size]
-    for i in range(size):
-        copied[i] = source[i]
+def multiply_image(row, a, b, products):  # type: ignore[no-untyped-def]
+    channels, a_step, b_step = row[M.channels], row[M.a_step_channel], row[M.b_step_channel]
+    a_zero, b_zero = np.int32(row[M.a_zero]), np.int32(row[M.b_zero])
+    for y in range(row[M.height]):
+        for x in range(row[M.width]):
+            start = (y * row[M.width] + x) * channels
+            target = products[start : start + channels]
+            first = a[y * row[M.a_step_y] + x * row[M.a_step_x] :]
+            second = b[y * row[M.b_step_y] + x * row[M.b_step_x] :]
+            for c in range(channels):
+                p = np.int32(np.int32(first[c * a_step]) - a_zero)
+                q = np.int32(np.int32(second[c * b_step]) - b_zero)
+                target[c] = np.int32(p * q)
+
+
+@kernel
+def multiply_to_codes(row, a, b, factor, codes):  # type: ignore[no-untyped-def]
+    channels, a_step, b_step = row[M.channels], row[M.a_step_channel], row[M.b_step_channel]
+    a_zero, b_zero = np.int32(row[M.a_zero]), np.int32(row[M.b_zero])
+    low, high, zero = bounds(row[M.low], row[M.high], row[M.zero])
+    for y in range(row[M.height]):
+        for x in range(row[M.width]):
+            start = (y * row[M.width] + x) * channels
+            target = codes[start : start + channels]
+            first = a[y * row[M.a_step_y] + x * row[M.a_step_x] :]
+            second = b[y * row[M.b_step_y] + x * row[M.b_step_x] :]
+            if a_step == 1 and b_step == 1:
+                for c in range(channels):
+                    p = np.int32(np.int32(first[c]) - a_zero)
+                    real = np.float32(np.int32(p * np.int32(np.int32(second[c]) - b_zero))) * factor
+                    target[c] = np.uint8(round_into(real, low, high, zero))
+            else:
+                for c in range(channels):
+                    p = np.int32(np.int32(first[c * a_step]) - a_zero)
+                    q = np.int32(np.int32(second[c * b_step]) - b_zero)
+                    real = np.float32(np.int32(p * q)) * factor
+                    target[c] = np.uint8(round_into(real, low, high, zero))

@@ -6,17 +6,24 @@ import numpy as np
 from numba import types
 
 from qbnnc.runtime.kernels.convolution import convolve
-from qbnnc.runtime.kernels.elementwise import add, clamp, load, select, transpose
+from qbnnc.runtime.kernels.depthwise import depthwise
+from qbnnc.runtime.kernels.elementwise import add, clamp, multiply, select
 from qbnnc.runtime.kernels.masks import keep_mask
+from qbnnc.runtime.kernels.moves import copy, gather, load, transpose
 from qbnnc.runtime.kernels.pooling import max_pool, sum_pool
 from qbnnc.runtime.kernels.quantization import dequantize, quantize, requantize
+from qbnnc.runtime.kernels.sampling import eps_codes, fold_bias, sample_weight
+from qbnnc.runtime.kernels.tables import lookup, lookup_real
 from qbnnc.runtime.program import Opcode
 
 CONVOLVE, MAX_POOL, SUM_POOL = int(Opcode.CONVOLVE), int(Opcode.MAX_POOL), int(Opcode.SUM_POOL)
 QUANTIZE, REQUANTIZE = int(Opcode.QUANTIZE), int(Opcode.REQUANTIZE)
 DEQUANTIZE, ADD, CLAMP = int(Opcode.DEQUANTIZE), int(Opcode.ADD), int(Opcode.CLAMP)
 SELECT, KEEP_MASK = int(Opcode.SELECT), int(Opcode.KEEP_MASK)
-TRANSPOSE, LOAD = int(Opcode.TRANSPOSE), int(Opcode.LOAD)
+TRANSPOSE, LOAD, DEPTHWISE = int(Opcode.TRANSPOSE), int(Opcode.LOAD), int(Opcode.DEPTHWISE)
+EPS_CODES, SAMPLE_WEIGHT = int(Opcode.EPS_CODES), int(Opcode.SAMPLE_WEIGHT)
+FOLD_BIAS, LOOKUP, LOOKUP_REAL = int(Opcode.FOLD_BIAS), int(Opcode.LOOKUP), int(Opcode.LOOKUP_REAL)
+MULTIPLY, COPY, GATHER = int(Opcode.MULTIPLY), int(Opcode.COPY), int(Opcode.GATHER)
 
 SIGNATURE = types.void(
     types.Array(types.int64, 2, "C", readonly=True),  # program
@@ -64,3 +71,21 @@ def run(program, first, last, context, x, arena, constants, out):  # type: ignor
             transpose(row, context, arena, arena32)
         elif opcode == LOAD:
             load(row, context, arena, constants)
+        elif opcode == DEPTHWISE:
+            depthwise(row, context, arena, arena32, constants, ints, floats, out)
+        elif opcode == EPS_CODES:
+            eps_codes(row, context, arena, constants)
+        elif opcode == SAMPLE_WEIGHT:
+            sample_weight(row, context, arena, arena32, constants, ints, floats)
+        elif opcode == FOLD_BIAS:
+            fold_bias(row, context, arena, arena32, ints)
+        elif opcode == LOOKUP:
+            lookup(row, context, arena, constants)
+        elif opcode == LOOKUP_REAL:
+            lookup_real(row, context, arena, floats, out)
+        elif opcode == MULTIPLY:
+            multiply(row, context, arena, arena32, floats)
+        elif opcode == COPY:
+            copy(row, context, arena)
+        elif opcode == GATHER:
+            gather(row, context, arena, arena32, ints)

@@ -79,8 +79,10 @@ def dequantize(row, context, arena, arena32, ints, floats, out):  # type: ignore
         for r in range(context[CONTEXT.ROWS]):
             start = base + s * sample_step + r * row_step
             real = out[target + s * target_sample + r * target_row :]
-            if row[D.wide] == 1:
+            if row[D.item] == 4:
                 dequantize_row(row, arena32[start // 4 :], zeros, scales, real)
+            elif row[D.item] < 0:
+                dequantize_row(row, arena[start:].view(np.int8), zeros, scales, real)
             else:
                 dequantize_row(row, arena[start:], zeros, scales, real)
 

@@ -14,6 +14,7 @@ from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import Plan, plan
 from qbnnc.runtime.program import COLUMNS, Kind, Opcode, Place
 from tests.runtime.nets import lenet, mlp, resnet
+from tests.runtime.sampled import bayes_lenet, bayes_mlp
 from tests.strategies import integer_models
 
 
@@ -33,7 +34,7 @@ def assert_needed(made: Plan, arena: Arena) -> None:
     kept = set[str]()
     for i, step in enumerate(made.steps):
         for buffer in step.instruction.buffers():
-            if buffer.kind in (Kind.INPUT, Kind.OUT):
+            if buffer.kind in (Kind.INPUT, Kind.OUT, Kind.CONSTANT):
                 continue
             operand = arena.locate(buffer)
             if operand.place is Place.ROW:
@@ -59,7 +60,14 @@ def test_random_models(model: Model) -> None:
     assert_sound(plan(model.graph, reuse=False))
 
 
-@pytest.mark.parametrize("make", [lenet, mlp, resnet])
+@given(integer_models(ops="all"))
+@settings(max_examples=60)
+def test_random_models_of_all_ops(model: Model) -> None:
+    assert_sound(plan(model.graph))
+    assert_sound(plan(model.graph, reuse=False))
+
+
+@pytest.mark.parametrize("make", [lenet, mlp, resnet, bayes_mlp, bayes_lenet])
 def test_little_space_is_lost(make: Callable[..., Model]) -> None:
     made = plan(make().graph)
     assert_sound(made)

@@ -1,6 +1,7 @@
 """The cache of compiled kernels: found again, keyed by content, and never in the way."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,15 @@ def test_fingerprint_follows_content(monkeypatch: pytest.MonkeyPatch) -> None:
         changed = [*files[:i], (name, content + b" "), *files[i + 1 :]]
         monkeypatch.setattr(cache, "sources", lambda _, changed=changed: changed)
         assert cache.fingerprint() != before, name
+
+
+def test_fingerprint_covers_what_kernels_import() -> None:
+    """Numbers that kernels import are part of the machine code."""
+    runtime = Path(cache.__file__).parent
+    names = [name for name, _ in cache.sources(runtime)]
+    for file in (runtime / "kernels").glob("*.py"):
+        for module in re.findall(r"^from qbnnc\.(ir\.\S+)", file.read_text(), re.MULTILINE):
+            assert f"{module.replace('.', '/')}.py" in names, f"{file.name}: {module}"
 
 
 def test_fingerprint_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.runtime import load
 from tests.runtime.nets import assert_equal, images, lenet, mlp, resnet
-from tests.strategies import input_batch, integer_models, random_integer_model
+from tests.strategies import Ops, input_batch, integer_models, random_integer_model
 
 
 @pytest.mark.parametrize("make", [lenet, mlp, resnet])
@@ -53,13 +53,29 @@ def test_random_ensembles(model: Model) -> None:
     assert_equal(model, input_batch(model, 4), samples=samples, seed=11, batch_size=3)
 
 
+@given(integer_models(ops="all"), st.integers(1, 6), st.integers(-(2**70), 2**70))
+@settings(max_examples=60)
+def test_random_models_of_all_ops(model: Model, rows: int, seed: int) -> None:
+    samples = 3 if model.stochastic else 1
+    x = input_batch(model, rows)
+    assert_equal(model, x, samples=samples, seed=seed, first_row=5, batch_size=2)
+
+
+@given(integer_models(ops="all", members=2))
+@settings(max_examples=15)
+def test_random_ensembles_of_all_ops(model: Model) -> None:
+    samples = 4 if model.stochastic else 2
+    assert_equal(model, input_batch(model, 4), samples=samples, seed=11, batch_size=3)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("ops", ["basic", "all"])
 @pytest.mark.parametrize("start", range(0, 4000, 500))
-def test_thousands_of_random_models(start: int) -> None:
+def test_thousands_of_random_models(start: int, ops: Ops) -> None:
     for number in range(start, start + 500):
         members = 1 + number % 2
-        model = random_integer_model(number, members=members)
+        model = random_integer_model(number, members=members, ops=ops)
         samples = members * (4 if model.stochastic else 1)
-        x = input_batch(model, number % 9, number)
+        x = input_batch(model, number % 9 + (ops == "all"), number)
         batch_size = (None, 1, 3)[number % 3]
         assert_equal(model, x, samples=samples, seed=number, first_row=7, batch_size=batch_size)

@@ -12,7 +12,7 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, DType
 from qbnnc.runtime import load
 from tests.runtime.nets import images, lenet, mlp, resnet
-from tests.strategies import input_batch, random_integer_model
+from tests.strategies import Ops, input_batch, random_integer_model
 
 
 def oracle_values(
@@ -33,6 +33,7 @@ def assert_traced(model: Model, x: Array, samples: int, member: int = 0) -> None
         assert value.dtype == want[name].dtype, name
         np.testing.assert_array_equal(value, want[name], name)
     missing = types.keys() - values.keys()
+    assert values.keys() <= types.keys()
     assert all(types[name] is DType.I32 for name in missing)
 
 
@@ -43,10 +44,11 @@ def test_networks(make: Callable[..., Model], rows: int) -> None:
     assert_traced(model, images(model, rows), 4)
 
 
+@pytest.mark.parametrize("ops", ["basic", "all"])
 @pytest.mark.parametrize("number", range(40))
-def test_random_models(number: int) -> None:
+def test_random_models(number: int, ops: Ops) -> None:
     members = 1 + number % 2
-    model = random_integer_model(number, members=members)
+    model = random_integer_model(number, members=members, ops=ops)
     samples = members * (3 if model.stochastic else 1)
     assert_traced(model, input_batch(model, 3), samples, members - 1)
 

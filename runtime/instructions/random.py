@@ -1,0 +1,82 @@
+"""What is drawn: masks, noise, and the weights made of noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qbnnc.runtime.program import Buffer, Instruction, Opcode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepMask(Instruction):
+    """lane >= threshold: lanes drawn in the order [channels][pixels], kept as [pixels][channels].
+
+    Scratch is room for the lanes, and for the mask in the order drawn.
+    """
+
+    opcode = Opcode.KEEP_MASK
+    scratch: Buffer
+    stream: int
+    threshold: int
+    shared: int
+    channels: int
+    pixels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpsCodes(Instruction):
+    """table[lane], i8, in the order drawn; scratch is room for some of the lanes."""
+
+    opcode = Opcode.EPS_CODES
+    scratch: Buffer
+    table: int
+    stream: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleWeight(Instruction):
+    """Codes of a sampled weight in the layout of Convolve, or of a bias (depth 1, item 4).
+
+    `mu` and `sigma` i8 have the layout of the result. The noise of place k of channel n is
+    eps[rows[k] + columns[n]], or eps[columns[k][n]] with column_step 1. Of each channel, or of each
+    element with granule_step 1: `ratio` i32, `divisor` f32 and `zeros` i32.
+    """
+
+    opcode = Opcode.SAMPLE_WEIGHT
+    eps: Buffer
+    scratch: Buffer
+    mu: int
+    sigma: int
+    rows: int
+    columns: int
+    column_step: int
+    ratio: int
+    divisor: int
+    granule_step: int
+    zeros: int
+    low: int
+    high: int
+    groups: int
+    padded: int  # channels of a group
+    taps: int  # K
+    depth: int  # K rounded up; zeros fill it up
+    item: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldBias(Instruction):
+    """bias + terms - input_zero * sum_k weights[k] for each channel, i32 [groups][padded].
+
+    Without a sum, `taps` is 0.
+    """
+
+    opcode = Opcode.FOLD_BIAS
+    bias: Buffer
+    weights: Buffer
+    terms: int
+    input_zero: int
+    groups: int
+    padded: int
+    taps: int
+    depth: int

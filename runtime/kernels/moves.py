@@ -1,0 +1,99 @@
+"""Kernels that move elements and change none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qbnnc.runtime.instructions import Copy, Gather, Load, Transpose
+from qbnnc.runtime.kernels import context as CONTEXT
+from qbnnc.runtime.kernels.addressing import locate
+from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.program import columns_of
+
+T = columns_of(Transpose)
+G = columns_of(Gather)
+C = columns_of(Copy)
+L = columns_of(Load)
+
+
+@kernel
+def transpose_matrix(source, target, rows, columns):  # type: ignore[no-untyped-def]
+    for j in range(columns):
+        line = target[j * rows : (j + 1) * rows]
+        for i in range(rows):
+            line[i] = source[i * columns + j]
+
+
+@kernel
+def transpose(row, context, arena, arena32):  # type: ignore[no-untyped-def]
+    base, sample_step, row_step = locate(row, T.input, context)
+    target, target_sample, target_row = locate(row, T.output, context)
+    rows, columns = row[T.rows], row[T.columns]
+    for s in range(context[CONTEXT.SAMPLES]):
+        for r in range(context[CONTEXT.ROWS]):
+            start = base + s * sample_step + r * row_step
+            at = target + s * target_sample + r * target_row
+            if row[T.item] == 1:
+                transpose_matrix(arena[start:], arena[at:], rows, columns)
+            else:
+                transpose_matrix(arena32[start // 4 :], arena32[at // 4 :], rows, columns)
+
+
+@kernel
+def load(row, context, arena, constants):  # type: ignore[no-untyped-def]
+    target, _, _ = locate(row, L.output, context)
+    size = row[L.size]
+    source, copied = constants[row[L.constant] :], arena[target : target + size]
+    for i in range(size):
+        copied[i] = source[i]
+
+
+@kernel
+def gather_runs(source, target, index, run, fill):  # type: ignore[no-untyped-def]
+    for i in range(len(index)):
+        start = index[i]
+        if run == 1:
+            target[i] = fill if start < 0 else source[np.uint32(start)]
+            continue
+        line = target[i * run : (i + 1) * run]
+        if start < 0:
+            for j in range(run):
+                line[j] = fill
+        else:
+            taken = source[start : start + run]
+            for j in range(run):
+                line[j] = taken[j]
+
+
+@kernel
+def gather(row, context, arena, arena32, constants_i32):  # type: ignore[no-untyped-def]
+    base, sample_step, row_step = locate(row, G.input, context)
+    target, target_sample, target_row = locate(row, G.output, context)
+    first = row[G.index] // 4
+    index, run = constants_i32[first : first + row[G.count]], row[G.run]
+    for s in range(context[CONTEXT.SAMPLES]):
+        for r in range(context[CONTEXT.ROWS]):
+            start = base + s * sample_step + r * row_step
+            at = target + s * target_sample + r * target_row
+            if row[G.item] == 1:
+                gather_runs(arena[start:], arena[at:], index, run, np.uint8(row[G.fill]))
+            else:
+                fill = np.int32(row[G.fill])
+                gather_runs(arena32[start // 4 :], arena32[at // 4 :], index, run, fill)
+
+
+@kernel
+def copy(row, context, arena):  # type: ignore[no-untyped-def]
+    base, sample_step, row_step = locate(row, C.input, context)
+    target, target_sample, target_row = locate(row, C.output, context)
+    run = row[C.run]
+    for s in range(context[CONTEXT.SAMPLES]):
+        for r in range(context[CONTEXT.ROWS]):
+            start = base + s * sample_step + r * row_step
+            at = target + s * target_sample + r * target_row + row[C.first]
+            for _ in range(row[C.count]):
+                source, line = arena[start : start + run], arena[at : at + run]
+                for j in range(run):
+                    line[j] = source[j]
+                start += run
+                at += row[C.step]

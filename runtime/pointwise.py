@@ -1,0 +1,160 @@
+"""What looks at one element at a time, and what is drawn for it, as instructions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Node
+from qbnnc.ir.ops import AddQuantized, ClampCodes, KeepMask
+from qbnnc.ir.ops import Requantize as RequantizeOp
+from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.rng import keep_threshold
+from qbnnc.runtime import instructions as ins
+from qbnnc.runtime.layout import broadcast_steps, grid
+from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.moves import broadcast
+from qbnnc.runtime.program import Buffer
+
+
+def add(lowering: Lowering, node: Node, op: AddQuantized) -> None:
+    types = [codes_of(value.type) for value in node.inputs] + [op.quant]
+    if any(quant.axis is not None for quant in types):
+        raise CompileError("the runtime adds codes of one scale each", node.loc)
+    (a_scale, a_zero), (b_scale, b_zero), (scale, zero) = (quant.per_tensor for quant in types)
+    instruction = ins.Add(
+        output=lowering.made(node.output),
+        a=lowering.codes(node, 0),
+        b=lowering.codes(node, 1),
+        scales=lowering.constants.add(np.array([a_scale, b_scale, scale], np.float32)),
+        a_zero=a_zero,
+        b_zero=b_zero,
+        zero=zero,
+        low=op.low,
+        high=op.high,
+        size=node.output.type.size,
+    )
+    lowering.emit(node, instruction)
+
+
+def multiply(lowering: Lowering, node: Node) -> None:
+    """With the Requantize that follows, if it is the only reader and has one multiplier."""
+    shape, zeros = node.output.type.shape, [codes_of(v.type).per_tensor[1] for v in node.inputs]
+    buffers = [lowering.codes(node, index) for index in (0, 1)]
+    shapes = tuple(value.type.shape for value in node.inputs)
+    found = broadcast_steps(shapes, shape)
+    if found is None:
+        buffers = [broadcast(lowering, node, index, shape) for index in (0, 1)]
+        found = broadcast_steps((shape, shape), shape)
+        assert found is not None
+    extents, (a_steps, b_steps) = found
+    requantize = _requantized_by_one(lowering, node)
+    op, output, factor = requantize or (None, lowering.made(node.output), 0)
+    instruction = ins.Multiply(
+        output=output,
+        a=buffers[0],
+        b=buffers[1],
+        requantize=op is not None,
+        factor=factor,
+        a_zero=zeros[0],
+        b_zero=zeros[1],
+        zero=0 if op is None else op.quant.per_tensor[1],
+        low=0 if op is None else op.low,
+        high=0 if op is None else op.high,
+        height=extents[0],
+        width=extents[1],
+        channels=extents[2],
+        a_step_y=a_steps[0],
+        a_step_x=a_steps[1],
+        a_step_channel=a_steps[2],
+        b_step_y=b_steps[0],
+        b_step_x=b_steps[1],
+        b_step_channel=b_steps[2],
+    )
+    lowering.emit(node, instruction)
+
+
+def _requantized_by_one(lowering: Lowering, node: Node) -> tuple[RequantizeOp, Buffer, int] | None:
+    """Take the reader in: (op, its output, its multiplier)."""
+    reader = lowering.only_reader(node.output)
+    if reader is None or not isinstance(reader.op, RequantizeOp):
+        return None
+    factor = lowering.graph.constants.get(reader.inputs[1])
+    if factor is None or (factor != factor.flat[0]).any():
+        return None
+    lowering.take_in(reader)
+    first = lowering.constants.add(factor.reshape(-1)[:1])
+    return reader.op, lowering.made(reader.output), first
+
+
+def clamp(lowering: Lowering, node: Node, op: ClampCodes) -> None:
+    instruction = ins.Clamp(
+        output=lowering.made(node.output),
+        input=lowering.codes(node, 0),
+        low=op.low,
+        high=op.high,
+        size=node.output.type.size,
+    )
+    lowering.emit(node, instruction)
+
+
+def lookup(lowering: Lowering, node: Node) -> None:
+    instruction = ins.Lookup(
+        output=lowering.made(node.output),
+        input=lowering.codes(node, 0),
+        table=lowering.constants.add(lowering.constant(node, 1, "table")),
+        size=node.output.type.size,
+    )
+    lowering.emit(node, instruction)
+
+
+def lookup_real(lowering: Lowering, node: Node) -> None:
+    """One instruction for each output that this is, perhaps reshaped."""
+    pixels, channels = grid(node.output.type.shape)
+    table = lowering.constants.add(lowering.constant(node, 1, "table"))
+    for output in lowering.outputs_of(node.output):
+        instruction = ins.LookupReal(
+            output=output,
+            input=lowering.codes(node, 0),
+            table=table,
+            pixels=pixels,
+            channels=channels,
+        )
+        lowering.emit(node, instruction)
+
+
+def keep_mask(lowering: Lowering, node: Node, op: KeepMask) -> None:
+    pixels, channels = grid(op.shape)
+    words = -(-pixels * channels // 4)
+    instruction = ins.KeepMask(
+        output=lowering.made(node.output),
+        scratch=lowering.scratch(node, 8 * words + pixels * channels),
+        stream=op.stream,
+        threshold=keep_threshold(op.p),
+        shared=op.shared,
+        channels=channels,
+        pixels=pixels,
+    )
+    lowering.emit(node, instruction)
+
+
+def select(lowering: Lowering, node: Node) -> None:
+    shape, mask = node.output.type.shape, lowering.buffer(node, 1)
+    found = broadcast_steps((node.inputs[1].type.shape,), shape)
+    if found is None:
+        mask, found = broadcast(lowering, node, 1, shape), broadcast_steps((shape,), shape)
+        assert found is not None
+    (height, width, channels), ((step_y, step_x, step_channel),) = found
+    instruction = ins.Select(
+        output=lowering.made(node.output),
+        input=lowering.codes(node, 0),
+        mask=mask,
+        zero=codes_of(node.inputs[0].type).per_tensor[1],
+        height=height,
+        width=width,
+        channels=channels,
+        step_y=step_y,
+        step_x=step_x,
+        step_channel=step_channel,
+    )
+    lowering.emit(node, instruction)
