@@ -58,11 +58,13 @@ distclean: clean ## clean, and remove the virtual environment too
 
 # A new file directly in tools/driver/ needs the links of the editable install laid again, so the
 # list of its files is an input like pyproject.toml; it is written only when it differs.
-$(READY): pyproject.toml constraints.txt tools/hatch_build.py .venv/driver
+$(READY): pyproject.toml constraints.txt tests/libraries.txt tools/hatch_build.py .venv/driver
 	@echo "Installing into .venv (the first time this takes several minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
 	    -c constraints.txt -e '.[compile,test]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
+	    --no-deps -r tests/libraries.txt
 	@touch $@
 
 .venv/driver: FORCE

@@ -159,7 +159,7 @@ def _parameter_range(graph: Graph, value: Value) -> tuple[Array, Array]:
         return array.astype(np.int64), array.astype(np.int64)
     node = graph.producers()[value]
     if not isinstance(node.op, SampledWeightInteger):
-        raise CompileError("the weight is computed from the input", node.loc)
+        raise CompileError("the weight is neither a constant nor sampled", node.loc)
     mu, sigma, _, ratio, divisor = (graph.constants.get(v) for v in node.inputs[:5])
     if mu is None or sigma is None or ratio is None or divisor is None:
         raise CompileError("the weight is sampled from what is not constant", node.loc)

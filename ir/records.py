@@ -1,7 +1,7 @@
 """A graph as typed JSON records; arrays travel beside them, by name.
 
-Arrays are the constants, and the scales and zero points of their codes: "fc1.weight",
-"fc1.weight:scale", "fc1.weight:zero".
+Arrays are the constants, and the scales and zero points of channels (of constants' codes, and of
+what an op gives): "fc1.weight", "fc1.weight:scale", "fc1.weight:zero".
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 
 from qbnnc.ir.codec import DecodeError, Json, decode, decode_op, encode, encode_op
 from qbnnc.ir.errors import Loc
-from qbnnc.ir.graph import Builder, Graph, Value
+from qbnnc.ir.graph import Builder, Graph, Node, Value
+from qbnnc.ir.ops.base import Op
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
 
 _SCALE, _ZERO = ":scale", ":zero"
@@ -57,7 +58,7 @@ def graph_record(graph: Graph) -> Json:
     for node in graph.nodes:
         inputs = tuple(number[v] for v in node.inputs)
         record = encode(_Node(node.output.name, inputs, node.loc))
-        nodes.append({"node": record, "op": encode_op(node.op)})
+        nodes.append({"node": record, "op": _op_record(node)})
     return {
         "input": encode(_Input(graph.input.name, graph.input.type.shape)),
         "constants": [encode(_Constant(v.name, _codes(v.type.quant))) for v in graph.constants],
@@ -75,13 +76,15 @@ def read_graph(record: Json, stage: Stage, prefix: str, tensors: Mapping[str, Ar
     values.append(build.input(entry.name, TensorType(DType.F32, entry.shape, PER_ROW)))
     for item in _list(record.get("constants")):
         constant = decode(_Constant, item)
-        array = _tensor(tensors, prefix + constant.name)
-        quant = _quant(constant, prefix, tensors)
+        name, codes = prefix + constant.name, constant.codes
+        array = _tensor(tensors, name)
+        quant = None if codes is None else _read_quant(codes, name, tensors)
         values.append(build.constant(constant.name, array, quant))
     for item in _list(record.get("nodes")):
         if not isinstance(item, dict):
             raise DecodeError("a node is an object")
-        node, op = decode(_Node, item.get("node")), decode_op(item.get("op"))
+        node = decode(_Node, item.get("node"))
+        op = _read_op(item.get("op"), prefix + node.name, tensors)
         inputs = (_at(values, i) for i in node.inputs)
         values.append(build.emit(op, *inputs, loc=node.loc, name=node.name))
     outputs = tuple(_at(values, i) for i in _list(record.get("outputs")))
@@ -91,26 +94,47 @@ def read_graph(record: Json, stage: Stage, prefix: str, tensors: Mapping[str, Ar
 def graph_tensors(graph: Graph) -> dict[str, Array]:
     """The arrays of a graph, by the names its record knows them by."""
     tensors = {value.name: np.ascontiguousarray(a) for value, a in graph.constants.items()}
-    for value in graph.constants:
-        if (quant := value.type.quant) is not None:
-            tensors[value.name + _SCALE] = np.array(quant.scale, np.float32)
+    quants = [(value.name, value.type.quant) for value in graph.constants]
+    quants += [(node.output.name, _channel_quant(node)) for node in graph.nodes]
+    for name, quant in quants:
+        if quant is not None:
+            tensors[name + _SCALE] = np.array(quant.scale, np.float32)
             if any(quant.zero_point):
-                tensors[value.name + _ZERO] = np.array(quant.zero_point, np.int32)
+                tensors[name + _ZERO] = np.array(quant.zero_point, np.int32)
     return tensors
+
+
+def _channel_quant(node: Node) -> QuantParams | None:
+    """The scales an op gives its result, if it has one for each channel."""
+    quant = getattr(node.op, "quant", None)
+    return quant if isinstance(quant, QuantParams) and quant.axis is not None else None
+
+
+def _op_record(node: Node) -> Json:
+    """The op; scales of channels are tensors."""
+    record, quant = encode_op(node.op), _channel_quant(node)
+    if quant is not None and isinstance(record, dict):
+        record["quant"] = encode(_codes(quant))
+    return record
+
+
+def _read_op(record: Json, name: str, tensors: Mapping[str, Array]) -> Op:
+    entry = record.get("quant") if isinstance(record, dict) else None
+    if isinstance(record, dict) and isinstance(entry, dict) and "scale" not in entry:
+        quant = _read_quant(decode(_Codes, entry), name, tensors)
+        record = {**record, "quant": encode(quant)}
+    return decode_op(record)
 
 
 def _codes(quant: QuantParams | None) -> _Codes | None:
     return None if quant is None else _Codes(quant.low, quant.high, quant.axis)
 
 
-def _quant(constant: _Constant, prefix: str, tensors: Mapping[str, Array]) -> QuantParams | None:
-    if (codes := constant.codes) is None:
-        return None
-    name = prefix + constant.name
+def _read_quant(codes: _Codes, name: str, tensors: Mapping[str, Array]) -> QuantParams:
     scale = _tensor(tensors, name + _SCALE)
     zero = tensors.get(name + _ZERO, np.zeros(scale.shape, np.int32))
     if scale.ndim != 1 or scale.dtype != np.float32 or zero.dtype != np.int32:
-        raise DecodeError(f"the scales of {constant.name!r} are no list of float32")
+        raise DecodeError(f"the scales of {name!r} are no list of float32")
     pair = tuple(scale.tolist()), tuple(zero.tolist())
     return QuantParams(*pair, codes.low, codes.high, codes.axis)
 

@@ -264,6 +264,18 @@ def dense(seed: int = 0) -> Graph:
     return net.relu("relu").average_pool("pool").flatten("flatten").linear(4, "fc").graph()
 
 
+def reshaped_outputs(seed: int = 0) -> Graph:
+    """Outputs that leave in another shape: of a convolution, a linear layer and a sigmoid."""
+    net = Net((2, 6, 6), seed).dropout(0.3, "drop")
+    dropped = net.value
+    image = net.conv(4, 3, "conv").emit(Reshape((8, 8)), name="view").value
+    net.value = dropped
+    flat = net.flatten("flatten").linear(1, "fc").emit(Reshape(()), name="squeeze").value
+    net.value = dropped
+    net.conv(2, 3, "gate").unary(Function.SIGMOID, "sigmoid").emit(Reshape((4, 8)), name="p")
+    return net.graph(image, flat, net.value)
+
+
 FAMILIES = {
     "bayesian mlp": bayesian_mlp,
     "bayesian lenet": bayesian_lenet,
@@ -271,6 +283,7 @@ FAMILIES = {
     "squeeze excite": squeeze_excite,
     "unet": unet,
     "dense": dense,
+    "reshaped outputs": reshaped_outputs,
 }
 
 

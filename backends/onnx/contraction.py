@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.names import TRANSPOSED, UNSIGNED
+from qbnnc.backends.onnx.names import BIAS, TRANSPOSED, UNSIGNED
 from qbnnc.backends.onnx.requantize import is_fused_multiplier, quantize_float
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.writer import Attribute, Writer
@@ -91,7 +91,7 @@ def write_accumulators(scope: Scope, node: Node) -> None:
     writer.op(
         "Add",
         products,
-        writer.weight(bias, f"{name}/bias", exact=False),
+        writer.weight(bias, f"{name}{BIAS}", exact=False),
         out=scope.result(node.output),
     )
 
@@ -168,7 +168,7 @@ def _real_weight(scope: Scope, node: Node) -> onnx_ir.Value:
 
 def _real_bias(scope: Scope, node: Node) -> onnx_ir.Value:
     writer, own = scope.writer, _folded(node)
-    name = f"{scope.name(node.output)}/bias" if own else scope.name(node.inputs[2])
+    name = f"{scope.name(node.output)}{BIAS}" if own else scope.name(node.inputs[2])
     codes = writer.weight(raw_bias(scope, node), name, exact=not own)
     return dequantized_bias(writer, codes, node)
 

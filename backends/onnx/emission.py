@@ -11,6 +11,7 @@ from qbnnc.backends.onnx.head import write_statistics
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.lower import write_nodes
 from qbnnc.backends.onnx.metadata import compiler_version, description, properties
+from qbnnc.backends.onnx.moves import separate_reshapes
 from qbnnc.backends.onnx.names import (
     FIRST_ROW,
     INPUT,
@@ -94,7 +95,7 @@ def _write_graph(
     layout = Layout(writer, len(draws), writer.op("Shape", x, out="layout/rows", start=0, end=1))
     random = counters(layout, seed, first_row, model.graph) if model.stochastic else None
     made = []
-    for number, graph in enumerate(model.members):
+    for number, graph in enumerate(map(separate_reshapes, model.members)):
         prefix = member_prefix(number, len(model.members))
         scope = Scope(graph, layout, prefix, interface_names(model), {graph.input: x})
         if random is not None:

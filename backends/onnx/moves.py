@@ -6,9 +6,31 @@ import numpy as np
 import onnx_ir
 
 from qbnnc.backends.onnx.scope import Scope
-from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import Concat, InsertZeros, Pad, Reshape, Slice, Transpose, UpsampleNearest
+from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
+from qbnnc.ir.ops import (
+    Concat,
+    Dequantize,
+    InsertZeros,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+    UpsampleNearest,
+)
 from qbnnc.ir.types import TensorType
+
+
+def separate_reshapes(graph: Graph) -> Graph:
+    """Outputs that are reshaped as they leave: first the numbers, then their shape."""
+
+    def rule(node: Node, build: Builder) -> Value | None:
+        if not isinstance(node.op, Dequantize) or node.op.shape is None:
+            return None
+        name = node.output.name
+        real = build.emit(Dequantize(), *node.inputs, loc=node.loc, name=f"{name}/own_shape")
+        return build.emit(Reshape(node.op.shape), real, loc=node.loc, name=name)
+
+    return rewrite(graph, rule)
 
 
 def reshape(scope: Scope, node: Node, op: Reshape) -> None:

@@ -24,6 +24,7 @@ PRODUCER = "qbnnc"
 INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
 VALUE, AXES = "value", "axes"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
+BIAS = "/bias"  # of a layer: without the terms that are folded into the IR's own
 
 
 def interface_names(model: Model) -> tuple[str, ...]:

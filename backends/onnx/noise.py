@@ -16,6 +16,7 @@ from qbnnc.ir.types import QuantParams
 
 _TO_FLOAT, _TO_INT32 = int(onnx_ir.DataType.FLOAT), int(onnx_ir.DataType.INT32)
 _EXACT_IN_FLOAT32 = 2**24
+_INT32_ZERO = onnx_ir.tensor(np.zeros(1, np.int32))
 
 
 def write_noise(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> None:
@@ -26,13 +27,34 @@ def write_noise(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> None
     writer, prefix = scope.writer, scope.prefix
     lanes = writer.call("lanes", words, out=f"{prefix}random/noise_lanes")
     flat = writer.op("Reshape", lanes, writer.ints(-1), out=f"{prefix}random/places")
-    table = writer.weight(eps_table(), "random/eps_table", exact=False)
+    table = _table(scope)
     codes = writer.op("GatherElements", table, flat, out=f"{prefix}random/codes", axis=0)
     count = LANES_PER_WORD * sum(s.words for s in group)
     shape = writer.ints(scope.layout.samples, 1, count)
     eps = writer.op("Reshape", codes, shape, out=f"{prefix}random/eps")
     for stream, own in lanes_of_each(scope, group, eps):
         scope.layout.merge(own, stream.op.shape, scope.result(stream.output))
+
+
+def _table(scope: Scope) -> onnx_ir.Value:
+    """eps of each lane, i8 [65536], from the lanes where it grows by one.
+
+    onnxruntime computes it once, when it loads the file, which is 64 kB smaller for it.
+    """
+    writer, table = scope.writer, eps_table().astype(np.int64)
+    steps = np.flatnonzero(np.diff(table)) + 1
+    if len(steps) != table[-1] - table[0] or np.diff(table).max() != 1:
+        raise CompileError("the table of eps does not grow by steps of one", "the random numbers")
+    size = writer.ints(len(table))
+    flat = writer.op("ConstantOfShape", size, out="random/no_steps", value=_INT32_ZERO)
+    ones = writer.constant(np.ones(len(steps), np.int32))
+    places = writer.constant(steps)
+    marked = writer.op("ScatterElements", flat, places, ones, out="random/steps", axis=0)
+    axis = writer.constant(np.array(0, np.int64))
+    count = writer.op("CumSum", marked, axis, out="random/count")
+    least = writer.constant(np.array(table[0], np.int32))
+    codes = writer.op("Add", count, least, out="random/eps_codes")
+    return writer.op("Cast", codes, out="random/eps_table", to=int(onnx_ir.DataType.INT8))
 
 
 def sampled_weight(scope: Scope, node: Node) -> None:

@@ -1,8 +1,8 @@
 """The INTEGER Model inside an ONNX file: what the oracle needs to check that file.
 
-The metadata property "model" holds the .qbnn file (base64 of bzip2), but with zeros for the
-weights: those are read from the ONNX initialisers that the network computes with, and the digest
-says whether all is as it was.
+The metadata property "model" holds the .qbnn file (base64 of bzip2), but with zeros for what the
+rest of the ONNX file says: weights and biases are read from the initialisers that the network
+computes with, multipliers follow from scales. The digest says whether all is as it was.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import bz2
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ from onnx import numpy_helper
 
 from qbnnc.backends.onnx.artefact import describe, parse
 from qbnnc.backends.onnx.names import (
+    BIAS,
     PACKED,
     TRANSPOSED,
     UNSIGNED,
@@ -27,10 +29,15 @@ from qbnnc.backends.onnx.names import (
     onnx_name,
 )
 from qbnnc.ir import format
+from qbnnc.ir.arithmetic import multiplier, offline_terms
 from qbnnc.ir.errors import FileError
-from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Conv2dInteger, LinearInteger, Requantize
+from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType
+
+Change: TypeAlias = Callable[[Value, Array, Array | None, str], Array]
 
 KEY = "model"
 _LARGEST = 1 << 30
@@ -38,7 +45,14 @@ _LARGEST = 1 << 30
 
 def embedded(model: Model) -> str:
     """The text for the metadata property."""
-    stripped = _with_weights(model, lambda value, graph, _: np.zeros_like(graph.constants[value]))
+    stripped = _with_constants(model, _left_out)
+    members = (
+        replace(
+            m, constants={**m.constants, **{b: np.zeros_like(m.constants[b]) for b in _biases(m)}}
+        )
+        for m in stripped.members
+    )
+    stripped = replace(stripped, members=tuple(members))
     return base64.b64encode(bz2.compress(format.to_bytes(stripped))).decode("ascii")
 
 
@@ -49,7 +63,9 @@ def read_model(data: bytes, path: str | os.PathLike[str] = "model.onnx") -> Mode
     changed = FileError("changed after qbnnc made it: compile it again", path)
     try:
         stripped = format.from_bytes(_inflate(description.properties.get(KEY, "")), path)
-        model = _with_weights(stripped, _weights(proto, interface_names(stripped)))
+        names = interface_names(stripped)
+        model = _with_constants(stripped, _put_back(proto, names))
+        model = _with_biases(model, proto, names)
     except (OSError, ValueError, KeyError):
         raise changed from None
     if format.digest(model) != description.digest:
@@ -62,28 +78,83 @@ def _inflate(text: str) -> bytes:
     return bz2.BZ2Decompressor().decompress(base64.b64decode(text, validate=True), _LARGEST)
 
 
-def _with_weights(model: Model, weights: Callable[[Value, Graph, str], Array]) -> Model:
-    """`model` with other arrays for its int8 constants; `weights` is told the member's prefix."""
+def _with_constants(model: Model, change: Change) -> Model:
+    """`model` with what `change` makes of each constant; it is told the member's prefix."""
     members = []
     for number, graph in enumerate(model.members):
-        prefix = member_prefix(number, len(model.members))
+        prefix, derived = member_prefix(number, len(model.members)), _multipliers(graph)
         constants = {
-            value: weights(value, graph, prefix) if value.type.dtype is DType.I8 else array
+            value: change(value, array, derived.get(value), prefix)
             for value, array in graph.constants.items()
         }
         members.append(replace(graph, constants=constants))
     return replace(model, members=tuple(members))
 
 
-def _weights(
-    proto: onnx.ModelProto, interface: tuple[str, ...]
-) -> Callable[[Value, Graph, str], Array]:
+def _with_biases(model: Model, proto: onnx.ModelProto, interface: tuple[str, ...]) -> Model:
+    """`model`, whose weights are known, with the biases of the layers that hold theirs."""
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    members = []
+    for number, graph in enumerate(model.members):
+        prefix, constants = member_prefix(number, len(model.members)), dict(graph.constants)
+        for bias, layer in _biases(graph).items():
+            tensor = stored.get(onnx_name(layer.output.name, prefix, interface) + BIAS)
+            if tensor is not None and not constants[bias].any():
+                raw = numpy_helper.to_array(tensor).reshape(-1)
+                constants[bias] = (raw + _folded_terms(layer, constants)).astype(np.int32)
+        members.append(replace(graph, constants=constants))
+    return replace(model, members=tuple(members))
+
+
+def _without_biases(graph: Graph) -> Graph:
+    zeros = {bias: np.zeros_like(graph.constants[bias]) for bias in _biases(graph)}
+    return replace(graph, constants={**graph.constants, **zeros})
+
+
+def _biases(graph: Graph) -> dict[Value, Node]:
+    """The constant biases that one layer reads, and that layer."""
+    found: dict[Value, Node] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, LinearInteger | Conv2dInteger) and node.op.folded:
+            bias = node.inputs[2]
+            if bias in graph.constants and graph.only_reader(bias) is node:
+                found[bias] = node
+    return found
+
+
+def _folded_terms(layer: Node, constants: Mapping[Value, Array]) -> Array:
+    x, weight, _ = layer.inputs
+    codes, quant = constants[weight], codes_of(weight.type)
+    zero = quant.zero_point_array(codes.ndim)
+    return offline_terms(codes, zero, codes_of(x.type).per_tensor[1])
+
+
+def _left_out(value: Value, array: Array, derived: Array | None, prefix: str) -> Array:
+    """Zeros for weights, and for multipliers that follow from the scales bit for bit."""
+    follows = derived is not None and array.tobytes() == derived.tobytes()
+    return np.zeros_like(array) if follows or value.type.dtype is DType.I8 else array
+
+
+def _put_back(proto: onnx.ModelProto, interface: tuple[str, ...]) -> Change:
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
 
-    def weight(value: Value, graph: Graph, prefix: str) -> Array:
-        return _restored(onnx_name(value.name, prefix, interface), stored, value.type.shape)
+    def change(value: Value, array: Array, derived: Array | None, prefix: str) -> Array:
+        if value.type.dtype is DType.I8:
+            return _restored(onnx_name(value.name, prefix, interface), stored, value.type.shape)
+        return derived if derived is not None and not array.any() else array
 
-    return weight
+    return change
+
+
+def _multipliers(graph: Graph) -> dict[Value, Array]:
+    """m of each requantisation as its scales say: f32(S_acc/S_y)."""
+    found: dict[Value, Array] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Requantize) and (acc := node.inputs[0].type.quant) is not None:
+            m = multiplier(acc.scale, node.op.quant.per_tensor[0])
+            if m.size == node.inputs[1].type.size:
+                found[node.inputs[1]] = m.reshape(node.inputs[1].type.shape)
+    return found
 
 
 def _restored(name: str, stored: Mapping[str, onnx.TensorProto], shape: tuple[int, ...]) -> Array:

@@ -65,6 +65,8 @@ def _matmul(scope: Scope, node: Node) -> onnx_ir.Value:
     codes, shift = weight_codes(scope, node, unsigned=False)
     matrix = writer.op("Transpose", codes, out=f"{name}/matrix", perm=(0, 2, 1))
     zero = zero_points(codes_of(weight.type), shift)
+    if zero.ndim and (zero == zero[0]).all():
+        zero = zero[0].reshape(())
     if zero.ndim:
         zero = np.broadcast_to(zero, (scope.layout.samples, 1, len(zero))).copy()
     zeros = (writer.constant(quant_scalars(x.type)[1]), writer.constant(zero))

@@ -14,6 +14,7 @@ from qbnnc.backends.onnx.contraction import (
     is_sampled,
     may_saturate,
 )
+from qbnnc.backends.onnx.names import BIAS
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
@@ -59,7 +60,7 @@ def weight_codes(scope: Scope, node: Node, *, unsigned: bool) -> tuple[onnx_ir.V
 def bias_codes(scope: Scope, node: Node) -> onnx_ir.Value:
     """i32 [L, 1, O, ...], or [O, ...] of a constant."""
     bias, writer, ones = node.inputs[2], scope.writer, (1,) * (len(node.output.type.shape) - 1)
-    name = f"{scope.name(node.output)}/bias"
+    name = f"{scope.name(node.output)}{BIAS}"
     if not is_sampled(bias):
         array = scope.constant(bias, node)
         return writer.weight(array.reshape(-1, *ones), name, exact=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.backends.onnx.artefact import Description, StoredValue, describe, parse

@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 import onnx_ir
+from numpy.typing import NDArray
 
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.scope import Scope
@@ -20,6 +21,7 @@ from qbnnc.ir.ops import EpsCodes, KeepMask
 from qbnnc.ir.rng import GOLDEN, LANES_PER_WORD
 
 _TO_UINT64 = int(onnx_ir.DataType.UINT64)
+_FEW_WORDS = 64
 _MOST_WORDS = 1 << 18  # drawn at once, of all samples: 2 MiB; more gain nothing and cost memory
 
 
@@ -137,12 +139,28 @@ def _sample_keys(
     return writer.call("derive", key, writer.constant(samples), out=hint)
 
 
+def _steps(scope: Scope, stream: Stream) -> onnx_ir.Value:
+    """GOLDEN*(w + 1) for each word w, u64 [words].
+
+    Of many words computed: onnxruntime does it once, when it loads the file.
+    """
+    writer, name = scope.writer, scope.name(stream.output)
+    if stream.words <= _FEW_WORDS:
+        words: NDArray[np.uint64] = np.arange(1, stream.words + 1, dtype=np.uint64)
+        return writer.constant(GOLDEN * words)
+    ends = (writer.constant(np.array(n, np.int64)) for n in (1, stream.words + 1, 1))
+    numbers = writer.op("Range", *ends, out=f"{name}/numbers")
+    unsigned = writer.op("Cast", numbers, out=f"{name}/unsigned", to=_TO_UINT64)
+    golden = writer.constant(np.array(int(GOLDEN), np.uint64))
+    return writer.op("Mul", unsigned, golden, out=f"{name}/word_steps")
+
+
 def _states(
     scope: Scope, counters: Counters, stream: Stream, keys: onnx_ir.Value, index: int
 ) -> onnx_ir.Value:
     """sample key + GOLDEN*(row*words + w + 1), before mixing: u64 [L, B, words]."""
     writer, name = scope.writer, scope.name(stream.output)
-    steps = writer.constant(GOLDEN * (np.arange(stream.words, dtype=np.uint64) + np.uint64(1)))
+    steps = _steps(scope, stream)
     key = writer.op(
         "Gather", keys, writer.constant(np.array(index, np.int64)), out=f"{name}/key", axis=0
     )

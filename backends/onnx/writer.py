@@ -13,7 +13,7 @@ from qbnnc.backends.onnx.splitmix64 import DOMAIN
 from qbnnc.ir.types import Array
 
 _INT4 = onnx_ir.DataType.INT4
-Attribute: TypeAlias = int | float | str | Sequence[int] | onnx_ir.Graph
+Attribute: TypeAlias = int | float | str | Sequence[int] | onnx_ir.Graph | onnx_ir.TensorProtocol
 Body: TypeAlias = Callable[[list[onnx_ir.Value]], onnx_ir.Value]
 
 

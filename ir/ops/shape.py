@@ -22,6 +22,11 @@ from qbnnc.ir.types import Array, DType, TensorType
 Index = NDArray[np.int64]
 
 
+def _expect_one_scale(type: TensorType) -> None:
+    if type.quant is not None and type.quant.axis is not None:
+        raise ValueError(f"{type} has a scale for each channel, which would lose its place")
+
+
 @dataclass(frozen=True, slots=True)
 class Reshape(DeterministicOp):
     """The same elements in row-major order under another shape (without the batch)."""
@@ -31,6 +36,7 @@ class Reshape(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
+        _expect_one_scale(inputs[0])
         if prod(self.shape) != inputs[0].size or min(self.shape, default=1) < 1:
             raise ValueError(f"cannot reshape {inputs[0]} to {list(self.shape)}")
         return replace(inputs[0], shape=self.shape)
@@ -54,6 +60,7 @@ class Move(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
+        _expect_one_scale(inputs[0])
         source = self.source_of(inputs[0].shape)
         if source.size == 0:
             raise ValueError(f"nothing is left of {inputs[0]}")
@@ -68,7 +75,8 @@ class Move(DeterministicOp):
         source = self.source_of(type_.shape)
         taken: Array = x.reshape(*x.shape[:2], type_.size)[..., source.reshape(-1)]
         taken = taken.reshape(*x.shape[:2], *source.shape)
-        zero = codes_of(type_).per_tensor[1] if type_.dtype is DType.U8 else 0
+        is_codes = type_.dtype is not DType.F32 and type_.quant is not None
+        zero = codes_of(type_).per_tensor[1] if is_codes else 0
         return np.where(source < 0, x.dtype.type(zero), taken)
 
 
