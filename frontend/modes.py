@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from qbnnc.frontend.convert.naming import location
 from qbnnc.frontend.randomness import (
@@ -34,6 +35,7 @@ def trace_in_mode(module: nn.Module, example: Tensor, dropout: Dropout | None) -
     switched off and no word about it; dropout="off" where a mask is written out by hand, or
     "active" where there is no dropout. InputError: the module fails on the example.
     """
+    check_layers(module)
     check_batch_norm(module)
     runs = run_eagerly(module, example)
     program = trace(module, example)
@@ -49,6 +51,25 @@ def trace_in_mode(module: nn.Module, example: Tensor, dropout: Dropout | None) -
             program = awake
     set_dropout(program, dropout)
     return program
+
+
+def check_layers(module: nn.Module) -> None:
+    """CompileError for layers whose traced form would be told by its smallest parts only."""
+    for name, child in module.named_modules():
+        if isinstance(child, nn.RNNBase | nn.RNNCellBase):
+            kind = "recurrent layers have"
+        elif isinstance(child, nn.MultiheadAttention | nn.Transformer | nn.TransformerEncoderLayer):
+            kind = "attention has"
+        elif isinstance(child, nn.LayerNorm | nn.GroupNorm | _InstanceNorm | nn.Embedding):
+            kind = "normalisation by row and embeddings have"
+        else:
+            continue
+        layer = type(child).__name__
+        raise CompileError(
+            f"{layer}: {kind} no integer form here; linear layers, convolutions, batch norm, "
+            "pooling and dropout compile",
+            Loc(name or layer),
+        )
 
 
 def check_batch_norm(module: nn.Module) -> None:

@@ -150,3 +150,14 @@ def test_data_attribute_noise_is_traced() -> None:
 def test_examples_without_rows() -> None:
     with pytest.raises(InputError, match=r"shape \[0, 6\] has no rows"):
         read_module(Net(), torch.zeros(0, 6))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.LSTM(6, 6), nn.GRUCell(6, 6), nn.MultiheadAttention(6, 2), nn.LayerNorm(6)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_without_an_integer_form_are_named(layer: nn.Module) -> None:
+    net = nn.Sequential(nn.Linear(6, 6), layer).eval()
+    with pytest.raises(CompileError, match=rf"^1: {type(layer).__name__}: .* no integer form"):
+        read_module(net, X)

@@ -12,7 +12,8 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.passes.calibrate import Calibration, Observer, calibrate
 from qbnnc.passes.sites import quantised_sites
-from tests.graphs import Net, inputs, lenet, mlp, resnet
+from tests.graphs import inputs, lenet, mlp, resnet
+from tests.net import Net
 
 
 def test_sites_are_the_input_and_the_layers_after_their_clamps() -> None:

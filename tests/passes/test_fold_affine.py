@@ -11,7 +11,8 @@ from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Affine, BatchNorm, Conv2d
 from qbnnc.passes.fold_affine import FoldAffine
-from tests.graphs import Net, float_graphs, inputs, resnet, run
+from tests.graphs import float_graphs, inputs, resnet, run
+from tests.net import Net
 
 
 def folded(graph: Graph) -> Graph:

@@ -9,7 +9,8 @@ from qbnnc.ir.check import check
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Clamp, Mask
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
-from tests.graphs import Net, float_graphs, inputs, lenet, mlp, run
+from tests.graphs import float_graphs, inputs, lenet, mlp, run
+from tests.net import Net
 
 
 def folded(graph: Graph) -> Graph:

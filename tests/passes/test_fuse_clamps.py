@@ -8,7 +8,8 @@ from qbnnc.ir.check import check
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Clamp
 from qbnnc.passes.fuse_clamps import FuseClamps
-from tests.graphs import Net, float_graphs, inputs, run
+from tests.graphs import float_graphs, inputs, run
+from tests.net import Net
 
 
 def fused(graph: Graph, *, exact: bool = True) -> Graph:

@@ -17,7 +17,8 @@ from qbnnc.ir.ops import Softmax
 from qbnnc.ir.types import Stage
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.pipeline import PASS_NAMES, Options, Watch, quantise_model, relabel
-from tests.graphs import Net, inputs, lenet, mlp
+from tests.graphs import inputs, lenet, mlp
+from tests.net import Net
 
 QUICK = Options(calibration=Calibration(passes=1))
 

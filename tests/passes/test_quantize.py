@@ -35,7 +35,8 @@ from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
 from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
 from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
-from tests.graphs import FAMILIES, Net, float_graphs, inputs, lenet, mlp, resnet, run
+from tests.graphs import FAMILIES, float_graphs, inputs, lenet, mlp, resnet, run
+from tests.net import Net
 
 SYMMETRIC = WeightScheme.CHANNEL_SYMMETRIC
 

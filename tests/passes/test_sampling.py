@@ -22,7 +22,8 @@ from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
 from qbnnc.passes.options import Bits, Quantisation, WeightScheme
 from qbnnc.passes.quantize import Quantize
-from tests.graphs import Net, bayesian_lenet, bayesian_mlp, inputs
+from tests.graphs import bayesian_lenet, bayesian_mlp, inputs
+from tests.net import Net
 
 SCHEMES = list(WeightScheme)
 

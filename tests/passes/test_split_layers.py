@@ -13,7 +13,8 @@ from qbnnc.ir.ops import Conv2d, Function, Linear, Reshape, Slice
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.passes.split_layers import SplitLayers
-from tests.graphs import Net, inputs, run
+from tests.graphs import inputs, run
+from tests.net import Net
 
 
 def halves(net: Net) -> Graph:
