@@ -12,6 +12,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model, Provenance
+from qbnnc.ir.ops import Clamp, Function, Reshape, Unary
 from qbnnc.ir.types import Stage
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import run_passes
@@ -164,11 +165,30 @@ def _head(model: Model, options: Options) -> Head:
             f"--task {options.task.value}: the network ends in softmax, which is part of task "
             "classification (its samples are the logits): leave --task out, or return logits"
         )
+    if options.task is Task.REGRESSION:
+        _check_log_variance(model.graph)
     if options.task is not None:
         return Head(options.task)
     if model.head.task is Task.RAW and ends_in_softmax(model.graph):
         return Head(Task.CLASSIFICATION)
     return model.head
+
+
+def _check_log_variance(graph: Graph) -> None:
+    """UserError if the second output cannot be negative: then it is no log variance."""
+    last = graph.producers().get(graph.outputs[-1]) if len(graph.outputs) == 2 else None
+    while last is not None and isinstance(last.op, Reshape):
+        last = graph.producers().get(last.inputs[0])
+    op = None if last is None else last.op
+    positive = isinstance(op, Unary) and op.function in _POSITIVE
+    if positive or (isinstance(op, Clamp) and op.low is not None and op.low >= 0):
+        raise UserError(
+            "--task regression: the second output is never negative, and it must be the LOG of the "
+            "variance: return log_var, or use --task raw"
+        )
+
+
+_POSITIVE = (Function.EXP, Function.SOFTPLUS, Function.SIGMOID, Function.ABS)
 
 
 def _draws(model: Model, options: Options) -> int:

@@ -135,7 +135,8 @@ class Session:
         count = self.samples if samples is None else as_integer(samples, "samples")
         if not self.model.stochastic and count != members:
             raise InputError(
-                f"samples: {count}, but nothing in this network is random: leave samples out"
+                f"samples: {count}, but nothing is random here: there is one sample of each of "
+                f"the {members} network(s); leave samples out"
             )
         if count < 1 or count % members:
             raise InputError(

@@ -144,9 +144,10 @@ class OnnxArtefact:
         count, members = as_integer(samples, "samples"), self.description.members
         if not 1 <= count <= self.samples or count % members:
             multiple = f" that is a multiple of {members}" if members > 1 else ""
+            more = "" if self.samples == members else "; for more compile with a larger --samples"
             raise UserError(
                 f"{self.path}: gives up to {self.samples} samples, not {count}: ask for a number"
-                f"{multiple} in 1..{self.samples}, or compile with --samples {count}"
+                f"{multiple} in 1..{self.samples}{more}"
             )
         return count
 

@@ -50,6 +50,13 @@ def predictions(program: ExportedProgram, source: fx.Node) -> list[fx.Node]:
     found = [node for node in outputs if node in reached]
     if not found:
         raise CompileError("no output depends on the input; check what forward returns", "output")
+    spec = program.call_spec.out_spec
+    if len(found) > 1 and spec is not None and spec.type is dict:
+        raise CompileError(
+            "forward returns a dict, whose names the artefact would lose: return a tuple, such as "
+            "(mu, log_var)",
+            "output",
+        )
     return found
 
 

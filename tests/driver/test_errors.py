@@ -270,3 +270,51 @@ def test_a_misspelt_command_is_recognised(qbnnc_command: Runner) -> None:
     result = qbnnc_command("complie")
     assert result.code == 2
     assert "did you mean 'compile'" in result.err
+
+
+def test_a_number_of_samples_that_members_do_not_share(qbnnc_command: Runner) -> None:
+    net = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)).eval()
+    torch.save([net.state_dict()] * 3, "members.pt")
+    Path("nets.py").write_text(
+        "from torch import nn\n"
+        "def make(): return nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1))\n"
+    )
+    np.save("x.npy", np.random.default_rng(0).normal(size=(120, 3)))
+    made = (
+        "members.pt",
+        "--model",
+        "nets:make",
+        "--calib",
+        "x.npy",
+        "-o",
+        "e.qbnn",
+        "-o",
+        "e.onnx",
+    )
+    assert qbnnc_command("compile", *made).code == 0
+    assert qbnnc_command("verify", "e.qbnn", "e.onnx", "--input", "x.npy").code == 0
+    for command in ("verify", "run"):
+        for name in ("e.qbnn", "e.onnx"):
+            said = qbnnc_command.refused(command, name, "--input", "x.npy", "--samples", 7)
+            assert "7" in said
+
+
+class TwoHeads(nn.Module):
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.fc, self.form = nn.Linear(3, 2), form
+
+    def forward(self, x: torch.Tensor) -> object:
+        y = self.fc(x)
+        if self.form == "dict":
+            return {"log_var": y[:, 1], "mu": y[:, 0]}
+        return y[:, 0], y[:, 1].exp()
+
+
+def test_regression_heads_that_would_be_misread(qbnnc_command: Runner) -> None:
+    x = torch.randn(120, 3)
+    with pytest.raises(UserError, match="returns a dict"):
+        qbnnc.save(TwoHeads("dict"), "a.pt", (x[:2],), calibration=x)
+    qbnnc.save(TwoHeads("variance"), "b.pt", (x[:2],), calibration=x)
+    said = qbnnc_command.refused("compile", "b.pt", "-o", "b.qbnn", "--task", "regression")
+    assert "LOG of the variance" in said

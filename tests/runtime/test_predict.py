@@ -216,7 +216,7 @@ def test_input_errors(arguments: dict[str, object], message: str) -> None:
 def test_nothing_random_gives_one_sample() -> None:
     session, x = load(lenet(p=None)), np.zeros((2, 1, 28, 28))
     assert session.predict(x).samples.shape == session.predict(x, 1).samples.shape == (1, 2, 10)
-    with pytest.raises(InputError, match="nothing in this network is random"):
+    with pytest.raises(InputError, match="nothing is random here"):
         session.predict(x, 20)
 
 

@@ -70,6 +70,7 @@ def verify(
     `progress` is told (batches done, batches in all). InputError if x does not fit.
     """
     batch = as_batch(x, model.graph.input.type.shape)
+    check_samples(model, drawing.samples)
     if len(batch) == 0:
         raise InputError("the input: no rows, so that nothing would be compared")
     results = [Comparison(name) for name in artefacts]
@@ -83,6 +84,17 @@ def verify(
         if progress is not None:
             progress(done, len(jobs))
     return results
+
+
+def check_samples(model: Model, samples: int | None) -> None:
+    """InputError unless the model can give this many samples."""
+    members = len(model.members)
+    if samples is None or samples == members or (model.stochastic and samples % members == 0):
+        return
+    if model.stochastic:
+        raise InputError(f"--samples {samples}: give a multiple of the {members} members")
+    gives = "one sample" if members == 1 else f"one sample of each of its {members} members"
+    raise InputError(f"--samples {samples}: nothing is random here, and it gives {gives}")
 
 
 class _Batch:

@@ -44,7 +44,8 @@ def drawing_options(function: F) -> F:
             "--samples",
             type=click.IntRange(min=1),
             metavar="L",
-            help="Monte-Carlo samples. [default: as compiled; .onnx: no more than that]",
+            help="Monte-Carlo samples; of an ensemble a multiple of its members. "
+            "[default: as compiled; .onnx: no more than that]",
         ),
     ):
         function = option(function)
