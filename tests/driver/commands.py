@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qbnnc.cli.main import main
+from qbnnc.ir.types import Array
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class Runner:
         assert "internal error" not in result.err
         assert after == before
         return result.err.removeprefix("Error: ").strip()
+
+
+def npz(path: str | Path) -> dict[str, Array]:
+    """The arrays of an .npz file, which is closed again."""
+    with np.load(path) as archive:
+        return dict(archive)
 
 
 def _counts(path: Path) -> bool:

@@ -12,7 +12,7 @@ from safetensors.numpy import save as save_tensors
 from torch import nn
 
 import qbnnc
-from tests.driver.commands import Runner
+from tests.driver.commands import Runner, npz
 
 
 @pytest.mark.parametrize("name", ["lenet.qbnn", "lenet.onnx"])
@@ -37,12 +37,12 @@ def test_inputs_that_do_not_fit(qbnnc_command: Runner, artefacts: Path, name: st
 def test_other_numbers_are_cast(
     qbnnc_command: Runner, artefacts: Path, name: str, dtype: type
 ) -> None:
-    np.save("x.npy", np.load("fashion.npz")["x"][:3].astype(dtype))
-    np.save("y.npy", np.load("fashion.npz")["x"][:3].astype(np.float32))
+    np.save("x.npy", npz("fashion.npz")["x"][:3].astype(dtype))
+    np.save("y.npy", npz("fashion.npz")["x"][:3].astype(np.float32))
     for file in ("x", "y"):
         run = ("run", artefacts / name, "--input", f"{file}.npy", "-o", f"{file}.npz", "-q")
         assert qbnnc_command(*run).code == 0
-    assert (np.load("x.npz")["samples"] == np.load("y.npz")["samples"]).all()
+    assert (npz("x.npz")["samples"] == npz("y.npz")["samples"]).all()
 
 
 def test_damaged_artefacts(qbnnc_command: Runner, artefacts: Path) -> None:

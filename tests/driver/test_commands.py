@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from qbnnc.ir import format
-from tests.driver.commands import Runner
+from tests.driver.commands import Runner, npz
 
 COMPILE = ("compile", "lenet_mcd.pt", "--model", "models:LeNet_MCD", "--calib", "fashion.npz:calib")
 
@@ -32,7 +32,7 @@ def test_compile_verify_run_inspect(qbnnc_command: Runner) -> None:
         out = f"{suffix}.npz"
         ran = qbnnc_command("run", f"a.{suffix}", "--input", "fashion.npz:x", "-o", out)
         assert ran.code == 0
-        arrays[suffix] = dict(np.load(out))
+        arrays[suffix] = npz(out)
         assert list(arrays[suffix]) == ["samples", "probabilities", "entropy", "mutual_information"]
     assert (arrays["onnx"]["samples"] == arrays["qbnn"]["samples"]).all()
     for name in ("a.onnx", "a.qbnn"):
@@ -77,12 +77,12 @@ def test_fewer_samples_are_the_first_ones(qbnnc_command: Runner, artefacts: Path
                 f"{count}.npz", "-q",
             )  # fmt: skip
             assert made.code == 0
-        few, many = np.load("3.npz"), np.load("20.npz")
+        few, many = npz("3.npz"), npz("20.npz")
         assert (few["samples"] == many["samples"][:3]).all()
 
 
 def test_a_batch_may_be_split_by_first_row(qbnnc_command: Runner, artefacts: Path) -> None:
-    x = np.load("fashion.npz")["x"][:10]
+    x = npz("fashion.npz")["x"][:10]
     for name in ("lenet.onnx", "lenet.qbnn"):
         for part, first in ((x, 0), (x[:4], 0), (x[4:], 4)):
             np.save("part.npy", part)
@@ -90,7 +90,7 @@ def test_a_batch_may_be_split_by_first_row(qbnnc_command: Runner, artefacts: Pat
                 "run", artefacts / name, "--input", "part.npy", "--first-row", first, "--seed",
                 "-3", "-o", f"{first}-{len(part)}.npz", "-q",
             )  # fmt: skip
-        whole, head, tail = (np.load(f"{f}.npz")["samples"] for f in ("0-10", "0-4", "4-6"))
+        whole, head, tail = (npz(f"{f}.npz")["samples"] for f in ("0-10", "0-4", "4-6"))
         assert (whole == np.concatenate([head, tail], axis=1)).all()
 
 
@@ -137,7 +137,7 @@ def test_regression_has_aleatoric_and_epistemic_variance(
         == 0
     )
     assert qbnnc_command("run", artefacts / "mlp.qbnn", "--input", "x.npy", "-o", "p.npz").code == 0
-    made = np.load("p.npz")
+    made = npz("p.npz")
     assert list(made) == [
         "samples", "samples_log_var", "mean", "aleatoric", "epistemic", "variance",
     ]  # fmt: skip
@@ -149,7 +149,7 @@ def test_an_empty_batch(qbnnc_command: Runner, artefacts: Path) -> None:
     for name in ("lenet.onnx", "lenet.qbnn"):
         ran = qbnnc_command("run", artefacts / name, "--input", "none.npy", "-o", "p.npz")
         assert ran.code == 0
-        assert np.load("p.npz")["samples"].shape == (20, 0, 10)
+        assert npz("p.npz")["samples"].shape == (20, 0, 10)
 
 
 def test_verbose_inspection_names_the_places(qbnnc_command: Runner, artefacts: Path) -> None:

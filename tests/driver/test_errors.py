@@ -12,7 +12,7 @@ from torch import nn
 
 import qbnnc
 from qbnnc.ir.errors import UserError
-from tests.driver.commands import Runner
+from tests.driver.commands import Runner, npz
 
 WEIGHTS = ("lenet_mcd.pt", "--model", "models:LeNet_MCD", "--calib", "fashion.npz:calib")
 OUT = ("-o", "out.qbnn", "-o", "out.onnx")
@@ -121,7 +121,7 @@ def test_no_calibration_data(qbnnc_command: Runner) -> None:
 
 
 def test_few_calibration_rows_are_a_warning(qbnnc_command: Runner) -> None:
-    np.save("few.npy", np.load("fashion.npz")["calib"][:20])
+    np.save("few.npy", npz("fashion.npz")["calib"][:20])
     result = qbnnc_command("compile", *WEIGHTS[:3], *OUT, "--calib", "few.npy")
     assert result.code == 0
     assert "Warning: 20 calibration rows are few" in result.err
