@@ -89,6 +89,7 @@ def _text(node: Node | None) -> str:
 
 def _described(node: Node) -> tuple[object, ...]:
     op = node.op
+    # every op is a dataclass, which its base class cannot say
     values = (getattr(op, f.name) for f in fields(op))  # type: ignore[arg-type]
     structure = tuple(v for v in values if not isinstance(v, float))
     inputs = tuple((v.name, v.type) for v in node.inputs)

@@ -98,6 +98,7 @@ class _DataIsDetach(TorchFunctionMode):
         args: tuple[object, ...] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
+        # torch types neither the descriptor nor what it hands to this method
         if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return cast(Tensor, args[0]).detach()
         return func(*args, **(kwargs or {}))  # type: ignore[operator]

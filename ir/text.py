@@ -45,7 +45,7 @@ def attributes_text(op: Op) -> str:
     """The fields of an op that neither its type nor a default tells: " stride=(2, 2) p=0.1"."""
     shown = (
         (f.name, getattr(op, f.name))
-        for f in fields(op)  # type: ignore[arg-type]
+        for f in fields(op)  # type: ignore[arg-type]  # every op is a dataclass
         if getattr(op, f.name) != f.default and not isinstance(getattr(op, f.name), QuantParams)
     )
     return "".join(f" {name}={_value(value)}" for name, value in shown)

@@ -15,7 +15,7 @@ _OUT, _INPUT = int(Place.OUT), int(Place.INPUT)
 
 
 @kernel
-def locate(row, column, context):  # type: ignore[no-untyped-def]
+def locate(row, column, context):
     """(base, sample step, row step) of the Buffer in three columns of a program's row."""
     offset, stride, place = row[column], row[column + 1], row[column + 2]
     if place == _COPY:

@@ -23,7 +23,7 @@ _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
 
 
 @kernel
-def multiply_four(acc, x0, x1, x2, x3, weights, bias, depth, width):  # type: ignore[no-untyped-def]
+def multiply_four(acc, x0, x1, x2, x3, weights, bias, depth, width):
     """acc[m][n] = bias[n] + sum_k x_m[k] * weights[k][n], int32 that wraps; acc is [4][BLOCK]."""
     i32 = np.int32
     for n in range(width):
@@ -48,7 +48,7 @@ def multiply_four(acc, x0, x1, x2, x3, weights, bias, depth, width):  # type: ig
 
 
 @kernel
-def multiply_one(acc, x, weights, bias, depth, width):  # type: ignore[no-untyped-def]
+def multiply_one(acc, x, weights, bias, depth, width):
     """The same for a single position."""
     i32 = np.int32
     for n in range(width):
@@ -64,7 +64,7 @@ def multiply_one(acc, x, weights, bias, depth, width):  # type: ignore[no-untype
 
 
 @kernel
-def subtract_zeros(acc, x, zeros, taps, width):  # type: ignore[no-untyped-def]
+def subtract_zeros(acc, x, zeros, taps, width):
     """acc[n] -= Z_w[n] * sum_k x[k]: the run-time term of affine weights."""
     total = np.int32(0)
     for k in range(taps):
@@ -74,19 +74,19 @@ def subtract_zeros(acc, x, zeros, taps, width):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def copy(target, source, count):  # type: ignore[no-untyped-def]
+def copy(target, source, count):
     for i in range(count):
         target[i] = source[i]
 
 
 @kernel
-def fill(target, code, count):  # type: ignore[no-untyped-def]
+def fill(target, code, count):
     for i in range(count):
         target[i] = code
 
 
 @kernel
-def gather(patch, image, row, y, x, first):  # type: ignore[no-untyped-def]
+def gather(patch, image, row, y, x, first):
     """The window of output position (y, x) in the order [kh][kw][channels of the group]."""
     channels, width = row[C.channels], row[C.width]
     pixel, pad_code = channels * row[C.groups], np.uint8(row[C.pad_code])
@@ -111,7 +111,7 @@ def gather(patch, image, row, y, x, first):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def finish(row, acc, factor, at, count, arena, arena32, out):  # type: ignore[no-untyped-def]
+def finish(row, acc, factor, at, count, arena, arena32, out):
     """The epilogue for `count` channels of one position, whose elements begin at `at`."""
     step = row[C.channel_step]
     if row[C.epilogue] == _REQUANTIZE:
@@ -130,14 +130,14 @@ def finish(row, acc, factor, at, count, arena, arena32, out):  # type: ignore[no
 
 
 @kernel
-def parts(row, context):  # type: ignore[no-untyped-def]
+def parts(row, context):
     """How many runs of positions there are that share weights and bias: one, or one a sample."""
     sampled = row[C.weights + 2] == _SAMPLE or row[C.bias + 2] == _SAMPLE
     return context[CONTEXT.SAMPLES] if sampled else 1
 
 
 @kernel
-def convolve(row, context, arena, arena32, constants, constants_i32, constants_f32, out):  # type: ignore[no-untyped-def]
+def convolve(row, context, arena, arena32, constants, constants_i32, constants_f32, out):
     """All positions of all copies of a block; group by group, tile by tile, BLOCK by BLOCK.
 
     The positions of a tile share their weights: with sampled ones they are of one sample.

@@ -17,21 +17,21 @@ _CONSTANT, _ACCUMULATOR = int(Place.CONSTANT), int(Epilogue.ACCUMULATOR)
 
 
 @kernel
-def add_products(acc, x, weights, count):  # type: ignore[no-untyped-def]
+def add_products(acc, x, weights, count):
     """acc[n] += x[n] * weights[n], int32 that wraps."""
     for n in range(count):
         acc[n] = np.int32(acc[n] + np.int32(np.int32(x[n]) * np.int32(weights[n])))
 
 
 @kernel
-def subtract_products(acc, x, zeros, count):  # type: ignore[no-untyped-def]
+def subtract_products(acc, x, zeros, count):
     """acc[n] -= x[n] * Z_w[n]: the run-time term of affine weights."""
     for n in range(count):
         acc[n] = np.int32(acc[n] - np.int32(np.int32(x[n]) * zeros[n]))
 
 
 @kernel
-def accumulate(row, acc, pixels, padding, weights, zeros, y, x):  # type: ignore[no-untyped-def]
+def accumulate(row, acc, pixels, padding, weights, zeros, y, x):
     """The window of position (y, x) for the channels of `padding`, which lies outside the image.
 
     `pixels` begins at the first of these channels; `zeros` is empty for symmetric weights.
@@ -52,7 +52,7 @@ def accumulate(row, acc, pixels, padding, weights, zeros, y, x):  # type: ignore
 
 
 @kernel
-def depthwise(row, context, arena, arena32, constants, constants_i32, constants_f32, out):  # type: ignore[no-untyped-def]
+def depthwise(row, context, arena, arena32, constants, constants_i32, constants_f32, out):
     base, sample_step, row_step = locate(row, C.input, context)
     target, target_sample, target_row = locate(row, C.output, context)
     weights_base, weights_sample, _ = locate(row, C.weights, context)

@@ -18,7 +18,7 @@ M = columns_of(Multiply)
 
 
 @kernel
-def add(row, context, arena, constants_f32):  # type: ignore[no-untyped-def]
+def add(row, context, arena, constants_f32):
     a_at, a_sample, a_row = locate(row, A.a, context)
     b_at, b_sample, b_row = locate(row, A.b, context)
     target, target_sample, target_row = locate(row, A.output, context)
@@ -42,7 +42,7 @@ def add(row, context, arena, constants_f32):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def clamp(row, context, arena):  # type: ignore[no-untyped-def]
+def clamp(row, context, arena):
     base, sample_step, row_step = locate(row, CLAMP.input, context)
     target, target_sample, target_row = locate(row, CLAMP.output, context)
     low, high, size = np.uint8(row[CLAMP.low]), np.uint8(row[CLAMP.high]), row[CLAMP.size]
@@ -57,7 +57,7 @@ def clamp(row, context, arena):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def select(row, context, arena):  # type: ignore[no-untyped-def]
+def select(row, context, arena):
     base, sample_step, row_step = locate(row, S.input, context)
     mask_at, mask_sample, mask_row = locate(row, S.mask, context)
     target, target_sample, target_row = locate(row, S.output, context)
@@ -72,7 +72,7 @@ def select(row, context, arena):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def select_image(row, codes, mask, selected):  # type: ignore[no-untyped-def]
+def select_image(row, codes, mask, selected):
     channels, zero, step = row[S.channels], np.uint8(row[S.zero]), row[S.step_channel]
     at = 0
     for y in range(row[S.height]):
@@ -89,7 +89,7 @@ def select_image(row, codes, mask, selected):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def multiply(row, context, arena, arena32, constants_f32):  # type: ignore[no-untyped-def]
+def multiply(row, context, arena, arena32, constants_f32):
     a_at, a_sample, a_row = locate(row, M.a, context)
     b_at, b_sample, b_row = locate(row, M.b, context)
     target, target_sample, target_row = locate(row, M.output, context)
@@ -106,7 +106,7 @@ def multiply(row, context, arena, arena32, constants_f32):  # type: ignore[no-un
 
 
 @kernel
-def multiply_image(row, a, b, products):  # type: ignore[no-untyped-def]
+def multiply_image(row, a, b, products):
     channels, a_step, b_step = row[M.channels], row[M.a_step_channel], row[M.b_step_channel]
     a_zero, b_zero = np.int32(row[M.a_zero]), np.int32(row[M.b_zero])
     for y in range(row[M.height]):
@@ -122,7 +122,7 @@ def multiply_image(row, a, b, products):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def multiply_to_codes(row, a, b, factor, codes):  # type: ignore[no-untyped-def]
+def multiply_to_codes(row, a, b, factor, codes):
     channels, a_step, b_step = row[M.channels], row[M.a_step_channel], row[M.b_step_channel]
     a_zero, b_zero = np.int32(row[M.a_zero]), np.int32(row[M.b_zero])
     low, high, zero = bounds(row[M.low], row[M.high], row[M.zero])

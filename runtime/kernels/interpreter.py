@@ -37,7 +37,7 @@ SIGNATURE = types.void(
 )
 
 
-def run(program, first, last, context, x, arena, constants, out):  # type: ignore[no-untyped-def]
+def run(program, first, last, context, x, arena, constants, out):
     """Instructions first..last - 1 over the block that `context` names.
 
     Lengths of arena and constants are multiples of 4. Jitted by `qbnnc.runtime.cache`.

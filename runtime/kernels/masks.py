@@ -20,7 +20,7 @@ _ONE = np.uint64(1)
 
 
 @inlined
-def mix(z):  # type: ignore[no-untyped-def]
+def mix(z):
     """The output function of splitmix64, on uint64."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -28,13 +28,13 @@ def mix(z):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def derive(parent, index):  # type: ignore[no-untyped-def]
+def derive(parent, index):
     """mix(parent + GOLDEN*(index+1))."""
     return mix(parent + GOLDEN * (index + _ONE))
 
 
 @kernel
-def draw_words(words, key, first):  # type: ignore[no-untyped-def]
+def draw_words(words, key, first):
     """words[i] = word number first + i of a sample's key; the counter is a running sum."""
     start = key + GOLDEN * (first + _ONE)
     for i in range(len(words)):
@@ -42,14 +42,14 @@ def draw_words(words, key, first):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def compare(lanes, threshold, mask, count):  # type: ignore[no-untyped-def]
+def compare(lanes, threshold, mask, count):
     """mask[i] = lanes[i] >= threshold, 1 or 0."""
     for i in range(count):
         mask[i] = np.uint8(1) if np.int32(lanes[i]) >= threshold else np.uint8(0)
 
 
 @kernel
-def keep_mask(row, context, arena):  # type: ignore[no-untyped-def]
+def keep_mask(row, context, arena):
     target, target_sample, target_row = locate(row, K.output, context)
     scratch, channels, pixels = row[K.scratch], row[K.channels], row[K.pixels]
     lanes, threshold = channels * pixels, np.int32(row[K.threshold])

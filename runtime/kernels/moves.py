@@ -17,7 +17,7 @@ L = columns_of(Load)
 
 
 @kernel
-def transpose_matrix(source, target, rows, columns):  # type: ignore[no-untyped-def]
+def transpose_matrix(source, target, rows, columns):
     for j in range(columns):
         line = target[j * rows : (j + 1) * rows]
         for i in range(rows):
@@ -25,7 +25,7 @@ def transpose_matrix(source, target, rows, columns):  # type: ignore[no-untyped-
 
 
 @kernel
-def transpose(row, context, arena, arena32):  # type: ignore[no-untyped-def]
+def transpose(row, context, arena, arena32):
     base, sample_step, row_step = locate(row, T.input, context)
     target, target_sample, target_row = locate(row, T.output, context)
     rows, columns = row[T.rows], row[T.columns]
@@ -40,7 +40,7 @@ def transpose(row, context, arena, arena32):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def load(row, context, arena, constants):  # type: ignore[no-untyped-def]
+def load(row, context, arena, constants):
     target, _, _ = locate(row, L.output, context)
     size = row[L.size]
     source, copied = constants[row[L.constant] :], arena[target : target + size]
@@ -49,7 +49,7 @@ def load(row, context, arena, constants):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def gather_runs(source, target, index, run, fill):  # type: ignore[no-untyped-def]
+def gather_runs(source, target, index, run, fill):
     for i in range(len(index)):
         start = index[i]
         if run == 1:
@@ -66,7 +66,7 @@ def gather_runs(source, target, index, run, fill):  # type: ignore[no-untyped-de
 
 
 @kernel
-def gather(row, context, arena, arena32, constants_i32):  # type: ignore[no-untyped-def]
+def gather(row, context, arena, arena32, constants_i32):
     base, sample_step, row_step = locate(row, G.input, context)
     target, target_sample, target_row = locate(row, G.output, context)
     first = row[G.index] // 4
@@ -83,7 +83,7 @@ def gather(row, context, arena, arena32, constants_i32):  # type: ignore[no-unty
 
 
 @kernel
-def copy(row, context, arena):  # type: ignore[no-untyped-def]
+def copy(row, context, arena):
     base, sample_step, row_step = locate(row, C.input, context)
     target, target_sample, target_row = locate(row, C.output, context)
     run = row[C.run]

@@ -15,7 +15,7 @@ assert vars(columns_of(SumPool)).keys() == vars(C).keys()
 
 
 @kernel
-def window(row, i, which):  # type: ignore[no-untyped-def]
+def window(row, i, which):
     """(first tap, end, place of tap 0) of window i along y (which = 0) or x (1), clipped."""
     if which == 0:
         size, taps, dilation = row[C.height], row[C.kernel_height], row[C.dilation_y]
@@ -29,7 +29,7 @@ def window(row, i, which):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def max_image(row, image, pooled):  # type: ignore[no-untyped-def]
+def max_image(row, image, pooled):
     channels, width = row[C.channels], row[C.width]
     for y in range(row[C.out_height]):
         i0, i1, top = window(row, y, 0)
@@ -49,7 +49,7 @@ def max_image(row, image, pooled):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sum_image(row, image, sums):  # type: ignore[no-untyped-def]
+def sum_image(row, image, sums):
     channels, width = row[C.channels], row[C.width]
     for y in range(row[C.out_height]):
         i0, i1, top = window(row, y, 0)
@@ -71,7 +71,7 @@ def sum_image(row, image, sums):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def max_pool(row, context, arena):  # type: ignore[no-untyped-def]
+def max_pool(row, context, arena):
     base, sample_step, row_step = locate(row, C.input, context)
     target, target_sample, target_row = locate(row, C.output, context)
     for s in range(context[CONTEXT.SAMPLES]):
@@ -81,7 +81,7 @@ def max_pool(row, context, arena):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sum_pool(row, context, arena, arena32):  # type: ignore[no-untyped-def]
+def sum_pool(row, context, arena, arena32):
     base, sample_step, row_step = locate(row, C.input, context)
     target, target_sample, target_row = locate(row, C.output, context)
     for s in range(context[CONTEXT.SAMPLES]):

@@ -17,7 +17,7 @@ D = columns_of(Dequantize)
 
 
 @kernel
-def quantize(row, context, x, arena, constants_f32):  # type: ignore[no-untyped-def]
+def quantize(row, context, x, arena, constants_f32):
     base, sample_step, row_step = locate(row, Q.input, context)
     target, target_sample, target_row = locate(row, Q.output, context)
     size = row[Q.channels] * row[Q.pixels]
@@ -29,7 +29,7 @@ def quantize(row, context, x, arena, constants_f32):  # type: ignore[no-untyped-
 
 
 @kernel
-def quantize_row(row, real, codes, constants_f32):  # type: ignore[no-untyped-def]
+def quantize_row(row, real, codes, constants_f32):
     channels, pixels = row[Q.channels], row[Q.pixels]
     channel_step, pixel_step = row[Q.channel_step], row[Q.pixel_step]
     low, high, zero = bounds(row[Q.low], row[Q.high], row[Q.zero])
@@ -52,7 +52,7 @@ def quantize_row(row, real, codes, constants_f32):  # type: ignore[no-untyped-de
 
 
 @kernel
-def requantize(row, context, arena, arena32, constants_f32):  # type: ignore[no-untyped-def]
+def requantize(row, context, arena, arena32, constants_f32):
     base, sample_step, row_step = locate(row, R.input, context)
     target, target_sample, target_row = locate(row, R.output, context)
     channels, pixels = row[R.channels], row[R.pixels]
@@ -71,7 +71,7 @@ def requantize(row, context, arena, arena32, constants_f32):  # type: ignore[no-
 
 
 @kernel
-def dequantize(row, context, arena, arena32, ints, floats, out):  # type: ignore[no-untyped-def]
+def dequantize(row, context, arena, arena32, ints, floats, out):
     base, sample_step, row_step = locate(row, D.input, context)
     target, target_sample, target_row = locate(row, D.output, context)
     zeros, scales = ints[row[D.zero] // 4 :], floats[row[D.scale] // 4 :]
@@ -88,7 +88,7 @@ def dequantize(row, context, arena, arena32, ints, floats, out):  # type: ignore
 
 
 @kernel
-def dequantize_row(row, codes, zeros, scales, real):  # type: ignore[no-untyped-def]
+def dequantize_row(row, codes, zeros, scales, real):
     """[pixels][channels] to [channels][pixels]."""
     channels, pixels, step = row[D.channels], row[D.pixels], row[D.step]
     if pixels == 1:

@@ -12,7 +12,7 @@ from qbnnc.runtime.kernels.jit import inlined, kernel
 
 
 @inlined
-def round_into(code, low, high, zero):  # type: ignore[no-untyped-def]
+def round_into(code, low, high, zero):
     """Z + rint(clip(code, low, high)); code, low, high float32 and relative to Z; zero int32."""
     code = code if code > low else low
     code = code if code < high else high
@@ -20,6 +20,6 @@ def round_into(code, low, high, zero):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def bounds(low, high, zero):  # type: ignore[no-untyped-def]
+def bounds(low, high, zero):
     """(f32(low - Z), f32(high - Z), int32 Z)."""
     return np.float32(low - zero), np.float32(high - zero), np.int32(zero)

@@ -21,7 +21,7 @@ _CONSTANT = int(Place.CONSTANT)
 
 
 @kernel
-def eps_codes(row, context, arena, constants):  # type: ignore[no-untyped-def]
+def eps_codes(row, context, arena, constants):
     target, target_sample, _ = locate(row, E.output, context)
     table = constants[row[E.table] : row[E.table] + 65536]
     stream_key = derive(np.uint64(context[CONTEXT.SEED]), np.uint64(row[E.stream]))
@@ -41,7 +41,7 @@ def eps_codes(row, context, arena, constants):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def round_line(codes, noise, sigma, mu, ratio, divisor, zeros, low, high, count):  # type: ignore[no-untyped-def]
+def round_line(codes, noise, sigma, mu, ratio, divisor, zeros, low, high, count):
     """codes[n] = Z + rint(clip(f32(noise*sigma + R*mu) / r, low - Z, high - Z))."""
     i32, f32 = np.int32, np.float32
     for n in range(count):
@@ -52,7 +52,7 @@ def round_line(codes, noise, sigma, mu, ratio, divisor, zeros, low, high, count)
 
 
 @kernel
-def sample_lines(row, eps, scratch, codes, constants, ints, floats, start, first):  # type: ignore[no-untyped-def]
+def sample_lines(row, eps, scratch, codes, constants, ints, floats, start, first):
     """One block of channels, the first of which is `first`: lines [K][width] from `start` on."""
     width = row[W.padded] - first % row[W.padded]
     width, low, high = min(BLOCK, width), np.int32(row[W.low]), np.int32(row[W.high])
@@ -81,7 +81,7 @@ def sample_lines(row, eps, scratch, codes, constants, ints, floats, start, first
 
 
 @kernel
-def sample_weight(row, context, arena, arena32, constants, ints, floats):  # type: ignore[no-untyped-def]
+def sample_weight(row, context, arena, arena32, constants, ints, floats):
     target, target_sample, _ = locate(row, W.output, context)
     eps_at, eps_sample, _ = locate(row, W.eps, context)
     padded, depth, at = row[W.padded], row[W.depth], row[W.scratch] // 4
@@ -101,7 +101,7 @@ def sample_weight(row, context, arena, arena32, constants, ints, floats):  # typ
 
 
 @kernel
-def fold_channels(row, folded, bias, weights, terms, count):  # type: ignore[no-untyped-def]
+def fold_channels(row, folded, bias, weights, terms, count):
     """`weights` is [K][width]; int32 that wraps."""
     width, zero = len(weights) // max(1, row[F.depth]), np.int32(row[F.input_zero])
     for n in range(count):
@@ -115,7 +115,7 @@ def fold_channels(row, folded, bias, weights, terms, count):  # type: ignore[no-
 
 
 @kernel
-def fold_bias(row, context, arena, arena32, constants_i32):  # type: ignore[no-untyped-def]
+def fold_bias(row, context, arena, arena32, constants_i32):
     """`weights` lie in the arena if there is a sum."""
     target, target_sample, _ = locate(row, F.output, context)
     weights_base, weights_sample, _ = locate(row, F.weights, context)

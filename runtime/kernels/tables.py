@@ -13,7 +13,7 @@ R = columns_of(LookupReal)
 
 
 @kernel
-def lookup(row, context, arena, constants):  # type: ignore[no-untyped-def]
+def lookup(row, context, arena, constants):
     base, sample_step, row_step = locate(row, L.input, context)
     target, target_sample, target_row = locate(row, L.output, context)
     table, size = constants[row[L.table] : row[L.table] + 256], row[L.size]
@@ -28,7 +28,7 @@ def lookup(row, context, arena, constants):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def lookup_real(row, context, arena, constants_f32, out):  # type: ignore[no-untyped-def]
+def lookup_real(row, context, arena, constants_f32, out):
     base, sample_step, row_step = locate(row, R.input, context)
     target, target_sample, target_row = locate(row, R.output, context)
     channels, pixels = row[R.channels], row[R.pixels]
