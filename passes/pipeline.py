@@ -1,4 +1,4 @@
-"""The compiler as one straight function: a FLOAT Model and data in, an INTEGER Model out."""
+"""The compiler as straight functions: FLOAT Model and data to SIMULATED, SIMULATED to INTEGER."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.ops import Clamp, Function, Reshape, Unary
 from qbnnc.ir.types import Stage
 from qbnnc.passes.base import Observer as PassObserver
-from qbnnc.passes.base import run_passes
+from qbnnc.passes.base import Pass, run_passes
 from qbnnc.passes.calibrate import Calibration, Progress, calibrate
 from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
 from qbnnc.passes.fold_affine import FoldAffine
@@ -79,6 +79,21 @@ def quantise_model(
 
     Raises UserError (CompileError, InputError) where model, data and options do not fit.
     """
+    return lower_model(simulate_model(model, rows, options, version=version, watch=watch), watch)
+
+
+def simulate_model(
+    model: Model,
+    rows: NDArray[np.float32],
+    options: Options,
+    *,
+    version: str = "",
+    watch: Watch | None = None,
+) -> Model:
+    """The SIMULATED Model of a FLOAT one: SQ nodes in it, ranges calibrated on `rows` [N, *shape].
+
+    Raises UserError (CompileError, InputError) where model, data and options do not fit.
+    """
     model.check()
     rows = check_calibration(model, rows)
     head = _head(model, options)
@@ -87,7 +102,7 @@ def quantise_model(
     options = replace(options, calibration=replace(how, outputs=options.quantisation.outputs))
     watch = Watch() if watch is None else watch
     members = tuple(
-        _integer(member, rows, options, _share(watch, number, len(model.members)))
+        _simulated(member, rows, options, _share(watch, number, len(model.members)))
         for number, member in enumerate(model.members)
     )
     provenance = Provenance(
@@ -96,7 +111,20 @@ def quantise_model(
         options.quantisation.scheme(),
         how.describe(rows, passes),
     )
-    compiled = Model(members, head, draws, provenance)
+    simulated = Model(members, head, draws, provenance)
+    simulated.check()
+    return simulated
+
+
+def lower_model(model: Model, watch: Watch | None = None) -> Model:
+    """The INTEGER Model of a SIMULATED one; CompileError where a layer has no integer form."""
+    steps: tuple[Pass, ...] = (Quantize(), FoldZeroPoints(), ProveOverflow())
+    tell = None if watch is None else watch.graph
+    members = tuple(
+        run_passes(member, steps, tell if number == 0 else None)
+        for number, member in enumerate(model.members)
+    )
+    compiled = replace(model, members=members)
     compiled.check()
     return compiled
 
@@ -131,7 +159,7 @@ def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.flo
     return batch
 
 
-def _integer(graph: Graph, rows: NDArray[np.float32], options: Options, watch: Watch) -> Graph:
+def _simulated(graph: Graph, rows: NDArray[np.float32], options: Options, watch: Watch) -> Graph:
     if graph.stage is not Stage.FLOAT:
         raise UserError(f"the model is {graph.stage.name} already: compile the float model")
     graph = run_passes(
@@ -147,16 +175,7 @@ def _integer(graph: Graph, rows: NDArray[np.float32], options: Options, watch: W
         watch.graph,
     )
     ranges = calibrate(graph, rows, options.calibration, watch.calibration)
-    return run_passes(
-        graph,
-        [
-            InsertFakeQuantize(ranges, options.quantisation),
-            Quantize(),
-            FoldZeroPoints(),
-            ProveOverflow(),
-        ],
-        watch.graph,
-    )
+    return run_passes(graph, [InsertFakeQuantize(ranges, options.quantisation)], watch.graph)
 
 
 def _head(model: Model, options: Options) -> Head:

@@ -21,7 +21,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.passes.calibrate import Calibration, Observer
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales, WeightScheme
-from qbnnc.passes.pipeline import Options, Watch, quantise_model, relabel
+from qbnnc.passes.pipeline import Options, Watch, lower_model, quantise_model, relabel
 from qbnnc.sources import (
     FEW_ROWS,
     Dropout,
@@ -104,7 +104,8 @@ def compile(
     typical inputs, of which 512, evenly spaced, are used; `observer` "minmax" (default) or "ema".
     `samples`: L (default 20; 1 where nothing is random), of an ensemble the draws of each member.
     `task`: "raw", "classification" or "regression". A compiled .qbnn is only written in other
-    formats, with other samples or another task: options about its making are refused.
+    formats, with other samples or another task: options about its making are refused. So are they
+    for a fine-tuned one, whose ranges are decided.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
@@ -142,9 +143,11 @@ def compile(
     )
     reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
     trained = read(source, calibration, reading)
-    if trained.stage is Stage.INTEGER:
-        _refuse_remaking(making)
+    if trained.stage is not Stage.FLOAT:
+        _refuse_remaking(making, trained.stage)
         compiled = relabel(trained, options)
+        if compiled.stage is Stage.SIMULATED:
+            compiled = lower_model(compiled, watch)
     else:
         rows = calibration_of(trained)
         if len(rows) < FEW_ROWS:
@@ -159,10 +162,11 @@ def compile(
     return compiled
 
 
-def _refuse_remaking(given: Mapping[str, object]) -> None:
+def _refuse_remaking(given: Mapping[str, object], stage: Stage) -> None:
+    done = "compiled" if stage is Stage.INTEGER else "fine-tuned"
     for name, value in given.items():
         if value is not None:
             raise UserError(
-                f"{name}: the file is compiled already, and its integers stay as they are; "
+                f"{name}: the file is {done} already, and its integers stay as they are; "
                 "compile the trained model again to change them"
             )
