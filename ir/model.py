@@ -24,6 +24,7 @@ class Provenance:
     bits: str = ""  # "w8a7"
     weights: str = ""  # "channel-symmetric"
     calibration: str = ""  # "minmax over 512 rows x 4 passes, seed 0, sha256 ..."
+    training: str = ""  # "3 epochs of match, lr 0.001, ...", if it was fine-tuned
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -40,6 +40,7 @@ def properties(model: Model, samples: int) -> dict[str, str]:
         "bits": provenance.bits,
         "weights": provenance.weights,
         "calibration": provenance.calibration,
+        "training": provenance.training,
         "compiler": provenance.compiler,
         "rng": RNG,
         "promise": PROMISE,

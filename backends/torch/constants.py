@@ -1,0 +1,66 @@
+"""The constants of a graph as parameters and buffers, and what a range must cover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from qbnnc.backends.torch.roles import Moment, Role, parameters_of
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.types import Array
+
+_DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
+
+
+class Constants(nn.Module):
+    """Trained constants are parameters, the others buffers; names are those of the graph.
+
+    A sigma is used by its magnitude: it may cross zero while it is trained.
+    """
+
+    def __init__(self, graph: Graph, roles: Mapping[Node, Role], *, train_sigma: bool) -> None:
+        super().__init__()
+        moments = [role for role in roles.values() if isinstance(role, Moment)]
+        self._sigmas = {role.sigma for role in moments}
+        trained = set(parameters_of(graph)) - (set() if train_sigma else self._sigmas)
+        self._moments = {
+            graph.consumers()[node.output][0].output: (role.mu, role.sigma)
+            for node, role in roles.items()
+            if isinstance(role, Moment)
+        }
+        self._names = {value: value.name.replace(".", "/") for value in graph.constants}
+        for value, array in graph.constants.items():
+            tensor = torch.from_numpy(array.copy())
+            if value in trained:
+                self.register_parameter(self._names[value], nn.Parameter(tensor))
+            else:
+                self.register_buffer(self._names[value], tensor)
+
+    def __contains__(self, value: Value) -> bool:
+        return value in self._names
+
+    def __getitem__(self, value: Value) -> Tensor:
+        tensor: Tensor = getattr(self, self._names[value])
+        return tensor.abs() if value in self._sigmas else tensor
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        tensors = [self[value] for value in self._names]
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    def arrays(self) -> dict[Value, Array]:
+        """What the graph's constants are now."""
+        return {value: self[value].detach().cpu().numpy().copy() for value in self._names}
+
+    def spread(self, value: Value) -> Tensor:
+        """What the range of a weight or bias must cover, [N, K]: its values, or mu -+ 3 sigma."""
+        if value in self._names:
+            return self[value].reshape(value.type.shape[0], -1)
+        if value not in self._moments:
+            raise CompileError("is neither a constant nor a sampled weight", value.name)
+        mu, sigma = (self[m].reshape(m.type.shape[0], -1) for m in self._moments[value])
+        return torch.cat([mu - _DEVIATIONS * sigma, mu + _DEVIATIONS * sigma], dim=1)

@@ -1,0 +1,173 @@
+"""One evaluation of a graph in PyTorch: one Monte-Carlo sample of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from qbnnc.backends.torch.constants import Constants
+from qbnnc.backends.torch.grid import Grid
+from qbnnc.backends.torch.noise import Noise
+from qbnnc.backends.torch.operators import apply
+from qbnnc.backends.torch.quantizers import ValueQuantizer, WeightQuantizer
+from qbnnc.backends.torch.roles import (
+    Bias,
+    Fixed,
+    Moment,
+    Observed,
+    Role,
+    SameGrid,
+    Stretched,
+    Weight,
+)
+from qbnnc.ir.arithmetic import activation_quant, sampling_quants
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.evaluate import last_uses
+from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ops import FakeQuantize, Mask, RandomOp
+from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.types import EPS_QUANT, Axis, QuantParams
+
+_BIAS_CODES = 2.0**23
+
+
+class GridSource(Protocol):
+    """Tells the grid of every FakeQuantize, asked in the graph's order."""
+
+    def of(self, node: Node, seen: Tensor | None) -> Grid:
+        """The grid of a FakeQuantize; `seen`, what it is about to round, may move its range."""
+
+    def follow(self, node: Node) -> None:
+        """Any other node has been reached."""
+
+
+class StoredGrids:
+    """The grids as the graph has them."""
+
+    def of(self, node: Node, seen: Tensor | None) -> Grid:
+        assert isinstance(node.op, FakeQuantize)
+        return Grid.of(node.op.quant, torch.device("cpu") if seen is None else seen.device)
+
+    def follow(self, node: Node) -> None:
+        pass
+
+
+class Grids:
+    """The grid of every FakeQuantize, worked out in the graph's order from ranges and weights."""
+
+    def __init__(
+        self, roles: Mapping[Node, Role], constants: Constants, quantizers: Mapping[str, nn.Module]
+    ) -> None:
+        self._roles, self._constants, self._quantizers = roles, constants, quantizers
+        self._of: dict[Value, Grid] = {}
+
+    def follow(self, node: Node) -> None:
+        """Ops that keep codes keep their grid; a mask's factor stretches it."""
+        kept = self._of.get(node.inputs[0]) if node.inputs else None
+        if kept is not None and node.output.type.quant is not None:
+            stretched = isinstance(node.op, Mask) and node.op.scale != 1.0
+            self._of[node.output] = kept.scaled(node.op.scale) if stretched else kept  # type: ignore[attr-defined]
+
+    def of(self, node: Node, seen: Tensor | None) -> Grid:
+        """The grid of a FakeQuantize; `seen`, what it is about to round, may move its range."""
+        grid = self._grid(node, self._roles[node], seen)
+        self._of[node.output] = grid
+        return grid
+
+    def _grid(self, node: Node, role: Role, seen: Tensor | None) -> Grid:
+        match role:
+            case Observed(group):
+                quantizer = self._quantizers[key_of(group)]
+                assert isinstance(quantizer, ValueQuantizer)
+                if seen is not None:
+                    quantizer.observe(seen)
+                return quantizer.grid()
+            case Weight(x, bias):
+                quantizer = self._quantizers[key_of(node.output)]
+                assert isinstance(quantizer, WeightQuantizer)
+                largest = self._constants.spread(bias).detach().abs().amax(dim=1).double()
+                least = largest / (self._of[x].scale.detach().double() * _BIAS_CODES)
+                return quantizer.grid(self._constants.spread(node.inputs[0]), least)
+            case Bias(x, weight):
+                return self._accumulators(self._of[x], self._of[weight])
+            case SameGrid(of):
+                return self._of[of]
+        return Grid.of(self._derived(node, role), self._constants.device)
+
+    def _derived(self, node: Node, role: Role) -> QuantParams:
+        match role:
+            case Stretched(of, factor):
+                grid = self._of[of].quant()
+                scale, zero = grid.per_tensor
+                low, high = ((code - zero) * scale * factor for code in (grid.low, grid.high))
+                return activation_quant(low, high, grid.bits, pow2=True)
+            case Moment(mu, sigma, index):
+                quant = codes_of(node.output.type)
+                mean, deviation = (self._constants[m].detach().cpu().numpy() for m in (mu, sigma))
+                per_channel = quant.axis is not None
+                return sampling_quants(mean, deviation, quant.bits, channels=per_channel)[index]
+            case Fixed():
+                return EPS_QUANT
+        raise CompileError("has no grid", node.loc)
+
+    @staticmethod
+    def _accumulators(x: Grid, weight: Grid) -> Grid:
+        """Of accumulators, f32(S_x*S_w), as `bias_quant` makes it; no gradient of the scales."""
+        scale = (x.scale * weight.scale).detach()
+        axis = None if len(scale) == 1 else 0
+        return Grid(scale, torch.zeros_like(scale), -(2**30), 2**30, axis)
+
+
+def key_of(value: Value) -> str:
+    """A value's name as a key that PyTorch takes."""
+    return value.name.replace(".", "/")
+
+
+class Evaluation:
+    """Evaluates a graph for one sample. `constants` gives the tensors of its constants.
+
+    Without `grids` FakeQuantize does nothing: that is the network before quantisation.
+    """
+
+    def __init__(
+        self, graph: Graph, constants: Callable[[Value], Tensor], grids: GridSource | None = None
+    ) -> None:
+        self._graph, self._constants, self._grids = graph, constants, grids
+        self._dies = last_uses(graph)
+
+    def outputs(
+        self, x: Tensor, noise: Noise, known: dict[Value, Tensor] | None = None
+    ) -> tuple[Tensor, ...]:
+        """The outputs [B or 1, ...] for x [B, *shape].
+
+        `known` carries what does not vary with the sample from one sample to the next.
+        """
+        values = {self._graph.input: x, **(known or {})}
+        for node in self._graph.nodes:
+            if node.output not in values:
+                values[node.output] = self.value_of(node, values, noise, x)
+                if known is not None and Axis.SAMPLE not in node.output.type.axes:
+                    known[node.output] = values[node.output]
+            for value in self._dies.get(node, ()):
+                values.pop(value, None)
+        return tuple(values[value] for value in self._graph.outputs)
+
+    def value_of(
+        self, node: Node, values: Mapping[Value, Tensor], noise: Noise, x: Tensor
+    ) -> Tensor:
+        """The value of one node, given those of its inputs; `x` tells rows and device."""
+        if isinstance(node.op, RandomOp):
+            return noise.draw(node.op, len(x), x)
+        inputs = [
+            self._constants(v)[None] if v in self._graph.constants else values[v]
+            for v in node.inputs
+        ]
+        if isinstance(node.op, FakeQuantize):
+            x = inputs[0]
+            return x if self._grids is None else self._grids.of(node, x).round(x)
+        if self._grids is not None:
+            self._grids.follow(node)
+        return apply(node, inputs)

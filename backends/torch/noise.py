@@ -1,0 +1,54 @@
+"""Where random numbers come from: a generator while training, the counters when evaluating."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from qbnnc.ir.ops import KeepMask, Normal, RandomOp
+from qbnnc.ir.rng import Draw, keep_threshold
+
+
+class Noise(Protocol):
+    """Draws what the random ops of one sample need: [B, *shape], or [1, *shape] if rows share."""
+
+    def draw(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
+        """The numbers of `op`, f32, on the device of `like`."""
+
+
+class FreshNoise:
+    """PyTorch's random numbers; a stream that is asked for again gives the same ones."""
+
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        self._generator = generator
+        self._drawn: dict[int, Tensor] = {}
+
+    def draw(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
+        if op.stream not in self._drawn:
+            self._drawn[op.stream] = self._fresh(op, rows, like)
+        return self._drawn[op.stream]
+
+    def _fresh(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
+        generator, device = self._generator, like.device
+        match op:
+            case KeepMask(shape=shape, p=p, shared=shared):
+                size = (1 if shared else rows, *shape)
+                lanes = torch.randint(2**16, size, generator=generator, device=device)
+                return (lanes >= keep_threshold(p)).to(like.dtype)
+            case Normal(shape=shape):
+                size = (1, *shape)
+                return torch.randn(size, generator=generator, device=device, dtype=like.dtype)
+        raise TypeError(f"{op.name} draws no numbers before the INTEGER stage")
+
+
+class CountedNoise:
+    """The numbers of docs/semantics.md, section 5, of one sample: those of every backend."""
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+
+    def draw(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
+        """`rows` are those of the Draw."""
+        return torch.from_numpy(op.draw(self._draw)[0]).to(like.device, like.dtype)

@@ -1,0 +1,136 @@
+"""What each op of the FLOAT and SIMULATED stages computes, in PyTorch.
+
+Tensors are [B, *shape], f32 (masks u8), with 1 in place of B where a value does not vary with the
+row, so that they broadcast; there is no axis for samples: one call is one sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qbnnc.backends.torch.functions import unary
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Node
+from qbnnc.ir.ops import (
+    Add,
+    Affine,
+    AveragePool2d,
+    BatchNorm,
+    Clamp,
+    Concat,
+    Conv2d,
+    Linear,
+    Mask,
+    MaxPool2d,
+    Move,
+    Multiply,
+    Reshape,
+    SampledWeight,
+    Softmax,
+    Unary,
+)
+
+
+def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:
+    """The value of a deterministic node; CompileError for an op of the INTEGER stage."""
+    match node.op:
+        case Linear():
+            x, weight, bias = inputs
+            return F.linear(x, weight[0], bias[0])
+        case Conv2d() as op:
+            return _convolve(op, *inputs)
+        case MaxPool2d() as op:
+            return _max_pool(op, inputs[0])
+        case AveragePool2d() as op:
+            return _average_pool(op, inputs[0])
+        case Clamp(low, high):
+            return inputs[0].clamp(low, high)
+        case Unary(function, parameter):
+            return unary(function, parameter, inputs[0])
+        case Softmax(axis, log):
+            return (F.log_softmax if log else F.softmax)(inputs[0], dim=axis + 1)
+        case Mask(scale):
+            return inputs[0] * (inputs[1] * scale)
+        case Reshape(shape):
+            return inputs[0].reshape(len(inputs[0]), *shape)
+        case _:
+            return _combined(node, inputs)
+
+
+def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
+    match node.op:
+        case Add():
+            return inputs[0] + inputs[1]
+        case Multiply():
+            return inputs[0] * inputs[1]
+        case Affine():
+            x, *constants = inputs
+            scale, shift = (c.reshape(1, *[1] * (x.ndim - c.ndim), *c.shape[1:]) for c in constants)
+            return x * scale + shift
+        case BatchNorm(eps):
+            x, weight, bias, mean, variance = inputs
+            return F.batch_norm(x, mean[0], variance[0], weight[0], bias[0], eps=eps)
+        case Concat(axis):
+            rows = max(len(i) for i in inputs)
+            whole = [i.expand(rows, *i.shape[1:]) for i in inputs]
+            return torch.cat(whole, dim=axis + 1)
+        case SampledWeight():
+            return _sampled(inputs[0], inputs[1], inputs[2], inputs[3:])
+        case Move() as op:
+            return _move(op, inputs[0])
+    raise CompileError(f"{node.op.name} has no form in PyTorch", node.loc)
+
+
+def _convolve(op: Conv2d, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    padding, padded = _symmetric(op.padding), x
+    if padding is None:
+        padding, padded = (0, 0), F.pad(x, _torch_order(op.padding))
+    return F.conv2d(padded, weight[0], bias[0], op.stride, padding, op.dilation, op.groups)
+
+
+def _max_pool(op: MaxPool2d, x: Tensor) -> Tensor:
+    if any(op.padding):
+        x = F.pad(x, _torch_order(op.padding), value=-torch.inf)
+    return F.max_pool2d(x, op.kernel, op.stride, dilation=op.dilation)
+
+
+def _average_pool(op: AveragePool2d, x: Tensor) -> Tensor:
+    height, width = x.shape[2:]
+    padded = F.pad(x, _torch_order(op.padding)) if any(op.padding) else x
+    if op.dilation != (1, 1):
+        kernel = padded.new_ones(padded.shape[1], 1, *op.kernel)
+        sums = F.conv2d(padded, kernel, None, op.stride, dilation=op.dilation, groups=len(kernel))
+    else:
+        sums = F.avg_pool2d(padded, op.kernel, op.stride, divisor_override=1)
+    counts = op.counts(height, width).astype(np.float32)
+    return sums / torch.from_numpy(counts).to(x.device)
+
+
+def _move(op: Move, x: Tensor) -> Tensor:
+    """Elements by their numbers; number -1 is a zero appended to the row."""
+    source = torch.from_numpy(op.source_of(tuple(x.shape[1:]))).to(x.device)
+    flat = x.flatten(1)
+    flat = torch.cat([flat, flat.new_zeros(len(flat), 1)], dim=1)
+    places = torch.where(source < 0, flat.shape[1] - 1, source)
+    return flat[:, places.flatten()].reshape(len(x), *source.shape)
+
+
+def _sampled(mu: Tensor, sigma: Tensor, eps: Tensor, index: Sequence[Tensor]) -> Tensor:
+    flat = eps.flatten()
+    taken = flat[index[0].flatten().long()] if index else flat
+    return mu + sigma * taken.reshape(mu.shape)
+
+
+def _symmetric(padding: tuple[int, int, int, int]) -> tuple[int, int] | None:
+    top, left, bottom, right = padding
+    return (top, left) if (top, left) == (bottom, right) else None
+
+
+def _torch_order(padding: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    top, left, bottom, right = padding
+    return left, right, top, bottom

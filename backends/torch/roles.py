@@ -1,0 +1,165 @@
+"""What each FakeQuantize of a SIMULATED graph rounds, found from its neighbours (Figures 1-3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ops import (
+    Clamp,
+    Concat,
+    Conv2d,
+    FakeQuantize,
+    Linear,
+    Mask,
+    MaxPool2d,
+    Move,
+    Normal,
+    Reshape,
+    SampledWeight,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A value with a range of its own; values that a concatenation joins share `group`'s."""
+
+    group: Value
+
+
+@dataclass(frozen=True, slots=True)
+class SameGrid:
+    """A value rounded again, to the grid `of` another: a clamp's input, a concatenation's first."""
+
+    of: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Stretched:
+    """A masked value times 1/(1-p), on a power-of-two grid that covers `of`'s range."""
+
+    of: Value
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A layer's weight; `x` is the layer's input, `bias` its bias."""
+
+    x: Value
+    bias: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """A layer's bias, on the grid of its accumulators."""
+
+    x: Value
+    weight: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """mu (`index` 0) or sigma (1) of a sampled weight."""
+
+    mu: Value
+    sigma: Value
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A grid that never changes: that of eps."""
+
+
+Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | Fixed
+
+
+def roles_of(graph: Graph) -> dict[Node, Role]:
+    """The role of every FakeQuantize; CompileError where there is none that we know."""
+    return _Roles(graph).found
+
+
+def parameters_of(graph: Graph) -> Iterator[Value]:
+    """The constants that fine-tuning changes: weights and biases, or their mu and sigma."""
+    for node in graph.nodes:
+        if isinstance(node.op, FakeQuantize) and node.inputs[0] in graph.constants:
+            yield node.inputs[0]
+
+
+def source_of(value: Value, producers: Mapping[Value, Node]) -> Node | None:
+    """The FakeQuantize whose grid a value lies on, through ops that keep codes."""
+    match producers.get(value):
+        case Node(op=FakeQuantize()) as node:
+            return node
+        case Node(op=MaxPool2d() | Reshape() | Move() | Mask(scale=1.0) | Concat()) as node:
+            return source_of(node.inputs[0], producers)
+    return None
+
+
+class _Roles:
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.producers = graph, graph.producers()
+        self.readers = graph.consumers()
+        self.found: dict[Node, Role] = {}
+        for node in graph.nodes:
+            if isinstance(node.op, FakeQuantize):
+                self.found[node] = self.role(node)
+        self.join()
+
+    def role(self, node: Node) -> Role:
+        readers = self.readers.get(node.output, [])
+        for reader in readers:
+            match reader:
+                case Node(op=SampledWeight(), inputs=(mu, sigma, *_)) if node.output in (mu, sigma):
+                    return Moment(self.source(mu), self.source(sigma), int(node.output is sigma))
+                case Node(op=Linear() | Conv2d(), inputs=(x, weight, bias)):
+                    if node.output is weight:
+                        return Weight(x, self.source(bias))
+                    if node.output is bias:
+                        return Bias(x, weight)
+        producer = self.producers.get(node.inputs[0])
+        if producer is not None and isinstance(producer.op, Normal):
+            return Fixed()
+        on_grid = node.inputs[0].type.quant is not None or self.clamped_again(producer)
+        return self.again(node, producer, readers) if on_grid else Observed(node.output)
+
+    @staticmethod
+    def clamped_again(producer: Node | None) -> bool:
+        """Whether this is a clamp of a value on a grid; a clamp's type forgets the grid."""
+        if producer is None or not isinstance(producer.op, Clamp):
+            return False
+        return producer.inputs[0].type.quant is not None
+
+    def again(self, node: Node, producer: Node | None, readers: list[Node]) -> Role:
+        """The grid of a value that was on one already."""
+        for reader in readers:
+            if isinstance(reader.op, Concat) and reader.inputs[0] is not node.output:
+                return SameGrid(reader.inputs[0])
+        match producer:
+            case Node(op=Clamp(), inputs=(x, *_)):
+                return SameGrid(x)
+            case Node(op=Mask(scale=scale), inputs=(x, *_)):
+                return Stretched(x, scale)
+        raise CompileError("is quantised twice for no reason we know", node.loc)
+
+    def source(self, value: Value) -> Value:
+        """The constant, or sampled weight, before a FakeQuantize."""
+        node = self.producers.get(value)
+        return node.inputs[0] if node is not None and isinstance(node.op, FakeQuantize) else value
+
+    def join(self) -> None:
+        """Concatenated values that lie on one grid get one group: that of the first."""
+        for node in self.graph.nodes:
+            if isinstance(node.op, Concat):
+                sources = [source_of(value, self.producers) for value in node.inputs]
+                self.unite([s for s in sources if s is not None])
+
+    def unite(self, sources: list[Node]) -> None:
+        groups = [r.group for s in sources if isinstance(r := self.found[s], Observed)]
+        for node, role in self.found.items():
+            if isinstance(role, Observed) and role.group in groups:
+                self.found[node] = Observed(groups[0])

@@ -1,0 +1,267 @@
+"""The trainable network: the same simulation as the oracle's, gradients, ranges, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from qbnnc.backends.torch import Ranges, Simulation
+from qbnnc.backends.torch.constants import Constants
+from qbnnc.backends.torch.forward import Evaluation, StoredGrids
+from qbnnc.backends.torch.grid import Grid
+from qbnnc.backends.torch.noise import CountedNoise, FreshNoise, Noise
+from qbnnc.ir import format
+from qbnnc.ir.check import check
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.evaluate import evaluate_node
+from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.ops import FakeQuantize, KeepMask, Reshape
+from qbnnc.ir.rng import Draw
+from qbnnc.ir.types import Array, DType, QuantParams, Stage
+from qbnnc.passes.calibrate import Calibration
+from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
+from qbnnc.passes.pipeline import Options, lower_model, simulate_model
+from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, mlp, resnet
+from tests.net import Net
+
+NETWORKS = {"mlp": mlp, "lenet": lenet, "resnet": resnet} | FAMILIES
+
+
+def simulated(
+    graph: Graph,
+    bits: str = "w4a4",
+    weights: WeightScheme = WeightScheme.CHANNEL_SYMMETRIC,
+    scales: Scales = Scales.FREE,
+) -> Model:
+    how = Options(
+        Quantisation(Bits.parse(bits), weights, scales), calibration=Calibration(passes=2)
+    )
+    return simulate_model(Model((graph,), Head(Task.RAW)), inputs(graph, 30), how)
+
+
+def train(simulation: Simulation, x: Tensor, steps: int = 4, lr: float = 0.02) -> None:
+    optimiser = torch.optim.SGD([p for p in simulation.parameters() if p.requires_grad], lr)
+    simulation.train()
+    for _ in range(steps):
+        outputs = simulation.sample(x, FreshNoise(torch.Generator().manual_seed(0)))
+        loss = torch.stack([o.square().mean() for o in outputs]).sum()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(simulation.parameters(), 1.0)
+        optimiser.step()
+
+
+class Recording(Evaluation):
+    """Keeps the value of every node."""
+
+    def __init__(self, graph: Graph) -> None:
+        arrays = {v: torch.from_numpy(a.copy()) for v, a in graph.constants.items()}
+        super().__init__(graph, arrays.__getitem__, StoredGrids())
+        self.seen: dict[str, Array] = {}
+
+    def value_of(
+        self, node: Node, values: Mapping[Value, Tensor], noise: Noise, x: Tensor
+    ) -> Tensor:
+        value = super().value_of(node, values, noise, x)
+        self.seen[node.output.name] = value.detach().numpy()[None]
+        return value
+
+
+def largest_step(tuned: Model, x: Array) -> int:
+    """Max |code difference| of every INTEGER node fed the codes of the simulation in PyTorch."""
+    draw = Draw.of(3, [0], range(len(x)))
+    recording = Recording(tuned.graph)
+    recording.outputs(torch.from_numpy(x), CountedNoise(draw))
+    integer = lower_model(tuned).graph
+    types = {n.output.name: n.output.type for n in integer.nodes}
+    codes: dict[str, Array] = {}
+    for name, real in recording.seen.items():
+        quant = types[name].quant if name in types else None
+        if quant is not None and types[name].dtype is DType.U8:
+            scale, zero = quant.per_tensor
+            codes[name] = (np.rint(real / np.float32(scale)) + zero).astype(np.uint8)
+    worst = 0
+    data: dict[Value, Array] = {v: a[None, None] for v, a in integer.constants.items()}
+    data[integer.input] = x[None]
+    for node in integer.nodes:
+        made = evaluate_node(node, data, draw)
+        if (expected := codes.get(node.output.name)) is not None:
+            worst = max(worst, int(np.abs(made.astype(int) - expected).max()))
+            made = np.broadcast_to(expected, made.shape)
+        data[node.output] = made
+    names = {
+        n.output.name
+        for n in integer.nodes
+        if n.output.type.dtype is DType.U8 and not isinstance(n.op, Reshape | KeepMask)
+    }
+    assert names <= codes.keys()
+    return worst
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("ranges", list(Ranges))
+@pytest.mark.parametrize(
+    ("bits", "weights", "scales"),
+    [
+        ("w8a7", WeightScheme.CHANNEL_SYMMETRIC, Scales.FREE),
+        ("w3a3", WeightScheme.TENSOR_AFFINE, Scales.FREE),
+        ("w4a4", WeightScheme.CHANNEL_AFFINE, Scales.POW2),
+    ],
+)
+def test_tuned_integers_agree_with_the_simulation_within_1(
+    name: str, ranges: Ranges, bits: str, weights: WeightScheme, scales: Scales
+) -> None:
+    model = simulated(NETWORKS[name](), bits, weights, scales)
+    x = inputs(model.graph, 30)
+    simulation = Simulation(model, ranges=ranges)
+    train(simulation, torch.from_numpy(x))
+    tuned = simulation.model()
+    tuned.check()
+    assert format.digest(tuned) != format.digest(model)
+    assert largest_step(tuned, x) <= 1
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("ranges", list(Ranges))
+def test_untouched_it_is_the_graph_it_was_made_from(name: str, ranges: Ranges) -> None:
+    model = simulated(NETWORKS[name]())
+    same = Simulation(model, ranges=ranges).eval().graph()
+    assert str(same) == str(model.graph)
+    for value, array in model.graph.constants.items():
+        assert (same.constants[value] == array).all()
+
+
+@given(float_graphs(), st.sampled_from(["w8a7", "w4a4", "w2a2"]), st.sampled_from(WeightScheme))
+def test_random_graphs_train_and_come_back(graph: Graph, bits: str, weights: WeightScheme) -> None:
+    model = simulated(graph, bits, weights)
+    x = inputs(graph, 12)
+    simulation = Simulation(model, ranges=Ranges.LEARNED)
+    train(simulation, torch.from_numpy(x), steps=2)
+    tuned = simulation.graph()
+    check(tuned)
+    assert largest_step(simulation.model(), x) <= 1
+
+
+def test_what_the_module_computes_is_what_its_graph_computes() -> None:
+    simulation = Simulation(simulated(bayesian_mlp(), "w8a7"))
+    x = torch.from_numpy(inputs(bayesian_mlp(), 10))
+    train(simulation, x)
+    draw = Draw.of(5, [0], range(10))
+    recording = Recording(simulation.eval().graph())
+    for ours, theirs in zip(
+        simulation.sample(x, CountedNoise(draw)),
+        recording.outputs(x, CountedNoise(draw)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def grid(scale: Tensor, zero: int = 3) -> Grid:
+    return Grid(scale, torch.tensor([float(zero)]), 0, 15)
+
+
+def test_gradients_pass_where_a_value_is_in_range_and_nowhere_else() -> None:
+    x = torch.tensor([[-9.0, -0.26, 0.1, 0.9, 9.0]], requires_grad=True)
+    grid(torch.tensor([0.1])).round(x).sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0.0, 1.0, 1.0, 1.0, 0.0]]
+
+
+def test_the_gradient_of_a_scale_is_that_of_learned_step_sizes() -> None:
+    scale = torch.tensor([0.5], requires_grad=True)
+    grid(scale, zero=0).round(torch.tensor([[0.6, 99.0]])).sum().backward()  # type: ignore[no-untyped-call]
+    assert scale.grad is not None
+    in_range, outside = 1 - 0.6 / 0.5, 15.0
+    torch.testing.assert_close(
+        scale.grad, torch.tensor([(in_range + outside) / np.sqrt(2 * 15)], dtype=torch.float32)
+    )
+
+
+@given(st.floats(-4, 4), st.floats(0.05, 1.5), st.integers(0, 15))
+def test_rounding_is_that_of_the_simulation(value: float, scale: float, zero: int) -> None:
+    quant = QuantParams((float(np.float32(scale)),), (zero,), 0, 15)
+    made = Grid.of(quant, torch.device("cpu")).round(torch.tensor([[value]]))
+    theirs = Net((1,))
+    theirs.emit(FakeQuantize(quant), name="codes")
+    node = theirs.graph().nodes[0]
+    data = {node.inputs[0]: np.array([[[value]]], np.float32)}
+    assert made.item() == evaluate_node(node, data, Draw.of(0, [0], [0])).item()
+
+
+def test_moving_averages_follow_the_values_until_they_are_frozen() -> None:
+    model = simulated(mlp(p=None), "w8a7")
+    simulation = Simulation(model, ranges=Ranges.EMA)
+    x = torch.from_numpy(inputs(mlp(), 64))
+    simulation.train()(x)
+    before = input_scale(simulation.graph())
+    assert before == input_scale(model.graph)  # one batch is what later ones are compared with
+    for _ in range(60):
+        simulation(2 * x)
+    assert input_scale(simulation.graph()) == pytest.approx(2 * before, rel=0.02)
+    simulation.freeze_ranges()
+    for _ in range(60):
+        simulation(x)
+    assert input_scale(simulation.graph()) == pytest.approx(2 * before, rel=0.02)
+    simulation.eval()(x)
+
+
+def input_scale(graph: Graph) -> float:
+    return next(n.op.quant.scale[0] for n in graph.nodes if isinstance(n.op, FakeQuantize))
+
+
+def test_evaluation_moves_no_range() -> None:
+    simulation = Simulation(simulated(mlp()))
+    before = str(simulation.graph())
+    simulation.eval()(100 * torch.from_numpy(inputs(mlp(), 8)))
+    assert str(simulation.graph()) == before
+
+
+def test_frozen_ranges_do_not_learn() -> None:
+    simulation = Simulation(simulated(lenet()), ranges=Ranges.LEARNED)
+    simulation.freeze_ranges()
+    assert {name for name, p in simulation.named_parameters() if p.requires_grad} == {
+        f"constants.{layer}/{kind}"
+        for layer in ("conv1", "conv2", "fc1", "fc2")
+        for kind in ("weight", "bias")
+    }
+
+
+def test_dropout_is_active_in_both_modes_and_differs_from_pass_to_pass() -> None:
+    simulation, x = Simulation(simulated(mlp())), torch.from_numpy(inputs(mlp(), 8))
+    for mode in (True, False):
+        first, second = (simulation.train(mode)(x)[0] for _ in range(2))
+        assert not torch.equal(first, second)
+
+
+def test_sigma_is_trained_only_on_demand_and_stays_positive() -> None:
+    model, x = simulated(bayesian_mlp()), torch.from_numpy(inputs(bayesian_mlp(), 30))
+    for train_sigma in (False, True):
+        simulation = Simulation(model, train_sigma=train_sigma)
+        train(simulation, x, steps=30, lr=0.5)
+        tuned = simulation.graph()
+        sigmas = [
+            (a, tuned.constants[v]) for v, a in model.graph.constants.items() if "sigma" in v.name
+        ]
+        assert sigmas
+        assert any((old != new).any() for old, new in sigmas) is train_sigma
+        assert all((new >= 0).all() for _, new in sigmas)
+
+
+def test_only_simulated_models_are_taken() -> None:
+    with pytest.raises(CompileError, match="the model is FLOAT, not SIMULATED"):
+        Simulation(Model((mlp(),), Head(Task.RAW)))
+    assert simulated(mlp()).stage is Stage.SIMULATED
+
+
+def test_constants_are_parameters_by_the_names_of_the_graph() -> None:
+    constants = Simulation(simulated(mlp())).constants
+    assert isinstance(constants, Constants)
+    assert "fc1/weight" in dict(constants.named_parameters())
