@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.extras import require
 from qbnnc.ir import format
 from qbnnc.ir.files import read_bytes
+from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array
 from qbnnc.models import read_integer_model
 from qbnnc.runtime import Session, load
 
+if TYPE_CHECKING:
+    from qbnnc.backends.onnx.session import OnnxArtefact
+
 
 class Artefact(Protocol):
     """A compiled network, ready to run."""
+
+    @property
+    def model(self) -> Model:
+        """The INTEGER Model inside: its head, shapes and method."""
 
     @property
     def digest(self) -> str:
@@ -53,6 +61,10 @@ class QbnnArtefact:
     session: Session
 
     @property
+    def model(self) -> Model:
+        return self.session.model
+
+    @property
     def digest(self) -> str:
         return format.digest(self.session.model)
 
@@ -82,6 +94,37 @@ class QbnnArtefact:
         return values
 
 
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """An .onnx file in onnxruntime."""
+
+    model: Model
+    artefact: OnnxArtefact
+
+    @property
+    def digest(self) -> str:
+        return self.artefact.digest
+
+    @property
+    def samples(self) -> int:
+        return self.artefact.samples
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        return self.artefact.predict(x, samples, seed, first_row, batch_size)
+
+    def trace(
+        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+    ) -> Mapping[str, Array]:
+        return self.artefact.trace(x, samples, seed, first_row)
+
+
 def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> Artefact:
     """The artefact in a file, told by its content; FileError if it is none.
 
@@ -93,5 +136,5 @@ def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> A
     require("onnxruntime", "onnx", what=f"running {Path(path).name}")
     from qbnnc.backends.onnx.session import OnnxArtefact
 
-    read_integer_model(path)  # its digest tells whether the file is as it was made
-    return OnnxArtefact.from_bytes(data, path, threads)
+    model = read_integer_model(path)  # its digest tells whether the file is as it was made
+    return OnnxFile(model, OnnxArtefact.from_bytes(data, path, threads))

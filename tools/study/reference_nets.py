@@ -27,7 +27,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 import qbnnc
+from qbnnc.evaluation.statistics import class_statistics, moments
 from qbnnc.runtime import load
+from qbnnc.runtime.metrics import (
+    average_predictive_entropy,
+    classification_scores,
+    gaussian_nll,
+    rmse,
+)
 
 Floats = NDArray[np.float32]
 Samples = Callable[[Floats, int], tuple[Floats, ...]]  # (x, seed) -> outputs [L, B, ...]
@@ -159,44 +166,22 @@ def compiled_samples(network: Network, nets: Path, data: Data, bits: str) -> Sam
 
 
 def measures(draw: Samples, data: Data, seed: int) -> dict[str, float]:
-    """RMSE, or error, NLL, ECE, aPE and aPE on confusion data (paper, equations (3) to (6))."""
+    """RMSE and NLL; or error and ECE in percent, NLL, aPE, and aPE on confusion data."""
     samples = draw(data.x, seed)
     if data.confusion is None:
-        mean = samples[0].astype(np.float64).mean(axis=0).reshape(-1)
-        return {"rmse": float(np.sqrt(((mean - data.y) ** 2).mean()))}
-    p = probabilities(samples[0])
-    chosen = p[np.arange(len(p)), data.y.astype(int)]
+        mean, epistemic, aleatoric = moments(samples)
+        y = data.y.reshape(mean.shape)
+        return {"rmse": rmse(mean, y), "nll": gaussian_nll(mean, epistemic + aleatoric, y)}
+    p, information = class_statistics(samples)
+    scores = classification_scores(p, data.y, information)
+    confusion, _ = class_statistics(draw(data.confusion, seed))
     return {
-        "error": float(100 * (p.argmax(axis=1) != data.y).mean()),
-        "nll": float(-np.log(chosen + 1e-12).mean()),
-        "ece": calibration_error(p, data.y),
-        "ape": entropy(p),
-        "confusion_ape": entropy(probabilities(draw(data.confusion, seed)[0])),
+        "error": 100 * scores.error,
+        "nll": scores.nll,
+        "ece": 100 * scores.ece,
+        "ape": scores.entropy,
+        "confusion_ape": average_predictive_entropy(confusion),
     }
-
-
-def probabilities(logits: Floats) -> NDArray[np.float64]:
-    """Mean softmax over the samples."""
-    wide = logits.astype(np.float64)
-    each = np.exp(wide - wide.max(axis=-1, keepdims=True))
-    mean: NDArray[np.float64] = (each / each.sum(axis=-1, keepdims=True)).mean(axis=0)
-    return mean
-
-
-def entropy(p: NDArray[np.float64]) -> float:
-    """Average predictive entropy in nats."""
-    return float(-(p * np.log(p + 1e-12)).sum(axis=1).mean())
-
-
-def calibration_error(p: NDArray[np.float64], y: NDArray[np.generic]) -> float:
-    """ECE in percent: 10 bins over the whole set."""
-    confidence, right = p.max(axis=1), p.argmax(axis=1) == y
-    bins = np.clip(np.ceil(confidence * 10).astype(int) - 1, 0, 9)
-    gaps = (
-        (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean())
-        for b in np.unique(bins)
-    )
-    return float(100 * sum(gaps))
 
 
 def report(name: str, network: Network, data: Data, nets: Path, bits: str, seeds: int) -> str:

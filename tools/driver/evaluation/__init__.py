@@ -1,0 +1,1 @@
+"""Metrics of predictors, compiled or float, on labelled data: `qbnnc evaluate`."""

@@ -1,0 +1,205 @@
+"""Labelled data: inputs and what is true of them, checked against a network's shapes."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.arrays import read_array
+from qbnnc.ir.errors import FileError, InputError
+from qbnnc.ir.head import Task
+from qbnnc.ir.inputs import as_batch
+
+Shape = tuple[int, ...]
+_X, _Y = ("x", "X"), ("y", "Y")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawData:
+    """Arrays as a user gave them; the names are for errors ("test.npz:x")."""
+
+    x: NDArray[np.generic]
+    y: NDArray[np.generic]
+    x_name: str = "x"
+    y_name: str = "y"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledData:
+    """N rows that fit a network.
+
+    x is [N, *input shape] float32. y is the labels, int64 [N] (of a map of classes [K, *map]:
+    [N, *map]), or the targets of a regression, float32 [N, *output shape].
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64] | NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def read_labelled(spec: str, shape: Shape, output: Shape, task: Task) -> LabelledData:
+    """The data `FILE.npz[:XKEY,YKEY]` names, for a network from `shape` to `output`.
+
+    FileError if they cannot be read, InputError if they do not fit: see `fit`.
+    """
+    return fit(read_raw(spec), shape, output, task)
+
+
+def read_raw(spec: str) -> RawData:
+    """The two arrays of `FILE.npz[:XKEY,YKEY]`; without keys x (or X) and y (or Y).
+
+    FileError if there is no such file or array.
+    """
+    path, keys = _split(spec)
+    names = _names(path)
+    given = [key.strip() for key in keys.split(",")] if keys is not None else []
+    if len(given) not in (0, 2) or "" in given:
+        raise FileError(f"labelled data are two arrays: write {path}:XKEY,YKEY", path)
+    x_key, y_key = given or (_default(path, names, _X), _default(path, names, _Y))
+    x_name, y_name = f"{path}:{x_key}", f"{path}:{y_key}"
+    return RawData(read_array(x_name), read_array(y_name), x_name, y_name)
+
+
+def read_inputs(spec: str, shape: Shape) -> NDArray[np.float32]:
+    """Inputs without labels [N, *shape] of `FILE[:KEY]`; the key is x (or X) by default."""
+    path, key = _split(spec)
+    if key is None and path.lower().endswith(".npz") and len(names := _names(path)) > 1:
+        spec = f"{path}:{_default(path, names, _X)}"
+    return as_inputs(read_array(spec), shape, spec)
+
+
+def fit(data: RawData, shape: Shape, output: Shape, task: Task) -> LabelledData:
+    """The data as a network from rows of `shape` to rows of `output` takes them.
+
+    Values stay as they are: pixels 0..255 are not divided. Axes of length 1 may be missing.
+    InputError, with the row, for no rows, NaN, infinity, other shapes, labels that are not whole
+    numbers 0..K-1, and lengths that differ.
+    """
+    x = as_inputs(data.x, shape, data.x_name)
+    if data.y.ndim == 0 or len(data.y) != len(x):
+        rows = "one number" if data.y.ndim == 0 else f"{len(data.y)} rows"
+        raise InputError(f"{data.y_name}: {rows}, and {data.x_name} has {len(x)}")
+    if data.y.dtype.kind not in "fiub":
+        raise InputError(f"{data.y_name}: the element type is {data.y.dtype}; give numbers")
+    if task is Task.CLASSIFICATION:
+        return LabelledData(x, _labels(data.y, data.y_name, output))
+    return LabelledData(x, _targets(data.y, data.y_name, output))
+
+
+def as_inputs(x: NDArray[np.generic], shape: Shape, name: str) -> NDArray[np.float32]:
+    """x as a finite float32 batch [N, *shape] of one row or more; InputError otherwise."""
+    if x.ndim and x.shape[1:] != shape:
+        if _without_ones(x.shape[1:]) != _without_ones(shape):
+            raise InputError(_misfit(x, shape, name))
+        x = x.reshape(len(x), *shape)
+    batch = as_batch(x, shape, name)
+    if len(batch) == 0:
+        raise InputError(f"{name}: no rows; give one or more")
+    if len(rows := _rows(~np.isfinite(batch))):
+        raise InputError(f"{name}: infinity in row {rows[0]}; remove such rows")
+    return batch
+
+
+def looks_like_labels(y: NDArray[np.generic], output: Shape) -> bool:
+    """Whether y could be labels of a network with `output` [K], K > 1."""
+    if len(output) != 1 or output[0] < 2 or y.dtype.kind not in "fiub" or y.size == 0:
+        return False
+    numbers = y.astype(np.float64)
+    whole = (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < output[0])
+    return y.ndim == 1 and bool(whole.all())
+
+
+def _labels(y: NDArray[np.generic], name: str, output: Shape) -> NDArray[np.int64]:
+    classes, rest = output[0], output[1:]
+    if y.shape[1:] == output and classes > 1:
+        raise InputError(
+            f"{name}: the shape is {list(y.shape)}; give labels 0..{classes - 1}, one a row, "
+            f"such as {name.rpartition(':')[2]}.argmax(axis=1)"
+        )
+    if _without_ones(y.shape[1:]) != _without_ones(rest):
+        raise InputError(f"{name}: the shape is {list(y.shape)}, and labels are {_batch(rest)}")
+    numbers = y.astype(np.float64).reshape(len(y), *rest)
+    for wrong, what in (
+        (np.isnan(numbers), "NaN"),
+        (numbers != np.floor(numbers), "not a whole number"),
+        ((numbers < 0) | (numbers >= classes), "out of range"),
+    ):
+        if len(rows := _rows(wrong)):
+            value = numbers[rows[0]][wrong[rows[0]]].flat[0]
+            raise InputError(
+                f"{name}: row {rows[0]} is {value:g}, {what}; labels of this network are whole "
+                f"numbers 0..{classes - 1}"
+            )
+    return numbers.astype(np.int64)
+
+
+def _targets(y: NDArray[np.generic], name: str, output: Shape) -> NDArray[np.float32]:
+    if _without_ones(y.shape[1:]) != _without_ones(output):
+        raise InputError(
+            f"{name}: the shape is {list(y.shape)}, and the network's output is {_batch(output)}"
+        )
+    with np.errstate(over="ignore"):
+        targets = np.ascontiguousarray(y, np.float32).reshape(len(y), *output)
+    if len(rows := _rows(~np.isfinite(targets))):
+        raise InputError(f"{name}: NaN or infinity in row {rows[0]}; remove such rows")
+    return targets
+
+
+def _rows(wrong: NDArray[np.bool_]) -> list[int]:
+    """The rows, the first axis, in which anything is wrong."""
+    return [int(row) for row in np.unique(np.nonzero(wrong)[0])]
+
+
+def _without_ones(shape: Shape) -> Shape:
+    return tuple(n for n in shape if n != 1)
+
+
+def _misfit(x: NDArray[np.generic], shape: Shape, name: str) -> str:
+    array = name.rpartition(":")[2]
+    said = f"{name}: the shape is {list(x.shape)}, and the network takes {_batch(shape)}"
+    if len(shape) == 3 and x.shape[1:] == (*shape[1:], shape[0]):
+        return f"{said}: channels come first, so save {array}.transpose(0, 3, 1, 2)"
+    if np.prod(x.shape[1:]) == np.prod(shape):
+        return f"{said}: save {array}.reshape({', '.join(map(str, (-1, *shape)))})"
+    return said
+
+
+def _batch(shape: Shape) -> str:
+    return f"[rows{''.join(f', {n}' for n in shape)}]"
+
+
+def _split(spec: str) -> tuple[str, str | None]:
+    head, colon, keys = spec.rpartition(":")
+    return (head, keys) if colon and head.lower().endswith((".npz", ".npy")) else (spec, None)
+
+
+def _names(path: str) -> list[str]:
+    """The arrays of an .npz file; FileError if it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except OSError as error:
+        raise FileError(
+            f"cannot be read ({(error.strerror or str(error)).lower()})", path
+        ) from None
+    except (zipfile.BadZipFile, ValueError):
+        raise FileError(
+            "no .npz archive, or a damaged one: write it with numpy.savez(path, x=x, y=y)", path
+        ) from None
+
+
+def _default(path: str, names: list[str], wanted: tuple[str, ...]) -> str:
+    found = [name for name in wanted if name in names]
+    if len(found) == 1:
+        return found[0]
+    has = ", ".join(names[:8]) or "nothing"
+    raise FileError(
+        f"has {'both' if found else 'no array'} {' and '.join(wanted) if found else wanted[0]}; "
+        f"it has {has}: name the arrays as {path}:XKEY,YKEY",
+        path,
+    )

@@ -1,0 +1,118 @@
+"""Anything that predicts, compiled or not, behind one interface."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeGuard
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qbnnc.artefacts import QbnnArtefact, open_artefact
+from qbnnc.evaluation.floats import float_samples
+from qbnnc.ir import format
+from qbnnc.ir.files import read_bytes
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.inputs import as_batch
+from qbnnc.ir.model import Model
+from qbnnc.ir.types import Stage
+from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
+from qbnnc.passes.pipeline import DEFAULT_SAMPLES
+from qbnnc.runtime import load
+from qbnnc.sources import SourceOptions, read
+from qbnnc.verification import check_samples
+
+
+class Predictor(Protocol):
+    """Predicts, given a seed; every compiled artefact is one."""
+
+    @property
+    def model(self) -> Model:
+        """The Model behind it: its head, shapes and method."""
+
+    @property
+    def samples(self) -> int:
+        """L by default."""
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """Samples, whose names begin so and which come in order, and statistics by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class FloatPredictor:
+    """A FLOAT or SIMULATED Model, computed in float32; make one with `of`."""
+
+    model: Model
+    samples: int
+
+    @staticmethod
+    def of(model: Model) -> FloatPredictor:
+        """With 20 samples, or 20 of each member, as a compiled model has; 1 if nothing is random.
+
+        A softmax at the end becomes part of the head.
+        """
+        if ends_in_softmax(model.graph):
+            members = tuple(CutSoftmax()(member) for member in model.members)
+            model = replace(model, members=members, head=Head(Task.CLASSIFICATION))
+        decided = model.stage is not Stage.FLOAT or not model.stochastic
+        draws = model.draws if decided else DEFAULT_SAMPLES
+        return FloatPredictor(model, draws * len(model.members))
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """As a compiled artefact does; `batch_size` has no effect."""
+        batch = as_batch(x, self.model.graph.input.type.shape)
+        check_samples(self.model, samples)
+        count = self.samples if samples is None else samples
+        made = float_samples(self.model, batch, count, seed, first_row)
+        names = self.model.head.sample_names(len(made))
+        return dict(zip(names, made, strict=True)) | self.model.head.evaluate(made)
+
+
+def is_compiled(source: object) -> TypeGuard[str | os.PathLike[str] | Model]:
+    """Whether this is a compiled artefact's path, or an INTEGER Model; FileError if unreadable."""
+    if isinstance(source, Model):
+        return source.stage is Stage.INTEGER
+    if not isinstance(source, str | os.PathLike) or Path(source).is_dir():
+        return False
+    data = read_bytes(source)
+    if format.is_model(data):
+        return format.from_bytes(data, source).stage is Stage.INTEGER
+    return Path(source).suffix == ".onnx"
+
+
+def open_compiled(source: str | os.PathLike[str] | Model, threads: int | None = None) -> Predictor:
+    """The artefact in a file, or an INTEGER Model in our runtime."""
+    return (
+        QbnnArtefact(load(source)) if isinstance(source, Model) else open_artefact(source, threads)
+    )
+
+
+def open_float(source: object, rows: NDArray[np.float32], options: SourceOptions) -> FloatPredictor:
+    """A module, a Model, or whatever file `qbnnc compile` reads, in float.
+
+    `rows` [N, *shape] are inputs with which a module, or weights, are traced.
+    """
+    if isinstance(source, Model):
+        return FloatPredictor.of(source)
+    if isinstance(source, str | os.PathLike) and not Path(source).is_dir():
+        data = read_bytes(source)
+        if format.is_model(data):
+            return FloatPredictor.of(format.from_bytes(data, source))
+    return FloatPredictor.of(read(source, rows, options))
