@@ -42,7 +42,8 @@ LAYERS = {
     "runtime": layer("ir", "numpy numba llvmlite"),
     "tools/driver": layer(
         "ir frontend passes backends runtime",
-        "click llvmlite numba numpy onnx onnx_ir onnxruntime onnxscript safetensors torch",
+        "click llvmlite matplotlib numba numpy onnx onnx_ir onnxruntime onnxscript rich safetensors "
+        "torch",
     ),
 }
 FOLDERS = ("backends", "frontend", "ir", "passes", "runtime", "tools/driver")
