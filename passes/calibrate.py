@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,43 +17,64 @@ from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
-from qbnnc.passes.sites import quantised_sites
+from qbnnc.passes.histograms import Histograms
+from qbnnc.passes.options import Bits, Quantisation, Scales
+from qbnnc.passes.search import Codes
+from qbnnc.passes.sites import Site, quantised_sites
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 Progress: TypeAlias = Callable[[int, int], None]
 
+_FEW_ACTIVATION_BITS = 6  # up to here a clipped range beats that of all values: of activations
+_FEW_WEIGHT_BITS = 4  # and of weights
 _BATCH = 64
 
 
 class Observer(Enum):
-    """How the ranges of several batches become one."""
+    """How the values of several batches become one range."""
 
     MINMAX = "minmax"  # the global minimum and maximum: nothing seen is clipped
     EMA = "ema"  # the paper's exponential moving average of each batch's minimum and maximum
+    MSE = "mse"  # the range that minimises the squared error of the codes
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """`passes` draws of every random number are observed (1 where nothing is random).
 
-    `decay` is the weight of a new batch in the moving average; `outputs` observes what leaves the
-    graph too. Masks come from `seed`, by the
-    counters of section 5, so that calibrating twice gives the same ranges.
+    `observer` None is MSE for activations of 6 bits or less and weights of 4, MINMAX for more; for
+    weights EMA is MINMAX, and `weights`, if given, decides instead. `decay` is the weight of a new
+    batch in the moving average; `outputs` observes what leaves the graph too. Masks come from
+    `seed`, by the counters of section 5, so that calibrating twice gives the same ranges.
     """
 
-    observer: Observer = Observer.MINMAX
+    observer: Observer | None = None
     passes: int = 8
     seed: int = 0
     decay: float = 0.1
     outputs: bool = False
+    weights: Observer | None = None
 
-    def describe(self, rows: NDArray[np.float32], passes: int) -> str:
+    def activation_observer(self, bits: int) -> Observer:
+        """What was chosen, or what is best for activations of so many bits."""
+        return self.observer or _by_bits(bits, _FEW_ACTIVATION_BITS)
+
+    def weight_observer(self, bits: int) -> Observer:
+        """MSE or MINMAX: what was chosen, or what is best for weights of so many bits."""
+        if (chosen := self.weights or self.observer) is None:
+            return _by_bits(bits, _FEW_WEIGHT_BITS)
+        return Observer.MSE if chosen is Observer.MSE else Observer.MINMAX
+
+    def describe(self, rows: NDArray[np.float32], passes: int, widths: Iterable[Bits]) -> str:
         """For the provenance: how, on how much, and a digest of the data."""
         sha = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
+        widths = tuple(widths)
+        seen = dict.fromkeys(self.activation_observer(b.activations).value for b in widths)
+        clipped = any(self.weight_observer(b.weights) is Observer.MSE for b in widths)
         return (
-            f"{self.observer.value} over {len(rows)} rows x {passes} "
+            f"{' and '.join(seen)} over {len(rows)} rows x {passes} "
             f"pass{'es' * (passes != 1)}, seed {self.seed}, "
-            f"data sha256 {sha[:16]}"
+            f"data sha256 {sha[:16]}{', mse of weights' * clipped}"
         )
 
     def passes_of(self, graph: Graph) -> int:
@@ -66,31 +87,88 @@ def calibrate(
     rows: NDArray[np.float32],
     how: Calibration,
     progress: Progress | None = None,
+    quantisation: Quantisation | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """(minimum, maximum) of each value to be quantised, by name, over `rows` [N, *shape].
+    """(low, high) of each value to be quantised, by name, over `rows` [N, *shape].
 
+    Ranges that minimise the squared error of the codes of `quantisation` take a second sweep.
     Raises CompileError, at the layer, where a value is NaN or infinite.
     """
-    watched = {site.value for site in quantised_sites(graph, outputs=how.outputs)}
-    ranges: dict[str, tuple[float, float]] = {}
+    quantisation = Quantisation() if quantisation is None else quantisation
+    sites = quantised_sites(graph, outputs=how.outputs)
+    searched = _searched(sites, how, quantisation)
+    sweep = _Sweep(graph, rows, how, 2 if searched else 1, progress)
+    extremes = _Extremes({site.value for site in sites}, how)
+    sweep.run(0, extremes)
+    _refuse_infinite(graph, extremes.ranges)
+    if not searched:
+        return extremes.ranges
+    histograms = Histograms(searched, extremes.ranges)
+    sweep.run(1, histograms)
+    return extremes.ranges | histograms.ranges()
 
-    def observe(value: Value, array: Array) -> None:
-        if value in watched:
+
+def _searched(
+    sites: tuple[Site, ...], how: Calibration, quantisation: Quantisation
+) -> dict[Value, tuple[Value, Codes]]:
+    """value -> its group and codes, for the sites whose range minimises the squared error."""
+    groups = {site.group for site in sites}
+    pow2 = quantisation.scales is Scales.POW2
+    codes = {
+        site.value: Codes(quantisation.bits_of(site.node).activations, pow2=pow2)
+        for site in sites
+        if site.value in groups
+    }
+    return {
+        site.value: (site.group, codes[site.group])
+        for site in sites
+        if how.activation_observer(codes[site.group].bits) is Observer.MSE
+    }
+
+
+def _by_bits(bits: int, few: int) -> Observer:
+    return Observer.MSE if bits <= few else Observer.MINMAX
+
+
+class _Watcher(Protocol):
+    def observe(self, value: Value, array: Array) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sweep:
+    """Evaluations of all rows, `passes` draws each, in batches."""
+
+    graph: Graph
+    rows: NDArray[np.float32]
+    how: Calibration
+    count: int
+    progress: Progress | None
+
+    def run(self, number: int, watcher: _Watcher) -> None:
+        """Sweep `number` of `count`."""
+        passes = self.how.passes_of(self.graph)
+        starts = range(0, len(self.rows), _BATCH)
+        total = passes * len(starts)
+        for done, (draw, start) in enumerate((n, s) for n in range(passes) for s in starts):
+            part = self.rows[start : start + _BATCH]
+            numbers = Draw.of(self.how.seed, [draw], range(start, start + len(part)))
+            with np.errstate(over="ignore", invalid="ignore"):
+                evaluate(self.graph, part, numbers, watcher.observe)
+            if self.progress is not None:
+                self.progress(number * total + done + 1, self.count * total)
+
+
+class _Extremes:
+    """Minimum and maximum of each value, or their moving average."""
+
+    def __init__(self, watched: set[Value], how: Calibration) -> None:
+        self.watched, self.how = watched, how
+        self.ranges: dict[str, tuple[float, float]] = {}
+
+    def observe(self, value: Value, array: Array) -> None:
+        if value in self.watched:
             seen = float(array.min()), float(array.max())
-            ranges[value.name] = _joined(ranges.get(value.name), seen, how)
-
-    passes = how.passes_of(graph)
-    starts = range(0, len(rows), _BATCH)
-    for done, (number, start) in enumerate((n, s) for n in range(passes) for s in starts):
-        part = rows[start : start + _BATCH]
-        with np.errstate(over="ignore", invalid="ignore"):
-            evaluate(
-                graph, part, Draw.of(how.seed, [number], range(start, start + len(part))), observe
-            )
-        if progress is not None:
-            progress(done + 1, passes * len(starts))
-    _refuse_infinite(graph, ranges)
-    return ranges
+            self.ranges[value.name] = _joined(self.ranges.get(value.name), seen, self.how)
 
 
 def _joined(
@@ -98,7 +176,7 @@ def _joined(
 ) -> tuple[float, float]:
     if known is None:
         return seen
-    if how.observer is Observer.MINMAX:
+    if how.observer is not Observer.EMA:
         low, high = np.minimum(known[0], seen[0]), np.maximum(known[1], seen[1])
         return float(low), float(high)  # unlike min and max these keep NaN
     low, high = (old + how.decay * (new - old) for old, new in zip(known, seen, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from qbnnc.ir.arithmetic import (
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Clamp, Concat, Conv2d, FakeQuantize, Linear, Mask, SampledWeight
-from qbnnc.ir.types import EPS_QUANT, QuantParams, Stage
-from qbnnc.passes.calibrate import Ranges
+from qbnnc.ir.types import EPS_QUANT, Array, QuantParams, Stage
+from qbnnc.passes.calibrate import Calibration, Observer, Ranges
 from qbnnc.passes.options import Bits, Quantisation, Scales
-from qbnnc.passes.parameters import source_constant, spread
+from qbnnc.passes.parameters import likely_values, source_constant, spread
+from qbnnc.passes.search import Codes, least_error_range
 from qbnnc.passes.sites import Site, quantised_sites
 
 _BIAS_CODES = 2.0**23
@@ -45,11 +46,13 @@ class InsertFakeQuantize:
 
     ranges: Ranges
     options: Quantisation
+    how: Calibration = field(default_factory=Calibration)
     name: str = "insert-fake-quantize"
 
     def __call__(self, graph: Graph, /) -> Graph:
         sites = quantised_sites(graph, outputs=self.options.outputs)
-        work = _Insertion(self.options, self._quants(sites), _layer_bits(graph, self.options))
+        bits = _layer_bits(graph, self.options)
+        work = _Insertion(self.options, self._quants(sites), bits, self.how)
         simulated = rewrite(graph, work.rule, Stage.SIMULATED, work.enter)
         if self.options.outputs:
             return simulated
@@ -63,7 +66,7 @@ class InsertFakeQuantize:
             members = [self.ranges[s.value.name] for s in sites if s.group is site.group]
             first = next(s for s in sites if s.group is site.group)
             low, high = min(a for a, _ in members), max(b for _, b in members)
-            bits = _bits_of(first.node, self.options).activations
+            bits = self.options.bits_of(first.node).activations
             quants[site.value.name] = activation_quant(low, high, bits, pow2=pow2)
         return quants
 
@@ -75,6 +78,7 @@ class _Insertion:
     options: Quantisation
     sites: Mapping[str, QuantParams]
     bits: Mapping[str, Bits]
+    how: Calibration
 
     @property
     def pow2(self) -> bool:
@@ -123,9 +127,10 @@ class _Insertion:
             raise CompileError("the layer reads a value that has no scale", node.loc)
         input_scale = x.type.quant.per_tensor[0]
         largest = np.abs(shifts.astype(np.float64)).max(axis=0)
+        bits = self.bits.get(node.output.name, self.options.bits).weights
         quant = weight_quant(
-            np.concatenate(list(weights.reshape(2, len(weights[0]), -1)), axis=1),
-            self.bits.get(node.output.name, self.options.bits).weights,
+            self.weight_range(weight, weights, bits, build),
+            bits,
             largest / (input_scale * _BIAS_CODES),
             symmetric=self.options.weights.symmetric,
             channels=self.options.weights.per_channel,
@@ -136,6 +141,21 @@ class _Insertion:
             _fake_quantize(weight, quant, node.loc, build),
             _fake_quantize(bias, codes, node.loc, build),
         )
+
+    def weight_range(self, weight: Value, ends: Array, bits: int, build: Builder) -> Array:
+        """What each channel's scale (or the tensor's) has to cover: [N, M], any M."""
+        rows = np.concatenate(list(ends.reshape(2, len(ends[0]), -1)), axis=1)
+        if self.how.weight_observer(bits) is not Observer.MSE:
+            return rows
+        likely = likely_values(weight, build)
+        assert likely is not None
+        arrays, probabilities = likely
+        apart = arrays.reshape(len(arrays), len(rows), -1).transpose(1, 2, 0)
+        values = apart.reshape(len(rows) if self.options.weights.per_channel else 1, -1)
+        counts = np.tile(probabilities, values.shape[1] // len(probabilities))[None]
+        codes = Codes(bits, self.options.weights.symmetric, self.pow2)
+        found = np.stack(least_error_range(values, counts, codes), axis=1)
+        return np.repeat(found, len(rows) // len(found), axis=0)
 
     def sampled(self, node: Node, build: Builder) -> tuple[Value, ...]:
         """mu, sigma and eps of a sampled weight or bias, quantised (rule 4)."""
@@ -170,12 +190,6 @@ def _fake_quantize(value: Value, quant: QuantParams, loc: Loc, build: Builder) -
     return build.emit(FakeQuantize(quant), value, loc=loc, name=f"{value.name}.codes")
 
 
-def _bits_of(node: Node | None, options: Quantisation) -> Bits:
-    if node is None:
-        return options.bits
-    return options.layers.get(node.loc.module, options.layers.get(node.output.name, options.bits))
-
-
 def _layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
     """value -> bits, for layers with bits of their own; CompileError if a layer does not exist."""
     known = {node.loc.module for node in graph.nodes} | {n.output.name for n in graph.nodes}
@@ -183,7 +197,7 @@ def _layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
         if layer not in known:
             names = sorted({n.loc.module for n in graph.nodes if isinstance(n.op, Linear | Conv2d)})
             raise CompileError(f"there is no such layer; there are {', '.join(names)}", layer)
-    return {node.output.name: _bits_of(node, options) for node in graph.nodes}
+    return {node.output.name: options.bits_of(node) for node in graph.nodes}
 
 
 def _unrounded(graph: Graph, output: Value) -> Value:

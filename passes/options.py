@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from qbnnc.ir.errors import UserError
+from qbnnc.ir.graph import Node
+
+_FITTED_BITS = 6  # up to here, of weights or what they read, fitting beats nearest codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,20 @@ class MaskSharing(Enum):
     BATCH = "batch"  # all rows share one
 
 
+class Rounding(Enum):
+    """What a weight's codes are the best of."""
+
+    NEAREST = "nearest"  # the weight itself
+    FITTED = "fitted"  # what the layer gives on the calibration data: least squares, then GPTQ
+
+
 @dataclass(frozen=True, slots=True)
 class Quantisation:
     """All of it. `layers` maps a layer (its module path) to bits of its own.
 
     A layer's bits are those of its weight and of the codes it gives. `outputs` quantises what
-    leaves the graph, as the paper does.
+    leaves the graph, as the paper does. `input_bits` None: those of activations; `rounding` and
+    `bias_correction` None: by a layer's bits.
     """
 
     bits: Bits = field(default_factory=Bits)
@@ -81,9 +92,39 @@ class Quantisation:
     outputs: bool = False
     mask_sharing: MaskSharing = MaskSharing.ROW
     layers: Mapping[str, Bits] = field(default_factory=dict)
+    input_bits: int | None = None
+    rounding: Rounding | None = None
+    bias_correction: bool | None = None
+
+    def bits_of(self, node: Node | None) -> Bits:
+        """Those of a layer, by its module path or else its name; None is the network's input."""
+        if node is None:
+            return replace(self.bits, activations=self.input_bits or self.bits.activations)
+        return self.layers.get(node.loc.module, self.layers.get(node.output.name, self.bits))
+
+    def rounding_of(self, bits: Bits) -> Rounding:
+        """That of a layer with such weights that reads such activations.
+
+        By default nearest where biases are not to be corrected: fitted weights need biases of
+        their own.
+        """
+        if self.rounding is not None:
+            return self.rounding
+        fitted = _few(bits) and self.bias_correction is not False
+        return Rounding.FITTED if fitted else Rounding.NEAREST
+
+    def corrects_bias(self, bits: Bits, *, sampled: bool) -> bool:
+        """Whether the bias of a layer with such weights that reads such activations is corrected.
+
+        By default not of `sampled` weights: what rounding does to them averages out.
+        """
+        if self.bias_correction is not None:
+            return self.bias_correction
+        return not sampled and (_few(bits) or self.rounding is Rounding.FITTED)
 
     def __str__(self) -> str:
-        parts = [str(self.bits), *(f"{layer}={bits}" for layer, bits in self.layers.items())]
+        parts = [str(self.bits)] + [f"input=a{self.input_bits}"] * (self.input_bits is not None)
+        parts += [f"{layer}={bits}" for layer, bits in self.layers.items()]
         return ",".join(parts)
 
     def scheme(self) -> str:
@@ -92,4 +133,12 @@ class Quantisation:
         parts += ["pow2 scales"] * (self.scales is Scales.POW2)
         parts += ["quantised outputs"] * self.outputs
         parts += ["shared masks"] * (self.mask_sharing is MaskSharing.BATCH)
+        widths = (self.bits, *self.layers.values())
+        fitted = any(self.rounding_of(bits) is Rounding.FITTED for bits in widths)
+        parts += ["fitted rounding"] * fitted
+        parts += ["bias correction"] * any(self.corrects_bias(b, sampled=False) for b in widths)
         return ", ".join(parts)
+
+
+def _few(bits: Bits) -> bool:
+    return min(bits.weights, bits.activations) <= _FITTED_BITS

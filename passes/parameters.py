@@ -12,6 +12,8 @@ from qbnnc.ir.types import Array
 
 Float64 = NDArray[np.float64]
 
+_DEVIATIONS = np.linspace(-3, 3, 13)
+
 
 def constant(value: Value, build: Builder, loc: Loc) -> Float64:
     """The array of a constant, in float64; CompileError if it is computed."""
@@ -55,6 +57,22 @@ def spread(parameter: Value, build: Builder, deviations: float) -> Array | None:
         return None
     mu, sigma = (source_constant(v, build) for v in sampled.inputs[:2])
     return np.stack([mu - deviations * sigma, mu + deviations * sigma])
+
+
+def likely_values(parameter: Value, build: Builder) -> tuple[Array, Float64] | None:
+    """Values of a parameter [K, *shape] and their probabilities [K]; None if it is computed.
+
+    A constant has one; a sampled one mu + sigma*z, z = -3, -2.5, .., 3, as likely as N(0, 1) says.
+    """
+    if (array := build.array(parameter)) is not None:
+        return array[None], np.ones(1)
+    sampled = build.producer(parameter)
+    if sampled is None or not isinstance(sampled.op, SampledWeight):
+        return None
+    mu, sigma = (source_constant(v, build) for v in sampled.inputs[:2])
+    density = np.exp(-(_DEVIATIONS**2) / 2)
+    values = np.stack([mu + np.float32(z) * sigma for z in _DEVIATIONS])
+    return values, density / density.sum()
 
 
 def source_constant(value: Value, build: Builder) -> Array:

@@ -18,6 +18,7 @@ from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pass, run_passes
 from qbnnc.passes.calibrate import Calibration, Progress, calibrate
 from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
+from qbnnc.passes.fit_layers import FitLayers
 from qbnnc.passes.fold_affine import FoldAffine
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fold_zero_points import FoldZeroPoints
@@ -38,6 +39,7 @@ PASS_NAMES = (
     "fuse-clamps",
     "fold-dropout-scale",
     "insert-fake-quantize",
+    "fit-layers",
     "quantize",
     "fold-zero-points",
     "prove-overflow",
@@ -105,11 +107,13 @@ def simulate_model(
         _simulated(member, rows, options, _share(watch, number, len(model.members)))
         for number, member in enumerate(model.members)
     )
+    chosen = options.quantisation
+    widths = (chosen.bits_of(None), chosen.bits, *chosen.layers.values())
     provenance = Provenance(
         version,
-        str(options.quantisation),
-        options.quantisation.scheme(),
-        how.describe(rows, passes),
+        str(chosen),
+        chosen.scheme(),
+        how.describe(rows, passes, widths),
     )
     simulated = Model(members, head, draws, provenance)
     simulated.check()
@@ -174,8 +178,11 @@ def _simulated(graph: Graph, rows: NDArray[np.float32], options: Options, watch:
         ],
         watch.graph,
     )
-    ranges = calibrate(graph, rows, options.calibration, watch.calibration)
-    return run_passes(graph, [InsertFakeQuantize(ranges, options.quantisation)], watch.graph)
+    how, quantisation = options.calibration, options.quantisation
+    ranges = calibrate(graph, rows, how, watch.calibration, quantisation)
+    insert = InsertFakeQuantize(ranges, quantisation, how)
+    fit = FitLayers(graph, rows, how, quantisation)
+    return run_passes(graph, [insert, fit], watch.graph)
 
 
 def _head(model: Model, options: Options) -> Head:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import FakeQuantize
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.passes.calibrate import Calibration, Observer, calibrate
+from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.sites import quantised_sites
-from tests.graphs import inputs, lenet, mlp, resnet
+from tests.graphs import dense, inputs, lenet, mlp, resnet
 from tests.net import Net
 
 
@@ -87,3 +92,84 @@ def test_nan_in_a_later_batch_is_not_lost() -> None:
     x[69] = np.nan
     with pytest.raises(CompileError, match="NaN"):
         calibrate(net.linear(1, "last").graph(), x, Calibration())
+
+
+@pytest.mark.parametrize("pow2", [False, True])
+def test_mse_ranges_cost_less_than_those_of_all_values(pow2: bool) -> None:
+    """Measured on the values themselves, not on their histograms."""
+    graph = lenet()
+    shape = (70, *graph.input.type.shape)
+    x = np.random.default_rng(0).standard_t(3, shape).astype(np.float32)
+    how = Quantisation(Bits(4, 3), scales=Scales.POW2 if pow2 else Scales.FREE)
+    ranges = [
+        calibrate(graph, x, Calibration(o, passes=2), quantisation=how)
+        for o in (Observer.MINMAX, Observer.MSE)
+    ]
+    costs = {name: [0.0, 0.0] for name in ranges[0]}
+
+    def observe(value: Value, array: Array) -> None:
+        for index, known in enumerate(ranges):
+            if value.name in known:
+                low, high = known[value.name]
+                quant = activation_quant(low, high, 3, pow2=pow2)
+                codes = FakeQuantize(quant).codes(array)
+                real = (codes - quant.zero_point[0]) * quant.scale[0]
+                costs[value.name][index] += float(((real - array) ** 2).sum())
+
+    for draw in range(2):
+        for part in (slice(0, 64), slice(64, 70)):
+            evaluate(graph, x[part], Draw.of(0, [draw], range(70)[part]), observe)
+    assert all(clipped <= 1.001 * wide for wide, clipped in costs.values())
+    assert sum(c for _, c in costs.values()) < 0.9 * sum(w for w, _ in costs.values())
+
+
+def test_the_observer_goes_by_bits_unless_it_is_chosen() -> None:
+    by_bits, chosen = Calibration(), Calibration(Observer.EMA)
+    assert [by_bits.activation_observer(b).value for b in (6, 7)] == ["mse", "minmax"]
+    assert [by_bits.weight_observer(b).value for b in (4, 5)] == ["mse", "minmax"]
+    assert chosen.activation_observer(3) is Observer.EMA
+    assert chosen.weight_observer(3) is Observer.MINMAX
+    assert Calibration(Observer.MSE).weight_observer(8) is Observer.MSE
+    assert Calibration(weights=Observer.MSE).weight_observer(8) is Observer.MSE
+
+
+def test_only_sites_of_few_bits_are_clipped() -> None:
+    graph, x = mlp(), inputs(mlp(), 130)
+    wide = calibrate(graph, x, Calibration(passes=2))
+    told: list[tuple[int, int]] = []
+    options = Quantisation(layers={"fc1": Bits(8, 3)}, input_bits=8)
+    found = calibrate(graph, x, Calibration(passes=2), lambda a, b: told.append((a, b)), options)
+    assert {name for name in wide if wide[name] != found[name]} == {"relu1"}
+    assert told == [(i, 12) for i in range(1, 13)]
+    assert found["relu1"][1] < wide["relu1"][1]
+
+
+def test_values_that_are_joined_are_clipped_together() -> None:
+    graph, options = dense(), Quantisation(Bits(8, 3))
+    found = calibrate(graph, inputs(graph, 40), Calibration(), quantisation=options)
+    sites = quantised_sites(graph)
+    assert any(site.group is not site.value for site in sites)
+    for site in sites:
+        assert found[site.value.name] == found[site.group.name]
+
+
+def test_a_value_that_is_always_zero_or_hardly_varies_has_a_range() -> None:
+    net = Net((2,)).linear(3, "fc").relu("relu")
+    graph = net.linear(1, "last").graph()
+    constants = {v: np.zeros_like(a) for v, a in graph.constants.items()}
+    dead = replace(graph, constants=constants)
+    x = np.full((50, 2), 1.0, np.float32) + np.linspace(0, 1e-7, 50, dtype=np.float32)[:, None]
+    found = calibrate(dead, x, Calibration(Observer.MSE))
+    assert found["relu"] == (0.0, 0.0)
+    assert found["input"][0] == 0
+    assert 0.85 < found["input"][1] <= 1.001
+
+
+def test_the_provenance_tells_what_was_used() -> None:
+    x = np.zeros((3, 2), np.float32)
+    mixed = Calibration().describe(x, 8, (Bits(8, 7), Bits(4, 4)))
+    assert mixed.startswith("minmax and mse over 3 rows x 8 passes, seed 0, data sha256 ")
+    assert mixed.endswith(", mse of weights")
+    plain = Calibration().describe(x, 1, (Bits(8, 7),))
+    assert plain.startswith("minmax over 3 rows x 1 pass, seed 0, data sha256 ")
+    assert "weights" not in plain

@@ -25,8 +25,8 @@ def choice(option: str, kind: type[E], value: object) -> E:
         raise UserError(f"{option} {value!r}: choose one of {choices}") from None
 
 
-def whole(option: str, value: object, least: int) -> int:
-    """A whole number that is not below `least`; UserError otherwise.
+def whole(option: str, value: object, least: int, most: int | None = None) -> int:
+    """A whole number that is not below `least` or above `most`; UserError otherwise.
 
     >>> whole("--samples", 20, 1)
     20
@@ -34,4 +34,6 @@ def whole(option: str, value: object, least: int) -> int:
     number = as_integer(value, option)
     if number < least:
         raise UserError(f"{option} {number}: give {least} or more")
+    if most is not None and number > most:
+        raise UserError(f"{option} {number}: give {most} or less")
     return number

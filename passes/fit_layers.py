@@ -1,0 +1,191 @@
+"""Layer after layer, weights and biases that give what the float layer gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.arithmetic import sampling_quants
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
+from qbnnc.ir.ops import Conv2d, FakeQuantize, Linear, SampledWeight
+from qbnnc.ir.types import Array, QuantParams
+from qbnnc.passes.calibrate import Calibration
+from qbnnc.passes.lockstep import Evaluation, Reference, live_bytes, parts_of
+from qbnnc.passes.options import Bits, Quantisation, Rounding
+from qbnnc.passes.parameters import float32_constant, source_constant
+from qbnnc.passes.rounding import fitted_codes
+from qbnnc.passes.unfold import layer_moments
+
+Float64 = NDArray[np.float64]
+
+_PASSES = 4
+_MOST_INPUTS = 4608  # of one output: H is square in it
+_BIAS_CODES = 2.0**23
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitLayers:
+    """The SIMULATED graph is evaluated beside the FLOAT one that it was made of, on the same
+    calibration rows, masks and eps (at most 4 draws, and 1 GiB of values). In execution order,
+    each layer reading what the fitted ones before it give:
+
+    1. A constant weight becomes codes fitted to what the float layer gave (`passes.rounding`).
+       Declined for convolutions in groups and more than 4,608 inputs of an output.
+    2. A bias moves by the mean difference of the layer's output, channel by channel (Nagel et al.
+       2019; Finkelstein et al. 2019), within the 2^23 codes of section 1. Of a sampled bias mu
+       moves, and its codes are made anew.
+    3. Sampled weights, and layers whose bits ask for neither, stay as they are.
+
+    The scales of activations and weights stay, and so does what every integer means.
+    """
+
+    reference: Graph
+    rows: NDArray[np.float32]
+    how: Calibration
+    options: Quantisation
+    name: str = "fit-layers"
+
+    def __call__(self, graph: Graph, /) -> Graph:
+        layers, wanted = _layers(graph), _layers(self.reference)
+        if not any(_wanted(node, self.options) for node in layers):
+            return graph
+        pairs = {a.output: b.output for a, b in zip(layers, wanted, strict=True)}
+        passes = min(_PASSES, self.how.passes_of(self.reference))
+        row_bytes = live_bytes(graph) + live_bytes(self.reference)
+        parts = parts_of(self.rows, self.how.seed, passes, row_bytes)
+        reference, now = Reference(self.reference, parts), Evaluation(graph, parts)
+        work = _Fitting(reference, now, pairs, self.options)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return rewrite(graph, work.rule, None, lambda v, _: now.enter(v, graph.input))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitting:
+    """One run of the pass: `reference` gives what is wanted, `now` what there is.
+
+    `pairs` maps each layer's output to that of the float layer.
+    """
+
+    reference: Reference
+    now: Evaluation
+    pairs: Mapping[Value, Value]
+    options: Quantisation
+
+    def rule(self, node: Node, build: Builder) -> Value:
+        if isinstance(node.op, Linear | Conv2d) and _wanted(node, self.options):
+            value = self.layer(node, build)
+        else:
+            value = self.now.emit(node, node.op, node.inputs, build)
+        self.now.replaced(node.output, value)
+        return value
+
+    def layer(self, node: Node, build: Builder) -> Value:
+        """Rules 1 and 2: the weight first, then the bias that goes with it."""
+        wanted = self.reference.values(self.pairs[node.output])
+        x, weight, bias = node.inputs
+        if self.options.rounding_of(_bits(node)) is Rounding.FITTED:
+            weight = self.weight(node, wanted, build)
+        given = self.now.emit(node, node.op, (x, weight, bias), build)
+        if not _corrects_bias(node, self.options):
+            return given
+        shift = _mean_difference(wanted, self.now.taken(given))
+        bias = self.bias(bias, shift, build)
+        return self.now.emit(node, node.op, (x, weight, bias), build)
+
+    def weight(self, node: Node, wanted: list[Array], build: Builder) -> Value:
+        """Rule 1."""
+        x, weight, _ = node.inputs
+        rounded = _producer(weight, build)
+        real = build.array(rounded.inputs[0])
+        grouped = isinstance(node.op, Conv2d) and node.op.groups != 1
+        if real is None or grouped or real[0].size > _MOST_INPUTS:
+            return weight
+        moments = layer_moments(node.op, weight.type.shape, self.now.values(x), wanted)
+        fitted = fitted_codes(real, _quant(weight), moments)
+        constant = build.constant(rounded.inputs[0].name, fitted)
+        return self.now.emit(rounded, rounded.op, (constant,), build)
+
+    def bias(self, bias: Value, shift: Float64, build: Builder) -> Value:
+        """Rule 2."""
+        rounded = _producer(bias, build)
+        source = rounded.inputs[0]
+        most = np.array(_quant(bias).scale) * _BIAS_CODES
+        if build.array(source) is not None:
+            moved = np.clip(self.rounded(bias) + shift, -most, most)
+            constant = float32_constant(source.name, moved, build)
+            return self.now.emit(rounded, rounded.op, (constant,), build)
+        sampled = self.sampled_bias(_producer(source, build), shift, most, build)
+        return self.now.emit(rounded, rounded.op, (sampled,), build)
+
+    def sampled_bias(self, node: Node, shift: Float64, most: Float64, build: Builder) -> Value:
+        mu, sigma, *noise = node.inputs
+        moved = np.clip(self.rounded(mu) + shift, -most, most).astype(np.float32)
+        deviation = source_constant(sigma, build)
+        quants = sampling_quants(moved, deviation, 8, channels=_quant(mu).axis is not None)
+        made = [
+            self.again(value, array, quant, build)
+            for value, array, quant in zip((mu, sigma), (moved, deviation), quants, strict=True)
+        ]
+        return self.now.emit(node, SampledWeight(), (*made, *noise), build)
+
+    def rounded(self, value: Value) -> Array:
+        """A constant as its codes have it: the shift was measured with that."""
+        real: Array = self.now.values(value)[0][0, 0]
+        return real
+
+    def again(self, value: Value, array: Array, quant: QuantParams, build: Builder) -> Value:
+        rounded = _producer(value, build)
+        constant = float32_constant(rounded.inputs[0].name, array, build)
+        return self.now.emit(rounded, FakeQuantize(quant), (constant,), build)
+
+
+def _layers(graph: Graph) -> list[Node]:
+    return [node for node in graph.nodes if isinstance(node.op, Linear | Conv2d)]
+
+
+def _wanted(node: Node, options: Quantisation) -> bool:
+    fitted = options.rounding_of(_bits(node)) is Rounding.FITTED and not _is_sampled(node)
+    return fitted or _corrects_bias(node, options)
+
+
+def _corrects_bias(layer: Node, options: Quantisation) -> bool:
+    return options.corrects_bias(_bits(layer), sampled=_is_sampled(layer))
+
+
+def _is_sampled(layer: Node) -> bool:
+    """Whether the weight is: it then varies with the sample."""
+    return bool(layer.inputs[1].type.axes)
+
+
+def _bits(layer: Node) -> Bits:
+    """Those of a layer's weight and of what it reads."""
+    x, weight, _ = layer.inputs
+    return Bits(_quant(weight).bits, _quant(x).bits)
+
+
+def _quant(value: Value) -> QuantParams:
+    if value.type.quant is None:
+        raise CompileError("has no codes", value.name)
+    return value.type.quant
+
+
+def _producer(value: Value, build: Builder) -> Node:
+    node = build.producer(value)
+    if node is None:
+        raise CompileError("must be computed", value.name)
+    return node
+
+
+def _mean_difference(wanted: list[Array], given: list[Array]) -> Float64:
+    """The mean of wanted - given [L, B, N, ...] over all but the channels: [N]; 0 if infinite."""
+    total, count = np.zeros(1), 0
+    for a, b in zip(wanted, given, strict=True):
+        difference = np.moveaxis(a.astype(np.float64) - b, 2, -1)
+        rows = difference.reshape(-1, difference.shape[-1])
+        total, count = total + rows.sum(axis=0), count + len(rows)
+    mean = total / max(count, 1)
+    return np.where(np.isfinite(mean), mean, 0.0)

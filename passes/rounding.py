@@ -1,0 +1,101 @@
+"""Weights rounded for what a layer gives, not for themselves: least squares, then GPTQ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.types import Array, QuantParams
+
+Float64 = NDArray[np.float64]
+
+_DAMPING = 0.01  # of the mean diagonal of H: what a direction that no input has costs
+_BLOCK = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Centred sums over M observations of a layer's inputs x [K] and its wanted outputs y [N].
+
+    `hessian` [K, K] is sum (x - mean)(x - mean)^T, `cross` [K, N] is sum (x - mean)(y - mean)^T:
+    the means are the bias's business.
+    """
+
+    hessian: Float64
+    cross: Float64
+
+
+class MomentSum:
+    """Adds observations up to Moments.
+
+    They are taken from the first one, so that an input that never varies adds exactly 0.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        self._inputs = inputs
+        self._count = 0
+        self._origin: Array | None = None
+        self._sum = np.zeros(inputs + outputs)
+        self._products = np.zeros((inputs, inputs + outputs))
+
+    def add(self, x: Array, y: Array) -> None:
+        """x [M, K], y [M, N]."""
+        both = np.concatenate([x, y], axis=1).astype(np.float32)
+        if self._origin is None:
+            self._origin = both[:1].copy()
+        both -= self._origin
+        self._count += len(both)
+        self._sum += both.sum(axis=0, dtype=np.float64)
+        self._products += both[:, : self._inputs].T @ both
+
+    def moments(self) -> Moments:
+        total = self._sum[: self._inputs, None]
+        centred = self._products - total * self._sum / max(self._count, 1)
+        return Moments(centred[:, : self._inputs], centred[:, self._inputs :])
+
+
+def fitted_codes(weight: Array, quant: QuantParams, moments: Moments) -> Array:
+    """A weight [N, ...], f32, on the grid of `quant`, that gives nearly the wanted outputs.
+
+    1. Least squares: W' = W + (cross^T - W H)(H + d I)^-1, which makes up for what quantised
+       inputs lost; d is 1 % of the mean diagonal of H, so that W' stays near W.
+    2. GPTQ (Frantar et al. 2023): columns are rounded in the order of falling H_kk, and the error
+       of each is made up for by those that are not rounded yet.
+
+    A layer whose inputs never vary, or whose outputs are infinite, is rounded to nearest.
+    """
+    rows = weight.reshape(len(weight), -1).astype(np.float64)
+    ridge = _DAMPING * np.trace(moments.hessian) / len(moments.hessian)
+    if not 0 < ridge < np.inf or not np.isfinite(moments.cross).all():
+        return weight
+    hessian = moments.hessian + ridge * np.eye(len(moments.hessian))
+    residual = moments.cross - moments.hessian @ rows.T
+    wanted = rows + np.linalg.solve(hessian, residual).T
+    rounded = sequential_rounding(wanted, quant, hessian)
+    return rounded.reshape(weight.shape).astype(np.float32)
+
+
+def sequential_rounding(weight: Float64, quant: QuantParams, hessian: Float64) -> Float64:
+    """GPTQ: W [N, K] on the grid of `quant`, minimising (W - Q) H (W - Q)^T greedily.
+
+    `hessian` [K, K] is positive definite. With U the upper Cholesky factor of H^-1, column k is
+    rounded to q_k and the columns j > k get W_j -= (W_k - q_k)/U_kk*U_kj, block by block.
+    """
+    order = np.argsort(-np.diag(hessian), kind="stable")
+    upper = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(order, order)])).T
+    left, rounded = weight[:, order], np.empty_like(weight)
+    scale = np.asarray(quant.scale, np.float64)
+    zero = np.asarray(quant.zero_point, np.float64)
+    for start in range(0, len(order), _BLOCK):
+        stop = min(start + _BLOCK, len(order))
+        errors = np.empty((len(weight), stop - start))
+        for k in range(start, stop):
+            codes = np.clip(np.rint(left[:, k] / scale), quant.low - zero, quant.high - zero)
+            rounded[:, order[k]] = codes * scale
+            error = (left[:, k] - codes * scale) / upper[k, k]
+            left[:, k:stop] -= np.outer(error, upper[k, k:stop])
+            errors[:, k - start] = error
+        left[:, stop:] -= errors @ upper[start:stop, stop:]
+    return rounded
