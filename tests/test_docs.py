@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```(python)?\n(.*?)```", re.DOTALL)
 MODULES = (
     "qbnnc.cli.common",
-    "qbnnc.cli.compile",
+    "qbnnc.cli.making",
+    "qbnnc.cli.options",
     "qbnnc.ir.arithmetic",
     "qbnnc.ir.rng",
     "qbnnc.passes.options",

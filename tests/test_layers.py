@@ -42,8 +42,8 @@ LAYERS = {
     "runtime": layer("ir", "numpy numba llvmlite"),
     "tools/driver": layer(
         "ir frontend passes backends runtime",
-        "click llvmlite matplotlib numba numpy onnx onnx_ir onnxruntime onnxscript rich safetensors "
-        "torch",
+        "click distributed llvmlite matplotlib numba numpy onnx onnx_ir onnxruntime onnxscript rich "
+        "safetensors torch",
     ),
 }
 FOLDERS = ("backends", "frontend", "ir", "passes", "runtime", "tools/driver")
@@ -148,5 +148,5 @@ def test_import_loads_no_compiler(package: str) -> None:
     program = f"import {package}, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    heavy = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript"}
+    heavy = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "matplotlib", "distributed"}
     assert heavy & set(done.stdout.split()) == set()

@@ -62,6 +62,23 @@ def test_compiling_twice_gives_the_same_bytes(qbnnc_command: Runner) -> None:
         assert a.read_bytes() == b.read_bytes()
 
 
+def test_few_bits_are_clipped_and_fitted_unless_told_otherwise(qbnnc_command: Runner) -> None:
+    """What was done is in the report and in the artefact; verify holds for it."""
+    quick = ("--calibration-passes", 1, "--bits", "w4a4", "--input-bits", 8)
+    made = qbnnc_command(*COMPILE, "-o", "a.onnx", "-o", "a.qbnn", *quick)
+    assert "MC dropout, w4a4,input=a8" in made.out
+    assert "minmax and mse over" in made.out
+    checked = qbnnc_command("verify", "a.onnx", "a.qbnn", "--input", "fashion.npz:x")
+    assert checked.out.count("equal") == 2
+    plain = ("--calibration", "minmax", "--rounding", "nearest", "--no-bias-correction", "-q")
+    assert qbnnc_command(*COMPILE, "-o", "b.qbnn", *quick, *plain).code == 0
+    clipped, wide = (format.load(name).provenance for name in (Path("a.qbnn"), Path("b.qbnn")))
+    assert clipped.weights == "channel-symmetric, fitted rounding, bias correction"
+    assert clipped.calibration.endswith("mse of weights")
+    assert wide.weights == "channel-symmetric"
+    assert wide.calibration.startswith("minmax over")
+
+
 def test_print_after_shows_the_graph(qbnnc_command: Runner) -> None:
     quick = ("--calibration-passes", 1, "-q")
     shown = qbnnc_command(*COMPILE, "-o", "a.qbnn", "--print-after", "quantize", *quick)

@@ -160,8 +160,14 @@ def test_an_existing_output_survives_a_failed_compile(qbnnc_command: Runner) -> 
 def test_options_about_making_are_refused_for_what_is_made(
     qbnnc_command: Runner, artefacts: Path
 ) -> None:
-    made = ("compile", artefacts / "lenet.qbnn", "-o", "other.onnx", "--bits", "w4a4")
-    assert "compiled already" in qbnnc_command.refused(*made)
+    made = ("compile", artefacts / "lenet.qbnn", "-o", "other.onnx")
+    for options in (
+        ("--bits", "w4a4"),
+        ("--input-bits", 8),
+        ("--rounding", "nearest"),
+        ("--no-bias-correction",),
+    ):
+        assert "compiled already" in qbnnc_command.refused(*made, *options)
 
 
 @pytest.mark.parametrize("source", [None, 5, len, []])
@@ -171,7 +177,17 @@ def test_sources_that_are_none(source: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"bits": 8}, {"samples": "5"}, {"calibration_passes": 0}, {"task": 3}]
+    "options",
+    [
+        {"bits": 8},
+        {"samples": "5"},
+        {"calibration_passes": 0},
+        {"task": 3},
+        {"input_bits": 9},
+        {"input_bits": 1},
+        {"rounding": "up"},
+        {"observer": "max"},
+    ],
 )
 def test_options_of_the_wrong_type(options: dict[str, object], demo: Path) -> None:
     with pytest.raises(UserError, match=r"^--"):

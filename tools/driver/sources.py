@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model, Provenance
+from qbnnc.ir.types import Stage
 from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:
@@ -44,8 +46,8 @@ def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Mode
     """The Model of whatever a user hands in: a Model, a file or several, or a module."""
     if options.dropout not in (None, "active", "off"):
         raise UserError(f"--dropout {options.dropout!r}: choose one of active, off")
-    if isinstance(source, Model):
-        return source if rows is None else with_calibration(source, rows)
+    if (known := known_model(source)) is not None:
+        return known if rows is None else with_calibration(known, rows)
     paths = [source] if isinstance(source, str | os.PathLike) else source
     if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
         return read_source(paths, None if rows is None else np.asarray(rows), options)
@@ -60,6 +62,27 @@ def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Mode
     if rows is None:
         raise InputError("a module is compiled with calibration=x, 100 or more typical inputs")
     return read_trained(source, rows, options.dropout)
+
+
+def float_source(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
+    """The FLOAT Model that will be trained; UserError if it is lowered already."""
+    model = read(source, rows, options)
+    if model.stage is not Stage.FLOAT:
+        raise UserError(
+            f"the source: a {model.stage.name} model; fine-tune the float network it was made of"
+        )
+    return model
+
+
+def known_model(source: object) -> Model | None:
+    """The Model that this is: itself, or what a module of `prepare_qat` is by now; else None."""
+    if isinstance(source, Model):
+        return source
+    if "torch" not in sys.modules:  # then it is no module either
+        return None
+    from qbnnc.backends.torch import Simulation
+
+    return source.model() if isinstance(source, Simulation) else None
 
 
 def read_source(

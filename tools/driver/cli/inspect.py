@@ -58,6 +58,8 @@ def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
     if report.bits:
         yield f"{report.bits}, {report.samples} samples, weights {report.weights}"
         yield from textwrap.wrap(f"calibrated: {report.calibration}", 78)
+    if report.training:
+        yield from textwrap.wrap(f"fine-tuned: {report.training}", 78)
     yield "\nper: r, s or rs, for a value of every row, of every sample, or of both"
     yield table(
         ("node", "op", "shape", "per", "codes", "zero", "scale"),

@@ -13,7 +13,17 @@ from qbnnc.cli.common import say
 from qbnnc.ir.errors import UserError
 from qbnnc.version import __version__
 
-COMMANDS = ("compile", "run", "verify", "inspect")
+COMMANDS = (
+    "compile",
+    "finetune",
+    "run",
+    "verify",
+    "evaluate",
+    "sweep",
+    "report",
+    "sensitivity",
+    "inspect",
+)
 
 
 class LazyGroup(click.Group):

@@ -51,6 +51,7 @@ class Inspection:
     bits: str
     weights: str
     calibration: str
+    training: str
     compiler: str
     members: int
     samples: int
@@ -77,6 +78,7 @@ def inspect(model: Model, file_bytes: int) -> Inspection:
         bits=model.provenance.bits,
         weights=model.provenance.weights,
         calibration=model.provenance.calibration,
+        training=model.provenance.training,
         compiler=model.provenance.compiler,
         members=len(model.members),
         samples=model.samples,

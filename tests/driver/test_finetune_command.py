@@ -1,0 +1,125 @@
+"""qbnnc finetune, from a file of weights to artefacts, and what stops it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qbnnc.ir import format
+from qbnnc.ir.types import Stage
+from tests.driver.commands import Runner
+
+NET = ("--model", "models:MLP_MCD", "--model-args", "in_features=10")
+TUNE = ("finetune", "mlp_mcd.pt", *NET, "--data", "train.npz", "--bits", "w3a3")
+QUICK = (*TUNE, "-o", "tuned.qbnn", "--epochs", 5, "--calibration-passes", 2)
+
+
+MAIN = "from qbnnc.cli.main import main; main()"
+
+
+@pytest.fixture
+def command(qbnnc_command: Runner, data: Path) -> Runner:
+    """In a folder with mlp_mcd.pt, models.py, train.npz (x, y) and test.npz."""
+    (qbnnc_command.folder / "mlp_mcd.pt").write_bytes((data / "mlp_mcd.pt").read_bytes())
+    with np.load(data / "diabetes.npz") as archive:
+        for part in ("train", "test"):
+            arrays = {key: archive[f"{key}_{part}"] for key in ("x", "y")}
+            np.savez(f"{part}.npz", allow_pickle=False, **arrays)
+    return qbnnc_command
+
+
+@pytest.mark.parametrize("loss", ["match", "mse", "gaussian-nll"])
+def test_fine_tune_compile_verify(command: Runner, loss: str) -> None:
+    tuned = command(*QUICK, "--loss", loss, "--ranges", "ema" if loss == "mse" else "learned")
+    assert tuned.code == 0
+    assert "validation loss: " in tuned.out
+    assert "next: qbnnc compile tuned.qbnn" in tuned.out
+    assert "step 0/20, validation" in tuned.err
+    assert max(map(len, (tuned.out + tuned.err).splitlines())) <= 80
+    assert not Path("tuned.qbnn.state").exists()
+    assert format.load(Path("tuned.qbnn")).stage is Stage.SIMULATED
+    made = command("compile", "tuned.qbnn", "-o", "net.onnx", "-o", "net.qbnn")
+    assert f"fine-tuned  5 epochs of {loss}" in made.out
+    checked = command("verify", "net.onnx", "net.qbnn", "--input", "test.npz:x")
+    assert checked.out.count("equal") == 2
+    assert f"fine-tuned: 5 epochs of {loss}" in command("inspect", "net.onnx").out
+
+
+def test_inputs_alone_are_enough_to_match_the_float_network(command: Runner) -> None:
+    with np.load("train.npz") as archive:
+        np.save("x.npy", archive["x"])
+    names = ("--data", "x.npy", "--validation", "test.npz:x", "-q")
+    quiet = command(*QUICK, *names, "--epochs", 1)
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+    assert "--loss mse" not in command.refused(*QUICK, *names, "--loss", "mse")
+
+
+def test_an_interrupted_run_leaves_its_best_and_goes_on(command: Runner) -> None:
+    """A real SIGINT; what --resume ends in is what the whole run ends in."""
+    whole = (*TUNE, "-o", "whole.qbnn", "--epochs", 40, "--lr", 0.002, "--calibration-passes", 2)
+    assert command(*whole, "-q").code == 0
+    part = [str(a).replace("whole", "part") for a in whole]
+    running = subprocess.Popen([sys.executable, "-c", MAIN, *part])
+    state = Path("part.qbnn.state")
+    while running.poll() is None and not state.exists():
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    assert running.wait() == 130
+    assert format.load(Path("part.qbnn")).stage is Stage.SIMULATED
+    assert command(*part, "--resume", "-q").code == 0
+    assert not state.exists()
+    ours, theirs = (format.load(Path(f"{name}.qbnn")) for name in ("part", "whole"))
+    assert format.digest(ours) == format.digest(theirs)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--data", "absent.npz"), "absent.npz: cannot be read"),
+        (("--loss", "cross-entropy"), "--loss cross-entropy: needs one output"),
+        (("--lr", "-1"), "--lr: must be above 0"),
+        (("--held-out", "1"), "--held-out: must be between 0 and 1"),
+        (("--resume",), "tuned.qbnn.state: there is nothing to resume"),
+        (("--device", "abacus"), "--device abacus: cannot be used here"),
+        (("-o", "tuned.onnx"), "tuned.onnx: a fine-tuned network is a .qbnn"),
+        (("-o", "tuned.pt"), "tuned.pt: the suffix must be one of"),
+        (("--layer", "nowhere=w4a4"), "nowhere: there is no such layer"),
+        (("--bits", "w1a1"), "--bits w1a1: write wNaM"),
+    ],
+)
+def test_what_is_refused(command: Runner, more: tuple[str, ...], message: str) -> None:
+    assert command.refused(*QUICK, *more).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("break_data", "message"),
+    [
+        (lambda x, y: (x[:0], y[:0]), "train.npz:x: no rows"),
+        (lambda x, y: (x[:1], y[:1]), "the training data: 1 row; fine-tuning needs 2"),
+        (lambda x, y: (x[:, :3], y), "MLP_MCD: forward fails on the example inputs [2, 3]"),
+        (lambda x, y: (x, y[:9]), "train.npz:y: 9 rows"),
+        (lambda x, y: (np.where(x > 2, np.nan, x), y), "train.npz:x: NaN in row"),
+        (lambda x, y: (x, np.full_like(y, np.inf)), "train.npz:y: "),
+    ],
+    ids=["empty", "one row", "shape", "lengths", "NaN", "infinite targets"],
+)
+def test_bad_data_is_one_sentence(command: Runner, break_data: object, message: str) -> None:
+    assert callable(break_data)
+    with np.load("train.npz") as archive:
+        x, y = break_data(archive["x"], archive["y"])
+    np.savez("train.npz", allow_pickle=False, x=x, y=y)
+    assert command.refused(*QUICK, "--loss", "mse").startswith(message)
+
+
+def test_a_fine_tuned_network_is_not_fine_tuned_again(command: Runner) -> None:
+    assert command(*QUICK, "-q", "--epochs", 0.1).code == 0
+    again = command.refused("finetune", "tuned.qbnn", "--data", "train.npz", "-o", "two.qbnn")
+    assert again.startswith("the source: a SIMULATED model")
+    other = command.refused("compile", "tuned.qbnn", "-o", "x.qbnn", "--bits", "w4a4")
+    assert other.startswith("--bits: the file is fine-tuned already")

@@ -1,0 +1,188 @@
+"""Fine-tuning: what is kept, what is refused, and going on after an interruption."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from qbnnc.finetuning import FineTuning, Loss, Progress, Training, finetune
+from qbnnc.finetuning.losses import divergence, gaussian_nll
+from qbnnc.ir import format
+from qbnnc.ir.errors import FileError, InputError, UserError
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.types import Stage
+from qbnnc.passes.calibrate import Calibration
+from qbnnc.passes.options import Bits, Quantisation
+from qbnnc.passes.pipeline import Options, lower_model
+from tests.graphs import bayesian_mlp, inputs, mlp
+
+QUICK = Training(epochs=6, lr=5e-3, batch_size=16)
+LOW = Options(Quantisation(Bits(3, 3)), calibration=Calibration(passes=2))
+
+
+def model_of(*graphs: Graph, task: Task = Task.RAW) -> Model:
+    return Model(graphs, Head(task), calibration=inputs(graphs[0], 64))
+
+
+def rows(graph: Graph, count: int = 160) -> NDArray[np.float32]:
+    return inputs(graph, count, seed=5)
+
+
+def targets(graph: Graph, count: int = 160) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(count, 1)).astype(np.float32)
+
+
+def told(
+    model: Model, y: NDArray[np.float32] | None, training: Training, options: Options = LOW
+) -> tuple[Model, list[Progress]]:
+    progress: list[Progress] = []
+    x = rows(model.graph)
+    tuned = finetune(model, x, y, options, training, tell=progress.append)
+    return tuned, progress
+
+
+@pytest.mark.parametrize("graph", [mlp(), bayesian_mlp()], ids=["dropout", "sampled weights"])
+@pytest.mark.parametrize("loss", [Loss.MATCH, Loss.MSE, Loss.GAUSSIAN_NLL])
+@pytest.mark.parametrize("learn_ranges", [True, False])
+def test_the_validation_loss_falls_and_the_best_is_kept(
+    graph: Graph, loss: Loss, learn_ranges: bool
+) -> None:
+    training = replace(QUICK, loss=loss, learn_ranges=learn_ranges)
+    tuned, progress = told(model_of(graph), targets(graph), training)
+    assert tuned.stage is Stage.SIMULATED
+    assert lower_model(tuned).stage is Stage.INTEGER
+    assert progress[0].step == 0
+    assert progress[-1].step == progress[-1].steps
+    assert progress[-1].best == min(p.validation for p in progress) < progress[0].validation
+    assert f"{training.epochs:g} epochs of {loss.value}" in tuned.provenance.training
+
+
+def test_a_fine_tuning_that_only_does_harm_keeps_what_it_began_with() -> None:
+    model = model_of(mlp())
+    harmful = replace(QUICK, lr=0.9)
+    tuned, progress = told(model, None, harmful)
+    assert progress[-1].best == progress[0].validation
+    assert min(p.validation for p in progress[1:]) > progress[0].validation
+    untouched = FineTuning(model, rows(mlp()), None, LOW, harmful).best
+    assert format.digest(tuned) == format.digest(untouched)
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
+    model = model_of(mlp())
+    first, again, other = (
+        format.digest(told(model, None, replace(QUICK, epochs=2, seed=seed))[0])
+        for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_members_are_tuned_each_on_its_own() -> None:
+    pair = model_of(mlp(0), mlp(1))
+    tuned, progress = told(pair, None, replace(QUICK, epochs=2))
+    assert {(p.member, p.members) for p in progress} == {(0, 2), (1, 2)}
+    alone, _ = told(model_of(mlp(0)), None, replace(QUICK, epochs=2))
+    assert str(tuned.members[0]) == str(alone.graph)
+
+
+def test_a_task_is_implied_by_the_loss() -> None:
+    assert (
+        told(model_of(mlp()), targets(mlp()), replace(QUICK, epochs=0.1, loss=Loss.MSE))[
+            0
+        ].head.task
+        is Task.REGRESSION
+    )
+
+
+class Stop:
+    """Interrupts at the n-th report."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, progress: Progress) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [1, 2, 4, 6, 8])
+@pytest.mark.parametrize("learn_ranges", [True, False])
+def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(
+    after: int, learn_ranges: bool, tmp_path: Path
+) -> None:
+    model = model_of(mlp(0), mlp(1))
+    training = replace(QUICK, epochs=4, learn_ranges=learn_ranges)
+    x, state = rows(mlp()), tmp_path / "state"
+    whole = finetune(model, x, None, LOW, training)
+    begun = FineTuning(model, x, None, LOW, training)
+    with pytest.raises(KeyboardInterrupt):
+        begun.run(Stop(after), state)
+    begun.best.check()  # there is a best at any time
+    resumed = FineTuning(model, x, None, LOW, training)
+    if state.exists():
+        resumed.resume(state)
+    resumed.run(None, state)
+    assert format.digest(resumed.best) == format.digest(whole)
+    assert not state.exists()
+
+
+def test_a_state_of_something_else_is_refused(tmp_path: Path) -> None:
+    model, x, state = model_of(mlp()), rows(mlp()), tmp_path / "model.state"
+    begun = FineTuning(model, x, None, LOW, QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        begun.run(Stop(3), state)
+    other = FineTuning(model, x, None, LOW, replace(QUICK, lr=1e-3))
+    with pytest.raises(FileError, match=r"model\.state: belongs to a fine-tuning of another"):
+        other.resume(state)
+    state.write_bytes(b"PK\x03\x04 nonsense")
+    with pytest.raises(FileError, match=r"model\.state: no state of an interrupted"):
+        other.resume(state)
+
+
+def test_data_that_does_not_fit_is_refused() -> None:
+    model = model_of(mlp())
+    for x, y, loss, message in (
+        (rows(mlp(), 1), None, Loss.MATCH, "the training data: 1 row; fine-tuning needs 2"),
+        (rows(mlp(), 0), None, Loss.MATCH, "the training data: 0 rows"),
+        (rows(mlp())[:, :3], None, Loss.MATCH, "the training data: the shape is"),
+        (np.full_like(rows(mlp()), np.nan), None, Loss.MATCH, "the training data: NaN in row 0"),
+        (rows(mlp()), None, Loss.MSE, "--loss mse: the data has no labels"),
+    ):
+        with pytest.raises(InputError, match=message):
+            finetune(model, x, y, LOW, replace(QUICK, loss=loss))
+
+
+def test_a_loss_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(UserError, match="--loss cross-entropy: needs one output"):
+        told(model_of(mlp()), targets(mlp()), replace(QUICK, loss=Loss.CROSS_ENTROPY))
+
+
+@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"epochs": -1.0}, {"batch_size": 0}])
+def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="--"):
+        replace(QUICK, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_no_number_is_told(recwarn: pytest.WarningsRecorder) -> None:
+    with pytest.raises(UserError, match=r"--lr 500: the loss is (nan|inf) at step \d+; lower"):
+        told(model_of(mlp()), targets(mlp()), replace(QUICK, lr=500.0, loss=Loss.GAUSSIAN_NLL))
+
+
+def test_divergence_is_that_of_the_definition() -> None:
+    ours, theirs = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 4, dtype=torch.float64)
+    p, q = torch.softmax(theirs, 1), torch.softmax(ours, 1)
+    torch.testing.assert_close(divergence(ours, theirs), (p * (p / q).log()).sum(1).mean())
+
+
+def test_gaussian_nll_is_that_of_pytorch() -> None:
+    mean, log_variance, target = torch.randn(3, 7, 1, dtype=torch.float64)
+    theirs = torch.nn.functional.gaussian_nll_loss(mean, target, log_variance.exp())
+    torch.testing.assert_close(gaussian_nll(mean, log_variance, target), theirs)

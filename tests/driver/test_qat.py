@@ -1,0 +1,107 @@
+"""Quantisation-aware training by the user's own loop, and by the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import qbnnc
+from models import MLP, MLP_MCD, LeNet_MCD
+from qbnnc.backends.torch import Simulation
+from qbnnc.ir import format
+from qbnnc.ir.errors import FileError, InputError, UserError
+from qbnnc.ir.types import Stage
+from qbnnc.runtime import load
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+def tuned(module: MLP_MCD, data: Arrays, **options: object) -> Simulation:
+    """A user's loop: any optimiser, any loss."""
+    qat = qbnnc.prepare_qat(module, data["x_train"], bits="w3a3", **options)  # type: ignore[arg-type]
+    x, y = torch.from_numpy(data["x_train"]), torch.from_numpy(data["y_train"])
+    optimiser = torch.optim.Adam(qat.parameters(), 3e-3)
+    qat.train()
+    for step in range(60):
+        if step == 40:
+            qat.freeze_ranges()
+        mean, log_variance = qat(x)
+        loss = torch.nn.functional.gaussian_nll_loss(mean, y, log_variance.exp())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return qat.eval()
+
+
+def nll(model: object, data: Arrays) -> float:
+    (evaluation,) = qbnnc.evaluate(
+        [model],
+        (data["x_train"], data["y_train"]),
+        task="regression",
+        samples=20,  # type: ignore[list-item]
+    )
+    return evaluation.scores.measures["nll"].mean
+
+
+@pytest.mark.parametrize("ranges", ["ema", "learned"])
+def test_a_loop_of_ones_own_ends_in_artefacts(
+    ranges: str, mlp_mcd: MLP_MCD, diabetes: Arrays, tmp_path: Path
+) -> None:
+    before = [p.detach().clone() for p in mlp_mcd.parameters()]
+    qat = tuned(mlp_mcd, diabetes, ranges=ranges)
+    assert all(torch.equal(a, b) for a, b in zip(before, mlp_mcd.parameters(), strict=True))
+    path, saved = tmp_path / "net.qbnn", tmp_path / "saved.qbnn"
+    compiled = qbnnc.compile(qat, [path, tmp_path / "net.onnx"], task="regression")
+    assert compiled.stage is Stage.INTEGER
+    untuned = qbnnc.compile(
+        mlp_mcd,
+        tmp_path / "untuned.qbnn",
+        calibration=diabetes["x_train"],
+        bits="w3a3",
+        task="regression",
+    )
+    assert nll(compiled, diabetes) < nll(untuned, diabetes)
+    qbnnc.save(qat, saved)
+    assert format.load(saved).stage is Stage.SIMULATED
+    again = qbnnc.compile(saved, tmp_path / "again.qbnn", task="regression")
+    assert format.digest(again) == format.digest(compiled)
+    assert load(path).predict(diabetes["x_test"]).mean.shape == (90, 1)
+
+
+def test_the_module_gives_what_the_users_module_gives(
+    lenet_mcd: LeNet_MCD, mlp_mcd: MLP_MCD
+) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (64, 1, 28, 28)).astype(np.float32)
+    logits = qbnnc.prepare_qat(lenet_mcd, torch.from_numpy(images))(torch.from_numpy(images[:5]))
+    assert logits.shape == (5, 10)
+    rows = rng.normal(size=(100, 10)).astype(np.float32)
+    mean, log_variance = qbnnc.prepare_qat(mlp_mcd, rows)(torch.from_numpy(rows[:7]))
+    assert mean.shape == log_variance.shape == (7, 1)
+
+
+def test_at_many_bits_it_is_close_to_the_float_network(mlp: MLP, diabetes: Arrays) -> None:
+    x = torch.from_numpy(diabetes["x_test"])
+    qat = qbnnc.prepare_qat(mlp, diabetes["x_train"], bits="w8a8").eval()
+    with torch.no_grad():
+        for ours, theirs in zip(qat(x), mlp(x), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=0.1, rtol=0.05)
+
+
+def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) -> None:
+    qat = qbnnc.prepare_qat(mlp, diabetes["x_train"])
+    with pytest.raises(InputError, match="a module is compiled with calibration"):
+        qbnnc.prepare_qat(mlp)
+    with pytest.raises(UserError, match="--bits w9a9"):
+        qbnnc.prepare_qat(mlp, diabetes["x_train"], bits="w9a9")
+    with pytest.raises(UserError, match="the source: a SIMULATED model"):
+        qbnnc.prepare_qat(qat.model())
+    with pytest.raises(UserError, match="--bits: the file is fine-tuned already"):
+        qbnnc.compile(qat, tmp_path / "net.qbnn", bits="w4a4")
+    with pytest.raises(FileError, match=r"saved as \.qbnn"):
+        qbnnc.save(qat, tmp_path / "net.pt")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,258 @@
+"""qbnnc finetune: train with simulated quantisation, when calibration is not enough."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qbnnc.arrays import read_array
+from qbnnc.choices import choice
+from qbnnc.cli.common import human_bytes, quiet_option, say, verbose_option
+from qbnnc.cli.making import bits_option, making_of, making_options
+from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.emission import check_outputs
+from qbnnc.extras import require
+from qbnnc.ir import format
+from qbnnc.ir.errors import FileError, UserError
+from qbnnc.ir.head import Task
+from qbnnc.making import options_from
+from qbnnc.sources import SourceOptions
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from qbnnc.finetuning import FineTuning, Progress
+
+INTERRUPTED = 130
+
+
+@click.command(name="finetune")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE.qbnn", help="The best model so far, always."
+)
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE.npz[:X,Y]",
+    help="Training data: inputs [N, ...] and, if the loss needs them, labels 0..K-1 or targets.  "
+    "[default keys: x,y]",
+)
+@click.option(
+    "--validation", metavar="FILE.npz[:X,Y]", help="Data to choose by.  [default: rows held out]"
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["match", "cross-entropy", "mse", "gaussian-nll"]),
+    default="match",
+    show_default=True,
+    help="match: be like the float network, under the same random numbers; needs no labels.",
+)
+@click.option("--epochs", type=float, default=3.0, show_default=True, help="Of each member.")
+@click.option("--lr", type=float, default=1e-3, show_default=True, help="Adam's; falls to 0.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--ranges",
+    type=click.Choice(["learned", "ema"]),
+    default="learned",
+    show_default=True,
+    help="How ranges move: by gradient, or a moving average.",
+)
+@click.option(
+    "--train-sigma", is_flag=True, help="Of sampled weights train sigma too, not only mu."
+)
+@click.option(
+    "--held-out", type=float, default=0.1, show_default=True, help="Part of the rows to choose by."
+)
+@click.option(
+    "--calib", metavar="FILE[:KEY]", help="Inputs for the ranges to begin with.  [default: --data]"
+)
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: 20]")
+@click.option(
+    "--task",
+    type=click.Choice([t.value for t in Task]),
+    help="What is computed from the samples.  [default: what the loss implies]",
+)
+@model_options
+@bits_option
+@making_options
+@trust_option
+@quiet_option
+@verbose_option
+def command(
+    models: tuple[str, ...],
+    output: str,
+    data: str,
+    validation: str | None,
+    loss: str,
+    epochs: float,
+    lr: float,
+    batch_size: int,
+    seed: int,
+    ranges: str,
+    train_sigma: bool,
+    held_out: float,
+    calib: str | None,
+    resume: bool,
+    device: str,
+    samples: int | None,
+    task: str | None,
+    factory: str | None,
+    model_args: tuple[str, ...],
+    dropout: str | None,
+    trust_pickle: bool,
+    quiet: bool,
+    verbose: bool,
+    **making: object,
+) -> int:
+    """Fine-tune MODEL with simulated quantisation; qbnnc compile makes integers of the result.
+
+    MODEL is what qbnnc compile takes. Each ensemble member is tuned on its own. The best model by
+    validation is in the output at any time, beginning with the one that calibration alone gives.
+    After Ctrl-C, --resume goes on.
+    """
+    path = _check_output(output)
+    require("torch", what="qbnnc finetune")
+    from qbnnc.finetuning import Loss, Training
+    from qbnnc.finetuning.prepare import prepare
+
+    training = Training(
+        choice("--loss", Loss, loss),
+        epochs,
+        lr,
+        batch_size,
+        seed,
+        learn_ranges=ranges == "learned",
+        train_sigma=train_sigma,
+        held_out=held_out,
+    )
+    job = prepare(
+        list(models),
+        data,
+        options_from(making_of(making), samples, task),
+        training,
+        validation=validation,
+        calibration=None if calib is None else read_array(calib),
+        reading=SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle),  # type: ignore[arg-type]
+        device=_checked_device(device),
+    )
+    state = path.with_name(path.name + ".state")
+    if resume:
+        if not state.exists():
+            raise FileError("there is nothing to resume: begin without --resume", state)
+        job.resume(state)
+    return _run(job, path, state, quiet)
+
+
+def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
+    reports: list[Progress] = []
+    try:
+        with _shown(quiet) as show:
+
+            def tell(progress: Progress) -> None:
+                reports.append(progress)
+                if progress.improved or not path.exists():
+                    format.save(job.best, path)
+                show(progress)
+
+            job.run(tell, state)
+    except KeyboardInterrupt:
+        if path.exists():
+            say(f"interrupted; {path} is the best so far, and --resume goes on")
+        return INTERRUPTED
+    format.save(job.best, path)
+    if not quiet:
+        _report(job, path, reports)
+    return 0
+
+
+def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
+    """What validation said before and after, a mean over the members."""
+    members = {r.member for r in reports}
+    first = [next(r.best for r in reports if r.member == m) for m in members]
+    best = [min(r.best for r in reports if r.member == m) for m in members]
+    if members:
+        before, after = sum(first) / len(first), sum(best) / len(best)
+        click.echo(f"validation loss: {before:.4g} before, {after:.4g} after")
+    if members and best == first:
+        click.echo("nothing was gained: try a smaller --lr, or more --epochs")
+    click.echo(f"wrote {path}: {human_bytes(path.stat().st_size)}, {job.best.provenance.bits}")
+    click.echo(f"next: qbnnc compile {path} -o model.onnx -o model.qbnn")
+
+
+@contextmanager
+def _shown(quiet: bool) -> Iterator[_Show]:
+    """A bar on a terminal, a line for each validation elsewhere."""
+    show = _Show(quiet)
+    with show:
+        yield show
+
+
+class _Show:
+    """rich draws on a terminal only."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        self._lines = not quiet and not sys.stderr.isatty()
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=Console(stderr=True),
+            disable=quiet or self._lines,
+        )
+        self._tasks: dict[int, TaskID] = {}
+
+    def __enter__(self) -> _Show:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        who = f"member {progress.member + 1}/{progress.members}" if progress.members > 1 else ""
+        losses = f"validation {progress.validation:.4g}, best {progress.best:.4g}"
+        if self._lines:
+            done = f"step {progress.step}/{progress.steps}"
+            click.echo(", ".join(filter(None, [who, done, losses])), err=True)
+            return
+        if progress.member not in self._tasks:
+            for task in self._tasks.values():
+                self._bars.update(task, visible=False)
+            self._tasks[progress.member] = self._bars.add_task(
+                who or "fine-tuning", total=progress.steps, losses=""
+            )
+        task_id = self._tasks[progress.member]
+        self._bars.update(task_id, completed=progress.step, losses=losses)
+
+
+def _check_output(output: str) -> Path:
+    (path,) = check_outputs([output])
+    if path.suffix != ".qbnn":
+        raise FileError("a fine-tuned network is a .qbnn; qbnnc compile makes .onnx of it", path)
+    return path
+
+
+def _checked_device(device: str) -> str:
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"--device {device}: cannot be used here ({line})") from None
+    return device

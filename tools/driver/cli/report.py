@@ -1,0 +1,33 @@
+"""qbnnc report: a page of figures and tables of a study."""
+
+from __future__ import annotations
+
+import click
+
+from qbnnc.cli.common import quiet_option, say, verbose_option
+from qbnnc.report import write_report
+from qbnnc.sweep.rows import Header, read_rows
+
+
+@click.command(name="report")
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY.jsonl...")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE.html", help="The page; it needs no other file."
+)
+@click.option("--title", help="What the page is called.  [default: the networks' names]")
+@quiet_option
+@verbose_option
+def command(
+    studies: tuple[str, ...], output: str, title: str | None, quiet: bool, verbose: bool
+) -> int:
+    """Show the results of qbnnc sweep as one HTML page.
+
+    Several STUDYs, such as folds, or networks that were swept one by one, are shown together. One
+    that is still running, or was stopped, is shown as far as it is.
+    """
+    rows = [row for study in studies for row in read_rows(study, interrupted=True)]
+    names = dict.fromkeys(row.name for row in rows if isinstance(row, Header))
+    write_report(rows, output, title or ", ".join(names))
+    if not quiet:
+        say(f"wrote {output}")
+    return 0

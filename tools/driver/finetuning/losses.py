@@ -1,0 +1,62 @@
+"""What fine-tuning minimises: a mean over the rows of a batch, of one Monte-Carlo sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qbnnc.finetuning.settings import Loss
+from qbnnc.ir.errors import UserError
+from qbnnc.ir.head import Task
+from qbnnc.ir.model import Model
+
+
+def check_loss(loss: Loss, model: Model) -> None:
+    """UserError if the network's outputs are not what this loss compares."""
+    count = len(model.graph.outputs)
+    if loss is Loss.GAUSSIAN_NLL and count != 2:
+        raise UserError(
+            f"--loss gaussian-nll: needs two outputs (mu, log variance); the network has {count}"
+        )
+    if loss is Loss.CROSS_ENTROPY and (count != 1 or not model.graph.outputs[0].type.shape):
+        raise UserError("--loss cross-entropy: needs one output, the logits [classes]")
+
+
+def task_for(loss: Loss, model: Model) -> Task:
+    """The task a loss implies where the model does not say: RAW otherwise."""
+    if model.head.task is not Task.RAW:
+        return model.head.task
+    if loss is Loss.CROSS_ENTROPY:
+        return Task.CLASSIFICATION
+    return Task.REGRESSION if loss in (Loss.MSE, Loss.GAUSSIAN_NLL) else Task.RAW
+
+
+def loss_of(loss: Loss, task: Task, outputs: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """A scalar. `target` is labels or targets [B, ...]; of MATCH the float network's outputs."""
+    match loss:
+        case Loss.CROSS_ENTROPY:
+            return F.cross_entropy(outputs[0], target[0])
+        case Loss.MSE:
+            return F.mse_loss(outputs[0], target[0])
+        case Loss.GAUSSIAN_NLL:
+            return gaussian_nll(outputs[0], outputs[1], target[0])
+        case Loss.MATCH if task is Task.CLASSIFICATION:
+            return divergence(outputs[0], target[0])
+        case Loss.MATCH:
+            pairs = zip(outputs, target, strict=True)
+            return torch.stack([F.mse_loss(ours, theirs) for ours, theirs in pairs]).sum()
+
+
+def gaussian_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
+    """Equation (3) of the paper, without its constant."""
+    error = (target - mean) ** 2 * torch.exp(-log_variance)
+    return 0.5 * (log_variance + error).mean()
+
+
+def divergence(logits: Tensor, target: Tensor) -> Tensor:
+    """KL(p_target || p) in nats, classes on axis 1; a mean over the rows and any other axes."""
+    log_p, log_target = F.log_softmax(logits, dim=1), F.log_softmax(target, dim=1)
+    return F.kl_div(log_p, log_target, reduction="none", log_target=True).sum(dim=1).mean()

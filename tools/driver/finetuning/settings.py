@@ -1,0 +1,85 @@
+"""How a network is fine-tuned, and what is told while it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from qbnnc.ir.errors import UserError
+
+
+class Loss(Enum):
+    """What fine-tuning minimises, of one Monte-Carlo sample a step."""
+
+    MATCH = "match"  # the distance to the float network under the same masks and eps: no labels
+    CROSS_ENTROPY = "cross-entropy"  # of logits against labels
+    MSE = "mse"  # of the first output against targets
+    GAUSSIAN_NLL = "gaussian-nll"  # of (mu, log variance) against targets, equation (3)
+
+    @property
+    def needs_labels(self) -> bool:
+        return self is not Loss.MATCH
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Adam, with a learning rate that falls from `lr` to 0 along half a cosine.
+
+    `epochs` passes over the data, of each ensemble member; a fraction is fine. Ranges of values
+    move for the first `moving` part of the steps and are frozen then; with `learn_ranges` by their
+    gradient, else by a moving average. `held_out` is the part of the rows, at least one, that
+    validation uses where there is no other set. UserError for numbers that make no sense.
+    """
+
+    loss: Loss = Loss.MATCH
+    epochs: float = 3.0
+    lr: float = 1e-3
+    batch_size: int = 64
+    seed: int = 0
+    learn_ranges: bool = True
+    moving: float = 0.8
+    train_sigma: bool = False
+    held_out: float = 0.1
+    validation_samples: int = 4
+
+    def __post_init__(self) -> None:
+        for option, good, need in (
+            ("--epochs", 0 < self.epochs < 1e6, "above 0"),
+            ("--lr", 0 < self.lr < 1e3, "above 0"),
+            ("--batch-size", self.batch_size >= 1, "1 or more"),
+            ("--held-out", 0 < self.held_out < 1, "between 0 and 1"),
+        ):
+            if not good:
+                raise UserError(f"{option}: must be {need}")
+
+    def __str__(self) -> str:
+        """For the provenance."""
+        ranges = "learned ranges" if self.learn_ranges else "moving-average ranges"
+        return f"{self.epochs:g} epochs of {self.loss.value}, lr {self.lr:g}, {ranges}"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where fine-tuning is, told after each validation.
+
+    `loss` is the mean over the steps since the last one (None before the first step), `best` the
+    least validation loss so far.
+    """
+
+    member: int
+    members: int
+    step: int
+    steps: int
+    loss: float | None
+    validation: float
+    best: float
+
+    @property
+    def improved(self) -> bool:
+        """Whether this validation is the best."""
+        return self.validation == self.best
+
+
+Tell: TypeAlias = Callable[[Progress], None]

@@ -1,0 +1,101 @@
+"""Quantisation-aware training for users: their own loop, or ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
+
+from numpy.typing import ArrayLike
+
+from qbnnc.choices import choice
+from qbnnc.extras import require
+from qbnnc.ir.model import Model
+from qbnnc.making import Making, options_from
+from qbnnc.passes.pipeline import simulate_model
+from qbnnc.sources import Dropout, SourceOptions, calibration_of, float_source
+from qbnnc.version import COMPILER
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from qbnnc.backends.torch import Simulation
+    from qbnnc.finetuning import Training
+
+Path_: TypeAlias = str | os.PathLike[str]
+Labelled: TypeAlias = "Path_ | tuple[ArrayLike, ArrayLike] | ArrayLike"
+
+
+def prepare_qat(
+    module: nn.Module | Model,
+    example_inputs: Tensor | ArrayLike | None = None,
+    *,
+    ranges: Literal["ema", "learned"] = "ema",
+    decay: float = 0.1,
+    train_sigma: bool = False,
+    samples: int | None = None,
+    task: str | None = None,
+    dropout: Dropout | None = None,
+    **making: Unpack[Making],
+) -> Simulation:
+    """The network with simulated quantisation, as a module for a training loop of your own.
+
+    `example_inputs` [N, *shape]: 100 or more typical inputs; they give the ranges to begin with. A
+    FLOAT Model has its own. The module's weights are copied, batch normalisation is folded.
+    `ranges`: "ema", a moving average of each batch's minimum and maximum, in which a new batch
+    weighs `decay`; or "learned", by gradient. Ranges move in train() until `.freeze_ranges()`.
+    Of an ensemble prepare each member. Then `qbnnc.save(qat, "model.qbnn")`, or
+    `qbnnc.compile(qat, ["model.onnx"])`. Raises UserError as `qbnnc.compile` does.
+    """
+    require("torch", what="qbnnc.prepare_qat")
+    from torch import Tensor
+
+    from qbnnc.backends.torch import Ranges, Simulation
+
+    rows = example_inputs
+    if isinstance(rows, Tensor):
+        rows = rows.detach().cpu().numpy()
+    model = float_source(module, rows, SourceOptions(dropout=dropout))
+    options = options_from(making, samples, task)
+    simulated = simulate_model(model, calibration_of(model), options, version=COMPILER)
+    how = choice("ranges", Ranges, ranges)
+    return Simulation(simulated, ranges=how, decay=decay, train_sigma=train_sigma)
+
+
+def finetune(
+    source: nn.Module | Path_ | Sequence[Path_] | Model,
+    data: Labelled,
+    *,
+    training: Training | None = None,
+    validation: Labelled | None = None,
+    calibration: ArrayLike | None = None,
+    samples: int | None = None,
+    task: str | None = None,
+    model: str | None = None,
+    model_args: Mapping[str, object] | None = None,
+    dropout: Dropout | None = None,
+    trust_pickle: bool = False,
+    **making: Unpack[Making],
+) -> Model:
+    """Fine-tune a network with simulated quantisation; returns the SIMULATED Model.
+
+    `source` is what `qbnnc.compile` takes. `data`: "FILE.npz[:XKEY,YKEY]" or (x, y); x alone is
+    enough for the loss "match", the default of `training` (qbnnc.finetuning.Training).
+    `validation` likewise; without it rows are held out. `calibration` [N, *shape] gives the ranges
+    to begin with; without it, and without rows in the model's file, x does. Raises UserError.
+    """
+    require("torch", what="qbnnc.finetune")
+    from qbnnc.finetuning import Training
+    from qbnnc.finetuning.prepare import prepare
+
+    job = prepare(
+        source,
+        data,
+        options_from(making, samples, task),
+        Training() if training is None else training,
+        validation=validation,
+        calibration=calibration,
+        reading=SourceOptions(model, model_args or {}, dropout, trust_pickle),
+    )
+    job.run()
+    return job.best
