@@ -1,0 +1,38 @@
+"""How quantisation-aware training goes, without importing torch before it is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from qbnnc.choices import choice, whole
+from qbnnc.extras import require
+
+if TYPE_CHECKING:
+    from qbnnc.finetuning import Training
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The user's choices; None leaves one to qbnnc.finetuning.Training."""
+
+    loss: str | None = None
+    epochs: float | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+
+    def training(self, seed: int) -> Training:
+        """All of it, for one seed; UserError for a choice that is none."""
+        require("torch", what="--qat")
+        from qbnnc.finetuning import Loss, Training
+
+        made = Training(seed=seed)
+        if self.loss is not None:
+            made = replace(made, loss=choice("--loss", Loss, self.loss))
+        if self.epochs is not None:
+            made = replace(made, epochs=self.epochs)
+        if self.lr is not None:
+            made = replace(made, lr=self.lr)
+        if self.batch_size is not None:
+            made = replace(made, batch_size=whole("--batch-size", self.batch_size, 1))
+        return made
