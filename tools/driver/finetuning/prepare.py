@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from numpy.typing import ArrayLike
 
 from qbnnc.evaluation.data import RawData, as_inputs, fit
+from qbnnc.evaluation.inputs import has_labels, read_training
 from qbnnc.finetuning.losses import check_loss, task_for
 from qbnnc.finetuning.settings import Training
 from qbnnc.finetuning.tune import FineTuning, Labels, Rows
@@ -17,7 +18,6 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.passes.pipeline import Options
 from qbnnc.sources import SourceOptions, float_source, with_calibration
-from qbnnc.sweep.inputs import has_labels, read_training
 from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:

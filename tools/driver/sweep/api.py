@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from qbnnc.api import CalibrationWarning
 from qbnnc.choices import whole
 from qbnnc.evaluation.data import RawData
+from qbnnc.evaluation.inputs import Labelled, Path_, has_labels, read_labelled, read_training
 from qbnnc.evaluation.score import TargetUnits
 from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.inputs import as_integer
@@ -19,7 +20,6 @@ from qbnnc.making import Making
 from qbnnc.passes.options import Bits
 from qbnnc.sources import FEW_ROWS
 from qbnnc.sweep.executors import Cluster, Given, Pool, Processes, physical_cores
-from qbnnc.sweep.inputs import Labelled, Path_, has_labels, read_labelled, read_training
 from qbnnc.sweep.plan import Plan, ordered, paper_grid, parse_bits
 from qbnnc.sweep.prepare import read_models, shifted_bits, study_of, task_of
 from qbnnc.sweep.rows import Precision, Result

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from qbnnc.choices import choice
 from qbnnc.evaluation.data import RawData, as_inputs, fit
+from qbnnc.evaluation.inputs import Path_, has_labels, read_confusion
 from qbnnc.ir import format
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Head, Task
@@ -17,7 +18,6 @@ from qbnnc.ir.types import Stage
 from qbnnc.passes.cut_softmax import ends_in_softmax
 from qbnnc.passes.options import Bits
 from qbnnc.sources import SourceOptions, read, with_calibration
-from qbnnc.sweep.inputs import Path_, has_labels, read_confusion
 from qbnnc.sweep.settings import Settings
 from qbnnc.sweep.study import Study
 

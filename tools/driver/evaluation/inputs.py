@@ -1,4 +1,4 @@
-"""The data of a study, from files or from memory, as far as can be told without the networks."""
+"""Data to train and test with, from files or from memory, as far as can be told without a network."""
 
 from __future__ import annotations
 

@@ -1,0 +1,128 @@
+"""The paper's experiments: every width of weights at 7-bit activations and the other way round.
+
+    python tools/study/train_networks.py DATA NETS
+    python tools/study/paper_study.py NETS OUT [--networks lenet boston concrete] [--methods ...]
+        [--precisions ptq qat] [--seeds 3] [--rows 2000] [--workers 2]
+
+NETS is what train_networks.py wrote. OUT gets NETWORK_METHOD.jsonl of each image network and
+TABLE_METHOD_foldK.jsonl of each fold of a table, as they come: an interrupted study goes on with
+the same command. A fold is the seed of its results, so that the spread over "seeds" is that over
+folds. `paper_report.py OUT` makes pages and tables of it.
+
+L = 20 samples, 3 seeds (images), 10 folds (tables); metrics of the first `--rows` test images and
+500 confusion images. Besides the paper's grid w4a4 and w3a3. Fine-tuning (QAT) matches the float
+network's outputs under the same masks and eps, Adam with a cosine, learned ranges; the epochs, of
+each ensemble member, are below. The paper fine-tunes 10 epochs of its training loss by SGD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.passes.options import Bits
+from qbnnc.sources import SourceOptions
+from qbnnc.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
+from qbnnc.sweep.plan import paper_grid
+from qbnnc.sweep.prepare import Network
+from qbnnc.sweep.tuning import Tuning
+from training import recipes
+from training.jobs import IMAGES, NETWORKS
+
+CONFUSION_ROWS = 500
+BITS = (*paper_grid(PAPER_WEIGHTS, PAPER_ACTIVATIONS), Bits(4, 4), Bits(3, 3))
+CLASSES = {"pointwise": "", "mcd": "_MCD", "bbb": "_BBB", "sghmc": ""}
+IMAGE_EPOCHS = {"pointwise": 1.0, "mcd": 1.0, "bbb": 1.0, "sghmc": 0.1}
+TABLE_EPOCHS = {"pointwise": 30.0, "mcd": 30.0, "bbb": 30.0, "sghmc": 6.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One network, one method, and of a table one fold."""
+
+    network: str
+    method: str
+    fold: int | None
+
+    @property
+    def name(self) -> str:
+        fold = "" if self.fold is None else f"_fold{self.fold}"
+        return f"{self.network}_{self.method}{fold}"
+
+    @property
+    def data(self) -> str:
+        return self.network if self.fold is None else f"{self.network}_fold{self.fold}"
+
+    def factory(self) -> str:
+        base = "LeNet5" if self.network == IMAGES else "MLP"
+        return f"training.models:{base}{CLASSES[self.method]}"
+
+
+def parts(networks: list[str], methods: list[str], nets: Path) -> Iterator[Part]:
+    """Images first; of tables the folds that were trained, every method of one before the next."""
+    for network in networks:
+        folds = [None] if network == IMAGES else range(len(list(nets.glob(f"{network}_fold*.npz"))))
+        for fold in folds:
+            for method in methods:
+                yield Part(network, method, fold)
+
+
+def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Executor) -> None:
+    """One results file."""
+    with np.load(nets / f"{part.data}.npz") as archive:
+        data: dict[str, NDArray[np.generic]] = dict(archive)
+    images = part.fold is None
+    rows = options.rows if images else len(data["x_test"])
+    arguments: dict[str, object] = {} if images else {"in_features": data["x_train"].shape[1]}
+    source = SourceOptions(part.factory(), arguments)
+    epochs = (IMAGE_EPOCHS if images else TABLE_EPOCHS)[part.method]
+    run_sweep(
+        {part.method: Network(nets / f"{part.name}.pt", source)},
+        out / f"{part.name}.jsonl",
+        train=(data["x_train"], data["y_train"]),
+        test=(data["x_test"][:rows], data["y_test"][:rows]),
+        ood=data["ood"][:CONFUSION_ROWS] if images else None,
+        bits=BITS,
+        ptq="ptq" in options.precisions,
+        qat="qat" in options.precisions,
+        seeds=options.seeds if images else [part.fold or 0],
+        task="classification" if images else "regression",
+        tuning=Tuning("match", epochs, 1e-3, 64 if images else 32),
+        shifts=images and options.shifts,
+        target_mean=float(data["y_mean"].item()) if "y_mean" in data else 0.0,
+        target_std=float(data["y_std"].item()) if "y_std" in data else 1.0,
+        executor=pool,
+        command=f"python tools/study/paper_study.py NETS OUT ({part.name})",
+    )
+
+
+def main() -> None:
+    """Run what is not in OUT yet."""
+    parser = argparse.ArgumentParser(description="The paper's experiments.")
+    parser.add_argument("nets", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--methods", nargs="*", default=list(CLASSES), choices=recipes.METHODS)
+    parser.add_argument("--precisions", nargs="*", default=["ptq", "qat"], choices=["ptq", "qat"])
+    parser.add_argument("--seeds", type=int, default=3, help="of images")
+    parser.add_argument("--rows", type=int, default=2000, help="test images")
+    parser.add_argument("--no-shifts", dest="shifts", action="store_false")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, mp_context=spawn) as pool:
+        for part in parts(options.networks, options.methods, options.nets):
+            run(part, options.nets, options.out, options, pool)
+            print(part.name, flush=True)
+
+
+if __name__ == "__main__":
+    main()
