@@ -42,8 +42,8 @@ LAYERS = {
     "runtime": layer("ir", "numpy numba llvmlite"),
     "tools/driver": layer(
         "ir frontend passes backends runtime",
-        "click distributed llvmlite matplotlib numba numpy onnx onnx_ir onnxruntime onnxscript rich "
-        "safetensors torch",
+        "click distributed llvmlite matplotlib numba numpy onnx onnx_ir onnxruntime onnxscript "
+        "rich safetensors torch",
     ),
 }
 FOLDERS = ("backends", "frontend", "ir", "passes", "runtime", "tools/driver")

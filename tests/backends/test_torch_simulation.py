@@ -106,6 +106,7 @@ def largest_step(tuned: Model, x: Array) -> int:
     return worst
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(NETWORKS))
 @pytest.mark.parametrize("ranges", list(Ranges))
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def test_untouched_it_is_the_graph_it_was_made_from(name: str, ranges: Ranges) -
         assert (same.constants[value] == array).all()
 
 
+@pytest.mark.slow
 @given(float_graphs(), st.sampled_from(["w8a7", "w4a4", "w2a2"]), st.sampled_from(WeightScheme))
 def test_random_graphs_train_and_come_back(graph: Graph, bits: str, weights: WeightScheme) -> None:
     model = simulated(graph, bits, weights)

@@ -60,6 +60,7 @@ def test_inputs_alone_are_enough_to_match_the_float_network(command: Runner) -> 
     assert "--loss mse" not in command.refused(*QUICK, *names, "--loss", "mse")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_its_best_and_goes_on(command: Runner) -> None:
     """A real SIGINT; what --resume ends in is what the whole run ends in."""
     whole = (*TUNE, "-o", "whole.qbnn", "--epochs", 40, "--lr", 0.002, "--calibration-passes", 2)

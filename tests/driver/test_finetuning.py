@@ -36,7 +36,7 @@ def rows(graph: Graph, count: int = 160) -> NDArray[np.float32]:
 
 
 def targets(graph: Graph, count: int = 160) -> NDArray[np.float32]:
-    return np.random.default_rng(0).normal(size=(count, 1)).astype(np.float32)
+    return 2 * rows(graph, count).mean(axis=1, keepdims=True)
 
 
 def told(
@@ -113,7 +113,7 @@ class Stop:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("after", [1, 2, 4, 6, 8])
+@pytest.mark.parametrize("after", [1, 3, 7])
 @pytest.mark.parametrize("learn_ranges", [True, False])
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(
     after: int, learn_ranges: bool, tmp_path: Path

@@ -4,15 +4,17 @@
     python tools/study/paper_study.py NETS OUT [--networks lenet boston concrete] [--methods ...]
         [--precisions ptq qat] [--seeds 3] [--rows 2000] [--workers 2]
 
-NETS is what train_networks.py wrote. OUT gets NETWORK_METHOD.jsonl of each image network and
-TABLE_METHOD_foldK.jsonl of each fold of a table, as they come: an interrupted study goes on with
-the same command. A fold is the seed of its results, so that the spread over "seeds" is that over
-folds. `paper_report.py OUT` makes pages and tables of it.
+NETS is what train_networks.py wrote. OUT gets NETWORK_METHOD.jsonl of each image network,
+NETWORK_METHOD_shifts.jsonl (rotated, brightened and moved images, in float and at w8a7, one seed,
+500 images) and TABLE_METHOD_foldK.jsonl of each fold of a table, as they come: an interrupted study
+goes on with the same command. A fold is the seed of its results, so that the spread over "seeds"
+is that over folds. `paper_report.py OUT` makes pages and tables of it.
 
 L = 20 samples, 3 seeds (images), 10 folds (tables); metrics of the first `--rows` test images and
-500 confusion images. Besides the paper's grid w4a4 and w3a3. Fine-tuning (QAT) matches the float
-network's outputs under the same masks and eps, Adam with a cosine, learned ranges; the epochs, of
-each ensemble member, are below. The paper fine-tunes 10 epochs of its training loss by SGD.
+500 confusion images. Besides the paper's grid w4a4 and w3a3. Fine-tuning (QAT) at the widths where
+calibration alone may not do, 4 bits and less: it matches the float network's outputs under the same
+masks and eps, by Adam with a cosine, with learned ranges; the epochs, of each ensemble member, are
+below. (The paper fine-tunes every width, 10 epochs of its training loss, by SGD.)
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +40,9 @@ from training import recipes
 from training.jobs import IMAGES, NETWORKS
 
 CONFUSION_ROWS = 500
+SHIFTED_ROWS = 500
 BITS = (*paper_grid(PAPER_WEIGHTS, PAPER_ACTIVATIONS), Bits(4, 4), Bits(3, 3))
+TUNED_BITS = tuple(b for b in BITS if min(b.weights, b.activations) <= 4)
 CLASSES = {"pointwise": "", "mcd": "_MCD", "bbb": "_BBB", "sghmc": ""}
 IMAGE_EPOCHS = {"pointwise": 1.0, "mcd": 1.0, "bbb": 1.0, "sghmc": 0.1}
 TABLE_EPOCHS = {"pointwise": 30.0, "mcd": 30.0, "bbb": 30.0, "sghmc": 6.0}
@@ -50,11 +55,16 @@ class Part:
     network: str
     method: str
     fold: int | None
+    shifts: bool = False
+
+    @property
+    def weights(self) -> str:
+        fold = "" if self.fold is None else f"_fold{self.fold}"
+        return f"{self.network}_{self.method}{fold}"
 
     @property
     def name(self) -> str:
-        fold = "" if self.fold is None else f"_fold{self.fold}"
-        return f"{self.network}_{self.method}{fold}"
+        return self.weights + "_shifts" * self.shifts
 
     @property
     def data(self) -> str:
@@ -72,6 +82,8 @@ def parts(networks: list[str], methods: list[str], nets: Path) -> Iterator[Part]
         for fold in folds:
             for method in methods:
                 yield Part(network, method, fold)
+        if network == IMAGES:
+            yield from (Part(network, method, None, shifts=True) for method in methods)
 
 
 def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Executor) -> None:
@@ -80,27 +92,31 @@ def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Ex
         data: dict[str, NDArray[np.generic]] = dict(archive)
     images = part.fold is None
     rows = options.rows if images else len(data["x_test"])
+    rows = SHIFTED_ROWS if part.shifts else rows
+    seeds = [part.fold] if part.fold is not None else list(range(options.seeds))
     arguments: dict[str, object] = {} if images else {"in_features": data["x_train"].shape[1]}
     source = SourceOptions(part.factory(), arguments)
     epochs = (IMAGE_EPOCHS if images else TABLE_EPOCHS)[part.method]
-    run_sweep(
-        {part.method: Network(nets / f"{part.name}.pt", source)},
+    sweep = partial(
+        run_sweep,
+        {part.method: Network(nets / f"{part.weights}.pt", source)},
         out / f"{part.name}.jsonl",
         train=(data["x_train"], data["y_train"]),
         test=(data["x_test"][:rows], data["y_test"][:rows]),
         ood=data["ood"][:CONFUSION_ROWS] if images else None,
-        bits=BITS,
-        ptq="ptq" in options.precisions,
-        qat="qat" in options.precisions,
-        seeds=options.seeds if images else [part.fold or 0],
+        seeds=seeds[:1] if part.shifts else seeds,
         task="classification" if images else "regression",
         tuning=Tuning("match", epochs, 1e-3, 64 if images else 32),
-        shifts=images and options.shifts,
+        shifts=part.shifts,
         target_mean=float(data["y_mean"].item()) if "y_mean" in data else 0.0,
         target_std=float(data["y_std"].item()) if "y_std" in data else 1.0,
         executor=pool,
         command=f"python tools/study/paper_study.py NETS OUT ({part.name})",
     )
+    if "ptq" in options.precisions:
+        sweep(bits=BITS[:1] if part.shifts else BITS)
+    if "qat" in options.precisions and not part.shifts:
+        sweep(bits=TUNED_BITS, ptq=False, qat=True)
 
 
 def main() -> None:
@@ -113,7 +129,6 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="*", default=["ptq", "qat"], choices=["ptq", "qat"])
     parser.add_argument("--seeds", type=int, default=3, help="of images")
     parser.add_argument("--rows", type=int, default=2000, help="test images")
-    parser.add_argument("--no-shifts", dest="shifts", action="store_false")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

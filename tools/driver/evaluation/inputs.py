@@ -1,4 +1,4 @@
-"""Data to train and test with, from files or from memory, as far as can be told without a network."""
+"""Data to train and test with, from files or memory, as far as told without a network."""
 
 from __future__ import annotations
 
