@@ -10,6 +10,7 @@ from enum import Enum
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.graph import Node
 
+_INPUT_BITS = 7  # of an input at least: few bits there cost most, and save least
 _FITTED_BITS = 6  # up to here, of weights or what they read, fitting beats nearest codes
 
 
@@ -82,8 +83,8 @@ class Quantisation:
     """All of it. `layers` maps a layer (its module path) to bits of its own.
 
     A layer's bits are those of its weight and of the codes it gives. `outputs` quantises what
-    leaves the graph, as the paper does. `input_bits` None: those of activations; `rounding` and
-    `bias_correction` None: by a layer's bits.
+    leaves the graph, as the paper does. `input_bits` None: those of activations, at least 7;
+    `rounding` and `bias_correction` None: by a layer's bits.
     """
 
     bits: Bits = field(default_factory=Bits)
@@ -96,10 +97,15 @@ class Quantisation:
     rounding: Rounding | None = None
     bias_correction: bool | None = None
 
+    @property
+    def input_width(self) -> int:
+        """Bits of the network's input."""
+        return self.input_bits or max(self.bits.activations, _INPUT_BITS)
+
     def bits_of(self, node: Node | None) -> Bits:
         """Those of a layer, by its module path or else its name; None is the network's input."""
         if node is None:
-            return replace(self.bits, activations=self.input_bits or self.bits.activations)
+            return replace(self.bits, activations=self.input_width)
         return self.layers.get(node.loc.module, self.layers.get(node.output.name, self.bits))
 
     def rounding_of(self, bits: Bits) -> Rounding:
@@ -123,7 +129,8 @@ class Quantisation:
         return not sampled and (_few(bits) or self.rounding is Rounding.FITTED)
 
     def __str__(self) -> str:
-        parts = [str(self.bits)] + [f"input=a{self.input_bits}"] * (self.input_bits is not None)
+        parts = [str(self.bits)]
+        parts += [f"input=a{self.input_width}"] * (self.input_width != self.bits.activations)
         parts += [f"{layer}={bits}" for layer, bits in self.layers.items()]
         return ",".join(parts)
 

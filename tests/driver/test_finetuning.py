@@ -36,7 +36,7 @@ def rows(graph: Graph, count: int = 160) -> NDArray[np.float32]:
 
 
 def targets(graph: Graph, count: int = 160) -> NDArray[np.float32]:
-    return 2 * rows(graph, count).mean(axis=1, keepdims=True)
+    return np.float32(2) * rows(graph, count).mean(axis=1, keepdims=True, dtype=np.float32)
 
 
 def told(

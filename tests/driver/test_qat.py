@@ -14,6 +14,7 @@ from models import MLP, MLP_MCD, LeNet_MCD
 from qbnnc.backends.torch import Simulation
 from qbnnc.ir import format
 from qbnnc.ir.errors import FileError, InputError, UserError
+from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.runtime import load
 
@@ -32,17 +33,17 @@ def tuned(module: MLP_MCD, data: Arrays, **options: object) -> Simulation:
         mean, log_variance = qat(x)
         loss = torch.nn.functional.gaussian_nll_loss(mean, y, log_variance.exp())
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return qat.eval()
 
 
-def nll(model: object, data: Arrays) -> float:
+def nll(model: Model, data: Arrays) -> float:
     (evaluation,) = qbnnc.evaluate(
         [model],
         (data["x_train"], data["y_train"]),
         task="regression",
-        samples=20,  # type: ignore[list-item]
+        samples=20,
     )
     return evaluation.scores.measures["nll"].mean
 

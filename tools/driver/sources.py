@@ -78,7 +78,7 @@ def known_model(source: object) -> Model | None:
     """The Model that this is: itself, or what a module of `prepare_qat` is by now; else None."""
     if isinstance(source, Model):
         return source
-    if "torch" not in sys.modules:  # then it is no module either
+    if sys.modules.get("torch") is None:  # then it is no module either
         return None
     from qbnnc.backends.torch import Simulation
 

@@ -40,6 +40,7 @@ class Lever:
     name: str
     quantisation: Quantisation
     calibration: Calibration
+    input_bits: int | None = 0  # 0: those of activations, as the paper has it
 
 
 LEVERS = (
@@ -50,8 +51,8 @@ LEVERS = (
     Lever("mse, affine", replace(PLAIN, weights=WeightScheme.CHANNEL_AFFINE), MSE),
     Lever("mse, bias correction", replace(PLAIN, bias_correction=True), MSE),
     Lever("mse, fitted, biases", Quantisation(rounding=Rounding.FITTED), MSE),
-    Lever("by bits (default)", Quantisation(), Calibration()),
-    Lever("default, input 8 bits", Quantisation(input_bits=8), Calibration()),
+    Lever("by bits", Quantisation(), Calibration()),
+    Lever("default (input of 7 bits)", Quantisation(), Calibration(), None),
 )
 
 
@@ -85,7 +86,9 @@ def measured(draw: Samples, data: Data, seeds: int) -> list[dict[str, float]]:
 
 def compiled(case: Case, lever: Lever, bits: str) -> Samples:
     """Samples of the INTEGER model in the runtime."""
-    quantisation = replace(lever.quantisation, bits=Bits.parse(bits))
+    widths = Bits.parse(bits)
+    entry = widths.activations if lever.input_bits == 0 else lever.input_bits
+    quantisation = replace(lever.quantisation, bits=widths, input_bits=entry)
     options = Options(quantisation, calibration=lever.calibration)
     assert case.model.calibration is not None
     model = quantise_model(case.model, case.model.calibration, options)

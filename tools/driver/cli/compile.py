@@ -14,9 +14,11 @@ import click
 from qbnnc.api import CalibrationWarning
 from qbnnc.api import compile as compile_model
 from qbnnc.arrays import read_array
+from qbnnc.cli.auto import asked_auto, auto_options, choose
 from qbnnc.cli.common import human_bytes, quiet_option, say, verbose_option
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.emission import check_outputs
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
@@ -24,6 +26,7 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.passes.calibrate import Progress
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
+from qbnnc.sources import SourceOptions, read
 
 
 @click.command(name="compile")
@@ -50,6 +53,7 @@ from qbnnc.passes.pipeline import PASS_NAMES, Watch
 )
 @model_options
 @bits_option
+@auto_options
 @making_options
 @click.option(
     "--print-after",
@@ -69,6 +73,8 @@ def command(
     factory: str | None,
     model_args: tuple[str, ...],
     dropout: str | None,
+    budget: str | None,
+    data: str | None,
     print_after: str | None,
     trust_pickle: bool,
     quiet: bool,
@@ -79,12 +85,24 @@ def command(
 
     MODEL is a file of qbnnc.save or torch.export.save, a state_dict or safetensors file with
     --model, or a .qbnn. A list of state_dicts, several files or a folder of them are the members
-    of an ensemble; --samples is then the draws of each member.
+    of an ensemble; --samples is then the draws of each member. --bits auto gives each layer as few
+    bits as --budget allows, w8a7 at most; what --layer and --input-bits give stays.
     """
     calibration = None if calib is None else read_array(calib)
+    chosen = making_of(making)
+    source: Model | tuple[str, ...] = models
+    if (asked := asked_auto(chosen, budget, data)) is not None:
+        check_outputs(outputs)
+        arguments = parse_arguments(model_args)
+        source = read(
+            models,
+            calibration,
+            SourceOptions(factory, arguments, dropout, trust_pickle),  # type: ignore[arg-type]
+        )
+        chosen = choose(asked, source, chosen, samples=samples, task=task, quiet=quiet)
     with _progress(quiet) as progress, _plain_warnings():
         compiled = compile_model(
-            models,
+            source,
             outputs,
             calibration=calibration,
             samples=samples,
@@ -94,7 +112,7 @@ def command(
             dropout=dropout,  # type: ignore[arg-type]
             trust_pickle=trust_pickle,
             watch=Watch(_printer(print_after, verbose), progress),
-            **making_of(making),
+            **chosen,
         )
     if not quiet:
         _report(compiled, models[0] if len(models) == 1 else f"{models[0]} ...", outputs, task)

@@ -18,7 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def bits_option(function: F) -> F:
     """--bits wNaM."""
     return click.option(
-        "--bits", metavar="wNaM", help="Bits of weights and activations.  [default: w8a7]"
+        "--bits",
+        metavar="wNaM",
+        help="Bits of weights and activations; compile takes auto too.  [default: w8a7]",
     )(function)
 
 
@@ -63,7 +65,7 @@ def making_options(function: F) -> F:
         click.option(
             "--input-bits",
             type=click.IntRange(2, 8),
-            help="Bits of the network's input.  [default: those of activations]",
+            help="Bits of the network's input.  [default: those of activations, at least 7]",
         ),
         click.option(
             "--scales",

@@ -1,0 +1,120 @@
+"""What has bits of its own: the layers as `--layer` names them, and the network's input."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ops import Conv2d, Linear, SampledWeight
+from qbnnc.passes.options import Bits, Quantisation
+from qbnnc.passes.sites import quantised_sites
+
+INPUT: Final = "(input)"  # no module's path has brackets
+
+
+class Kind(Enum):
+    """Which of a layer's two widths."""
+
+    WEIGHTS = "w"
+    ACTIVATIONS = "a"
+
+    def of(self, bits: Bits) -> int:
+        """That width."""
+        return bits.weights if self is Kind.WEIGHTS else bits.activations
+
+    def changed(self, bits: Bits, width: int) -> Bits:
+        """The same bits with another such width."""
+        if self is Kind.WEIGHTS:
+            return replace(bits, weights=width)
+        return replace(bits, activations=width)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A module and what its bits decide; `nodes` are other names that `--layer` knows it by.
+
+    `weights` are numbers stored, of sampled weights mean and deviation, of an ensemble those of
+    every member; `activations` are the elements of the codes it gives, of one row and sample. A
+    layer without weights, such as a sum, has none, and one whose output leaves the network as a
+    number gives no codes. Biases have widths of their own and do not count.
+    """
+
+    name: str
+    weights: int
+    activations: int
+    nodes: tuple[str, ...] = ()
+
+    def numbers(self, kind: Kind) -> int:
+        """How many numbers have this width."""
+        return self.weights if kind is Kind.WEIGHTS else self.activations
+
+    def bits(self, quantisation: Quantisation) -> Bits:
+        """What it has there."""
+        base = quantisation.bits
+        if self.name == INPUT:
+            return replace(base, activations=quantisation.input_width)
+        own = (quantisation.layers[n] for n in self._names if n in quantisation.layers)
+        return next(own, base)
+
+    def changed(self, quantisation: Quantisation, bits: Bits) -> Quantisation:
+        """The same with these bits for this layer."""
+        if self.name == INPUT:
+            return replace(quantisation, input_bits=bits.activations)
+        return replace(quantisation, layers={**quantisation.layers, self.name: bits})
+
+    def is_set(self, quantisation: Quantisation) -> bool:
+        """Whether it has bits of its own there."""
+        if self.name == INPUT:
+            return quantisation.input_bits is not None
+        return any(name in quantisation.layers for name in self._names)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (self.name, *self.nodes)
+
+
+def layers_of(graph: Graph, *, members: int = 1, outputs: bool = False) -> tuple[Layer, ...]:
+    """The layers of a FLOAT graph that is ready to be quantised, in order, the input first.
+
+    `outputs`: what leaves the graph has codes too. Of values that a concatenation joins, which
+    share their codes, all belong to the layer that gives the first.
+    """
+    sites = quantised_sites(graph, outputs=outputs)
+    owners = {site.group: _name(site.node) for site in sites if site.value is site.group}
+    given: Counter[str] = Counter()
+    for site in sites:
+        given[owners[site.group]] += site.value.type.size
+    parameters: dict[str, dict[Value, int]] = {INPUT: {}}
+    nodes: dict[str, list[str]] = {INPUT: []}
+    producers, computing = graph.producers(), {site.node for site in sites}
+    for node in graph.nodes:
+        stored, name = dict(_parameters(node, producers)), _name(node)
+        if stored or (node in computing and given[name]):
+            parameters.setdefault(name, {}).update(stored)
+            nodes.setdefault(name, []).append(node.output.name)
+    return tuple(
+        Layer(
+            name,
+            members * sum(parameters[name].values()),
+            given[name],
+            tuple(node for node in others if node != name),
+        )
+        for name, others in nodes.items()
+    )
+
+
+def _name(node: Node | None) -> str:
+    return INPUT if node is None else node.loc.module or node.output.name
+
+
+def _parameters(node: Node, producers: Mapping[Value, Node]) -> Iterator[tuple[Value, int]]:
+    """The values that a layer's weight is stored in, and their sizes."""
+    if isinstance(node.op, Linear | Conv2d):
+        made = producers.get(weight := node.inputs[1])
+        sampled = made is not None and isinstance(made.op, SampledWeight)
+        for value in made.inputs[:2] if made is not None and sampled else (weight,):
+            yield value, value.type.size

@@ -1,0 +1,42 @@
+"""Sensitivities as rows of a study, which `qbnnc report` shows."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+
+from qbnnc.ir.files import write_atomically
+from qbnnc.sensitivity.analysis import Sensitivities
+from qbnnc.sweep.rows import Header, Row, Sensitivity, to_json
+from qbnnc.sweep.settings import digest
+from qbnnc.version import COMPILER
+
+
+def rows_of(found: Sensitivities, command: str = "") -> Iterator[Row]:
+    """A header, and a row for each cost. `command` is for people."""
+    made = {"qbnnc": COMPILER.split()[-1], "python": platform.python_version()}
+    made |= {"command": command} if command else {}
+    yield Header(
+        found.network,
+        found.method,
+        found.task,
+        digest(found.configuration),
+        made,
+        found.configuration,
+    )
+    for cost in found.costs:
+        yield Sensitivity(
+            found.network,
+            cost.layer.name,
+            cost.bits.weights,
+            cost.bits.activations,
+            cost.metrics,
+            found.baseline,
+        )
+
+
+def write_rows(found: Sensitivities, path: str | os.PathLike[str], command: str = "") -> None:
+    """Write them as a study's file; FileError if it cannot be written."""
+    lines = (to_json(row) + "\n" for row in rows_of(found, command))
+    write_atomically(path, "".join(lines).encode())
