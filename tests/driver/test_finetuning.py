@@ -36,7 +36,8 @@ def rows(graph: Graph, count: int = 160) -> NDArray[np.float32]:
 
 
 def targets(graph: Graph, count: int = 160) -> NDArray[np.float32]:
-    return np.float32(2) * rows(graph, count).mean(axis=1, keepdims=True, dtype=np.float32)
+    means: NDArray[np.float32] = rows(graph, count).mean(axis=1, keepdims=True)
+    return 2 * means
 
 
 def told(

@@ -93,6 +93,23 @@ def test_at_many_bits_it_is_close_to_the_float_network(mlp: MLP, diabetes: Array
             torch.testing.assert_close(ours, theirs, atol=0.1, rtol=0.05)
 
 
+def test_members_that_were_prepared_one_by_one_are_an_ensemble(
+    mlp: MLP, diabetes: Arrays, tmp_path: Path
+) -> None:
+    members = []
+    for _ in range(3):
+        with torch.no_grad():
+            for parameter in mlp.parameters():
+                parameter.mul_(1.01)
+        members.append(qbnnc.prepare_qat(mlp, diabetes["x_train"]))
+    compiled = qbnnc.compile(members, tmp_path / "net.qbnn", task="regression")
+    assert compiled.method == "ensemble of 3"
+    qbnnc.save(members, tmp_path / "saved.qbnn")
+    assert len(format.load(tmp_path / "saved.qbnn").members) == 3
+    with pytest.raises(InputError, match="a list that holds more"):
+        qbnnc.save([*members, mlp], tmp_path / "mixed.qbnn")
+
+
 def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) -> None:
     qat = qbnnc.prepare_qat(mlp, diabetes["x_train"])
     with pytest.raises(InputError, match="a module is compiled with calibration"):

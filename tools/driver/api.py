@@ -41,7 +41,7 @@ class CalibrationWarning(UserWarning):
 
 
 def save(
-    module: nn.Module | Model,
+    module: nn.Module | Model | Sequence[nn.Module | Model],
     path: Path_,
     example_inputs: Tensor | Sequence[Tensor] | None = None,
     *,
@@ -57,14 +57,15 @@ def save(
     no example. Raises UserError, and writes nothing, if the network cannot be compiled.
     """
     if (known := known_model(module)) is not None:
-        _save_model(known, path)
+        _save_model(known if calibration is None else with_calibration(known, calibration), path)
         return
     require("torch", what="qbnnc.save")
     if Path(path).suffix == ".onnx":
         raise FileError("save writes .pt or .qbnn; to get ONNX use qbnnc.compile", path)
+    if isinstance(module, Model | Sequence):
+        raise InputError("module: a list that holds more than fine-tuned members; save one by one")
     if example_inputs is None:
         raise InputError("example_inputs: a module needs a batch to be traced with")
-    assert not isinstance(module, Model)
     from qbnnc.frontend import read_module, save_program
 
     if Path(path).suffix == ".qbnn":
@@ -84,7 +85,7 @@ def _save_model(model: Model, path: Path_) -> None:
 
 
 def compile(
-    source: nn.Module | Path_ | Sequence[Path_] | Model,
+    source: nn.Module | Model | Path_ | Sequence[nn.Module | Model | Path_],
     outputs: Path_ | Sequence[Path_],
     *,
     calibration: ArrayLike | None = None,

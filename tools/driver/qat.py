@@ -44,7 +44,7 @@ def prepare_qat(
     FLOAT Model has its own. The module's weights are copied, batch normalisation is folded.
     `ranges`: "ema", a moving average of each batch's minimum and maximum, in which a new batch
     weighs `decay`; or "learned", by gradient. Ranges move in train() until `.freeze_ranges()`.
-    Of an ensemble prepare each member. Then `qbnnc.save(qat, "model.qbnn")`, or
+    Of an ensemble prepare each member, and give a list of them to save and compile. Then `qbnnc.save(qat, "model.qbnn")`, or
     `qbnnc.compile(qat, ["model.onnx"])`. Raises UserError as `qbnnc.compile` does.
     """
     require("torch", what="qbnnc.prepare_qat")

@@ -75,14 +75,27 @@ def float_source(source: object, rows: ArrayLike | None, options: SourceOptions)
 
 
 def known_model(source: object) -> Model | None:
-    """The Model that this is: itself, or what a module of `prepare_qat` is by now; else None."""
+    """The Model that this is: itself, or what a module of `prepare_qat` is by now; else None.
+
+    Several of them in a list are the members of an ensemble; CompileError if they are not alike.
+    """
     if isinstance(source, Model):
         return source
+    if isinstance(source, list | tuple) and source:
+        models = [model for one in source if (model := known_model(one)) is not None]
+        return _ensemble(models) if len(models) == len(source) else None
     if sys.modules.get("torch") is None:  # then it is no module either
         return None
     from qbnnc.backends.torch import Simulation
 
     return source.model() if isinstance(source, Simulation) else None
+
+
+def _ensemble(models: Sequence[Model]) -> Model:
+    members = tuple(member for model in models for member in model.members)
+    joined = replace(models[0], members=members)
+    joined.check()
+    return joined
 
 
 def read_source(
