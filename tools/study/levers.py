@@ -23,8 +23,7 @@ from qbnnc.passes.calibrate import Calibration, Observer
 from qbnnc.passes.options import Bits, Quantisation, Rounding, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import load
-from qbnnc.sources import SourceOptions, read
-from reference_nets import Data, Floats, Network, Samples, float_samples, measures, networks
+from reference_nets import Data, Floats, Samples, float_samples, measures, networks, trained
 
 METHODS = ("pointwise", "mcd", "bbb", "sghmc")
 WIDTHS = ("w8a7", "w8a5", "w5a7", "w4a7", "w8a4", "w4a4", "w3a3")
@@ -60,7 +59,6 @@ LEVERS = (
 class Case:
     """A network, its data, its FLOAT Model and what the float network measures, seed by seed."""
 
-    network: Network
     data: Data
     model: Model
     real: list[dict[str, float]]
@@ -73,10 +71,9 @@ def prepare(name: str, nets: Path, folder: Path, seeds: int) -> Case:
     if data.confusion is not None:
         cut = data.confusion[:CONFUSION]
         data = replace(data, x=data.x[:IMAGES], y=data.y[:IMAGES], confusion=cut)
-    source = SourceOptions(f"models:{network.factory}", network.arguments)
-    model = read(nets / network.file, data.calibration, source)
-    draw = float_samples(network, nets)
-    return Case(network, data, model, measured(draw, data, seeds if network.stochastic else 1))
+    model = trained(network, nets, data)
+    draw = float_samples(model)
+    return Case(data, model, measured(draw, data, seeds if model.stochastic else 1))
 
 
 def measured(draw: Samples, data: Data, seeds: int) -> list[dict[str, float]]:

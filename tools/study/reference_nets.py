@@ -1,33 +1,35 @@
 """What integers cost reference networks: compiled against float, mean over seeds, L = 20.
 
-    python tools/study/reference_nets.py NETS DATA [--networks lenet_mcd ...] [--bits w8a7]
+    python tools/study/reference_nets.py NETS DATA [--networks lenet_mcd ...] [--bits w8a7 w4a4]
 
 NETS: a folder with models.py (MLP, LeNet5, their _MCD and _BBB forms, ResNet18) and state_dicts
 mlp_{boston,concrete}_{pointwise,mcd_p0.1,bbb,sghmc}.pt, lenet_fmnist_{pointwise,mcd_p0.2,bbb,
 sghmc}.pt, resnet18_w8_tintfmnist_mcd_p0.15.pt (sghmc: a list of state_dicts). DATA: a folder with
 {boston,concrete}_split.npz (x_train, x_test, y_test), fmnist_{train12k,test}.npz, mnist5k.npz and
 tintfmnist_test300_u8.npz (X uint8, y, conf). Calibration uses the first 512 training rows; of the
-coloured images, which have no training rows, the confusion images. One line a network: float ->
-compiled (difference, two standard errors of it).
+coloured images, which have no training rows, the confusion images. One line for a network at
+one width: float -> compiled (difference, two standard errors of it); both draw the same masks and
+eps.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-import qbnnc
+from qbnnc.evaluation.floats import float_samples as float_samples_of
+from qbnnc.evaluation.predictors import FloatPredictor
 from qbnnc.evaluation.statistics import class_statistics, moments
+from qbnnc.ir.model import Model
+from qbnnc.passes.options import Bits, Quantisation
+from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import load
 from qbnnc.runtime.metrics import (
     average_predictive_entropy,
@@ -35,10 +37,11 @@ from qbnnc.runtime.metrics import (
     gaussian_nll,
     rmse,
 )
+from qbnnc.sources import SourceOptions, read
 
 Floats = NDArray[np.float32]
 Samples = Callable[[Floats, int], tuple[Floats, ...]]  # (x, seed) -> outputs [L, B, ...]
-LENGTH, BATCH = 20, 500
+BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -58,21 +61,6 @@ class Network:
     file: str
     factory: str
     arguments: dict[str, object] = field(default_factory=dict)
-
-    @property
-    def stochastic(self) -> bool:
-        return self.factory.endswith(("_MCD", "_BBB")) or "_mcd" in self.file
-
-    def modules(self, folder: Path) -> list[nn.Module]:
-        """The trained module, or one for each member."""
-        make = getattr(importlib.import_module("models"), self.factory)
-        loaded = torch.load(folder / self.file, weights_only=True)
-        modules = []
-        for weights in loaded if isinstance(loaded, list) else [loaded]:
-            module = make(**self.arguments)
-            module.load_state_dict({k: v.float() for k, v in weights.items()})
-            modules.append(module.eval())
-        return modules
 
 
 def regression(folder: Path, name: str) -> Data:
@@ -121,42 +109,32 @@ def networks(data: Path) -> dict[str, tuple[Network, Callable[[], Data]]]:
     return found | {"resnet18_mcd": (resnet, lambda: coloured(data))}
 
 
-def float_samples(network: Network, folder: Path) -> Samples:
-    """Samples of the modules themselves: 20 passes, or one a member."""
-    modules = network.modules(folder)
-    if len(modules) == 1 and network.stochastic:
-        modules *= LENGTH
+def trained(network: Network, nets: Path, data: Data) -> Model:
+    """The FLOAT Model, with calibration rows."""
+    source = SourceOptions(f"models:{network.factory}", network.arguments)
+    return read(nets / network.file, data.calibration, source)
+
+
+def float_samples(model: Model) -> Samples:
+    """Samples in float32, with the masks and eps of the compiled model: differences are paired."""
+    predictor = FloatPredictor.of(model)
 
     def draw(x: Floats, seed: int) -> tuple[Floats, ...]:
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            passes = [list(outputs(module, x)) for module in modules]
-        return tuple(np.stack(column) for column in zip(*passes, strict=True))
+        parts = [
+            float_samples_of(predictor.model, x[i : i + BATCH], predictor.samples, seed, i)
+            for i in range(0, len(x), BATCH)
+        ]
+        return tuple(np.concatenate(column, axis=1) for column in zip(*parts, strict=True))
 
     return draw
 
 
-def outputs(module: nn.Module, x: Floats) -> Iterator[Floats]:
-    """The outputs of one pass, in batches."""
-    parts = [module(torch.from_numpy(p)) for p in np.split(x, range(BATCH, len(x), BATCH))]
-    rows = [p if isinstance(p, tuple) else (p,) for p in parts]
-    return (torch.cat(column).numpy() for column in zip(*rows, strict=True))
-
-
-def compiled_samples(network: Network, nets: Path, data: Data, bits: str) -> Samples:
-    """Samples of the compiled artefact in our runtime."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.qbnn"
-        model = qbnnc.compile(
-            nets / network.file,
-            path,
-            bits=bits,
-            calibration=data.calibration,
-            model=f"models:{network.factory}",
-            model_args=network.arguments,
-        )
-        session = load(path)
-    names = model.head.sample_names(len(model.graph.outputs))
+def compiled_samples(model: Model, bits: str) -> Samples:
+    """Samples of the compiled model in our runtime."""
+    assert model.calibration is not None
+    options = Options(Quantisation(Bits.parse(bits)))
+    session = load(quantise_model(model, model.calibration, options))
+    names = session.model.head.sample_names(len(session.model.graph.outputs))
 
     def draw(x: Floats, seed: int) -> tuple[Floats, ...]:
         prediction = session.predict(x, seed=seed)
@@ -184,19 +162,22 @@ def measures(draw: Samples, data: Data, seed: int) -> dict[str, float]:
     }
 
 
-def report(name: str, network: Network, data: Data, nets: Path, bits: str, seeds: int) -> str:
-    """float -> compiled for each measure: mean over the seeds, difference, 2 standard errors."""
-    sides = [float_samples(network, nets), compiled_samples(network, nets, data, bits)]
-    count = seeds if network.stochastic else 1
-    runs = [[measures(draw, data, seed) for seed in range(count)] for draw in sides]
-    parts = []
-    for key in runs[0][0]:
-        real, ours = (np.array([run[key] for run in side]) for side in runs)
-        spread = [side.var(ddof=1) if count > 1 else 0.0 for side in (real, ours)]
-        error = 2 * float(np.sqrt(sum(spread) / count))
-        change = ours.mean() - real.mean()
-        parts.append(f"{key} {real.mean():.4f} -> {ours.mean():.4f} ({change:+.4f}, {error:.4f})")
-    return f"{name} {bits}: " + "; ".join(parts)
+def report(name: str, model: Model, data: Data, bits: Sequence[str], seeds: int) -> Iterator[str]:
+    """float -> compiled of each measure: means over the seeds, change, 2 standard errors of it."""
+    count = seeds if model.stochastic else 1
+    draw = float_samples(model)
+    real = [measures(draw, data, seed) for seed in range(count)]
+    for width in bits:
+        draw = compiled_samples(model, width)
+        ours = [measures(draw, data, seed) for seed in range(count)]
+        yield f"{name} {width}: " + "; ".join(_compared(key, real, ours) for key in real[0])
+
+
+def _compared(key: str, real: list[dict[str, float]], ours: list[dict[str, float]]) -> str:
+    before, after = (np.array([run[key] for run in runs]) for runs in (real, ours))
+    changes = after - before
+    error = 2 * changes.std(ddof=1) / np.sqrt(len(changes)) if len(changes) > 1 else 0.0
+    return f"{key} {before.mean():.4f} -> {after.mean():.4f} ({changes.mean():+.4f}, {error:.4f})"
 
 
 def main() -> None:
@@ -205,15 +186,17 @@ def main() -> None:
     parser.add_argument("nets", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--networks", nargs="*")
-    parser.add_argument("--bits", default="w8a7")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--bits", nargs="*", default=["w8a7"])
+    parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     sys.path.insert(0, str(options.nets))
     torch.set_num_threads(1)
-    for name, (network, data) in networks(options.data).items():
+    for name, (network, load_data) in networks(options.data).items():
         if not options.networks or name in options.networks:
-            line = report(name, network, data(), options.nets, options.bits, options.seeds)
-            print(line, flush=True)
+            data = load_data()
+            model = trained(network, options.nets, data)
+            for line in report(name, model, data, options.bits, options.seeds):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":
