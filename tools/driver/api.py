@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Unpack
@@ -19,13 +18,13 @@ from qbnnc.ir.types import Stage
 from qbnnc.making import Making, given_options, options_from
 from qbnnc.passes.pipeline import Watch, lower_model, quantise_model, relabel
 from qbnnc.sources import (
-    FEW_ROWS,
     Dropout,
     SourceOptions,
     calibration_of,
     float_model,
     known_model,
     read,
+    warn_of_few,
     with_calibration,
 )
 from qbnnc.version import COMPILER
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Path_: TypeAlias = str | os.PathLike[str]
-
-
-class CalibrationWarning(UserWarning):
-    """Calibration data that works, but is less than one would wish."""
 
 
 def save(
@@ -123,13 +118,7 @@ def compile(
             compiled = lower_model(compiled, watch)
     else:
         rows = calibration_of(trained)
-        if len(rows) < FEW_ROWS:
-            warnings.warn(
-                f"{len(rows)} calibration rows are few: with less than {FEW_ROWS} the ranges are "
-                "uncertain and accuracy may suffer",
-                CalibrationWarning,
-                stacklevel=2,
-            )
+        warn_of_few(len(rows))
         compiled = quantise_model(trained, rows, options, version=COMPILER, watch=watch)
     write_artefacts(compiled, paths)
     return compiled

@@ -44,8 +44,8 @@ def prepare_qat(
     FLOAT Model has its own. The module's weights are copied, batch normalisation is folded.
     `ranges`: "ema", a moving average of each batch's minimum and maximum, in which a new batch
     weighs `decay`; or "learned", by gradient. Ranges move in train() until `.freeze_ranges()`.
-    Of an ensemble prepare each member, and give a list of them to save and compile. Then `qbnnc.save(qat, "model.qbnn")`, or
-    `qbnnc.compile(qat, ["model.onnx"])`. Raises UserError as `qbnnc.compile` does.
+    Then `qbnnc.save(qat, "model.qbnn")`, or `qbnnc.compile(qat, ["model.onnx"])`; of an ensemble
+    prepare each member, and give them a list. Raises UserError as `qbnnc.compile` does.
     """
     require("torch", what="qbnnc.prepare_qat")
     from torch import Tensor

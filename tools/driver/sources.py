@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,10 @@ Dropout: TypeAlias = Literal["active", "off"]
 
 MOST_ROWS = 512
 FEW_ROWS = 100
+
+
+class CalibrationWarning(UserWarning):
+    """Calibration data that works, but is less than one would wish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,17 @@ def with_calibration(model: Model, rows: ArrayLike) -> Model:
     if len(batch) > MOST_ROWS:
         batch = batch[np.linspace(0, len(batch) - 1, MOST_ROWS).round().astype(np.int64)]
     return replace(model, calibration=batch)
+
+
+def warn_of_few(rows: int, stacklevel: int = 3) -> None:
+    """CalibrationWarning if there are fewer calibration rows than one would wish."""
+    if rows < FEW_ROWS:
+        warnings.warn(
+            f"{rows} calibration rows are few: with less than {FEW_ROWS} the ranges are uncertain "
+            "and accuracy may suffer",
+            CalibrationWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def calibration_of(model: Model) -> NDArray[np.float32]:

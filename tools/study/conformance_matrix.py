@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=4)
     options = parser.parse_args()
     sys.path.insert(0, str(options.nets))
-    warnings.simplefilter("ignore", qbnnc.api.CalibrationWarning)
+    warnings.simplefilter("ignore", qbnnc.sources.CalibrationWarning)
     total = 0
     for name, (network, load) in networks(options.data).items():
         if options.networks and name not in options.networks:

@@ -6,10 +6,14 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
+
+from qbnnc.sources import CalibrationWarning
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,6 +81,19 @@ def say(message: str) -> None:
         width = shutil.get_terminal_size((80, 24)).columns
         message = textwrap.fill(message, width, break_long_words=False, break_on_hyphens=False)
     click.echo(message, err=True)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings about calibration data as sentences; others are not for users."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for warning in caught:
+                if issubclass(warning.category, CalibrationWarning):
+                    say(f"Warning: {warning.message}")
 
 
 def echo_json(value: object) -> None:

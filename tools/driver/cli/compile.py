@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from qbnnc.api import CalibrationWarning
 from qbnnc.api import compile as compile_model
 from qbnnc.arrays import read_array
 from qbnnc.cli.auto import asked_auto, auto_options, choose
-from qbnnc.cli.common import human_bytes, quiet_option, say, verbose_option
+from qbnnc.cli.common import human_bytes, plain_warnings, quiet_option, verbose_option
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.emission import check_outputs
@@ -100,7 +98,7 @@ def command(
             SourceOptions(factory, arguments, dropout, trust_pickle),  # type: ignore[arg-type]
         )
         chosen = choose(asked, source, chosen, samples=samples, task=task, quiet=quiet)
-    with _progress(quiet) as progress, _plain_warnings():
+    with _progress(quiet) as progress, plain_warnings():
         compiled = compile_model(
             source,
             outputs,
@@ -165,15 +163,3 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
             bar.update(done - bar.pos)
 
         yield show
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            yield
-        finally:
-            for warning in caught:
-                if issubclass(warning.category, CalibrationWarning):
-                    say(f"Warning: {warning.message}")

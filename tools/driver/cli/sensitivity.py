@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from qbnnc.api import CalibrationWarning
 from qbnnc.arrays import read_array
-from qbnnc.cli.common import echo_json, json_option, quiet_option, say, verbose_option
+from qbnnc.cli.common import (
+    echo_json,
+    json_option,
+    plain_warnings,
+    quiet_option,
+    verbose_option,
+)
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.ir.head import Task
@@ -95,7 +99,7 @@ def command(
     from qbnnc.sensitivity.rows import write_rows
     from qbnnc.sensitivity.text import lines_of
 
-    with _plain_warnings(), line_progress(quiet) as progress:
+    with plain_warnings(), line_progress(quiet) as progress:
         found = sensitivity(
             models,
             data,
@@ -172,16 +176,3 @@ def _record(found: Sensitivities) -> dict[str, object]:
 
 def _finite(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """What is warned of, as a sentence."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CalibrationWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                if issubclass(warning.category, CalibrationWarning):
-                    say(f"Warning: {warning.message}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,8 +11,7 @@ from pathlib import Path
 
 import click
 
-from qbnnc.api import CalibrationWarning
-from qbnnc.cli.common import quiet_option, say, table, verbose_option
+from qbnnc.cli.common import plain_warnings, quiet_option, say, table, verbose_option
 from qbnnc.cli.making import making_of, making_options
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.options import trust_option
@@ -132,7 +130,7 @@ def command(
     if report is not None:
         _check_report(report)
     try:
-        with _plain_warnings(), _progress(quiet) as progress:
+        with plain_warnings(), _progress(quiet) as progress:
             results = run_sweep(
                 networks,
                 output,
@@ -231,16 +229,3 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
             bar.update(task, completed=done, total=total, description=escape("".join(last)))
 
         yield show
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """What is warned of, as a sentence."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CalibrationWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                if issubclass(warning.category, CalibrationWarning):
-                    say(f"Warning: {warning.message}")

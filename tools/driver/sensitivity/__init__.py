@@ -18,8 +18,8 @@ from qbnnc.sensitivity.bench import Bench
 from qbnnc.sensitivity.budget import Budget
 from qbnnc.sensitivity.choice import Choice, Step, search
 from qbnnc.sensitivity.layers import Layer
-from qbnnc.sensitivity.prepare import Setting, bench_of, title_of, warn_of_few
-from qbnnc.sources import Dropout, SourceOptions, read
+from qbnnc.sensitivity.prepare import Setting, bench_of, title_of
+from qbnnc.sources import Dropout, SourceOptions, read, warn_of_few
 from qbnnc.sweep.settings import describe_array
 from qbnnc.version import COMPILER
 
@@ -73,7 +73,8 @@ def sensitivity(
     widths = Tried.parse_all(tried, base.bits)
     reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
     trained = read(source, calibration, reading)
-    warn_of_few(trained)
+    if trained.calibration is not None:
+        warn_of_few(len(trained.calibration))
     setting = Setting(data, ood, seeds, rows, TargetUnits(target_mean, target_std))
     bench = bench_of(trained, title_of(source), setting, options)
     measured = bench.integers(base)

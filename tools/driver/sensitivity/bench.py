@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from qbnnc.artefacts import QbnnArtefact
 from qbnnc.evaluation.data import LabelledData
 from qbnnc.evaluation.predictors import FloatPredictor, Predictor
+from qbnnc.evaluation.recording import Recording
 from qbnnc.evaluation.score import TargetUnits, evaluate
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -66,7 +67,7 @@ class Bench:
         return self._measured(replace(FloatPredictor.of(model), samples=self.samples))
 
     def _measured(self, predictor: Predictor) -> Measured:
-        recorder = _Recorder(predictor, self.task)
+        recorder = Recording(predictor, self._distribution)
         scores = evaluate(
             recorder,
             self.data,
@@ -77,47 +78,19 @@ class Bench:
             target_std=self.units.std,
         )
         metrics = {_NAMES.get(name, name): m.mean for name, m in scores.measures.items()}
-        predictions = recorder.distributions(2 if self.ood is not None else 1)
+        every = 2 if self.ood is not None else 1  # sets of confusion data are between
+        predictions = _joined(recorder.sets[::every])
         each = [row_nll(self.task, predicted, self.data) for predicted in predictions]
         with np.errstate(invalid="ignore"):
             return Measured(metrics, predictions, np.mean(each, axis=0))
 
+    def _distribution(self, prediction: Mapping[str, Floats]) -> Distribution:
+        drawn = tuple(a for name, a in prediction.items() if name.startswith("samples"))
+        return distribution(self.task, drawn)
 
-@dataclass(frozen=True, slots=True)
-class _Recorder:
-    """A predictor that keeps the predictive distributions, a list for each set of rows."""
 
-    inner: Predictor
-    task: Task
-    sets: list[list[Distribution]] = field(default_factory=list)
-
-    @property
-    def model(self) -> Model:
-        return self.inner.model
-
-    @property
-    def samples(self) -> int:
-        return self.inner.samples
-
-    def predict(
-        self,
-        x: ArrayLike,
-        samples: int | None = None,
-        seed: int = 0,
-        first_row: int = 0,
-        batch_size: int | None = None,
-    ) -> Mapping[str, Floats]:
-        """What the inner one predicts; row 0 begins another set."""
-        made = self.inner.predict(x, samples, seed, first_row, batch_size)
-        if first_row == 0:
-            self.sets.append([])
-        drawn = tuple(array for name, array in made.items() if name.startswith("samples"))
-        self.sets[-1].append(distribution(self.task, drawn))
-        return made
-
-    def distributions(self, every: int) -> tuple[Distribution, ...]:
-        """Of each such set, its batches joined."""
-        return tuple(
-            tuple(np.concatenate(column) for column in zip(*parts, strict=True))
-            for parts in self.sets[::every]
-        )
+def _joined(sets: Sequence[Sequence[Distribution]]) -> tuple[Distribution, ...]:
+    """The distributions of each set, its batches joined."""
+    return tuple(
+        tuple(np.concatenate(column) for column in zip(*parts, strict=True)) for parts in sets
+    )

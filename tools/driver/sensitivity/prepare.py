@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from qbnnc.api import CalibrationWarning
 from qbnnc.choices import whole
 from qbnnc.evaluation.data import LabelledData, fit
 from qbnnc.evaluation.inputs import Labelled, Path_, read_confusion, read_labelled
@@ -22,7 +20,7 @@ from qbnnc.ir.types import Stage
 from qbnnc.passes.pipeline import Options, check_calibration
 from qbnnc.sensitivity.bench import Bench
 from qbnnc.sensitivity.compiling import Compiler
-from qbnnc.sources import FEW_ROWS, calibration_of
+from qbnnc.sources import calibration_of
 from qbnnc.sweep.prepare import task_of
 
 
@@ -83,14 +81,3 @@ def _some(data: LabelledData, rows: int | None) -> LabelledData:
         return data
     kept = np.linspace(0, len(data) - 1, rows).round().astype(np.int64)
     return LabelledData(data.x[kept], data.y[kept])
-
-
-def warn_of_few(model: Model) -> None:
-    """CalibrationWarning if the model has calibration rows, but fewer than one would wish."""
-    if model.calibration is not None and (rows := len(model.calibration)) < FEW_ROWS:
-        warnings.warn(
-            f"{rows} calibration rows are few: with less than {FEW_ROWS} the ranges are uncertain "
-            "and accuracy may suffer",
-            CalibrationWarning,
-            stacklevel=3,
-        )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
-from qbnnc.api import CalibrationWarning
 from qbnnc.choices import whole
 from qbnnc.evaluation.data import RawData
 from qbnnc.evaluation.inputs import Labelled, Path_, has_labels, read_labelled, read_training
@@ -18,7 +16,7 @@ from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.inputs import as_integer
 from qbnnc.making import Making
 from qbnnc.passes.options import Bits
-from qbnnc.sources import FEW_ROWS
+from qbnnc.sources import warn_of_few
 from qbnnc.sweep.executors import Cluster, Given, Pool, Processes, physical_cores
 from qbnnc.sweep.plan import Plan, ordered, paper_grid, parse_bits
 from qbnnc.sweep.prepare import read_models, shifted_bits, study_of, task_of
@@ -109,7 +107,7 @@ def run_sweep(
     header = study.header(", ".join(models), command)
     check_output(output, header)
     pool.check()
-    _warn_of_few(len(study.calibration))
+    warn_of_few(len(study.calibration))
     if not qat:
         study = replace(study, train=None, train_labels=None)  # nothing of it needs to be sent
     return run_study(
@@ -122,16 +120,6 @@ def _read(train: Labelled | ArrayLike, test: Labelled, labels: bool) -> tuple[Ra
     if labels and not has_labels(training):
         raise UserError("--loss: this one needs labels: --train FILE.npz:X,Y, or --loss match")
     return training, read_labelled(test, "the test data")
-
-
-def _warn_of_few(rows: int) -> None:
-    if rows < FEW_ROWS:
-        warnings.warn(
-            f"{rows} calibration rows are few: with less than {FEW_ROWS} the ranges are uncertain "
-            "and accuracy may suffer",
-            CalibrationWarning,
-            stacklevel=3,
-        )
 
 
 def _bits(bits: str | Sequence[Bits] | None) -> tuple[Bits, ...]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from qbnnc.evaluation.data import LabelledData
 from qbnnc.evaluation.predictors import Predictor
+from qbnnc.evaluation.recording import Recording
 from qbnnc.evaluation.score import Scores, evaluate
 from qbnnc.ir.model import Model
 from qbnnc.shifts import STANDARD_SHIFTS
@@ -20,46 +22,12 @@ _BINS = 20  # of a histogram of entropies, from 0 to log K
 _NAMES = {"entropy": "ape"}  # average predictive entropy, as the paper calls it
 _OOD = "ood_"
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Recorder:
-    """A predictor that keeps each row's entropy and confidence, a list for each set of rows."""
-
-    inner: Predictor
-    entropies: list[list[Floats]] = field(default_factory=list)
-    confidences: list[list[Floats]] = field(default_factory=list)
-
-    @property
-    def model(self) -> Model:
-        return self.inner.model
-
-    @property
-    def samples(self) -> int:
-        return self.inner.samples
-
-    def predict(
-        self,
-        x: ArrayLike,
-        samples: int | None = None,
-        seed: int = 0,
-        first_row: int = 0,
-        batch_size: int | None = None,
-    ) -> Mapping[str, Floats]:
-        """What the inner one predicts; row 0 begins another set."""
-        made = self.inner.predict(x, samples, seed, first_row, batch_size)
-        if "probabilities" in made:
-            if first_row == 0:
-                self.entropies.append([])
-                self.confidences.append([])
-            self.entropies[-1].append(made["entropy"].reshape(-1))
-            self.confidences[-1].append(made["probabilities"].max(axis=1).reshape(-1))
-        return made
+Certainty: TypeAlias = tuple[Floats, Floats]
 
 
 def measure(study: Study, predictor: Predictor, empty: Result, *, shifted: bool) -> Result:
     """`empty` with everything that is measured; UserError if the network gives NaN."""
-    recorder = Recorder(predictor)
+    recorder = Recording(predictor, _certainty)
     scores = _evaluate(study, recorder, study.test, empty.seed, study.ood)
     values = {name: m.mean for name, m in scores.measures.items()}
     ood = {_name(n.removeprefix(_OOD)): v for n, v in values.items() if n.startswith(_OOD)}
@@ -73,7 +41,16 @@ def measure(study: Study, predictor: Predictor, empty: Result, *, shifted: bool)
         or None,
         shifts=_shifts(study, predictor, empty.seed) if shifted else (),
     )
-    return _with_histogram(filled, recorder) if recorder.entropies else filled
+    sets = [[kept for kept in batches if kept is not None] for batches in recorder.sets]
+    return _with_histogram(filled, predictor.model, sets) if sets[0] else filled
+
+
+def _certainty(prediction: Mapping[str, Floats]) -> Certainty | None:
+    """Each row's entropy and confidence; None of a regression."""
+    if "probabilities" not in prediction:
+        return None
+    confidence = prediction["probabilities"].max(axis=1).reshape(-1)
+    return prediction["entropy"].reshape(-1), confidence
 
 
 def _evaluate(
@@ -111,15 +88,17 @@ def _shifts(study: Study, predictor: Predictor, seed: int) -> tuple[Shifted, ...
     return tuple(found)
 
 
-def _with_histogram(result: Result, recorder: Recorder) -> Result:
+def _with_histogram(
+    result: Result, model: Model, recorded: Sequence[Sequence[Certainty]]
+) -> Result:
     """Counts of entropies in test and confusion data; and the mean confidence in the latter."""
-    classes = recorder.model.graph.outputs[0].type.shape[0]
+    classes = model.graph.outputs[0].type.shape[0]
     edges = np.linspace(0, np.log(classes), _BINS + 1)
-    sets = [np.concatenate(parts).astype(np.float64) for parts in recorder.entropies]
+    sets = [np.concatenate([e for e, _ in parts]).astype(np.float64) for parts in recorded]
     counts = [np.histogram(h.clip(edges[0], edges[-1]), edges)[0].tolist() for h in sets]
     test, ood = counts[0], counts[1] if result.ood is not None else None
     entropy = Entropies(tuple(edges.tolist()), tuple(test), None if ood is None else tuple(ood))
     if result.ood is None:
         return replace(result, entropy=entropy)
-    confidence = np.concatenate(recorder.confidences[1]).mean(dtype=np.float64)
+    confidence = np.concatenate([c for _, c in recorded[1]]).mean(dtype=np.float64)
     return replace(result, entropy=entropy, ood={**result.ood, "confidence": float(confidence)})
