@@ -37,6 +37,7 @@ def test_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
+@pytest.mark.slow
 def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
     """Its Python, and the commands on what that leaves, in order, in an empty folder."""
     ran = 0

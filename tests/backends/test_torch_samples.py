@@ -45,6 +45,7 @@ def test_float_networks(name: str) -> None:
     assert_same(model_of(NETWORKS[name]()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(NETWORKS))
 @pytest.mark.parametrize("bits", ["w8a7", "w3a3"])
 def test_simulated_networks(name: str, bits: str) -> None:

@@ -114,6 +114,7 @@ class Stop:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 3, 7])
 @pytest.mark.parametrize("learn_ranges", [True, False])
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(

@@ -48,6 +48,7 @@ def nll(model: Model, data: Arrays) -> float:
     return evaluation.scores.measures["nll"].mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranges", ["ema", "learned"])
 def test_a_loop_of_ones_own_ends_in_artefacts(
     ranges: str, mlp_mcd: MLP_MCD, diabetes: Arrays, tmp_path: Path
