@@ -45,8 +45,10 @@ class Cell:
 
     def text(self, metric: str) -> str:
         factor, places = (100, 2) if metric in PERCENT else (1, 3)
-        spread = f" ± {factor * np.std(self.values, ddof=1):.{places}f}" * (len(self.values) > 1)
-        return f"{factor * self.mean:.{places}f}{spread}"
+        mean = f"{factor * self.mean:.{places}f}"
+        if len(self.values) == 1:
+            return mean
+        return f"{mean} ± {factor * np.std(self.values, ddof=1):.{places}f}"
 
 
 class Network:
