@@ -40,9 +40,10 @@ class ValueQuantizer(nn.Module):
 
     def __init__(self, quant: QuantParams, ranges: Ranges, decay: float) -> None:
         super().__init__()
+        self.pow2 = is_power_of_two(quant)
+        ranges = Ranges.EMA if self.pow2 else ranges  # a learned scale would not stay one
         self.calibrated, self.decay, self.ranges = quant, decay, ranges
         self.frozen = False
-        self.pow2 = is_power_of_two(quant)
         if ranges is Ranges.LEARNED:
             self.log_factor = nn.Parameter(torch.zeros(1))
         self.register_buffer("seen", torch.full((2,), torch.nan))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from qbnnc.backends.torch.quantizers import is_power_of_two
 from qbnnc.finetuning import FineTuning, Loss, Progress, Training, finetune
 from qbnnc.finetuning.losses import divergence, gaussian_nll
 from qbnnc.ir import format
@@ -17,11 +18,13 @@ from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Softmax
 from qbnnc.ir.types import Stage
 from qbnnc.passes.calibrate import Calibration
-from qbnnc.passes.options import Bits, Quantisation
+from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales
 from qbnnc.passes.pipeline import Options, lower_model
 from tests.graphs import bayesian_mlp, inputs, mlp
+from tests.net import Net
 
 QUICK = Training(epochs=6, lr=5e-3, batch_size=16)
 LOW = Options(Quantisation(Bits(3, 3)), calibration=Calibration(passes=2))
@@ -188,3 +191,25 @@ def test_gaussian_nll_is_that_of_pytorch() -> None:
     mean, log_variance, target = torch.randn(3, 7, 1, dtype=torch.float64)
     theirs = torch.nn.functional.gaussian_nll_loss(mean, target, log_variance.exp())
     torch.testing.assert_close(gaussian_nll(mean, log_variance, target), theirs)
+
+
+@pytest.mark.parametrize("sharing", list(MaskSharing))
+@pytest.mark.parametrize("softmax", [True, False])
+def test_the_teacher_has_the_outputs_and_masks_of_its_simulation(
+    sharing: MaskSharing, softmax: bool
+) -> None:
+    """At 8 bits hardly anything separates them."""
+    net = Net((6,)).linear(8, "fc").relu("relu").dropout(0.3, "drop").linear(4, "out")
+    graph = (net.emit(Softmax(0, False), name="softmax") if softmax else net).graph()
+    options = Options(Quantisation(Bits(8, 8), mask_sharing=sharing))
+    _, progress = told(model_of(graph), None, replace(QUICK, epochs=0.1), options)
+    assert progress[0].validation < 0.02
+
+
+def test_powers_of_two_stay_powers_of_two() -> None:
+    options = replace(LOW, quantisation=Quantisation(Bits(4, 4), scales=Scales.POW2))
+    tuned, _ = told(model_of(mlp()), None, replace(QUICK, lr=0.02), options)
+    activations = [n.output.type.quant for n in tuned.graph.nodes if n.output.type.quant]
+    shared = [q for q in activations if q.axis is None]
+    assert shared
+    assert all(is_power_of_two(q) for q in shared)

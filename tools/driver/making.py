@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypedDict
 
 from qbnnc.choices import choice, whole
+from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Task
 from qbnnc.ir.inputs import as_integer
 from qbnnc.passes.calibrate import Calibration, Observer
@@ -44,6 +45,9 @@ def options_from(
     making: Making, samples: int | None = None, task: str | None = None, bits: str = "w8a7"
 ) -> Options:
     """The pipeline's options; UserError for a choice that is none. `bits` is their default."""
+    if unknown := making.keys() - Making.__annotations__.keys():
+        known = ", ".join(Making.__annotations__)
+        raise UserError(f"{min(unknown)}: there is no such option; there are {known}")
     return Options(
         quantisation_from(making, bits),
         None if samples is None else whole("--samples", samples, 1),

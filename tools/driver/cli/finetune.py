@@ -165,8 +165,10 @@ def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
 
             job.run(tell, state)
     except KeyboardInterrupt:
-        if path.exists():
+        if reports:
             say(f"interrupted; {path} is the best so far, and --resume goes on")
+        else:
+            say("interrupted; nothing was written")
         return INTERRUPTED
     format.save(job.best, path)
     if not quiet:

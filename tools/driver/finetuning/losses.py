@@ -12,6 +12,7 @@ from qbnnc.finetuning.settings import Loss
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
+from qbnnc.passes.cut_softmax import ends_in_softmax
 
 
 def check_loss(loss: Loss, model: Model) -> None:
@@ -29,7 +30,7 @@ def task_for(loss: Loss, model: Model) -> Task:
     """The task a loss implies where the model does not say: RAW otherwise."""
     if model.head.task is not Task.RAW:
         return model.head.task
-    if loss is Loss.CROSS_ENTROPY:
+    if loss is Loss.CROSS_ENTROPY or ends_in_softmax(model.graph):
         return Task.CLASSIFICATION
     return Task.REGRESSION if loss in (Loss.MSE, Loss.GAUSSIAN_NLL) else Task.RAW
 

@@ -143,8 +143,8 @@ class MemberTuning:
         loss = self._loss(self._examples, self._rows(), noise)
         if not torch.isfinite(loss):
             raise UserError(
-                f"--lr {self._training.lr:g}: the loss is {float(loss)} at step {self.step}; lower "
-                "the learning rate, and check the data for outliers"
+                f"--lr {self._training.lr:g}: the loss is {float(loss.detach())} at step "
+                f"{self.step}; lower the learning rate, and check the data for outliers"
             )
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

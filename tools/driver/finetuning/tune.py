@@ -17,9 +17,14 @@ from qbnnc.finetuning.settings import Progress, Tell, Training
 from qbnnc.finetuning.state import TuningState
 from qbnnc.ir import format
 from qbnnc.ir.errors import InputError
+from qbnnc.ir.graph import Graph
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model
+from qbnnc.passes.base import run_passes
+from qbnnc.passes.cut_softmax import CutSoftmax
+from qbnnc.passes.options import MaskSharing
 from qbnnc.passes.pipeline import Options, simulate_model
+from qbnnc.passes.share_masks import ShareMasks
 from qbnnc.sources import calibration_of
 
 Rows = NDArray[np.float32]
@@ -68,6 +73,7 @@ class FineTuning:
         check_loss(training.loss, model)
         self._task = task_for(training.loss, model) if options.task is None else options.task
         options = replace(options, task=self._task)
+        self._shared = options.quantisation.mask_sharing is MaskSharing.BATCH
         self._model, self._training, self._device = model, training, torch.device(device)
         self._examples, self._validation = self._split(x, y, validation)
         start = simulate_model(model, calibration_of(model), options, version=version)
@@ -91,7 +97,7 @@ class FineTuning:
 
     def _run_member(self, number: int, tell: Tell | None, state: Path | None) -> None:
         loop = MemberTuning(
-            self._model.members[number],
+            self._teacher(number),
             self._start,
             number,
             self._task,
@@ -116,6 +122,11 @@ class FineTuning:
             self._tell(tell, loop, number, loss, value, least)
             if state is not None:
                 TuningState(self.digest, self.best, number, least, loop.state()).save(state)
+
+    def _teacher(self, number: int) -> Graph:
+        """The float member with the outputs and masks that its simulation has."""
+        steps = (CutSoftmax(), ShareMasks(self._shared))
+        return run_passes(self._model.members[number], steps)
 
     def _tell(
         self,
