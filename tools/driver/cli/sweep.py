@@ -201,7 +201,7 @@ def _check_report(path: str) -> None:
     """Before any work: what draws the page is there, and it can be written."""
     if find_spec("matplotlib") is None:
         raise UserError("--report: needs matplotlib: install it with pip install 'qbnnc[study]'")
-    check_writable(path)
+    check_writable(path, ".html")
 
 
 @contextmanager

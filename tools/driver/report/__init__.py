@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from importlib.util import find_spec
+from pathlib import Path
 
-from qbnnc.ir.errors import UserError
+from qbnnc.ir.errors import FileError, UserError
 from qbnnc.ir.files import write_atomically
 from qbnnc.sweep.rows import Header, Row
 
@@ -19,6 +20,8 @@ def write_report(rows: Iterable[Row], path: str | os.PathLike[str], title: str) 
     Rows of several studies of the same task may be given together. UserError if there is nothing
     to show, tasks are mixed, or matplotlib is missing; FileError if `path` cannot be written.
     """
+    if Path(path).suffix != ".html":
+        raise FileError("a report is written as .html: give a name that ends so", path)
     if find_spec("matplotlib") is None:
         raise UserError(
             "the report of a study needs matplotlib: install it with pip install 'qbnnc[study]'"

@@ -88,9 +88,11 @@ def check_output(path: str | os.PathLike[str], header: Header) -> None:
         raise other_configuration(path, found.data, header.data)
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """FileError unless a file can be put there."""
+def check_writable(path: str | os.PathLike[str], suffix: str = ".jsonl") -> None:
+    """FileError unless a file of this kind, rows or a report, can be put there."""
     target = Path(path)
+    if target.suffix != suffix:
+        raise FileError(f"the suffix must be {suffix}", path)
     if target.is_dir() or not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise FileError("cannot be written: is the folder there, and yours to write?", path)
 
