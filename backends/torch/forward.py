@@ -68,8 +68,8 @@ class Grids:
         """Ops that keep codes keep their grid; a mask's factor stretches it."""
         kept = self._of.get(node.inputs[0]) if node.inputs else None
         if kept is not None and node.output.type.quant is not None:
-            stretched = isinstance(node.op, Mask) and node.op.scale != 1.0
-            self._of[node.output] = kept.scaled(node.op.scale) if stretched else kept  # type: ignore[attr-defined]
+            factor = node.op.scale if isinstance(node.op, Mask) else 1.0
+            self._of[node.output] = kept if factor == 1.0 else kept.scaled(factor)
 
     def of(self, node: Node, seen: Tensor | None) -> Grid:
         """The grid of a FakeQuantize; `seen`, what it is about to round, may move its range."""

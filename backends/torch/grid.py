@@ -53,6 +53,7 @@ class Grid:
         if self.axis is not None:
             shape[self.axis + 1] = -1
         scale, zero = self.scale.reshape(shape), self.zero.reshape(shape)
+        # torch does not type what a Function's apply takes and gives
         rounded: Tensor = _Round.apply(x, scale, self.low - zero, self.high - zero)  # type: ignore[no-untyped-call]
         return rounded
 

@@ -23,16 +23,12 @@ if TYPE_CHECKING:
     from qbnnc.backends.onnx.session import OnnxArtefact
 
 
-class Artefact(Protocol):
-    """A compiled network, ready to run."""
+class Predictor(Protocol):
+    """Predicts, given a seed; every compiled artefact is one."""
 
     @property
     def model(self) -> Model:
-        """The INTEGER Model inside: its head, shapes and method."""
-
-    @property
-    def digest(self) -> str:
-        """The Model's; artefacts of one compile share it."""
+        """The Model behind it: its head, shapes and method."""
 
     @property
     def samples(self) -> int:
@@ -46,7 +42,15 @@ class Artefact(Protocol):
         first_row: int = 0,
         batch_size: int | None = None,
     ) -> Mapping[str, NDArray[np.float32]]:
-        """Samples and statistics by name."""
+        """Samples, whose names begin so and which come in order, and statistics by name."""
+
+
+class Artefact(Predictor, Protocol):
+    """A compiled network, ready to run."""
+
+    @property
+    def digest(self) -> str:
+        """The Model's; artefacts of one compile share it."""
 
     def trace(
         self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0

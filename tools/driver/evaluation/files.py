@@ -25,7 +25,8 @@ from qbnnc.sources import MOST_ROWS, Dropout, SourceOptions
 if TYPE_CHECKING:  # numba is not loaded before something is evaluated
     from torch import nn
 
-    from qbnnc.evaluation.predictors import FloatPredictor, Predictor
+    from qbnnc.artefacts import Predictor
+    from qbnnc.evaluation.predictors import FloatPredictor
     from qbnnc.evaluation.score import Scores
 
 Path_: TypeAlias = str | os.PathLike[str]

@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qbnnc.artefacts import QbnnArtefact, open_artefact
+from qbnnc.artefacts import Predictor, QbnnArtefact, open_artefact
 from qbnnc.evaluation.floats import float_samples
 from qbnnc.ir import format
 from qbnnc.ir.files import read_bytes
@@ -24,28 +24,6 @@ from qbnnc.passes.pipeline import DEFAULT_SAMPLES
 from qbnnc.runtime import load
 from qbnnc.sources import SourceOptions, read
 from qbnnc.verification import check_samples
-
-
-class Predictor(Protocol):
-    """Predicts, given a seed; every compiled artefact is one."""
-
-    @property
-    def model(self) -> Model:
-        """The Model behind it: its head, shapes and method."""
-
-    @property
-    def samples(self) -> int:
-        """L by default."""
-
-    def predict(
-        self,
-        x: ArrayLike,
-        samples: int | None = None,
-        seed: int = 0,
-        first_row: int = 0,
-        batch_size: int | None = None,
-    ) -> Mapping[str, NDArray[np.float32]]:
-        """Samples, whose names begin so and which come in order, and statistics by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qbnnc.evaluation.predictors import Predictor
+from qbnnc.artefacts import Predictor
 from qbnnc.ir.model import Model
 
 Floats = NDArray[np.float32]

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.artefacts import Predictor
 from qbnnc.evaluation.data import LabelledData
-from qbnnc.evaluation.predictors import Predictor
 from qbnnc.evaluation.statistics import class_statistics, moments
 from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.head import Task

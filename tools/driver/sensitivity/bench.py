@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.artefacts import QbnnArtefact
+from qbnnc.artefacts import Predictor, QbnnArtefact
 from qbnnc.evaluation.data import LabelledData
-from qbnnc.evaluation.predictors import FloatPredictor, Predictor
+from qbnnc.evaluation.predictors import FloatPredictor
 from qbnnc.evaluation.recording import Recording
 from qbnnc.evaluation.score import TargetUnits, evaluate
 from qbnnc.ir.head import Head, Task

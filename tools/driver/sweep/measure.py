@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.artefacts import Predictor
 from qbnnc.evaluation.data import LabelledData
-from qbnnc.evaluation.predictors import Predictor
 from qbnnc.evaluation.recording import Recording
 from qbnnc.evaluation.score import Scores, evaluate
 from qbnnc.ir.model import Model

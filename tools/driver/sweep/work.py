@@ -10,8 +10,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from qbnnc.artefacts import QbnnArtefact
-from qbnnc.evaluation.predictors import FloatPredictor, Predictor
+from qbnnc.artefacts import Predictor, QbnnArtefact
+from qbnnc.evaluation.predictors import FloatPredictor
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
 from qbnnc.ir.errors import UserError
