@@ -63,6 +63,7 @@ class Grids:
     ) -> None:
         self._roles, self._constants, self._quantizers = roles, constants, quantizers
         self._of: dict[Value, Grid] = {}
+        self._of_group: dict[Value, Grid] = {}
 
     def follow(self, node: Node) -> None:
         """Ops that keep codes keep their grid; a mask's factor stretches it."""
@@ -79,12 +80,14 @@ class Grids:
 
     def _grid(self, node: Node, role: Role, seen: Tensor | None) -> Grid:
         match role:
-            case Observed(group):
+            case Observed(group, place):
                 quantizer = self._quantizers[key_of(group)]
                 assert isinstance(quantizer, ValueQuantizer)
                 if seen is not None:
-                    quantizer.observe(seen)
-                return quantizer.grid()
+                    quantizer.observe(seen, place)
+                if group not in self._of_group:  # all of a group are rounded to one grid
+                    self._of_group[group] = quantizer.grid()
+                return self._of_group[group]
             case Weight(x, bias):
                 quantizer = self._quantizers[key_of(node.output)]
                 assert isinstance(quantizer, WeightQuantizer)

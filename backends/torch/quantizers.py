@@ -27,18 +27,20 @@ def is_power_of_two(quant: QuantParams) -> bool:
 
 
 class ValueQuantizer(nn.Module):
-    """The grid of an activation.
+    """The grid of an activation, or of the `places` activations that a concatenation joins.
 
     LEARNED: scale = S * exp(t), S the calibrated scale and t a parameter; the zero point stays.
     EMA: both ends of the calibrated range move in proportion to the moving averages of the
     batches' minimum and maximum, so that a range that clips goes on clipping the same part; of a
-    range that was empty or one-sided, the end at 0 stays. Averages start as the first batch's.
+    range that was empty or one-sided, the end at 0 stays. The first 1/decay batches are averaged
+    with equal weights: that is what the range moves in proportion to.
     """
 
     seen: Tensor
     first: Tensor
+    count: Tensor
 
-    def __init__(self, quant: QuantParams, ranges: Ranges, decay: float) -> None:
+    def __init__(self, quant: QuantParams, ranges: Ranges, decay: float, places: int = 1) -> None:
         super().__init__()
         self.pow2 = is_power_of_two(quant)
         ranges = Ranges.EMA if self.pow2 else ranges  # a learned scale would not stay one
@@ -46,18 +48,20 @@ class ValueQuantizer(nn.Module):
         self.frozen = False
         if ranges is Ranges.LEARNED:
             self.log_factor = nn.Parameter(torch.zeros(1))
-        self.register_buffer("seen", torch.full((2,), torch.nan))
-        self.register_buffer("first", torch.full((2,), torch.nan))
+        self.register_buffer("seen", torch.zeros(places, 2))
+        self.register_buffer("first", torch.zeros(places, 2))
+        self.register_buffer("count", torch.zeros(places, dtype=torch.int64))
 
-    def observe(self, x: Tensor) -> None:
-        """One batch of the value, before it is rounded."""
+    def observe(self, x: Tensor, place: int = 0) -> None:
+        """One batch of the value at a place, before it is rounded."""
         if self.frozen or not self.training or self.ranges is Ranges.LEARNED:
             return
         batch = torch.stack(torch.aminmax(x.detach()))
-        if torch.isnan(self.seen).any():
-            self.seen.copy_(batch)
-            self.first.copy_(batch)
-        self.seen.lerp_(batch, self.decay)
+        self.count[place] += 1
+        starting = 1 / float(self.count[place])
+        self.seen[place].lerp_(batch, max(starting, self.decay))
+        if starting >= self.decay:
+            self.first[place] = self.seen[place]
 
     def grid(self) -> Grid:
         device = self.seen.device
@@ -69,15 +73,20 @@ class ValueQuantizer(nn.Module):
 
     def _followed(self) -> QuantParams:
         quant, (scale, zero) = self.calibrated, self.calibrated.per_tensor
-        if torch.isnan(self.seen).any() or torch.equal(self.seen, self.first):
+        if torch.equal(self.seen, self.first):
             return quant
         ends = [(code - zero) * scale for code in (quant.low, quant.high)]
         moved = (
             end if end == 0 or before * end <= 0 else end * max(now / before, 0.0)
-            for end, now, before in zip(ends, self.seen.tolist(), self.first.tolist(), strict=True)
+            for end, now, before in zip(ends, _hull(self.seen), _hull(self.first), strict=True)
         )
         low, high = moved
         return activation_quant(low, high, quant.bits, pow2=self.pow2)
+
+
+def _hull(ranges: Tensor) -> tuple[float, float]:
+    """The least and the greatest end of [places, 2]."""
+    return float(ranges[:, 0].min()), float(ranges[:, 1].max())
 
 
 class WeightQuantizer(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -25,9 +26,13 @@ from qbnnc.ir.ops import (
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A value with a range of its own; values that a concatenation joins share `group`'s."""
+    """A value with a range of its own; those that a concatenation joins share `group`'s.
+
+    `place` counts the values of a group.
+    """
 
     group: Value
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,11 @@ class _Roles:
             if isinstance(node.op, Concat):
                 sources = [source_of(value, self.producers) for value in node.inputs]
                 self.unite([s for s in sources if s is not None])
+        places: Counter[Value] = Counter()
+        for node, role in self.found.items():
+            if isinstance(role, Observed):
+                self.found[node] = Observed(role.group, places[role.group])
+                places[role.group] += 1
 
     def unite(self, sources: list[Node]) -> None:
         groups = [r.group for s in sources if isinstance(r := self.found[s], Observed)]

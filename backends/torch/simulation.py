@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,8 @@ from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import FakeQuantize
 from qbnnc.ir.types import Stage
+
+_USUAL_SPREAD = 0.02
 
 
 class Simulation(nn.Module):
@@ -53,10 +57,11 @@ class Simulation(nn.Module):
         self.quantizers = nn.ModuleDict(dict(self._quantizers(ranges, decay)))
 
     def _quantizers(self, ranges: Ranges, decay: float) -> Iterator[tuple[str, nn.Module]]:
+        places = Counter(r.group for r in self._roles.values() if isinstance(r, Observed))
         for node, role in self._roles.items():
             match node.op, role:
                 case FakeQuantize(quant), Observed(group) if group is node.output:
-                    yield key_of(group), ValueQuantizer(quant, ranges, decay)
+                    yield key_of(group), ValueQuantizer(quant, ranges, decay, places[group])
                 case FakeQuantize(quant), Weight():
                     spread = self.constants.spread(node.inputs[0])
                     yield key_of(node.output), WeightQuantizer(quant, ranges, spread)
@@ -69,6 +74,21 @@ class Simulation(nn.Module):
         """The outputs [B, ...] of one sample with the random numbers of `noise`."""
         made = Evaluation(self._graph, self.constants.__getitem__, self._grids()).outputs(x, noise)
         return tuple(output.expand(len(x), *output.shape[1:]) for output in made)
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """The trainable parameters for an optimiser whose steps are about `lr` long (Adam).
+
+        A weight tensor whose values are small, root mean square r < 0.02, as the first layer's is
+        where the network divides its inputs by 255, gets the learning rate lr * r / 0.02.
+        """
+        groups: list[dict[str, Any]] = []
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                spread = float(parameter.detach().double().square().mean().sqrt())
+                small = parameter.ndim > 1 and 0 < spread < _USUAL_SPREAD
+                rate = lr * spread / _USUAL_SPREAD if small else lr
+                groups.append({"params": [parameter], "lr": rate})
+        return groups
 
     def freeze_ranges(self) -> None:
         """From here on the ranges of values stay as they are, learned ones of weights too."""

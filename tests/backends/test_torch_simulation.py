@@ -23,13 +23,13 @@ from qbnnc.ir.evaluate import evaluate_node
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import FakeQuantize, KeepMask, Reshape
+from qbnnc.ir.ops import Concat, FakeQuantize, KeepMask, Reshape
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, DType, QuantParams, Stage
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, lower_model, simulate_model
-from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, mlp, resnet
+from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, mlp, resnet, unet
 from tests.net import Net
 
 NETWORKS = {"mlp": mlp, "lenet": lenet, "resnet": resnet} | FAMILIES
@@ -203,9 +203,11 @@ def test_moving_averages_follow_the_values_until_they_are_frozen() -> None:
     model = simulated(mlp(p=None), "w8a7")
     simulation = Simulation(model, ranges=Ranges.EMA)
     x = torch.from_numpy(inputs(mlp(), 64))
-    simulation.train()(x)
+    simulation.train()
+    for size in (1.5, 0.5) * 5:
+        simulation(size * x)
     before = input_scale(simulation.graph())
-    assert before == input_scale(model.graph)  # one batch is what later ones are compared with
+    assert before == input_scale(model.graph)  # ten batches are what later ones are compared with
     for _ in range(60):
         simulation(2 * x)
     assert input_scale(simulation.graph()) == pytest.approx(2 * before, rel=0.02)
@@ -214,6 +216,39 @@ def test_moving_averages_follow_the_values_until_they_are_frozen() -> None:
         simulation(x)
     assert input_scale(simulation.graph()) == pytest.approx(2 * before, rel=0.02)
     simulation.eval()(x)
+
+
+def test_values_that_are_joined_move_one_range_together() -> None:
+    model, x = simulated(unet()), torch.from_numpy(inputs(unet(), 16))
+    simulation = Simulation(model, ranges=Ranges.EMA).train()
+    for _ in range(30):
+        simulation(x)
+    assert joined_scale(simulation.graph()) == pytest.approx(joined_scale(model.graph), rel=1e-3)
+    for _ in range(60):
+        simulation(3 * x)
+    wider = joined_scale(simulation.graph()) / joined_scale(model.graph)
+    assert 1.5 < wider < 3.5
+
+
+def joined_scale(graph: Graph) -> float:
+    """Of what the values that meet in the concatenation are rounded to: one for all."""
+    (joined,) = [n for n in graph.nodes if isinstance(n.op, Concat)]
+    (scale,) = {v.type.quant.scale for v in joined.inputs if v.type.quant is not None}
+    return scale[0]
+
+
+def test_small_weights_get_small_steps() -> None:
+    graph = mlp()
+    first = next(v for v in graph.constants if v.name == "fc1.weight")
+    graph.constants[first][:] /= 255
+    simulation = Simulation(simulated(graph))
+    small, *others = simulation.parameter_groups(1e-3)
+    (weight,) = small["params"]
+    assert weight is simulation.get_parameter("constants.fc1/weight")
+    spread = float(weight.detach().square().mean().sqrt())
+    assert small["lr"] == pytest.approx(1e-3 * spread / 0.02)
+    assert {group["lr"] for group in others} == {1e-3}
+    assert len(others) + 1 == len(list(simulation.parameters()))
 
 
 def input_scale(graph: Graph) -> float:

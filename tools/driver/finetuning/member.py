@@ -70,9 +70,8 @@ class MemberTuning:
             for value, array in trained.constants.items()
         }
         self._teacher = Evaluation(trained, constants.__getitem__)
-        self._optimiser = torch.optim.Adam(
-            [p for p in self.simulation.parameters() if p.requires_grad], lr=training.lr
-        )
+        self._optimiser = torch.optim.Adam(self.simulation.parameter_groups(training.lr))
+        self._rates: list[float] = [group["lr"] for group in self._optimiser.param_groups]
         self._per_epoch = max(1, len(examples) // self._batch)
         self.steps = max(1, round(training.epochs * self._per_epoch))
         self.step = 0
@@ -137,8 +136,8 @@ class MemberTuning:
         if self.step == self._freeze_at:
             self.simulation.freeze_ranges()
         rate = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._training.lr * rate
+        for group, whole in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = whole * rate
         noise = FreshNoise(self._generator())
         loss = self._loss(self._examples, self._rows(), noise)
         if not torch.isfinite(loss):

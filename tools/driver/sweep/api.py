@@ -39,6 +39,7 @@ def run_sweep(
     bits: str | Sequence[Bits] | None = None,
     ptq: bool = True,
     qat: bool = False,
+    floats: bool = True,
     seeds: int | Sequence[int] = 3,
     samples: int | None = None,
     task: str | None = None,
@@ -67,6 +68,7 @@ def run_sweep(
         bits: "w8a7,w4a4"; the paper's grid if None: weights 3..8 at 7-bit activations, activations
             3..7 at 8-bit weights.
         ptq, qat: quantised after training, and fine-tuned with simulated quantisation.
+        floats: the float network itself, which every figure compares with.
         seeds: how many, from 0, or which: of the random numbers, and of each fine-tuning.
         samples, task: as in qbnnc.compile.
         making: keyword arguments of qbnnc.compile that decide the integers, but for the bits.
@@ -101,7 +103,8 @@ def run_sweep(
     )
     settings.options(chosen[0], first)
     study = study_of(models, training, testing, ood, settings)
-    precisions = (Precision.FLOAT, *[Precision.PTQ] * ptq, *[Precision.QAT] * qat)
+    wanted = {Precision.FLOAT: floats, Precision.PTQ: ptq, Precision.QAT: qat}
+    precisions = tuple(precision for precision, is_wanted in wanted.items() if is_wanted)
     random = {name: model.stochastic for name, model in models.items()}
     plan = Plan(tuple(models), random, chosen, precisions, its_seeds)
     header = study.header(", ".join(models), command)
