@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from qbnnc.ir import format
+from qbnnc.ir.head import Task
 from qbnnc.ir.types import Stage
 from tests.driver.commands import Runner
+from tests.driver.sweeps import classifier, labelled
 
 NET = ("--model", "models:MLP_MCD", "--model-args", "in_features=10")
 TUNE = ("finetune", "mlp_mcd.pt", *NET, "--data", "train.npz", "--bits", "w3a3")
@@ -62,6 +64,28 @@ def test_fine_tune_compile_verify(command: Runner, loss: str) -> None:
     checked = command("verify", "net.onnx", "net.qbnn", "--input", "test.npz:x")
     assert checked.out.count("equal") == 2
     assert f"fine-tuned: 5 epochs of {loss}" in command("inspect", "net.onnx").out
+
+
+@pytest.mark.parametrize(
+    ("more", "loss", "raw"),
+    [
+        ((), "squared error of the outputs", True),
+        (("--task", "classification"), "KL divergence of class probabilities", False),
+    ],
+)
+def test_what_match_compares_is_told(
+    qbnnc_command: Runner, more: tuple[str, ...], loss: str, raw: bool
+) -> None:
+    format.save(classifier(), "net.qbnn")
+    np.save("x.npy", labelled(60)[0])
+    asked = ("--data", "x.npy", "-o", "tuned.qbnn", "--epochs", 1)
+    told = qbnnc_command("finetune", "net.qbnn", *asked, *more).out
+    first, *_, last = told.splitlines()
+    assert first.startswith(f"loss match: {loss}")
+    assert ("if they are logits give --task classification" in told) == raw
+    assert ("--task classification" in last) == raw
+    assert max(map(len, told.splitlines())) <= 80
+    assert format.load("tuned.qbnn").head.task is (Task.RAW if raw else Task.CLASSIFICATION)
 
 
 def test_inputs_alone_are_enough_to_match_the_float_network(command: Runner) -> None:

@@ -80,7 +80,8 @@ def finetune(
     """Fine-tune a network with simulated quantisation; returns the SIMULATED Model.
 
     `source` is what `qbnnc.compile` takes. `data`: "FILE.npz[:XKEY,YKEY]" or (x, y); x alone is
-    enough for the loss "match", the default of `training` (qbnnc.finetuning.Training).
+    enough for the loss "match", the default of `training` (qbnnc.finetuning.Training): with
+    `task` "classification" the KL divergence from the float network, else the squared error.
     `validation` likewise; without it rows are held out. `calibration` [N, *shape] gives the ranges
     to begin with; without it, and without rows in the model's file, x does. Raises UserError.
     """

@@ -20,13 +20,14 @@ from qbnnc.extras import require
 from qbnnc.ir import format
 from qbnnc.ir.errors import FileError, UserError
 from qbnnc.ir.head import Task
+from qbnnc.ir.model import Model
 from qbnnc.making import options_from
 from qbnnc.sources import SourceOptions
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from qbnnc.finetuning import FineTuning, Progress
+    from qbnnc.finetuning import FineTuning, Progress, Training
 
 INTERRUPTED = 130
 
@@ -51,7 +52,8 @@ INTERRUPTED = 130
     type=click.Choice(["match", "cross-entropy", "mse", "gaussian-nll"]),
     default="match",
     show_default=True,
-    help="match: be like the float network, under the same random numbers; needs no labels.",
+    help="match: be like the float network, under the same random numbers, without labels: KL "
+    "divergence with --task classification, else squared error.",
 )
 @click.option("--epochs", type=float, default=3.0, show_default=True, help="Of each member.")
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Adam's; falls to 0.")
@@ -149,7 +151,19 @@ def command(
         if not state.exists():
             raise FileError("there is nothing to resume: begin without --resume", state)
         job.resume(state)
+    if not quiet:
+        _announce(training, job.best)
     return _run(job, path, state, quiet)
+
+
+def _announce(training: Training, start: Model) -> None:
+    """What is minimised, and how it would be that of a classifier."""
+    from qbnnc.finetuning.losses import could_classify, loss_title
+
+    title = loss_title(training.loss, start.head.task)
+    click.echo(f"loss {training.loss.value}: {title}")
+    if could_classify(start):
+        click.echo("  if they are logits give --task classification: KL of probabilities then")
 
 
 def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
@@ -177,7 +191,9 @@ def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
 
 
 def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
-    """What validation said before and after, a mean over the members."""
+    """What validation said before and after, a mean over the members; and what comes next."""
+    from qbnnc.finetuning.losses import could_classify
+
     members = {r.member for r in reports}
     first = [next(r.best for r in reports if r.member == m) for m in members]
     best = [min(r.best for r in reports if r.member == m) for m in members]
@@ -188,6 +204,8 @@ def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
         click.echo("nothing was gained: try a smaller --lr, or more --epochs")
     click.echo(f"wrote {path}: {human_bytes(path.stat().st_size)}, {job.best.provenance.bits}")
     click.echo(f"next: qbnnc compile {path} -o model.onnx -o model.qbnn")
+    if could_classify(job.best):
+        click.echo("  for a classifier with --task classification: it is of task raw as it is")
 
 
 @contextmanager

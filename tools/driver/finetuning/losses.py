@@ -35,6 +35,27 @@ def task_for(loss: Loss, model: Model) -> Task:
     return Task.REGRESSION if loss in (Loss.MSE, Loss.GAUSSIAN_NLL) else Task.RAW
 
 
+def could_classify(model: Model) -> bool:
+    """Whether its one output could be logits, and its task does not say what it is."""
+    outputs = model.graph.outputs
+    return model.head.task is Task.RAW and len(outputs) == 1 and outputs[0].type.size > 1
+
+
+def loss_title(loss: Loss, task: Task) -> str:
+    """What is minimised, in words: that of MATCH is by the task."""
+    match loss:
+        case Loss.CROSS_ENTROPY:
+            return "of logits against labels"
+        case Loss.MSE:
+            return "squared error of the output against targets"
+        case Loss.GAUSSIAN_NLL:
+            return "of (mu, log variance) against targets"
+        case Loss.MATCH if task is Task.CLASSIFICATION:
+            return "KL divergence of class probabilities from the float network's"
+        case Loss.MATCH:
+            return "squared error of the outputs against the float network's"
+
+
 def loss_of(loss: Loss, task: Task, outputs: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
     """A scalar. `target` is labels or targets [B, ...]; of MATCH the float network's outputs."""
     match loss:

@@ -13,7 +13,9 @@ from qbnnc.ir.errors import UserError
 class Loss(Enum):
     """What fine-tuning minimises, of one Monte-Carlo sample a step."""
 
-    MATCH = "match"  # the distance to the float network under the same masks and eps: no labels
+    # The distance to the float network under the same masks and eps, without labels: the KL
+    # divergence of class probabilities if the task is classification, else the squared error.
+    MATCH = "match"
     CROSS_ENTROPY = "cross-entropy"  # of logits against labels
     MSE = "mse"  # of the first output against targets
     GAUSSIAN_NLL = "gaussian-nll"  # of (mu, log variance) against targets, equation (3)
