@@ -100,14 +100,14 @@ class Lowering:
         range_ = range_of(instruction.output.axes)
         self.steps.append(Step(range_, instruction, node.output.name, node.loc))
 
-    def made(self, value: Value) -> Buffer:
-        """The buffer of `value`, which this makes."""
-        self.buffers[value] = self.room(value)
+    def made(self, value: Value, more: int = 0) -> Buffer:
+        """The buffer of `value`, which this makes, writing up to `more` bytes beyond its end."""
+        self.buffers[value] = self.room(value, more)
         return self.buffers[value]
 
-    def room(self, value: Value) -> Buffer:
-        """A new buffer as large as `value`."""
-        stride = round_up(max(1, value.type.nbytes), ALIGNMENT)
+    def room(self, value: Value, more: int = 0) -> Buffer:
+        """A new buffer as large as `value`, and `more` bytes."""
+        stride = round_up(max(1, value.type.nbytes + more), ALIGNMENT)
         return Buffer(value.name, stride, value.type.axes)
 
     def scratch(self, node: Node, count: int) -> Buffer:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from qbnnc.ir.types import Array
 from qbnnc.runtime.layout import round_up, to_memory
 
-CHANNEL_STEP = 16  # output channels are padded to a multiple of this
-BLOCK = 128  # output channels whose weights lie together; as in kernels.convolution
-DEPTH_STEP = 4  # products at a time along K; as TILE in kernels.convolution
+LINE = 128  # output channels whose weights lie together where channels are by themselves
+PANEL = 16  # output channels of a panel: two vectors of accumulators
+FOURS = 4  # codes of K that are multiplied at a time
 _ALIGNMENT = 64
 
 
@@ -59,15 +59,17 @@ def aligned_bytes(count: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """[groups][BLOCKs of channels][K][channels]: how kernels read a weight, or make one.
+    """[groups][blocks of channels][lines][channels][step]: how kernels read a weight, or make one.
 
     Of a weight [O, K] or [O, C, kh, kw] (K runs over [kh][kw][C]), a bias [O] (K is 1), or with
-    `plain` any value in the order of memory. Padding fills up K and the channels.
+    `plain` any value in the order of memory. K is `lines` x `step`: one a line, or with `run`, the
+    codes of a layer's operand that lie side by side, FOURS, each run filled up to a multiple.
     """
 
     shape: tuple[int, ...]
     groups: int = 1
     plain: bool = False
+    run: int = 0
 
     def rows(self, array: Array) -> Array:
         """[*shape] as [groups, filters, K]."""
@@ -84,16 +86,34 @@ class Layout:
     @property
     def padded(self) -> int:
         """The same, padded."""
-        return self.filters if self.plain else round_up(self.filters, CHANNEL_STEP)
+        return self.filters if self.plain else round_up(self.filters, PANEL // 2)
+
+    @property
+    def block(self) -> int:
+        """Channels of a block; the last may have fewer."""
+        return PANEL if self.run else LINE
+
+    @property
+    def step(self) -> int:
+        return FOURS if self.run else 1
 
     @property
     def taps(self) -> int:
-        return prod(self.shape[1:]) if not self.plain else 1
+        """K."""
+        return 1 if self.plain else prod(self.shape[1:])
 
     @property
     def depth(self) -> int:
         """K padded."""
-        return self.taps if self.plain or len(self.shape) == 1 else round_up(self.taps, DEPTH_STEP)
+        return len(self.order_of_taps())
+
+    def order_of_taps(self) -> NDArray[np.int64]:
+        """Which of K is at each place of a channel; -1 is padding."""
+        taps = np.arange(self.taps)
+        if not self.run:
+            return taps
+        runs = taps.reshape(-1, self.run)
+        return np.pad(runs, ((0, 0), (0, -self.run % FOURS)), constant_values=-1).reshape(-1)
 
     @property
     def size(self) -> int:
@@ -102,16 +122,25 @@ class Layout:
 
     def pack(self, rows: Array, fill: int = 0) -> Array:
         """[groups, filters, K] in this layout: [size]."""
-        whole = np.full((self.groups, self.depth, self.padded), fill, rows.dtype)
-        whole[:, : self.taps, : self.filters] = rows.swapaxes(1, 2)
-        starts = range(0, self.padded, BLOCK)
-        return np.concatenate([g[:, n : n + BLOCK].reshape(-1) for g in whole for n in starts])
+        order = self.order_of_taps()
+        whole = np.full((self.groups, self.padded, len(order)), fill, rows.dtype)
+        whole[:, : self.filters, order >= 0] = rows[:, :, order[order >= 0]]
+        blocks = (g[n : n + self.block] for g in whole for n in range(0, self.padded, self.block))
+        return np.concatenate([self._in_lines(block) for block in blocks])
+
+    def _in_lines(self, block: Array) -> Array:
+        """[channels, depth] as [lines][channels][step]."""
+        return block.reshape(len(block), -1, self.step).swapaxes(0, 1).reshape(-1)
 
     def pack_channels(self, rows: Array, fill: int = 0) -> Array:
         """[groups, filters] as [groups][padded channels]."""
         whole = np.full((self.groups, self.padded), fill, rows.dtype)
         whole[:, : self.filters] = rows
         return whole
+
+    def repeat_channels(self, rows: Array, fill: int = 0) -> Array:
+        """[groups, filters] as [groups][padded channels][step]: as the channels of a line lie."""
+        return np.repeat(self.pack_channels(rows, fill).reshape(-1), self.step)
 
     def order(self) -> NDArray[np.int64]:
         """Where in this layout each element of [*shape] lies, in row-major order."""

@@ -15,7 +15,7 @@ from qbnnc.ir.types import Array
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
 from qbnnc.runtime.lowering import Lowering
-from qbnnc.runtime.packing import BLOCK, Layout
+from qbnnc.runtime.packing import LINE, Layout
 from qbnnc.runtime.program import Buffer
 
 _SCRATCH = 8 * 512  # words drawn at a time; as WORDS in kernels.sampling
@@ -85,7 +85,7 @@ def _sample(
     return ins.SampleWeight(
         output=output,
         eps=lowering.buffer(node, 2),
-        scratch=lowering.scratch(node, 4 * BLOCK),
+        scratch=lowering.scratch(node, 4 * LINE),
         mu=add(layout.pack(layout.rows(mu))),
         sigma=add(layout.pack(layout.rows(sigma))),
         rows=add(rows),
@@ -94,13 +94,14 @@ def _sample(
         ratio=add(ratio),
         divisor=add(divisor),
         granule_step=granule_step,
-        zeros=add(layout.pack_channels(layout.rows(np.broadcast_to(zeros, shape))[..., 0])),
+        zeros=add(layout.repeat_channels(layout.rows(np.broadcast_to(zeros, shape))[..., 0])),
         low=op.quant.low,
         high=op.quant.high,
         groups=layout.groups,
         padded=layout.padded,
-        taps=layout.taps,
         depth=layout.depth,
+        block=layout.block,
+        step=layout.step,
         item=node.output.type.dtype.numpy.itemsize,
     )
 
@@ -108,11 +109,12 @@ def _sample(
 def _noise(
     lowering: Lowering, node: Node, layout: Layout
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    """(rows [K], columns, column_step): where in memory the noise of each element lies.
+    """(rows [depth], columns, column_step): where in memory the noise of each element lies.
 
     Noise of the weight's own shape, transposed or sliced, is a sum of a part of K and a part of the
-    channel; only an index that is not takes 4 bytes for each element.
+    channel; only an index that is not takes 4 bytes for each element. -1 in `rows` is padding.
     """
+    order = layout.order_of_taps()
     eps, shape = node.inputs[2].type, node.output.type.shape
     index = np.arange(prod(shape))
     if len(node.inputs) > 5:
@@ -121,8 +123,9 @@ def _noise(
     rows = places[0, 0] - places[0, 0].min()
     columns = places[:, :, 0] - rows[0]
     if (places == rows + columns[..., None]).all():
-        return rows, layout.pack_channels(columns, int(columns[0, 0])), 0
-    return np.zeros_like(rows), layout.pack(places), 1
+        padded = np.where(order < 0, -1, rows[order]).astype(np.int32)
+        return padded, layout.repeat_channels(columns, int(columns[0, 0])), 0
+    return np.where(order < 0, -1, 0).astype(np.int32), layout.pack(places), 1
 
 
 def _granules(lowering: Lowering, node: Node, layout: Layout) -> tuple[Array, Array, int]:
@@ -132,6 +135,6 @@ def _granules(lowering: Lowering, node: Node, layout: Layout) -> tuple[Array, Ar
         layout.rows(np.broadcast_to(lowering.constant(node, i, "R and r"), shape)) for i in (3, 4)
     )
     if all((a == a[..., :1]).all() for a in (ratio, divisor)):
-        first = layout.pack_channels(ratio[..., 0])
-        return first, layout.pack_channels(divisor[..., 0], 1), 0
+        first = layout.repeat_channels(ratio[..., 0])
+        return first, layout.repeat_channels(divisor[..., 0], 1), 0
     return layout.pack(ratio), layout.pack(divisor, 1), 1

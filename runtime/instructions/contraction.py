@@ -17,15 +17,15 @@ class Epilogue(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Convolve(Instruction):
-    """A convolution or linear layer; weights [groups][N / 128][K][128 or what is left] int8.
+class Layer(Instruction):
+    """What a convolution and a depthwise one have in common.
 
-    `depth` is K rounded up to whole steps. `weights` and `bias` are constants, or sampled; `bias`,
-    `factor` (multipliers or scales) and `weight_zeros` (-1: none) have one number for each channel.
-    Of the output's elements, channel n of pixel p is at n * channel_step + p * pixel_step.
+    `weights` and `bias` are constants, or sampled; `bias`, `factor` (multipliers or scales) and
+    `weight_zeros` (-1: none) have one number for each channel. `filters` are the output channels of
+    a group, `padded` with those that fill up its last block, `depth` K with its padding. Channel n
+    of pixel p of the output is element n * channel_step + p * pixel_step.
     """
 
-    opcode = Opcode.CONVOLVE
     input: Buffer
     scratch: Buffer
     weights: Buffer
@@ -36,32 +36,55 @@ class Convolve(Instruction):
     zero: int
     low: int
     high: int
-    groups: int
-    channels: int  # of a group of the input
-    filters: int  # of a group of the output
+    filters: int
+    padded: int
     depth: int
     channel_step: int
     pixel_step: int
     height: int
     width: int
+    top: int
+    left: int
+    pad_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convolve(Layer):
+    """A convolution or linear layer; a Layout with runs says how the weights lie.
+
+    The operand of pixel p are the runs at places[p] + runs[s] of its image, each `run` codes long:
+    `places` i32 [pixels] and `runs` i32 [segments] are constants. The image is the input, or where
+    a window leaves it, a copy with a halo of padding, halo_height x halo_width (0: none), in the
+    scratch room, which holds `images` of them. `wide`: see kernels.microkernel.
+    """
+
+    opcode = Opcode.CONVOLVE
+    groups: int
+    channels: int  # of a group of the input
+    segments: int
+    run: int
+    runs: int
+    places: int
+    pixels: int
+    halo_height: int
+    halo_width: int
+    images: int
+    wide: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depthwise(Layer):
+    """A convolution of each channel by itself: `filters` are all channels, K the window's places.
+
+    The weights lie as [blocks of channels][K][channels].
+    """
+
+    opcode = Opcode.DEPTHWISE
     out_height: int
     out_width: int
     kernel_height: int
     kernel_width: int
     stride_y: int
     stride_x: int
-    top: int
-    left: int
     dilation_y: int
     dilation_x: int
-    pad_code: int
-
-
-class Depthwise(Convolve):
-    """A convolution of each channel by itself: `groups` 1, `channels` 1, `filters` all channels.
-
-    So K runs over the kernel's places alone.
-    """
-
-    __slots__ = ()
-    opcode = Opcode.DEPTHWISE

@@ -38,9 +38,11 @@ class EpsCodes(Instruction):
 class SampleWeight(Instruction):
     """Codes of a sampled weight in the layout of Convolve, or of a bias (depth 1, item 4).
 
-    `mu` and `sigma` i8 have the layout of the result. The noise of place k of channel n is
-    eps[rows[k] + columns[n]], or eps[columns[k][n]] with column_step 1. Of each channel, or of each
-    element with granule_step 1: `ratio` i32, `divisor` f32 and `zeros` i32.
+    `mu` and `sigma` i8 have the layout of the result, a Layout. The noise of place k of channel n
+    is eps[rows[k] + columns[n]], or eps[rows[k] + columns[element]] with column_step 1; where
+    rows[k] is -1 there is padding, 0. Of each element, or `step` times of each channel with
+    column_step or granule_step 0: `columns` i32; `ratio` i32 and `divisor` f32. `zeros` i32 are
+    `step` times of each channel.
     """
 
     opcode = Opcode.SAMPLE_WEIGHT
@@ -59,8 +61,9 @@ class SampleWeight(Instruction):
     high: int
     groups: int
     padded: int  # channels of a group
-    taps: int  # K
-    depth: int  # K rounded up; zeros fill it up
+    depth: int  # K with padding
+    block: int
+    step: int
     item: int
 
 
@@ -68,7 +71,7 @@ class SampleWeight(Instruction):
 class FoldBias(Instruction):
     """bias + terms - input_zero * sum_k weights[k] for each channel, i32 [groups][padded].
 
-    Without a sum, `taps` is 0.
+    Without a sum, `depth` is 0. `block` and `step` are those of the weights' Layout.
     """
 
     opcode = Opcode.FOLD_BIAS
@@ -78,5 +81,6 @@ class FoldBias(Instruction):
     input_zero: int
     groups: int
     padded: int
-    taps: int
     depth: int
+    block: int
+    step: int

@@ -1,7 +1,13 @@
 """Convolutions and linear layers: an implicit matrix product over [H, W, C], and its epilogues.
 
-Four output positions at a time share each weight that is loaded. A position's operands are a row
-of bytes: in place if the kernel is 1 x 1, else gathered, with the zero point outside the image.
+    for each group of images that fit into the cache:
+        copy them into a halo of padding, if windows leave the image
+        for each POSITIONS of their pixels:
+            for each panel of 16 output channels, the last one first:
+                for each tile of up to 6 positions: the microkernel
+
+A panel writes whole vectors: what goes beyond a pixel's channels is overwritten by the panels and
+positions that come after it, and beyond the last pixel there is room in the value's buffer.
 """
 
 from __future__ import annotations
@@ -9,105 +15,238 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.instructions import Convolve, Epilogue
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.kernels.microkernel import Shape, tile
 from qbnnc.runtime.kernels.rounding import bounds, round_into
+from qbnnc.runtime.packing import FOURS, PANEL
 from qbnnc.runtime.program import Place, columns_of
 
 C = columns_of(Convolve)
-BLOCK = 128  # output channels at a time; a constant, so that LLVM needs one alias check a tile
-TILE = 4  # output positions at a time, and steps along K
+POSITIONS = 1024  # whose addresses are worked out at a time
+SUMS = 4  # positions whose accumulators are stored at a time
+SCRATCH = 16 * POSITIONS + (4 * PANEL + 8) * SUMS  # bytes, without the halo
 _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
 
-
-@kernel
-def multiply_four(acc, x0, x1, x2, x3, weights, bias, depth, width):
-    """acc[m][n] = bias[n] + sum_k x_m[k] * weights[k][n], int32 that wraps; acc is [4][BLOCK]."""
-    i32 = np.int32
-    for n in range(width):
-        acc[n] = bias[n]
-        acc[BLOCK + n] = bias[n]
-        acc[2 * BLOCK + n] = bias[n]
-        acc[3 * BLOCK + n] = bias[n]
-    for k in range(0, depth, TILE):
-        w0, w1 = weights[k * width : (k + 1) * width], weights[(k + 1) * width : (k + 2) * width]
-        w2 = weights[(k + 2) * width : (k + 3) * width]
-        w3 = weights[(k + 3) * width : (k + 4) * width]
-        a0, a1, a2, a3 = i32(x0[k]), i32(x0[k + 1]), i32(x0[k + 2]), i32(x0[k + 3])
-        b0, b1, b2, b3 = i32(x1[k]), i32(x1[k + 1]), i32(x1[k + 2]), i32(x1[k + 3])
-        c0, c1, c2, c3 = i32(x2[k]), i32(x2[k + 1]), i32(x2[k + 2]), i32(x2[k + 3])
-        d0, d1, d2, d3 = i32(x3[k]), i32(x3[k + 1]), i32(x3[k + 2]), i32(x3[k + 3])
-        for n in range(width):
-            p, q, r, s = i32(w0[n]), i32(w1[n]), i32(w2[n]), i32(w3[n])
-            acc[n] += i32(a0 * p + a1 * q + a2 * r + a3 * s)
-            acc[BLOCK + n] += i32(b0 * p + b1 * q + b2 * r + b3 * s)
-            acc[2 * BLOCK + n] += i32(c0 * p + c1 * q + c2 * r + c3 * s)
-            acc[3 * BLOCK + n] += i32(d0 * p + d1 * q + d2 * r + d3 * s)
+_isa = chosen()
+tile_6x16, tile_4x16, tile_2x16, tile_1x16 = (tile(_isa, Shape(m, 2)) for m in (6, 4, 2, 1))
+tile_6x8, tile_1x8 = (tile(_isa, Shape(m, 1)) for m in (6, 1))
+wide_4x16, wide_1x16 = (tile(_isa, Shape(m, 2, wide=True)) for m in (4, 1))
+wide_4x8, wide_1x8 = (tile(_isa, Shape(m, 1, wide=True)) for m in (4, 1))
+sums_4x16, sums_1x16 = (tile(_isa, Shape(m, 2, wide=True, sums=True)) for m in (SUMS, 1))
+sums_4x8, sums_1x8 = (tile(_isa, Shape(m, 1, wide=True, sums=True)) for m in (SUMS, 1))
 
 
 @kernel
-def multiply_one(acc, x, weights, bias, depth, width):
-    """The same for a single position."""
-    i32 = np.int32
-    for n in range(width):
-        acc[n] = bias[n]
-    for k in range(0, depth, TILE):
-        w0, w1 = weights[k * width : (k + 1) * width], weights[(k + 1) * width : (k + 2) * width]
-        w2 = weights[(k + 2) * width : (k + 3) * width]
-        w3 = weights[(k + 3) * width : (k + 4) * width]
-        a0, a1, a2, a3 = i32(x[k]), i32(x[k + 1]), i32(x[k + 2]), i32(x[k + 3])
-        for n in range(width):
-            p, q, r, s = i32(w0[n]), i32(w1[n]), i32(w2[n]), i32(w3[n])
-            acc[n] += i32(a0 * p + a1 * q + a2 * r + a3 * s)
+def convolve(row, context, arena, arena32, constants, ints, floats, out):
+    """All positions of all copies of a block. Those of one sample share sampled weights."""
+    sampled = row[C.weights + 2] == _SAMPLE or row[C.bias + 2] == _SAMPLE
+    shares = context[CONTEXT.SAMPLES] if sampled else 1
+    copies = context[CONTEXT.SAMPLES] * context[CONTEXT.ROWS] // shares
+    halo = row[C.scratch] + SCRATCH
+    if row[C.halo_height] > 0:
+        arena[halo : halo + row[C.images] * halo_bytes(row)] = np.uint8(row[C.pad_code])
+    for part in range(shares):
+        for first in range(part * copies, (part + 1) * copies, row[C.images]):
+            images = min(row[C.images], (part + 1) * copies - first)
+            if row[C.halo_height] > 0:
+                for i in range(images):
+                    copy_into_halo(row, context, arena, halo + i * halo_bytes(row), first + i)
+            for start in range(0, images * row[C.pixels], POSITIONS):
+                count = min(POSITIONS, images * row[C.pixels] - start)
+                for group in range(row[C.groups] - 1, -1, -1):
+                    find(row, context, arena, ints, first, start, count, group)
+                    multiply(
+                        row, context, arena, arena32, constants, ints, floats, out, part, group,
+                        count,
+                    )  # fmt: skip
 
 
 @kernel
-def subtract_zeros(acc, x, zeros, taps, width):
-    """acc[n] -= Z_w[n] * sum_k x[k]: the run-time term of affine weights."""
-    total = np.int32(0)
-    for k in range(taps):
-        total = np.int32(total + np.int32(x[k]))
-    for n in range(width):
-        acc[n] = np.int32(acc[n] - np.int32(zeros[n] * total))
+def halo_bytes(row):
+    return row[C.halo_height] * row[C.halo_width] * row[C.channels] * row[C.groups]
 
 
 @kernel
-def copy(target, source, count):
-    for i in range(count):
-        target[i] = source[i]
+def copy_into_halo(row, context, arena, halo, copy):
+    """One image, inside a halo that is there already."""
+    base, sample_step, row_step = locate(row, C.input, context)
+    sample = copy // context[CONTEXT.ROWS]
+    at = base + sample * sample_step + (copy - sample * context[CONTEXT.ROWS]) * row_step
+    pixel = row[C.channels] * row[C.groups]
+    height = min(row[C.height], row[C.halo_height] - row[C.top])
+    line = min(row[C.width], row[C.halo_width] - row[C.left]) * pixel
+    for y in range(height):
+        source = arena[at + y * row[C.width] * pixel :]
+        target = arena[halo + ((row[C.top] + y) * row[C.halo_width] + row[C.left]) * pixel :]
+        for i in range(line):
+            target[i] = source[i]
 
 
 @kernel
-def fill(target, code, count):
-    for i in range(count):
-        target[i] = code
+def find(row, context, arena, ints, first, start, count, group):
+    """Into the scratch room: where the operands and the outputs of `count` positions begin.
+
+    Positions are numbered from the first pixel of copy `first`.
+    """
+    base, sample_step, row_step = locate(row, C.input, context)
+    target, target_sample, target_row = locate(row, C.output, context)
+    rows, pixels, scratch = context[CONTEXT.ROWS], row[C.pixels], row[C.scratch]
+    if row[C.epilogue] != _REQUANTIZE and row[C.epilogue] != _DEQUANTIZE:
+        target, target_sample, target_row = target // 4, target_sample // 4, target_row // 4
+    x_at = arena[scratch : scratch + 8 * POSITIONS].view(np.int64)
+    out_at = arena[scratch + 8 * POSITIONS : scratch + 16 * POSITIONS].view(np.int64)
+    places = ints[row[C.places] // 4 :]
+    image = start // pixels
+    pixel, done = start - image * pixels, 0
+    while done < count:
+        some = min(pixels - pixel, count - done)
+        sample = (first + image) // rows
+        number = first + image - sample * rows
+        x = base + sample * sample_step + number * row_step
+        if row[C.halo_height] > 0:
+            x = scratch + SCRATCH + image * halo_bytes(row)
+        x += group * row[C.channels]
+        o = target + sample * target_sample + number * target_row
+        o += group * row[C.filters] * row[C.channel_step]
+        for p in range(some):
+            x_at[done + p] = x + places[pixel + p]
+            out_at[done + p] = o + (pixel + p) * row[C.pixel_step]
+        done += some
+        image, pixel = image + 1, 0
 
 
 @kernel
-def gather(patch, image, row, y, x, first):
-    """The window of output position (y, x) in the order [kh][kw][channels of the group]."""
-    channels, width = row[C.channels], row[C.width]
-    pixel, pad_code = channels * row[C.groups], np.uint8(row[C.pad_code])
-    left, taps = x * row[C.stride_x] - row[C.left], row[C.kernel_width]
-    line = taps * channels
-    whole = row[C.groups] * row[C.dilation_x] == 1 and left >= 0 and left + taps <= width
-    for i in range(row[C.kernel_height]):
-        iy = y * row[C.stride_y] - row[C.top] + i * row[C.dilation_y]
-        target = patch[i * line : (i + 1) * line]
-        if iy < 0 or iy >= row[C.height]:
-            fill(target, pad_code, line)
-        elif whole:
-            copy(target, image[(iy * width + left) * pixel :], line)
+def multiply(
+    row, context, arena, arena32, constants, ints, floats, out, part, group, count
+):  # fmt: skip
+    """All panels of the positions that `find` has found."""
+    weights_at, weights_sample, _ = locate(row, C.weights, context)
+    bias_at, bias_sample, _ = locate(row, C.bias, context)
+    first = group * row[C.padded]
+    weights_at += part * weights_sample + first * row[C.depth]
+    bias_at += part * bias_sample + 4 * first
+    of_weights = constants if row[C.weights + 2] == _CONSTANT else arena
+    of_bias = constants if row[C.bias + 2] == _CONSTANT else arena
+    weights, bias = of_weights.ctypes.data + weights_at, of_bias.ctypes.data + bias_at
+    factor = constants.ctypes.data + row[C.factor] + 4 * first
+    codes = row[C.epilogue] == _REQUANTIZE and row[C.weight_zeros] < 0
+    for done in range((row[C.padded] - 1) // PANEL * PANEL, -1, -PANEL):
+        width = min(PANEL, row[C.padded] - done)
+        panel, its_bias = weights + done * row[C.depth], bias + 4 * done
+        if codes:
+            its_factor = factor + 4 * done
+            multiply_codes(row, arena, constants, panel, its_bias, its_factor, done, width, count)
         else:
-            for j in range(taps):
-                ix = left + j * row[C.dilation_x]
-                part = target[j * channels :]
-                if 0 <= ix < width:
-                    copy(part, image[(iy * width + ix) * pixel + first :], channels)
+            multiply_sums(
+                row, arena, arena32, constants, ints, floats, out, panel, its_bias, first, done,
+                width, count,
+            )  # fmt: skip
+
+
+@kernel
+def multiply_codes(row, arena, constants, weights, bias, factor, channel, width, count):
+    """One panel, requantised on the way."""
+    low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])
+    a, x = arena.ctypes.data, arena.ctypes.data + row[C.scratch]
+    o, runs = x + 8 * POSITIONS, constants.ctypes.data + row[C.runs]
+    n, fours, i = row[C.segments], (row[C.run] + FOURS - 1) // FOURS, 0
+    w, b, f, c = weights, bias, factor, channel
+    while i < count:
+        p, q, left = x + 8 * i, o + 8 * i, count - i
+        if row[C.wide] == 1:
+            if width == PANEL:
+                if left >= 4:
+                    wide_4x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                    i += 4
                 else:
-                    fill(part, pad_code, channels)
+                    wide_1x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                    i += 1
+            elif left >= 4:
+                wide_4x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 4
+            else:
+                wide_1x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 1
+        elif width == PANEL:
+            if left >= 6:
+                tile_6x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 6
+            elif left >= 4:
+                tile_4x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 4
+            elif left >= 2:
+                tile_2x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 2
+            else:
+                tile_1x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 1
+        elif left >= 6:
+            tile_6x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            i += 6
+        else:
+            tile_1x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            i += 1
+
+
+@kernel
+def multiply_sums(
+    row, arena, arena32, constants, ints, floats, out, weights, bias, group, done, width, count
+):  # fmt: skip
+    """One panel, by way of its accumulators; `group` is the number of the group's first channel."""
+    scratch = row[C.scratch]
+    sums = scratch + 16 * POSITIONS
+    targets = arena[sums + 4 * PANEL * SUMS :].view(np.int64)
+    for m in range(SUMS):
+        targets[m] = sums + 4 * width * m
+    x_at = arena[scratch : scratch + 8 * POSITIONS].view(np.int64)
+    out_at = arena[scratch + 8 * POSITIONS : sums].view(np.int64)
+    a, runs = arena.ctypes.data, constants.ctypes.data + row[C.runs]
+    x, o = a + scratch, a + sums + 4 * PANEL * SUMS
+    n, fours, i = row[C.segments], (row[C.run] + FOURS - 1) // FOURS, 0
+    w, b, f = weights, bias, constants.ctypes.data + row[C.factor]
+    zero, real = np.int32(0), np.float32(0)
+    useful, at = min(width, row[C.filters] - done), group + done
+    factor = floats[row[C.factor] // 4 + at : row[C.factor] // 4 + at + useful]
+    while i < count:
+        some = min(SUMS, count - i)
+        p = x + 8 * i
+        if some == SUMS and width == PANEL:
+            sums_4x16(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+        elif some == SUMS:
+            sums_4x8(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+        else:
+            some = 1
+            if width == PANEL:
+                sums_1x16(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+            else:
+                sums_1x8(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+        for m in range(some):
+            start = sums // 4 + width * m
+            acc = arena32[start : start + useful]
+            if row[C.weight_zeros] >= 0:
+                zeros = ints[row[C.weight_zeros] // 4 + at :]
+                subtract_zeros(row, acc, arena, ints, x_at[i + m], zeros, useful)
+            finish(
+                row, acc, factor, out_at[i + m] + done * row[C.channel_step], useful, arena,
+                arena32, out,
+            )  # fmt: skip
+        i += some
+
+
+@kernel
+def subtract_zeros(row, acc, arena, ints, x, zeros, count):
+    """acc[n] -= Z_w[n] * (sum of the operand's codes): the run-time term of affine weights."""
+    total = np.int32(0)
+    for s in range(row[C.segments]):
+        start = x + ints[row[C.runs] // 4 + s]
+        for k in range(row[C.run]):
+            total = np.int32(total + np.int32(arena[start + k]))
+    for n in range(count):
+        acc[n] = np.int32(acc[n] - np.int32(zeros[n] * total))
 
 
 @kernel
@@ -127,98 +266,3 @@ def finish(row, acc, factor, at, count, arena, arena32, out):
         sums = arena32[at : at + count]
         for n in range(count):
             sums[n] = acc[n]
-
-
-@kernel
-def parts(row, context):
-    """How many runs of positions there are that share weights and bias: one, or one a sample."""
-    sampled = row[C.weights + 2] == _SAMPLE or row[C.bias + 2] == _SAMPLE
-    return context[CONTEXT.SAMPLES] if sampled else 1
-
-
-@kernel
-def convolve(row, context, arena, arena32, constants, constants_i32, constants_f32, out):
-    """All positions of all copies of a block; group by group, tile by tile, BLOCK by BLOCK.
-
-    The positions of a tile share their weights: with sampled ones they are of one sample.
-    """
-    base, sample_step, row_step = locate(row, C.input, context)
-    target, target_sample, target_row = locate(row, C.output, context)
-    weights_base, weights_sample, _ = locate(row, C.weights, context)
-    bias_base, bias_sample, _ = locate(row, C.bias, context)
-    weight_bytes = constants if row[C.weights + 2] == _CONSTANT else arena
-    biases = constants_i32 if row[C.bias + 2] == _CONSTANT else arena32
-    if row[C.epilogue] != _REQUANTIZE and row[C.epilogue] != _DEQUANTIZE:
-        target, target_sample, target_row = target // 4, target_sample // 4, target_row // 4
-    channels, filters, depth = row[C.channels], row[C.filters], row[C.depth]
-    taps = row[C.kernel_height] * row[C.kernel_width] * channels
-    pixels, out_width = row[C.out_height] * row[C.out_width], row[C.out_width]
-    direct = (
-        row[C.kernel_height] * row[C.kernel_width] * row[C.groups] == 1
-        and row[C.stride_y] * row[C.stride_x] == 1
-        and pixels == row[C.height] * row[C.width]
-    )
-    rows, shares = context[CONTEXT.ROWS], parts(row, context)
-    positions = context[CONTEXT.SAMPLES] * rows * pixels // shares
-    image_bytes = row[C.height] * row[C.width] * channels * row[C.groups]
-    padded = (filters + 15) // 16 * 16
-    scratch = row[C.scratch]
-    acc_at = scratch // 4
-    patch_at = scratch + 4 * TILE * BLOCK
-    x_at = np.empty(TILE, np.int64)
-    out_at = np.empty(TILE, np.int64)
-    for turn in range(shares * row[C.groups]):
-        part = turn // row[C.groups]
-        group = turn - part * row[C.groups]
-        weights_at = weights_base + part * weights_sample + group * depth * padded
-        per_channel = group * padded
-        bias_at = (bias_base + part * bias_sample) // 4 + per_channel
-        first, end = part * positions, (part + 1) * positions
-        while first < end:
-            count = min(TILE, end - first)
-            if count < TILE:
-                count = 1
-            for m in range(count):
-                position = first + m
-                copy = position // pixels
-                pixel = position - copy * pixels
-                s = copy // rows
-                r = copy - s * rows
-                at = base + s * sample_step + r * row_step
-                if direct:
-                    x_at[m] = at + pixel * channels
-                else:
-                    x_at[m] = patch_at + m * depth
-                    y = pixel // out_width
-                    patch = arena[x_at[m] : x_at[m] + depth]
-                    image = arena[at : at + image_bytes]
-                    gather(patch, image, row, y, pixel - y * out_width, group * channels)
-                out_at[m] = target + s * target_sample + r * target_row + pixel * row[C.pixel_step]
-            done = 0
-            while done < filters:
-                width = min(BLOCK, padded - done)
-                start = weights_at + done * depth
-                weights = weight_bytes[start : start + depth * width].view(np.int8)
-                bias = biases[bias_at + done : bias_at + done + width]
-                acc = arena32[acc_at : acc_at + TILE * BLOCK]
-                x0 = arena[x_at[0] : x_at[0] + depth]
-                if count == TILE:
-                    x1 = arena[x_at[1] : x_at[1] + depth]
-                    x2 = arena[x_at[2] : x_at[2] + depth]
-                    x3 = arena[x_at[3] : x_at[3] + depth]
-                    multiply_four(acc, x0, x1, x2, x3, weights, bias, depth, width)
-                else:
-                    multiply_one(acc, x0, weights, bias, depth, width)
-                start = row[C.factor] // 4 + per_channel + done
-                factor = constants_f32[start : start + width]
-                channel = (group * filters + done) * row[C.channel_step]
-                for m in range(count):
-                    sums = acc[m * BLOCK : m * BLOCK + width]
-                    if row[C.weight_zeros] >= 0:
-                        start = row[C.weight_zeros] // 4 + per_channel + done
-                        zeros = constants_i32[start : start + width]
-                        subtract_zeros(sums, arena[x_at[m] : x_at[m] + taps], zeros, taps, width)
-                    useful = min(width, filters - done)
-                    finish(row, sums, factor, out_at[m] + channel, useful, arena, arena32, out)
-                done += width
-            first += count

@@ -1,18 +1,18 @@
-"""Convolutions of each channel by itself: BLOCK channels of one position at a time."""
+"""Convolutions of each channel by itself: LINE channels of one position at a time."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.runtime.instructions import Convolve, Depthwise, Epilogue
+from qbnnc.runtime.instructions import Depthwise, Epilogue
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
-from qbnnc.runtime.kernels.convolution import BLOCK, finish
+from qbnnc.runtime.kernels.convolution import finish
 from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.packing import LINE
 from qbnnc.runtime.program import Place, columns_of
 
 C = columns_of(Depthwise)
-assert vars(columns_of(Convolve)).keys() == vars(C).keys()
 _CONSTANT, _ACCUMULATOR = int(Place.CONSTANT), int(Epilogue.ACCUMULATOR)
 
 
@@ -62,10 +62,10 @@ def depthwise(row, context, arena, arena32, constants, constants_i32, constants_
     if row[C.epilogue] == _ACCUMULATOR:
         target, target_sample, target_row = target // 4, target_sample // 4, target_row // 4
     filters, depth = row[C.filters], row[C.depth]
-    padded = (filters + 15) // 16 * 16
-    acc_at, padding_at = row[C.scratch] // 4, row[C.scratch] + 4 * BLOCK
-    for done in range(0, filters, BLOCK):
-        width, count = min(BLOCK, padded - done), min(BLOCK, filters - done)
+    padded = row[C.padded]
+    acc_at, padding_at = row[C.scratch] // 4, row[C.scratch] + 4 * LINE
+    for done in range(0, filters, LINE):
+        width, count = min(LINE, padded - done), min(LINE, filters - done)
         acc = arena32[acc_at : acc_at + count]
         padding = arena[padding_at : padding_at + count]
         for n in range(count):

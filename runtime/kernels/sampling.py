@@ -7,7 +7,6 @@ import numpy as np
 from qbnnc.runtime.instructions import EpsCodes, FoldBias, SampleWeight
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
-from qbnnc.runtime.kernels.convolution import BLOCK
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.masks import derive, draw_words
 from qbnnc.runtime.kernels.rounding import round_into
@@ -52,32 +51,50 @@ def round_line(codes, noise, sigma, mu, ratio, divisor, zeros, low, high, count)
 
 
 @kernel
-def sample_lines(row, eps, scratch, codes, constants, ints, floats, start, first):
-    """One block of channels, the first of which is `first`: lines [K][width] from `start` on."""
-    width = row[W.padded] - first % row[W.padded]
-    width, low, high = min(BLOCK, width), np.int32(row[W.low]), np.int32(row[W.high])
-    zeros = ints[row[W.zeros] // 4 + first :]
-    for k in range(row[W.depth]):
-        at = start + k * width
-        line = codes[at : at + width]
-        if k >= row[W.taps]:
-            for n in range(width):
-                line[n] = 0
-            continue
-        noise = eps[ints[row[W.rows] // 4 + k] :]
-        columns = ints[row[W.columns] // 4 + (at if row[W.column_step] == 1 else first) :]
+def gather_noise(noise, eps, places, columns, width):
+    """noise[n][j] = eps[places[j] + columns[n][j]]; where places[j] is -1, anything."""
+    step = len(places)
+    for j in range(step):
+        of_place = eps[max(0, places[j]) :]
         for n in range(width):
-            scratch[n] = np.int32(noise[np.uint32(columns[n])])
-        granule = at if row[W.granule_step] == 1 else first
+            element = n * step + j
+            noise[element] = np.int32(of_place[np.uint32(columns[element])])
+
+
+@kernel
+def clear_padding(codes, places, width):
+    """Zeros where places[j] is -1, or the padding of a run would be multiplied."""
+    step = len(places)
+    for j in range(step):
+        if places[j] < 0:
+            for n in range(width):
+                codes[n * step + j] = 0
+
+
+@kernel
+def sample_block(row, eps, noise, codes, constants, ints, floats, start, first):
+    """One block of channels, the first of which is `first`: [lines][width][step] from `start`."""
+    step = row[W.step]
+    width = min(row[W.block], row[W.padded] - first % row[W.padded])
+    low, high, count = np.int32(row[W.low]), np.int32(row[W.high]), width * step
+    zeros = ints[row[W.zeros] // 4 + first * step :]
+    for line in range(row[W.depth] // step):
+        at = start + line * count
+        made = codes[at : at + count]
+        places = ints[row[W.rows] // 4 + line * step : row[W.rows] // 4 + (line + 1) * step]
+        columns = ints[row[W.columns] // 4 + (at if row[W.column_step] == 1 else first * step) :]
+        granule = at if row[W.granule_step] == 1 else first * step
         ratio, divisor = (
             ints[row[W.ratio] // 4 + granule :],
             floats[row[W.divisor] // 4 + granule :],
         )
         mu, sigma = constants[row[W.mu] + at :], constants[row[W.sigma] + at :]
+        gather_noise(noise, eps, places, columns, width)
         round_line(
-            line, scratch, sigma.view(np.int8), mu.view(np.int8), ratio, divisor, zeros, low, high,
-            width,
+            made, noise, sigma.view(np.int8), mu.view(np.int8), ratio, divisor, zeros, low, high,
+            count,
         )  # fmt: skip
+        clear_padding(made, places, width)
 
 
 @kernel
@@ -85,31 +102,32 @@ def sample_weight(row, context, arena, arena32, constants, ints, floats):
     target, target_sample, _ = locate(row, W.output, context)
     eps_at, eps_sample, _ = locate(row, W.eps, context)
     padded, depth, at = row[W.padded], row[W.depth], row[W.scratch] // 4
-    scratch = arena32[at : at + BLOCK]
+    noise = arena32[at : at + row[W.block] * row[W.step]]
     for s in range(context[CONTEXT.SAMPLES]):
         eps, at = arena[eps_at + s * eps_sample :].view(np.int8), target + s * target_sample
         for group in range(row[W.groups]):
-            for done in range(0, padded, BLOCK):
+            for done in range(0, padded, row[W.block]):
                 first = group * padded + done
-                start = group * padded * depth + done * depth
+                start = first * depth
                 if row[W.item] == 1:
                     codes = arena[at:].view(np.int8)
-                    sample_lines(row, eps, scratch, codes, constants, ints, floats, start, first)
+                    sample_block(row, eps, noise, codes, constants, ints, floats, start, first)
                 else:
                     wide = arena32[at // 4 :]
-                    sample_lines(row, eps, scratch, wide, constants, ints, floats, start, first)
+                    sample_block(row, eps, noise, wide, constants, ints, floats, start, first)
 
 
 @kernel
 def fold_channels(row, folded, bias, weights, terms, count):
-    """`weights` is [K][width]; int32 that wraps."""
-    width, zero = len(weights) // max(1, row[F.depth]), np.int32(row[F.input_zero])
+    """`weights` is [lines][channels][step]; int32 that wraps."""
+    step, zero = row[F.step], np.int32(row[F.input_zero])
     for n in range(count):
         folded[n] = 0
-    for k in range(row[F.taps]):
-        line = weights[k * width : (k + 1) * width]
+    for line in range(row[F.depth] // step):
+        codes = weights[line * count * step : (line + 1) * count * step]
         for n in range(count):
-            folded[n] = np.int32(folded[n] + np.int32(line[n]))
+            for j in range(step):
+                folded[n] = np.int32(folded[n] + np.int32(codes[n * step + j]))
     for n in range(count):
         folded[n] = np.int32(np.int32(bias[n] + terms[n]) - np.int32(zero * folded[n]))
 
@@ -124,8 +142,8 @@ def fold_bias(row, context, arena, arena32, constants_i32):
     padded, depth = row[F.padded], row[F.depth]
     for s in range(context[CONTEXT.SAMPLES]):
         for group in range(row[F.groups]):
-            for done in range(0, padded, BLOCK):
-                first, width = group * padded + done, min(BLOCK, padded - done)
+            for done in range(0, padded, row[F.block]):
+                first, width = group * padded + done, min(row[F.block], padded - done)
                 start = weights_base + s * weights_sample + (group * padded + done) * depth
                 weights = arena[start : start + depth * width].view(np.int8)
                 at = (target + s * target_sample) // 4 + first

@@ -1,0 +1,375 @@
+"""The product of a tile, as LLVM IR: the one place that is written for a CPU.
+
+                   `vectors` vectors of output channels
+                +------------------------------------+
+    position 0  |  acc[0][0]         acc[0][1]       |   for each segment of K
+    position 1  |  acc[1][0]         acc[1][1]       |     for each four codes of it
+       ...      |                                    |       w[v]: four weights in each lane
+    `rows` - 1  |  acc[rows-1][0]    acc[rows-1][1]  |       for each position m
+                +------------------------------------+         x: its four codes, in every lane
+                                                               acc[m][v] += dot(x, w[v])
+
+Accumulators are int32 and stay in registers. The codes are read where they lie: position m's
+operand is `segments` runs of bytes, the same distance from each other for all positions, so that
+one kernel is a linear layer and a convolution of any window and stride. Where a run is no multiple
+of four, the weights are zero and what the codes are does not matter.
+
+The weights of a panel lie as [segment][four codes][channel][4], int8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from qbnnc.runtime.isa import Isa
+
+I8, I16, I32, I64, F32 = (*(ir.IntType(n) for n in (8, 16, 32, 64)), ir.FloatType())
+LANES = 8  # channels of a vector of accumulators
+
+Accumulators = list[list[ir.Value]]  # [rows][vectors]
+Emitter = Callable[[ir.IRBuilder, "Operands", Accumulators], Accumulators]
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """Of one step: `codes` i32 [rows], four codes each, and `weights` <4*LANES x i8> [vectors]."""
+
+    codes: list[ir.Value]
+    weights: list[ir.Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Of a tile. `wide`: codes may be so large that pairs of products overflow int16.
+
+    `sums`: the accumulators themselves are stored, as int32 [rows][channels], else codes.
+    """
+
+    rows: int
+    vectors: int
+    wide: bool = False
+    sums: bool = False
+
+    @property
+    def channels(self) -> int:
+        return self.vectors * LANES
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.channels}" + "w" * self.wide + "s" * self.sums
+
+
+def tile(isa: Isa, shape: Shape) -> Any:
+    """A function for numba's jitted code: (arena, x, segments, count, fours, weights, bias, factor,
+    out, channel, zero, low, high).
+
+    arena, weights, bias i32 and factor f32 are addresses; x and out are addresses of int64 [rows],
+    places in the arena in bytes, to which `channel` is added for out; segments is the address of
+    int32 [count], places relative to x, each of 4 * `fours` codes. The codes are
+    zero + rint(clip((sum + bias) * factor, low, high)).
+    """
+    name = f"qbnnc_tile_{isa.value}_{shape}"
+    arguments = (types.int64,) * 10 + (types.int32, types.float32, types.float32)
+
+    def typing(
+        _, arena, x, segments, count, fours, weights, bias, factor, out, channel, zero, low, high
+    ):
+        def generate(context, builder, signature, args):
+            module = builder.module
+            function = module.globals.get(name) or define_tile(module, name, isa, shape)
+            builder.call(function, args)
+            return context.get_dummy_value()
+
+        return types.void(*arguments), generate
+
+    return intrinsic(typing)
+
+
+def define_tile(module: ir.Module, name: str, isa: Isa, shape: Shape) -> ir.Function:
+    """The IR of one tile, as a function of the module."""
+    kind = ir.FunctionType(ir.VoidType(), [I64] * 10 + [I32, F32, F32])
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    for attribute in ("noinline", "nounwind"):
+        function.attributes.add(attribute)
+    _Tile(function, isa, shape).emit()
+    return function
+
+
+class _Tile:
+    def __init__(self, function: ir.Function, isa: Isa, shape: Shape) -> None:
+        names = "arena x segments count fours weights bias factor out channel zero low high"
+        for argument, its_name in zip(function.args, names.split(), strict=True):
+            argument.name = its_name
+        (
+            self.arena, self.x, self.segments, self.count, self.fours, self.weights,
+            self.bias, self.factor, self.out, self.channel, self.zero, self.low, self.high,
+        ) = function.args  # fmt: skip
+        self.function, self.shape = function, shape
+        self.product = (WIDE_PRODUCTS if shape.wide else PRODUCTS)[isa]
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+
+    def emit(self) -> None:
+        """Two nested loops, then what becomes of the accumulators."""
+        build = self.builder
+        bases = [
+            build.add(self.arena, load(build, self.x, I64, 8 * m)) for m in range(self.shape.rows)
+        ]
+        zeros = [[splat_constant(I32, LANES, 0)] * self.shape.vectors] * self.shape.rows
+        with _Loop(build, self.count, self.weights, zeros) as segments:
+            place = load(build, build.add(self.segments, times(build, segments.index, 4)), I32)
+            offset = build.sext(place, I64)
+            starts = [build.add(base, offset) for base in bases]
+            with _Loop(build, self.fours, segments.pointer, segments.sums) as fours:
+                inside = times(build, fours.index, 4)
+                step = 4 * self.shape.channels
+                operands = Operands(
+                    [load(build, build.add(start, inside), I32) for start in starts],
+                    [
+                        load(build, fours.pointer, ir.VectorType(I8, 4 * LANES), 4 * LANES * v)
+                        for v in range(self.shape.vectors)
+                    ],
+                )
+                fours.next(constant_add(build, fours.pointer, step), self.product(
+                    build, operands, fours.sums
+                ))  # fmt: skip
+            segments.next(fours.last_pointer, fours.last_sums)
+        self.finish(segments.last_sums)
+        build.ret_void()
+
+    def finish(self, sums: Accumulators) -> None:
+        build, vectors = self.builder, range(self.shape.vectors)
+        ints, floats = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
+        bias = [load(build, self.bias, ints, 4 * LANES * v) for v in vectors]
+        factor = [load(build, self.factor, floats, 4 * LANES * v) for v in vectors]
+        zero, low, high = (splat(build, v, LANES) for v in (self.zero, self.low, self.high))
+        for m, row in enumerate(sums):
+            place = build.add(load(build, self.out, I64, 8 * m), self.channel)
+            target = build.add(self.arena, place)
+            totals = [build.add(total, b) for total, b in zip(row, bias, strict=True)]
+            if not self.shape.sums:
+                codes = [
+                    build.add(rounded(build, total, f, low, high), zero)
+                    for total, f in zip(totals, factor, strict=True)
+                ]
+                totals = [concatenate(build, [
+                    build.trunc(c, ir.VectorType(I8, LANES)) for c in codes
+                ])]  # fmt: skip
+            for v, value in enumerate(totals):
+                store(build, value, target, 4 * LANES * v)
+
+
+class _Loop:
+    """A loop of at least one turn, over a pointer to weights and the accumulators."""
+
+    def __init__(
+        self, build: ir.IRBuilder, count: ir.Value, pointer: ir.Value, sums: Accumulators
+    ) -> None:
+        self.build, self.count = build, count
+        self._begin = (pointer, sums)
+
+    def __enter__(self) -> _Loop:
+        build, (pointer, sums) = self.build, self._begin
+        before = build.block
+        self.head = build.append_basic_block("loop")
+        build.branch(self.head)
+        build.position_at_end(self.head)
+        self.index = build.phi(I64)
+        self.index.add_incoming(I64(0), before)
+        self.pointer = build.phi(I64)
+        self.pointer.add_incoming(pointer, before)
+        self.sums = [[build.phi(value.type) for value in row] for row in sums]
+        for row, values in zip(self.sums, sums, strict=True):
+            for phi, value in zip(row, values, strict=True):
+                phi.add_incoming(value, before)
+        return self
+
+    def next(self, pointer: ir.Value, sums: Accumulators) -> None:
+        """What the next turn begins with, or what the loop leaves."""
+        self.last_pointer, self.last_sums = pointer, sums
+
+    def __exit__(self, *_: object) -> None:
+        build = self.build
+        index = constant_add(build, self.index, 1)
+        self.index.add_incoming(index, build.block)
+        self.pointer.add_incoming(self.last_pointer, build.block)
+        for row, values in zip(self.sums, self.last_sums, strict=True):
+            for phi, value in zip(row, values, strict=True):
+                phi.add_incoming(value, build.block)
+        after = build.append_basic_block("after")
+        build.cbranch(build.icmp_signed("<", index, self.count), self.head, after)
+        build.position_at_end(after)
+
+
+def multiply_vnni(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """vpdpbusd: u8 x s8, four products and the sum into int32, exact."""
+    bytes_, ints = ir.VectorType(I8, 4 * LANES), ir.VectorType(I32, LANES)
+    dot = declare(build, "llvm.x86.avx512.vpdpbusd.256", ints, [ints, bytes_, bytes_])
+    return _for_each(build, operands, sums, lambda x, w, total: build.call(dot, [total, x, w]))
+
+
+def multiply_neon(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """usdot on each half: u8 x s8, four products and the sum into int32, exact."""
+    bytes_, ints = ir.VectorType(I8, 2 * LANES), ir.VectorType(I32, LANES // 2)
+    dot = declare(build, "llvm.aarch64.neon.usdot.v4i32.v16i8", ints, [ints, bytes_, bytes_])
+
+    def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        halves = [build.call(dot, [part(build, v, half) for v in (total, x, w)]) for half in (0, 1)]
+        return concatenate(build, halves)
+
+    return _for_each(build, operands, sums, add)
+
+
+def multiply_avx2(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """vpmaddubsw, vpmaddwd by ones: exact while two products fit into int16."""
+    pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
+    bytes_ = ir.VectorType(I8, 4 * LANES)
+    products = declare(build, "llvm.x86.avx2.pmadd.ub.sw", pairs, [bytes_] * 2)
+    add_pairs = declare(build, "llvm.x86.avx2.pmadd.wd", ints, [pairs] * 2)
+    ones = splat_constant(I16, 2 * LANES, 1)
+
+    def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        return build.add(total, build.call(add_pairs, [build.call(products, [x, w]), ones]))
+
+    return _for_each(build, operands, sums, add)
+
+
+def multiply_avx2_wide(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """vpmaddwd of the even and the odd codes, widened to int16: exact for all codes."""
+    pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
+    multiply = declare(build, "llvm.x86.avx2.pmadd.wd", ints, [pairs] * 2)
+    eight = splat_constant(I16, 2 * LANES, 8)
+
+    def odd(v: ir.Value) -> ir.Value:
+        return build.ashr(build.bitcast(v, pairs), eight)
+
+    def even(v: ir.Value) -> ir.Value:
+        return build.ashr(build.shl(build.bitcast(v, pairs), eight), eight)
+
+    weights = [(even(w), odd(w)) for w in operands.weights]
+    made: Accumulators = []
+    for codes, row in zip(operands.codes, sums, strict=True):
+        x = build.bitcast(splat(build, codes, LANES), pairs)
+        evens, odds = build.and_(x, splat_constant(I16, 2 * LANES, 255)), build.lshr(x, eight)
+        made.append([
+            build.add(
+                build.add(total, build.call(multiply, [evens, w_even])),
+                build.call(multiply, [odds, w_odd]),
+            )
+            for total, (w_even, w_odd) in zip(row, weights, strict=True)
+        ])  # fmt: skip
+    return made
+
+
+def multiply_generic(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """Products in int32; LLVM finds what the CPU has for them."""
+    wide = ir.VectorType(I32, 4 * LANES)
+
+    def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        products = build.mul(build.zext(x, wide), build.sext(w, wide))
+        for j in range(4):
+            lanes = [4 * lane + j for lane in range(LANES)]
+            total = build.add(total, shuffle(build, products, products, lanes))
+        return total
+
+    return _for_each(build, operands, sums, add)
+
+
+PRODUCTS: dict[Isa, Emitter] = {
+    Isa.AVX512_VNNI: multiply_vnni,
+    Isa.AVX_VNNI: multiply_vnni,
+    Isa.NEON_DOT: multiply_neon,
+    Isa.AVX2: multiply_avx2,
+    Isa.GENERIC: multiply_generic,
+}
+WIDE_PRODUCTS = PRODUCTS | {Isa.AVX2: multiply_avx2_wide}
+
+
+def _for_each(
+    build: ir.IRBuilder,
+    operands: Operands,
+    sums: Accumulators,
+    add: Callable[[ir.Value, ir.Value, ir.Value], ir.Value],
+) -> Accumulators:
+    """add(codes in every lane, weights, accumulator) for each accumulator."""
+    made: Accumulators = []
+    for codes, row in zip(operands.codes, sums, strict=True):
+        x = build.bitcast(splat(build, codes, LANES), ir.VectorType(I8, 4 * LANES))
+        made.append([add(x, w, total) for w, total in zip(operands.weights, row, strict=True)])
+    return made
+
+
+def rounded(
+    build: ir.IRBuilder, total: ir.Value, factor: ir.Value, low: ir.Value, high: ir.Value
+) -> ir.Value:
+    """rint(clip(f32(total) * factor, low, high)) as int32, half to even; NaN gives `low`."""
+    floats = ir.VectorType(F32, LANES)
+    real = build.fmul(build.sitofp(total, floats), factor)
+    real = build.select(build.fcmp_ordered(">", real, low), real, low)
+    real = build.select(build.fcmp_ordered("<", real, high), real, high)
+    rint = declare(build, f"llvm.rint.v{LANES}f32", floats, [floats])
+    return build.fptosi(build.call(rint, [real]), ir.VectorType(I32, LANES))
+
+
+def declare(
+    build: ir.IRBuilder, name: str, result: ir.Type, arguments: Sequence[ir.Type]
+) -> ir.Function:
+    """A function of LLVM's."""
+    return cgutils.get_or_insert_function(build.module, ir.FunctionType(result, arguments), name)
+
+
+def load(build: ir.IRBuilder, address: ir.Value, kind: ir.Type, offset: int = 0) -> ir.Value:
+    """From any address."""
+    pointer = build.inttoptr(constant_add(build, address, offset), kind.as_pointer())
+    value = build.load(pointer)
+    value.align = 1
+    return value
+
+
+def store(build: ir.IRBuilder, value: ir.Value, address: ir.Value, offset: int = 0) -> None:
+    """To any address."""
+    pointer = build.inttoptr(constant_add(build, address, offset), value.type.as_pointer())
+    build.store(value, pointer).align = 1
+
+
+def constant_add(build: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
+    return build.add(value, I64(number)) if number else value
+
+
+def times(build: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
+    return build.mul(value, I64(number))
+
+
+def splat_constant(kind: ir.Type, count: int, number: int) -> ir.Constant:
+    return ir.Constant(ir.VectorType(kind, count), [number] * count)
+
+
+def splat(build: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
+    """The value in every lane."""
+    vector = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    first = build.insert_element(vector, value, I32(0))
+    return shuffle(build, first, vector, [0] * count)
+
+
+def shuffle(build: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+    return build.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+
+
+def part(build: ir.IRBuilder, value: ir.Value, half: int) -> ir.Value:
+    """The lower or the upper half of the lanes."""
+    count = value.type.count // 2
+    return shuffle(build, value, value, range(half * count, (half + 1) * count))
+
+
+def concatenate(build: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
+    """One or two vectors as one."""
+    if len(values) == 1:
+        return values[0]
+    first, second = values
+    return shuffle(build, first, second, range(2 * first.type.count))
