@@ -86,7 +86,7 @@ class Layout:
     @property
     def padded(self) -> int:
         """The same, padded."""
-        return self.filters if self.plain else round_up(self.filters, PANEL // 2)
+        return round_up(self.filters, PANEL // 2)
 
     @property
     def block(self) -> int:

@@ -85,7 +85,7 @@ def _sample(
     return ins.SampleWeight(
         output=output,
         eps=lowering.buffer(node, 2),
-        scratch=lowering.scratch(node, 4 * LINE),
+        scratch=lowering.scratch(node, LINE),
         mu=add(layout.pack(layout.rows(mu))),
         sigma=add(layout.pack(layout.rows(sigma))),
         rows=add(rows),

@@ -76,7 +76,7 @@ def run(program, first, last, context, x, arena, constants, out):
         elif opcode == EPS_CODES:
             eps_codes(row, context, arena, constants)
         elif opcode == SAMPLE_WEIGHT:
-            sample_weight(row, context, arena, arena32, constants, ints, floats)
+            sample_weight(row, context, arena, constants, ints)
         elif opcode == FOLD_BIAS:
             fold_bias(row, context, arena, arena32, ints)
         elif opcode == LOOKUP:

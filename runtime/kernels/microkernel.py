@@ -19,19 +19,35 @@ The weights of a panel lie as [segment][four codes][channel][4], int8.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from qbnnc.runtime.isa import Isa
-
-I8, I16, I32, I64, F32 = (*(ir.IntType(n) for n in (8, 16, 32, 64)), ir.FloatType())
-LANES = 8  # channels of a vector of accumulators
+from qbnnc.runtime.kernels.vectors import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    LANES,
+    concatenate,
+    constant_add,
+    declare,
+    internal_function,
+    load,
+    part,
+    rounded,
+    shuffle,
+    splat,
+    splat_constant,
+    store,
+    times,
+)
 
 Accumulators = list[list[ir.Value]]  # [rows][vectors]
 Emitter = Callable[[ir.IRBuilder, "Operands", Accumulators], Accumulators]
@@ -93,20 +109,14 @@ def tile(isa: Isa, shape: Shape) -> Any:
 
 def define_tile(module: ir.Module, name: str, isa: Isa, shape: Shape) -> ir.Function:
     """The IR of one tile, as a function of the module."""
-    kind = ir.FunctionType(ir.VoidType(), [I64] * 10 + [I32, F32, F32])
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    for attribute in ("noinline", "nounwind"):
-        function.attributes.add(attribute)
+    names = "arena x segments count fours weights bias factor out channel zero low high".split()
+    function = internal_function(module, name, [I64] * 10 + [I32, F32, F32], names)
     _Tile(function, isa, shape).emit()
     return function
 
 
 class _Tile:
     def __init__(self, function: ir.Function, isa: Isa, shape: Shape) -> None:
-        names = "arena x segments count fours weights bias factor out channel zero low high"
-        for argument, its_name in zip(function.args, names.split(), strict=True):
-            argument.name = its_name
         (
             self.arena, self.x, self.segments, self.count, self.fours, self.weights,
             self.bias, self.factor, self.out, self.channel, self.zero, self.low, self.high,
@@ -155,7 +165,9 @@ class _Tile:
             totals = [build.add(total, b) for total, b in zip(row, bias, strict=True)]
             if not self.shape.sums:
                 codes = [
-                    build.add(rounded(build, total, f, low, high), zero)
+                    build.add(
+                        rounded(build, build.fmul(build.sitofp(total, floats), f), low, high), zero
+                    )
                     for total, f in zip(totals, factor, strict=True)
                 ]
                 totals = [concatenate(build, [
@@ -303,73 +315,3 @@ def _for_each(
         x = build.bitcast(splat(build, codes, LANES), ir.VectorType(I8, 4 * LANES))
         made.append([add(x, w, total) for w, total in zip(operands.weights, row, strict=True)])
     return made
-
-
-def rounded(
-    build: ir.IRBuilder, total: ir.Value, factor: ir.Value, low: ir.Value, high: ir.Value
-) -> ir.Value:
-    """rint(clip(f32(total) * factor, low, high)) as int32, half to even; NaN gives `low`."""
-    floats = ir.VectorType(F32, LANES)
-    real = build.fmul(build.sitofp(total, floats), factor)
-    real = build.select(build.fcmp_ordered(">", real, low), real, low)
-    real = build.select(build.fcmp_ordered("<", real, high), real, high)
-    rint = declare(build, f"llvm.rint.v{LANES}f32", floats, [floats])
-    return build.fptosi(build.call(rint, [real]), ir.VectorType(I32, LANES))
-
-
-def declare(
-    build: ir.IRBuilder, name: str, result: ir.Type, arguments: Sequence[ir.Type]
-) -> ir.Function:
-    """A function of LLVM's."""
-    return cgutils.get_or_insert_function(build.module, ir.FunctionType(result, arguments), name)
-
-
-def load(build: ir.IRBuilder, address: ir.Value, kind: ir.Type, offset: int = 0) -> ir.Value:
-    """From any address."""
-    pointer = build.inttoptr(constant_add(build, address, offset), kind.as_pointer())
-    value = build.load(pointer)
-    value.align = 1
-    return value
-
-
-def store(build: ir.IRBuilder, value: ir.Value, address: ir.Value, offset: int = 0) -> None:
-    """To any address."""
-    pointer = build.inttoptr(constant_add(build, address, offset), value.type.as_pointer())
-    build.store(value, pointer).align = 1
-
-
-def constant_add(build: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
-    return build.add(value, I64(number)) if number else value
-
-
-def times(build: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
-    return build.mul(value, I64(number))
-
-
-def splat_constant(kind: ir.Type, count: int, number: int) -> ir.Constant:
-    return ir.Constant(ir.VectorType(kind, count), [number] * count)
-
-
-def splat(build: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
-    """The value in every lane."""
-    vector = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
-    first = build.insert_element(vector, value, I32(0))
-    return shuffle(build, first, vector, [0] * count)
-
-
-def shuffle(build: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
-    return build.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
-
-
-def part(build: ir.IRBuilder, value: ir.Value, half: int) -> ir.Value:
-    """The lower or the upper half of the lanes."""
-    count = value.type.count // 2
-    return shuffle(build, value, value, range(half * count, (half + 1) * count))
-
-
-def concatenate(build: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
-    """One or two vectors as one."""
-    if len(values) == 1:
-        return values[0]
-    first, second = values
-    return shuffle(build, first, second, range(2 * first.type.count))

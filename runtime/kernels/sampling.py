@@ -8,8 +8,9 @@ from qbnnc.runtime.instructions import EpsCodes, FoldBias, SampleWeight
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.kernels.lines import four_codes, line_of
 from qbnnc.runtime.kernels.masks import derive, draw_words
-from qbnnc.runtime.kernels.rounding import round_into
+from qbnnc.runtime.packing import FOURS
 from qbnnc.runtime.program import Place, columns_of
 
 E = columns_of(EpsCodes)
@@ -17,6 +18,8 @@ W = columns_of(SampleWeight)
 F = columns_of(FoldBias)
 WORDS = 512  # drawn at a time
 _CONSTANT = int(Place.CONSTANT)
+
+code_line, wide_line = line_of(1), line_of(4)
 
 
 @kernel
@@ -40,31 +43,27 @@ def eps_codes(row, context, arena, constants):
 
 
 @kernel
-def round_line(codes, noise, sigma, mu, ratio, divisor, zeros, low, high, count):
-    """codes[n] = Z + rint(clip(f32(noise*sigma + R*mu) / r, low - Z, high - Z))."""
-    i32, f32 = np.int32, np.float32
-    for n in range(count):
-        exact = i32(i32(noise[n] * i32(sigma[n])) + i32(ratio[n] * i32(mu[n])))
-        zero = zeros[n]
-        lowest, highest = f32(i32(low - zero)), f32(i32(high - zero))
-        codes[n] = round_into(f32(exact) / divisor[n], lowest, highest, zero)
-
-
-@kernel
 def gather_noise(noise, eps, places, columns, width):
     """noise[n][j] = eps[places[j] + columns[n][j]]; where places[j] is -1, anything."""
     step = len(places)
+    if step == FOURS and places[0] >= 0 and places[FOURS - 1] == places[0] + FOURS - 1:
+        fours, start = noise.view(np.int32), eps.ctypes.data + places[0]
+        for n in range(width):
+            fours[n] = four_codes(start + columns[n * FOURS])
+        return
     for j in range(step):
         of_place = eps[max(0, places[j]) :]
         for n in range(width):
-            element = n * step + j
-            noise[element] = np.int32(of_place[np.uint32(columns[element])])
+            element = np.uint32(n * step + j)
+            noise[element] = of_place[np.uint32(columns[element])]
 
 
 @kernel
 def clear_padding(codes, places, width):
     """Zeros where places[j] is -1, or the padding of a run would be multiplied."""
     step = len(places)
+    if places[step - 1] >= 0:
+        return
     for j in range(step):
         if places[j] < 0:
             for n in range(width):
@@ -72,49 +71,42 @@ def clear_padding(codes, places, width):
 
 
 @kernel
-def sample_block(row, eps, noise, codes, constants, ints, floats, start, first):
-    """One block of channels, the first of which is `first`: [lines][width][step] from `start`."""
-    step = row[W.step]
+def sample_block(row, eps, noise, arena, constants, ints, target, first):
+    """One block of channels, the first of which is `first`: [lines][width][step] of the target."""
+    step, item = row[W.step], row[W.item]
     width = min(row[W.block], row[W.padded] - first % row[W.padded])
     low, high, count = np.int32(row[W.low]), np.int32(row[W.high]), width * step
-    zeros = ints[row[W.zeros] // 4 + first * step :]
+    base = constants.ctypes.data
     for line in range(row[W.depth] // step):
-        at = start + line * count
-        made = codes[at : at + count]
+        at = first * row[W.depth] + line * count
         places = ints[row[W.rows] // 4 + line * step : row[W.rows] // 4 + (line + 1) * step]
         columns = ints[row[W.columns] // 4 + (at if row[W.column_step] == 1 else first * step) :]
-        granule = at if row[W.granule_step] == 1 else first * step
-        ratio, divisor = (
-            ints[row[W.ratio] // 4 + granule :],
-            floats[row[W.divisor] // 4 + granule :],
-        )
-        mu, sigma = constants[row[W.mu] + at :], constants[row[W.sigma] + at :]
+        granule = 4 * (at if row[W.granule_step] == 1 else first * step)
         gather_noise(noise, eps, places, columns, width)
-        round_line(
-            made, noise, sigma.view(np.int8), mu.view(np.int8), ratio, divisor, zeros, low, high,
-            count,
-        )  # fmt: skip
-        clear_padding(made, places, width)
+        mu, sigma = base + row[W.mu] + at, base + row[W.sigma] + at
+        ratio, divisor = base + row[W.ratio] + granule, base + row[W.divisor] + granule
+        zeros, codes = base + row[W.zeros] + 4 * first * step, target + item * at
+        made, drawn = arena.ctypes.data + codes, noise.ctypes.data
+        if item == 1:
+            code_line(made, drawn, sigma, mu, ratio, divisor, zeros, low, high, count)
+            clear_padding(arena[codes : codes + count], places, width)
+        else:
+            wide_line(made, drawn, sigma, mu, ratio, divisor, zeros, low, high, count)
 
 
 @kernel
-def sample_weight(row, context, arena, arena32, constants, ints, floats):
+def sample_weight(row, context, arena, constants, ints):
     target, target_sample, _ = locate(row, W.output, context)
     eps_at, eps_sample, _ = locate(row, W.eps, context)
-    padded, depth, at = row[W.padded], row[W.depth], row[W.scratch] // 4
-    noise = arena32[at : at + row[W.block] * row[W.step]]
+    padded, at = row[W.padded], row[W.scratch]
+    noise = arena[at : at + row[W.block] * row[W.step]].view(np.int8)
     for s in range(context[CONTEXT.SAMPLES]):
-        eps, at = arena[eps_at + s * eps_sample :].view(np.int8), target + s * target_sample
+        eps = arena[eps_at + s * eps_sample :].view(np.int8)
         for group in range(row[W.groups]):
             for done in range(0, padded, row[W.block]):
                 first = group * padded + done
-                start = first * depth
-                if row[W.item] == 1:
-                    codes = arena[at:].view(np.int8)
-                    sample_block(row, eps, noise, codes, constants, ints, floats, start, first)
-                else:
-                    wide = arena32[at // 4 :]
-                    sample_block(row, eps, noise, wide, constants, ints, floats, start, first)
+                at = target + s * target_sample
+                sample_block(row, eps, noise, arena, constants, ints, at, first)
 
 
 @kernel

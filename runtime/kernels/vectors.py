@@ -1,0 +1,91 @@
+"""LLVM IR by hand: the words that kernels written for vector registers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llvmlite import ir
+from numba.core import cgutils
+
+I8, I16, I32, I64, F32 = (*(ir.IntType(n) for n in (8, 16, 32, 64)), ir.FloatType())
+LANES = 8  # of a vector of int32 or float32
+
+
+def rounded(build: ir.IRBuilder, real: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
+    """rint(clip(real, low, high)) as int32, half to even; NaN gives `low`."""
+    floats = real.type
+    real = build.select(build.fcmp_ordered(">", real, low), real, low)
+    real = build.select(build.fcmp_ordered("<", real, high), real, high)
+    rint = declare(build, f"llvm.rint.v{LANES}f32", floats, [floats])
+    return build.fptosi(build.call(rint, [real]), ir.VectorType(I32, LANES))
+
+
+def declare(
+    build: ir.IRBuilder, name: str, result: ir.Type, arguments: Sequence[ir.Type]
+) -> ir.Function:
+    """A function of LLVM's."""
+    return cgutils.get_or_insert_function(build.module, ir.FunctionType(result, arguments), name)
+
+
+def load(build: ir.IRBuilder, address: ir.Value, kind: ir.Type, offset: int = 0) -> ir.Value:
+    """From any address."""
+    pointer = build.inttoptr(constant_add(build, address, offset), kind.as_pointer())
+    value = build.load(pointer)
+    value.align = 1
+    return value
+
+
+def store(build: ir.IRBuilder, value: ir.Value, address: ir.Value, offset: int = 0) -> None:
+    """To any address."""
+    pointer = build.inttoptr(constant_add(build, address, offset), value.type.as_pointer())
+    build.store(value, pointer).align = 1
+
+
+def constant_add(build: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
+    return build.add(value, I64(number)) if number else value
+
+
+def times(build: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
+    return build.mul(value, I64(number))
+
+
+def splat_constant(kind: ir.Type, count: int, number: int) -> ir.Constant:
+    return ir.Constant(ir.VectorType(kind, count), [number] * count)
+
+
+def splat(build: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
+    """The value in every lane."""
+    vector = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    first = build.insert_element(vector, value, I32(0))
+    return shuffle(build, first, vector, [0] * count)
+
+
+def shuffle(build: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+    return build.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+
+
+def part(build: ir.IRBuilder, value: ir.Value, half: int) -> ir.Value:
+    """The lower or the upper half of the lanes."""
+    count = value.type.count // 2
+    return shuffle(build, value, value, range(half * count, (half + 1) * count))
+
+
+def concatenate(build: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
+    """One or two vectors as one."""
+    if len(values) == 1:
+        return values[0]
+    first, second = values
+    return shuffle(build, first, second, range(2 * first.type.count))
+
+
+def internal_function(
+    module: ir.Module, name: str, arguments: Sequence[ir.Type], names: Sequence[str]
+) -> ir.Function:
+    """A function that only this module sees and that is not inlined; it gives nothing."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    function.linkage = "internal"
+    for attribute in ("noinline", "nounwind"):
+        function.attributes.add(attribute)
+    for argument, its_name in zip(function.args, names, strict=True):
+        argument.name = its_name
+    return function
