@@ -18,7 +18,7 @@ from qbnnc.runtime.layout import parameter
 from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import LINE, Layout, offline_terms, per_channel
 from qbnnc.runtime.program import Buffer
-from qbnnc.runtime.sampling import operand
+from qbnnc.runtime.sampling import is_depthwise, operand
 
 HALO_BYTES = 96 << 10  # of the images that a layer copies into halos at a time
 _MOST_IMAGES = 1024
@@ -40,8 +40,7 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
     """Emit a Convolve or Depthwise; a linear layer is a 1 x 1 convolution of one pixel."""
     geometry = op if isinstance(op, Conv2dInteger) else Conv2dInteger()
     shape = node.inputs[1].type.shape
-    filters, channels, *_ = shape
-    if geometry.groups == filters > channels == 1:
+    if is_depthwise(node):
         _depthwise(lowering, node, geometry, folded=op.folded)
         return
     window = _window(node, geometry)
@@ -53,7 +52,7 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
         top=geometry.padding[0],
         left=geometry.padding[1],
         groups=geometry.groups,
-        channels=channels,
+        channels=shape[1],
         segments=len(window.runs),
         run=window.run,
         runs=add(window.runs),

@@ -40,6 +40,7 @@ class Opcode(IntEnum):
     MULTIPLY = 19
     COPY = 20
     GATHER = 21
+    DRAW_WEIGHT = 22
 
 
 class Place(IntEnum):

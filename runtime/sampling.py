@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,16 @@ from qbnnc.ir.types import Array
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
 from qbnnc.runtime.lowering import Lowering
-from qbnnc.runtime.packing import LINE, Layout
+from qbnnc.runtime.packing import FOURS, LINE, PANEL, Layout
 from qbnnc.runtime.program import Buffer
 
 _SCRATCH = 8 * 512  # words drawn at a time; as WORDS in kernels.sampling
 
 
 def eps_codes(lowering: Lowering, node: Node, op: EpsCodes) -> None:
-    """Drawn in row-major order."""
+    """Drawn in row-major order, or with the weight."""
+    if _drawn_with_weight(lowering, node):
+        return
     straight = same_order(op.shape)
     drawn = lowering.made(node.output) if straight else lowering.room(node.output)
     instruction = ins.EpsCodes(
@@ -52,6 +55,29 @@ def _is_layer(reader: Node, value: Value) -> bool:
     return isinstance(reader.op, Conv2dInteger | LinearInteger) and value is not reader.inputs[0]
 
 
+def _drawn_with_weight(lowering: Lowering, node: Node) -> bool:
+    """Whether all the noise is that of one layer's weight, in its own order."""
+    sampled = lowering.only_reader(node.output)
+    if sampled is None or not isinstance(sampled.op, SampledWeightInteger):
+        return False
+    layer = lowering.only_reader(sampled.output)
+    return (
+        layer is not None
+        and isinstance(layer.op, Conv2dInteger | LinearInteger)
+        and layer.inputs[1] is sampled.output
+        and not is_depthwise(layer)
+        and node.output.type.shape == sampled.output.type.shape
+        and len(sampled.inputs) == 5
+    )
+
+
+def is_depthwise(layer: Node) -> bool:
+    """Whether each output channel of a convolution reads one input channel of its own."""
+    filters, channels, *_ = layer.inputs[1].type.shape
+    groups = layer.op.groups if isinstance(layer.op, Conv2dInteger) else 1
+    return groups == filters > channels == 1
+
+
 def operand(lowering: Lowering, node: Node, index: int, layout: Layout) -> Buffer:
     """The weight or bias of a layer: a constant, or computed before."""
     value = node.inputs[index]
@@ -70,27 +96,42 @@ def _packed(lowering: Lowering, node: Node, op: SampledWeightInteger, layout: La
     if (value, layout) not in lowering.packed:
         stride = round_up(layout.size * value.type.dtype.numpy.itemsize, ALIGNMENT)
         buffer = lowering.packed[value, layout] = Buffer(value.name, stride, value.type.axes)
-        lowering.emit(node, _sample(lowering, node, op, layout, buffer))
+        noise = lowering.producer(node.inputs[2])
+        if (
+            noise is not None
+            and isinstance(noise.op, EpsCodes)
+            and _drawn_with_weight(lowering, noise)
+        ):
+            lowering.emit(node, _draw(lowering, node, op, noise.op, layout, buffer))
+        else:
+            lowering.emit(node, _sample(lowering, node, op, layout, buffer))
     return lowering.packed[value, layout]
 
 
-def _sample(
-    lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout, output: Buffer
-) -> ins.SampleWeight:
+class _Codes(TypedDict):
+    """The fields of SampleWeight and DrawWeight that say how codes are made of noise."""
+
+    mu: int
+    sigma: int
+    ratio: int
+    divisor: int
+    granule_step: int
+    zeros: int
+    low: int
+    high: int
+    groups: int
+    padded: int
+    depth: int
+
+
+def _codes(lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout) -> _Codes:
     add, shape = lowering.constants.add, node.output.type.shape
     mu, sigma = (lowering.constant(node, i, "mean and deviation") for i in (0, 1))
-    rows, columns, column_step = _noise(lowering, node, layout)
     ratio, divisor, granule_step = _granules(lowering, node, layout)
     zeros = op.quant.zero_point_array(len(shape))
-    return ins.SampleWeight(
-        output=output,
-        eps=lowering.buffer(node, 2),
-        scratch=lowering.scratch(node, LINE),
+    return _Codes(
         mu=add(layout.pack(layout.rows(mu))),
         sigma=add(layout.pack(layout.rows(sigma))),
-        rows=add(rows),
-        columns=add(columns),
-        column_step=column_step,
         ratio=add(ratio),
         divisor=add(divisor),
         granule_step=granule_step,
@@ -100,9 +141,46 @@ def _sample(
         groups=layout.groups,
         padded=layout.padded,
         depth=layout.depth,
+    )
+
+
+def _sample(
+    lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout, output: Buffer
+) -> ins.SampleWeight:
+    rows, columns, column_step = _noise(lowering, node, layout)
+    return ins.SampleWeight(
+        **_codes(lowering, node, op, layout),
+        output=output,
+        eps=lowering.buffer(node, 2),
+        scratch=lowering.scratch(node, LINE),
+        rows=lowering.constants.add(rows),
+        columns=lowering.constants.add(columns),
+        column_step=column_step,
         block=layout.block,
         step=layout.step,
         item=node.output.type.dtype.numpy.itemsize,
+    )
+
+
+def _draw(
+    lowering: Lowering,
+    node: Node,
+    op: SampledWeightInteger,
+    noise: EpsCodes,
+    layout: Layout,
+    output: Buffer,
+) -> ins.DrawWeight:
+    channels = layout.shape[1]
+    return ins.DrawWeight(
+        **_codes(lowering, node, op, layout),
+        output=output,
+        scratch=lowering.scratch(node, 8 * (layout.taps // 4 + 2) + PANEL * (layout.taps + FOURS)),
+        table=lowering.constants.share(eps_table()),
+        stream=noise.stream,
+        channels=channels,
+        taps=layout.taps // channels,
+        rows=lowering.constants.add(layout.order_of_taps().astype(np.int32)),
+        filters=layout.filters,
     )
 
 

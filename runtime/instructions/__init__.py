@@ -16,7 +16,7 @@ from qbnnc.runtime.instructions.pointwise import (
 )
 from qbnnc.runtime.instructions.pooling import MaxPool, SumPool
 from qbnnc.runtime.instructions.quantization import Dequantize, Quantize, Requantize
-from qbnnc.runtime.instructions.random import EpsCodes, FoldBias, KeepMask, SampleWeight
+from qbnnc.runtime.instructions.random import DrawWeight, EpsCodes, FoldBias, KeepMask, SampleWeight
 
 __all__ = [
     "Add",
@@ -25,6 +25,7 @@ __all__ = [
     "Copy",
     "Depthwise",
     "Dequantize",
+    "DrawWeight",
     "Epilogue",
     "EpsCodes",
     "FoldBias",

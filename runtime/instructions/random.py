@@ -68,6 +68,36 @@ class SampleWeight(Instruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrawWeight(Instruction):
+    """Noise and the codes of a sampled weight in one, in the panels of Convolve.
+
+    The noise of channel n are the lanes n * K and on, [channels][taps] (the window's places), and
+    its K-th code is made of place rows[k] of [taps][channels]; -1 is padding, 0. The rest is as in
+    SampleWeight. Scratch is room for a channel's lanes, and for the noise of a panel.
+    """
+
+    opcode = Opcode.DRAW_WEIGHT
+    scratch: Buffer
+    table: int
+    stream: int
+    channels: int
+    taps: int
+    rows: int
+    mu: int
+    sigma: int
+    ratio: int
+    divisor: int
+    granule_step: int
+    zeros: int
+    low: int
+    high: int
+    groups: int
+    filters: int
+    padded: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoldBias(Instruction):
     """bias + terms - input_zero * sum_k weights[k] for each channel, i32 [groups][padded].
 

@@ -12,7 +12,7 @@ from qbnnc.runtime.kernels.masks import keep_mask
 from qbnnc.runtime.kernels.moves import copy, gather, load, transpose
 from qbnnc.runtime.kernels.pooling import max_pool, sum_pool
 from qbnnc.runtime.kernels.quantization import dequantize, quantize, requantize
-from qbnnc.runtime.kernels.sampling import eps_codes, fold_bias, sample_weight
+from qbnnc.runtime.kernels.sampling import draw_weight, eps_codes, fold_bias, sample_weight
 from qbnnc.runtime.kernels.tables import lookup, lookup_real
 from qbnnc.runtime.program import Opcode
 
@@ -24,6 +24,7 @@ TRANSPOSE, LOAD, DEPTHWISE = int(Opcode.TRANSPOSE), int(Opcode.LOAD), int(Opcode
 EPS_CODES, SAMPLE_WEIGHT = int(Opcode.EPS_CODES), int(Opcode.SAMPLE_WEIGHT)
 FOLD_BIAS, LOOKUP, LOOKUP_REAL = int(Opcode.FOLD_BIAS), int(Opcode.LOOKUP), int(Opcode.LOOKUP_REAL)
 MULTIPLY, COPY, GATHER = int(Opcode.MULTIPLY), int(Opcode.COPY), int(Opcode.GATHER)
+DRAW_WEIGHT = int(Opcode.DRAW_WEIGHT)
 
 SIGNATURE = types.void(
     types.Array(types.int64, 2, "C", readonly=True),  # program
@@ -77,6 +78,8 @@ def run(program, first, last, context, x, arena, constants, out):
             eps_codes(row, context, arena, constants)
         elif opcode == SAMPLE_WEIGHT:
             sample_weight(row, context, arena, constants, ints)
+        elif opcode == DRAW_WEIGHT:
+            draw_weight(row, context, arena, constants, ints)
         elif opcode == FOLD_BIAS:
             fold_bias(row, context, arena, arena32, ints)
         elif opcode == LOOKUP:

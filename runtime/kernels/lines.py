@@ -19,6 +19,7 @@ from qbnnc.runtime.kernels.vectors import (
     I32,
     I64,
     LANES,
+    concatenate,
     constant_add,
     internal_function,
     load,
@@ -40,15 +41,16 @@ def four_codes(_, address):
 
 
 def line_of(item: int) -> Any:
-    """A function for numba's jitted code: (codes, eps, sigma, mu, R, r, Z, low, high, count).
+    """A function for numba's jitted code: (codes, eps, pitch, sigma, mu, R, r, Z, low, high, count).
 
-    Addresses of codes i8 or i32 (`item` bytes), eps, sigma and mu i8, R i32, r f32, Z i32, each
-    [count]; int32 low and high; count is a multiple of 8.
+    Addresses of codes i8 or i32 (`item` bytes), sigma and mu i8, R i32, r f32, Z i32, each [count];
+    eps i8 [count / 4][4], with `pitch` bytes from four to four; int32 low and high; count is a
+    multiple of 8.
     """
     name = f"qbnnc_sampled_line_{item}"
-    arguments = (types.int64,) * 7 + (types.int32, types.int32, types.int64)
+    arguments = (types.int64,) * 8 + (types.int32, types.int32, types.int64)
 
-    def typing(_, codes, eps, sigma, mu, ratio, divisor, zero, low, high, count):
+    def typing(_, codes, eps, pitch, sigma, mu, ratio, divisor, zero, low, high, count):
         def generate(context, builder, signature, args):
             module = builder.module
             function = module.globals.get(name) or define_line(module, name, item)
@@ -62,9 +64,9 @@ def line_of(item: int) -> Any:
 
 def define_line(module: ir.Module, name: str, item: int) -> ir.Function:
     """The IR, as a function of the module."""
-    names = "codes eps sigma mu ratio divisor zero low high count".split()
-    function = internal_function(module, name, [I64] * 7 + [I32, I32, I64], names)
-    codes, eps, sigma, mu, ratio, divisor, zero, low, high, count = function.args
+    names = "codes eps pitch sigma mu ratio divisor zero low high count".split()
+    function = internal_function(module, name, [I64] * 8 + [I32, I32, I64], names)
+    codes, eps, pitch, sigma, mu, ratio, divisor, zero, low, high, count = function.args
     ints, floats, bytes_ = (ir.VectorType(t, LANES) for t in (I32, F32, I8))
     build = ir.IRBuilder(function.append_basic_block("entry"))
     lowest, highest = splat(build, low, LANES), splat(build, high, LANES)
@@ -80,8 +82,12 @@ def define_line(module: ir.Module, name: str, item: int) -> ir.Function:
     def large(address: ir.Value, kind: ir.Type) -> ir.Value:
         return load(build, build.add(address, times(build, at, 4)), kind)
 
-    noise = build.mul(small(eps), small(sigma))
-    exact = build.add(noise, build.mul(large(ratio, ints), small(mu)))
+    first = build.add(eps, build.mul(build.udiv(at, I64(4)), pitch))
+    fours = [
+        load(build, address, ir.VectorType(I8, 4)) for address in (first, build.add(first, pitch))
+    ]
+    noise = build.sext(concatenate(build, fours), ints)
+    exact = build.add(build.mul(noise, small(sigma)), build.mul(large(ratio, ints), small(mu)))
     real = build.fdiv(build.sitofp(exact, floats), large(divisor, floats))
     zeros = large(zero, ints)
     ends = [build.sitofp(build.sub(end, zeros), floats) for end in (lowest, highest)]

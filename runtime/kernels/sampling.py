@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.runtime.instructions import EpsCodes, FoldBias, SampleWeight
+from qbnnc.runtime.instructions import DrawWeight, EpsCodes, FoldBias, SampleWeight
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.lines import four_codes, line_of
 from qbnnc.runtime.kernels.masks import derive, draw_words
-from qbnnc.runtime.packing import FOURS
+from qbnnc.runtime.packing import FOURS, PANEL
 from qbnnc.runtime.program import Place, columns_of
 
 E = columns_of(EpsCodes)
 W = columns_of(SampleWeight)
+D = columns_of(DrawWeight)
 F = columns_of(FoldBias)
 WORDS = 512  # drawn at a time
 _CONSTANT = int(Place.CONSTANT)
@@ -88,10 +89,10 @@ def sample_block(row, eps, noise, arena, constants, ints, target, first):
         zeros, codes = base + row[W.zeros] + 4 * first * step, target + item * at
         made, drawn = arena.ctypes.data + codes, noise.ctypes.data
         if item == 1:
-            code_line(made, drawn, sigma, mu, ratio, divisor, zeros, low, high, count)
+            code_line(made, drawn, 4, sigma, mu, ratio, divisor, zeros, low, high, count)
             clear_padding(arena[codes : codes + count], places, width)
         else:
-            wide_line(made, drawn, sigma, mu, ratio, divisor, zeros, low, high, count)
+            wide_line(made, drawn, 4, sigma, mu, ratio, divisor, zeros, low, high, count)
 
 
 @kernel
@@ -107,6 +108,77 @@ def sample_weight(row, context, arena, constants, ints):
                 first = group * padded + done
                 at = target + s * target_sample
                 sample_block(row, eps, noise, arena, constants, ints, at, first)
+
+
+@kernel
+def draw_channel(noise, words, lanes, table, key, first, channels, taps):
+    """noise[t][c] is the eps of lane first + c * taps + t of a sample's key."""
+    word = first // 4
+    skip, count = first - 4 * word, channels * taps
+    draw_words(words[: (skip + count + 3) // 4], key, np.uint64(word))
+    drawn = lanes[skip : skip + count]
+    if taps == 1:
+        for i in range(count):
+            noise[i] = table[drawn[i]]
+        return
+    for c in range(channels):
+        of_channel = drawn[c * taps : (c + 1) * taps]
+        for t in range(taps):
+            noise[np.uint32(t * channels + c)] = table[of_channel[t]]
+
+
+@kernel
+def draw_weight(row, context, arena, constants, ints):
+    """Panel by panel: the noise of its channels, then its lines."""
+    target, target_sample, _ = locate(row, D.output, context)
+    table = constants[row[D.table] : row[D.table] + 65536].view(np.int8)
+    stream_key = derive(np.uint64(context[CONTEXT.SEED]), np.uint64(row[D.stream]))
+    size, at = row[D.channels] * row[D.taps], row[D.scratch]
+    pitch, room = size + FOURS, 8 * (size // 4 + 2)
+    words, lanes = arena[at : at + room].view(np.uint64), arena[at : at + room].view(np.uint16)
+    noise = arena[at + room : at + room + PANEL * pitch].view(np.int8)
+    for s in range(context[CONTEXT.SAMPLES]):
+        number = context[CONTEXT.SAMPLE_NUMBER] + s * context[CONTEXT.SAMPLE_STEP]
+        key = derive(stream_key, np.uint64(number))
+        for group in range(row[D.groups]):
+            for done in range(0, row[D.padded], PANEL):
+                for n in range(min(PANEL, row[D.filters] - done)):
+                    first = (group * row[D.filters] + done + n) * size
+                    of_channel = noise[n * pitch : n * pitch + size]
+                    draw_channel(
+                        of_channel, words, lanes, table, key, first, row[D.channels], row[D.taps]
+                    )
+                made = target + s * target_sample
+                first = group * row[D.padded] + done
+                make_panel(row, noise, pitch, arena, constants, ints, made, first)
+
+
+@kernel
+def make_panel(row, noise, pitch, arena, constants, ints, target, first):
+    """The codes of the panel whose first channel is `first`."""
+    width = min(PANEL, row[D.padded] - first % row[D.padded])
+    low, high, count = np.int32(row[D.low]), np.int32(row[D.high]), width * FOURS
+    base, of_channels = constants.ctypes.data, 4 * first * FOURS
+    zeros, made, drawn = base + row[D.zeros] + of_channels, arena.ctypes.data, noise.ctypes.data
+    for line in range(row[D.depth] // FOURS):
+        at = first * row[D.depth] + line * count
+        start = row[D.rows] // 4 + line * FOURS
+        granule = 4 * at if row[D.granule_step] == 1 else of_channels
+        code_line(
+            made + target + at,
+            drawn + ints[start],
+            pitch,
+            base + row[D.sigma] + at,
+            base + row[D.mu] + at,
+            base + row[D.ratio] + granule,
+            base + row[D.divisor] + granule,
+            zeros,
+            low,
+            high,
+            count,
+        )
+        codes = arena[target + at : target + at + count]
+        clear_padding(codes, ints[start : start + FOURS], width)
 
 
 @kernel
