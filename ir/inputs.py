@@ -25,9 +25,12 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
             f"{name}: the shape is {list(array.shape)}, and the network takes "
             f"[batch{''.join(f', {n}' for n in shape)}]"
         )
-    with np.errstate(over="ignore"):
+    if array.dtype == np.float32:
         batch = np.ascontiguousarray(array, np.float32)
-    if np.isnan(batch).any():
+    else:
+        with np.errstate(over="ignore"):
+            batch = np.ascontiguousarray(array, np.float32)
+    if batch.size and np.isnan(batch.max()):  # the maximum of anything with NaN is NaN
         row = int(np.argwhere(np.isnan(batch))[0][0])
         raise InputError(f"{name}: NaN in row {row}; remove or fill in missing values")
     return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -133,7 +134,7 @@ class TensorType:
     @property
     def size(self) -> int:
         """Elements of one row of one sample."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def nbytes(self) -> int:

@@ -25,20 +25,21 @@ import numba
 from numba import njit
 from numba.core import config
 
-from qbnnc.runtime.execute import Run
-from qbnnc.runtime.kernels.interpreter import SIGNATURE, run
+from qbnnc.runtime.execute import Execute
+from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.kernels.interpreter import SIGNATURE, execute
 
 _LOCK = Lock()  # one thread compiles, the others wait; numba's configuration is one for all
 
 
-def interpreter() -> Run:
-    """The jitted `run`, loaded from the cache or compiled; the first call takes seconds."""
+def interpreter() -> Execute:
+    """The jitted `execute`, loaded from the cache or compiled; the first call takes seconds."""
     with _LOCK:
         return _interpreter()
 
 
 @cache
-def _interpreter() -> Run:
+def _interpreter() -> Execute:
     folder = writable_folder()
     try:
         return compile_interpreter(folder)
@@ -49,9 +50,9 @@ def _interpreter() -> Run:
         return compile_interpreter(None)
 
 
-def compile_interpreter(folder: Path | None) -> Run:
+def compile_interpreter(folder: Path | None) -> Execute:
     """Compile, or load what was compiled; None is no cache."""
-    dispatcher = njit(nogil=True)(run)
+    dispatcher = njit(nogil=True)(execute)
     if folder is not None:
         settings = vars(config)
         before = settings["CACHE_DIR"]
@@ -62,7 +63,7 @@ def compile_interpreter(folder: Path | None) -> Run:
             settings["CACHE_DIR"] = before
     dispatcher.compile(SIGNATURE)
     dispatcher.disable_compile()
-    return cast(Run, dispatcher)
+    return cast(Execute, dispatcher)
 
 
 def writable_folder() -> Path | None:
@@ -98,6 +99,7 @@ def fingerprint() -> str:
         llvmlite.__version__,
         platform.python_implementation(),
         platform.python_version(),
+        chosen().value,
     )
     digest = hashlib.sha256(repr(machine).encode())
     for name, content in sources(Path(__file__).parent):

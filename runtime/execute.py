@@ -6,28 +6,29 @@
             the sample range, with one row
             for each block of the chunk's rows: the suffix
 
-What is computed does not depend on any of these sizes.
+What is computed does not depend on any of these sizes. The loops are worked out here, as a table
+that the interpreter goes through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import Plan
 
 Float32 = NDArray[np.float32]
-Run: TypeAlias = Callable[
+Schedule = NDArray[np.int64]
+Execute: TypeAlias = Callable[
     [
         NDArray[np.int64],
-        int,
-        int,
+        NDArray[np.int64],
+        Schedule,
         NDArray[np.int64],
         Float32,
         NDArray[np.uint8],
@@ -40,11 +41,12 @@ Run: TypeAlias = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`samples` draws from `first_sample` on, of `rows` rows from `first_row` of the chunk on.
+    """One run of a range: `samples` draws from `first_sample` on, of `rows` rows from `first_row`.
 
-    `start` is the chunk's first row in the batch.
+    `start` is the chunk's first row in the batch, and `first_row` counts from there.
     """
 
+    range: Range
     start: int
     first_row: int
     rows: int
@@ -52,7 +54,7 @@ class Block:
     samples: int = 1
 
 
-Observe: TypeAlias = Callable[[Range, Block], None]
+Observe: TypeAlias = Callable[[Block], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,67 +73,65 @@ class Request:
         """L: the draws of all members."""
         return self.draws * self.members
 
+    def numbers(self) -> NDArray[np.int64]:
+        """As the interpreter takes it: kernels.context, REQUEST."""
+        return np.array(
+            [
+                signed(self.seed),
+                signed(self.first_row),
+                self.member,
+                self.members,
+                len(self.x),
+                self.samples,
+            ],
+            np.int64,
+        )
+
 
 def execute(
-    run: Run,
+    run: Execute,
     plan: Plan,
     request: Request,
-    chunk: int,
+    schedule: Schedule,
     arena: NDArray[np.uint8],
     out: Float32,
-    observe: Observe | None = None,
 ) -> None:
     """Write this member's samples to `out`, all outputs [L, B, *shape] one after the other.
 
-    `arena` has room for chunks of `chunk` rows. `observe` is called after each run of a range.
+    `arena` has room for the chunks of the schedule, a table of blocks for this batch.
     """
-    x = np.require(request.x.reshape(-1), np.float32, ["C", "A"]).view()
-    x.flags.writeable = False  # the interpreter is compiled for one type of each argument
-    for range_, block in blocks(plan, len(request.x), request.draws, chunk):
-        first = 0 if range_ is Range.PREFIX else plan.ends[range_ - 1]
-        if first < plan.ends[range_]:
-            context = _context(request, block)
-            run(plan.program, first, plan.ends[range_], context, x, arena, plan.constants, out)
-            if observe is not None:
-                observe(range_, block)
+    x = request.x.reshape(-1)
+    if x.flags.writeable:  # the interpreter is compiled for one type of each argument
+        x.flags.writeable = False
+    run(plan.program, plan.ends, schedule, request.numbers(), x, arena, plan.constants, out)
 
 
-def blocks(plan: Plan, batch: int, draws: int, chunk: int) -> Iterator[tuple[Range, Block]]:
-    """In which order which range is run over which block."""
-    capacity, suffix = plan.arena.capacity, plan.ends[2] > plan.ends[0]
+def schedule(plan: Plan, batch: int, draws: int, chunk: int) -> Schedule:
+    """The blocks as int64 [blocks, 6], in the order of Block's fields."""
+    table = [astuple(block) for block in blocks(plan, batch, draws, chunk)]
+    return np.array(table, np.int64).reshape(-1, 6)
+
+
+def blocks(plan: Plan, batch: int, draws: int, chunk: int) -> Iterator[Block]:
+    """In which order which range is run over which rows and samples."""
+    capacity = plan.arena.capacity
+    prefix, sample, suffix = np.diff(plan.ends, prepend=0) > 0
     for start in range(0, batch, chunk):
         count = min(chunk, batch - start)
-        for row in range(0, count, capacity.rows):
-            yield Range.PREFIX, Block(start, row, min(capacity.rows, count - row))
-        if not suffix:
+        if prefix:
+            for row in range(0, count, capacity.rows):
+                yield Block(Range.PREFIX, start, row, min(capacity.rows, count - row))
+        if not sample and not suffix:
             continue
         rows = min(count, capacity.copies)
         samples = min(capacity.samples, max(1, capacity.copies // count))
-        for sample in range(0, draws, samples):
-            some = min(samples, draws - sample)
-            yield Range.SAMPLE, Block(start, 0, 1, sample, some)
-            for row in range(0, count, rows):
-                yield Range.SUFFIX, Block(start, row, min(rows, count - row), sample, some)
-
-
-def _context(request: Request, block: Block) -> NDArray[np.int64]:
-    """What the kernels are told of a block, in the order of CONTEXT."""
-    batch, members = len(request.x), request.members
-    row = block.start + block.first_row
-    sample = block.first_sample * members + request.member
-    context = np.zeros(CONTEXT.SIZE, np.int64)
-    context[CONTEXT.SAMPLES] = block.samples
-    context[CONTEXT.ROWS] = block.rows
-    context[CONTEXT.FIRST_ROW] = block.first_row
-    context[CONTEXT.SEED] = signed(request.seed)
-    context[CONTEXT.SAMPLE_NUMBER] = sample
-    context[CONTEXT.SAMPLE_STEP] = members
-    context[CONTEXT.ROW_NUMBER] = signed(request.first_row + row)
-    context[CONTEXT.INPUT_ROW] = row
-    context[CONTEXT.OUT_FIRST] = sample * batch + row
-    context[CONTEXT.OUT_STEP] = members * batch
-    context[CONTEXT.OUT_COPIES] = request.samples * batch
-    return context
+        for first in range(0, draws, samples):
+            some = min(samples, draws - first)
+            if sample:
+                yield Block(Range.SAMPLE, start, 0, 1, first, some)
+            if suffix:
+                for row in range(0, count, rows):
+                    yield Block(Range.SUFFIX, start, row, min(rows, count - row), first, some)
 
 
 def signed(number: int) -> int:

@@ -42,7 +42,7 @@ class Plan:
     constants: NDArray[np.uint8]
     arena: Arena
     steps: tuple[Step, ...]
-    ends: tuple[int, int, int]
+    ends: NDArray[np.int64]
     outputs: tuple[TensorType, ...]
     values: dict[str, Stored]
     copied: dict[int, Array | None]
@@ -102,7 +102,6 @@ def _program(steps: tuple[Step, ...], arena: Arena) -> NDArray[np.int64]:
     return program
 
 
-def _ends(steps: tuple[Step, ...]) -> tuple[int, int, int]:
+def _ends(steps: tuple[Step, ...]) -> NDArray[np.int64]:
     ranges = [step.range for step in steps]
-    prefix = ranges.count(Range.PREFIX)
-    return prefix, prefix + ranges.count(Range.SAMPLE), len(ranges)
+    return np.cumsum([ranges.count(range_) for range_ in Range], dtype=np.int64)

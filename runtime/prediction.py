@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir.head import Head
+
 
 class Prediction(Mapping[str, NDArray[np.float32]]):
     """The samples [L, B, *shape] and their statistics [B, ...], float32.
@@ -16,31 +18,37 @@ class Prediction(Mapping[str, NDArray[np.float32]]):
     `variance` and perhaps `aleatoric` of a regression (qbnnc.ir.head says how they are computed).
     """
 
-    __slots__ = ("_arrays",)
+    __slots__ = ("_arrays", "_head", "_names", "_samples")
 
-    def __init__(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-        self._arrays = dict(arrays)
+    def __init__(self, head: Head, samples: tuple[NDArray[np.float32], ...]) -> None:
+        """`samples` [L, B, *shape] of each output; statistics are computed when they are read."""
+        names = head.sample_names(len(samples))
+        self._head, self._samples = head, samples
+        self._names = names + head.statistic_names(len(samples))
+        self._arrays = dict(zip(names, samples, strict=True))
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
+        if name not in self._arrays and name in self._names:
+            self._arrays |= self._head.evaluate(self._samples)
         return self._arrays[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self._names)
 
     def __getattr__(self, name: str) -> NDArray[np.float32]:
         if name.startswith("_"):  # copying and pickling look for these before there are arrays
             raise AttributeError(name)
-        if name not in self._arrays:
-            has = ", ".join(self._arrays)
+        if name not in self._names:
+            has = ", ".join(self._names)
             raise AttributeError(f"this prediction has no {name!r}; it has {has}")
-        return self._arrays[name]
+        return self[name]
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._arrays]
+        return [*super().__dir__(), *self._names]
 
     def __repr__(self) -> str:
-        shapes = (f"{name}={list(array.shape)}" for name, array in self._arrays.items())
+        shapes = (f"{name}={list(array.shape)}" for name, array in self.items())
         return f"Prediction({', '.join(shapes)})"

@@ -13,7 +13,7 @@ from qbnnc.ir.inputs import as_batch, as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.runtime.cache import interpreter
-from qbnnc.runtime.execute import Float32, Request, execute
+from qbnnc.runtime.execute import Float32, Request, Schedule, blocks, execute, schedule
 from qbnnc.runtime.memory import ArenaPool
 from qbnnc.runtime.outputs import complete, room_for, split
 from qbnnc.runtime.plan import Plan, new_arena, plan
@@ -22,6 +22,8 @@ from qbnnc.runtime.summary import PlanSummary, summarize
 from qbnnc.runtime.trace import Recorder, real_values
 
 CHUNK_BYTES = 8 << 20  # of what the prefix leaves to the suffix, for all rows of a chunk
+
+MOST_SCHEDULES = 256
 
 
 def load(model: str | os.PathLike[str] | Model) -> Session:
@@ -47,7 +49,8 @@ class Session:
             )
         self.model = model
         self._plans = tuple(plan(member) for member in model.members)
-        self._run = interpreter()
+        self._run, self._stochastic = interpreter(), model.stochastic
+        self._schedules: dict[tuple[Plan, int, int, int], Schedule] = {}
         self._arenas = ArenaPool()
 
     @property
@@ -86,10 +89,7 @@ class Session:
         chunk = None if batch_size is None else as_integer(batch_size, "batch_size")
         if chunk is not None and chunk < 1:
             raise InputError(f"batch_size: {chunk} rows at a time; it must be at least 1")
-        outputs = self._samples(request, chunk)
-        names = self.model.head.sample_names(len(outputs))
-        statistics = self.model.head.evaluate(outputs)
-        return Prediction(dict(zip(names, outputs, strict=True)) | statistics)
+        return Prediction(self.model.head, self._samples(request, chunk))
 
     def trace(
         self,
@@ -101,8 +101,9 @@ class Session:
     ) -> dict[str, Array]:
         """Every value of one member by its name in the IR: [L|1, B|1, *shape], in its own dtype.
 
-        What `qbnnc.ir.evaluate` shows an observer, but for the input and for accumulators that
-        fusion has removed. L counts this member's samples. Keeps all values: for small batches.
+        What `qbnnc.ir.evaluate` shows an observer, but for the input and for what fusion has
+        removed: accumulators, and the noise of weights. L counts this member's samples. Keeps all
+        values: for small batches.
         """
         batch = as_batch(x, self.model.graph.input.type.shape)
         request = self._request(batch, samples, seed, first_row)
@@ -113,7 +114,10 @@ class Session:
         kept, chunk = plan(graph, reuse=False), max(1, len(batch))
         arena, out = new_arena(kept, chunk), room_for(kept, request)
         recorder = Recorder(kept, request, arena)
-        execute(self._run, kept, request, chunk, arena, out, recorder)
+        table = schedule(kept, len(batch), request.draws, chunk)
+        for i, block in enumerate(blocks(kept, len(batch), request.draws, chunk)):
+            execute(self._run, kept, request, table[i : i + 1], arena, out)
+            recorder(block)
         outputs = split(kept, request, out)
         complete(kept, request, outputs)
         return recorder.values | real_values(graph, request, outputs)
@@ -133,7 +137,7 @@ class Session:
     def _request(self, batch: Float32, samples: int | None, seed: int, first_row: int) -> Request:
         members = len(self.model.members)
         count = self.samples if samples is None else as_integer(samples, "samples")
-        if not self.model.stochastic and count != members:
+        if not self._stochastic and count != members:
             raise InputError(
                 f"samples: {count}, but nothing is random here: there is one sample of each of "
                 f"the {members} network(s); leave samples out"
@@ -147,15 +151,26 @@ class Session:
             raise InputError(f"first_row: {row}; rows are numbered from 0")
         return Request(batch, count // members, as_integer(seed, "seed"), row, 0, members)
 
+    def _schedule(self, member: int, batch: int, draws: int, chunk: int) -> Schedule:
+        """Made once for each size of batch; the few last ones are kept."""
+        key = self._plans[member], batch, draws, chunk
+        if (found := self._schedules.get(key)) is None:
+            if len(self._schedules) >= MOST_SCHEDULES:
+                self._schedules = {}
+            found = schedule(self._plans[member], batch, draws, chunk)
+            self._schedules[key] = found
+        return found
+
     def _samples(self, request: Request, batch_size: int | None) -> tuple[Float32, ...]:
         out = room_for(self._plans[0], request)
         outputs = split(self._plans[0], request, out)
         for member, its_plan in enumerate(self._plans):
-            its_request = replace(request, member=member)
+            its_request = request if member == 0 else replace(request, member=member)
             chunk = batch_size or _chunk(its_plan, len(request.x))
             rows = min(chunk, max(1, len(request.x)))
+            table = self._schedule(member, len(request.x), request.draws, rows)
             with self._arenas.take(its_plan.arena_bytes(rows)) as arena:
-                execute(self._run, its_plan, its_request, rows, arena, out)
+                execute(self._run, its_plan, its_request, table, arena, out)
             complete(its_plan, its_request, outputs)
         return outputs
 

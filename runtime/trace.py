@@ -10,13 +10,13 @@ from qbnnc.ir.ops import Reshape
 from qbnnc.ir.types import Array, Axes, Axis, DType, TensorType
 from qbnnc.runtime.execute import Block, Request
 from qbnnc.runtime.layout import from_memory
-from qbnnc.runtime.lowering import Range, range_of
+from qbnnc.runtime.lowering import range_of
 from qbnnc.runtime.plan import Plan, Stored
 from qbnnc.runtime.program import Place
 
 
 class Recorder:
-    """Observes an execution; `values` are [L|1, B|1, *shape] by name, in the values' dtypes."""
+    """Watches an execution; `values` are [L|1, B|1, *shape] by name, in the values' dtypes."""
 
     def __init__(self, plan: Plan, request: Request, arena: NDArray[np.uint8]) -> None:
         self._plan, self._arena, self.values = plan, arena, dict[str, Array]()
@@ -25,9 +25,10 @@ class Recorder:
             type_ = stored.type
             self.values[name] = np.empty(whole_shape(type_, counts), type_.dtype.numpy)
 
-    def __call__(self, range_: Range, block: Block) -> None:
+    def __call__(self, block: Block) -> None:
+        """After each block."""
         for name, stored in self._plan.values.items():
-            if range_of(stored.type.axes) is range_:
+            if range_of(stored.type.axes) is block.range:
                 rows, samples = _index(stored.type.axes, block)
                 self.values[name][samples, rows] = self._read(stored, block)
 

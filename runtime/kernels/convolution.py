@@ -7,7 +7,8 @@
                 for each tile of up to 6 positions: the microkernel
 
 A panel writes whole vectors: what goes beyond a pixel's channels is overwritten by the panels and
-positions that come after it, and beyond the last pixel there is room in the value's buffer.
+positions that come after it, and beyond the last pixel there is room in the value's buffer. Only
+where a group's last panel would overwrite the next group the accumulators are stored first.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def convolve(row, context, arena, arena32, constants, ints, floats, out):
                     copy_into_halo(row, context, arena, halo + i * halo_bytes(row), first + i)
             for start in range(0, images * row[C.pixels], POSITIONS):
                 count = min(POSITIONS, images * row[C.pixels] - start)
-                for group in range(row[C.groups] - 1, -1, -1):
+                for group in range(row[C.groups]):
                     find(row, context, arena, ints, first, start, count, group)
                     multiply(
                         row, context, arena, arena32, constants, ints, floats, out, part, group,
@@ -133,7 +134,8 @@ def multiply(
     of_bias = constants if row[C.bias + 2] == _CONSTANT else arena
     weights, bias = of_weights.ctypes.data + weights_at, of_bias.ctypes.data + bias_at
     factor = constants.ctypes.data + row[C.factor] + 4 * first
-    codes = row[C.epilogue] == _REQUANTIZE and row[C.weight_zeros] < 0
+    whole = row[C.groups] == 1 or row[C.filters] == row[C.padded]
+    codes = row[C.epilogue] == _REQUANTIZE and row[C.weight_zeros] < 0 and whole
     for done in range((row[C.padded] - 1) // PANEL * PANEL, -1, -PANEL):
         width = min(PANEL, row[C.padded] - done)
         panel, its_bias = weights + done * row[C.depth], bias + 4 * done

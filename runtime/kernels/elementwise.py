@@ -15,6 +15,7 @@ A = columns_of(Add)
 CLAMP = columns_of(Clamp)
 S = columns_of(Select)
 M = columns_of(Multiply)
+FEW_CHANNELS, REPEATS = 64, 16
 
 
 @kernel
@@ -72,8 +73,28 @@ def select(row, context, arena):
 
 
 @kernel
+def select_channels(row, codes, mask, selected):
+    """One mask of few channels for all pixels: repeated, so that loops are long."""
+    channels, zero = row[S.channels], np.uint8(row[S.zero])
+    period, size = channels * REPEATS, row[S.height] * row[S.width] * channels
+    pattern = np.empty(REPEATS * FEW_CHANNELS, np.uint8)
+    for c in range(channels):
+        pattern[c] = np.uint8(255) if mask[c] != 0 else np.uint8(0)
+    for i in range(channels, period):
+        pattern[i] = pattern[i - channels]
+    for start in range(0, size, period):
+        count = min(period, size - start)
+        source, target = codes[start : start + count], selected[start : start + count]
+        for i in range(count):
+            target[i] = ((source[i] ^ zero) & pattern[i]) ^ zero
+
+
+@kernel
 def select_image(row, codes, mask, selected):
     channels, zero, step = row[S.channels], np.uint8(row[S.zero]), row[S.step_channel]
+    if step == 1 and row[S.step_y] == 0 and row[S.step_x] == 0 and channels <= FEW_CHANNELS:
+        select_channels(row, codes, mask, selected)
+        return
     at = 0
     for y in range(row[S.height]):
         for x in range(row[S.width]):

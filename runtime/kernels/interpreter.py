@@ -1,13 +1,15 @@
-"""The interpreter: one function runs any range of any program."""
+"""The interpreter: one function runs any program, block by block."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import types
 
+from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.convolution import convolve
 from qbnnc.runtime.kernels.depthwise import depthwise
 from qbnnc.runtime.kernels.elementwise import add, clamp, multiply, select
+from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.masks import keep_mask
 from qbnnc.runtime.kernels.moves import copy, gather, load, transpose
 from qbnnc.runtime.kernels.pooling import max_pool, sum_pool
@@ -28,9 +30,9 @@ DRAW_WEIGHT = int(Opcode.DRAW_WEIGHT)
 
 SIGNATURE = types.void(
     types.Array(types.int64, 2, "C", readonly=True),  # program
-    types.int64,  # first instruction
-    types.int64,  # end
-    types.int64[::1],  # context
+    types.int64[::1],  # where its ranges end
+    types.int64[:, ::1],  # schedule
+    types.int64[::1],  # request
     types.Array(types.float32, 1, "C", readonly=True),  # x
     types.uint8[::1],  # arena
     types.Array(types.uint8, 1, "C", readonly=True),  # constants
@@ -38,11 +40,28 @@ SIGNATURE = types.void(
 )
 
 
-def run(program, first, last, context, x, arena, constants, out):
-    """Instructions first..last - 1 over the block that `context` names.
+@kernel
+def enter(context, request, block):
+    """What kernels are told of a block."""
+    batch, members = request[CONTEXT.REQUEST_BATCH], request[CONTEXT.REQUEST_MEMBERS]
+    row = block[CONTEXT.BLOCK_START] + block[CONTEXT.BLOCK_FIRST_ROW]
+    sample = block[CONTEXT.BLOCK_FIRST_SAMPLE] * members + request[CONTEXT.REQUEST_MEMBER]
+    context[CONTEXT.SAMPLES] = block[CONTEXT.BLOCK_SAMPLES]
+    context[CONTEXT.ROWS] = block[CONTEXT.BLOCK_ROWS]
+    context[CONTEXT.FIRST_ROW] = block[CONTEXT.BLOCK_FIRST_ROW]
+    context[CONTEXT.SEED] = request[CONTEXT.REQUEST_SEED]
+    context[CONTEXT.SAMPLE_NUMBER] = sample
+    context[CONTEXT.SAMPLE_STEP] = members
+    context[CONTEXT.ROW_NUMBER] = request[CONTEXT.REQUEST_ROW] + row
+    context[CONTEXT.INPUT_ROW] = row
+    context[CONTEXT.OUT_FIRST] = sample * batch + row
+    context[CONTEXT.OUT_STEP] = members * batch
+    context[CONTEXT.OUT_COPIES] = request[CONTEXT.REQUEST_SAMPLES] * batch
 
-    Lengths of arena and constants are multiples of 4. Jitted by `qbnnc.runtime.cache`.
-    """
+
+@kernel
+def run(program, first, last, context, x, arena, constants, out):
+    """Instructions first..last - 1 over the block that `context` names."""
     arena32 = arena.view(np.int32)
     ints, floats = constants.view(np.int32), constants.view(np.float32)
     for i in range(first, last):
@@ -92,3 +111,17 @@ def run(program, first, last, context, x, arena, constants, out):
             copy(row, context, arena)
         elif opcode == GATHER:
             gather(row, context, arena, arena32, ints)
+
+
+def execute(program, ends, schedule, request, x, arena, constants, out):
+    """All blocks of a schedule. Lengths of arena and constants are multiples of 8.
+
+    Jitted by `qbnnc.runtime.cache`.
+    """
+    context = np.empty(CONTEXT.SIZE, np.int64)
+    for i in range(len(schedule)):
+        block = schedule[i]
+        enter(context, request, block)
+        range_ = block[CONTEXT.BLOCK_RANGE]
+        first = 0 if range_ == 0 else ends[range_ - 1]
+        run(program, first, ends[range_], context, x, arena, constants, out)

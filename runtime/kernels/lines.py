@@ -41,7 +41,7 @@ def four_codes(_, address):
 
 
 def line_of(item: int) -> Any:
-    """A function for numba's jitted code: (codes, eps, pitch, sigma, mu, R, r, Z, low, high, count).
+    """For numba's jitted code: (codes, eps, pitch, sigma, mu, R, r, Z, low, high, count).
 
     Addresses of codes i8 or i32 (`item` bytes), sigma and mu i8, R i32, r f32, Z i32, each [count];
     eps i8 [count / 4][4], with `pitch` bytes from four to four; int32 low and high; count is a

@@ -47,7 +47,10 @@ def eps_codes(row, context, arena, constants):
 def gather_noise(noise, eps, places, columns, width):
     """noise[n][j] = eps[places[j] + columns[n][j]]; where places[j] is -1, anything."""
     step = len(places)
-    if step == FOURS and places[0] >= 0 and places[FOURS - 1] == places[0] + FOURS - 1:
+    adjacent = step == FOURS and places[0] >= 0
+    for j in range(1, step):
+        adjacent = adjacent and places[j] == places[0] + j
+    if adjacent:
         fours, start = noise.view(np.int32), eps.ctypes.data + places[0]
         for n in range(width):
             fours[n] = four_codes(start + columns[n * FOURS])

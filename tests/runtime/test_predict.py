@@ -154,12 +154,12 @@ def test_blocks_cover_everything_once(rows: int, chunk: int, draws: int) -> None
     whole = plan(resnet().graph)
     small = replace(whole, arena=replace(whole.arena, capacity=Capacity(3, 2, 16)))
     seen = {r: np.zeros((draws, rows), int) for r in Range}
-    for range_, block in blocks(small, rows, draws, chunk):
+    for block in blocks(small, rows, draws, chunk):
         first = block.start + block.first_row
-        seen[range_][
+        seen[block.range][
             block.first_sample : block.first_sample + block.samples, first : first + block.rows
         ] += 1
-        assert block.rows <= (3 if range_ is Range.PREFIX else 16)
+        assert block.rows <= (3 if block.range is Range.PREFIX else 16)
         assert block.samples * block.rows <= 16
     assert (seen[Range.PREFIX][0] == 1).all()
     assert (seen[Range.SUFFIX] == 1).all()
@@ -266,4 +266,4 @@ def test_describes_itself() -> None:
 
 
 def test_block_is_a_plain_record() -> None:
-    assert Block(0, 1, 2) == Block(0, 1, 2, 0, 1)
+    assert Block(Range.PREFIX, 0, 1, 2) == Block(Range.PREFIX, 0, 1, 2, 0, 1)
