@@ -13,7 +13,7 @@ that the interpreter goes through.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -73,6 +73,10 @@ class Request:
         """L: the draws of all members."""
         return self.draws * self.members
 
+    def of(self, member: int) -> Request:
+        """The same of another member."""
+        return self if member == self.member else replace(self, member=member)
+
     def numbers(self) -> NDArray[np.int64]:
         """As the interpreter takes it: kernels.context, REQUEST."""
         return np.array(
@@ -106,18 +110,18 @@ def execute(
     run(plan.program, plan.ends, schedule, request.numbers(), x, arena, plan.constants, out)
 
 
-def schedule(plan: Plan, batch: int, draws: int, chunk: int) -> Schedule:
+def schedule(plan: Plan, rows: range, draws: range, chunk: int) -> Schedule:
     """The blocks as int64 [blocks, 6], in the order of Block's fields."""
-    table = [astuple(block) for block in blocks(plan, batch, draws, chunk)]
+    table = [astuple(block) for block in blocks(plan, rows, draws, chunk)]
     return np.array(table, np.int64).reshape(-1, 6)
 
 
-def blocks(plan: Plan, batch: int, draws: int, chunk: int) -> Iterator[Block]:
+def blocks(plan: Plan, batch: range, draws: range, chunk: int) -> Iterator[Block]:
     """In which order which range is run over which rows and samples."""
     capacity = plan.arena.capacity
     prefix, sample, suffix = np.diff(plan.ends, prepend=0) > 0
-    for start in range(0, batch, chunk):
-        count = min(chunk, batch - start)
+    for start in batch[::chunk]:
+        count = min(chunk, batch.stop - start)
         if prefix:
             for row in range(0, count, capacity.rows):
                 yield Block(Range.PREFIX, start, row, min(capacity.rows, count - row))
@@ -125,8 +129,8 @@ def blocks(plan: Plan, batch: int, draws: int, chunk: int) -> Iterator[Block]:
             continue
         rows = min(count, capacity.copies)
         samples = min(capacity.samples, max(1, capacity.copies // count))
-        for first in range(0, draws, samples):
-            some = min(samples, draws - first)
+        for first in draws[::samples]:
+            some = min(samples, draws.stop - first)
             if sample:
                 yield Block(Range.SAMPLE, start, 0, 1, first, some)
             if suffix:

@@ -61,9 +61,10 @@ def chosen() -> Isa:
 
 def target_features() -> dict[str, bool]:
     """What numba compiles for: this CPU, unless its configuration names another."""
-    if config.CPU_FEATURES is not None:
-        names = str(config.CPU_FEATURES).split(",")
+    settings = vars(config)
+    if settings["CPU_FEATURES"] is not None:
+        names = str(settings["CPU_FEATURES"]).split(",")
         return {name.strip()[1:]: name.strip().startswith("+") for name in names if name.strip()}
-    if config.CPU_NAME is not None:
+    if settings["CPU_NAME"] is not None:
         return {}
     return dict(llvm.get_host_cpu_features())

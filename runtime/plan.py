@@ -30,6 +30,19 @@ class Stored:
     layout: Layout | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """About how many multiplications the ranges take the time of: for a row, a sample, a copy."""
+
+    row: float
+    sample: float
+    copy: float
+
+    def of(self, batch: int, draws: int) -> float:
+        """Of a whole prediction."""
+        return batch * self.row + draws * self.sample + batch * draws * self.copy
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """`program` int64 [steps, COLUMNS], prefix first; `ends` where prefix, sample and suffix end.
@@ -44,6 +57,7 @@ class Plan:
     steps: tuple[Step, ...]
     ends: NDArray[np.int64]
     outputs: tuple[TensorType, ...]
+    work: Work
     values: dict[str, Stored]
     copied: dict[int, Array | None]
 
@@ -74,6 +88,7 @@ def plan(graph: Graph, *, reuse: bool = True, budget: int = BLOCK_BYTES) -> Plan
         steps=steps,
         ends=_ends(steps),
         outputs=tuple(value.type for value in graph.outputs),
+        work=Work(*(sum(s.instruction.work for s in steps if s.range is r) for r in Range)),
         values=_values(lowering),
         copied=lowering.copied(),
     )

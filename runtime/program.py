@@ -17,6 +17,8 @@ from qbnnc.ir.types import Axes
 
 COLUMNS = 48
 
+_OF_A_BYTE = 5.0  # multiplications of a convolution in the time of one byte of what is pointwise
+
 
 class Opcode(IntEnum):
     CONVOLVE = 1
@@ -101,6 +103,11 @@ class Instruction:
         """All buffers, the output first."""
         values = (getattr(self, f.name) for f in fields(self))
         return [v for v in values if isinstance(v, Buffer)]
+
+    @property
+    def work(self) -> float:
+        """About how many multiplications it takes the time of, once."""
+        return _OF_A_BYTE * self.output.stride
 
     def encode(self, locate: Locate) -> list[int]:
         """One row of a program, not yet filled up with zeros."""

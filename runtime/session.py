@@ -19,6 +19,8 @@ from qbnnc.runtime.outputs import complete, room_for, split
 from qbnnc.runtime.plan import Plan, new_arena, plan
 from qbnnc.runtime.prediction import Prediction
 from qbnnc.runtime.summary import PlanSummary, summarize
+from qbnnc.runtime.threads import Task, Workers, physical_cores
+from qbnnc.runtime.threads import split as split_work
 from qbnnc.runtime.trace import Recorder, real_values
 
 CHUNK_BYTES = 8 << 20  # of what the prefix leaves to the suffix, for all rows of a chunk
@@ -26,21 +28,26 @@ CHUNK_BYTES = 8 << 20  # of what the prefix leaves to the suffix, for all rows o
 MOST_SCHEDULES = 256
 
 
-def load(model: str | os.PathLike[str] | Model) -> Session:
+def load(model: str | os.PathLike[str] | Model, threads: int | None = None) -> Session:
     """A compiled model (a `.qbnn` file, or a Model), ready to predict.
+
+    `threads`: how many cores a prediction may use, all physical ones if None; no result depends on
+    it. Small predictions use one.
 
     Raises FileError for a file that is missing or damaged, or a model that is not compiled;
     CompileError for one with an op that this runtime has no kernel for.
     """
     if isinstance(model, Model):
-        return Session(model, "the model")
-    return Session(format.load(model), model)
+        return Session(model, "the model", threads)
+    return Session(format.load(model), model, threads)
 
 
 class Session:
     """Predicts with one model. Any number of Python threads may use one Session at once."""
 
-    def __init__(self, model: Model, path: object = "the model") -> None:
+    def __init__(
+        self, model: Model, path: object = "the model", threads: int | None = None
+    ) -> None:
         if model.stage is not Stage.INTEGER:
             raise FileError(
                 f"a model of stage {model.stage.name}, which has no integer program yet; compile "
@@ -50,8 +57,9 @@ class Session:
         self.model = model
         self._plans = tuple(plan(member) for member in model.members)
         self._run, self._stochastic = interpreter(), model.stochastic
-        self._schedules: dict[tuple[Plan, int, int, int], Schedule] = {}
+        self._schedules: dict[tuple[Plan, range, range, int], Schedule] = {}
         self._arenas = ArenaPool()
+        self._workers = Workers(physical_cores() if threads is None else _positive(threads))
 
     @property
     def samples(self) -> int:
@@ -114,8 +122,9 @@ class Session:
         kept, chunk = plan(graph, reuse=False), max(1, len(batch))
         arena, out = new_arena(kept, chunk), room_for(kept, request)
         recorder = Recorder(kept, request, arena)
-        table = schedule(kept, len(batch), request.draws, chunk)
-        for i, block in enumerate(blocks(kept, len(batch), request.draws, chunk)):
+        every = kept, range(len(batch)), range(request.draws), chunk
+        table = schedule(*every)
+        for i, block in enumerate(blocks(*every)):
             execute(self._run, kept, request, table[i : i + 1], arena, out)
             recorder(block)
         outputs = split(kept, request, out)
@@ -130,9 +139,13 @@ class Session:
         """Bytes that a prediction's program needs: constants, arena, input and samples."""
         count = self.samples if samples is None else samples
         constants = sum(p.constants.nbytes for p in self._plans)
-        arena = max(p.arena_bytes(_chunk(p, batch)) for p in self._plans)
+        draws, threads = max(1, count // len(self._plans)), self._workers.threads
+        arenas = sorted(
+            self._plans[t.member].arena_bytes(_chunk(self._plans[t.member], len(t.rows)))
+            for t in split_work(self._plans, batch, draws, threads)
+        )
         reals = batch * (self.model.graph.input.type.size + count * self._plans[0].size)
-        return constants + arena + 4 * reals
+        return constants + sum(arenas[-threads:]) + 4 * reals
 
     def _request(self, batch: Float32, samples: int | None, seed: int, first_row: int) -> Request:
         members = len(self.model.members)
@@ -151,27 +164,31 @@ class Session:
             raise InputError(f"first_row: {row}; rows are numbered from 0")
         return Request(batch, count // members, as_integer(seed, "seed"), row, 0, members)
 
-    def _schedule(self, member: int, batch: int, draws: int, chunk: int) -> Schedule:
+    def _schedule(self, task: Task, chunk: int) -> Schedule:
         """Made once for each size of batch; the few last ones are kept."""
-        key = self._plans[member], batch, draws, chunk
+        key = self._plans[task.member], task.rows, task.draws, chunk
         if (found := self._schedules.get(key)) is None:
             if len(self._schedules) >= MOST_SCHEDULES:
                 self._schedules = {}
-            found = schedule(self._plans[member], batch, draws, chunk)
-            self._schedules[key] = found
+            found = self._schedules[key] = schedule(*key)
         return found
 
     def _samples(self, request: Request, batch_size: int | None) -> tuple[Float32, ...]:
-        out = room_for(self._plans[0], request)
-        outputs = split(self._plans[0], request, out)
-        for member, its_plan in enumerate(self._plans):
-            its_request = request if member == 0 else replace(request, member=member)
-            chunk = batch_size or _chunk(its_plan, len(request.x))
-            rows = min(chunk, max(1, len(request.x)))
-            table = self._schedule(member, len(request.x), request.draws, rows)
-            with self._arenas.take(its_plan.arena_bytes(rows)) as arena:
-                execute(self._run, its_plan, its_request, table, arena, out)
-            complete(its_plan, its_request, outputs)
+        plans, batch = self._plans, len(request.x)
+        out = room_for(plans[0], request)
+
+        def work(task: Task) -> None:
+            its_plan = plans[task.member]
+            most = max(1, len(task.rows))
+            chunk = min(batch_size or _chunk(its_plan, most), most)
+            table = self._schedule(task, chunk)
+            with self._arenas.take(its_plan.arena_bytes(chunk)) as arena:
+                execute(self._run, its_plan, request.of(task.member), table, arena, out)
+
+        self._workers.run(split_work(plans, batch, request.draws, self._workers.threads), work)
+        outputs = split(plans[0], request, out)
+        for member, its_plan in enumerate(plans):
+            complete(its_plan, request.of(member), outputs)
         return outputs
 
 
@@ -179,3 +196,9 @@ def _chunk(plan: Plan, rows: int) -> int:
     """Rows at a time, so that what the prefix leaves to the suffix stays within CHUNK_BYTES."""
     most = CHUNK_BYTES // max(1, plan.arena.record_bytes)
     return max(1, min(rows, most))
+
+
+def _positive(threads: int) -> int:
+    if as_integer(threads, "threads") < 1:
+        raise InputError(f"threads: {threads}; there must be 1 or more")
+    return int(threads)

@@ -7,6 +7,8 @@ from enum import IntEnum
 
 from qbnnc.runtime.program import Buffer, Instruction, Opcode
 
+_OF_A_PLACE = 10.0  # multiplications of a convolution in the time of one of a depthwise one
+
 
 class Epilogue(IntEnum):
     """What becomes of an accumulator."""
@@ -71,6 +73,10 @@ class Convolve(Layer):
     images: int
     wide: int
 
+    @property
+    def work(self) -> float:
+        return float(self.pixels * self.groups * self.padded * self.depth)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depthwise(Layer):
@@ -88,3 +94,7 @@ class Depthwise(Layer):
     stride_x: int
     dilation_y: int
     dilation_x: int
+
+    @property
+    def work(self) -> float:
+        return _OF_A_PLACE * self.out_height * self.out_width * self.filters * self.depth

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from qbnnc.runtime.program import Buffer, Instruction, Opcode
 
+_OF_A_WEIGHT = 100.0  # multiplications of a convolution in the time of drawing one weight
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepMask(Instruction):
@@ -66,6 +68,10 @@ class SampleWeight(Instruction):
     step: int
     item: int
 
+    @property
+    def work(self) -> float:
+        return _OF_A_WEIGHT * self.groups * self.padded * self.depth
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawWeight(Instruction):
@@ -95,6 +101,10 @@ class DrawWeight(Instruction):
     filters: int
     padded: int
     depth: int
+
+    @property
+    def work(self) -> float:
+        return _OF_A_WEIGHT * self.groups * self.padded * self.depth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,14 +30,16 @@ from qbnnc.runtime.kernels.vectors import (
 )
 
 
-@intrinsic
-def four_codes(_, address):
+def _four_codes(_, address):
     """The int32 at any address."""
 
     def generate(context, builder, signature, args):
         return load(builder, args[0], I32)
 
     return types.int32(types.int64), generate
+
+
+four_codes: Any = intrinsic(_four_codes)
 
 
 def line_of(item: int) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llvmlite import ir
-from numba.core import cgutils
 
 I8, I16, I32, I64, F32 = (*(ir.IntType(n) for n in (8, 16, 32, 64)), ir.FloatType())
 LANES = 8  # of a vector of int32 or float32
@@ -24,7 +23,8 @@ def declare(
     build: ir.IRBuilder, name: str, result: ir.Type, arguments: Sequence[ir.Type]
 ) -> ir.Function:
     """A function of LLVM's."""
-    return cgutils.get_or_insert_function(build.module, ir.FunctionType(result, arguments), name)
+    kind = ir.FunctionType(result, arguments)
+    return build.module.globals.get(name) or ir.Function(build.module, kind, name)
 
 
 def load(build: ir.IRBuilder, address: ir.Value, kind: ir.Type, offset: int = 0) -> ir.Value:

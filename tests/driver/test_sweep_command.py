@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 import qbnnc
-from qbnnc.sweep.executors import Processes, physical_cores
+from qbnnc.runtime.threads import physical_cores
+from qbnnc.sweep.executors import Processes
 from qbnnc.sweep.plan import Item, Job
 from qbnnc.sweep.rows import Precision, read_rows
 from qbnnc.sweep.schedule import run_jobs

@@ -46,7 +46,8 @@ def products(arena: Array, x: Array, runs: Array, weights: Array) -> Array:
     count = 4 * weights.shape[1]
     codes = np.stack([[arena[at + run :][:count] for run in runs] for at in x]).astype(np.int64)
     whole = codes.reshape(len(x), len(runs), -1, 4)
-    return np.einsum("mskj,sknj->mn", whole, weights.astype(np.int64))
+    total: Array = np.einsum("mskj,sknj->mn", whole, weights.astype(np.int64))
+    return total
 
 
 @pytest.mark.parametrize("isa", ISAS)

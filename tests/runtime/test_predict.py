@@ -154,7 +154,7 @@ def test_blocks_cover_everything_once(rows: int, chunk: int, draws: int) -> None
     whole = plan(resnet().graph)
     small = replace(whole, arena=replace(whole.arena, capacity=Capacity(3, 2, 16)))
     seen = {r: np.zeros((draws, rows), int) for r in Range}
-    for block in blocks(small, rows, draws, chunk):
+    for block in blocks(small, range(rows), range(draws), chunk):
         first = block.start + block.first_row
         seen[block.range][
             block.first_sample : block.first_sample + block.samples, first : first + block.rows
@@ -184,7 +184,7 @@ def test_block_sizes_change_nothing(budget: int, shared: bool) -> None:
 def test_large_batches_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qbnnc.runtime.session.CHUNK_BYTES", 10_000)
     model = resnet()
-    session = load(model)
+    session = load(model, threads=1)
     assert session.plan_summary().row_bytes > 500
     assert session.peak_bytes(10**6, 1) < 10**6 * 4 * (3 * 64 + 5) + 10**6
     assert_equal(model, images(model, 64), samples=3)

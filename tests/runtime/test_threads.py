@@ -1,14 +1,24 @@
 """One Session, many Python threads."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from qbnnc.ir.errors import InputError
+from qbnnc.ir.model import Model
 from qbnnc.runtime import load
 from qbnnc.runtime.memory import LARGEST_KEPT, ArenaPool
-from tests.runtime.nets import images, resnet
+from qbnnc.runtime.plan import Work, plan
+from qbnnc.runtime.threads import Task, Workers, split
+from tests.runtime.nets import images, lenet, mlp, resnet
+from tests.runtime.sampled import bayes_mlp
 
 
 def test_eight_threads_give_equal_bits() -> None:
@@ -30,6 +40,57 @@ def test_eight_threads_give_equal_bits() -> None:
         for number, results in enumerate(pool.map(work, range(8))):
             for i, result in enumerate(results):
                 assert np.array_equal(result, want[(number + i) % 8])
+
+
+@pytest.mark.parametrize("make", [lenet, mlp, resnet, bayes_mlp])
+@pytest.mark.parametrize("batch", [1, 2, 9])
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_any_number_of_threads_gives_equal_bits(
+    make: Callable[..., Model], batch: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1.0)
+    model = make()
+    members = replace(model, members=(model.graph, make(seed=1).graph, make(seed=2).graph))
+    x = images(model, batch)
+    for whole, samples in ((model, 5), (members, 6)):
+        want = load(whole, threads=1).predict(x, samples, seed=3, first_row=2)
+        session = load(whole, threads=threads)
+        for batch_size in (None, 4):
+            made = session.predict(x, samples, seed=3, first_row=2, batch_size=batch_size)
+            assert np.array_equal(made.samples, want.samples)
+            assert all(np.array_equal(made[name], array) for name, array in want.items())
+
+
+@given(st.integers(0, 40), st.integers(1, 30), st.integers(1, 9), st.integers(1, 4), st.booleans())
+def test_tasks_cover_everything_once(
+    batch: int, draws: int, threads: int, members: int, sampled: bool
+) -> None:
+    work = Work(1e8, 1e9 if sampled else 0.0, 1e8)
+    plans = [replace(plan(mlp().graph), work=work)] * members
+    seen = np.zeros((members, draws, batch), int)
+    for task in split(plans, batch, draws, threads):
+        seen[task.member, task.draws.start : task.draws.stop, task.rows.start : task.rows.stop] += 1
+    assert (seen == 1).all()
+
+
+def test_small_predictions_use_one_thread() -> None:
+    plans = [plan(mlp().graph)]
+    assert split(plans, 1, 1, 64) == [Task(0, range(1), range(1))]
+
+
+def test_an_error_of_a_task_is_raised() -> None:
+    def fail(task: Task) -> None:
+        if task.member == 2:
+            raise ValueError("two")
+
+    with pytest.raises(ValueError, match="two"):
+        Workers(3).run([Task(i, range(1), range(1)) for i in range(5)], fail)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_wrong_numbers_of_threads(threads: int) -> None:
+    with pytest.raises(InputError, match="threads"):
+        load(mlp(), threads=threads)
 
 
 def test_arenas_are_not_shared() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
 from training.models import (
     BBBConv2d,
     BBBLinear,
@@ -52,7 +54,7 @@ class MLP(nn.Module):
         widths = (13, 100, 100, 100, 1)
         self.layers = nn.ModuleList(
             BBBLinear(i, o, SIGMA) if kind == "bbb" else nn.Linear(i, o)
-            for i, o in zip(widths[:-1], widths[1:], strict=True)
+            for i, o in pairwise(widths)
         )
         self.drop = MCDropout(0.1) if kind == "mcd" else nn.Identity()
 

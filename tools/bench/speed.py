@@ -29,13 +29,13 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "study"))
 
-from networks import Case, cases  # noqa: E402
+from networks import Case, cases
 
-import qbnnc  # noqa: E402
-from qbnnc.artefacts import Artefact, open_artefact  # noqa: E402
-from qbnnc.ir.files import write_atomically  # noqa: E402
-from qbnnc.runtime.isa import chosen  # noqa: E402
-from qbnnc.sources import CalibrationWarning  # noqa: E402
+import qbnnc
+from qbnnc.artefacts import Artefact, open_artefact
+from qbnnc.ir.files import write_atomically
+from qbnnc.runtime.isa import chosen
+from qbnnc.sources import CalibrationWarning
 
 SAMPLES, SEED = 20, 3
 Contender = Callable[[], object]

@@ -132,11 +132,11 @@ class OnnxFile:
 def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> Artefact:
     """The artefact in a file, told by its content; FileError if it is none.
 
-    `threads` is for onnxruntime (None: its own choice).
+    `threads`: how many cores a prediction may use (None: the runtime's own choice).
     """
     data = read_bytes(path)
     if format.is_model(data):
-        return QbnnArtefact(load(path))
+        return QbnnArtefact(load(path, threads))
     require("onnxruntime", "onnx", what=f"running {Path(path).name}")
     from qbnnc.backends.onnx.session import OnnxArtefact
 

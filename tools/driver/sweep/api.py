@@ -16,8 +16,9 @@ from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.inputs import as_integer
 from qbnnc.making import Making
 from qbnnc.passes.options import Bits
+from qbnnc.runtime.threads import physical_cores
 from qbnnc.sources import warn_of_few
-from qbnnc.sweep.executors import Cluster, Given, Pool, Processes, physical_cores
+from qbnnc.sweep.executors import Cluster, Given, Pool, Processes
 from qbnnc.sweep.plan import Plan, ordered, paper_grid, parse_bits
 from qbnnc.sweep.prepare import read_models, shifted_bits, study_of, task_of
 from qbnnc.sweep.rows import Precision, Result

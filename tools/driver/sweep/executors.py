@@ -173,19 +173,6 @@ def installed() -> str:
     return __version__
 
 
-def physical_cores() -> int:
-    """Cores this process may use, those that share a core counted once."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
-    siblings = set()
-    for number in usable:
-        file = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
-        try:
-            siblings.add(file.read_text().strip())
-        except OSError:
-            siblings.add(str(number))
-    return len(siblings) or os.cpu_count() or 1
-
-
 def _work_from_file(path: Path, job: Job) -> tuple[Result, ...]:
     study = pickle.loads(path.read_bytes())  # our own file, in a folder only we may read
     assert isinstance(study, Study)

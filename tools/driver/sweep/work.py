@@ -96,7 +96,7 @@ def _predictor(study: Study, model: Model, item: Item) -> tuple[Predictor, dict[
         compiled = quantise_model(model, study.calibration, options, version=COMPILER)
     else:
         compiled = _fine_tuned(study, model, options, item.seed)
-    return QbnnArtefact(load(compiled)), {"qbnn": len(format.to_bytes(compiled))}
+    return QbnnArtefact(load(compiled, threads=1)), {"qbnn": len(format.to_bytes(compiled))}
 
 
 def _fine_tuned(study: Study, model: Model, options: Options, seed: int) -> Model:

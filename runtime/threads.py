@@ -1,0 +1,110 @@
+"""Predictions on several cores: members, samples or rows of one prediction, side by side.
+
+Random numbers belong to a seed, a sample and a row, and every task writes samples of its own: the
+split changes no bit. A task runs outside Python's lock, in an arena of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
+
+from qbnnc.runtime.plan import Plan
+
+WORTH = 40e6  # multiplications that make another thread worth waking: tenths of a millisecond
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A part of a prediction: of one member, these rows of the batch and these of its draws."""
+
+    member: int
+    rows: range
+    draws: range
+
+
+def split(plans: Sequence[Plan], batch: int, draws: int, threads: int) -> list[Task]:
+    """Tasks for up to `threads` threads: one for each member if that is all they are worth.
+
+    Members are split first, then draws where weights are sampled (each sample's are made once) or
+    rows are few, else rows (what does not vary with the sample is then computed once).
+    """
+    whole = [Task(member, range(batch), range(draws)) for member in range(len(plans))]
+    work = sum(plan.work.of(batch, draws) for plan in plans)
+    useful = int(min(threads, work // WORTH))
+    each = -(-useful // len(plans))
+    if each <= 1 or not batch:
+        return whole
+    return [part for task in whole for part in _parts(task, plans[task.member], each)]
+
+
+def _parts(task: Task, plan: Plan, count: int) -> Iterator[Task]:
+    by_draws = len(task.draws) >= count and (plan.work.sample > 0 or len(task.rows) < count)
+    for some in _ranges(task.draws if by_draws else task.rows, count):
+        if by_draws:
+            yield Task(task.member, task.rows, some)
+        else:
+            yield Task(task.member, some, task.draws)
+
+
+def _ranges(whole: range, count: int) -> Iterator[range]:
+    """Up to `count` ranges of about the same length, none empty."""
+    ends = [len(whole) * i // count for i in range(count + 1)]
+    for start, stop in pairwise(ends):
+        if stop > start:
+            yield whole[start:stop]
+
+
+class Workers:
+    """Threads that are started with the first task they get, and sleep when there is none."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._lock = Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def run(self, tasks: Sequence[Task], work: Callable[[Task], None]) -> None:
+        """All of them; the caller's thread takes its share. Errors are raised when all are done."""
+        if len(tasks) == 1 or self.threads == 1:
+            for task in tasks:
+                work(task)
+            return
+        queue, lock = iter(tasks), Lock()
+
+        def share() -> None:
+            while True:
+                with lock:
+                    task = next(queue, None)
+                if task is None:
+                    return
+                work(task)
+
+        helpers = min(self.threads, len(tasks)) - 1
+        futures = [self._threads().submit(share) for _ in range(helpers)]
+        share()
+        for future in futures:
+            future.result()
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.threads - 1, "qbnnc")
+            return self._pool
+
+
+def physical_cores() -> int:
+    """Cores this process may use, those that share a core counted once."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
+    siblings = set()
+    for number in usable:
+        file = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+        try:
+            siblings.add(file.read_text().strip())
+        except OSError:
+            siblings.add(str(number))
+    return len(siblings) or os.cpu_count() or 1
