@@ -276,7 +276,7 @@ def test_block_sizes_change_nothing(budget: int) -> None:
 def test_memory_is_bounded() -> None:
     """Room for as many samples as a block has, not for all of them; and it is counted."""
     model = bayes_lenet()
-    session = load(model)
+    session = load(model, threads=1)
     samples = session.plan_summary().capacity.samples
     assert 61_706 * samples < session.plan_summary().scratch_bytes < 2_000_000
     assert session.peak_bytes(1, 1000) - session.peak_bytes(1, 10) == 990 * 10 * 4
