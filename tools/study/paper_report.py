@@ -3,9 +3,9 @@
     python tools/study/paper_report.py OUT DOCS
 
 OUT is what paper_study.py wrote. DOCS gets NETWORK.html of each network and tables.md: each metric
-of each method at each pair of widths, the best of quantised after training (PTQ) and fine-tuned
-(QAT), mean and standard deviation over seeds or folds; and the paper's claims with the figures
-that bear them out, or do not.
+of each method at each pair of widths, quantised after training (PTQ) and fine-tuned (QAT), mean and
+standard deviation over seeds or folds, with the compiler's defaults and with the paper's scheme;
+and the paper's claims with the figures that bear them out, or do not, of the better of the two.
 """
 
 from __future__ import annotations
@@ -52,17 +52,28 @@ class Cell:
 
 
 class Network:
-    """All results of one network, without those of shifted images."""
+    """All results of one network in one scheme, without those of shifted images.
 
-    def __init__(self, name: str, out: Path) -> None:
-        self.name = name
+    `folder` is where those of the paper's scheme are; None: the compiler's defaults.
+    """
+
+    def __init__(self, name: str, out: Path, folder: str | None = None) -> None:
+        self.name, self.scheme = name, "defaults" if folder is None else "the paper's scheme"
         files = sorted(out.glob(f"{name}_*.jsonl"))
         self.rows: list[Row] = [row for file in files for row in read_rows(file)]
         plain = [f for f in files if not f.stem.endswith("_shifts")]
         kept = (row for file in plain for row in read_rows(file) if isinstance(row, Result))
         self.results = [row for row in kept if row.error is None]
+        if folder is not None:
+            floats = [row for row in self.results if row.precision is Precision.FLOAT]
+            these = (
+                r for f in sorted((out / folder).glob(f"{name}_*.jsonl")) for r in read_rows(f)
+            )
+            others = [row for row in these if isinstance(row, Result) and row.error is None]
+            self.results = floats + others if others else []
         self.metrics = IMAGE_METRICS if name == IMAGES else TABLE_METRICS
-        self.methods = [m for m in METHODS if any(r.network == m for r in self.results)]
+        compiled = {r.network for r in self.results if r.precision is not Precision.FLOAT}
+        self.methods = [method for method in METHODS if method in compiled]
 
     def cell(self, method: str, bits: str | None, precision: Precision, metric: str) -> Cell | None:
         """`bits` None for float."""
@@ -109,7 +120,7 @@ def _value(result: Result, metric: str) -> float:
 def tables(network: Network) -> Iterator[str]:
     """One table a metric: a row for each pair of widths, PTQ and QAT of each method beside."""
     for metric in network.metrics:
-        yield f"\n### {network.name}: {TITLES[metric]}\n"
+        yield f"\n### {network.name}, {network.scheme}: {TITLES[metric]}\n"
         yield "| bits | " + " | ".join(f"{m} PTQ | {m} QAT" for m in network.methods) + " |"
         yield "|---|" + "---|" * (2 * len(network.methods))
         real = (network.best(m, None, metric) for m in network.methods)
@@ -132,7 +143,7 @@ def claims(network: Network) -> Iterator[str]:
     """The paper's takeaways, each with the figures of this network that it rests on."""
     first = network.metrics[0]
     name = TITLES[first].split(",")[0]
-    yield f"\n### {network.name}\n"
+    yield f"\n### {network.name}, {network.scheme}\n"
     kept = {m: network.change(m, "w8a7", "nll") for m in network.methods}
     yield _claim("NLL stays at w8a7: changes by less than .01 nats", kept, all(
         abs(v) < 0.01 for v in kept.values()
@@ -194,14 +205,17 @@ def main() -> None:
     parser.add_argument("docs", type=Path)
     options = parser.parse_args()
     options.docs.mkdir(parents=True, exist_ok=True)
-    networks = [Network(name, options.out) for name in NETWORKS]
-    networks = [network for network in networks if network.results]
+    own = [network for name in NETWORKS if (network := Network(name, options.out)).results]
+    paper = [
+        network for name in NETWORKS if (network := Network(name, options.out, "paper")).results
+    ]
+    networks = own + paper
     lines = ["# Tables of the study", "", "Written by `tools/study/paper_report.py`."]
     lines += ["", "## The paper's claims", *(line for n in networks for line in claims(n))]
     lines += ["", "## Every configuration", "", "PTQ: quantised after training; QAT: fine-tuned."]
     lines += [line for network in networks for line in tables(network)]
     write_atomically(options.docs / "tables.md", ("\n".join(lines) + "\n").encode())
-    for network in networks:
+    for network in own:
         write_report(network.rows, options.docs / f"{network.name}.html", f"{network.name}: bits")
 
 
