@@ -66,6 +66,12 @@ def compile_interpreter(folder: Path | None) -> Execute:
     return cast(Execute, dispatcher)
 
 
+def was_cached() -> bool:
+    """Whether `interpreter` found the kernels, not compiled them."""
+    stats = getattr(interpreter(), "stats")  # noqa: B009  of numba's dispatcher
+    return bool(sum(stats.cache_hits.values()) > 0)
+
+
 def writable_folder() -> Path | None:
     """The folder for this machine and this content, made if need be; None if it cannot be."""
     try:

@@ -1,7 +1,7 @@
 """Which instructions the kernels may use: found at load, or forced by $QBNNC_ISA.
 
 To add one: a member of Isa, the features that it needs, and its product in
-`kernels.microkernel.PRODUCTS`.
+`kernels.products.PRODUCTS`.
 """
 
 from __future__ import annotations

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import argparse
 import platform
-import statistics
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,9 +34,9 @@ from qbnnc.artefacts import Artefact, open_artefact
 from qbnnc.ir.files import write_atomically
 from qbnnc.runtime.isa import chosen
 from qbnnc.sources import CalibrationWarning
+from qbnnc.timing import Contender, ratio, take_turns
 
 SAMPLES, SEED = 20, 3
-Contender = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +49,8 @@ class Row:
     times: dict[str, list[float]]
 
     def ratio(self, contender: str) -> str:
-        """How many times longer it takes than our runtime, and the quartiles of that."""
-        ours, theirs = (sorted(self.times[name]) for name in ("qbnnc", contender))
-        middle = statistics.median(theirs) / statistics.median(ours)
-        low = theirs[len(theirs) // 4] / ours[3 * len(ours) // 4]
-        high = theirs[3 * len(theirs) // 4] / ours[len(ours) // 4]
-        return f"{middle:.2f} ({low:.2f}-{high:.2f})"
-
-
-def measure(contenders: dict[str, Contender], seconds: float) -> dict[str, list[float]]:
-    """Times of each, in turns until `seconds` have passed, at least 3 turns."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for call in contenders.values():
-        call()
-    end, turn = time.perf_counter() + seconds, 0
-    while turn < 3 or time.perf_counter() < end:
-        for name, call in contenders.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-        turn += 1
-    return times
+        """How many times longer it takes than our runtime."""
+        return str(ratio(self.times[contender], self.times["qbnnc"]))
 
 
 def eager(members: list[torch.nn.Module], x: np.ndarray) -> Contender:
@@ -132,7 +111,7 @@ def rows(case: Case, options: argparse.Namespace, folder: Path) -> Iterator[Row]
                 "onnxruntime": lambda x=x, p=theirs: p.predict(x, seed=SEED),  # type: ignore[misc]
                 "torch": eager(members, x),
             }
-            yield Row(case.title, batch, threads, measure(contenders, options.seconds))
+            yield Row(case.title, batch, threads, take_turns(contenders, options.seconds))
 
 
 def machine() -> str:

@@ -23,6 +23,8 @@ COMMANDS = (
     "report",
     "sensitivity",
     "inspect",
+    "bench",
+    "warmup",
 )
 
 

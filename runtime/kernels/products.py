@@ -1,0 +1,134 @@
+"""The product of four 8-bit pairs: the one place where instruction sets differ.
+
+To add one: a member of `runtime.isa.Isa`, a function like these, and a line in PRODUCTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from qbnnc.runtime.isa import Isa
+from qbnnc.runtime.kernels.vectors import (
+    I8,
+    I16,
+    I32,
+    LANES,
+    concatenate,
+    declare,
+    part,
+    shuffle,
+    splat,
+    splat_constant,
+)
+
+Accumulators = list[list[ir.Value]]  # [rows][vectors]
+Emitter = Callable[[ir.IRBuilder, "Operands", Accumulators], Accumulators]
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """Of one step: `codes` i32 [rows], four codes each, and `weights` <4*LANES x i8> [vectors]."""
+
+    codes: list[ir.Value]
+    weights: list[ir.Value]
+
+
+def multiply_vnni(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """vpdpbusd: u8 x s8, four products and the sum into int32, exact."""
+    bytes_, ints = ir.VectorType(I8, 4 * LANES), ir.VectorType(I32, LANES)
+    dot = declare(build, "llvm.x86.avx512.vpdpbusd.256", ints, [ints, bytes_, bytes_])
+    return _for_each(build, operands, sums, lambda x, w, total: build.call(dot, [total, x, w]))
+
+
+def multiply_neon(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """usdot on each half: u8 x s8, four products and the sum into int32, exact."""
+    bytes_, ints = ir.VectorType(I8, 2 * LANES), ir.VectorType(I32, LANES // 2)
+    dot = declare(build, "llvm.aarch64.neon.usdot.v4i32.v16i8", ints, [ints, bytes_, bytes_])
+
+    def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        halves = [build.call(dot, [part(build, v, half) for v in (total, x, w)]) for half in (0, 1)]
+        return concatenate(build, halves)
+
+    return _for_each(build, operands, sums, add)
+
+
+def multiply_avx2(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """vpmaddubsw, vpmaddwd by ones: exact while two products fit into int16."""
+    pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
+    bytes_ = ir.VectorType(I8, 4 * LANES)
+    products = declare(build, "llvm.x86.avx2.pmadd.ub.sw", pairs, [bytes_] * 2)
+    add_pairs = declare(build, "llvm.x86.avx2.pmadd.wd", ints, [pairs] * 2)
+    ones = splat_constant(I16, 2 * LANES, 1)
+
+    def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        return build.add(total, build.call(add_pairs, [build.call(products, [x, w]), ones]))
+
+    return _for_each(build, operands, sums, add)
+
+
+def multiply_avx2_wide(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """vpmaddwd of the even and the odd codes, widened to int16: exact for all codes."""
+    pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
+    multiply = declare(build, "llvm.x86.avx2.pmadd.wd", ints, [pairs] * 2)
+    eight = splat_constant(I16, 2 * LANES, 8)
+
+    def odd(v: ir.Value) -> ir.Value:
+        return build.ashr(build.bitcast(v, pairs), eight)
+
+    def even(v: ir.Value) -> ir.Value:
+        return build.ashr(build.shl(build.bitcast(v, pairs), eight), eight)
+
+    weights = [(even(w), odd(w)) for w in operands.weights]
+    made: Accumulators = []
+    for codes, row in zip(operands.codes, sums, strict=True):
+        x = build.bitcast(splat(build, codes, LANES), pairs)
+        evens, odds = build.and_(x, splat_constant(I16, 2 * LANES, 255)), build.lshr(x, eight)
+        made.append([
+            build.add(
+                build.add(total, build.call(multiply, [evens, w_even])),
+                build.call(multiply, [odds, w_odd]),
+            )
+            for total, (w_even, w_odd) in zip(row, weights, strict=True)
+        ])  # fmt: skip
+    return made
+
+
+def multiply_generic(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
+    """Products in int32; LLVM finds what the CPU has for them."""
+    wide = ir.VectorType(I32, 4 * LANES)
+
+    def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        products = build.mul(build.zext(x, wide), build.sext(w, wide))
+        for j in range(4):
+            lanes = [4 * lane + j for lane in range(LANES)]
+            total = build.add(total, shuffle(build, products, products, lanes))
+        return total
+
+    return _for_each(build, operands, sums, add)
+
+
+PRODUCTS: dict[Isa, Emitter] = {
+    Isa.AVX512_VNNI: multiply_vnni,
+    Isa.AVX_VNNI: multiply_vnni,
+    Isa.NEON_DOT: multiply_neon,
+    Isa.AVX2: multiply_avx2,
+    Isa.GENERIC: multiply_generic,
+}
+WIDE_PRODUCTS = PRODUCTS | {Isa.AVX2: multiply_avx2_wide}
+
+
+def _for_each(
+    build: ir.IRBuilder,
+    operands: Operands,
+    sums: Accumulators,
+    add: Callable[[ir.Value, ir.Value, ir.Value], ir.Value],
+) -> Accumulators:
+    """add(codes in every lane, weights, accumulator) for each accumulator."""
+    made: Accumulators = []
+    for codes, row in zip(operands.codes, sums, strict=True):
+        x = build.bitcast(splat(build, codes, LANES), ir.VectorType(I8, 4 * LANES))
+        made.append([add(x, w, total) for w, total in zip(operands.weights, row, strict=True)])
+    return made

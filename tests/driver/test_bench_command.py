@@ -1,0 +1,80 @@
+"""`qbnnc bench` and `qbnnc warmup`. No test asserts a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qbnnc.timing import ratio, take_turns
+from tests.driver.commands import Command
+
+
+def test_contenders_take_turns() -> None:
+    calls: list[str] = []
+    times = take_turns({n: lambda n=n: calls.append(n) for n in "ab"}, 0.0)  # type: ignore[misc]
+    assert calls == ["a", "b"] * 4  # once before, and three turns
+    assert [len(its) for its in times.values()] == [3, 3]
+
+
+def test_ratio_is_of_the_medians_and_spread_of_the_quartiles() -> None:
+    found = ratio([2, 4, 6, 8, 100], [1, 1, 2, 3, 4])
+    assert (found.median, found.low, found.high) == (3.0, 4 / 3, 8.0)
+    assert str(found) == "3.00 (1.33-8.00)"
+
+
+def test_artefacts_beside_each_other(
+    qbnnc_command: Command, artefacts: Path, demo: Path, tmp_path: Path
+) -> None:
+    files = ("lenet.qbnn", "lenet.onnx")
+    for file in files:
+        shutil.copy(artefacts / file, tmp_path)
+    more = ("--batch", "1,2", "--samples", 2, "--seconds", 0, "--threads", "1,all")
+    shown = qbnnc_command("bench", *files, *more)
+    assert shown.code == 0, shown.err
+    lines = shown.out.splitlines()
+    assert lines[1].split()[0] == "artefact"
+    assert all(len(line) <= 80 for line in lines)
+    made = qbnnc_command("bench", *files, *more, "--input", f"{demo / 'fashion.npz'}:x", "--json")
+    found = json.loads(made.out)
+    assert len(found["rows"]) == len(lines) - 2
+    first, second, *_ = found["rows"]
+    assert first["artefact"] == files[0]
+    assert second["turns"] >= 3
+    assert first["ratio"].startswith("1.00 ")
+    assert "onnxruntime" in found["machine"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--batch", "0"), "--batch"),
+        (("--batch", "1,x"), "write whole numbers"),
+        (("--threads", "some"), "--threads 'some'"),
+        (("--input", "nothing.npy"), "nothing.npy"),
+    ],
+)
+def test_wrong_options(
+    qbnnc_command: Command, artefacts: Path, options: tuple[str, ...], says: str
+) -> None:
+    failed = qbnnc_command("bench", artefacts / "lenet.qbnn", *options)
+    assert failed.code == 2
+    assert says in failed.err
+
+
+def test_rows_of_the_wrong_shape(qbnnc_command: Command, artefacts: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "flat.npy", np.zeros((3, 5), np.float32))
+    failed = qbnnc_command("bench", artefacts / "lenet.qbnn", "--input", tmp_path / "flat.npy")
+    assert failed.code == 2
+    assert "[batch, 1, 28, 28]" in failed.err
+
+
+def test_warm_kernels_are_found(qbnnc_command: Command) -> None:
+    qbnnc_command("warmup")
+    said = qbnnc_command("warmup")
+    assert said.code == 0
+    assert " for " in said.out
+    assert qbnnc_command("warmup", "-q").out == ""
