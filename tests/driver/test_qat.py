@@ -17,6 +17,7 @@ from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.runtime import load
+from tests.driver.sweeps import classifier, labelled
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -109,6 +110,20 @@ def test_members_that_were_prepared_one_by_one_are_an_ensemble(
     assert len(format.load(tmp_path / "saved.qbnn").members) == 3
     with pytest.raises(InputError, match="a list that holds more"):
         qbnnc.save([*members, mlp], tmp_path / "mixed.qbnn")
+
+
+def test_the_members_of_an_ensemble_are_prepared_by_number(tmp_path: Path) -> None:
+    trio, (x, _) = classifier(members=3), labelled(120)
+    with pytest.raises(InputError, match=r"^member: the network is an ensemble of 3; prepare each"):
+        qbnnc.prepare_qat(trio, x)
+    with pytest.raises(UserError, match="^member 3: give 2 or less"):
+        qbnnc.prepare_qat(trio, x, member=3)
+    members = [qbnnc.prepare_qat(trio, x, member=number) for number in range(3)]
+    compiled = qbnnc.compile(members, tmp_path / "net.qbnn", task="classification")
+    whole = qbnnc.compile(trio, tmp_path / "whole.qbnn", calibration=x, task="classification")
+    assert compiled.method == whole.method
+    for ours, theirs in zip(compiled.members, whole.members, strict=True):
+        assert str(ours) == str(theirs)
 
 
 def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) -> None:
