@@ -80,6 +80,16 @@ def test_rows_are_read_back_and_reported(net: Runner) -> None:
     assert "Sensitivity of the layers of net" in page
 
 
+def test_only_sensitivities_are_overwritten(net: Runner) -> None:
+    asked = (*ASKED, *CLASSES, "--tried", "a2", "--rows", 20, "-o", "s.jsonl")
+    assert net(*asked, "-q").code == 0
+    assert net(*asked, "-q").code == 0
+    header, *rows = Path("s.jsonl").read_text().splitlines(keepends=True)
+    for content in ("", "\n", "notes\n", "{}\n", rows[0], header.replace("--tried", "--task")):
+        Path("s.jsonl").write_text(content)
+        assert net.refused(*asked).startswith("s.jsonl: holds something else than sensitivities")
+
+
 def test_layers_that_are_set_already_stay(net: Runner) -> None:
     more = ("--layer", "a=w4a5", "--input-bits", 3, "--tried", "w4,a3", "--json")
     made: Costs = json.loads(net(*ASKED, *CLASSES, *more).out)

@@ -22,7 +22,6 @@ from qbnnc.cli.common import (
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.ir.head import Task
-from qbnnc.sweep.store import check_writable
 
 if TYPE_CHECKING:  # numba is not loaded before something is measured
     from qbnnc.sensitivity import Progress, Sensitivities
@@ -93,12 +92,12 @@ def command(
     with the same masks and eps: compile then gives the layers that cost much more bits with
     --layer NAME=wNaM, and those that cost nothing fewer.
     """
-    if output is not None:
-        check_writable(output)
     from qbnnc.sensitivity import sensitivity
-    from qbnnc.sensitivity.rows import write_rows
+    from qbnnc.sensitivity.rows import check_output, write_rows
     from qbnnc.sensitivity.text import lines_of
 
+    if output is not None:
+        check_output(output)
     with plain_warnings(), line_progress(quiet) as progress:
         found = sensitivity(
             models,
