@@ -17,6 +17,9 @@ import torch
 from torch import nn
 
 import qbnnc
+from qbnnc.cli import sweep
+from qbnnc.ir.errors import UserError
+from qbnnc.sweep import work
 from qbnnc.sweep.executors import Processes, physical_cores
 from qbnnc.sweep.plan import Item, Job
 from qbnnc.sweep.rows import Precision, read_rows
@@ -110,6 +113,12 @@ def test_data_that_does_not_fit(study: Runner) -> None:
         (("--bits", "w8a7", "--grid"), "--bits: names them all"),
         (("--task", "regression"), "train.npz:y: the shape is [120]"),
         (("--qat", "--epochs", "-1"), "--epochs"),
+        (("--epochs", "2"), "--epochs: is for fine-tuning: give --qat too"),
+        (("--ptq", "--loss", "mse"), "--loss: is for fine-tuning"),
+        (("--lr", "0.1"), "--lr: is for fine-tuning"),
+        (("--batch-size", "8"), "--batch-size: is for fine-tuning"),
+        (("--layer", "c=w4a4"), "c: there is no such layer; there are a, b"),
+        (("--layer", "c=w4a4", "two=net.qbnn"), "net: c: there is no such layer"),
         (("--qat", "--loss", "guess"), "--loss 'guess': choose one of match, "),
         (("--qat", "--loss", "mse", "--train", "ood.npy"), "ood.npy"),
         (("--train", "missing.npz"), "missing.npz: cannot be read"),
@@ -150,6 +159,27 @@ def test_networks_of_different_shapes_are_refused(study: Runner) -> None:
     qbnnc.save(nn.Sequential(nn.Linear(6, 2)).eval(), "two.qbnn", (torch.zeros(2, 6),))
     said = study.refused("sweep", "two.qbnn", *SWEEP[1:], *CLASSES)
     assert said.startswith("net: from [6] to [3], and two is from [6] to [2]")
+
+
+def test_a_sweep_of_which_nothing_quantised_came_has_failed(
+    study: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*args: object, **options: object) -> None:
+        raise UserError("a: no integer form")
+
+    def here(networks: object, output: str, **options: object) -> object:
+        del options["scheduler"]  # then small_sweep stays in this process
+        return small_sweep(Path(output), **(options | {"networks": networks, "workers": None}))
+
+    monkeypatch.setattr(sweep, "run_sweep", here)
+    asked = (*SWEEP, *CLASSES, "--seeds", 1, "--samples", 2)
+    assert study(*asked, "-o", "whole.jsonl", "--bits", "w8a7", "-q").code == 0
+    monkeypatch.setattr(work, "quantise_model", failing)
+    done = study(*asked, "-q")
+    assert done.code == 1
+    *reasons, last = done.err.splitlines()
+    assert reasons == [f"Failed: net ptq {bits}: a: no integer form" for bits in ("w8a7", "w4a4")]
+    assert last.startswith("Error: every quantised network failed, for the reasons above: s.jsonl")
 
 
 def test_few_calibration_rows_are_a_warning(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from qbnnc.passes.options import Bits
 from qbnnc.report import write_report
 from qbnnc.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
 from qbnnc.sweep.plan import full_grid, paper_grid, parse_bits, parse_widths
-from qbnnc.sweep.rows import Header, Result, Row, read_rows
+from qbnnc.sweep.rows import Header, Precision, Result, Row, read_rows
 from qbnnc.sweep.run import Progress
 from qbnnc.sweep.store import check_writable
 from qbnnc.sweep.summary import configuration, failures, tables
@@ -161,9 +161,23 @@ def command(
     rows = read_rows(output)
     if not quiet:
         _print(rows, results)
+    for sentence in failures(results):
+        say(f"Failed: {sentence}")
     if report is not None and any(result.error is None for result in results):
         write_report(rows, report, ", ".join(networks))
-    return 0 if any(result.error is None for result in results) else 1
+    return _outcome(results, output)
+
+
+def _outcome(results: Sequence[Result], output: str) -> int:
+    """Exit code 1, and a sentence, if nothing came of what the sweep was for."""
+    wanted = [r for r in results if r.precision is not Precision.FLOAT] or results
+    if any(result.error is None for result in wanted):
+        return 0
+    say(
+        f"Error: every quantised network failed, for the reasons above: {output} keeps them, and "
+        "--retry-failed computes them again"
+    )
+    return 1
 
 
 def _bits(
@@ -184,7 +198,7 @@ def _bits(
 
 
 def _print(rows: Sequence[Row], results: Sequence[Result]) -> None:
-    """The tables, and what went wrong."""
+    """The tables."""
     header = rows[0]
     assert isinstance(header, Header)
     for made in tables(header.task, results):
@@ -193,8 +207,6 @@ def _print(rows: Sequence[Row], results: Sequence[Result]) -> None:
         click.echo()
     if any(result.seed != results[0].seed for result in results):
         click.echo("±: standard deviation over the seeds")
-    for sentence in failures(results):
-        say(f"Failed: {sentence}")
 
 
 def _check_report(path: str) -> None:

@@ -11,12 +11,13 @@ from qbnnc.choices import choice
 from qbnnc.evaluation.data import RawData, as_inputs, fit
 from qbnnc.evaluation.inputs import Path_, has_labels, read_confusion
 from qbnnc.ir import format
-from qbnnc.ir.errors import UserError
+from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.passes.cut_softmax import ends_in_softmax
 from qbnnc.passes.options import Bits
+from qbnnc.passes.pipeline import check_layers
 from qbnnc.sources import SourceOptions, read, with_calibration
 from qbnnc.sweep.settings import Settings
 from qbnnc.sweep.study import Study
@@ -71,6 +72,16 @@ def task_of(task: str | None, models: Mapping[str, Model]) -> Task:
     for model in models.values():
         Head(chosen).check(tuple(v.type for v in model.graph.outputs))
     return chosen
+
+
+def check_options(models: Mapping[str, Model], settings: Settings, bits: Bits) -> None:
+    """UserError for a choice that is none, and for a layer that a network does not have."""
+    for name, model in models.items():
+        quantisation = settings.options(bits, model).quantisation
+        try:
+            check_layers(model, quantisation)
+        except CompileError as error:
+            raise UserError(f"{name}: {error}" if len(models) > 1 else str(error)) from None
 
 
 def study_of(

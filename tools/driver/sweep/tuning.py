@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from qbnnc.choices import choice, whole
@@ -20,6 +20,11 @@ class Tuning:
     epochs: float | None = None
     lr: float | None = None
     batch_size: int | None = None
+
+    def given(self) -> dict[str, object]:
+        """The choices that were made, by option."""
+        named = {f"--{f.name.replace('_', '-')}": getattr(self, f.name) for f in fields(self)}
+        return {option: value for option, value in named.items() if value is not None}
 
     def training(self, seed: int) -> Training:
         """All of it, for one seed; UserError for a choice that is none."""
