@@ -117,6 +117,27 @@ def test_an_interrupted_run_leaves_its_best_and_goes_on(command: Runner) -> None
     assert format.digest(ours) == format.digest(theirs)
 
 
+def test_a_state_is_kept_until_it_is_resumed_or_deleted(command: Runner) -> None:
+    Path("tuned.qbnn.state").write_bytes(b"of days of work")
+    said = command.refused(*QUICK)
+    assert said.startswith(
+        "tuned.qbnn.state: a run was interrupted: go on with --resume, or delete"
+    )
+    assert "no state of an interrupted" in command.refused(*QUICK, "--resume")
+
+
+def test_a_loss_that_is_no_number_leaves_the_best_and_no_state(command: Runner) -> None:
+    """With --resume the same steps would end there again."""
+    diverging = (*QUICK, "--loss", "gaussian-nll", "--lr", 500, "-q")
+    for _ in range(2):
+        done = command(*diverging)
+        assert done.code == 2
+        assert done.err.startswith("Error: --lr 500: the loss is ")
+        assert done.err.endswith("outliers. tuned.qbnn is the best until then\n")
+        assert format.load(Path("tuned.qbnn")).stage is Stage.SIMULATED
+        assert not Path("tuned.qbnn.state").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from qbnnc.backends.torch.quantizers import is_power_of_two
-from qbnnc.finetuning import FineTuning, Loss, Progress, Training, finetune
+from qbnnc.finetuning import Diverged, FineTuning, Loss, Progress, Training, finetune
 from qbnnc.finetuning.losses import divergence, gaussian_nll
 from qbnnc.ir import format
 from qbnnc.ir.errors import FileError, InputError, UserError
@@ -176,9 +176,16 @@ def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None
         replace(QUICK, **wrong)  # type: ignore[arg-type]
 
 
-def test_a_loss_that_is_no_number_is_told(recwarn: pytest.WarningsRecorder) -> None:
-    with pytest.raises(UserError, match=r"--lr 500: the loss is (nan|inf) at step \d+; lower"):
-        told(model_of(mlp()), targets(mlp()), replace(QUICK, lr=500.0, loss=Loss.GAUSSIAN_NLL))
+def test_a_loss_that_is_no_number_is_told_and_not_gone_on_from(tmp_path: Path) -> None:
+    model, state = model_of(mlp()), tmp_path / "model.state"
+    training = replace(QUICK, lr=500.0, loss=Loss.GAUSSIAN_NLL)
+    state.write_bytes(b"of an earlier validation")
+    begun = FineTuning(model, rows(mlp()), targets(mlp()), LOW, training)
+    start = format.digest(begun.best)
+    with pytest.raises(Diverged, match=r"--lr 500: the loss is (nan|inf) at step \d+; lower"):
+        begun.run(None, state)
+    assert not state.exists()
+    assert format.digest(begun.best) == start
 
 
 def test_divergence_is_that_of_the_definition() -> None:

@@ -122,6 +122,7 @@ def command(
     After Ctrl-C, --resume goes on.
     """
     path = _check_output(output)
+    state = _state_of(path, resume)
     require("torch", what="qbnnc finetune")
     from qbnnc.finetuning import Loss, Training
     from qbnnc.finetuning.prepare import prepare
@@ -146,10 +147,7 @@ def command(
         reading=SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle),  # type: ignore[arg-type]
         device=_checked_device(device),
     )
-    state = path.with_name(path.name + ".state")
     if resume:
-        if not state.exists():
-            raise FileError("there is nothing to resume: begin without --resume", state)
         job.resume(state)
     if not quiet:
         _announce(training, job.best)
@@ -167,6 +165,8 @@ def _announce(training: Training, start: Model) -> None:
 
 
 def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
+    from qbnnc.finetuning import Diverged
+
     reports: list[Progress] = []
     try:
         with _shown(quiet) as show:
@@ -178,11 +178,13 @@ def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
                 show(progress)
 
             job.run(tell, state)
+    except Diverged as error:
+        format.save(job.best, path)
+        raise UserError(f"{error}. {path} is the best until then") from None
     except KeyboardInterrupt:
-        if reports:
-            say(f"interrupted; {path} is the best so far, and --resume goes on")
-        else:
-            say("interrupted; nothing was written")
+        goes_on = ", and --resume goes on" * state.exists()
+        kept = f"{path} is the best so far{goes_on}" if path.exists() else "nothing was written"
+        say(f"interrupted; {kept}")
         return INTERRUPTED
     format.save(job.best, path)
     if not quiet:
@@ -265,6 +267,16 @@ def _check_output(output: str) -> Path:
     if path.suffix != ".qbnn":
         raise FileError("a fine-tuned network is a .qbnn; qbnnc compile makes .onnx of it", path)
     return path
+
+
+def _state_of(path: Path, resume: bool) -> Path:
+    """The file from which an interrupted run goes on: there if it is to, and else not."""
+    state = path.with_name(path.name + ".state")
+    if resume and not state.exists():
+        raise FileError("there is nothing to resume: begin without --resume", state)
+    if state.exists() and not resume:
+        raise FileError("a run was interrupted: go on with --resume, or delete this file", state)
+    return state
 
 
 def _checked_device(device: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qbnnc.backends.torch.simulation import with_member
 from qbnnc.finetuning.losses import check_loss, task_for
-from qbnnc.finetuning.member import Examples, MemberTuning
+from qbnnc.finetuning.member import Diverged, Examples, MemberTuning
 from qbnnc.finetuning.settings import Progress, Tell, Training
 from qbnnc.finetuning.state import TuningState
 from qbnnc.ir import format
@@ -89,11 +89,17 @@ class FineTuning:
         self.best, self._begin = self._resumed.best, self._resumed.member
 
     def run(self, tell: Tell | None = None, state: Path | None = None) -> None:
-        """To the end; after each validation `state` is written, and removed when all is done."""
-        for number in range(self._begin, len(self._model.members)):
-            self._run_member(number, tell, state)
-        if state is not None:
-            state.unlink(missing_ok=True)
+        """To the end; after each validation `state` is written, and removed when all is done.
+
+        Diverged if the loss is not finite: `state` is removed then too, and `best` stays.
+        """
+        try:
+            for number in range(self._begin, len(self._model.members)):
+                self._run_member(number, tell, state)
+        except Diverged:
+            _remove(state)
+            raise
+        _remove(state)
 
     def _run_member(self, number: int, tell: Tell | None, state: Path | None) -> None:
         loop = MemberTuning(
@@ -182,3 +188,8 @@ class FineTuning:
                 if tensor is not None:
                     sha.update(tensor.cpu().numpy().tobytes())
         return sha.hexdigest()
+
+
+def _remove(state: Path | None) -> None:
+    if state is not None:
+        state.unlink(missing_ok=True)
