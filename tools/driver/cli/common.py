@@ -15,6 +15,7 @@ import click
 
 from qbnnc.sources import CalibrationWarning
 
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 F = TypeVar("F", bound=Callable[..., Any])
 
 

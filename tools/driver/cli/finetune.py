@@ -12,7 +12,7 @@ import click
 
 from qbnnc.arrays import read_array
 from qbnnc.choices import choice
-from qbnnc.cli.common import human_bytes, quiet_option, say, verbose_option
+from qbnnc.cli.common import INTERRUPTED, human_bytes, quiet_option, say, verbose_option
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.emission import check_outputs
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from qbnnc.finetuning import FineTuning, Progress, Training
-
-INTERRUPTED = 130
 
 
 @click.command(name="finetune")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from qbnnc.cli.common import plain_warnings, quiet_option, say, table, verbose_option
+from qbnnc.cli.common import INTERRUPTED, plain_warnings, quiet_option, say, table, verbose_option
 from qbnnc.cli.making import making_of, making_options
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.options import trust_option
@@ -156,8 +156,8 @@ def command(
             )
     except KeyboardInterrupt:
         kept = f"{output} holds what is done: give the same command again to go on"
-        say(f"Interrupted; {kept if Path(output).exists() else 'nothing was written'}")
-        return 130
+        say(f"interrupted; {kept if Path(output).exists() else 'nothing was written'}")
+        return INTERRUPTED
     rows = read_rows(output)
     if not quiet:
         _print(rows, results)
