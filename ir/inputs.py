@@ -14,7 +14,7 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
     float64, float16, integers and booleans are cast. Raises InputError for another shape, for
     complex numbers, objects or text, and for NaN. Infinity is clipped by the quantiser.
     """
-    array = _array(x, name)
+    array = as_array(x, name)
     if array.dtype.kind not in "fiub":
         raise InputError(
             f"{name}: the element type is {array.dtype}, and the network takes real numbers: "
@@ -40,8 +40,9 @@ def as_integer(value: object, name: str) -> int:
     raise InputError(f"{name}: {value!r} is not a whole number")
 
 
-def _array(x: ArrayLike, name: str) -> NDArray[np.generic]:
+def as_array(x: ArrayLike, name: str) -> NDArray[np.generic]:
+    """`x` as an array of any type and shape; InputError if it is none, as of rows that differ."""
     try:
         return np.asarray(x)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{name}: not an array of numbers ({error})") from error

@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```(python)?\n(.*?)```", re.DOTALL)
 MODULES = (
+    "qbnnc.choices",
     "qbnnc.cli.common",
     "qbnnc.cli.making",
     "qbnnc.cli.options",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,10 +171,33 @@ def test_a_loss_that_does_not_fit_is_refused() -> None:
         told(model_of(mlp()), targets(mlp()), replace(QUICK, loss=Loss.CROSS_ENTROPY))
 
 
-@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"epochs": -1.0}, {"batch_size": 0}])
-def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="--"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"lr": 0.0}, "--lr: must be above 0, and below 1000"),
+        ({"lr": 1e4}, "--lr: must be above 0, and below 1000"),
+        ({"lr": "fast"}, "--lr 'fast': give a finite number"),
+        ({"lr": float("nan")}, "--lr nan: give a finite number"),
+        ({"epochs": -1.0}, "--epochs: must be above 0"),
+        ({"epochs": None}, "--epochs None: give a finite number"),
+        ({"held_out": 1}, "--held-out: must be between 0 and 1"),
+        ({"moving": 1.5}, "moving: must be from 0 to 1"),
+        ({"batch_size": 0}, "--batch-size 0: give 1 or more"),
+        ({"batch_size": 8.0}, "--batch-size: 8.0 is not a whole number"),
+        ({"seed": -1}, "--seed -1: give 0 or more"),
+        ({"validation_samples": 0}, "validation_samples 0: give 1 or more"),
+        ({"loss": "guess"}, "--loss 'guess': choose one of match, cross-entropy, mse"),
+        ({"loss": ["mse"]}, "--loss"),
+    ],
+)
+def test_training_that_makes_no_sense_is_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
         replace(QUICK, **wrong)  # type: ignore[arg-type]
+
+
+def test_training_has_one_form_whatever_it_is_given_as() -> None:
+    given = Training("mse", np.float32(2), 1, np.int64(8), moving=1)  # type: ignore[arg-type]
+    assert repr(given) == repr(Training(Loss.MSE, 2.0, 1.0, 8, moving=1.0))
 
 
 def test_a_loss_that_is_no_number_is_told_and_not_gone_on_from(tmp_path: Path) -> None:

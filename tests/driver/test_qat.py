@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -126,12 +127,34 @@ def test_the_members_of_an_ensemble_are_prepared_by_number(tmp_path: Path) -> No
         assert str(ours) == str(theirs)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (([[0.0] * 6] * 9, [0] * 9, 5), "the training data: give a file, or two arrays (x, y);"),
+        (([[0.0] * 6] * 9,), "the training data: give a file, or two arrays (x, y);"),
+        ([[0.0] * 6, [0.0] * 5], "the training data: not an array of numbers"),
+        (([[0.0] * 6, [0.0] * 5], [0, 1]), "the training data, x: not an array of numbers"),
+        (None, "the training data: the element type is object"),
+        (3.0, "the training data: the shape is []"),
+    ],
+)
+def test_data_that_are_no_data_are_refused(wrong: object, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        qbnnc.finetune(classifier(), wrong)  # type: ignore[arg-type]
+    if message.endswith("(x, y);"):
+        with pytest.raises(InputError, match=r"^the data: give a file, or two arrays \(x, y\);"):
+            qbnnc.evaluate(classifier(), wrong, task="classification")  # type: ignore[arg-type]
+
+
 def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) -> None:
     qat = qbnnc.prepare_qat(mlp, diabetes["x_train"])
     with pytest.raises(InputError, match="a module is compiled with calibration"):
         qbnnc.prepare_qat(mlp)
     with pytest.raises(UserError, match="--bits w9a9"):
         qbnnc.prepare_qat(mlp, diabetes["x_train"], bits="w9a9")
+    for decay, said in ((0.0, "decay 0: must be"), (2, "decay 2: must be"), ("x", "decay 'x': ")):
+        with pytest.raises(UserError, match=f"^{said}"):
+            qbnnc.prepare_qat(mlp, diabetes["x_train"], decay=decay)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="the source: a SIMULATED model"):
         qbnnc.prepare_qat(qat.model())
     with pytest.raises(UserError, match="--bits: the file is fine-tuned already"):

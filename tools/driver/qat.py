@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
 
 from numpy.typing import ArrayLike
 
-from qbnnc.choices import choice, whole
+from qbnnc.choices import choice, number, whole
 from qbnnc.extras import require
-from qbnnc.ir.errors import InputError
+from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.model import Model
 from qbnnc.making import Making, options_from
 from qbnnc.passes.pipeline import simulate_model
@@ -46,10 +46,10 @@ def prepare_qat(
     `example_inputs` [N, *shape]: 100 or more typical inputs; they give the ranges to begin with. A
     FLOAT Model has its own. The module's weights are copied, batch normalisation is folded.
     `ranges`: "ema", a moving average of each batch's minimum and maximum, in which a new batch
-    weighs `decay`; or "learned", by gradient. Ranges move in train() until `.freeze_ranges()`.
-    Then `qbnnc.save(qat, "model.qbnn")`, or `qbnnc.compile(qat, ["model.onnx"])`. Of a Model that
-    is an ensemble prepare each `member`, 0, 1, ..., by itself, and give them the list. Raises
-    UserError as `qbnnc.compile` does.
+    weighs `decay`, in (0, 1]; or "learned", by gradient. They move in train() until
+    `.freeze_ranges()`. Then `qbnnc.save(qat, "model.qbnn")`, or `qbnnc.compile(qat,
+    ["model.onnx"])`. Of a Model that is an ensemble prepare each `member`, 0, 1, ..., by itself,
+    and give them the list. Raises UserError as `qbnnc.compile` does.
     """
     require("torch", what="qbnnc.prepare_qat")
     from torch import Tensor
@@ -59,11 +59,13 @@ def prepare_qat(
     rows = example_inputs
     if isinstance(rows, Tensor):
         rows = rows.detach().cpu().numpy()
+    how, weight = choice("ranges", Ranges, ranges), number("decay", decay)
+    if not 0 < weight <= 1:
+        raise UserError(f"decay {weight:g}: must be above 0, and 1 at most")
     model = _member(float_source(module, rows, SourceOptions(dropout=dropout)), member)
     options = options_from(making, samples, task)
     simulated = simulate_model(model, calibration_of(model), options, version=COMPILER)
-    how = choice("ranges", Ranges, ranges)
-    return Simulation(simulated, ranges=how, decay=decay, train_sigma=train_sigma)
+    return Simulation(simulated, ranges=how, decay=weight, train_sigma=train_sigma)
 
 
 def _member(model: Model, member: int | None) -> Model:

@@ -19,7 +19,7 @@ from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
-from qbnnc.ir.inputs import as_batch
+from qbnnc.ir.inputs import as_array, as_batch
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
 from qbnnc.version import COMPILER
@@ -31,6 +31,7 @@ Dropout: TypeAlias = Literal["active", "off"]
 
 MOST_ROWS = 512
 FEW_ROWS = 100
+_ROWS = "the calibration data"
 
 
 class CalibrationWarning(UserWarning):
@@ -55,7 +56,7 @@ def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Mode
         return known if rows is None else with_calibration(known, rows)
     paths = [source] if isinstance(source, str | os.PathLike) else source
     if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
-        return read_source(paths, None if rows is None else np.asarray(rows), options)
+        return read_source(paths, None if rows is None else as_array(rows, _ROWS), options)
     require("torch", what="compiling a module")
     from torch import nn
 
@@ -150,7 +151,7 @@ def read_trained(module: nn.Module, rows: ArrayLike, dropout: Dropout | None) ->
     """The FLOAT Model of a module in memory; `rows` [N, *shape] are its calibration data."""
     from qbnnc.frontend import read_module
 
-    array = np.asarray(rows)
+    array = as_array(rows, _ROWS)
     graph = read_module(module, array, dropout=dropout)
     return with_calibration(float_model((graph,), None), array)
 
@@ -167,7 +168,7 @@ def with_calibration(model: Model, rows: ArrayLike) -> Model:
 
     InputError if they do not fit the network.
     """
-    batch = as_batch(rows, model.graph.input.type.shape, "the calibration data")
+    batch = as_batch(rows, model.graph.input.type.shape, _ROWS)
     if len(batch) > MOST_ROWS:
         batch = batch[np.linspace(0, len(batch) - 1, MOST_ROWS).round().astype(np.int64)]
     return replace(model, calibration=batch)

@@ -42,14 +42,6 @@ class LabelledData:
         return len(self.x)
 
 
-def read_labelled(spec: str, shape: Shape, output: Shape, task: Task) -> LabelledData:
-    """The data `FILE.npz[:XKEY,YKEY]` names, for a network from `shape` to `output`.
-
-    FileError if they cannot be read, InputError if they do not fit: see `fit`.
-    """
-    return fit(read_raw(spec), shape, output, task)
-
-
 def read_raw(spec: str) -> RawData:
     """The two arrays of `FILE.npz[:XKEY,YKEY]`; without keys x (or X) and y (or Y).
 

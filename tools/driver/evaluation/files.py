@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.choices import choice
 from qbnnc.evaluation.clipping import clipped_share
 from qbnnc.evaluation.data import RawData, as_inputs, fit, looks_like_labels, read_inputs, read_raw
+from qbnnc.evaluation.inputs import pair
 from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.head import Task
-from qbnnc.ir.inputs import as_integer
+from qbnnc.ir.inputs import as_array, as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.sources import MOST_ROWS, Dropout, SourceOptions
@@ -122,8 +123,7 @@ def _several(models: Source | Sequence[Source]) -> list[Source]:
 def _raw(data: Path_ | tuple[ArrayLike, ArrayLike]) -> RawData:
     if isinstance(data, str | os.PathLike):
         return read_raw(os.fspath(data))
-    x, y = data
-    return RawData(np.asarray(x), np.asarray(y))
+    return pair(data, "the data", "x", "y")
 
 
 def _ood(ood: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
@@ -131,7 +131,7 @@ def _ood(ood: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.fl
         return None
     if isinstance(ood, str | os.PathLike):
         return read_inputs(os.fspath(ood), shape)
-    return as_inputs(np.asarray(ood), shape, "ood")
+    return as_inputs(as_array(ood, "ood"), shape, "ood")
 
 
 def _open(sources: list[Source], raw: RawData, options: SourceOptions) -> list[Predictor]:
