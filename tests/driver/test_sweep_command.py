@@ -121,6 +121,7 @@ def test_data_that_does_not_fit(study: Runner) -> None:
         (("--layer", "c=w4a4", "two=net.qbnn"), "net: c: there is no such layer"),
         (("--qat", "--loss", "guess"), "--loss 'guess': choose one of match, "),
         (("--qat", "--loss", "mse", "--train", "ood.npy"), "ood.npy"),
+        (("--qat", "--loss", "gaussian-nll"), "--loss gaussian-nll: needs two outputs"),
         (("--train", "missing.npz"), "missing.npz: cannot be read"),
         (("--target-std", "0"), "--target-std 0: give a positive number"),
         (("--shifts",), "--shifts: images are shifted"),

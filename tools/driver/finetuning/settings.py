@@ -18,7 +18,7 @@ class Loss(Enum):
     # divergence of class probabilities if the task is classification, else the squared error.
     MATCH = "match"
     CROSS_ENTROPY = "cross-entropy"  # of logits against labels
-    MSE = "mse"  # of the first output against targets
+    MSE = "mse"  # of the one output against targets
     GAUSSIAN_NLL = "gaussian-nll"  # of (mu, log variance) against targets, equation (3)
 
     @property

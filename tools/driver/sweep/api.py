@@ -103,7 +103,7 @@ def run_sweep(
         target_std,
         shifted_bits(first, chosen) if shifts else None,
     )
-    check_options(models, settings, chosen[0])
+    check_options(models, settings, chosen[0], qat=qat)
     study = study_of(models, training, testing, ood, settings)
     wanted = {Precision.FLOAT: floats, Precision.PTQ: ptq, Precision.QAT: qat}
     precisions = tuple(precision for precision, is_wanted in wanted.items() if is_wanted)

@@ -11,7 +11,7 @@ from qbnnc.choices import choice
 from qbnnc.evaluation.data import RawData, as_inputs, fit
 from qbnnc.evaluation.inputs import Path_, has_labels, read_confusion
 from qbnnc.ir import format
-from qbnnc.ir.errors import CompileError, UserError
+from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
@@ -74,13 +74,17 @@ def task_of(task: str | None, models: Mapping[str, Model]) -> Task:
     return chosen
 
 
-def check_options(models: Mapping[str, Model], settings: Settings, bits: Bits) -> None:
-    """UserError for a choice that is none, and for a layer that a network does not have."""
+def check_options(
+    models: Mapping[str, Model], settings: Settings, bits: Bits, *, qat: bool
+) -> None:
+    """UserError for a choice that is none, and for a layer or a loss that a network cannot have."""
     for name, model in models.items():
         quantisation = settings.options(bits, model).quantisation
         try:
             check_layers(model, quantisation)
-        except CompileError as error:
+            if qat:
+                settings.tuning.check(model)
+        except UserError as error:
             raise UserError(f"{name}: {error}" if len(models) > 1 else str(error)) from None
 
 

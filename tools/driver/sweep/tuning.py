@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qbnnc.choices import choice, whole
 from qbnnc.extras import require
+from qbnnc.ir.model import Model
 
 if TYPE_CHECKING:
     from qbnnc.finetuning import Training
@@ -41,3 +42,9 @@ class Tuning:
         if self.batch_size is not None:
             made = replace(made, batch_size=whole("--batch-size", self.batch_size, 1))
         return made
+
+    def check(self, model: Model) -> None:
+        """UserError if the loss does not fit the network's outputs."""
+        from qbnnc.finetuning.losses import check_loss
+
+        check_loss(self.training(seed=0).loss, model)
