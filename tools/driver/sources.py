@@ -31,11 +31,12 @@ Dropout: TypeAlias = Literal["active", "off"]
 
 MOST_ROWS = 512
 FEW_ROWS = 100
+_FEW_TO_CHOOSE_BY = 200
 _ROWS = "the calibration data"
 
 
 class CalibrationWarning(UserWarning):
-    """Calibration data that works, but is less than one would wish."""
+    """Data, to calibrate with or to choose by, that work, but are less than one would wish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,17 @@ def with_calibration(model: Model, rows: ArrayLike) -> Model:
     if len(batch) > MOST_ROWS:
         batch = batch[np.linspace(0, len(batch) - 1, MOST_ROWS).round().astype(np.int64)]
     return replace(model, calibration=batch)
+
+
+def warn_of_noisy_choice(rows: int, stacklevel: int = 3) -> None:
+    """CalibrationWarning if bits are chosen by fewer rows than one would wish."""
+    if rows < _FEW_TO_CHOOSE_BY:
+        warnings.warn(
+            f"{rows} rows to choose bits by are few: with less than {_FEW_TO_CHOOSE_BY} the "
+            "choice is noisy, and on other data the metric may be over the budget",
+            CalibrationWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def warn_of_few(rows: int, stacklevel: int = 3) -> None:
