@@ -41,6 +41,16 @@ class Model:
     provenance: Provenance = Provenance()
     calibration: Array | None = None
 
+    def __repr__(self) -> str:
+        """ "Model(FLOAT, raw, 3 members, [10] -> [1], [1])": the weights are not for the eye."""
+        if not self.members:
+            return "Model(no members)"
+        count = len(self.members)
+        ends = [str(list(v.type.shape)) for v in (self.graph.input, *self.graph.outputs)]
+        members = f"{count} member{'s' * (count != 1)}"
+        shapes = f"{ends[0]} -> {', '.join(ends[1:])}"
+        return f"Model({self.stage.name}, {self.head.task.value}, {members}, {shapes})"
+
     @property
     def graph(self) -> Graph:
         """The first member, for what all of them share: structure, shapes, axes."""
