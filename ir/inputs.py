@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,7 +25,7 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
     if array.ndim == 0 or array.shape[1:] != shape:
         raise InputError(
             f"{name}: the shape is {list(array.shape)}, and the network takes "
-            f"[batch{''.join(f', {n}' for n in shape)}]"
+            f"[batch{''.join(f', {n}' for n in shape)}]{layout_advice(array.shape[1:], shape)}"
         )
     with np.errstate(over="ignore"):
         batch = np.ascontiguousarray(array, np.float32)
@@ -31,6 +33,19 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
         row = int(np.argwhere(np.isnan(batch))[0][0])
         raise InputError(f"{name}: NaN in row {row}; remove or fill in missing values")
     return batch
+
+
+def layout_advice(rows: tuple[int, ...], shape: tuple[int, ...], array: str = "x") -> str:
+    """What makes rows of `shape` of the `array` with such rows: the end of a sentence, or nothing.
+
+    >>> layout_advice((8, 8, 3), (3, 8, 8))
+    ': channels come first, so give x.transpose(0, 3, 1, 2)'
+    """
+    if len(shape) == 3 and rows == (*shape[1:], shape[0]):
+        return f": channels come first, so give {array}.transpose(0, 3, 1, 2)"
+    if rows and math.prod(rows) == math.prod(shape):
+        return f": give {array}.reshape({', '.join(map(str, (-1, *shape)))})"
+    return ""
 
 
 def as_integer(value: object, name: str) -> int:

@@ -14,6 +14,7 @@ from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.ops import Clamp, Function, Reshape, Unary
 from qbnnc.ir.types import Stage
+from qbnnc.ir.words import counted
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pass, run_passes
 from qbnnc.passes.calibrate import Calibration, Progress, calibrate
@@ -232,7 +233,7 @@ def _draws(model: Model, options: Options) -> int:
         if wanted not in (None, 1):
             raise UserError(
                 f"--samples {wanted}: nothing in this network is random, so it gives "
-                f"{members} sample{'s' * (members > 1)}; leave --samples out"
+                f"{counted(members, 'sample')}; leave --samples out"
             )
         return 1
     draws = DEFAULT_SAMPLES if wanted is None else wanted

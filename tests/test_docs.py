@@ -20,7 +20,9 @@ MODULES = (
     "qbnnc.cli.making",
     "qbnnc.cli.options",
     "qbnnc.ir.arithmetic",
+    "qbnnc.ir.inputs",
     "qbnnc.ir.rng",
+    "qbnnc.ir.words",
     "qbnnc.passes.options",
 )
 

@@ -147,7 +147,7 @@ def test_a_loss_that_is_no_number_leaves_the_best_and_no_state(command: Runner) 
         (("--lr", "-1"), "--lr: must be above 0"),
         (("--held-out", "1"), "--held-out: must be between 0 and 1"),
         (("--resume",), "tuned.qbnn.state: there is nothing to resume"),
-        (("--device", "abacus"), "--device abacus: cannot be used here"),
+        (("--device", "abacus"), "--device abacus: no device of torch"),
         (("-o", "tuned.onnx"), "tuned.onnx: a fine-tuned network is a .qbnn"),
         (("-o", "tuned.pt"), "tuned.pt: the suffix must be one of"),
         (("--layer", "nowhere=w4a4"), "nowhere: there is no such layer"),
@@ -162,7 +162,7 @@ def test_what_is_refused(command: Runner, more: tuple[str, ...], message: str) -
     ("break_data", "message"),
     [
         (lambda x, y: (x[:0], y[:0]), "train.npz:x: no rows"),
-        (lambda x, y: (x[:1], y[:1]), "the training data: 1 row; fine-tuning needs 2"),
+        (lambda x, y: (x[:1], y[:1]), "train.npz: 1 row; fine-tuning needs 2"),
         (lambda x, y: (x[:, :3], y), "MLP_MCD: forward fails on the example inputs [2, 3]"),
         (lambda x, y: (x, y[:9]), "train.npz:y: 9 rows"),
         (lambda x, y: (np.where(x > 2, np.nan, x), y), "train.npz:x: NaN in row"),
@@ -181,6 +181,6 @@ def test_bad_data_is_one_sentence(command: Runner, break_data: object, message: 
 def test_a_fine_tuned_network_is_not_fine_tuned_again(command: Runner) -> None:
     assert command(*QUICK, "-q", "--epochs", 0.1).code == 0
     again = command.refused("finetune", "tuned.qbnn", "--data", "train.npz", "-o", "two.qbnn")
-    assert again.startswith("the source: a SIMULATED model")
+    assert again.startswith("tuned.qbnn: fine-tuned already")
     other = command.refused("compile", "tuned.qbnn", "-o", "x.qbnn", "--bits", "w4a4")
-    assert other.startswith("--bits: the file is fine-tuned already")
+    assert other.startswith("tuned.qbnn: fine-tuned already, and its integers stay")

@@ -155,9 +155,9 @@ def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) ->
     for decay, said in ((0.0, "decay 0: must be"), (2, "decay 2: must be"), ("x", "decay 'x': ")):
         with pytest.raises(UserError, match=f"^{said}"):
             qbnnc.prepare_qat(mlp, diabetes["x_train"], decay=decay)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="the source: a SIMULATED model"):
+    with pytest.raises(UserError, match="the source: fine-tuned already"):
         qbnnc.prepare_qat(qat.model())
-    with pytest.raises(UserError, match="--bits: the file is fine-tuned already"):
+    with pytest.raises(UserError, match=r"the source: fine-tuned already, .* leave --bits out"):
         qbnnc.compile(qat, tmp_path / "net.qbnn", bits="w4a4")
     with pytest.raises(FileError, match=r"saved as \.qbnn"):
         qbnnc.save(qat, tmp_path / "net.pt")

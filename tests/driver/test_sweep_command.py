@@ -24,7 +24,7 @@ from qbnnc.sweep.executors import Processes, physical_cores
 from qbnnc.sweep.plan import Item, Job
 from qbnnc.sweep.rows import Precision, read_rows
 from qbnnc.sweep.schedule import run_jobs
-from tests.driver.commands import Runner
+from tests.driver.commands import Result, Runner
 from tests.driver.sweeps import classifier, deadly_study, labelled, small_sweep, timeless
 
 SWEEP = ("sweep", "net.qbnn", "--train", "train.npz", "--data", "test.npz", "-o", "s.jsonl")
@@ -74,11 +74,16 @@ def test_a_report_of_a_study(study: Runner) -> None:
     with Path("more.jsonl").open("a") as file:
         file.write('{"kind": "res')
     made = study("report", "s.jsonl", "more.jsonl", "-o", "s.html")
-    assert (made.code, made.err) == (0, "wrote s.html\n")
+    assert made == Result(0, "wrote s.html\n", "")
     page = Path("s.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert "<h1>net, other</h1>" in page
     assert "train.npz: " in study.refused("report", "train.npz", "-o", "t.html")
+    header = Path("s.jsonl").read_text().splitlines(keepends=True)[0]
+    for content, message in (("", "the file is empty"), ("\n", "has no re"), (header, "has no re")):
+        Path("none.jsonl").write_text(content)
+        said = study.refused("report", "none.jsonl", "-o", "t.html")
+        assert said.startswith(f"none.jsonl: {message}")
 
 
 def test_data_that_does_not_fit(study: Runner) -> None:

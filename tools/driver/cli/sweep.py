@@ -11,7 +11,16 @@ from pathlib import Path
 
 import click
 
-from qbnnc.cli.common import INTERRUPTED, plain_warnings, quiet_option, say, table, verbose_option
+from qbnnc.cli.common import (
+    INTERRUPTED,
+    fold,
+    placed,
+    plain_warnings,
+    quiet_option,
+    say,
+    table,
+    verbose_option,
+)
 from qbnnc.cli.making import making_of, making_options
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.options import trust_option
@@ -28,7 +37,7 @@ from qbnnc.sweep.summary import configuration, failures, tables
 from qbnnc.sweep.tuning import Tuning
 
 
-@click.command(name="sweep")
+@click.command(name="sweep", short_help="Evaluate in float and at many bits.")
 @click.argument("models", nargs=-1, required=True, metavar="[NAME=]MODEL...")
 @click.option(
     "--train", required=True, metavar="FILE.npz[:X,Y]",
@@ -130,7 +139,8 @@ def command(
     if report is not None:
         _check_report(report)
     try:
-        with plain_warnings(), _progress(quiet) as progress:
+        files = {"the calibration data": train, "the training data": train}
+        with placed(files), plain_warnings(), _progress(quiet) as progress:
             results = run_sweep(
                 networks,
                 output,
@@ -165,6 +175,8 @@ def command(
         say(f"Failed: {sentence}")
     if report is not None and any(result.error is None for result in results):
         write_report(rows, report, ", ".join(networks))
+        if not quiet:
+            click.echo(f"wrote {report}")
     return _outcome(results, output)
 
 
@@ -202,7 +214,7 @@ def _print(rows: Sequence[Row], results: Sequence[Result]) -> None:
     header = rows[0]
     assert isinstance(header, Header)
     for made in tables(header.task, results):
-        click.echo(made.title)
+        click.echo(fold(made.title))
         click.echo(table(made.header, made.lines))
         click.echo()
     if any(result.seed != results[0].seed for result in results):

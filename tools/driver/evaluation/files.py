@@ -142,6 +142,8 @@ def _open(sources: list[Source], raw: RawData, options: SourceOptions) -> list[P
     for index, source in enumerate(sources):
         if is_compiled(source):
             opened[index] = open_compiled(source)
+    if len(opened) == len(sources):
+        _refuse_unused(options)
     first = next(iter(opened.values()), None)
     shape = raw.x.shape[1:] if first is None else first.model.graph.input.type.shape
     rows = as_inputs(raw.x[:MOST_ROWS], shape, raw.x_name)
@@ -151,6 +153,14 @@ def _open(sources: list[Source], raw: RawData, options: SourceOptions) -> list[P
             made = open_float(source, rows, options)
             opened[index] = made if drawn is None else _with_samples(made, drawn)
     return [opened[index] for index in range(len(sources))]
+
+
+def _refuse_unused(options: SourceOptions) -> None:
+    for name in options.given():
+        raise UserError(
+            f"{name}: says how a float model is read, and all of these are compiled: name one with "
+            "--compare, or leave the option out"
+        )
 
 
 def _with_samples(predictor: FloatPredictor, samples: int) -> FloatPredictor:

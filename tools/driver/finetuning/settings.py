@@ -79,7 +79,8 @@ class Training:
     def __str__(self) -> str:
         """For the provenance."""
         ranges = "learned ranges" if self.learn_ranges else "moving-average ranges"
-        return f"{self.epochs:g} epochs of {self.loss.value}, lr {self.lr:g}, {ranges}"
+        epochs = f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}"
+        return f"{epochs} of {self.loss.value}, lr {self.lr:g}, {ranges}"
 
 
 @dataclass(frozen=True, slots=True)

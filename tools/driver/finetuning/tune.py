@@ -20,6 +20,7 @@ from qbnnc.ir.errors import InputError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model
+from qbnnc.ir.words import counted
 from qbnnc.passes.base import run_passes
 from qbnnc.passes.cut_softmax import CutSoftmax
 from qbnnc.passes.options import MaskSharing
@@ -77,7 +78,7 @@ class FineTuning:
         self._model, self._training, self._device = model, training, torch.device(device)
         self._examples, self._validation = self._split(x, y, validation)
         start = simulate_model(model, calibration_of(model), options, version=version)
-        provenance = replace(start.provenance, training=f"{training}, {len(x)} rows")
+        provenance = replace(start.provenance, training=f"{training}, {counted(len(x), 'row')}")
         self._start = self.best = replace(start, provenance=provenance)
         self.digest = self._digest(start)
         self._begin = 0
@@ -160,7 +161,7 @@ class FineTuning:
             return self._examples_of(batch, y), self._examples_of(*validation)
         if len(batch) < 2:
             raise InputError(
-                f"the training data: {len(batch)} row{'s' * (len(batch) != 1)}; fine-tuning needs "
+                f"the training data: {counted(len(batch), 'row')}; fine-tuning needs "
                 "2 or more, as one is held out for validation"
             )
         held = min(len(batch) - 1, max(1, round(len(batch) * self._training.held_out)))

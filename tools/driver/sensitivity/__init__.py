@@ -18,7 +18,7 @@ from qbnnc.sensitivity.bench import Bench
 from qbnnc.sensitivity.budget import Budget
 from qbnnc.sensitivity.choice import Choice, Step, search
 from qbnnc.sensitivity.layers import Layer
-from qbnnc.sensitivity.prepare import Setting, bench_of, title_of
+from qbnnc.sensitivity.prepare import Setting, bench_of, place_of, title_of
 from qbnnc.sources import Dropout, SourceOptions, read, warn_of_few, warn_of_noisy_choice
 from qbnnc.sweep.settings import describe_array
 from qbnnc.version import COMPILER
@@ -76,7 +76,7 @@ def sensitivity(
     if trained.calibration is not None:
         warn_of_few(len(trained.calibration))
     setting = Setting(data, ood, seeds, rows, TargetUnits(target_mean, target_std))
-    bench = bench_of(trained, title_of(source), setting, options)
+    bench = bench_of(trained, place_of(source), setting, options)
     measured = bench.integers(base)
     return Sensitivities(
         title_of(source),
@@ -131,7 +131,7 @@ def choose_bits(
     options = options_from(making, samples, task)
     reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
     setting = Setting(data, None, seeds, rows, TargetUnits(target_mean, target_std))
-    bench = bench_of(read(source, calibration, reading), title_of(source), setting, options)
+    bench = bench_of(read(source, calibration, reading), place_of(source), setting, options)
     warn_of_noisy_choice(len(bench.data))
     return search(bench, limits, making, progress)
 
