@@ -52,7 +52,7 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
             )
             assert result.returncode == 0, f"{command}\n{result.stderr}"
             ran += 1
-    assert ran == 12
+    assert ran == 13
 
 
 def _commands(text: str) -> list[list[str]]:
