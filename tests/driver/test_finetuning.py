@@ -24,6 +24,7 @@ from qbnnc.ir.types import Stage
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales
 from qbnnc.passes.pipeline import Options, lower_model
+from tests.examples import slow_but
 from tests.graphs import bayesian_mlp, inputs, mlp
 from tests.net import Net
 
@@ -55,7 +56,7 @@ def told(
 
 @pytest.mark.parametrize("graph", [mlp(), bayesian_mlp()], ids=["dropout", "sampled weights"])
 @pytest.mark.parametrize("loss", [Loss.MATCH, Loss.MSE, Loss.GAUSSIAN_NLL])
-@pytest.mark.parametrize("learn_ranges", [True, False])
+@pytest.mark.parametrize("learn_ranges", slow_but([True], [True, False]))
 def test_the_validation_loss_falls_and_the_best_is_kept(
     graph: Graph, loss: Loss, learn_ranges: bool
 ) -> None:

@@ -43,12 +43,20 @@ class Small(nn.Module):
         return out
 
 
-@pytest.fixture
-def study(qbnnc_command: Runner) -> Runner:
-    """In a folder with net.qbnn (float), train.npz, test.npz, ood.npy."""
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small as a .qbnn."""
     torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("small") / "net.qbnn"
+    qbnnc.save(Small().eval(), path, (torch.zeros(2, 6),))
+    return path
+
+
+@pytest.fixture
+def study(qbnnc_command: Runner, small: Path) -> Runner:
+    """In a folder with net.qbnn (float), train.npz, test.npz, ood.npy."""
     x, y = labelled(120)
-    qbnnc.save(Small().eval(), "net.qbnn", (torch.zeros(2, 6),))
+    shutil.copy(small, "net.qbnn")
     np.savez("train.npz", x=x, y=y)
     np.savez("test.npz", x=x[:40], y=y[:40])
     np.save("ood.npy", 9 * x[:20])
