@@ -110,8 +110,15 @@ def _run(module: nn.Module, example: Tensor, seed: int) -> list[Tensor]:
             raise InputError(
                 f"{type(module).__name__}: forward fails on the example inputs "
                 f"{list(example.shape)} ({error}); pass inputs as the network takes them"
+                f"{_channels_advice(example)}"
             ) from error
     return [leaf.clone() for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+
+
+def _channels_advice(example: Tensor) -> str:
+    """For images that are [rows, height, width, 1 or 3]."""
+    last = example.ndim == 4 and example.shape[3] in (1, 3) and example.shape[1] not in (1, 3)
+    return ": channels come first, so x.transpose(0, 3, 1, 2)" * last
 
 
 @contextmanager

@@ -18,6 +18,8 @@ Int32 = NDArray[np.int32]
 IntLike = int | np.int32 | Int32
 FloatLike = np.float32 | Float32
 
+LEAST_SCALE = float(np.finfo(np.float32).tiny)
+
 
 def f32(value: float) -> float:
     """`value` rounded once to float32, as a Python float."""
@@ -103,14 +105,14 @@ def activation_quant(low: float, high: float, bits: int, *, pow2: bool = False) 
     """Unsigned codes for the range [low, high], widened to contain 0 (section 1).
 
     S = (b - a) / (2^n - 1), Z = clamp(rint(-a / S), 0, 2^n - 1), in float64, S rounded once (with
-    `pow2` up to a power of two). A range that is zero has S = 1, Z = 0.
+    `pow2` up to a power of two). A range so small that S is no normal float32 has S = 1, Z = 0.
 
     >>> str(activation_quant(-1.0, 1.0, 7))
     '<0.015748, z=64, 0..127>'
     """
     a, b, top = min(low, 0.0), max(high, 0.0), 2**bits - 1
     scale = (b - a) / top
-    if scale == 0.0:
+    if scale < LEAST_SCALE:
         return QuantParams((1.0,), (0,), 0, top)
     scale = power_of_two(scale) if pow2 else scale
     zero_point = int(np.clip(np.rint(-a / scale), 0, top))
@@ -129,7 +131,7 @@ def weight_quant(
     """Signed codes for a weight [N, ...], per channel of axis 0 or for the whole tensor.
 
     `least_scale` [N], float64: max(S_w, |b_j| / (S_x * 2^23)) keeps the bias code of channel j
-    within 2^23, so that even a dead channel's bias fits. A scale of 0 becomes 1.
+    within 2^23, so that even a dead channel's bias fits. A scale below normal float32 becomes 1.
     """
     rows = weight.reshape(weight.shape[0], -1).astype(np.float64)
     if not channels:
@@ -139,7 +141,7 @@ def weight_quant(
     b = np.maximum(rows.max(axis=1), 0.0)
     range_scale = np.maximum(-a, b) / high if symmetric else (b - a) / (high - low)
     scale = np.maximum(range_scale, least_scale)
-    scale[scale == 0] = 1.0
+    scale[scale < LEAST_SCALE] = 1.0
     if pow2:
         scale = np.array([power_of_two(s) for s in scale.tolist()])
     zero = np.zeros(len(scale)) if symmetric else np.clip(np.rint(low - a / scale), low, high)

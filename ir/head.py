@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.types import Array, TensorType
+from qbnnc.ir.words import counted
 
 Float64 = NDArray[np.float64]
 
@@ -122,4 +123,4 @@ def _is_regression(outputs: tuple[TensorType, ...]) -> bool:
 
 def _shapes(outputs: tuple[TensorType, ...]) -> str:
     shapes = ", ".join(str(list(o.shape)) for o in outputs)
-    return f"{len(outputs)} output{'s' * (len(outputs) != 1)} of shape {shapes}"
+    return f"{counted(len(outputs), 'output')} of shape {shapes}"

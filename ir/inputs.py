@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -14,7 +16,7 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
     float64, float16, integers and booleans are cast. Raises InputError for another shape, for
     complex numbers, objects or text, and for NaN. Infinity is clipped by the quantiser.
     """
-    array = _array(x, name)
+    array = as_array(x, name)
     if array.dtype.kind not in "fiub":
         raise InputError(
             f"{name}: the element type is {array.dtype}, and the network takes real numbers: "
@@ -23,7 +25,7 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
     if array.ndim == 0 or array.shape[1:] != shape:
         raise InputError(
             f"{name}: the shape is {list(array.shape)}, and the network takes "
-            f"[batch{''.join(f', {n}' for n in shape)}]"
+            f"[batch{''.join(f', {n}' for n in shape)}]{layout_advice(array.shape[1:], shape)}"
         )
     if array.dtype == np.float32:
         batch = np.ascontiguousarray(array, np.float32)
@@ -36,6 +38,19 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
     return batch
 
 
+def layout_advice(rows: tuple[int, ...], shape: tuple[int, ...], array: str = "x") -> str:
+    """What makes rows of `shape` of the `array` with such rows: the end of a sentence, or nothing.
+
+    >>> layout_advice((8, 8, 3), (3, 8, 8))
+    ': channels come first, so give x.transpose(0, 3, 1, 2)'
+    """
+    if len(shape) == 3 and rows == (*shape[1:], shape[0]):
+        return f": channels come first, so give {array}.transpose(0, 3, 1, 2)"
+    if rows and math.prod(rows) == math.prod(shape):
+        return f": give {array}.reshape({', '.join(map(str, (-1, *shape)))})"
+    return ""
+
+
 def as_integer(value: object, name: str) -> int:
     """A seed, row or count as a Python int; InputError if it is not a whole number."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
@@ -43,8 +58,9 @@ def as_integer(value: object, name: str) -> int:
     raise InputError(f"{name}: {value!r} is not a whole number")
 
 
-def _array(x: ArrayLike, name: str) -> NDArray[np.generic]:
+def as_array(x: ArrayLike, name: str) -> NDArray[np.generic]:
+    """`x` as an array of any type and shape; InputError if it is none, as of rows that differ."""
     try:
         return np.asarray(x)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{name}: not an array of numbers ({error})") from error

@@ -12,6 +12,7 @@ from qbnnc.ir.head import Head
 from qbnnc.ir.ops.base import Op
 from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.types import Array, Stage
+from qbnnc.ir.words import counted
 
 MOST_DRAWS = 10**6
 
@@ -40,6 +41,15 @@ class Model:
     draws: int = 1
     provenance: Provenance = Provenance()
     calibration: Array | None = None
+
+    def __repr__(self) -> str:
+        """ "Model(FLOAT, raw, 3 members, [10] -> [1], [1])": the weights are not for the eye."""
+        if not self.members:
+            return "Model(no members)"
+        ends = [str(list(v.type.shape)) for v in (self.graph.input, *self.graph.outputs)]
+        shapes = f"{ends[0]} -> {', '.join(ends[1:])}"
+        members = counted(len(self.members), "member")
+        return f"Model({self.stage.name}, {self.head.task.value}, {members}, {shapes})"
 
     @property
     def graph(self) -> Graph:

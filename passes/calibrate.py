@@ -17,6 +17,7 @@ from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
+from qbnnc.ir.words import counted
 from qbnnc.passes.histograms import Histograms
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.search import Codes
@@ -72,8 +73,8 @@ class Calibration:
         seen = dict.fromkeys(self.activation_observer(b.activations).value for b in widths)
         clipped = any(self.weight_observer(b.weights) is Observer.MSE for b in widths)
         return (
-            f"{' and '.join(seen)} over {len(rows)} rows x {passes} "
-            f"pass{'es' * (passes != 1)}, seed {self.seed}, "
+            f"{' and '.join(seen)} over {counted(len(rows), 'row')} x "
+            f"{counted(passes, 'pass', 'passes')}, seed {self.seed}, "
             f"data sha256 {sha[:16]}{', mse of weights' * clipped}"
         )
 

@@ -51,7 +51,7 @@ class InsertFakeQuantize:
 
     def __call__(self, graph: Graph, /) -> Graph:
         sites = quantised_sites(graph, outputs=self.options.outputs)
-        bits = _layer_bits(graph, self.options)
+        bits = layer_bits(graph, self.options)
         work = _Insertion(self.options, self._quants(sites), bits, self.how)
         simulated = rewrite(graph, work.rule, Stage.SIMULATED, work.enter)
         if self.options.outputs:
@@ -190,7 +190,7 @@ def _fake_quantize(value: Value, quant: QuantParams, loc: Loc, build: Builder) -
     return build.emit(FakeQuantize(quant), value, loc=loc, name=f"{value.name}.codes")
 
 
-def _layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
+def layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
     """value -> bits, for layers with bits of their own; CompileError if a layer does not exist."""
     known = {node.loc.module for node in graph.nodes} | {n.output.name for n in graph.nodes}
     for layer in options.layers:

@@ -14,6 +14,7 @@ from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.ops import Clamp, Function, Reshape, Unary
 from qbnnc.ir.types import Stage
+from qbnnc.ir.words import counted
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pass, run_passes
 from qbnnc.passes.calibrate import Calibration, Progress, calibrate
@@ -23,7 +24,7 @@ from qbnnc.passes.fold_affine import FoldAffine
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fold_zero_points import FoldZeroPoints
 from qbnnc.passes.fuse_clamps import FuseClamps
-from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
+from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize, layer_bits
 from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
@@ -163,22 +164,31 @@ def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.flo
     return batch
 
 
-def _simulated(graph: Graph, rows: NDArray[np.float32], options: Options, watch: Watch) -> Graph:
+def check_layers(model: Model, quantisation: Quantisation) -> None:
+    """CompileError if a FLOAT model has no such layer as is given bits of its own."""
+    if quantisation.layers:
+        layer_bits(_ready(model.graph, quantisation, Watch()), quantisation)
+
+
+def _ready(graph: Graph, quantisation: Quantisation, watch: Watch) -> Graph:
+    """A FLOAT graph in which every layer is one that can be quantised."""
     if graph.stage is not Stage.FLOAT:
         raise UserError(f"the model is {graph.stage.name} already: compile the float model")
-    graph = run_passes(
-        graph,
-        [
-            CutSoftmax(),
-            ShareMasks(options.quantisation.mask_sharing is MaskSharing.BATCH),
-            SplitLayers(),
-            FoldAffine(),
-            FuseClamps(),
-            FoldDropoutScale(),
-        ],
-        watch.graph,
+    steps = (
+        CutSoftmax(),
+        ShareMasks(quantisation.mask_sharing is MaskSharing.BATCH),
+        SplitLayers(),
+        FoldAffine(),
+        FuseClamps(),
+        FoldDropoutScale(),
     )
+    return run_passes(graph, steps, watch.graph)
+
+
+def _simulated(graph: Graph, rows: NDArray[np.float32], options: Options, watch: Watch) -> Graph:
     how, quantisation = options.calibration, options.quantisation
+    graph = _ready(graph, quantisation, watch)
+    layer_bits(graph, quantisation)  # calibration takes long: a misspelt layer is told before
     ranges = calibrate(graph, rows, how, watch.calibration, quantisation)
     insert = InsertFakeQuantize(ranges, quantisation, how)
     fit = FitLayers(graph, rows, how, quantisation)
@@ -223,7 +233,7 @@ def _draws(model: Model, options: Options) -> int:
         if wanted not in (None, 1):
             raise UserError(
                 f"--samples {wanted}: nothing in this network is random, so it gives "
-                f"{members} sample{'s' * (members > 1)}; leave --samples out"
+                f"{counted(members, 'sample')}; leave --samples out"
             )
         return 1
     draws = DEFAULT_SAMPLES if wanted is None else wanted

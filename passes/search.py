@@ -57,9 +57,13 @@ def least_error_range(values: Array, counts: Array, codes: Codes) -> tuple[Float
     `values` [N, M] are quantised row by row and count `counts` times, [N, M] or [1, M]. The range
     from the least value to the greatest, widened to contain 0, is tried first, so that nothing is
     ever worse; then both ends shrink together, and then (affine codes) one at a time, twice.
+
+    All of it is done in units of a power of two, row by row, which changes no bit of the result and
+    keeps squares from overflowing.
     """
-    values = values.astype(np.float32)
     counts = counts.astype(np.float32)
+    exponent = np.frexp(np.abs(values).max(axis=1))[1]
+    values = np.ldexp(values, -exponent[:, None]).astype(np.float32)
     low = np.minimum(values.min(axis=1), 0).astype(np.float64)
     high = np.maximum(values.max(axis=1), 0).astype(np.float64)
     best = _Best(values, counts, codes, low, high)
@@ -72,7 +76,7 @@ def least_error_range(values: Array, counts: Array, codes: Codes) -> tuple[Float
         a, b = best.low, best.high
         for factor in _STRETCH:
             best.try_range(np.maximum(factor * a, low), b)
-    return best.low, best.high
+    return np.ldexp(best.low, exponent), np.ldexp(best.high, exponent)
 
 
 class _Best:

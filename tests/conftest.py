@@ -3,6 +3,7 @@
 The classes of the networks are in tools/demo/models.py, importable in tests as `models`.
 """
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +23,18 @@ M = TypeVar("M", bound=nn.Module)
 
 # No deadline: the first example of a test may compile a kernel. The same examples every time.
 settings.register_profile("qbnnc", deadline=None, derandomize=True, database=None)
+settings.register_profile("quick", settings.get_profile("qbnnc"), max_examples=30)
 settings.load_profile("qbnnc")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Test processes run side by side: one thread of OpenMP each, which they inherit.
+
+    Where the slow tests are left out, hypothesis makes fewer examples of the others.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if config.getoption("markexpr") == "not slow":
+        settings.load_profile("quick")
 
 
 def trained(model: M, file: Path) -> M:

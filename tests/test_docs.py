@@ -15,11 +15,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```(python)?\n(.*?)```", re.DOTALL)
 MODULES = (
+    "qbnnc.choices",
     "qbnnc.cli.common",
     "qbnnc.cli.making",
     "qbnnc.cli.options",
     "qbnnc.ir.arithmetic",
+    "qbnnc.ir.inputs",
     "qbnnc.ir.rng",
+    "qbnnc.ir.words",
     "qbnnc.passes.options",
 )
 
@@ -49,7 +52,7 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
             )
             assert result.returncode == 0, f"{command}\n{result.stderr}"
             ran += 1
-    assert ran == 12
+    assert ran == 13
 
 
 def _commands(text: str) -> list[list[str]]:

@@ -27,7 +27,8 @@ def torch_samples(
     entry = torch.from_numpy(np.ascontiguousarray(x))
     with torch.inference_mode():
         for number, member in enumerate(model.members):
-            evaluation, known = _evaluation(member), dict[Value, Tensor]()
+            evaluation = _evaluation(member)
+            known: dict[Value, Tensor] | None = {} if len(draws) > 1 else None
             for sample in model.sample_numbers(number, draws):
                 noise = CountedNoise(Draw.of(seed, [sample], rows))
                 for whole, part in zip(made, evaluation.outputs(entry, noise, known), strict=True):

@@ -139,20 +139,22 @@ class Evaluation:
         self, graph: Graph, constants: Callable[[Value], Tensor], grids: GridSource | None = None
     ) -> None:
         self._graph, self._constants, self._grids = graph, constants, grids
-        self._dies = last_uses(graph)
+        self._dies, self._kept = last_uses(graph), _kept(graph)
 
     def outputs(
         self, x: Tensor, noise: Noise, known: dict[Value, Tensor] | None = None
     ) -> tuple[Tensor, ...]:
         """The outputs [B or 1, ...] for x [B, *shape].
 
-        `known` carries what does not vary with the sample from one sample to the next.
+        `known`, empty for the first sample, carries what does not vary with the sample, and the
+        others need, to the next.
         """
         values = {self._graph.input: x, **(known or {})}
+        is_first = not known
         for node in self._graph.nodes:
-            if node.output not in values:
+            if is_first or _varies(node):
                 values[node.output] = self.value_of(node, values, noise, x)
-                if known is not None and Axis.SAMPLE not in node.output.type.axes:
+                if known is not None and node.output in self._kept:
                     known[node.output] = values[node.output]
             for value in self._dies.get(node, ()):
                 values.pop(value, None)
@@ -174,3 +176,14 @@ class Evaluation:
         if self._grids is not None:
             self._grids.follow(node)
         return apply(node, inputs)
+
+
+def _varies(node: Node) -> bool:
+    return Axis.SAMPLE in node.output.type.axes
+
+
+def _kept(graph: Graph) -> frozenset[Value]:
+    """What does not vary with the sample, and is an output or read by what does."""
+    read = {value for node in graph.nodes if _varies(node) for value in node.inputs}
+    needed = read.union(graph.outputs)
+    return frozenset(n.output for n in graph.nodes if not _varies(n) and n.output in needed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qbnnc.ir.graph import Value
@@ -13,6 +13,7 @@ from qbnnc.ir.ops import ALL_OPS
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array, Stage
 from tests.backends.equality import EVERY_MODEL, artefact, assert_equal, same_bits
+from tests.examples import examples
 from tests.strategies import Ops, input_batch, integer_models, random_integer_model
 
 SEEDS = st.sampled_from((0, 7, -1, -(2**63), 2**63 - 1))
@@ -20,7 +21,7 @@ FIRST_ROWS = st.sampled_from((0, 1, 1000, 2**40))
 BATCHES = st.sampled_from((1, 3, 7))
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(integer_models(), BATCHES, SEEDS, FIRST_ROWS, st.integers(1, 5))
 def test_samples_are_the_oracles(
     model: Model, rows: int, seed: int, first_row: int, samples: int
@@ -28,7 +29,7 @@ def test_samples_are_the_oracles(
     assert_equal(model, rows, seed, first_row, samples if model.stochastic else 1)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(integer_models(ops="all"), BATCHES, SEEDS, FIRST_ROWS, st.integers(1, 5))
 def test_samples_of_every_op_are_the_oracles(
     model: Model, rows: int, seed: int, first_row: int, samples: int
@@ -36,39 +37,39 @@ def test_samples_of_every_op_are_the_oracles(
     assert_equal(model, rows, seed, first_row, samples if model.stochastic else 1)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(integer_models(ops="all", dropout=False, sampled=True), BATCHES, SEEDS, st.integers(1, 4))
 def test_weights_alone_may_be_random(model: Model, rows: int, seed: int, samples: int) -> None:
     assert_equal(model, rows, seed, 7, samples if model.stochastic else 1)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(integer_models(dropout=False) | integer_models(ops="all", dropout=False), BATCHES)
 def test_pointwise_models_have_one_sample(model: Model, rows: int) -> None:
     assert model.samples == 1
     assert_equal(model, rows)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(integer_models(members=3) | integer_models(members=3, ops="all"), BATCHES, SEEDS)
 def test_ensembles_interleave_their_members(model: Model, rows: int, seed: int) -> None:
     assert_equal(model, rows, seed, 5, 3 * model.draws)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(integer_models(members=2, ops="all", dropout=False), BATCHES)
 def test_deterministic_members_are_the_samples(model: Model, rows: int) -> None:
     assert model.samples == 2
     assert_equal(model, rows)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(integer_models(classification=True, ops="all"), BATCHES)
 def test_classification_statistics(model: Model, rows: int) -> None:
     assert_equal(model, rows)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(EVERY_MODEL, st.integers(1, 6))
 def test_a_batch_may_be_split(model: Model, step: int) -> None:
     x, whole = input_batch(model, 6), artefact(model)
@@ -78,7 +79,7 @@ def test_a_batch_may_be_split(model: Model, step: int) -> None:
         assert same_bits(found[name], expected[name])
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(EVERY_MODEL, st.integers(1, 4))
 def test_a_sample_does_not_depend_on_how_many_there_are(model: Model, count: int) -> None:
     if not model.stochastic:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from onnx import TensorProto, helper, numpy_helper
 
 from qbnnc.backends.onnx import emit
@@ -19,10 +19,11 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Stage
 from tests.backends.equality import EVERY_MODEL, assert_values_equal
 from tests.backends.networks import Lenet, proto_of
+from tests.examples import examples
 from tests.strategies import input_batch, integer_models, random_integer_model
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(EVERY_MODEL)
 def test_file_is_valid_and_the_same_each_time(model: Model) -> None:
     data = emit(model)
@@ -39,7 +40,7 @@ def test_file_is_valid_and_the_same_each_time(model: Model) -> None:
     assert [v.name for v in proto.graph.input] == ["input", "seed", "first_row"]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(EVERY_MODEL)
 def test_no_layer_stays_float(model: Model) -> None:
     assert float_compute_nodes(emit(model)) == []
@@ -63,7 +64,7 @@ def test_a_layer_that_stays_float_is_found() -> None:
     assert [n.split(":")[0] for n in float_compute_nodes(model.SerializeToString())] == ["Conv"]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(EVERY_MODEL)
 def test_every_quantizer_is_followed_by_a_clamp(model: Model) -> None:
     """Never Q -> DQ -> Q -> DQ, which onnxruntime merges; and no Relu, which changes the fusion."""
@@ -78,7 +79,7 @@ def _reads_real(node: onnx.NodeProto) -> bool:
     return any(name.endswith("/real") for name in node.input)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(integer_models(members=2) | integer_models(members=2, ops="all"))
 def test_values_are_found_under_their_names(model: Model) -> None:
     assert_values_equal(model, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from onnx import numpy_helper
 
 from qbnnc.backends.onnx import emit
@@ -18,10 +18,11 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Dequantize, LinearInteger, QuantizeInput
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
 from tests.backends.networks import Lenet, proto_of
+from tests.examples import examples
 from tests.strategies import integer_models
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(integer_models(members=2) | integer_models(members=2, ops="all"))
 def test_the_model_can_be_read_back(model: Model) -> None:
     assert digest(read_model(emit(model))) == digest(model)

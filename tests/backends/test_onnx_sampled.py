@@ -29,6 +29,7 @@ from qbnnc.ir.ops import (
 from qbnnc.ir.rng import eps_table
 from qbnnc.ir.types import Array, QuantParams, Stage
 from tests.backends.equality import artefact, assert_equal, assert_values_equal
+from tests.examples import slow_but
 from tests.random_ops import RandomGraphOfAllOps
 from tests.strategies import input_batch, random_integer_model
 
@@ -92,7 +93,7 @@ class Layers(RandomGraphOfAllOps):
 
 @pytest.mark.parametrize("bits", [0, 8])
 @pytest.mark.parametrize("kind", ["constant", "row", "sample", "both"])
-@pytest.mark.parametrize("what", ["weight", "bias", "both"])
+@pytest.mark.parametrize("what", slow_but(["both"], ["weight", "bias", "both"]))
 def test_every_input_meets_every_layer(kind: str, what: str, bits: int) -> None:
     """As accumulators and as codes, of convolutions and linear layers; with 0 rows, too."""
     net = Layers(len(kind) + 10 * len(what), bits)

@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbnnc.backends.torch import torch_samples
+from qbnnc.backends.torch.forward import Evaluation
 from qbnnc.backends.torch.functions import unary
-from qbnnc.ir.graph import Graph
+from qbnnc.backends.torch.noise import CountedNoise
+from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import AveragePool2d, BatchNorm, Function, MaxPool2d, Softmax
 from qbnnc.ir.oracle import oracle_samples
+from qbnnc.ir.rng import Draw
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, simulate_model
@@ -57,6 +60,27 @@ def test_simulated_networks(name: str, bits: str) -> None:
 @given(float_graphs())
 def test_random_float_graphs(graph: Graph) -> None:
     assert_same(model_of(graph))
+
+
+def test_what_does_not_vary_is_computed_once_and_kept_if_it_is_needed() -> None:
+    """lenet's dropout reads pool1; what was before that is not kept."""
+    graph, known = lenet(), dict[Value, torch.Tensor]()
+    constants = {v: torch.from_numpy(a.copy()) for v, a in graph.constants.items()}
+    evaluation, x = Evaluation(graph, constants.__getitem__), torch.from_numpy(inputs(graph, 5))
+    draws = [CountedNoise(Draw.of(0, [sample], range(5))) for sample in range(2)]
+    first, second = (evaluation.outputs(x, noise, known)[0] for noise in draws)
+    assert [value.name for value in known] == ["pool1"]
+    assert torch.equal(first, evaluation.outputs(x, draws[0])[0])
+    assert torch.equal(second, evaluation.outputs(x, draws[1])[0])
+    (output,) = evaluation.outputs(0 * x, draws[1], known)
+    assert torch.equal(second, output)
+
+
+def test_an_output_that_does_not_vary_is_kept() -> None:
+    net = Net((6,)).linear(4, "first")
+    fixed = net.value
+    assert_same(model_of(net.dropout(0.3, "drop").linear(2, "last").graph(fixed, net.value)))
+    assert_same(model_of(net.graph(fixed)))
 
 
 def test_an_ensemble_gives_its_members_in_turn() -> None:

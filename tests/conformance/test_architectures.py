@@ -19,6 +19,7 @@ from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import load
 from qbnnc.verification import bits
+from tests.examples import slow_but
 from tests.frontend.architectures import ARCHITECTURES
 from tests.frontend.bayesian import SPELLINGS, Sampled
 from tests.frontend.nets import randomise_batch_norm
@@ -43,7 +44,7 @@ def check_bits(graph: Graph, width: str, task: Task = Task.RAW) -> None:
         assert np.abs(real - found).mean() < 0.3 * max(1e-3, float(np.abs(real).max()))
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", slow_but(["SqueezeNet"], ARCHITECTURES))
 def test_architectures(name: str) -> None:
     torch.manual_seed(4)
     net = ARCHITECTURES[name]()
@@ -53,7 +54,7 @@ def test_architectures(name: str) -> None:
     check_bits(read_module(net, torch.randn(2, 3, 16, 16), dropout=dropout), "w8a8")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("spelling", slow_but(["shared"], SPELLINGS))
 def test_spellings_of_sampled_weights(spelling: str) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), Sampled(SPELLINGS[spelling])).eval()

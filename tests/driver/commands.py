@@ -22,6 +22,11 @@ class Result:
     out: str
     err: str
 
+    @property
+    def words(self) -> str:
+        """What it printed, wherever the lines end."""
+        return " ".join(self.out.split())
+
 
 Command = Callable[..., Result]
 

@@ -20,6 +20,7 @@ from qbnnc.sensitivity import Budget, Choice, Layer, choose_bits
 from qbnnc.sensitivity.layers import Kind
 from qbnnc.sensitivity.moves import Width, cost_curve, ordered_moves
 from qbnnc.sensitivity.text import choice_lines
+from qbnnc.sources import CalibrationWarning
 from tests.driver.sweeps import classifier, labelled
 from tests.driver.test_sensitivity import one_that_matters, truth
 
@@ -38,6 +39,7 @@ def chosen(budget: str, **more: object) -> Choice:
     return choose_bits(model, (x, y), budget, calibration=x, **(options | more))  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:90 rows to choose bits by")
 def test_the_choice_is_within_the_budget_as_compiled(
     mlp_mcd: MLP_MCD, diabetes: dict[str, Array], tmp_path: Path
 ) -> None:
@@ -102,7 +104,7 @@ def test_auto_begins_at_the_default() -> None:
 
 def test_an_ensemble_of_pointwise_networks() -> None:
     """Nothing is random; weights are those of both members."""
-    x, y = labelled(150)
+    x, y = labelled(200)
     choice = choose_bits(
         classifier(dropout=False, members=2),
         (x, y),
@@ -130,7 +132,7 @@ def test_budgets_that_this_network_cannot_have() -> None:
 
 def test_an_infinite_metric_has_no_budget() -> None:
     """A pointwise network without a variance gives its targets density 0."""
-    x, _ = labelled(120)
+    x, _ = labelled(200)
     with pytest.raises(UserError, match="nll of the float network is inf; choose another"):
         choose_bits(
             classifier(dropout=False), (x, x[:, :3]), "nll+1%", calibration=x, task="regression"
@@ -138,7 +140,7 @@ def test_an_infinite_metric_has_no_budget() -> None:
 
 
 def test_a_network_without_a_variance_has_a_budget_of_its_error() -> None:
-    x, _ = labelled(120)
+    x, _ = labelled(200)
     choice = choose_bits(
         classifier(dropout=False), (x, x[:, :3]), "rmse+1%", calibration=x, task="regression"
     )
@@ -169,6 +171,24 @@ def test_limits(text: str, limit: float) -> None:
     """Relative ones are of the size of the metric; those of percentages are in points."""
     metrics = {"nll": -2.0, "error": 0.1, "ece": 0.05, "brier": 0.2}
     assert Budget.parse(text).limit(metrics) == pytest.approx(limit)
+
+
+def test_a_budget_is_not_missed_by_rounding() -> None:
+    budget = Budget.parse("error+10")
+    limit = budget.limit({"error": 0.7})
+    assert limit < 0.8
+    assert budget.allows(0.8, limit)
+    assert not budget.allows(0.8 + 1e-9, limit)
+    assert not budget.allows(np.nan, limit)
+    assert budget.allows(-2.0, -2.0000000000000004)
+
+
+def test_few_rows_to_choose_by_are_a_warning() -> None:
+    x, y = labelled(199)
+    with pytest.warns(CalibrationWarning, match="^199 rows to choose bits by are few: with less"):
+        choose_bits(
+            classifier(), (x, y), "nll+900%", calibration=x, task="classification", bits="w2a2"
+        )
 
 
 @given(st.dictionaries(st.sampled_from((4, 3, 2)), COSTS), st.integers(5, 8))

@@ -21,7 +21,7 @@ AUTO = ("compile", "net.qbnn", "--bits", "auto", "--task", "classification", "--
 def net(qbnnc_command: Runner) -> Runner:
     """`qbnnc` beside net.qbnn, calib.npy and data.npz."""
     format.save(classifier(), "net.qbnn")
-    (x, y), (calib, _) = labelled(60, 1), labelled(120)
+    (x, y), (calib, _) = labelled(200, 1), labelled(120)
     np.savez("data.npz", x=x, y=y)
     np.save("calib.npy", calib)
     return qbnnc_command
@@ -42,6 +42,15 @@ def test_the_command_prints_and_compiles_the_choice(net: Runner) -> None:
         (found,) = evaluate_files("c.qbnn", "data.npz", seeds=(0, 1, 2))
     assert found.scores.measures["error"].mean == choice.result["error"] <= choice.limit
     assert compiled.provenance.bits == found.bits != "w8a7"
+
+
+def test_few_rows_to_choose_by_are_a_warning(net: Runner) -> None:
+    x, y = labelled(60)
+    np.savez("few.npz", x=x, y=y)
+    asked = ("--budget", "error+100", "--data", "few.npz", "--calib", "calib.npy", "-o", "c.qbnn")
+    result = net(*AUTO, *asked)
+    assert result.code == 0
+    assert result.err.startswith("Warning: 60 rows to choose bits by are few")
 
 
 @pytest.mark.parametrize(
@@ -65,4 +74,4 @@ def test_wrong_options(net: Runner, options: tuple[str, ...], message: str) -> N
 def test_a_compiled_network_has_its_bits(net: Runner, artefacts: Path) -> None:
     asked = ("--budget", "nll+1%", "--data", "data.npz", "-o", "c.qbnn", "--bits", "auto")
     said = net.refused("compile", artefacts / "lenet.qbnn", *asked)
-    assert said.startswith("the model: quantised already (w8a7)")
+    assert said.startswith(f"{artefacts / 'lenet.qbnn'}: quantised already (w8a7)")

@@ -66,7 +66,7 @@ def test_few_bits_are_clipped_and_fitted_unless_told_otherwise(qbnnc_command: Ru
     """What was done is in the report and in the artefact; verify holds for it."""
     quick = ("--calibration-passes", 1, "--bits", "w4a4", "--input-bits", 8)
     made = qbnnc_command(*COMPILE, "-o", "a.onnx", "-o", "a.qbnn", *quick)
-    assert "MC dropout, w4a4,input=a8" in made.out
+    assert "MC dropout, w4a4, input=a8" in made.out
     assert "minmax and mse over" in made.out
     checked = qbnnc_command("verify", "a.onnx", "a.qbnn", "--input", "fashion.npz:x")
     assert checked.out.count("equal") == 2
@@ -137,7 +137,7 @@ def test_verify_finds_a_difference_and_its_node(
     found = qbnnc_command("verify", *paths, "--input", "fashion.npz:x")
     assert found.code == 1
     assert "DIFFERS" in found.out
-    assert "first differing node: drop2" in found.out
+    assert "first differing node: drop2" in found.words
     assert "sample 1, row 2" in found.out
     as_json = json.loads(qbnnc_command("verify", *paths, "--input", "fashion.npz:x", "--json").out)
     assert [r["equal"] for r in as_json] == [True, False]

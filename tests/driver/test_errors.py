@@ -97,6 +97,7 @@ def test_calibration_data_that_does_not_fit(qbnnc_command: Runner) -> None:
     pixels = np.zeros((8, 1, 28, 28), np.float32)
     cases = {
         "shape": (np.zeros((8, 3, 28, 28), np.float32), "28, 28]"),
+        "last": (np.zeros((8, 28, 28, 1), np.float32), "x.transpose(0, 3, 1, 2)"),
         "empty": (pixels[:0], "row"),
         "nan": (np.full_like(pixels, np.nan), "NaN"),
         "complex": (pixels.astype(complex), "complex"),

@@ -249,4 +249,4 @@ def test_inputs_that_are_scaled_otherwise_are_noticed(
     assert "outside the range" not in qbnnc_command(*asked, "right.npz").out
     outside = (x * 10.0 > 257).mean()
     said = f"{outside:.0%} of the input values lie outside the range"
-    assert said in qbnnc_command(*asked, "wrong.npz").out
+    assert said in qbnnc_command(*asked, "wrong.npz").words

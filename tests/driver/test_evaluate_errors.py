@@ -54,7 +54,7 @@ def test_nan_is_never_a_metric(artefacts: Path) -> None:
         ({"x": np.zeros((2, 1, 28, 28))}, "has no array y; it has x"),
         ({"x": np.zeros((2, 1, 28, 28)), "X": 0, "y": [0, 1]}, "has both x and X"),
         ({"x": np.zeros((2, 28, 28, 3)), "y": [0, 1]}, r"x: the shape is [2, 28, 28, 3]"),
-        ({"x": np.zeros((2, 784)), "y": [0, 1]}, "save x.reshape(-1, 1, 28, 28)"),
+        ({"x": np.zeros((2, 784)), "y": [0, 1]}, "give x.reshape(-1, 1, 28, 28)"),
         ({"x": np.zeros((3, 28, 28)), "y": [0, 1]}, "2 rows, and bad.npz:x has 3"),
         ({"x": np.zeros((0, 28, 28)), "y": []}, "x: no rows"),
         ({"x": np.full((2, 28, 28), np.nan), "y": [0, 1]}, "x: NaN in row 0"),

@@ -49,9 +49,9 @@ def command(qbnnc_command: Runner, data: Path) -> Runner:
     return qbnnc_command
 
 
-@pytest.mark.parametrize("loss", ["match", "mse", "gaussian-nll"])
-def test_fine_tune_compile_verify(command: Runner, loss: str) -> None:
-    tuned = command(*QUICK, "--loss", loss, "--ranges", "ema" if loss == "mse" else "learned")
+@pytest.mark.parametrize(("loss", "ranges"), [("match", "ema"), ("gaussian-nll", "learned")])
+def test_fine_tune_compile_verify(command: Runner, loss: str, ranges: str) -> None:
+    tuned = command(*QUICK, "--loss", loss, "--ranges", ranges)
     assert tuned.code == 0
     assert "validation loss: " in tuned.out
     assert "next: qbnnc compile tuned.qbnn" in tuned.out
@@ -94,7 +94,7 @@ def test_inputs_alone_are_enough_to_match_the_float_network(command: Runner) -> 
     names = ("--data", "x.npy", "--validation", "test.npz:x", "-q")
     quiet = command(*QUICK, *names, "--epochs", 1)
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
-    assert "--loss mse" not in command.refused(*QUICK, *names, "--loss", "mse")
+    assert "--loss" not in command.refused(*QUICK, *names, "--loss", "gaussian-nll")
 
 
 @pytest.mark.slow
@@ -117,15 +117,37 @@ def test_an_interrupted_run_leaves_its_best_and_goes_on(command: Runner) -> None
     assert format.digest(ours) == format.digest(theirs)
 
 
+def test_a_state_is_kept_until_it_is_resumed_or_deleted(command: Runner) -> None:
+    Path("tuned.qbnn.state").write_bytes(b"of days of work")
+    said = command.refused(*QUICK)
+    assert said.startswith(
+        "tuned.qbnn.state: a run was interrupted: go on with --resume, or delete"
+    )
+    assert "no state of an interrupted" in command.refused(*QUICK, "--resume")
+
+
+def test_a_loss_that_is_no_number_leaves_the_best_and_no_state(command: Runner) -> None:
+    """With --resume the same steps would end there again."""
+    diverging = (*QUICK, "--loss", "gaussian-nll", "--lr", 500, "-q")
+    for _ in range(2):
+        done = command(*diverging)
+        assert done.code == 2
+        assert done.err.startswith("Error: --lr 500: the loss is ")
+        assert done.err.endswith("outliers. tuned.qbnn is the best until then\n")
+        assert format.load(Path("tuned.qbnn")).stage is Stage.SIMULATED
+        assert not Path("tuned.qbnn.state").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (("--data", "absent.npz"), "absent.npz: cannot be read"),
         (("--loss", "cross-entropy"), "--loss cross-entropy: needs one output"),
+        (("--loss", "mse"), "--loss mse: trains one output, and the network has 2"),
         (("--lr", "-1"), "--lr: must be above 0"),
         (("--held-out", "1"), "--held-out: must be between 0 and 1"),
         (("--resume",), "tuned.qbnn.state: there is nothing to resume"),
-        (("--device", "abacus"), "--device abacus: cannot be used here"),
+        (("--device", "abacus"), "--device abacus: no device of torch"),
         (("-o", "tuned.onnx"), "tuned.onnx: a fine-tuned network is a .qbnn"),
         (("-o", "tuned.pt"), "tuned.pt: the suffix must be one of"),
         (("--layer", "nowhere=w4a4"), "nowhere: there is no such layer"),
@@ -140,7 +162,7 @@ def test_what_is_refused(command: Runner, more: tuple[str, ...], message: str) -
     ("break_data", "message"),
     [
         (lambda x, y: (x[:0], y[:0]), "train.npz:x: no rows"),
-        (lambda x, y: (x[:1], y[:1]), "the training data: 1 row; fine-tuning needs 2"),
+        (lambda x, y: (x[:1], y[:1]), "train.npz: 1 row; fine-tuning needs 2"),
         (lambda x, y: (x[:, :3], y), "MLP_MCD: forward fails on the example inputs [2, 3]"),
         (lambda x, y: (x, y[:9]), "train.npz:y: 9 rows"),
         (lambda x, y: (np.where(x > 2, np.nan, x), y), "train.npz:x: NaN in row"),
@@ -153,12 +175,12 @@ def test_bad_data_is_one_sentence(command: Runner, break_data: object, message: 
     with np.load("train.npz") as archive:
         x, y = break_data(archive["x"], archive["y"])
     np.savez("train.npz", allow_pickle=False, x=x, y=y)
-    assert command.refused(*QUICK, "--loss", "mse").startswith(message)
+    assert command.refused(*QUICK, "--loss", "gaussian-nll").startswith(message)
 
 
 def test_a_fine_tuned_network_is_not_fine_tuned_again(command: Runner) -> None:
     assert command(*QUICK, "-q", "--epochs", 0.1).code == 0
     again = command.refused("finetune", "tuned.qbnn", "--data", "train.npz", "-o", "two.qbnn")
-    assert again.startswith("the source: a SIMULATED model")
+    assert again.startswith("tuned.qbnn: fine-tuned already")
     other = command.refused("compile", "tuned.qbnn", "-o", "x.qbnn", "--bits", "w4a4")
-    assert other.startswith("--bits: the file is fine-tuned already")
+    assert other.startswith("tuned.qbnn: fine-tuned already, and its integers stay")

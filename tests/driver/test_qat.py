@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.runtime import load
+from tests.driver.sweeps import classifier, labelled
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -111,15 +113,51 @@ def test_members_that_were_prepared_one_by_one_are_an_ensemble(
         qbnnc.save([*members, mlp], tmp_path / "mixed.qbnn")
 
 
+def test_the_members_of_an_ensemble_are_prepared_by_number(tmp_path: Path) -> None:
+    trio, (x, _) = classifier(members=3), labelled(120)
+    with pytest.raises(InputError, match=r"^member: the network is an ensemble of 3"):
+        qbnnc.prepare_qat(trio, x)
+    with pytest.raises(UserError, match=r"^member 3: give 2 or less"):
+        qbnnc.prepare_qat(trio, x, member=3)
+    members = [qbnnc.prepare_qat(trio, x, member=number) for number in range(3)]
+    compiled = qbnnc.compile(members, tmp_path / "net.qbnn", task="classification")
+    whole = qbnnc.compile(trio, tmp_path / "whole.qbnn", calibration=x, task="classification")
+    assert compiled.method == whole.method
+    for ours, theirs in zip(compiled.members, whole.members, strict=True):
+        assert str(ours) == str(theirs)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (([[0.0] * 6] * 9, [0] * 9, 5), "the training data: give a file, or two arrays (x, y);"),
+        (([[0.0] * 6] * 9,), "the training data: give a file, or two arrays (x, y);"),
+        ([[0.0] * 6, [0.0] * 5], "the training data: not an array of numbers"),
+        (([[0.0] * 6, [0.0] * 5], [0, 1]), "the training data, x: not an array of numbers"),
+        (None, "the training data: the element type is object"),
+        (3.0, "the training data: the shape is []"),
+    ],
+)
+def test_data_that_are_no_data_are_refused(wrong: object, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        qbnnc.finetune(classifier(), wrong)  # type: ignore[arg-type]
+    if message.endswith("(x, y);"):
+        with pytest.raises(InputError, match=r"^the data: give a file, or two arrays \(x, y\);"):
+            qbnnc.evaluate(classifier(), wrong, task="classification")  # type: ignore[arg-type]
+
+
 def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) -> None:
     qat = qbnnc.prepare_qat(mlp, diabetes["x_train"])
     with pytest.raises(InputError, match="a module is compiled with calibration"):
         qbnnc.prepare_qat(mlp)
     with pytest.raises(UserError, match="--bits w9a9"):
         qbnnc.prepare_qat(mlp, diabetes["x_train"], bits="w9a9")
-    with pytest.raises(UserError, match="the source: a SIMULATED model"):
+    for decay, said in ((0.0, "decay 0: must be"), (2, "decay 2: must be"), ("x", "decay 'x': ")):
+        with pytest.raises(UserError, match=f"^{said}"):
+            qbnnc.prepare_qat(mlp, diabetes["x_train"], decay=decay)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the source: fine-tuned already"):
         qbnnc.prepare_qat(qat.model())
-    with pytest.raises(UserError, match="--bits: the file is fine-tuned already"):
+    with pytest.raises(UserError, match=r"the source: fine-tuned already, .* leave --bits out"):
         qbnnc.compile(qat, tmp_path / "net.qbnn", bits="w4a4")
     with pytest.raises(FileError, match=r"saved as \.qbnn"):
         qbnnc.save(qat, tmp_path / "net.pt")

@@ -80,9 +80,9 @@ def test_the_layer_that_matters_is_found() -> None:
     ("layer", "tried", "making"),
     [
         ("fc2", "w3", {"layers": {"fc2": "w3a7"}}),
-        ("fc2", "a3", {"layers": {"fc2": "w8a3"}}),
-        ("mu", "w2", {"layers": {"mu": "w2a7"}}),
-        ("(input)", "a4", {"input_bits": 4}),
+        pytest.param("fc2", "a3", {"layers": {"fc2": "w8a3"}}, marks=pytest.mark.slow),
+        pytest.param("mu", "w2", {"layers": {"mu": "w2a7"}}, marks=pytest.mark.slow),
+        pytest.param("(input)", "a4", {"input_bits": 4}, marks=pytest.mark.slow),
     ],
 )
 def test_one_layer_is_what_compile_makes_of_it(

@@ -80,6 +80,16 @@ def test_rows_are_read_back_and_reported(net: Runner) -> None:
     assert "Sensitivity of the layers of net" in page
 
 
+def test_only_sensitivities_are_overwritten(net: Runner) -> None:
+    asked = (*ASKED, *CLASSES, "--tried", "a2", "--rows", 20, "-o", "s.jsonl")
+    assert net(*asked, "-q").code == 0
+    assert net(*asked, "-q").code == 0
+    header, *rows = Path("s.jsonl").read_text().splitlines(keepends=True)
+    for content in ("", "\n", "notes\n", "{}\n", rows[0], header.replace("--tried", "--task")):
+        Path("s.jsonl").write_text(content)
+        assert net.refused(*asked).startswith("s.jsonl: holds something else than sensitivities")
+
+
 def test_layers_that_are_set_already_stay(net: Runner) -> None:
     more = ("--layer", "a=w4a5", "--input-bits", 3, "--tried", "w4,a3", "--json")
     made: Costs = json.loads(net(*ASKED, *CLASSES, *more).out)
@@ -107,7 +117,7 @@ def test_few_calibration_rows_are_a_warning(net: Runner) -> None:
         (("--data", "data.npz:x,z"), "data.npz: no array 'z'"),
         (("--task", "regression"), "data.npz:y: the shape is [60]"),
         (("--ood", "data.npz:y"), "data.npz:y: the shape is [60]"),
-        (("--calib", "data.npz:y"), "the calibration data: the shape is [60]"),
+        (("--calib", "data.npz:y"), "data.npz:y: the shape is [60]"),
         (("--target-std", "0"), "--target-std 0: give a positive number"),
         (("-o", "nowhere/s.jsonl"), "nowhere/s.jsonl: cannot be written"),
     ],
@@ -118,9 +128,9 @@ def test_wrong_options(net: Runner, options: tuple[str, ...], message: str) -> N
 
 def test_a_task_and_calibration_must_be_known(net: Runner) -> None:
     assert net.refused(*ASKED).startswith("--task: the networks do not say")
-    assert net.refused(*ASKED[:4], *CLASSES).startswith("no calibration data")
+    assert net.refused(*ASKED[:4], *CLASSES).startswith("net.qbnn: has no calibration data")
 
 
 def test_compiled_networks_are_refused(net: Runner, artefacts: Path) -> None:
     said = net.refused("sensitivity", artefacts / "mlp.qbnn", "--data", "data.npz")
-    assert said.startswith("mlp: quantised already (w8a7)")
+    assert said.startswith(f"{artefacts / 'mlp.qbnn'}: quantised already (w8a7)")

@@ -229,6 +229,6 @@ def test_outputs_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
 
 def test_one_row_of_data_is_enough(tmp_path: Path) -> None:
     x, y = labelled(1)
-    with pytest.warns(UserWarning, match="1 calibration rows are few"):
+    with pytest.warns(UserWarning, match="^1 calibration row is few"):
         results = small_sweep(tmp_path / "s.jsonl", train=x, test=(x, y), ood=x)
     assert all(r.error is None for r in results)

@@ -17,12 +17,15 @@ import torch
 from torch import nn
 
 import qbnnc
+from qbnnc.cli import sweep
+from qbnnc.ir.errors import UserError
 from qbnnc.runtime.threads import physical_cores
+from qbnnc.sweep import work
 from qbnnc.sweep.executors import Processes
 from qbnnc.sweep.plan import Item, Job
 from qbnnc.sweep.rows import Precision, read_rows
 from qbnnc.sweep.schedule import run_jobs
-from tests.driver.commands import Runner
+from tests.driver.commands import Result, Runner
 from tests.driver.sweeps import classifier, deadly_study, labelled, small_sweep, timeless
 
 SWEEP = ("sweep", "net.qbnn", "--train", "train.npz", "--data", "test.npz", "-o", "s.jsonl")
@@ -41,12 +44,20 @@ class Small(nn.Module):
         return out
 
 
-@pytest.fixture
-def study(qbnnc_command: Runner) -> Runner:
-    """In a folder with net.qbnn (float), train.npz, test.npz, ood.npy."""
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small as a .qbnn."""
     torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("small") / "net.qbnn"
+    qbnnc.save(Small().eval(), path, (torch.zeros(2, 6),))
+    return path
+
+
+@pytest.fixture
+def study(qbnnc_command: Runner, small: Path) -> Runner:
+    """In a folder with net.qbnn (float), train.npz, test.npz, ood.npy."""
     x, y = labelled(120)
-    qbnnc.save(Small().eval(), "net.qbnn", (torch.zeros(2, 6),))
+    shutil.copy(small, "net.qbnn")
     np.savez("train.npz", x=x, y=y)
     np.savez("test.npz", x=x[:40], y=y[:40])
     np.save("ood.npy", 9 * x[:20])
@@ -72,11 +83,16 @@ def test_a_report_of_a_study(study: Runner) -> None:
     with Path("more.jsonl").open("a") as file:
         file.write('{"kind": "res')
     made = study("report", "s.jsonl", "more.jsonl", "-o", "s.html")
-    assert (made.code, made.err) == (0, "wrote s.html\n")
+    assert made == Result(0, "wrote s.html\n", "")
     page = Path("s.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert "<h1>net, other</h1>" in page
     assert "train.npz: " in study.refused("report", "train.npz", "-o", "t.html")
+    header = Path("s.jsonl").read_text().splitlines(keepends=True)[0]
+    for content, message in (("", "the file is empty"), ("\n", "has no re"), (header, "has no re")):
+        Path("none.jsonl").write_text(content)
+        said = study.refused("report", "none.jsonl", "-o", "t.html")
+        assert said.startswith(f"none.jsonl: {message}")
 
 
 def test_data_that_does_not_fit(study: Runner) -> None:
@@ -111,8 +127,15 @@ def test_data_that_does_not_fit(study: Runner) -> None:
         (("--bits", "w8a7", "--grid"), "--bits: names them all"),
         (("--task", "regression"), "train.npz:y: the shape is [120]"),
         (("--qat", "--epochs", "-1"), "--epochs"),
+        (("--epochs", "2"), "--epochs: is for fine-tuning: give --qat too"),
+        (("--ptq", "--loss", "mse"), "--loss: is for fine-tuning"),
+        (("--lr", "0.1"), "--lr: is for fine-tuning"),
+        (("--batch-size", "8"), "--batch-size: is for fine-tuning"),
+        (("--layer", "c=w4a4"), "c: there is no such layer; there are a, b"),
+        (("--layer", "c=w4a4", "two=net.qbnn"), "net: c: there is no such layer"),
         (("--qat", "--loss", "guess"), "--loss 'guess': choose one of match, "),
         (("--qat", "--loss", "mse", "--train", "ood.npy"), "ood.npy"),
+        (("--qat", "--loss", "gaussian-nll"), "--loss gaussian-nll: needs two outputs"),
         (("--train", "missing.npz"), "missing.npz: cannot be read"),
         (("--target-std", "0"), "--target-std 0: give a positive number"),
         (("--shifts",), "--shifts: images are shifted"),
@@ -151,6 +174,27 @@ def test_networks_of_different_shapes_are_refused(study: Runner) -> None:
     qbnnc.save(nn.Sequential(nn.Linear(6, 2)).eval(), "two.qbnn", (torch.zeros(2, 6),))
     said = study.refused("sweep", "two.qbnn", *SWEEP[1:], *CLASSES)
     assert said.startswith("net: from [6] to [3], and two is from [6] to [2]")
+
+
+def test_a_sweep_of_which_nothing_quantised_came_has_failed(
+    study: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*args: object, **options: object) -> None:
+        raise UserError("a: no integer form")
+
+    def here(networks: object, output: str, **options: object) -> object:
+        del options["scheduler"]  # then small_sweep stays in this process
+        return small_sweep(Path(output), **(options | {"networks": networks, "workers": None}))
+
+    monkeypatch.setattr(sweep, "run_sweep", here)
+    asked = (*SWEEP, *CLASSES, "--seeds", 1, "--samples", 2)
+    assert study(*asked, "-o", "whole.jsonl", "--bits", "w8a7", "-q").code == 0
+    monkeypatch.setattr(work, "quantise_model", failing)
+    done = study(*asked, "-q")
+    assert done.code == 1
+    *reasons, last = done.err.splitlines()
+    assert reasons == [f"Failed: net ptq {bits}: a: no integer form" for bits in ("w8a7", "w4a4")]
+    assert last.startswith("Error: every quantised network failed, for the reasons above: s.jsonl")
 
 
 def test_few_calibration_rows_are_a_warning(tmp_path: Path) -> None:

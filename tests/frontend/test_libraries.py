@@ -16,6 +16,7 @@ from qbnnc.ir.check import check
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Normal
+from tests.examples import slow_but
 from tests.frontend.bayesian import injected
 from tests.frontend.nets import randomise_batch_norm
 from tests.frontend.test_convert import images, outputs_of
@@ -72,7 +73,7 @@ LAYERS: dict[str, tuple[Callable[[ModuleType], nn.Module], tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", slow_but(["linear", "conv2d"], LAYERS))
 def test_bayesian_torch(name: str) -> None:
     make, shape = LAYERS[name]
     net = WithoutKL(make(bayesian_torch()))

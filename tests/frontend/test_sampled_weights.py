@@ -19,6 +19,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Conv2d, KeepMask, Linear, Mask, Normal, SampledWeight
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
+from tests.examples import slow_but
 from tests.frontend import bayesian
 from tests.frontend.bayesian import SPELLINGS, Sampled, injected, noise_of
 from tests.frontend.nets import Around, Net, Spelled
@@ -229,7 +230,9 @@ def test_a_buffer_for_noise_may_hold_anything() -> None:
         read_module(used, X)
 
 
-@pytest.mark.parametrize("name", ["softplus", "in_place", "joint", "distribution"])
+@pytest.mark.parametrize(
+    "name", slow_but(["joint"], ["softplus", "in_place", "joint", "distribution"])
+)
 def test_saved_and_read_back(name: str, tmp_path: Path) -> None:
     layer = Sampled(SPELLINGS[name])
     save_program(layer, tmp_path / "net.pt2", X)

@@ -86,6 +86,14 @@ def test_activation_codes_hold_zero_exactly_and_cover_the_range(
     assert ends[1] >= max(high, 0) - 0.51 * scale
 
 
+@pytest.mark.parametrize("size", [0.0, 1.5e-45, 1e-39])
+def test_what_is_too_small_for_a_scale_is_zero(size: float) -> None:
+    quant = activation_quant(-size, size, 4)
+    assert quant.per_tensor == (1.0, 0)
+    weight = np.full((2, 3), size, np.float32)
+    assert weight_quant(weight, 4, np.zeros(2)).scale == (1.0, 1.0)
+
+
 @given(
     st.integers(1, 5),
     st.integers(1, 9),

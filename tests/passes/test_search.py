@@ -63,6 +63,17 @@ def test_it_is_never_worse_than_the_minimum_and_maximum(seed: int, codes: Codes)
     assert (high <= wide[1]).all()
 
 
+@pytest.mark.parametrize("exponent", [-100, 7, 100, 120])
+@pytest.mark.parametrize("codes", [Codes(3), Codes(4, True), Codes(4, pow2=True)])
+def test_it_does_not_depend_on_the_unit(exponent: int, codes: Codes) -> None:
+    """2^100 is 1e30, whose square is no float32."""
+    values = heavy_tailed(2, 60)
+    near = np.stack(least_error_range(values, ONCE, codes))
+    far = np.stack(least_error_range(np.ldexp(values, exponent), ONCE, codes))
+    assert (far == np.ldexp(near, exponent)).all()
+    assert np.isfinite(far).all()
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4])
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_no_range_of_a_fine_grid_is_much_better(bits: int, symmetric: bool) -> None:

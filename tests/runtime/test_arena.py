@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from qbnnc.ir.model import Model
 from qbnnc.runtime import instructions
@@ -13,6 +13,7 @@ from qbnnc.runtime.arena import Arena
 from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import Plan, plan
 from qbnnc.runtime.program import COLUMNS, Kind, Opcode, Place
+from tests.examples import examples
 from tests.runtime.nets import lenet, mlp, resnet
 from tests.runtime.sampled import bayes_lenet, bayes_mlp
 from tests.strategies import integer_models
@@ -54,14 +55,14 @@ def assert_needed(made: Plan, arena: Arena) -> None:
 
 
 @given(integer_models())
-@settings(max_examples=60)
+@examples(60)
 def test_random_models(model: Model) -> None:
     assert_sound(plan(model.graph))
     assert_sound(plan(model.graph, reuse=False))
 
 
 @given(integer_models(ops="all"))
-@settings(max_examples=60)
+@examples(60)
 def test_random_models_of_all_ops(model: Model) -> None:
     assert_sound(plan(model.graph))
     assert_sound(plan(model.graph, reuse=False))

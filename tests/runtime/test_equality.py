@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.runtime import load
+from tests.examples import examples
 from tests.runtime.nets import assert_equal, images, lenet, mlp, resnet
 from tests.strategies import Ops, input_batch, integer_models, random_integer_model
 
@@ -39,7 +40,7 @@ def test_more_rows_than_a_block(rows: int) -> None:
 
 
 @given(integer_models(), st.integers(0, 6), st.integers(-(2**70), 2**70), st.integers(0, 2**66))
-@settings(max_examples=60)
+@examples(60)
 def test_random_models(model: Model, rows: int, seed: int, first_row: int) -> None:
     samples = 3 if model.stochastic else 1
     x = input_batch(model, rows)
@@ -47,14 +48,14 @@ def test_random_models(model: Model, rows: int, seed: int, first_row: int) -> No
 
 
 @given(integer_models(members=3, classification=True))
-@settings(max_examples=15)
+@examples(15)
 def test_random_ensembles(model: Model) -> None:
     samples = 6 if model.stochastic else 3
     assert_equal(model, input_batch(model, 4), samples=samples, seed=11, batch_size=3)
 
 
 @given(integer_models(ops="all"), st.integers(1, 6), st.integers(-(2**70), 2**70))
-@settings(max_examples=60)
+@examples(60)
 def test_random_models_of_all_ops(model: Model, rows: int, seed: int) -> None:
     samples = 3 if model.stochastic else 1
     x = input_batch(model, rows)
@@ -62,7 +63,7 @@ def test_random_models_of_all_ops(model: Model, rows: int, seed: int) -> None:
 
 
 @given(integer_models(ops="all", members=2))
-@settings(max_examples=15)
+@examples(15)
 def test_random_ensembles_of_all_ops(model: Model) -> None:
     samples = 4 if model.stochastic else 2
     assert_equal(model, input_batch(model, 4), samples=samples, seed=11, batch_size=3)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qbnnc.ir import format
@@ -24,6 +24,7 @@ from qbnnc.runtime.arena import Capacity
 from qbnnc.runtime.execute import Block, blocks
 from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import plan
+from tests.examples import examples
 from tests.graphs import mlp as float_mlp
 from tests.runtime.nets import Net, assert_equal, codes, images, lenet, mlp, resnet
 from tests.strategies import input_batch, integer_models, random_integer_model
@@ -113,7 +114,7 @@ def test_numpy_integers_are_numbers() -> None:
 
 
 @given(integer_models(), st.integers(1, 8), st.integers(1, 9), st.integers(0, 1000))
-@settings(max_examples=20)
+@examples(20)
 def test_a_batch_may_be_split(model: Model, size: int, cut: int, seed: int) -> None:
     session, x = load(model), input_batch(model, 9, seed)
     samples = 2 if model.stochastic else 1

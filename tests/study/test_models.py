@@ -9,13 +9,14 @@ import torch
 
 import qbnnc
 from qbnnc.runtime import load
+from tests.examples import slow_but
 from training.jobs import Job
 from training.recipes import METHODS
 
 LENET = pytest.param("lenet", (1, 28, 28), 10, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("method", METHODS[:3])
+@pytest.mark.parametrize("method", slow_but(["mcd"], METHODS[:3]))
 @pytest.mark.parametrize(("network", "row", "outputs"), [LENET, ("concrete", (8,), 1)])
 def test_a_network_compiles(
     network: str, row: tuple[int, ...], outputs: int, method: str, tmp_path: Path

@@ -128,6 +128,6 @@ def _refuse_remaking(given: Sequence[str], stage: Stage) -> None:
     done = "compiled" if stage is Stage.INTEGER else "fine-tuned"
     if given:
         raise UserError(
-            f"{given[0]}: the file is {done} already, and its integers stay as they are; "
-            "compile the trained model again to change them"
+            f"the source: {done} already, and its integers stay as they are; leave {given[0]} out, "
+            "or compile the trained model again"
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from enum import Enum
-from typing import TypeVar
+from typing import SupportsFloat, TypeVar
 
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.inputs import as_integer
@@ -23,6 +25,19 @@ def choice(option: str, kind: type[E], value: object) -> E:
     except ValueError:
         choices = ", ".join(str(member.value) for member in kind)
         raise UserError(f"{option} {value!r}: choose one of {choices}") from None
+
+
+def number(option: str, value: object) -> float:
+    """A finite number; UserError otherwise.
+
+    >>> number("--lr", 1)
+    1.0
+    """
+    if isinstance(value, SupportsFloat) and not isinstance(value, bool):
+        with suppress(ValueError, TypeError, OverflowError):
+            if math.isfinite(found := float(value)):
+                return found
+    raise UserError(f"{option} {value!r}: give a finite number")
 
 
 def whole(option: str, value: object, least: int, most: int | None = None) -> int:

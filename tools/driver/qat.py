@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
 
 from numpy.typing import ArrayLike
 
-from qbnnc.choices import choice
+from qbnnc.choices import choice, number, whole
 from qbnnc.extras import require
+from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.model import Model
 from qbnnc.making import Making, options_from
 from qbnnc.passes.pipeline import simulate_model
@@ -33,6 +35,7 @@ def prepare_qat(
     ranges: Literal["ema", "learned"] = "ema",
     decay: float = 0.1,
     train_sigma: bool = False,
+    member: int | None = None,
     samples: int | None = None,
     task: str | None = None,
     dropout: Dropout | None = None,
@@ -43,9 +46,10 @@ def prepare_qat(
     `example_inputs` [N, *shape]: 100 or more typical inputs; they give the ranges to begin with. A
     FLOAT Model has its own. The module's weights are copied, batch normalisation is folded.
     `ranges`: "ema", a moving average of each batch's minimum and maximum, in which a new batch
-    weighs `decay`; or "learned", by gradient. Ranges move in train() until `.freeze_ranges()`.
-    Then `qbnnc.save(qat, "model.qbnn")`, or `qbnnc.compile(qat, ["model.onnx"])`; of an ensemble
-    prepare each member, and give them a list. Raises UserError as `qbnnc.compile` does.
+    weighs `decay`, in (0, 1]; or "learned", by gradient. They move in train() until
+    `.freeze_ranges()`. Then `qbnnc.save(qat, "model.qbnn")`, or `qbnnc.compile(qat,
+    ["model.onnx"])`. Of a Model that is an ensemble prepare each `member`, 0, 1, ..., by itself,
+    and give them the list. Raises UserError as `qbnnc.compile` does.
     """
     require("torch", what="qbnnc.prepare_qat")
     from torch import Tensor
@@ -55,11 +59,25 @@ def prepare_qat(
     rows = example_inputs
     if isinstance(rows, Tensor):
         rows = rows.detach().cpu().numpy()
-    model = float_source(module, rows, SourceOptions(dropout=dropout))
+    how, weight = choice("ranges", Ranges, ranges), number("decay", decay)
+    if not 0 < weight <= 1:
+        raise UserError(f"decay {weight:g}: must be above 0, and 1 at most")
+    model = _member(float_source(module, rows, SourceOptions(dropout=dropout)), member)
     options = options_from(making, samples, task)
     simulated = simulate_model(model, calibration_of(model), options, version=COMPILER)
-    how = choice("ranges", Ranges, ranges)
-    return Simulation(simulated, ranges=how, decay=decay, train_sigma=train_sigma)
+    return Simulation(simulated, ranges=how, decay=weight, train_sigma=train_sigma)
+
+
+def _member(model: Model, member: int | None) -> Model:
+    """The Model of one member alone; of an ensemble somebody must say which."""
+    count = len(model.members)
+    if member is None and count > 1:
+        raise InputError(
+            f"member: the network is an ensemble of {count}; prepare each, with member=0 to "
+            f"member={count - 1}, and give the list to qbnnc.compile"
+        )
+    number = 0 if member is None else whole("member", member, 0, count - 1)
+    return replace(model, members=(model.members[number],))
 
 
 def finetune(

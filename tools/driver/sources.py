@@ -19,9 +19,10 @@ from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
-from qbnnc.ir.inputs import as_batch
+from qbnnc.ir.inputs import as_array, as_batch
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
+from qbnnc.ir.words import counted
 from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:
@@ -31,10 +32,13 @@ Dropout: TypeAlias = Literal["active", "off"]
 
 MOST_ROWS = 512
 FEW_ROWS = 100
+_FEW_TO_CHOOSE_BY = 200
+_ROWS = "the calibration data"
+_DONE = {Stage.SIMULATED: "fine-tuned", Stage.INTEGER: "compiled"}
 
 
 class CalibrationWarning(UserWarning):
-    """Calibration data that works, but is less than one would wish."""
+    """Data, to calibrate with or to choose by, that work, but are less than one would wish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,15 @@ class SourceOptions:
     dropout: Dropout | None = None
     trust_pickle: bool = False
 
+    def given(self) -> list[str]:
+        """The options that only what torch reads has a use for, as far as they were given."""
+        values = {
+            "--model": self.factory,
+            "--model-args": self.arguments or None,
+            "--dropout": self.dropout,
+        }
+        return [name for name, value in values.items() if value is not None]
+
 
 def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
     """The Model of whatever a user hands in: a Model, a file or several, or a module."""
@@ -55,7 +68,7 @@ def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Mode
         return known if rows is None else with_calibration(known, rows)
     paths = [source] if isinstance(source, str | os.PathLike) else source
     if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
-        return read_source(paths, None if rows is None else np.asarray(rows), options)
+        return read_source(paths, None if rows is None else as_array(rows, _ROWS), options)
     require("torch", what="compiling a module")
     from torch import nn
 
@@ -74,7 +87,7 @@ def float_source(source: object, rows: ArrayLike | None, options: SourceOptions)
     model = read(source, rows, options)
     if model.stage is not Stage.FLOAT:
         raise UserError(
-            f"the source: a {model.stage.name} model; fine-tune the float network it was made of"
+            f"the source: {_DONE[model.stage]} already; fine-tune the float network it was made of"
         )
     return model
 
@@ -136,21 +149,15 @@ def read_source(
 
 
 def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
-    given = {
-        "--model": options.factory,
-        "--model-args": options.arguments or None,
-        "--dropout": options.dropout,
-    }
-    for name, value in given.items():
-        if value is not None:
-            raise FileError(f"{name} is for what torch reads; a .qbnn is a network already", path)
+    for name in options.given():
+        raise FileError(f"{name} is for what torch reads; a .qbnn is a network already", path)
 
 
 def read_trained(module: nn.Module, rows: ArrayLike, dropout: Dropout | None) -> Model:
     """The FLOAT Model of a module in memory; `rows` [N, *shape] are its calibration data."""
     from qbnnc.frontend import read_module
 
-    array = np.asarray(rows)
+    array = as_array(rows, _ROWS)
     graph = read_module(module, array, dropout=dropout)
     return with_calibration(float_model((graph,), None), array)
 
@@ -167,29 +174,44 @@ def with_calibration(model: Model, rows: ArrayLike) -> Model:
 
     InputError if they do not fit the network.
     """
-    batch = as_batch(rows, model.graph.input.type.shape, "the calibration data")
+    batch = as_batch(rows, model.graph.input.type.shape, _ROWS)
     if len(batch) > MOST_ROWS:
         batch = batch[np.linspace(0, len(batch) - 1, MOST_ROWS).round().astype(np.int64)]
     return replace(model, calibration=batch)
+
+
+def warn_of_noisy_choice(rows: int, stacklevel: int = 3) -> None:
+    """CalibrationWarning if bits are chosen by fewer rows than one would wish."""
+    if rows < _FEW_TO_CHOOSE_BY:
+        warnings.warn(
+            f"{_few(rows, 'row', ' to choose bits by')}: with less than {_FEW_TO_CHOOSE_BY} the "
+            "choice is noisy, and on other data the metric may be over the budget",
+            CalibrationWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def warn_of_few(rows: int, stacklevel: int = 3) -> None:
     """CalibrationWarning if there are fewer calibration rows than one would wish."""
     if rows < FEW_ROWS:
         warnings.warn(
-            f"{rows} calibration rows are few: with less than {FEW_ROWS} the ranges are uncertain "
+            f"{_few(rows, 'calibration row')}: with less than {FEW_ROWS} the ranges are uncertain "
             "and accuracy may suffer",
             CalibrationWarning,
             stacklevel=stacklevel,
         )
 
 
+def _few(count: int, noun: str, what_for: str = "") -> str:
+    return f"{counted(count, noun)}{what_for} {'is' if count == 1 else 'are'} few"
+
+
 def calibration_of(model: Model) -> NDArray[np.float32]:
     """The calibration rows of a FLOAT model; UserError, saying how to give them, if none."""
     if model.calibration is None:
         raise UserError(
-            "no calibration data: give typical inputs with --calib FILE[:KEY] (in Python "
-            "calibration=x), 100 rows or more, or save them with the model: "
+            "the model: has no calibration data; give typical inputs with --calib FILE[:KEY] (in "
+            "Python calibration=x), 100 rows or more, or save them with the model: "
             "qbnnc.save(..., calibration=x)"
         )
     return model.calibration

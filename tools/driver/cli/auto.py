@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from qbnnc.cli.common import plain_warnings
 from qbnnc.cli.sensitivity import line_progress
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.model import Model
@@ -61,7 +62,7 @@ def choose(
     from qbnnc.sensitivity.text import choice_lines
 
     budget, data = asked
-    with line_progress(quiet) as progress:
+    with plain_warnings(), line_progress(quiet) as progress:
         choice = choose_bits(
             source, data, budget, samples=samples, task=task, progress=progress, **making
         )

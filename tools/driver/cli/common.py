@@ -7,14 +7,17 @@ import shutil
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 
+from qbnnc.ir.errors import UserError
 from qbnnc.sources import CalibrationWarning
 
+WIDTH = 80
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -113,6 +116,48 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for line in lines
     )
     return "\n".join(texts)
+
+
+def fold(text: str, indent: str = "  ") -> str:
+    """`text` in lines of 80 columns, broken between words; a longer word, as a path, stays whole.
+
+    >>> print(fold("one " * 25, indent="    ").count("\\n"))
+    1
+    """
+    return textwrap.fill(
+        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def spaced(bits: str) -> str:
+    """ "w8a7,fc=w4a4" with places where `fold` may break it."""
+    return bits.replace(",", ", ")
+
+
+def shortened(name: str, room: int) -> str:
+    """The end of a name that is longer than `room`: names of layers, and paths, begin alike."""
+    return name if len(name) <= room else f"…{name[len(name) - room + 1 :]}"
+
+
+@contextmanager
+def placed(files: Mapping[str, str | None]) -> Iterator[None]:
+    """Errors about "the input", "the calibration data", ... begin with the file that holds it.
+
+    `files` are by those words; None where there is no file.
+    """
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for words, file in files.items():
+            if file is not None and text.startswith(f"{words}: "):
+                raise UserError(file + text.removeprefix(words)) from None
+        raise
+
+
+def several(files: Sequence[str]) -> str:
+    """The name of a file, or of the first of several."""
+    return files[0] if len(files) == 1 else f"{files[0]} ..."
 
 
 def human_bytes(count: int) -> str:

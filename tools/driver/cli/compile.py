@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -13,7 +12,16 @@ import click
 from qbnnc.api import compile as compile_model
 from qbnnc.arrays import read_array
 from qbnnc.cli.auto import asked_auto, auto_options, choose
-from qbnnc.cli.common import human_bytes, plain_warnings, quiet_option, verbose_option
+from qbnnc.cli.common import (
+    fold,
+    human_bytes,
+    placed,
+    plain_warnings,
+    quiet_option,
+    several,
+    spaced,
+    verbose_option,
+)
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.emission import check_outputs
@@ -22,12 +30,13 @@ from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
+from qbnnc.ir.words import counted
 from qbnnc.passes.calibrate import Progress
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
 from qbnnc.sources import SourceOptions, read
 
 
-@click.command(name="compile")
+@click.command(name="compile", short_help="Compile a network to integer artefacts.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "-o",
@@ -87,54 +96,55 @@ def command(
     bits as --budget allows, w8a7 at most; what --layer and --input-bits give stays.
     """
     calibration = None if calib is None else read_array(calib)
-    chosen = making_of(making)
+    chosen, file = making_of(making), several(models)
     source: Model | tuple[str, ...] = models
-    if (asked := asked_auto(chosen, budget, data)) is not None:
-        check_outputs(outputs)
-        arguments = parse_arguments(model_args)
-        source = read(
-            models,
-            calibration,
-            SourceOptions(factory, arguments, dropout, trust_pickle),  # type: ignore[arg-type]
-        )
-        chosen = choose(asked, source, chosen, samples=samples, task=task, quiet=quiet)
-    with _progress(quiet) as progress, plain_warnings():
-        compiled = compile_model(
-            source,
-            outputs,
-            calibration=calibration,
-            samples=samples,
-            task=task,
-            model=factory,
-            model_args=parse_arguments(model_args),
-            dropout=dropout,  # type: ignore[arg-type]
-            trust_pickle=trust_pickle,
-            watch=Watch(_printer(print_after, verbose), progress),
-            **chosen,
-        )
+    with placed({"the calibration data": calib, "the model": file, "the source": file}):
+        if (asked := asked_auto(chosen, budget, data)) is not None:
+            check_outputs(outputs)
+            arguments = parse_arguments(model_args)
+            source = read(
+                models,
+                calibration,
+                SourceOptions(factory, arguments, dropout, trust_pickle),  # type: ignore[arg-type]
+            )
+            chosen = choose(asked, source, chosen, samples=samples, task=task, quiet=quiet)
+        with _progress(quiet) as progress, plain_warnings():
+            compiled = compile_model(
+                source,
+                outputs,
+                calibration=calibration,
+                samples=samples,
+                task=task,
+                model=factory,
+                model_args=parse_arguments(model_args),
+                dropout=dropout,  # type: ignore[arg-type]
+                trust_pickle=trust_pickle,
+                watch=Watch(_printer(print_after, verbose), progress),
+                **chosen,
+            )
     if not quiet:
-        _report(compiled, models[0] if len(models) == 1 else f"{models[0]} ...", outputs, task)
+        _report(compiled, file, outputs, task)
     return 0
 
 
 def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | None) -> None:
     how = "" if task else " (--task changes it)"
-    drawn = f", {compiled.samples} samples" if compiled.stochastic else ""
-    click.echo(f"{source}: {compiled.method}, {compiled.provenance.bits}{drawn}")
+    drawn = f", {counted(compiled.samples, 'sample')}" if compiled.stochastic else ""
+    bits = spaced(compiled.provenance.bits)
+    click.echo(fold(f"{source}: {compiled.method}, {bits}{drawn}"))
     click.echo(f"  task        {compiled.head.task.value}{how}")
     for title, text in (
         ("calibrated", compiled.provenance.calibration),
         ("fine-tuned", compiled.provenance.training),
     ):
-        for line in textwrap.wrap(text, 66):
-            click.echo(f"  {title:10}  {line}")
-            title = ""
+        if text:
+            click.echo(fold(f"  {title:10}  {text}", 14 * " "))
     click.echo(f"  digest      {format.digest(compiled)[:16]}")
     full = float_bytes(compiled)
     for output in outputs:
         size = Path(output).stat().st_size
-        share = f"{100 * size / full:.0f} % of the float32 weights" if full else ""
-        click.echo(f"  wrote       {output}: {human_bytes(size)}, {share}")
+        share = f", {100 * size / full:.0f} % of the float32 weights" if full else ""
+        click.echo(fold(f"  wrote       {output}: {human_bytes(size)}{share}", 14 * " "))
 
 
 def _printer(name: str | None, verbose: bool) -> Callable[[str, Graph], None] | None:
@@ -152,14 +162,17 @@ def _printer(name: str | None, verbose: bool) -> Callable[[str, Graph], None] | 
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A bar on a terminal's stderr while calibrating; nothing elsewhere."""
+    """A bar on a terminal's stderr, from the first batch that calibrates; nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    with click.progressbar(length=1, label="calibrating", file=sys.stderr) as bar:
+    bar = click.progressbar(length=1, label="calibrating", file=sys.stderr)
+    with ExitStack() as shown:
 
         def show(done: int, total: int) -> None:
             bar.length = total
+            if not bar.entered:
+                shown.enter_context(bar)
             bar.update(done - bar.pos)
 
         yield show

@@ -10,14 +10,24 @@ from pathlib import Path
 import click
 import numpy as np
 
-from qbnnc.cli.common import echo_json, json_option, quiet_option, table, verbose_option
+from qbnnc.cli.common import (
+    WIDTH,
+    echo_json,
+    fold,
+    json_option,
+    quiet_option,
+    shortened,
+    spaced,
+    table,
+    verbose_option,
+)
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.evaluation.files import Evaluation, evaluate_files
 from qbnnc.evaluation.score import Measure
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Task
+from qbnnc.ir.words import counted
 
-_WIDTH = 80
 _LONGEST_TITLE = 15
 _MUCH = 0.05  # of the input values clipped: more than outliers
 _PERCENT = ("error", "ece")
@@ -38,7 +48,7 @@ _TITLES = {
 }
 
 
-@click.command(name="evaluate")
+@click.command(name="evaluate", short_help="Measure error and uncertainty on labelled data.")
 @click.argument("models", nargs=-1, metavar="ARTEFACT...")
 @click.option(
     "--data",
@@ -134,20 +144,21 @@ def command(
 
 def _progress(name: str, done: int, total: int) -> None:
     end = "\n" if done == total else "\r"
-    click.echo(f"evaluating {name} {done}/{total}{end}", err=True, nl=False)
+    click.echo(f"evaluating {shortened(name, 50)} {done}/{total}{end}", err=True, nl=False)
 
 
 def _lines(evaluations: Sequence[Evaluation], data: str, ood: str | None) -> Iterator[str]:
     titles = _unique_titles([evaluation.name for evaluation in evaluations])
     first = evaluations[0].scores
-    rows = f"{first.rows} row{'s' * (first.rows != 1)}"
-    yield f"{first.task.value} of {data}: {rows}" + (f"; OOD: {ood}" if ood else "")
+    rows = counted(first.rows, "row")
+    yield fold(f"{first.task.value} of {data}: {rows}" + (f"; OOD: {ood}" if ood else ""))
     for title, evaluation in zip(titles, evaluations, strict=True):
         scores, path = evaluation.scores, evaluation.name
         named = "" if title == path else f"{path}: "
         seeds = ", ".join(map(str, scores.seeds))
         drawn = f"L = {scores.samples}, seed {seeds}" if scores.random else f"L = {scores.samples}"
-        yield f"  {title}: {named}{evaluation.method}, {evaluation.bits}, {drawn}"
+        bits = spaced(evaluation.bits)
+        yield fold(f"  {title}: {named}{evaluation.method}, {bits}, {drawn}", "    ")
     yield from _tables(titles, evaluations)
     if notes := list(_notes(evaluations)):
         yield from ("", *notes)
@@ -169,7 +180,7 @@ def _tables(titles: Sequence[str], evaluations: Sequence[Evaluation]) -> Iterato
         for title, e in zip(titles, evaluations, strict=True)
     ]
     labels = ["", *(_TITLES[key] for key in keys)]
-    room = _WIDTH - max(map(len, labels))
+    room = WIDTH - max(map(len, labels))
     count = max(1, room // (2 + max(len(cell) for column in columns for cell in column)))
     for start in range(0, len(columns), count):
         rows = list(zip(labels, *columns[start : start + count], strict=True))
@@ -209,10 +220,10 @@ def _notes(evaluations: Sequence[Evaluation]) -> Iterator[str]:
             yield note
     for evaluation in evaluations:
         if evaluation.clipped > _MUCH:
-            yield (
+            yield fold(
                 f"{evaluation.name}: {evaluation.clipped:.0%} of the input values lie outside the "
-                "range of its calibration;\nare they scaled as in training, and is it compiled "
-                "with such data?"
+                "range of its calibration; are they scaled as in training, and is it compiled with "
+                "such data?"
             )
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +9,18 @@ import click
 
 from qbnnc.arrays import read_array
 from qbnnc.choices import choice
-from qbnnc.cli.common import human_bytes, quiet_option, say, verbose_option
+from qbnnc.cli.bars import Shown
+from qbnnc.cli.common import (
+    INTERRUPTED,
+    fold,
+    human_bytes,
+    placed,
+    quiet_option,
+    say,
+    several,
+    spaced,
+    verbose_option,
+)
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.emission import check_outputs
@@ -25,14 +33,10 @@ from qbnnc.making import options_from
 from qbnnc.sources import SourceOptions
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from qbnnc.finetuning import FineTuning, Progress, Training
 
-INTERRUPTED = 130
 
-
-@click.command(name="finetune")
+@click.command(name="finetune", short_help="Train with simulated quantisation.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "-o", "--output", required=True, metavar="FILE.qbnn", help="The best model so far, always."
@@ -76,7 +80,13 @@ INTERRUPTED = 130
     "--calib", metavar="FILE[:KEY]", help="Inputs for the ranges to begin with.  [default: --data]"
 )
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="DEVICE",
+    help="Where to train: cpu, cuda, cuda:1, or another that torch knows.",
+)
 @click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: 20]")
 @click.option(
     "--task",
@@ -122,6 +132,7 @@ def command(
     After Ctrl-C, --resume goes on.
     """
     path = _check_output(output)
+    state = _state_of(path, resume)
     require("torch", what="qbnnc finetune")
     from qbnnc.finetuning import Loss, Training
     from qbnnc.finetuning.prepare import prepare
@@ -136,20 +147,20 @@ def command(
         train_sigma=train_sigma,
         held_out=held_out,
     )
-    job = prepare(
-        list(models),
-        data,
-        options_from(making_of(making), samples, task),
-        training,
-        validation=validation,
-        calibration=None if calib is None else read_array(calib),
-        reading=SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle),  # type: ignore[arg-type]
-        device=_checked_device(device),
-    )
-    state = path.with_name(path.name + ".state")
+    file = several(models)
+    files = {"the calibration data": calib or data, "the training data": data}
+    with placed({**files, "the source": file, "the model": file}):
+        job = prepare(
+            list(models),
+            data,
+            options_from(making_of(making), samples, task),
+            training,
+            validation=validation,
+            calibration=None if calib is None else read_array(calib),
+            reading=SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle),  # type: ignore[arg-type]
+            device=_checked_device(device),
+        )
     if resume:
-        if not state.exists():
-            raise FileError("there is nothing to resume: begin without --resume", state)
         job.resume(state)
     if not quiet:
         _announce(training, job.best)
@@ -167,9 +178,11 @@ def _announce(training: Training, start: Model) -> None:
 
 
 def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
+    from qbnnc.finetuning import Diverged
+
     reports: list[Progress] = []
     try:
-        with _shown(quiet) as show:
+        with Shown(quiet) as show:
 
             def tell(progress: Progress) -> None:
                 reports.append(progress)
@@ -178,11 +191,13 @@ def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
                 show(progress)
 
             job.run(tell, state)
+    except Diverged as error:
+        format.save(job.best, path)
+        raise UserError(f"{error}. {path} is the best until then") from None
     except KeyboardInterrupt:
-        if reports:
-            say(f"interrupted; {path} is the best so far, and --resume goes on")
-        else:
-            say("interrupted; nothing was written")
+        goes_on = ", and --resume goes on" * state.exists()
+        kept = f"{path} is the best so far{goes_on}" if path.exists() else "nothing was written"
+        say(f"interrupted; {kept}")
         return INTERRUPTED
     format.save(job.best, path)
     if not quiet:
@@ -202,62 +217,11 @@ def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
         click.echo(f"validation loss: {before:.4g} before, {after:.4g} after")
     if members and best == first:
         click.echo("nothing was gained: try a smaller --lr, or more --epochs")
-    click.echo(f"wrote {path}: {human_bytes(path.stat().st_size)}, {job.best.provenance.bits}")
-    click.echo(f"next: qbnnc compile {path} -o model.onnx -o model.qbnn")
+    bits = spaced(job.best.provenance.bits)
+    click.echo(fold(f"wrote {path}: {human_bytes(path.stat().st_size)}, {bits}"))
+    click.echo(fold(f"next: qbnnc compile {path} -o model.onnx -o model.qbnn"))
     if could_classify(job.best):
         click.echo("  for a classifier with --task classification: it is of task raw as it is")
-
-
-@contextmanager
-def _shown(quiet: bool) -> Iterator[_Show]:
-    """A bar on a terminal, a line for each validation elsewhere."""
-    show = _Show(quiet)
-    with show:
-        yield show
-
-
-class _Show:
-    """rich draws on a terminal only."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        self._lines = not quiet and not sys.stderr.isatty()
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
-            console=Console(stderr=True),
-            disable=quiet or self._lines,
-        )
-        self._tasks: dict[int, TaskID] = {}
-
-    def __enter__(self) -> _Show:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bars.stop()
-
-    def __call__(self, progress: Progress) -> None:
-        who = f"member {progress.member + 1}/{progress.members}" if progress.members > 1 else ""
-        losses = f"validation {progress.validation:.4g}, best {progress.best:.4g}"
-        if self._lines:
-            done = f"step {progress.step}/{progress.steps}"
-            click.echo(", ".join(filter(None, [who, done, losses])), err=True)
-            return
-        if progress.member not in self._tasks:
-            for task in self._tasks.values():
-                self._bars.update(task, visible=False)
-            self._tasks[progress.member] = self._bars.add_task(
-                who or "fine-tuning", total=progress.steps, losses=""
-            )
-        task_id = self._tasks[progress.member]
-        self._bars.update(task_id, completed=progress.step, losses=losses)
 
 
 def _check_output(output: str) -> Path:
@@ -267,9 +231,25 @@ def _check_output(output: str) -> Path:
     return path
 
 
+def _state_of(path: Path, resume: bool) -> Path:
+    """The file from which an interrupted run goes on: there if it is to, and else not."""
+    state = path.with_name(path.name + ".state")
+    if resume and not state.exists():
+        raise FileError("there is nothing to resume: begin without --resume", state)
+    if state.exists() and not resume:
+        raise FileError("a run was interrupted: go on with --resume, or delete this file", state)
+    return state
+
+
 def _checked_device(device: str) -> str:
     import torch
 
+    try:
+        torch.device(device)
+    except RuntimeError:  # its text is a long list of devices that hardly anybody has
+        raise UserError(
+            f"--device {device}: no device of torch; give cpu, cuda or cuda:1"
+        ) from None
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:

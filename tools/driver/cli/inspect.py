@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from qbnnc.cli.common import echo_json, human_bytes, json_option, table, verbose_option
+from qbnnc.cli.common import (
+    echo_json,
+    fold,
+    human_bytes,
+    json_option,
+    spaced,
+    table,
+    verbose_option,
+)
 from qbnnc.inspection import Inspection, inspect
 from qbnnc.inspection.report import NodeReport
 from qbnnc.ir import format
 from qbnnc.ir.errors import FileError
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.model import Model
+from qbnnc.ir.words import counted
 from qbnnc.models import read_integer_model
 from qbnnc.sources import SourceOptions, read_source
 
 
-@click.command(name="inspect")
+@click.command(name="inspect", short_help="Show what a file holds.")
 @click.argument("file", metavar="FILE")
 @json_option
 @verbose_option
@@ -53,20 +61,21 @@ def _read(file: str) -> Model:
 
 
 def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
-    yield f"{file}: {report.stage}, {report.method}, task {report.task}"
+    yield fold(f"{file}: {report.stage}, {report.method}, task {report.task}")
     yield f"digest {report.digest}"
     if report.bits:
-        yield f"{report.bits}, {report.samples} samples, weights {report.weights}"
-        yield from textwrap.wrap(f"calibrated: {report.calibration}", 78)
+        samples = counted(report.samples, "sample")
+        yield fold(f"{spaced(report.bits)}, {samples}, weights {report.weights}")
+        yield fold(f"calibrated: {report.calibration}")
     if report.training:
-        yield from textwrap.wrap(f"fine-tuned: {report.training}", 78)
+        yield fold(f"fine-tuned: {report.training}")
     yield "\nper: r, s or rs, for a value of every row, of every sample, or of both"
     yield table(
         ("node", "op", "shape", "per", "codes", "zero", "scale"),
         [_node_row(node) for node in report.nodes],
     )
     if verbose:
-        yield from ("", *(f"{node.node}: {node.place}" for node in report.nodes))
+        yield from ("", *(fold(f"{node.node}: {node.place}") for node in report.nodes))
     if any(node.accumulators for node in report.nodes):
         yield "\nProved for every input: accumulators fit int32; sums of two products fit int16"
         yield "(no: such weights are stored as u8); every partial sum is exact in float32."
@@ -94,7 +103,7 @@ def _node_row(node: NodeReport) -> tuple[str, ...]:
 def _codes(node: NodeReport) -> str:
     """ "u7" for unsigned codes of 7 bits, "i32" for accumulators, "5 words" for a mask."""
     if node.random_words:
-        return f"{node.random_words} words"
+        return counted(node.random_words, "word")
     return node.dtype if node.bits is None or node.bits > 8 else f"u{node.bits}"
 
 
@@ -115,18 +124,19 @@ def _proof_row(node: NodeReport) -> tuple[str, ...]:
 
 def _totals(report: Inspection) -> Iterator[str]:
     yield f"integer between input and outputs: {'yes' if report.integer else 'no'}"
-    yield (
+    yield fold(
         f"MACs a row: {report.prefix_macs} once, {report.sample_macs} a sample; "
-        f"{report.sample_words} random words a sample"
+        f"{counted(report.sample_words, 'random word')} a sample"
     )
     share = f", {100 * report.file_bytes / report.float_bytes:.1f} %" if report.float_bytes else ""
-    yield (
+    yield fold(
         f"file {human_bytes(report.file_bytes)} against {human_bytes(report.float_bytes)} of "
         f"float32 weights{share}"
     )
-    yield (
-        f"memory, 1 row x {report.samples} samples: {human_bytes(report.live_bytes)} of values at "
-        f"once, {human_bytes(report.constant_bytes)} of constants"
+    samples = counted(report.samples, "sample")
+    yield fold(
+        f"memory, 1 row x {samples}: {human_bytes(report.live_bytes)} of values at once, "
+        f"{human_bytes(report.constant_bytes)} of constants"
     )
 
 

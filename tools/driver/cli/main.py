@@ -1,4 +1,7 @@
-"""The command `qbnnc`: one file a command; exit code 0, 1 (differs), 2 (user error)."""
+"""The command `qbnnc`: one file a command.
+
+Exit code 0, 1 (differs, or nothing came of it), 2 (user error) or 130 (interrupted).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import traceback
 
 import click
 
-from qbnnc.cli.common import say
+from qbnnc.cli.common import INTERRUPTED, say
 from qbnnc.ir.errors import UserError
 from qbnnc.version import __version__
 
@@ -43,6 +46,14 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Ctrl-C is one line; click would put an empty one before it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\n" * sys.stderr.isatty() + "interrupted", err=True)
+            return INTERRUPTED
+
 
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
@@ -65,7 +76,7 @@ def main() -> None:
     except UserError as error:
         code = _fail(str(error))
     except click.exceptions.Abort:
-        code = _fail("interrupted; nothing was written")
+        code = INTERRUPTED
     except click.UsageError as error:
         error.show()
         code = 2

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from qbnnc.cli.common import quiet_option, say, verbose_option
+from qbnnc.cli.common import quiet_option, verbose_option
+from qbnnc.ir.errors import FileError
 from qbnnc.report import write_report
 from qbnnc.sweep.rows import Header, read_rows
 
 
-@click.command(name="report")
+@click.command(name="report", short_help="Show a sweep as one HTML page.")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY.jsonl...")
 @click.option(
     "-o", "--output", required=True, metavar="FILE.html", help="The page; it needs no other file."
@@ -26,8 +27,10 @@ def command(
     that is still running, or was stopped, is shown as far as it is.
     """
     rows = [row for study in studies for row in read_rows(study, interrupted=True)]
+    if all(isinstance(row, Header) for row in rows):
+        raise FileError("has no results yet: wait for the sweep, or run it again", studies[0])
     names = dict.fromkeys(row.name for row in rows if isinstance(row, Header))
     write_report(rows, output, title or ", ".join(names))
     if not quiet:
-        say(f"wrote {output}")
+        click.echo(f"wrote {output}")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 
 import click
@@ -14,8 +13,10 @@ from qbnnc.artefacts import open_artefact
 from qbnnc.cli.common import (
     drawing_options,
     echo_json,
+    fold,
     input_option,
     json_option,
+    placed,
     quiet_option,
     table,
     verbose_option,
@@ -24,7 +25,7 @@ from qbnnc.cli.common import (
 _ROWS_SHOWN = 5
 
 
-@click.command(name="run")
+@click.command(name="run", short_help="Predict with an artefact.")
 @click.argument("artefact", metavar="ARTEFACT")
 @input_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Which random numbers.")
@@ -54,7 +55,8 @@ def command(
     if output is not None:
         check_array_output(output)
     opened = open_artefact(artefact)
-    prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
+    with placed({"the input": input_}):
+        prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
     if output is not None:
         write_arrays(output, dict(prediction))
     if as_json:
@@ -63,7 +65,7 @@ def command(
     elif not quiet:
         click.echo(summary(prediction, first_row))
         if output is not None:
-            click.echo(f"wrote {output}: {', '.join(prediction)}")
+            click.echo(fold(f"wrote {output}: {', '.join(prediction)}"))
     return 0
 
 
@@ -77,8 +79,7 @@ def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> st
     ]
     shapes = ", ".join(f"{name} {list(prediction[name].shape)}" for name in prediction)
     more = f"\n... {rows} rows in all" if rows > _ROWS_SHOWN else ""
-    wrapped = textwrap.fill(shapes, 78)
-    return f"{table(['row', *map(_title, names)], lines)}{more}\n{wrapped}"
+    return f"{table(['row', *map(_title, names)], lines)}{more}\n{fold(shapes)}"
 
 
 def _title(name: str) -> str:

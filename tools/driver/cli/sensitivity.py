@@ -15,20 +15,22 @@ from qbnnc.arrays import read_array
 from qbnnc.cli.common import (
     echo_json,
     json_option,
+    placed,
     plain_warnings,
     quiet_option,
+    several,
+    shortened,
     verbose_option,
 )
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.ir.head import Task
-from qbnnc.sweep.store import check_writable
 
 if TYPE_CHECKING:  # numba is not loaded before something is measured
     from qbnnc.sensitivity import Progress, Sensitivities
 
 
-@click.command(name="sensitivity")
+@click.command(name="sensitivity", short_help="What each layer costs at fewer bits.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "--data", required=True, metavar="FILE.npz[:X,Y]",
@@ -93,13 +95,14 @@ def command(
     with the same masks and eps: compile then gives the layers that cost much more bits with
     --layer NAME=wNaM, and those that cost nothing fewer.
     """
-    if output is not None:
-        check_writable(output)
     from qbnnc.sensitivity import sensitivity
-    from qbnnc.sensitivity.rows import write_rows
+    from qbnnc.sensitivity.rows import check_output, write_rows
     from qbnnc.sensitivity.text import lines_of
 
-    with plain_warnings(), line_progress(quiet) as progress:
+    if output is not None:
+        check_output(output)
+    files = {"the calibration data": calib, "the model": several(models)}
+    with placed(files), plain_warnings(), line_progress(quiet) as progress:
         found = sensitivity(
             models,
             data,
@@ -136,7 +139,7 @@ def line_progress(quiet: bool) -> Iterator[Progress | None]:
         return
 
     def show(what: str, done: int, total: int) -> None:
-        click.echo(f"\r\x1b[K{done + 1}/{total} {what[:60]}", err=True, nl=False)
+        click.echo(f"\r\x1b[K{done + 1}/{total} {shortened(what, 60)}", err=True, nl=False)
 
     try:
         yield show

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import click
 
-from qbnnc.cli.common import plain_warnings, quiet_option, say, table, verbose_option
+from qbnnc.cli.common import (
+    INTERRUPTED,
+    fold,
+    placed,
+    plain_warnings,
+    quiet_option,
+    say,
+    table,
+    verbose_option,
+)
 from qbnnc.cli.making import making_of, making_options
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.options import trust_option
@@ -21,14 +30,14 @@ from qbnnc.passes.options import Bits
 from qbnnc.report import write_report
 from qbnnc.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
 from qbnnc.sweep.plan import full_grid, paper_grid, parse_bits, parse_widths
-from qbnnc.sweep.rows import Header, Result, Row, read_rows
+from qbnnc.sweep.rows import Header, Precision, Result, Row, read_rows
 from qbnnc.sweep.run import Progress
 from qbnnc.sweep.store import check_writable
 from qbnnc.sweep.summary import configuration, failures, tables
 from qbnnc.sweep.tuning import Tuning
 
 
-@click.command(name="sweep")
+@click.command(name="sweep", short_help="Evaluate in float and at many bits.")
 @click.argument("models", nargs=-1, required=True, metavar="[NAME=]MODEL...")
 @click.option(
     "--train", required=True, metavar="FILE.npz[:X,Y]",
@@ -130,7 +139,8 @@ def command(
     if report is not None:
         _check_report(report)
     try:
-        with plain_warnings(), _progress(quiet) as progress:
+        files = {"the calibration data": train, "the training data": train}
+        with placed(files), plain_warnings(), _progress(quiet) as progress:
             results = run_sweep(
                 networks,
                 output,
@@ -156,14 +166,30 @@ def command(
             )
     except KeyboardInterrupt:
         kept = f"{output} holds what is done: give the same command again to go on"
-        say(f"Interrupted; {kept if Path(output).exists() else 'nothing was written'}")
-        return 130
+        say(f"interrupted; {kept if Path(output).exists() else 'nothing was written'}")
+        return INTERRUPTED
     rows = read_rows(output)
     if not quiet:
         _print(rows, results)
+    for sentence in failures(results):
+        say(f"Failed: {sentence}")
     if report is not None and any(result.error is None for result in results):
         write_report(rows, report, ", ".join(networks))
-    return 0 if any(result.error is None for result in results) else 1
+        if not quiet:
+            click.echo(f"wrote {report}")
+    return _outcome(results, output)
+
+
+def _outcome(results: Sequence[Result], output: str) -> int:
+    """Exit code 1, and a sentence, if nothing came of what the sweep was for."""
+    wanted = [r for r in results if r.precision is not Precision.FLOAT] or results
+    if any(result.error is None for result in wanted):
+        return 0
+    say(
+        f"Error: every quantised network failed, for the reasons above: {output} keeps them, and "
+        "--retry-failed computes them again"
+    )
+    return 1
 
 
 def _bits(
@@ -184,17 +210,15 @@ def _bits(
 
 
 def _print(rows: Sequence[Row], results: Sequence[Result]) -> None:
-    """The tables, and what went wrong."""
+    """The tables."""
     header = rows[0]
     assert isinstance(header, Header)
     for made in tables(header.task, results):
-        click.echo(made.title)
+        click.echo(fold(made.title))
         click.echo(table(made.header, made.lines))
         click.echo()
     if any(result.seed != results[0].seed for result in results):
         click.echo("±: standard deviation over the seeds")
-    for sentence in failures(results):
-        say(f"Failed: {sentence}")
 
 
 def _check_report(path: str) -> None:

@@ -11,18 +11,22 @@ from qbnnc.arrays import read_array
 from qbnnc.artefacts import Artefact, open_artefact
 from qbnnc.cli.common import (
     echo_json,
+    fold,
     input_option,
     json_option,
+    placed,
     quiet_option,
+    shortened,
     table,
     verbose_option,
 )
 from qbnnc.ir.errors import UserError
+from qbnnc.ir.words import counted
 from qbnnc.models import read_integer_model
 from qbnnc.verification import Comparison, Drawing, verify
 
 
-@click.command(name="verify")
+@click.command(name="verify", short_help="Prove that artefacts give the same bits.")
 @click.argument("artefacts", nargs=-1, required=True, metavar="ARTEFACT...")
 @input_option
 @click.option(
@@ -63,7 +67,8 @@ def command(
     x = read_array(input_)
     shown = sys.stderr.isatty() and not quiet and not as_json
     drawing = Drawing(seeds, samples, first_row, batch_size)
-    results = verify(model, opened, x, drawing, _progress if shown else None)
+    with placed({"the input": input_}):
+        results = verify(model, opened, x, drawing, _progress if shown else None)
     if as_json:
         echo_json([asdict(result) | {"equal": result.equal} for result in results])
     elif not quiet or not all(result.equal for result in results):
@@ -87,21 +92,23 @@ def _progress(done: int, total: int) -> None:
 
 
 def _report(results: list[Comparison], rows: int, seeds: tuple[int, ...], samples: int) -> None:
-    drawn = f"{rows} rows x {samples} samples x {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-    click.echo(f"oracle: {drawn}")
+    drawn = ((rows, "row"), (samples, "sample"), (len(seeds), "seed"))
+    click.echo(f"oracle: {' x '.join(counted(*one) for one in drawn)}")
     header = ("artefact", "values", "bits differ", "statistics off", "result")
     lines = [
-        (r.name, str(r.values), str(r.differing), str(r.statistics_off), _verdict(r))
+        (shortened(r.name, 30), str(r.values), str(r.differing), str(r.statistics_off), _verdict(r))
         for r in results
     ]
     click.echo(table(header, lines))
     for result in results:
         if (first := result.first) is not None:
             node = first.node or "none, when each node is looked at"
+            click.echo(fold(f"{result.name}: first differing node: {node}"))
             click.echo(
-                f"{result.name}: first differing node: {node}\n"
-                f"  {first.output}[sample {first.sample}, row {first.row}] seed {first.seed}: "
-                f"{first.found!r}, and the oracle says {first.expected!r}"
+                fold(
+                    f"  {first.output}[sample {first.sample}, row {first.row}] seed {first.seed}: "
+                    f"{first.found!r}, and the oracle says {first.expected!r}"
+                )
             )
 
 

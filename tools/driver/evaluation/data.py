@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from qbnnc.arrays import read_array
 from qbnnc.ir.errors import FileError, InputError
 from qbnnc.ir.head import Task
-from qbnnc.ir.inputs import as_batch
+from qbnnc.ir.inputs import as_batch, layout_advice
+from qbnnc.ir.words import counted
 
 Shape = tuple[int, ...]
 _X, _Y = ("x", "X"), ("y", "Y")
@@ -40,14 +41,6 @@ class LabelledData:
 
     def __len__(self) -> int:
         return len(self.x)
-
-
-def read_labelled(spec: str, shape: Shape, output: Shape, task: Task) -> LabelledData:
-    """The data `FILE.npz[:XKEY,YKEY]` names, for a network from `shape` to `output`.
-
-    FileError if they cannot be read, InputError if they do not fit: see `fit`.
-    """
-    return fit(read_raw(spec), shape, output, task)
 
 
 def read_raw(spec: str) -> RawData:
@@ -82,7 +75,7 @@ def fit(data: RawData, shape: Shape, output: Shape, task: Task) -> LabelledData:
     """
     x = as_inputs(data.x, shape, data.x_name)
     if data.y.ndim == 0 or len(data.y) != len(x):
-        rows = "one number" if data.y.ndim == 0 else f"{len(data.y)} rows"
+        rows = "one number" if data.y.ndim == 0 else counted(len(data.y), "row")
         raise InputError(f"{data.y_name}: {rows}, and {data.x_name} has {len(x)}")
     if data.y.dtype.kind not in "fiub":
         raise InputError(f"{data.y_name}: the element type is {data.y.dtype}; give numbers")
@@ -161,12 +154,8 @@ def _without_ones(shape: Shape) -> Shape:
 
 def _misfit(x: NDArray[np.generic], shape: Shape, name: str) -> str:
     array = name.rpartition(":")[2]
-    said = f"{name}: the shape is {list(x.shape)}, and the network takes {_batch(shape)}"
-    if len(shape) == 3 and x.shape[1:] == (*shape[1:], shape[0]):
-        return f"{said}: channels come first, so save {array}.transpose(0, 3, 1, 2)"
-    if np.prod(x.shape[1:]) == np.prod(shape):
-        return f"{said}: save {array}.reshape({', '.join(map(str, (-1, *shape)))})"
-    return said
+    advice = layout_advice(x.shape[1:], shape, array)
+    return f"{name}: the shape is {list(x.shape)}, and the network takes {_batch(shape)}{advice}"
 
 
 def _batch(shape: Shape) -> str:

@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.choices import choice
 from qbnnc.evaluation.clipping import clipped_share
 from qbnnc.evaluation.data import RawData, as_inputs, fit, looks_like_labels, read_inputs, read_raw
+from qbnnc.evaluation.inputs import pair
 from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.head import Task
-from qbnnc.ir.inputs import as_integer
+from qbnnc.ir.inputs import as_array, as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.sources import MOST_ROWS, Dropout, SourceOptions
@@ -122,8 +123,7 @@ def _several(models: Source | Sequence[Source]) -> list[Source]:
 def _raw(data: Path_ | tuple[ArrayLike, ArrayLike]) -> RawData:
     if isinstance(data, str | os.PathLike):
         return read_raw(os.fspath(data))
-    x, y = data
-    return RawData(np.asarray(x), np.asarray(y))
+    return pair(data, "the data", "x", "y")
 
 
 def _ood(ood: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
@@ -131,7 +131,7 @@ def _ood(ood: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.fl
         return None
     if isinstance(ood, str | os.PathLike):
         return read_inputs(os.fspath(ood), shape)
-    return as_inputs(np.asarray(ood), shape, "ood")
+    return as_inputs(as_array(ood, "ood"), shape, "ood")
 
 
 def _open(sources: list[Source], raw: RawData, options: SourceOptions) -> list[Predictor]:
@@ -142,6 +142,8 @@ def _open(sources: list[Source], raw: RawData, options: SourceOptions) -> list[P
     for index, source in enumerate(sources):
         if is_compiled(source):
             opened[index] = open_compiled(source)
+    if len(opened) == len(sources):
+        _refuse_unused(options)
     first = next(iter(opened.values()), None)
     shape = raw.x.shape[1:] if first is None else first.model.graph.input.type.shape
     rows = as_inputs(raw.x[:MOST_ROWS], shape, raw.x_name)
@@ -151,6 +153,14 @@ def _open(sources: list[Source], raw: RawData, options: SourceOptions) -> list[P
             made = open_float(source, rows, options)
             opened[index] = made if drawn is None else _with_samples(made, drawn)
     return [opened[index] for index in range(len(sources))]
+
+
+def _refuse_unused(options: SourceOptions) -> None:
+    for name in options.given():
+        raise UserError(
+            f"{name}: says how a float model is read, and all of these are compiled: name one with "
+            "--compare, or leave the option out"
+        )
 
 
 def _with_samples(predictor: FloatPredictor, samples: int) -> FloatPredictor:

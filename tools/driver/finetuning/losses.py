@@ -22,6 +22,11 @@ def check_loss(loss: Loss, model: Model) -> None:
         raise UserError(
             f"--loss gaussian-nll: needs two outputs (mu, log variance); the network has {count}"
         )
+    if loss is Loss.MSE and count != 1:
+        raise UserError(
+            f"--loss mse: trains one output, and the network has {count}: the others, such as a "
+            "log variance, would drift; use gaussian-nll for (mu, log variance), or match"
+        )
     if loss is Loss.CROSS_ENTROPY and (count != 1 or not model.graph.outputs[0].type.shape):
         raise UserError("--loss cross-entropy: needs one output, the logits [classes]")
 

@@ -40,6 +40,10 @@ class Examples:
         return len(self.x)
 
 
+class Diverged(UserError):
+    """The loss is no number any more: the same steps would end there again."""
+
+
 class MemberTuning:
     """The training loop, one step at a time, resumable between steps.
 
@@ -87,7 +91,7 @@ class MemberTuning:
         return max(1, often, -(-self.steps // _MOST_REPORTS))
 
     def advance(self, count: int) -> float:
-        """`count` more steps, or as many as are left; the mean loss. UserError if it is NaN."""
+        """`count` more steps, or what is left of them; the mean loss. Diverged if not finite."""
         self.simulation.train()
         total, stop = 0.0, min(self.steps, self.step + count)
         made = stop - self.step
@@ -141,7 +145,7 @@ class MemberTuning:
         noise = FreshNoise(self._generator())
         loss = self._loss(self._examples, self._rows(), noise)
         if not torch.isfinite(loss):
-            raise UserError(
+            raise Diverged(
                 f"--lr {self._training.lr:g}: the loss is {float(loss.detach())} at step "
                 f"{self.step}; lower the learning rate, and check the data for outliers"
             )

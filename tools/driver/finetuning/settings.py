@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from qbnnc.choices import choice, number, whole
 from qbnnc.ir.errors import UserError
 
 
@@ -17,7 +18,7 @@ class Loss(Enum):
     # divergence of class probabilities if the task is classification, else the squared error.
     MATCH = "match"
     CROSS_ENTROPY = "cross-entropy"  # of logits against labels
-    MSE = "mse"  # of the first output against targets
+    MSE = "mse"  # of the one output against targets
     GAUSSIAN_NLL = "gaussian-nll"  # of (mu, log variance) against targets, equation (3)
 
     @property
@@ -32,7 +33,8 @@ class Training:
     `epochs` passes over the data, of each ensemble member; a fraction is fine. Ranges of values
     move for the first `moving` part of the steps and are frozen then; with `learn_ranges` by their
     gradient, else by a moving average. `held_out` is the part of the rows, at least one, that
-    validation uses where there is no other set. UserError for numbers that make no sense.
+    validation uses where there is no other set. For `loss` its value will do: "match". UserError
+    for numbers that make no sense.
     """
 
     loss: Loss = Loss.MATCH
@@ -47,19 +49,38 @@ class Training:
     validation_samples: int = 4
 
     def __post_init__(self) -> None:
+        self._set("loss", choice("--loss", Loss, self.loss))
+        for option, name, least in (
+            ("--batch-size", "batch_size", 1),
+            ("--seed", "seed", 0),
+            ("validation_samples", "validation_samples", 1),
+        ):
+            self._set(name, whole(option, getattr(self, name), least))
+        for option, name in (
+            ("--epochs", "epochs"),
+            ("--lr", "lr"),
+            ("--held-out", "held_out"),
+            ("moving", "moving"),
+        ):
+            self._set(name, number(option, getattr(self, name)))
         for option, good, need in (
-            ("--epochs", 0 < self.epochs < 1e6, "above 0"),
-            ("--lr", 0 < self.lr < 1e3, "above 0"),
-            ("--batch-size", self.batch_size >= 1, "1 or more"),
+            ("--epochs", 0 < self.epochs < 1e6, "above 0, and below 1000000"),
+            ("--lr", 0 < self.lr < 1e3, "above 0, and below 1000"),
             ("--held-out", 0 < self.held_out < 1, "between 0 and 1"),
+            ("moving", 0 <= self.moving <= 1, "from 0 to 1"),
         ):
             if not good:
                 raise UserError(f"{option}: must be {need}")
 
+    def _set(self, name: str, value: object) -> None:
+        """One form of a field: the repr is part of what identifies a fine-tuning."""
+        object.__setattr__(self, name, value)
+
     def __str__(self) -> str:
         """For the provenance."""
         ranges = "learned ranges" if self.learn_ranges else "moving-average ranges"
-        return f"{self.epochs:g} epochs of {self.loss.value}, lr {self.lr:g}, {ranges}"
+        epochs = f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}"
+        return f"{epochs} of {self.loss.value}, lr {self.lr:g}, {ranges}"
 
 
 @dataclass(frozen=True, slots=True)

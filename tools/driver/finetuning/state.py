@@ -15,7 +15,7 @@ from qbnnc.ir.errors import FileError
 from qbnnc.ir.files import read_bytes, write_atomically
 from qbnnc.ir.model import Model
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,8 @@ class TuningState:
         kept = {
             "version": _VERSION,
             "digest": self.digest,
-            "best": format.to_bytes(self.best),
+            # A tensor: pickled as bytes it would take five times as long to write.
+            "best": torch.frombuffer(bytearray(format.to_bytes(self.best)), dtype=torch.uint8),
             "member": self.member,
             "least": self.least,
             "loop": self.loop,
@@ -54,12 +55,19 @@ class TuningState:
                 raise KeyError("version")
             state = TuningState(
                 kept["digest"],
-                format.from_bytes(kept["best"], path),
+                format.from_bytes(kept["best"].numpy().tobytes(), path),
                 kept["member"],
                 kept["least"],
                 kept["loop"],
             )
-        except (RuntimeError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile):
+        except (
+            RuntimeError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            pickle.UnpicklingError,
+            zipfile.BadZipFile,
+        ):
             raise FileError("no state of an interrupted fine-tuning: delete it", path) from None
         if state.digest != digest:
             raise FileError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qbnnc.backends.torch.simulation import with_member
 from qbnnc.finetuning.losses import check_loss, task_for
-from qbnnc.finetuning.member import Examples, MemberTuning
+from qbnnc.finetuning.member import Diverged, Examples, MemberTuning
 from qbnnc.finetuning.settings import Progress, Tell, Training
 from qbnnc.finetuning.state import TuningState
 from qbnnc.ir import format
@@ -20,6 +20,7 @@ from qbnnc.ir.errors import InputError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model
+from qbnnc.ir.words import counted
 from qbnnc.passes.base import run_passes
 from qbnnc.passes.cut_softmax import CutSoftmax
 from qbnnc.passes.options import MaskSharing
@@ -77,7 +78,7 @@ class FineTuning:
         self._model, self._training, self._device = model, training, torch.device(device)
         self._examples, self._validation = self._split(x, y, validation)
         start = simulate_model(model, calibration_of(model), options, version=version)
-        provenance = replace(start.provenance, training=f"{training}, {len(x)} rows")
+        provenance = replace(start.provenance, training=f"{training}, {counted(len(x), 'row')}")
         self._start = self.best = replace(start, provenance=provenance)
         self.digest = self._digest(start)
         self._begin = 0
@@ -89,11 +90,17 @@ class FineTuning:
         self.best, self._begin = self._resumed.best, self._resumed.member
 
     def run(self, tell: Tell | None = None, state: Path | None = None) -> None:
-        """To the end; after each validation `state` is written, and removed when all is done."""
-        for number in range(self._begin, len(self._model.members)):
-            self._run_member(number, tell, state)
-        if state is not None:
-            state.unlink(missing_ok=True)
+        """To the end; after each validation `state` is written, and removed when all is done.
+
+        Diverged if the loss is not finite: `state` is removed then too, and `best` stays.
+        """
+        try:
+            for number in range(self._begin, len(self._model.members)):
+                self._run_member(number, tell, state)
+        except Diverged:
+            _remove(state)
+            raise
+        _remove(state)
 
     def _run_member(self, number: int, tell: Tell | None, state: Path | None) -> None:
         loop = MemberTuning(
@@ -154,7 +161,7 @@ class FineTuning:
             return self._examples_of(batch, y), self._examples_of(*validation)
         if len(batch) < 2:
             raise InputError(
-                f"the training data: {len(batch)} row{'s' * (len(batch) != 1)}; fine-tuning needs "
+                f"the training data: {counted(len(batch), 'row')}; fine-tuning needs "
                 "2 or more, as one is held out for validation"
             )
         held = min(len(batch) - 1, max(1, round(len(batch) * self._training.held_out)))
@@ -182,3 +189,8 @@ class FineTuning:
                 if tensor is not None:
                     sha.update(tensor.cpu().numpy().tobytes())
         return sha.hexdigest()
+
+
+def _remove(state: Path | None) -> None:
+    if state is not None:
+        state.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
+from qbnnc.ir.words import counted
 from qbnnc.report.bits import Slice, slices
 from qbnnc.report.markup import Markup
 from qbnnc.report.quantities import Quantity, in_order, padded
@@ -64,13 +65,9 @@ def _extent(study: Study) -> str:
     results = sum(map(len, study.groups.values()))
     seeds = len({r.seed for group in study.groups.values() for r in group})
     return (
-        f"{_count(results, 'result')} of {_count(len(study.groups), 'configuration')}, "
-        f"{_count(seeds, 'seed')}: {names}."
+        f"{counted(results, 'result')} of {counted(len(study.groups), 'configuration')}, "
+        f"{counted(seeds, 'seed')}: {names}."
     )
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _lowest(study: Study, network: Network, precision: Precision) -> Iterator[tuple[str, str]]:

@@ -18,8 +18,8 @@ from qbnnc.sensitivity.bench import Bench
 from qbnnc.sensitivity.budget import Budget
 from qbnnc.sensitivity.choice import Choice, Step, search
 from qbnnc.sensitivity.layers import Layer
-from qbnnc.sensitivity.prepare import Setting, bench_of, title_of
-from qbnnc.sources import Dropout, SourceOptions, read, warn_of_few
+from qbnnc.sensitivity.prepare import Setting, bench_of, place_of, title_of
+from qbnnc.sources import Dropout, SourceOptions, read, warn_of_few, warn_of_noisy_choice
 from qbnnc.sweep.settings import describe_array
 from qbnnc.version import COMPILER
 
@@ -76,7 +76,7 @@ def sensitivity(
     if trained.calibration is not None:
         warn_of_few(len(trained.calibration))
     setting = Setting(data, ood, seeds, rows, TargetUnits(target_mean, target_std))
-    bench = bench_of(trained, title_of(source), setting, options)
+    bench = bench_of(trained, place_of(source), setting, options)
     measured = bench.integers(base)
     return Sensitivities(
         title_of(source),
@@ -122,7 +122,8 @@ def choose_bits(
     choice's `making`; `data` and `rows` are as in `sensitivity`.
 
     What is chosen is measured as a whole. It is chosen on these data: on others the metric tends to
-    be a little worse, the more so the fewer they are. UserError if `bits` are over the budget.
+    be a little worse, the more so the fewer they are: CalibrationWarning of less than 200 rows.
+    UserError if `bits` are over the budget.
     """
     limits = Budget.parse(budget)
     if making.get("bits") == "auto":
@@ -130,7 +131,8 @@ def choose_bits(
     options = options_from(making, samples, task)
     reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
     setting = Setting(data, None, seeds, rows, TargetUnits(target_mean, target_std))
-    bench = bench_of(read(source, calibration, reading), title_of(source), setting, options)
+    bench = bench_of(read(source, calibration, reading), place_of(source), setting, options)
+    warn_of_noisy_choice(len(bench.data))
     return search(bench, limits, making, progress)
 
 

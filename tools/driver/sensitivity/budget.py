@@ -13,6 +13,7 @@ from qbnnc.ir.errors import UserError
 
 METRICS: Final = ("nll", "error", "ece", "brier", "rmse")
 _PERCENT: Final = ("error", "ece")
+_ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,10 @@ class Budget:
         if self.relative:
             return value + self.amount / 100 * abs(value)
         return value + self.amount / (100 if self.metric in _PERCENT else 1)
+
+    def allows(self, value: float, limit: float) -> bool:
+        """Whether a metric is at most `limit`, but for the rounding of float64."""
+        return value <= limit + _ROUNDING * abs(limit)
 
     def shown(self, value: float) -> str:
         """The metric's value as a person reads it, an error in %."""

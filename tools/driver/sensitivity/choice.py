@@ -76,7 +76,7 @@ def search(
     reference = bench.float32().metrics
     limit, base = budget.limit(reference), bench.compiler.base
     baseline = bench.integers(base)
-    if not (value := baseline.metrics[budget.metric]) <= limit:
+    if not budget.allows(value := baseline.metrics[budget.metric], limit):
         raise UserError(
             f"--budget {budget}: {budget.metric} is {budget.shown(value)} at {base} already, "
             f"{budget.shown(reference[budget.metric])} in float, and may be "
@@ -184,7 +184,8 @@ class _Bisection:
         measured = self.bench.integers(_after(self.bench.compiler.base, moves))
         value = measured.metrics[self.budget.metric]
         predicted = sum(move.cost for move in moves)
-        self.trace.append(Step(run, predicted, value, value <= self.limit))
+        within = self.budget.allows(value, self.limit)
+        self.trace.append(Step(run, predicted, value, within))
         return measured
 
 

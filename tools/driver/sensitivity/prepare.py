@@ -60,8 +60,14 @@ def bench_of(model: Model, name: str, setting: Setting, options: Options) -> Ben
     return Bench(model, task, compiler, _some(data, setting.rows), ood, seeds, setting.units)
 
 
+def place_of(source: object) -> str:
+    """What errors call a network: its file, or the first of several, as it was given."""
+    first = source[0] if isinstance(source, list | tuple) and source else source
+    return os.fspath(first) if isinstance(first, str | os.PathLike) else title_of(source)
+
+
 def title_of(source: object) -> str:
-    """What errors and rows call a network: a file's name, without its folders and suffix."""
+    """What rows call a network: a file's name, without its folders and suffix."""
     first = source[0] if isinstance(source, list | tuple) and source else source
     if isinstance(first, str | os.PathLike):
         stem = os.path.splitext(os.path.basename(os.path.abspath(first)))[0]

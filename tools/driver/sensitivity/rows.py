@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 
+from qbnnc.ir.errors import FileError
 from qbnnc.ir.files import write_atomically
 from qbnnc.sensitivity.analysis import Sensitivities
-from qbnnc.sweep.rows import Header, Row, Sensitivity, to_json
+from qbnnc.sweep.rows import Header, Row, Sensitivity, read_rows, to_json
 from qbnnc.sweep.settings import digest
+from qbnnc.sweep.store import check_writable
 from qbnnc.version import COMPILER
 
 
@@ -34,6 +37,23 @@ def rows_of(found: Sensitivities, command: str = "") -> Iterator[Row]:
             cost.metrics,
             found.baseline,
         )
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """FileError, before any work, if they cannot go there: a file of anything else is kept."""
+    check_writable(path)
+    if Path(path).exists() and not _holds_sensitivities(path):
+        raise FileError("holds something else than sensitivities: give another file with -o", path)
+
+
+def _holds_sensitivities(path: str | os.PathLike[str]) -> bool:
+    try:
+        rows = read_rows(path)
+    except FileError:
+        return False
+    first = next(iter(rows), None)
+    of_us = isinstance(first, Header) and "--tried" in first.data
+    return of_us and all(isinstance(row, Sensitivity) for row in rows[1:])
 
 
 def write_rows(found: Sensitivities, path: str | os.PathLike[str], command: str = "") -> None:

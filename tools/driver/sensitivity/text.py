@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from qbnnc.cli.common import human_bytes, table
+from qbnnc.cli.common import WIDTH, fold, human_bytes, shortened, spaced, table
 from qbnnc.ir.head import Task
+from qbnnc.ir.words import counted
 from qbnnc.sensitivity.analysis import Cost, Sensitivities
 from qbnnc.sensitivity.choice import Choice
 from qbnnc.sensitivity.layers import Kind
 
-_WIDTH: Final = 80
 _SHORTEST: Final = 9  # of a layer's name; the table is wider if numbers leave less
 _TITLES: Final = {
     "nll": "NLL",
@@ -33,8 +33,10 @@ def lines_of(found: Sensitivities, data: str) -> Iterator[str]:
     """What was measured, a row for each layer and width, and what the marks mean."""
     seeds = ", ".join(map(str, found.seeds))
     sizes = (human_bytes(math.ceil(found.bits(kind) / 8)) for kind in Kind)
-    yield f"{found.network}: {found.method}, {found.task.value} of {data}: {found.rows} rows"
-    yield f"  L = {found.samples}, seed {seeds}; all layers at {found.base}:"
+    rows = counted(found.rows, "row")
+    yield fold(f"{found.network}: {found.method}, {found.task.value} of {data}: {rows}")
+    base = spaced(str(found.base))
+    yield fold(f"  L = {found.samples}, seed {seeds}; all layers at {base}:", "  ")
     shown = ("nll", *(key for key in _SHOWN[found.task] if key in found.baseline))
     values = ", ".join(f"{_TITLES[k]} {_number(k, found.baseline[k])}" for k in shown)
     yield f"  {values}"
@@ -58,9 +60,9 @@ def _table(found: Sensitivities, shown: Sequence[str]) -> Iterator[str]:
         known = [str(cost.tried), _saves(cost.saved), _number("kl", cost.divergence)]
         rows.append([*known, added[0], error, *added[1:]])
     columns = zip(header, *rows, strict=True)
-    room = max(_SHORTEST, _WIDTH - 2 - sum(2 + max(map(len, column)) for column in columns))
+    room = max(_SHORTEST, WIDTH - 2 - sum(2 + max(map(len, column)) for column in columns))
     names = (
-        f"{'>' if cost in dearest else ' '} {_shortened(cost.layer.name, room)}"
+        f"{'>' if cost in dearest else ' '} {shortened(cost.layer.name, room)}"
         for cost in found.costs
     )
     lines = [[name, *row] for name, row in zip(names, rows, strict=True)]
@@ -77,10 +79,11 @@ def choice_lines(choice: Choice) -> Iterator[str]:
     """The bits of each layer, and what was measured."""
     budget, metric = choice.budget, choice.budget.metric
     values = [budget.shown(m[metric]) for m in (choice.reference, choice.baseline, choice.result)]
-    yield f"budget {budget}: {metric} {values[0]} in float, {budget.shown(choice.limit)} at most;"
+    limit = budget.shown(choice.limit)
+    yield fold(f"budget {budget}: {metric} {values[0]} in float, {limit} at most;")
     yield f"  {values[1]} at {choice.base}, {values[2]} as chosen"
     rows = [
-        [f"  {_shortened(layer.name, 50)}", *(str(kind.of(bits)) if n else "-" for kind, n in
+        [f"  {shortened(layer.name, 50)}", *(str(kind.of(bits)) if n else "-" for kind, n in
          ((kind, layer.numbers(kind)) for kind in Kind))]
         for layer, bits in choice.all_bits
     ]  # fmt: skip
@@ -88,7 +91,11 @@ def choice_lines(choice: Choice) -> Iterator[str]:
     for kind, name in ((Kind.WEIGHTS, "weights"), (Kind.ACTIVATIONS, "activations")):
         before, after = (human_bytes(math.ceil(bits / 8)) for bits in choice.stored(kind))
         yield f"  {name:<12}{after}, {before} at {choice.base}"
-    yield f"  measured    {len(choice.costs)} widths alone, {len(choice.trace)} whole networks"
+    alone, whole = (
+        counted(len(choice.costs), "width"),
+        counted(len(choice.trace), "whole network"),
+    )
+    yield f"  measured    {alone} alone, {whole}"
 
 
 def _saves(bits: int) -> str:
@@ -108,8 +115,3 @@ def _added(key: str, value: float, base: float) -> str:
         return "-"
     text = _number(key, value - base)
     return text if text.startswith("-") else f"+{text}"
-
-
-def _shortened(name: str, room: int) -> str:
-    """Its end: names of layers begin alike."""
-    return name if len(name) <= room else f"…{name[len(name) - room + 1 :]}"

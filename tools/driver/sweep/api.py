@@ -20,7 +20,7 @@ from qbnnc.runtime.threads import physical_cores
 from qbnnc.sources import warn_of_few
 from qbnnc.sweep.executors import Cluster, Given, Pool, Processes
 from qbnnc.sweep.plan import Plan, ordered, paper_grid, parse_bits
-from qbnnc.sweep.prepare import read_models, shifted_bits, study_of, task_of
+from qbnnc.sweep.prepare import check_options, read_models, shifted_bits, study_of, task_of
 from qbnnc.sweep.rows import Precision, Result
 from qbnnc.sweep.run import Progress, run_study
 from qbnnc.sweep.settings import Settings
@@ -86,6 +86,8 @@ def run_sweep(
     and options do not fit; what goes wrong with one configuration is told in its rows.
     """
     how = Tuning() if tuning is None else tuning
+    if not qat and (unused := list(how.given())):
+        raise UserError(f"{unused[0]}: is for fine-tuning: give --qat too")
     labels = qat and how.training(seed=0).loss.needs_labels
     TargetUnits(target_mean, target_std).check()
     training, testing = _read(train, test, labels)
@@ -102,7 +104,7 @@ def run_sweep(
         target_std,
         shifted_bits(first, chosen) if shifts else None,
     )
-    settings.options(chosen[0], first)
+    check_options(models, settings, chosen[0], qat=qat)
     study = study_of(models, training, testing, ood, settings)
     wanted = {Precision.FLOAT: floats, Precision.PTQ: ptq, Precision.QAT: qat}
     precisions = tuple(precision for precision, is_wanted in wanted.items() if is_wanted)

@@ -17,6 +17,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.passes.cut_softmax import ends_in_softmax
 from qbnnc.passes.options import Bits
+from qbnnc.passes.pipeline import check_layers
 from qbnnc.sources import SourceOptions, read, with_calibration
 from qbnnc.sweep.settings import Settings
 from qbnnc.sweep.study import Study
@@ -71,6 +72,20 @@ def task_of(task: str | None, models: Mapping[str, Model]) -> Task:
     for model in models.values():
         Head(chosen).check(tuple(v.type for v in model.graph.outputs))
     return chosen
+
+
+def check_options(
+    models: Mapping[str, Model], settings: Settings, bits: Bits, *, qat: bool
+) -> None:
+    """UserError for a choice that is none, and for a layer or a loss that a network cannot have."""
+    for name, model in models.items():
+        quantisation = settings.options(bits, model).quantisation
+        try:
+            check_layers(model, quantisation)
+            if qat:
+                settings.tuning.check(model)
+        except UserError as error:
+            raise UserError(f"{name}: {error}" if len(models) > 1 else str(error)) from None
 
 
 def study_of(

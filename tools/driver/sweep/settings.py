@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from qbnnc.making import Making, given_options, options_from
 from qbnnc.passes.options import Bits
 from qbnnc.passes.pipeline import Options
 from qbnnc.sweep.tuning import Tuning
-
-_TUNING = fields(Tuning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Settings:
         values = {
             "--task": self.task.value,
             "--samples": self.samples,
-            **{f"--{f.name.replace('_', '-')}": getattr(self.tuning, f.name) for f in _TUNING},
+            **self.tuning.given(),
             "--target-mean": self.target_mean or None,
             "--target-std": None if self.target_std == 1 else self.target_std,
             "--shifts": self.shifted and f"float, {self.shifted}",

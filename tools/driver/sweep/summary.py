@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from qbnnc.ir.head import Task
+from qbnnc.ir.words import counted
 from qbnnc.sweep.rows import Result
 
 
@@ -112,4 +113,4 @@ def _title(results: Sequence[Result]) -> str:
     good = [result for result in results if result.error is None]
     samples = f", L = {good[0].samples}" if good else ""
     seeds = len({result.seed for result in results})
-    return f"{first.network}: {first.method}{samples}, {seeds} seed{'s' * (seeds > 1)}"
+    return f"{first.network}: {first.method}{samples}, {counted(seeds, 'seed')}"

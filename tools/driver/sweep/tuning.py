@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from qbnnc.choices import choice, whole
 from qbnnc.extras import require
+from qbnnc.ir.model import Model
 
 if TYPE_CHECKING:
     from qbnnc.finetuning import Training
@@ -20,6 +21,11 @@ class Tuning:
     epochs: float | None = None
     lr: float | None = None
     batch_size: int | None = None
+
+    def given(self) -> dict[str, object]:
+        """The choices that were made, by option."""
+        named = {f"--{f.name.replace('_', '-')}": getattr(self, f.name) for f in fields(self)}
+        return {option: value for option, value in named.items() if value is not None}
 
     def training(self, seed: int) -> Training:
         """All of it, for one seed; UserError for a choice that is none."""
@@ -36,3 +42,9 @@ class Tuning:
         if self.batch_size is not None:
             made = replace(made, batch_size=whole("--batch-size", self.batch_size, 1))
         return made
+
+    def check(self, model: Model) -> None:
+        """UserError if the loss does not fit the network's outputs."""
+        from qbnnc.finetuning.losses import check_loss
+
+        check_loss(self.training(seed=0).loss, model)

@@ -1,0 +1,20 @@
+"""Which of a test's cases are tried before every commit, and which by the full set alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import pytest
+from hypothesis import settings
+
+MANY = 100  # what hypothesis makes where nothing is said
+
+
+def examples(count: int) -> settings:
+    """`count` of them, or as much fewer as the profile has (tests/conftest.py); at least 5."""
+    return settings(max_examples=max(5, count * settings().max_examples // MANY))
+
+
+def slow_but(quick: Collection[object], cases: Iterable[object]) -> list[object]:
+    """The cases of a parameter, all of them slow but the `quick` ones."""
+    return [c if c in quick else pytest.param(c, marks=pytest.mark.slow) for c in cases]
