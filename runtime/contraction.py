@@ -13,10 +13,11 @@ from qbnnc.ir.ops import Conv2dInteger, Dequantize, LinearInteger, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType, QuantParams, TensorType
 from qbnnc.runtime.instructions import Convolve, Depthwise, Epilogue, FoldBias
+from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels.convolution import SCRATCH
 from qbnnc.runtime.layout import parameter
 from qbnnc.runtime.lowering import Lowering
-from qbnnc.runtime.packing import LINE, Layout, offline_terms, per_channel
+from qbnnc.runtime.packing import FOURS, LINE, Layout, offline_terms, per_channel
 from qbnnc.runtime.program import Buffer
 from qbnnc.runtime.sampling import is_depthwise, operand
 
@@ -44,7 +45,8 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
         _depthwise(lowering, node, geometry, folded=op.folded)
         return
     window = _window(node, geometry)
-    layout = Layout(shape, geometry.groups, run=window.run)
+    deep = chosen() is Isa.AVX2 and _four_fit(lowering, node, geometry, window.run)
+    layout = Layout(shape, geometry.groups, run=window.run, deep=deep)
     common = _common(lowering, node, layout, SCRATCH + window.halo_bytes, folded=op.folded)
     add = lowering.constants.add
     instruction = Convolve(
@@ -55,6 +57,7 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
         channels=shape[1],
         segments=len(window.runs),
         run=window.run,
+        fours=layout.fours,
         runs=add(window.runs),
         places=add(window.places),
         pixels=len(window.places),
@@ -62,6 +65,7 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
         halo_width=window.halo[1],
         images=window.images,
         wide=may_overflow(codes_of(node.inputs[0].type), codes_of(node.inputs[1].type)),
+        deep=deep,
     )
     lowering.emit(node, instruction)
 
@@ -70,6 +74,24 @@ def may_overflow(x: QuantParams, weight: QuantParams) -> bool:
     """Whether the sum of two products of codes can leave int16."""
     largest = max(abs(weight.low), abs(weight.high))
     return 2 * x.high * largest > np.iinfo(np.int16).max
+
+
+def _four_fit(lowering: Lowering, node: Node, geometry: Conv2dInteger, run: int) -> bool:
+    """Whether the sums of two pairs of products, one of each step, are proved to fit into int16.
+
+    From the weights themselves where they are constant, else from what they may be.
+    """
+    x, value = codes_of(node.inputs[0].type), node.inputs[1]
+    weight, array = codes_of(value.type), lowering.graph.constants.get(value)
+    most = np.iinfo(np.int16).max // x.high
+    if array is None:
+        return 4 * max(abs(weight.low), abs(weight.high)) <= most
+    layout = Layout(value.type.shape, geometry.groups, run=run, deep=True)
+    order, rows = layout.order_of_taps(), layout.rows(array).astype(np.int64)
+    whole = np.where(order < 0, 0, rows[:, :, order])
+    steps = whole.reshape(*rows.shape[:2], -1, 2, FOURS // 2, 2)  # [.., eights, step, lane, pair]
+    sums = (np.clip(steps, low, high).sum(axis=(-3, -1)) for low, high in ((0, None), (None, 0)))
+    return all(int(np.abs(s).max(initial=0)) <= most for s in sums)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -63,13 +63,15 @@ class Layout:
 
     Of a weight [O, K] or [O, C, kh, kw] (K runs over [kh][kw][C]), a bias [O] (K is 1), or with
     `plain` any value in the order of memory. K is `lines` x `step`: one a line, or with `run`, the
-    codes of a layer's operand that lie side by side, FOURS, each run filled up to a multiple.
+    codes of a layer's operand that lie side by side, FOURS, each run filled up to a multiple of
+    them, or with `deep` of two of them.
     """
 
     shape: tuple[int, ...]
     groups: int = 1
     plain: bool = False
     run: int = 0
+    deep: bool = False
 
     def rows(self, array: Array) -> Array:
         """[*shape] as [groups, filters, K]."""
@@ -112,8 +114,13 @@ class Layout:
         taps = np.arange(self.taps)
         if not self.run:
             return taps
-        runs = taps.reshape(-1, self.run)
-        return np.pad(runs, ((0, 0), (0, -self.run % FOURS)), constant_values=-1).reshape(-1)
+        runs, missing = taps.reshape(-1, self.run), self.fours * FOURS - self.run
+        return np.pad(runs, ((0, 0), (0, missing)), constant_values=-1).reshape(-1)
+
+    @property
+    def fours(self) -> int:
+        """Of a run."""
+        return round_up(self.run, 2 * FOURS if self.deep else FOURS) // FOURS
 
     @property
     def size(self) -> int:

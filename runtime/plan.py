@@ -19,6 +19,7 @@ from qbnnc.runtime.packing import Layout, aligned_bytes
 from qbnnc.runtime.program import COLUMNS, Buffer
 
 BLOCK_BYTES = 1 << 19  # in use at a time: stays in the L2 cache of most CPUs
+MOST_BLOCK_BYTES = 1 << 22  # where weights do not stay there: they are read again for each block
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +72,23 @@ class Plan:
         return self.arena.scratch_bytes + rows * self.arena.record_bytes + 64
 
 
-def plan(graph: Graph, *, reuse: bool = True, budget: int = BLOCK_BYTES) -> Plan:
+def plan(graph: Graph, *, reuse: bool = True, budget: int | None = None) -> Plan:
     """CompileError, at the node, if no kernel takes its inputs.
 
+    `budget`: bytes of a block; None chooses them.
     Without `reuse` of the arena's space, every value of a range is there when the range has run.
     """
     lowering = Lowering(graph)
     for node in graph.nodes:
         lower_node(lowering, node)
     steps = tuple(sorted(lowering.steps, key=lambda step: step.range))
+    constants = lowering.constants.pack()
+    if budget is None:
+        budget = max(BLOCK_BYTES, min(constants.nbytes // 4, MOST_BLOCK_BYTES))
     arena = place(steps, budget, reuse=reuse)
     return Plan(
         program=_program(steps, arena),
-        constants=lowering.constants.pack(),
+        constants=constants,
         arena=arena,
         steps=steps,
         ends=_ends(steps),

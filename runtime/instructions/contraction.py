@@ -54,10 +54,11 @@ class Layer(Instruction):
 class Convolve(Layer):
     """A convolution or linear layer; a Layout with runs says how the weights lie.
 
-    The operand of pixel p are the runs at places[p] + runs[s] of its image, each `run` codes long:
-    `places` i32 [pixels] and `runs` i32 [segments] are constants. The image is the input, or where
+    The operand of pixel p are the runs at places[p] + runs[s] of its image, each `run` codes long,
+    with what fills them up `fours` x 4: `places` i32 [pixels] and `runs` i32 [segments] are
+    constants. The image is the input, or where
     a window leaves it, a copy with a halo of padding, halo_height x halo_width (0: none), in the
-    scratch room, which holds `images` of them. `wide`: see kernels.microkernel.
+    scratch room, which holds `images` of them. `wide` and `deep`: see kernels.microkernel.
     """
 
     opcode = Opcode.CONVOLVE
@@ -65,6 +66,7 @@ class Convolve(Layer):
     channels: int  # of a group of the input
     segments: int
     run: int
+    fours: int
     runs: int
     places: int
     pixels: int
@@ -72,6 +74,7 @@ class Convolve(Layer):
     halo_width: int
     images: int
     wide: int
+    deep: int
 
     @property
     def work(self) -> float:

@@ -16,13 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.instructions import Convolve, Epilogue
-from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.microkernel import Shape, tile
 from qbnnc.runtime.kernels.rounding import bounds, round_into
-from qbnnc.runtime.packing import FOURS, PANEL
+from qbnnc.runtime.packing import PANEL
 from qbnnc.runtime.program import Place, columns_of
 
 C = columns_of(Convolve)
@@ -35,6 +35,8 @@ _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
 _isa = chosen()
 tile_6x16, tile_4x16, tile_2x16, tile_1x16 = (tile(_isa, Shape(m, 2)) for m in (6, 4, 2, 1))
 tile_6x8, tile_1x8 = (tile(_isa, Shape(m, 1)) for m in (6, 1))
+deep_4x16, deep_1x16 = (tile(_isa, Shape(m, 2, deep=_isa is Isa.AVX2)) for m in (4, 1))
+deep_4x8, deep_1x8 = (tile(_isa, Shape(m, 1, deep=_isa is Isa.AVX2)) for m in (4, 1))
 wide_4x16, wide_1x16 = (tile(_isa, Shape(m, 2, wide=True)) for m in (4, 1))
 wide_4x8, wide_1x8 = (tile(_isa, Shape(m, 1, wide=True)) for m in (4, 1))
 sums_4x16, sums_1x16 = (tile(_isa, Shape(m, 2, wide=True, sums=True)) for m in (SUMS, 1))
@@ -155,7 +157,7 @@ def multiply_codes(row, arena, constants, weights, bias, factor, channel, width,
     low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])
     a, x = arena.ctypes.data, arena.ctypes.data + row[C.scratch]
     o, runs = x + 8 * POSITIONS, constants.ctypes.data + row[C.runs]
-    n, fours, i = row[C.segments], (row[C.run] + FOURS - 1) // FOURS, 0
+    n, fours, i = row[C.segments], row[C.fours], 0
     w, b, f, c = weights, bias, factor, channel
     while i < count:
         p, q, left = x + 8 * i, o + 8 * i, count - i
@@ -172,6 +174,20 @@ def multiply_codes(row, arena, constants, weights, bias, factor, channel, width,
                 i += 4
             else:
                 wide_1x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 1
+        elif row[C.deep] == 1:
+            if width == PANEL:
+                if left >= 4:
+                    deep_4x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                    i += 4
+                else:
+                    deep_1x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                    i += 1
+            elif left >= 4:
+                deep_4x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 4
+            else:
+                deep_1x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
                 i += 1
         elif width == PANEL:
             if left >= 6:
@@ -208,7 +224,7 @@ def multiply_sums(
     out_at = arena[scratch + 8 * POSITIONS : sums].view(np.int64)
     a, runs = arena.ctypes.data, constants.ctypes.data + row[C.runs]
     x, o = a + scratch, a + sums + 4 * PANEL * SUMS
-    n, fours, i = row[C.segments], (row[C.run] + FOURS - 1) // FOURS, 0
+    n, fours, i = row[C.segments], row[C.fours], 0
     w, b, f = weights, bias, constants.ctypes.data + row[C.factor]
     zero, real = np.int32(0), np.float32(0)
     useful, at = min(width, row[C.filters] - done), group + done

@@ -27,7 +27,13 @@ from numba import types
 from numba.extending import intrinsic
 
 from qbnnc.runtime.isa import Isa
-from qbnnc.runtime.kernels.products import PRODUCTS, WIDE_PRODUCTS, Accumulators, Operands
+from qbnnc.runtime.kernels.products import (
+    DEEP_PRODUCT,
+    PRODUCTS,
+    WIDE_PRODUCTS,
+    Accumulators,
+    Operands,
+)
 from qbnnc.runtime.kernels.vectors import (
     F32,
     I8,
@@ -50,6 +56,7 @@ from qbnnc.runtime.kernels.vectors import (
 class Shape:
     """Of a tile. `wide`: codes may be so large that pairs of products overflow int16.
 
+    `deep`: it is proved that four do not, so that two steps are added as int16; `fours` is even.
     `sums`: the accumulators themselves are stored, as int32 [rows][channels], else codes.
     """
 
@@ -57,13 +64,14 @@ class Shape:
     vectors: int
     wide: bool = False
     sums: bool = False
+    deep: bool = False
 
     @property
     def channels(self) -> int:
         return self.vectors * LANES
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.channels}" + "w" * self.wide + "s" * self.sums
+        return f"{self.rows}x{self.channels}" + "w" * self.wide + "s" * self.sums + "d" * self.deep
 
 
 def tile(isa: Isa, shape: Shape) -> Any:
@@ -121,22 +129,32 @@ class _Tile:
             place = load(build, build.add(self.segments, times(build, segments.index, 4)), I32)
             offset = build.sext(place, I64)
             starts = [build.add(base, offset) for base in bases]
-            with _Loop(build, self.fours, segments.pointer, segments.sums) as fours:
-                inside = times(build, fours.index, 4)
-                step = 4 * self.shape.channels
-                operands = Operands(
-                    [load(build, build.add(start, inside), I32) for start in starts],
-                    [
-                        load(build, fours.pointer, ir.VectorType(I8, 4 * LANES), 4 * LANES * v)
-                        for v in range(self.shape.vectors)
-                    ],
-                )
-                fours.next(constant_add(build, fours.pointer, step), self.product(
-                    build, operands, fours.sums
-                ))  # fmt: skip
-            segments.next(fours.last_pointer, fours.last_sums)
+            steps = build.lshr(self.fours, I64(1)) if self.shape.deep else self.fours
+            with _Loop(build, steps, segments.pointer, segments.sums) as loop:
+                size = 4 * self.shape.channels
+                if self.shape.deep:
+                    pairs = [self.operands(loop, starts, 2, part) for part in (0, 1)]
+                    sums = DEEP_PRODUCT(build, pairs, loop.sums)
+                else:
+                    sums = self.product(build, self.operands(loop, starts, 1, 0), loop.sums)
+                step = size * (2 if self.shape.deep else 1)
+                loop.next(constant_add(build, loop.pointer, step), sums)
+            segments.next(loop.last_pointer, loop.last_sums)
         self.finish(segments.last_sums)
         build.ret_void()
+
+    def operands(self, loop: _Loop, starts: list[ir.Value], steps: int, number: int) -> Operands:
+        """Of one of the `steps` that a turn of the loop takes."""
+        build = self.builder
+        inside = times(build, loop.index, 4 * steps)
+        kind, first = ir.VectorType(I8, 4 * LANES), number * 4 * self.shape.channels
+        return Operands(
+            [load(build, build.add(start, inside), I32, 4 * number) for start in starts],
+            [
+                load(build, loop.pointer, kind, first + 4 * LANES * v)
+                for v in range(self.shape.vectors)
+            ],
+        )
 
     def finish(self, sums: Accumulators) -> None:
         build, vectors = self.builder, range(self.shape.vectors)

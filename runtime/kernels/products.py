@@ -69,6 +69,33 @@ def multiply_avx2(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -
     return _for_each(build, operands, sums, add)
 
 
+def multiply_avx2_deep(
+    build: ir.IRBuilder, steps: list[Operands], sums: Accumulators
+) -> Accumulators:
+    """Two steps of vpmaddubsw added as int16 before vpmaddwd: a third fewer multiplications.
+
+    Exact while four products fit into int16.
+    """
+    pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
+    bytes_ = ir.VectorType(I8, 4 * LANES)
+    products = declare(build, "llvm.x86.avx2.pmadd.ub.sw", pairs, [bytes_] * 2)
+    add_pairs = declare(build, "llvm.x86.avx2.pmadd.wd", ints, [pairs] * 2)
+    ones = splat_constant(I16, 2 * LANES, 1)
+    made: Accumulators = []
+    for m, row in enumerate(sums):
+        x, y = (build.bitcast(splat(build, step.codes[m], LANES), bytes_) for step in steps)
+        totals = []
+        for v, total in enumerate(row):
+            first, second = (
+                build.call(products, [codes, step.weights[v]])
+                for codes, step in zip((x, y), steps, strict=True)
+            )
+            added = build.call(add_pairs, [build.add(first, second), ones])
+            totals.append(build.add(total, added))
+        made.append(totals)
+    return made
+
+
 def multiply_avx2_wide(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
     """vpmaddwd of the even and the odd codes, widened to int16: exact for all codes."""
     pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
@@ -118,6 +145,7 @@ PRODUCTS: dict[Isa, Emitter] = {
     Isa.GENERIC: multiply_generic,
 }
 WIDE_PRODUCTS = PRODUCTS | {Isa.AVX2: multiply_avx2_wide}
+DEEP_PRODUCT = multiply_avx2_deep  # of AVX2 only: elsewhere four products are one instruction
 
 
 def _for_each(

@@ -108,6 +108,27 @@ def test_the_instruction_is_there(isa: Isa) -> None:
     assert text.count(instruction) == tile_size
 
 
+@pytest.mark.skipif(Isa.AVX2 not in ISAS, reason="no AVX2")
+@given(seed=st.integers(0, 2**32 - 1), segments=st.integers(1, 4), eights=st.integers(1, 5))
+@settings(max_examples=25)
+def test_two_steps_at_a_time_give_the_same(seed: int, segments: int, eights: int) -> None:
+    """Weights whose four products reach the ends of int16, and no further."""
+    rng = np.random.default_rng(seed)
+    for shape in (Shape(4, 2, sums=True, deep=True), Shape(1, 1, sums=True, deep=True)):
+        arena = rng.choice([0, 127], OUT + 4096).astype(np.uint8)
+        x = rng.integers(0, 4000, shape.rows)
+        runs = rng.integers(0, 4000, segments).astype(np.int32)
+        weights = rng.choice([-64, -63, 64, 63], (segments, 2 * eights, shape.channels, 4))
+        weights = weights.astype(np.int8)
+        bias, factor = np.zeros(shape.channels, np.int32), np.ones(shape.channels, np.float32)
+        out = OUT + 300 * np.arange(shape.rows)
+        total = products(arena, x, runs, weights)
+        zero = np.int32(0), np.float32(0), np.float32(0)
+        compiled(Isa.AVX2, shape)(arena, x, runs, 2 * eights, weights, bias, factor, out, *zero)
+        made = np.stack([arena[at + 5 : at + 5 + 4 * shape.channels] for at in out])
+        assert np.array_equal(made.view(np.int32), total)
+
+
 def test_a_wide_product_needs_no_saturating_instruction() -> None:
     text = assembly(Isa.AVX2, Shape(4, 2, wide=True), INSTRUCTIONS[Isa.AVX2][0])
     assert "vpmaddubsw" not in text
