@@ -71,6 +71,14 @@ def test_the_histogram_counts_every_row(tmp_path: Path) -> None:
         assert mean == pytest.approx(result.metrics["ape"], abs=np.log(3) / 20)
 
 
+def test_what_is_fine_tuned_later_may_be_in_the_same_file(tmp_path: Path) -> None:
+    """So how it will be tuned is part of the configuration, with and without fine-tuning."""
+    path, tuning = tmp_path / "s.jsonl", Tuning(epochs=0.1)
+    small_sweep(path, bits="w4a4", seeds=1, tuning=tuning)
+    whole = small_sweep(path, bits="w4a4", seeds=1, tuning=tuning, ptq=False, qat=True)
+    assert [r.precision.value for r in whole] == ["float", "ptq", "qat"]
+
+
 def test_fine_tuning_gives_rows_of_its_own(tmp_path: Path) -> None:
     options = {"ptq": False, "qat": True, "bits": "w2a2", "tuning": Tuning(epochs=1, lr=1e-2)}
     results = small_sweep(tmp_path / "s.jsonl", **options)

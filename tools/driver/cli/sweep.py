@@ -136,6 +136,9 @@ def command(
     as it comes: an interrupted sweep goes on when the same command is given again.
     """
     networks = parse_networks(models, factories, model_args, dropouts, trust_pickle)
+    tuning = Tuning(loss, epochs, lr, batch_size)
+    if not qat and (unused := list(tuning.given())):
+        raise UserError(f"{unused[0]}: is for fine-tuning: give --qat too")
     if report is not None:
         _check_report(report)
     try:
@@ -154,7 +157,7 @@ def command(
                 samples=samples,
                 task=task,
                 making=making_of(making),
-                tuning=Tuning(loss, epochs, lr, batch_size),
+                tuning=tuning,
                 shifts=shifts,
                 target_mean=target_mean,
                 target_std=target_std,

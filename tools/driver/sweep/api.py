@@ -86,8 +86,6 @@ def run_sweep(
     and options do not fit; what goes wrong with one configuration is told in its rows.
     """
     how = Tuning() if tuning is None else tuning
-    if not qat and (unused := list(how.given())):
-        raise UserError(f"{unused[0]}: is for fine-tuning: give --qat too")
     labels = qat and how.training(seed=0).loss.needs_labels
     TargetUnits(target_mean, target_std).check()
     training, testing = _read(train, test, labels)
