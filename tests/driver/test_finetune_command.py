@@ -25,6 +25,7 @@ import os, signal
 from qbnnc.finetuning.state import TuningState
 from qbnnc.cli.main import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
 save, left = TuningState.save, [3]
 
 def saved(state, path):
