@@ -91,6 +91,7 @@ class Layers(RandomGraphOfAllOps):
         return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [0, 8])
 @pytest.mark.parametrize("kind", ["constant", "row", "sample", "both"])
 @pytest.mark.parametrize("what", slow_but(["both"], ["weight", "bias", "both"]))

@@ -87,6 +87,7 @@ def test_random_networks(
     Case.of(model).check(inputs(graph, 5, seed=2), seed=seed, first_row=first_row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", list(WeightScheme))
 @pytest.mark.parametrize("width", ["w8a7", "w8a8", "w4a4", "w3a3", "w2a2"])
 def test_widths_and_schemes(width: str, weights: WeightScheme) -> None:
@@ -96,6 +97,7 @@ def test_widths_and_schemes(width: str, weights: WeightScheme) -> None:
         Case.of(compiled(graph, options)).check(inputs(graph, 6, seed=3), seed=11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", list(FAMILIES))
 @pytest.mark.parametrize("width", ["w8a7", "w8a8", "w4a4", "w2a2"])
 def test_op_families(family: str, width: str) -> None:

@@ -62,6 +62,7 @@ def test_compiling_twice_gives_the_same_bytes(qbnnc_command: Runner) -> None:
         assert a.read_bytes() == b.read_bytes()
 
 
+@pytest.mark.slow
 def test_few_bits_are_clipped_and_fitted_unless_told_otherwise(qbnnc_command: Runner) -> None:
     """What was done is in the report and in the artefact; verify holds for it."""
     quick = ("--calibration-passes", 1, "--bits", "w4a4", "--input-bits", 8)

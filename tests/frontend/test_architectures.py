@@ -13,6 +13,7 @@ from tests.frontend.nets import randomise_batch_norm
 from tests.frontend.test_convert import images, outputs_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_same_as_torch(name: str) -> None:
     torch.manual_seed(4)

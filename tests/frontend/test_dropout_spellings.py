@@ -66,6 +66,7 @@ def test_the_reference_is_one_mask() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", A_DROPOUT)
 def test_same_graph(spelling: str, reference: str) -> None:
     assert text_of(Spelled(A_DROPOUT[spelling])) == reference

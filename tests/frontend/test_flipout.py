@@ -45,6 +45,7 @@ class Flipout(nn.Module):
         return mean + added * self._signs(mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signs", ["uniform", "normal", "bernoulli"])
 @pytest.mark.parametrize("bias", [False, True])
 def test_linear(signs: str, bias: bool) -> None:
@@ -117,6 +118,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
     layer, message = REFUSED[name]

@@ -94,6 +94,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name: str) -> None:
     graph = assert_same(nn.Sequential(nn.Linear(6, 6), FUNCTIONS[name]), 4 * images(5, 6))

@@ -48,6 +48,7 @@ def assert_same_with_noise(net: nn.Module, x: Tensor) -> Graph:
     return graph
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_spellings(name: str) -> None:
     """The index of transposed, sliced and shared noise is right, or the outputs would differ."""

@@ -8,7 +8,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from llvmlite import ir
 from numba import njit
@@ -16,6 +16,7 @@ from numba import njit
 from qbnnc.ir.types import Array
 from qbnnc.runtime.isa import Isa, available, target_features
 from qbnnc.runtime.kernels.microkernel import Shape, define_tile, tile
+from tests.examples import examples
 
 ISAS = available(target_features())
 SHAPES = [
@@ -58,7 +59,7 @@ def products(arena: Array, x: Array, runs: Array, weights: Array) -> Array:
     fours=st.integers(1, 9),
     extreme=st.booleans(),
 )
-@settings(max_examples=25)
+@examples(25)
 def test_every_instruction_set_gives_the_same(
     isa: Isa, shape: Shape, seed: int, segments: int, fours: int, extreme: bool
 ) -> None:
@@ -110,7 +111,7 @@ def test_the_instruction_is_there(isa: Isa) -> None:
 
 @pytest.mark.skipif(Isa.AVX2 not in ISAS, reason="no AVX2")
 @given(seed=st.integers(0, 2**32 - 1), segments=st.integers(1, 4), eights=st.integers(1, 5))
-@settings(max_examples=25)
+@examples(25)
 def test_two_steps_at_a_time_give_the_same(seed: int, segments: int, eights: int) -> None:
     """Weights whose four products reach the ends of int16, and no further."""
     rng = np.random.default_rng(seed)
