@@ -38,6 +38,13 @@ class Cell:
     """Values of one metric, one a seed or fold."""
 
     values: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def change_from(self, other: Cell) -> float:
+        """Of the mean, over the seeds or folds that both have."""
+        known = dict(zip(other.seeds, other.values, strict=True))
+        theirs = [known[seed] for seed in self.seeds if seed in known] or list(other.values)
+        return self.mean - float(np.mean(theirs))
 
     @property
     def mean(self) -> float:
@@ -82,15 +89,17 @@ class Network:
             for r in self.results
             if r.network == method and r.precision is precision and _bits(r) == bits
         ]
-        values = tuple(_value(r, metric) for r in sorted(found, key=lambda r: r.seed))
-        return Cell(values) if values else None
+        found.sort(key=lambda r: r.seed)
+        values = tuple(_value(r, metric) for r in found)
+        return Cell(values, tuple(r.seed for r in found)) if found else None
 
     def best(self, method: str, bits: str | None, metric: str) -> Cell | None:
-        """Of PTQ and QAT that with the lower mean NLL; the float network's if `bits` is None."""
-        if bits is None:
-            return self.cell(method, None, Precision.FLOAT, metric)
+        """Of PTQ and QAT that with the lower NLL; the float network's if `bits` is None."""
+        real = self.cell(method, None, Precision.FLOAT, metric if bits is None else "nll")
+        if bits is None or real is None:
+            return real
         both = [
-            (nll.mean, precision)
+            (nll.change_from(real), precision)
             for precision in (Precision.PTQ, Precision.QAT)
             if (nll := self.cell(method, bits, precision, "nll")) is not None
         ]
@@ -99,12 +108,14 @@ class Network:
     def ratio(self, method: str, bits: str, metric: str) -> float:
         """To the float network; NaN where there are no results."""
         ours, real = self.best(method, bits, metric), self.best(method, None, metric)
-        return np.nan if ours is None or real is None else ours.mean / real.mean
+        if ours is None or real is None:
+            return np.nan
+        return ours.mean / (ours.mean - ours.change_from(real))
 
     def change(self, method: str, bits: str, metric: str) -> float:
         """From the float network."""
         ours, real = self.best(method, bits, metric), self.best(method, None, metric)
-        return np.nan if ours is None or real is None else ours.mean - real.mean
+        return np.nan if ours is None or real is None else ours.change_from(real)
 
 
 def _bits(result: Result) -> str | None:
