@@ -25,6 +25,7 @@ def read_members(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive.infolist(), path)
             return {_inner(info, path): archive.read(info) for info in archive.infolist()}
+    # zipfile raises these four for damage, a compression it lacks, and encryption
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise FileError(f"is a damaged archive ({error}); copy it again", path) from error
 

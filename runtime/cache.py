@@ -68,7 +68,8 @@ def compile_interpreter(folder: Path | None) -> Execute:
 
 def was_cached() -> bool:
     """Whether `interpreter` found the kernels, not compiled them."""
-    stats = getattr(interpreter(), "stats")  # noqa: B009  of numba's dispatcher
+    # Execute is the type of a function, and numba's dispatcher has more than that
+    stats = getattr(interpreter(), "stats")  # noqa: B009
     return bool(sum(stats.cache_hits.values()) > 0)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -67,6 +67,7 @@ class Workers:
         self.threads = threads
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
 
     def run(self, tasks: Sequence[Task], work: Callable[[Task], None]) -> None:
         """All of them; the caller's thread takes its share. Errors are raised when all are done."""
@@ -86,14 +87,18 @@ class Workers:
 
         helpers = min(self.threads, len(tasks)) - 1
         futures = [self._threads().submit(share) for _ in range(helpers)]
-        share()
+        try:
+            share()
+        finally:
+            wait(futures)  # they write to the caller's arrays
         for future in futures:
             future.result()
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
-            if self._pool is None:
+            if self._pool is None or self._process != os.getpid():  # a fork has no threads
                 self._pool = ThreadPoolExecutor(self.threads - 1, "qbnnc")
+                self._process = os.getpid()
             return self._pool
 
 

@@ -74,6 +74,7 @@ def test_data_is_checked(file: Path) -> None:
     with pytest.raises(InputError, match="shape"):
         loaded.predict(x[0])
     with pytest.raises(InputError, match="whole number"):
+        # wrong on purpose: what it says is tested
         loaded.predict(x, seed=1.5)  # type: ignore[arg-type]
     for name in ("batch_size", "threads"):
         with pytest.raises(InputError, match=f"{name}: 0 is not a positive number"):

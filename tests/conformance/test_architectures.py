@@ -51,6 +51,7 @@ def test_architectures(name: str) -> None:
     randomise_batch_norm(net)
     net.eval()
     dropout = "off" if "Drop" in str(net) else None
+    # a parameter of the test is any str
     check_bits(read_module(net, torch.randn(2, 3, 16, 16), dropout=dropout), "w8a8")  # type: ignore[arg-type]
 
 

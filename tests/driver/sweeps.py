@@ -63,6 +63,7 @@ def small_sweep(output: Path, **more: object) -> tuple[Result, ...]:
     }
     with ThreadPoolExecutor(1) as own:
         given |= {} if "scheduler" in more else {"executor": own}
+        # options of any kind, checked when they are read
         return run_sweep(output=output, **(given | more))  # type: ignore[arg-type]
 
 

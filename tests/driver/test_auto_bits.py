@@ -36,6 +36,7 @@ def chosen(budget: str, **more: object) -> Choice:
         "samples": 5,
         "seeds": (0, 1),
     }
+    # options of any kind, checked when they are read
     return choose_bits(model, (x, y), budget, calibration=x, **(options | more))  # type: ignore[arg-type]
 
 

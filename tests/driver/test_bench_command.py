@@ -15,6 +15,7 @@ from tests.driver.commands import Command
 
 def test_contenders_take_turns() -> None:
     calls: list[str] = []
+    # mypy cannot infer a lambda with a default
     times = take_turns({n: lambda n=n: calls.append(n) for n in "ab"}, 0.0)  # type: ignore[misc]
     assert calls == ["a", "b"] * 4  # once before, and three turns
     assert [len(its) for its in times.values()] == [3, 3]

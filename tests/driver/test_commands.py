@@ -120,12 +120,14 @@ def test_verify_finds_a_difference_and_its_node(
 
     predict, trace = QbnnArtefact.predict, QbnnArtefact.trace
 
+    # stands in for a method, whatever it takes
     def wrong(self, *arguments, **options):  # type: ignore[no-untyped-def]
         made = dict(predict(self, *arguments, **options))
         made["samples"] = made["samples"].copy()
         made["samples"][1, 2, 0] += 1
         return made
 
+    # stands in for a method, whatever it takes
     def traced(self, *arguments, **options):  # type: ignore[no-untyped-def]
         made = dict(trace(self, *arguments, **options))
         made["drop2"] = made["drop2"] ^ 1
