@@ -54,9 +54,6 @@ class Block:
     samples: int = 1
 
 
-Observe: TypeAlias = Callable[[Block], None]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """Which random numbers a batch x [B, *shape] sees, and of which member of how many."""

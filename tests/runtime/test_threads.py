@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -85,6 +85,22 @@ def test_an_error_of_a_task_is_raised() -> None:
 
     with pytest.raises(ValueError, match="two"):
         Workers(3).run([Task(i, range(1), range(1)) for i in range(5)], fail)
+
+
+def test_an_error_waits_for_the_others() -> None:
+    """They write to arrays that the caller may drop."""
+    failing, done = Event(), list[int]()
+
+    def work(task: Task) -> None:
+        if task.member == 0:
+            failing.set()
+            raise ValueError("zero")
+        assert failing.wait(10)
+        done.append(task.member)
+
+    with pytest.raises(ValueError, match="zero"):
+        Workers(2).run([Task(i, range(1), range(1)) for i in range(2)], work)
+    assert done == [1]
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5])
