@@ -55,8 +55,9 @@ class Lowering:
     `outputs` are the buffers of the graph's outputs, `packed` those of weights that are computed.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph, self.constants = graph, Constants()
+    def __init__(self, graph: Graph, draws: int = 1) -> None:
+        """`draws`: how many samples a prediction has, as far as is known; it changes no result."""
+        self.graph, self.constants, self._draws = graph, Constants(), draws
         self.steps: list[Step] = []
         self.buffers: dict[Value, Buffer] = {}
         self.packed: dict[tuple[Value, Layout], Buffer] = {}
@@ -99,6 +100,10 @@ class Lowering:
         """Add an instruction; it runs as often as its output varies."""
         range_ = range_of(instruction.output.axes)
         self.steps.append(Step(range_, instruction, node.output.name, node.loc))
+
+    def copies(self, node: Node) -> int:
+        """Of a node's value in a prediction for one row."""
+        return self._draws if Axis.SAMPLE in node.output.type.axes else 1
 
     def made(self, value: Value, more: int = 0) -> Buffer:
         """The buffer of `value`, which this makes, writing up to `more` bytes beyond its end."""

@@ -72,13 +72,14 @@ class Plan:
         return self.arena.scratch_bytes + rows * self.arena.record_bytes + 64
 
 
-def plan(graph: Graph, *, reuse: bool = True, budget: int | None = None) -> Plan:
+def plan(graph: Graph, *, draws: int = 1, reuse: bool = True, budget: int | None = None) -> Plan:
     """CompileError, at the node, if no kernel takes its inputs.
 
+    `draws`: of most predictions, by which forms of layers are chosen.
     `budget`: bytes of a block; None chooses them.
     Without `reuse` of the arena's space, every value of a range is there when the range has run.
     """
-    lowering = Lowering(graph)
+    lowering = Lowering(graph, draws)
     for node in graph.nodes:
         lower_node(lowering, node)
     steps = tuple(sorted(lowering.steps, key=lambda step: step.range))

@@ -43,6 +43,7 @@ class Opcode(IntEnum):
     COPY = 20
     GATHER = 21
     DRAW_WEIGHT = 22
+    WINOGRAD = 23
 
 
 class Place(IntEnum):

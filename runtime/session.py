@@ -55,7 +55,7 @@ class Session:
                 path,
             )
         self.model = model
-        self._plans = tuple(plan(member) for member in model.members)
+        self._plans = tuple(plan(member, draws=model.draws) for member in model.members)
         self._run, self._stochastic = interpreter(), model.stochastic
         self._schedules: dict[tuple[Plan, range, range, int], Schedule] = {}
         self._arenas = ArenaPool()
@@ -119,7 +119,7 @@ class Session:
             raise InputError(f"member: {member}, and the members are {len(self.model.members)}")
         request = replace(request, member=member)
         graph = self.model.members[member]
-        kept, chunk = plan(graph, reuse=False), max(1, len(batch))
+        kept, chunk = plan(graph, draws=self.model.draws, reuse=False), max(1, len(batch))
         arena, out = new_arena(kept, chunk), room_for(kept, request)
         recorder = Recorder(kept, request, arena)
         every = kept, range(len(batch)), range(request.draws), chunk

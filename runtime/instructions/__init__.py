@@ -4,7 +4,7 @@ Offsets into the constants are in bytes. "Pixels" are positions of an image, whi
 as [pixels][channels]; any other value is one pixel.
 """
 
-from qbnnc.runtime.instructions.contraction import Convolve, Depthwise, Epilogue
+from qbnnc.runtime.instructions.contraction import Convolve, Depthwise, Epilogue, Winograd
 from qbnnc.runtime.instructions.moves import Copy, Gather, Load, Transpose
 from qbnnc.runtime.instructions.pointwise import (
     Add,
@@ -42,4 +42,5 @@ __all__ = [
     "Select",
     "SumPool",
     "Transpose",
+    "Winograd",
 ]

@@ -82,6 +82,31 @@ class Convolve(Layer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Winograd(Layer):
+    """A 3x3 convolution of stride 1, one group, constant weights, requantised: kernels.winograd.
+
+    `depth` are the input channels and `filters` the output channels, multiples of 16. The weights
+    are i16 [16][panels][depth / 2][16][2]. `tiles` are done at a time; `numbers` i32 [16] says
+    where in v each number begins, `pitch` bytes apart. `none` are 64 bytes of zeros, and `nowhere`
+    is where in the scratch room outputs go that nobody needs.
+    """
+
+    opcode = Opcode.WINOGRAD
+    out_height: int
+    out_width: int
+    tiles: int
+    pitch: int
+    numbers: int
+    none: int
+    nowhere: int
+
+    @property
+    def work(self) -> float:
+        tiles = -(-self.out_height // 2) * -(-self.out_width // 2)
+        return 32.0 * tiles * self.filters * self.depth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Depthwise(Layer):
     """A convolution of each channel by itself: `filters` are all channels, K the window's places.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.convolution import convolve
 from qbnnc.runtime.kernels.depthwise import depthwise
@@ -13,9 +14,11 @@ from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.masks import keep_mask
 from qbnnc.runtime.kernels.moves import copy, gather, load, transpose
 from qbnnc.runtime.kernels.pooling import max_pool, sum_pool
+from qbnnc.runtime.kernels.products import WORD_PRODUCTS
 from qbnnc.runtime.kernels.quantization import dequantize, quantize, requantize
 from qbnnc.runtime.kernels.sampling import draw_weight, eps_codes, fold_bias, sample_weight
 from qbnnc.runtime.kernels.tables import lookup, lookup_real
+from qbnnc.runtime.kernels.winograd import winograd
 from qbnnc.runtime.program import Opcode
 
 CONVOLVE, MAX_POOL, SUM_POOL = int(Opcode.CONVOLVE), int(Opcode.MAX_POOL), int(Opcode.SUM_POOL)
@@ -26,7 +29,8 @@ TRANSPOSE, LOAD, DEPTHWISE = int(Opcode.TRANSPOSE), int(Opcode.LOAD), int(Opcode
 EPS_CODES, SAMPLE_WEIGHT = int(Opcode.EPS_CODES), int(Opcode.SAMPLE_WEIGHT)
 FOLD_BIAS, LOOKUP, LOOKUP_REAL = int(Opcode.FOLD_BIAS), int(Opcode.LOOKUP), int(Opcode.LOOKUP_REAL)
 MULTIPLY, COPY, GATHER = int(Opcode.MULTIPLY), int(Opcode.COPY), int(Opcode.GATHER)
-DRAW_WEIGHT = int(Opcode.DRAW_WEIGHT)
+DRAW_WEIGHT, WINOGRAD = int(Opcode.DRAW_WEIGHT), int(Opcode.WINOGRAD)
+WITH_WINOGRAD = chosen() in WORD_PRODUCTS  # a branch on a constant is left out before it compiles
 
 SIGNATURE = types.void(
     types.Array(types.int64, 2, "C", readonly=True),  # program
@@ -111,6 +115,8 @@ def run(program, first, last, context, x, arena, constants, out):
             copy(row, context, arena)
         elif opcode == GATHER:
             gather(row, context, arena, arena32, ints)
+        elif WITH_WINOGRAD and opcode == WINOGRAD:
+            winograd(row, context, arena, constants)
 
 
 def execute(program, ends, schedule, request, x, arena, constants, out):

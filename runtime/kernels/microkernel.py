@@ -31,7 +31,9 @@ from qbnnc.runtime.kernels.products import (
     DEEP_PRODUCT,
     PRODUCTS,
     WIDE_PRODUCTS,
+    WORD_PRODUCTS,
     Accumulators,
+    Emitter,
     Operands,
 )
 from qbnnc.runtime.kernels.vectors import (
@@ -57,6 +59,7 @@ class Shape:
     """Of a tile. `wide`: codes may be so large that pairs of products overflow int16.
 
     `deep`: it is proved that four do not, so that two steps are added as int16; `fours` is even.
+    `words`: operands and weights are pairs of int16, not fours of bytes.
     `sums`: the accumulators themselves are stored, as int32 [rows][channels], else codes.
     """
 
@@ -65,13 +68,21 @@ class Shape:
     wide: bool = False
     sums: bool = False
     deep: bool = False
+    words: bool = False
 
     @property
     def channels(self) -> int:
         return self.vectors * LANES
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.channels}" + "w" * self.wide + "s" * self.sums + "d" * self.deep
+        marks = {"w": self.wide, "s": self.sums, "d": self.deep, "p": self.words}
+        return f"{self.rows}x{self.channels}" + "".join(m for m, has in marks.items() if has)
+
+    def product(self, isa: Isa) -> Emitter:
+        """Of one step."""
+        if self.words:
+            return WORD_PRODUCTS[isa]
+        return (WIDE_PRODUCTS if self.wide else PRODUCTS)[isa]
 
 
 def tile(isa: Isa, shape: Shape) -> Any:
@@ -115,7 +126,7 @@ class _Tile:
             self.bias, self.factor, self.out, self.channel, self.zero, self.low, self.high,
         ) = function.args  # fmt: skip
         self.function, self.shape = function, shape
-        self.product = (WIDE_PRODUCTS if shape.wide else PRODUCTS)[isa]
+        self.product = shape.product(isa)
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
 
     def emit(self) -> None:

@@ -123,6 +123,20 @@ def multiply_avx2_wide(build: ir.IRBuilder, operands: Operands, sums: Accumulato
     return made
 
 
+def multiply_avx2_words(
+    build: ir.IRBuilder, operands: Operands, sums: Accumulators
+) -> Accumulators:
+    """vpmaddwd: the operands are pairs of int16, not fours of codes."""
+    pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
+    multiply = declare(build, "llvm.x86.avx2.pmadd.wd", ints, [pairs] * 2)
+    weights, made = [build.bitcast(w, pairs) for w in operands.weights], list[list[ir.Value]]()
+    for codes, row in zip(operands.codes, sums, strict=True):
+        x = build.bitcast(splat(build, codes, LANES), pairs)
+        products = (build.call(multiply, [x, w]) for w in weights)
+        made.append([build.add(t, p) for t, p in zip(row, products, strict=True)])
+    return made
+
+
 def multiply_generic(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
     """Products in int32; LLVM finds what the CPU has for them."""
     wide = ir.VectorType(I32, 4 * LANES)
@@ -145,6 +159,7 @@ PRODUCTS: dict[Isa, Emitter] = {
     Isa.GENERIC: multiply_generic,
 }
 WIDE_PRODUCTS = PRODUCTS | {Isa.AVX2: multiply_avx2_wide}
+WORD_PRODUCTS = {Isa.AVX2: multiply_avx2_words}  # for Winograd, which pays nowhere else
 DEEP_PRODUCT = multiply_avx2_deep  # of AVX2 only: elsewhere four products are one instruction
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from llvmlite import ir
 
@@ -76,6 +77,22 @@ def concatenate(build: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
         return values[0]
     first, second = values
     return shuffle(build, first, second, range(2 * first.type.count))
+
+
+@contextmanager
+def counted(build: ir.IRBuilder, count: ir.Value) -> Iterator[ir.Value]:
+    """The body of a loop of `count` turns, at least one; gives the number of the turn."""
+    before, loop = build.block, build.append_basic_block("loop")
+    build.branch(loop)
+    build.position_at_end(loop)
+    index = build.phi(I64)
+    index.add_incoming(I64(0), before)
+    yield index
+    following = constant_add(build, index, 1)
+    index.add_incoming(following, build.block)
+    after = build.append_basic_block("after")
+    build.cbranch(build.icmp_signed("<", following, count), loop, after)
+    build.position_at_end(after)
 
 
 def internal_function(

@@ -67,7 +67,7 @@ def test_numba_is_told_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("isa", available(target_features()))
 def test_whole_networks(isa: Isa, tmp_path: Path) -> None:
     """Each instruction set of this machine in a process of its own, against the oracle."""
-    files = [f"tests/runtime/test_{name}.py" for name in ("equality", "ops", "sampled")]
+    files = [f"tests/runtime/test_{name}.py" for name in ("equality", "ops", "sampled", "winograd")]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files],
         cwd=ROOT,
