@@ -32,7 +32,8 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
     else:
         with np.errstate(over="ignore"):
             batch = np.ascontiguousarray(array, np.float32)
-    if batch.size and np.isnan(batch.max()):  # the maximum of anything with NaN is NaN
+    # The maximum of anything with NaN is NaN.
+    if batch.size and math.isnan(np.maximum.reduce(batch, axis=None)):
         row = int(np.argwhere(np.isnan(batch))[0][0])
         raise InputError(f"{name}: NaN in row {row}; remove or fill in missing values")
     return batch

@@ -14,45 +14,75 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import llvmlite
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba import njit
 from numba.core import config
+from numba.core.typing.templates import Signature
+from numpy.typing import NDArray
 
-from qbnnc.runtime.execute import Execute
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.kernels.interpreter import SIGNATURE, execute
+from qbnnc.runtime.kernels import interpreter, moments
+
+Execute: TypeAlias = Callable[
+    [
+        NDArray[np.int64],
+        int,
+        int,
+        NDArray[np.float32],
+        NDArray[np.uint8],
+        NDArray[np.float32],
+    ],
+    None,
+]
+Moments: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32]], None]
 
 _LOCK = Lock()  # one thread compiles, the others wait; numba's configuration is one for all
 
 
-def interpreter() -> Execute:
-    """The jitted `execute`, loaded from the cache or compiled; the first call takes seconds."""
+class Kernels(NamedTuple):
+    """The jitted functions: kernels.interpreter.execute and kernels.moments.moments."""
+
+    execute: Execute
+    moments: Moments
+
+
+def kernels() -> Kernels:
+    """Loaded from the cache or compiled; the first call takes seconds."""
     with _LOCK:
-        return _interpreter()
+        return _kernels()
 
 
 @cache
-def _interpreter() -> Execute:
+def _kernels() -> Kernels:
     folder = writable_folder()
     try:
-        return compile_interpreter(folder)
+        return compile_kernels(folder)
     except (EOFError, pickle.UnpicklingError):  # a damaged file
         shutil.rmtree(folder or "", ignore_errors=True)
-        return compile_interpreter(writable_folder())
+        return compile_kernels(writable_folder())
     except OSError:  # a full disk
-        return compile_interpreter(None)
+        return compile_kernels(None)
 
 
-def compile_interpreter(folder: Path | None) -> Execute:
+def compile_kernels(folder: Path | None) -> Kernels:
     """Compile, or load what was compiled; None is no cache."""
-    dispatcher = njit(nogil=True)(execute)
+    return Kernels(
+        cast(Execute, _compiled(interpreter.execute, interpreter.SIGNATURE, folder)),
+        cast(Moments, _compiled(moments.moments, moments.SIGNATURE, folder)),
+    )
+
+
+def _compiled(function: Callable[..., None], signature: Signature, folder: Path | None) -> Any:
+    dispatcher = njit(nogil=True, error_model="numpy")(function)
     if folder is not None:
         settings = vars(config)
         before = settings["CACHE_DIR"]
@@ -61,15 +91,15 @@ def compile_interpreter(folder: Path | None) -> Execute:
             dispatcher.enable_caching()
         finally:
             settings["CACHE_DIR"] = before
-    dispatcher.compile(SIGNATURE)
+    dispatcher.compile(signature)
     dispatcher.disable_compile()
-    return cast(Execute, dispatcher)
+    return dispatcher
 
 
 def was_cached() -> bool:
-    """Whether `interpreter` found the kernels, not compiled them."""
+    """Whether `kernels` found the interpreter, not compiled it."""
     # Execute is the type of a function, and numba's dispatcher has more than that
-    stats = getattr(interpreter(), "stats")  # noqa: B009
+    stats = getattr(kernels().execute, "stats")  # noqa: B009
     return bool(sum(stats.cache_hits.values()) > 0)
 
 

@@ -55,9 +55,13 @@ class Lowering:
     `outputs` are the buffers of the graph's outputs, `packed` those of weights that are computed.
     """
 
-    def __init__(self, graph: Graph, draws: int = 1) -> None:
-        """`draws`: how many samples a prediction has, as far as is known; it changes no result."""
-        self.graph, self.constants, self._draws = graph, Constants(), draws
+    def __init__(self, graph: Graph, draws: int = 1, *, traced: bool = False) -> None:
+        """`draws`: how many samples a prediction has, as far as is known; it changes no result.
+
+        `traced`: masks are values, not drawn where they are used.
+        """
+        self.graph, self.constants = graph, Constants()
+        self._draws, self.traced = draws, traced
         self.steps: list[Step] = []
         self.buffers: dict[Value, Buffer] = {}
         self.packed: dict[tuple[Value, Layout], Buffer] = {}

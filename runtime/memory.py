@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Lock
 
 import numpy as np
@@ -21,16 +19,14 @@ class ArenaPool:
         self._lock = Lock()
         self._free: list[NDArray[np.uint8]] = []
 
-    @contextmanager
-    def take(self, count: int) -> Iterator[NDArray[np.uint8]]:
-        """At least `count` bytes that nobody else has, not cleared."""
+    def take(self, count: int) -> NDArray[np.uint8]:
+        """At least `count` bytes that nobody else has until they are given back, not cleared."""
         with self._lock:
             arena = self._free.pop() if self._free else None
-        if arena is None or arena.size < count:
-            arena = aligned_bytes(count)
-        try:
-            yield arena
-        finally:
-            if arena.size <= LARGEST_KEPT:
-                with self._lock:
-                    self._free.append(arena)
+        return arena if arena is not None and arena.size >= count else aligned_bytes(count)
+
+    def give_back(self, arena: NDArray[np.uint8]) -> None:
+        """For the next prediction."""
+        if arena.size <= LARGEST_KEPT:
+            with self._lock:
+                self._free.append(arena)

@@ -5,35 +5,49 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.types import Axis
-from qbnnc.runtime.execute import Float32, Request
+from qbnnc.ir.types import PER_ROW_AND_SAMPLE, Axis
 from qbnnc.runtime.plan import Plan
 
-
-def room_for(plan: Plan, request: Request) -> Float32:
-    """The array that programs write to."""
-    return np.empty(request.samples * len(request.x) * plan.size, np.float32)
+Float32 = NDArray[np.float32]
 
 
-def split(plan: Plan, request: Request, out: Float32) -> tuple[NDArray[np.float32], ...]:
-    """Each output [L, B, *shape], as a view."""
-    copies, start, views = request.samples * len(request.x), 0, list[Float32]()
-    for type_ in plan.outputs:
-        part = out[start * copies : (start + type_.size) * copies]
-        views.append(part.reshape(request.samples, len(request.x), *type_.shape))
-        start += type_.size
-    return tuple(views)
+class Outputs:
+    """Those of predictions of one size, by the `plan` of any member of an ensemble."""
+
+    def __init__(self, plan: Plan, batch: int, samples: int) -> None:
+        self.batch, self.samples = batch, samples
+        self._size, self._parts = batch * samples * plan.size, list[tuple[slice, tuple[int, ...]]]()
+        start = 0
+        for type_ in plan.outputs:
+            stop = start + type_.size * batch * samples
+            self._parts.append((slice(start, stop), (samples, batch, *type_.shape)))
+            start = stop
+
+    def room(self) -> Float32:
+        """The array that programs write to."""
+        return np.empty(self._size, np.float32)
+
+    def split(self, out: Float32) -> tuple[Float32, ...]:
+        """Each output [L, B, *shape], as a view."""
+        return tuple([out[part].reshape(shape) for part, shape in self._parts])
 
 
-def complete(plan: Plan, request: Request, outputs: tuple[Float32, ...]) -> None:
+def is_complete(plan: Plan) -> bool:
+    """Whether its program writes every sample of every row."""
+    return not plan.copied and all(type_.axes == PER_ROW_AND_SAMPLE for type_ in plan.outputs)
+
+
+def complete(
+    plan: Plan, outputs: tuple[Float32, ...], x: Float32, member: int, members: int
+) -> None:
     """Fill in what programs write once for all samples or all rows, or not at all."""
-    if not len(request.x):
+    if not len(x):
         return
     for i, (output, type_) in enumerate(zip(outputs, plan.outputs, strict=True)):
-        mine = output[request.member :: request.members]
+        mine = output[member::members]
         if i in plan.copied:
             array = plan.copied[i]
-            mine[:] = (request.x if array is None else array[None]).reshape(-1, *type_.shape)
+            mine[:] = (x if array is None else array[None]).reshape(-1, *type_.shape)
             continue
         if Axis.SAMPLE not in type_.axes:
             mine[1:] = mine[:1]

@@ -79,7 +79,7 @@ def plan(graph: Graph, *, draws: int = 1, reuse: bool = True, budget: int | None
     `budget`: bytes of a block; None chooses them.
     Without `reuse` of the arena's space, every value of a range is there when the range has run.
     """
-    lowering = Lowering(graph, draws)
+    lowering = Lowering(graph, draws, traced=not reuse)
     for node in graph.nodes:
         lower_node(lowering, node)
     steps = tuple(sorted(lowering.steps, key=lambda step: step.range))

@@ -6,12 +6,13 @@ import numpy as np
 
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import AddQuantized, ClampCodes, KeepMask
+from qbnnc.ir.ops import AddQuantized, ClampCodes, KeepMask, Select
 from qbnnc.ir.ops import Requantize as RequantizeOp
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.rng import keep_threshold
+from qbnnc.ir.types import PER_ROW_AND_SAMPLE
 from qbnnc.runtime import instructions as ins
-from qbnnc.runtime.layout import broadcast_steps, grid
+from qbnnc.runtime.layout import broadcast_steps, grid, same_order
 from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.moves import broadcast
 from qbnnc.runtime.program import Buffer
@@ -124,6 +125,9 @@ def lookup_real(lowering: Lowering, node: Node) -> None:
 
 
 def keep_mask(lowering: Lowering, node: Node, op: KeepMask) -> None:
+    """With the codes that it drops, if a Select alone reads it and both are in the same order."""
+    if _dropped_with_codes(lowering, node, op):
+        return
     pixels, channels = grid(op.shape)
     words = -(-pixels * channels // 4)
     instruction = ins.KeepMask(
@@ -138,7 +142,41 @@ def keep_mask(lowering: Lowering, node: Node, op: KeepMask) -> None:
     lowering.emit(node, instruction)
 
 
+def _dropped_with_codes(lowering: Lowering, mask: Node, op: KeepMask) -> bool:
+    reader = lowering.only_reader(mask.output)
+    return (
+        not lowering.traced
+        and reader is not None
+        and isinstance(reader.op, Select)
+        and reader.output.type.shape == op.shape
+        and reader.output.type.axes == mask.output.type.axes == PER_ROW_AND_SAMPLE
+        and same_order(op.shape)
+    )
+
+
+def _drop(lowering: Lowering, node: Node, op: KeepMask) -> None:
+    size = node.output.type.size
+    instruction = ins.Drop(
+        output=lowering.made(node.output),
+        input=lowering.codes(node, 0),
+        scratch=lowering.scratch(node, 8 * -(-size // 4)),
+        stream=op.stream,
+        threshold=keep_threshold(op.p),
+        zero=codes_of(node.inputs[0].type).per_tensor[1],
+        size=size,
+    )
+    lowering.emit(node, instruction)
+
+
 def select(lowering: Lowering, node: Node) -> None:
+    maker = lowering.producer(node.inputs[1])
+    if (
+        maker is not None
+        and isinstance(maker.op, KeepMask)
+        and _dropped_with_codes(lowering, maker, maker.op)
+    ):
+        _drop(lowering, node, maker.op)
+        return
     shape, mask = node.output.type.shape, lowering.buffer(node, 1)
     found = broadcast_steps((node.inputs[1].type.shape,), shape)
     if found is None:

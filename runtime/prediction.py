@@ -20,12 +20,22 @@ class Prediction(Mapping[str, NDArray[np.float32]]):
 
     __slots__ = ("_arrays", "_head", "_names", "_samples")
 
-    def __init__(self, head: Head, samples: tuple[NDArray[np.float32], ...]) -> None:
-        """`samples` [L, B, *shape] of each output; statistics are computed when they are read."""
+    def __init__(
+        self,
+        head: Head,
+        samples: tuple[NDArray[np.float32], ...],
+        statistics: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
+        """`samples` [L, B, *shape] of each output.
+
+        Statistics that are not given are computed when they are read.
+        """
         names = head.sample_names(len(samples))
         self._head, self._samples = head, samples
         self._names = names + head.statistic_names(len(samples))
         self._arrays = dict(zip(names, samples, strict=True))
+        if statistics is not None:
+            self._arrays |= statistics
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         if name not in self._arrays and name in self._names:

@@ -44,6 +44,7 @@ class Opcode(IntEnum):
     GATHER = 21
     DRAW_WEIGHT = 22
     WINOGRAD = 23
+    DROP = 24
 
 
 class Place(IntEnum):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from qbnnc.ir import format
@@ -12,20 +12,19 @@ from qbnnc.ir.errors import FileError, InputError
 from qbnnc.ir.inputs import as_batch, as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
-from qbnnc.runtime.cache import interpreter
-from qbnnc.runtime.execute import Float32, Request, Schedule, blocks, execute, schedule
+from qbnnc.runtime.cache import kernels
+from qbnnc.runtime.jobs import Part, Prepared, Size, job, prepare, signed
 from qbnnc.runtime.memory import ArenaPool
-from qbnnc.runtime.outputs import complete, room_for, split
-from qbnnc.runtime.plan import Plan, new_arena, plan
+from qbnnc.runtime.outputs import Float32, Outputs, complete, is_complete
+from qbnnc.runtime.plan import new_arena, plan
 from qbnnc.runtime.prediction import Prediction
+from qbnnc.runtime.schedule import blocks, schedule
 from qbnnc.runtime.summary import PlanSummary, summarize
-from qbnnc.runtime.threads import Task, Workers, physical_cores
-from qbnnc.runtime.threads import split as split_work
+from qbnnc.runtime.threads import Workers, physical_cores
 from qbnnc.runtime.trace import Recorder, real_values
 
-CHUNK_BYTES = 8 << 20  # of what the prefix leaves to the suffix, for all rows of a chunk
-
-MOST_SCHEDULES = 256
+MOST_PREPARED = 256
+SMALL = 256  # elements of a sample of the batch
 
 
 def load(model: str | os.PathLike[str] | Model, threads: int | None = None) -> Session:
@@ -56,8 +55,9 @@ class Session:
             )
         self.model = model
         self._plans = tuple(plan(member, draws=model.draws) for member in model.members)
-        self._run, self._stochastic = interpreter(), model.stochastic
-        self._schedules: dict[tuple[Plan, range, range, int], Schedule] = {}
+        self._kernels, self._stochastic = kernels(), model.stochastic
+        self._complete = all(map(is_complete, self._plans))
+        self._prepared: dict[Size, Prepared] = {}
         self._arenas = ArenaPool()
         self._workers = Workers(physical_cores() if threads is None else _positive(threads))
 
@@ -93,11 +93,13 @@ class Session:
         Raises InputError for data or numbers that do not fit the model.
         """
         batch = as_batch(x, self.model.graph.input.type.shape)
-        request = self._request(batch, samples, seed, first_row)
+        count, numbers = self._samples(samples), _numbers(seed, first_row)
         chunk = None if batch_size is None else as_integer(batch_size, "batch_size")
         if chunk is not None and chunk < 1:
             raise InputError(f"batch_size: {chunk} rows at a time; it must be at least 1")
-        return Prediction(self.model.head, self._samples(request, chunk))
+        prepared = self._prepare(Size(len(batch), count, chunk))
+        outputs = self._run(prepared, batch, numbers)
+        return Prediction(self.model.head, outputs, self._statistics(outputs))
 
     def trace(
         self,
@@ -114,22 +116,24 @@ class Session:
         values: for small batches.
         """
         batch = as_batch(x, self.model.graph.input.type.shape)
-        request = self._request(batch, samples, seed, first_row)
-        if not 0 <= as_integer(member, "member") < len(self.model.members):
-            raise InputError(f"member: {member}, and the members are {len(self.model.members)}")
-        request = replace(request, member=member)
+        members, numbers = len(self.model.members), _numbers(seed, first_row)
+        draws = self._samples(samples) // members
+        if not 0 <= as_integer(member, "member") < members:
+            raise InputError(f"member: {member}, and the members are {members}")
         graph = self.model.members[member]
         kept, chunk = plan(graph, draws=self.model.draws, reuse=False), max(1, len(batch))
-        arena, out = new_arena(kept, chunk), room_for(kept, request)
-        recorder = Recorder(kept, request, arena)
-        every = kept, range(len(batch)), range(request.draws), chunk
-        table = schedule(*every)
+        arena, outputs = new_arena(kept, chunk), Outputs(kept, len(batch), draws * members)
+        out, recorder = outputs.room(), Recorder(kept, len(batch), draws, arena)
+        every = kept, range(len(batch)), range(draws), chunk
+        table, size = schedule(*every), (member, members, len(batch), draws * members)
         for i, block in enumerate(blocks(*every)):
-            execute(self._run, kept, request, table[i : i + 1], arena, out)
+            row = np.array([job(kept, table[i : i + 1], *size)], np.int64)
+            self._kernels.execute(row, *numbers, _flat(batch), arena, out)
             recorder(block)
-        outputs = split(kept, request, out)
-        complete(kept, request, outputs)
-        return recorder.values | real_values(graph, request, outputs)
+        made = outputs.split(out)
+        complete(kept, made, batch, member, members)
+        mine = tuple(output[member::members] for output in made)
+        return recorder.values | real_values(graph, mine)
 
     def plan_summary(self, member: int = 0) -> PlanSummary:
         """Operations, and the bytes of arena and constants, for `inspect`."""
@@ -139,15 +143,13 @@ class Session:
         """Bytes that a prediction's program needs: constants, arena, input and samples."""
         count = self.samples if samples is None else samples
         constants = sum(p.constants.nbytes for p in self._plans)
-        draws, threads = max(1, count // len(self._plans)), self._workers.threads
-        arenas = sorted(
-            self._plans[t.member].arena_bytes(_chunk(self._plans[t.member], len(t.rows)))
-            for t in split_work(self._plans, batch, draws, threads)
-        )
+        prepared = self._prepare(Size(batch, max(count, len(self._plans)), None))
+        arenas = sorted(part.arena_bytes for part in prepared.parts)
         reals = batch * (self.model.graph.input.type.size + count * self._plans[0].size)
-        return constants + sum(arenas[-threads:]) + 4 * reals
+        return constants + sum(arenas[-self._workers.threads :]) + 4 * reals
 
-    def _request(self, batch: Float32, samples: int | None, seed: int, first_row: int) -> Request:
+    def _samples(self, samples: int | None) -> int:
+        """L; InputError if the model cannot give so many."""
         members = len(self.model.members)
         count = self.samples if samples is None else as_integer(samples, "samples")
         if not self._stochastic and count != members:
@@ -159,43 +161,62 @@ class Session:
             raise InputError(
                 f"samples: {count}; take a positive multiple of the {members} ensemble member(s)"
             )
-        row = as_integer(first_row, "first_row")
-        if row < 0:
-            raise InputError(f"first_row: {row}; rows are numbered from 0")
-        return Request(batch, count // members, as_integer(seed, "seed"), row, 0, members)
+        return count
 
-    def _schedule(self, task: Task, chunk: int) -> Schedule:
-        """Made once for each size of batch; the few last ones are kept."""
-        key = self._plans[task.member], task.rows, task.draws, chunk
-        if (found := self._schedules.get(key)) is None:
-            if len(self._schedules) >= MOST_SCHEDULES:
-                self._schedules = {}
-            found = self._schedules[key] = schedule(*key)
+    def _prepare(self, size: Size) -> Prepared:
+        """Made once for each size; the last few are kept."""
+        if (found := self._prepared.get(size)) is None:
+            if len(self._prepared) >= MOST_PREPARED:
+                self._prepared = {}
+            found = prepare(self._plans, size, self._workers.threads)
+            self._prepared[size] = found
         return found
 
-    def _samples(self, request: Request, batch_size: int | None) -> tuple[Float32, ...]:
-        plans, batch = self._plans, len(request.x)
-        out = room_for(plans[0], request)
+    def _run(
+        self, prepared: Prepared, batch: Float32, numbers: tuple[int, int]
+    ) -> tuple[Float32, ...]:
+        out, x = prepared.outputs.room(), _flat(batch)
 
-        def work(task: Task) -> None:
-            its_plan = plans[task.member]
-            most = max(1, len(task.rows))
-            chunk = min(batch_size or _chunk(its_plan, most), most)
-            table = self._schedule(task, chunk)
-            with self._arenas.take(its_plan.arena_bytes(chunk)) as arena:
-                execute(self._run, its_plan, request.of(task.member), table, arena, out)
+        def work(part: Part) -> None:
+            arena = self._arenas.take(part.arena_bytes)
+            try:
+                self._kernels.execute(part.jobs, *numbers, x, arena, out)
+            finally:
+                self._arenas.give_back(arena)
 
-        self._workers.run(split_work(plans, batch, request.draws, self._workers.threads), work)
-        outputs = split(plans[0], request, out)
-        for member, its_plan in enumerate(plans):
-            complete(its_plan, request.of(member), outputs)
+        self._workers.run(prepared.parts, work)
+        outputs = prepared.outputs.split(out)
+        if not self._complete:
+            for member, its_plan in enumerate(self._plans):
+                complete(its_plan, outputs, batch, member, len(self._plans))
         return outputs
 
+    def _statistics(self, outputs: tuple[Float32, ...]) -> dict[str, Float32] | None:
+        """Of a small prediction, for which numpy's calls would take longer than the network."""
+        head, first = self.model.head, outputs[0]
+        size = first[0].size
+        if len(outputs) > 1 or size > SMALL or not head.moments_alone:
+            return None
+        names = head.statistic_names(1)
+        made = np.empty((len(names), size), np.float32)
+        self._kernels.moments(first.reshape(len(first), size), made)
+        return dict(zip(names, made.reshape(len(names), *first.shape[1:]), strict=True))
 
-def _chunk(plan: Plan, rows: int) -> int:
-    """Rows at a time, so that what the prefix leaves to the suffix stays within CHUNK_BYTES."""
-    most = CHUNK_BYTES // max(1, plan.arena.record_bytes)
-    return max(1, min(rows, most))
+
+def _numbers(seed: int, first_row: int) -> tuple[int, int]:
+    """Both mod 2^64, as the kernels take them."""
+    row = as_integer(first_row, "first_row")
+    if row < 0:
+        raise InputError(f"first_row: {row}; rows are numbered from 0")
+    return signed(as_integer(seed, "seed")), signed(row)
+
+
+def _flat(batch: Float32) -> Float32:
+    """[elements], as the kernels take it: they are compiled for one type of each argument."""
+    x = batch.reshape(-1)
+    if x.flags.writeable:
+        x.flags.writeable = False
+    return x
 
 
 def _positive(threads: int) -> int:

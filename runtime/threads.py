@@ -13,10 +13,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from qbnnc.runtime.plan import Plan
 
+_CALLS = 4  # of a thread, if there are as many tasks: threads are not equally fast
 WORTH = 40e6  # multiplications that make another thread worth waking: tenths of a millisecond
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,8 @@ class Task:
     draws: range
 
 
-def split(plans: Sequence[Plan], batch: int, draws: int, threads: int) -> list[Task]:
-    """Tasks for up to `threads` threads: one for each member if that is all they are worth.
+def split(plans: Sequence[Plan], batch: int, draws: int, threads: int) -> list[list[Task]]:
+    """What is done in one call each, for up to `threads` threads: one call if that is all it takes.
 
     Members are split first, then draws where weights are sampled (each sample's are made once) or
     rows are few, else rows (what does not vary with the sample is then computed once).
@@ -37,10 +42,11 @@ def split(plans: Sequence[Plan], batch: int, draws: int, threads: int) -> list[T
     whole = [Task(member, range(batch), range(draws)) for member in range(len(plans))]
     work = sum(plan.work.of(batch, draws) for plan in plans)
     useful = int(min(threads, work // WORTH))
+    if useful <= 1 or not batch:
+        return [whole]
     each = -(-useful // len(plans))
-    if each <= 1 or not batch:
-        return whole
-    return [part for task in whole for part in _parts(task, plans[task.member], each)]
+    tasks = [part for task in whole for part in _parts(task, plans[task.member], each)]
+    return [[tasks[i] for i in some] for some in _ranges(range(len(tasks)), _CALLS * useful)]
 
 
 def _parts(task: Task, plan: Plan, count: int) -> Iterator[Task]:
@@ -69,7 +75,7 @@ class Workers:
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
 
-    def run(self, tasks: Sequence[Task], work: Callable[[Task], None]) -> None:
+    def run(self, tasks: Sequence[Item], work: Callable[[Item], None]) -> None:
         """All of them; the caller's thread takes its share. Errors are raised when all are done."""
         if len(tasks) == 1 or self.threads == 1:
             for task in tasks:

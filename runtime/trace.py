@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Reshape
 from qbnnc.ir.types import Array, Axes, Axis, DType, TensorType
-from qbnnc.runtime.execute import Block, Request
 from qbnnc.runtime.layout import from_memory
 from qbnnc.runtime.lowering import range_of
 from qbnnc.runtime.plan import Plan, Stored
 from qbnnc.runtime.program import Place
+from qbnnc.runtime.schedule import Block
 
 
 class Recorder:
     """Watches an execution; `values` are [L|1, B|1, *shape] by name, in the values' dtypes."""
 
-    def __init__(self, plan: Plan, request: Request, arena: NDArray[np.uint8]) -> None:
+    def __init__(self, plan: Plan, batch: int, draws: int, arena: NDArray[np.uint8]) -> None:
         self._plan, self._arena, self.values = plan, arena, dict[str, Array]()
-        counts = {Axis.SAMPLE: request.draws, Axis.ROW: len(request.x)}
+        counts = {Axis.SAMPLE: draws, Axis.ROW: batch}
         for name, stored in plan.values.items():
             type_ = stored.type
             self.values[name] = np.empty(whole_shape(type_, counts), type_.dtype.numpy)
@@ -61,12 +61,11 @@ def whole_shape(type_: TensorType, counts: dict[Axis, int]) -> tuple[int, ...]:
     return *lead, *type_.shape
 
 
-def real_values(graph: Graph, request: Request, outputs: tuple[Array, ...]) -> dict[str, Array]:
-    """The float32 values by name: each is an output, perhaps of another shape."""
+def real_values(graph: Graph, outputs: tuple[Array, ...]) -> dict[str, Array]:
+    """The float32 values of one member by name: each is an output, perhaps of another shape."""
     producers, values = graph.producers(), dict[str, Array]()
-    counts = {Axis.SAMPLE: request.draws, Axis.ROW: len(request.x)}
-    for value, output in zip(graph.outputs, outputs, strict=True):
-        mine = output[request.member :: request.members]
+    for value, mine in zip(graph.outputs, outputs, strict=True):
+        counts = {Axis.SAMPLE: mine.shape[0], Axis.ROW: mine.shape[1]}
         node = producers.get(value)
         while node is not None and node.output.type.dtype is DType.F32:
             shape = whole_shape(node.output.type, counts)

@@ -16,7 +16,14 @@ from qbnnc.runtime.instructions.pointwise import (
 )
 from qbnnc.runtime.instructions.pooling import MaxPool, SumPool
 from qbnnc.runtime.instructions.quantization import Dequantize, Quantize, Requantize
-from qbnnc.runtime.instructions.random import DrawWeight, EpsCodes, FoldBias, KeepMask, SampleWeight
+from qbnnc.runtime.instructions.random import (
+    DrawWeight,
+    Drop,
+    EpsCodes,
+    FoldBias,
+    KeepMask,
+    SampleWeight,
+)
 
 __all__ = [
     "Add",
@@ -26,6 +33,7 @@ __all__ = [
     "Depthwise",
     "Dequantize",
     "DrawWeight",
+    "Drop",
     "Epilogue",
     "EpsCodes",
     "FoldBias",

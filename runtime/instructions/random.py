@@ -26,6 +26,22 @@ class KeepMask(Instruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drop(Instruction):
+    """lane >= threshold ? code : zero, a lane for each of `size` codes, in the order drawn.
+
+    Scratch is room for the lanes.
+    """
+
+    opcode = Opcode.DROP
+    input: Buffer
+    scratch: Buffer
+    stream: int
+    threshold: int
+    zero: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpsCodes(Instruction):
     """table[lane], i8, in the order drawn; scratch is room for some of the lanes."""
 

@@ -6,6 +6,11 @@ into (base, step of a sample, step of a row), in the Buffer's units.
 
 from __future__ import annotations
 
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic
+
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.program import Place
@@ -30,3 +35,15 @@ def locate(row, column, context):
     if place == _INPUT:
         return context[CONTEXT.INPUT_ROW] * stride, 0, stride
     return offset, 0, 0
+
+
+def _pointer(_, address):
+    """What numba's carray takes, of an address."""
+
+    def generate(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
+pointer: Any = intrinsic(_pointer)

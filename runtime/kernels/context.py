@@ -1,8 +1,4 @@
-"""What the interpreter is told besides the program: int64, at these places.
-
-REQUEST_* of a request, BLOCK_* of a line of a schedule, the others of the context that kernels see
-while a block is run.
-"""
+"""What kernels see while a block is run: int64, at these places; BLOCK_* of a schedule's line."""
 
 SAMPLES = 0  # draws of the block
 ROWS = 1  # rows of the block
@@ -17,16 +13,10 @@ OUT_STEP = 9  # copies from one draw to the next
 OUT_COPIES = 10  # copies of the whole prediction
 SIZE = 11
 
-REQUEST_SEED = 0
-REQUEST_ROW = 1  # number of the first row, for random numbers
-REQUEST_MEMBER = 2
-REQUEST_MEMBERS = 3
-REQUEST_BATCH = 4
-REQUEST_SAMPLES = 5  # of all members
-
 BLOCK_RANGE = 0
 BLOCK_START = 1
 BLOCK_FIRST_ROW = 2
 BLOCK_ROWS = 3
 BLOCK_FIRST_SAMPLE = 4
 BLOCK_SAMPLES = 5
+BLOCK_SIZE = 6

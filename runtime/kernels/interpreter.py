@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from numba import types
+from numba.np.numpy_support import carray
 
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels import context as CONTEXT
+from qbnnc.runtime.kernels import job as JOB
+from qbnnc.runtime.kernels.addressing import pointer
 from qbnnc.runtime.kernels.convolution import convolve
 from qbnnc.runtime.kernels.depthwise import depthwise
 from qbnnc.runtime.kernels.elementwise import add, clamp, multiply, select
 from qbnnc.runtime.kernels.jit import kernel
-from qbnnc.runtime.kernels.masks import keep_mask
+from qbnnc.runtime.kernels.masks import drop, keep_mask
 from qbnnc.runtime.kernels.moves import copy, gather, load, transpose
 from qbnnc.runtime.kernels.pooling import max_pool, sum_pool
 from qbnnc.runtime.kernels.products import WORD_PRODUCTS
@@ -19,7 +22,7 @@ from qbnnc.runtime.kernels.quantization import dequantize, quantize, requantize
 from qbnnc.runtime.kernels.sampling import draw_weight, eps_codes, fold_bias, sample_weight
 from qbnnc.runtime.kernels.tables import lookup, lookup_real
 from qbnnc.runtime.kernels.winograd import winograd
-from qbnnc.runtime.program import Opcode
+from qbnnc.runtime.program import COLUMNS, Opcode
 
 CONVOLVE, MAX_POOL, SUM_POOL = int(Opcode.CONVOLVE), int(Opcode.MAX_POOL), int(Opcode.SUM_POOL)
 QUANTIZE, REQUANTIZE = int(Opcode.QUANTIZE), int(Opcode.REQUANTIZE)
@@ -30,37 +33,36 @@ EPS_CODES, SAMPLE_WEIGHT = int(Opcode.EPS_CODES), int(Opcode.SAMPLE_WEIGHT)
 FOLD_BIAS, LOOKUP, LOOKUP_REAL = int(Opcode.FOLD_BIAS), int(Opcode.LOOKUP), int(Opcode.LOOKUP_REAL)
 MULTIPLY, COPY, GATHER = int(Opcode.MULTIPLY), int(Opcode.COPY), int(Opcode.GATHER)
 DRAW_WEIGHT, WINOGRAD = int(Opcode.DRAW_WEIGHT), int(Opcode.WINOGRAD)
+DROP = int(Opcode.DROP)
 WITH_WINOGRAD = chosen() in WORD_PRODUCTS  # a branch on a constant is left out before it compiles
 
 SIGNATURE = types.void(
-    types.Array(types.int64, 2, "C", readonly=True),  # program
-    types.int64[::1],  # where its ranges end
-    types.int64[:, ::1],  # schedule
-    types.int64[::1],  # request
+    types.int64[:, ::1],  # jobs
+    types.int64,  # seed, mod 2^64
+    types.int64,  # number of the first row, for random numbers, mod 2^64
     types.Array(types.float32, 1, "C", readonly=True),  # x
     types.uint8[::1],  # arena
-    types.Array(types.uint8, 1, "C", readonly=True),  # constants
     types.float32[::1],  # out
 )
 
 
 @kernel
-def enter(context, request, block):
+def enter(context, job, seed, first_row, block):
     """What kernels are told of a block."""
-    batch, members = request[CONTEXT.REQUEST_BATCH], request[CONTEXT.REQUEST_MEMBERS]
+    batch, members = job[JOB.BATCH], job[JOB.MEMBERS]
     row = block[CONTEXT.BLOCK_START] + block[CONTEXT.BLOCK_FIRST_ROW]
-    sample = block[CONTEXT.BLOCK_FIRST_SAMPLE] * members + request[CONTEXT.REQUEST_MEMBER]
+    sample = block[CONTEXT.BLOCK_FIRST_SAMPLE] * members + job[JOB.MEMBER]
     context[CONTEXT.SAMPLES] = block[CONTEXT.BLOCK_SAMPLES]
     context[CONTEXT.ROWS] = block[CONTEXT.BLOCK_ROWS]
     context[CONTEXT.FIRST_ROW] = block[CONTEXT.BLOCK_FIRST_ROW]
-    context[CONTEXT.SEED] = request[CONTEXT.REQUEST_SEED]
+    context[CONTEXT.SEED] = seed
     context[CONTEXT.SAMPLE_NUMBER] = sample
     context[CONTEXT.SAMPLE_STEP] = members
-    context[CONTEXT.ROW_NUMBER] = request[CONTEXT.REQUEST_ROW] + row
+    context[CONTEXT.ROW_NUMBER] = first_row + row
     context[CONTEXT.INPUT_ROW] = row
     context[CONTEXT.OUT_FIRST] = sample * batch + row
     context[CONTEXT.OUT_STEP] = members * batch
-    context[CONTEXT.OUT_COPIES] = request[CONTEXT.REQUEST_SAMPLES] * batch
+    context[CONTEXT.OUT_COPIES] = job[JOB.SAMPLES] * batch
 
 
 @kernel
@@ -91,6 +93,8 @@ def run(program, first, last, context, x, arena, constants, out):
             select(row, context, arena)
         elif opcode == KEEP_MASK:
             keep_mask(row, context, arena)
+        elif opcode == DROP:
+            drop(row, context, arena)
         elif opcode == TRANSPOSE:
             transpose(row, context, arena, arena32)
         elif opcode == LOAD:
@@ -119,15 +123,22 @@ def run(program, first, last, context, x, arena, constants, out):
             winograd(row, context, arena, constants)
 
 
-def execute(program, ends, schedule, request, x, arena, constants, out):
-    """All blocks of a schedule. Lengths of arena and constants are multiples of 8.
+def execute(jobs, seed, first_row, x, arena, out):
+    """All blocks of all jobs, one after the other in one arena, whose length is a multiple of 8.
 
     Jitted by `qbnnc.runtime.cache`.
     """
     context = np.empty(CONTEXT.SIZE, np.int64)
-    for i in range(len(schedule)):
-        block = schedule[i]
-        enter(context, request, block)
-        range_ = block[CONTEXT.BLOCK_RANGE]
-        first = 0 if range_ == 0 else ends[range_ - 1]
-        run(program, first, ends[range_], context, x, arena, constants, out)
+    for j in range(len(jobs)):
+        job = jobs[j]
+        program = carray(pointer(job[JOB.PROGRAM]), (job[JOB.STEPS], COLUMNS), np.int64)
+        ends = carray(pointer(job[JOB.ENDS]), 3, np.int64)
+        blocks = job[JOB.BLOCKS]
+        schedule = carray(pointer(job[JOB.SCHEDULE]), (blocks, CONTEXT.BLOCK_SIZE), np.int64)
+        constants = carray(pointer(job[JOB.CONSTANTS]), job[JOB.CONSTANT_BYTES], np.uint8)
+        for i in range(blocks):
+            block = schedule[i]
+            enter(context, job, seed, first_row, block)
+            range_ = block[CONTEXT.BLOCK_RANGE]
+            first = 0 if range_ == 0 else ends[range_ - 1]
+            run(program, first, ends[range_], context, x, arena, constants, out)

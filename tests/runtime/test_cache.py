@@ -14,8 +14,8 @@ from numba.core import config
 from qbnnc.runtime import cache
 
 HITS = """
-from qbnnc.runtime.cache import interpreter
-stats = interpreter().stats
+from qbnnc.runtime.cache import kernels
+stats = kernels().execute.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
@@ -71,9 +71,9 @@ def test_no_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_this_process_uses_the_cache_and_leaves_numba_alone() -> None:
     before = vars(config)["CACHE_DIR"]
-    cache.interpreter()
+    cache.kernels()
     assert before == vars(config)["CACHE_DIR"]
-    assert cache.interpreter() is cache.interpreter()
+    assert cache.kernels() is cache.kernels()
 
 
 def test_fingerprint_follows_content(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_places(
 @pytest.mark.slow
 def test_no_fused_arithmetic() -> None:
     """One rounding an operation: in LLVM's code, and in what the target made of it."""
-    dispatcher: Any = cache.compile_interpreter(None)
+    dispatcher: Any = cache.compile_kernels(None).execute
     (code,), (assembly,) = dispatcher.inspect_llvm().values(), dispatcher.inspect_asm().values()
     assert " fmul float" in code
     for word in ("llvm.fma", "llvm.fmuladd", "fmul fast", "fadd fast", "contract", "reassoc"):

@@ -21,9 +21,9 @@ from qbnnc.ir.oracle import oracle_prediction
 from qbnnc.ir.types import Stage
 from qbnnc.runtime import Prediction, Session, load
 from qbnnc.runtime.arena import Capacity
-from qbnnc.runtime.execute import Block, blocks
 from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import plan
+from qbnnc.runtime.schedule import Block, blocks
 from tests.examples import examples
 from tests.graphs import mlp as float_mlp
 from tests.runtime.nets import Net, assert_equal, codes, images, lenet, mlp, resnet
@@ -183,7 +183,7 @@ def test_block_sizes_change_nothing(budget: int, shared: bool) -> None:
 
 
 def test_large_batches_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qbnnc.runtime.session.CHUNK_BYTES", 10_000)
+    monkeypatch.setattr("qbnnc.runtime.jobs.CHUNK_BYTES", 10_000)
     model = resnet()
     session = load(model, threads=1)
     assert session.plan_summary().row_bytes > 500

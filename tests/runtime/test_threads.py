@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from threading import Barrier, Event
 
 import numpy as np
@@ -68,14 +69,15 @@ def test_tasks_cover_everything_once(
     work = Work(1e8, 1e9 if sampled else 0.0, 1e8)
     plans = [replace(plan(mlp().graph), work=work)] * members
     seen = np.zeros((members, draws, batch), int)
-    for task in split(plans, batch, draws, threads):
+    for task in chain.from_iterable(split(plans, batch, draws, threads)):
         seen[task.member, task.draws.start : task.draws.stop, task.rows.start : task.rows.stop] += 1
     assert (seen == 1).all()
 
 
 def test_small_predictions_use_one_thread() -> None:
     plans = [plan(mlp().graph)]
-    assert split(plans, 1, 1, 64) == [Task(0, range(1), range(1))]
+    assert split(plans, 1, 1, 64) == [[Task(0, range(1), range(1))]]
+    assert split(plans * 3, 1, 1, 64) == [[Task(i, range(1), range(1)) for i in range(3)]]
 
 
 def test_an_error_of_a_task_is_raised() -> None:
@@ -111,14 +113,13 @@ def test_wrong_numbers_of_threads(threads: int) -> None:
 
 def test_arenas_are_not_shared() -> None:
     pool = ArenaPool()
-    with pool.take(100) as a, pool.take(1000) as b:
-        assert a.size >= 100
-        assert b.size >= 1000
-        assert not np.shares_memory(a, b)
-        assert a.ctypes.data % 64 == b.ctypes.data % 64 == 0
-    with pool.take(50) as again:
-        assert again is a or again is b
-    with pool.take(LARGEST_KEPT + 1) as huge:
-        assert huge.size > LARGEST_KEPT
-    with pool.take(50) as after:
-        assert after.size < LARGEST_KEPT
+    a, b = pool.take(100), pool.take(1000)
+    assert a.size >= 100
+    assert b.size >= 1000
+    assert not np.shares_memory(a, b)
+    assert a.ctypes.data % 64 == b.ctypes.data % 64 == 0
+    pool.give_back(b)
+    assert pool.take(50) is b
+    pool.give_back(a)
+    pool.give_back(pool.take(LARGEST_KEPT + 1))
+    assert pool.take(50).size < LARGEST_KEPT

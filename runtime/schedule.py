@@ -1,4 +1,4 @@
-"""Running a plan: the batch in chunks of rows, each in blocks that stay in the cache.
+"""In which order a plan is run: the batch in chunks of rows, each in blocks that stay in the cache.
 
     for each chunk of rows:
         for each block of its rows: the prefix
@@ -12,9 +12,8 @@ that the interpreter goes through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, replace
-from typing import TypeAlias
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +21,7 @@ from numpy.typing import NDArray
 from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import Plan
 
-Float32 = NDArray[np.float32]
 Schedule = NDArray[np.int64]
-Execute: TypeAlias = Callable[
-    [
-        NDArray[np.int64],
-        NDArray[np.int64],
-        Schedule,
-        NDArray[np.int64],
-        Float32,
-        NDArray[np.uint8],
-        NDArray[np.uint8],
-        Float32,
-    ],
-    None,
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,59 +37,6 @@ class Block:
     rows: int
     first_sample: int = 0
     samples: int = 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Request:
-    """Which random numbers a batch x [B, *shape] sees, and of which member of how many."""
-
-    x: Float32
-    draws: int
-    seed: int
-    first_row: int
-    member: int
-    members: int
-
-    @property
-    def samples(self) -> int:
-        """L: the draws of all members."""
-        return self.draws * self.members
-
-    def of(self, member: int) -> Request:
-        """The same of another member."""
-        return self if member == self.member else replace(self, member=member)
-
-    def numbers(self) -> NDArray[np.int64]:
-        """As the interpreter takes it: kernels.context, REQUEST."""
-        return np.array(
-            [
-                signed(self.seed),
-                signed(self.first_row),
-                self.member,
-                self.members,
-                len(self.x),
-                self.samples,
-            ],
-            np.int64,
-        )
-
-
-def execute(
-    run: Execute,
-    plan: Plan,
-    request: Request,
-    schedule: Schedule,
-    arena: NDArray[np.uint8],
-    out: Float32,
-) -> None:
-    """Write this member's samples to `out`, all outputs [L, B, *shape] one after the other.
-
-    `arena` has room for the chunks of the schedule, a table of blocks for this batch.
-    """
-    x = request.x.reshape(-1)
-    if x.flags.writeable:  # the interpreter is compiled for one type of each argument
-        x.flags.writeable = False
-    run(plan.program, plan.ends, schedule, request.numbers(), x, arena, plan.constants, out)
 
 
 def schedule(plan: Plan, rows: range, draws: range, chunk: int) -> Schedule:
@@ -133,8 +65,3 @@ def blocks(plan: Plan, batch: range, draws: range, chunk: int) -> Iterator[Block
             if suffix:
                 for row in range(0, count, rows):
                     yield Block(Range.SUFFIX, start, row, min(rows, count - row), first, some)
-
-
-def signed(number: int) -> int:
-    """`number` mod 2^64 as the int64 of the same bits."""
-    return (number + 2**63) % 2**64 - 2**63
