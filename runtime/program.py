@@ -111,6 +111,11 @@ class Instruction:
         """About how many multiplications it takes the time of, once."""
         return _OF_A_BYTE * self.output.stride
 
+    @property
+    def form(self) -> str:
+        """Which of several ways it is done, for people to read."""
+        return ""
+
     def encode(self, locate: Locate) -> list[int]:
         """One row of a program, not yet filled up with zeros."""
         row = [int(self.opcode)]

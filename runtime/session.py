@@ -67,10 +67,10 @@ class Session:
         return self.model.samples
 
     def __repr__(self) -> str:
-        entry, summary = self.model.graph.input.type, self.plan_summary()
+        entry = self.model.graph.input.type
         return (
             f"Session({self.model.method}, input [batch, {', '.join(map(str, entry.shape))}], "
-            f"{self.samples} samples, {len(summary.operations)} operations)"
+            f"{self.samples} samples, {len(self._plans[0].steps)} operations)"
         )
 
     def predict(
@@ -135,9 +135,12 @@ class Session:
         mine = tuple(output[member::members] for output in made)
         return recorder.values | real_values(graph, mine)
 
-    def plan_summary(self, member: int = 0) -> PlanSummary:
-        """Operations, and the bytes of arena and constants, for `inspect`."""
-        return summarize(self._plans[member])
+    def plan_summary(
+        self, member: int = 0, batch: int = 1, samples: int | None = None
+    ) -> PlanSummary:
+        """Operations, their forms, and the bytes of arena and constants, for `inspect --plan`."""
+        count = self._samples(samples)
+        return summarize(self._plans, member, batch, count, self._workers.threads)
 
     def peak_bytes(self, batch: int, samples: int | None = None) -> int:
         """Bytes that a prediction's program needs: constants, arena, input and samples."""

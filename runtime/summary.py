@@ -1,57 +1,101 @@
-"""What a plan looks like, for `qbnnc inspect`."""
+"""What a plan looks like: for `qbnnc inspect --plan`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qbnnc.runtime.arena import Capacity
+from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import Plan
+from qbnnc.runtime.threads import Task, split
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One instruction: what it does, in which range, for which value of the graph."""
+    """One instruction: what it does, in which range and form, for which value of the graph.
+
+    `share` is its part of what a prediction takes, by the planner's estimate; `nbytes` its output
+    for each copy.
+    """
 
     kind: str
     range: str
     name: str
+    form: str
+    nbytes: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
 class PlanSummary:
-    """Bytes, and the operations in order of execution.
+    """Of one member: bytes, and the operations in order of execution, for a batch and L.
 
-    `scratch_bytes` is shared by buffers over time; no layout takes less than `lower_bound`.
-    `row_bytes` is kept for each row of a chunk between prefix and suffix.
+    `scratch_bytes` is shared by buffers over time; no layout takes less than `lower_bound`, what is
+    needed at the worst step. `row_bytes` is kept for each row of a chunk between prefix and suffix.
+    `work` is what a prediction takes in multiplications of a convolution, by the estimate, and
+    `calls` what each thread's calls do, of all members.
     """
 
+    batch: int
+    samples: int
     scratch_bytes: int
     lower_bound: int
     row_bytes: int
     constants_bytes: int
     capacity: Capacity
+    work: float
+    calls: tuple[str, ...]
     operations: tuple[Operation, ...]
 
-    def __str__(self) -> str:
-        lines = [
-            f"arena {self.scratch_bytes} bytes (at least {self.lower_bound}) "
-            f"+ {self.row_bytes} a row, constants {self.constants_bytes} bytes",
-            f"blocks of {self.capacity.rows} rows, {self.capacity.copies} copies",
-        ]
-        lines += [f"{o.range:7} {o.kind:11} {o.name}" for o in self.operations]
-        return "\n".join(lines)
 
-
-def summarize(plan: Plan) -> PlanSummary:
-    arena = plan.arena
+def summarize(
+    plans: Sequence[Plan], member: int, batch: int, samples: int, threads: int
+) -> PlanSummary:
+    """Of the plan of `member`."""
+    plan, draws = plans[member], samples // len(plans)
+    arena, times = plan.arena, {
+        Range.PREFIX: batch,
+        Range.SAMPLE: draws,
+        Range.SUFFIX: batch * draws,
+    }  # fmt: skip
+    work = plan.work.of(batch, draws)
     return PlanSummary(
+        batch=batch,
+        samples=samples,
         scratch_bytes=arena.scratch_bytes,
         lower_bound=arena.lower_bound,
         row_bytes=arena.record_bytes,
         constants_bytes=plan.constants.nbytes,
         capacity=arena.capacity,
+        work=work,
+        calls=tuple(_call(tasks) for tasks in split(plans, batch, draws, threads)),
         operations=tuple(
-            Operation(s.instruction.opcode.name.lower(), s.range.name.lower(), s.name)
+            Operation(
+                s.instruction.opcode.name.lower(),
+                s.range.name.lower(),
+                s.name,
+                s.instruction.form,
+                s.instruction.output.stride,
+                s.instruction.work * times[s.range] / max(work, 1.0),
+            )
             for s in plan.steps
         ),
     )
+
+
+def _call(tasks: Sequence[Task]) -> str:
+    """ "members 0..4, rows 0..31, samples 0..19"; samples are those of a member."""
+    first, last = tasks[0], tasks[-1]
+    ranges = {
+        "member": range(first.member, last.member + 1),
+        "row": range(first.rows.start, last.rows.stop),
+        "sample": range(first.draws.start, last.draws.stop),
+    }
+    return ", ".join(_numbers(name, some) for name, some in ranges.items())
+
+
+def _numbers(name: str, some: range) -> str:
+    if len(some) == 1:
+        return f"{name} {some[0]}"
+    return f"{name}s {some.start}..{some.stop - 1}" if some else f"no {name}s"

@@ -7,6 +7,8 @@ from enum import IntEnum
 
 from qbnnc.runtime.program import Buffer, Instruction, Opcode
 
+_OF_A_DEEP_ONE = 0.75  # of a product, where two steps are summed before they are widened
+_OF_A_TILE = 20.0  # multiplications in the time of a tile of Winograd's form and a pair of channels
 _OF_A_PLACE = 10.0  # multiplications of a convolution in the time of one of a depthwise one
 
 
@@ -78,7 +80,15 @@ class Convolve(Layer):
 
     @property
     def work(self) -> float:
-        return float(self.pixels * self.groups * self.padded * self.depth)
+        products = float(self.pixels * self.groups * self.padded * self.depth)
+        return products * _OF_A_DEEP_ONE if self.deep else products
+
+    @property
+    def form(self) -> str:
+        rows = 4 if self.wide or self.deep else 6
+        kind = ", int16" if self.wide else ", depth 2" if self.deep else ""
+        tile = f"{self.pixels}x{self.groups * self.filters}, K {self.depth}, tiles {rows}x16"
+        return tile + kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +113,12 @@ class Winograd(Layer):
     @property
     def work(self) -> float:
         tiles = -(-self.out_height // 2) * -(-self.out_width // 2)
-        return 32.0 * tiles * self.filters * self.depth
+        return _OF_A_TILE * tiles * self.filters * self.depth
+
+    @property
+    def form(self) -> str:
+        pixels = self.out_height * self.out_width
+        return f"{pixels}x{self.filters}, K {9 * self.depth}, {self.tiles} tiles at once"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,20 @@ def test_an_empty_batch(qbnnc_command: Runner, artefacts: Path) -> None:
         ran = qbnnc_command("run", artefacts / name, "--input", "none.npy", "-o", "p.npz")
         assert ran.code == 0
         assert npz("p.npz")["samples"].shape == (20, 0, 10)
+
+
+def test_the_plan_of_this_machine(qbnnc_command: Runner, artefacts: Path) -> None:
+    lenet = artefacts / "lenet.qbnn"
+    seen = qbnnc_command("inspect", lenet, "--plan", "--batch", "3", "--threads", "1").out
+    assert seen.startswith("3 rows x ")
+    assert "% above what is needed at once" in seen.replace("\n  ", " ")
+    assert "call 1: member 0, rows 0..2, samples 0.." in seen
+    assert re.search(r"^both +convolve +fc1 +1x\d+, K \d+, tiles", seen, re.MULTILINE)
+    plan = json.loads(qbnnc_command("inspect", lenet, "--plan", "--json").out)
+    assert plan["lower_bound"] <= plan["scratch_bytes"] <= 1.15 * plan["lower_bound"]
+    assert sum(o["share"] for o in plan["operations"]) == pytest.approx(1)
+    for model in ("lenet.onnx", "lenet.qbnn"):
+        assert qbnnc_command("inspect", artefacts / model, "--plan").code == 0
 
 
 def test_verbose_inspection_names_the_places(qbnnc_command: Runner, artefacts: Path) -> None:

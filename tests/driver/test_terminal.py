@@ -57,6 +57,7 @@ def test_what_commands_print_fits_80_columns(net: Runner) -> None:
     for command in (
         ("compile", "net.qbnn", *calib, *task, *bits, "-o", MADE[0], "-o", MADE[1]),
         ("inspect", "-v", MADE[0]),
+        ("inspect", "--plan", MADE[0]),
         ("verify", *MADE, "--input", "data.npz:x"),
         ("run", MADE[0], "--input", "data.npz:x", "-o", f"{NAME}.npz"),
         ("evaluate", *MADE, "--compare", "net.qbnn", *data, "--seed", 1, "--seed", 2),

@@ -25,19 +25,37 @@ from qbnnc.ir.files import read_bytes
 from qbnnc.ir.model import Model
 from qbnnc.ir.words import counted
 from qbnnc.models import read_integer_model
+from qbnnc.runtime import load
+from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.summary import PlanSummary
 from qbnnc.sources import SourceOptions, read_source
 
 
 @click.command(name="inspect", short_help="Show what a file holds.")
 @click.argument("file", metavar="FILE")
+@click.option("--plan", "planned", is_flag=True, help="How the runtime runs it on this machine.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Of --plan."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Of --plan. [default: physical cores]")
 @json_option
 @verbose_option
-def command(file: str, as_json: bool, verbose: bool) -> int:
+def command(
+    file: str, planned: bool, batch: int, threads: int | None, as_json: bool, verbose: bool
+) -> int:
     """Show what FILE holds: a .qbnn or .onnx artefact, or a model of qbnnc.save.
 
     Nodes with their codes and costs, the proof that no accumulator overflows, sizes and memory.
-    With -v also the place of every node in the trained model.
+    With -v also the place of every node in the trained model. With --plan, how the runtime runs a
+    batch of it here: the form of each layer, blocks, memory, and what each call of a thread does.
     """
+    if planned:
+        plan = load(_read(file), threads).plan_summary(batch=batch)
+        if as_json:
+            echo_json({"instructions": chosen().value, **asdict(plan)})
+        else:
+            click.echo("\n".join(_plan_lines(plan)))
+        return 0
     report = inspect(_read(file), Path(file).stat().st_size)
     if as_json:
         echo_json(asdict(report))
@@ -85,6 +103,35 @@ def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
         )
     yield ""
     yield from _totals(report)
+
+
+def _plan_lines(plan: PlanSummary) -> Iterator[str]:
+    excess = plan.scratch_bytes / max(1, plan.lower_bound) - 1
+    blocks = plan.capacity
+    yield fold(
+        f"{counted(plan.batch, 'row')} x {counted(plan.samples, 'sample')} on {chosen().value}: "
+        f"about {plan.work / 1e6:.3g} million multiplications"
+    )
+    yield fold(
+        f"arena {human_bytes(plan.scratch_bytes)}, {100 * excess:.1f} % above what is needed at "
+        f"once, and {human_bytes(plan.row_bytes)} a row; constants "
+        f"{human_bytes(plan.constants_bytes)}"
+    )
+    yield fold(
+        f"blocks of {counted(blocks.rows, 'row')} before samples differ, "
+        f"{counted(blocks.samples, 'sample')} of weights, {blocks.copies} rows x samples"
+    )
+    yield from (fold(f"call {i}: {what}") for i, what in enumerate(plan.calls, 1))
+    yield table(
+        ("runs for", "operation", "of", "form", "share"),
+        [
+            (_RUNS[o.range], o.kind, _short(o.name, 20), o.form, f"{100 * o.share:.1f} %")
+            for o in plan.operations
+        ],
+    )
+
+
+_RUNS = {"prefix": "rows", "sample": "samples", "suffix": "both"}
 
 
 def _node_row(node: NodeReport) -> tuple[str, ...]:
