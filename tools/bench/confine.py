@@ -2,10 +2,10 @@
 
     python tools/bench/confine.py SCRIPT [ARGUMENT ...]
 
-Targets set for a CPU with AVX2 can so be measured on a CPU that has more. Environment variables tell
-PyTorch, numpy, numba and our runtime; onnxruntime asks the CPU. So each `cpuid` in a copy of its
-library becomes an illegal instruction, and a signal handler answers in its place, as a CPU without
-those features would. Linux on x86-64, with cc and objdump.
+Targets set for a CPU with AVX2 can so be measured on a CPU that has more. Environment variables
+tell PyTorch, numpy, numba and our runtime; onnxruntime asks the CPU. So each `cpuid` in a copy of
+its library becomes an illegal instruction, and a signal handler answers in its place, as a CPU
+without those features would. Linux on x86-64, with cc and objdump.
 """
 
 from __future__ import annotations
