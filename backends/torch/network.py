@@ -27,9 +27,8 @@ def as_module(members: Sequence[Graph], x: Tensor) -> nn.Module:
 def as_onnx(members: Sequence[Graph], x: Tensor) -> bytes:
     """The float32 ONNX file of members that draw nothing, for batches of the size of x."""
     with torch.no_grad():
-        program = torch.onnx.export(
-            _Network(members).eval(), (x,), dynamo=True, optimize=True, verbose=False
-        )
+        module = as_module(members, x).eval()
+        program = torch.onnx.export(module, (x,), dynamo=True, optimize=True, verbose=False)
     assert program is not None
     return bytes(program.model_proto.SerializeToString())
 

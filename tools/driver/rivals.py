@@ -78,15 +78,21 @@ class FloatNetwork:
         import torch
 
         from qbnnc.backends.onnx.session import open_session
-        from qbnnc.backends.torch.network import as_onnx
+        from qbnnc.backends.torch.network import as_module, as_onnx
         from qbnnc.passes.remove_noise import remove_noise
 
+        members = [remove_noise(member) for member in self.model.members]
         rows = np.tile(x, (self._draws, *[1] * (x.ndim - 1)))
         if len(rows) not in self._files:
-            members = [remove_noise(member) for member in self.model.members]
             self._files[len(rows)] = as_onnx(members, torch.from_numpy(rows))
         session = open_session(self._files[len(rows)], "the float32 network", threads)
         feed = {session.get_inputs()[0].name: rows}
+        batch = torch.from_numpy(x)
+        for ours, theirs in zip(
+            as_module(members, batch)(batch), session.run(None, feed), strict=True
+        ):
+            if not np.allclose(ours.numpy(), theirs[: len(x)], rtol=1e-2, atol=1e-3):
+                raise UserError("torch.onnx.export has made another network of it")
         return lambda: session.run(None, feed)
 
     def _passes(self, x: Array, prepare: Callable[[nn.Module], Callable[..., Any]]) -> Contender:
