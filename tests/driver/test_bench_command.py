@@ -23,6 +23,8 @@ def test_contenders_take_turns() -> None:
     times = take_turns({n: lambda n=n: calls.append(n) for n in "ab"}, 0.0)  # type: ignore[misc]
     assert calls == ["a", "b"] * 4  # once before, and three turns
     assert [len(its) for its in times.values()] == [3, 3]
+    take_turns({"c": lambda: calls.append("c")}, 0.0, called="c")
+    assert calls.count("c") == 3
 
 
 def test_slow_contenders_sit_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +102,10 @@ def test_the_float32_network_beside_artefacts(
         (("--threads", "some"), "--threads 'some'"),
         (("--input", "nothing.npy"), "nothing.npy"),
         (("--float", "nothing.pt"), "nothing.pt"),
+        (
+            (*2 * ("--float", "lenet_mcd.pt"), "--model", "models:LeNet_MCD", "--samples", "3"),
+            "its 2 members do not divide 3 samples",
+        ),
         (("--float", "lenet_mcd.pt"), "lenet_mcd.pt: holds weights without the network"),
     ],
 )

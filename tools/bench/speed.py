@@ -52,7 +52,8 @@ from qbnnc.timing import Contender, ratio, take_turns
 
 SAMPLES, SEED = 20, 3
 OURS, THEIRS = "qbnnc", "onnxruntime int8"
-RIVALS = (THEIRS, LOWER_BOUND, EAGER, COMPILED)
+FLOATS = (LOWER_BOUND, EAGER, COMPILED)
+RIVALS = (THEIRS, *FLOATS)
 SMALL, LARGE = 4.0, 10.0  # seconds of a row
 Place: TypeAlias = tuple[str, str, int, tuple[int, ...]]
 
@@ -148,7 +149,7 @@ class Bench:
             calls = contenders(compiled, x, threads[0])
             reference, compared = OURS, {name: name for name in RIVALS if name in calls}
         seconds = self.options.seconds or (LARGE if case.large else SMALL)
-        times = take_turns(calls, seconds)
+        times = take_turns(calls, seconds, called=FLOATS)
         ratios = {name: str(ratio(times[n], times[reference])) for name, n in compared.items()}
         median = round(statistics.median(times[reference]) * 1e3, 5)
         return Row(self.machine, self.command, case.name, batch, threads, median, ratios)

@@ -49,15 +49,18 @@ class FloatNetwork:
         require("torch", "onnx", "onnxscript", "onnxruntime", what="comparing with float32")
         if self.samples % len(self.model.members):
             raise UserError(
-                f"{self.samples} samples: give a multiple of the {len(self.model.members)} members"
+                f"the float32 network: its {len(self.model.members)} members do not divide "
+                f"{self.samples} samples; give --samples a multiple"
             )
 
     def rivals(self, x: Array, threads: int) -> Rivals:
-        """Each engine on x [B, *shape], tried once; PyTorch uses `threads` from then on."""
+        """Each engine on x [B, *shape], called once; PyTorch uses `threads` from then on."""
         import torch
 
+        from qbnnc.frontend.quiet import quiet_torch
+
         torch.set_num_threads(threads)
-        makers = {
+        makers: dict[str, Callable[[], Contender]] = {
             LOWER_BOUND: lambda: self._lower_bound(x, threads),
             EAGER: lambda: self._passes(x, lambda module: module),
             COMPILED: lambda: self._passes(x, lambda m: torch.compile(m, dynamic=False)),
@@ -65,7 +68,8 @@ class FloatNetwork:
         found = Rivals({}, {})
         for name, make in makers.items():
             try:
-                found.calls[name] = _tried(make)
+                with quiet_torch():
+                    found.calls[name] = make()
             except Exception as error:  # whatever the engines raise
                 found.reasons[name] = f"does not work here ({_line(error)})"
         return found
@@ -111,6 +115,7 @@ class FloatNetwork:
                 samples = [torch.stack(made[head::heads]) for head in range(heads)]
                 return [(each.mean(0), each.var(0, correction=0)) for each in samples]
 
+        call()
         return call
 
 
@@ -126,16 +131,6 @@ def read_float(paths: Sequence[str | os.PathLike[str]], x: Array, options: Sourc
             "was made of"
         )
     return model
-
-
-def _tried(make: Callable[[], Contender]) -> Contender:
-    """The contender, called once."""
-    from qbnnc.frontend.quiet import quiet_torch
-
-    with quiet_torch():
-        call = make()
-        call()
-    return call
 
 
 def _line(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 Contender = Callable[[], object]
@@ -26,17 +26,20 @@ class Ratio:
         return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f})"
 
 
-def take_turns(contenders: Mapping[str, Contender], seconds: float) -> dict[str, list[float]]:
+def take_turns(
+    contenders: Mapping[str, Contender], seconds: float, called: Collection[str] = ()
+) -> dict[str, list[float]]:
     """Seconds of each call of each, by name: in turns until `seconds` have passed.
 
-    Each is called once before. Who has had more than its share of the time sits out a turn: slow
-    ones are called seldom, all for as long. Each is called 3 times at least, but once is enough
-    where a call takes more than 5 s.
+    Each is called once before, if it is not one that was `called` already. Who has had more than
+    its share of the time sits out a turn: slow ones are called seldom, all for as long. Each is
+    called 3 times at least, but once is enough where a call takes more than 5 s.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     spent = dict.fromkeys(contenders, 0.0)
-    for call in contenders.values():
-        call()
+    for name, call in contenders.items():
+        if name not in called:
+            call()
     end = time.perf_counter() + seconds
     while (wanting := _wanting(times)) or time.perf_counter() < end:
         share = sum(spent.values()) / len(spent)

@@ -37,7 +37,7 @@ _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
 )
 @click.option("--batch", "batches", default="1,32", show_default=True, metavar="B,...")
 @click.option(
-    "--threads", default="1", show_default=True, metavar="T,...", help='"all": physical cores.'
+    "--threads", default="1,all", show_default=True, metavar="T,...", help='"all": physical cores.'
 )
 @click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: as compiled]")
 @click.option("--seconds", type=click.FloatRange(min=0), default=3.0, show_default=True)
@@ -95,7 +95,7 @@ def command(
             x = _rows(source, batch, shape)
             calls = {path: _call(a, x, samples) for path, a in opened.items()}
             rivals = Rivals({}, {}) if network is None else network.rivals(x, count)
-            times = take_turns(calls | rivals.calls, seconds)
+            times = take_turns(calls | rivals.calls, seconds, called=rivals.calls)
             for name in (*times, *rivals.reasons):
                 row = {"artefact": name, "batch": batch, "threads": count}
                 if name in times:
