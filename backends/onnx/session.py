@@ -112,7 +112,7 @@ class OnnxArtefact:
         if missing := [name for name in names if name not in self.description.values]:
             raise UserError(f"{self.path}: holds no value called {missing[0]!r}")
         stored = [self.description.values[name] for name in names]
-        session = _open(self._exposing(stored), self.path, self._threads)
+        session = open_session(self._exposing(stored), self.path, self._threads)
         numbers = as_integer(seed, "seed"), as_integer(first_row, "first_row")
         arrays = self._run(session, [s.name for s in stored], batch, *numbers)
         apart = (self._apart(s, a, len(batch)) for s, a in zip(stored, arrays, strict=True))
@@ -169,7 +169,7 @@ class OnnxArtefact:
         chosen = self._threads if threads is None else threads
         key = 0 if chosen is None else _positive(chosen, "threads")
         if key not in self._sessions:
-            self._sessions[key] = _open(self._data, self.path, key)
+            self._sessions[key] = open_session(self._data, self.path, key)
         return self._sessions[key]
 
     def _run(
@@ -198,7 +198,7 @@ def float_compute_nodes(model: str | os.PathLike[str] | bytes) -> list[str]:
     data = model if isinstance(model, bytes) else read_bytes(model)
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
-        _open(data, path, None, optimised)
+        open_session(data, path, None, optimised)
         nodes = _all_nodes(onnx.load_model(optimised).graph)
         return [f"{node.op_type}:{node.output[0]}" for node in nodes if _is_float(node.op_type)]
 
@@ -216,12 +216,13 @@ def _is_float(kind: str) -> bool:
     return kind.removeprefix("Fused") in {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
-def _open(
+def open_session(
     data: bytes,
     path: str | os.PathLike[str],
     threads: int | None,
     optimised: Path | None = None,
 ) -> onnxruntime.InferenceSession:
+    """A file, ours or not, ready to run; `optimised` gets what onnxruntime makes of it."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     options.intra_op_num_threads = threads or 0

@@ -6,6 +6,7 @@ row, so that they broadcast; there is no axis for samples: one call is one sampl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -102,12 +103,14 @@ def _max_pool(op: MaxPool2d, x: Tensor) -> Tensor:
 def _average_pool(op: AveragePool2d, x: Tensor) -> Tensor:
     height, width = x.shape[2:]
     padded = F.pad(x, _torch_order(op.padding)) if any(op.padding) else x
+    counts = op.counts(height, width).astype(np.float32)
     if op.dilation != (1, 1):
         kernel = padded.new_ones(padded.shape[1], 1, *op.kernel)
         sums = F.conv2d(padded, kernel, None, op.stride, dilation=op.dilation, groups=len(kernel))
-    else:
-        sums = F.avg_pool2d(padded, op.kernel, op.stride, divisor_override=1)
-    counts = op.counts(height, width).astype(np.float32)
+        return sums / torch.from_numpy(counts).to(x.device)
+    if (counts == math.prod(op.kernel)).all():
+        return F.avg_pool2d(padded, op.kernel, op.stride)
+    sums = F.avg_pool2d(padded, op.kernel, op.stride, divisor_override=1)
     return sums / torch.from_numpy(counts).to(x.device)
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from qbnnc.timing import ratio, take_turns
+import qbnnc
+from qbnnc.rivals import COMPILED, EAGER, LOWER_BOUND
+from qbnnc.timing import Contender, ratio, take_turns
+from tests.conftest import DATA
 from tests.driver.commands import Command
 
 
@@ -19,6 +23,26 @@ def test_contenders_take_turns() -> None:
     times = take_turns({n: lambda n=n: calls.append(n) for n in "ab"}, 0.0)  # type: ignore[misc]
     assert calls == ["a", "b"] * 4  # once before, and three turns
     assert [len(its) for its in times.values()] == [3, 3]
+    take_turns({"c": lambda: calls.append("c")}, 0.0, called="c")
+    assert calls.count("c") == 3
+
+
+def test_slow_contenders_sit_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = [0.0], list[str]()
+    monkeypatch.setattr("qbnnc.timing.time.perf_counter", lambda: clock[0])
+
+    def contender(name: str, seconds: float) -> Contender:
+        def call() -> None:
+            calls.append(name)
+            clock[0] += seconds
+
+        return call
+
+    times = take_turns({"slow": contender("slow", 6.0), "fast": contender("fast", 1.0)}, 24.0)
+    assert [len(its) for its in times.values()] == [2, 12]
+    assert "".join(name[0] for name in calls) == "sf" + "sf" + 5 * "f" + "sf" + 5 * "f"
+    times = take_turns({"slow": contender("slow", 6.0), "fast": contender("fast", 1.0)}, 0.0)
+    assert [len(its) for its in times.values()] == [1, 3]
 
 
 def test_ratio_is_of_the_medians_and_spread_of_the_quartiles() -> None:
@@ -49,6 +73,27 @@ def test_artefacts_beside_each_other(
     assert "onnxruntime" in found["machine"]
 
 
+def test_the_float32_network_beside_artefacts(
+    qbnnc_command: Command, artefacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> object:
+        raise RuntimeError("no compiler\n\nand much more")
+
+    monkeypatch.setattr("torch.compile", fails)
+    options = ("--batch", 2, "--samples", 2, "--seconds", 0)
+    of_what = ("--float", "lenet_mcd.pt", "--model", "models:LeNet_MCD")
+    shown = qbnnc_command("bench", artefacts / "lenet.qbnn", *options, *of_what)
+    assert shown.code == 0, shown.err
+    lines = shown.out.splitlines()
+    assert [line.split("  ")[0].strip() for line in lines[-4:-1]] == [LOWER_BOUND, EAGER, COMPILED]
+    assert lines[-2].split()[-1] == "-"
+    assert lines[-1] == "torch.compile: does not work here (RuntimeError: no compiler)"
+    made = qbnnc_command("bench", artefacts / "lenet.qbnn", *options, *of_what, "--json")
+    *_, eager, compiled = json.loads(made.out)["rows"]
+    assert eager["turns"] == 3
+    assert "RuntimeError" in compiled["reason"]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -56,6 +101,12 @@ def test_artefacts_beside_each_other(
         (("--batch", "1,x"), "write whole numbers"),
         (("--threads", "some"), "--threads 'some'"),
         (("--input", "nothing.npy"), "nothing.npy"),
+        (("--float", "nothing.pt"), "nothing.pt"),
+        (
+            (*2 * ("--float", "lenet_mcd.pt"), "--model", "models:LeNet_MCD", "--samples", "3"),
+            "its 2 members do not divide 3 samples",
+        ),
+        (("--float", "lenet_mcd.pt"), "lenet_mcd.pt: holds weights without the network"),
     ],
 )
 def test_wrong_options(
@@ -79,3 +130,17 @@ def test_warm_kernels_are_found(qbnnc_command: Command) -> None:
     assert said.code == 0
     assert " for " in said.out
     assert qbnnc_command("warmup", "-q").out == ""
+
+
+def test_float_that_is_not(qbnnc_command: Command, artefacts: Path) -> None:
+    compiled = artefacts / "lenet.qbnn"
+    failed = qbnnc_command("bench", compiled, "--float", compiled)
+    assert failed.code == 2
+    assert "not float32 any more; give the network" in failed.err
+    other = ("--float", artefacts / "mlp_float.qbnn")
+    with np.load(DATA / "diabetes.npz") as diabetes:
+        x = torch.from_numpy(diabetes["x_train"][:2])
+    qbnnc.save(torch.nn.Linear(x.shape[1], 1), artefacts / "mlp_float.qbnn", x)
+    failed = qbnnc_command("bench", compiled, *other)
+    assert failed.code == 2
+    assert "mlp_float.qbnn" in failed.err

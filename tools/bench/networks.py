@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -25,12 +26,17 @@ SIGMA = 0.02  # of every Gaussian weight
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A network, or the members of an ensemble, for inputs [B, *shape]."""
+    """A network, or the members of an ensemble, for inputs [B, *shape].
+
+    `factory` builds a member, as `qbnnc compile --model` takes it; `large`: seconds a prediction.
+    """
 
     name: str
     title: str
     shape: tuple[int, ...]
     make: Callable[[], list[nn.Module]]
+    factory: str | None = None
+    large: bool = False
 
 
 def cases() -> Iterator[Case]:
@@ -40,10 +46,20 @@ def cases() -> Iterator[Case]:
     yield Case("mlp_bbb", "MLP BBB", (13,), lambda: [MLP("bbb")])
     yield Case("lenet_mcd", "LeNet-5 MCD", digits, lambda: [LeNet5_MCD()])
     yield Case("lenet_bbb", "LeNet-5 BBB", digits, lambda: [LeNet5_BBB()])
-    yield Case("lenet_sghmc", "LeNet-5 SGHMC", digits, lambda: [LeNet5() for _ in range(20)])
-    yield Case("resnet18_mcd", "ResNet-18 MCD, every block", colours, lambda: [ResNet18("mcd")])
-    yield Case("resnet18_last", "ResNet-18 MCD, last stage", colours, lambda: [ResNet18("last")])
-    yield Case("resnet18_bbb", "ResNet-18 BBB", colours, lambda: [ResNet18("bbb")])
+    yield Case(
+        "lenet_sghmc",
+        "LeNet-5 SGHMC",
+        digits,
+        lambda: [LeNet5() for _ in range(20)],
+        factory="training.models:LeNet5",
+    )
+    for kind, where in (("mcd", "MCD, every block"), ("last", "MCD, last stage"), ("bbb", "BBB")):
+        make = partial(resnets, kind)
+        yield Case(f"resnet18_{kind}", f"ResNet-18 {where}", colours, make, large=True)
+
+
+def resnets(kind: str) -> list[nn.Module]:
+    return [ResNet18(kind)]
 
 
 class MLP(nn.Module):

@@ -1,124 +1,191 @@
-"""How fast artefacts are: our runtime beside onnxruntime on the same integers, and beside PyTorch.
+"""How fast artefacts are: our runtime beside onnxruntime on the same integers, and beside float32.
 
-    python tools/bench/speed.py [--cases lenet_mcd ...] [--batches 1 32] [--threads 1 2]
-        [--bits w8a7] [--seconds 3] [-o docs/performance.md]
+    python tools/bench/speed.py -o docs/performance.md [--confine avx2] [--resume]
+        [--cases lenet_mcd ...] [--batches 1 32] [--threads 1 2] [--bits w8a7] [--seconds S]
 
-Contenders take turns in one process, each prediction with L = 20 samples, drawn anew, and their
-statistics: our runtime on the .qbnn file; onnxruntime on the .onnx file of the same compile, whose
-samples are checked to be the same bits; PyTorch eager in float32, L passes of the module. A figure
-is the ratio of the medians of their times. $QBNNC_ISA forces an instruction set on our runtime;
-onnxruntime takes the best that the CPU has, whatever ours is.
+Contenders take turns in one process (qbnnc.timing), each prediction with L = 20 samples, drawn
+anew, and their statistics: our runtime on the .qbnn file; onnxruntime on the .onnx file of the same
+compile, whose samples are checked to be the same bits; and what qbnnc.rivals makes of the float32
+network: a lower bound for float engines, PyTorch eager, torch.compile. A figure is the ratio of the
+medians of their times. Then our runtime with one thread and with all, against each other.
+
+Every row is added to a file beside the page as soon as it is measured, and the page is made of that
+file, so that rows can be measured again one by one (--cases, ...), and a stopped run continued
+(--resume). $QBNNC_ISA forces an instruction set on our runtime; --confine on all contenders.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import platform
+import statistics
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else PyTorch's threads spin in others' turns
 
 import numpy as np
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "study"))
 
+import confine
 from networks import Case, cases
 
 import qbnnc
 from qbnnc.artefacts import Artefact, open_artefact
 from qbnnc.ir.files import write_atomically
+from qbnnc.ir.types import Array
+from qbnnc.rivals import COMPILED, EAGER, LOWER_BOUND, FloatNetwork
 from qbnnc.runtime.isa import chosen
-from qbnnc.sources import CalibrationWarning
+from qbnnc.runtime.threads import physical_cores
+from qbnnc.sources import CalibrationWarning, SourceOptions, read
 from qbnnc.timing import Contender, ratio, take_turns
 
 SAMPLES, SEED = 20, 3
+OURS, THEIRS = "qbnnc", "onnxruntime int8"
+FLOATS = (LOWER_BOUND, EAGER, COMPILED)
+RIVALS = (THEIRS, *FLOATS)
+SMALL, LARGE = 4.0, 10.0  # seconds of a row
+Place: TypeAlias = tuple[str, str, int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Times of one network at one batch size and number of threads, in seconds, by contender."""
+    """One network at one batch size; our median, and ratios to it by contender.
 
-    title: str
+    With two numbers of threads it is our runtime alone, the first number against the second.
+    """
+
+    machine: str
+    command: str
+    case: str
     batch: int
-    threads: int
-    times: dict[str, list[float]]
+    threads: tuple[int, ...]
+    milliseconds: float
+    ratios: dict[str, str]
 
-    def ratio(self, contender: str) -> str:
-        """How many times longer it takes than our runtime."""
-        return str(ratio(self.times[contender], self.times["qbnnc"]))
+    @property
+    def place(self) -> Place:
+        """What it is a row of: measured again, it takes the place of the older."""
+        return self.machine, self.case, self.batch, self.threads
 
-
-def eager(members: list[torch.nn.Module], x: np.ndarray) -> Contender:
-    """L passes of the float module, or one of each member."""
-    batch, passes = torch.from_numpy(x), SAMPLES if len(members) == 1 else 1
-
-    def call() -> object:
-        with torch.inference_mode():
-            outputs = [member(batch) for member in members for _ in range(passes)]
-            stacked = torch.stack(outputs)
-            return stacked.mean(0), stacked.var(0)
-
-    return call
+    def cells(self, titles: dict[str, str]) -> list[str]:
+        """As the page has them."""
+        threads = " and ".join(map(str, self.threads))
+        which = [titles[self.case], str(self.batch), threads, f"{self.milliseconds:.3g} ms"]
+        columns = RIVALS if len(self.threads) == 1 else (OURS,)
+        return [*which, *(self.ratios.get(name, "-") for name in columns)]
 
 
-def compiled(case: Case, members: list[torch.nn.Module], bits: str, folder: Path) -> list[Path]:
-    """The two artefacts, calibrated on noise: only their speed matters."""
-    x = np.random.default_rng(0).standard_normal((128, *case.shape)).astype(np.float32)
-    files = [folder / f"{case.name}.{suffix}" for suffix in ("qbnn", "onnx")]
-    source: object = members[0]
-    if len(members) > 1:
-        source = [folder / f"member{i}.pt" for i in range(len(members))]
-        for path, member in zip(source, members, strict=True):
-            torch.save(member.state_dict(), path)
-    qbnnc.compile(
-        source,  # type: ignore[arg-type]  # a module, or files
-        files,
-        bits=bits,
-        calibration=x,
-        samples=None if len(members) > 1 else SAMPLES,
-        model=None if len(members) == 1 else "training.models:LeNet5",
-        calibration_passes=1,
-        rounding="nearest",
-        bias_correction=False,
-    )
-    return files
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A network and its two artefacts, calibrated on noise: only their speed matters."""
+
+    network: FloatNetwork
+    files: tuple[Path, Path]
+
+    @staticmethod
+    def of(case: Case, bits: str, folder: Path) -> Compiled:
+        torch.manual_seed(0)
+        members = [member.eval() for member in case.make()]
+        x = np.random.default_rng(0).standard_normal((128, *case.shape)).astype(np.float32)
+        source: object = members[0]
+        if len(members) > 1:
+            source = [folder / f"member{number}.pt" for number in range(len(members))]
+            for path, member in zip(source, members, strict=True):
+                torch.save(member.state_dict(), path)
+        model = read(source, x, SourceOptions(case.factory))
+        files = folder / f"{case.name}.qbnn", folder / f"{case.name}.onnx"
+        qbnnc.compile(
+            model,
+            files,
+            bits=bits,
+            samples=SAMPLES // len(members),
+            calibration_passes=1,
+            rounding="nearest",
+            bias_correction=False,
+        )
+        return Compiled(FloatNetwork(model, SAMPLES), files)
 
 
-def same_bits(a: Artefact, b: Artefact, x: np.ndarray) -> None:
+class Bench:
+    """Measures what is asked for."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.machine = options, machine()
+        self.command = " ".join(["python", *sys.argv])
+
+    def rows(self, case: Case, known: set[Place]) -> Iterator[Row]:
+        """Those that are not known already."""
+        options, compiled = self.options, None
+        counts: list[tuple[int, ...]] = [(count,) for count in options.threads]
+        if len(options.threads) > 1:
+            counts.append((options.threads[0], options.threads[-1]))
+        with tempfile.TemporaryDirectory() as folder:
+            for threads in counts:
+                for batch in options.batches:
+                    if (self.machine, case.name, batch, threads) in known:
+                        continue
+                    compiled = compiled or Compiled.of(case, options.bits, Path(folder))
+                    yield self.row(case, compiled, batch, threads)
+
+    def row(self, case: Case, compiled: Compiled, batch: int, threads: tuple[int, ...]) -> Row:
+        x = np.random.default_rng(1).standard_normal((batch, *case.shape)).astype(np.float32)
+        if len(threads) > 1:
+            calls = {
+                str(count): call(open_artefact(compiled.files[0], count), x) for count in threads
+            }
+            reference, compared = str(threads[-1]), {OURS: str(threads[0])}
+        else:
+            calls = contenders(compiled, x, threads[0])
+            reference, compared = OURS, {name: name for name in RIVALS if name in calls}
+        seconds = self.options.seconds or (LARGE if case.large else SMALL)
+        times = take_turns(calls, seconds, called=FLOATS)
+        ratios = {name: str(ratio(times[n], times[reference])) for name, n in compared.items()}
+        median = round(statistics.median(times[reference]) * 1e3, 5)
+        return Row(self.machine, self.command, case.name, batch, threads, median, ratios)
+
+
+def contenders(compiled: Compiled, x: Array, threads: int) -> dict[str, Contender]:
+    """Those that work here."""
+    ours, theirs = (open_artefact(file, threads) for file in compiled.files)
+    same_bits(ours, theirs, x)
+    rivals = compiled.network.rivals(x, threads)
+    for name, reason in rivals.reasons.items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    return {OURS: call(ours, x), THEIRS: call(theirs, x), **rivals.calls}
+
+
+def call(artefact: Artefact, x: Array) -> Contender:
+    return lambda: list(artefact.predict(x, seed=SEED).values())
+
+
+def same_bits(a: Artefact, b: Artefact, x: Array) -> None:
     """Stop if the contenders do not compute the same."""
     ours, theirs = (p.predict(x, seed=SEED)["samples"] for p in (a, b))
     if not np.array_equal(ours.view(np.uint32), theirs.view(np.uint32)):
         raise SystemExit("the two runtimes differ")
 
 
-def rows(case: Case, options: argparse.Namespace, folder: Path) -> Iterator[Row]:
-    torch.manual_seed(0)
-    members = [member.eval() for member in case.make()]
-    files = compiled(case, members, options.bits, folder)
-    for threads in options.threads:
-        torch.set_num_threads(threads)
-        ours, theirs = (open_artefact(file, threads) for file in files)
-        for batch in options.batches:
-            x = np.random.default_rng(1).standard_normal((batch, *case.shape)).astype(np.float32)
-            same_bits(ours, theirs, x)
-            contenders: dict[str, Contender] = {
-                "qbnnc": lambda x=x, p=ours: list(p.predict(x, seed=SEED).values()),  # type: ignore[misc]
-                "onnxruntime": lambda x=x, p=theirs: p.predict(x, seed=SEED),  # type: ignore[misc]
-                "torch": eager(members, x),
-            }
-            yield Row(case.title, batch, threads, take_turns(contenders, options.seconds))
-
-
 def machine() -> str:
     """What the figures depend on."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("numba", "onnxruntime", "torch"))
+    hidden = (
+        ", AVX-512 and VNNI hidden from onnxruntime, PyTorch and numpy"
+        if confine.CONFINED in os.environ
+        else ""
+    )
     python = platform.python_version()
-    return f"{processor()}; instruction set {chosen().value}; Python {python}, {versions}"
+    return f"{processor()}; instruction set {chosen().value}{hidden}; Python {python}, {versions}"
 
 
 def processor() -> str:
@@ -129,40 +196,87 @@ def processor() -> str:
     return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
-def main() -> None:
-    """Print the rows, and write them into a page between its two marks if one is given."""
+def kept(results: Path | None) -> list[Row]:
+    """The rows of earlier runs."""
+    if results is None or not results.exists():
+        return []
+    found = [json.loads(line) for line in results.read_text().splitlines()]
+    return [Row(**{**row, "threads": tuple(row["threads"])}) for row in found]
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The two tables of one machine, the newest row of each place."""
+    known = list(cases())
+    order = {case.name: number for number, case in enumerate(known)}
+    latest = {row.place: row for row in rows if row.case in order}
+    ordered = sorted(latest.values(), key=lambda row: (order[row.case], row.batch, row.threads))
+    titles = {case.name: case.title for case in known}
+    lines = [f"{rows[0].machine}.", ""]
+    lines += [f"    {command}" for command in dict.fromkeys(row.command for row in ordered)]
+    for several, columns in ((False, [f"{n} / {OURS}" for n in RIVALS]), (True, ["faster by"])):
+        chosen_rows = [row for row in ordered if (len(row.threads) > 1) is several]
+        if chosen_rows:
+            header = ["network", "batch", "threads", OURS, *columns]
+            lines += ["", line(header), "|---" * len(header) + "|"]
+            lines += [line(row.cells(titles)) for row in chosen_rows]
+    return "\n".join(lines)
+
+
+def line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def marked(output: Path) -> tuple[str, str]:
+    """What is before and after the tables of this machine in a page, with the marks."""
+    mark = "<!-- speed avx2 -->" if confine.CONFINED in os.environ else "<!-- speed -->"
+    parts = output.read_text().split(mark) if output.exists() else []
+    if len(parts) != 3:
+        raise SystemExit(f"{output}: has no two marks {mark}; write them where the tables go")
+    return parts[0] + mark + "\n", "\n" + mark + parts[2]
+
+
+def parsed() -> argparse.Namespace:
+    names = [case.name for case in cases()]
     parser = argparse.ArgumentParser(description="How fast artefacts are.")
-    parser.add_argument("--cases", nargs="*", default=[case.name for case in cases()])
+    parser.add_argument("--cases", nargs="*", choices=names, default=names, metavar="CASE")
     parser.add_argument("--batches", nargs="*", type=int, default=[1, 32])
-    parser.add_argument("--threads", nargs="*", type=int, default=[1])
+    parser.add_argument("--threads", nargs="*", type=int, default=sorted({1, physical_cores()}))
     parser.add_argument("--bits", default="w8a7")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each row")
-    parser.add_argument("-o", "--output", type=Path, help="a page with the marks <!-- speed -->")
-    options = parser.parse_args()
+    parser.add_argument("--seconds", type=float, help=f"of each row; {SMALL:g}, ResNet {LARGE:g}")
+    parser.add_argument("--confine", choices=["avx2"], help="hide what is newer from everybody")
+    parser.add_argument("--resume", action="store_true", help="measure only what is missing")
+    parser.add_argument("--results", type=Path, help="JSON lines; by default beside the page")
+    parser.add_argument("-o", "--output", type=Path, help="a page with two marks <!-- speed -->")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the rows, and make the page of them and of those measured before."""
+    options = parsed()
+    if options.confine and confine.CONFINED not in os.environ:
+        os.execv(sys.executable, [sys.executable, confine.__file__, *sys.argv])
+    output: Path | None = options.output
+    results: Path | None = options.results or (output and output.with_suffix(".jsonl"))
+    if output is not None:
+        marked(output)
     warnings.simplefilter("ignore", CalibrationWarning)
-    lines = [
-        machine() + ".",
-        "",
-        "    python " + " ".join(sys.argv),
-        "",
-        "| network | batch | threads | onnxruntime / qbnnc | PyTorch float32 / qbnnc |",
-        "|---|---|---|---|---|",
-    ]
-    print("\n".join(lines), flush=True)
+    bench = Bench(options)
+    rows = [row for row in kept(results) if row.machine == bench.machine]
+    known = {row.place for row in rows} if options.resume else set()
+    titles = {case.name: case.title for case in cases()}
+    print(bench.machine, flush=True)
     for case in cases():
         if case.name not in options.cases:
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            for row in rows(case, options, Path(folder)):
-                ratios = row.ratio("onnxruntime"), row.ratio("torch")
-                cells = (row.title, row.batch, row.threads, *ratios)
-                lines.append("| " + " | ".join(map(str, cells)) + " |")
-                print(lines[-1], flush=True)
-    if options.output is not None:
-        mark = "<!-- speed -->"
-        before, _, after = options.output.read_text().split(mark)
-        text = mark.join((before, "\n" + "\n".join(lines) + "\n", after))
-        write_atomically(options.output, text.encode())
+        for row in bench.rows(case, known):
+            rows.append(row)
+            print(line(row.cells(titles)), flush=True)
+            if results is not None:
+                with results.open("a") as file:
+                    file.write(json.dumps(asdict(row)) + "\n")
+    if output is not None and rows:
+        before, after = marked(output)
+        write_atomically(output, (before + page(rows) + after).encode())
 
 
 if __name__ == "__main__":

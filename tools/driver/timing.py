@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 Contender = Callable[[], object]
-_LEAST_TURNS = 3
+_LONG = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +26,39 @@ class Ratio:
         return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f})"
 
 
-def take_turns(contenders: Mapping[str, Contender], seconds: float) -> dict[str, list[float]]:
-    """Seconds of each call of each, by name: in turns until `seconds` have passed, 3 at least.
+def take_turns(
+    contenders: Mapping[str, Contender], seconds: float, called: Collection[str] = ()
+) -> dict[str, list[float]]:
+    """Seconds of each call of each, by name: in turns until `seconds` have passed.
 
-    Each is called once before.
+    Each is called once before, if it is not one that was `called` already. Who has had more than
+    its share of the time sits out a turn: slow ones are called seldom, all for as long. Each is
+    called 3 times at least, but once is enough where a call takes more than 5 s.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for call in contenders.values():
-        call()
-    end, turns = time.perf_counter() + seconds, 0
-    while turns < _LEAST_TURNS or time.perf_counter() < end:
-        for name, call in contenders.items():
-            start = time.perf_counter()
+    spent = dict.fromkeys(contenders, 0.0)
+    for name, call in contenders.items():
+        if name not in called:
             call()
-            times[name].append(time.perf_counter() - start)
-        turns += 1
+    end = time.perf_counter() + seconds
+    while (wanting := _wanting(times)) or time.perf_counter() < end:
+        share = sum(spent.values()) / len(spent)
+        for name, call in contenders.items():
+            if name in wanting or spent[name] <= share:
+                start = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - start)
+                spent[name] += times[name][-1]
     return times
+
+
+def _wanting(times: Mapping[str, Sequence[float]]) -> set[str]:
+    """Who has not been called often enough."""
+    return {n for n, its in times.items() if len(its) < _least(its)}
+
+
+def _least(times: Sequence[float]) -> int:
+    return 1 if max(times, default=0.0) > _LONG else 3
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -12,13 +13,18 @@ import numpy as np
 from qbnnc.arrays import read_array
 from qbnnc.artefacts import Artefact, open_artefact
 from qbnnc.choices import whole
-from qbnnc.cli.common import echo_json, json_option, table, verbose_option
+from qbnnc.cli.common import echo_json, fold, json_option, placed, table, verbose_option
+from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.types import Array
+from qbnnc.rivals import FloatNetwork, Rivals, read_float
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
+from qbnnc.sources import SourceOptions
 from qbnnc.timing import Contender, ratio, take_turns
+
+_HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
 
 
 @click.command(name="bench")
@@ -31,10 +37,19 @@ from qbnnc.timing import Contender, ratio, take_turns
 )
 @click.option("--batch", "batches", default="1,32", show_default=True, metavar="B,...")
 @click.option(
-    "--threads", default="1", show_default=True, metavar="T,...", help='"all": physical cores.'
+    "--threads", default="1,all", show_default=True, metavar="T,...", help='"all": physical cores.'
 )
 @click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: as compiled]")
 @click.option("--seconds", type=click.FloatRange(min=0), default=3.0, show_default=True)
+@click.option(
+    "--float",
+    "floats",
+    multiple=True,
+    metavar="MODEL",
+    help="The float32 network, a file as compile takes it; repeat for several members.",
+)
+@model_options
+@trust_option
 @json_option
 @verbose_option
 def command(
@@ -44,6 +59,11 @@ def command(
     threads: str,
     samples: int | None,
     seconds: float,
+    floats: tuple[str, ...],
+    factory: str | None,
+    model_args: tuple[str, ...],
+    dropout: str | None,
+    trust_pickle: bool,
     as_json: bool,
     verbose: bool,
 ) -> int:
@@ -52,36 +72,52 @@ def command(
     They take turns for --seconds at each batch size and number of threads, each prediction with
     its samples drawn anew and its statistics. The last column is the ratio of the medians to the
     first artefact, in brackets that of the quartiles farthest apart.
+
+    With --float also: onnxruntime on the float32 network without dropout, weights at their means,
+    all samples' rows at once, a lower bound for any float engine; PyTorch eager, a pass for each
+    sample; torch.compile, where it works.
     """
+    first = open_artefact(artefacts[0])
+    shape = first.model.graph.input.type.shape
+    source = None if input_ is None else as_batch(read_array(input_), shape)
+    network = None
+    if floats:
+        options = SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle)  # type: ignore[arg-type]
+        with placed({"the calibration data": floats[0]}):
+            model = read_float(floats, _rows(source, 2, shape), options)
+        network = FloatNetwork(model, samples or first.samples)
     rows: list[dict[str, object]] = []
     for count in _numbers("--threads", threads):
         opened = {path: open_artefact(path, count) for path in artefacts}
-        shapes = {path: a.model.graph.input.type.shape for path, a in opened.items()}
-        if len(set(shapes.values())) > 1:
+        if any(a.model.graph.input.type.shape != shape for a in opened.values()):
             raise UserError(f"{artefacts[0]}: the artefacts take inputs of different shapes")
-        source = None if input_ is None else as_batch(read_array(input_), shapes[artefacts[0]])
         for batch in _numbers("--batch", batches):
-            x = _rows(source, batch, shapes[artefacts[0]])
+            x = _rows(source, batch, shape)
             calls = {path: _call(a, x, samples) for path, a in opened.items()}
-            times = take_turns(calls, seconds)
-            rows += [
-                {
-                    "artefact": path,
-                    "batch": batch,
-                    "threads": count,
-                    "turns": len(its),
-                    "median_seconds": statistics.median(its),
-                    "ratio": str(ratio(its, times[artefacts[0]])),
-                }
-                for path, its in times.items()
-            ]
+            rivals = Rivals({}, {}) if network is None else network.rivals(x, count)
+            times = take_turns(calls | rivals.calls, seconds, called=rivals.calls)
+            for name in (*times, *rivals.reasons):
+                row = {"artefact": name, "batch": batch, "threads": count}
+                if name in times:
+                    row |= _figures(times[name], times[artefacts[0]])
+                rows.append(row | ({} if name in times else {"reason": rivals.reasons[name]}))
+    machine = _machine(["numba", "onnxruntime", *(["torch"] if floats else [])])
     if as_json:
-        echo_json({"machine": _machine(), "rows": rows})
+        echo_json({"machine": machine, "rows": rows})
         return 0
-    click.echo(_machine())
-    header = ("artefact", "batch", "threads", "turns", "median", "to the first")
-    click.echo(table(header, [_cells(row) for row in rows]))
+    click.echo(fold(machine))
+    click.echo(table(_HEADER, [_cells(row) for row in rows]))
+    for reason in dict.fromkeys(f"{r['artefact']}: {r['reason']}" for r in rows if "reason" in r):
+        click.echo(fold(reason))
     return 0
+
+
+def _figures(its: list[float], first: list[float]) -> dict[str, object]:
+    return {
+        "turns": len(its),
+        "median_seconds": statistics.median(its),
+        "ratio": str(ratio(its, first)),
+    }
 
 
 def _call(artefact: Artefact, x: Array, samples: int | None) -> Contender:
@@ -89,8 +125,10 @@ def _call(artefact: Artefact, x: Array, samples: int | None) -> Contender:
 
 
 def _cells(row: dict[str, object]) -> list[str]:
-    cells = {**row, "median_seconds": f"{float(str(row['median_seconds'])) * 1e3:.3g} ms"}
-    return [str(cell) for cell in cells.values()]
+    cells = [str(row.get(key, "-")) for key in ("artefact", "batch", "threads", "turns")]
+    if "reason" in row:
+        return [*cells, "-", "-"]
+    return [*cells, f"{float(str(row['median_seconds'])) * 1e3:.3g} ms", str(row["ratio"])]
 
 
 def _rows(source: Array | None, batch: int, shape: tuple[int, ...]) -> Array:
@@ -116,9 +154,8 @@ def _numbers(option: str, text: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _machine() -> str:
+def _machine(names: Sequence[str]) -> str:
     """What the figures depend on."""
-    names = ("numba", "onnxruntime")
     versions = [f"{name} {found}" for name in names if (found := _version(name)) is not None]
     instructions = f"{platform.machine()}, {physical_cores()} cores, {chosen().value}"
     return ", ".join([instructions, *versions])

@@ -1,0 +1,94 @@
+"""FLOAT graphs as a plain module, and as ONNX: what other engines are given to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from qbnnc.backends.torch.forward import Evaluation
+from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.ops import KeepMask, Normal, RandomOp
+
+
+def as_module(members: Sequence[Graph], x: Tensor) -> nn.Module:
+    """One sample of each member a call, for batches of the size of x: PyTorch's ops in a row."""
+    with torch.no_grad():
+        program = torch.export.export(_Network(members).eval(), (x,), strict=False)
+        module = program.module(check_guards=False)
+        _fold_constants(module)
+    module.graph.set_codegen(fx.graph.CodeGen())  # not the exporter's, which sorts trees of tensors
+    return fx.GraphModule(module, module.graph)
+
+
+def as_onnx(members: Sequence[Graph], x: Tensor) -> bytes:
+    """The float32 ONNX file of members that draw nothing, for batches of the size of x."""
+    with torch.no_grad():
+        module = as_module(members, x).eval()
+        program = torch.onnx.export(module, (x,), dynamo=True, optimize=True, verbose=False)
+    assert program is not None
+    return bytes(program.model_proto.SerializeToString())
+
+
+class _Network(nn.Module):
+    def __init__(self, members: Sequence[Graph]) -> None:
+        super().__init__()
+        self._members = [
+            Evaluation(graph, self._constants(number, graph))
+            for number, graph in enumerate(members)
+        ]
+
+    def _constants(self, member: int, graph: Graph) -> Callable[[Value], Tensor]:
+        names = {v: f"constant{member}_{number}" for number, v in enumerate(graph.constants)}
+        for value, array in graph.constants.items():
+            self.register_buffer(names[value], torch.from_numpy(array.copy()))
+        return lambda value: cast(Tensor, getattr(self, names[value]))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(
+            output for member in self._members for output in member.outputs(x, _DropoutNoise())
+        )
+
+
+class _DropoutNoise:
+    """Numbers drawn as torch's own layers draw them."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[int, Tensor] = {}
+
+    def draw(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
+        if op.stream not in self._drawn:
+            self._drawn[op.stream] = self._fresh(op, rows, like)
+        return self._drawn[op.stream]
+
+    def _fresh(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
+        match op:
+            case KeepMask(shape=shape, p=p, shared=shared):
+                return like.new_empty((1 if shared else rows, *shape)).bernoulli_(1 - p)
+            case Normal(shape=shape):
+                return torch.randn((1, *shape))
+        raise TypeError(f"{op.name} draws no numbers before the INTEGER stage")
+
+
+def _fold_constants(module: fx.GraphModule) -> None:
+    """What is made of constants alone becomes a constant: not to be made at every call."""
+    known: dict[fx.Node, Tensor] = {}
+    for node in list(module.graph.nodes):
+        inputs = node.all_input_nodes
+        if node.op == "get_attr":
+            known[node] = attrgetter(str(node.target))(module)
+        elif node.op == "call_function" and inputs and all(i in known for i in inputs):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
+            value = node.target(*args, **kwargs)
+            if not isinstance(value, Tensor):
+                continue
+            name = f"folded{len(known)}"
+            module.register_buffer(name, value)
+            with module.graph.inserting_before(node):
+                constant = module.graph.get_attr(name)
+            node.replace_all_uses_with(constant)
+            known[constant] = value
+    module.graph.eliminate_dead_code()
