@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -95,7 +94,7 @@ def object_code(isa: Isa, shapes: Mapping[str, Shape], triple: str) -> bytes:
 
 def _for_processor(
     isa: Isa, shapes: Mapping[str, Shape], triple: str, features: Sequence[str] | None = None
-) -> tuple[Any, Any]:
+) -> tuple[llvm.TargetMachine, llvm.ModuleRef]:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     module = ir.Module()
