@@ -1,103 +1,83 @@
-"""The NEON tiles against numpy, run under qemu as a processor with dotprod and without i8mm."""
+"""The NEON tiles against numpy, run by an emulated processor with dotprod and without i8mm."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from pathlib import Path
+from collections.abc import Sequence
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
+import unicorn
+from unicorn import arm64_const as arm64
 
+from qbnnc.ir.types import Array
 from qbnnc.runtime.isa import Isa
 from qbnnc.runtime.kernels.microkernel import Shape
 from tests.runtime.tiles import CHANNEL, HIGH, LOW, SHAPES, ZERO, Case, object_code, random_case
 
 TRIPLE = "aarch64-unknown-linux-gnu"
-CPU = "cortex-a76"
-TILES = {f"tile_{shape}": shape for shape in [*SHAPES, Shape(4, 2), Shape(4, 2, wide=True)]}
-MAIN = """
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-typedef int64_t i64;
-typedef void Tile(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, int32_t, float, float);
-extern Tile TILES;
-static Tile *const tiles[] = {TILES};
-
-static i64 get(size_t size)
-{
-    void *bytes = malloc(size);
-    if (!bytes || fread(bytes, 1, size, stdin) != size)
-        exit(2);
-    return (i64)bytes;
-}
-
-int main(void)
-{
-    struct { i64 tile, rows, channels, segments, fours, size, channel, zero, low, high; } c;
-    while (fread(&c, sizeof c, 1, stdin) == 1) {
-        i64 arena = get(c.size), x = get(8 * c.rows), runs = get(4 * c.segments);
-        i64 weights = get(4 * c.segments * c.fours * c.channels), bias = get(4 * c.channels);
-        i64 factor = get(4 * c.channels), out = get(8 * c.rows);
-        tiles[c.tile](arena, x, runs, c.segments, c.fours, weights, bias, factor, out, c.channel,
-                      c.zero, c.low, c.high);
-        fwrite((void *)arena, 1, c.size, stdout);
-    }
-    return 0;
-}
-"""
+CODE, RETURN, STACK, DATA = (n << 20 for n in (1, 2, 3, 4))  # a MiB each
+FPU = 3 << 20  # of CPACR_EL1: floating point and NEON do not trap
+USDOT = bytes.fromhex("ca99894e")  # usdot v10.4s, v14.16b, v9.16b
 
 
-@pytest.fixture(scope="module")
-def emulator() -> str:
-    found = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-    if found is None:
-        pytest.skip("no qemu-aarch64")
-    known = subprocess.run([found, "-cpu", "help"], capture_output=True, text=True, check=False)
-    if CPU not in known.stdout:
-        pytest.skip(f"a qemu-aarch64 that does not know {CPU}")
-    return found
+def processor(code: bytes) -> unicorn.Uc:
+    machine = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
+    machine.ctl_set_cpu_model(arm64.UC_CPU_ARM64_MAX)
+    machine.reg_write(arm64.UC_ARM64_REG_CPACR_EL1, FPU)
+    for start in (CODE, RETURN, STACK, DATA):
+        machine.mem_map(start, 1 << 20)
+    machine.mem_write(CODE, code)
+    return machine
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Cases on stdin, the arenas after them on stdout."""
-    compiler = shutil.which("aarch64-linux-gnu-gcc")
-    if compiler is None:
-        pytest.skip("no aarch64-linux-gnu-gcc")
-    folder = tmp_path_factory.mktemp("neon")
-    (folder / "main.c").write_text(MAIN)
-    (folder / "tiles.o").write_bytes(object_code(Isa.NEON_DOT, TILES, TRIPLE))
-    made = folder / "tiles"
-    command = [compiler, "-O1", "-static", f"-DTILES={','.join(TILES)}", "main.c", "tiles.o"]
-    subprocess.run([*command, "-o", made], cwd=folder, check=True)
-    return made
+def compiled(shape: Shape) -> bytes:
+    """The code of a tile; it refers to nothing else."""
+    made = llvm.ObjectFileRef.from_data(object_code(Isa.NEON_DOT, {"tile": shape}, TRIPLE))
+    sections = {section.name() or b"": section.data() for section in made.sections()}
+    assert not any(name.startswith(b".rel") for name in sections)
+    text: bytes = sections[b".text"]
+    return text
 
 
-def as_bytes(case: Case) -> bytes:
-    shape, (segments, fours) = case.shape, case.weights.shape[:2]
-    number = list(TILES.values()).index(shape)
-    header = [number, shape.rows, shape.channels, segments, fours, case.arena.size]
+def run(machine: unicorn.Uc, case: Case) -> Array:
+    """The arena afterwards."""
     arrays = (case.arena, case.x, case.runs, case.weights, case.bias, case.factor, case.out)
-    parts = [np.array([*header, CHANNEL, ZERO, LOW, HIGH], np.int64), *arrays]
-    return b"".join(part.tobytes() for part in parts)
+    arena, x, runs, weights, bias, factor, out = place(machine, arrays)
+    segments, fours = case.weights.shape[:2]
+    for i, value in enumerate((arena, x, runs, segments, fours, weights, bias, factor)):
+        machine.reg_write(arm64.UC_ARM64_REG_X0 + i, value)
+    for register, real in ((arm64.UC_ARM64_REG_S0, LOW), (arm64.UC_ARM64_REG_S1, HIGH)):
+        machine.reg_write(register, int(np.float32(real).view(np.uint32)))
+    stack = STACK + (1 << 19)
+    machine.mem_write(stack, np.array([out, CHANNEL, ZERO], np.int64).tobytes())
+    machine.reg_write(arm64.UC_ARM64_REG_SP, stack)
+    machine.reg_write(arm64.UC_ARM64_REG_LR, RETURN)
+    machine.emu_start(CODE, RETURN)
+    return np.frombuffer(machine.mem_read(arena, case.arena.size), np.uint8)
 
 
-def test_tiles(emulator: str, program: Path) -> None:
-    rng = np.random.default_rng(0)
-    cases = [
-        random_case(rng, shape, *rng.integers(1, (6, 10)).tolist(), extreme=extreme)
-        for shape in TILES.values()
-        for extreme in [False, True] * 10
-    ]
-    done = subprocess.run(
-        [emulator, "-cpu", CPU, program],
-        input=b"".join(map(as_bytes, cases)),
-        capture_output=True,
-        check=True,
-    )
-    arenas = np.frombuffer(done.stdout, np.uint8).reshape(len(cases), -1)
-    for case, arena in zip(cases, arenas, strict=True):
-        assert np.array_equal(arena, case.expected()), case.shape
+def place(machine: unicorn.Uc, arrays: Sequence[Array]) -> list[int]:
+    """Where they lie in the machine's memory, one behind the other."""
+    addresses, end = list[int](), DATA
+    for array in arrays:
+        machine.mem_write(end, array.tobytes())
+        addresses.append(end)
+        end += -(-array.nbytes // 64) * 64
+    return addresses
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, Shape(4, 2), Shape(4, 2, wide=True)], ids=str)
+def test_tiles(shape: Shape) -> None:
+    rng, machine = np.random.default_rng(0), processor(compiled(shape))
+    for extreme in [False, True] * 10:
+        segments, fours = (int(n) for n in rng.integers(1, (6, 10)))
+        case = random_case(rng, shape, segments, fours, extreme=extreme)
+        assert np.array_equal(run(machine, case), case.expected())
+
+
+def test_the_processor_has_no_unsigned_product() -> None:
+    """Else the test above would not show that it is not needed."""
+    machine = processor(USDOT)
+    with pytest.raises(unicorn.UcError):
+        machine.emu_start(CODE, CODE + len(USDOT))
