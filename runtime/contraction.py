@@ -32,7 +32,8 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
         _depthwise(lowering, node, geometry, folded=op.folded)
         return
     window = _window(node, geometry)
-    deep = chosen() is Isa.AVX2 and _four_fit(lowering, node, geometry, window.run)
+    isa = chosen()
+    deep = isa is Isa.AVX2 and _four_fit(lowering, node, geometry, window.run)
     if winograd.wins(lowering, node, geometry, deep=deep):
         winograd.convolve(lowering, node, geometry, folded=op.folded)
         return
@@ -55,16 +56,21 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
         halo_height=window.halo[0],
         halo_width=window.halo[1],
         images=window.images,
-        wide=may_overflow(codes_of(node.inputs[0].type), codes_of(node.inputs[1].type)),
+        wide=needs_wide(isa, codes_of(node.inputs[0].type), codes_of(node.inputs[1].type)),
         deep=deep,
     )
     lowering.emit(node, instruction)
 
 
-def may_overflow(x: QuantParams, weight: QuantParams) -> bool:
-    """Whether the sum of two products of codes can leave int16."""
-    largest = max(abs(weight.low), abs(weight.high))
-    return 2 * x.high * largest > np.iinfo(np.int16).max
+def needs_wide(isa: Isa, x: QuantParams, weight: QuantParams) -> bool:
+    """Whether codes are too large for the instruction set's plain product.
+
+    That of AVX2 adds two products as int16, that of NEON takes codes as int8.
+    """
+    if isa is Isa.AVX2:
+        largest = max(abs(weight.low), abs(weight.high))
+        return 2 * x.high * largest > np.iinfo(np.int16).max
+    return isa is Isa.NEON_DOT and x.high > np.iinfo(np.int8).max
 
 
 def _four_fit(lowering: Lowering, node: Node, geometry: Conv2dInteger, run: int) -> bool:

@@ -6,7 +6,9 @@ To add one: a member of Isa, the features that it needs, and its product in
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Mapping
 from enum import Enum
 from functools import cache
@@ -22,7 +24,7 @@ class Isa(Enum):
 
     AVX512_VNNI = "avx512vnni"  # vpdpbusd, on 256-bit registers
     AVX_VNNI = "avxvnni"  # vpdpbusd
-    NEON_DOT = "neon-dot"  # usdot
+    NEON_DOT = "neon-dot"  # sdot
     AVX2 = "avx2"  # vpmaddubsw, vpmaddwd
     GENERIC = "generic"  # what LLVM makes of multiplications and additions
 
@@ -35,10 +37,11 @@ class Isa(Enum):
 _FEATURES = {
     Isa.AVX512_VNNI: ("avx512vnni", "avx512vl", "avx2"),
     Isa.AVX_VNNI: ("avxvnni", "avx2"),
-    Isa.NEON_DOT: ("dotprod", "i8mm"),
+    Isa.NEON_DOT: ("dotprod",),
     Isa.AVX2: ("avx2",),
     Isa.GENERIC: (),
 }
+_AT_HWCAP, _HWCAP_ASIMDDP = 16, 1 << 20  # Linux's, for 64-bit Arm
 
 
 def available(features: Mapping[str, bool]) -> list[Isa]:
@@ -67,4 +70,19 @@ def target_features() -> dict[str, bool]:
         return {name.strip()[1:]: name.strip().startswith("+") for name in names if name.strip()}
     if settings["CPU_NAME"] is not None:
         return {}
-    return dict(llvm.get_host_cpu_features())
+    try:
+        found = dict(llvm.get_host_cpu_features())
+    except RuntimeError:  # an LLVM that does not look at this system
+        found = {}
+    if llvm.get_process_triple().startswith(("aarch64", "arm64")) and _has_dotprod():
+        found["dotprod"] = True
+    return found
+
+
+def _has_dotprod() -> bool:
+    """Of a 64-bit Arm: LLVM 22 and older do not say it on Linux and macOS."""
+    if sys.platform == "linux":
+        getauxval = ctypes.CDLL(None).getauxval
+        getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
+        return bool(getauxval(_AT_HWCAP) & _HWCAP_ASIMDDP)
+    return sys.platform == "darwin"  # every one that macOS runs on

@@ -14,6 +14,9 @@ operand is `segments` runs of bytes, the same distance from each other for all p
 one kernel is a linear layer and a convolution of any window and stride. Where a run is no multiple
 of four, the weights are zero and what the codes are does not matter.
 
+Where the product takes codes as int8 and they may be above 127, it gets x - 128. A row of ones more
+gives the sum of the weights, and 128 times that is added to the bias.
+
 The weights of a panel lie as [segment][four codes][channel][4], int8.
 """
 
@@ -30,6 +33,7 @@ from qbnnc.runtime.isa import Isa
 from qbnnc.runtime.kernels.products import (
     DEEP_PRODUCT,
     PRODUCTS,
+    SIGNED,
     WIDE_PRODUCTS,
     WORD_PRODUCTS,
     Accumulators,
@@ -44,6 +48,7 @@ from qbnnc.runtime.kernels.vectors import (
     LANES,
     concatenate,
     constant_add,
+    enable,
     internal_function,
     load,
     rounded,
@@ -56,7 +61,7 @@ from qbnnc.runtime.kernels.vectors import (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of a tile. `wide`: codes may be so large that pairs of products overflow int16.
+    """Of a tile. `wide`: codes may be too large for the plain product, see contraction.needs_wide.
 
     `deep`: it is proved that four do not, so that two steps are added as int16; `fours` is even.
     `words`: operands and weights are pairs of int16, not fours of bytes.
@@ -115,6 +120,8 @@ def define_tile(module: ir.Module, name: str, isa: Isa, shape: Shape) -> ir.Func
     """The IR of one tile, as a function of the module."""
     names = "arena x segments count fours weights bias factor out channel zero low high".split()
     function = internal_function(module, name, [I64] * 10 + [I32, F32, F32], names)
+    if isa is Isa.NEON_DOT:
+        enable(function, isa.features)
     _Tile(function, isa, shape).emit()
     return function
 
@@ -127,6 +134,7 @@ class _Tile:
         ) = function.args  # fmt: skip
         self.function, self.shape = function, shape
         self.product = shape.product(isa)
+        self.shifts = shape.wide and isa in SIGNED
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
 
     def emit(self) -> None:
@@ -135,7 +143,8 @@ class _Tile:
         bases = [
             build.add(self.arena, load(build, self.x, I64, 8 * m)) for m in range(self.shape.rows)
         ]
-        zeros = [[splat_constant(I32, LANES, 0)] * self.shape.vectors] * self.shape.rows
+        rows = self.shape.rows + self.shifts
+        zeros = [[splat_constant(I32, LANES, 0)] * self.shape.vectors] * rows
         with _Loop(build, self.count, self.weights, zeros) as segments:
             place = load(build, build.add(self.segments, times(build, segments.index, 4)), I32)
             offset = build.sext(place, I64)
@@ -159,8 +168,11 @@ class _Tile:
         build = self.builder
         inside = times(build, loop.index, 4 * steps)
         kind, first = ir.VectorType(I8, 4 * LANES), number * 4 * self.shape.channels
+        codes = [load(build, build.add(start, inside), I32, 4 * number) for start in starts]
+        if self.shifts:
+            codes = [*(build.xor(x, I32(0x80808080)) for x in codes), I32(0x01010101)]
         return Operands(
-            [load(build, build.add(start, inside), I32, 4 * number) for start in starts],
+            codes,
             [
                 load(build, loop.pointer, kind, first + 4 * LANES * v)
                 for v in range(self.shape.vectors)
@@ -171,6 +183,12 @@ class _Tile:
         build, vectors = self.builder, range(self.shape.vectors)
         ints, floats = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
         bias = [load(build, self.bias, ints, 4 * LANES * v) for v in vectors]
+        if self.shifts:
+            *sums, weights = sums
+            bias = [
+                build.add(b, build.shl(w, splat_constant(I32, LANES, 7)))
+                for b, w in zip(bias, weights, strict=True)
+            ]
         factor = [load(build, self.factor, floats, 4 * LANES * v) for v in vectors]
         zero, low, high = (splat(build, v, LANES) for v in (self.zero, self.low, self.high))
         for m, row in enumerate(sums):

@@ -44,9 +44,9 @@ def multiply_vnni(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -
 
 
 def multiply_neon(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
-    """usdot on each half: u8 x s8, four products and the sum into int32, exact."""
+    """sdot on each half: s8 x s8, four products and the sum into int32, exact."""
     bytes_, ints = ir.VectorType(I8, 2 * LANES), ir.VectorType(I32, LANES // 2)
-    dot = declare(build, "llvm.aarch64.neon.usdot.v4i32.v16i8", ints, [ints, bytes_, bytes_])
+    dot = declare(build, "llvm.aarch64.neon.sdot.v4i32.v16i8", ints, [ints, bytes_, bytes_])
 
     def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
         halves = [build.call(dot, [part(build, v, half) for v in (total, x, w)]) for half in (0, 1)]
@@ -160,6 +160,7 @@ PRODUCTS: dict[Isa, Emitter] = {
 }
 WIDE_PRODUCTS = PRODUCTS | {Isa.AVX2: multiply_avx2_wide}
 WORD_PRODUCTS = {Isa.AVX2: multiply_avx2_words}  # for Winograd, which pays nowhere else
+SIGNED = {Isa.NEON_DOT}  # the product takes codes as int8: a wide tile gives it code - 128
 DEEP_PRODUCT = multiply_avx2_deep  # of AVX2 only: elsewhere four products are one instruction
 
 

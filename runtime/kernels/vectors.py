@@ -106,3 +106,9 @@ def internal_function(
     for argument, its_name in zip(function.args, names, strict=True):
         argument.name = its_name
     return function
+
+
+def enable(function: ir.Function, features: Sequence[str]) -> None:
+    """In this function, also where LLVM does not know that the CPU has them."""
+    names = ",".join(f"+{name}" for name in features)
+    set.add(function.attributes, f'"target-features"="{names}"')  # llvmlite's add knows no values

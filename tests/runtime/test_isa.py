@@ -8,10 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import pytest
 from numba.core import config
 
 from qbnnc.ir.errors import UserError
+from qbnnc.ir.types import QuantParams
+from qbnnc.runtime import isa as detection
+from qbnnc.runtime.contraction import needs_wide
 from qbnnc.runtime.isa import Isa, available, chosen, target_features
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,14 +36,52 @@ def _forgotten() -> Iterator[None]:
         (("avx512vnni",), Isa.GENERIC),
         (("avx2", "avxvnni"), Isa.AVX_VNNI),
         (("avx2", "avx512vl", "avx512vnni", "avxvnni"), Isa.AVX512_VNNI),
-        (("dotprod",), Isa.GENERIC),
-        (("dotprod", "i8mm"), Isa.NEON_DOT),
+        (("neon", "i8mm"), Isa.GENERIC),
+        (("dotprod",), Isa.NEON_DOT),
     ],
 )
 def test_the_best_that_there_is(features: tuple[str, ...], best: Isa) -> None:
     found = available(dict.fromkeys(features, True) | {"sse2": True, "sve": False})
     assert found[0] is best
     assert found[-1] is Isa.GENERIC
+
+
+@pytest.mark.parametrize(
+    ("activations", "weights", "wide"),
+    [
+        (7, 8, set()),
+        (8, 8, {Isa.AVX2, Isa.NEON_DOT}),
+        (8, 7, {Isa.NEON_DOT}),  # two products fit into int16, but 255 is no int8
+        (8, 2, {Isa.NEON_DOT}),
+    ],
+)
+def test_which_codes_need_a_wide_product(activations: int, weights: int, wide: set[Isa]) -> None:
+    high = 2 ** (weights - 1) - 1
+    x = QuantParams((1.0,), (0,), 0, 2**activations - 1)
+    assert {
+        isa for isa in Isa if needs_wide(isa, x, QuantParams((1.0,), (0,), -high, high))
+    } == wide
+
+
+@pytest.mark.parametrize("triple", ["aarch64-unknown-linux-gnu", "arm64-apple-darwin23.0.0"])
+@pytest.mark.parametrize("has", [False, True])
+def test_what_llvm_does_not_say_of_arm(
+    triple: str, has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llvm, "get_process_triple", lambda: triple)
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"neon": True})
+    monkeypatch.setattr(detection, "_has_dotprod", lambda: has)
+    assert available(target_features())[0] is (Isa.NEON_DOT if has else Isa.GENERIC)
+
+
+def test_llvm_may_not_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise RuntimeError("failed to get host cpu features.")
+
+    monkeypatch.setattr(llvm, "get_process_triple", lambda: "arm64-apple-darwin23.0.0")
+    monkeypatch.setattr(llvm, "get_host_cpu_features", fails)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert chosen() is Isa.NEON_DOT
 
 
 def test_one_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
