@@ -12,7 +12,7 @@ from qbnnc.ir.graph import Node
 
 _PRODUCTS, _DEEP_PRODUCTS, _WORD_PRODUCTS = 32.0, 42.0, 30.0  # of 8 or 16 bits, a cycle
 _SPREAD, _GATHER = 2.0, 4.0  # cycles for each tile, and channel that enters or leaves
-_BYTES = 8.0  # of weights read again, a cycle
+_BYTES = 3.0  # of weights that no cache near the core holds, a cycle
 
 
 @dataclass(frozen=True, slots=True)

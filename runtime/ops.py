@@ -34,6 +34,7 @@ from qbnnc.runtime import moves, pointwise, sampling
 from qbnnc.runtime.contraction import convolve
 from qbnnc.runtime.layout import grid, parameter
 from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.packing import CODES
 
 
 def lower_node(lowering: Lowering, node: Node) -> None:
@@ -162,7 +163,7 @@ def _pool(lowering: Lowering, node: Node, op: MaxPool2d | SumPoolInteger) -> Non
     quant = codes_of(node.inputs[0].type)
     pool = ins.MaxPool if isinstance(op, MaxPool2d) else ins.SumPool
     instruction = pool(
-        output=lowering.made(node.output),
+        output=lowering.made(node.output, CODES),
         input=lowering.codes(node, 0),
         channels=channels,
         height=height,

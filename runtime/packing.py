@@ -13,6 +13,7 @@ from qbnnc.runtime.layout import round_up, to_memory
 
 LINE = 128  # output channels whose weights lie together where channels are by themselves
 PANEL = 16  # output channels of a panel: two vectors of accumulators
+CODES = 16  # that are looked at together, one by one
 FOURS = 4  # codes of K that are multiplied at a time
 _ALIGNMENT = 64
 

@@ -12,9 +12,10 @@ from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.rng import keep_threshold
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE
 from qbnnc.runtime import instructions as ins
-from qbnnc.runtime.layout import broadcast_steps, grid, same_order
+from qbnnc.runtime.layout import broadcast_steps, grid, round_up, same_order
 from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.moves import broadcast
+from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Buffer
 
 
@@ -151,6 +152,7 @@ def _dropped_with_codes(lowering: Lowering, mask: Node, op: KeepMask) -> bool:
         and reader.output.type.shape == op.shape
         and reader.output.type.axes == mask.output.type.axes == PER_ROW_AND_SAMPLE
         and same_order(op.shape)
+        and keep_threshold(op.p) <= np.iinfo(np.uint16).max
     )
 
 
@@ -159,7 +161,7 @@ def _drop(lowering: Lowering, node: Node, op: KeepMask) -> None:
     instruction = ins.Drop(
         output=lowering.made(node.output),
         input=lowering.codes(node, 0),
-        scratch=lowering.scratch(node, 8 * -(-size // 4)),
+        scratch=lowering.scratch(node, 2 * round_up(size, CODES)),
         stream=op.stream,
         threshold=keep_threshold(op.p),
         zero=codes_of(node.inputs[0].type).per_tensor[1],
@@ -184,7 +186,7 @@ def select(lowering: Lowering, node: Node) -> None:
         assert found is not None
     (height, width, channels), ((step_y, step_x, step_channel),) = found
     instruction = ins.Select(
-        output=lowering.made(node.output),
+        output=lowering.made(node.output, CODES),
         input=lowering.codes(node, 0),
         mask=mask,
         zero=codes_of(node.inputs[0].type).per_tensor[1],

@@ -20,7 +20,7 @@ from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import PANEL, Layout
 
 _SPREAD_BYTES = 256 << 10  # of transformed operands at a time: they are read once for each panel
-_LEAST_TILES, _ROWS = 48, 6  # so that weights are not read too often; of the microkernel
+_LEAST_TILES, _ROWS = 84, 6  # so that weights are not read too often; of the microkernel
 _TWICE_G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 
 

@@ -29,7 +29,7 @@ class KeepMask(Instruction):
 class Drop(Instruction):
     """lane >= threshold ? code : zero, a lane for each of `size` codes, in the order drawn.
 
-    Scratch is room for the lanes.
+    Scratch is room for the lanes of `size`, rounded up to 16.
     """
 
     opcode = Opcode.DROP

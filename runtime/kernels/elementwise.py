@@ -7,15 +7,16 @@ import numpy as np
 from qbnnc.runtime.instructions import Add, Clamp, Multiply, Select
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
+from qbnnc.runtime.kernels.codes import select_codes
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.rounding import bounds, round_into
+from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import columns_of
 
 A = columns_of(Add)
 CLAMP = columns_of(Clamp)
 S = columns_of(Select)
 M = columns_of(Multiply)
-FEW_CHANNELS, REPEATS = 64, 16
 
 
 @kernel
@@ -62,39 +63,26 @@ def select(row, context, arena):
     base, sample_step, row_step = locate(row, S.input, context)
     mask_at, mask_sample, mask_row = locate(row, S.mask, context)
     target, target_sample, target_row = locate(row, S.output, context)
+    pixels, channels, a = row[S.height] * row[S.width], row[S.channels], arena.ctypes.data
+    one_for_all = row[S.step_channel] == 1 and row[S.step_y] == 0 and row[S.step_x] == 0
+    zero, turns = np.uint8(row[S.zero]), (channels + CODES - 1) // CODES
     for s in range(context[CONTEXT.SAMPLES]):
         for r in range(context[CONTEXT.ROWS]):
-            select_image(
-                row,
-                arena[base + s * sample_step + r * row_step :],
-                arena[mask_at + s * mask_sample + r * mask_row :],
-                arena[target + s * target_sample + r * target_row :],
+            at, mask = (
+                base + s * sample_step + r * row_step,
+                mask_at + s * mask_sample + r * mask_row,
             )
-
-
-@kernel
-def select_channels(row, codes, mask, selected):
-    """One mask of few channels for all pixels: repeated, so that loops are long."""
-    channels, zero = row[S.channels], np.uint8(row[S.zero])
-    period, size = channels * REPEATS, row[S.height] * row[S.width] * channels
-    pattern = np.empty(REPEATS * FEW_CHANNELS, np.uint8)
-    for c in range(channels):
-        pattern[c] = np.uint8(255) if mask[c] != 0 else np.uint8(0)
-    for i in range(channels, period):
-        pattern[i] = pattern[i - channels]
-    for start in range(0, size, period):
-        count = min(period, size - start)
-        source, target = codes[start : start + count], selected[start : start + count]
-        for i in range(count):
-            target[i] = ((source[i] ^ zero) & pattern[i]) ^ zero
+            to = target + s * target_sample + r * target_row
+            if one_for_all:
+                select_codes(a + at, a + mask, a + to, zero, pixels, channels, turns)
+            else:
+                select_image(row, arena[at:], arena[mask:], arena[to:])
 
 
 @kernel
 def select_image(row, codes, mask, selected):
+    """Any mask that broadcasts."""
     channels, zero, step = row[S.channels], np.uint8(row[S.zero]), row[S.step_channel]
-    if step == 1 and row[S.step_y] == 0 and row[S.step_x] == 0 and channels <= FEW_CHANNELS:
-        select_channels(row, codes, mask, selected)
-        return
     at = 0
     for y in range(row[S.height]):
         for x in range(row[S.width]):
@@ -102,10 +90,10 @@ def select_image(row, codes, mask, selected):
             keep = mask[y * row[S.step_y] + x * row[S.step_x] :]
             if step == 1:
                 for c in range(channels):
-                    target[c] = source[c] if keep[c] != 0 else zero
+                    target[c] = ((source[c] ^ zero) & np.uint8(0 - keep[c])) ^ zero
             else:
                 for c in range(channels):
-                    target[c] = source[c] if keep[c * step] != 0 else zero
+                    target[c] = ((source[c] ^ zero) & np.uint8(0 - keep[c * step])) ^ zero
             at += channels
 
 

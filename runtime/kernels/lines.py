@@ -7,6 +7,7 @@ docs/semantics.md, section 6; int32 that wraps.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -22,6 +23,7 @@ from qbnnc.runtime.kernels.vectors import (
     concatenate,
     constant_add,
     internal_function,
+    jitted,
     load,
     rounded,
     splat,
@@ -49,19 +51,8 @@ def line_of(item: int) -> Any:
     eps i8 [count / 4][4], with `pitch` bytes from four to four; int32 low and high; count is a
     multiple of 8.
     """
-    name = f"qbnnc_sampled_line_{item}"
-    arguments = (types.int64,) * 8 + (types.int32, types.int32, types.int64)
-
-    def typing(_, codes, eps, pitch, sigma, mu, ratio, divisor, zero, low, high, count):
-        def generate(context, builder, signature, args):
-            module = builder.module
-            function = module.globals.get(name) or define_line(module, name, item)
-            builder.call(function, args)
-            return context.get_dummy_value()
-
-        return types.void(*arguments), generate
-
-    return intrinsic(typing)
+    arguments: list[types.Type] = [types.int64] * 8 + [types.int32, types.int32, types.int64]
+    return jitted(f"qbnnc_sampled_line_{item}", arguments, partial(define_line, item=item))
 
 
 def define_line(module: ir.Module, name: str, item: int) -> ir.Function:

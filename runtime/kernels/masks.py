@@ -12,7 +12,9 @@ from qbnnc.ir.rng import GOLDEN
 from qbnnc.runtime.instructions import Drop, KeepMask
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
+from qbnnc.runtime.kernels.codes import drop_codes
 from qbnnc.runtime.kernels.jit import inlined, kernel
+from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import columns_of
 
 K = columns_of(KeepMask)
@@ -81,20 +83,14 @@ def keep_mask(row, context, arena):
 
 
 @kernel
-def drop_codes(lanes, threshold, codes, zero, kept):
-    for i in range(len(kept)):
-        kept[i] = codes[i] if np.int32(lanes[i]) >= threshold else zero
-
-
-@kernel
 def drop(row, context, arena):
-    """Each copy's lanes, and at once its codes."""
+    """Each copy's lanes, and at once its codes; copies are filled up to multiples of 16 bytes."""
     base, sample_step, row_step = locate(row, D.input, context)
     target, target_sample, target_row = locate(row, D.output, context)
     scratch, size, zero = row[D.scratch], row[D.size], np.uint8(row[D.zero])
-    threshold, count = np.int32(row[D.threshold]), (row[D.size] + 3) // 4
+    threshold, count = np.uint16(row[D.threshold]), (size + 3) // 4
     words = arena[scratch : scratch + 8 * count].view(np.uint64)
-    lanes = arena[scratch : scratch + 8 * count].view(np.uint16)
+    a, turns = arena.ctypes.data, (size + CODES - 1) // CODES
     stream_key = derive(np.uint64(context[CONTEXT.SEED]), np.uint64(row[D.stream]))
     for s in range(context[CONTEXT.SAMPLES]):
         number = context[CONTEXT.SAMPLE_NUMBER] + s * context[CONTEXT.SAMPLE_STEP]
@@ -102,6 +98,6 @@ def drop(row, context, arena):
         for r in range(context[CONTEXT.ROWS]):
             row_number = np.uint64(context[CONTEXT.ROW_NUMBER]) + np.uint64(r)
             draw_words(words, key, row_number * np.uint64(count))
-            at = base + s * sample_step + r * row_step
-            to = target + s * target_sample + r * target_row
-            drop_codes(lanes, threshold, arena[at : at + size], zero, arena[to : to + size])
+            at = a + base + s * sample_step + r * row_step
+            to = a + target + s * target_sample + r * target_row
+            drop_codes(a + scratch, at, to, threshold, zero, turns)

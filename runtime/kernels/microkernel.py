@@ -23,11 +23,11 @@ The weights of a panel lie as [segment][four codes][channel][4], int8.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from qbnnc.runtime.isa import Isa
 from qbnnc.runtime.kernels.products import (
@@ -50,6 +50,7 @@ from qbnnc.runtime.kernels.vectors import (
     constant_add,
     enable,
     internal_function,
+    jitted,
     load,
     rounded,
     splat,
@@ -99,21 +100,9 @@ def tile(isa: Isa, shape: Shape) -> Any:
     int32 [count], places relative to x, each of 4 * `fours` codes. The codes are
     zero + rint(clip((sum + bias) * factor, low, high)).
     """
+    arguments = [types.int64] * 10 + [types.int32, types.float32, types.float32]
     name = f"qbnnc_tile_{isa.value}_{shape}"
-    arguments = (types.int64,) * 10 + (types.int32, types.float32, types.float32)
-
-    def typing(
-        _, arena, x, segments, count, fours, weights, bias, factor, out, channel, zero, low, high
-    ):
-        def generate(context, builder, signature, args):
-            module = builder.module
-            function = module.globals.get(name) or define_tile(module, name, isa, shape)
-            builder.call(function, args)
-            return context.get_dummy_value()
-
-        return types.void(*arguments), generate
-
-    return intrinsic(typing)
+    return jitted(name, arguments, partial(define_tile, isa=isa, shape=shape))
 
 
 def define_tile(module: ir.Module, name: str, isa: Isa, shape: Shape) -> ir.Function:

@@ -7,7 +7,9 @@ import numpy as np
 from qbnnc.runtime.instructions import MaxPool, SumPool
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
+from qbnnc.runtime.kernels.codes import largest_codes
 from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import columns_of
 
 C = columns_of(MaxPool)
@@ -23,6 +25,8 @@ def window(row, i, which):
     else:
         size, taps, dilation = row[C.width], row[C.kernel_width], row[C.dilation_x]
         start = i * row[C.stride_x] - row[C.left]
+    if start >= 0 and start + (taps - 1) * dilation < size:
+        return 0, taps, start
     first = (-start + dilation - 1) // dilation if start < 0 else 0
     end = (size - start + dilation - 1) // dilation if start < size else 0
     return first, min(end, taps), start
@@ -30,22 +34,21 @@ def window(row, i, which):
 
 @kernel
 def max_image(row, image, pooled):
-    channels, width = row[C.channels], row[C.width]
+    """Addresses of an image and its result."""
+    channels, pitch = row[C.channels], row[C.width] * row[C.channels]
+    line, pixel = row[C.dilation_y] * pitch, row[C.dilation_x] * channels
+    turns = (channels + CODES - 1) // CODES
     for y in range(row[C.out_height]):
         i0, i1, top = window(row, y, 0)
         for x in range(row[C.out_width]):
             j0, j1, left = window(row, x, 1)
-            at = (y * row[C.out_width] + x) * channels
-            target = pooled[at : at + channels]
-            for c in range(channels):
-                target[c] = np.uint8(0)
-            for i in range(i0, i1):
-                for j in range(j0, j1):
-                    iy, ix = top + i * row[C.dilation_y], left + j * row[C.dilation_x]
-                    at = (iy * width + ix) * channels
-                    source = image[at : at + channels]
-                    for c in range(channels):
-                        target[c] = max(target[c], source[c])
+            target = pooled + (y * row[C.out_width] + x) * channels
+            if i1 <= i0 or j1 <= j0:  # outside the image
+                largest_codes(image, 0, 0, 0, 0, target, turns)
+                continue
+            start = image + (top + i0 * row[C.dilation_y]) * pitch
+            start += (left + j0 * row[C.dilation_x]) * channels
+            largest_codes(start, line, pixel, i1 - i0, j1 - j0, target, turns)
 
 
 @kernel
@@ -76,8 +79,9 @@ def max_pool(row, context, arena):
     target, target_sample, target_row = locate(row, C.output, context)
     for s in range(context[CONTEXT.SAMPLES]):
         for r in range(context[CONTEXT.ROWS]):
-            image = arena[base + s * sample_step + r * row_step :]
-            max_image(row, image, arena[target + s * target_sample + r * target_row :])
+            image = arena.ctypes.data + base + s * sample_step + r * row_step
+            pooled = arena.ctypes.data + target + s * target_sample + r * target_row
+            max_image(row, image, pooled)
 
 
 @kernel

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import Parameter, Signature
+from typing import Any
 
 from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 I8, I16, I32, I64, F32 = (*(ir.IntType(n) for n in (8, 16, 32, 64)), ir.FloatType())
 LANES = 8  # of a vector of int32 or float32
@@ -81,16 +85,15 @@ def concatenate(build: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
 
 @contextmanager
 def counted(build: ir.IRBuilder, count: ir.Value) -> Iterator[ir.Value]:
-    """The body of a loop of `count` turns, at least one; gives the number of the turn."""
-    before, loop = build.block, build.append_basic_block("loop")
-    build.branch(loop)
+    """The body of a loop of `count` turns; gives the number of the turn."""
+    before, loop, after = build.block, *(build.append_basic_block(b) for b in ("loop", "after"))
+    build.cbranch(build.icmp_signed("<", I64(0), count), loop, after)
     build.position_at_end(loop)
     index = build.phi(I64)
     index.add_incoming(I64(0), before)
     yield index
     following = constant_add(build, index, 1)
     index.add_incoming(following, build.block)
-    after = build.append_basic_block("after")
     build.cbranch(build.icmp_signed("<", following, count), loop, after)
     build.position_at_end(after)
 
@@ -112,3 +115,25 @@ def enable(function: ir.Function, features: Sequence[str]) -> None:
     """In this function, also where LLVM does not know that the CPU has them."""
     names = ",".join(f"+{name}" for name in features)
     set.add(function.attributes, f'"target-features"="{names}"')  # llvmlite's add knows no values
+
+
+def jitted(
+    name: str, arguments: Sequence[types.Type], define: Callable[[ir.Module, str], ir.Function]
+) -> Any:
+    """For numba's jitted code, the function that `define` writes into a module; it gives nothing.
+
+    The name tells it from all others in a module.
+    """
+
+    def typing(_, *given):
+        def generate(context, builder, signature, args):
+            function = builder.module.globals.get(name) or define(builder.module, name)
+            builder.call(function, args)
+            return context.get_dummy_value()
+
+        return types.void(*arguments), generate
+
+    kind = Parameter.POSITIONAL_ONLY  # numba asks for the number of arguments
+    names = ["context", *(f"argument{i}" for i in range(len(arguments)))]
+    vars(typing)["__signature__"] = Signature([Parameter(name, kind) for name in names])
+    return intrinsic(typing)

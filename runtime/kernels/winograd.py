@@ -19,12 +19,9 @@ not with a dot product.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from qbnnc.runtime.instructions import Winograd
 from qbnnc.runtime.isa import Isa
@@ -42,6 +39,7 @@ from qbnnc.runtime.kernels.vectors import (
     LANES,
     counted,
     internal_function,
+    jitted,
     load,
     rounded,
     splat,
@@ -73,26 +71,12 @@ def scratch_bytes(tiles: int, channels: int, filters: int) -> int:
     return 48 * tiles + 16 * channels + _NUMBERS * of_numbers + filters
 
 
-def _spread() -> Any:
-    """(x, line, pixel, v, pitch, count): 4x4 patches of u8 at x, line and pixel bytes apart, of
-    `count` times 16 channels; number k of each goes to v + k * pitch as i16.
-    """
-    name, arguments = "qbnnc_winograd_spread", (types.int64,) * 6
-
-    def typing(_, x, line, pixel, v, pitch, count):
-        def generate(context, builder, signature, args):
-            module = builder.module
-            function = module.globals.get(name) or define_spread(module, name)
-            builder.call(function, args)
-            return context.get_dummy_value()
-
-        return types.void(*arguments), generate
-
-    return intrinsic(typing)
-
-
 def define_spread(module: ir.Module, name: str) -> ir.Function:
-    """B' d B, B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]."""
+    """(x, line, pixel, v, pitch, count): B' d B, B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1].
+
+    Of 4x4 patches of u8 at x, line and pixel bytes apart, of `count` times 16 channels; number k of
+    each goes to v + k * pitch as i16.
+    """
     function = internal_function(module, name, [I64] * 6, "x line pixel v pitch count".split())
     x, line, pixel, v, pitch, count = function.args
     build = ir.IRBuilder(function.append_basic_block("entry"))
@@ -120,27 +104,13 @@ def define_spread(module: ir.Module, name: str) -> ir.Function:
     return function
 
 
-def _gather() -> Any:
-    """(m, pitch, bias, factor, arena, outs, channel, zero, low, high): 16 channels of a tile, whose
-    number k is i32 at m + k * pitch, to codes at the four places outs[2y + x] + channel.
-    """
-    name = "qbnnc_winograd_gather"
-    arguments = (types.int64,) * 7 + (types.int32, types.float32, types.float32)
-
-    def typing(_, m, pitch, bias, factor, arena, outs, channel, zero, low, high):
-        def generate(context, builder, signature, args):
-            module = builder.module
-            function = module.globals.get(name) or define_gather(module, name)
-            builder.call(function, args)
-            return context.get_dummy_value()
-
-        return types.void(*arguments), generate
-
-    return intrinsic(typing)
-
-
 def define_gather(module: ir.Module, name: str) -> ir.Function:
-    """A' m A / 4, A' = [1 1 1 0; 0 1 -1 -1], and the requantisation."""
+    """(m, pitch, bias, factor, arena, outs, channel, zero, low, high): A' m A / 4, requantised,
+    A' = [1 1 1 0; 0 1 -1 -1].
+
+    Of 16 channels of a tile, whose number k is i32 at m + k * pitch, to codes at the four places
+    outs[2y + x] + channel.
+    """
     names = "m pitch bias factor arena outs channel zero low high".split()
     function = internal_function(module, name, [I64] * 7 + [I32, F32, F32], names)
     m, pitch, bias, factor, arena, outs, channel, zero, low, high = function.args
@@ -174,7 +144,12 @@ def define_gather(module: ir.Module, name: str) -> ir.Function:
     return function
 
 
-spread, gather = _spread(), _gather()
+spread = jitted("qbnnc_winograd_spread", [types.int64] * 6, define_spread)
+gather = jitted(
+    "qbnnc_winograd_gather",
+    [types.int64] * 7 + [types.int32, types.float32, types.float32],
+    define_gather,
+)
 
 
 @kernel

@@ -1,0 +1,103 @@
+"""Lines of u8 codes, as LLVM IR: numba's own loops over bytes take several times as long.
+
+All take CODES codes at a time, so that up to CODES - 1 beyond the last are read and written: what
+they write beyond a pixel is overwritten by the next pixel, and after the last there is room.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+
+from qbnnc.runtime.kernels.vectors import (
+    I8,
+    I16,
+    I64,
+    counted,
+    internal_function,
+    jitted,
+    load,
+    splat,
+    splat_constant,
+    store,
+    times,
+)
+from qbnnc.runtime.packing import CODES
+
+_VECTOR = ir.VectorType(I8, CODES)
+
+
+def define_drop(module: ir.Module, name: str) -> ir.Function:
+    """(lanes, codes, kept, threshold, zero, turns): lane >= threshold ? code : zero.
+
+    Addresses of lanes u16, codes and kept u8.
+    """
+    names = "lanes codes kept threshold zero turns".split()
+    function = internal_function(module, name, [I64] * 3 + [I16, I8, I64], names)
+    lanes, codes, kept, threshold, zero, turns = function.args
+    build = ir.IRBuilder(function.append_basic_block("entry"))
+    least, zeros = (splat(build, value, CODES) for value in (threshold, zero))
+    with counted(build, turns) as turn:
+        at = times(build, turn, CODES)
+        drawn = load(build, build.add(lanes, times(build, at, 2)), ir.VectorType(I16, CODES))
+        code = load(build, build.add(codes, at), _VECTOR)
+        keep = build.icmp_unsigned(">=", drawn, least)
+        store(build, build.select(keep, code, zeros), build.add(kept, at))
+    build.ret_void()
+    return function
+
+
+def define_select(module: ir.Module, name: str) -> ir.Function:
+    """(codes, mask, selected, zero, pixels, pitch, turns): mask ? code : zero for each pixel.
+
+    One mask, u8 0 or 1, for all pixels, which are `pitch` bytes apart.
+    """
+    names = "codes mask selected zero pixels pitch turns".split()
+    function = internal_function(module, name, [I64] * 3 + [I8] + [I64] * 3, names)
+    codes, mask, selected, zero, pixels, pitch, turns = function.args
+    build = ir.IRBuilder(function.append_basic_block("entry"))
+    zeros, none = splat(build, zero, CODES), splat_constant(I8, CODES, 0)
+    with counted(build, pixels) as pixel:
+        first = build.mul(pixel, pitch)
+        with counted(build, turns) as turn:
+            channel = times(build, turn, CODES)
+            keep = build.icmp_unsigned("!=", load(build, build.add(mask, channel), _VECTOR), none)
+            at = build.add(first, channel)
+            code = load(build, build.add(codes, at), _VECTOR)
+            store(build, build.select(keep, code, zeros), build.add(selected, at))
+    build.ret_void()
+    return function
+
+
+def define_largest(module: ir.Module, name: str) -> ir.Function:
+    """(codes, line, pixel, rows, columns, largest, turns): the greatest of rows x columns pixels.
+
+    They are `line` and `pixel` bytes apart; of each channel.
+    """
+    names = "codes line pixel rows columns largest turns".split()
+    function = internal_function(module, name, [I64] * 7, names)
+    codes, line, pixel, rows, columns, largest, turns = function.args
+    build = ir.IRBuilder(function.append_basic_block("entry"))
+    greatest = build.alloca(_VECTOR)
+    with counted(build, turns) as turn:
+        channel = times(build, turn, CODES)
+        build.store(splat_constant(I8, CODES, 0), greatest)
+        start = build.add(codes, channel)
+        with counted(build, rows) as y:
+            first = build.add(start, build.mul(y, line))
+            with counted(build, columns) as x:
+                code = load(build, build.add(first, build.mul(x, pixel)), _VECTOR)
+                before = build.load(greatest)
+                more = build.icmp_unsigned(">", code, before)
+                build.store(build.select(more, code, before), greatest)
+        store(build, build.load(greatest), build.add(largest, channel))
+    build.ret_void()
+    return function
+
+
+_lines: list[types.Type] = [types.int64] * 3
+drop_codes = jitted(
+    "qbnnc_drop_codes", [*_lines, types.uint16, types.uint8, types.int64], define_drop
+)
+select_codes = jitted("qbnnc_select_codes", [*_lines, types.uint8, *_lines], define_select)
+largest_codes = jitted("qbnnc_largest_codes", [types.int64] * 7, define_largest)
