@@ -170,9 +170,10 @@ def _draw(
     layout: Layout,
     output: Buffer,
 ) -> ins.DrawWeight:
-    channels = layout.shape[1]
+    channels, codes = layout.shape[1], _codes(lowering, node, op, layout)
     return ins.DrawWeight(
-        **_codes(lowering, node, op, layout),
+        **codes,
+        simple=codes["granule_step"] == 0 and not any(op.quant.zero_point),
         output=output,
         scratch=lowering.scratch(node, 8 * (layout.taps // 4 + 2) + PANEL * (layout.taps + FOURS)),
         table=lowering.constants.share(eps_table()),

@@ -95,7 +95,8 @@ class DrawWeight(Instruction):
 
     The noise of channel n are the lanes n * K and on, [channels][taps] (the window's places), and
     its K-th code is made of place rows[k] of [taps][channels]; -1 is padding, 0. The rest is as in
-    SampleWeight. Scratch is room for a channel's lanes, and for the noise of a panel.
+    SampleWeight; `simple`: all zeros are 0, and R and r are of channels. Scratch is room for a
+    channel's lanes, and for the noise of a panel.
     """
 
     opcode = Opcode.DRAW_WEIGHT
@@ -110,6 +111,7 @@ class DrawWeight(Instruction):
     ratio: int
     divisor: int
     granule_step: int
+    simple: int
     zeros: int
     low: int
     high: int

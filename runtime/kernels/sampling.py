@@ -8,7 +8,7 @@ from qbnnc.runtime.instructions import DrawWeight, EpsCodes, FoldBias, SampleWei
 from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import kernel
-from qbnnc.runtime.kernels.lines import four_codes, line_of
+from qbnnc.runtime.kernels.lines import four_codes, line_of, simple_lines
 from qbnnc.runtime.kernels.masks import derive, draw_words
 from qbnnc.runtime.packing import FOURS, PANEL
 from qbnnc.runtime.program import Place, columns_of
@@ -162,24 +162,33 @@ def make_panel(row, noise, pitch, arena, constants, ints, target, first):
     width = min(PANEL, row[D.padded] - first % row[D.padded])
     low, high, count = np.int32(row[D.low]), np.int32(row[D.high]), width * FOURS
     base, of_channels = constants.ctypes.data, 4 * first * FOURS
-    zeros, made, drawn = base + row[D.zeros] + of_channels, arena.ctypes.data, noise.ctypes.data
-    for line in range(row[D.depth] // FOURS):
-        at = first * row[D.depth] + line * count
+    made, drawn, lines = arena.ctypes.data + target, noise.ctypes.data, row[D.depth] // FOURS
+    first_code, places = first * row[D.depth], base + row[D.rows]
+    if row[D.simple] == 1:
+        sigma, mu = base + row[D.sigma] + first_code, base + row[D.mu] + first_code
+        ratio, divisor = base + row[D.ratio] + of_channels, base + row[D.divisor] + of_channels
+        simple_lines(
+            made + first_code, drawn, pitch, places, sigma, mu, ratio, divisor, low, high, count,
+            lines,
+        )  # fmt: skip
+    for line in range(lines):
+        at = first_code + line * count
         start = row[D.rows] // 4 + line * FOURS
-        granule = 4 * at if row[D.granule_step] == 1 else of_channels
-        code_line(
-            made + target + at,
-            drawn + ints[start],
-            pitch,
-            base + row[D.sigma] + at,
-            base + row[D.mu] + at,
-            base + row[D.ratio] + granule,
-            base + row[D.divisor] + granule,
-            zeros,
-            low,
-            high,
-            count,
-        )
+        if row[D.simple] == 0:
+            granule = 4 * at if row[D.granule_step] == 1 else of_channels
+            code_line(
+                made + at,
+                drawn + ints[start],
+                pitch,
+                base + row[D.sigma] + at,
+                base + row[D.mu] + at,
+                base + row[D.ratio] + granule,
+                base + row[D.divisor] + granule,
+                base + row[D.zeros] + of_channels,
+                low,
+                high,
+                count,
+            )
         codes = arena[target + at : target + at + count]
         clear_padding(codes, ints[start : start + FOURS], width)
 
