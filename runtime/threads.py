@@ -18,7 +18,7 @@ from typing import TypeVar
 from qbnnc.runtime.plan import Plan
 
 _CALLS = 4  # of a thread, if there are as many tasks: threads are not equally fast
-WORTH = 40e6  # multiplications that make another thread worth waking: tenths of a millisecond
+WORTH = 20e6  # multiplications that make another thread worth waking: tenths of a millisecond
 
 
 Item = TypeVar("Item")
