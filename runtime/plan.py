@@ -14,7 +14,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.types import Array, TensorType
 from qbnnc.runtime.arena import Arena, place
 from qbnnc.runtime.lowering import Lowering, Range, Step
-from qbnnc.runtime.ops import lower_node
+from qbnnc.runtime.lowering.ops import lower_node
 from qbnnc.runtime.packing import Layout, aligned_bytes
 from qbnnc.runtime.program import COLUMNS, Buffer
 

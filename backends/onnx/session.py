@@ -222,8 +222,12 @@ def open_session(
     threads: int | None,
     optimised: Path | None = None,
 ) -> onnxruntime.InferenceSession:
-    """A file, ours or not, ready to run; `optimised` gets what onnxruntime makes of it."""
+    """A file, ours or not, ready to run; `optimised` gets what onnxruntime makes of it.
+
+    Its threads spin within a run and stop at its end: they would take a core from what comes next.
+    """
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = _FATAL_ONLY
     options.intra_op_num_threads = threads or 0
     if optimised is not None:

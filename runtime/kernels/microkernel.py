@@ -62,7 +62,7 @@ from qbnnc.runtime.kernels.vectors import (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of a tile. `wide`: codes may be too large for the plain product, see contraction.needs_wide.
+    """Of a tile. `wide`: codes may be too large for the plain product, see lowering.contraction.
 
     `deep`: it is proved that four do not, so that two steps are added as int16; `fours` is even.
     `words`: operands and weights are pairs of int16, not fours of bytes.

@@ -18,7 +18,7 @@ from qbnnc.ir.ops import (
     UpsampleNearest,
 )
 from qbnnc.runtime import load
-from qbnnc.runtime.moves import _run
+from qbnnc.runtime.lowering.moves import _run
 from tests.runtime.nets import Net, assert_equal, codes, images
 from tests.runtime.test_trace import assert_traced
 

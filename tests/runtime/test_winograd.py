@@ -13,9 +13,10 @@ from qbnnc.ir.arithmetic import f32
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger
 from qbnnc.ir.types import DType, QuantParams
-from qbnnc.runtime import costs, load, winograd
+from qbnnc.runtime import load
 from qbnnc.runtime.instructions import Convolve, Winograd
 from qbnnc.runtime.isa import Isa, chosen
+from qbnnc.runtime.lowering import costs, winograd
 from qbnnc.runtime.plan import plan
 from tests.examples import examples
 from tests.runtime.nets import Net, assert_equal, codes, images

@@ -22,7 +22,8 @@ from unittest.mock import patch
 
 import numpy as np
 import onnx_ir
-from speed import SAMPLES, SEED, Compiled, call, cases
+from networks import cases
+from speed import SAMPLES, SEED, Compiled, call
 
 from qbnnc.artefacts import open_artefact
 from qbnnc.backends.onnx import draws, elementwise

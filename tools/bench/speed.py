@@ -32,12 +32,9 @@ from typing import TypeAlias
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else PyTorch's threads spin in others' turns
 
+import confine
 import numpy as np
 import torch
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "study"))
-
-import confine
 from networks import Case, cases
 
 import qbnnc

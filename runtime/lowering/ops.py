@@ -30,10 +30,9 @@ from qbnnc.ir.ops import (
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import DType
 from qbnnc.runtime import instructions as ins
-from qbnnc.runtime import moves, pointwise, sampling
-from qbnnc.runtime.contraction import convolve
 from qbnnc.runtime.layout import grid, parameter
-from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.lowering import Lowering, moves, pointwise, sampling
+from qbnnc.runtime.lowering.contraction import convolve
 from qbnnc.runtime.packing import CODES
 
 

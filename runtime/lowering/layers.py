@@ -14,9 +14,9 @@ from qbnnc.ir.types import Array, DType, TensorType
 from qbnnc.runtime.instructions import Epilogue, FoldBias
 from qbnnc.runtime.layout import parameter
 from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.lowering.sampling import operand
 from qbnnc.runtime.packing import Layout, offline_terms, per_channel
 from qbnnc.runtime.program import Buffer
-from qbnnc.runtime.sampling import operand
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from qbnnc.ir.types import PER_ROW_AND_SAMPLE
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import broadcast_steps, grid, round_up, same_order
 from qbnnc.runtime.lowering import Lowering
-from qbnnc.runtime.moves import broadcast
+from qbnnc.runtime.lowering.moves import broadcast
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Buffer
 

@@ -11,14 +11,13 @@ from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import QuantParams
-from qbnnc.runtime import winograd
 from qbnnc.runtime.instructions import Convolve, Depthwise
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels.convolution import SCRATCH
-from qbnnc.runtime.layers import common, extents
-from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.lowering import Lowering, winograd
+from qbnnc.runtime.lowering.layers import common, extents
+from qbnnc.runtime.lowering.sampling import is_depthwise, operand
 from qbnnc.runtime.packing import FOURS, LINE, Layout
-from qbnnc.runtime.sampling import is_depthwise, operand
 
 HALO_BYTES = 96 << 10  # of the images that a layer copies into halos at a time
 _MOST_IMAGES = 1024

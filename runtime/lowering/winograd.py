@@ -9,14 +9,13 @@ from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import Conv2dInteger
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array
-from qbnnc.runtime import costs
 from qbnnc.runtime.instructions import Winograd
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels.products import WORD_PRODUCTS
 from qbnnc.runtime.kernels.winograd import scratch_bytes, spread_pitch
-from qbnnc.runtime.layers import common, extents, requantized
 from qbnnc.runtime.layout import round_up
-from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.lowering import Lowering, costs
+from qbnnc.runtime.lowering.layers import common, extents, requantized
 from qbnnc.runtime.packing import PANEL, Layout
 
 _SPREAD_BYTES = 256 << 10  # of transformed operands at a time: they are read once for each panel
