@@ -11,8 +11,10 @@ import pytest
 import torch
 
 import qbnnc
-from qbnnc.rivals import COMPILED, EAGER, LOWER_BOUND
+from qbnnc.rivals import COMPILED, EAGER, LOWER_BOUND, FloatNetwork
+from qbnnc.sources import float_model
 from qbnnc.timing import Contender, ratio, take_turns
+from tests import graphs
 from tests.conftest import DATA
 from tests.driver.commands import Command
 
@@ -92,6 +94,21 @@ def test_the_float32_network_beside_artefacts(
     *_, eager, compiled = json.loads(made.out)["rows"]
     assert eager["turns"] == 3
     assert "RuntimeError" in compiled["reason"]
+
+
+def test_normal_numbers_are_not_compiled_with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch 2.13 then writes beyond its memory, and the process may die of it."""
+
+    def never(*_: object, **__: object) -> object:
+        raise AssertionError
+
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr("torch.compile", never)
+    graph = graphs.bayesian_mlp()
+    network = FloatNetwork(float_model((graph,), None), 2)
+    found = network.rivals(graphs.inputs(graph, rows=2), 1)
+    assert set(found.calls) == {LOWER_BOUND, EAGER}
+    assert "normal numbers" in found.reasons[COMPILED]
 
 
 @pytest.mark.parametrize(
