@@ -13,7 +13,6 @@ import numpy as np
 from qbnnc.extras import require
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Normal
 from qbnnc.ir.types import Array, Stage
 from qbnnc.sources import SourceOptions, read_source
 from qbnnc.timing import Contender
@@ -67,11 +66,9 @@ class FloatNetwork:
             COMPILED: lambda: self._passes(x, lambda m: torch.compile(m, dynamic=False)),
         }
         found = Rivals({}, {})
-        if self._draws_normals and torch.backends.cpu.get_cpu_capability() == "AVX512":
+        if torch.backends.cpu.get_cpu_capability() == "AVX512":
             del makers[COMPILED]
-            found.reasons[COMPILED] = (
-                "left out: with AVX-512 its code for normal numbers writes beyond its memory"
-            )
+            found.reasons[COMPILED] = "left out: with AVX-512 its code may write beyond its memory"
         for name, make in makers.items():
             try:
                 with quiet_torch():
@@ -79,11 +76,6 @@ class FloatNetwork:
             except Exception as error:  # whatever the engines raise
                 found.reasons[name] = f"does not work here ({_line(error)})"
         return found
-
-    @property
-    def _draws_normals(self) -> bool:
-        nodes = (node for member in self.model.members for node in member.nodes)
-        return any(isinstance(node.op, Normal) for node in nodes)
 
     @property
     def _draws(self) -> int:
