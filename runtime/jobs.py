@@ -40,15 +40,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """`schedules` are those that the parts have the addresses of."""
+    """The parts have the addresses of what `plans` and `schedules` own: they are kept with them."""
 
     parts: tuple[Part, ...]
     outputs: Outputs
+    plans: tuple[Plan, ...]
     schedules: tuple[Schedule, ...]
 
 
 def prepare(plans: Sequence[Plan], size: Size, threads: int) -> Prepared:
-    """The work on a batch for up to `threads` threads. It is good as long as the plans live."""
+    """The work on a batch for up to `threads` threads."""
     batch, samples, most = size
     parts, schedules = list[Part](), list[Schedule]()
     for tasks in split(plans, batch, samples // len(plans), threads):
@@ -60,7 +61,8 @@ def prepare(plans: Sequence[Plan], size: Size, threads: int) -> Prepared:
             arena_bytes = max(arena_bytes, plan.arena_bytes(chunk))
             schedules.append(table)
         parts.append(Part(np.array(rows, np.int64).reshape(-1, JOB.SIZE), arena_bytes))
-    return Prepared(tuple(parts), Outputs(plans[0], batch, samples), tuple(schedules))
+    outputs = Outputs(plans[0], batch, samples)
+    return Prepared(tuple(parts), outputs, tuple(plans), tuple(schedules))
 
 
 def job(

@@ -45,8 +45,13 @@ class Session:
     """Predicts with one model. Any number of Python threads may use one Session at once."""
 
     def __init__(
-        self, model: Model, path: object = "the model", threads: int | None = None
+        self,
+        model: Model,
+        path: object = "the model",
+        threads: int | None = None,
+        block_bytes: int | None = None,
     ) -> None:
+        """`block_bytes` in use at a time are chosen if None; they have no effect on a result."""
         if model.stage is not Stage.INTEGER:
             raise FileError(
                 f"a model of stage {model.stage.name}, which has no integer program yet; compile "
@@ -54,7 +59,9 @@ class Session:
                 path,
             )
         self.model = model
-        self._plans = tuple(plan(member, draws=model.draws) for member in model.members)
+        self._plans = tuple(
+            plan(member, draws=model.draws, budget=block_bytes) for member in model.members
+        )
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._complete = all(map(is_complete, self._plans))
         self._prepared: dict[Size, Prepared] = {}

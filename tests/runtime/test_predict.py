@@ -175,9 +175,8 @@ def test_block_sizes_change_nothing(budget: int, shared: bool) -> None:
     net.requantize(codes(0.05))
     net.dropout(0.5, 4, 1, 1, shared=not shared)
     model = net.model()
-    session, x = load(model), images(model, 50)
-    want = session.predict(x, 7, seed=3).samples
-    session._plans = (plan(model.graph, budget=budget),)
+    x, session = images(model, 50), Session(model, block_bytes=budget)
+    want = load(model).predict(x, 7, seed=3).samples
     for batch_size in (None, 1, 13):
         assert np.array_equal(session.predict(x, 7, 3, batch_size=batch_size).samples, want)
 

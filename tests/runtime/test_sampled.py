@@ -13,7 +13,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger, Dequantize, EpsCodes, LinearInteger, Reshape, Transpose
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import EPS_QUANT
-from qbnnc.runtime import load
+from qbnnc.runtime import Session, load
 from qbnnc.runtime.plan import plan
 from tests.runtime.nets import assert_equal, codes, images
 from tests.runtime.sampled import BayesNet, bayes_lenet, bayes_mlp
@@ -266,9 +266,8 @@ def test_sample_l_does_not_depend_on_l_nor_on_the_batch(make: Callable[..., Mode
 @pytest.mark.parametrize("budget", [1, 5_000, 300_000])
 def test_block_sizes_change_nothing(budget: int) -> None:
     model = bayes_mlp(p=0.3)
-    session, x = load(model), images(model, 30)
-    want = session.predict(x, 9, seed=3).samples
-    session._plans = (plan(model.graph, budget=budget),)
+    x, session = images(model, 30), Session(model, block_bytes=budget)
+    want = load(model).predict(x, 9, seed=3).samples
     for batch_size in (None, 1, 13):
         assert np.array_equal(session.predict(x, 9, 3, batch_size=batch_size).samples, want)
 
