@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -93,15 +93,15 @@ class _DataIsDetach(TorchFunctionMode):
 
     def __torch_function__(
         self,
-        func: object,
+        func: Callable[..., object],
         types: Sequence[type],
         args: tuple[object, ...] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
-        # torch types neither the descriptor nor what it hands to this method
+        # torch does not type the descriptor
         if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return cast(Tensor, args[0]).detach()
-        return func(*args, **(kwargs or {}))  # type: ignore[operator]
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

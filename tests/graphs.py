@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -61,19 +63,21 @@ def resnet(seed: int = 0) -> Graph:
     padded = Conv2d(padding=(1, 1, 1, 1))
     net.conv(6, 3, "conv", padded).batch_norm("bn").relu("relu")
     for name in ("block1", "block2"):
-        net.residual(
-            f"{name}.add",
-            lambda n, name=name: (  # type: ignore[misc]
-                n.conv(6, 3, f"{name}.conv1", padded)
-                .batch_norm(f"{name}.bn1")
-                .relu(f"{name}.relu1")
-                .dropout(0.15, f"{name}.drop", channels=True)
-                .conv(6, 3, f"{name}.conv2", padded)
-                .batch_norm(f"{name}.bn2")
-            ),
-        ).relu(f"{name}.relu2")
+        net.residual(f"{name}.add", partial(_block, name=name)).relu(f"{name}.relu2")
     pooled = net.emit(AveragePool2d((8, 8), (8, 8)), name="pool")
     return pooled.flatten("flatten").linear(4, "fc").graph()
+
+
+def _block(net: Net, name: str) -> Net:
+    padded = Conv2d(padding=(1, 1, 1, 1))
+    return (
+        net.conv(6, 3, f"{name}.conv1", padded)
+        .batch_norm(f"{name}.bn1")
+        .relu(f"{name}.relu1")
+        .dropout(0.15, f"{name}.drop", channels=True)
+        .conv(6, 3, f"{name}.conv2", padded)
+        .batch_norm(f"{name}.bn2")
+    )
 
 
 def bayesian_mlp(seed: int = 0) -> Graph:

@@ -27,15 +27,14 @@ def grid(scale: Tensor, zero: int = 3) -> Grid:
 
 def test_gradients_pass_where_a_value_is_in_range_and_nowhere_else() -> None:
     x = torch.tensor([[-9.0, -0.26, 0.1, 0.9, 9.0]], requires_grad=True)
-    # torch leaves backward untyped, here and below
-    grid(torch.tensor([0.1])).round(x).sum().backward()  # type: ignore[no-untyped-call]
+    grid(torch.tensor([0.1])).round(x).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [[0.0, 1.0, 1.0, 1.0, 0.0]]
 
 
 def test_the_gradient_of_a_scale_is_that_of_learned_step_sizes() -> None:
     scale = torch.tensor([0.5], requires_grad=True)
-    grid(scale, zero=0).round(torch.tensor([[0.6, 99.0]])).sum().backward()  # type: ignore[no-untyped-call]
+    grid(scale, zero=0).round(torch.tensor([[0.6, 99.0]])).sum().backward()
     assert scale.grad is not None
     in_range, outside = 1 - 0.6 / 0.5, 15.0
     torch.testing.assert_close(

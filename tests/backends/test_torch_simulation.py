@@ -40,8 +40,7 @@ def train(simulation: Simulation, x: Tensor, steps: int = 4, lr: float = 0.02) -
         outputs = simulation.sample(x, FreshNoise(torch.Generator().manual_seed(0)))
         loss = torch.stack([o.square().mean() for o in outputs]).sum()
         optimiser.zero_grad()
-        # torch leaves backward untyped, here and below
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(simulation.parameters(), 1.0)
         optimiser.step()
 

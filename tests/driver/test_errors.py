@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,8 +45,8 @@ def test_a_truncated_model(qbnnc_command: Runner) -> None:
 
 
 class Exploit:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return Path.touch, (Path("owned"),)  # type: ignore[return-value]
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return Path("owned").touch, ()
 
 
 def test_pickles_are_not_opened(qbnnc_command: Runner) -> None:
@@ -172,9 +173,9 @@ def test_options_about_making_are_refused_for_what_is_made(
 
 
 @pytest.mark.parametrize("source", [None, 5, len, []])
-def test_sources_that_are_none(source: object) -> None:
+def test_sources_that_are_none(source: Any) -> None:
     with pytest.raises(UserError, match="the source: "):
-        qbnnc.compile(source, "a.qbnn")  # type: ignore[arg-type]
+        qbnnc.compile(source, "a.qbnn")
 
 
 @pytest.mark.parametrize(
@@ -190,9 +191,9 @@ def test_sources_that_are_none(source: object) -> None:
         {"observer": "max"},
     ],
 )
-def test_options_of_the_wrong_type(options: dict[str, object], demo: Path) -> None:
+def test_options_of_the_wrong_type(options: dict[str, Any], demo: Path) -> None:
     with pytest.raises(UserError, match=r"^--"):
-        qbnnc.compile(demo / "lenet_mcd.pt", "a.qbnn", **options)  # type: ignore[arg-type]
+        qbnnc.compile(demo / "lenet_mcd.pt", "a.qbnn", **options)
 
 
 def test_a_misspelt_command_is_recognised(qbnnc_command: Runner) -> None:

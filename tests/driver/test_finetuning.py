@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,13 +195,14 @@ def test_a_loss_that_does_not_fit_is_refused() -> None:
         ({"loss": ["mse"]}, "--loss"),
     ],
 )
-def test_training_that_makes_no_sense_is_refused(wrong: dict[str, object], message: str) -> None:
+def test_training_that_makes_no_sense_is_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"^{re.escape(message)}"):
-        replace(QUICK, **wrong)  # type: ignore[arg-type]
+        replace(QUICK, **wrong)
 
 
 def test_training_has_one_form_whatever_it_is_given_as() -> None:
-    given = Training("mse", np.float32(2), 1, np.int64(8), moving=1)  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {"loss": "mse", "epochs": np.float32(2), "batch_size": np.int64(8)}
+    given = Training(**arguments, lr=1, moving=1)
     assert repr(given) == repr(Training(Loss.MSE, 2.0, 1.0, 8, moving=1.0))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ from tests.driver.sweeps import classifier, labelled
 Arrays = dict[str, NDArray[np.float32]]
 
 
-def tuned(module: MLP_MCD, data: Arrays, **options: object) -> Simulation:
+def tuned(module: MLP_MCD, data: Arrays, **options: Any) -> Simulation:
     """A user's loop: any optimiser, any loss."""
-    qat = qbnnc.prepare_qat(module, data["x_train"], bits="w3a3", **options)  # type: ignore[arg-type]
+    qat = qbnnc.prepare_qat(module, data["x_train"], bits="w3a3", **options)
     x, y = torch.from_numpy(data["x_train"]), torch.from_numpy(data["y_train"])
     optimiser = torch.optim.Adam(qat.parameters(), 3e-3)
     qat.train()
@@ -35,7 +36,7 @@ def tuned(module: MLP_MCD, data: Arrays, **options: object) -> Simulation:
         mean, log_variance = qat(x)
         loss = torch.nn.functional.gaussian_nll_loss(mean, y, log_variance.exp())
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
     return qat.eval()
 
@@ -138,12 +139,12 @@ def test_the_members_of_an_ensemble_are_prepared_by_number(tmp_path: Path) -> No
         (3.0, "the training data: the shape is []"),
     ],
 )
-def test_data_that_are_no_data_are_refused(wrong: object, message: str) -> None:
+def test_data_that_are_no_data_are_refused(wrong: Any, message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
-        qbnnc.finetune(classifier(), wrong)  # type: ignore[arg-type]
+        qbnnc.finetune(classifier(), wrong)
     if message.endswith("(x, y);"):
         with pytest.raises(InputError, match=r"^the data: give a file, or two arrays \(x, y\);"):
-            qbnnc.evaluate(classifier(), wrong, task="classification")  # type: ignore[arg-type]
+            qbnnc.evaluate(classifier(), wrong, task="classification")
 
 
 def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) -> None:
@@ -152,9 +153,10 @@ def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) ->
         qbnnc.prepare_qat(mlp)
     with pytest.raises(UserError, match="--bits w9a9"):
         qbnnc.prepare_qat(mlp, diabetes["x_train"], bits="w9a9")
-    for decay, said in ((0.0, "decay 0: must be"), (2, "decay 2: must be"), ("x", "decay 'x': ")):
-        with pytest.raises(UserError, match=f"^{said}"):
-            qbnnc.prepare_qat(mlp, diabetes["x_train"], decay=decay)  # type: ignore[arg-type]
+    decays: tuple[Any, ...] = (0.0, 2, "x")
+    for decay, said in zip(decays, ("0: must be", "2: must be", "'x': "), strict=True):
+        with pytest.raises(UserError, match=f"^decay {said}"):
+            qbnnc.prepare_qat(mlp, diabetes["x_train"], decay=decay)
     with pytest.raises(UserError, match="the source: fine-tuned already"):
         qbnnc.prepare_qat(qat.model())
     with pytest.raises(UserError, match=r"the source: fine-tuned already, .* leave --bits out"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,8 @@ def test_any_number_survives(metrics: dict[str, float]) -> None:
 def test_numbers_of_numpy_become_plain() -> None:
     singles = dict(zip(("nll", "ece"), np.array([0.5, np.nan], np.float32), strict=True))
     metrics: dict[str, float] = {**singles, "error": np.float64(np.inf)}
-    row = Sensitivity("n", "l", 4, 7, metrics, {"nll": np.int64(2)})  # type: ignore[dict-item]
+    spread: dict[str, Any] = {"nll": np.int64(2)}
+    row = Sensitivity("n", "l", 4, 7, metrics, spread)
     record = json.loads(to_json(row))
     assert record["metrics"] == {"nll": 0.5, "ece": "nan", "error": "inf"}
     assert record["baseline"] == {"nll": 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,15 +92,15 @@ def test_one_layer_is_what_compile_makes_of_it(
     tmp_path: Path,
     layer: str,
     tried: str,
-    making: dict[str, object],
+    making: dict[str, Any],
 ) -> None:
     data, x = (diabetes["x_test"], diabetes["y_test"]), diabetes["x_train"]
-    made = {"calibration": x, "task": "regression", "calibration_passes": 2}
-    found = sensitivity(mlp_mcd, data, tried=tried, seeds=(3, 4), **made)  # type: ignore[arg-type]
+    made: dict[str, Any] = {"calibration": x, "task": "regression", "calibration_passes": 2}
+    found = sensitivity(mlp_mcd, data, tried=tried, seeds=(3, 4), **made)
     cost = next(cost for cost in found.costs if cost.layer.name == layer)
     paths = [tmp_path / "one.qbnn", tmp_path / "base.qbnn"]
     for path, more in zip(paths, (making, {}), strict=True):
-        qbnnc.compile(mlp_mcd, path, **made, **more)  # type: ignore[arg-type]
+        qbnnc.compile(mlp_mcd, path, **made, **more)
     for evaluation, metrics in zip(
         evaluate_files(paths, data, seeds=(3, 4)), (cost.metrics, found.baseline), strict=True
     ):

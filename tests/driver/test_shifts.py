@@ -116,7 +116,7 @@ def test_what_is_no_batch_of_images_is_refused() -> None:
     with pytest.raises(InputError, match=r"shape \[0, 1, 4, 4\]"):
         shift.apply(np.zeros((0, 1, 4, 4), np.float32))
     with pytest.raises(InputError, match="float64"):
-        shift.apply(np.zeros((1, 1, 4, 4)))  # type: ignore[arg-type]
+        shift.apply(np.zeros((1, 1, 4, 4)))  # type: ignore[arg-type]  # float64 on purpose
     images = np.zeros((3, 1, 4, 4), np.float32)
     images[1, 0, 2, 3] = np.nan
     with pytest.raises(InputError, match="row 1"):

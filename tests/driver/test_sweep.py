@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from qbnnc.evaluation.predictors import FloatPredictor
 from qbnnc.evaluation.score import evaluate
 from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.head import Task
+from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Linear
+from qbnnc.ir.types import Array
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import load
@@ -203,7 +206,7 @@ def test_a_failing_configuration_is_told_in_its_rows(
 ) -> None:
     path = tmp_path / "s.jsonl"
 
-    def failing(model, rows, options, **more):  # type: ignore[no-untyped-def]
+    def failing(model: Model, rows: Array, options: Options, **more: Any) -> Model:
         if options.quantisation.bits == Bits(3, 3):
             raise error
         return quantise_model(model, rows, options, **more)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_data_that_does_not_fit(study: Runner) -> None:
     x, y = labelled(40)
     nan = x.copy()
     nan[3, 2] = np.nan
-    cases = {
+    cases: dict[str, tuple[dict[str, Any], str]] = {
         "nan": ({"x": nan, "y": y}, "NaN in row 3"),
         "shape": ({"x": x[:, :5], "y": y}, "the shape is [40, 5]"),
         "high": ({"x": x, "y": y + 1}, "out of range"),
@@ -109,7 +110,7 @@ def test_data_that_does_not_fit(study: Runner) -> None:
         "key": ({"inputs": x, "y": y}, "no array x"),
     }
     for name, (arrays, message) in cases.items():
-        np.savez(f"{name}.npz", **arrays)  # type: ignore[arg-type]
+        np.savez(f"{name}.npz", **arrays)
         said = study.refused(*SWEEP, *CLASSES, "--data", f"{name}.npz")
         assert said.startswith(f"{name}.npz")
         assert message in said

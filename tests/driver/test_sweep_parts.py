@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,9 +38,9 @@ def plan_of(bits: tuple[Bits, ...], seeds: int = 2) -> Plan:
     return Plan(networks, {"b": True, "a": False}, bits, tuple(Precision), tuple(range(seeds)))
 
 
-def result(key: str, **more: object) -> Result:
+def result(key: str, **more: Any) -> Result:
     made = Result(key, "net", "MC dropout", Precision.PTQ, 8, 7, 0, 5, {"error": 0.25})
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(made, **more)
 
 
 def results_of(plan: Plan) -> list[Result]:

@@ -16,7 +16,7 @@ from tests.frontend.nets import Around, Spelled
 
 
 def sample(distribution: Bernoulli, like: Tensor) -> Tensor:
-    drawn: Tensor = distribution.sample(like.shape)  # type: ignore[no-untyped-call]
+    drawn: Tensor = distribution.sample(like.shape)
     return drawn
 
 

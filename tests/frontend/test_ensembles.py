@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def nets(count: int, factory: type[nn.Module] = Net) -> list[nn.Module]:
     return [factory().eval() for _ in range(count)]
 
 
-def states(count: int) -> list[Mapping[str, Tensor]]:
+def states(count: int) -> list[dict[str, Tensor]]:
     return [net.state_dict() for net in nets(count)]
 
 
@@ -47,9 +48,9 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     seen: list[object] = []
     trace = modes.trace_in_mode
 
-    def counted(module: nn.Module, *rest: object) -> object:
+    def counted(module: nn.Module, *rest: Any) -> object:
         seen.append(module)
-        return trace(module, *rest)  # type: ignore[arg-type]
+        return trace(module, *rest)
 
     monkeypatch.setattr(batch, "trace_in_mode", counted)
     return seen
@@ -216,7 +217,7 @@ def spoilt(what: str, state: dict[str, Tensor]) -> None:
 )
 def test_a_member_that_does_not_fit(what: str, message: str, tmp_path: Path) -> None:
     found = states(3)
-    spoilt(what, found[2])  # type: ignore[arg-type]
+    spoilt(what, found[2])
     torch.save(found, tmp_path / "nets.pt")
     with pytest.raises(UserError, match=message):
         read_file(tmp_path / "nets.pt", factory=NET, example=ROWS, dropout="off")

@@ -92,12 +92,25 @@ def test_the_module_is_as_it_was() -> None:
     assert type(net.fc.weight) is nn.Parameter
 
 
+def generators() -> tuple[Tensor, object, list[int]]:
+    numpy = np.random.get_state(legacy=False)["state"]["key"].tolist()
+    return torch.get_rng_state(), random.getstate(), numpy
+
+
 def test_the_generators_are_as_they_were() -> None:
     torch.manual_seed(1), random.seed(1), np.random.seed(1)
-    before = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]
+    before = (
+        torch.get_rng_state(),
+        random.getstate(),
+        np.random.get_state(legacy=False)["state"]["key"].tolist(),
+    )
     read_module(Net().train(), X)
     torch.manual_seed(1)  # Net() itself draws its weights
-    after = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]
+    after = (
+        torch.get_rng_state(),
+        random.getstate(),
+        np.random.get_state(legacy=False)["state"]["key"].tolist(),
+    )
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import reduce
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import torch
@@ -231,9 +231,9 @@ def test_guards_and_foreign_metadata_are_dropped(plain: Members, tmp_path: Path)
     assert read_file(path).graph.nodes
 
 
-def places(tree: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+def places(tree: Any, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
     """The path to every entry of a JSON tree, metadata left out."""
-    entries = tree.items() if isinstance(tree, dict) else enumerate(tree)  # type: ignore[arg-type]
+    entries = tree.items() if isinstance(tree, dict) else enumerate(tree)
     found = []
     for key, value in entries:
         if key != "metadata":

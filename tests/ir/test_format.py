@@ -15,6 +15,7 @@ from safetensors.numpy import save as save_tensors
 from qbnnc.ir import format
 from qbnnc.ir.errors import FileError
 from qbnnc.ir.files import write_all
+from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
 from tests.graphs import float_graphs, inputs, lenet, mlp, run
@@ -40,8 +41,8 @@ def test_round_trip_keeps_everything(tmp_path: Path) -> None:
 
 
 @given(float_graphs())
-def test_round_trip_of_random_graphs(graph: object) -> None:
-    made = Model((graph,), Head(Task.RAW))  # type: ignore[arg-type]
+def test_round_trip_of_random_graphs(graph: Graph) -> None:
+    made = Model((graph,), Head(Task.RAW))
     read = format.from_bytes(format.to_bytes(made))
     assert str(read.graph) == str(made.graph)
     x = inputs(made.graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,9 +97,9 @@ def test_numbers_are_cast(dtype: type) -> None:
         (np.array([[1.0, np.nan, 2.0]]), "NaN in row 0"),
     ],
 )
-def test_batches_that_are_refused(x: object, message: str) -> None:
+def test_batches_that_are_refused(x: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        as_batch(x, (3,))  # type: ignore[arg-type]
+        as_batch(x, (3,))
 
 
 def test_an_empty_batch_is_a_batch() -> None:

@@ -32,6 +32,7 @@ from qbnnc.ir.types import (
     PER_ROW,
     PER_ROW_AND_SAMPLE,
     Array,
+    Axis,
     DType,
     QuantParams,
     TensorType,
@@ -43,8 +44,8 @@ CODES = QuantParams((0.5,), (3,), 0, 127)
 def tensor(array: Array, quant: QuantParams | None = None, *, constant: bool = False) -> Tensor:
     """An array [L, B, *shape], or a constant [*shape]."""
     data = array[None, None] if constant else array
-    axes = frozenset[object]() if constant else PER_ROW_AND_SAMPLE
-    type_ = TensorType(DType.of(array.dtype), data.shape[2:], axes, quant)  # type: ignore[arg-type]
+    axes = frozenset[Axis]() if constant else PER_ROW_AND_SAMPLE
+    type_ = TensorType(DType.of(array.dtype), data.shape[2:], axes, quant)
     return Tensor(data, type_)
 
 
@@ -68,14 +69,14 @@ geometry = st.tuples(
 
 @given(geometry)
 def test_conv2d_is_torchs(
-    case: tuple[tuple[int, int], tuple[int, ...], tuple[int, int], int, int],
+    case: tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int], int, int],
 ) -> None:
     stride, padding, dilation, groups, seed = case
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(2, 3, 4, 7, 6)).astype(np.float32)
     w = rng.normal(size=(8, 4 // groups, 3, 2)).astype(np.float32)
     b = rng.normal(size=8).astype(np.float32)
-    op = Conv2d(stride, padding, dilation, groups)  # type: ignore[arg-type]
+    op = Conv2d(stride, padding, dilation, groups)
     found = evaluated(op, tensor(x), tensor(w, constant=True), tensor(b, constant=True))
     top, left, bottom, right = padding
     padded = F.pad(torch.from_numpy(x.reshape(6, 4, 7, 6)), (left, right, top, bottom))

@@ -33,6 +33,7 @@ OUT = 1 << 14  # where results go
 def compiled(isa: Isa, shape: Shape) -> Any:
     kernel = tile(isa, shape)
 
+    # jitted: its types are those of the arguments
     def run(arena, x, runs, fours, weights, bias, factor, out, zero, low, high):  # type: ignore[no-untyped-def]
         kernel(
             arena.ctypes.data, x.ctypes.data, runs.ctypes.data, len(runs), fours,

@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -65,10 +65,10 @@ def test_prediction_is_a_mapping_with_attributes() -> None:
 @pytest.mark.parametrize(
     ("dtype", "order"), [("f8", "C"), ("f2", "C"), (">f4", "C"), ("u1", "C"), ("f4", "F")]
 )
-def test_element_types_and_orders(dtype: str, order: str) -> None:
+def test_element_types_and_orders(dtype: str, order: Literal["C", "F"]) -> None:
     model = lenet()
     x = np.random.default_rng(0).integers(0, 3, (2, 1, 28, 28))
-    p = load(model).predict(np.array(x, dtype, order=order))  # type: ignore[call-overload]
+    p = load(model).predict(np.array(x, dtype, order=order))
     assert np.array_equal(p.samples, load(model).predict(x.astype(np.float32)).samples)
 
 
@@ -208,9 +208,9 @@ def test_large_batches_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"batch_size": "all"}, "batch_size: 'all'"),
     ],
 )
-def test_input_errors(arguments: dict[str, object], message: str) -> None:
+def test_input_errors(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        load(mlp()).predict(**{"x": np.zeros((2, 10)), **arguments})  # type: ignore[arg-type]
+        load(mlp()).predict(**{"x": np.zeros((2, 10)), **arguments})
 
 
 def test_nothing_random_gives_one_sample() -> None:

@@ -18,6 +18,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def networks(data: Path) -> dict[str, tuple[Network, Callable[[], Data]]]:
             arguments: dict[str, object] = {"in_features": features}
             arguments |= {"p": 0.1} if kind == "mcd" else {}
             network = Network(file, f"MLP{suffix}", arguments)
-            found[f"{name}_{kind}"] = network, lambda name=name: regression(data, name)  # type: ignore[misc]
+            found[f"{name}_{kind}"] = network, partial(regression, data, name)
         file = f"lenet_fmnist_{'mcd_p0.2' if kind == 'mcd' else kind}.pt"
         arguments = {"p": 0.2} if kind == "mcd" else {}
         found[f"lenet_{kind}"] = Network(file, f"LeNet5{suffix}", arguments), lambda: fashion(data)

@@ -37,7 +37,7 @@ def fit(
     for _ in range(epochs):
         for x_batch, y_batch in batches(x, y, batch):
             optimizer.zero_grad()
-            loss(model, x_batch, y_batch).backward()  # type: ignore[no-untyped-call]
+            loss(model, x_batch, y_batch).backward()
             optimizer.step()
         schedule.step()
     model.eval()

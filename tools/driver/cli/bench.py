@@ -21,7 +21,7 @@ from qbnnc.ir.types import Array
 from qbnnc.rivals import FloatNetwork, Rivals, read_float
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
-from qbnnc.sources import SourceOptions
+from qbnnc.sources import Dropout, SourceOptions
 from qbnnc.timing import Contender, ratio, take_turns
 
 _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
@@ -62,7 +62,7 @@ def command(
     floats: tuple[str, ...],
     factory: str | None,
     model_args: tuple[str, ...],
-    dropout: str | None,
+    dropout: Dropout | None,
     trust_pickle: bool,
     as_json: bool,
     verbose: bool,
@@ -82,7 +82,7 @@ def command(
     source = None if input_ is None else as_batch(read_array(input_), shape)
     network = None
     if floats:
-        options = SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle)  # type: ignore[arg-type]
+        options = SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle)
         with placed({"the calibration data": floats[0]}):
             model = read_float(floats, _rows(source, 2, shape), options)
         network = FloatNetwork(model, samples or first.samples)

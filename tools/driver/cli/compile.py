@@ -33,7 +33,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.words import counted
 from qbnnc.passes.calibrate import Progress
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
-from qbnnc.sources import SourceOptions, read
+from qbnnc.sources import Dropout, SourceOptions, read
 
 
 @click.command(name="compile", short_help="Compile a network to integer artefacts.")
@@ -79,7 +79,7 @@ def command(
     task: str | None,
     factory: str | None,
     model_args: tuple[str, ...],
-    dropout: str | None,
+    dropout: Dropout | None,
     budget: str | None,
     data: str | None,
     print_after: str | None,
@@ -105,7 +105,7 @@ def command(
             source = read(
                 models,
                 calibration,
-                SourceOptions(factory, arguments, dropout, trust_pickle),  # type: ignore[arg-type]
+                SourceOptions(factory, arguments, dropout, trust_pickle),
             )
             chosen = choose(asked, source, chosen, samples=samples, task=task, quiet=quiet)
         with _progress(quiet) as progress, plain_warnings():
@@ -117,7 +117,7 @@ def command(
                 task=task,
                 model=factory,
                 model_args=parse_arguments(model_args),
-                dropout=dropout,  # type: ignore[arg-type]
+                dropout=dropout,
                 trust_pickle=trust_pickle,
                 watch=Watch(_printer(print_after, verbose), progress),
                 **chosen,

@@ -27,6 +27,7 @@ from qbnnc.evaluation.score import Measure
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Task
 from qbnnc.ir.words import counted
+from qbnnc.sources import Dropout
 
 _LONGEST_TITLE = 15
 _MUCH = 0.05  # of the input values clipped: more than outliers
@@ -103,7 +104,7 @@ def command(
     batch_size: int,
     factory: str | None,
     model_args: tuple[str, ...],
-    dropout: str | None,
+    dropout: Dropout | None,
     trust_pickle: bool,
     as_json: bool,
     quiet: bool,
@@ -130,7 +131,7 @@ def command(
         target_std=target_std,
         model=factory,
         model_args=parse_arguments(model_args),
-        dropout=dropout,  # type: ignore[arg-type]
+        dropout=dropout,
         trust_pickle=trust_pickle,
         batch_size=batch_size,
         progress=_progress if shown else None,

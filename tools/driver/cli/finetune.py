@@ -30,7 +30,7 @@ from qbnnc.ir.errors import FileError, UserError
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.making import options_from
-from qbnnc.sources import SourceOptions
+from qbnnc.sources import Dropout, SourceOptions
 
 if TYPE_CHECKING:
     from qbnnc.finetuning import FineTuning, Progress, Training
@@ -119,7 +119,7 @@ def command(
     task: str | None,
     factory: str | None,
     model_args: tuple[str, ...],
-    dropout: str | None,
+    dropout: Dropout | None,
     trust_pickle: bool,
     quiet: bool,
     verbose: bool,
@@ -157,7 +157,7 @@ def command(
             training,
             validation=validation,
             calibration=None if calib is None else read_array(calib),
-            reading=SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle),  # type: ignore[arg-type]
+            reading=SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle),
             device=_checked_device(device),
         )
     if resume:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from qbnnc.cli.options import parse_arguments
 from qbnnc.ir.errors import UserError
@@ -95,12 +95,9 @@ def _arguments(texts: Sequence[str], names: Mapping[str, str]) -> dict[str, dict
 
 
 def _dropout(text: str | None) -> Dropout | None:
-    for value in get_args(Dropout):
-        if text == value:
-            return value  # type: ignore[no-any-return]
-    if text is not None:
-        raise UserError(f"--dropout {text!r}: choose one of {', '.join(get_args(Dropout))}")
-    return None
+    if text is None or text in get_args(Dropout):
+        return cast(Dropout | None, text)
+    raise UserError(f"--dropout {text!r}: choose one of {', '.join(get_args(Dropout))}")
 
 
 def _called(names: Mapping[str, str]) -> str:

@@ -25,6 +25,7 @@ from qbnnc.cli.common import (
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.ir.head import Task
+from qbnnc.sources import Dropout
 
 if TYPE_CHECKING:  # numba is not loaded before something is measured
     from qbnnc.sensitivity import Progress, Sensitivities
@@ -82,7 +83,7 @@ def command(
     output: str | None,
     factory: str | None,
     model_args: tuple[str, ...],
-    dropout: str | None,
+    dropout: Dropout | None,
     trust_pickle: bool,
     as_json: bool,
     quiet: bool,
@@ -117,7 +118,7 @@ def command(
             target_std=target_std,
             model=factory,
             model_args=parse_arguments(model_args),
-            dropout=dropout,  # type: ignore[arg-type]
+            dropout=dropout,
             trust_pickle=trust_pickle,
             progress=progress,
             **making_of(making),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,12 +124,12 @@ class MemberTuning:
             "optimiser": self._optimiser.state_dict(),
         }
 
-    def restore(self, state: Mapping[str, object]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         step, simulation, optimiser = (state[k] for k in ("step", "simulation", "optimiser"))
         assert isinstance(step, int)
         self.step = step
-        self.simulation.load_state_dict(simulation)  # type: ignore[arg-type]
-        self._optimiser.load_state_dict(optimiser)  # type: ignore[arg-type]
+        self.simulation.load_state_dict(simulation)
+        self._optimiser.load_state_dict(optimiser)
         if self.step > self._freeze_at:
             self.simulation.freeze_ranges()
 
@@ -150,7 +151,7 @@ class MemberTuning:
                 f"{self.step}; lower the learning rate, and check the data for outliers"
             )
         self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimiser.step()
         return float(loss.detach())
 

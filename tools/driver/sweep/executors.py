@@ -155,9 +155,7 @@ class Cluster:
         from distributed import Client
 
         try:
-            return Client(  # type: ignore[no-untyped-call]
-                self.address, timeout=_CONNECT_SECONDS, set_as_default=False
-            )
+            return Client(self.address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise self._error(
                 f"no Dask scheduler answers ({_first_line(error)}); give its address, such as "

@@ -23,7 +23,7 @@ from qbnnc.sweep.settings import other_configuration
 try:
     import fcntl
 except ImportError:  # Windows has no such locks; there the user keeps to one sweep a file
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # typed as a module
 
 
 @dataclass(frozen=True, slots=True)

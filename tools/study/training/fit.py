@@ -66,7 +66,7 @@ def fit(model: nn.Module, loss: Loss, x: Tensor, y: Tensor, recipe: Recipe) -> W
             if recipe.kl_weight:
                 kl = divergence(model, recipe.prior)
                 objective = objective + recipe.kl_weight * kl / len(x)
-            objective.backward()  # type: ignore[no-untyped-call]
+            objective.backward()
             optimizer.step()
             schedule.step()
     return weights_of(model)
@@ -82,7 +82,7 @@ def sample(
         burn_in = epoch < recipe.burn_in
         for x_batch, y_batch in batches(x, y, recipe.batch):
             model.zero_grad()
-            loss(model, x_batch, y_batch).backward()  # type: ignore[no-untyped-call]
+            loss(model, x_batch, y_batch).backward()
             chain.step(burn_in=burn_in)
         if not burn_in and (epoch + 1 - recipe.burn_in) % recipe.spacing == 0:
             members.append(weights_of(model))
