@@ -93,10 +93,10 @@ class Convolve(Layer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winograd(Layer):
-    """A 3x3 convolution of stride 1, one group, constant weights, requantised: kernels.winograd.
+    """A 3x3 convolution of stride 1, one group, requantised: see kernels.winograd.
 
     `depth` are the input channels and `filters` the output channels, multiples of 16. The weights
-    are i16 [16][panels][depth / 2][16][2]. `tiles` are done at a time; `numbers` i32 [16] says
+    lie as those of Convolve. `tiles` are done at a time; `numbers` i32 [16] says
     where in v each number begins, `pitch` bytes apart. `none` are 64 bytes of zeros, and `nowhere`
     is where in the scratch room outputs go that nobody needs.
     """

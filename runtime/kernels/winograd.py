@@ -7,17 +7,23 @@ A 2x2 tile of outputs takes 16 products for each pair of channels, not 36. B has
 what becomes of a 4x4 patch d of codes fits into int16. G has halves: 2G is taken, so that the
 weights become integers in int16 and the sums four times what they should be, exactly.
 
-    for each `tiles` tiles of the block's images:
-        spread: d -> 16 numbers for each tile and channel          v [16][tiles][channels]  int16
+    for each `tiles` tiles of the block's images, those of one sample where something is sampled:
+        spread: d -> 16 numbers for each tile and channel            v [16][tiles][channels]  int16
         for each panel of 16 output channels:
-            for each of the 16: the microkernel on int16 pairs     m [16][tiles][16]        int32
+            spread_weights: g -> 16 numbers for each channel         u [16][channels / 2][16][2]
+            for each of the 16: the microkernel on int16 pairs       m [16][tiles][16]        int32
             gather: m -> 2x2 outputs, requantised
+
+The weights lie as for the direct form, in bytes: transformed they would be 3.6 times as large, and
+take longer to read from memory than to make.
 
 It pays where a product of int16 pairs takes no more instructions than one of four bytes: with AVX2,
 not with a dot product.
 """
 
 from __future__ import annotations
+
+from itertools import product
 
 import numpy as np
 from llvmlite import ir
@@ -42,18 +48,20 @@ from qbnnc.runtime.kernels.vectors import (
     jitted,
     load,
     rounded,
+    shuffle,
     splat,
     splat_constant,
     store,
     times,
 )
-from qbnnc.runtime.packing import PANEL
-from qbnnc.runtime.program import columns_of
+from qbnnc.runtime.packing import FOURS, PANEL
+from qbnnc.runtime.program import Place, columns_of
 
 W = columns_of(Winograd)
 _NUMBERS = 16  # of a transformed tile
 _WIDTH = 2 * LANES  # channels that are spread at a time
 _APART = 64
+_CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 
 words_6x16, words_4x16, words_1x16 = (
     tile(Isa.AVX2, Shape(m, 2, sums=True, words=True)) for m in (6, 4, 1)
@@ -65,9 +73,13 @@ def spread_pitch(tiles: int, channels: int) -> int:
     return 2 * tiles * channels + _APART
 
 
+def _u_pitch(channels: int) -> int:
+    return 2 * PANEL * channels + _APART
+
+
 def scratch_bytes(tiles: int, channels: int, filters: int) -> int:
-    """The scratch room: addresses, a patch, v, m, and where outputs go that there are not."""
-    of_numbers = spread_pitch(tiles, channels) + 4 * tiles * PANEL + _APART
+    """The scratch room: addresses, a patch, v, m, u, and where outputs go that there are not."""
+    of_numbers = spread_pitch(tiles, channels) + 4 * tiles * PANEL + _APART + _u_pitch(channels)
     return 48 * tiles + 16 * channels + _NUMBERS * of_numbers + filters
 
 
@@ -100,6 +112,46 @@ def define_spread(module: ir.Module, name: str) -> ir.Function:
         for r in range(4):
             for c, number in enumerate(transformed([column[r] for column in columns])):
                 store(build, number, build.add(target, times(build, pitch, 4 * r + c)))
+    build.ret_void()
+    return function
+
+
+def define_spread_weights(module: ir.Module, name: str) -> ir.Function:
+    """(w, step, u, pitch, fours): (2G) g (2G)', 2G = [2 0 0; 1 1 1; 1 -1 1; 0 0 2].
+
+    Of a panel of weights i8 [9][fours][16][4], whose places are `step` bytes apart; number k goes
+    to u + k * pitch as i16 [2 * fours][16][2].
+    """
+    function = internal_function(module, name, [I64] * 5, "w step u pitch fours".split())
+    w, step, u, pitch, fours = function.args
+    build = ir.IRBuilder(function.append_basic_block("entry"))
+    half = PANEL // 2
+    bytes_, words = ir.VectorType(I8, half * FOURS), ir.VectorType(I16, 2 * half)
+    zeros = splat_constant(I8, half * FOURS, 0)
+
+    def widened(fours: ir.Value, pair: int) -> ir.Value:
+        """Bytes 2 pair and 2 pair + 1 of each four, first as the upper bytes of its two words."""
+        lanes = [i for n in range(half) for k in range(2) for i in (32, FOURS * n + 2 * pair + k)]
+        upper = build.bitcast(shuffle(build, fours, zeros, lanes), words)
+        return build.ashr(upper, splat_constant(I16, 2 * half, 8))
+
+    def transformed(g: list[ir.Value]) -> list[ir.Value]:
+        ends = build.add(g[0], g[2])
+        twice = [build.add(g[i], g[i]) for i in (0, 2)]
+        return [twice[0], build.add(ends, g[1]), build.sub(ends, g[1]), twice[1]]
+
+    with counted(build, fours) as at:
+        start, target = build.add(w, times(build, at, 64)), build.add(u, times(build, at, 128))
+        for part, pair in product(range(2), range(2)):
+            columns = []
+            for x in range(3):
+                places = [build.add(start, times(build, step, 3 * y + x)) for y in range(3)]
+                loaded = [load(build, p, bytes_, half * FOURS * part) for p in places]
+                columns.append(transformed([widened(v, pair) for v in loaded]))
+            for r in range(4):
+                for c, number in enumerate(transformed([column[r] for column in columns])):
+                    place = build.add(target, times(build, pitch, 4 * r + c))
+                    store(build, number, place, 64 * pair + 32 * part)
     build.ret_void()
     return function
 
@@ -145,6 +197,7 @@ def define_gather(module: ir.Module, name: str) -> ir.Function:
 
 
 spread = jitted("qbnnc_winograd_spread", [types.int64] * 6, define_spread)
+spread_weights = jitted("qbnnc_winograd_weights", [types.int64] * 5, define_spread_weights)
 gather = jitted(
     "qbnnc_winograd_gather",
     [types.int64] * 7 + [types.int32, types.float32, types.float32],
@@ -154,7 +207,7 @@ gather = jitted(
 
 @kernel
 def winograd(row, context, arena, constants):
-    """All images of a block, a number of tiles at a time."""
+    """All images of a block, a number of tiles at a time; those of a sample share its weights."""
     most, channels, scratch = row[W.tiles], row[W.depth], row[W.scratch]
     across = (row[W.out_width] + 1) // 2
     each = across * ((row[W.out_height] + 1) // 2)
@@ -167,18 +220,36 @@ def winograd(row, context, arena, constants):
     for t in range(most):
         v_at[t] = v + 2 * channels * t
         m_at[t] = m + 4 * PANEL * t
-    total = context[CONTEXT.SAMPLES] * context[CONTEXT.ROWS] * each
-    for first in range(0, total, most):
-        count = min(most, total - first)
-        for t in range(count):
-            image = (first + t) // each
-            y = (first + t - image * each) // across
-            x = first + t - image * each - y * across
-            spread_tile(row, context, arena, image, 2 * y, 2 * x, patch, v_at[t])
-            place_outputs(row, context, outs[4 * t : 4 * t + 4], image, 2 * y, 2 * x)
-        for panel in range(0, row[W.filters], PANEL):
-            multiply_panel(row, arena, constants, panel, count)
-            gather_panel(row, arena, constants, panel, count, m)
+    u_pitch = 2 * PANEL * channels + _APART
+    u = m + _NUMBERS * (4 * PANEL * most + _APART)
+    sampled = row[W.weights + 2] == _SAMPLE or row[W.bias + 2] == _SAMPLE
+    shares = context[CONTEXT.SAMPLES] if sampled else 1
+    tiles = context[CONTEXT.SAMPLES] * context[CONTEXT.ROWS] * each // shares
+    for share in range(shares):
+        weights = address(row, W.weights, context, arena, constants, share)
+        bias = address(row, W.bias, context, arena, constants, share)
+        for first in range(share * tiles, (share + 1) * tiles, most):
+            count = min(most, (share + 1) * tiles - first)
+            for t in range(count):
+                image = (first + t) // each
+                y = (first + t - image * each) // across
+                x = first + t - image * each - y * across
+                spread_tile(row, context, arena, image, 2 * y, 2 * x, patch, v_at[t])
+                place_outputs(row, context, outs[4 * t : 4 * t + 4], image, 2 * y, 2 * x)
+            for panel in range(0, row[W.filters], PANEL):
+                of_panel = weights + 9 * channels * panel
+                of_u = arena.ctypes.data + u
+                spread_weights(of_panel, PANEL * channels, of_u, u_pitch, channels // FOURS)
+                multiply_panel(row, arena, constants, of_u, count)
+                gather_panel(row, arena, constants, bias + 4 * panel, panel, count, m)
+
+
+@kernel
+def address(row, column, context, arena, constants, share):
+    """Of a constant, or of what one sample of the block has of a buffer."""
+    base, sample_step, _ = locate(row, column, context)
+    memory = constants if row[column + 2] == _CONSTANT else arena
+    return memory.ctypes.data + base + share * sample_step
 
 
 @kernel
@@ -220,8 +291,8 @@ def place_outputs(row, context, outs, image, y, x):
 
 
 @kernel
-def multiply_panel(row, arena, constants, panel, count):
-    """m of 16 output channels."""
+def multiply_panel(row, arena, constants, u, count):
+    """m of 16 output channels, whose transformed weights are at u."""
     tiles, pairs = row[W.tiles], row[W.depth] // 2
     a, c = arena.ctypes.data, constants.ctypes.data
     x, o = a + row[W.scratch], a + row[W.scratch] + 8 * tiles
@@ -229,7 +300,7 @@ def multiply_panel(row, arena, constants, panel, count):
     zero, real = np.int32(0), np.float32(0)
     for number in range(_NUMBERS):
         place, to = c + row[W.numbers] + 4 * number, number * pitch
-        w = c + row[W.weights] + 4 * pairs * (number * row[W.filters] + panel)
+        w = u + number * (4 * PANEL * pairs + _APART)
         i = 0
         while i < count:
             p, q = x + 8 * i, o + 8 * i
@@ -245,10 +316,10 @@ def multiply_panel(row, arena, constants, panel, count):
 
 
 @kernel
-def gather_panel(row, arena, constants, panel, count, m):
+def gather_panel(row, arena, constants, bias, panel, count, m):
     low, high, zero = bounds(row[W.low], row[W.high], row[W.zero])
     a, c, tiles = arena.ctypes.data, constants.ctypes.data, row[W.tiles]
-    bias, factor = c + row[W.bias] + 4 * panel, c + row[W.factor] + 4 * panel
+    factor = c + row[W.factor] + 4 * panel
     outs, pitch = a + row[W.scratch] + 16 * tiles, 4 * PANEL * tiles + _APART
     for t in range(count):
         start = a + m + 4 * PANEL * t

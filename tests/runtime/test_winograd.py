@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
 from qbnnc.ir.arithmetic import f32
 from qbnnc.ir.model import Model
@@ -16,7 +17,9 @@ from qbnnc.ir.types import DType, QuantParams
 from qbnnc.runtime import load
 from qbnnc.runtime.instructions import Convolve, Winograd
 from qbnnc.runtime.isa import Isa, chosen
+from qbnnc.runtime.kernels.winograd import spread_weights
 from qbnnc.runtime.lowering import costs, winograd
+from qbnnc.runtime.packing import Layout
 from qbnnc.runtime.plan import plan
 from tests.examples import examples
 from tests.runtime.nets import Net, assert_equal, codes, images
@@ -116,24 +119,33 @@ def test_large_layers_are_done_so() -> None:
     assert_equal(replace(model, draws=4), images(model, 1), samples=4)
 
 
+@njit
+def run_spread_weights(panel, made, channels):  # type: ignore[no-untyped-def]  # jitted
+    spread_weights(
+        panel.ctypes.data, 16 * channels, made.ctypes.data, 2 * 16 * channels, channels // 4
+    )
+
+
 def test_transformed_weights() -> None:
     """Four times G g G', in pairs of channels: by the definition, in float64."""
-    weights = np.random.default_rng(0).integers(-128, 128, (32, 48, 3, 3)).astype(np.int8)
+    weights = np.random.default_rng(0).integers(-128, 128, (16, 48, 3, 3)).astype(np.int8)
+    weights[0], weights[1] = -128, 127
+    layout = Layout(weights.shape, run=48)
+    panel, made = layout.pack(layout.rows(weights)), np.zeros((16, 24, 16, 2), np.int16)
+    run_spread_weights(panel, made, 48)
     g = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-    made = winograd.transformed(weights)
-    assert made.shape == (16, 2, 24, 16, 2)
-    for o, c, number in ((0, 0, 0), (17, 5, 6), (31, 47, 15)):
-        want = 4 * (g @ weights[o, c].astype(np.float64) @ g.T).reshape(-1)[number]
-        assert made[number, o // 16, c // 2, o % 16, c % 2] == want
+    want = 4 * np.einsum("iy,ocyx,jx->ijoc", g, weights.astype(np.float64), g)
+    want = want.reshape(16, 16, 24, 2).swapaxes(1, 2)
+    np.testing.assert_array_equal(made, want)
 
 
 @pytest.mark.parametrize(
     ("channels", "size", "copies", "wins"),
-    [(64, 32, 1, True), (128, 16, 1, True), (512, 4, 20, True), (512, 4, 1, False)],
+    [(64, 32, 1, True), (128, 16, 1, True), (512, 4, 20, True), (512, 2, 1, False)],
 )
 def test_costs(channels: int, size: int, copies: int, wins: bool) -> None:
     """Weights that are read for few tiles cost more than they save."""
-    layer = costs.Layer(channels, channels, copies * size**2, copies * (size // 2) ** 2)
+    layer = costs.Layer(channels, channels, size, size, copies)
     tiles = winograd.tiles_at_once(layer)
     assert (costs.winograd(layer, tiles) < costs.direct(layer, deep=False)) is wins
 
