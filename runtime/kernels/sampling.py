@@ -18,6 +18,7 @@ W = columns_of(SampleWeight)
 D = columns_of(DrawWeight)
 F = columns_of(FoldBias)
 WORDS = 512  # drawn at a time
+_CHANNELS = 64  # whose words stay in the cache while they are read once for each tap
 _CONSTANT = int(Place.CONSTANT)
 
 code_line, wide_line = line_of(1), line_of(4)
@@ -120,14 +121,17 @@ def draw_channel(noise, words, lanes, table, key, first, channels, taps):
     skip, count = first - 4 * word, channels * taps
     draw_words(words[: (skip + count + 3) // 4], key, np.uint64(word))
     drawn = lanes[skip : skip + count]
-    if taps == 1:
+    if min(taps, channels) == 1:
         for i in range(count):
             noise[i] = table[drawn[i]]
         return
-    for c in range(channels):
-        of_channel = drawn[c * taps : (c + 1) * taps]
+    for start in range(0, channels, _CHANNELS):
+        some = min(_CHANNELS, channels - start)
         for t in range(taps):
-            noise[np.uint32(t * channels + c)] = table[of_channel[t]]
+            of_tap = drawn[start * taps + t :]
+            made = noise[t * channels + start : t * channels + start + some]
+            for c in range(some):
+                made[c] = table[of_tap[np.uint32(c * taps)]]
 
 
 @kernel
