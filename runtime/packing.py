@@ -65,14 +65,14 @@ class Layout:
     Of a weight [O, K] or [O, C, kh, kw] (K runs over [kh][kw][C]), a bias [O] (K is 1), or with
     `plain` any value in the order of memory. K is `lines` x `step`: one a line, or with `run`, the
     codes of a layer's operand that lie side by side, FOURS, each run filled up to a multiple of
-    them, or with `deep` of two of them.
+    `steps` of them.
     """
 
     shape: tuple[int, ...]
     groups: int = 1
     plain: bool = False
     run: int = 0
-    deep: bool = False
+    steps: int = 1
 
     def rows(self, array: Array) -> Array:
         """[*shape] as [groups, filters, K]."""
@@ -121,7 +121,7 @@ class Layout:
     @property
     def fours(self) -> int:
         """Of a run."""
-        return round_up(self.run, 2 * FOURS if self.deep else FOURS) // FOURS
+        return round_up(self.run, self.steps * FOURS) // FOURS
 
     @property
     def size(self) -> int:

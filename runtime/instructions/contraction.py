@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from qbnnc.runtime.program import Buffer, Instruction, Opcode
 
-_OF_A_DEEP_ONE = 0.75  # of a product, where two steps are summed before they are widened
+OF_STEPS = {1: 1.0, 2: 0.77, 4: 0.69}  # of a product, if so many are summed before they are widened
 _OF_A_TILE = 20.0  # multiplications in the time of a tile of Winograd's form and a pair of channels
 _OF_A_PLACE = 10.0  # multiplications of a convolution in the time of one of a depthwise one
 
@@ -60,7 +60,7 @@ class Convolve(Layer):
     with what fills them up `fours` x 4: `places` i32 [pixels] and `runs` i32 [segments] are
     constants. The image is the input, or where
     a window leaves it, a copy with a halo of padding, halo_height x halo_width (0: none), in the
-    scratch room, which holds `images` of them. `wide` and `deep`: see kernels.microkernel.
+    scratch room, which holds `images` of them. `wide` and `steps`: see kernels.microkernel.
     """
 
     opcode = Opcode.CONVOLVE
@@ -76,17 +76,17 @@ class Convolve(Layer):
     halo_width: int
     images: int
     wide: int
-    deep: int
+    steps: int
 
     @property
     def work(self) -> float:
         products = float(self.pixels * self.groups * self.padded * self.depth)
-        return products * _OF_A_DEEP_ONE if self.deep else products
+        return products * OF_STEPS[self.steps]
 
     @property
     def form(self) -> str:
-        rows = 4 if self.wide or self.deep else 6
-        kind = ", int16" if self.wide else ", depth 2" if self.deep else ""
+        rows = 4 if self.wide or self.steps > 1 else 6
+        kind = ", int16" if self.wide else f", depth {self.steps}" if self.steps > 1 else ""
         tile = f"{self.pixels}x{self.groups * self.filters}, K {self.depth}, tiles {rows}x16"
         return tile + kind
 

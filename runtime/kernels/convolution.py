@@ -13,6 +13,8 @@ where a group's last panel would overwrite the next group the accumulators are s
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from qbnnc.runtime.instructions import Convolve, Epilogue
@@ -35,12 +37,34 @@ _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
 _isa = chosen()
 tile_6x16, tile_4x16, tile_2x16, tile_1x16 = (tile(_isa, Shape(m, 2)) for m in (6, 4, 2, 1))
 tile_6x8, tile_1x8 = (tile(_isa, Shape(m, 1)) for m in (6, 1))
-deep_4x16, deep_1x16 = (tile(_isa, Shape(m, 2, deep=_isa is Isa.AVX2)) for m in (4, 1))
-deep_4x8, deep_1x8 = (tile(_isa, Shape(m, 1, deep=_isa is Isa.AVX2)) for m in (4, 1))
-wide_4x16, wide_1x16 = (tile(_isa, Shape(m, 2, wide=True)) for m in (4, 1))
-wide_4x8, wide_1x8 = (tile(_isa, Shape(m, 1, wide=True)) for m in (4, 1))
 sums_4x16, sums_1x16 = (tile(_isa, Shape(m, 2, wide=True, sums=True)) for m in (SUMS, 1))
 sums_4x8, sums_1x8 = (tile(_isa, Shape(m, 1, wide=True, sums=True)) for m in (SUMS, 1))
+
+
+def _of_four_rows(**form: Any) -> Any:
+    """A kernel that does up to 4 of `left` positions, and returns how many."""
+    four, one = (tile(_isa, Shape(m, 2, **form)) for m in (4, 1))
+    four_narrow, one_narrow = (tile(_isa, Shape(m, 1, **form)) for m in (4, 1))
+
+    @kernel
+    def some(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high):
+        if width == PANEL:
+            if left >= 4:
+                four(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                return 4
+            one(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            return 1
+        if left >= 4:
+            four_narrow(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            return 4
+        one_narrow(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+        return 1
+
+    return some
+
+
+some_wide = _of_four_rows(wide=True)
+some_deep, some_deepest = (_of_four_rows(steps=n if _isa is Isa.AVX2 else 1) for n in (2, 4))
 
 
 @kernel
@@ -162,33 +186,11 @@ def multiply_codes(row, arena, constants, weights, bias, factor, channel, width,
     while i < count:
         p, q, left = x + 8 * i, o + 8 * i, count - i
         if row[C.wide] == 1:
-            if width == PANEL:
-                if left >= 4:
-                    wide_4x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
-                    i += 4
-                else:
-                    wide_1x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
-                    i += 1
-            elif left >= 4:
-                wide_4x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
-                i += 4
-            else:
-                wide_1x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
-                i += 1
-        elif row[C.deep] == 1:
-            if width == PANEL:
-                if left >= 4:
-                    deep_4x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
-                    i += 4
-                else:
-                    deep_1x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
-                    i += 1
-            elif left >= 4:
-                deep_4x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
-                i += 4
-            else:
-                deep_1x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
-                i += 1
+            i += some_wide(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+        elif row[C.steps] == 4:
+            i += some_deepest(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+        elif row[C.steps] == 2:
+            i += some_deep(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
         elif width == PANEL:
             if left >= 6:
                 tile_6x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)

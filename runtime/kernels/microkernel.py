@@ -64,7 +64,7 @@ from qbnnc.runtime.kernels.vectors import (
 class Shape:
     """Of a tile. `wide`: codes may be too large for the plain product, see lowering.contraction.
 
-    `deep`: it is proved that four do not, so that two steps are added as int16; `fours` is even.
+    `steps` of four codes are summed as int16, which is proved to hold them; `fours` is a multiple.
     `words`: operands and weights are pairs of int16, not fours of bytes.
     `sums`: the accumulators themselves are stored, as int32 [rows][channels], else codes.
     """
@@ -73,7 +73,7 @@ class Shape:
     vectors: int
     wide: bool = False
     sums: bool = False
-    deep: bool = False
+    steps: int = 1
     words: bool = False
 
     @property
@@ -81,7 +81,7 @@ class Shape:
         return self.vectors * LANES
 
     def __str__(self) -> str:
-        marks = {"w": self.wide, "s": self.sums, "d": self.deep, "p": self.words}
+        marks = {"w": self.wide, "s": self.sums, f"d{self.steps}": self.steps > 1, "p": self.words}
         return f"{self.rows}x{self.channels}" + "".join(m for m, has in marks.items() if has)
 
     def product(self, isa: Isa) -> Emitter:
@@ -138,15 +138,15 @@ class _Tile:
             place = load(build, build.add(self.segments, times(build, segments.index, 4)), I32)
             offset = build.sext(place, I64)
             starts = [build.add(base, offset) for base in bases]
-            steps = build.lshr(self.fours, I64(1)) if self.shape.deep else self.fours
-            with _Loop(build, steps, segments.pointer, segments.sums) as loop:
-                size = 4 * self.shape.channels
-                if self.shape.deep:
-                    pairs = [self.operands(loop, starts, 2, part) for part in (0, 1)]
-                    sums = DEEP_PRODUCT(build, pairs, loop.sums)
+            steps = self.shape.steps
+            turns = build.udiv(self.fours, I64(steps)) if steps > 1 else self.fours
+            with _Loop(build, turns, segments.pointer, segments.sums) as loop:
+                operands = [self.operands(loop, starts, steps, number) for number in range(steps)]
+                if steps > 1:
+                    sums = DEEP_PRODUCT(build, operands, loop.sums)
                 else:
-                    sums = self.product(build, self.operands(loop, starts, 1, 0), loop.sums)
-                step = size * (2 if self.shape.deep else 1)
+                    sums = self.product(build, operands[0], loop.sums)
+                step = 4 * self.shape.channels * steps
                 loop.next(constant_add(build, loop.pointer, step), sums)
             segments.next(loop.last_pointer, loop.last_sums)
         self.finish(segments.last_sums)

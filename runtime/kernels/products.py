@@ -72,9 +72,9 @@ def multiply_avx2(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -
 def multiply_avx2_deep(
     build: ir.IRBuilder, steps: list[Operands], sums: Accumulators
 ) -> Accumulators:
-    """Two steps of vpmaddubsw added as int16 before vpmaddwd: a third fewer multiplications.
+    """The steps of vpmaddubsw added as int16 before vpmaddwd, which is then done once for all.
 
-    Exact while four products fit into int16.
+    Exact while two products of each step fit into int16 together.
     """
     pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
     bytes_ = ir.VectorType(I8, 4 * LANES)
@@ -83,15 +83,16 @@ def multiply_avx2_deep(
     ones = splat_constant(I16, 2 * LANES, 1)
     made: Accumulators = []
     for m, row in enumerate(sums):
-        x, y = (build.bitcast(splat(build, step.codes[m], LANES), bytes_) for step in steps)
+        codes = [build.bitcast(splat(build, step.codes[m], LANES), bytes_) for step in steps]
         totals = []
         for v, total in enumerate(row):
-            first, second = (
-                build.call(products, [codes, step.weights[v]])
-                for codes, step in zip((x, y), steps, strict=True)
+            added, *more = (
+                build.call(products, [x, step.weights[v]])
+                for x, step in zip(codes, steps, strict=True)
             )
-            added = build.call(add_pairs, [build.add(first, second), ones])
-            totals.append(build.add(total, added))
+            for product in more:
+                added = build.add(added, product)
+            totals.append(build.add(total, build.call(add_pairs, [added, ones])))
         made.append(totals)
     return made
 

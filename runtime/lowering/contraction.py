@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.types import QuantParams
+from qbnnc.ir.types import Array, QuantParams
 from qbnnc.runtime.instructions import Convolve, Depthwise
+from qbnnc.runtime.instructions.contraction import OF_STEPS
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels.convolution import SCRATCH
 from qbnnc.runtime.lowering import Lowering, winograd
@@ -32,11 +33,11 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
         return
     window = _window(node, geometry)
     isa = chosen()
-    deep = isa is Isa.AVX2 and _four_fit(lowering, node, geometry, window.run)
-    if winograd.wins(lowering, node, geometry, deep=deep):
+    steps = _steps(lowering, node, geometry, window.run) if isa is Isa.AVX2 else 1
+    if winograd.wins(lowering, node, geometry, steps):
         winograd.convolve(lowering, node, geometry, folded=op.folded)
         return
-    layout = Layout(shape, geometry.groups, run=window.run, deep=deep)
+    layout = Layout(shape, geometry.groups, run=window.run, steps=steps)
     weights = operand(lowering, node, 1, layout)
     scratch = SCRATCH + window.halo_bytes
     add = lowering.constants.add
@@ -56,7 +57,7 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
         halo_width=window.halo[1],
         images=window.images,
         wide=needs_wide(isa, codes_of(node.inputs[0].type), codes_of(node.inputs[1].type)),
-        deep=deep,
+        steps=steps,
     )
     lowering.emit(node, instruction)
 
@@ -72,22 +73,33 @@ def needs_wide(isa: Isa, x: QuantParams, weight: QuantParams) -> bool:
     return isa is Isa.NEON_DOT and x.high > np.iinfo(np.int8).max
 
 
-def _four_fit(lowering: Lowering, node: Node, geometry: Conv2dInteger, run: int) -> bool:
-    """Whether the sums of two pairs of products, one of each step, are proved to fit into int16.
-
-    From the weights themselves where they are constant, else from what they may be.
-    """
-    x, value = codes_of(node.inputs[0].type), node.inputs[1]
+def _steps(lowering: Lowering, node: Node, geometry: Conv2dInteger, run: int) -> int:
+    """How many steps of four codes are summed as int16: proved to fit, and with little padding."""
+    value, largest = node.inputs[1], codes_of(node.inputs[0].type).high
     weight, array = codes_of(value.type), lowering.graph.constants.get(value)
-    most = np.iinfo(np.int16).max // x.high
-    if array is None:
-        return 4 * max(abs(weight.low), abs(weight.high)) <= most
-    layout = Layout(value.type.shape, geometry.groups, run=run, deep=True)
+
+    def layout(steps: int) -> Layout:
+        return Layout(value.type.shape, geometry.groups, run=run, steps=steps)
+
+    def fit(steps: int) -> bool:
+        """From the weights themselves where they are constant, else from what they may be."""
+        if array is None:
+            most = 2 * steps * max(abs(weight.low), abs(weight.high))
+        else:
+            most = _largest_sum(layout(steps), array, steps)
+        return largest * most <= np.iinfo(np.int16).max
+
+    proved = [1, *(steps for steps in (2, 4) if fit(steps))]
+    return min(proved, key=lambda steps: OF_STEPS[steps] * layout(steps).fours)
+
+
+def _largest_sum(layout: Layout, array: Array, steps: int) -> int:
+    """Of the positive or of the negative weights that meet in a lane of int16."""
     order, rows = layout.order_of_taps(), layout.rows(array).astype(np.int64)
     whole = np.where(order < 0, 0, rows[:, :, order])
-    steps = whole.reshape(*rows.shape[:2], -1, 2, FOURS // 2, 2)  # [.., eights, step, lane, pair]
-    sums = (np.clip(steps, low, high).sum(axis=(-3, -1)) for low, high in ((0, None), (None, 0)))
-    return all(int(np.abs(s).max(initial=0)) <= most for s in sums)
+    lanes = whole.reshape(*rows.shape[:2], -1, steps, FOURS // 2, 2)  # [.., turn, step, lane, pair]
+    sums = (np.clip(lanes, low, high).sum(axis=(-3, -1)) for low, high in ((0, None), (None, 0)))
+    return max(int(np.abs(s).max(initial=0)) for s in sums)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qbnnc.ir.graph import Node
+from qbnnc.runtime.instructions.contraction import OF_STEPS
 
-_PRODUCTS, _DEEP_PRODUCTS, _WORD_PRODUCTS = 32.0, 42.0, 30.0  # of 8 or 16 bits, a cycle
+_PRODUCTS, _WORD_PRODUCTS = 32.0, 30.0  # of 8 or 16 bits, a cycle
 _SPREAD, _GATHER = 2.0, 4.0  # cycles for each tile, and channel that enters or leaves
 _SPREAD_WEIGHTS = 2.0  # cycles for each pair of channels
 
@@ -37,11 +38,11 @@ class Layer:
         return -(-self.height // 2) * -(-self.width // 2)
 
 
-def direct(layer: Layer, *, deep: bool) -> float:
-    """Of kernels.convolution."""
+def direct(layer: Layer, steps: int) -> float:
+    """Of kernels.convolution, `steps` summed as int16."""
     pixels = layer.copies * layer.height * layer.width
     products = 9.0 * pixels * layer.channels * layer.filters
-    return products / (_DEEP_PRODUCTS if deep else _PRODUCTS)
+    return OF_STEPS[steps] * products / _PRODUCTS
 
 
 def winograd(layer: Layer, tiles: int) -> float:

@@ -48,12 +48,12 @@ def _largest_sum(lowering: Lowering, weight: Value) -> int:
     return int(np.abs(array.reshape(len(array), -1).astype(np.int64)).sum(1).max())
 
 
-def wins(lowering: Lowering, node: Node, geometry: Conv2dInteger, *, deep: bool) -> bool:
+def wins(lowering: Lowering, node: Node, geometry: Conv2dInteger, steps: int) -> bool:
     """Whether it applies and takes less time than the direct form."""
     if chosen() not in WORD_PRODUCTS or not applies(lowering, node, geometry):
         return False
     layer = _layer(lowering, node)
-    return costs.winograd(layer, tiles_at_once(layer)) < costs.direct(layer, deep=deep)
+    return costs.winograd(layer, tiles_at_once(layer)) < costs.direct(layer, steps)
 
 
 def tiles_at_once(layer: costs.Layer) -> int:

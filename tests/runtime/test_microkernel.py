@@ -98,22 +98,26 @@ def test_neon_where_llvm_does_not_know_the_processor() -> None:
 
 
 @pytest.mark.skipif(Isa.AVX2 not in ISAS, reason="no AVX2")
-@given(seed=st.integers(0, 2**32 - 1), segments=st.integers(1, 4), eights=st.integers(1, 5))
+@pytest.mark.parametrize("steps", [2, 4])
+@given(seed=st.integers(0, 2**32 - 1), segments=st.integers(1, 4), turns=st.integers(1, 5))
 @examples(25)
-def test_two_steps_at_a_time_give_the_same(seed: int, segments: int, eights: int) -> None:
-    """Weights whose four products reach the ends of int16, and no further."""
-    rng = np.random.default_rng(seed)
-    for shape in (Shape(4, 2, sums=True, deep=True), Shape(1, 1, sums=True, deep=True)):
+def test_steps_that_are_summed_as_int16_give_the_same(
+    steps: int, seed: int, segments: int, turns: int
+) -> None:
+    """Weights whose products reach the ends of int16, and no further."""
+    rng, most, fours = np.random.default_rng(seed), 128 // steps, steps * turns
+    for shape in (Shape(4, 2, sums=True, steps=steps), Shape(1, 1, sums=True, steps=steps)):
         arena = rng.choice([0, 127], OUT + 4096).astype(np.uint8)
         x = rng.integers(0, 4000, shape.rows)
         runs = rng.integers(0, 4000, segments).astype(np.int32)
-        weights = rng.choice([-64, -63, 64, 63], (segments, 2 * eights, shape.channels, 4))
+        ends = [-most, 1 - most, most, most - 1]
+        weights = rng.choice(ends, (segments, fours, shape.channels, 4))
         weights = weights.astype(np.int8)
         bias, factor = np.zeros(shape.channels, np.int32), np.ones(shape.channels, np.float32)
         out = OUT + 300 * np.arange(shape.rows)
         total = products(arena, x, runs, weights)
         zero = np.int32(0), np.float32(0), np.float32(0)
-        compiled(Isa.AVX2, shape)(arena, x, runs, 2 * eights, weights, bias, factor, out, *zero)
+        compiled(Isa.AVX2, shape)(arena, x, runs, fours, weights, bias, factor, out, *zero)
         made = np.stack([arena[at + CHANNEL :][: 4 * shape.channels] for at in out])
         assert np.array_equal(made.view(np.int32), total)
 
