@@ -23,6 +23,8 @@ from qbnnc.runtime.packing import Layout
 from qbnnc.runtime.plan import plan
 from tests.examples import examples
 from tests.runtime.nets import Net, assert_equal, codes, images
+from tests.runtime.sampled import BayesNet
+from tests.runtime.test_trace import assert_traced
 
 runs_here = pytest.mark.skipif(
     chosen() is not Isa.AVX2, reason="without AVX2's products; test_isa runs these with QBNNC_ISA"
@@ -108,6 +110,38 @@ def test_extreme_codes(sign: int) -> None:
     assert forms(model) == [Winograd]
     for x in (np.full((2, 64, 6, 5), 1e9, np.float32), images(model, 2)):
         assert_equal(model, x)
+
+
+@runs_here
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("zero", [0, 20])
+@pytest.mark.parametrize("bias", [True, False])
+def test_sampled_weights(zero: int, bias: bool) -> None:
+    """Each sample has its own, for all rows; the bias, folded or not, may be sampled too."""
+    net = BayesNet((16, 7, 6), 5, codes(0.03, 30))
+    for filters in (32, 16):
+        x = net.value
+        weight = net.sampled(filters, x.type.shape[0], 3, 3)
+        its_bias = net.sampled_bias(x, weight) if bias else net.bias(filters)
+        net.emit(Conv2dInteger(padding=(1, 1, 1, 1)), x, weight, its_bias)
+        net.observed(zero)
+    net.dropout(0.3)
+    model = net.model()
+    assert forms(model) == [Winograd] * 2
+    for batch_size in (None, 2):
+        assert_equal(model, images(model, 5), samples=6, seed=3, batch_size=batch_size)
+    assert_traced(model, images(model, 2), 3)
+
+
+@runs_here
+def test_sampled_weights_that_are_large_are_done_so() -> None:
+    """By the planner's own choice."""
+    net = BayesNet((32, 16, 16), 6, codes(0.03, 30))
+    net.bayes_conv(64, 3, Conv2dInteger(padding=(1, 1, 1, 1)))
+    net.observed()
+    model = net.model()
+    assert forms(model) == [Winograd]
+    assert_equal(model, images(model, 3), samples=2)
 
 
 @runs_here
