@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from qbnnc.ir.graph import Node
 from qbnnc.runtime.instructions.contraction import OF_STEPS
 
-_PRODUCTS, _WORD_PRODUCTS = 32.0, 30.0  # of 8 or 16 bits, a cycle
-_SPREAD, _GATHER = 2.0, 4.0  # cycles for each tile, and channel that enters or leaves
+_PRODUCTS, _WORD_PRODUCTS = 32.0, 27.0  # of 8 or 16 bits, a cycle
+_TILE, _SPREAD, _GATHER = 250.0, 4.0, 6.0  # cycles for a tile, and each channel of its two ends
 _SPREAD_WEIGHTS = 2.0  # cycles for each pair of channels
 
 
@@ -48,6 +48,6 @@ def direct(layer: Layer, steps: int) -> float:
 def winograd(layer: Layer, tiles: int) -> float:
     """Of kernels.winograd with so many tiles at a time, for which it transforms its weights."""
     pairs, all_tiles = float(layer.channels * layer.filters), layer.copies * layer.tiles
-    ends = _SPREAD * layer.channels + _GATHER * layer.filters
+    ends = _TILE + _SPREAD * layer.channels + _GATHER * layer.filters
     blocks = -(-all_tiles // tiles)
     return all_tiles * (16 * pairs / _WORD_PRODUCTS + ends) + blocks * _SPREAD_WEIGHTS * pairs

@@ -19,9 +19,10 @@ from qbnnc.runtime.lowering.layers import common, extents, requantized
 from qbnnc.runtime.lowering.sampling import operand
 from qbnnc.runtime.packing import PANEL, Layout
 
-_SPREAD_BYTES = 256 << 10  # of transformed operands at a time: they are read once for each panel
+_BYTES = 256 << 10  # of v and m at a time: v is read once for each panel, m written and read
 _LEAST_TILES, _ROWS = 84, 6  # so that weights are not read too often; of the microkernel
 _IMAGES = 16  # for which there is room at least
+_ROWS_OF_A_SAMPLE = 4  # that share sampled weights: one row loses little, many gain much
 
 
 def applies(lowering: Lowering, node: Node, geometry: Conv2dInteger) -> bool:
@@ -58,15 +59,15 @@ def wins(lowering: Lowering, node: Node, geometry: Conv2dInteger, steps: int) ->
 
 def tiles_at_once(layer: costs.Layer) -> int:
     """A multiple of the microkernel's rows, no more than there are."""
-    room = _SPREAD_BYTES // (32 * layer.channels)
+    room = _BYTES // (2 * 16 * layer.channels + 4 * 16 * PANEL)
     needed = max(layer.copies, _IMAGES) * layer.tiles
     return round_up(min(max(_LEAST_TILES, room), needed), _ROWS)
 
 
 def _layer(lowering: Lowering, node: Node) -> costs.Layer:
-    """In a prediction for one row; sampled weights are those of one copy."""
+    """In a prediction for one row, or for a few if each sample has its own weights."""
     sampled = any(value not in lowering.graph.constants for value in node.inputs[1:3])
-    return costs.Layer.of(node, 1 if sampled else lowering.copies(node))
+    return costs.Layer.of(node, _ROWS_OF_A_SAMPLE if sampled else lowering.copies(node))
 
 
 def convolve(lowering: Lowering, node: Node, geometry: Conv2dInteger, *, folded: bool) -> None:

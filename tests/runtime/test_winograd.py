@@ -175,7 +175,13 @@ def test_transformed_weights() -> None:
 
 @pytest.mark.parametrize(
     ("channels", "size", "copies", "wins"),
-    [(64, 32, 1, True), (128, 16, 1, True), (512, 4, 20, True), (512, 2, 1, False)],
+    [
+        (64, 32, 1, True),
+        (128, 16, 1, True),
+        (512, 4, 20, True),
+        (512, 4, 1, False),
+        (16, 32, 20, False),
+    ],
 )
 def test_costs(channels: int, size: int, copies: int, wins: bool) -> None:
     """Weights that are read for few tiles cost more than they save."""
