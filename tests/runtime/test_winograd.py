@@ -179,7 +179,7 @@ def test_transformed_weights() -> None:
         (64, 32, 1, True),
         (128, 16, 1, True),
         (512, 4, 20, True),
-        (512, 4, 1, False),
+        (512, 2, 1, False),
         (16, 32, 20, False),
     ],
 )
