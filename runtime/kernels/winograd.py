@@ -23,11 +23,7 @@ not with a dot product.
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
-from llvmlite import ir
-from numba import types
 
 from qbnnc.runtime.instructions import Winograd
 from qbnnc.runtime.isa import Isa
@@ -36,30 +32,12 @@ from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.microkernel import Shape, tile
 from qbnnc.runtime.kernels.rounding import bounds
-from qbnnc.runtime.kernels.vectors import (
-    F32,
-    I8,
-    I16,
-    I32,
-    I64,
-    LANES,
-    counted,
-    internal_function,
-    jitted,
-    load,
-    rounded,
-    shuffle,
-    splat,
-    splat_constant,
-    store,
-    times,
-)
+from qbnnc.runtime.kernels.winograd_transforms import WIDTH, gather, spread, spread_weights
 from qbnnc.runtime.packing import FOURS, PANEL
 from qbnnc.runtime.program import Place, columns_of
 
 W = columns_of(Winograd)
 _NUMBERS = 16  # of a transformed tile
-_WIDTH = 2 * LANES  # channels that are spread at a time
 _APART = 64
 _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 
@@ -81,128 +59,6 @@ def scratch_bytes(tiles: int, channels: int, filters: int) -> int:
     """The scratch room: addresses, a patch, v, m, u, and where outputs go that there are not."""
     of_numbers = spread_pitch(tiles, channels) + 4 * tiles * PANEL + _APART + _u_pitch(channels)
     return 48 * tiles + 16 * channels + _NUMBERS * of_numbers + filters
-
-
-def define_spread(module: ir.Module, name: str) -> ir.Function:
-    """(x, line, pixel, v, pitch, count): B' d B, B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1].
-
-    Of 4x4 patches of u8 at x, line and pixel bytes apart, of `count` times 16 channels; number k of
-    each goes to v + k * pitch as i16.
-    """
-    function = internal_function(module, name, [I64] * 6, "x line pixel v pitch count".split())
-    x, line, pixel, v, pitch, count = function.args
-    build = ir.IRBuilder(function.append_basic_block("entry"))
-    bytes_, words = ir.VectorType(I8, _WIDTH), ir.VectorType(I16, _WIDTH)
-
-    def transformed(d: list[ir.Value]) -> list[ir.Value]:
-        return [
-            build.sub(d[0], d[2]),
-            build.add(d[1], d[2]),
-            build.sub(d[2], d[1]),
-            build.sub(d[1], d[3]),
-        ]
-
-    with counted(build, count) as at:
-        start, columns = build.add(x, times(build, at, _WIDTH)), []
-        for c in range(4):
-            first = build.add(start, times(build, pixel, c))
-            places = [build.add(first, times(build, line, r)) for r in range(4)]
-            columns.append(transformed([build.zext(load(build, p, bytes_), words) for p in places]))
-        target = build.add(v, times(build, at, 2 * _WIDTH))
-        for r in range(4):
-            for c, number in enumerate(transformed([column[r] for column in columns])):
-                store(build, number, build.add(target, times(build, pitch, 4 * r + c)))
-    build.ret_void()
-    return function
-
-
-def define_spread_weights(module: ir.Module, name: str) -> ir.Function:
-    """(w, step, u, pitch, fours): (2G) g (2G)', 2G = [2 0 0; 1 1 1; 1 -1 1; 0 0 2].
-
-    Of a panel of weights i8 [9][fours][16][4], whose places are `step` bytes apart; number k goes
-    to u + k * pitch as i16 [2 * fours][16][2].
-    """
-    function = internal_function(module, name, [I64] * 5, "w step u pitch fours".split())
-    w, step, u, pitch, fours = function.args
-    build = ir.IRBuilder(function.append_basic_block("entry"))
-    half = PANEL // 2
-    bytes_, words = ir.VectorType(I8, half * FOURS), ir.VectorType(I16, 2 * half)
-    zeros = splat_constant(I8, half * FOURS, 0)
-
-    def widened(fours: ir.Value, pair: int) -> ir.Value:
-        """Bytes 2 pair and 2 pair + 1 of each four, first as the upper bytes of its two words."""
-        lanes = [i for n in range(half) for k in range(2) for i in (32, FOURS * n + 2 * pair + k)]
-        upper = build.bitcast(shuffle(build, fours, zeros, lanes), words)
-        return build.ashr(upper, splat_constant(I16, 2 * half, 8))
-
-    def transformed(g: list[ir.Value]) -> list[ir.Value]:
-        ends = build.add(g[0], g[2])
-        twice = [build.add(g[i], g[i]) for i in (0, 2)]
-        return [twice[0], build.add(ends, g[1]), build.sub(ends, g[1]), twice[1]]
-
-    with counted(build, fours) as at:
-        start, target = build.add(w, times(build, at, 64)), build.add(u, times(build, at, 128))
-        for part, pair in product(range(2), range(2)):
-            columns = []
-            for x in range(3):
-                places = [build.add(start, times(build, step, 3 * y + x)) for y in range(3)]
-                loaded = [load(build, p, bytes_, half * FOURS * part) for p in places]
-                columns.append(transformed([widened(v, pair) for v in loaded]))
-            for r in range(4):
-                for c, number in enumerate(transformed([column[r] for column in columns])):
-                    place = build.add(target, times(build, pitch, 4 * r + c))
-                    store(build, number, place, 64 * pair + 32 * part)
-    build.ret_void()
-    return function
-
-
-def define_gather(module: ir.Module, name: str) -> ir.Function:
-    """(m, pitch, bias, factor, arena, outs, channel, zero, low, high): A' m A / 4, requantised,
-    A' = [1 1 1 0; 0 1 -1 -1].
-
-    Of 16 channels of a tile, whose number k is i32 at m + k * pitch, to codes at the four places
-    outs[2y + x] + channel.
-    """
-    names = "m pitch bias factor arena outs channel zero low high".split()
-    function = internal_function(module, name, [I64] * 7 + [I32, F32, F32], names)
-    m, pitch, bias, factor, arena, outs, channel, zero, low, high = function.args
-    build = ir.IRBuilder(function.append_basic_block("entry"))
-    ints, floats = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
-    zeros, lowest, highest = (splat(build, value, LANES) for value in (zero, low, high))
-    two = splat_constant(I32, LANES, 2)
-
-    def transformed(m: list[ir.Value]) -> list[ir.Value]:
-        return [
-            build.add(build.add(m[0], m[1]), m[2]),
-            build.sub(build.sub(m[1], m[2]), m[3]),
-        ]
-
-    for half in range(PANEL // LANES):
-        start, offset = build.add(m, I64(4 * LANES * half)), 4 * LANES * half
-        columns = []
-        for c in range(4):
-            places = [build.add(start, times(build, pitch, 4 * r + c)) for r in range(4)]
-            columns.append(transformed([load(build, place, ints) for place in places]))
-        its_bias, its_factor = load(build, bias, ints, offset), load(build, factor, floats, offset)
-        for y in range(2):
-            for x, total in enumerate(transformed([column[y] for column in columns])):
-                exact = build.add(build.ashr(total, two), its_bias)
-                real = build.fmul(build.sitofp(exact, floats), its_factor)
-                code = build.add(rounded(build, real, lowest, highest), zeros)
-                place = build.add(load(build, outs, I64, 8 * (2 * y + x)), channel)
-                target = build.add(arena, place)
-                store(build, build.trunc(code, ir.VectorType(I8, LANES)), target, LANES * half)
-    build.ret_void()
-    return function
-
-
-spread = jitted("qbnnc_winograd_spread", [types.int64] * 6, define_spread)
-spread_weights = jitted("qbnnc_winograd_weights", [types.int64] * 5, define_spread_weights)
-gather = jitted(
-    "qbnnc_winograd_gather",
-    [types.int64] * 7 + [types.int32, types.float32, types.float32],
-    define_gather,
-)
 
 
 @kernel
@@ -240,7 +96,7 @@ def winograd(row, context, arena, constants):
                 of_panel = weights + 9 * channels * panel
                 of_u = arena.ctypes.data + u
                 spread_weights(of_panel, PANEL * channels, of_u, u_pitch, channels // FOURS)
-                multiply_panel(row, arena, constants, of_u, count)
+                multiply_panel(row, arena, constants, of_u, u_pitch, count)
                 gather_panel(row, arena, constants, bias + 4 * panel, panel, count, m)
 
 
@@ -260,7 +116,7 @@ def spread_tile(row, context, arena, image, y, x, patch, v):
     base += sample * sample_step + (image - sample * context[CONTEXT.ROWS]) * row_step
     height, width, pixel = row[W.height], row[W.width], row[W.depth]
     top, left, a = y - row[W.top], x - row[W.left], arena.ctypes.data
-    pitch, count = row[W.pitch], pixel // _WIDTH
+    pitch, count = row[W.pitch], pixel // WIDTH
     if top >= 0 and left >= 0 and top + 4 <= height and left + 4 <= width:
         start = a + base + (top * width + left) * pixel
         spread(start, width * pixel, pixel, a + v, pitch, count)
@@ -291,7 +147,7 @@ def place_outputs(row, context, outs, image, y, x):
 
 
 @kernel
-def multiply_panel(row, arena, constants, u, count):
+def multiply_panel(row, arena, constants, u, u_pitch, count):
     """m of 16 output channels, whose transformed weights are at u."""
     tiles, pairs = row[W.tiles], row[W.depth] // 2
     a, c = arena.ctypes.data, constants.ctypes.data
@@ -300,7 +156,7 @@ def multiply_panel(row, arena, constants, u, count):
     zero, real = np.int32(0), np.float32(0)
     for number in range(_NUMBERS):
         place, to = c + row[W.numbers] + 4 * number, number * pitch
-        w = u + number * (4 * PANEL * pairs + _APART)
+        w = u + number * u_pitch
         i = 0
         while i < count:
             p, q = x + 8 * i, o + 8 * i

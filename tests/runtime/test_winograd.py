@@ -17,7 +17,7 @@ from qbnnc.ir.types import DType, QuantParams
 from qbnnc.runtime import load
 from qbnnc.runtime.instructions import Convolve, Winograd
 from qbnnc.runtime.isa import Isa, chosen
-from qbnnc.runtime.kernels.winograd import spread_weights
+from qbnnc.runtime.kernels.winograd_transforms import spread_weights
 from qbnnc.runtime.lowering import costs, winograd
 from qbnnc.runtime.packing import Layout
 from qbnnc.runtime.plan import plan
