@@ -116,7 +116,10 @@ def sample_weight(row, context, arena, constants, ints):
 
 @kernel
 def draw_channel(noise, words, lanes, table, key, first, channels, taps):
-    """noise[t][c] is the eps of lane first + c * taps + t of a sample's key."""
+    """noise[t][c] is the eps of lane first + c * taps + t of a sample's key.
+
+    The longer of the two loops is the inner one.
+    """
     word = first // 4
     skip, count = first - 4 * word, channels * taps
     draw_words(words[: (skip + count + 3) // 4], key, np.uint64(word))
@@ -124,6 +127,12 @@ def draw_channel(noise, words, lanes, table, key, first, channels, taps):
     if min(taps, channels) == 1:
         for i in range(count):
             noise[i] = table[drawn[i]]
+        return
+    if channels < taps:
+        for c in range(channels):
+            of_channel = drawn[c * taps : (c + 1) * taps]
+            for t in range(taps):
+                noise[np.uint32(t * channels + c)] = table[of_channel[t]]
         return
     for start in range(0, channels, _CHANNELS):
         some = min(_CHANNELS, channels - start)
