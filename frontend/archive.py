@@ -15,6 +15,10 @@ MAX_RATIO = 200  # torch stores its members uncompressed: a high ratio is a zip 
 MAX_UNRATED_BYTES = 1 << 20
 
 
+# what zipfile raises for damage (two kinds), a compression that it lacks, and encryption
+_UNREADABLE = zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError
+
+
 def read_members(path: Path) -> dict[str, bytes]:
     """Every member of the archive without its top folder: {"models/model.json": bytes, ...}.
 
@@ -25,8 +29,7 @@ def read_members(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive.infolist(), path)
             return {_inner(info, path): archive.read(info) for info in archive.infolist()}
-    # zipfile raises these four for damage, a compression it lacks, and encryption
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise FileError(f"is a damaged archive ({error}); copy it again", path) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TypeAlias
@@ -89,8 +89,8 @@ def _text(node: Node | None) -> str:
 
 def _described(node: Node) -> tuple[object, ...]:
     op = node.op
-    # every op is a dataclass, which its base class cannot say
-    values = (getattr(op, f.name) for f in fields(op))  # type: ignore[arg-type]
+    assert is_dataclass(op)  # every op is; its base class cannot say so
+    values = (getattr(op, f.name) for f in fields(op))
     structure = tuple(v for v in values if not isinstance(v, float))
     inputs = tuple((v.name, v.type) for v in node.inputs)
     return type(op), structure, inputs, node.output.name, node.output.type

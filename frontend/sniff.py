@@ -81,8 +81,7 @@ def _sniff_zip(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    # zipfile raises these three for a directory that is cut off or makes no sense
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # cut off, or makes no sense
         return FileKind.TRUNCATED
     inner = {name.split("/", 1)[-1] for name in names}
     if "archive_format" in inner and any(_is_model_json(name) for name in inner):

@@ -98,8 +98,7 @@ class _DataIsDetach(TorchFunctionMode):
         args: tuple[object, ...] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
-        # torch does not type the descriptor
-        if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+        if func == cast(property, torch.Tensor.data).__get__:  # a descriptor, typed as its value
             return cast(Tensor, args[0]).detach()
         return func(*args, **(kwargs or {}))
 

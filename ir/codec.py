@@ -42,8 +42,8 @@ def decode(cls: type[T], record: Json) -> T:
     if unknown := sorted(record.keys() - hints.keys()):
         raise DecodeError(f"a {cls.__name__} has no field {unknown[0]!r}")
     values = {}
-    # T is a dataclass: `field_types` has asked for its fields already
-    for field in fields(cls):  # type: ignore[arg-type]
+    assert is_dataclass(cls)  # `field_types` has asked for its fields already
+    for field in fields(cls):
         if field.name in record:
             values[field.name] = _typed(hints[field.name], record[field.name])
         elif field.default is MISSING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
 from qbnnc.ir.ops.base import Op
@@ -43,9 +43,10 @@ def node_text(node: Node) -> str:
 
 def attributes_text(op: Op) -> str:
     """The fields of an op that neither its type nor a default tells: " stride=(2, 2) p=0.1"."""
+    assert is_dataclass(op)  # every op is; its base class cannot say so
     shown = (
         (f.name, getattr(op, f.name))
-        for f in fields(op)  # type: ignore[arg-type]  # every op is a dataclass
+        for f in fields(op)
         if getattr(op, f.name) != f.default and not isinstance(getattr(op, f.name), QuantParams)
     )
     return "".join(f" {name}={_value(value)}" for name, value in shown)

@@ -98,9 +98,8 @@ def _compiled(function: Callable[..., None], signature: Signature, folder: Path 
 
 def was_cached() -> bool:
     """Whether `kernels` found the interpreter, not compiled it."""
-    # Execute is the type of a function, and numba's dispatcher has more than that
-    stats = getattr(kernels().execute, "stats")  # noqa: B009
-    return bool(sum(stats.cache_hits.values()) > 0)
+    dispatcher = cast(Any, kernels().execute)  # numba's, which is more than a function
+    return bool(sum(dispatcher.stats.cache_hits.values()) > 0)
 
 
 def writable_folder() -> Path | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -54,8 +55,8 @@ class Grid:
             shape[self.axis + 1] = -1
         scale, zero = self.scale.reshape(shape), self.zero.reshape(shape)
         # torch does not type what a Function's apply takes and gives
-        rounded: Tensor = _Round.apply(x, scale, self.low - zero, self.high - zero)  # type: ignore[no-untyped-call]
-        return rounded
+        apply = cast(Callable[..., Tensor], _Round.apply)
+        return apply(x, scale, self.low - zero, self.high - zero)
 
 
 class _Round(torch.autograd.Function):

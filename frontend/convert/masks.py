@@ -83,7 +83,7 @@ def sign_of_mask(call: Call) -> Tracked:
     """mask != 0 and mask == 1 are the mask; mask == 0 is its inverse."""
     mask, number = call.tracked("self"), call.number("other")
     # the rule is registered for ops alone, whose targets have names; fx types them as any callable
-    is_equal = call.node.target.__name__.startswith("eq")  # type: ignore[union-attr]
+    is_equal = str(getattr(call.node.target, "__name__", "")).startswith("eq")
     if not isinstance(mask, Keep) or mask.scale != 1 or number not in (0, 1):
         call.fail("comparing activations is not supported")
     return mask if is_equal == bool(number) else mask.inverted()

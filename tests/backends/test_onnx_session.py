@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -73,9 +74,9 @@ def test_data_is_checked(file: Path) -> None:
         loaded.predict(np.where(np.arange(2).reshape(2, *[1] * (x.ndim - 1)) == 1, np.nan, x))
     with pytest.raises(InputError, match="shape"):
         loaded.predict(x[0])
+    half: Any = 1.5
     with pytest.raises(InputError, match="whole number"):
-        # wrong on purpose: what it says is tested
-        loaded.predict(x, seed=1.5)  # type: ignore[arg-type]
+        loaded.predict(x, seed=half)
     for name in ("batch_size", "threads"):
         with pytest.raises(InputError, match=f"{name}: 0 is not a positive number"):
             loaded.predict(x, **{name: 0})

@@ -9,7 +9,7 @@ from torch import nn
 
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
-from qbnnc.frontend import read_module
+from qbnnc.frontend import Dropout, read_module
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -50,9 +50,8 @@ def test_architectures(name: str) -> None:
     net = ARCHITECTURES[name]()
     randomise_batch_norm(net)
     net.eval()
-    dropout = "off" if "Drop" in str(net) else None
-    # a parameter of the test is any str
-    check_bits(read_module(net, torch.randn(2, 3, 16, 16), dropout=dropout), "w8a8")  # type: ignore[arg-type]
+    dropout: Dropout | None = "off" if "Drop" in str(net) else None
+    check_bits(read_module(net, torch.randn(2, 3, 16, 16), dropout=dropout), "w8a8")
 
 
 @pytest.mark.parametrize("spelling", slow_but(["shared"], SPELLINGS))

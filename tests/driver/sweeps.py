@@ -8,6 +8,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def small_sweep(output: Path, **more: object) -> tuple[Result, ...]:
 
     In this process, unless there is a scheduler.
     """
-    given: dict[str, object] = {
+    given: dict[str, Any] = {
         "networks": {"net": classifier()},
         "train": labelled(120),
         "test": labelled(50, 1),
@@ -63,8 +64,7 @@ def small_sweep(output: Path, **more: object) -> tuple[Result, ...]:
     }
     with ThreadPoolExecutor(1) as own:
         given |= {} if "scheduler" in more else {"executor": own}
-        # options of any kind, checked when they are read
-        return run_sweep(output=output, **(given | more))  # type: ignore[arg-type]
+        return run_sweep(output=output, **(given | more))
 
 
 def deadly_study() -> Deadly:

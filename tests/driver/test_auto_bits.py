@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,13 +32,12 @@ def chosen(budget: str, **more: object) -> Choice:
     """For a network of one easy and one fine layer."""
     model = one_that_matters()
     x, y = truth(model, 500)
-    options: dict[str, object] = {
+    options: dict[str, Any] = {
         "task": "classification",
         "samples": 5,
         "seeds": (0, 1),
     }
-    # options of any kind, checked when they are read
-    return choose_bits(model, (x, y), budget, calibration=x, **(options | more))  # type: ignore[arg-type]
+    return choose_bits(model, (x, y), budget, calibration=x, **(options | more))
 
 
 @pytest.mark.filterwarnings("ignore:90 rows to choose bits by")

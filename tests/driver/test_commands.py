@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from qbnnc.ir import format
+from qbnnc.ir.types import Array
 from tests.driver.commands import Runner, npz
 
 COMPILE = ("compile", "lenet_mcd.pt", "--model", "models:LeNet_MCD", "--calib", "fashion.npz:calib")
@@ -121,15 +123,13 @@ def test_verify_finds_a_difference_and_its_node(
 
     predict, trace = QbnnArtefact.predict, QbnnArtefact.trace
 
-    # stands in for a method, whatever it takes
-    def wrong(self, *arguments, **options):  # type: ignore[no-untyped-def]
+    def wrong(self: QbnnArtefact, *arguments: Any, **options: Any) -> dict[str, Array]:
         made = dict(predict(self, *arguments, **options))
         made["samples"] = made["samples"].copy()
         made["samples"][1, 2, 0] += 1
         return made
 
-    # stands in for a method, whatever it takes
-    def traced(self, *arguments, **options):  # type: ignore[no-untyped-def]
+    def traced(self: QbnnArtefact, *arguments: Any, **options: Any) -> dict[str, Array]:
         made = dict(trace(self, *arguments, **options))
         made["drop2"] = made["drop2"] ^ 1
         made["fc2.real"] = made["fc2.real"] + 1

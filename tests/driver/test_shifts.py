@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -110,13 +111,13 @@ def test_amounts_without_sense_are_refused(kind: ShiftKind, amount: float) -> No
 
 
 def test_what_is_no_batch_of_images_is_refused() -> None:
-    shift = Shift(BRIGHTNESS, 2.0)
+    shift, doubles = Shift(BRIGHTNESS, 2.0), cast(Any, np.zeros((1, 1, 4, 4)))
     with pytest.raises(InputError, match=r"shape \[3, 4\]"):
         shift.apply(np.zeros((3, 4), np.float32))
     with pytest.raises(InputError, match=r"shape \[0, 1, 4, 4\]"):
         shift.apply(np.zeros((0, 1, 4, 4), np.float32))
     with pytest.raises(InputError, match="float64"):
-        shift.apply(np.zeros((1, 1, 4, 4)))  # type: ignore[arg-type]  # float64 on purpose
+        shift.apply(doubles)
     images = np.zeros((3, 1, 4, 4), np.float32)
     images[1, 0, 2, 3] = np.nan
     with pytest.raises(InputError, match="row 1"):

@@ -33,8 +33,10 @@ OUT = 1 << 14  # where results go
 def compiled(isa: Isa, shape: Shape) -> Any:
     kernel = tile(isa, shape)
 
-    # jitted: its types are those of the arguments
-    def run(arena, x, runs, fours, weights, bias, factor, out, zero, low, high):  # type: ignore[no-untyped-def]
+    def run(
+        arena: Any, x: Any, runs: Any, fours: int, weights: Any, bias: Any, factor: Any, out: Any,
+        zero: np.int32, low: np.float32, high: np.float32,
+    ) -> None:  # fmt: skip
         kernel(
             arena.ctypes.data, x.ctypes.data, runs.ctypes.data, len(runs), fours,
             weights.ctypes.data, bias.ctypes.data, factor.ctypes.data, out.ctypes.data, CHANNEL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from numba import njit
 from qbnnc.ir.arithmetic import f32
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger
-from qbnnc.ir.types import DType, QuantParams
+from qbnnc.ir.types import Array, DType, QuantParams
 from qbnnc.runtime import load
 from qbnnc.runtime.instructions import Convolve, Winograd
 from qbnnc.runtime.isa import Isa, chosen
@@ -153,8 +154,7 @@ def test_large_layers_are_done_so() -> None:
     assert_equal(replace(model, draws=4), images(model, 1), samples=4)
 
 
-@njit
-def run_spread_weights(panel, made, channels):  # type: ignore[no-untyped-def]  # jitted
+def run_spread_weights(panel: Array, made: Array, channels: int) -> None:
     spread_weights(
         panel.ctypes.data, 16 * channels, made.ctypes.data, 2 * 16 * channels, channels // 4
     )
@@ -166,7 +166,8 @@ def test_transformed_weights() -> None:
     weights[0], weights[1] = -128, 127
     layout = Layout(weights.shape, run=48)
     panel, made = layout.pack(layout.rows(weights)), np.zeros((16, 24, 16, 2), np.int16)
-    run_spread_weights(panel, made, 48)
+    run: Any = njit(run_spread_weights)
+    run(panel, made, 48)
     g = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
     want = 4 * np.einsum("iy,ocyx,jx->ijoc", g, weights.astype(np.float64), g)
     want = want.reshape(16, 16, 24, 2).swapaxes(1, 2)

@@ -104,7 +104,7 @@ def _for_processor(
     try:
         target = llvm.Target.from_triple(triple)
     except RuntimeError:
-        pytest.skip(f"this LLVM does not know {triple}")
+        pytest.skip(f"this LLVM does not know {triple}")  # one built for its host alone
     names = ",".join(f"+{name}" for name in (isa.features if features is None else features))
     machine = target.create_target_machine(features=names, opt=3, reloc="pic")
     return machine, llvm.parse_assembly(str(module))
