@@ -86,14 +86,14 @@ def _steps(lowering: Lowering, node: Node, geometry: Conv2dInteger, run: int) ->
         if array is None:
             most = 2 * steps * max(abs(weight.low), abs(weight.high))
         else:
-            most = _largest_sum(layout(steps), array, steps)
+            most = _largest_in_a_lane(layout(steps), array, steps)
         return largest * most <= np.iinfo(np.int16).max
 
     proved = [1, *(steps for steps in (2, 4) if fit(steps))]
     return min(proved, key=lambda steps: OF_STEPS[steps] * layout(steps).fours)
 
 
-def _largest_sum(layout: Layout, array: Array, steps: int) -> int:
+def _largest_in_a_lane(layout: Layout, array: Array, steps: int) -> int:
     """Of the positive or of the negative weights that meet in a lane of int16."""
     order, rows = layout.order_of_taps(), layout.rows(array).astype(np.int64)
     whole = np.where(order < 0, 0, rows[:, :, order])

@@ -32,7 +32,7 @@ class _End:
 
 
 class Common(TypedDict):
-    """The fields of a Layer that do not depend on its window."""
+    """The fields of a Layer that do not depend on its window, typed for `**`: mypy checks them."""
 
     output: Buffer
     input: Buffer

@@ -109,7 +109,7 @@ def _packed(lowering: Lowering, node: Node, op: SampledWeightInteger, layout: La
 
 
 class _Codes(TypedDict):
-    """The fields of SampleWeight and DrawWeight that say how codes are made of noise."""
+    """How codes are made of noise, in SampleWeight and DrawWeight; typed for `**`, as Common."""
 
     mu: int
     sigma: int
