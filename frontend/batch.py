@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from qbnnc.frontend.convert import convert
+from qbnnc.frontend.convert import DrawSource, convert, convert_with_draws
 from qbnnc.frontend.convert.program import batch_of, the_input
 from qbnnc.frontend.modes import Dropout, trace_in_mode
 from qbnnc.frontend.tracing import at_least_two_rows, functionalise
@@ -21,12 +21,14 @@ from qbnnc.ir.graph import Graph
 class Traced:
     """A module as a program in torch's training IR, and as a FLOAT graph for any batch.
 
-    `functional` is the program that `graph` was converted from.
+    `functional` is the program that `graph` was converted from; `draws` are its nodes that draw the
+    numbers of each stream.
     """
 
     program: ExportedProgram
     functional: ExportedProgram
     graph: Graph
+    draws: tuple[DrawSource, ...]
 
 
 def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Traced:
@@ -38,7 +40,8 @@ def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | N
     """
     program = trace_in_mode(module, example, dropout)
     functional = functionalise(program)
-    traced = Traced(program, functional, convert(functional))
+    converted = convert_with_draws(functional)
+    traced = Traced(program, functional, converted.graph, converted.draws)
     if not isinstance(batch_of(the_input(program)), int):
         return traced
     rows = at_least_two_rows(example)

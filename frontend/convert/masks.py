@@ -25,7 +25,8 @@ def _compared(call: Call, *, above: bool) -> Tracked:
             threshold, above = call.number("self") - drawn.offset, not above
         case _:
             call.fail("comparing activations is not supported; only of random numbers, for a mask")
-    return Keep(drawn.source, drawn.shape, exact(threshold if above else 1.0 - threshold))
+    p = exact(threshold if above else 1.0 - threshold)
+    return Keep(drawn.source, drawn.shape, p, low=not above)
 
 
 def floor(call: Call) -> Tracked:

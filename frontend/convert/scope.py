@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.draws import Converted, DrawSource
 from qbnnc.frontend.convert.naming import Namer
 from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.probing import ON_ACTIVATIONS
@@ -29,7 +30,7 @@ from qbnnc.frontend.convert.values import (
     Uniform,
 )
 from qbnnc.ir.errors import CompileError
-from qbnnc.ir.graph import Builder, Graph, Node, Value
+from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import KeepMask, Linear, Mask, Normal, Pad
 from qbnnc.ir.types import Stage
 
@@ -45,15 +46,19 @@ class Scope:
         self._stream = {node: position for position, node in enumerate(nodes)}
         self._weights = Weights(self.build, self._stream)
         self._inverted: dict[fx.Node, float] = {}
+        self._low: dict[fx.Node, bool] = {}
+        self._nodes = nodes
         self._masks: dict[fx.Node, tuple[KeepMask, Value]] = {}
         self._emitted: dict[Masked | Product | Padded, Value] = {}
 
-    def graph(self, outputs: tuple[Value, ...]) -> Graph:
+    def graph(self, outputs: tuple[Value, ...]) -> Converted:
         """The finished graph, its streams numbered in order of execution."""
         graph = self.build.graph(outputs, Stage.FLOAT)
         drawing = [n.op.stream for n in graph.nodes if isinstance(n.op, KeepMask | Normal)]
-        number = {stream: i for i, stream in enumerate(sorted(drawing))}
-        return replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
+        number = {stream: i for i, stream in enumerate(sorted(set(drawing)))}
+        numbered = replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
+        sources = (self._nodes[stream] for stream in number)
+        return Converted(numbered, tuple(DrawSource(n, self._low.get(n, False)) for n in sources))
 
     def is_batch(self, extent: int | torch.SymInt) -> bool:
         """Whether an axis of this extent holds the rows of the batch."""
@@ -111,6 +116,7 @@ class Scope:
 
     def _mask(self, masked: Masked) -> Value:
         source, place = masked.keep.source, masked.place
+        self._low.setdefault(source, masked.keep.low)
         shape, shared = self._mask_shape(masked)
         op = KeepMask(shape, masked.keep.p, masked.stream, shared)
         if source not in self._masks:

@@ -63,19 +63,23 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keep:
-    """`scale` with probability 1 - p, else 0: drawn by `source`."""
+    """`scale` with probability 1 - p, else 0: drawn by `source`.
+
+    `low`: kept where the drawn number is low (u < q, bernoulli == 0), otherwise where it is high.
+    """
 
     source: fx.Node
     shape: Shape
     p: float
     scale: float = 1.0
+    low: bool = False
 
     def scaled(self, factor: float) -> Keep:
         return replace(self, scale=self.scale * factor)
 
     def inverted(self) -> Keep:
         """1 - mask, of a mask that is 0 or 1."""
-        return replace(self, p=exact(1.0 - self.p))
+        return replace(self, p=exact(1.0 - self.p), low=not self.low)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,6 +25,7 @@ from qbnnc.frontend.convert import (
     space,
 )
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.draws import Converted
 from qbnnc.frontend.convert.folding import folded, is_mask, is_noise, noise_of, tracked_among
 from qbnnc.frontend.convert.naming import location, plain_name
 from qbnnc.frontend.convert.program import (
@@ -64,7 +65,14 @@ _UNFOLDED = frozenset({*noise.DROPOUT_RULES, "expand", "expand_as"})
 
 
 def convert(program: ExportedProgram, tensors: Mapping[str, Tensor] | None = None) -> Graph:
-    """The FLOAT graph of a functional program (see tracing.functionalise).
+    """The FLOAT graph of a functional program; see convert_with_draws."""
+    return convert_with_draws(program, tensors).graph
+
+
+def convert_with_draws(
+    program: ExportedProgram, tensors: Mapping[str, Tensor] | None = None
+) -> Converted:
+    """The FLOAT graph of a functional program (see tracing.functionalise), and what draws in it.
 
     `tensors` take the place of the program's own, by their names in the user's model.
     CompileError names the module, the op, and what to do instead.
@@ -103,7 +111,7 @@ class _Conversion:
         type_ = TensorType(DType.F32, shape, PER_ROW)
         self._known[source] = Row(self._scope.build.input(source.name, type_))
 
-    def graph(self, outputs: list[fx.Node]) -> Graph:
+    def graph(self, outputs: list[fx.Node]) -> Converted:
         values = tuple(
             self._scope.value(cast(Tracked, self._known[node]), Call(node, {}, self._scope))
             for node in outputs

@@ -1,0 +1,30 @@
+"""Which op of the user's program draws the numbers of each stream of a graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from qbnnc.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class DrawSource:
+    """The op of the user's program that draws the numbers of one stream.
+
+    `node` is one of the functional program. `low`: a plain KeepMask of the stream keeps where the
+    drawn number is low (u < q, bernoulli == 0); otherwise it keeps where the number is high
+    (u >= t, bernoulli == 1, what a dropout keeps). An inverted KeepMask keeps the opposite.
+    """
+
+    node: fx.Node
+    low: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A FLOAT graph, and what draws its numbers: `draws` are indexed by the stream's number."""
+
+    graph: Graph
+    draws: tuple[DrawSource, ...]
