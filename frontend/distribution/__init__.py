@@ -1,0 +1,21 @@
+"""Whether what is compiled has the distribution of what was trained."""
+
+from qbnnc.frontend.distribution.check import (
+    DistributionError,
+    Effort,
+    Report,
+    Subject,
+    check_distribution,
+)
+from qbnnc.frontend.distribution.reference import Reference
+from qbnnc.frontend.distribution.statistics import Quantity
+
+__all__ = [
+    "DistributionError",
+    "Effort",
+    "Quantity",
+    "Reference",
+    "Report",
+    "Subject",
+    "check_distribution",
+]

@@ -1,0 +1,260 @@
+"""Is the FLOAT graph the module? In value on the same random numbers, then by sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.frontend.distribution.coupling import CALLS, Unequal, coupled
+from qbnnc.frontend.distribution.localise import first_departure
+from qbnnc.frontend.distribution.reference import Reference
+from qbnnc.frontend.distribution.sampling import (
+    Element,
+    cost_of_sample,
+    elements_of,
+    graph_samples,
+    module_samples,
+)
+from qbnnc.frontend.distribution.statistics import (
+    Difference,
+    Power,
+    Quantity,
+    compare,
+    group_size,
+    number_of_comparisons,
+    power,
+    samples_for,
+)
+from qbnnc.ir.check import random_nodes
+from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.ir.graph import Graph
+
+Progress = Callable[[int, int], None]
+
+COUPLED_ROWS = 4
+_ROWS = 4
+_FULL_ROWS = 8
+_FULL = Power(mean=0.1, deviation=0.05, correlation=0.1)
+_LEAST, _MOST = 256, 2048  # samples of one member by default
+_BUDGET = 1 << 32  # multiplications of the samples of all members
+_DETERMINISTIC_CALLS = 64
+
+
+class Effort(Enum):
+    """How many samples are drawn."""
+
+    DEFAULT = "default"  # by the graph's cost
+    FULL = "full"  # 99 % power for .1 of a mean, 5 % of a deviation, .1 of a correlation
+
+
+class DistributionError(CompileError):
+    """The compiled network would not be the one that was trained."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """One member: `exact` is the FLOAT graph after the passes that rewrite FLOAT.
+
+    `sampled` is the same with what the user opted into, such as masks shared by the batch;
+    `skipped` are the quantities that this changes.
+    """
+
+    reference: Reference
+    exact: Graph
+    sampled: Graph
+    skipped: frozenset[Quantity] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was compared: settings and design power, never measured values."""
+
+    members: int
+    calls: int
+    rows: int
+    samples: int
+    sampled_rows: int
+    power: Power | None
+    skipped: tuple[str, ...]
+    program: bool
+
+    def __str__(self) -> str:
+        """One line for the provenance."""
+        what = "saved program" if self.program else "module"
+        parts = [f"equal to the {what} in {self.calls} coupled calls of {_rows(self.rows)}"]
+        if self.power is None:
+            parts.append(f"and in {self.samples} calls in sequence")
+        else:
+            parts.append(
+                f"and by {self.samples} samples of {_rows(self.sampled_rows)} "
+                f"(found with 99 %: {_share(self.power.mean)} of a deviation in a mean, "
+                f"{_share(self.power.deviation)} of a deviation, "
+                f"{self.power.correlation:.2g} of a correlation; false alarms 1e-4)"
+            )
+        if self.skipped:
+            parts.append(f"not compared: {', '.join(self.skipped)}")
+        return ", ".join(parts)
+
+
+def check_distribution(
+    subjects: Sequence[Subject],
+    x: NDArray[np.float32],
+    effort: Effort = Effort.DEFAULT,
+    progress: Progress | None = None,
+) -> Report:
+    """DistributionError, at the first module that departs, unless each member is its module.
+
+    `x` [N, *shape] are calibration rows, some of which are used. `progress` is told
+    (samples done, samples in all).
+    """
+    first = subjects[0]
+    reference = first.reference
+    stochastic = any(True for _ in random_nodes(first.exact))
+    few = reference.rows(x, min(COUPLED_ROWS, max(1, len(x))))
+    rows = reference.rows(x, min(_FULL_ROWS if effort is Effort.FULL else _ROWS, max(1, len(x))))
+    comparisons = len(subjects) * number_of_comparisons(len(rows), len(elements_of(first.exact)))
+    samples = _samples(subjects, len(rows), comparisons, effort) if stochastic else 0
+    calls = samples or _DETERMINISTIC_CALLS
+    total, done = len(subjects) * (2 * samples or calls), 0
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, total)
+
+    for subject in subjects:
+        _check_coupled(subject, few)
+        if stochastic:
+            _check_sampled(subject, rows, samples, comparisons, tell)
+        else:
+            _check_constant(subject, few, calls, tell)
+    return Report(
+        len(subjects),
+        CALLS,
+        len(few),
+        calls,
+        len(rows),
+        power(samples, comparisons) if stochastic else None,
+        tuple(sorted(q.value for s in subjects[:1] for q in s.skipped)),
+        reference.is_program,
+    )
+
+
+def _samples(subjects: Sequence[Subject], rows: int, comparisons: int, effort: Effort) -> int:
+    """By the graph's cost, never by a clock: compiling stays reproducible."""
+    if effort is Effort.FULL:
+        return samples_for(_FULL, comparisons)
+    cost = cost_of_sample(subjects[0].exact) * rows * len(subjects)
+    samples = min(max(_BUDGET // max(cost, 1), _LEAST), _MOST)
+    return samples - samples % group_size(samples)
+
+
+def _check_coupled(subject: Subject, x: NDArray[np.float32]) -> None:
+    found = coupled(subject.reference, subject.exact, x)
+    if found is not None:
+        departure = first_departure(subject.reference, x, range(CALLS))
+        loc = departure.loc if departure else Loc(_output_name(subject, found.output))
+        _fail(subject, loc, departure.kind if departure else "", _told(subject, found))
+
+
+def _told(subject: Subject, found: Unequal) -> str:
+    if found.draw:
+        return found.draw
+    name = _output_name(subject, found.output)
+    return (
+        f"with the same random numbers, {name} of row {found.row} is {found.module:.6g} in the "
+        f"module and {found.graph:.6g} in the compiled network (call {found.call + 1})"
+    )
+
+
+def _check_sampled(
+    subject: Subject,
+    x: NDArray[np.float32],
+    samples: int,
+    comparisons: int,
+    tell: Callable[[int], None],
+) -> None:
+    reference = subject.reference
+    module = module_samples(reference, x, samples, tell)
+    graph = graph_samples(subject.sampled, x, samples, tell)
+    _check_finite(subject, module, graph)
+    found = compare(module, graph, subject.skipped, comparisons)
+    if found:
+        _fail_sampled(subject, found[0], samples)
+
+
+def _check_constant(
+    subject: Subject, x: NDArray[np.float32], calls: int, tell: Callable[[int], None]
+) -> None:
+    """A graph without noise: no call of the module may differ from another."""
+    made = module_samples(subject.reference, x, calls, tell)
+    _check_finite(subject, made, made)
+    largest = np.abs(made).max((0, 1))
+    apart = np.abs(made - made[:1]) > 1e-4 * largest + 1e-12
+    if apart.any():
+        call, row, element = (int(i) for i in np.argwhere(apart)[0])
+        name = _output_name(subject, elements_of(subject.exact)[element].output)
+        _fail(
+            subject,
+            Loc(name),
+            "",
+            f"nothing in the compiled network is random, and {name} of row {row} is "
+            f"{made[0, row, element]:.6g} in the first call of the module and "
+            f"{made[call, row, element]:.6g} in call {call + 1}",
+        )
+
+
+def _check_finite(subject: Subject, *arrays: NDArray[np.float64]) -> None:
+    for array in arrays:
+        if not np.isfinite(array).all():
+            row, element = (int(i) for i in np.argwhere(~np.isfinite(array))[0][1:])
+            name = _output_name(subject, elements_of(subject.exact)[element].output)
+            raise DistributionError(
+                f"row {row} of the calibration data gives NaN or infinity in some samples: check "
+                "the weights and the scale of the data",
+                name,
+            )
+
+
+def _fail_sampled(subject: Subject, found: Difference, samples: int) -> NoReturn:
+    elements: tuple[Element, ...] = elements_of(subject.exact)
+    name = _output_name(subject, 0 if found.element is None else elements[found.element].output)
+    where = "" if found.row is None else f" of row {found.row}"
+    _fail(
+        subject,
+        Loc(name),
+        "",
+        f"in {samples:,} samples the {found.quantity.value} of {name}{where} is "
+        f"{found.module:.4g} in the module and {found.graph:.4g} in the compiled network",
+    )
+
+
+def _fail(subject: Subject, loc: Loc, kind: str, told: str) -> NoReturn:
+    member = f" (in {subject.reference.name})" if subject.reference.name else ""
+    first = f"; the first module whose output departs is this {kind}" if kind else ""
+    raise DistributionError(
+        f"the compiled network would not be the trained one{member}: {told}{first}. "
+        "A forward that keeps state between calls, seeds its own noise or draws outside torch "
+        "cannot be compiled: make each call a function of its input and of torch's random "
+        "numbers. If yours is one, report this; --no-distribution-check compiles it all the same",
+        loc,
+    )
+
+
+def _output_name(subject: Subject, number: int) -> str:
+    count = len(subject.exact.outputs)
+    return "the output" if count == 1 else f"output {number}"
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.2g} %"

@@ -1,0 +1,265 @@
+"""The random numbers of a module, taken from the counters of docs/semantics.md, section 5.
+
+While `SuppliedDraws` is active, each op that draws gives what the FLOAT graph draws from the stream
+that stands for the op. So the module and the graph can be compared in value, call by call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from math import prod
+from typing import TypeAlias, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from qbnnc.ir.check import random_nodes
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.ops import KeepMask, Normal
+from qbnnc.ir.rng import Draw, keep_threshold, normal_table
+from qbnnc.ir.types import Array
+
+_UNMATCHED = 1 << 31  # streams from here on are for draws that the outputs do not depend on
+_LANES = 65536.0
+
+Kwargs: TypeAlias = Mapping[str, object]
+
+
+class Law(Enum):
+    """The distributions of which a graph has streams."""
+
+    BERNOULLI = "bernoulli"
+    UNIFORM = "uniform"
+    NORMAL = "normal"
+
+
+_LAWS: Mapping[str, Law] = {
+    "bernoulli": Law.BERNOULLI,
+    "dropout": Law.BERNOULLI,
+    "feature_dropout": Law.BERNOULLI,
+    "native_dropout": Law.BERNOULLI,
+    "rand": Law.UNIFORM,
+    "rand_like": Law.UNIFORM,
+    "uniform": Law.UNIFORM,
+    "normal": Law.NORMAL,
+    "normal_functional": Law.NORMAL,
+    "randn": Law.NORMAL,
+    "randn_like": Law.NORMAL,
+}
+
+
+def law_of(op: str) -> Law | None:
+    """The distribution that an aten op draws from, by its name without overload; None: another."""
+    return _LAWS.get(op.removesuffix("_"))
+
+
+class UnmatchedDraw(Exception):
+    """A draw of the module has no counterpart in the graph; the text says which and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A draw that the traced program makes, in order of execution.
+
+    `stream` None: no output depends on it. `low`: see convert.draws.DrawSource. `signs`: random
+    signs of Flipout, which the graph leaves out. `where` is for messages.
+    """
+
+    law: Law | None
+    stream: int | None
+    low: bool
+    signs: bool
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """A stream as a graph uses it: 16-bit lanes of one row, and whether all rows share them."""
+
+    count: int
+    shared: bool
+
+
+def lanes_of(graph: Graph) -> dict[int, Lanes]:
+    """The streams of a graph by number."""
+    found = dict[int, Lanes]()
+    for _, op in random_nodes(graph):
+        match op:
+            case KeepMask(shape=shape, shared=shared):
+                found[op.stream] = Lanes(prod(shape), shared)
+            case Normal(shape=shape):
+                found[op.stream] = Lanes(prod(shape), True)
+    return found
+
+
+class SuppliedDraws(TorchDispatchMode):
+    """Gives the draws of one call of the module after another; `begin` starts each."""
+
+    def __init__(
+        self, plan: Sequence[Planned], streams: Mapping[int, Lanes], rows: int, seed: int
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch gives it no types
+        self._plan, self._streams, self._rows, self._seed = plan, streams, rows, seed
+        self._sample = self._next = 0
+
+    def begin(self, sample: int) -> None:
+        self._sample, self._next = sample, 0
+
+    def finish(self) -> None:
+        """UnmatchedDraw if the call has made fewer draws than the program."""
+        if self._next < len(self._plan):
+            missing = self._plan[self._next]
+            raise UnmatchedDraw(
+                f"a call of forward has not drawn what tracing saw it draw ({missing.where})"
+            )
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Kwargs | None = None,
+    ) -> object:
+        given = dict(kwargs or {})
+        if not isinstance(func, torch._ops.OpOverload) or (
+            torch.Tag.nondeterministic_seeded not in func.tags
+        ):
+            return func(*args, **given)
+        name = func._schema.name.removeprefix("aten::")
+        arguments = {
+            argument.name: value
+            for argument, value in zip(func._schema.arguments, args, strict=False)
+        } | given
+        if name == "native_dropout":
+            return self._native_dropout(func, args, given, arguments)
+        mean, one = _parameters(name, arguments)
+        result = func(*args, **given)
+        value = self._supplied(name, cast(Tensor, result), mean, one)
+        return result if value is None else cast(Tensor, result).copy_(value)
+
+    def _native_dropout(
+        self,
+        func: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: Kwargs,
+        arguments: Mapping[str, object],
+    ) -> object:
+        """(x * mask / (1 - p), mask)."""
+        x, p = cast(Tensor, arguments["input"]), float(cast(float, arguments["p"]))
+        if arguments.get("train") is False:
+            return func(*args, **kwargs)
+        keep = self._supplied("native_dropout", torch.empty_like(x), 0.0, 1 - p)
+        if keep is None:
+            return func(*args, **kwargs)
+        return x * keep.to(x.dtype) / (1 - p), keep.bool()
+
+    def _supplied(
+        self, name: str, drawn: Tensor, low: Tensor | float, high: Tensor | float
+    ) -> Tensor | None:
+        """What takes the place of `drawn`; None where nothing depends on its distribution.
+
+        `low` and `high` are the ends of a uniform draw, or mean and deviation of a normal one;
+        `high` is the probability of a 1.
+        """
+        if self._next == len(self._plan):
+            raise UnmatchedDraw(
+                f"a call of forward draws a random tensor {list(drawn.shape)} ({name.strip('_')}) "
+                "that tracing has not seen"
+            )
+        planned = self._plan[self._next]
+        self._next += 1
+        law = law_of(name)
+        if planned.law is not law:
+            raise UnmatchedDraw(
+                f"a call of forward draws {name.strip('_')!r} where tracing saw another draw "
+                f"({planned.where})"
+            )
+        if law is None:
+            return None
+        lanes = self._lanes(planned, drawn)
+        match law:
+            case Law.UNIFORM:
+                u = (lanes.astype(np.float64) + 0.5) / _LANES
+                u = 1 - u if planned.low else np.maximum(u, 1 - u) if planned.signs else u
+                return low + (high - low) * torch.from_numpy(u)
+            case Law.NORMAL:
+                eps = normal_table()[lanes]
+                return low + high * torch.from_numpy(np.abs(eps) if planned.signs else eps)
+            case Law.BERNOULLI:
+                if planned.signs:
+                    return torch.ones(drawn.shape)
+                return _ones(lanes, high, planned.low)
+
+    def _lanes(self, planned: Planned, drawn: Tensor) -> NDArray[np.uint16]:
+        """The lanes of a draw, in its shape; UnmatchedDraw if the graph shares them otherwise."""
+        shape = tuple(drawn.shape)
+        rows = range(self._rows)
+        draw = Draw.of(self._seed, [self._sample], rows)
+        if planned.stream is None:
+            return draw.lanes(_UNMATCHED + self._next, prod(shape), shared=True).reshape(shape)
+        if (stream := self._streams.get(planned.stream)) is None:
+            raise UnmatchedDraw(
+                f"forward draws a random tensor {list(shape)} that the compiled network leaves "
+                f"out ({planned.where})"
+            )
+        expected = stream.count * (1 if stream.shared else self._rows)
+        by_row = stream.shared or (bool(shape) and shape[0] == self._rows)
+        if prod(shape) != expected or not by_row:
+            whole = "for the whole batch" if stream.shared else "for each row"
+            raise UnmatchedDraw(
+                f"forward draws a random tensor {list(shape)} for {self._rows} rows, and the "
+                f"compiled network {stream.count} numbers {whole} ({planned.where})"
+            )
+        lanes = draw.lanes(planned.stream, stream.count, shared=stream.shared)
+        return lanes.reshape(shape)
+
+
+def _parameters(
+    name: str, arguments: Mapping[str, object]
+) -> tuple[Tensor | float, Tensor | float]:
+    """(low, high) of `_supplied`, read before the op is run: it may overwrite them."""
+
+    def given(*names: str, default: float) -> Tensor | float:
+        value = next((arguments[n] for n in names if arguments.get(n) is not None), default)
+        return value.clone() if isinstance(value, Tensor) else float(cast(float, value))
+
+    match law_of(name):
+        case Law.UNIFORM if name.startswith("uniform"):
+            return given("from", "from_", default=0.0), given("to", default=1.0)
+        case Law.NORMAL if name.startswith("normal"):
+            return given("mean", default=0.0), given("std", default=1.0)
+        case Law.BERNOULLI:
+            inside = "self" if name == "bernoulli" else "p"
+            return 0.0, given("p", inside, default=0.5)
+        case _:
+            return 0.0, 1.0
+
+
+def _ones(lanes: Array, probability: Tensor | float, low: bool) -> Tensor:
+    """1 where a Bernoulli draw is 1: the high lanes, or the low ones."""
+    p = np.broadcast_to(_in_few_digits(probability), lanes.shape)
+    threshold = _thresholds(np.round(p if low else 1 - p, 12))
+    return torch.from_numpy((lanes < threshold) if low else (lanes >= threshold))
+
+
+def _in_few_digits(probability: Tensor | float) -> Array:
+    """float64; a float32 0.7 is 0.7, as the front end reads it."""
+    if not isinstance(probability, Tensor):
+        return np.asarray(probability, np.float64)
+    values, where = np.unique(probability.detach().float().numpy(), return_inverse=True)
+    exact = np.array([float(str(value)) for value in values.reshape(-1)])
+    result: Array = exact[where].reshape(probability.shape)
+    return result
+
+
+def _thresholds(p: Array) -> Array:
+    """keep_threshold of each probability."""
+    values, where = np.unique(p, return_inverse=True)
+    table = np.array([keep_threshold(float(v)) for v in values.reshape(-1)])
+    thresholds: Array = table[where].reshape(p.shape)
+    return thresholds

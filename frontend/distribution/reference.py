@@ -1,0 +1,108 @@
+"""What the user trained, ready to be called again and again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.export.graph_signature import OutputKind
+from torch.utils import _pytree as pytree
+
+from qbnnc.frontend.batch import Traced
+from qbnnc.frontend.convert.program import batch_of, predictions, the_input
+from qbnnc.frontend.distribution.draws import UnmatchedDraw
+from qbnnc.frontend.distribution.modes import as_meant
+from qbnnc.frontend.modes import Dropout
+from qbnnc.frontend.tracing import untouched
+from qbnnc.ir.errors import InputError
+
+Call = Callable[[Tensor], list[Tensor]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A module in the mode its user named, or a saved program, beside what was made of it.
+
+    `weights` are loaded before it is called, where several members share one module. `name` tells
+    a member from the others in messages.
+    """
+
+    module: nn.Module
+    traced: Traced
+    dropout: Dropout | None = None
+    weights: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    is_program: bool = False
+    name: str = ""
+
+    def rows(self, x: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        """`count` rows of x, evenly spaced; as many as the program is made for, if it says so."""
+        batch = batch_of(the_input(self.traced.program))
+        wanted = batch if isinstance(batch, int) else count
+        chosen = np.linspace(0, len(x) - 1, wanted).round().astype(np.int64)
+        return np.ascontiguousarray(x[chosen])
+
+    def input(self, x: NDArray[np.float32]) -> Tensor:
+        """Rows in the element type that the module was traced with."""
+        value: Tensor = the_input(self.traced.program).meta["val"]
+        return torch.from_numpy(x).to(value.dtype)
+
+    @contextmanager
+    def opened(self) -> Iterator[Call]:
+        """A call gives the tensors that the graph's outputs stand for, in order.
+
+        State is not restored between calls; attributes, buffers, modes and generators are in the
+        end.
+        """
+        if self.weights is not None:
+            self.module.load_state_dict(dict(self.weights), strict=True)
+        places = _places(self.traced)
+
+        def call(x: Tensor) -> list[Tensor]:
+            try:
+                leaves = pytree.tree_leaves(self.module(x))
+            except UnmatchedDraw:
+                raise
+            except Exception as error:  # whatever the user's forward raises
+                raise InputError(
+                    f"{type(self.module).__name__}: forward fails on {len(x)} calibration rows "
+                    f"({error}); give rows that the network takes"
+                ) from error
+            return [leaves[place] for place in places]
+
+        with generators_kept(), untouched(self.module), torch.no_grad():
+            if self.is_program:
+                yield call
+            else:
+                with as_meant(self.module, self.dropout):
+                    yield call
+
+
+def _places(traced: Traced) -> list[int]:
+    """Where the graph's outputs are among the leaves of what forward returns."""
+    specs = traced.functional.graph_signature.output_specs
+    names = [s.arg.name for s in specs if s.kind is OutputKind.USER_OUTPUT]
+    found = predictions(traced.functional, the_input(traced.functional))
+    places, taken = list[int](), set[int]()
+    for node in found:
+        place = next(i for i, name in enumerate(names) if name == node.name and i not in taken)
+        taken.add(place)
+        places.append(place)
+    return places
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """The global generators of torch, numpy and Python end where they began."""
+    ours, numpys = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(numpys)
