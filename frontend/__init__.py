@@ -1,8 +1,16 @@
 """Trained PyTorch networks to FLOAT graphs."""
 
+from qbnnc.frontend.examples import example_rows
 from qbnnc.frontend.factory import ModelError
 from qbnnc.frontend.modes import Dropout
-from qbnnc.frontend.read import Source, read_file, read_module, save_program
+from qbnnc.frontend.read import (
+    Source,
+    read_file,
+    read_module,
+    save_program,
+    save_traced,
+    trace_module,
+)
 from qbnnc.frontend.sniff import FileKind, sniff
 
 __all__ = [
@@ -10,8 +18,11 @@ __all__ = [
     "FileKind",
     "ModelError",
     "Source",
+    "example_rows",
     "read_file",
     "read_module",
     "save_program",
+    "save_traced",
     "sniff",
+    "trace_module",
 ]

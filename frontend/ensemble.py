@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.sniff import FileKind, sniff
 from qbnnc.ir.errors import CompileError, FileError, Loc
 from qbnnc.ir.graph import Graph, Node
@@ -23,11 +24,17 @@ _NOT_MODELS = (FileKind.TEXT, FileKind.NUMPY)  # notes and data beside the model
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`name` tells it from the others in messages: "net.pt", or "nets.pt[3]"."""
+    """`name` tells it from the others in messages: "net.pt", or "nets.pt[3]".
+
+    `reference` is what `graph` was made of. `checked` says how it was compared with its module when
+    it was saved.
+    """
 
     name: str
     graph: Graph
+    reference: Reference
     calibration: NDArray[np.float32] | None = None
+    checked: str = ""
 
 
 def files_of(paths: Paths) -> list[Path]:

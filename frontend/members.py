@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 
-from qbnnc.frontend.batch import trace_for_any_batch
-from qbnnc.frontend.convert import convert
+from qbnnc.frontend.batch import Traced, trace_for_any_batch
+from qbnnc.frontend.convert import convert_with_draws
+from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.ensemble import Member
 from qbnnc.frontend.examples import example_rows
 from qbnnc.frontend.factory import build_module
@@ -20,7 +20,6 @@ from qbnnc.frontend.modes import Dropout
 from qbnnc.frontend.sniff import FileKind
 from qbnnc.frontend.weights import StateDict, load_weights, read_stored, state_dicts
 from qbnnc.ir.errors import CompileError, FileError
-from qbnnc.ir.graph import Graph
 
 
 @dataclass(slots=True)
@@ -33,29 +32,36 @@ class WeightReader:
     dropout: Dropout | None
     trust_pickle: bool
     _module: nn.Module | None = field(default=None, init=False)
-    _traced: ExportedProgram | None = field(default=None, init=False)
+    _traced: Traced | None = field(default=None, init=False)
 
     def read(self, path: Path, kind: FileKind) -> Iterator[Member]:
         """Every set of weights in a file."""
         stored = read_stored(path, kind, trust_pickle=self.trust_pickle)
         if isinstance(stored, nn.Module):
-            yield Member(path.name, self._trace(stored, path)[1])
+            traced = self._trace(stored, path)
+            yield Member(path.name, traced.graph, Reference(stored, traced, self.dropout))
             return
         found = state_dicts(stored, path)
         for number, weights in enumerate(found):
             name = path.name if len(found) == 1 else f"{path.name}[{number}]"
-            yield Member(name, self._graph(weights, path, name))
+            yield self._member(weights, path, name)
 
-    def _graph(self, weights: StateDict, path: Path, name: str) -> Graph:
+    def _member(self, weights: StateDict, path: Path, name: str) -> Member:
         if self._module is None:
             self._module = self._built(path)
-        load_weights(self._module, weights, path if name == path.name else path.with_name(name))
-        if self._traced is None:
-            self._traced, graph = self._trace(self._module, path)
-            return graph
-        if not _is_swappable(self._module):
-            return self._trace(self._module, path)[1]
-        return _swapped(self._traced, self._module, name)
+        module, place = self._module, path if name == path.name else path.with_name(name)
+
+        def load() -> None:
+            load_weights(module, weights, place)
+
+        load()
+        if self._traced is None or not _is_swappable(module):
+            traced = self._trace(module, path)
+            self._traced = traced if self._traced is None else self._traced
+        else:
+            traced = _swapped(self._traced, module, name)
+        reference = Reference(module, traced, self.dropout, load, name=name)
+        return Member(name, traced.graph, reference)
 
     def _built(self, path: Path) -> nn.Module:
         if self.factory is None:
@@ -66,21 +72,21 @@ class WeightReader:
             )
         return build_module(self.factory, self.model_args)
 
-    def _trace(self, module: nn.Module, path: Path) -> tuple[ExportedProgram, Graph]:
+    def _trace(self, module: nn.Module, path: Path) -> Traced:
         if self.example is None:
             raise FileError(
                 "is traced with example rows, and none are given; pass calibration data "
                 "(--calib FILE[:KEY])",
                 path,
             )
-        traced = trace_for_any_batch(module, example_rows(self.example), self.dropout)
-        return traced.functional, traced.graph
+        return trace_for_any_batch(module, example_rows(self.example), self.dropout)
 
 
-def _swapped(program: ExportedProgram, module: nn.Module, name: str) -> Graph:
+def _swapped(traced: Traced, module: nn.Module, name: str) -> Traced:
     """The program's graph with the weights that `module` has now."""
     try:
-        return convert(program, _tensors(module))
+        converted = convert_with_draws(traced.functional, _tensors(module))
+        return replace(traced, graph=converted.graph, draws=converted.draws)
     except CompileError as error:
         message = str(error).removeprefix(f"{error.loc}: ")
         raise CompileError(f"{message} (in {name})", error.loc) from error

@@ -25,15 +25,17 @@ from qbnnc.ir.files import write_atomically
 MAX_CALIBRATION_ROWS = 512
 _CALIBRATION = "qbnnc_calibration.npy.base64"
 _METHOD = "qbnnc_method.json"
+_LONGEST = 1000  # characters of a description
 
 
 @dataclass(frozen=True, slots=True)
 class StoredProgram:
-    """`calibration` is [rows, ...] float32; `dropout` what save_program was told of it."""
+    """`calibration` is [rows, ...] float32; `dropout` and `checked` what save_program was told."""
 
     program: ExportedProgram
     calibration: NDArray[np.float32] | None
     dropout: Dropout | None
+    checked: str = ""
 
 
 def load_program(path: Path) -> StoredProgram:
@@ -48,7 +50,10 @@ def load_program(path: Path) -> StoredProgram:
             "save the program again with this version",
             path,
         ) from error
-    return StoredProgram(program, _calibration(safe.extra, path), _dropout(safe.extra, path))
+    method = _method(safe.extra, path)
+    return StoredProgram(
+        program, _calibration(safe.extra, path), _dropout(method), _checked(method)
+    )
 
 
 def write_program(
@@ -94,13 +99,26 @@ def _calibration(extra: Mapping[str, bytes], path: Path) -> NDArray[np.float32] 
     return np.asarray(rows, np.float32)
 
 
-def _dropout(extra: Mapping[str, bytes], path: Path) -> Dropout | None:
+def _method(extra: Mapping[str, bytes], path: Path) -> object:
     try:
-        method = json.loads(extra.get(_METHOD, b"{}"))
+        method: object = json.loads(extra.get(_METHOD, b"{}"))
     except (ValueError, RecursionError) as error:
         raise FileError("holds a damaged description; save the program again", path) from error
+    return method
+
+
+def _dropout(method: object) -> Dropout | None:
     match method:
         case {"dropout": "active" | "off" as dropout}:
             return cast(Dropout, dropout)
         case _:
             return None
+
+
+def _checked(method: object) -> str:
+    """How the program was compared with its module when it was saved: text for people."""
+    match method:
+        case {"distribution": str() as text} if len(text) <= _LONGEST and text.isprintable():
+            return text
+        case _:
+            return ""

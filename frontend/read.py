@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbnnc.frontend.batch import trace_for_any_batch
-from qbnnc.frontend.convert import convert
+from qbnnc.frontend.batch import Traced, trace_for_any_batch
+from qbnnc.frontend.convert import convert_with_draws
+from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
 from qbnnc.frontend.examples import Example, example_rows
 from qbnnc.frontend.members import WeightReader
 from qbnnc.frontend.modes import Dropout, set_dropout
 from qbnnc.frontend.programs import load_program, write_program
+from qbnnc.frontend.quiet import quiet_torch
 from qbnnc.frontend.sniff import REFUSALS, FileKind, refuse, sniff
 from qbnnc.frontend.tracing import functionalise
 from qbnnc.ir.errors import FileError
@@ -26,15 +28,31 @@ from qbnnc.ir.graph import Graph
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A network, one graph a member, and the calibration rows [rows, ...] of its file."""
+    """A network, one member or several, and the calibration rows [rows, ...] of its file."""
 
-    graphs: tuple[Graph, ...]
+    members: tuple[Member, ...]
     calibration: NDArray[np.float32] | None
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """One a member."""
+        return tuple(member.graph for member in self.members)
 
     @property
     def graph(self) -> Graph:
         """The first member: all have its ops, shapes and names."""
         return self.graphs[0]
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """One a member: what its graph was made of."""
+        return tuple(member.reference for member in self.members)
+
+    @property
+    def checked(self) -> str:
+        """How the members were compared with their modules when they were saved, if they were."""
+        texts = {member.checked for member in self.members}
+        return texts.pop() if len(texts) == 1 else ""
 
 
 def read_module(
@@ -46,7 +64,15 @@ def read_module(
     modes.trace_in_mode; needed if the module has dropout that eval() switched off.
     CompileError: the module cannot be compiled. InputError: it does not take the example.
     """
-    return trace_for_any_batch(module, example_rows(example_inputs), dropout).graph
+    return trace_module(module, example_inputs, dropout=dropout).graph
+
+
+def trace_module(
+    module: nn.Module, example_inputs: Example, *, dropout: Dropout | None = None
+) -> Member:
+    """The same, with the module beside it that the graph is compared with."""
+    traced = trace_for_any_batch(module, example_rows(example_inputs), dropout)
+    return Member(type(module).__name__, traced.graph, Reference(module, traced, dropout))
 
 
 def read_file(
@@ -71,7 +97,7 @@ def read_file(
     members = [member for file in files_of(path) for member in _members(file, weights)]
     check_same_network(members)
     rows = (m.calibration for m in members if m.calibration is not None)
-    return Source(tuple(member.graph for member in members), next(rows, None))
+    return Source(tuple(members), next(rows, None))
 
 
 def save_program(
@@ -81,14 +107,29 @@ def save_program(
     calibration: NDArray[np.generic] | Tensor | None = None,
     dropout: Dropout | None = None,
 ) -> None:
-    """Save `module` as an exported program that needs no Python code to be read.
+    """Save `module` as an exported program; all that read_module refuses is refused here."""
+    save_traced(trace_module(module, example_inputs, dropout=dropout), path, calibration)
 
-    With up to 512 rows of `calibration` [rows, ...]. All that read_module refuses is refused here.
+
+def save_traced(
+    member: Member,
+    path: str | Path,
+    calibration: NDArray[np.generic] | Tensor | None = None,
+    checked: str = "",
+) -> None:
+    """Save what trace_module gave as an exported program that needs no Python code to be read.
+
+    With up to 512 rows of `calibration` [rows, ...], and how it was `checked` against its module.
     """
-    traced = trace_for_any_batch(module, example_rows(example_inputs), dropout)
+    reference = member.reference
     rows = None if calibration is None else np.asarray(calibration, np.float32)
-    method = {"module": type(module).__qualname__, "dropout": dropout, "torch": torch.__version__}
-    write_program(traced.program, Path(path), rows, method)
+    method = {
+        "module": type(reference.module).__qualname__,
+        "dropout": reference.dropout,
+        "torch": torch.__version__,
+        "distribution": checked,
+    }
+    write_program(reference.traced.program, Path(path), rows, method)
 
 
 def _members(path: Path, weights: WeightReader) -> Iterator[Member]:
@@ -107,5 +148,13 @@ def _members(path: Path, weights: WeightReader) -> Iterator[Member]:
 
 def _program(path: Path, dropout: Dropout | None) -> Member:
     stored = load_program(path)
-    set_dropout(stored.program, dropout or stored.dropout)
-    return Member(path.name, convert(functionalise(stored.program)), stored.calibration)
+    chosen = dropout or stored.dropout
+    set_dropout(stored.program, chosen)
+    functional = functionalise(stored.program)
+    converted = convert_with_draws(functional)
+    traced = Traced(stored.program, functional, converted.graph, converted.draws)
+    with quiet_torch():
+        module = stored.program.module()
+    reference = Reference(module, traced, chosen, is_program=True)
+    checked = stored.checked if chosen == stored.dropout else ""
+    return Member(path.name, converted.graph, reference, stored.calibration, checked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qbnnc.ir.bounds import check_bounds
 from qbnnc.ir.check import check, random_nodes
@@ -26,6 +26,7 @@ class Provenance:
     weights: str = ""  # "channel-symmetric"
     calibration: str = ""  # "minmax over 512 rows x 4 passes, seed 0, sha256 ..."
     training: str = ""  # "3 epochs of match, lr 0.001, ...", if it was fine-tuned
+    distribution: str = field(default="", metadata={"since": 2})  # how it was checked, or was not
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -64,10 +64,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told about progress: each pass's graph, and the batches of the calibration."""
+    """Who is told about progress: each pass's graph, the batches of the calibration, and the
+    samples of the distribution check."""
 
     graph: PassObserver | None = None
     calibration: Progress | None = None
+    distribution: Progress | None = None
 
 
 def quantise_model(
@@ -115,6 +117,7 @@ def simulate_model(
         str(chosen),
         chosen.scheme(),
         how.describe(rows, passes, widths),
+        distribution=model.provenance.distribution,
     )
     simulated = Model(members, head, draws, provenance)
     simulated.check()
@@ -164,6 +167,12 @@ def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.flo
     return batch
 
 
+def check_options(model: Model, options: Options) -> None:
+    """UserError if the task, the samples or a layer's bits do not fit a FLOAT model."""
+    _head(model, options), _draws(model, options)
+    check_layers(model, options.quantisation)
+
+
 def check_layers(model: Model, quantisation: Quantisation) -> None:
     """CompileError if a FLOAT model has no such layer as is given bits of its own."""
     if quantisation.layers:
@@ -174,15 +183,21 @@ def _ready(graph: Graph, quantisation: Quantisation, watch: Watch) -> Graph:
     """A FLOAT graph in which every layer is one that can be quantised."""
     if graph.stage is not Stage.FLOAT:
         raise UserError(f"the model is {graph.stage.name} already: compile the float model")
-    steps = (
-        CutSoftmax(),
-        ShareMasks(quantisation.mask_sharing is MaskSharing.BATCH),
-        SplitLayers(),
-        FoldAffine(),
-        FuseClamps(),
-        FoldDropoutScale(),
-    )
-    return run_passes(graph, steps, watch.graph)
+    shared = quantisation.mask_sharing is MaskSharing.BATCH
+    return run_passes(graph, (CutSoftmax(), *_rewrites(shared=shared)), watch.graph)
+
+
+def _rewrites(*, shared: bool) -> tuple[Pass, ...]:
+    return (ShareMasks(shared), SplitLayers(), FoldAffine(), FuseClamps(), FoldDropoutScale())
+
+
+def comparable(graph: Graph, *, shared: bool) -> Graph:
+    """What the passes that rewrite FLOAT make of a graph; its outputs stay those of the module.
+
+    `shared` gives every row the masks of row 0. CompileError where a layer has no integer form.
+    """
+    _ready(graph, Quantisation(), Watch())
+    return run_passes(graph, _rewrites(shared=shared))
 
 
 def _simulated(graph: Graph, rows: NDArray[np.float32], options: Options, watch: Watch) -> Graph:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,14 +29,14 @@ Call = Callable[[Tensor], list[Tensor]]
 class Reference:
     """A module in the mode its user named, or a saved program, beside what was made of it.
 
-    `weights` are loaded before it is called, where several members share one module. `name` tells
-    a member from the others in messages.
+    `load` puts a member's weights into the module, where several members share one. `name` tells a
+    member from the others in messages.
     """
 
     module: nn.Module
     traced: Traced
     dropout: Dropout | None = None
-    weights: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    load: Callable[[], None] | None = None
     is_program: bool = False
     name: str = ""
 
@@ -59,8 +59,8 @@ class Reference:
         State is not restored between calls; attributes, buffers, modes and generators are in the
         end.
         """
-        if self.weights is not None:
-            self.module.load_state_dict(dict(self.weights), strict=True)
+        if self.load is not None:
+            self.load()
         places = _places(self.traced)
 
         def call(x: Tensor) -> list[Tensor]:

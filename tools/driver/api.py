@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Unpack
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from qbnnc.distribution import DistributionCheck, checked
 from qbnnc.emission import check_outputs, write_artefacts
 from qbnnc.extras import require
 from qbnnc.ir import format
@@ -16,14 +18,23 @@ from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.making import Making, given_options, options_from
-from qbnnc.passes.pipeline import Watch, lower_model, quantise_model, relabel
+from qbnnc.passes.options import Quantisation
+from qbnnc.passes.pipeline import (
+    Watch,
+    check_calibration,
+    check_options,
+    lower_model,
+    quantise_model,
+    relabel,
+)
 from qbnnc.sources import (
     Dropout,
     SourceOptions,
+    Trained,
     calibration_of,
     float_model,
     known_model,
-    read,
+    read_whole,
     warn_of_few,
     with_calibration,
 )
@@ -42,13 +53,15 @@ def save(
     *,
     calibration: ArrayLike | None = None,
     dropout: Dropout | None = None,
+    distribution_check: DistributionCheck = "default",
 ) -> None:
     """Save a trained or fine-tuned network so that it can be compiled without its Python code.
 
     With the suffix .qbnn a FLOAT Model, which compiles without torch; otherwise a torch.export
     archive. `example_inputs` is one tensor [batch, ...] (or a tuple of one); up to 512 rows of
     `calibration` [N, ...] travel with it. `dropout`: "active" or "off" for dropout modules that
-    eval() switched off. What `prepare_qat` or `finetune` gave, or another Model, needs a .qbnn, and
+    eval() switched off. `distribution_check`: see `compile`; later there is no module to compare
+    with. What `prepare_qat` or `finetune` gave, or another Model, needs a .qbnn, and
     no example. Raises UserError, and writes nothing, if the network cannot be compiled.
     """
     if (known := known_model(module)) is not None:
@@ -61,16 +74,21 @@ def save(
         raise InputError("module: a list that holds more than fine-tuned members; save one by one")
     if example_inputs is None:
         raise InputError("example_inputs: a module needs a batch to be traced with")
-    from qbnnc.frontend import read_module, save_program
+    from qbnnc.frontend import example_rows, save_traced, trace_module
 
-    if Path(path).suffix == ".qbnn":
-        model = float_model((read_module(module, example_inputs, dropout=dropout),), None)
-        format.save(model if calibration is None else with_calibration(model, calibration), path)
-        return
+    member = trace_module(module, example_inputs, dropout=dropout)
+    model = float_model((member.graph,), None)
     if calibration is not None:
-        graph = read_module(module, example_inputs, dropout=dropout)
-        calibration = with_calibration(float_model((graph,), None), calibration).calibration
-    save_program(module, os.fspath(path), example_inputs, calibration=calibration, dropout=dropout)
+        model = with_calibration(model, calibration)
+    rows = model.calibration
+    if rows is None:
+        rows = np.asarray(example_rows(example_inputs).cpu(), np.float32)
+    model = checked(Trained(model, (member.reference,)), rows, Quantisation(), distribution_check)
+    if Path(path).suffix == ".qbnn":
+        format.save(model, path)
+    else:
+        verdict = model.provenance.distribution
+        save_traced(member, os.fspath(path), calibration=model.calibration, checked=verdict)
 
 
 def _save_model(model: Model, path: Path_) -> None:
@@ -80,7 +98,7 @@ def _save_model(model: Model, path: Path_) -> None:
 
 
 def compile(
-    source: nn.Module | Model | Path_ | Sequence[nn.Module | Model | Path_],
+    source: nn.Module | Model | Trained | Path_ | Sequence[nn.Module | Model | Path_],
     outputs: Path_ | Sequence[Path_],
     *,
     calibration: ArrayLike | None = None,
@@ -90,6 +108,7 @@ def compile(
     model_args: Mapping[str, object] | None = None,
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
+    distribution_check: DistributionCheck = "default",
     watch: Watch | None = None,
     **making: Unpack[Making],
 ) -> Model:
@@ -102,24 +121,30 @@ def compile(
     (default 20; 1 where nothing is random), of an ensemble the draws of each member. `task`:
     "raw", "classification" or "regression". A compiled .qbnn is only written in other formats, with
     other samples or another task: options about its making are refused. So are they for a
-    fine-tuned one, whose ranges are decided.
+    fine-tuned one, whose ranges are decided. `distribution_check`: the float graph is compared with
+    the module (docs/distribution.md); "full" draws more samples, None skips it, which the artefact
+    says.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
     paths = check_outputs([outputs] if isinstance(outputs, str | os.PathLike) else outputs)
     options = options_from(making, samples, task)
     reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
-    trained = read(source, calibration, reading)
-    if trained.stage is not Stage.FLOAT:
+    trained = source if isinstance(source, Trained) else read_whole(source, calibration, reading)
+    model_ = trained.model
+    if model_.stage is not Stage.FLOAT:
         given = given_options(making) + ["--calib"] * (calibration is not None)
-        _refuse_remaking(given, trained.stage)
-        compiled = relabel(trained, options)
+        _refuse_remaking(given, model_.stage)
+        compiled = relabel(model_, options)
         if compiled.stage is Stage.SIMULATED:
             compiled = lower_model(compiled, watch)
     else:
-        rows = calibration_of(trained)
+        rows = check_calibration(model_, calibration_of(model_))
         warn_of_few(len(rows))
-        compiled = quantise_model(trained, rows, options, version=COMPILER, watch=watch)
+        check_options(model_, options)
+        tell = None if watch is None else watch.distribution
+        model_ = checked(trained, rows, options.quantisation, distribution_check, tell)
+        compiled = quantise_model(model_, rows, options, version=COMPILER, watch=watch)
     write_artefacts(compiled, paths)
     return compiled
 

@@ -28,6 +28,8 @@ from qbnnc.version import COMPILER
 if TYPE_CHECKING:
     from torch import nn
 
+    from qbnnc.frontend.distribution import Reference
+
 Dropout: TypeAlias = Literal["active", "off"]
 
 MOST_ROWS = 512
@@ -60,15 +62,32 @@ class SourceOptions:
         return [name for name, value in values.items() if value is not None]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A Model, and what each member was made of; nothing of what was a Model already.
+
+    `checked` says how a saved program was compared with its module.
+    """
+
+    model: Model
+    references: tuple[Reference, ...] = ()
+    checked: str = ""
+
+
 def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
     """The Model of whatever a user hands in: a Model, a file or several, or a module."""
+    return read_whole(source, rows, options).model
+
+
+def read_whole(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
+    """The same, and what it was made of, to compare it with."""
     if options.dropout not in (None, "active", "off"):
         raise UserError(f"--dropout {options.dropout!r}: choose one of active, off")
     if (known := known_model(source)) is not None:
-        return known if rows is None else with_calibration(known, rows)
+        return Trained(known if rows is None else with_calibration(known, rows))
     paths = [source] if isinstance(source, str | os.PathLike) else source
     if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
-        return read_source(paths, None if rows is None else as_array(rows, _ROWS), options)
+        return _read_files(paths, None if rows is None else as_array(rows, _ROWS), options)
     require("torch", what="compiling a module")
     from torch import nn
 
@@ -126,13 +145,21 @@ def read_source(
     Several files, or a folder of them, are the members of an ensemble. `rows` [N, *shape] are
     calibration data from elsewhere; they go before those in the file.
     """
+    return _read_files(paths, rows, options).model
+
+
+def _read_files(
+    paths: Sequence[str | os.PathLike[str]],
+    rows: NDArray[np.generic] | None,
+    options: SourceOptions,
+) -> Trained:
     files = [Path(path) for path in paths]
     if not files:
         raise InputError("the source: no file is named")
     if len(files) == 1 and not files[0].is_dir() and format.is_model(read_bytes(files[0])):
         _refuse_for_qbnn(files[0], options)
         model = format.load(files[0])
-        return model if rows is None else with_calibration(model, rows)
+        return Trained(model if rows is None else with_calibration(model, rows))
     require("torch", what=f"reading {files[0].name}")
     from qbnnc.frontend import read_file
 
@@ -145,7 +172,8 @@ def read_source(
         trust_pickle=options.trust_pickle,
     )
     model = float_model(source.graphs, source.calibration)
-    return model if rows is None else with_calibration(model, rows)
+    model = model if rows is None else with_calibration(model, rows)
+    return Trained(model, source.references, source.checked)
 
 
 def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
@@ -153,13 +181,14 @@ def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
         raise FileError(f"{name} is for what torch reads; a .qbnn is a network already", path)
 
 
-def read_trained(module: nn.Module, rows: ArrayLike, dropout: Dropout | None) -> Model:
+def read_trained(module: nn.Module, rows: ArrayLike, dropout: Dropout | None) -> Trained:
     """The FLOAT Model of a module in memory; `rows` [N, *shape] are its calibration data."""
-    from qbnnc.frontend import read_module
+    from qbnnc.frontend import trace_module
 
     array = as_array(rows, _ROWS)
-    graph = read_module(module, array, dropout=dropout)
-    return with_calibration(float_model((graph,), None), array)
+    member = trace_module(module, array, dropout=dropout)
+    model = with_calibration(float_model((member.graph,), None), array)
+    return Trained(model, (member.reference,))
 
 
 def float_model(members: tuple[Graph, ...], rows: NDArray[np.float32] | None) -> Model:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -22,8 +20,10 @@ from qbnnc.cli.common import (
     spaced,
     verbose_option,
 )
+from qbnnc.cli.distribution import bars, distribution_options, effort_of
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.distribution import DistributionCheck
 from qbnnc.emission import check_outputs
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
@@ -31,9 +31,8 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.words import counted
-from qbnnc.passes.calibrate import Progress
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
-from qbnnc.sources import Dropout, SourceOptions, read
+from qbnnc.sources import Dropout, SourceOptions, Trained, read_whole
 
 
 @click.command(name="compile", short_help="Compile a network to integer artefacts.")
@@ -62,6 +61,7 @@ from qbnnc.sources import Dropout, SourceOptions, read
 @bits_option
 @auto_options
 @making_options
+@distribution_options
 @click.option(
     "--print-after",
     type=click.Choice(PASS_NAMES),
@@ -83,6 +83,8 @@ def command(
     budget: str | None,
     data: str | None,
     print_after: str | None,
+    distribution_check: DistributionCheck,
+    no_distribution_check: bool,
     trust_pickle: bool,
     quiet: bool,
     verbose: bool,
@@ -97,18 +99,19 @@ def command(
     """
     calibration = None if calib is None else read_array(calib)
     chosen, file = making_of(making), several(models)
-    source: Model | tuple[str, ...] = models
+    source: Trained | tuple[str, ...] = models
     with placed({"the calibration data": calib, "the model": file, "the source": file}):
         if (asked := asked_auto(chosen, budget, data)) is not None:
             check_outputs(outputs)
             arguments = parse_arguments(model_args)
-            source = read(
+            source = read_whole(
                 models,
                 calibration,
                 SourceOptions(factory, arguments, dropout, trust_pickle),
             )
-            chosen = choose(asked, source, chosen, samples=samples, task=task, quiet=quiet)
-        with _progress(quiet) as progress, plain_warnings():
+            chosen = choose(asked, source.model, chosen, samples=samples, task=task, quiet=quiet)
+        effort = effort_of(distribution_check, skipped=no_distribution_check)
+        with bars(quiet) as (calibrating, comparing), plain_warnings():
             compiled = compile_model(
                 source,
                 outputs,
@@ -119,7 +122,8 @@ def command(
                 model_args=parse_arguments(model_args),
                 dropout=dropout,
                 trust_pickle=trust_pickle,
-                watch=Watch(_printer(print_after, verbose), progress),
+                distribution_check=effort,
+                watch=Watch(_printer(print_after, verbose), calibrating, comparing),
                 **chosen,
             )
     if not quiet:
@@ -136,6 +140,7 @@ def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | 
     for title, text in (
         ("calibrated", compiled.provenance.calibration),
         ("fine-tuned", compiled.provenance.training),
+        ("compared", compiled.provenance.distribution),
     ):
         if text:
             click.echo(fold(f"  {title:10}  {text}", 14 * " "))
@@ -158,21 +163,3 @@ def _printer(name: str | None, verbose: bool) -> Callable[[str, Graph], None] | 
             click.echo(str(graph), nl=False)
 
     return show
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A bar on a terminal's stderr, from the first batch that calibrates; nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    bar = click.progressbar(length=1, label="calibrating", file=sys.stderr)
-    with ExitStack() as shown:
-
-        def show(done: int, total: int) -> None:
-            bar.length = total
-            if not bar.entered:
-                shown.enter_context(bar)
-            bar.update(done - bar.pos)
-
-        yield show
