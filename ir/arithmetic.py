@@ -156,13 +156,13 @@ def sampling_quants(
     """Codes of the mean and the deviation of a sampled weight [N, ...] (section 6).
 
     For each granule, lim the largest code: R = clip(floor(S_mu0/(S_sigma0*S_eps)), 1, 65535), with
-    S_mu0 = max|mu|/lim and S_sigma0 = max(sigma)/lim; S_sigma = max(S_sigma0, S_mu0/(R*S_eps)) and
+    S_mu0 = max|mu|/lim and S_sigma0 = max|sigma|/lim; S_sigma = max(S_sigma0, S_mu0/(R*S_eps)) and
     S_mu = R*S_sigma*S_eps. So S_mu is a whole number R of steps of sigma*eps.
     """
     lim, step = 2 ** (bits - 1) - 1, EPS_QUANT.scale[0]
     rows = (len(mu), -1) if channels else (1, -1)
     mean = np.abs(mu.astype(np.float64)).reshape(rows).max(axis=1) / lim
-    deviation = sigma.astype(np.float64).reshape(rows).max(axis=1) / lim
+    deviation = np.abs(sigma.astype(np.float64)).reshape(rows).max(axis=1) / lim
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.clip(np.floor(mean / (deviation * step)), 1, 65535)
     ratio = np.where(deviation == 0, np.where(mean == 0, 1, 65535), ratio)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
 
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops.base import RandomOp
+from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.ops.quantize import QuantizeInput
 from qbnnc.ir.types import CONSTANT, PER_ROW, DType, QuantParams, Stage
 
@@ -23,7 +25,8 @@ def check(graph: Graph) -> None:
     2. Every op belongs to the graph's stage, and gives the type its output says.
     3. Constants have the dtype and shape of their types, and are finite.
     4. Every scale is a normal, finite, positive float32; zero points and codes are in range.
-    5. The random streams are all different.
+    5. A random stream is drawn by one op, or by masks that all take the same lanes: their number
+       and whether rows share them agree, their shapes, probabilities and `inverted` may differ.
     """
     known = {graph.input, *graph.constants}
     names = [value.name for value in known]
@@ -115,13 +118,17 @@ def _check_scales(scales: tuple[float, ...], loc: Loc) -> None:
 
 
 def _check_streams(graph: Graph) -> None:
-    seen = set[int]()
+    lanes: dict[int, tuple[int, bool] | None] = {}
     for node, op in random_nodes(graph):
         if not 0 <= op.stream < 2**32:
             raise CompileError(f"{op.stream} is no number of a random stream", node.loc)
-        if op.stream in seen:
-            raise CompileError(f"the random stream {op.stream} is used twice", node.loc)
-        seen.add(op.stream)
+        taken = (prod(op.shape), op.shared) if isinstance(op, KeepMask) else None
+        if op.stream in lanes and (taken is None or lanes[op.stream] != taken):
+            raise CompileError(
+                f"the random stream {op.stream} is used twice, and not by masks of the same lanes",
+                node.loc,
+            )
+        lanes[op.stream] = taken
 
 
 def random_nodes(graph: Graph) -> Iterator[tuple[Node, RandomOp]]:

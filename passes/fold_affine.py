@@ -25,7 +25,7 @@ class FoldAffine:
     2. After another Affine that nothing else reads: the two are one.
     3. After a linear layer or convolution that nothing else reads, one scale and shift a channel:
        weight_n *= scale_n, bias_n = scale_n*bias_n + shift_n; of sampled weights mu *= scale_n and
-       sigma *= |scale_n|.
+       sigma *= scale_n, whose sign it keeps.
     4. Before a linear layer that alone reads it: bias_n += sum_k weight_nk*shift_k, weight_nk *=
        scale_k. Not for an Affine that reads the input: the input quantiser does it.
     5. On [C, H, W] anywhere else: a depthwise 1x1 convolution.

@@ -39,7 +39,7 @@ class InsertFakeQuantize:
     3. A FakeQuantize follows every weight; its scale is at least |b_j|/(S_x*2^23), so that the
        bias fits. One follows every bias, with the accumulators' scale f32(S_x*S_w).
     4. Of a sampled weight mu, sigma and eps are quantised (docs/semantics.md, section 6) and then
-       the sample, whose range is mu -+ 3 sigma; nothing between.
+       the sample, whose range is mu -+ 3 |sigma|; nothing between.
     5. None follows a dropout mask (section 5), unless scales are powers of two and the mask's
        factor is none.
     """

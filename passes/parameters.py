@@ -33,8 +33,8 @@ def rescaled(
 ) -> Value:
     """parameter * scale + shift, `scale` and `shift` broadcasting against it.
 
-    Of a sampled weight the mean is scaled and shifted, the deviation multiplied by |scale|: its
-    noise is symmetric, so that this is the same law, and its random numbers stay where they are.
+    Of a sampled weight the mean is scaled and shifted and the deviation scaled, its sign included:
+    others may take the same noise.
     """
     sampled = build.producer(parameter)
     if sampled is None or not isinstance(sampled.op, SampledWeight):
@@ -43,20 +43,21 @@ def rescaled(
     mu, sigma, *noise = sampled.inputs
     moved = (
         float32_constant(mu.name, constant(mu, build, loc) * scale + shift, build),
-        float32_constant(sigma.name, constant(sigma, build, loc) * np.abs(scale), build),
+        float32_constant(sigma.name, constant(sigma, build, loc) * scale, build),
     )
     return build.emit(sampled.op, *moved, *noise, loc=sampled.loc, name=sampled.output.name)
 
 
 def spread(parameter: Value, build: Builder, deviations: float) -> Array | None:
-    """mu -+ deviations*sigma of a parameter, [2, *shape]; None if it is computed otherwise."""
+    """mu -+ deviations*|sigma| of a parameter, [2, *shape]; None if it is computed otherwise."""
     if (array := build.array(parameter)) is not None:
         return np.stack([array, array])
     sampled = build.producer(parameter)
     if sampled is None or not isinstance(sampled.op, SampledWeight):
         return None
     mu, sigma = (source_constant(v, build) for v in sampled.inputs[:2])
-    return np.stack([mu - deviations * sigma, mu + deviations * sigma])
+    reach = deviations * np.abs(sigma)
+    return np.stack([mu - reach, mu + reach])
 
 
 def likely_values(parameter: Value, build: Builder) -> tuple[Array, Float64] | None:

@@ -8,7 +8,7 @@ import onnx_ir
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.streams import Stream, lanes_of_each
 from qbnnc.ir.ops import KeepMask
-from qbnnc.ir.rng import LANES_PER_WORD, keep_threshold
+from qbnnc.ir.rng import LANES_PER_WORD
 from qbnnc.ir.types import Array
 
 _ALL_LANES = 1 << 16
@@ -22,11 +22,14 @@ def write_masks(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> None
         if _threshold(stream) == _ALL_LANES:  # above every lane: it keeps none
             nothing = writer.constant(np.array(0, np.uint8))
             flat = writer.op("Mul", flat, nothing, out=f"{scope.name(stream.output)}/none")
+        if _mask(stream).inverted:
+            one = writer.constant(np.array(1, np.uint8))
+            flat = writer.op("BitwiseXor", flat, one, out=f"{scope.name(stream.output)}/low")
         scope.layout.merge(flat, stream.op.shape, scope.result(stream.output))
 
 
 def _keep(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> onnx_ir.Value:
-    """1 for every lane that is kept: u8 [L, B, 4 * words of all streams]."""
+    """1 for every lane that reaches its threshold: u8 [L, B, 4 * words of all streams]."""
     writer, prefix = scope.writer, scope.prefix
     least = [writer.constant(t) for t in _thresholds(group)]
     lanes = writer.call("keep", words, *least, out=f"{prefix}random/lanes")
@@ -44,5 +47,9 @@ def _thresholds(group: list[Stream]) -> tuple[Array, Array, Array]:
 
 
 def _threshold(stream: Stream) -> int:
+    return _mask(stream).threshold
+
+
+def _mask(stream: Stream) -> KeepMask:
     assert isinstance(stream.op, KeepMask)
-    return keep_threshold(stream.op.p)
+    return stream.op

@@ -18,14 +18,14 @@ _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
 class Constants(nn.Module):
     """Trained constants are parameters, the others buffers; names are those of the graph.
 
-    A sigma is used by its magnitude: it may cross zero while it is trained.
+    A sigma may cross zero while it is trained: it has a sign in every stage.
     """
 
     def __init__(self, graph: Graph, roles: Mapping[Node, Role], *, train_sigma: bool) -> None:
         super().__init__()
         moments = [role for role in roles.values() if isinstance(role, Moment)]
-        self._sigmas = {role.sigma for role in moments}
-        trained = set(parameters_of(graph)) - (set() if train_sigma else self._sigmas)
+        kept = set() if train_sigma else {role.sigma for role in moments}
+        trained = set(parameters_of(graph)) - kept
         self._moments = {
             graph.consumers()[node.output][0].output: (role.mu, role.sigma)
             for node, role in roles.items()
@@ -44,7 +44,7 @@ class Constants(nn.Module):
 
     def __getitem__(self, value: Value) -> Tensor:
         tensor: Tensor = getattr(self, self._names[value])
-        return tensor.abs() if value in self._sigmas else tensor
+        return tensor
 
     @property
     def device(self) -> torch.device:
@@ -57,10 +57,11 @@ class Constants(nn.Module):
         return {value: self[value].detach().cpu().numpy().copy() for value in self._names}
 
     def spread(self, value: Value) -> Tensor:
-        """What the range of a weight or bias must cover, [N, K]: its values, or mu -+ 3 sigma."""
+        """What the range of a weight or bias must cover, [N, K]: its values, or mu -+ 3 |sigma|."""
         if value in self._names:
             return self[value].reshape(value.type.shape[0], -1)
         if value not in self._moments:
             raise CompileError("is neither a constant nor a sampled weight", value.name)
         mu, sigma = (self[m].reshape(m.type.shape[0], -1) for m in self._moments[value])
-        return torch.cat([mu - _DEVIATIONS * sigma, mu + _DEVIATIONS * sigma], dim=1)
+        reach = _DEVIATIONS * sigma.abs()
+        return torch.cat([mu - reach, mu + reach], dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import cast
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qbnnc.backends.torch.forward import Evaluation
+from qbnnc.ir.check import random_nodes
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops import KeepMask, Normal, RandomOp
 
@@ -36,6 +38,7 @@ def as_onnx(members: Sequence[Graph], x: Tensor) -> bytes:
 class _Network(nn.Module):
     def __init__(self, members: Sequence[Graph]) -> None:
         super().__init__()
+        self._graphs = tuple(members)
         self._members = [
             Evaluation(graph, self._constants(number, graph))
             for number, graph in enumerate(members)
@@ -49,25 +52,38 @@ class _Network(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return tuple(
-            output for member in self._members for output in member.outputs(x, _DropoutNoise())
+            output
+            for graph, member in zip(self._graphs, self._members, strict=True)
+            for output in member.outputs(x, _DropoutNoise(graph))
         )
 
 
 class _DropoutNoise:
-    """Numbers drawn as torch's own layers draw them."""
+    """Numbers drawn as torch's own layers draw them.
 
-    def __init__(self) -> None:
+    Only masks that share a stream, or keep its low lanes, compare uniform numbers.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        masks = [op for _, op in random_nodes(graph) if isinstance(op, KeepMask)]
+        uses = Counter(op.stream for op in masks)
+        self._compared = {op.stream for op in masks if op.inverted or uses[op.stream] > 1}
         self._drawn: dict[int, Tensor] = {}
 
     def draw(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
         if op.stream not in self._drawn:
             self._drawn[op.stream] = self._fresh(op, rows, like)
-        return self._drawn[op.stream]
+        drawn = self._drawn[op.stream]
+        if not isinstance(op, KeepMask) or op.stream not in self._compared:
+            return drawn
+        kept = drawn < 1 - op.p if op.inverted else drawn >= op.p
+        return kept.reshape(len(drawn), *op.shape).to(like.dtype)
 
     def _fresh(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
         match op:
             case KeepMask(shape=shape, p=p, shared=shared):
-                return like.new_empty((1 if shared else rows, *shape)).bernoulli_(1 - p)
+                drawn = like.new_empty((1 if shared else rows, *shape))
+                return drawn.uniform_() if op.stream in self._compared else drawn.bernoulli_(1 - p)
             case Normal(shape=shape):
                 return torch.randn((1, *shape))
         raise TypeError(f"{op.name} draws no numbers before the INTEGER stage")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qbnnc.ir.ops import KeepMask, Normal, RandomOp
-from qbnnc.ir.rng import Draw, keep_threshold
+from qbnnc.ir.rng import Draw
 
 
 class Noise(Protocol):
@@ -19,7 +19,10 @@ class Noise(Protocol):
 
 
 class FreshNoise:
-    """PyTorch's random numbers; a stream that is asked for again gives the same ones."""
+    """PyTorch's random numbers; a stream that is asked for again gives the same ones.
+
+    Masks of one stream compare the same lanes.
+    """
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         self._generator = generator
@@ -28,15 +31,18 @@ class FreshNoise:
     def draw(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
         if op.stream not in self._drawn:
             self._drawn[op.stream] = self._fresh(op, rows, like)
-        return self._drawn[op.stream]
+        drawn = self._drawn[op.stream]
+        if isinstance(op, KeepMask):
+            kept = (drawn >= op.threshold) ^ op.inverted
+            return kept.reshape(len(drawn), *op.shape).to(like.dtype)
+        return drawn
 
     def _fresh(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
         generator, device = self._generator, like.device
         match op:
-            case KeepMask(shape=shape, p=p, shared=shared):
+            case KeepMask(shape=shape, shared=shared):
                 size = (1 if shared else rows, *shape)
-                lanes = torch.randint(2**16, size, generator=generator, device=device)
-                return (lanes >= keep_threshold(p)).to(like.dtype)
+                return torch.randint(2**16, size, generator=generator, device=device)
             case Normal(shape=shape):
                 size = (1, *shape)
                 return torch.randn(size, generator=generator, device=device, dtype=like.dtype)

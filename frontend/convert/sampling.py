@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from qbnnc.frontend.convert.parameters import Sampling, Weight
+from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.values import Place
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.ops import Normal, SampledWeight
 
@@ -22,7 +21,6 @@ class Weights:
         self._build = build
         self._stream = stream
         self._normals: dict[fx.Node, Value] = {}
-        self._signs: dict[fx.Node, Tensor] = {}
 
     def constant(self, name: str, tensor: Tensor) -> Value:
         array = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
@@ -37,9 +35,11 @@ class Weights:
         name, sampling = f"{place.name}.{what}", weight.sampling
         if sampling is None:
             return self.constant(name, weight.mu)
-        sigma = self._not_negative(sampling, place)
         eps = self._normal(sampling.source, name, place)
-        inputs = [self.constant(f"{name}.mu", weight.mu), self.constant(f"{name}.sigma", sigma)]
+        inputs = [
+            self.constant(f"{name}.mu", weight.mu),
+            self.constant(f"{name}.sigma", sampling.sigma),
+        ]
         inputs.append(eps)
         if not weight.row_major(eps.type.size):
             index = sampling.index.contiguous().numpy().astype(np.int32)
@@ -51,20 +51,3 @@ class Weights:
             op = Normal(tuple(source.meta["val"].shape), self._stream[source])
             self._normals[source] = self._build.emit(op, loc=place.loc, name=f"{name}.eps")
         return self._normals[source]
-
-    def _not_negative(self, sampling: Sampling, place: Place) -> Tensor:
-        """|sigma|: -eps has the law of eps, as long as all that take an element of the noise have
-        the same sign."""
-        count = sampling.source.meta["val"].numel()
-        signs = self._signs.setdefault(sampling.source, torch.zeros(count))
-        index, sigma = sampling.index.reshape(-1), sampling.sigma.reshape(-1)
-        for sign in (1.0, -1.0):
-            taken = index[sigma.sign() == sign]
-            if bool((signs[taken] == -sign).any()):
-                raise CompileError(
-                    "two weights take the same noise with opposite signs, which is not supported; "
-                    "draw noise for each",
-                    place.loc,
-                )
-            signs[taken] = sign
-        return sampling.sigma.abs()

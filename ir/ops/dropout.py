@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -27,7 +27,8 @@ class KeepMask(RandomOp):
     """1 where an element is kept, with probability 1 - p; else 0. One 16-bit lane an element.
 
     `shape` is that of the value to be masked, or [C, 1, 1] for feature dropout. `stream` numbers
-    the call sites of a graph. `shared` gives every row the mask of row 0.
+    the call sites of a graph. `shared` gives every row the mask of row 0. `inverted` keeps the low
+    lanes: the complement of a plain mask of the same stream with probability 1 - p.
     """
 
     stages = EVERY_STAGE
@@ -35,6 +36,7 @@ class KeepMask(RandomOp):
     p: float
     stream: int
     shared: bool = False
+    inverted: bool = field(default=False, metadata={"since": 2})
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 0)
@@ -45,9 +47,15 @@ class KeepMask(RandomOp):
         axes = PER_SAMPLE if self.shared else PER_ROW_AND_SAMPLE
         return TensorType(DType.U8, self.shape, axes)
 
+    @property
+    def threshold(self) -> int:
+        """t, 0..65536: a plain mask keeps lanes >= t, an inverted one lanes < t."""
+        return keep_threshold(1 - self.p if self.inverted else self.p)
+
     def draw(self, draw: Draw) -> Array:
         lanes = draw.lanes(self.stream, prod(self.shape), shared=self.shared)
-        keep = (lanes >= keep_threshold(self.p)).astype(np.uint8)
+        reached = lanes >= self.threshold
+        keep = (reached ^ self.inverted).astype(np.uint8)
         return keep.reshape(*keep.shape[:2], *self.shape)
 
 

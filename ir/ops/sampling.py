@@ -64,7 +64,7 @@ class EpsCodes(RandomOp):
 
 @dataclass(frozen=True, slots=True)
 class SampledWeight(DeterministicOp):
-    """mu + sigma * eps: mu and sigma [*shape], eps of any shape.
+    """mu + sigma * eps: mu and sigma (of any sign) [*shape], eps of any shape.
 
     Element i takes eps[i] in row-major order, or eps[index[i]] with a fourth input, an i32
     constant [*shape]: noise may be transposed, sliced or shared with other weights.

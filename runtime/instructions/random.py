@@ -11,7 +11,9 @@ _OF_A_WEIGHT = 100.0  # multiplications of a convolution in the time of drawing 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepMask(Instruction):
-    """lane >= threshold: lanes drawn in the order [channels][pixels], kept as [pixels][channels].
+    """lane ^ flip >= threshold: lanes drawn as [channels][pixels], kept as [pixels][channels].
+
+    `flip` is 0, or 65535 for an inverted mask, which keeps low lanes.
 
     Scratch is room for the lanes, and for the mask in the order drawn.
     """
@@ -20,6 +22,7 @@ class KeepMask(Instruction):
     scratch: Buffer
     stream: int
     threshold: int
+    flip: int
     shared: int
     channels: int
     pixels: int
@@ -27,7 +30,7 @@ class KeepMask(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop(Instruction):
-    """lane >= threshold ? code : zero, a lane for each of `size` codes, in the order drawn.
+    """lane ^ flip >= threshold ? code : zero, a lane for each of `size` codes, in the order drawn.
 
     Scratch is room for the lanes of `size`, rounded up to 16.
     """
@@ -37,6 +40,7 @@ class Drop(Instruction):
     scratch: Buffer
     stream: int
     threshold: int
+    flip: int
     zero: int
     size: int
 

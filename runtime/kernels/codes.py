@@ -28,20 +28,20 @@ _VECTOR = ir.VectorType(I8, CODES)
 
 
 def define_drop(module: ir.Module, name: str) -> ir.Function:
-    """(lanes, codes, kept, threshold, zero, turns): lane >= threshold ? code : zero.
+    """(lanes, codes, kept, flip, threshold, zero, turns): lane ^ flip >= threshold ? code : zero.
 
     Addresses of lanes u16, codes and kept u8.
     """
-    names = "lanes codes kept threshold zero turns".split()
-    function = internal_function(module, name, [I64] * 3 + [I16, I8, I64], names)
-    lanes, codes, kept, threshold, zero, turns = function.args
+    names = "lanes codes kept flip threshold zero turns".split()
+    function = internal_function(module, name, [I64] * 3 + [I16, I16, I8, I64], names)
+    lanes, codes, kept, flip, threshold, zero, turns = function.args
     build = ir.IRBuilder(function.append_basic_block("entry"))
-    least, zeros = (splat(build, value, CODES) for value in (threshold, zero))
+    flips, least, zeros = (splat(build, value, CODES) for value in (flip, threshold, zero))
     with counted(build, turns) as turn:
         at = times(build, turn, CODES)
         drawn = load(build, build.add(lanes, times(build, at, 2)), ir.VectorType(I16, CODES))
         code = load(build, build.add(codes, at), _VECTOR)
-        keep = build.icmp_unsigned(">=", drawn, least)
+        keep = build.icmp_unsigned(">=", build.xor(drawn, flips), least)
         store(build, build.select(keep, code, zeros), build.add(kept, at))
     build.ret_void()
     return function
@@ -97,7 +97,9 @@ def define_largest(module: ir.Module, name: str) -> ir.Function:
 
 _lines: list[types.Type] = [types.int64] * 3
 drop_codes = jitted(
-    "qbnnc_drop_codes", [*_lines, types.uint16, types.uint8, types.int64], define_drop
+    "qbnnc_drop_codes",
+    [*_lines, types.uint16, types.uint16, types.uint8, types.int64],
+    define_drop,
 )
 select_codes = jitted("qbnnc_select_codes", [*_lines, types.uint8, *_lines], define_select)
 largest_codes = jitted("qbnnc_largest_codes", [types.int64] * 7, define_largest)

@@ -45,10 +45,10 @@ def draw_words(words, key, first):
 
 
 @kernel
-def compare(lanes, threshold, mask, count):
-    """mask[i] = lanes[i] >= threshold, 1 or 0."""
+def compare(lanes, flip, threshold, mask, count):
+    """mask[i] = lanes[i] ^ flip >= threshold, 1 or 0."""
     for i in range(count):
-        mask[i] = np.uint8(1) if np.int32(lanes[i]) >= threshold else np.uint8(0)
+        mask[i] = np.uint8(1) if np.int32(lanes[i] ^ flip) >= threshold else np.uint8(0)
 
 
 @kernel
@@ -56,6 +56,7 @@ def keep_mask(row, context, arena):
     target, target_sample, target_row = locate(row, K.output, context)
     scratch, channels, pixels = row[K.scratch], row[K.channels], row[K.pixels]
     lanes, threshold = channels * pixels, np.int32(row[K.threshold])
+    flip = np.uint16(row[K.flip])
     count = (lanes + 3) // 4
     words = arena[scratch : scratch + 8 * count].view(np.uint64)
     drawn = arena[scratch : scratch + 8 * count].view(np.uint16)
@@ -73,9 +74,9 @@ def keep_mask(row, context, arena):
             at = target + s * target_sample + r * target_row
             mask = arena[at : at + lanes]
             if pixels == 1 or channels == 1:
-                compare(drawn, threshold, mask, lanes)
+                compare(drawn, flip, threshold, mask, lanes)
             else:
-                compare(drawn, threshold, in_order, lanes)
+                compare(drawn, flip, threshold, in_order, lanes)
                 for c in range(channels):
                     plane = in_order[c * pixels : (c + 1) * pixels]
                     for p in range(pixels):
@@ -89,6 +90,7 @@ def drop(row, context, arena):
     target, target_sample, target_row = locate(row, D.output, context)
     scratch, size, zero = row[D.scratch], row[D.size], np.uint8(row[D.zero])
     threshold, count = np.uint16(row[D.threshold]), (size + 3) // 4
+    flip = np.uint16(row[D.flip])
     words = arena[scratch : scratch + 8 * count].view(np.uint64)
     a, turns = arena.ctypes.data, (size + CODES - 1) // CODES
     stream_key = derive(np.uint64(context[CONTEXT.SEED]), np.uint64(row[D.stream]))
@@ -100,4 +102,4 @@ def drop(row, context, arena):
             draw_words(words, key, row_number * np.uint64(count))
             at = a + base + s * sample_step + r * row_step
             to = a + target + s * target_sample + r * target_row
-            drop_codes(a + scratch, at, to, threshold, zero, turns)
+            drop_codes(a + scratch, at, to, flip, threshold, zero, turns)

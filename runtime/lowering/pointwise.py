@@ -9,7 +9,6 @@ from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import AddQuantized, ClampCodes, KeepMask, Select
 from qbnnc.ir.ops import Requantize as RequantizeOp
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.rng import keep_threshold
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import broadcast_steps, grid, round_up, same_order
@@ -17,6 +16,8 @@ from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.lowering.moves import broadcast
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Buffer
+
+_LANE = int(np.iinfo(np.uint16).max)
 
 
 def add(lowering: Lowering, node: Node, op: AddQuantized) -> None:
@@ -135,7 +136,8 @@ def keep_mask(lowering: Lowering, node: Node, op: KeepMask) -> None:
         output=lowering.made(node.output),
         scratch=lowering.scratch(node, 8 * words + pixels * channels),
         stream=op.stream,
-        threshold=keep_threshold(op.p),
+        threshold=_least_kept(op),
+        flip=_flip(op),
         shared=op.shared,
         channels=channels,
         pixels=pixels,
@@ -152,8 +154,18 @@ def _dropped_with_codes(lowering: Lowering, mask: Node, op: KeepMask) -> bool:
         and reader.output.type.shape == op.shape
         and reader.output.type.axes == mask.output.type.axes == PER_ROW_AND_SAMPLE
         and same_order(op.shape)
-        and keep_threshold(op.p) <= np.iinfo(np.uint16).max
+        and _least_kept(op) <= _LANE
     )
+
+
+def _flip(op: KeepMask) -> int:
+    """lane < t is 65535 - lane >= 65536 - t, and 65535 - lane is lane ^ 65535."""
+    return _LANE if op.inverted else 0
+
+
+def _least_kept(op: KeepMask) -> int:
+    """The least of lane ^ flip that is kept."""
+    return _LANE + 1 - op.threshold if op.inverted else op.threshold
 
 
 def _drop(lowering: Lowering, node: Node, op: KeepMask) -> None:
@@ -163,7 +175,8 @@ def _drop(lowering: Lowering, node: Node, op: KeepMask) -> None:
         input=lowering.codes(node, 0),
         scratch=lowering.scratch(node, 2 * round_up(size, CODES)),
         stream=op.stream,
-        threshold=keep_threshold(op.p),
+        threshold=_least_kept(op),
+        flip=_flip(op),
         zero=codes_of(node.inputs[0].type).per_tensor[1],
         size=size,
     )
