@@ -1,8 +1,12 @@
-"""Frozen dataclasses to JSON and back, typed: what is read has the fields its class says."""
+"""Frozen dataclasses to JSON and back, typed: what is read has the fields its class says.
+
+A field that came with version n of the format is declared `field(default=..., metadata={"since":
+n})`. It is left out of records while it has its default, so that older records stay as they are.
+"""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from types import UnionType
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
@@ -13,6 +17,7 @@ from qbnnc.ir.ops.base import Op
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 T = TypeVar("T")
 
+VERSION = 2  # of the file format
 OPS: dict[str, type[Op]] = {cls.__name__: cls for cls in ALL_OPS}
 
 
@@ -30,28 +35,53 @@ def encode(value: object) -> Json:
         case tuple() | list():
             return [encode(item) for item in value]
         case _ if is_dataclass(value) and not isinstance(value, type):
-            return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+            said = ((f, getattr(value, f.name)) for f in fields(value))
+            return {f.name: encode(item) for f, item in said if not _left_out(f, item)}
     raise TypeError(f"cannot encode {type(value).__name__}")
 
 
-def decode(cls: type[T], record: Json) -> T:
-    """The inverse of `encode`; DecodeError if the record is no `cls`."""
+def version_of(value: object) -> int:
+    """The least version of the format that can say all of `value`."""
+    match value:
+        case tuple() | list():
+            return max(map(version_of, value), default=1)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            said = [(f, getattr(value, f.name)) for f in fields(value)]
+            needed = (max(_since(f), version_of(v)) for f, v in said if not _left_out(f, v))
+            return max(needed, default=1)
+    return 1
+
+
+def decode(cls: type[T], record: Json, version: int = VERSION) -> T:
+    """The inverse of `encode`; DecodeError if the record is no `cls` of this version."""
     if not isinstance(record, dict):
         raise DecodeError(f"a {cls.__name__} is an object, not {type(record).__name__}")
     hints = field_types(cls)
-    if unknown := sorted(record.keys() - hints.keys()):
+    assert is_dataclass(cls)  # `field_types` has asked for its fields already
+    known = {field.name for field in fields(cls) if _since(field) <= version}
+    if unknown := sorted(record.keys() - known):
         raise DecodeError(f"a {cls.__name__} has no field {unknown[0]!r}")
     values = {}
-    assert is_dataclass(cls)  # `field_types` has asked for its fields already
     for field in fields(cls):
         if field.name in record:
-            values[field.name] = _typed(hints[field.name], record[field.name])
+            values[field.name] = _typed(hints[field.name], record[field.name], version)
+            if _left_out(field, values[field.name]):
+                raise DecodeError(f"{cls.__name__}.{field.name} has its default: leave it out")
         elif field.default is MISSING:
             raise DecodeError(f"a {cls.__name__} needs the field {field.name!r}")
     try:
         return cls(**values)
     except ValueError as error:
         raise DecodeError(f"{cls.__name__}: {error}") from error
+
+
+def _since(field: Field[Any]) -> int:
+    return int(field.metadata.get("since", 1))
+
+
+def _left_out(field: Field[Any], value: object) -> bool:
+    """Whether a record says nothing of a field that has this value."""
+    return _since(field) > 1 and bool(value == field.default)
 
 
 def encode_op(op: Op) -> Json:
@@ -61,13 +91,13 @@ def encode_op(op: Op) -> Json:
     return {"op": type(op).__name__, **record}
 
 
-def decode_op(record: Json) -> Op:
+def decode_op(record: Json, version: int = VERSION) -> Op:
     """The op a record names; DecodeError if there is no such op."""
     if not isinstance(record, dict) or not isinstance(name := record.get("op"), str):
         raise DecodeError("an op record names its op")
     if name not in OPS:
         raise DecodeError(f"there is no op {name!r}")
-    return decode(OPS[name], {k: v for k, v in record.items() if k != "op"})
+    return decode(OPS[name], {k: v for k, v in record.items() if k != "op"}, version)
 
 
 def field_types(cls: type) -> dict[str, Any]:
@@ -76,13 +106,13 @@ def field_types(cls: type) -> dict[str, Any]:
     return {name: hint for name, hint in get_type_hints(cls).items() if name in names}
 
 
-def _typed(hint: Any, value: Json) -> object:
+def _typed(hint: Any, value: Json, version: int) -> object:
     if isinstance(hint, UnionType):
         if value is None and type(None) in get_args(hint):
             return None
         (hint,) = (h for h in get_args(hint) if h is not type(None))
     if get_origin(hint) is tuple:
-        return _tuple(get_args(hint), value)
+        return _tuple(get_args(hint), value, version)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint in (bool, int, str) and type(value) is hint:
@@ -90,18 +120,18 @@ def _typed(hint: Any, value: Json) -> object:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _member(hint, value)
     if isinstance(hint, type) and is_dataclass(hint):
-        return decode(hint, value)
+        return decode(hint, value, version)
     raise DecodeError(f"{value!r} is no {hint}")
 
 
-def _tuple(items: tuple[Any, ...], value: Json) -> tuple[object, ...]:
+def _tuple(items: tuple[Any, ...], value: Json, version: int) -> tuple[object, ...]:
     if not isinstance(value, list):
         raise DecodeError(f"{value!r} is no list")
     if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(_typed(items[0], v) for v in value)
+        return tuple(_typed(items[0], v, version) for v in value)
     if len(items) != len(value):
         raise DecodeError(f"{value!r} has not {len(items)} elements")
-    return tuple(_typed(item, v) for item, v in zip(items, value, strict=True))
+    return tuple(_typed(item, v, version) for item, v in zip(items, value, strict=True))
 
 
 def _member(hint: type[Enum], value: Json) -> Enum:

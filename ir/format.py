@@ -4,10 +4,20 @@ A safetensors file (its header is a JSON object of tensor names, dtypes, shapes 
 tensors are those of each member, "<member>/<name>" (`qbnnc.ir.records`), and "calibration". The
 header's metadata has one key, "qbnnc", which holds
 
-    {"version": 1, "sha256": "...", "model": {"stage", "members", "head", "draws", "provenance"}}
+    {"version": 2, "sha256": "...", "shared": {"<name>": "<name>"},
+     "model": {"stage", "members", "head", "draws", "provenance"}}
 
-The SHA-256 is over version, model and tensors in a canonical form (`digest`); it is the Model's
-digest. Nothing depends on a CPU, a batch size or a number of samples; no offset is ever read.
+1. Tensors that are equal are stored once, under the first name in the order of members; "shared"
+   gives the others' names. A constant or node of a later member that has the record of the first
+   member's at the same place is a 0.
+2. The SHA-256 is the Model's digest: of version, model, and each tensor's name and own SHA-256
+   (`digest`). So it does not depend on what is shared.
+3. A field that came with version 2 is left out while it has its default (`qbnnc.ir.codec`).
+4. A file of version 1 has no "shared", its members' records are whole, and its SHA-256 is of the
+   tensors themselves. It is read as it always was. Its Model keeps `version` 1, hence its digest
+   and its bytes, also when it is relabelled, until it holds something version 1 cannot say.
+
+Nothing depends on a CPU, a batch size or a number of samples; no offset is ever read.
 """
 
 from __future__ import annotations
@@ -22,15 +32,21 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from qbnnc.ir.codec import DecodeError, Json, decode, encode
+from qbnnc.ir.codec import VERSION, DecodeError, Json, decode, encode, version_of
 from qbnnc.ir.errors import FileError, UserError
 from qbnnc.ir.files import read_bytes, write_atomically
 from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model, Provenance
-from qbnnc.ir.records import graph_record, graph_tensors, read_graph
+from qbnnc.ir.records import Tensors, graph_record, graph_tensors, read_graph
+from qbnnc.ir.stored import (
+    content_keys,
+    equal_tensors,
+    fold_members,
+    unfold_members,
+    with_shared,
+)
 from qbnnc.ir.types import Array, Stage
 
-VERSION = 1
 _KEY = "qbnnc"
 _CALIBRATION = "calibration"
 _UNREADABLE = (UserError, ArithmeticError, LookupError, TypeError, ValueError)
@@ -38,18 +54,24 @@ _UNREADABLE = (UserError, ArithmeticError, LookupError, TypeError, ValueError)
 
 def to_bytes(model: Model) -> bytes:
     """The file as bytes, the same for the same Model."""
-    record, tensors = _record(model), _tensors(model)
+    version, tensors = _version(model), _tensors(model)
+    record = _record(model, version)
     header: dict[str, Json] = {
-        "version": VERSION,
-        "sha256": _sha256(record, tensors),
+        "version": version,
+        "sha256": _sha256(version, record, tensors),
         "model": record,
     }
+    if version > 1:
+        shared = equal_tensors(content_keys(tensors))
+        header["shared"] = dict(shared)
+        tensors = {name: array for name, array in tensors.items() if name not in shared}
     return save_tensors(tensors, metadata={_KEY: _canonical(header)})
 
 
 def digest(model: Model) -> str:
     """SHA-256 of the Model, as hexadecimal text: equal for equal Models, in any artefact."""
-    return _sha256(_record(model), _tensors(model))
+    version = _version(model)
+    return _sha256(version, _record(model, version), _tensors(model))
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
@@ -72,11 +94,18 @@ def from_bytes(data: bytes, path: str | os.PathLike[str] = "model") -> Model:
             "or compile the model again",
             path,
         )
-    tensors = _load_tensors(data, path)
-    if version != VERSION or expected != _sha256(record, tensors):
-        raise FileError("damaged (its SHA-256 does not match): copy or compile it again", path)
+    damaged = FileError("damaged (its SHA-256 does not match): copy or compile it again", path)
+    if type(version) is not int or version < 1:
+        raise damaged
     try:
-        model = _model(record, tensors)
+        shared = {} if version == 1 else header.get("shared")
+        tensors = with_shared(_load_tensors(data, path), shared)
+    except DecodeError:
+        raise damaged from None
+    if expected != _sha256(version, record, tensors):
+        raise damaged
+    try:
+        model = _model(record, tensors, version)
         model.check()
     except _UNREADABLE as error:
         raise FileError(
@@ -122,10 +151,17 @@ def _load_tensors(data: bytes, path: object) -> dict[str, Array]:
         raise FileError(f"truncated or damaged ({error}): copy it again", path) from None
 
 
-def _record(model: Model) -> dict[str, Json]:
+def _version(model: Model) -> int:
+    """The Model's, or a later one that can say all of it."""
+    ops = tuple(node.op for member in model.members for node in member.nodes)
+    return max(model.version, version_of((model.head, model.provenance, ops)))
+
+
+def _record(model: Model, version: int) -> dict[str, Json]:
+    members = [graph_record(member) for member in model.members]
     return {
         "stage": model.stage.name,
-        "members": [graph_record(member) for member in model.members],
+        "members": members if version == 1 else fold_members(members),
         "head": encode(model.head),
         "draws": model.draws,
         "provenance": encode(model.provenance),
@@ -143,26 +179,32 @@ def _tensors(model: Model) -> dict[str, Array]:
     return tensors
 
 
-def _model(record: Json, tensors: dict[str, Array]) -> Model:
+def _model(record: Json, tensors: dict[str, Array], version: int) -> Model:
     if not isinstance(record, dict) or not isinstance(record.get("members"), list):
         raise DecodeError("a model has members")
     members, draws = record["members"], record["draws"]
     assert isinstance(members, list)
     if type(draws) is not int:
         raise DecodeError("draws is a whole number")
-    stage = Stage[str(record["stage"])]
-    graphs = tuple(read_graph(m, stage, f"{i}/", tensors) for i, m in enumerate(members))
+    stage, whole = Stage[str(record["stage"])], members if version == 1 else unfold_members(members)
     return Model(
-        graphs,
-        decode(Head, record["head"]),
+        tuple(
+            read_graph(member, stage, Tensors(tensors, f"{number}/", version))
+            for number, member in enumerate(whole)
+        ),
+        decode(Head, record["head"], version),
         draws,
-        decode(Provenance, record["provenance"]),
+        decode(Provenance, record["provenance"], version),
         tensors.get(_CALIBRATION),
+        version,
     )
 
 
-def _sha256(record: Json, tensors: dict[str, Array]) -> str:
-    hash = hashlib.sha256(_canonical({"version": VERSION, "model": record}).encode())
+def _sha256(version: int, record: Json, tensors: dict[str, Array]) -> str:
+    hash = hashlib.sha256(_canonical({"version": version, "model": record}).encode())
+    if version > 1:
+        hash.update(_canonical(dict(content_keys(tensors))).encode())
+        return hash.hexdigest()
     for name in sorted(tensors):
         array = tensors[name]
         hash.update(_canonical([name, array.dtype.str, list(array.shape)]).encode())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from qbnnc.ir.bounds import check_bounds
 from qbnnc.ir.check import check, random_nodes
+from qbnnc.ir.codec import VERSION
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head
@@ -35,6 +36,7 @@ class Model:
 
     `draws` is how many samples each member gives by default: 1 where nothing is random.
     `calibration` [N, *shape] f32 travels with a FLOAT model, so that it can be compiled later.
+    `version` is that of the file format (`qbnnc.ir.format`) by whose rules it is written.
     """
 
     members: tuple[Graph, ...]
@@ -42,6 +44,7 @@ class Model:
     draws: int = 1
     provenance: Provenance = Provenance()
     calibration: Array | None = None
+    version: int = VERSION
 
     def __repr__(self) -> str:
         """ "Model(FLOAT, raw, 3 members, [10] -> [1], [1])": the weights are not for the eye."""

@@ -18,6 +18,7 @@ from qbnnc.ir.ops.base import Op
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
 
 _SCALE, _ZERO = ":scale", ":zero"
+_ARRAYS = frozenset({"scale", "zero_point"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +28,21 @@ class _Input:
 
 
 @dataclass(frozen=True, slots=True)
-class _Codes:
-    """What a constant's codes mean; its scales (and zero points, unless all are 0) are tensors."""
+class Tensors:
+    """The arrays of one member, which are "<prefix><name>" in a file of this version."""
 
-    low: int
-    high: int
-    axis: int | None
+    arrays: Mapping[str, Array]
+    prefix: str
+    version: int
 
+    def __getitem__(self, name: str) -> Array:
+        if (array := self.arrays.get(self.prefix + name)) is None:
+            raise DecodeError(f"the tensor {self.prefix + name!r} is missing")
+        return array
 
-@dataclass(frozen=True, slots=True)
-class _Constant:
-    name: str
-    codes: _Codes | None
+    def get(self, name: str, default: Array) -> Array:
+        """The array, or `default` if there is none."""
+        return self.arrays.get(self.prefix + name, default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,13 @@ def graph_record(graph: Graph) -> Json:
         nodes.append({"node": record, "op": _op_record(node)})
     return {
         "input": encode(_Input(graph.input.name, graph.input.type.shape)),
-        "constants": [encode(_Constant(v.name, _codes(v.type.quant))) for v in graph.constants],
+        "constants": [{"name": v.name, "codes": _codes(v.type.quant)} for v in graph.constants],
         "nodes": nodes,
         "outputs": [number[v] for v in graph.outputs],
     }
 
 
-def read_graph(record: Json, stage: Stage, prefix: str, tensors: Mapping[str, Array]) -> Graph:
+def read_graph(record: Json, stage: Stage, tensors: Tensors) -> Graph:
     """The graph of a record; DecodeError if it is none, CompileError if its types do not fit."""
     if not isinstance(record, dict):
         raise DecodeError("a graph is an object")
@@ -75,16 +79,18 @@ def read_graph(record: Json, stage: Stage, prefix: str, tensors: Mapping[str, Ar
     entry = decode(_Input, record.get("input"))
     values.append(build.input(entry.name, TensorType(DType.F32, entry.shape, PER_ROW)))
     for item in _list(record.get("constants")):
-        constant = decode(_Constant, item)
-        name, codes = prefix + constant.name, constant.codes
-        array = _tensor(tensors, name)
+        if not isinstance(item, dict) or item.keys() != {"name", "codes"}:
+            raise DecodeError("a constant has a name and codes")
+        name, codes = item["name"], item["codes"]
+        if not isinstance(name, str):
+            raise DecodeError(f"{name!r} is no name")
         quant = None if codes is None else _read_quant(codes, name, tensors)
-        values.append(build.constant(constant.name, array, quant))
+        values.append(build.constant(name, tensors[name], quant))
     for item in _list(record.get("nodes")):
         if not isinstance(item, dict):
             raise DecodeError("a node is an object")
         node = decode(_Node, item.get("node"))
-        op = _read_op(item.get("op"), prefix + node.name, tensors)
+        op = _read_op(item.get("op"), node.name, tensors)
         inputs = (_at(values, i) for i in node.inputs)
         values.append(build.emit(op, *inputs, loc=node.loc, name=node.name))
     outputs = tuple(_at(values, i) for i in _list(record.get("outputs")))
@@ -93,7 +99,7 @@ def read_graph(record: Json, stage: Stage, prefix: str, tensors: Mapping[str, Ar
 
 def graph_tensors(graph: Graph) -> dict[str, Array]:
     """The arrays of a graph, by the names its record knows them by."""
-    tensors = {value.name: np.ascontiguousarray(a) for value, a in graph.constants.items()}
+    tensors = {value.name: np.asarray(a, order="C") for value, a in graph.constants.items()}
     quants = [(value.name, value.type.quant) for value in graph.constants]
     quants += [(node.output.name, _channel_quant(node)) for node in graph.nodes]
     for name, quant in quants:
@@ -114,35 +120,34 @@ def _op_record(node: Node) -> Json:
     """The op; scales of channels are tensors."""
     record, quant = encode_op(node.op), _channel_quant(node)
     if quant is not None and isinstance(record, dict):
-        record["quant"] = encode(_codes(quant))
+        record["quant"] = _codes(quant)
     return record
 
 
-def _read_op(record: Json, name: str, tensors: Mapping[str, Array]) -> Op:
+def _read_op(record: Json, name: str, tensors: Tensors) -> Op:
     entry = record.get("quant") if isinstance(record, dict) else None
     if isinstance(record, dict) and isinstance(entry, dict) and "scale" not in entry:
-        quant = _read_quant(decode(_Codes, entry), name, tensors)
-        record = {**record, "quant": encode(quant)}
-    return decode_op(record)
+        record = {**record, "quant": encode(_read_quant(entry, name, tensors))}
+    return decode_op(record, tensors.version)
 
 
-def _codes(quant: QuantParams | None) -> _Codes | None:
-    return None if quant is None else _Codes(quant.low, quant.high, quant.axis)
+def _codes(quant: QuantParams | None) -> Json:
+    """All but the scales, and the zero points, which are tensors unless all are 0."""
+    record = encode(quant)
+    if not isinstance(record, dict):
+        return None
+    return {name: entry for name, entry in record.items() if name not in _ARRAYS}
 
 
-def _read_quant(codes: _Codes, name: str, tensors: Mapping[str, Array]) -> QuantParams:
-    scale = _tensor(tensors, name + _SCALE)
+def _read_quant(codes: Json, name: str, tensors: Tensors) -> QuantParams:
+    if not isinstance(codes, dict) or codes.keys() & _ARRAYS:
+        raise DecodeError(f"the codes of {name!r} are an object, with tensors beside it")
+    scale = tensors[name + _SCALE]
     zero = tensors.get(name + _ZERO, np.zeros(scale.shape, np.int32))
     if scale.ndim != 1 or scale.dtype != np.float32 or zero.dtype != np.int32:
         raise DecodeError(f"the scales of {name!r} are no list of float32")
-    pair = tuple(scale.tolist()), tuple(zero.tolist())
-    return QuantParams(*pair, codes.low, codes.high, codes.axis)
-
-
-def _tensor(tensors: Mapping[str, Array], name: str) -> Array:
-    if (array := tensors.get(name)) is None:
-        raise DecodeError(f"the tensor {name!r} is missing")
-    return array
+    arrays: dict[str, Json] = {"scale": scale.tolist(), "zero_point": zero.tolist()}
+    return decode(QuantParams, {**codes, **arrays}, tensors.version)
 
 
 def _list(value: Json) -> list[Json]:

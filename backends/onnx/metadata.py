@@ -41,6 +41,7 @@ def properties(model: Model, samples: int) -> dict[str, str]:
         "weights": provenance.weights,
         "calibration": provenance.calibration,
         "training": provenance.training,
+        "distribution": provenance.distribution,
         "compiler": provenance.compiler,
         "rng": RNG,
         "promise": PROMISE,

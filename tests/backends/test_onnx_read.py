@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import base64
 
+import numpy as np
 import pytest
 from hypothesis import given
 from onnx import numpy_helper
 
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.read import read_model
+from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.errors import FileError
-from qbnnc.ir.format import digest
+from qbnnc.ir.format import digest, from_bytes
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Dequantize, LinearInteger, QuantizeInput
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
 from tests.backends.networks import Lenet, proto_of
 from tests.examples import examples
+from tests.golden import golden, results
 from tests.strategies import integer_models
 
 
@@ -26,6 +29,20 @@ from tests.strategies import integer_models
 @given(integer_models(members=2) | integer_models(members=2, ops="all"))
 def test_the_model_can_be_read_back(model: Model) -> None:
     assert digest(read_model(emit(model))) == digest(model)
+
+
+def test_a_file_of_version_1_is_read_and_run() -> None:
+    data, expected = golden("ensemble.onnx"), results()
+    digests = digest(read_model(data)), OnnxArtefact.from_bytes(data).digest
+    assert digests == (str(expected["ensemble_digest"]),) * 2
+    x = np.asarray(expected["ensemble_input"], np.float32)
+    made = OnnxArtefact.from_bytes(data).predict(x, seed=5)
+    assert (made["samples"] == expected["ensemble_0"]).all()
+
+
+def test_a_model_of_version_1_is_written_with_its_digest() -> None:
+    model = from_bytes(golden("ensemble.qbnn"))
+    assert digest(read_model(emit(model))) == str(results()["ensemble_digest"])
 
 
 def test_a_changed_weight_is_noticed() -> None:

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as save_tensors
 
 from qbnnc.ir import format
+from qbnnc.ir.codec import VERSION, Json
 from qbnnc.ir.errors import FileError
 from qbnnc.ir.files import write_all
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
+from qbnnc.ir.types import Array
 from tests.graphs import float_graphs, inputs, lenet, mlp, run
 
 
@@ -81,7 +83,7 @@ def test_a_truncated_file_is_refused(length: int) -> None:
 
 
 def test_a_newer_version_says_upgrade() -> None:
-    header = {"version": format.VERSION + 1, "sha256": "", "model": {}}
+    header = {"version": VERSION + 1, "sha256": "", "model": {}}
     data = save_tensors({"a": np.zeros(1, np.float32)}, metadata={"qbnnc": json.dumps(header)})
     with pytest.raises(FileError, match=r"newer qbnnc.*upgrade"):
         format.from_bytes(data, "m.qbnn")
@@ -115,17 +117,25 @@ def test_another_safetensors_file_is_refused() -> None:
 def test_a_record_that_lies_is_refused_even_with_a_true_digest(old: str, new: str) -> None:
     """Someone who edits the file and mends its SHA-256 still meets the type checks."""
     made = model()
-    record = json.dumps(format._record(made), sort_keys=True, separators=(",", ":"))
+    record = json.dumps(format._record(made, 2), sort_keys=True, separators=(",", ":"))
     assert old in record
-    lie, tensors = json.loads(record.replace(old, new, 1)), format._tensors(made)
-    header = {
-        "version": format.VERSION,
-        "sha256": format._sha256(lie, tensors),
-        "model": lie,
-    }
-    data = save_tensors(tensors, metadata={"qbnnc": json.dumps(header)})
+    data = _sealed(json.loads(record.replace(old, new, 1)), format._tensors(made))
     with pytest.raises(FileError, match="no model this version can read"):
         format.from_bytes(data, "m.qbnn")
+
+
+def _sealed(
+    record: Json, tensors: dict[str, Array], shared: dict[str, str] | None = None, version: int = 2
+) -> bytes:
+    """A file with this record and these tensors whose SHA-256 is right."""
+    known = tensors | {name: tensors[owner] for name, owner in (shared or {}).items()}
+    header = {
+        "version": version,
+        "sha256": format._sha256(version, record, known),
+        "shared": shared or {},
+        "model": record,
+    }
+    return save_tensors(tensors, metadata={"qbnnc": json.dumps(header)})
 
 
 def test_models_of_several_members_number_their_samples() -> None:
@@ -149,12 +159,13 @@ def test_models_of_several_members_number_their_samples() -> None:
 def test_crafted_records_give_no_traceback(old: str, new: str) -> None:
     """Numbers no compiler writes, under a digest that is right for them."""
     made = model()
-    record, tensors = json.dumps(format._record(made), separators=(",", ":")), format._tensors(made)
+    record = json.dumps(format._record(made, 2), separators=(",", ":"))
+    tensors = format._tensors(made)
     assert old in record
     lie = json.loads(record.replace(old, new, 1))
     canonical = json.dumps(lie, sort_keys=True, separators=(",", ":"))
-    sha = "" if "NaN" in canonical else format._sha256(lie, tensors)
-    header = f'{{"version":1,"sha256":"{sha}","model":{canonical}}}'
+    sha = "" if "NaN" in canonical else format._sha256(2, lie, tensors)
+    header = f'{{"version":2,"sha256":"{sha}","shared":{{}},"model":{canonical}}}'
     data = save_tensors(tensors, metadata={"qbnnc": header})
     with pytest.raises(FileError, match=r"^m\.qbnn: "):
         format.from_bytes(data, "m.qbnn")

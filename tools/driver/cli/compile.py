@@ -140,7 +140,7 @@ def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | 
     for title, text in (
         ("calibrated", compiled.provenance.calibration),
         ("fine-tuned", compiled.provenance.training),
-        ("compared", compiled.provenance.distribution),
+        ("checked", compiled.provenance.distribution),
     ):
         if text:
             click.echo(fold(f"  {title:10}  {text}", 14 * " "))

@@ -87,6 +87,8 @@ def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
         yield fold(f"calibrated: {report.calibration}")
     if report.training:
         yield fold(f"fine-tuned: {report.training}")
+    if report.distribution:
+        yield fold(f"distribution: {report.distribution}")
     yield "\nper: r, s or rs, for a value of every row, of every sample, or of both"
     yield table(
         ("node", "op", "shape", "per", "codes", "zero", "scale"),

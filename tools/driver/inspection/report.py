@@ -52,6 +52,7 @@ class Inspection:
     weights: str
     calibration: str
     training: str
+    distribution: str
     compiler: str
     members: int
     samples: int
@@ -79,6 +80,7 @@ def inspect(model: Model, file_bytes: int) -> Inspection:
         weights=model.provenance.weights,
         calibration=model.provenance.calibration,
         training=model.provenance.training,
+        distribution=model.provenance.distribution,
         compiler=model.provenance.compiler,
         members=len(model.members),
         samples=model.samples,
