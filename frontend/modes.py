@@ -2,74 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal, NoReturn, TypeAlias
+from typing import NoReturn
 
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.modules.instancenorm import _InstanceNorm
 
+from qbnnc.frontend.awake import Dropout, as_meant
 from qbnnc.frontend.convert.naming import location
-from qbnnc.frontend.randomness import (
-    DROPOUTS,
-    NORMALS,
-    check_noise_is_traced,
-    draws_noise,
-    nodes,
-    op_name,
-    run_eagerly,
-)
-from qbnnc.frontend.tracing import trace
+from qbnnc.frontend.layers import check_layers, check_program_layers
+from qbnnc.frontend.randomness import DROPOUTS, NORMALS, draws_noise, drops, nodes, op_name
+from qbnnc.frontend.runs import Run, check_noise_is_traced, run_eagerly
+from qbnnc.frontend.sleeping import Sleeping, check_only_noise_awakes, sleeping_noise
+from qbnnc.frontend.tracing import at_least_two_rows, trace
 from qbnnc.ir.errors import CompileError, Loc
 
-Dropout: TypeAlias = Literal["active", "off"]
+__all__ = ["Dropout", "check_batch_norm", "set_dropout", "trace_in_mode"]
 
 
 def trace_in_mode(module: nn.Module, example: Tensor, dropout: Dropout | None) -> ExportedProgram:
     """The program of `module` as its caller left it, dropout switched as `dropout` says.
 
-    CompileError: batch norm in training mode; randomness that tracing loses; dropout that eval()
-    switched off and no word about it; dropout="off" where a mask is written out by hand, or
-    "active" where there is no dropout. InputError: the module fails on the example.
+    "active" is what train() on every module but the normalisation layers would be. CompileError:
+    batch norm in training mode; randomness that tracing loses; state kept between calls; noise that
+    eval() switched off and no word about it; dropout="off" where a mask is written out by hand, or
+    "active" where there is no noise, or where training mode changes more than the noise. InputError:
+    the module fails on the example.
     """
-    check_layers(module)
     check_batch_norm(module)
-    runs = run_eagerly(module, example)
-    program = trace(module, example)
-    check_noise_is_traced(module, runs, program)
-    silent = _silent_dropouts(module, program)
-    if silent:
-        with _training(list(silent.values())):
-            awake = trace(module, example)
-        woken = sorted(_noisy(awake) & set(silent))
-        if woken and dropout is None:
-            _ask(Loc(woken[0]))
-        if woken and dropout == "active":
-            program = awake
-    set_dropout(program, dropout)
+    example = at_least_two_rows(example)
+    program = _traced(module, example)
+    sleeping = (
+        Sleeping(None, None) if dropout == "off" else sleeping_noise(module, example, program)
+    )
+    if sleeping.place is not None:
+        if dropout is None:
+            _ask(sleeping.place)
+        program = _awake(module, example, program, sleeping)
+    elif dropout == "active":
+        _check_switched(program, dropout)
+    if dropout != "active":
+        set_dropout(program, dropout)
+    _check_alpha(program)
     return program
 
 
-def check_layers(module: nn.Module) -> None:
-    """CompileError for layers whose traced form would be told by its smallest parts only."""
-    for name, child in module.named_modules():
-        if isinstance(child, nn.RNNBase | nn.RNNCellBase):
-            kind = "recurrent layers have"
-        elif isinstance(child, nn.MultiheadAttention | nn.Transformer | nn.TransformerEncoderLayer):
-            kind = "attention has"
-        elif isinstance(child, nn.LayerNorm | nn.GroupNorm | _InstanceNorm | nn.Embedding):
-            kind = "normalisation by row and embeddings have"
-        else:
-            continue
-        layer = type(child).__name__
+def _traced(module: nn.Module, example: Tensor) -> ExportedProgram:
+    """Run and traced in the modes it is in."""
+    runs = run_eagerly(module, example)
+    program = _traced_or_why_not(module, example, runs)
+    check_noise_is_traced(module, runs, program)
+    check_program_layers(module, program)
+    return program
+
+
+def _traced_or_why_not(module: nn.Module, example: Tensor, runs: list[Run]) -> ExportedProgram:
+    """A layer that is not supported is a better reason than what torch says of its parts."""
+    try:
+        return trace(module, example)
+    except CompileError:
+        check_layers(module, set(runs[0].seen.called))
+        raise
+
+
+def _awake(
+    module: nn.Module, example: Tensor, asleep: ExportedProgram, sleeping: Sleeping
+) -> ExportedProgram:
+    if sleeping.error is not None:
         raise CompileError(
-            f"{layer}: {kind} no integer form here; linear layers, convolutions, batch norm, "
-            "pooling and dropout compile",
-            Loc(name or layer),
+            "dropout='active' means train() on every module but normalisation layers, and then "
+            f"forward cannot be compiled ({sleeping.error}); call .train() on the modules alone "
+            "whose noise is meant, and leave the option out",
+            sleeping.place or Loc(type(module).__name__),
         )
+    with as_meant(module, "active"):
+        program = _traced(module, example)
+    check_only_noise_awakes(module, example, asleep, program)
+    return program
 
 
 def check_batch_norm(module: nn.Module) -> None:
@@ -86,7 +95,7 @@ def check_batch_norm(module: nn.Module) -> None:
 
 def set_dropout(program: ExportedProgram, dropout: Dropout | None) -> None:
     """Switch every dropout call of a program in training IR; see trace_in_mode for the errors."""
-    calls = [node for node in nodes(program) if op_name(node) in DROPOUTS and _drops(node)]
+    calls = [node for node in nodes(program) if op_name(node) in DROPOUTS and drops(node)]
     inactive = [node for node in calls if node.args[2] is False]
     if dropout is None:
         if inactive:
@@ -109,7 +118,8 @@ def _check_switched(program: ExportedProgram, dropout: Dropout) -> None:
         )
     if dropout == "active" and not noisy:
         raise CompileError(
-            "dropout='active', but the network has no dropout; leave the option out", "network"
+            "dropout='active', but the network has no dropout and no other noise; leave the option out",
+            "network",
         )
 
 
@@ -121,55 +131,17 @@ def _samples_weights(node: fx.Node) -> bool:
 
 def _check_alpha(program: ExportedProgram) -> None:
     for node in nodes(program):
-        if "alpha_dropout" in op_name(node) and draws_noise(node) and _drops(node):
+        if "alpha_dropout" in op_name(node) and draws_noise(node) and drops(node):
             raise CompileError(
                 "alpha dropout is not supported, as it adds noise; use nn.Dropout", location(node)
             )
 
 
-def _drops(node: fx.Node) -> bool:
-    """Whether it would drop something if it were active; p may be no number."""
-    return len(node.args) > 2 and bool(node.args[1] != 0)
-
-
 def _ask(loc: Loc) -> NoReturn:
     raise CompileError(
-        "the network has dropout here, but it is switched off (eval() does that), so nothing "
-        "would be random; say --dropout active for Monte-Carlo dropout, or --dropout off for a "
-        "deterministic network (in Python dropout='active' or 'off', or call .train() on the "
-        "dropout layers)",
+        "the network has dropout or other noise here, but it is switched off (eval() does that), "
+        "so it would not be random; say --dropout active to keep it (Monte-Carlo dropout), or "
+        "--dropout off for the network without it (in Python dropout='active' or 'off', or call "
+        ".train() on the dropout layers)",
         loc,
     )
-
-
-def _silent_dropouts(module: nn.Module, program: ExportedProgram) -> dict[str, nn.Module]:
-    """Dropout layers of the user's own that, in eval mode, leave no trace in the program.
-
-    `if not self.training: return x` is not to be seen in the program, only the class's name is.
-    """
-    seen = _noisy(program)
-    return {
-        name: child
-        for name, child in module.named_modules()
-        if "drop" in type(child).__name__.lower() and not isinstance(child, _DropoutNd)
-        if name and not child.training and name not in seen
-    }
-
-
-def _noisy(program: ExportedProgram) -> set[str]:
-    """Paths of the modules with a dropout call or other noise in them."""
-    calls = (n for n in nodes(program) if draws_noise(n) or op_name(n) in DROPOUTS)
-    stacks = (node.meta.get("nn_module_stack") or {} for node in calls)
-    return {entry[0] for stack in stacks for entry in stack.values()}
-
-
-@contextmanager
-def _training(modules: list[nn.Module]) -> Iterator[None]:
-    before = [child.training for child in modules]
-    for child in modules:
-        child.training = True
-    try:
-        yield
-    finally:
-        for child, training in zip(modules, before, strict=True):
-            child.training = training

@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 from torch.overrides import TorchFunctionMode
 
 from qbnnc.frontend.quiet import quiet_torch
+from qbnnc.frontend.state import untouched
 from qbnnc.ir.errors import CompileError, Loc
 
 _TORCH_ITSELF = re.compile(r"(^|[/\\]site-packages[/\\])torch[/\\]")
@@ -62,32 +63,6 @@ def at_least_two_rows(example: Tensor) -> Tensor:
     return torch.cat([example, example]) if example.shape[0] == 1 else example
 
 
-@contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Put back every module's attributes and buffers afterwards.
-
-    Not by deepcopy: several Bayesian libraries keep non-leaf samples on `self`, which refuse it.
-    """
-    modules = list(module.modules())
-    attributes = [_copied(m.__dict__) for m in modules]
-    buffers = [(b, b.detach().clone()) for b in module.buffers()]
-    try:
-        yield
-    finally:
-        for each, saved in zip(modules, attributes, strict=True):
-            each.__dict__.clear()
-            each.__dict__.update(saved)
-        for buffer, saved_buffer in buffers:
-            buffer.detach().copy_(saved_buffer)
-
-
-def _copied(attributes: Mapping[str, object]) -> dict[str, object]:
-    """The attributes, and copies of torch's own tables (_parameters, _buffers, ...)."""
-    return {
-        k: dict(v) if type(v) is dict and k.startswith("_") else v for k, v in attributes.items()
-    }
-
-
 class _DataIsDetach(TorchFunctionMode):
     """`x.data` inside forward (layers that write `eps.data.normal_()`) as `x.detach()`."""
 
@@ -129,11 +104,11 @@ def _untraceable(module: nn.Module, error: Exception) -> CompileError:
     return CompileError(
         f"torch.export cannot trace forward ({type(error).__name__}: {first_line(error)}); forward "
         "must not branch on the values of tensors, nor leave torch",
-        Loc(type(module).__name__, _user_line(error)),
+        Loc(type(module).__name__, user_line(error)),
     )
 
 
-def _user_line(error: Exception) -> str:
+def user_line(error: Exception) -> str:
     """ "net.py:42": the innermost line that is neither torch's nor ours; "" if there is none."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = Path(__file__).parent

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import cast
 
 import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from qbnnc.frontend.convert import (
     activations,
@@ -61,6 +62,7 @@ _RULES: Rules = {
     **shapes.RULES,
     **space.RULES,
 }
+_READING = frozenset({"_local_scalar_dense", "item"})
 _UNFOLDED = frozenset({*noise.DROPOUT_RULES, "expand", "expand_as"})
 
 
@@ -119,17 +121,38 @@ class _Conversion:
         return self._scope.graph(values)
 
     def visit(self, node: fx.Node) -> None:
+        """CompileError also for what torch leaves undecided, as the values are not known to it."""
+        try:
+            self._visit(node)
+        except GuardOnDataDependentSymNode as error:
+            raise CompileError(
+                f"{plain_name(node)}: depends on the value of a tensor that tracing does not know; "
+                "use a Python number that __init__ sets, or a mask that multiplies",
+                location(node),
+            ) from error
+
+    def _visit(self, node: fx.Node) -> None:
         if node in self._known:
             return
         if node.op == "placeholder":
             self._known[node] = self._weight(node)
         elif isinstance(node.meta.get("val"), int | torch.SymInt):
-            self._known[node] = node.meta["val"]
+            self._known[node] = self._number(node)
         elif op_name(node):
             call = Call(node, self._arguments(node), self._scope)
             self._known[node] = _checked(call, self._result(call))
         else:
             self._known[node] = self._item(node)
+
+    def _number(self, node: fx.Node) -> object:
+        """A size, or the number in a buffer; what is computed from numbers that are known."""
+        arguments = [self._resolved(argument) for argument in node.args]
+        if op_name(node) in _READING and isinstance(read := arguments[0], Fixed):
+            return int(read.tensor.item())
+        plain = arguments and all(type(argument) is int for argument in arguments)
+        if plain and getattr(node.target, "__module__", "") == "_operator" and not node.kwargs:
+            return cast("Callable[..., object]", node.target)(*arguments)
+        return node.meta["val"]
 
     def _weight(self, node: fx.Node) -> Fixed:
         if node.name not in self._stored:

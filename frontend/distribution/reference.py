@@ -19,7 +19,7 @@ from qbnnc.frontend.convert.program import batch_of, predictions, the_input
 from qbnnc.frontend.distribution.draws import UnmatchedDraw
 from qbnnc.frontend.distribution.modes import as_meant
 from qbnnc.frontend.modes import Dropout
-from qbnnc.frontend.tracing import untouched
+from qbnnc.frontend.state import untouched
 from qbnnc.ir.errors import InputError
 
 Call = Callable[[Tensor], list[Tensor]]

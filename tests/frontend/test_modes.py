@@ -117,7 +117,7 @@ def test_the_generators_are_as_they_were() -> None:
 
 def test_noise_from_numpy_is_not_frozen_in() -> None:
     torch.manual_seed(0)  # of weights for which the noise is not multiplied by zeros alone
-    with pytest.raises(CompileError, match=r"^Around: draws random numbers .*numpy.*torch.rand"):
+    with pytest.raises(CompileError, match=r"^Around: forward uses random .*numpy.*torch.rand"):
         read_module(Around(Spelled(numpy_noise)), X)
 
 
@@ -146,7 +146,9 @@ def test_branches_on_values_are_told_and_torch_is_quiet(
 
 
 def test_an_example_the_module_does_not_take() -> None:
-    message = r"^Net: forward fails on the example inputs \[2, 7\] \(mat1 and mat2 shapes"
+    message = (
+        r"^Net \(nets.py:\d+\): forward fails on the example inputs \[2, 7\] \(mat1 and mat2 shapes"
+    )
     with pytest.raises(InputError, match=message):
         read_module(Net().train(), torch.zeros(2, 7))
 

@@ -1,0 +1,143 @@
+"""One call of a module, watched: what it draws, from which generator, and which layers it calls."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from qbnnc.frontend.tracing import is_torch_file
+
+Kwargs: TypeAlias = Mapping[str, object]
+_UNSEEDED = "an unseeded generator (numpy's default_rng(), secrets or os.urandom)"
+_PYTHONS_OWN = (random.__file__, secrets.__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """An op that drew random numbers; `before` is the state that the generator was in.
+
+    `own`: from a generator that is not torch's global one.
+    """
+
+    op: str
+    before: int
+    own: bool
+
+
+@dataclass(slots=True)
+class Watched:
+    """`foreign` names the generators outside torch that were used; `called` are layers, in order."""
+
+    draws: list[Draw] = field(default_factory=list)
+    foreign: set[str] = field(default_factory=set)
+    called: list[nn.Module] = field(default_factory=list)
+
+
+@contextmanager
+def watched() -> Iterator[Watched]:
+    """Watch what runs inside, without changing any of it."""
+    seen = Watched()
+    numpys, profile = _numpy_state(), sys.getprofile()
+    hook = register_module_forward_pre_hook(lambda module, _: seen.called.append(module))
+    try:
+        with _Draws(seen.draws):
+            sys.setprofile(_profile(seen.foreign))
+            try:
+                yield seen
+            finally:
+                sys.setprofile(profile)
+    finally:
+        hook.remove()
+    if _numpy_state() != numpys:
+        seen.foreign.add("numpy.random")
+
+
+class _Draws(TorchDispatchMode):
+    """Notes every op that draws, and lets it draw."""
+
+    def __init__(self, draws: list[Draw]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch gives it no types
+        self._draws = draws
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Kwargs | None = None,
+    ) -> object:
+        given = dict(kwargs or {})
+        if isinstance(func, torch._ops.OpOverload) and (
+            torch.Tag.nondeterministic_seeded in func.tags
+        ):
+            self._draws.append(_draw(func, (*args, *given.values())))
+        return func(*args, **given)
+
+
+def _draw(op: torch._ops.OpOverload, values: Sequence[object]) -> Draw:
+    ours = _hash(torch.default_generator.get_state())
+    theirs = (v for v in values if isinstance(v, torch.Generator))
+    own = any(_hash(generator.get_state()) != ours for generator in theirs)
+    return Draw(op._schema.name.removeprefix("aten::").strip("_"), ours, own)
+
+
+def _hash(state: Tensor) -> int:
+    return hash(state.numpy().tobytes())
+
+
+def _numpy_state() -> tuple[bytes, int]:
+    state = np.random.get_state(legacy=False)
+    inner = state["state"] if isinstance(state, dict) else {}
+    return np.asarray(inner.get("key", 0)).tobytes(), int(inner.get("pos", 0))
+
+
+def _profile(foreign: set[str]) -> Callable[[FrameType, str, object], None]:
+    """Python's generators say nothing when they are used: their methods are seen as calls."""
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        if event == "c_call":
+            name, owner = getattr(argument, "__name__", ""), getattr(argument, "__self__", None)
+            used = isinstance(owner, random.Random) and name not in ("getstate", "setstate")
+            if (used or name == "urandom") and _by_user(frame):
+                foreign.add("Python's random" if used else _UNSEEDED)
+
+    return note
+
+
+def _by_user(frame: FrameType | None) -> bool:
+    """Neither while something is imported, nor by torch for itself."""
+    first = True
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib"):
+            return False
+        if first and name not in _PYTHONS_OWN:
+            first = False
+            if is_torch_file(name):
+                return False
+        frame = frame.f_back
+    return True
+
+
+@contextmanager
+def other_generators_kept() -> Iterator[None]:
+    """numpy's and Python's global generators, and torch's, end where they began."""
+    ours, numpys = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(numpys)
