@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from qbnnc.ir.graph import Graph, Node
 
 
+_MOST_SHOWN, _FIRST_SHOWN = 16, 8  # of a long list, as the indices of a Gather
+
+
 def graph_text(graph: Graph) -> str:
     """One line for the input, each constant and node, and the outputs.
 
@@ -56,6 +59,8 @@ def _value(value: object) -> str:
     match value:
         case float():
             return f"{value:.6g}"
+        case tuple() if len(value) > _MOST_SHOWN:
+            return f"[{', '.join(map(_value, value[:_FIRST_SHOWN]))}, ... {len(value)} in all]"
         case tuple():
             return f"[{', '.join(map(_value, value))}]"
     return str(value)

@@ -44,6 +44,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
+from qbnnc.passes.sites import moves_all
 from qbnnc.passes.tables import real_table, table
 
 
@@ -105,7 +106,7 @@ class _Lowering:
             case AveragePool2d():
                 sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
                 return self.same(node, sums)
-            case Reshape() if node.inputs[0].type.quant is None:
+            case Reshape() | Move() if node.inputs[0].type.quant is None:
                 return None  # on the way out: see `leave`
             case MaxPool2d() | Reshape() | Move() | Concat() | KeepMask():
                 return self.same(node, op)
@@ -216,23 +217,36 @@ class _Lowering:
         return QuantizeInput(_floats(offset), _floats(scale), quant, low, high)
 
     def leave(self, output: Value) -> Value:
-        node, source, shape = self.producers.get(output), output, output.type.shape
-        loc, name = Loc(output.name) if node is None else node.loc, f"{output.name}.real"
-        while node is not None and isinstance(node.op, Reshape) and source not in self.codes:
+        """What an output is: numbers for the codes or accumulators, moved as they were."""
+        moves, source = list[Node](), output
+        node = self.producers.get(output)
+        loc = Loc(output.name) if node is None else node.loc
+        while node is not None and source not in self.codes and moves_all(node.op):
+            moves.insert(0, node)
             source = node.inputs[0]
             node = self.producers.get(source)
+        name = f"{output.name}.real"
         if node is not None and isinstance(node.op, Unary) and source not in self.codes:
-            return self.tabled(node, node.op, shape, loc, name)
-        op = Dequantize(None if shape == source.type.shape else shape)
-        return self.build.emit(op, self.codes[source], loc=loc, name=name)
+            x = self.moved(self.codes[node.inputs[0]], moves, output.type.shape, name)
+            entries = self.build.constant(f"{name}.table", real_table(_quant(x), node.op.of))
+            return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
+        if all(isinstance(each.op, Reshape) for each in moves):
+            shape = output.type.shape
+            op = Dequantize(None if shape == source.type.shape else shape)
+            return self.build.emit(op, self.codes[source], loc=loc, name=name)
+        real = self.build.emit(Dequantize(), self.codes[source], loc=loc, name=name)
+        return self.moved(real, moves, output.type.shape, name)
 
-    def tabled(self, node: Node, op: Unary, shape: tuple[int, ...], loc: Loc, name: str) -> Value:
-        """A unary function that leaves: its codes reshaped, then numbers for codes."""
-        x = self.codes[node.inputs[0]]
-        if x.type.shape != shape:
-            x = self.build.emit(Reshape(shape), x, loc=loc, name=f"{name}.codes")
-        entries = self.build.constant(f"{name}.table", real_table(_quant(x), op.of))
-        return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
+    def moved(self, x: Value, moves: list[Node], shape: tuple[int, ...], name: str) -> Value:
+        """The elements of x as `moves` leave them; one reshape where nothing else moves them."""
+        if all(isinstance(each.op, Reshape) for each in moves):
+            if x.type.shape == shape:
+                return x
+            loc = moves[-1].loc
+            return self.build.emit(Reshape(shape), x, loc=loc, name=f"{name}.codes")
+        for each in moves:
+            x = self.emit(each.op, (x,), each)
+        return x
 
 
 def _quant(value: Value) -> QuantParams:

@@ -4,8 +4,8 @@ The input, or what preprocessing makes of it; and the output of every op that co
 layer, convolution, average pool, sum, product, unary function), after the clamp that alone reads
 it. Max pools, moves of elements, concatenations and dropout masks keep the scale they get; values
 that a concatenation joins share one. A linear layer, convolution or unary function that only the
-graph's outputs read, reshaped or not, stays a number and has no site, unless outputs are to be
-quantised too.
+graph's outputs read, its elements moved or not, stays a number and has no site, unless outputs are
+to be quantised too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from qbnnc.ir.ops import (
     Clamp,
     Concat,
     Conv2d,
+    InsertZeros,
     Linear,
     Mask,
     MaxPool2d,
     Move,
     Multiply,
+    Op,
+    Pad,
     Reshape,
     Unary,
 )
@@ -58,10 +61,13 @@ def _sites(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
 
 
 def _leaves(node: Node, readers: Mapping[Value, list[Node]]) -> bool:
-    """Whether nothing but reshapes on the way out reads this node."""
-    return all(
-        isinstance(n.op, Reshape) and _leaves(n, readers) for n in readers.get(node.output, ())
-    )
+    """Whether nothing but moves of elements on the way out reads this node."""
+    return all(moves_all(n.op) and _leaves(n, readers) for n in readers.get(node.output, ()))
+
+
+def moves_all(op: Op) -> bool:
+    """Whether every element of the result is one of the input: no new zeros."""
+    return isinstance(op, Reshape | Move) and not isinstance(op, Pad | InsertZeros)
 
 
 def input_site(graph: Graph) -> Value:

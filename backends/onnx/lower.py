@@ -29,6 +29,7 @@ from qbnnc.ir.ops import (
     Conv2dInteger,
     Dequantize,
     EpsCodes,
+    Gather,
     InsertZeros,
     KeepMask,
     LinearInteger,
@@ -123,6 +124,8 @@ def _move(scope: Scope, node: Node, op: Op) -> None:
             moves.transpose(scope, node, op)
         case Slice():
             moves.take_slice(scope, node, op)
+        case Gather():
+            moves.gather(scope, node, op)
         case Pad():
             moves.pad(scope, node, op)
         case InsertZeros():

@@ -10,6 +10,7 @@ from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
     Concat,
     Dequantize,
+    Gather,
     InsertZeros,
     Pad,
     Reshape,
@@ -53,6 +54,17 @@ def take_slice(scope: Scope, node: Node, op: Slice) -> None:
     x, writer = _moved(scope, node), scope.writer
     parts = (writer.ints(n) for n in (op.start, op.stop, op.axis + 1, op.step))
     writer.op("Slice", x, *parts, out=scope.result(node.output))
+
+
+def gather(scope: Scope, node: Node, op: Gather) -> None:
+    """Gather, or Expand where one element is repeated: it copies whole rows."""
+    x, writer, extents = _moved(scope, node), scope.writer, node.output.type.shape
+    out = scope.result(node.output)
+    if node.inputs[0].type.shape[op.axis] == 1:
+        times = [len(op.indices) if axis == op.axis else 1 for axis in range(len(extents))]
+        writer.op("Expand", x, writer.ints(1, *times), out=out)
+    else:
+        writer.op("Gather", x, writer.ints(*op.indices), out=out, axis=op.axis + 1)
 
 
 def pad(scope: Scope, node: Node, op: Pad) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from qbnnc.frontend.convert import reductions
+from qbnnc.frontend.convert.arithmetic import negated
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.rule import Rules
-from qbnnc.frontend.convert.values import Fixed, Row
+from qbnnc.frontend.convert.shapes import broadcast, reshaped, step, together
+from qbnnc.frontend.convert.values import Filled, Fixed, Row, Tracked
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Clamp, Softmax
+from qbnnc.ir.ops import Clamp, Concat, MaxPool2d, Softmax
 
 
 def relu(call: Call) -> Row:
@@ -34,13 +37,30 @@ def threshold(call: Call) -> Row:
 
 
 def maximum(call: Call) -> Row:
-    x, bound = _with_number(call)
-    return _clamp(call, x, bound, None)
+    if (known := _with_number(call)) is not None:
+        return _clamp(call, known[0], known[1], None)
+    return Row(_greater(call, *_both(call)))
 
 
 def minimum(call: Call) -> Row:
-    x, bound = _with_number(call)
-    return _clamp(call, x, None, bound)
+    """Of two tensors the mirror of the greater: -max(-a, -b)."""
+    if (known := _with_number(call)) is not None:
+        return _clamp(call, known[0], None, known[1])
+    mirrored = (negated(call, value, "mirrored") for value in _both(call))
+    return Row(negated(call, _greater(call, *mirrored)))
+
+
+def largest(call: Call) -> Tracked | tuple[Tracked, ...]:
+    """max of two tensors, or over axes."""
+    if "other" in call.arguments:
+        return maximum(call)
+    return reductions.largest_of(call) if "dim" in call.arguments else reductions.largest(call)
+
+
+def least(call: Call) -> Tracked | tuple[Tracked, ...]:
+    if "other" in call.arguments:
+        return minimum(call)
+    return reductions.least_of(call) if "dim" in call.arguments else reductions.least(call)
 
 
 def softmax(call: Call) -> Row:
@@ -59,11 +79,29 @@ def _bound(call: Call, name: str) -> float | None:
     return None if call.arguments.get(name) is None else call.number(name)
 
 
-def _with_number(call: Call) -> tuple[Value, float]:
+def _with_number(call: Call) -> tuple[Value, float] | None:
     """The activation and the number of max(x, number), whichever comes first."""
-    number_first = isinstance(call.tracked("self"), Fixed)
-    x, number = ("other", "self") if number_first else ("self", "other")
-    return call.row(x), call.number(number)
+    for x, name in (("self", "other"), ("other", "self")):
+        bound = call.tracked(name)
+        if isinstance(bound, Fixed | Filled):
+            return call.row(x), call.number(name)
+    return None
+
+
+def _both(call: Call) -> tuple[Value, Value]:
+    a, b = call.row("self"), call.row("other")
+    shape = together(call, "compares", a, b)
+    return broadcast(call, a, shape), broadcast(call, b, shape)
+
+
+def _greater(call: Call, a: Value, b: Value) -> Value:
+    """One below the other in an image, and a window over both; they share one scale so."""
+    shape = a.type.shape
+    rows = shape[1] if len(shape) == 3 else 1
+    image = shape if len(shape) == 3 else (a.type.size, 1, 1)
+    pair = step(call, "pair", Concat(1), *(reshaped(call, v, image, "image") for v in (a, b)))
+    window = MaxPool2d((2, 1), (1, 1), dilation=(rows, 1))
+    return reshaped(call, step(call, "greater", window, pair), shape)
 
 
 def _softmax(call: Call, *, log: bool) -> Row:
@@ -81,8 +119,12 @@ RULES: Rules = {
     "clamp_max": clamp,
     "clamp_min": clamp,
     "hardtanh": hardtanh,
+    "fmax": maximum,
+    "fmin": minimum,
     "log_softmax": log_softmax,
+    "max": largest,
     "maximum": maximum,
+    "min": least,
     "minimum": minimum,
     "relu": relu,
     "relu6": relu6,

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call, number_of
+from qbnnc.frontend.convert.dense import dense
 from qbnnc.frontend.convert.flipout import flipped, is_signs, joined
 from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.rule import Rules
+from qbnnc.frontend.convert.shapes import broadcast, together
 from qbnnc.frontend.convert.values import (
     Filled,
     Fixed,
@@ -24,7 +26,7 @@ from qbnnc.frontend.convert.values import (
     Uniform,
 )
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Add, Affine, Linear, Multiply
+from qbnnc.ir.ops import Add, Affine, Multiply
 
 ONE, ZERO = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
 
@@ -107,24 +109,22 @@ def _sum(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
 
 def _product_of_rows(call: Call, a: Tracked, b: Tracked) -> Row:
     left, right = call.scope.value(a, call), call.scope.value(b, call)
-    if len(left.type.shape) != len(right.type.shape):
-        call.fail(
-            f"multiplies {list(left.type.shape)} and {list(right.type.shape)}; both need the same "
-            "number of axes (reshape one first)"
-        )
+    together(call, "multiplies", left, right)
     return Row(call.emit(Multiply(), left, right))
 
 
 def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Row:
     left, right = call.scope.value(a, call), call.scope.value(b, call)
-    if left.type.shape != right.type.shape:
-        call.fail(
-            f"adds {list(left.type.shape)} and {list(right.type.shape)}; "
-            "only activations of the same shape are added"
-        )
+    shape = together(call, "adds", left, right)
     if factor != 1:
         right = _affine(call, right, ONE * factor, ZERO, f"{call.place().name}.scaled")
-    return Row(call.emit(Add(), left, right))
+    whole = (broadcast(call, each, shape) for each in (left, right))
+    return Row(call.emit(Add(), *whole))
+
+
+def negated(call: Call, x: Value, suffix: str = "") -> Value:
+    """-x, as a step of what a call becomes."""
+    return _affine(call, x, -ONE, ZERO, f"{call.place().name}.{suffix}".removesuffix("."))
 
 
 def _is_bias(product: Product, added: Fixed | Noise) -> bool:
@@ -138,8 +138,7 @@ def _biased(call: Call, product: Product, bias: Fixed | Noise, factor: float) ->
     """x @ weight.T + factor * bias written out is a Linear."""
     place, scope = product.place, call.scope
     own = Weight(bias.tensor) if isinstance(bias, Fixed) else call.probed(bias, "bias")
-    inputs = (product.x, *scope.parameters(place, product.weight, own.scaled(factor)))
-    return Row(scope.build.emit(Linear(), *inputs, loc=place.loc, name=place.name))
+    return Row(dense(scope, place, product.x, product.weight, own.scaled(factor)))
 
 
 def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO) -> Row:

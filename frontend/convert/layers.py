@@ -6,23 +6,23 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.dense import dense
 from qbnnc.frontend.convert.flipout import perturbed
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.values import Flipped, Product, Row, Tracked
-from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import BatchNorm, Linear
 
 
 def linear(call: Call) -> Tracked:
-    """Without a bias it is a product, to which a bias may still be added."""
+    """Over the last axis. Without a bias it is a product, to which a bias may still be added."""
     weight, bias = call.weight("weight"), call.weight_or_none("bias")
     x = call.tracked("input")
     if isinstance(x, Flipped):
         return perturbed(call, Linear(), x, weight, bias)
-    value = _features(call, "input")
+    value = call.row("input")
     if bias is None:
         return Product(value, weight, call.place())
-    return Row(call.emit(Linear(), value, *call.parameters(weight, bias)))
+    return Row(dense(call.scope, call.place(), value, weight, bias))
 
 
 def addmm(call: Call) -> Row:
@@ -30,16 +30,7 @@ def addmm(call: Call) -> Row:
     weight = call.weight("mat2").moved(Tensor.t).scaled(call.number("alpha"))
     bias = call.weight("self").scaled(call.number("beta"))
     bias = bias.moved(lambda b: b.expand(weight.shape[0]))
-    return Row(call.emit(Linear(), _features(call, "mat1"), *call.parameters(weight, bias)))
-
-
-def matmul(call: Call) -> Product:
-    """x @ constant; a bias may be added to it later."""
-    name = "mat2" if "mat2" in call.arguments else "other"
-    x, weight = _features(call, "self"), call.weight(name)
-    if weight.mu.ndim != 2:
-        call.fail(f"multiplies by a tensor of shape {list(weight.shape)}; only matrices are read")
-    return Product(x, weight.moved(Tensor.t), call.place("linear"))
+    return Row(dense(call.scope, call.place(), call.row("mat1"), weight, bias))
 
 
 def batch_norm(call: Call) -> tuple[Tracked, ...]:
@@ -68,13 +59,6 @@ def no_batch_statistics(call: Call) -> Tracked:
     )
 
 
-def _features(call: Call, name: str) -> Value:
-    x = call.row(name)
-    if len(x.type.shape) != 1:
-        call.fail(f"takes rows of shape {list(x.type.shape)}; flatten to [batch, features] first")
-    return x
-
-
 RULES: Rules = {
     "_native_batch_norm_legit": no_batch_statistics,
     "_native_batch_norm_legit_functional": no_batch_statistics,
@@ -82,7 +66,5 @@ RULES: Rules = {
     "addmm": addmm,
     "batch_norm": whole_batch_norm,
     "linear": linear,
-    "matmul": matmul,
-    "mm": matmul,
     "native_batch_norm": batch_norm,
 }

@@ -1,126 +1,179 @@
-"""Pooling: windows, adaptive pooling that divides evenly, means over space."""
+"""Pooling over windows: plain, with ceil_mode, and adaptive to any size."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-from typing import cast
+from typing import NamedTuple
+
+import numpy as np
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.moving import Index, taken
+from qbnnc.frontend.convert.naming import plain_name
 from qbnnc.frontend.convert.rule import Rules
-from qbnnc.frontend.convert.shapes import reshaped
+from qbnnc.frontend.convert.shapes import reshaped, step
 from qbnnc.frontend.convert.values import Row, Tracked
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import AveragePool2d, MaxPool2d
+from qbnnc.ir.ops import AveragePool2d, MaxPool2d, Pad
 
 _Pair = tuple[int, int]
+_Around = tuple[int, int, int, int]
 
 
 def max_pool2d(call: Call) -> Row:
-    kernel = call.pair("kernel_size")
-    stride, dilation = call.pair("stride", kernel), call.pair("dilation")
-    op = MaxPool2d(kernel, stride, _both_sides(call.pair("padding")), dilation)
-    return _pooled(call, call.row("self"), op)
-
-
-def max_pool2d_with_indices(call: Call) -> tuple[Tracked, ...]:
-    return (max_pool2d(call),)
-
-
-def average_pool2d(call: Call) -> Row:
-    if call.arguments.get("divisor_override") is not None:
-        call.fail("divisor_override is not supported; multiply by a constant after the pooling")
-    kernel = call.pair("kernel_size")
-    stride, padding = call.pair("stride", kernel), _both_sides(call.pair("padding"))
-    op = AveragePool2d(kernel, stride, padding, count_include_pad=call.flag("count_include_pad"))
-    return _pooled(call, call.row("self"), op)
+    return _max_pool(call, 2)
 
 
 def max_pool1d(call: Call) -> Row:
-    """As max_pool2d over [C, 1, L] with a window one high."""
-    kernel = (1, call.pair("kernel_size")[1])
-    stride, dilation = (1, call.pair("stride", kernel)[1]), (1, call.pair("dilation")[1])
-    op = MaxPool2d(kernel, stride, _both_sides((0, call.pair("padding")[1])), dilation)
-    return _pooled(call, call.row("self"), op)
+    return _max_pool(call, 1)
+
+
+def max_pool2d_with_indices(call: Call) -> tuple[Tracked, ...]:
+    return (_max_pool(call, 2),)
+
+
+def max_pool1d_with_indices(call: Call) -> tuple[Tracked, ...]:
+    return (_max_pool(call, 1),)
+
+
+def average_pool2d(call: Call) -> Row:
+    return _average_pool(call, 2)
 
 
 def average_pool1d(call: Call) -> Row:
-    kernel = (1, call.pair("kernel_size")[1])
-    stride, padding = (1, call.pair("stride", kernel)[1]), (0, call.pair("padding")[1])
-    include = call.flag("count_include_pad")
-    op = AveragePool2d(kernel, stride, _both_sides(padding), count_include_pad=include)
-    return _pooled(call, call.row("self"), op)
+    return _average_pool(call, 1)
 
 
 def adaptive_average_pool(call: Call) -> Row:
-    x = call.row("self")
-    kernel = _even_windows(call, x)
-    return _pooled(call, x, AveragePool2d(kernel, kernel))
+    """Uneven windows are filled up with zeros, and each sum is divided by its own count."""
+    x, outputs = _adaptive(call)
+    if (window := _even(x, outputs)) is not None:
+        return _flat(call, call.emit(AveragePool2d(window, window), x))
+    rows, columns = _windows(x.type.shape[1], outputs[0]), _windows(x.type.shape[2], outputs[1])
+    counts = np.multiply.outer((rows >= 0).sum(axis=1), (columns >= 0).sum(axis=1))
+    window = (rows.shape[1], columns.shape[1])
+    op = AveragePool2d(window, window, divisors=tuple(float(n) for n in counts.reshape(-1)))
+    return _flat(call, call.emit(op, _laid_out(call, x, rows, columns)))
 
 
 def adaptive_max_pool(call: Call) -> tuple[Tracked, ...]:
-    x = call.row("self")
-    kernel = _even_windows(call, x)
-    return (_pooled(call, x, MaxPool2d(kernel, kernel)),)
-
-
-def mean(call: Call) -> Row:
-    """Over all of space: [C, H, W] or [C, L] to [C], or to [C, 1, 1] with keepdim."""
-    x = call.row("self")
-    kernel = _all_of_space(call, x)
-    return _pooled(call, x, AveragePool2d(kernel, kernel))
-
-
-def largest(call: Call) -> Row:
-    """amax over all of space."""
-    x = call.row("self")
-    kernel = _all_of_space(call, x)
-    return _pooled(call, x, MaxPool2d(kernel, kernel))
-
-
-def _pooled(call: Call, x: Value, op: AveragePool2d | MaxPool2d) -> Row:
-    """Pool [C, H, W], or [C, L] as [C, 1, L], and give the result the shape torch gives it."""
-    shape = x.type.shape
-    if len(shape) == 2:
-        x = reshaped(call, x, (shape[0], 1, shape[1]), "image")
-    elif len(shape) != 3:
-        call.fail(f"takes rows of shape {list(shape)}; only [channels, height, width]")
-    y = call.emit(op, x)
-    wanted = call.row_shape()
-    if y.type.size != prod(wanted):
-        call.fail(
-            f"gives {list(wanted)} where whole windows give {list(y.type.shape)}; "
-            "ceil_mode is supported only where the windows fit"
+    """Uneven windows are filled up with their last element."""
+    x, outputs = _adaptive(call)
+    window = _even(x, outputs)
+    if window is None:
+        rows, columns = (
+            np.maximum.accumulate(_windows(n, m), axis=1)
+            for n, m in zip(x.type.shape[1:], outputs, strict=True)
         )
-    return Row(reshaped(call, y, wanted, "flat"))
+        window = (rows.shape[1], columns.shape[1])
+        x = _laid_out(call, x, rows, columns)
+    return (_flat(call, call.emit(MaxPool2d(window, window), x)),)
 
 
-def _even_windows(call: Call, x: Value) -> _Pair:
-    extents, outputs = _space(x), _space_of(call.row_shape())
-    if any(n % m for n, m in zip(extents, outputs, strict=True)):
-        call.fail(f"pools {list(extents)} to {list(outputs)}; the sizes must divide evenly")
-    return extents[0] // outputs[0], extents[1] // outputs[1]
+def _laid_out(call: Call, x: Value, rows: Index, columns: Index) -> Value:
+    """The windows one after the other, elements of two of them twice."""
+    return taken(call, taken(call, x, 1, rows.reshape(-1)), 2, columns.reshape(-1))
 
 
-def _all_of_space(call: Call, x: Value) -> _Pair:
-    rank = len(x.type.shape) + 1
-    given = call.arguments.get("dim")
-    axes = {a % rank for a in cast("Sequence[int]", given or range(rank))}
-    if rank not in (3, 4) or axes != set(range(2, rank)):
-        call.fail(f"over the axes {sorted(axes)}; only over all of space: [2, 3] of an image")
-    return _space(x)
+class _Windows(NamedTuple):
+    """Where windows lie; `ceiled` are the extra rows and columns that only ceil_mode reaches."""
+
+    kernel: _Pair
+    stride: _Pair
+    padding: _Pair
+    dilation: _Pair
+    ceiled: _Pair
+
+    @property
+    def around(self) -> _Around:
+        (top, left), (below, right) = self.padding, self.ceiled
+        return top, left, top + below, left + right
 
 
-def _space(x: Value) -> _Pair:
-    return _space_of(x.type.shape)
+def _max_pool(call: Call, rank: int) -> Row:
+    x = _image(call, rank)
+    windows = _geometry(call, x, rank)
+    op = MaxPool2d(windows.kernel, windows.stride, windows.around, windows.dilation)
+    return _flat(call, call.emit(op, x))
 
 
-def _space_of(shape: tuple[int, ...]) -> _Pair:
-    return (1, shape[1]) if len(shape) == 2 else (shape[-2], shape[-1])
+def _average_pool(call: Call, rank: int) -> Row:
+    """torch counts padding (count_include_pad), but never what only ceil_mode reaches."""
+    x = _image(call, rank)
+    windows = _geometry(call, x, rank)
+    kernel, stride = windows.kernel, windows.stride
+    include, around, divisors = call.flag("count_include_pad"), windows.around, _divisors(call)
+    if include and any(windows.ceiled) and not divisors:
+        if any(windows.padding):
+            x = step(call, "padded", Pad((*windows.padding, *windows.padding)), x)
+        include, around = False, (0, 0, *windows.ceiled)
+    op = AveragePool2d(kernel, stride, around, count_include_pad=include, divisors=divisors)
+    return _flat(call, call.emit(op, x))
 
 
-def _both_sides(padding: _Pair) -> tuple[int, int, int, int]:
-    return (*padding, *padding)
+def _divisors(call: Call) -> tuple[float, ...]:
+    divisor = call.arguments.get("divisor_override")
+    if divisor is None:
+        return ()
+    if not isinstance(divisor, int) or divisor < 1:
+        call.fail(f"divides by {divisor}; only positive divisors are supported")
+    return (float(divisor),)
+
+
+def _geometry(call: Call, x: Value, rank: int) -> _Windows:
+    kernel = _numbers(call, "kernel_size", rank, 1)
+    stride = _numbers(call, "stride", rank, 1, kernel)
+    padding = _numbers(call, "padding", rank, 0)
+    dilation = _numbers(call, "dilation", rank, 1) if "dilation" in call.arguments else (1, 1)
+    outputs = (1, *call.row_shape())[-2:] if rank == 2 else (1, call.row_shape()[-1])
+    reached = [
+        (count - 1) * s + (k - 1) * d + 1
+        for count, s, k, d in zip(outputs, stride, kernel, dilation, strict=True)
+    ]
+    room = [n + 2 * p for n, p in zip(x.type.shape[1:], padding, strict=True)]
+    below, right = (max(0, r - have) for r, have in zip(reached, room, strict=True))
+    return _Windows(kernel, stride, padding, dilation, (below, right))
+
+
+def _numbers(call: Call, name: str, rank: int, neutral: int, default: _Pair | None = None) -> _Pair:
+    """As (rows, columns); over one axis the rows are `neutral`."""
+    rows, columns = call.pair(name, default)
+    return (rows, columns) if rank == 2 else (neutral, columns)
+
+
+def _image(call: Call, rank: int) -> Value:
+    """x as [C, H, W]; without channels torch takes the batch for them, which changes nothing."""
+    x = call.row("self")
+    shape = x.type.shape if rank == 2 else (*x.type.shape[:-1], 1, *x.type.shape[-1:])
+    *channels, height, width = shape
+    if len(channels) > 1:
+        call.fail(f"takes rows of shape {list(x.type.shape)}; only [channels, height, width]")
+    return reshaped(call, x, (*(channels or [1]), height, width), "image")
+
+
+def _adaptive(call: Call) -> tuple[Value, _Pair]:
+    rank = 1 if plain_name(call.node).endswith("1d") else 2
+    wanted = call.row_shape()
+    return _image(call, rank), (wanted[-2] if rank == 2 else 1, wanted[-1])
+
+
+def _even(x: Value, outputs: _Pair) -> _Pair | None:
+    """The window, if windows of one size do not overlap and leave nothing out."""
+    _, height, width = x.type.shape
+    if height % outputs[0] or width % outputs[1]:
+        return None
+    return height // outputs[0], width // outputs[1]
+
+
+def _windows(extent: int, count: int) -> Index:
+    """The places of each adaptive window, [count, longest]; -1 behind shorter ones."""
+    number = np.arange(count)
+    starts, ends = number * extent // count, -(-(number + 1) * extent // count)
+    places = starts[:, None] + np.arange((ends - starts).max())
+    return np.where(places < ends[:, None], places, -1)
+
+
+def _flat(call: Call, y: Value) -> Row:
+    return Row(reshaped(call, y, call.row_shape(), "flat"))
 
 
 RULES: Rules = {
@@ -129,11 +182,10 @@ RULES: Rules = {
     "adaptive_avg_pool2d": adaptive_average_pool,
     "adaptive_max_pool1d": adaptive_max_pool,
     "adaptive_max_pool2d": adaptive_max_pool,
-    "amax": largest,
     "avg_pool1d": average_pool1d,
     "avg_pool2d": average_pool2d,
     "max_pool1d": max_pool1d,
+    "max_pool1d_with_indices": max_pool1d_with_indices,
     "max_pool2d": max_pool2d,
     "max_pool2d_with_indices": max_pool2d_with_indices,
-    "mean": mean,
 }

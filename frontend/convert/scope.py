@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.dense import dense
 from qbnnc.frontend.convert.draws import Converted, DrawSource
 from qbnnc.frontend.convert.naming import Namer
 from qbnnc.frontend.convert.parameters import Weight
@@ -31,7 +32,7 @@ from qbnnc.frontend.convert.values import (
 )
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Node, Value
-from qbnnc.ir.ops import KeepMask, Linear, Mask, Normal, Pad
+from qbnnc.ir.ops import KeepMask, Mask, Normal, Pad
 from qbnnc.ir.types import Stage
 
 
@@ -59,6 +60,11 @@ class Scope:
         numbered = replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
         sources = (self._nodes[stream] for stream in number)
         return Converted(numbered, tuple(DrawSource(n, self._low.get(n, False)) for n in sources))
+
+    @property
+    def rows(self) -> int:
+        """How many rows an op is tried on: the batch of a static export, else enough to mix."""
+        return self._batch if isinstance(self._batch, int) else 2
 
     def is_batch(self, extent: int | torch.SymInt) -> bool:
         """Whether an axis of this extent holds the rows of the batch."""
@@ -105,8 +111,7 @@ class Scope:
         place = waiting.place
         match waiting:
             case Product():
-                inputs = (waiting.x, *self.parameters(place, waiting.weight, None))
-                return self.build.emit(Linear(), *inputs, loc=place.loc, name=place.name)
+                return dense(self, place, waiting.x, waiting.weight, None)
             case Padded():
                 op = Pad(waiting.padding)
                 return self.build.emit(op, waiting.x, loc=place.loc, name=place.name)

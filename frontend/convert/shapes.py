@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 import torch
 
 from qbnnc.frontend.convert.call import Call, number_of
@@ -22,7 +23,7 @@ from qbnnc.frontend.convert.values import (
     Uniform,
 )
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Reshape, Transpose
+from qbnnc.ir.ops import Gather, Op, Reshape, Transpose
 
 
 def reshape(call: Call) -> Tracked:
@@ -39,9 +40,14 @@ def reshaped(call: Call, x: Value, shape: tuple[int, ...], suffix: str = "") -> 
     """x under another shape; x itself if it has it. `suffix` names a step inside a lowering."""
     if x.type.shape == shape:
         return x
+    return step(call, suffix, Reshape(shape), x)
+
+
+def step(call: Call, suffix: str, op: Op, *inputs: Value) -> Value:
+    """The value of one op of several that a call becomes, named after the call."""
     place = call.place()
     name = f"{place.name}.{suffix}".removesuffix(".")
-    return call.scope.build.emit(Reshape(shape), x, loc=place.loc, name=name)
+    return call.scope.build.emit(op, *inputs, loc=place.loc, name=name)
 
 
 def permute(call: Call) -> Tracked:
@@ -83,9 +89,34 @@ def expand(call: Call) -> Tracked:
             return _expanded(call, tensor)
         case x:
             value = call.scope.value(x, call)
-            if call.row_shape() != value.type.shape:
-                call.fail("repeating activations along an axis is not supported")
-            return x
+            return x if call.row_shape() == value.type.shape else _repeated(call, value)
+
+
+def _repeated(call: Call, x: Value) -> Row:
+    """Activations repeated along axes of length 1."""
+    shape = call.row_shape()
+    x = reshaped(call, x, (1,) * (len(shape) - len(x.type.shape)) + x.type.shape, "axes")
+    return Row(broadcast(call, x, shape))
+
+
+def broadcast(call: Call, x: Value, shape: tuple[int, ...]) -> Value:
+    """x repeated along its axes of length 1 until it has this shape, of the same rank."""
+    for axis, (have, want) in enumerate(zip(x.type.shape, shape, strict=True)):
+        if have != want:
+            x = step(call, "broadcast", Gather(axis, (0,) * want), x)
+    return x
+
+
+def together(call: Call, what: str, a: Value, b: Value) -> tuple[int, ...]:
+    """The shape of two rows that broadcast; CompileError if that would mix the batch."""
+    if len(a.type.shape) != len(b.type.shape):
+        mine, other = (["batch", *v.type.shape] for v in (a, b))
+        call.fail(
+            f"{what} [{', '.join(map(str, mine))}] and [{', '.join(map(str, other))}]; torch "
+            "aligns the last axes, so that the batch of one meets another axis of the other: "
+            "reshape one so that both have the same number of axes, the batch first"
+        )
+    return np.broadcast_shapes(a.type.shape, b.type.shape)
 
 
 def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:

@@ -6,35 +6,31 @@ from collections.abc import Sequence
 from typing import cast
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.moving import moved
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.shapes import reshaped, transposed
 from qbnnc.frontend.convert.values import Padded, Row, Tracked
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Pad, Slice, UpsampleNearest
+from qbnnc.ir.ops import Slice, UpsampleNearest
 
 
 def pad(call: Call) -> Tracked:
-    """Zeros around the last two axes; a convolution that follows takes them as its padding."""
+    """Zeros around the last two axes; a convolution that follows takes them as its padding.
+
+    Other axes, and padding with the elements themselves (reflect, replicate, circular), are moves.
+    """
     amounts = list(cast("Sequence[int]", call.arguments["pad"]))
-    value = call.arguments.get("value")
-    if call.arguments.get("mode", "constant") != "constant" or value not in (None, 0):
-        call.fail("only padding with zeros is supported")
-    if len(amounts) > 4:
-        call.fail(f"only padding of the last two axes is supported, not {amounts}")
+    zeros, value = call.arguments.get("mode", "constant") == "constant", call.arguments.get("value")
+    if zeros and value not in (None, 0):
+        call.fail(f"pads with {value}; only zeros, or the elements themselves, are supported")
     x = call.row("self")
+    if not zeros or len(amounts) > 4 or len(x.type.shape) < 2:
+        return moved(call)
     left, right, top, bottom = amounts + [0] * (4 - len(amounts))
     if min(amounts, default=0) < 0:
         x = _cropped(call, x, [(-top, -bottom), (-left, -right)])
     left, right, top, bottom = (max(n, 0) for n in (left, right, top, bottom))
-    if len(x.type.shape) == 1:
-        return Row(_padded_features(call, x, left, right))
     return Padded(x, (top, left, bottom, right), call.place())
-
-
-def _padded_features(call: Call, x: Value, left: int, right: int) -> Value:
-    """[F] as [1, F]."""
-    image = reshaped(call, x, (1, *x.type.shape), "image")
-    return reshaped(call, call.emit(Pad((0, left, 0, right)), image), call.row_shape(), "flat")
 
 
 def _cropped(call: Call, x: Value, cuts: list[tuple[int, int]]) -> Value:
@@ -48,13 +44,11 @@ def _cropped(call: Call, x: Value, cuts: list[tuple[int, int]]) -> Value:
 
 
 def upsample_nearest(call: Call) -> Row:
-    """By whole factors, told from torch's own shape of the result."""
+    """By whole factors, told from torch's own shape of the result; else a move of elements."""
     x, wanted = call.row("input" if "input" in call.arguments else "self"), call.row_shape()
     shape = x.type.shape
-    if any(m % n for m, n in zip(wanted, shape, strict=True)):
-        call.fail(
-            f"enlarges {list(shape[1:])} to {list(wanted[1:])}; only whole factors are supported"
-        )
+    if len(shape) > 3 or any(m % n for m, n in zip(wanted, shape, strict=True)):
+        return moved(call)
     if len(shape) == 2:
         x = reshaped(call, x, (shape[0], 1, shape[1]), "image")
     factors = (1, *(m // n for m, n in zip(wanted, shape, strict=True)))[-2:]
@@ -78,6 +72,14 @@ def pixel_shuffle(call: Call) -> Row:
     return Row(reshaped(call, transposed(call, split, 0, 3, 1, 4, 2), call.row_shape()))
 
 
+def pixel_unshuffle(call: Call) -> Row:
+    """[C, H*r, W*r] to [C*r*r, H, W]."""
+    x, r = call.row("self"), call.integer("downscale_factor")
+    channels, height, width = x.type.shape
+    split = reshaped(call, x, (channels, height // r, r, width // r, r), "blocks")
+    return Row(reshaped(call, transposed(call, split, 0, 2, 4, 1, 3), call.row_shape()))
+
+
 RULES: Rules = {
     "_upsample_nearest_exact1d": upsample_nearest,
     "_upsample_nearest_exact2d": upsample_nearest,
@@ -86,6 +88,8 @@ RULES: Rules = {
     "native_channel_shuffle": channel_shuffle,
     "pad": pad,
     "pixel_shuffle": pixel_shuffle,
+    "pixel_unshuffle": pixel_unshuffle,
     "upsample_nearest1d": upsample_nearest,
     "upsample_nearest2d": upsample_nearest,
+    "upsample_nearest3d": upsample_nearest,
 }

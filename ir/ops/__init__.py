@@ -12,6 +12,7 @@ from qbnnc.ir.ops.quantize import Dequantize, FakeQuantize, QuantizeInput, Requa
 from qbnnc.ir.ops.sampling import EpsCodes, Normal, SampledWeight, SampledWeightInteger
 from qbnnc.ir.ops.shape import (
     Concat,
+    Gather,
     InsertZeros,
     Move,
     Pad,
@@ -36,6 +37,7 @@ ALL_OPS: tuple[type[Op], ...] = (
     Dequantize,
     EpsCodes,
     FakeQuantize,
+    Gather,
     InsertZeros,
     KeepMask,
     Linear,
@@ -79,6 +81,7 @@ __all__ = [
     "EpsCodes",
     "FakeQuantize",
     "Function",
+    "Gather",
     "InsertZeros",
     "KeepMask",
     "Linear",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import isfinite
 
 import numpy as np
 
@@ -69,16 +70,33 @@ class MaxPool2d(PoolingGeometry, DeterministicOp):
 
 @dataclass(frozen=True, slots=True)
 class AveragePool2d(PoolingGeometry, DeterministicOp):
-    """The mean over each window; with count_include_pad zeros of the padding count."""
+    """The mean over each window; with count_include_pad zeros of the padding count.
+
+    `divisors` take the place of the number of elements, one for all windows or one for each, in
+    row-major order: 1 makes it the sum.
+    """
 
     stages = FLOAT_STAGES
     count_include_pad: bool = True
+    divisors: tuple[float, ...] = field(default=(), metadata={"since": 2})
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        return TensorType(DType.F32, self.output_shape(inputs), inputs[0].axes)
+        shape = self.output_shape(inputs)
+        if len(self.divisors) not in (0, 1, shape[1] * shape[2]):
+            raise ValueError(f"divides {list(shape[1:])} windows by {len(self.divisors)} numbers")
+        if not all(isfinite(divisor) and divisor > 0 for divisor in self.divisors):
+            raise ValueError("divides by something other than positive numbers")
+        return TensorType(DType.F32, shape, inputs[0].axes)
 
     def counts(self, height: int, width: int) -> Array:
-        """n for each window: i64 [Ho, Wo], or [1, 1] if it is the same everywhere."""
+        """n for each window: [Ho, Wo], or [1, 1] if it is the same everywhere."""
+        if len(self.divisors) == 1:
+            return np.array(self.divisors, np.float32).reshape(1, 1)
+        if self.divisors:
+            extents = spatial_extents(
+                (height, width), self.kernel, self.stride, self.padding, self.dilation
+            )
+            return np.array(self.divisors, np.float32).reshape(extents)
         if self.count_include_pad or not any(self.padding):
             return np.full((1, 1), self.kernel[0] * self.kernel[1], np.int64)
         return self.positions_inside(height, width)

@@ -20,6 +20,7 @@ from qbnnc.ir.ops.base import (
 from qbnnc.ir.types import Array, DType, TensorType
 
 Index = NDArray[np.int64]
+_MOST_ELEMENTS = 1 << 28  # of one row: a hostile file could ask for any number
 
 
 def _expect_one_scale(type: TensorType) -> None:
@@ -158,6 +159,35 @@ class UpsampleNearest(Move):
         if index.ndim < 2 or min(self.factors) < 1:
             raise ValueError("enlarges images, by 1 or more")
         return index.repeat(self.factors[0], axis=-2).repeat(self.factors[1], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Gather(Move):
+    """Element i along the axis is element indices[i] of x: repeats, reorders and leaves out."""
+
+    stages = EVERY_STAGE
+    axis: int
+    indices: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """As of any move, without one number for each element."""
+        expect_count(inputs, 1)
+        _expect_one_scale(inputs[0])
+        shape = list(inputs[0].shape)
+        if not 0 <= self.axis < len(shape) or not self.indices:
+            raise ValueError(f"cannot take {len(self.indices)} elements along axis {self.axis}")
+        if not all(0 <= index < shape[self.axis] for index in self.indices):
+            raise ValueError(f"takes elements that axis {self.axis} of {inputs[0]} does not have")
+        shape[self.axis] = len(self.indices)
+        if prod(shape) > _MOST_ELEMENTS:
+            raise ValueError(f"makes {shape}, which is more than a value may hold")
+        return replace(inputs[0], shape=tuple(shape))
+
+    def source(self, index: Index) -> Index:
+        return index.take(self.indices, axis=self.axis)
+
+    def evaluate(self, *inputs: Tensor) -> Array:
+        return inputs[0].data.take(self.indices, axis=self.axis + 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@
    are a value like any other.
 2. A Reshape is another name for a buffer where memory order is row-major order, else a copy.
 3. Sampled weights are made in the layout that the layers read which they belong to.
-4. A Dequantize writes to the float32 outputs; float32 values live nowhere else.
+4. A Dequantize writes to the float32 outputs, in the order that moves on the way out give them;
+   float32 values live nowhere else.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Reshape
+from qbnnc.ir.ops import Dequantize, LookupReal, Move, Reshape
 from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import ALIGNMENT, round_up
@@ -41,6 +43,14 @@ class Step:
     instruction: Instruction
     name: str
     loc: Loc
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """An output: element i is element order[i] of a value, in row-major order; None: element i."""
+
+    buffer: Buffer
+    order: NDArray[np.int64] | None
 
 
 def range_of(axes: Axes) -> Range:
@@ -69,7 +79,8 @@ class Lowering:
         self.input = Buffer(entry.name, entry.type.size, entry.type.axes, Kind.INPUT)
         self._producers, self._consumers = graph.producers(), graph.consumers()
         self._taken_in = set[Node]()
-        self._roots = [self.root(value) for value in graph.outputs]
+        self._leaving = [self._way_out(value) for value in graph.outputs]
+        self._roots = [root for root, _ in self._leaving]
         self.outputs = self._output_buffers()
 
     def root(self, value: Value) -> Value:
@@ -79,6 +90,26 @@ class Lowering:
             value = node.inputs[0]
             node = self._producers.get(value)
         return value
+
+    def _way_out(self, value: Value) -> tuple[Value, NDArray[np.int64] | None]:
+        """What `value` is once reshapes and moves are taken off, and the order they give it."""
+        order, node = None, self._producers.get(value)
+        while node is not None and isinstance(node.op, Reshape | Move):
+            if isinstance(node.op, Move):
+                if node.output.type.dtype is not DType.F32:
+                    break
+                source = node.op.source_of(node.inputs[0].type.shape).reshape(-1)
+                order = source if order is None else source[order]
+            value = node.inputs[0]
+            node = self._producers.get(value)
+        return value, order
+
+    def moves_out(self, node: Node) -> bool:
+        """Whether a move of float32 numbers is part of what writes an output."""
+        root, order = self._way_out(node.output)
+        made = self._producers.get(root)
+        writes = made is not None and isinstance(made.op, Dequantize | LookupReal)
+        return writes and (order is None or bool((order >= 0).all()))
 
     def _output_buffers(self) -> list[Buffer]:
         buffers, position = list[Buffer](), 0
@@ -96,9 +127,10 @@ class Lowering:
             if root is self.graph.input or root in self.graph.constants
         }
 
-    def outputs_of(self, value: Value) -> list[Buffer]:
-        """The outputs that are `value`, perhaps reshaped."""
-        return [o for o, root in zip(self.outputs, self._roots, strict=True) if root is value]
+    def outputs_of(self, value: Value) -> list[Leaving]:
+        """The outputs that are `value`, perhaps moved."""
+        leaving = zip(self.outputs, self._leaving, strict=True)
+        return [Leaving(buffer, order) for buffer, (root, order) in leaving if root is value]
 
     def emit(self, node: Node, instruction: Instruction) -> None:
         """Add an instruction; it runs as often as its output varies."""
@@ -146,7 +178,7 @@ class Lowering:
         return readers[0] if len(readers) == 1 and value not in self.graph.outputs else None
 
     def is_output(self, value: Value) -> bool:
-        """Whether an output is `value`, perhaps reshaped."""
+        """Whether an output is `value`, perhaps moved."""
         return value in self._roots
 
     def take_in(self, node: Node) -> None:

@@ -12,8 +12,8 @@ from qbnnc.ir.ops import Dequantize, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType, TensorType
 from qbnnc.runtime.instructions import Epilogue, FoldBias
-from qbnnc.runtime.layout import parameter
-from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.layout import grid, parameter
+from qbnnc.runtime.lowering import Leaving, Lowering
 from qbnnc.runtime.lowering.sampling import operand
 from qbnnc.runtime.packing import Layout, offline_terms, per_channel
 from qbnnc.runtime.program import Buffer
@@ -21,7 +21,10 @@ from qbnnc.runtime.program import Buffer
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What becomes of the accumulators, and where. `factor` is for each channel, or one."""
+    """What becomes of the accumulators, and where. `factor` is for each channel, or one.
+
+    Results lie as [pixels, channels] (channels last) or [channels, pixels].
+    """
 
     epilogue: Epilogue
     output: Buffer
@@ -29,6 +32,7 @@ class _End:
     zero: int = 0
     low: int = 0
     high: int = 0
+    channels_last: bool = True
 
 
 class Common(TypedDict):
@@ -63,7 +67,6 @@ def common(
     weight_zero = np.array(codes_of(node.inputs[1].type).zero_point, np.int32)
     height, width = extents(node.inputs[0].type)
     out_height, out_width = extents(node.output.type)
-    to_output = end.epilogue is Epilogue.DEQUANTIZE
     return Common(
         output=end.output,
         input=lowering.codes(node, 0),
@@ -79,8 +82,8 @@ def common(
         filters=layout.filters,
         padded=layout.padded,
         depth=layout.depth,
-        channel_step=out_height * out_width if to_output else 1,
-        pixel_step=1 if to_output else node.output.type.shape[0],
+        channel_step=1 if end.channels_last else out_height * out_width,
+        pixel_step=node.output.type.shape[0] if end.channels_last else 1,
         height=height,
         width=width,
         pad_code=codes_of(node.inputs[0].type).per_tensor[1],
@@ -150,10 +153,22 @@ def _end(lowering: Lowering, node: Node, layout: Layout) -> _End:
             scale = codes_of(node.output.type).scale_array(len(shape))
             whole = parameter(scale, shape)
             if len(outputs) == 1 and len(whole) == 1 and not lowering.is_output(node.output):
-                lowering.take_in(reader)
-                return _End(Epilogue.DEQUANTIZE, outputs[0], whole[0])
+                last = _is_channels_last(outputs[0], shape)
+                if last is not None:
+                    lowering.take_in(reader)
+                    buffer = outputs[0].buffer
+                    return _End(Epilogue.DEQUANTIZE, buffer, whole[0], channels_last=last)
         case _:
             pass
     assert node.output.type.dtype is DType.I32
     output = lowering.made(node.output)
     return _End(Epilogue.ACCUMULATOR, output, np.zeros(1, np.float32))
+
+
+def _is_channels_last(output: Leaving, shape: tuple[int, ...]) -> bool | None:
+    """Whether an output is [pixels, channels] of this shape (False: as it is); None: neither."""
+    if output.order is None:
+        return False
+    pixels, channels = grid(shape)
+    turned = np.arange(pixels * channels).reshape(channels, pixels).T.reshape(-1)
+    return True if np.array_equal(output.order, turned) else None

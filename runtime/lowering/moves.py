@@ -14,7 +14,7 @@ from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import DType
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order, to_memory
-from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.lowering import Leaving, Lowering
 from qbnnc.runtime.program import Buffer
 
 
@@ -44,8 +44,10 @@ def reshape(lowering: Lowering, node: Node) -> None:
 
 
 def move(lowering: Lowering, node: Node, op: Move) -> None:
-    """Another name if nothing moves in memory."""
+    """Another name if nothing moves in memory; of numbers part of what writes the output."""
     x, made = node.inputs[0].type, node.output
+    if made.type.dtype is DType.F32:
+        return
     source, buffer = op.source_of(x.shape), lowering.buffer(node, 0)
     places = np.where(source < 0, -1, positions(x.shape).reshape(-1)[source])
     index = to_memory(places, made.type.shape).reshape(-1)
@@ -76,6 +78,19 @@ def gather(
         item=item,
         fill=fill % 256 if item == 1 else fill,
     )
+
+
+def leaving(lowering: Lowering, node: Node, output: Leaving) -> tuple[Buffer, int, int]:
+    """(where codes or accumulators lie as an output takes them, pixels, channels)."""
+    value, source = node.inputs[0], lowering.buffer(node, 0)
+    if output.order is None:
+        return source, *grid(value.type.shape)
+    places, item = positions(value.type.shape).reshape(-1), value.type.dtype.numpy.itemsize
+    count = output.order.size
+    stride = round_up(count * item, ALIGNMENT)
+    moved = replace(lowering.room(value), name=f"{value.name} leaving", stride=stride)
+    lowering.emit(node, gather(lowering, moved, source, places[output.order], item))
+    return moved, 1, count
 
 
 def _run(index: NDArray[np.int64]) -> int:

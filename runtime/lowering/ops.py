@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
@@ -28,7 +29,7 @@ from qbnnc.ir.ops import (
     SumPoolInteger,
 )
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.types import DType
+from qbnnc.ir.types import Array, DType
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import grid, parameter
 from qbnnc.runtime.lowering import Lowering, moves, pointwise, sampling
@@ -84,6 +85,8 @@ def _refuse_reals(lowering: Lowering, node: Node) -> None:
     """float32 values are the input and the outputs, and nothing between."""
     if isinstance(node.op, QuantizeInput | Reshape):
         return
+    if isinstance(node.op, Move) and lowering.moves_out(node):
+        return
     for value in node.inputs:
         if value.type.dtype is DType.F32 and value not in lowering.graph.constants:
             raise CompileError(
@@ -92,17 +95,19 @@ def _refuse_reals(lowering: Lowering, node: Node) -> None:
 
 
 def _dequantize(lowering: Lowering, node: Node) -> None:
-    """One instruction for each output that this is, perhaps reshaped."""
+    """One instruction for each output that this is, perhaps moved."""
     type_ = node.inputs[0].type
     quant, rank = codes_of(type_), len(type_.shape)
-    pixels, channels = grid(type_.shape)
-    scales = parameter(quant.scale_array(rank), type_.shape)
-    zeros = parameter(quant.zero_point_array(rank), type_.shape)
-    rows = max(len(scales), len(zeros))
-    for output in lowering.outputs_of(node.output):
+    for leaving in lowering.outputs_of(node.output):
+        source, pixels, channels = moves.leaving(lowering, node, leaving)
+        scales, zeros = (
+            _each_element(array, type_.shape, leaving.order)
+            for array in (quant.scale_array(rank), quant.zero_point_array(rank))
+        )
+        rows = max(len(scales), len(zeros))
         instruction = ins.Dequantize(
-            output=output,
-            input=lowering.buffer(node, 0),
+            output=leaving.buffer,
+            input=source,
             item={DType.I32: 4, DType.I8: -1}.get(type_.dtype, 1),
             scale=lowering.constants.add(np.broadcast_to(scales, (rows, channels))),
             zero=lowering.constants.add(np.broadcast_to(zeros, (rows, channels))),
@@ -111,6 +116,13 @@ def _dequantize(lowering: Lowering, node: Node) -> None:
             channels=channels,
         )
         lowering.emit(node, instruction)
+
+
+def _each_element(array: Array, shape: tuple[int, ...], order: NDArray[np.int64] | None) -> Array:
+    """A parameter as [pixels or 1, channels] of what leaves in this order."""
+    if order is None:
+        return parameter(array, shape)
+    return np.broadcast_to(array, shape).reshape(-1)[order][None]
 
 
 def _quantize(lowering: Lowering, node: Node, op: QuantizeInput) -> None:

@@ -13,7 +13,7 @@ from qbnnc.ir.types import PER_ROW_AND_SAMPLE
 from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import broadcast_steps, grid, round_up, same_order
 from qbnnc.runtime.lowering import Lowering
-from qbnnc.runtime.lowering.moves import broadcast
+from qbnnc.runtime.lowering.moves import broadcast, leaving
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Buffer
 
@@ -112,16 +112,13 @@ def lookup(lowering: Lowering, node: Node) -> None:
 
 
 def lookup_real(lowering: Lowering, node: Node) -> None:
-    """One instruction for each output that this is, perhaps reshaped."""
-    pixels, channels = grid(node.output.type.shape)
+    """One instruction for each output that this is, perhaps moved."""
     table = lowering.constants.add(lowering.constant(node, 1, "table"))
+    lowering.codes(node, 0)
     for output in lowering.outputs_of(node.output):
+        source, pixels, channels = leaving(lowering, node, output)
         instruction = ins.LookupReal(
-            output=output,
-            input=lowering.codes(node, 0),
-            table=table,
-            pixels=pixels,
-            channels=channels,
+            output=output.buffer, input=source, table=table, pixels=pixels, channels=channels
         )
         lowering.emit(node, instruction)
 

@@ -191,12 +191,6 @@ def test_the_batch_must_not_enter_the_computation(
         read_module(Spelled(layer), images(2, 6))
 
 
-def test_ceil_mode_where_windows_do_not_fit() -> None:
-    pool = nn.Sequential(nn.Unflatten(1, (1, 2, 3)), nn.MaxPool2d(2, ceil_mode=True))
-    with pytest.raises(CompileError, match=r"^1: max_pool2d: .*ceil_mode"):
-        read_module(pool, images(2, 6))
-
-
 def test_nan_weights_are_refused_by_name() -> None:
     net = Around(nn.Identity())
     with torch.no_grad():

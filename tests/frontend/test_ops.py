@@ -159,7 +159,7 @@ REFUSED = {
     "unknown op": (nn.Mish(), r"^layer \(.*'mish' is not supported; replace"),
     "quotient": (Spelled(lambda h: h / h.abs()), r"divides by something that depends on the input"),
     "one row": (Spelled(lambda h: h * h[:1]), r"takes some rows of the batch only"),
-    "over the batch": (Spelled(lambda h: h - h.mean(0)), r"mean: over the axes \[0\]"),
+    "over the batch": (Spelled(lambda h: h - h.mean(0)), r"over the axes \[0\], of which 0 is"),
     "batch transposed": (Spelled(lambda h: h.t().reshape(-1, 6)), r"transposing activations"),
     "batch joined": (Spelled(lambda h: torch.cat([h, h])), r"joins along the batch"),
     "batch split": (
@@ -169,14 +169,6 @@ REFUSED = {
     "slopes": (uneven_prelu(), r"^layer \(.*slope for each channel"),
     "softplus": (nn.Softplus(beta=2), r"only with beta 1, not 2"),
     "selu": (nn.SELU(), r"not supported|only with scale 1"),
-    "reflected": (
-        Spelled(lambda h: F.pad(h.reshape(-1, 2, 3), (1, 1), mode="reflect").flatten(1)[:, :6]),
-        r"only padding with zeros|'reflection_pad1d' is not supported",
-    ),
-    "one and a half": (
-        Spelled(lambda h: F.interpolate(h.reshape(-1, 1, 2, 3), size=(3, 3)).flatten(1)[:, :6]),
-        r"only whole factors",
-    ),
     "bilinear": (
         Spelled(
             lambda h: F.interpolate(h.reshape(-1, 1, 2, 3), scale_factor=2, mode="bilinear")[
