@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from torch import Tensor, nn
 from torch.export.graph_signature import OutputKind
 from torch.utils import _pytree as pytree
 
+from qbnnc.frontend.awake import Dropout, as_meant
 from qbnnc.frontend.batch import Traced
 from qbnnc.frontend.convert.program import batch_of, predictions, the_input
 from qbnnc.frontend.distribution.draws import UnmatchedDraw
-from qbnnc.frontend.distribution.modes import as_meant
-from qbnnc.frontend.modes import Dropout
 from qbnnc.frontend.state import untouched
+from qbnnc.frontend.watching import other_generators_kept
 from qbnnc.ir.errors import InputError
 
 Call = Callable[[Tensor], list[Tensor]]
@@ -75,7 +74,7 @@ class Reference:
                 ) from error
             return [leaves[place] for place in places]
 
-        with generators_kept(), untouched(self.module), torch.no_grad():
+        with other_generators_kept(), untouched(self.module), torch.no_grad():
             if self.is_program:
                 yield call
             else:
@@ -94,15 +93,3 @@ def _places(traced: Traced) -> list[int]:
         taken.add(place)
         places.append(place)
     return places
-
-
-@contextmanager
-def generators_kept() -> Iterator[None]:
-    """The global generators of torch, numpy and Python end where they began."""
-    ours, numpys = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(numpys)
