@@ -2,6 +2,7 @@
 
 from qbnnc.ir.ops.activation import Clamp, ClampCodes, Softmax
 from qbnnc.ir.ops.base import DeterministicOp, Op, RandomOp, Tensor
+from qbnnc.ir.ops.composite import Composite, Operation, Step
 from qbnnc.ir.ops.dropout import KeepMask, Mask, Select
 from qbnnc.ir.ops.elementwise import Add, AddQuantized, Multiply, MultiplyInteger
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
@@ -21,7 +22,7 @@ from qbnnc.ir.ops.shape import (
     Transpose,
     UpsampleNearest,
 )
-from qbnnc.ir.ops.unary import Function, Lookup, LookupReal, Unary
+from qbnnc.ir.ops.unary import Function, Lookup, LookupReal, Pointwise, Unary
 
 ALL_OPS: tuple[type[Op], ...] = (
     Add,
@@ -31,6 +32,7 @@ ALL_OPS: tuple[type[Op], ...] = (
     BatchNorm,
     Clamp,
     ClampCodes,
+    Composite,
     Concat,
     Conv2d,
     Conv2dInteger,
@@ -73,6 +75,7 @@ __all__ = [
     "BatchNorm",
     "Clamp",
     "ClampCodes",
+    "Composite",
     "Concat",
     "Conv2d",
     "Conv2dInteger",
@@ -95,7 +98,9 @@ __all__ = [
     "MultiplyInteger",
     "Normal",
     "Op",
+    "Operation",
     "Pad",
+    "Pointwise",
     "QuantizeInput",
     "RandomOp",
     "Requantize",
@@ -105,6 +110,7 @@ __all__ = [
     "Select",
     "Slice",
     "Softmax",
+    "Step",
     "SumPoolInteger",
     "Tensor",
     "Transpose",
