@@ -12,7 +12,8 @@ from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Clamp, FakeQuantize, KeepMask, Mask, Requantize
+from qbnnc.ir.ops import Clamp, FakeQuantize, KeepMask, Mask, Normal, Requantize
+from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
 from tests.graphs import lenet, mlp, resnet
 
@@ -62,14 +63,40 @@ def test_a_value_read_before_it_is_computed_is_refused() -> None:
         check(replace(graph, nodes=graph.nodes[::-1]))
 
 
-def test_a_stream_used_twice_is_refused() -> None:
+def two_masks(second: KeepMask) -> Graph:
+    """x under a mask of four lanes, then under another."""
     build = Builder()
     x = build.input("input", TensorType(DType.F32, (4,), PER_ROW))
-    for name in ("a", "b"):
-        keep = build.emit(KeepMask((4,), 0.5, 0), loc=Loc(name), name=f"{name}.keep")
+    for name, op in (("a", KeepMask((4,), 0.5, 0)), ("b", second)):
+        keep = build.emit(op, loc=Loc(name), name=f"{name}.keep")
         x = build.emit(Mask(2.0), x, keep, loc=Loc(name), name=name)
+    return build.graph((x,), Stage.FLOAT)
+
+
+@pytest.mark.parametrize("second", [KeepMask((1,), 0.5, 0), KeepMask((4,), 0.5, 0, shared=True)])
+def test_a_stream_used_for_other_lanes_is_refused(second: KeepMask) -> None:
     with pytest.raises(CompileError, match="b: the random stream 0 is used twice"):
-        check(build.graph((x,), Stage.FLOAT))
+        check(two_masks(second))
+
+
+def test_a_stream_used_for_noise_and_a_mask_is_refused() -> None:
+    build = Builder()
+    x = build.input("input", TensorType(DType.F32, (4,), PER_ROW))
+    keep = build.emit(KeepMask((4,), 0.5, 0), loc=Loc("a"), name="keep")
+    x = build.emit(Mask(2.0), x, keep, loc=Loc("a"), name="a")
+    noise = build.emit(Normal((4,), 0), loc=Loc("b"), name="b")
+    with pytest.raises(CompileError, match="b: the random stream 0 is used twice"):
+        check(build.graph((x, noise), Stage.FLOAT))
+
+
+def test_masks_of_one_stream_take_the_same_lanes() -> None:
+    """A plain mask and its complement keep every element once; nested ones keep fewer."""
+    check(two_masks(KeepMask((4,), 0.3, 0, inverted=True)))
+    draw = Draw.of(1, range(200), range(3))
+    plain, lower = KeepMask((4,), 0.3, 0).draw(draw), KeepMask((4,), 0.6, 0).draw(draw)
+    complement = KeepMask((2, 2), 0.7, 0, inverted=True).draw(draw)
+    assert (plain + complement.reshape(plain.shape) == 1).all()
+    assert (lower <= plain).all() and (lower != plain).any()
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5])
