@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -52,9 +53,15 @@ _CALIBRATION = "calibration"
 _UNREADABLE = (UserError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
-def to_bytes(model: Model) -> bytes:
-    """The file as bytes, the same for the same Model."""
+def to_bytes(model: Model, shared: Mapping[str, str] | None = None) -> bytes:
+    """The file as bytes, the same for the same Model.
+
+    `shared` says which tensors are stored under another's name, whatever they hold; by default
+    those that are equal (`shared_tensors`).
+    """
     version, tensors = _version(model), _tensors(model)
+    if shared is not None:
+        tensors = {name: tensors[shared.get(name, name)] for name in tensors}
     record = _record(model, version)
     header: dict[str, Json] = {
         "version": version,
@@ -62,10 +69,15 @@ def to_bytes(model: Model) -> bytes:
         "model": record,
     }
     if version > 1:
-        shared = equal_tensors(content_keys(tensors))
+        shared = equal_tensors(content_keys(tensors)) if shared is None else shared
         header["shared"] = dict(shared)
         tensors = {name: array for name, array in tensors.items() if name not in shared}
     return save_tensors(tensors, metadata={_KEY: _canonical(header)})
+
+
+def shared_tensors(model: Model) -> dict[str, str]:
+    """The tensors that equal an earlier one, and which: "1/fc.weight" and "0/fc.weight"."""
+    return equal_tensors(content_keys(_tensors(model)))
 
 
 def digest(model: Model) -> str:

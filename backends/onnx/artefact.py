@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from qbnnc.backends.onnx.names import AXES, INPUT, PRODUCER, VALUE
+from qbnnc.backends.onnx.names import ALSO, AXES, INPUT, PRODUCER, VALUE, member_prefix
 from qbnnc.ir.errors import FileError
 from qbnnc.ir.head import Head, Task
 
@@ -107,5 +107,13 @@ def _values(proto: onnx.ModelProto) -> dict[str, StoredValue]:
     for info in proto.graph.value_info:
         properties = {entry.key: entry.value for entry in info.metadata_props}
         if VALUE in properties:
-            found[properties[VALUE]] = StoredValue(info.name, properties.get(AXES, ""))
+            stored = StoredValue(info.name, properties.get(AXES, ""))
+            found |= dict.fromkeys(_names(properties), stored)
     return found
+
+
+def _names(properties: Mapping[str, str]) -> list[str]:
+    """What a value is called in the IR, once for each member that has it."""
+    name, others = properties[VALUE], properties.get(ALSO, "")
+    rest = name.partition("/")[2]
+    return [name, *(f"{member_prefix(int(n), 2)}{rest}" for n in others.split(",") if n.isdigit())]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.names import BIAS, TRANSPOSED, UNSIGNED
+from qbnnc.backends.onnx.names import TRANSPOSED, UNSIGNED
 from qbnnc.backends.onnx.requantize import is_fused_multiplier, quantize_float
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.writer import Attribute, Writer
@@ -21,11 +21,11 @@ SIGNED_TO_UNSIGNED = 128
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A layer's constant codes: i8 and shift 0, or u8 and shift 128."""
+    """A layer's constant codes: i8 and shift 0, or u8 and shift 128; `form` ends their name."""
 
     codes: Array
     shift: int
-    name: str
+    form: str
 
 
 def is_sampled(value: Value) -> bool:
@@ -91,7 +91,7 @@ def write_accumulators(scope: Scope, node: Node) -> None:
     writer.op(
         "Add",
         products,
-        writer.weight(bias, f"{name}{BIAS}", exact=False),
+        scope.bias(node, bias),
         out=scope.result(node.output),
     )
 
@@ -112,10 +112,10 @@ def geometry(node: Node) -> dict[str, Attribute]:
 def qdq_weights(scope: Scope, node: Node) -> Weights:
     """The layer's weight, int8 unless its products could saturate (section 3)."""
     value = node.inputs[1]
-    codes, name = scope.constant(value, node), scope.name(value)
+    codes = scope.constant(value, node)
     if may_saturate(codes_of(node.inputs[0].type), codes_of(value.type)):
-        return Weights(unsigned(codes), SIGNED_TO_UNSIGNED, name + UNSIGNED)
-    return Weights(codes, 0, name)
+        return Weights(unsigned(codes), SIGNED_TO_UNSIGNED, UNSIGNED)
+    return Weights(codes, 0, "")
 
 
 def zero_points(quant: QuantParams, shift: int) -> Array:
@@ -161,16 +161,15 @@ def _folded(node: Node) -> bool:
 
 def _real_weight(scope: Scope, node: Node) -> onnx_ir.Value:
     writer, weights = scope.writer, qdq_weights(scope, node)
-    codes = writer.weight(weights.codes, weights.name, exact=weights.shift == 0)
+    codes = scope.weight(node.inputs[1], weights.codes, weights.form)
     quant = codes_of(node.inputs[1].type)
     return dequantized(writer, codes, quant, zero_points(quant, weights.shift))
 
 
 def _real_bias(scope: Scope, node: Node) -> onnx_ir.Value:
-    writer, own = scope.writer, _folded(node)
-    name = f"{scope.name(node.output)}{BIAS}" if own else scope.name(node.inputs[2])
-    codes = writer.weight(raw_bias(scope, node), name, exact=not own)
-    return dequantized_bias(writer, codes, node)
+    bias = raw_bias(scope, node)
+    codes = scope.bias(node, bias) if _folded(node) else scope.weight(node.inputs[2], bias)
+    return dequantized_bias(scope.writer, codes, node)
 
 
 def dequantized_bias(writer: Writer, codes: onnx_ir.Value, node: Node) -> onnx_ir.Value:
@@ -194,7 +193,7 @@ def write_matmul(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
     """sum (q_x - Z_x)(q_w - Z_w): MatMulInteger takes a zero point for each column."""
     writer, weights = scope.writer, qdq_weights(scope, node)
     x = scope.operand(node.inputs[0], input_axes(node))
-    matrix = writer.weight(weights.codes.T, weights.name + TRANSPOSED, exact=False)
+    matrix = scope.weight(node.inputs[1], weights.codes.T, weights.form + TRANSPOSED)
     zero_x = writer.constant(quant_scalars(node.inputs[0].type)[1])
     zero_w = writer.constant(zero_points(codes_of(node.inputs[1].type), weights.shift))
     return writer.op("MatMulInteger", x, matrix, zero_x, zero_w, out=f"{name}/products")
@@ -209,7 +208,7 @@ def write_convolution(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
     codes = unsigned(scope.constant(node.inputs[1], node))
     same = len(set(quant.zero_point)) == 1
     zero = SIGNED_TO_UNSIGNED + (quant.zero_point[0] if same else 0)
-    weight = writer.weight(codes, scope.name(node.inputs[1]) + UNSIGNED, exact=False)
+    weight = scope.weight(node.inputs[1], codes, UNSIGNED)
     products = _conv_integer(scope, node, weight, zero, f"{name}/products")
     if same:
         return products

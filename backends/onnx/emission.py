@@ -21,13 +21,15 @@ from qbnnc.backends.onnx.names import (
     member_prefix,
     value_names,
 )
-from qbnnc.backends.onnx.scope import Scope
+from qbnnc.backends.onnx.scope import Scope, Twin
 from qbnnc.backends.onnx.splitmix64 import DOMAIN, DOMAIN_VERSION, functions
 from qbnnc.backends.onnx.streams import counters
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.errors import CompileError, UserError
+from qbnnc.ir.format import shared_tensors
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.model import Model
+from qbnnc.ir.sharing import shared_values
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE, DType, Stage
 
 OPSET, IR_VERSION = 21, 10
@@ -95,17 +97,35 @@ def _write_graph(
     layout = Layout(writer, len(draws), writer.op("Shape", x, out="layout/rows", start=0, end=1))
     random = counters(layout, seed, first_row, model.graph) if model.stochastic else None
     made = []
-    for number, graph in enumerate(map(separate_reshapes, model.members)):
-        prefix = member_prefix(number, len(model.members))
-        scope = Scope(graph, layout, prefix, interface_names(model), {graph.input: x})
+    for scope in _scopes(model, layout, x):
         if random is not None:
-            write_draws(scope, random, model.sample_numbers(number, draws))
+            write_draws(scope, random, model.sample_numbers(scope.number, draws))
         write_nodes(scope)
-        made.append([_samples(scope, value) for value in graph.outputs])
+        made.append([_samples(scope, value) for value in scope.graph.outputs])
     samples = _joined(model, writer, made, len(draws))
     statistics = _statistics(model)
     write_statistics(writer, model.head, samples, statistics)
     return [*samples, *statistics]
+
+
+def _scopes(model: Model, layout: Layout, x: onnx_ir.Value) -> list[Scope]:
+    """One for each member; each knows what earlier ones write."""
+    members, scopes = tuple(map(separate_reshapes, model.members)), list[Scope]()
+    owners, interface = _owners(model), interface_names(model)
+    for number, (graph, shared) in enumerate(zip(members, shared_values(members), strict=True)):
+        twins = {mine: Twin(scopes[owner], value) for mine, (owner, value) in shared.items()}
+        prefix, known = member_prefix(number, len(members)), {graph.input: x}
+        scopes.append(Scope(graph, layout, prefix, interface, known, number, twins, owners[number]))
+    return scopes
+
+
+def _owners(model: Model) -> list[dict[str, tuple[str, str]]]:
+    """For each member, the constants that equal an earlier one: its member's prefix, its name."""
+    owners: list[dict[str, tuple[str, str]]] = [{} for _ in model.members]
+    for name, owner in shared_tensors(model).items():
+        (member, mine), (other, its) = name.split("/", 1), owner.split("/", 1)
+        owners[int(member)][mine] = member_prefix(int(other), len(model.members)), its
+    return owners
 
 
 def _samples(scope: Scope, value: Value) -> onnx_ir.Value:

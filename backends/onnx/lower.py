@@ -54,13 +54,16 @@ from qbnnc.ir.types import CONSTANT, DType
 
 
 def write_nodes(scope: Scope) -> None:
-    """All nodes of the member but its masks and noise, which are there already."""
+    """All nodes of the member but its masks and noise, and what earlier members have written."""
     fused = dict[Node, Node]()
     for node in scope.graph.nodes:
         scope.writer.place = str(node.loc)
         if node.output.type.axes == CONSTANT:
             raise CompileError(f"{node.op.name} of constants alone: fold it", node.loc)
-        if (reader := _fused_reader(scope, node)) is not None:
+        reader = _fused_reader(scope, node)
+        if scope.take(node.output) or (reader is not None and scope.take(reader.output)):
+            continue
+        if reader is not None:
             fused[reader] = node
         elif node in fused:
             write = write_fused_scan if is_sampled_layer(fused[node]) else write_fused

@@ -8,10 +8,11 @@ A value of the IR that exists in the file has its IR name, which comes from the 
 
 In the value_info of such a value the metadata property "value" is the IR's own name (with the
 member), and "axes" says what it varies with: "row", "sample", "row,sample". A value with both is
-stored with the two leading axes in one: row sample*B + row. Not in the file are accumulators that
-onnxruntime's fused kernels keep to themselves. Weights are initialisers, as int8 under their own
-name, or with a suffix as u8 (plus 128), transposed, or int4. Sampled weights are values as others:
-int8 codes for each sample.
+stored with the two leading axes in one: row sample*B + row. Members' common values are there once,
+under the first one's name; "also_of" are the numbers of the others. Not in the file are
+accumulators that onnxruntime's fused kernels keep to themselves. Weights are initialisers, as int8
+under their own name, or with a suffix as u8 (plus 128), transposed, or int4; equal ones are there
+once. Sampled weights are values as others: int8 codes for each sample.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from qbnnc.ir.types import Axes, Axis
 
 PRODUCER = "qbnnc"
 INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
-VALUE, AXES = "value", "axes"
+VALUE, AXES, ALSO = "value", "axes", "also_of"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
 BIAS = "/bias"  # of a layer: without the terms that are folded into the IR's own
 

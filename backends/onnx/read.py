@@ -2,7 +2,10 @@
 
 The metadata property "model" holds the .qbnn file (base64 of bzip2), but with zeros for what the
 rest of the ONNX file says: weights and biases are read from the initialisers that the network
-computes with, multipliers follow from scales. The digest says whether all is as it was.
+computes with, multipliers follow from scales. The digest says whether all is as it was, and of
+which version of the format the Model is.
+
+Constants that are equal are one tensor in that .qbnn, of which the ONNX file holds the first.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from qbnnc.backends.onnx.names import (
 )
 from qbnnc.ir import format
 from qbnnc.ir.arithmetic import multiplier, offline_terms
+from qbnnc.ir.codec import VERSION
 from qbnnc.ir.errors import FileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
@@ -52,8 +56,9 @@ def embedded(model: Model) -> str:
         )
         for m in stripped.members
     )
-    stripped = replace(stripped, members=tuple(members))
-    return base64.b64encode(bz2.compress(format.to_bytes(stripped))).decode("ascii")
+    stripped = replace(stripped, members=tuple(members), version=VERSION)
+    data = format.to_bytes(stripped, format.shared_tensors(model))
+    return base64.b64encode(bz2.compress(data)).decode("ascii")
 
 
 def read_model(data: bytes, path: str | os.PathLike[str] = "model.onnx") -> Model:
@@ -63,14 +68,15 @@ def read_model(data: bytes, path: str | os.PathLike[str] = "model.onnx") -> Mode
     changed = FileError("changed after qbnnc made it: compile it again", path)
     try:
         stripped = format.from_bytes(_inflate(description.properties.get(KEY, "")), path)
-        names = interface_names(stripped)
-        model = _with_constants(stripped, _put_back(proto, names))
-        model = _with_biases(model, proto, names)
+        names, known = interface_names(stripped), dict[int, Array]()
+        model = _with_constants(stripped, _put_back(proto, names, known))
+        model = _with_biases(model, proto, names, known)
     except (OSError, ValueError, KeyError):
         raise changed from None
-    if format.digest(model) != description.digest:
-        raise changed
-    return model
+    for version in (model.version, 1):
+        if format.digest(found := replace(model, version=version)) == description.digest:
+            return found
+    raise changed
 
 
 def _inflate(text: str) -> bytes:
@@ -91,24 +97,24 @@ def _with_constants(model: Model, change: Change) -> Model:
     return replace(model, members=tuple(members))
 
 
-def _with_biases(model: Model, proto: onnx.ModelProto, interface: tuple[str, ...]) -> Model:
+def _with_biases(
+    model: Model, proto: onnx.ModelProto, interface: tuple[str, ...], known: dict[int, Array]
+) -> Model:
     """`model`, whose weights are known, with the biases of the layers that hold theirs."""
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
     members = []
     for number, graph in enumerate(model.members):
-        prefix, constants = member_prefix(number, len(model.members)), dict(graph.constants)
+        prefix = member_prefix(number, len(model.members))
         for bias, layer in _biases(graph).items():
             tensor = stored.get(onnx_name(layer.output.name, prefix, interface) + BIAS)
-            if tensor is not None and not constants[bias].any():
+            array = graph.constants[bias]
+            if tensor is not None and id(array) not in known and not array.any():
                 raw = numpy_helper.to_array(tensor).reshape(-1)
-                constants[bias] = (raw + _folded_terms(layer, constants)).astype(np.int32)
+                whole = (raw + _folded_terms(layer, graph.constants)).astype(np.int32)
+                known[id(array)] = whole
+        constants = {value: known.get(id(a), a) for value, a in graph.constants.items()}
         members.append(replace(graph, constants=constants))
     return replace(model, members=tuple(members))
-
-
-def _without_biases(graph: Graph) -> Graph:
-    zeros = {bias: np.zeros_like(graph.constants[bias]) for bias in _biases(graph)}
-    return replace(graph, constants={**graph.constants, **zeros})
 
 
 def _biases(graph: Graph) -> dict[Value, Node]:
@@ -135,12 +141,18 @@ def _left_out(value: Value, array: Array, derived: Array | None, prefix: str) ->
     return np.zeros_like(array) if follows or value.type.dtype is DType.I8 else array
 
 
-def _put_back(proto: onnx.ModelProto, interface: tuple[str, ...]) -> Change:
+def _put_back(
+    proto: onnx.ModelProto, interface: tuple[str, ...], known: dict[int, Array]
+) -> Change:
+    """`known` gets what is put in the place of each array, by its id."""
     stored = {tensor.name: tensor for tensor in proto.graph.initializer}
 
     def change(value: Value, array: Array, derived: Array | None, prefix: str) -> Array:
         if value.type.dtype is DType.I8:
-            return _restored(onnx_name(value.name, prefix, interface), stored, value.type.shape)
+            if id(array) not in known:
+                name = onnx_name(value.name, prefix, interface)
+                known[id(array)] = _restored(name, stored, value.type.shape)
+            return known[id(array)]
         return derived if derived is not None and not array.any() else array
 
     return change

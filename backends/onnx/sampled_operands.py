@@ -62,7 +62,6 @@ def bias_codes(scope: Scope, node: Node) -> onnx_ir.Value:
     bias, writer, ones = node.inputs[2], scope.writer, (1,) * (len(node.output.type.shape) - 1)
     name = f"{scope.name(node.output)}{BIAS}"
     if not is_sampled(bias):
-        array = scope.constant(bias, node)
-        return writer.weight(array.reshape(-1, *ones), name, exact=False)
+        return scope.bias(node, scope.constant(bias, node).reshape(-1, *ones))
     shape = writer.ints(-1, 1, *bias.type.shape, *ones)
     return writer.op("Reshape", scope.stored(bias), shape, out=name)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir
 
 from qbnnc.backends.onnx.layout import Layout
-from qbnnc.backends.onnx.names import AXES, VALUE, axes_text, onnx_name
+from qbnnc.backends.onnx.names import ALSO, AXES, BIAS, VALUE, axes_text, onnx_name
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, Node, Value
@@ -18,14 +18,29 @@ from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType, TensorType
 
 
 @dataclass(frozen=True, slots=True)
+class Twin:
+    """A value of an earlier member."""
+
+    scope: Scope
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
-    """A member, where its nodes are written to, and the ONNX values of its values so far."""
+    """A member, where its nodes are written to, and the ONNX values of its values so far.
+
+    `twins` are values that an earlier member computes too. `owners` says of constants which equal
+    one comes first: (its member's prefix, its name).
+    """
 
     graph: Graph
     layout: Layout
     prefix: str
     interface: tuple[str, ...]
     values: dict[Value, onnx_ir.Value]
+    number: int = 0
+    twins: Mapping[Value, Twin] = field(default_factory=dict)
+    owners: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     _lifted: dict[tuple[Value, Axes], onnx_ir.Value] = field(default_factory=dict)
 
     @property
@@ -35,8 +50,23 @@ class Scope:
     def name(self, value: Value) -> str:
         return onnx_name(value.name, self.prefix, self.interface)
 
+    def take(self, value: Value) -> bool:
+        """Whether an earlier member has written `value`, which is then this member's too."""
+        if value not in self.twins:
+            return False
+        twin = self.twins[value]
+        if twin.value not in twin.scope.values:
+            return False
+        stored = self.values[value] = twin.scope.values[twin.value]
+        others = stored.metadata_props.get(ALSO)
+        stored.metadata_props[ALSO] = f"{others},{self.number}" if others else f"{self.number}"
+        return True
+
     def operand(self, value: Value, axes: Axes) -> onnx_ir.Value:
         """`value` in the layout of `axes`, which include its own."""
+        twin = self.twins.get(value)
+        if twin is not None and self.values.get(value) is twin.scope.values.get(twin.value):
+            return twin.scope.operand(twin.value, axes)
         key = (value, axes)
         if key not in self._lifted:
             self._lifted[key] = self.layout.lift(self.stored(value), value.type, axes)
@@ -60,9 +90,20 @@ class Scope:
     def stored(self, value: Value) -> onnx_ir.Value:
         """`value` in its own layout."""
         if value not in self.values:
-            array = self.graph.constants[value]
-            self.values[value] = self.writer.weight(array, self.name(value), exact=True)
+            self.values[value] = self.weight(value, self.graph.constants[value])
         return self.values[value]
+
+    def weight(self, value: Value, array: Array, form: str = "") -> onnx_ir.Value:
+        """An initialiser for a constant, whose codes are `array` in this form."""
+        prefix, name = self.owners.get(value.name, (self.prefix, value.name))
+        owner, own = onnx_name(name, prefix, self.interface) + form, self.name(value) + form
+        return self.writer.weight(array, own, exact=not form, owner=owner)
+
+    def bias(self, node: Node, array: Array) -> onnx_ir.Value:
+        """An initialiser for a layer's bias in another form than the IR's."""
+        prefix, _ = self.owners.get(node.inputs[2].name, (self.prefix, ""))
+        owner = onnx_name(node.output.name, prefix, self.interface) + BIAS
+        return self.writer.weight(array, self.name(node.output) + BIAS, exact=False, owner=owner)
 
     def constant(self, value: Value, node: Node) -> Array:
         """The array of a constant; CompileError if an op needs one and has a computed value."""

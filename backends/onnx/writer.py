@@ -31,6 +31,7 @@ class Writer:
         self.place = ""  # where in the user's model the nodes that follow come from
         self._taken = set(reserved)
         self._weights: dict[str, onnx_ir.Value] = {}
+        self._arrays: dict[str, Array] = {}
         self._shared: dict[tuple[str, tuple[int, ...], bytes], onnx_ir.Value] = {}
 
     def op(
@@ -68,15 +69,17 @@ class Writer:
             self._shared[key] = self._initializer(array, self.unique(f"constant/{array.dtype}"))
         return self._shared[key]
 
-    def weight(self, array: Array, name: str, *, exact: bool) -> onnx_ir.Value:
+    def weight(self, array: Array, name: str, *, exact: bool, owner: str) -> onnx_ir.Value:
         """The array under `name`; `exact` if that is the name of a value of the IR.
 
-        int8 codes of four bits are stored as int4, half as large: onnxruntime casts them once,
-        when it loads the file.
+        If `owner` has been written and holds the same, it is that. int8 codes of four bits are
+        stored as int4, half as large: onnxruntime casts them once, when it loads the file.
         """
+        if owner in self._weights and _equal(self._arrays[owner], array):
+            return self._weights[owner]
         if name not in self._weights:
             unique = name if exact else self.unique(name)
-            self._weights[name] = self._weight(array, unique)
+            self._weights[name], self._arrays[name] = self._weight(array, unique), array
         return self._weights[name]
 
     def _weight(self, array: Array, name: str) -> onnx_ir.Value:
@@ -130,3 +133,7 @@ class Writer:
             name = f"{hint}.{count}"
         self._taken.add(name)
         return name
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and np.array_equal(a, b)
