@@ -10,7 +10,7 @@ it is needed (Pisarchyk and Lee, "Efficient memory management for deep neural ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qbnnc.ir.types import PER_ROW, PER_ROW_AND_SAMPLE, PER_SAMPLE, Axis
 from qbnnc.runtime.layout import round_up
@@ -65,13 +65,16 @@ class Arena:
                 return self.operands[buffer]
 
 
-def place(steps: Sequence[Step], budget: int, *, reuse: bool = True) -> Arena:
+def place(
+    steps: Sequence[Step], budget: int, *, reuse: bool = True, shared: Sequence[Buffer] = ()
+) -> Arena:
     """Lay out the buffers of `steps`; blocks are so large that about `budget` bytes are in use.
 
-    Without `reuse` every value is still there when its range has run: for `trace`.
+    Without `reuse` every value is still there when its range has run: for `trace`. `shared` are
+    first in the record of a row: other programs in the same arena know them too.
     """
     spans = _spans(steps, reuse=reuse)
-    kept = [b for b in spans if _is_kept(b, steps)]
+    kept = [*shared, *(b for b in spans if b not in shared and _is_kept(b, steps))]
     capacity = _capacity(steps, spans, set(kept), budget)
     sizes = {b: _nbytes(b, s, steps, capacity) for b, s in spans.items() if b not in kept}
     slots = _assign({b: (sizes[b], *spans[b]) for b in sizes})
@@ -83,6 +86,28 @@ def place(steps: Sequence[Step], budget: int, *, reuse: bool = True) -> Arena:
         offset += buffer.stride
     bound = lower_bound(slots, len(steps))
     return Arena(capacity, slots, operands, scratch_bytes, record_bytes, bound)
+
+
+def in_one(arenas: Sequence[Arena]) -> tuple[Arena, ...]:
+    """The same with records at one place and of one size, so that programs can share them."""
+    scratch_bytes = max(arena.scratch_bytes for arena in arenas)
+    record_bytes = max(arena.record_bytes for arena in arenas)
+
+    def moved(arena: Arena, operand: Operand) -> Operand:
+        if operand.place is not Place.ROW:
+            return operand
+        offset = operand.offset - arena.scratch_bytes + scratch_bytes
+        return Operand(offset, record_bytes, Place.ROW)
+
+    return tuple(
+        replace(
+            arena,
+            operands={buffer: moved(arena, operand) for buffer, operand in arena.operands.items()},
+            scratch_bytes=scratch_bytes,
+            record_bytes=record_bytes,
+        )
+        for arena in arenas
+    )
 
 
 def lower_bound(slots: Sequence[Slot], steps: int) -> int:

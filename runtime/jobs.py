@@ -1,13 +1,15 @@
 """What all predictions of one size have in common: made once, so that a small one costs little.
 
 A job is a program, its constants and a schedule: one member of an ensemble, some rows, some draws
-(kernels.job). A part is what one thread runs in one call.
+(kernels.job). A part is what one thread runs in one call. Where members have a trunk in common, its
+job for a chunk of rows leaves in the arena what the members' jobs for that chunk read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,9 @@ from qbnnc.runtime.outputs import Outputs
 from qbnnc.runtime.plan import Plan
 from qbnnc.runtime.schedule import Schedule, schedule
 from qbnnc.runtime.threads import Task, split
+from qbnnc.runtime.trunk import Plans
 
+_TRUNK = -1  # in place of a member
 CHUNK_BYTES = 8 << 20  # of what the prefix leaves to the suffix, for all rows of a chunk
 
 
@@ -44,25 +48,46 @@ class Prepared:
 
     parts: tuple[Part, ...]
     outputs: Outputs
-    plans: tuple[Plan, ...]
+    plans: Plans
     schedules: tuple[Schedule, ...]
 
 
-def prepare(plans: Sequence[Plan], size: Size, threads: int) -> Prepared:
+def prepare(plans: Plans, size: Size, threads: int) -> Prepared:
     """The work on a batch for up to `threads` threads."""
-    batch, samples, most = size
+    (trunk, members), (batch, samples, most) = plans, size
     parts, schedules = list[Part](), list[Schedule]()
-    for tasks in split(plans, batch, samples // len(plans), threads):
+    for tasks in split(members, batch, samples // len(members), threads, trunk):
         rows, arena_bytes = list[list[int]](), 0
-        for task in tasks:
-            plan, chunk = plans[task.member], _chunk(plans[task.member], task, most)
+        for task in tasks if trunk is None else _with_trunk(trunk, tasks, most):
+            plan = _plan(plans, task)
+            chunk = _chunk(plan, task, most)
             table = schedule(plan, task.rows, task.draws, chunk)
-            rows.append(job(plan, table, task.member, len(plans), batch, samples))
+            rows.append(job(plan, table, max(task.member, 0), len(members), batch, samples))
             arena_bytes = max(arena_bytes, plan.arena_bytes(chunk))
             schedules.append(table)
         parts.append(Part(np.array(rows, np.int64).reshape(-1, JOB.SIZE), arena_bytes))
-    outputs = Outputs(plans[0], batch, samples)
-    return Prepared(tuple(parts), outputs, tuple(plans), tuple(schedules))
+    outputs = Outputs(members[0], batch, samples)
+    return Prepared(tuple(parts), outputs, plans, tuple(schedules))
+
+
+def _with_trunk(trunk: Plan, tasks: Sequence[Task], most: int | None) -> Iterator[Task]:
+    """The tasks of one call a chunk of rows at a time, before each chunk the trunk's.
+
+    Chunks are as large as the records allow, which are of one size for all plans.
+    """
+    for rows, some in groupby(tasks, key=lambda task: task.rows):
+        whole = tuple(some)
+        for start in rows[:: _chunk(trunk, whole[0], most)]:
+            chunk = range(start, min(start + _chunk(trunk, whole[0], most), rows.stop))
+            yield Task(_TRUNK, chunk, range(1))
+            yield from (replace(task, rows=chunk) for task in whole)
+
+
+def _plan(plans: Plans, task: Task) -> Plan:
+    if task.member == _TRUNK:
+        assert plans.trunk is not None
+        return plans.trunk
+    return plans.members[task.member]
 
 
 def job(

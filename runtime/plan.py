@@ -5,12 +5,13 @@ A plan does not depend on the batch, the number of samples or the CPU's cache be
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.graph import Graph
+from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.types import Array, TensorType
 from qbnnc.runtime.arena import Arena, place
 from qbnnc.runtime.lowering import Lowering, Range, Step
@@ -79,24 +80,50 @@ def plan(graph: Graph, *, draws: int = 1, reuse: bool = True, budget: int | None
     `budget`: bytes of a block; None chooses them.
     Without `reuse` of the arena's space, every value of a range is there when the range has run.
     """
-    lowering = Lowering(graph, draws, traced=not reuse)
-    for node in graph.nodes:
+    made = draft(Lowering(graph, draws, traced=not reuse), graph.nodes)
+    return finish(made, place(made.steps, made.block_bytes(budget), reuse=reuse))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """A program whose buffers have no place yet."""
+
+    lowering: Lowering
+    steps: tuple[Step, ...]
+    constants: NDArray[np.uint8]
+
+    @property
+    def work(self) -> Work:
+        """By the ranges of its steps."""
+        return Work(*(sum(s.instruction.work for s in self.steps if s.range is r) for r in Range))
+
+    def block_bytes(self, budget: int | None) -> int:
+        """Bytes of a block; `budget` if it is given."""
+        if budget is not None:
+            return budget
+        return max(BLOCK_BYTES, min(self.constants.nbytes // 4, MOST_BLOCK_BYTES))
+
+
+def draft(lowering: Lowering, nodes: Iterable[Node]) -> Draft:
+    """The program of some nodes of a graph; CompileError, at the node, if no kernel takes it."""
+    for node in nodes:
         lower_node(lowering, node)
     steps = tuple(sorted(lowering.steps, key=lambda step: step.range))
-    constants = lowering.constants.pack()
-    if budget is None:
-        budget = max(BLOCK_BYTES, min(constants.nbytes // 4, MOST_BLOCK_BYTES))
-    arena = place(steps, budget, reuse=reuse)
+    return Draft(lowering, steps, lowering.constants.pack())
+
+
+def finish(made: Draft, arena: Arena) -> Plan:
+    """The plan of a program whose buffers lie in `arena`."""
     return Plan(
-        program=_program(steps, arena),
-        constants=constants,
+        program=_program(made.steps, arena),
+        constants=made.constants,
         arena=arena,
-        steps=steps,
-        ends=_ends(steps),
-        outputs=tuple(value.type for value in graph.outputs),
-        work=Work(*(sum(s.instruction.work for s in steps if s.range is r) for r in Range)),
-        values=_values(lowering),
-        copied=lowering.copied(),
+        steps=made.steps,
+        ends=_ends(made.steps),
+        outputs=tuple(value.type for value in made.lowering.graph.outputs),
+        work=made.work,
+        values=_values(made.lowering),
+        copied=made.lowering.copied(),
     )
 
 

@@ -22,6 +22,7 @@ from qbnnc.runtime.schedule import blocks, schedule
 from qbnnc.runtime.summary import PlanSummary, summarize
 from qbnnc.runtime.threads import Workers, physical_cores
 from qbnnc.runtime.trace import Recorder, real_values
+from qbnnc.runtime.trunk import plan_members
 
 MOST_PREPARED = 256
 SMALL = 256  # elements of a sample of the batch
@@ -59,9 +60,8 @@ class Session:
                 path,
             )
         self.model = model
-        self._plans = tuple(
-            plan(member, draws=model.draws, budget=block_bytes) for member in model.members
-        )
+        self._every = plan_members(model.members, model.draws, block_bytes)
+        self._plans = self._every.members
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._complete = all(map(is_complete, self._plans))
         self._prepared: dict[Size, Prepared] = {}
@@ -147,12 +147,13 @@ class Session:
     ) -> PlanSummary:
         """Operations, their forms, and the bytes of arena and constants, for `inspect --plan`."""
         count = self._samples(samples)
-        return summarize(self._plans, member, batch, count, self._workers.threads)
+        return summarize(self._every, member, batch, count, self._workers.threads)
 
     def peak_bytes(self, batch: int, samples: int | None = None) -> int:
         """Bytes that a prediction's program needs: constants, arena, input and samples."""
         count = self.samples if samples is None else samples
-        constants = sum(p.constants.nbytes for p in self._plans)
+        trunk = () if self._every.trunk is None else (self._every.trunk,)
+        constants = sum(p.constants.nbytes for p in (*trunk, *self._plans))
         prepared = self._prepare(Size(batch, max(count, len(self._plans)), None))
         arenas = sorted(part.arena_bytes for part in prepared.parts)
         reals = batch * (self.model.graph.input.type.size + count * self._plans[0].size)
@@ -178,7 +179,7 @@ class Session:
         if (found := self._prepared.get(size)) is None:
             if len(self._prepared) >= MOST_PREPARED:
                 self._prepared = {}
-            found = prepare(self._plans, size, self._workers.threads)
+            found = prepare(self._every, size, self._workers.threads)
             self._prepared[size] = found
         return found
 

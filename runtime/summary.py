@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from qbnnc.runtime.arena import Capacity
 from qbnnc.runtime.lowering import Range
-from qbnnc.runtime.plan import Plan
 from qbnnc.runtime.threads import Task, split
+from qbnnc.runtime.trunk import Plans
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Operation:
 class PlanSummary:
     """Of one member: bytes, and the operations in order of execution, for a batch and L.
 
+    Operations of the range "trunk" are run once for all members.
+
     `scratch_bytes` is shared by buffers over time; no layout takes less than `lower_bound`, what is
     needed at the worst step. `row_bytes` is kept for each row of a chunk between prefix and suffix.
     `work` is what a prediction takes in multiplications of a convolution, by the estimate, and
@@ -49,37 +51,38 @@ class PlanSummary:
     operations: tuple[Operation, ...]
 
 
-def summarize(
-    plans: Sequence[Plan], member: int, batch: int, samples: int, threads: int
-) -> PlanSummary:
-    """Of the plan of `member`."""
-    plan, draws = plans[member], samples // len(plans)
+def summarize(plans: Plans, member: int, batch: int, samples: int, threads: int) -> PlanSummary:
+    """Of the plan of `member`, after the trunk if there is one."""
+    trunk, members = plans
+    plan, draws = members[member], samples // len(members)
+    common = () if trunk is None else trunk.steps
+    steps = [("trunk", s) for s in common] + [(s.range.name.lower(), s) for s in plan.steps]
     arena, times = plan.arena, {
         Range.PREFIX: batch,
         Range.SAMPLE: draws,
         Range.SUFFIX: batch * draws,
     }  # fmt: skip
-    work = plan.work.of(batch, draws)
+    work = plan.work.of(batch, draws) + (0.0 if trunk is None else trunk.work.of(batch, 0))
     return PlanSummary(
         batch=batch,
         samples=samples,
         scratch_bytes=arena.scratch_bytes,
         lower_bound=arena.lower_bound,
         row_bytes=arena.record_bytes,
-        constants_bytes=plan.constants.nbytes,
+        constants_bytes=plan.constants.nbytes + (0 if trunk is None else trunk.constants.nbytes),
         capacity=arena.capacity,
         work=work,
-        calls=tuple(_call(tasks) for tasks in split(plans, batch, draws, threads)),
+        calls=tuple(_call(tasks) for tasks in split(members, batch, draws, threads, trunk)),
         operations=tuple(
             Operation(
                 s.instruction.opcode.name.lower(),
-                s.range.name.lower(),
+                range_,
                 s.name,
                 s.instruction.form,
                 s.instruction.output.stride,
                 s.instruction.work * times[s.range] / max(work, 1.0),
             )
-            for s in plan.steps
+            for range_, s in steps
         ),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -18,6 +18,7 @@ from typing import TypeVar
 from qbnnc.runtime.plan import Plan
 
 _CALLS = 4  # of a thread, if there are as many tasks: threads are not equally fast
+_ROWS = 16  # of such a call of all members, or more
 WORTH = 20e6  # multiplications that make another thread worth waking: tenths of a millisecond
 
 
@@ -33,17 +34,25 @@ class Task:
     draws: range
 
 
-def split(plans: Sequence[Plan], batch: int, draws: int, threads: int) -> list[list[Task]]:
+def split(
+    plans: Sequence[Plan], batch: int, draws: int, threads: int, trunk: Plan | None = None
+) -> list[list[Task]]:
     """What is done in one call each, for up to `threads` threads: one call if that is all it takes.
 
     Members are split first, then draws where weights are sampled (each sample's are made once) or
-    rows are few, else rows (what does not vary with the sample is then computed once).
+    rows are few, else rows (what does not vary with the sample is then computed once). With a
+    trunk rows are split, if there are enough and that repeats less work than the trunk is.
     """
     whole = [Task(member, range(batch), range(draws)) for member in range(len(plans))]
-    work = sum(plan.work.of(batch, draws) for plan in plans)
+    common = 0.0 if trunk is None else trunk.work.of(batch, 0)
+    work = common + sum(plan.work.of(batch, draws) for plan in plans)
     useful = int(min(threads, work // WORTH))
     if useful <= 1 or not batch:
         return [whole]
+    if batch >= useful and common > draws * sum(plan.work.sample for plan in plans):
+        count = max(useful, min(_CALLS * useful, batch // _ROWS))
+        parts = _ranges(range(batch), count)
+        return [[replace(task, rows=rows) for task in whole] for rows in parts]
     each = -(-useful // len(plans))
     tasks = [part for task in whole for part in _parts(task, plans[task.member], each)]
     return [[tasks[i] for i in some] for some in _ranges(range(len(tasks)), _CALLS * useful)]

@@ -103,7 +103,7 @@ def describe(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Descriptio
 
 
 def _values(proto: onnx.ModelProto) -> dict[str, StoredValue]:
-    found = {}
+    found: dict[str, StoredValue] = {}
     for info in proto.graph.value_info:
         properties = {entry.key: entry.value for entry in info.metadata_props}
         if VALUE in properties:

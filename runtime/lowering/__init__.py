@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -65,15 +66,24 @@ class Lowering:
     `outputs` are the buffers of the graph's outputs, `packed` those of weights that are computed.
     """
 
-    def __init__(self, graph: Graph, draws: int = 1, *, traced: bool = False) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        draws: int = 1,
+        *,
+        traced: bool = False,
+        given: Mapping[Value, Buffer] | None = None,
+        left: Collection[Value] = (),
+    ) -> None:
         """`draws`: how many samples a prediction has, as far as is known; it changes no result.
 
-        `traced`: masks are values, not drawn where they are used.
+        `traced`: masks are values, not drawn where they are used. `given`: values that another
+        program has made. `left`: values that another program reads.
         """
         self.graph, self.constants = graph, Constants()
-        self._draws, self.traced = draws, traced
+        self._draws, self.traced, self._left = draws, traced, frozenset(left)
         self.steps: list[Step] = []
-        self.buffers: dict[Value, Buffer] = {}
+        self.buffers: dict[Value, Buffer] = dict(given or {})
         self.packed: dict[tuple[Value, Layout], Buffer] = {}
         entry = graph.input
         self.input = Buffer(entry.name, entry.type.size, entry.type.axes, Kind.INPUT)
@@ -173,9 +183,10 @@ class Lowering:
         return self._consumers.get(value, [])
 
     def only_reader(self, value: Value) -> Node | None:
-        """As Graph.only_reader, without looking at all nodes."""
-        readers = self._consumers.get(value, [])
-        return readers[0] if len(readers) == 1 and value not in self.graph.outputs else None
+        """As Graph.only_reader, without looking at all nodes; None if another program reads it."""
+        readers, others = self._consumers.get(value, []), self._left
+        alone = len(readers) == 1 and value not in self.graph.outputs and value not in others
+        return readers[0] if alone else None
 
     def is_output(self, value: Value) -> bool:
         """Whether an output is `value`, perhaps moved."""

@@ -133,7 +133,7 @@ def _plan_lines(plan: PlanSummary) -> Iterator[str]:
     )
 
 
-_RUNS = {"prefix": "rows", "sample": "samples", "suffix": "both"}
+_RUNS = {"trunk": "rows, once", "prefix": "rows", "sample": "samples", "suffix": "both"}
 
 
 def _node_row(node: NodeReport) -> tuple[str, ...]:

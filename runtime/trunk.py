@@ -1,0 +1,73 @@
+"""Plans of an ensemble whose members begin alike: the trunk runs once, then each member's own part.
+
+The trunk is a program of its own, made of what all members compute from the row alone
+(qbnnc.ir.sharing). What members read of it lies in the records of the arena, at the same place for
+all of them: a thread runs the trunk for a chunk of rows, then the members in the same arena.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.sharing import common_values
+from qbnnc.ir.types import PER_ROW, DType
+from qbnnc.runtime.arena import in_one, place
+from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.plan import Draft, Plan, draft, finish, plan
+from qbnnc.runtime.program import Buffer
+
+WORTH = 0.05  # of a member's work for a row: less is not worth a program of its own
+
+
+class Plans(NamedTuple):
+    """Those of a model; with a trunk, the members' are without it."""
+
+    trunk: Plan | None
+    members: tuple[Plan, ...]
+
+
+def plan_members(members: Sequence[Graph], draws: int, budget: int | None = None) -> Plans:
+    """As qbnnc.runtime.plan.plan of each member, but what all have in common once."""
+    parts = None if len(members) == 1 else _parts(members, draws)
+    if parts is None:
+        return Plans(None, tuple(plan(m, draws=draws, budget=budget) for m in members))
+    drafts, shared = parts
+    arenas = (place(d.steps, d.block_bytes(budget), shared=shared) for d in drafts)
+    trunk, *plans = map(finish, drafts, in_one(tuple(arenas)))
+    return Plans(trunk, tuple(plans))
+
+
+def _parts(members: Sequence[Graph], draws: int) -> tuple[list[Draft], list[Buffer]] | None:
+    """The trunk, then each member's own part, and the buffers between; None if it is too small."""
+    common, graph = [_codes(values) for values in common_values(members)], members[0]
+    inside = [node for node in graph.nodes if node.output in common[0]]
+    read = {v for node in graph.nodes if node.output not in common[0] for v in node.inputs}
+    left = [node.output for node in inside if node.output in read]
+    if not left:
+        return None
+    trunk = draft(Lowering(graph, draws, left=left), inside)
+    buffers = {value: trunk.lowering.buffers[value] for value in left}
+    drafts = [trunk]
+    for member, shared in zip(members, common, strict=True):
+        given = {mine: buffers[value] for mine, value in shared.items() if value in buffers}
+        own = (node for node in member.nodes if node.output not in shared)
+        drafts.append(draft(Lowering(member, draws, given=given), own))
+        if len(drafts) == 2 and trunk.work.row < WORTH * _work(drafts, draws):
+            return None
+    return drafts, list(dict.fromkeys(buffers.values()))
+
+
+def _codes(common: dict[Value, Value]) -> dict[Value, Value]:
+    """Without float32 values: each member writes outputs of its own."""
+    return {
+        mine: value
+        for mine, value in common.items()
+        if value.type.axes == PER_ROW and value.type.dtype is not DType.F32
+    }
+
+
+def _work(drafts: Sequence[Draft], draws: int) -> float:
+    """For one more row of a batch."""
+    return sum(made.work.row + draws * made.work.copy for made in drafts)

@@ -1,0 +1,186 @@
+"""Members that begin alike: the trunk runs once, and no bit of any sample changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Linear, Requantize
+from qbnnc.ir.oracle import oracle_samples
+from qbnnc.ir.types import DType
+from qbnnc.passes.options import Bits, Quantisation
+from qbnnc.passes.pipeline import Options, quantise_model
+from qbnnc.runtime import load
+from qbnnc.runtime.session import Session
+from qbnnc.runtime.threads import split
+from qbnnc.runtime.trunk import plan_members
+from tests.examples import examples
+from tests.graphs import inputs
+from tests.net import Net
+from tests.sharing import with_common_trunk
+from tests.strategies import input_batch, integer_models
+
+
+def assert_equal(session: Session, x: np.ndarray, samples: int, **more: int) -> None:
+    want = oracle_samples(session.model, x, samples=samples, seed=5, first_row=3)
+    made = session.predict(x, samples, seed=5, first_row=3, **more)
+    names = session.model.head.sample_names(len(want))
+    for name, array in zip(names, want, strict=True):
+        assert np.array_equal(made[name], array), name
+
+
+@pytest.mark.parametrize("p", [None, 0.2])
+@pytest.mark.parametrize("bits", ["w8a7", "w4a4"])
+@pytest.mark.parametrize("rows", [0, 1, 5, 70])
+def test_heads_on_a_trunk(p: float | None, bits: str, rows: int) -> None:
+    model = with_common_trunk(3, p, bits)
+    samples = 3 if p is None else 6
+    session = load(model, threads=1)
+    assert session._every.trunk is not None
+    x = inputs(model.graph, rows)
+    assert_equal(session, x, samples)
+    assert_equal(session, x, samples, batch_size=2)
+    assert_equal(Session(model, threads=1, block_bytes=1), x, samples)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("rows", [1, 3, 40])
+@pytest.mark.parametrize("p", [None, 0.2])
+def test_any_number_of_threads(
+    threads: int, rows: int, p: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1.0)
+    model = with_common_trunk(3, p)
+    session, samples = load(model, threads=threads), 3 if p is None else 6
+    x = inputs(model.graph, rows)
+    assert_equal(session, x, samples)
+    assert_equal(session, x, samples, batch_size=4)
+
+
+def sampled_heads(members: int) -> Model:
+    """A trunk of one convolution, heads with sampled weights: MC dropout's other half."""
+    graphs = []
+    for number in range(members):
+        net = Net((2, 8, 8), 3).conv(6, 3, "conv").relu("relu").flatten("flatten")
+        net.rng = np.random.default_rng(number)
+        graphs.append(net.bayesian(4, "fc", Linear()).graph())
+    model = Model(tuple(graphs), Head(Task.CLASSIFICATION))
+    options = Options(Quantisation(Bits.parse("w8a7")), samples=2)
+    return quantise_model(model, inputs(graphs[0], 16), options)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_sampled_heads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1.0)
+    model = sampled_heads(2)
+    session = load(model, threads=threads)
+    assert session._every.trunk is not None
+    assert_equal(session, inputs(model.graph, 9), 6)
+
+
+def narrower(graph: Graph) -> Graph:
+    """The same network whose second convolution leaves fewer codes."""
+
+    def rule(node: Node, build: Builder) -> Value | None:
+        if node.output.name != "relu2.codes" or not isinstance(node.op, Requantize):
+            return None
+        op = replace(node.op, high=node.op.high - 9)
+        return build.emit(op, *node.inputs, loc=node.loc, name=node.output.name)
+
+    return rewrite(graph, rule)
+
+
+def test_members_part_between_a_layer_and_its_codes() -> None:
+    """The accumulators are what they have in common."""
+    model = with_common_trunk(2, 0.2)
+    model = replace(model, members=(model.members[0], narrower(model.members[1])))
+    session = load(model, threads=1)
+    assert session._every.trunk is not None
+    kept = [step.instruction.output.name for step in session._every.trunk.steps]
+    assert kept[-1] == "conv2"
+    assert_equal(session, inputs(model.graph, 9), 6)
+
+
+def test_a_trunk_needs_less_work_and_memory() -> None:
+    model = with_common_trunk(5, None)
+    session, alone = load(model, 1), load(replace(model, members=model.members[:1]), 1)
+    trunk, members = session._every
+    assert trunk is not None
+    layers = ["conv1", "conv2"]
+    assert [s.name for s in trunk.steps if s.instruction.opcode.name == "CONVOLVE"] == layers
+    for own in members:
+        assert not any(s.name in layers for s in own.steps)
+    whole = alone._plans[0].work.of(1, 1)
+    assert trunk.work.of(1, 1) + members[0].work.of(1, 1) == pytest.approx(whole, rel=0.01)
+
+
+def test_members_without_a_trunk_worth_it_are_planned_alone() -> None:
+    """They quantise the input alike, and nothing else."""
+    model = with_common_trunk(2, 0.2, trunks=(1, 2))
+    assert plan_members(model.members, 2).trunk is None
+
+
+def test_the_summary_shows_the_trunk_once() -> None:
+    summary = load(with_common_trunk(3, 0.2), 1).plan_summary(member=1, batch=4)
+    ranges = [o.range for o in summary.operations]
+    assert ranges[0] == "trunk"
+    assert "trunk" not in ranges[ranges.index("suffix") :]
+    assert sum(o.share for o in summary.operations) == pytest.approx(1, rel=1e-6)
+
+
+def test_every_value_of_every_member_is_traced() -> None:
+    model = with_common_trunk(2, 0.2)
+    session, x = load(model, 1), inputs(model.graph, 3)
+    for member in range(2):
+        assert "pool2" in session.trace(x, member=member)
+
+
+@given(st.integers(0, 90), st.integers(1, 20), st.integers(1, 9), st.booleans())
+def test_tasks_cover_everything_once(batch: int, draws: int, threads: int, sampled: bool) -> None:
+    trunk, members = plan_members(with_common_trunk(3, 0.2).members, 2)
+    assert trunk is not None
+    work = replace(members[0].work, row=1e8, sample=1e12 if sampled else 0.0)
+    members = tuple(replace(plan, work=work) for plan in members)
+    trunk = replace(trunk, work=replace(trunk.work, row=1e8))
+    seen = np.zeros((3, draws, batch), int)
+    for task in chain.from_iterable(split(members, batch, draws, threads, trunk)):
+        seen[task.member, task.draws.start : task.draws.stop, task.rows.start : task.rows.stop] += 1
+    assert (seen == 1).all()
+
+
+def parted(graph: Graph, place: int) -> Graph:
+    """The same network with other codes in one of its weights."""
+    weights = [v for v in graph.constants if v.type.dtype is DType.I8]
+    if not weights:
+        return graph
+    chosen = weights[place % len(weights)]
+    codes = graph.constants[chosen]
+    assert chosen.type.quant is not None
+    other = np.where(codes > chosen.type.quant.low, codes - 1, codes).astype(np.int8)
+    return replace(graph, constants={**graph.constants, chosen: other})
+
+
+def anywhere(models: Callable[..., st.SearchStrategy[Model]]) -> st.SearchStrategy[Model]:
+    def ensemble(model: Model, place: int) -> Model:
+        return replace(model, members=(model.graph, parted(model.graph, place), model.graph))
+
+    return st.builds(ensemble, models(ops="all"), st.integers(0, 9))
+
+
+@given(anywhere(integer_models), st.integers(1, 6))
+@examples(40)
+def test_members_that_part_anywhere(model: Model, rows: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qbnnc.runtime.trunk.WORTH", 0.0)
+        session = load(model, threads=1)
+    samples = 6 if model.stochastic else 3
+    assert_equal(session, input_batch(model, rows), samples)
