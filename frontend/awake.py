@@ -16,23 +16,27 @@ Dropout: TypeAlias = Literal["active", "off"]
 
 
 @contextmanager
-def as_meant(module: nn.Module, dropout: Dropout | None) -> Iterator[None]:
+def as_meant(
+    module: nn.Module, dropout: Dropout | None, *, innermost: bool = False
+) -> Iterator[None]:
     """The module as it is, or with `train()` ("active") or `eval()` ("off") on all its parts.
 
     Normalisation layers stay in their mode. Every mode, and whatever a `train()` of the user's own
-    changes, is put back.
+    changes, is put back. `innermost`: only modules without children change their mode.
     """
     if dropout is None:
         yield
         return
     before = [(child, child.training) for child in module.modules()]
     own = [child for child, _ in before if type(child).train is not nn.Module.train]
+    own = [child for child in own if not innermost or not any(child.children())]
     saved = Snapshot.of(module) if own else None
     try:
         for child in own:
             child.train(dropout == "active")
         for child, training in before:
-            child.training = training if is_normalisation(child) else dropout == "active"
+            kept = is_normalisation(child) or (innermost and any(child.children()))
+            child.training = training if kept else dropout == "active"
         yield
     finally:
         if saved is not None:

@@ -13,6 +13,7 @@ from qbnnc.frontend.convert import DrawSource, convert, convert_with_draws
 from qbnnc.frontend.convert.program import batch_of, the_input
 from qbnnc.frontend.modes import Dropout, trace_in_mode
 from qbnnc.frontend.tracing import at_least_two_rows, functionalise
+from qbnnc.frontend.wrappers import check_kind, in_its_type, unwrapped
 from qbnnc.ir.errors import CompileError, InputError
 from qbnnc.ir.graph import Graph
 
@@ -38,6 +39,9 @@ def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | N
     nothing in the program tells from a constant. So one row more must give the same graph.
     CompileError: it does not; and all that trace_in_mode and convert raise.
     """
+    module = unwrapped(module)
+    check_kind(module)
+    example = in_its_type(module, example)
     program = trace_in_mode(module, example, dropout)
     functional = functionalise(program)
     converted = convert_with_draws(functional)

@@ -23,11 +23,12 @@ __all__ = ["Dropout", "check_batch_norm", "set_dropout", "trace_in_mode"]
 def trace_in_mode(module: nn.Module, example: Tensor, dropout: Dropout | None) -> ExportedProgram:
     """The program of `module` as its caller left it, dropout switched as `dropout` says.
 
-    "active" is what train() on every module but the normalisation layers would be. CompileError:
-    batch norm in training mode; randomness that tracing loses; state kept between calls; noise that
-    eval() switched off and no word about it; dropout="off" where a mask is written out by hand, or
-    "active" where there is no noise, or where training mode changes more than the noise. InputError:
-    the module fails on the example.
+    "active" is what train() on every module but the normalisation layers would be. InputError: the
+    module fails on the example. CompileError:
+    - batch norm is in training mode; tracing loses randomness; state is kept between calls;
+    - eval() has switched noise off, and `dropout` is None;
+    - dropout="off" where a mask is written out by hand;
+    - dropout="active" without noise, or where training mode changes more than the noise.
     """
     check_batch_norm(module)
     example = at_least_two_rows(example)
@@ -39,7 +40,7 @@ def trace_in_mode(module: nn.Module, example: Tensor, dropout: Dropout | None) -
         if dropout is None:
             _ask(sleeping.place)
         program = _awake(module, example, program, sleeping)
-    elif dropout == "active":
+    if dropout == "active":
         _check_switched(program, dropout)
     if dropout != "active":
         set_dropout(program, dropout)
@@ -93,12 +94,15 @@ def check_batch_norm(module: nn.Module) -> None:
             )
 
 
-def set_dropout(program: ExportedProgram, dropout: Dropout | None) -> None:
-    """Switch every dropout call of a program in training IR; see trace_in_mode for the errors."""
+def set_dropout(program: ExportedProgram, dropout: Dropout | None, *, ask: bool = True) -> None:
+    """Switch every dropout call of a program in training IR; see trace_in_mode for the errors.
+
+    `ask` False: a call that is switched off is meant to be.
+    """
     calls = [node for node in nodes(program) if op_name(node) in DROPOUTS and drops(node)]
     inactive = [node for node in calls if node.args[2] is False]
     if dropout is None:
-        if inactive:
+        if inactive and ask:
             _ask(location(inactive[0]))
         _check_alpha(program)
         return
@@ -118,7 +122,7 @@ def _check_switched(program: ExportedProgram, dropout: Dropout) -> None:
         )
     if dropout == "active" and not noisy:
         raise CompileError(
-            "dropout='active', but the network has no dropout and no other noise; leave the option out",
+            "dropout='active', but the network has no dropout, nor other noise; leave the option out",
             "network",
         )
 
@@ -142,6 +146,6 @@ def _ask(loc: Loc) -> NoReturn:
         "the network has dropout or other noise here, but it is switched off (eval() does that), "
         "so it would not be random; say --dropout active to keep it (Monte-Carlo dropout), or "
         "--dropout off for the network without it (in Python dropout='active' or 'off', or call "
-        ".train() on the dropout layers)",
+        ".train() on the dropout layers; put nn.Identity() in place of what is for training only)",
         loc,
     )

@@ -148,8 +148,15 @@ def _members(path: Path, weights: WeightReader) -> Iterator[Member]:
 
 def _program(path: Path, dropout: Dropout | None) -> Member:
     stored = load_program(path)
+    if stored.dropout == "off" and dropout == "active":
+        raise FileError(
+            "was saved with dropout='off', and the noise is gone from it; save the network again "
+            "with dropout='active'",
+            path,
+        )
+    as_saved = stored.dropout == "active" and dropout != "off"
     chosen = dropout or stored.dropout
-    set_dropout(stored.program, chosen)
+    set_dropout(stored.program, None if as_saved else chosen, ask=not as_saved)
     functional = functionalise(stored.program)
     converted = convert_with_draws(functional)
     traced = Traced(stored.program, functional, converted.graph, converted.draws)

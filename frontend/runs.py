@@ -18,6 +18,7 @@ from qbnnc.frontend.state import Snapshot, is_generator, plain
 from qbnnc.frontend.tensors import same_tensor
 from qbnnc.frontend.tracing import user_line
 from qbnnc.frontend.watching import Watched, other_generators_kept, watched
+from qbnnc.frontend.wrappers import check_kind, check_tensors, not_compiled
 from qbnnc.ir.errors import CompileError, InputError, Loc
 
 CALLS = 8
@@ -42,10 +43,12 @@ def run_eagerly(module: nn.Module, example: Tensor) -> list[Run]:
     InputError if it fails on the example. CompileError: it draws from other generators than
     torch's global one, seeds that, or keeps state between calls that changes what it computes.
     """
+    check_kind(module)
     saved = Snapshot.of(module)
-    with other_generators_kept():
+    with other_generators_kept(), not_compiled():
         try:
             runs = [_fresh(module, example, saved, seed) for seed in range(CALLS)]
+            _check_used(module, runs[0].seen, layers=False)
             _check_generators(module, runs)
             in_turn, later = _in_turn(module, example)
             _check_generators(module, in_turn)
@@ -87,7 +90,7 @@ def call(module: nn.Module, example: Tensor, seed: int) -> Run:
         try:
             outputs = module(example)
         except Exception as error:  # whatever the user's forward raises
-            check_layers(module, set(seen.called))
+            _check_used(module, seen)
             raise InputError(
                 f"{Loc(type(module).__name__, user_line(error))}: forward fails on the example "
                 f"inputs {list(example.shape)} ({error}); pass inputs as the network takes them"
@@ -95,6 +98,14 @@ def call(module: nn.Module, example: Tensor, seed: int) -> Run:
             ) from error
     leaves = pytree.tree_leaves(outputs)
     return Run([leaf.clone() for leaf in leaves if isinstance(leaf, Tensor)], seen)
+
+
+def _check_used(module: nn.Module, seen: Watched, *, layers: bool = True) -> None:
+    """What is wrong with a layer is a better reason than what torch says of it."""
+    used = {module, *seen.called}
+    check_tensors(module, used)
+    if layers:
+        check_layers(module, used)
 
 
 def _channels_advice(example: Tensor) -> str:

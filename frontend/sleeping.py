@@ -27,15 +27,15 @@ from qbnnc.frontend.runs import call, same_outputs
 from qbnnc.frontend.state import untouched
 from qbnnc.frontend.tracing import trace
 from qbnnc.frontend.watching import other_generators_kept
-from qbnnc.ir.errors import CompileError, InputError, Loc, UserError
+from qbnnc.ir.errors import CompileError, Loc, UserError
 
 # Ops that a mask written by hand needs beside the noise: they may be in one mode alone.
 _HARMLESS = frozenset(
     "mul mul_ div div_ add add_ sub sub_ rsub to _to_copy clone detach detach_ alias empty "
     "empty_like zeros zeros_like ones ones_like full full_like new_empty new_ones new_zeros "
-    "new_full expand expand_as view reshape unsqueeze where masked_fill masked_fill_ gt ge lt le eq "
-    "ne bernoulli_ normal_ uniform_ floor logical_not bitwise_not sym_size _assert_tensor_metadata "
-    "contiguous".split()
+    "new_full expand expand_as view reshape unsqueeze where masked_fill masked_fill_ gt ge lt le "
+    "eq ne bernoulli_ normal_ uniform_ floor logical_not bitwise_not sym_size contiguous "
+    "_assert_tensor_metadata".split()
 )
 _RTOL = 1e-4
 Place = tuple[str, str]  # a module's path, and an op's name
@@ -60,25 +60,46 @@ def sleeping_noise(module: nn.Module, example: Tensor, asleep: ExportedProgram) 
         with as_meant(module, "active"):
             awake = trace(module, example)
     except CompileError as error:
-        return Sleeping(place or _noise_of_training(module, example), error)
+        return _not_traced(module, example, asleep, place, error)
+    woken = _woken(asleep, awake)
+    return Sleeping(place or woken, None)
+
+
+def _woken(asleep: ExportedProgram, awake: ExportedProgram) -> Loc | None:
+    """Where the second program has noise that the first has not."""
     try:
         before, after = _noise(asleep), _noise(awake)
     except UserError:  # it cannot be converted; what is wrong is said there
-        return Sleeping(place, None)
+        return None
     more = Counter(map(_place, after)) - Counter(map(_place, before))
     woken = (location(node) for node in after if _place(node) in more)
-    return Sleeping(place or next(woken, None), None)
+    return next(woken, None)
 
 
-def _noise_of_training(module: nn.Module, example: Tensor) -> Loc | None:
-    """For what runs in training mode and cannot be traced: whether its outputs are random."""
+def _not_traced(
+    module: nn.Module,
+    example: Tensor,
+    asleep: ExportedProgram,
+    place: Loc | None,
+    error: UserError,
+) -> Sleeping:
+    """For what cannot be traced in training mode: whether it is random there all the same.
+
+    Where forward itself fails (it wants targets, say), the innermost layers alone are awakened.
+    """
     with as_meant(module, "active"), untouched(module), other_generators_kept():
         try:
             runs = [call(module, example, seed).outputs for seed in range(4)]
-        except InputError:
-            return None
-    random = not all(same_outputs(runs[0], run) for run in runs)
-    return Loc(type(module).__name__) if random else None
+            if not all(same_outputs(runs[0], run) for run in runs):
+                return Sleeping(place or Loc(type(module).__name__), error)
+            return Sleeping(place, error)
+        except UserError as failure:
+            error = failure
+    try:
+        with as_meant(module, "active", innermost=True):
+            return Sleeping(place or _woken(asleep, trace(module, example)), error)
+    except CompileError:
+        return Sleeping(place, error)
 
 
 def _noise(program: ExportedProgram) -> list[fx.Node]:
@@ -132,7 +153,7 @@ def _with_noise(program: ExportedProgram) -> Mapping[fx.Node, bool]:
     alone = dict[fx.Node, bool]()
     for node in program.graph.nodes:
         inputs = [i for i in node.all_input_nodes if i.op != "placeholder"]
-        drawn = draws_noise(node) and op_name(node) not in DROPOUTS
+        drawn = draws_noise(node) and op_name(node) not in DROPOUTS | RANDOM_SLOPES
         alone[node] = drawn or (bool(inputs) and all(alone.get(i, False) for i in inputs))
     return alone
 

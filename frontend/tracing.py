@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from qbnnc.frontend.quiet import quiet_torch
 from qbnnc.frontend.state import untouched
+from qbnnc.frontend.wrappers import not_compiled
 from qbnnc.ir.errors import CompileError, Loc
 
 _TORCH_ITSELF = re.compile(r"(^|[/\\]site-packages[/\\])torch[/\\]")
@@ -30,15 +32,23 @@ def trace(module: nn.Module, example: Tensor) -> ExportedProgram:
     module's modes, attributes and buffers are as they were. CompileError: cannot be traced.
     """
     example = at_least_two_rows(example)
-    with untouched(module), _tracing(), quiet_torch():
+    with untouched(module), _tracing(), quiet_torch(), not_compiled():
         try:
             program = torch.export.export(
-                module, (example,), dynamic_shapes=({0: Dim.AUTO},), strict=False
+                module, (example,), dynamic_shapes=_any_batch(module), strict=False
             )
         except Exception as error:  # torch.export lets through whatever the module raises
             raise _untraceable(module, error) from error
     _check_constants(program)
     return program
+
+
+def _any_batch(module: nn.Module) -> tuple[object, ...]:
+    """Dynamic shapes of one input tensor; forward(*args) takes a tuple of tensors."""
+    rows = {0: Dim.AUTO}
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    starred = bool(parameters) and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+    return ((rows,),) if starred else (rows,)
 
 
 def functionalise(program: ExportedProgram) -> ExportedProgram:

@@ -38,7 +38,7 @@ class Draw:
 
 @dataclass(slots=True)
 class Watched:
-    """`foreign` names the generators outside torch that were used; `called` are layers, in order."""
+    """`foreign` names generators outside torch that were used; `called` are layers, in order."""
 
     draws: list[Draw] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)

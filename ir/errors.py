@@ -40,3 +40,7 @@ class FileError(UserError):
 
 class InputError(UserError):
     """Data that does not fit the model: shape, type, NaN."""
+
+
+class SourceWarning(UserWarning):
+    """What was done to a network on the way in that its user should know."""

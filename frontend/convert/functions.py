@@ -30,6 +30,16 @@ def prelu(call: Call) -> Row:
     return _leaky(call, slope)
 
 
+def rrelu(call: Call) -> Row:
+    """In eval mode the slope is the mean of its bounds."""
+    if call.flag("training"):
+        call.fail(
+            "RReLU draws a slope for each element in training mode, and that noise has no integer "
+            "form; call eval() on it (its slope is fixed then), or use LeakyReLU"
+        )
+    return _leaky(call, (call.number("lower") + call.number("upper")) / 2)
+
+
 def elu(call: Call) -> Row:
     if call.number("scale") != 1 or call.number("input_scale") != 1:
         call.fail("is supported only with scale 1; use nn.ELU")
@@ -56,6 +66,7 @@ RULES: Rules = {
     "hardswish": plain(Function.HARDSWISH),
     "leaky_relu": leaky_relu,
     "prelu": prelu,
+    "rrelu": rrelu,
     "sigmoid": plain(Function.SIGMOID),
     "silu": plain(Function.SILU),
     "softplus": softplus,

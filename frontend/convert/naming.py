@@ -63,5 +63,9 @@ def source_line(node: fx.Node) -> str:
 def _calls(node: fx.Node) -> list[tuple[str, str]]:
     """(module path, this call's key) from the outermost module inwards."""
     stack = node.meta.get("nn_module_stack") or {}
-    known = [(entry[0], key) for key, entry in stack.items() if key.startswith("L__self__")]
+    known = [
+        (".".join(part for part in entry[0].split(".") if part != "_orig_mod"), key)
+        for key, entry in stack.items()
+        if key.startswith("L__self__")
+    ]
     return known or [("", "")]

@@ -19,6 +19,7 @@ from qbnnc.frontend.convert.program import batch_of, predictions, the_input
 from qbnnc.frontend.distribution.draws import UnmatchedDraw
 from qbnnc.frontend.state import untouched
 from qbnnc.frontend.watching import other_generators_kept
+from qbnnc.frontend.wrappers import not_compiled
 from qbnnc.ir.errors import InputError
 
 Call = Callable[[Tensor], list[Tensor]]
@@ -74,7 +75,7 @@ class Reference:
                 ) from error
             return [leaves[place] for place in places]
 
-        with other_generators_kept(), untouched(self.module), torch.no_grad():
+        with other_generators_kept(), untouched(self.module), not_compiled(), torch.no_grad():
             if self.is_program:
                 yield call
             else:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from qbnnc.ir.errors import UserError
+from qbnnc.ir.errors import SourceWarning, UserError
 from qbnnc.sources import CalibrationWarning
 
 WIDTH = 80
@@ -88,14 +88,14 @@ def say(message: str) -> None:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Warnings about calibration data as sentences; others are not for users."""
+    """Warnings about data and networks as sentences; others are not for users."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             yield
         finally:
             for warning in caught:
-                if issubclass(warning.category, CalibrationWarning):
+                if issubclass(warning.category, CalibrationWarning | SourceWarning):
                     say(f"Warning: {warning.message}")
 
 
