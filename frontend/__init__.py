@@ -9,7 +9,7 @@ from qbnnc.frontend.read import (
     read_module,
     save_program,
     save_traced,
-    trace_module,
+    trace_modules,
 )
 from qbnnc.frontend.sniff import FileKind, sniff
 
@@ -24,5 +24,5 @@ __all__ = [
     "save_program",
     "save_traced",
     "sniff",
-    "trace_module",
+    "trace_modules",
 ]

@@ -1,4 +1,8 @@
-"""Weights in files to graphs: the network is traced once, and every set of weights swapped in."""
+"""Weights in files to graphs.
+
+The network is traced once, and every set of weights swapped in, as long as weights are all that
+loading changes; otherwise it is traced for every set.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,16 @@ from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.ensemble import Member
-from qbnnc.frontend.examples import example_rows
+from qbnnc.frontend.examples import rows_for
 from qbnnc.frontend.factory import build_module
 from qbnnc.frontend.modes import Dropout
 from qbnnc.frontend.sniff import FileKind
+from qbnnc.frontend.state import Snapshot
 from qbnnc.frontend.weights import StateDict, load_weights, read_stored, state_dicts
+from qbnnc.frontend.wrappers import unwrapped
 from qbnnc.ir.errors import CompileError, FileError
+
+_LOADING = ("load_state_dict", "set_extra_state", "_load_from_state_dict")
 
 
 @dataclass(slots=True)
@@ -33,6 +41,7 @@ class WeightReader:
     trust_pickle: bool
     _module: nn.Module | None = field(default=None, init=False)
     _traced: Traced | None = field(default=None, init=False)
+    _beside: Snapshot | None = field(default=None, init=False)
 
     def read(self, path: Path, kind: FileKind) -> Iterator[Member]:
         """Every set of weights in a file."""
@@ -48,20 +57,26 @@ class WeightReader:
 
     def _member(self, weights: StateDict, path: Path, name: str) -> Member:
         if self._module is None:
-            self._module = self._built(path)
+            self._module = unwrapped(self._built(path))
         module, place = self._module, path if name == path.name else path.with_name(name)
 
         def load() -> None:
             load_weights(module, weights, place)
 
         load()
-        if self._traced is None or not _is_swappable(module):
-            traced = self._trace(module, path)
-            self._traced = traced if self._traced is None else self._traced
-        else:
-            traced = _swapped(self._traced, module, name)
-        reference = Reference(module, traced, self.dropout, load, name=name)
-        return Member(name, traced.graph, reference)
+        traced = self._as_loaded(module, path, name)
+        return Member(name, traced.graph, Reference(module, traced, self.dropout, load, name=name))
+
+    def _as_loaded(self, module: nn.Module, path: Path, name: str) -> Traced:
+        """The module with the weights that it has now."""
+        if self._traced is None or self._beside is None:
+            self._traced = self._trace(module, path)
+            self._beside = _beside_weights(module)
+            return self._traced
+        derived = self._beside.changed(_beside_weights(module))
+        if derived or not _loads_alone(module):
+            return self._trace(module, path)
+        return _swapped(self._traced, module, name)
 
     def _built(self, path: Path) -> nn.Module:
         if self.factory is None:
@@ -79,7 +94,7 @@ class WeightReader:
                 "(--calib FILE[:KEY])",
                 path,
             )
-        return trace_for_any_batch(module, example_rows(self.example), self.dropout)
+        return trace_for_any_batch(module, rows_for(module, self.example), self.dropout)
 
 
 def _swapped(traced: Traced, module: nn.Module, name: str) -> Traced:
@@ -97,13 +112,19 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**parameters, **dict(module.named_buffers(remove_duplicate=False))}
 
 
-def _is_swappable(module: nn.Module) -> bool:
-    """Whether loading weights changes tensors only, so that the trace stays what it is."""
+def _loads_alone(module: nn.Module) -> bool:
+    """Whether torch's own loading is all that runs when weights are loaded."""
     return not any(
-        not type(each).__module__.startswith("torch.nn.")
-        and (
-            type(each).set_extra_state is not nn.Module.set_extra_state
-            or type(each)._load_from_state_dict is not nn.Module._load_from_state_dict
+        each._load_state_dict_pre_hooks
+        or each._load_state_dict_post_hooks
+        or (
+            not type(each).__module__.startswith("torch.nn.")
+            and any(getattr(type(each), n) is not getattr(nn.Module, n) for n in _LOADING)
         )
         for each in module.modules()
     )
+
+
+def _beside_weights(module: nn.Module) -> Snapshot:
+    """All that is no parameter and no buffer: what was derived from weights stays out of them."""
+    return Snapshot.of(module, weights=False)

@@ -122,7 +122,7 @@ def _check_switched(program: ExportedProgram, dropout: Dropout) -> None:
         )
     if dropout == "active" and not noisy:
         raise CompileError(
-            "dropout='active', but the network has no dropout, nor other noise; leave the option out",
+            "dropout='active', but the network has no noise; leave the option out",
             "network",
         )
 

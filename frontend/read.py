@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,15 @@ from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
-from qbnnc.frontend.examples import Example, example_rows
+from qbnnc.frontend.examples import Example, rows_for
 from qbnnc.frontend.members import WeightReader
 from qbnnc.frontend.modes import Dropout, set_dropout
 from qbnnc.frontend.programs import load_program, write_program
 from qbnnc.frontend.quiet import quiet_torch
 from qbnnc.frontend.sniff import REFUSALS, FileKind, refuse, sniff
 from qbnnc.frontend.tracing import functionalise
-from qbnnc.ir.errors import FileError
+from qbnnc.frontend.wrappers import unwrapped
+from qbnnc.ir.errors import CompileError, FileError
 from qbnnc.ir.graph import Graph
 
 
@@ -64,15 +65,34 @@ def read_module(
     modes.trace_in_mode; needed if the module has dropout that eval() switched off.
     CompileError: the module cannot be compiled. InputError: it does not take the example.
     """
-    return trace_module(module, example_inputs, dropout=dropout).graph
+    return _traced(module, example_inputs, dropout, "").graph
 
 
-def trace_module(
-    module: nn.Module, example_inputs: Example, *, dropout: Dropout | None = None
-) -> Member:
-    """The same, with the module beside it that the graph is compared with."""
-    traced = trace_for_any_batch(module, example_rows(example_inputs), dropout)
-    return Member(type(module).__name__, traced.graph, Reference(module, traced, dropout))
+def trace_modules(
+    modules: Sequence[nn.Module], example_inputs: Example, *, dropout: Dropout | None = None
+) -> tuple[Member, ...]:
+    """The members of an ensemble, or the one network, each beside its module; see read_module.
+
+    CompileError also if they are not one network, and names the member.
+    """
+    if len(modules) == 1:
+        return (_traced(modules[0], example_inputs, dropout, ""),)
+    members = list[Member]()
+    for number, module in enumerate(modules):
+        name = f"member {number}"
+        try:
+            members.append(_traced(module, example_inputs, dropout, name))
+        except CompileError as error:
+            message = str(error).removeprefix(f"{error.loc}: ")
+            raise CompileError(f"{message} (in {name})", error.loc) from error
+    check_same_network(members)
+    return tuple(members)
+
+
+def _traced(module: nn.Module, example: Example, dropout: Dropout | None, name: str) -> Member:
+    module = unwrapped(module)
+    traced = trace_for_any_batch(module, rows_for(module, example), dropout)
+    return Member(name, traced.graph, Reference(module, traced, dropout, name=name))
 
 
 def read_file(
@@ -108,7 +128,7 @@ def save_program(
     dropout: Dropout | None = None,
 ) -> None:
     """Save `module` as an exported program; all that read_module refuses is refused here."""
-    save_traced(trace_module(module, example_inputs, dropout=dropout), path, calibration)
+    save_traced(_traced(module, example_inputs, dropout, ""), path, calibration)
 
 
 def save_traced(
@@ -117,7 +137,7 @@ def save_traced(
     calibration: NDArray[np.generic] | Tensor | None = None,
     checked: str = "",
 ) -> None:
-    """Save what trace_module gave as an exported program that needs no Python code to be read.
+    """Save one traced network as an exported program that needs no Python code to be read.
 
     With up to 512 rows of `calibration` [rows, ...], and how it was `checked` against its module.
     """

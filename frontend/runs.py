@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from qbnnc.frontend.layers import check_layers
 from qbnnc.frontend.randomness import draws_noise, nodes
 from qbnnc.frontend.rounds import Blame, blamed
+from qbnnc.frontend.samplers import check_rows
 from qbnnc.frontend.state import Snapshot, is_generator, plain
 from qbnnc.frontend.tensors import same_tensor
 from qbnnc.frontend.tracing import user_line
@@ -49,6 +50,7 @@ def run_eagerly(module: nn.Module, example: Tensor) -> list[Run]:
         try:
             runs = [_fresh(module, example, saved, seed) for seed in range(CALLS)]
             _check_used(module, runs[0].seen, layers=False)
+            check_rows(module, len(example), runs[0].outputs, runs[0].seen)
             _check_generators(module, runs)
             in_turn, later = _in_turn(module, example)
             _check_generators(module, in_turn)

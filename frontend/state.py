@@ -50,8 +50,12 @@ class Snapshot:
     _seen: dict[int, object] = field(default_factory=dict, repr=False)  # kept alive: ids stay
 
     @staticmethod
-    def of(module: nn.Module) -> Snapshot:
+    def of(module: nn.Module, *, weights: bool = True) -> Snapshot:
+        """`weights` False leaves the parameters and buffers out."""
         found = Snapshot()
+        if not weights:
+            held = [*module.parameters(), *module.buffers()]
+            found._seen.update((id(tensor), tensor) for tensor in held)
         found._visit("", module, 0)
         return found
 

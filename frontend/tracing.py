@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributions import Distribution
 from torch.export import Dim, ExportedProgram
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.overrides import TorchFunctionMode
 
 from qbnnc.frontend.quiet import quiet_torch
@@ -111,9 +112,15 @@ def _check_constants(program: ExportedProgram) -> None:
 
 
 def _untraceable(module: nn.Module, error: Exception) -> CompileError:
+    advice = "forward must not branch on the values of tensors, nor leave torch"
+    if isinstance(error, GuardOnDataDependentSymNode):
+        advice = (
+            "forward reads a number from a tensor, by float(), int(), .item() or an if; make it a "
+            "Python number in __init__, or multiply by a mask where it decides by chance"
+        )
+    said = f"{type(error).__name__}: {first_line(error)}"
     return CompileError(
-        f"torch.export cannot trace forward ({type(error).__name__}: {first_line(error)}); forward "
-        "must not branch on the values of tensors, nor leave torch",
+        f"torch.export cannot trace forward ({said}); {advice}",
         Loc(type(module).__name__, user_line(error)),
     )
 

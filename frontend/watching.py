@@ -98,8 +98,7 @@ def _hash(state: Tensor) -> int:
 
 
 def _numpy_state() -> tuple[bytes, int]:
-    state = np.random.get_state(legacy=False)
-    inner = state["state"] if isinstance(state, dict) else {}
+    inner = np.random.get_state(legacy=False)["state"]
     return np.asarray(inner.get("key", 0)).tobytes(), int(inner.get("pos", 0))
 
 

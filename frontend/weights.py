@@ -5,30 +5,30 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from qbnnc.frontend.prefixes import StateDict, as_named_in
 from qbnnc.frontend.sniff import FileKind
+from qbnnc.frontend.tensors import same_tensor
 from qbnnc.ir.errors import FileError
-
-StateDict: TypeAlias = Mapping[str, Tensor]
 
 _NAMES_IN_CHECKPOINTS = (
     "state_dict model_state_dict model net network weights state_dicts members ensemble".split()
 )
-_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
 _SHOWN = 4
 
 
 def load_weights(module: nn.Module, weights: StateDict, path: Path) -> None:
     """Fill `module`, in its own dtypes; FileError tells every missing, unexpected or ill-shaped
     name."""
-    weights = _without_wrappers(weights)
-    problems = _problems(module.state_dict(), weights)
+    ours = dict[str, Tensor](module.state_dict())
+    weights = as_named_in(ours, weights, path)
+    problems = _problems(ours, weights) or _untied(ours, weights)
     if problems:
         raise FileError(
             f"does not fit the network of --model ({'; '.join(problems)}); "
@@ -51,6 +51,17 @@ def _problems(ours: StateDict, weights: StateDict) -> list[str]:
         for what, names in (("missing", missing), ("unexpected", unexpected), ("shapes", shapes))
         if names
     ]
+
+
+def _untied(ours: StateDict, weights: StateDict) -> list[str]:
+    """Names of one tensor in the network that are several in the file: one would be lost."""
+    first = dict[tuple[object, ...], str]()
+    for name, tensor in ours.items():
+        place = tensor.data_ptr(), tensor.shape, tensor.stride()
+        other = first.setdefault(place, name)
+        if tensor.numel() and other != name and not same_tensor(weights[name], weights[other]):
+            return [f"{other} and {name} are one tensor in the network, and two in the file"]
+    return []
 
 
 def read_stored(path: Path, kind: FileKind, *, trust_pickle: bool) -> object:
@@ -124,13 +135,6 @@ def _is_state_dict(value: object) -> bool:
     if not isinstance(value, Mapping) or not value:
         return False
     return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
-
-
-def _without_wrappers(weights: StateDict) -> StateDict:
-    for wrapper in _WRAPPERS:
-        if all(name.startswith(wrapper) for name in weights):
-            weights = {name.removeprefix(wrapper): tensor for name, tensor in weights.items()}
-    return weights
 
 
 def _list(names: list[str]) -> str:

@@ -157,6 +157,7 @@ class Session:
         prepared = self._prepare(Size(batch, max(count, len(self._plans)), None))
         arenas = sorted(part.arena_bytes for part in prepared.parts)
         reals = batch * (self.model.graph.input.type.size + count * self._plans[0].size)
+        constants = int(constants)
         return constants + sum(arenas[-self._workers.threads :]) + 4 * reals
 
     def _samples(self, samples: int | None) -> int:

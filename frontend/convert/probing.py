@@ -32,9 +32,16 @@ _BASE = 1024
 _TOLERANCE = 1e-7  # of float64 arithmetic, with much to spare
 
 ON_ACTIVATIONS = (
-    "noise is added to activations (local reparameterisation, or noise of the batch's size); only "
-    "dropout masks and sampled weights are supported: call eval() if the layer samples its weights "
-    "there, or use one that does"
+    "noise of the batch's size is added to activations: that is local reparameterisation (a mean "
+    "and a variance computed from the input, and sampled) or Gaussian noise on activations, which "
+    "have no integer form; dropout masks compile, and so do layers that sample their weights, mu + "
+    "sigma * torch.randn_like(mu), in place of activations (LinearReparameterization of "
+    "bayesian-torch, BayesLinear of torchbnn), which have the same means and variances"
+)
+RELAXED = (
+    "a smooth function of uniform noise multiplies activations: that is Concrete dropout or "
+    "another relaxed mask, which exists for training; once trained, its mask is 0 or 1, so use "
+    "F.dropout(x, p=..., training=True) with the probability that was learnt, as a number"
 )
 
 
@@ -121,6 +128,29 @@ class _Probe:
             f"its {self.what} is random, but not mean + scale * Gaussian noise; only independent "
             "Gaussian weights are supported"
         )
+
+
+def leads_to_noise(node: fx.Node, steps: int = 6) -> bool:
+    """Whether a value is soon multiplied by Gaussian noise of its own shape: a scale, sampled."""
+    for user in node.users if steps else ():
+        normal = any(op_name(each) in NORMALS for each in user.all_input_nodes if each is not node)
+        if normal and op_name(user) == "mul":
+            return True
+        if leads_to_noise(user, steps - 1):
+            return True
+    return False
+
+
+def is_relaxed(noise: object) -> bool:
+    """Whether uniform numbers have gone through a function that no comparison ends."""
+    return isinstance(noise, Noise) and any(
+        isinstance(argument, Uniform) or is_relaxed(argument) for argument in _inputs(noise)
+    )
+
+
+def _inputs(noise: Noise) -> Iterator[object]:
+    for value in noise.arguments.values():
+        yield from value if isinstance(value, list) else [value]
 
 
 def _same(value: Tensor, mean: Tensor, part: Tensor) -> bool:

@@ -14,9 +14,10 @@ from qbnnc.frontend.convert.dense import dense
 from qbnnc.frontend.convert.draws import Converted, DrawSource
 from qbnnc.frontend.convert.naming import Namer
 from qbnnc.frontend.convert.parameters import Weight
-from qbnnc.frontend.convert.probing import ON_ACTIVATIONS
+from qbnnc.frontend.convert.probing import ON_ACTIVATIONS, RELAXED, is_relaxed
 from qbnnc.frontend.convert.sampling import Weights
 from qbnnc.frontend.convert.values import (
+    Fixed,
     Flipped,
     Keep,
     Masked,
@@ -162,6 +163,11 @@ def _static_shape(node: fx.Node) -> list[int] | None:
     return list(value.shape) if static else None
 
 
+def _shape_of(tracked: Tracked) -> str:
+    """ " of shape [3, 4]", where it is known."""
+    return f" of shape {list(tracked.tensor.shape)}" if isinstance(tracked, Fixed) else ""
+
+
 def _snapped(scale: float, p: float) -> float:
     """Exactly 1 / (1 - p) where only rounding keeps `scale` from it (x / 0.8, x * 1.25)."""
     usual = 1 / (1 - p)
@@ -170,6 +176,8 @@ def _snapped(scale: float, p: float) -> float:
 
 def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
     match tracked:
+        case Noise() if is_relaxed(tracked):
+            reader.fail(RELAXED)
         case Noise(source) if (shape := _static_shape(source)) is not None:
             reader.fail(
                 f"noise is added to activations or scales them (a random tensor of shape {shape}); "
@@ -190,4 +198,8 @@ def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
                 "the input; masks on weights (DropConnect) are not supported"
             )
         case _:
-            reader.fail("is given a constant where a tensor computed from the input is needed")
+            reader.fail(
+                f"is given a constant{_shape_of(tracked)}, and only tensors computed from the "
+                "input are taken here; put what the constant adds into the bias of a linear layer "
+                "or convolution before or after it"
+            )

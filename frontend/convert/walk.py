@@ -32,6 +32,7 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.draws import Converted
 from qbnnc.frontend.convert.folding import folded, is_mask, is_noise, noise_of, tracked_among
 from qbnnc.frontend.convert.naming import location, plain_name
+from qbnnc.frontend.convert.probing import ON_ACTIVATIONS, leads_to_noise
 from qbnnc.frontend.convert.program import (
     batch_of,
     check_finite,
@@ -206,6 +207,8 @@ def _by_rule(call: Call) -> Result:
     name = op_name(call.node)
     if name in _RULES:
         return _RULES[name](call)
+    if leads_to_noise(call.node):
+        raise CompileError(ON_ACTIVATIONS, location(call.node))
     raise CompileError(
         f"the op {plain_name(call.node)!r} is not supported; replace it by one that is: "
         "linear and convolution layers, batch norm, pooling, the usual activations, dropout, "

@@ -18,7 +18,6 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 
 CALLS = 8
-_TOLERANCE = 1e-4  # of an output's largest value
 _SEED = 20_250_831
 
 
@@ -51,7 +50,7 @@ def coupled(
     for output, (ours, theirs) in enumerate(zip(wanted, made, strict=True)):
         if ours.shape[2:] != theirs.shape[2:]:
             return Unequal(output, 0, 0, 0.0, 0.0, _shapes(output, ours, theirs))
-        if (found := first_unequal(ours, theirs)) is not None:
+        if (found := first_unequal(ours, theirs, reference.tolerance)) is not None:
             call_number, row, module, compiled = found
             return Unequal(output, call_number, row, module, compiled)
     return None
@@ -90,7 +89,7 @@ def as_array(tensor: Tensor) -> Array:
 
 
 def first_unequal(
-    graph: Array, module: Array, tolerance: float = _TOLERANCE
+    graph: Array, module: Array, tolerance: float
 ) -> tuple[int, int, float, float] | None:
     """(sample, row, module's value, graph's) of the first value that differs; None if none."""
     wide = np.broadcast_to(graph, np.broadcast_shapes(graph.shape, module.shape))

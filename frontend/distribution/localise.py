@@ -23,8 +23,6 @@ from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.types import Array
 
-_TOLERANCE = 1e-3
-
 
 @dataclass(frozen=True, slots=True)
 class Departure:
@@ -59,7 +57,7 @@ def first_departure(
         made = seen.get(path)
         if made is None or made.shape[2:] != values[name].shape[2:]:
             continue
-        if first_unequal(values[name], made, _TOLERANCE) is not None:
+        if first_unequal(values[name], made, 10 * reference.tolerance) is not None:
             return Departure(locs[name], kinds.get(path, ""))
     return None
 

@@ -47,6 +47,13 @@ class Reference:
         chosen = np.linspace(0, len(x) - 1, wanted).round().astype(np.int64)
         return np.ascontiguousarray(x[chosen])
 
+    @property
+    def tolerance(self) -> float:
+        """How far equal outputs may be apart, as a share of the largest: by the module's dtype."""
+        value: Tensor = the_input(self.traced.program).meta["val"]
+        half = value.dtype in (torch.float16, torch.bfloat16)
+        return 32 * torch.finfo(value.dtype).eps if half else 1e-4
+
     def input(self, x: NDArray[np.float32]) -> Tensor:
         """Rows in the element type that the module was traced with."""
         value: Tensor = the_input(self.traced.program).meta["val"]

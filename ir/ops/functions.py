@@ -50,7 +50,8 @@ class Function(Enum):
     def __call__(self, x: Float64, parameter: float) -> Float64:
         """f(x) in float64."""
         with np.errstate(all="ignore"):
-            return _FORMULAS[self](x, parameter)
+            y: Float64 = _FORMULAS[self](x, parameter)
+        return y
 
 
 def _sigmoid(x: Float64) -> Float64:

@@ -96,7 +96,8 @@ def test_masks_of_one_stream_take_the_same_lanes() -> None:
     plain, lower = KeepMask((4,), 0.3, 0).draw(draw), KeepMask((4,), 0.6, 0).draw(draw)
     complement = KeepMask((2, 2), 0.7, 0, inverted=True).draw(draw)
     assert (plain + complement.reshape(plain.shape) == 1).all()
-    assert (lower <= plain).all() and (lower != plain).any()
+    assert (lower <= plain).all()
+    assert (lower != plain).any()
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5])

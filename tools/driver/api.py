@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Unpack
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from qbnnc.distribution import DistributionCheck, checked
@@ -34,6 +33,7 @@ from qbnnc.sources import (
     calibration_of,
     float_model,
     known_model,
+    members_of,
     read_whole,
     warn_of_few,
     with_calibration,
@@ -68,27 +68,33 @@ def save(
         _save_model(known if calibration is None else with_calibration(known, calibration), path)
         return
     require("torch", what="qbnnc.save")
+    import torch
+
     if Path(path).suffix == ".onnx":
         raise FileError("save writes .pt or .qbnn; to get ONNX use qbnnc.compile", path)
-    if isinstance(module, Model | Sequence):
-        raise InputError("module: a list that holds more than fine-tuned members; save one by one")
+    modules = members_of(module)
+    if modules is None:
+        raise InputError("module: neither a torch.nn.Module nor a list of them; save one by one")
+    if len(modules) > 1 and Path(path).suffix != ".qbnn":
+        raise FileError("an ensemble is saved as .qbnn: give a name that ends so", path)
     if example_inputs is None:
         raise InputError("example_inputs: a module needs a batch to be traced with")
-    from qbnnc.frontend import example_rows, save_traced, trace_module
+    from qbnnc.frontend import example_rows, save_traced, trace_modules
 
-    member = trace_module(module, example_inputs, dropout=dropout)
-    model = float_model((member.graph,), None)
+    members = trace_modules(modules, example_inputs, dropout=dropout)
+    model = float_model(tuple(member.graph for member in members), None)
     if calibration is not None:
         model = with_calibration(model, calibration)
     rows = model.calibration
     if rows is None:
-        rows = np.asarray(example_rows(example_inputs).cpu(), np.float32)
-    model = checked(Trained(model, (member.reference,)), rows, Quantisation(), distribution_check)
+        rows = example_rows(example_inputs).cpu().to(torch.float32).numpy()
+    trained = Trained(model, tuple(member.reference for member in members))
+    model = checked(trained, rows, Quantisation(), distribution_check)
     if Path(path).suffix == ".qbnn":
         format.save(model, path)
     else:
         verdict = model.provenance.distribution
-        save_traced(member, os.fspath(path), calibration=model.calibration, checked=verdict)
+        save_traced(members[0], os.fspath(path), calibration=model.calibration, checked=verdict)
 
 
 def _save_model(model: Model, path: Path_) -> None:

@@ -89,16 +89,26 @@ def read_whole(source: object, rows: ArrayLike | None, options: SourceOptions) -
     if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
         return _read_files(paths, None if rows is None else as_array(rows, _ROWS), options)
     require("torch", what="compiling a module")
-    from torch import nn
-
-    if not isinstance(source, nn.Module):
+    modules = members_of(source)
+    if modules is None:
         raise InputError(
-            f"the source: a {type(source).__name__} cannot be compiled; give a torch.nn.Module, "
-            "a file, or several files"
+            f"the source: a {type(source).__name__} cannot be compiled; give a torch.nn.Module or "
+            "a list of them, a file, or several files"
         )
     if rows is None:
         raise InputError("a module is compiled with calibration=x, 100 or more typical inputs")
-    return read_trained(source, rows, options.dropout)
+    return read_trained(modules, rows, options.dropout)
+
+
+def members_of(source: object) -> list[nn.Module] | None:
+    """A module, or a list of modules: the members of an ensemble; None if it is neither."""
+    from torch import nn
+
+    if isinstance(source, nn.Module):
+        return [source]
+    given = list(source) if isinstance(source, list | tuple) else []
+    modules = [each for each in given if isinstance(each, nn.Module)]
+    return modules if modules and len(modules) == len(given) else None
 
 
 def float_source(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
@@ -181,14 +191,14 @@ def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
         raise FileError(f"{name} is for what torch reads; a .qbnn is a network already", path)
 
 
-def read_trained(module: nn.Module, rows: ArrayLike, dropout: Dropout | None) -> Trained:
-    """The FLOAT Model of a module in memory; `rows` [N, *shape] are its calibration data."""
-    from qbnnc.frontend import trace_module
+def read_trained(modules: Sequence[nn.Module], rows: ArrayLike, dropout: Dropout | None) -> Trained:
+    """The FLOAT Model of modules in memory, one a member; `rows` [N, *shape] calibrate it."""
+    from qbnnc.frontend import trace_modules
 
     array = as_array(rows, _ROWS)
-    member = trace_module(module, array, dropout=dropout)
-    model = with_calibration(float_model((member.graph,), None), array)
-    return Trained(model, (member.reference,))
+    members = trace_modules(modules, array, dropout=dropout)
+    model = float_model(tuple(member.graph for member in members), None)
+    return Trained(with_calibration(model, array), tuple(member.reference for member in members))
 
 
 def float_model(members: tuple[Graph, ...], rows: NDArray[np.float32] | None) -> Model:
