@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Affine, BatchNorm, Conv2d, Linear
+from qbnnc.ir.ops import Affine, BatchNorm, Conv2d, Linear, Mask
 from qbnnc.passes.parameters import constant, float32_constant, rescaled
 from qbnnc.passes.peephole import rewrite_pairs
 
@@ -20,6 +20,8 @@ Float64 = NDArray[np.float64]
 class FoldAffine:
     """BatchNorm and Affine disappear, but for one Affine that alone reads the network's input.
 
+    0. A mask whose factor is not positive has the factor's size, and its sign (or 0) is an
+       Affine before the mask.
     1. y = BatchNorm(x) is the Affine scale*x + shift, with scale = weight/sqrt(var + eps) and
        shift = bias - scale*mean.
     2. After another Affine that nothing else reads: the two are one.
@@ -37,7 +39,7 @@ class FoldAffine:
     name: str = "fold-affine"
 
     def __call__(self, graph: Graph, /) -> Graph:
-        graph = rewrite(graph, _lower_batch_norm)
+        graph = rewrite(rewrite(graph, _lower_mask_sign), _lower_batch_norm)
         graph = rewrite_pairs(graph, _folds_backward, _fold_backward)
         entry = graph.input
         graph = rewrite_pairs(
@@ -48,6 +50,18 @@ class FoldAffine:
         reader = graph.only_reader(graph.input)
         kept = None if reader is None else reader.output
         return rewrite(graph, lambda node, build: _rest(node, build, kept))
+
+
+def _lower_mask_sign(node: Node, build: Builder) -> Value | None:
+    """Rule 0: no clamp, max pool or scale of codes may be multiplied by a factor below 0."""
+    if not isinstance(node.op, Mask) or node.op.scale > 0:
+        return None
+    x, mask = node.inputs
+    sign = np.full([1] * len(x.type.shape), np.sign(node.op.scale))
+    name = f"{node.output.name}.sign"
+    signed = _emit_affine(x, sign, np.zeros_like(sign), node, build, name)
+    op = Mask(abs(node.op.scale) or 1.0)
+    return build.emit(op, signed, mask, loc=node.loc, name=node.output.name)
 
 
 def _lower_batch_norm(node: Node, build: Builder) -> Value | None:
@@ -130,8 +144,10 @@ def _constants(affine: Node, build: Builder) -> tuple[Float64, Float64]:
     return scale, shift
 
 
-def _emit_affine(x: Value, scale: Float64, shift: Float64, node: Node, build: Builder) -> Value:
-    name = node.output.name
+def _emit_affine(
+    x: Value, scale: Float64, shift: Float64, node: Node, build: Builder, name: str = ""
+) -> Value:
+    name = name or node.output.name
     constants = (
         float32_constant(f"{name}.scale", scale, build),
         float32_constant(f"{name}.shift", shift, build),

@@ -41,8 +41,12 @@ def multiply(call: Call) -> Tracked:
             if number is not None:
                 return a.scaled(number)
             return affine(call, a, scale=tensor)
+        case Uniform(), Fixed(tensor) if number := number_of(tensor):
+            return a.scaled(number)
         case _, Fixed(tensor):
             return affine(call, a, scale=tensor)
+        case Keep(), Keep():
+            return a.times(b, call.shape())
         case ((Row() | Masked() | Product() | Perturbation()), Noise()) if is_signs(b):
             return flipped(call, a, b)
         case ((Row() | Masked() | Product()), Keep()):
@@ -60,7 +64,7 @@ def divide(call: Call) -> Tracked:
     if bool((b.tensor == 0).any()):
         call.fail("divides by zero; check the constant")
     number = number_of(b.tensor)
-    if isinstance(a, Keep | Masked) and number is not None:
+    if isinstance(a, Keep | Masked | Uniform) and number is not None:
         return a.scaled(1.0 / number)
     return affine(call, a, scale=ONE / b.tensor)
 
@@ -79,7 +83,10 @@ def subtract_from(call: Call) -> Tracked:
 
 
 def negate(call: Call) -> Tracked:
-    return affine(call, _operand(call, "self"), scale=-ONE)
+    x = _operand(call, "self")
+    if isinstance(x, Keep | Masked | Uniform):
+        return x.scaled(-1.0)
+    return affine(call, x, scale=-ONE)
 
 
 def _sum(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
@@ -93,8 +100,15 @@ def _sum(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
             number = number_of(tensor)
             offset = call.fail("shifts noise unevenly") if number is None else factor * number
             return replace(a, offset=a.offset + offset)
-        case Fixed(tensor), Keep(scale=1.0) if factor == -1 and number_of(tensor) == 1:
-            return b.inverted()
+        case Fixed(tensor), Uniform():
+            number = number_of(tensor)
+            offset = call.fail("shifts noise unevenly") if number is None else number
+            shifted = b.scaled(factor)
+            return replace(shifted, offset=shifted.offset + offset)
+        case Fixed(tensor), Keep(others=()) if _cancel(tensor, b.scale * factor):
+            return b.inverted().scaled(-factor)  # c - c * mask
+        case Keep(others=()), Fixed(tensor) if _cancel(tensor * factor, a.scale):
+            return a.inverted().scaled(-1.0)  # c * mask - c
         case Product(), (Fixed() | Noise()) if _is_bias(a, b):
             return _biased(call, a, b, factor)
         case _, Fixed(tensor):
@@ -105,6 +119,12 @@ def _sum(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
             return affine(call, b, scale=ONE * factor, shift=tensor)
         case _:
             return _sum_of_rows(call, a, b, factor)
+
+
+def _cancel(constant: Tensor, scale: float) -> bool:
+    """Whether a mask of 0 and `scale`, plus the constant, is 0 where it keeps and not elsewhere."""
+    number = number_of(constant)
+    return number is not None and number != 0 and abs(number + scale) <= 1e-6 * abs(scale)
 
 
 def _product_of_rows(call: Call, a: Tracked, b: Tracked) -> Row:

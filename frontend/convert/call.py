@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import torch
 from torch import Tensor, fx
 
+from qbnnc.frontend.convert.drawn import Shape
 from qbnnc.frontend.convert.naming import location, plain_name
 from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.probing import probe
-from qbnnc.frontend.convert.values import Filled, Fixed, Noise, Place, Shape, Tracked
+from qbnnc.frontend.convert.values import Filled, Fixed, Noise, Place, Tracked
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.drawn import Shape
 from qbnnc.frontend.convert.values import (
     Activation,
     Fixed,
     Keep,
     Noise,
     Result,
-    Shape,
     Tracked,
     Uniform,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qbnnc.frontend.convert.call import Call, number_of
+from qbnnc.frontend.convert.drawn import Drawn, Shape
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.values import (
     Filled,
@@ -10,7 +11,6 @@ from qbnnc.frontend.convert.values import (
     Keep,
     Noise,
     Result,
-    Shape,
     Tracked,
     Uniform,
     exact,
@@ -24,7 +24,7 @@ def dropout(call: Call) -> Tracked:
 def native_dropout(call: Call) -> Result:
     """(the masked tensor, the mask)."""
     kept = _dropout(call, call.shape(0))
-    return kept, Keep(call.node, call.shape(0), call.number("p"))
+    return kept, Keep(Drawn(call.node, call.shape(0)), call.shape(0), call.number("p"))
 
 
 def feature_dropout(call: Call) -> Tracked:
@@ -39,7 +39,7 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
         return x
     if not 0 <= p < 1:
         call.fail(f"drops with probability {p:g}; it must be at least 0 and below 1")
-    keep = Keep(call.node, shape, p, 1 / (1 - p))
+    keep = Keep(Drawn(call.node, shape), call.shape(), p, 1 / (1 - p))
     match x:
         case Filled(_, 1.0):
             return keep
@@ -60,7 +60,7 @@ def bernoulli(call: Call) -> Tracked:
         probability = _even_number(call)
     if probability is None:
         call.fail("draws with a probability for each element; only one number is supported")
-    return Keep(call.node, call.shape(), exact(1.0 - probability))
+    return Keep(Drawn(call.node, call.shape()), call.shape(), exact(1.0 - probability))
 
 
 def _even_number(call: Call) -> float | None:
@@ -77,7 +77,7 @@ def uniform(call: Call) -> Tracked:
     low, high = call.arguments.get("from", 0), call.arguments.get("to", 1)
     if (low, high) != (0, 1):
         return noise(call)
-    return Uniform(call.node, call.shape())
+    return Uniform(Drawn(call.node, call.shape()), call.shape())
 
 
 def noise(call: Call) -> Tracked:

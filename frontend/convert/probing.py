@@ -170,8 +170,8 @@ def _sources(noise: object) -> Iterator[fx.Node]:
         case Noise(_, _, arguments):
             for argument in arguments.values():
                 yield from _sources(argument)
-        case Keep(source) | Uniform(source):
-            yield source
+        case Keep(drawn) | Uniform(drawn):
+            yield drawn.source
         case list():
             for item in noise:
                 yield from _sources(item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from qbnnc.ir.ops import Normal, SampledWeight
 
 
 class Weights:
-    """`stream` gives each node that draws a number for its stream."""
+    """`stream` gives each node that draws the number of its stream."""
 
-    def __init__(self, build: Builder, stream: Mapping[fx.Node, int]) -> None:
+    def __init__(self, build: Builder, stream: Callable[[fx.Node], int]) -> None:
         self._build = build
         self._stream = stream
         self._normals: dict[fx.Node, Value] = {}
@@ -48,6 +48,6 @@ class Weights:
 
     def _normal(self, source: fx.Node, name: str, place: Place) -> Value:
         if source not in self._normals:
-            op = Normal(tuple(source.meta["val"].shape), self._stream[source])
+            op = Normal(tuple(source.meta["val"].shape), self._stream(source))
             self._normals[source] = self._build.emit(op, loc=place.loc, name=f"{name}.eps")
         return self._normals[source]

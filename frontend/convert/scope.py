@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.dense import dense
 from qbnnc.frontend.convert.draws import Converted, DrawSource
+from qbnnc.frontend.convert.lanes import Lanes
 from qbnnc.frontend.convert.naming import Namer
 from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.probing import ON_ACTIVATIONS, RELAXED, is_relaxed
@@ -27,13 +28,12 @@ from qbnnc.frontend.convert.values import (
     Place,
     Product,
     Row,
-    Shape,
     Tracked,
     Uniform,
 )
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Node, Value
-from qbnnc.ir.ops import KeepMask, Mask, Normal, Pad
+from qbnnc.ir.ops import KeepMask, Mask, Normal, Pad, Reshape
 from qbnnc.ir.types import Stage
 
 
@@ -45,12 +45,10 @@ class Scope:
         self.build = Builder()
         self.namer = Namer(nodes)
         self._batch = batch
-        self._stream = {node: position for position, node in enumerate(nodes)}
-        self._weights = Weights(self.build, self._stream)
-        self._inverted: dict[fx.Node, float] = {}
-        self._low: dict[fx.Node, bool] = {}
-        self._nodes = nodes
-        self._masks: dict[fx.Node, tuple[KeepMask, Value]] = {}
+        self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
+        self._draws: dict[int, DrawSource] = {}
+        self._weights = Weights(self.build, self._noise_stream)
+        self._masks: dict[KeepMask, Value] = {}
         self._emitted: dict[Masked | Product | Padded, Value] = {}
 
     def graph(self, outputs: tuple[Value, ...]) -> Converted:
@@ -59,8 +57,13 @@ class Scope:
         drawing = [n.op.stream for n in graph.nodes if isinstance(n.op, KeepMask | Normal)]
         number = {stream: i for i, stream in enumerate(sorted(set(drawing)))}
         numbered = replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
-        sources = (self._nodes[stream] for stream in number)
-        return Converted(numbered, tuple(DrawSource(n, self._low.get(n, False)) for n in sources))
+        return Converted(numbered, tuple(self._draws[stream] for stream in number))
+
+    def _noise_stream(self, source: fx.Node) -> int:
+        """The stream of a noise tensor of weights."""
+        stream = self._lanes.stream(source)
+        self._draws[stream] = DrawSource(source, low=False)
+        return stream
 
     @property
     def rows(self) -> int:
@@ -94,19 +97,25 @@ class Scope:
                 _no_value(tracked, reader)
 
     def masked(self, x: Value, keep: Keep, call: Call) -> Tracked:
-        """x under a mask; x itself where the mask drops nothing."""
+        """x under a mask, or under several; x itself where the mask drops nothing."""
         place = call.place("dropout")
         if not 0 <= keep.p < 1:
             raise CompileError(
                 f"dropout with probability {keep.p:g}; it must be at least 0 and below 1", place.loc
             )
+        for other in keep.others:
+            x = self.value(self.masked(x, other, call), call)
         if keep.p == 0 and keep.scale == 1:
             return Row(x)
-        if self._inverted.setdefault(keep.source, keep.p) != keep.p:
-            raise CompileError(
-                "one mask is used both as it is and inverted; draw two masks", place.loc
-            )
-        return Masked(x, keep, keep.scale, self._stream[keep.source], place)
+        taken = self._lanes.take(keep.drawn, x.type.shape, place.loc)
+        seen = self._reshaped(x, taken.row, place, "rows")
+        return Masked(seen, keep, keep.scale, taken, x.type.shape, place)
+
+    def _reshaped(self, x: Value, shape: tuple[int, ...], place: Place, suffix: str) -> Value:
+        if x.type.shape == shape:
+            return x
+        name = f"{place.name}.{suffix}"
+        return self.build.emit(Reshape(shape), x, loc=place.loc, name=name)
 
     def _emit(self, waiting: Masked | Product | Padded) -> Value:
         place = waiting.place
@@ -118,34 +127,21 @@ class Scope:
                 return self.build.emit(op, waiting.x, loc=place.loc, name=place.name)
             case Masked():
                 mask, scale = self._mask(waiting), _snapped(waiting.scale, waiting.keep.p)
-                return self.build.emit(Mask(scale), waiting.x, mask, loc=place.loc, name=place.name)
+                masked = self.build.emit(
+                    Mask(scale), waiting.x, mask, loc=place.loc, name=place.name
+                )
+                return self._reshaped(masked, waiting.shape, place, "back")
 
     def _mask(self, masked: Masked) -> Value:
-        source, place = masked.keep.source, masked.place
-        self._low.setdefault(source, masked.keep.low)
-        shape, shared = self._mask_shape(masked)
-        op = KeepMask(shape, masked.keep.p, masked.stream, shared)
-        if source not in self._masks:
-            mask = self.build.emit(op, loc=place.loc, name=f"{place.name}.keep")
-            self._masks[source] = op, mask
-        known, mask = self._masks[source]
-        if known != op:
-            raise CompileError("one mask is used in two shapes; draw two masks", place.loc)
-        return mask
-
-    def _mask_shape(self, masked: Masked) -> tuple[tuple[int, ...], bool]:
-        """The mask's shape for one row, with as many axes as x, and whether all rows share it."""
-        x, shape = masked.x.type.shape, masked.keep.shape
-        full: Shape = (1,) * (len(x) + 1 - len(shape)) + shape
-        lead, inner = full[0], full[1:]
-        fits = len(full) == len(x) + 1 and all(m in (1, n) for m, n in zip(inner, x, strict=False))
-        if not fits or not (self.is_batch(lead) or lead == 1):
-            raise CompileError(
-                f"a mask of shape {list(shape)} does not fit {list(x)} for each row of the batch; "
-                "draw it with the shape of the tensor it masks",
-                masked.place.loc,
-            )
-        return tuple(int(extent) for extent in inner), not self.is_batch(lead)
+        """The mask: plain for the first use of a stream, inverted where a later one is opposite."""
+        taken, keep, place = masked.taken, masked.keep, masked.place
+        plain = self._draws.setdefault(
+            taken.stream, DrawSource(keep.drawn.source, keep.low, taken.elements)
+        )
+        op = KeepMask(taken.shape, keep.p, taken.stream, taken.shared, keep.low != plain.low)
+        if op not in self._masks:
+            self._masks[op] = self.build.emit(op, loc=place.loc, name=f"{place.name}.keep")
+        return self._masks[op]
 
 
 def _numbered(node: Node, number: dict[int, int]) -> Node:

@@ -9,7 +9,9 @@ from typing import cast
 import numpy as np
 import torch
 
+from qbnnc.frontend.convert import moves
 from qbnnc.frontend.convert.call import Call, number_of
+from qbnnc.frontend.convert.masks import floored
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.values import (
     Activation,
@@ -29,8 +31,8 @@ from qbnnc.ir.ops import Gather, Op, Reshape, Transpose
 def reshape(call: Call) -> Tracked:
     """Row by row, as long as the batch stays the first axis, whatever the arguments say."""
     match call.tracked("self"):
-        case (Keep() | Uniform() | Filled()) as random:
-            return replace(random, shape=call.shape())
+        case Filled() as filled:
+            return replace(filled, shape=call.shape())
         case x:
             value = call.scope.value(x, call)
             return Row(reshaped(call, value, call.row_shape()))
@@ -83,8 +85,10 @@ def _order(call: Call, rank: int) -> list[int]:
 
 def expand(call: Call) -> Tracked:
     match call.tracked("self"):
-        case (Keep() | Uniform() | Filled()) as random:
-            return random  # broadcasting does the same, and a mask draws no more lanes for it
+        case (Keep() | Uniform()) as random:
+            return moves.expanded(call, random)
+        case Filled() as filled:
+            return filled  # broadcasting does the same
         case Fixed(tensor):
             return _expanded(call, tensor)
         case x:
@@ -136,6 +140,24 @@ def cast_to(call: Call) -> Tracked:
     activation = isinstance(x, Activation)
     if activation and isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
         call.fail(f"casts activations to {dtype}, which rounds them; only floats are supported")
+    if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
+        return _whole(call, x, dtype)
+    return x
+
+
+def _whole(call: Call, x: Tracked, dtype: torch.dtype) -> Tracked:
+    """Random numbers as integers, or as true where they are not 0."""
+    match x:
+        case Keep() if dtype is torch.bool and x.scale != 0:
+            return replace(x, scale=1.0)
+        case Keep() if x.scale != int(x.scale):
+            call.fail(f"casts a mask of 0 and {x.scale:g} to {dtype}, which rounds it")
+        case Uniform() if dtype is torch.bool:
+            call.fail("casts uniform noise to bool, which is always true; compare it with a number")
+        case Uniform():
+            return floored(call, x)
+        case _:
+            return x
     return x
 
 

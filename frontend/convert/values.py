@@ -14,12 +14,12 @@ from typing import TypeAlias
 import torch
 from torch import fx
 
+from qbnnc.frontend.convert.drawn import Drawn, Moved, Shape
+from qbnnc.frontend.convert.lanes import Taken
 from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op
-
-Shape: TypeAlias = tuple["int | torch.SymInt", ...]  # as torch has it, batch included
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,42 +54,61 @@ class Filled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Uniform:
-    """Uniform on [offset, 1 + offset), drawn by `source`."""
+    """scale * u + offset with u uniform on [0, 1)."""
 
-    source: fx.Node
+    drawn: Drawn
     shape: Shape
+    scale: float = 1.0
     offset: float = 0.0
+
+    def scaled(self, factor: float) -> Uniform:
+        return replace(self, scale=self.scale * factor, offset=self.offset * factor)
+
+    def moved(self, made: Moved, shape: Shape) -> Uniform:
+        return replace(self, drawn=replace(self.drawn, moved=made), shape=shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keep:
-    """`scale` with probability 1 - p, else 0: drawn by `source`.
+    """`scale` with probability 1 - p, else 0.
 
     `low`: kept where the drawn number is low (u < q, bernoulli == 0), otherwise where it is high.
+    `others` are masks of scale 1 that this one is multiplied by; they broadcast to `shape`.
     """
 
-    source: fx.Node
+    drawn: Drawn
     shape: Shape
     p: float
     scale: float = 1.0
     low: bool = False
+    others: tuple[Keep, ...] = ()
 
     def scaled(self, factor: float) -> Keep:
         return replace(self, scale=self.scale * factor)
 
+    def times(self, other: Keep, shape: Shape) -> Keep:
+        """The product of both, in the shape that they broadcast to."""
+        factors = (replace(other, scale=1.0, others=()), *other.others)
+        scale = self.scale * other.scale
+        return replace(self, shape=shape, scale=scale, others=(*self.others, *factors))
+
+    def moved(self, made: Moved, shape: Shape) -> Keep:
+        return replace(self, drawn=replace(self.drawn, moved=made), shape=shape)
+
     def inverted(self) -> Keep:
-        """1 - mask, of a mask that is 0 or 1."""
+        """1 - mask, of one mask that is 0 or 1."""
         return replace(self, p=exact(1.0 - self.p), low=not self.low)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masked:
-    """x times a mask; the factor may still change."""
+    """x times a mask; the factor may still change. `shape` is that of the result's rows."""
 
     x: Value
     keep: Keep
     scale: float
-    stream: int
+    taken: Taken
+    shape: tuple[int, ...]
     place: Place
 
     def scaled(self, factor: float) -> Masked:

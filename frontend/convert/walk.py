@@ -20,6 +20,7 @@ from qbnnc.frontend.convert import (
     functions,
     layers,
     masks,
+    moves,
     moving,
     noise,
     parts,
@@ -220,7 +221,7 @@ def _by_rule(call: Call) -> Result:
 def _of_masks(call: Call) -> Result:
     """What its rule cannot read as a mask is noise like any other."""
     try:
-        return _by_rule(call)
+        return moves.moved(call) if op_name(call.node) in moves.MOVES else _by_rule(call)
     except CompileError:
         return noise_of(call)
 

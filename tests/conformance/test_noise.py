@@ -43,7 +43,7 @@ def nested_channels() -> Graph:
     x = net.value
     ops = KeepMask((6, 1, 1), 0.25, 0), KeepMask((6, 1, 1), 0.5, 0, inverted=True)
     pair = [masked(net, x, op, f"mask{i}", 1 / (1 - op.p)) for i, op in enumerate(ops)]
-    net.value = total(net, *pair, "add")
+    net.value = total(net, pair[0], pair[1], "add")
     net.max_pool("pool").average_pool("mean").flatten("flatten").linear(6, "fc")
     net.value = masked(net, net.value, KeepMask((6,), 0.75, 0, inverted=True), "last")
     return net.linear(3, "leave").graph()
@@ -83,7 +83,7 @@ def siamese(*, image: bool = False) -> Graph:
         net.value = x
         net.emit(op, weight, net.constant(f"{name}.bias", 4), name=name).batch_norm(f"{name}.bn")
         made.append(net.value)
-    net.value = total(net, *made, "add")
+    net.value = total(net, made[0], made[1], "add")
     if image:
         net.flatten("flatten")
     return net.linear(3, "fc").graph()

@@ -1,0 +1,296 @@
+"""Masks as people write them, moved, shared, inverted and reused: the values are the module's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qbnnc.frontend import read_module
+from qbnnc.ir.errors import CompileError
+from qbnnc.ir.ops import KeepMask
+from tests.frontend.coupled import ROWS, assert_coupled
+
+Spelling = Callable[[Tensor], Tensor]
+X = torch.randn(ROWS, 6, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(ROWS, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    """A layer, a spelling of [B, 6], a layer."""
+
+    def __init__(self, spelling: Spelling) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.enter, self.leave = nn.Linear(6, 6), nn.Linear(6, 2)
+        self.spelling = spelling
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.leave(self.spelling(torch.relu(self.enter(x))))
+        return out
+
+
+class Images(nn.Module):
+    """A convolution, a spelling of [B, 4, 4, 4]."""
+
+    def __init__(self, spelling: Spelling) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv, self.leave = nn.Conv2d(2, 4, 3, padding=1), nn.Linear(64, 2)
+        self.spelling = spelling
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.leave(self.spelling(torch.relu(self.conv(x))).flatten(1))
+        return out
+
+
+def bernoulli(*shape: int, p: float = 0.7) -> Tensor:
+    return torch.bernoulli(torch.full(shape, p))
+
+
+def complement(h: Tensor, p: float = 0.5) -> Tensor:
+    mask = bernoulli(len(h), 1, p=p)
+    return h * mask + torch.tanh(h) * (1 - mask)
+
+
+def comparisons(h: Tensor) -> Tensor:
+    u = torch.rand_like(h)
+    return h * (u < 0.5) + torch.tanh(h) * (u >= 0.5)
+
+
+def nested(h: Tensor) -> Tensor:
+    u = torch.rand_like(h)
+    return h * (u < 0.3) + torch.tanh(h) * (u < 0.6) + torch.sigmoid(h) * (u > 0.9)
+
+
+def turned_uniform(h: Tensor) -> Tensor:
+    u = torch.rand_like(h)
+    return h * (1 - u < 0.3) + torch.tanh(h) * (2 * u - 1 > 0.2)
+
+
+def negation(h: Tensor) -> Tensor:
+    mask = torch.rand(h.shape) < 0.3
+    return h * mask + torch.tanh(h) * ~mask + torch.sigmoid(h) * (mask == 0)
+
+
+def chosen(h: Tensor) -> Tensor:
+    return torch.where(torch.rand_like(h) < 0.3, h, torch.tanh(h))
+
+
+def only_the_complement(h: Tensor) -> Tensor:
+    return h * (1 - bernoulli(*h.shape, p=0.2)) / 0.8
+
+
+def of_itself(h: Tensor) -> Tensor:
+    mask = bernoulli(*h.shape)
+    return h + h * mask * (1 - mask) + h * mask * mask
+
+
+def two_draws(h: Tensor) -> Tensor:
+    return h * (bernoulli(len(h), 1) * bernoulli(6)) / 0.49
+
+
+def over_dropout(h: Tensor) -> Tensor:
+    return bernoulli(len(h), 1) * F.dropout(h, 0.3, training=True)
+
+
+def logical(h: Tensor) -> Tensor:
+    return h * ((torch.rand_like(h) < 0.7) & (torch.rand(6) < 0.8))
+
+
+def expanded_then_reshaped(h: Tensor) -> Tensor:
+    return h * bernoulli(len(h), 1).expand_as(h).reshape(len(h), 6) / 0.7
+
+
+def expanded_then_viewed(h: Tensor) -> Tensor:
+    return h * bernoulli(1, 6).expand(len(h), 6).reshape(-1, 2, 3).flatten(1)
+
+
+def shared_row_unsqueezed(h: Tensor) -> Tensor:
+    return h * bernoulli(6).unsqueeze(0).expand(len(h), -1)
+
+
+def in_groups(h: Tensor) -> Tensor:
+    """One draw for three features that follow each other."""
+    return h * bernoulli(len(h), 2).unsqueeze(2).expand(-1, -1, 3).reshape(-1, 6)
+
+
+def in_turns(h: Tensor) -> Tensor:
+    """One draw for every other feature."""
+    return h * bernoulli(len(h), 2).unsqueeze(1).expand(-1, 3, -1).flatten(1)
+
+
+def transposed(h: Tensor) -> Tensor:
+    return h * bernoulli(6, len(h)).t()
+
+
+def sliced(h: Tensor) -> Tensor:
+    return h * bernoulli(len(h), 9)[:, 2:8]
+
+
+def sliced_uniform(h: Tensor) -> Tensor:
+    return h * (torch.rand(len(h), 9)[:, :6] < 0.4)
+
+
+def in_two_parts(h: Tensor) -> Tensor:
+    first, second = bernoulli(len(h), 12).chunk(2, dim=1)
+    return h * first + torch.tanh(h) * (1 - second) + torch.sigmoid(h) * second
+
+
+def in_two_batches(h: Tensor) -> Tensor:
+    first, second = bernoulli(2 * len(h), 6).chunk(2)
+    return h * first + torch.tanh(h) * second
+
+
+def selected(h: Tensor) -> Tensor:
+    masks = bernoulli(2, len(h), 6)
+    return h * masks[0] + torch.tanh(h) * masks[1]
+
+
+def stacked_parts(h: Tensor) -> Tensor:
+    mask = bernoulli(len(h), 6)
+    return h * torch.cat([mask[:, 3:], mask[:, :3]], dim=1)
+
+
+def of_one_row(h: Tensor) -> Tensor:
+    """All rows take the mask of the first."""
+    return h * bernoulli(len(h), 6)[:1]
+
+
+def two_shapes(h: Tensor) -> Tensor:
+    mask = (torch.rand(len(h), 6) > 0.5).float()
+    return h * mask + (h.unsqueeze(1) * mask.unsqueeze(1)).reshape(-1, 2, 3).reshape(-1, 6)
+
+
+def floored(h: Tensor) -> Tensor:
+    return h * (torch.rand(len(h), 1) + 0.8).int() / 0.8
+
+
+def negative_mask(h: Tensor) -> Tensor:
+    return h + torch.relu(h) * -bernoulli(*h.shape) + h * (bernoulli(*h.shape) - 1)
+
+
+def negative_dropout(h: Tensor) -> Tensor:
+    return h - 0.5 * F.dropout(torch.relu(h), 0.3, training=True)
+
+
+def no_factor(h: Tensor) -> Tensor:
+    return h + 0.0 * F.dropout(h, 0.3, training=True)
+
+
+SPELLINGS = [
+    complement, comparisons, nested, turned_uniform, negation, chosen, only_the_complement,
+    of_itself, two_draws, over_dropout, logical, expanded_then_reshaped, expanded_then_viewed,
+    shared_row_unsqueezed, in_groups, in_turns, transposed, sliced, sliced_uniform, in_two_parts,
+    in_two_batches, selected, stacked_parts, of_one_row, two_shapes, floored, negative_mask,
+    negative_dropout, no_factor,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda f: f.__name__)
+def test_rows_of_features(spelling: Spelling) -> None:
+    assert_coupled(Net(spelling), X)
+
+
+def channels(h: Tensor) -> Tensor:
+    return h * bernoulli(len(h), 4)[:, :, None, None]
+
+
+def channels_flattened(h: Tensor) -> Tensor:
+    mask = bernoulli(len(h), 4, 1, 1).expand_as(h).flatten(1)
+    return h.flatten(1) * mask
+
+
+def channels_of_the_batch(h: Tensor) -> Tensor:
+    return h.flatten(1) * bernoulli(4, 1, 1).expand(4, 4, 4).reshape(1, 64)
+
+
+def both_shapes(h: Tensor) -> Tensor:
+    mask = bernoulli(len(h), 4)
+    return h * mask.view(-1, 4, 1, 1) * (h.mean((2, 3)) * (1 - mask)).reshape(-1, 4, 1, 1)
+
+
+def rows_of_pixels(h: Tensor) -> Tensor:
+    return h * bernoulli(len(h), 1, 4, 1).expand(-1, 4, -1, 4)
+
+
+def permuted(h: Tensor) -> Tensor:
+    return h * bernoulli(len(h), 4, 4, 4).permute(0, 3, 1, 2)
+
+
+def feature_dropout_reused(h: Tensor) -> Tensor:
+    mask = F.dropout2d(torch.ones_like(h), 0.3, training=True)
+    return h * mask + torch.tanh(h) * mask
+
+
+IMAGE_SPELLINGS = [
+    channels, channels_flattened, channels_of_the_batch, both_shapes, rows_of_pixels, permuted,
+    feature_dropout_reused,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", IMAGE_SPELLINGS, ids=lambda f: f.__name__)
+def test_images(spelling: Spelling) -> None:
+    assert_coupled(Images(spelling), IMAGES)
+
+
+def rows_in_another_order(h: Tensor) -> Tensor:
+    return h * bernoulli(len(h), 6).flip(0)
+
+
+def repeated(h: Tensor) -> Tensor:
+    mask = bernoulli(len(h), 4)
+    return h * torch.cat([mask, mask[:, 1:3]], dim=1)
+
+
+def of_the_next_row(h: Tensor) -> Tensor:
+    """A row's mask is in part the next row's."""
+    return h * bernoulli(len(h) + 1, 3).flatten()[: 3 * len(h) + 3].unfold(0, 6, 3)[: len(h)]
+
+
+def in_two_orders(h: Tensor) -> Tensor:
+    mask = bernoulli(len(h), 6)
+    return h * mask + torch.tanh(h) * mask.flip(1)
+
+
+def whole_and_in_part(h: Tensor) -> Tensor:
+    mask = bernoulli(len(h), 6)
+    return h * mask + torch.cat([h[:, :3] * mask[:, :3], h[:, 3:]], dim=1)
+
+
+def of_several(h: Tensor) -> Tensor:
+    return h * torch.cat([bernoulli(len(h), 3), bernoulli(len(h), 3)], dim=1)
+
+
+def by_the_uniform(h: Tensor) -> Tensor:
+    return h * torch.rand(len(h), 1).expand(-1, 6)
+
+
+REFUSED = {
+    repeated: "does not fit",
+    of_the_next_row: "noise is added",
+    in_two_orders: "one mask is used twice",
+    whole_and_in_part: "one mask is used twice",
+    of_several: "noise is added",
+    by_the_uniform: "noise is added",
+}
+
+
+@pytest.mark.parametrize("spelling", REFUSED, ids=lambda f: f.__name__)
+def test_refused(spelling: Spelling) -> None:
+    with pytest.raises(CompileError, match=REFUSED[spelling]):
+        read_module(Net(spelling), X)
+
+
+def test_rows_may_swap_their_masks() -> None:
+    """Row b has the mask of row B - 1 - b: the rows' masks are still independent."""
+    assert_coupled(Net(rows_in_another_order), X)
+
+
+def test_the_first_use_is_plain() -> None:
+    graph = read_module(Net(lambda h: complement(h, 0.3)), X)
+    masks = [n.op for n in graph.nodes if isinstance(n.op, KeepMask)]
+    assert masks == [KeepMask((1,), 0.7, 0), KeepMask((1,), 0.3, 0, inverted=True)]
