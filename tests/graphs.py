@@ -12,11 +12,13 @@ from qbnnc.ir.errors import Loc
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import (
+    Add,
     AveragePool2d,
     Clamp,
     Concat,
     Conv2d,
     Function,
+    Gather,
     InsertZeros,
     Linear,
     Multiply,
@@ -157,6 +159,36 @@ def reshaped_outputs(seed: int = 0) -> Graph:
     return net.graph(image, flat, net.value)
 
 
+def moved_outputs(seed: int = 0) -> Graph:
+    """Outputs whose elements move on the way out, and cut ones, of layers and of a sigmoid."""
+    net = Net((2, 6, 6), seed).dropout(0.3, "drop")
+    dropped = net.value
+    last = net.conv(4, 3, "conv").emit(Transpose((1, 2, 0)), name="last").value
+    net.value = dropped
+    flat = net.flatten("flatten").linear(4, "fc").emit(Gather(0, (3, 0, 3)), name="taken")
+    taken = flat.emit(Reshape((1, 3)), name="view").value
+    net.value = dropped
+    net.conv(2, 3, "gate").unary(Function.SIGMOID, "sigmoid")
+    net.emit(Transpose((2, 0, 1)), name="turned").emit(Slice(1, 1, 2), name="cut")
+    return net.graph(last, taken, net.value)
+
+
+def sequence(seed: int = 0) -> Graph:
+    """A layer at each of 5 positions, less its mean, with uneven windows and a sum at the end."""
+    net = Net((5, 6), seed).dropout(0.3, "drop").emit(Reshape((1, 5, 6)), name="positions")
+    parameters = net.constant("fc.weight", 7, 1, 1, 6), net.constant("fc.bias", 7)
+    net.emit(Conv2d(), *parameters, name="fc").emit(Transpose((2, 1, 0)), name="turned")
+    net.relu("relu")
+    image = net.value
+    net.emit(AveragePool2d((5, 1), (5, 1)), name="mean").emit(Gather(1, (0,) * 5), name="each")
+    net.value = net.build.emit(Add(), image, net.value, loc=Loc("add"), name="add")
+    net.emit(Gather(1, (0, 1, 2, 2, 3, 4)), name="windows")
+    op = AveragePool2d((3, 1), (3, 1), divisors=tuple(float(n) for n in (*[3] * 7, *[2] * 7)))
+    net.emit(op, name="uneven")
+    net.emit(AveragePool2d((2, 7), (1, 1), divisors=(1.0,)), name="sum")
+    return net.flatten("flatten").linear(3, "last").graph()
+
+
 FAMILIES = {
     "bayesian mlp": bayesian_mlp,
     "bayesian lenet": bayesian_lenet,
@@ -165,6 +197,8 @@ FAMILIES = {
     "unet": unet,
     "dense": dense,
     "reshaped outputs": reshaped_outputs,
+    "moved outputs": moved_outputs,
+    "sequence": sequence,
 }
 
 

@@ -22,6 +22,7 @@ from qbnnc.ir.ops import (
     Concat,
     Conv2dInteger,
     EpsCodes,
+    Gather,
     InsertZeros,
     KeepMask,
     LinearInteger,
@@ -53,7 +54,7 @@ class RandomGraphOfAllOps(RandomGraph):
 
     def kinds(self) -> list[str]:
         kinds = super().kinds()
-        kinds += ["table", "product", "concat", "transpose", "slice"]
+        kinds += ["table", "product", "concat", "transpose", "slice", "gather"]
         shape = self.value.type.shape
         if len(shape) == 3:
             kinds += ["gate"]
@@ -71,6 +72,7 @@ class RandomGraphOfAllOps(RandomGraph):
             "concat": self.concat,
             "transpose": self.transpose,
             "slice": self.slice,
+            "gather": self.gather,
             "pad": self.pad,
             "insert_zeros": lambda n: self.move(InsertZeros(self.factors()), n),
             "upsample": lambda n: self.move(UpsampleNearest(self.factors()), n),
@@ -151,6 +153,14 @@ class RandomGraphOfAllOps(RandomGraph):
         return self.move(
             Transpose(self.choose(orders.get(len(self.value.type.shape), images))), name
         )
+
+    def gather(self, name: str) -> Value:
+        """Elements along an axis in any order, some of them twice."""
+        shape = self.value.type.shape
+        axis = self.choose(tuple(range(len(shape))))
+        count = self.choose((1, shape[axis], shape[axis] + 1))
+        indices = self.rng.integers(0, shape[axis], count)
+        return self.move(Gather(axis, tuple(int(i) for i in indices)), name)
 
     def slice(self, name: str) -> Value:
         """Also from and to places counted from the end, as Python does."""

@@ -25,6 +25,7 @@ from qbnnc.ir.ops import (
     Clamp,
     Concat,
     Conv2d,
+    Gather,
     Linear,
     Mask,
     MaxPool2d,
@@ -82,6 +83,8 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return torch.cat(whole, dim=axis + 1)
         case SampledWeight():
             return _sampled(inputs[0], inputs[1], inputs[2], inputs[3:])
+        case Gather(axis, indices):
+            return inputs[0].index_select(axis + 1, torch.tensor(indices, device=inputs[0].device))
         case Move() as op:
             return _move(op, inputs[0])
     raise CompileError(f"{node.op.name} has no form in PyTorch", node.loc)

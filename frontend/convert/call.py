@@ -148,7 +148,9 @@ class Call:
     def _static(self, extent: int | torch.SymInt) -> int:
         if isinstance(extent, int):
             return extent
-        return self.fail(f"gives a size {extent} that depends on the batch")
+        return self.fail(
+            f"gives a size {extent} that depends on the batch, or on a tensor's values"
+        )
 
 
 def number_of(tensor: Tensor) -> float | None:

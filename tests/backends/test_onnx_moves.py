@@ -15,6 +15,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import (
     Concat,
     Dequantize,
+    Gather,
     InsertZeros,
     KeepMask,
     Lookup,
@@ -40,6 +41,8 @@ MOVES: Sequence[Op] = (
     Pad((1, 0, 2, 3)),
     InsertZeros((2, 3)),
     UpsampleNearest((3, 2)),
+    Gather(2, (3, 0, 0, 1, 2)),
+    Gather(0, (1, 0)),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
@@ -18,6 +19,7 @@ from qbnnc.ir.ops import (
     ClampCodes,
     Conv2d,
     Conv2dInteger,
+    Gather,
     LinearInteger,
     MaxPool2d,
     Op,
@@ -102,6 +104,43 @@ def test_pools_are_torchs(include: bool, padding: int) -> None:
     largest = MaxPool2d((3, 2), (2, 1), pads)
     found = evaluated(largest, tensor(x))[0]
     assert (found == F.max_pool2d(t, (3, 2), (2, 1), padding).numpy()).all()
+
+
+def test_average_pool_divides_by_what_it_is_given() -> None:
+    x = np.arange(24, dtype=np.float32).reshape(1, 1, 1, 4, 6)
+    total = AveragePool2d((4, 6), (1, 1), divisors=(1.0,))
+    assert evaluated(total, tensor(x)).item() == 276
+    each = AveragePool2d((4, 3), (4, 3), divisors=(2.0, 4.0))
+    assert evaluated(each, tensor(x)).reshape(-1).tolist() == [120 / 2, 156 / 4]
+
+
+@pytest.mark.parametrize("divisors", [(0.0,), (1.0, 2.0), (math.inf,), (math.nan,), (-1.0,)])
+def test_divisors_that_are_none_are_refused(divisors: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="divides"):
+        AveragePool2d((4, 6), (1, 1), divisors=divisors).infer(
+            TensorType(DType.F32, (1, 4, 6), PER_ROW)
+        )
+
+
+def test_gather_takes_elements_along_an_axis() -> None:
+    x = np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3)
+    taken = evaluated(Gather(1, (2, 0, 2)), tensor(x))
+    assert taken[0, 0].tolist() == [[2, 0, 2], [5, 3, 5]]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [Gather(2, (0,)), Gather(-1, (0,)), Gather(0, ()), Gather(1, (3,)), Gather(0, (-1,))],
+)
+def test_gather_outside_its_axis_is_refused(op: Gather) -> None:
+    with pytest.raises(ValueError, match=r"along axis|does not have"):
+        op.infer(TensorType(DType.F32, (2, 3), PER_ROW))
+
+
+def test_gather_of_more_than_a_value_holds_is_refused() -> None:
+    large = TensorType(DType.F32, (1, 1 << 20), PER_ROW)
+    with pytest.raises(ValueError, match="more than a value may hold"):
+        Gather(0, (0,) * 1000).infer(large)
 
 
 def test_batch_norm_and_softmax_are_torchs() -> None:

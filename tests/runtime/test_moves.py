@@ -7,6 +7,7 @@ from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import (
     Concat,
     Dequantize,
+    Gather,
     InsertZeros,
     Move,
     Pad,
@@ -41,6 +42,13 @@ MOVES: list[tuple[tuple[int, ...], Move]] = [
     ((3, 1, 1), InsertZeros((4, 4))),
     ((3, 4, 5), UpsampleNearest((2, 3))),
     ((3, 4), UpsampleNearest((1, 2))),
+    ((3, 4, 5), Gather(0, (2, 0, 0, 1))),
+    ((3, 4, 5), Gather(1, (3, 2, 1, 0))),
+    ((3, 4, 5), Gather(2, (4,))),
+    ((1, 4, 5), Gather(0, (0, 0, 0))),
+    ((3, 1, 5), Gather(1, (0, 0))),
+    ((2, 3, 4, 5), Gather(2, (1, 1, 3))),
+    ((20,), Gather(0, (19, 0, 7))),
 ]
 
 
