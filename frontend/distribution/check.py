@@ -36,7 +36,7 @@ from qbnnc.ir.graph import Graph
 
 Progress = Callable[[int, int], None]
 
-COUPLED_ROWS = 4
+COUPLED_ROWS = 3  # for which convert.draws.DrawSource tells the elements of each draw
 _ROWS = 4
 _FULL_ROWS = 8
 _FULL = Power(mean=0.1, deviation=0.05, correlation=0.1)
@@ -115,8 +115,8 @@ def check_distribution(
     first = subjects[0]
     reference = first.reference
     stochastic = any(True for _ in random_nodes(first.exact))
-    few = reference.rows(x, min(COUPLED_ROWS, max(1, len(x))))
-    rows = reference.rows(x, min(_FULL_ROWS if effort is Effort.FULL else _ROWS, max(1, len(x))))
+    few = reference.rows(x, COUPLED_ROWS)
+    rows = reference.rows(x, _FULL_ROWS if effort is Effort.FULL else _ROWS)
     comparisons = len(subjects) * number_of_comparisons(len(rows), len(elements_of(first.exact)))
     samples = _samples(subjects, len(rows), comparisons, effort) if stochastic else 0
     calls = samples or _DETERMINISTIC_CALLS

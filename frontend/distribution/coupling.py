@@ -17,7 +17,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 
-CALLS = 8
+CALLS = 24
 _SEED = 20_250_831
 
 

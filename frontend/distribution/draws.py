@@ -62,17 +62,28 @@ class UnmatchedDraw(Exception):
     """A draw of the module has no counterpart in the graph; the text says which and how."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The elements of a draw that a stream stands for; see convert.draws.DrawSource.
+
+    `elements` [rows or 1, lanes] count the draw's numbers in row-major order; None: all of them.
+    """
+
+    stream: int
+    low: bool
+    elements: NDArray[np.int64] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A draw that the traced program makes, in order of execution.
 
-    `stream` None: no output depends on it. `low`: see convert.draws.DrawSource. `signs`: random
-    signs of Flipout, which the graph leaves out. `where` is for messages.
+    `parts` are the streams that stand for it; nothing depends on the elements of none. `signs`:
+    random signs of Flipout, which the graph leaves out. `where` is for messages.
     """
 
     law: Law | None
-    stream: int | None
-    low: bool
+    parts: tuple[Part, ...]
     signs: bool
     where: str
 
@@ -181,11 +192,11 @@ class SuppliedDraws(TorchDispatchMode):
             )
         if law is None:
             return None
-        lanes = self._lanes(planned, drawn)
+        lanes, flipped = self._lanes(planned, drawn)
         match law:
             case Law.UNIFORM:
                 u = (lanes.astype(np.float64) + 0.5) / _LANES
-                u = 1 - u if planned.low else np.maximum(u, 1 - u) if planned.signs else u
+                u = np.maximum(u, 1 - u) if planned.signs else np.where(flipped, 1 - u, u)
                 return low + (high - low) * torch.from_numpy(u)
             case Law.NORMAL:
                 eps = normal_table()[lanes]
@@ -193,30 +204,37 @@ class SuppliedDraws(TorchDispatchMode):
             case Law.BERNOULLI:
                 if planned.signs:
                     return torch.ones(drawn.shape)
-                return _ones(lanes, high, planned.low)
+                return _ones(lanes, high, flipped)
 
-    def _lanes(self, planned: Planned, drawn: Tensor) -> NDArray[np.uint16]:
-        """The lanes of a draw, in its shape; UnmatchedDraw if the graph shares them otherwise."""
+    def _lanes(self, planned: Planned, drawn: Tensor) -> tuple[NDArray[np.uint16], Array]:
+        """The lanes of a draw, and where the graph keeps the low ones, both in its shape.
+
+        UnmatchedDraw if the graph shares them otherwise.
+        """
         shape = tuple(drawn.shape)
-        rows = range(self._rows)
-        draw = Draw.of(self._seed, [self._sample], rows)
-        if planned.stream is None:
-            return draw.lanes(_UNMATCHED + self._next, prod(shape), shared=True).reshape(shape)
-        if (stream := self._streams.get(planned.stream)) is None:
-            raise UnmatchedDraw(
-                f"forward draws a random tensor {list(shape)} that the compiled network leaves "
-                f"out ({planned.where})"
-            )
-        expected = stream.count * (1 if stream.shared else self._rows)
-        by_row = stream.shared or (bool(shape) and shape[0] == self._rows)
-        if prod(shape) != expected or not by_row:
-            whole = "for the whole batch" if stream.shared else "for each row"
-            raise UnmatchedDraw(
-                f"forward draws a random tensor {list(shape)} for {self._rows} rows, and the "
-                f"compiled network {stream.count} numbers {whole} ({planned.where})"
-            )
-        lanes = draw.lanes(planned.stream, stream.count, shared=stream.shared)
-        return lanes.reshape(shape)
+        draw = Draw.of(self._seed, [self._sample], range(self._rows))
+        lanes = draw.lanes(_UNMATCHED + self._next, prod(shape), shared=True).reshape(-1)
+        flipped = np.zeros(prod(shape), bool)
+        for part in planned.parts:
+            stream = self._streams.get(part.stream)
+            if stream is None:
+                raise UnmatchedDraw(
+                    f"forward draws a random tensor {list(shape)} that the compiled network leaves "
+                    f"out ({planned.where})"
+                )
+            own = draw.lanes(part.stream, stream.count, shared=stream.shared)[0]
+            places = self._places(part, prod(shape))
+            if places.shape != own.shape or places.max(initial=-1) >= prod(shape):
+                whole = "for the whole batch" if stream.shared else "for each row"
+                raise UnmatchedDraw(
+                    f"forward draws a random tensor {list(shape)} for {self._rows} rows, and the "
+                    f"compiled network {stream.count} numbers {whole} ({planned.where})"
+                )
+            lanes[places], flipped[places] = own, part.low
+        return lanes.reshape(shape), flipped.reshape(shape)
+
+    def _places(self, part: Part, count: int) -> NDArray[np.int64]:
+        return np.arange(count)[None] if part.elements is None else part.elements
 
 
 def _parameters(
@@ -240,11 +258,11 @@ def _parameters(
             return 0.0, 1.0
 
 
-def _ones(lanes: Array, probability: Tensor | float, low: bool) -> Tensor:
+def _ones(lanes: Array, probability: Tensor | float, low: Array) -> Tensor:
     """1 where a Bernoulli draw is 1: the high lanes, or the low ones."""
     p = np.broadcast_to(_in_few_digits(probability), lanes.shape)
-    threshold = _thresholds(np.round(p if low else 1 - p, 12))
-    return torch.from_numpy((lanes < threshold) if low else (lanes >= threshold))
+    threshold = _thresholds(np.round(np.where(low, p, 1 - p), 12))
+    return torch.from_numpy(np.where(low, lanes < threshold, lanes >= threshold))
 
 
 def _in_few_digits(probability: Tensor | float) -> Array:

@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 
 from qbnnc.frontend.convert.draws import DrawSource
 from qbnnc.frontend.convert.naming import location
-from qbnnc.frontend.distribution.draws import Planned, law_of
+from qbnnc.frontend.distribution.draws import Part, Planned, law_of
 from qbnnc.frontend.randomness import DROPOUTS, draws_noise, op_name
 
 
@@ -26,20 +26,26 @@ def plan_of(
     they come from. `signs` are nodes of `functional`, too: the random signs of Flipout.
     """
     nodes = list(_drawing(program.graph_module))
-    stream = {source.node: number for number, source in enumerate(draws)}
-    low = {source.node for source in draws if source.low}
+    parts: dict[fx.Node, list[Part]] = {}
+    for number, source in enumerate(draws):
+        parts.setdefault(source.node, []).append(_part(number, source))
     origin = _origins(nodes, list(_drawing(functional.graph_module)))
     made_of = {before: after for after, before in origin.items()}
     return tuple(
         Planned(
             law_of(op_name(node)),
-            stream.get(made_of.get(node, node)),
-            made_of.get(node) in low,
+            tuple(parts.get(made_of.get(node, node), ())),
             made_of.get(node) in signs,
             str(location(node)),
         )
         for node in nodes
     )
+
+
+def _part(stream: int, source: DrawSource) -> Part:
+    """`source.elements` begin with those of a batch of COUPLED_ROWS, or of the program's own."""
+    places = None if source.elements is None else source.elements[0].numpy()
+    return Part(stream, source.low, places)
 
 
 def _drawing(module: torch.nn.Module) -> Iterator[fx.Node]:
