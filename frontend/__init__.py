@@ -7,9 +7,9 @@ from qbnnc.frontend.read import (
     Source,
     read_file,
     read_module,
+    read_modules,
     save_program,
     save_traced,
-    trace_modules,
 )
 from qbnnc.frontend.sniff import FileKind, sniff
 
@@ -21,8 +21,8 @@ __all__ = [
     "example_rows",
     "read_file",
     "read_module",
+    "read_modules",
     "save_program",
     "save_traced",
     "sniff",
-    "trace_modules",
 ]

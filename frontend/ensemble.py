@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.frontend.convert.predictions import Returned, returned
 from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.sniff import FileKind, sniff
 from qbnnc.ir.errors import CompileError, FileError, Loc
@@ -35,6 +36,13 @@ class Member:
     reference: Reference
     calibration: NDArray[np.float32] | None = None
     checked: str = ""
+    stated: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> Returned:
+        """What forward returns; `stated` are the names that the user gave when it was saved."""
+        found = returned(self.reference.traced.functional)
+        return replace(found, stated=self.stated) if self.stated else found
 
 
 def files_of(paths: Paths) -> list[Path]:

@@ -9,7 +9,8 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from qbnnc.frontend.convert.program import live, predictions, the_input
+from qbnnc.frontend.convert.predictions import predicted
+from qbnnc.frontend.convert.program import live
 from qbnnc.ir.errors import CompileError, Loc
 
 
@@ -26,7 +27,7 @@ def check_program_layers(module: nn.Module, program: ExportedProgram) -> None:
     kinds = {name: kind for name, child in module.named_modules() if (kind := _kind(child))}
     if not kinds:
         return
-    for node in live(program, predictions(program, the_input(program))):
+    for node in live(program, predicted(program)):
         stack = node.meta.get("nn_module_stack") or {}
         for path in (str(entry[0]) for entry in stack.values()):
             if path in kinds:

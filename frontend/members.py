@@ -21,9 +21,10 @@ from qbnnc.frontend.ensemble import Member
 from qbnnc.frontend.examples import rows_for
 from qbnnc.frontend.factory import build_module
 from qbnnc.frontend.modes import Dropout
+from qbnnc.frontend.prefixes import StateDict
 from qbnnc.frontend.sniff import FileKind
 from qbnnc.frontend.state import Snapshot
-from qbnnc.frontend.weights import StateDict, load_weights, read_stored, state_dicts
+from qbnnc.frontend.weights import load_weights, read_stored, state_dicts
 from qbnnc.frontend.wrappers import unwrapped
 from qbnnc.ir.errors import CompileError, FileError
 

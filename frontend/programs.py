@@ -30,12 +30,16 @@ _LONGEST = 1000  # characters of a description
 
 @dataclass(frozen=True, slots=True)
 class StoredProgram:
-    """`calibration` is [rows, ...] float32; `dropout` and `checked` what save_program was told."""
+    """`calibration` is [rows, ...] float32.
+
+    `dropout`, `checked` and `outputs` are what was said when the program was saved.
+    """
 
     program: ExportedProgram
     calibration: NDArray[np.float32] | None
     dropout: Dropout | None
     checked: str = ""
+    outputs: tuple[str, ...] = ()
 
 
 def load_program(path: Path) -> StoredProgram:
@@ -51,9 +55,8 @@ def load_program(path: Path) -> StoredProgram:
             path,
         ) from error
     method = _method(safe.extra, path)
-    return StoredProgram(
-        program, _calibration(safe.extra, path), _dropout(method), _checked(method)
-    )
+    rows = _calibration(safe.extra, path)
+    return StoredProgram(program, rows, _dropout(method), _checked(method), _outputs(method))
 
 
 def write_program(
@@ -122,3 +125,11 @@ def _checked(method: object) -> str:
             return text
         case _:
             return ""
+
+
+def _outputs(method: object) -> tuple[str, ...]:
+    match method:
+        case {"outputs": [*names]} if all(isinstance(name, str) for name in names):
+            return tuple(names)
+        case _:
+            return ()

@@ -45,6 +45,21 @@ class Source:
         return self.graphs[0]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs; none if forward gives none."""
+        return self.members[0].outputs.names
+
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """The names that the user gave when the program was saved."""
+        return self.members[0].outputs.stated
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What else forward returns, and why it is no prediction."""
+        return self.members[0].outputs.left_out
+
+    @property
     def references(self) -> tuple[Reference, ...]:
         """One a member: what its graph was made of."""
         return tuple(member.reference for member in self.members)
@@ -68,15 +83,15 @@ def read_module(
     return _traced(module, example_inputs, dropout, "").graph
 
 
-def trace_modules(
+def read_modules(
     modules: Sequence[nn.Module], example_inputs: Example, *, dropout: Dropout | None = None
-) -> tuple[Member, ...]:
+) -> Source:
     """The members of an ensemble, or the one network, each beside its module; see read_module.
 
     CompileError also if they are not one network, and names the member.
     """
     if len(modules) == 1:
-        return (_traced(modules[0], example_inputs, dropout, ""),)
+        return Source((_traced(modules[0], example_inputs, dropout, ""),), None)
     members = list[Member]()
     for number, module in enumerate(modules):
         name = f"member {number}"
@@ -86,7 +101,7 @@ def trace_modules(
             message = str(error).removeprefix(f"{error.loc}: ")
             raise CompileError(f"{message} (in {name})", error.loc) from error
     check_same_network(members)
-    return tuple(members)
+    return Source(tuple(members), None)
 
 
 def _traced(module: nn.Module, example: Example, dropout: Dropout | None, name: str) -> Member:
@@ -126,9 +141,11 @@ def save_program(
     example_inputs: Example,
     calibration: NDArray[np.generic] | Tensor | None = None,
     dropout: Dropout | None = None,
+    outputs: Sequence[str] = (),
 ) -> None:
     """Save `module` as an exported program; all that read_module refuses is refused here."""
-    save_traced(_traced(module, example_inputs, dropout, ""), path, calibration)
+    member = _traced(module, example_inputs, dropout, "")
+    save_traced(member, path, calibration, outputs=outputs)
 
 
 def save_traced(
@@ -136,19 +153,22 @@ def save_traced(
     path: str | Path,
     calibration: NDArray[np.generic] | Tensor | None = None,
     checked: str = "",
+    outputs: Sequence[str] = (),
 ) -> None:
     """Save one traced network as an exported program that needs no Python code to be read.
 
-    With up to 512 rows of `calibration` [rows, ...], and how it was `checked` against its module.
+    With up to 512 rows of `calibration` [rows, ...], how it was `checked` against its module, and
+    the names of its `outputs` that the user gives.
     """
     reference = member.reference
     rows = None if calibration is None else np.asarray(calibration, np.float32)
-    method = {
+    method: dict[str, object] = {
         "module": type(reference.module).__qualname__,
         "dropout": reference.dropout,
         "torch": torch.__version__,
         "distribution": checked,
     }
+    method |= {"outputs": list(outputs)} if outputs else {}
     write_program(reference.traced.program, Path(path), rows, method)
 
 
@@ -181,7 +201,9 @@ def _program(path: Path, dropout: Dropout | None) -> Member:
     converted = convert_with_draws(functional)
     traced = Traced(stored.program, functional, converted.graph, converted.draws)
     with quiet_torch():
-        module = stored.program.module()
+        module = stored.program.module(check_guards=False)
     reference = Reference(module, traced, chosen, is_program=True)
     checked = stored.checked if chosen == stored.dropout else ""
-    return Member(path.name, converted.graph, reference, stored.calibration, checked)
+    return Member(
+        path.name, converted.graph, reference, stored.calibration, checked, stored.outputs
+    )

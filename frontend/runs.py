@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from qbnnc.frontend.layers import check_layers
+from qbnnc.frontend.outputs import plain as as_plain
 from qbnnc.frontend.randomness import draws_noise, nodes
 from qbnnc.frontend.rounds import Blame, blamed
 from qbnnc.frontend.samplers import check_rows
@@ -98,7 +99,7 @@ def call(module: nn.Module, example: Tensor, seed: int) -> Run:
                 f"inputs {list(example.shape)} ({error}); pass inputs as the network takes them"
                 f"{_channels_advice(example)}"
             ) from error
-    leaves = pytree.tree_leaves(outputs)
+    leaves = pytree.tree_leaves(as_plain(outputs))
     return Run([leaf.clone() for leaf in leaves if isinstance(leaf, Tensor)], seen)
 
 

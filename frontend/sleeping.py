@@ -14,7 +14,8 @@ from torch.utils import _pytree as pytree
 
 from qbnnc.frontend.awake import as_meant, is_normalisation
 from qbnnc.frontend.convert.naming import location
-from qbnnc.frontend.convert.program import live, predictions, the_input
+from qbnnc.frontend.convert.predictions import predicted
+from qbnnc.frontend.convert.program import live
 from qbnnc.frontend.randomness import (
     DROPOUTS,
     RANDOM_SLOPES,
@@ -104,7 +105,7 @@ def _not_traced(
 
 def _noise(program: ExportedProgram) -> list[fx.Node]:
     """What draws and reaches an output."""
-    outputs = predictions(program, the_input(program))
+    outputs = predicted(program)
     in_place = [n for n in nodes(program) if draws_noise(n) and op_name(n).endswith("_")]
     needed = {*live(program, outputs), *in_place}
     dropped = (n for n in nodes(program) if draws_noise(n) and n in needed)
@@ -143,7 +144,7 @@ def _only_dropouts(program: ExportedProgram, path: str) -> bool:
 
 def _returned(program: ExportedProgram) -> str:
     """The shapes of a row of the outputs."""
-    outputs = predictions(program, the_input(program))
+    outputs = predicted(program)
     shapes = [list(node.meta["val"].shape[1:]) for node in outputs]
     return " and ".join(map(str, shapes))
 
@@ -160,7 +161,7 @@ def _with_noise(program: ExportedProgram) -> Mapping[fx.Node, bool]:
 
 def _ops(program: ExportedProgram, left_out: Mapping[fx.Node, bool]) -> Counter[Place]:
     """The ops that the outputs need, by module, but for those that belong to noise."""
-    needed = live(program, predictions(program, the_input(program)))
+    needed = live(program, predicted(program))
     names = (n for n in needed if op_name(n) and not left_out.get(n) and not draws_noise(n))
     skipped = _HARMLESS | DROPOUTS | RANDOM_SLOPES | {"leaky_relu"}
     return Counter(_place(node) for node in names if op_name(node) not in skipped)

@@ -18,6 +18,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.overrides import TorchFunctionMode
 
+from qbnnc.frontend.outputs import plain_outputs
 from qbnnc.frontend.quiet import quiet_torch
 from qbnnc.frontend.state import untouched
 from qbnnc.frontend.wrappers import not_compiled
@@ -33,7 +34,13 @@ def trace(module: nn.Module, example: Tensor) -> ExportedProgram:
     module's modes, attributes and buffers are as they were. CompileError: cannot be traced.
     """
     example = at_least_two_rows(example)
-    with untouched(module), _tracing(), quiet_torch(), not_compiled():
+    with (
+        untouched(module),
+        plain_outputs(module),
+        _tracing(),
+        quiet_torch(),
+        not_compiled(),
+    ):
         try:
             program = torch.export.export(
                 module, (example,), dynamic_shapes=_any_batch(module), strict=False

@@ -8,7 +8,7 @@ and probabilities, and to 1e-5 relative for variances.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.errors import UserError
+from qbnnc.ir.outputs import MEAN, Spread, identifiers, spellings
 from qbnnc.ir.types import Array, TensorType
 from qbnnc.ir.words import counted
 
@@ -30,33 +31,56 @@ class Task(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The statistics a prediction carries besides its samples."""
+    """The statistics a prediction carries besides its samples.
+
+    `outputs` are names, one an output, or none. Of a regression of two they are "mean" and the
+    value of a Spread; none means (mean, log_var). `stated`: of a network that has no task yet,
+    whether its user has said what the outputs are, so that nobody need be asked.
+    """
 
     task: Task
+    outputs: tuple[str, ...] = field(default=(), metadata={"since": 2})
+    stated: bool = field(default=False, metadata={"since": 2})
 
     def check(self, outputs: tuple[TensorType, ...]) -> None:
         """UserError if a network with these outputs cannot have this head."""
+        if self.outputs and len(self.outputs) != len(outputs):
+            raise UserError(
+                f"--outputs {','.join(self.outputs)}: {counted(len(self.outputs), 'name')}, and "
+                f"the model has {_shapes(outputs)}: give a name for each, or mean,log_var for the "
+                "halves of one output"
+            )
         match self.task:
-            case Task.CLASSIFICATION if len(outputs) != 1 or not outputs[0].shape:
+            case Task.CLASSIFICATION if len(outputs) != 1:
                 raise UserError(
                     f"task classification needs one output of logits, and the model has "
                     f"{_shapes(outputs)}: use --task raw"
                 )
-            case Task.REGRESSION if not _is_regression(outputs):
+            case Task.REGRESSION if not self._is_regression(outputs):
                 raise UserError(
-                    f"task regression needs one output, or two of equal shape (mu, log_var), and "
-                    f"the model has {_shapes(outputs)}: use --task raw"
+                    f"task regression needs one output, or two of equal shape: mean and one of "
+                    f"{', '.join(spellings())}. The model has {_shapes(outputs)}: use --task raw"
                 )
             case _:
                 pass
 
+    def _is_regression(self, outputs: tuple[TensorType, ...]) -> bool:
+        known = self.outputs in ((), (MEAN,), *((MEAN, s) for s in spellings()))
+        equal = len(outputs) == 2 and outputs[0].shape == outputs[1].shape
+        return known and (len(outputs) == 1 or equal)
+
+    @property
+    def spread(self) -> Spread:
+        """The meaning of a regression's second output."""
+        return Spread(self.outputs[1]) if len(self.outputs) == 2 else Spread.LOG_VARIANCE
+
     def sample_names(self, count: int) -> tuple[str, ...]:
         """What the samples of the network's `count` outputs are called."""
-        return _sample_names(self.task, count)
+        return _sample_names(self, count)
 
     def statistic_names(self, count: int) -> tuple[str, ...]:
         """What is computed from them, in order."""
-        return _statistic_names(self.task, count)
+        return _statistic_names(self, count)
 
     @property
     def moments_alone(self) -> bool:
@@ -68,9 +92,9 @@ class Head:
         wide = [s.astype(np.float64) for s in samples]
         match self.task:
             case Task.CLASSIFICATION:
-                values = _classification(wide[0])
+                values = _classification(class_logits(wide[0]))
             case Task.REGRESSION:
-                values = _regression(wide)
+                values = _regression(wide, self.spread)
             case _:
                 values = [v for s in wide for v in _moments(s)]
         with np.errstate(over="ignore"):
@@ -78,16 +102,37 @@ class Head:
         return dict(zip(self.statistic_names(len(samples)), rounded, strict=True))
 
 
-@cache
-def _sample_names(task: Task, count: int) -> tuple[str, ...]:
-    if task is Task.REGRESSION and count == 2:
-        return ("samples", "samples_log_var")
-    return ("samples",) if count == 1 else tuple(f"samples_{i}" for i in range(count))
+def is_binary(output: tuple[int, ...]) -> bool:
+    """Whether an output of this shape is one logit, that of class 1 of two (classes first)."""
+    return not output or output[0] == 1
+
+
+def class_shape(output: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape [classes, *map] of the probabilities that logits of this shape give."""
+    return (2, *output[1:]) if is_binary(output) else output
+
+
+def class_logits(logits: Float64) -> Float64:
+    """Logits [L, B, K, *map]: as they are, or (0, z) for one logit z [L, B] or [L, B, 1, *map].
+
+    The softmax of (0, z) is (1 - sigmoid(z), sigmoid(z)).
+    """
+    if not is_binary(logits.shape[2:]):
+        return logits
+    z = logits.reshape(*logits.shape[:2], 1, *logits.shape[3:])
+    return np.concatenate([np.zeros_like(z), z], axis=2)
 
 
 @cache
-def _statistic_names(task: Task, count: int) -> tuple[str, ...]:
-    match task:
+def _sample_names(head: Head, count: int) -> tuple[str, ...]:
+    if head.task is Task.REGRESSION and count == 2:
+        return ("samples", f"samples_{head.spread.value}")
+    return tuple(f"samples{suffix}" for suffix in _suffixes(head, count))
+
+
+@cache
+def _statistic_names(head: Head, count: int) -> tuple[str, ...]:
+    match head.task:
         case Task.CLASSIFICATION:
             return ("probabilities", "entropy", "mutual_information")
         case Task.REGRESSION if count == 2:
@@ -95,8 +140,13 @@ def _statistic_names(task: Task, count: int) -> tuple[str, ...]:
         case Task.REGRESSION:
             return ("mean", "epistemic", "variance")
         case _:
-            suffixes = [""] if count == 1 else [f"_{i}" for i in range(count)]
+            suffixes = _suffixes(head, count)
             return tuple(f"{name}{s}" for s in suffixes for name in ("mean", "variance"))
+
+
+def _suffixes(head: Head, count: int) -> tuple[str, ...]:
+    names = head.outputs or ("",) * count
+    return ("",) if count == 1 else tuple(f"_{name}" for name in identifiers(names))
 
 
 def _classification(logits: Float64) -> list[Float64]:
@@ -132,17 +182,13 @@ def _sum(values: Iterable[Float64]) -> Float64:
     return total
 
 
-def _regression(samples: list[Float64]) -> list[Float64]:
+def _regression(samples: list[Float64], spread: Spread) -> list[Float64]:
     mean, epistemic = _moments(samples[0])
     if len(samples) == 1:
         return [mean, epistemic, epistemic]
     with np.errstate(over="ignore"):
-        aleatoric = np.exp(samples[1]).mean(axis=0)
+        aleatoric = spread.variance(samples[1]).mean(axis=0)
     return [mean, aleatoric, epistemic, aleatoric + epistemic]
-
-
-def _is_regression(outputs: tuple[TensorType, ...]) -> bool:
-    return len(outputs) == 1 or (len(outputs) == 2 and outputs[0].shape == outputs[1].shape)
 
 
 def _shapes(outputs: tuple[TensorType, ...]) -> str:

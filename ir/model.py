@@ -28,6 +28,7 @@ class Provenance:
     calibration: str = ""  # "minmax over 512 rows x 4 passes, seed 0, sha256 ..."
     training: str = ""  # "3 epochs of match, lr 0.001, ...", if it was fine-tuned
     distribution: str = field(default="", metadata={"since": 2})  # how it was checked, or was not
+    left_out: str = field(default="", metadata={"since": 2})  # outputs that are no predictions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.head import Head, Task
+from qbnnc.ir.head import Task
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model, Provenance
-from qbnnc.ir.ops import Clamp, Function, Reshape, Unary
 from qbnnc.ir.types import Stage
 from qbnnc.ir.words import counted
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pass, run_passes
 from qbnnc.passes.calibrate import Calibration, Progress, calibrate
-from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
+from qbnnc.passes.cut_softmax import CutSoftmax
 from qbnnc.passes.fit_layers import FitLayers
 from qbnnc.passes.fold_affine import FoldAffine
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fold_zero_points import FoldZeroPoints
 from qbnnc.passes.fuse_clamps import FuseClamps
+from qbnnc.passes.heads import understood
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize, layer_bits
 from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.prove_overflow import ProveOverflow
@@ -52,8 +52,8 @@ class Options:
     """Everything that decides what the artefact is.
 
     `samples` is the draws of each member, L for a single network (None: 20, or 1 where nothing is
-    random); `task` None is classification for a
-    network that ends in a softmax, else what the model says.
+    random); `task` None is what the model says, or
+    classification for a network that ends in a softmax or in a sigmoid of one number.
     """
 
     quantisation: Quantisation = field(default_factory=Quantisation)
@@ -101,7 +101,7 @@ def simulate_model(
     """
     model.check()
     rows = check_calibration(model, rows)
-    head = _head(model, options)
+    model = understood(model, options.task)
     draws = _draws(model, options)
     how, passes = options.calibration, options.calibration.passes_of(model.graph)
     options = replace(options, calibration=replace(how, outputs=options.quantisation.outputs))
@@ -118,8 +118,9 @@ def simulate_model(
         chosen.scheme(),
         how.describe(rows, passes, widths),
         distribution=model.provenance.distribution,
+        left_out=model.provenance.left_out,
     )
-    simulated = Model(members, head, draws, provenance)
+    simulated = Model(members, model.head, draws, provenance)
     simulated.check()
     return simulated
 
@@ -152,7 +153,7 @@ def _share(watch: Watch, member: int, members: int) -> Watch:
 def relabel(model: Model, options: Options) -> Model:
     """Another number of samples or another task for a model whose integers stay as they are."""
     draws = model.draws if options.samples is None else _draws(model, options)
-    relabelled = replace(model, head=_head(model, options), draws=draws)
+    relabelled = replace(understood(model, options.task), draws=draws)
     relabelled.check()
     return relabelled
 
@@ -169,7 +170,7 @@ def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.flo
 
 def check_options(model: Model, options: Options) -> None:
     """UserError if the task, the samples or a layer's bits do not fit a FLOAT model."""
-    _head(model, options), _draws(model, options)
+    understood(model, options.task), _draws(model, options)
     check_layers(model, options.quantisation)
 
 
@@ -208,38 +209,6 @@ def _simulated(graph: Graph, rows: NDArray[np.float32], options: Options, watch:
     insert = InsertFakeQuantize(ranges, quantisation, how)
     fit = FitLayers(graph, rows, how, quantisation)
     return run_passes(graph, [insert, fit], watch.graph)
-
-
-def _head(model: Model, options: Options) -> Head:
-    if options.task not in (None, Task.CLASSIFICATION) and ends_in_softmax(model.graph):
-        raise UserError(
-            f"--task {options.task.value}: the network ends in softmax, which is part of task "
-            "classification (its samples are the logits): leave --task out, or return logits"
-        )
-    if options.task is Task.REGRESSION:
-        _check_log_variance(model.graph)
-    if options.task is not None:
-        return Head(options.task)
-    if model.head.task is Task.RAW and ends_in_softmax(model.graph):
-        return Head(Task.CLASSIFICATION)
-    return model.head
-
-
-def _check_log_variance(graph: Graph) -> None:
-    """UserError if the second output cannot be negative: then it is no log variance."""
-    last = graph.producers().get(graph.outputs[-1]) if len(graph.outputs) == 2 else None
-    while last is not None and isinstance(last.op, Reshape):
-        last = graph.producers().get(last.inputs[0])
-    op = None if last is None else last.op
-    positive = isinstance(op, Unary) and op.function in _POSITIVE
-    if positive or (isinstance(op, Clamp) and op.low is not None and op.low >= 0):
-        raise UserError(
-            "--task regression: the second output is never negative, and it must be the LOG of the "
-            "variance: return log_var, or use --task raw"
-        )
-
-
-_POSITIVE = (Function.EXP, Function.SOFTPLUS, Function.SIGMOID, Function.ABS)
 
 
 def _draws(model: Model, options: Options) -> int:

@@ -59,7 +59,7 @@ class Quantize:
        preprocessing (one scale and offset, or one a channel) folded in.
     4. A dropout mask becomes Select: codes kept, or the zero point.
     5. An output is dequantised, straight from the accumulators if a layer made it, by a table of
-       numbers if a unary function did.
+       numbers if a unary function did. A constant leaves as it is.
 
     Each node, fed the simulated codes, gives the simulated codes within 1.
     """
@@ -218,6 +218,8 @@ class _Lowering:
 
     def leave(self, output: Value) -> Value:
         """What an output is: numbers for the codes or accumulators, moved as they were."""
+        if output in self.old.constants:
+            return self.codes[output]
         moves, source = list[Node](), output
         node = self.producers.get(output)
         loc = Loc(output.name) if node is None else node.loc

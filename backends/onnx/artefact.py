@@ -56,7 +56,8 @@ class Description:
 
     @property
     def head(self) -> Head:
-        return Head(Task(self.properties["task"]))
+        names = self.properties.get("outputs", "")
+        return Head(Task(self.properties["task"]), tuple(names.split(",")) if names else ())
 
     @property
     def sample_names(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir
 
 from qbnnc.backends.onnx.writer import Writer
-from qbnnc.ir.head import Head, Task
+from qbnnc.ir.head import Head, Task, is_binary
+from qbnnc.ir.outputs import Spread
 
 _TO_DOUBLE, _TO_FLOAT = int(onnx_ir.DataType.DOUBLE), int(onnx_ir.DataType.FLOAT)
 
@@ -48,9 +49,9 @@ def write_statistics(
     wide = [doubles.op("Cast", s, to=_TO_DOUBLE) for s in samples]
     match head.task:
         case Task.CLASSIFICATION:
-            statistics = _classification(doubles, wide[0])
+            statistics = _classification(doubles, _class_logits(doubles, samples[0], wide[0]))
         case Task.REGRESSION:
-            statistics = _regression(doubles, wide)
+            statistics = _regression(doubles, wide, head.spread)
         case _:
             statistics = [s for x in wide for s in (doubles.mean(x), doubles.variance(x))]
     for statistic, output in zip(statistics, outputs, strict=True):
@@ -66,9 +67,37 @@ def _classification(doubles: _Doubles, logits: onnx_ir.Value) -> list[onnx_ir.Va
     return [mean, entropy, doubles.op("Sub", entropy, expected)]
 
 
-def _regression(doubles: _Doubles, samples: list[onnx_ir.Value]) -> list[onnx_ir.Value]:
+def _class_logits(
+    doubles: _Doubles, samples: onnx_ir.Value, logits: onnx_ir.Value
+) -> onnx_ir.Value:
+    """The logits as they are, or (0, z) for one logit z [L, B] or [L, B, 1, *map]."""
+    assert samples.shape is not None
+    shape = tuple(samples.shape)[2:]
+    if not is_binary(tuple(n if isinstance(n, int) else 0 for n in shape)):
+        return logits
+    z = logits if shape else doubles.op("Unsqueeze", logits, doubles.writer.ints(2))
+    zero = doubles.writer.constant(np.array(0, np.float64))
+    return doubles.op("Concat", doubles.op("Mul", z, zero), z, axis=2)
+
+
+def _variance(doubles: _Doubles, x: onnx_ir.Value, spread: Spread) -> onnx_ir.Value:
+    """The variance that each number of a second output stands for."""
+    match spread:
+        case Spread.LOG_VARIANCE:
+            return doubles.op("Exp", x)
+        case Spread.VARIANCE:
+            return x
+        case Spread.STD:
+            return doubles.op("Mul", x, x)
+        case Spread.LOG_STD:
+            return doubles.op("Exp", doubles.op("Add", x, x))
+
+
+def _regression(
+    doubles: _Doubles, samples: list[onnx_ir.Value], spread: Spread
+) -> list[onnx_ir.Value]:
     mean, epistemic = doubles.mean(samples[0]), doubles.variance(samples[0])
     if len(samples) == 1:
         return [mean, epistemic, epistemic]
-    aleatoric = doubles.mean(doubles.op("Exp", samples[1]))
+    aleatoric = doubles.mean(_variance(doubles, samples[1], spread))
     return [mean, aleatoric, epistemic, doubles.op("Add", aleatoric, epistemic)]

@@ -35,6 +35,7 @@ def properties(model: Model, samples: int) -> dict[str, str]:
         "digest": digest(model),
         "method": model.method,
         "task": model.head.task.value,
+        "outputs": ",".join(model.head.outputs),
         "samples": str(samples),
         "members": str(len(model.members)),
         "bits": provenance.bits,

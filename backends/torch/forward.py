@@ -158,7 +158,7 @@ class Evaluation:
                     known[node.output] = values[node.output]
             for value in self._dies.get(node, ()):
                 values.pop(value, None)
-        return tuple(values[value] for value in self._graph.outputs)
+        return tuple(self._given(value, values) for value in self._graph.outputs)
 
     def value_of(
         self, node: Node, values: Mapping[Value, Tensor], noise: Noise, x: Tensor
@@ -166,16 +166,17 @@ class Evaluation:
         """The value of one node, given those of its inputs; `x` tells rows and device."""
         if isinstance(node.op, RandomOp):
             return noise.draw(node.op, len(x), x)
-        inputs = [
-            self._constants(v)[None] if v in self._graph.constants else values[v]
-            for v in node.inputs
-        ]
+        inputs = [self._given(v, values) for v in node.inputs]
         if isinstance(node.op, FakeQuantize):
             x = inputs[0]
             return x if self._grids is None else self._grids.of(node, x).round(x)
         if self._grids is not None:
             self._grids.follow(node)
         return apply(node, inputs)
+
+    def _given(self, value: Value, values: Mapping[Value, Tensor]) -> Tensor:
+        """A value that is computed already, or a constant [1, *shape]."""
+        return self._constants(value)[None] if value in self._graph.constants else values[value]
 
 
 def _varies(node: Node) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind
 
 from qbnnc.frontend.randomness import op_name
 from qbnnc.ir.errors import CompileError, InputError
@@ -40,27 +40,7 @@ def batch_of(source: fx.Node) -> int | torch.SymInt:
     return extent if settled is None else int(settled)
 
 
-def predictions(program: ExportedProgram, source: fx.Node) -> list[fx.Node]:
-    """The outputs that depend on the input, in order: a KL term among them vanishes."""
-    reached = _reached_from(program.graph.nodes, source)
-    by_name = {node.name: node for node in program.graph.nodes}
-    specs = program.graph_signature.output_specs
-    names = [s.arg.name for s in specs if s.kind is OutputKind.USER_OUTPUT]
-    outputs = [by_name[name] for name in names if name in by_name]
-    found = [node for node in outputs if node in reached]
-    if not found:
-        raise CompileError("no output depends on the input; check what forward returns", "output")
-    spec = program.call_spec.out_spec
-    if len(found) > 1 and spec is not None and spec.type is dict:
-        raise CompileError(
-            "forward returns a dict, whose names the artefact would lose: return a tuple, such as "
-            "(mu, log_var)",
-            "output",
-        )
-    return found
-
-
-def _reached_from(nodes: Iterable[fx.Node], source: fx.Node) -> set[fx.Node]:
+def reached_from(nodes: Iterable[fx.Node], source: fx.Node) -> set[fx.Node]:
     """What depends on the numbers in `source`, and not only on its shape."""
     reached = {source}
     for node in nodes:
@@ -70,7 +50,7 @@ def _reached_from(nodes: Iterable[fx.Node], source: fx.Node) -> set[fx.Node]:
     return reached
 
 
-def live(program: ExportedProgram, outputs: list[fx.Node]) -> list[fx.Node]:
+def live(program: ExportedProgram, outputs: Iterable[fx.Node]) -> list[fx.Node]:
     """The nodes the outputs need, in order of execution."""
     needed, waiting = set[fx.Node](), list(outputs)
     while waiting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import cast
 
@@ -30,16 +30,17 @@ from qbnnc.frontend.convert import (
     space,
 )
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.constants import Constants
 from qbnnc.frontend.convert.draws import Converted
 from qbnnc.frontend.convert.folding import folded, is_mask, is_noise, noise_of, tracked_among
 from qbnnc.frontend.convert.naming import location, plain_name
+from qbnnc.frontend.convert.predictions import Prediction, returned
 from qbnnc.frontend.convert.probing import ON_ACTIVATIONS, leads_to_noise
 from qbnnc.frontend.convert.program import (
     batch_of,
     check_finite,
     is_read,
     live,
-    predictions,
     stored_tensors,
     the_input,
 )
@@ -47,8 +48,9 @@ from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.scope import Scope
 from qbnnc.frontend.convert.values import Fixed, Noise, Result, Row, Tracked
 from qbnnc.frontend.randomness import op_name
-from qbnnc.ir.errors import CompileError
-from qbnnc.ir.graph import Graph
+from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.ops import Clamp
 from qbnnc.ir.types import PER_ROW, DType, TensorType
 
 # Rules for ops whose result is not fixed even where all their arguments are.
@@ -88,14 +90,14 @@ def convert_with_draws(
     CompileError names the module, the op, and what to do instead.
     """
     source = the_input(program)
-    outputs = predictions(program, source)
-    nodes = live(program, outputs)
+    outputs = returned(program).predictions
+    nodes = live(program, (output.node for output in outputs if not output.constant))
     stored = stored_tensors(program, tensors or {})
     conversion = _Conversion(Scope(nodes, batch_of(source)), stored, nodes)
     conversion.start(source)
     for node in nodes:
         conversion.visit(node)
-    return conversion.graph(outputs)
+    return conversion.graph(outputs, Constants(program, stored))
 
 
 class _Conversion:
@@ -121,12 +123,27 @@ class _Conversion:
         type_ = TensorType(DType.F32, shape, PER_ROW)
         self._known[source] = Row(self._scope.build.input(source.name, type_))
 
-    def graph(self, outputs: list[fx.Node]) -> Converted:
-        values = tuple(
-            self._scope.value(cast(Tracked, self._known[node]), Call(node, {}, self._scope))
-            for node in outputs
-        )
-        return self._scope.graph(values)
+    def graph(self, outputs: Sequence[Prediction], constants: Constants) -> Converted:
+        nodes = {output.node: output for output in outputs}
+        values = {
+            node: self._scope.value(cast(Tracked, self._known[node]), Call(node, {}, self._scope))
+            for node, output in nodes.items()
+            if not output.constant
+        }
+        shape = next(iter(values.values())).type.shape
+        for node, output in nodes.items():
+            if output.constant:
+                values[node] = self._constant(output, constants, shape)
+        return self._scope.graph(tuple(values[output.node] for output in outputs))
+
+    def _constant(self, output: Prediction, constants: Constants, shape: tuple[int, ...]) -> Value:
+        """A constant output; a clamp at 0 says that it cannot be negative, whatever is learnt."""
+        row, name = constants.row(output, shape), constants.name(output)
+        check_finite(name, row)
+        value = self._scope.constant(name, row)
+        if not constants.never_negative(output):
+            return value
+        return self._scope.build.emit(Clamp(0.0, None), value, loc=Loc(name), name=f"{name}.value")
 
     def visit(self, node: fx.Node) -> None:
         """CompileError also for what torch leaves undecided, as the values are not known to it."""

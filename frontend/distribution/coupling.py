@@ -48,7 +48,7 @@ def coupled(
             return Unequal(0, 0, 0, 0.0, 0.0, str(error))
     wanted = graph_outputs(graph, x, range(calls))
     for output, (ours, theirs) in enumerate(zip(wanted, made, strict=True)):
-        if ours.shape[2:] != theirs.shape[2:]:
+        if np.broadcast_shapes(ours.shape[2:], theirs.shape[2:]) != ours.shape[2:]:
             return Unequal(output, 0, 0, 0.0, 0.0, _shapes(output, ours, theirs))
         if (found := first_unequal(ours, theirs, reference.tolerance)) is not None:
             call_number, row, module, compiled = found

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.export.graph_signature import OutputKind
 from torch.utils import _pytree as pytree
 
 from qbnnc.frontend.awake import Dropout, as_meant
 from qbnnc.frontend.batch import Traced
-from qbnnc.frontend.convert.program import batch_of, predictions, the_input
+from qbnnc.frontend.convert.predictions import returned
+from qbnnc.frontend.convert.program import batch_of, the_input
 from qbnnc.frontend.distribution.draws import UnmatchedDraw
+from qbnnc.frontend.outputs import plain
 from qbnnc.frontend.state import untouched
 from qbnnc.frontend.watching import other_generators_kept
 from qbnnc.frontend.wrappers import not_compiled
@@ -68,11 +69,11 @@ class Reference:
         """
         if self.load is not None:
             self.load()
-        places = _places(self.traced)
+        predictions = returned(self.traced.functional).predictions
 
         def call(x: Tensor) -> list[Tensor]:
             try:
-                leaves = pytree.tree_leaves(self.module(x))
+                leaves = pytree.tree_leaves(plain(self.module(x)))
             except UnmatchedDraw:
                 raise
             except Exception as error:  # whatever the user's forward raises
@@ -80,7 +81,7 @@ class Reference:
                     f"{type(self.module).__name__}: forward fails on {len(x)} calibration rows "
                     f"({error}); give rows that the network takes"
                 ) from error
-            return [leaves[place] for place in places]
+            return [_rows_of(leaves[p.position], len(x), p.constant) for p in predictions]
 
         with other_generators_kept(), untouched(self.module), not_compiled(), torch.no_grad():
             if self.is_program:
@@ -90,14 +91,7 @@ class Reference:
                     yield call
 
 
-def _places(traced: Traced) -> list[int]:
-    """Where the graph's outputs are among the leaves of what forward returns."""
-    specs = traced.functional.graph_signature.output_specs
-    names = [s.arg.name for s in specs if s.kind is OutputKind.USER_OUTPUT]
-    found = predictions(traced.functional, the_input(traced.functional))
-    places, taken = list[int](), set[int]()
-    for node in found:
-        place = next(i for i, name in enumerate(names) if name == node.name and i not in taken)
-        taken.add(place)
-        places.append(place)
-    return places
+def _rows_of(output: Tensor, rows: int, constant: bool) -> Tensor:
+    """An output with the batch's axis; a parameter stands for all rows."""
+    whole = not constant or (output.ndim > 0 and len(output) == rows)
+    return output if whole else output.expand(rows, *output.shape)

@@ -5,6 +5,7 @@ from qbnnc.ir.ops.base import DeterministicOp, Op, RandomOp, Tensor
 from qbnnc.ir.ops.composite import Composite, Operation, Step
 from qbnnc.ir.ops.dropout import KeepMask, Mask, Select
 from qbnnc.ir.ops.elementwise import Add, AddQuantized, Multiply, MultiplyInteger
+from qbnnc.ir.ops.functions import Function
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.linear import Conv2d, Linear
 from qbnnc.ir.ops.normalization import Affine, BatchNorm
@@ -22,7 +23,7 @@ from qbnnc.ir.ops.shape import (
     Transpose,
     UpsampleNearest,
 )
-from qbnnc.ir.ops.unary import Function, Lookup, LookupReal, Pointwise, Unary
+from qbnnc.ir.ops.unary import Lookup, LookupReal, Pointwise, Unary
 
 ALL_OPS: tuple[type[Op], ...] = (
     Add,

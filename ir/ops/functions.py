@@ -50,8 +50,7 @@ class Function(Enum):
     def __call__(self, x: Float64, parameter: float) -> Float64:
         """f(x) in float64."""
         with np.errstate(all="ignore"):
-            y: Float64 = _FORMULAS[self](x, parameter)
-        return y
+            return np.asarray(_FORMULAS[self](x, parameter), np.float64)
 
 
 def _sigmoid(x: Float64) -> Float64:

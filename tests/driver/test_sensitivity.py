@@ -16,7 +16,7 @@ from qbnnc.evaluation.files import evaluate_files
 from qbnnc.ir import format
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.head import Task
+from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Concat, Linear
 from qbnnc.ir.types import Array
@@ -175,12 +175,14 @@ def test_likelihoods_row_by_row_are_those_of_the_metrics(mlp_mcd: MLP_MCD) -> No
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(5, 7, 4)).astype(np.float32)
     labels = LabelledData(np.zeros((7, 1), np.float32), rng.integers(0, 4, 7))
-    (p,) = predicted = distribution(Task.CLASSIFICATION, (logits,))
+    (p,) = predicted = distribution(Head(Task.CLASSIFICATION), (logits,))
     assert np.allclose(
         row_nll(Task.CLASSIFICATION, predicted, labels), -np.log(p[np.arange(7), labels.y])
     )
     targets = LabelledData(labels.x, rng.normal(size=(7, 1)).astype(np.float32))
-    mean, variance = normal = distribution(Task.REGRESSION, (logits[..., :1], logits[..., 1:2]))
+    mean, variance = normal = distribution(
+        Head(Task.REGRESSION), (logits[..., :1], logits[..., 1:2])
+    )
     wanted = np.log(variance) / 2 + (targets.y - mean) ** 2 / (2 * variance)
     assert np.allclose(row_nll(Task.REGRESSION, normal, targets), wanted[:, 0])
 

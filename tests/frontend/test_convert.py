@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import MLP, LeNet, LeNet_MCD
-from qbnnc.frontend import read_module
+from qbnnc.frontend import read_module, read_modules
 from qbnnc.ir.errors import CompileError, InputError
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph
@@ -116,9 +116,7 @@ def test_preprocessing_is_affine(dtype: torch.dtype) -> None:
     assert [type(n.op) for n in graph.nodes][:4] == [Affine, Affine, Affine, Conv2d]
 
 
-def test_a_dictionary_of_outputs_is_refused() -> None:
-    """An artefact numbers its outputs: which is which must be the user's to say."""
-
+def test_a_dictionary_of_outputs_keeps_its_order() -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -127,8 +125,9 @@ def test_a_dictionary_of_outputs_is_refused() -> None:
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             return {"b": self.b(x), "a": self.a(x)}
 
-    with pytest.raises(CompileError, match=r"returns a dict.*return a tuple"):
-        read_module(Two().eval(), images(2, 6))
+    source = read_modules([Two().eval()], images(2, 6))
+    assert source.names == ("b", "a")
+    assert [output.name for output in source.graph.outputs] == ["b", "a"]
 
 
 def test_kl_terms_vanish() -> None:

@@ -269,7 +269,7 @@ def by_the_uniform(h: Tensor) -> Tensor:
     return h * torch.rand(len(h), 1).expand(-1, 6)
 
 
-REFUSED = {
+REFUSED: dict[Spelling, str] = {
     repeated: "does not fit",
     of_the_next_row: "noise is added",
     in_two_orders: "one mask is used twice",

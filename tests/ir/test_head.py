@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from qbnnc.ir.codec import decode, encode
 from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.files import read_bytes, write_atomically
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.inputs import as_batch, as_integer
+from qbnnc.ir.outputs import role_of
 from qbnnc.ir.types import PER_ROW, DType, TensorType
 
 LOGITS = np.random.default_rng(0).normal(size=(6, 4, 3)).astype(np.float32) * 4
@@ -131,3 +134,86 @@ def test_reading_what_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(FileError, match="the file is empty"):
         read_bytes(tmp_path / "empty")
+
+
+SECOND = np.random.default_rng(1).normal(size=(6, 4, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("spread", "second", "variance"),
+    [
+        ("log_var", SECOND, torch.from_numpy(SECOND).double().exp()),
+        ("variance", SECOND**2, torch.from_numpy(SECOND**2).double()),
+        ("std", SECOND, torch.from_numpy(SECOND).double() ** 2),
+        ("log_std", SECOND, torch.from_numpy(SECOND).double().exp() ** 2),
+    ],
+)
+def test_the_second_output_of_a_regression(
+    spread: str, second: NDArray[np.float32], variance: torch.Tensor
+) -> None:
+    head = Head(Task.REGRESSION, ("mean", spread))
+    found = head.evaluate((LOGITS, second))
+    mean = torch.from_numpy(LOGITS).double()
+    np.testing.assert_allclose(found["aleatoric"], variance.mean(0), rtol=1e-6)
+    whole = variance.mean(0) + mean.var(0, correction=0)
+    np.testing.assert_allclose(found["variance"], whole, rtol=1e-6)
+    assert head.sample_names(2) == ("samples", f"samples_{spread}")
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 1), (6, 4, 1, 2, 3)])
+def test_one_logit_is_that_of_class_1(shape: tuple[int, ...]) -> None:
+    logits = np.random.default_rng(2).normal(size=shape).astype(np.float32) * 30
+    found = Head(Task.CLASSIFICATION).evaluate((logits,))
+    p = torch.sigmoid(torch.from_numpy(logits).double())
+    each = torch.stack([1 - p, p], 2) if len(shape) == 2 else torch.cat([1 - p, p], 2)
+    mean = each.mean(0)
+    np.testing.assert_allclose(found["probabilities"], mean, atol=1e-7)
+    entropy = torch.special.entr(mean).sum(1)
+    np.testing.assert_allclose(found["entropy"], entropy, atol=1e-6)
+    information = entropy - torch.special.entr(each).sum(2).mean(0)
+    np.testing.assert_allclose(found["mutual_information"], information, atol=1e-6)
+
+
+def test_raw_outputs_have_names_that_clash_with_none() -> None:
+    head = Head(Task.RAW, ("a b", "a-b", "mean", "samples", "", "µ"))
+    names = head.sample_names(6) + head.statistic_names(6)
+    assert names[:6] == (
+        "samples_a_b", "samples_a_b_2", "samples_mean", "samples_samples", "samples_4", "samples_μ",
+    )  # fmt: skip
+    assert len({*names}) == 18
+    assert all(name.isidentifier() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("head", "count"),
+    [
+        (Head(Task.RAW, ("a",)), 2),
+        (Head(Task.REGRESSION, ("mean", "what")), 2),
+        (Head(Task.REGRESSION, ("log_var", "mean")), 2),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(head: Head, count: int) -> None:
+    with pytest.raises(UserError):
+        head.check((TensorType(DType.F32, (3,), PER_ROW),) * count)
+
+
+def test_a_head_without_names_is_written_as_ever() -> None:
+    """So that the digests of older artefacts stay what they were."""
+    assert encode(Head(Task.REGRESSION)) == {"task": "regression"}
+    named = Head(Task.REGRESSION, ("mean", "std"))
+    assert decode(Head, encode(named)) == named
+
+
+@pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("mean", "mean mu loc Mean y_mean pred_mu"),
+        ("log_var", "log_var logvar logVar lv log_variance y_log_var noise_logvar log_sigma2"),
+        ("variance", "var variance sigma2 aleatoric_var sigma_sq"),
+        ("std", "sigma std scale stddev pred_std"),
+        ("log_std", "log_std log_sigma logscale"),
+        (None, "out y rho precision inv_var raw_var log_inv_var unc epistemic alpha logits kl"),
+    ],
+)
+def test_names_that_tell(role: str | None, names: str) -> None:
+    assert {name: role_of(name) for name in names.split()} == dict.fromkeys(names.split(), role)

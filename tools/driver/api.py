@@ -17,6 +17,7 @@ from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.making import Making, given_options, options_from
+from qbnnc.passes.heads import name_outputs
 from qbnnc.passes.options import Quantisation
 from qbnnc.passes.pipeline import (
     Watch,
@@ -31,9 +32,10 @@ from qbnnc.sources import (
     SourceOptions,
     Trained,
     calibration_of,
-    float_model,
     known_model,
     members_of,
+    model_of,
+    names_from,
     read_whole,
     warn_of_few,
     with_calibration,
@@ -54,15 +56,17 @@ def save(
     calibration: ArrayLike | None = None,
     dropout: Dropout | None = None,
     distribution_check: DistributionCheck = "default",
+    output_names: str | Sequence[str] | None = None,
 ) -> None:
     """Save a trained or fine-tuned network so that it can be compiled without its Python code.
 
     With the suffix .qbnn a FLOAT Model, which compiles without torch; otherwise a torch.export
     archive. `example_inputs` is one tensor [batch, ...] (or a tuple of one); up to 512 rows of
     `calibration` [N, ...] travel with it. `dropout`: "active" or "off" for dropout modules that
-    eval() switched off. `distribution_check`: see `compile`; later there is no module to compare
-    with. What `prepare_qat` or `finetune` gave, or another Model, needs a .qbnn, and
-    no example. Raises UserError, and writes nothing, if the network cannot be compiled.
+    eval() switched off. `output_names`: what forward returns, such as "mean,variance", where no
+    dict or NamedTuple says so. `distribution_check`: see `compile`; later there is no module to
+    compare with. What `prepare_qat` or `finetune` gave, or another Model, needs a .qbnn, and no
+    example. Raises UserError, and writes nothing, if the network cannot be compiled.
     """
     if (known := known_model(module)) is not None:
         _save_model(known if calibration is None else with_calibration(known, calibration), path)
@@ -79,22 +83,24 @@ def save(
         raise FileError("an ensemble is saved as .qbnn: give a name that ends so", path)
     if example_inputs is None:
         raise InputError("example_inputs: a module needs a batch to be traced with")
-    from qbnnc.frontend import example_rows, save_traced, trace_modules
+    from qbnnc.frontend import example_rows, read_modules, save_traced
 
-    members = trace_modules(modules, example_inputs, dropout=dropout)
-    model = float_model(tuple(member.graph for member in members), None)
+    names = names_from(output_names)
+    source = read_modules(modules, example_inputs, dropout=dropout)
+    model = model_of(source)
+    model = name_outputs(model, names) if names else model
     if calibration is not None:
         model = with_calibration(model, calibration)
     rows = model.calibration
     if rows is None:
         rows = example_rows(example_inputs).cpu().to(torch.float32).numpy()
-    trained = Trained(model, tuple(member.reference for member in members))
-    model = checked(trained, rows, Quantisation(), distribution_check)
+    model = checked(Trained(model, source.references), rows, Quantisation(), distribution_check)
     if Path(path).suffix == ".qbnn":
         format.save(model, path)
     else:
         verdict = model.provenance.distribution
-        save_traced(members[0], os.fspath(path), calibration=model.calibration, checked=verdict)
+        rows = model.calibration
+        save_traced(source.members[0], os.fspath(path), rows, checked=verdict, outputs=names)
 
 
 def _save_model(model: Model, path: Path_) -> None:
@@ -115,6 +121,7 @@ def compile(
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
     distribution_check: DistributionCheck = "default",
+    output_names: str | Sequence[str] | None = None,
     watch: Watch | None = None,
     **making: Unpack[Making],
 ) -> Model:
@@ -125,17 +132,20 @@ def compile(
     `making`: bits and all else that decides the integers, see qbnnc.making.Making. `calibration`
     [N, *shape]: 100 or more typical inputs, of which 512, evenly spaced, are used. `samples`: L
     (default 20; 1 where nothing is random), of an ensemble the draws of each member. `task`:
-    "raw", "classification" or "regression". A compiled .qbnn is only written in other formats, with
-    other samples or another task: options about its making are refused. So are they for a
-    fine-tuned one, whose ranges are decided. `distribution_check`: the float graph is compared with
-    the module (docs/distribution.md); "full" draws more samples, None skips it, which the artefact
-    says.
+    "raw", "classification" or "regression". `output_names`: what the outputs are, such as
+    "mean,variance" (`--outputs`), where no dict or NamedTuple says so. A compiled .qbnn is only
+    written in other formats, with other samples or another task: options about its making are
+    refused. So are they for a fine-tuned one, whose ranges are decided. `distribution_check`: the
+    float graph is compared with the module (docs/distribution.md); "full" draws more samples, None
+    skips it, which the artefact says.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
     paths = check_outputs([outputs] if isinstance(outputs, str | os.PathLike) else outputs)
     options = options_from(making, samples, task)
-    reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
+    reading = SourceOptions(
+        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+    )
     trained = source if isinstance(source, Trained) else read_whole(source, calibration, reading)
     model_ = trained.model
     if model_.stage is not Stage.FLOAT:

@@ -63,7 +63,8 @@ def _subjects(trained: Trained, quantisation: Quantisation) -> list[Subject]:
     shared = quantisation.mask_sharing is MaskSharing.BATCH
     skipped = frozenset({Quantity.ROWS} if shared else ())
     found = list[Subject]()
-    for reference, graph in zip(trained.references, trained.model.members, strict=True):
+    for reference in trained.references:
+        graph = reference.traced.graph  # its outputs are those of forward, whatever they are named
         exact = comparable(graph, shared=False)
         sampled = comparable(graph, shared=True) if shared else exact
         found.append(Subject(reference, exact, sampled, skipped))

@@ -15,7 +15,7 @@ from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.model import Model
 from qbnnc.making import Making, options_from
 from qbnnc.passes.pipeline import simulate_model
-from qbnnc.sources import Dropout, SourceOptions, calibration_of, float_source
+from qbnnc.sources import Dropout, SourceOptions, calibration_of, float_source, names_from
 from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def prepare_qat(
     samples: int | None = None,
     task: str | None = None,
     dropout: Dropout | None = None,
+    output_names: str | Sequence[str] | None = None,
     **making: Unpack[Making],
 ) -> Simulation:
     """The network with simulated quantisation, as a module for a training loop of your own.
@@ -62,7 +63,8 @@ def prepare_qat(
     how, weight = choice("ranges", Ranges, ranges), number("decay", decay)
     if not 0 < weight <= 1:
         raise UserError(f"decay {weight:g}: must be above 0, and 1 at most")
-    model = _member(float_source(module, rows, SourceOptions(dropout=dropout)), member)
+    reading = SourceOptions(dropout=dropout, outputs=names_from(output_names))
+    model = _member(float_source(module, rows, reading), member)
     options = options_from(making, samples, task)
     simulated = simulate_model(model, calibration_of(model), options, version=COMPILER)
     return Simulation(simulated, ranges=how, decay=weight, train_sigma=train_sigma)
@@ -93,6 +95,7 @@ def finetune(
     model_args: Mapping[str, object] | None = None,
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
+    output_names: str | Sequence[str] | None = None,
     **making: Unpack[Making],
 ) -> Model:
     """Fine-tune a network with simulated quantisation; returns the SIMULATED Model.
@@ -114,7 +117,9 @@ def finetune(
         Training() if training is None else training,
         validation=validation,
         calibration=calibration,
-        reading=SourceOptions(model, model_args or {}, dropout, trust_pickle),
+        reading=SourceOptions(
+            model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+        ),
     )
     job.run()
     return job.best

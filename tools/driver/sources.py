@@ -23,11 +23,13 @@ from qbnnc.ir.inputs import as_array, as_batch
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
 from qbnnc.ir.words import counted
+from qbnnc.passes.heads import name_outputs
 from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from qbnnc.frontend import Source
     from qbnnc.frontend.distribution import Reference
 
 Dropout: TypeAlias = Literal["active", "off"]
@@ -45,12 +47,13 @@ class CalibrationWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """How a network is read: see `qbnnc compile --help`."""
+    """How a network is read: see `qbnnc compile --help`. `outputs` are names, none if ()."""
 
     factory: str | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     dropout: Dropout | None = None
     trust_pickle: bool = False
+    outputs: tuple[str, ...] = ()
 
     def given(self) -> list[str]:
         """The options that only what torch reads has a use for, as far as they were given."""
@@ -74,6 +77,21 @@ class Trained:
     checked: str = ""
 
 
+def names_from(text: str | Sequence[str] | None) -> tuple[str, ...]:
+    """ "mean, variance" -> ("mean", "variance"); () of None. UserError for an empty name.
+
+    >>> names_from("mean, variance")
+    ('mean', 'variance')
+    """
+    if text is None:
+        return ()
+    parts = text.split(",") if isinstance(text, str) else list(text)
+    names = tuple(part.strip() for part in parts)
+    if not names or not all(names) or len({*names}) < len(names):
+        raise UserError(f"--outputs {','.join(names)!r}: give a name of its own for each output")
+    return names
+
+
 def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
     """The Model of whatever a user hands in: a Model, a file or several, or a module."""
     return read_whole(source, rows, options).model
@@ -81,6 +99,13 @@ def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Mode
 
 def read_whole(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
     """The same, and what it was made of, to compare it with."""
+    trained = _read(source, rows, options)
+    if not options.outputs:
+        return trained
+    return replace(trained, model=name_outputs(trained.model, options.outputs))
+
+
+def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
     if options.dropout not in (None, "active", "off"):
         raise UserError(f"--dropout {options.dropout!r}: choose one of active, off")
     if (known := known_model(source)) is not None:
@@ -181,7 +206,7 @@ def _read_files(
         dropout=options.dropout,
         trust_pickle=options.trust_pickle,
     )
-    model = float_model(source.graphs, source.calibration)
+    model = model_of(source)
     model = model if rows is None else with_calibration(model, rows)
     return Trained(model, source.references, source.checked)
 
@@ -193,12 +218,19 @@ def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
 
 def read_trained(modules: Sequence[nn.Module], rows: ArrayLike, dropout: Dropout | None) -> Trained:
     """The FLOAT Model of modules in memory, one a member; `rows` [N, *shape] calibrate it."""
-    from qbnnc.frontend import trace_modules
+    from qbnnc.frontend import read_modules
 
     array = as_array(rows, _ROWS)
-    members = trace_modules(modules, array, dropout=dropout)
-    model = float_model(tuple(member.graph for member in members), None)
-    return Trained(with_calibration(model, array), tuple(member.reference for member in members))
+    source = read_modules(modules, array, dropout=dropout)
+    return Trained(with_calibration(model_of(source), array), source.references)
+
+
+def model_of(source: Source) -> Model:
+    """The FLOAT Model of what the front end has read, with the names of its outputs."""
+    model = float_model(source.graphs, source.calibration)
+    provenance = replace(model.provenance, left_out="; ".join(source.left_out))
+    model = replace(model, head=Head(Task.RAW, source.names), provenance=provenance)
+    return name_outputs(model, source.stated) if source.stated else model
 
 
 def float_model(members: tuple[Graph, ...], rows: NDArray[np.float32] | None) -> Model:

@@ -21,7 +21,7 @@ from qbnnc.ir.types import Array
 from qbnnc.rivals import FloatNetwork, Rivals, read_float
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
-from qbnnc.sources import Dropout, SourceOptions
+from qbnnc.sources import Dropout, SourceOptions, names_from
 from qbnnc.timing import Contender, ratio, take_turns
 
 _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
@@ -63,6 +63,7 @@ def command(
     factory: str | None,
     model_args: tuple[str, ...],
     dropout: Dropout | None,
+    output_names: str | None,
     trust_pickle: bool,
     as_json: bool,
     verbose: bool,
@@ -82,7 +83,9 @@ def command(
     source = None if input_ is None else as_batch(read_array(input_), shape)
     network = None
     if floats:
-        options = SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle)
+        options = SourceOptions(
+            factory, parse_arguments(model_args), dropout, trust_pickle, names_from(output_names)
+        )
         with placed({"the calibration data": floats[0]}):
             model = read_float(floats, _rows(source, 2, shape), options)
         network = FloatNetwork(model, samples or first.samples)

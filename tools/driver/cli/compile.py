@@ -25,6 +25,7 @@ from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.distribution import DistributionCheck
 from qbnnc.emission import check_outputs
+from qbnnc.inspection.outputs import describe_outputs
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
@@ -32,7 +33,7 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.words import counted
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
-from qbnnc.sources import Dropout, SourceOptions, Trained, read_whole
+from qbnnc.sources import Dropout, SourceOptions, Trained, names_from, read_whole
 
 
 @click.command(name="compile", short_help="Compile a network to integer artefacts.")
@@ -55,7 +56,8 @@ from qbnnc.sources import Dropout, SourceOptions, Trained, read_whole
 @click.option(
     "--task",
     type=click.Choice([t.value for t in Task]),
-    help="What is computed from the samples.  [default: raw, or classification after a softmax]",
+    help="What is computed from the samples.  [default: raw, or classification after a softmax or "
+    "the sigmoid of one number]",
 )
 @model_options
 @bits_option
@@ -80,6 +82,7 @@ def command(
     factory: str | None,
     model_args: tuple[str, ...],
     dropout: Dropout | None,
+    output_names: str | None,
     budget: str | None,
     data: str | None,
     print_after: str | None,
@@ -107,7 +110,7 @@ def command(
             source = read_whole(
                 models,
                 calibration,
-                SourceOptions(factory, arguments, dropout, trust_pickle),
+                SourceOptions(factory, arguments, dropout, trust_pickle, names_from(output_names)),
             )
             chosen = choose(asked, source.model, chosen, samples=samples, task=task, quiet=quiet)
         effort = effort_of(distribution_check, skipped=no_distribution_check)
@@ -121,6 +124,7 @@ def command(
                 model=factory,
                 model_args=parse_arguments(model_args),
                 dropout=dropout,
+                output_names=output_names,
                 trust_pickle=trust_pickle,
                 distribution_check=effort,
                 watch=Watch(_printer(print_after, verbose), calibrating, comparing),
@@ -138,6 +142,8 @@ def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | 
     click.echo(fold(f"{source}: {compiled.method}, {bits}{drawn}"))
     click.echo(f"  task        {compiled.head.task.value}{how}")
     for title, text in (
+        ("outputs", describe_outputs(compiled)),
+        ("left out", compiled.provenance.left_out),
         ("calibrated", compiled.provenance.calibration),
         ("fine-tuned", compiled.provenance.training),
         ("checked", compiled.provenance.distribution),

@@ -30,7 +30,7 @@ from qbnnc.ir.errors import FileError, UserError
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.making import options_from
-from qbnnc.sources import Dropout, SourceOptions
+from qbnnc.sources import Dropout, SourceOptions, names_from
 
 if TYPE_CHECKING:
     from qbnnc.finetuning import FineTuning, Progress, Training
@@ -120,6 +120,7 @@ def command(
     factory: str | None,
     model_args: tuple[str, ...],
     dropout: Dropout | None,
+    output_names: str | None,
     trust_pickle: bool,
     quiet: bool,
     verbose: bool,
@@ -157,7 +158,13 @@ def command(
             training,
             validation=validation,
             calibration=None if calib is None else read_array(calib),
-            reading=SourceOptions(factory, parse_arguments(model_args), dropout, trust_pickle),
+            reading=SourceOptions(
+                factory,
+                parse_arguments(model_args),
+                dropout,
+                trust_pickle,
+                names_from(output_names),
+            ),
             device=_checked_device(device),
         )
     if resume:

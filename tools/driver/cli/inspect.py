@@ -18,6 +18,7 @@ from qbnnc.cli.common import (
     verbose_option,
 )
 from qbnnc.inspection import Inspection, inspect
+from qbnnc.inspection.outputs import describe_outputs
 from qbnnc.inspection.report import NodeReport
 from qbnnc.ir import format
 from qbnnc.ir.errors import FileError
@@ -56,11 +57,12 @@ def command(
         else:
             click.echo("\n".join(_plan_lines(plan)))
         return 0
-    report = inspect(_read(file), Path(file).stat().st_size)
+    model = _read(file)
+    report = inspect(model, Path(file).stat().st_size)
     if as_json:
         echo_json(asdict(report))
         return 0
-    click.echo("\n".join(_lines(report, file, verbose)))
+    click.echo("\n".join(_lines(report, describe_outputs(model), file, verbose)))
     return 0
 
 
@@ -78,8 +80,11 @@ def _read(file: str) -> Model:
         raise FileError("weights without their network: compile them, then inspect", file) from None
 
 
-def _lines(report: Inspection, file: str, verbose: bool) -> Iterator[str]:
+def _lines(report: Inspection, outputs: str, file: str, verbose: bool) -> Iterator[str]:
     yield fold(f"{file}: {report.stage}, {report.method}, task {report.task}")
+    yield fold(f"outputs: {outputs}")
+    if report.left_out:
+        yield fold(f"left out: {report.left_out}")
     yield f"digest {report.digest}"
     if report.bits:
         samples = counted(report.samples, "sample")

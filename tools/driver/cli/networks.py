@@ -8,7 +8,7 @@ from typing import cast, get_args
 
 from qbnnc.cli.options import parse_arguments
 from qbnnc.ir.errors import UserError
-from qbnnc.sources import Dropout, SourceOptions
+from qbnnc.sources import Dropout, SourceOptions, names_from
 from qbnnc.sweep.prepare import Network
 
 
@@ -18,6 +18,7 @@ def parse_networks(
     arguments: Sequence[str],
     dropouts: Sequence[str],
     trust_pickle: bool,
+    outputs: Sequence[str] = (),
 ) -> dict[str, Network]:
     """The networks by name: MODEL or NAME=MODEL; each option as VALUE for all, or NAME=VALUE.
 
@@ -27,6 +28,7 @@ def parse_networks(
     chosen = {
         "--model": _single("--model", factories, paths),
         "--dropout": _single("--dropout", dropouts, paths),
+        "--outputs": _single("--outputs", outputs, paths),
     }
     of_each = _arguments(arguments, paths)
     return {
@@ -37,6 +39,7 @@ def parse_networks(
                 of_each[name],
                 _dropout(chosen["--dropout"].get(name)),
                 trust_pickle,
+                names_from(chosen["--outputs"].get(name)),
             ),
         )
         for name, path in paths.items()

@@ -15,8 +15,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def model_options(function: F) -> F:
-    """--model, --model-args, --dropout: what builds the network of a file of weights."""
+    """--model, --model-args, --dropout, --outputs: what a network is that a file holds."""
     for option in (
+        click.option(
+            "--outputs",
+            "output_names",
+            metavar="NAME,...",
+            help="What the outputs are: for a regression mean, or mean and one of log_var, "
+            "variance, std, log_std; in one output these are its halves.  [default: the names in "
+            "a dict or NamedTuple]",
+        ),
         click.option(
             "--dropout",
             type=click.Choice(["active", "off"]),

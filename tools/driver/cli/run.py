@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import click
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qbnnc.arrays import check_array_output, read_array, write_arrays
 from qbnnc.artefacts import open_artefact
 from qbnnc.cli.common import (
+    WIDTH,
     drawing_options,
     echo_json,
     fold,
@@ -73,13 +74,30 @@ def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> st
     """The statistics of the first rows, one line each."""
     names = [name for name in prediction if not name.startswith("samples")]
     rows = len(prediction[names[0]])
-    lines = [
-        [str(first_row + row), *(_cell(name, prediction[name][row]) for name in names)]
-        for row in range(min(rows, _ROWS_SHOWN))
+    shown = range(min(rows, _ROWS_SHOWN))
+    columns = [
+        [_title(name), *(_cell(name, prediction[name][row]) for row in shown)] for name in names
     ]
+    numbers = ["row", *(str(first_row + row) for row in shown)]
+    tables = "\n\n".join(_tables(numbers, columns))
     shapes = ", ".join(f"{name} {list(prediction[name].shape)}" for name in prediction)
     more = f"\n... {rows} rows in all" if rows > _ROWS_SHOWN else ""
-    return f"{table(['row', *map(_title, names)], lines)}{more}\n{fold(shapes)}"
+    return f"{tables}{more}\n{fold(shapes)}"
+
+
+def _tables(numbers: list[str], columns: list[list[str]]) -> Iterator[str]:
+    """As many tables as the columns need in 80 columns of text; each begins with the rows."""
+    while columns:
+        count = len(columns)
+        while count > 1 and _width(numbers, columns[:count]) > WIDTH:
+            count -= 1
+        header, *lines = zip(numbers, *columns[:count], strict=True)
+        yield table(header, lines)
+        columns = columns[count:]
+
+
+def _width(numbers: list[str], columns: list[list[str]]) -> int:
+    return sum(2 + max(map(len, column)) for column in columns) + max(map(len, numbers))
 
 
 def _title(name: str) -> str:

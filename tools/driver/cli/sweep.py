@@ -88,6 +88,7 @@ from qbnnc.sweep.tuning import Tuning
 @click.option(
     "--dropout", "dropouts", multiple=True, metavar="[NAME=]active|off", help="As in compile."
 )
+@click.option("--outputs", "named", multiple=True, metavar="[NAME=]NAMES", help="As in compile.")
 @trust_option
 @making_options
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: physical cores]")
@@ -121,6 +122,7 @@ def command(
     factories: tuple[str, ...],
     model_args: tuple[str, ...],
     dropouts: tuple[str, ...],
+    named: tuple[str, ...],
     trust_pickle: bool,
     workers: int | None,
     scheduler: str | None,
@@ -135,7 +137,7 @@ def command(
     ensemble. Several MODELs are networks to compare. Every result is a line of the output, written
     as it comes: an interrupted sweep goes on when the same command is given again.
     """
-    networks = parse_networks(models, factories, model_args, dropouts, trust_pickle)
+    networks = parse_networks(models, factories, model_args, dropouts, trust_pickle, named)
     tuning = Tuning(loss, epochs, lr, batch_size)
     if not qat and (unused := list(tuning.given())):
         raise UserError(f"{unused[0]}: is for fine-tuning: give --qat too")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qbnnc.arrays import read_array
 from qbnnc.ir.errors import FileError, InputError
-from qbnnc.ir.head import Task
+from qbnnc.ir.head import Task, class_shape
 from qbnnc.ir.inputs import as_batch, layout_advice
 from qbnnc.ir.words import counted
 
@@ -80,7 +80,7 @@ def fit(data: RawData, shape: Shape, output: Shape, task: Task) -> LabelledData:
     if data.y.dtype.kind not in "fiub":
         raise InputError(f"{data.y_name}: the element type is {data.y.dtype}; give numbers")
     if task is Task.CLASSIFICATION:
-        return LabelledData(x, _labels(data.y, data.y_name, output))
+        return LabelledData(x, _labels(data.y, data.y_name, class_shape(output)))
     return LabelledData(x, _targets(data.y, data.y_name, output))
 
 
@@ -100,7 +100,8 @@ def as_inputs(x: NDArray[np.generic], shape: Shape, name: str) -> NDArray[np.flo
 
 def looks_like_labels(y: NDArray[np.generic], output: Shape) -> bool:
     """Whether y could be labels of a network with `output` [K], K > 1."""
-    if len(output) != 1 or output[0] < 2 or y.dtype.kind not in "fiub" or y.size == 0:
+    output = class_shape(output)
+    if len(output) != 1 or y.dtype.kind not in "fiub" or y.size == 0:
         return False
     numbers = y.astype(np.float64)
     whole = (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < output[0])
@@ -135,12 +136,20 @@ def _targets(y: NDArray[np.generic], name: str, output: Shape) -> NDArray[np.flo
     if _without_ones(y.shape[1:]) != _without_ones(output):
         raise InputError(
             f"{name}: the shape is {list(y.shape)}, and the network's output is {_batch(output)}"
+            + _halves_advice(y.shape[1:], output)
         )
     with np.errstate(over="ignore"):
         targets = np.ascontiguousarray(y, np.float32).reshape(len(y), *output)
     if len(rows := _rows(~np.isfinite(targets))):
         raise InputError(f"{name}: NaN or infinity in row {rows[0]}; remove such rows")
     return targets
+
+
+def _halves_advice(target: Shape, output: Shape) -> str:
+    """For one output of twice the size: it may be mean and log variance."""
+    if np.prod(output, dtype=int) != 2 * np.prod(target, dtype=int):
+        return ""
+    return "; if it holds a mean and a log variance, say --outputs mean,log_var"
 
 
 def _rows(wrong: NDArray[np.bool_]) -> list[int]:

@@ -17,11 +17,11 @@ from qbnnc.evaluation.clipping import clipped_share
 from qbnnc.evaluation.data import RawData, as_inputs, fit, looks_like_labels, read_inputs, read_raw
 from qbnnc.evaluation.inputs import pair
 from qbnnc.ir.errors import InputError, UserError
-from qbnnc.ir.head import Task
+from qbnnc.ir.head import Task, class_shape
 from qbnnc.ir.inputs import as_array, as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
-from qbnnc.sources import MOST_ROWS, Dropout, SourceOptions
+from qbnnc.sources import MOST_ROWS, Dropout, SourceOptions, names_from
 
 if TYPE_CHECKING:  # numba is not loaded before something is evaluated
     from torch import nn
@@ -63,13 +63,15 @@ def evaluate_files(
     model_args: Mapping[str, object] | None = None,
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
+    output_names: str | Sequence[str] | None = None,
     batch_size: int = 256,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Error, likelihood, calibration and uncertainty of `models` on labelled `data`.
 
     `models`: one or several compiled artefacts, float models (whatever `qbnnc.compile` reads;
-    `model`, `model_args`, `dropout`, `trust_pickle` are for weights), modules or Models. `data`:
+    `model`, `model_args`, `dropout`, `trust_pickle` are for weights, `output_names` for outputs),
+    modules or Models. `data`:
     "FILE.npz[:XKEY,YKEY]" or (x [N, ...], y): labels 0..K-1, or targets, standardised as the
     network was trained, with `target_mean` and `target_std` to have metrics in the user's units.
     `ood`: inputs of another distribution, "FILE.npz[:KEY]" or an array. `task`: for models that do
@@ -82,8 +84,11 @@ def evaluate_files(
     sources = _several(models)
     raw = _raw(data)
     as_inputs(raw.x, raw.x.shape[1:], raw.x_name)
-    options = SourceOptions(model, model_args or {}, dropout, trust_pickle)
-    predictors = _open(sources, raw, options)
+    options = SourceOptions(
+        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+    )
+    wanted = None if task is None else choice("--task", Task, task)
+    predictors = _open(sources, raw, options, wanted)
     chosen = _task(task, predictors, raw)
     numbers = [as_integer(seed, "--seed") for seed in seeds]
     TargetUnits(target_mean, target_std).check()
@@ -134,7 +139,9 @@ def _ood(ood: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.fl
     return as_inputs(as_array(ood, "ood"), shape, "ood")
 
 
-def _open(sources: list[Source], raw: RawData, options: SourceOptions) -> list[Predictor]:
+def _open(
+    sources: list[Source], raw: RawData, options: SourceOptions, task: Task | None
+) -> list[Predictor]:
     """Compiled artefacts first: they tell the shape in which weights are traced, and L."""
     from qbnnc.evaluation.predictors import is_compiled, open_compiled, open_float
 
@@ -150,13 +157,14 @@ def _open(sources: list[Source], raw: RawData, options: SourceOptions) -> list[P
     drawn = next((p.samples for p in opened.values() if p.model.stochastic), None)
     for index, source in enumerate(sources):
         if index not in opened:
-            made = open_float(source, rows, options)
+            with _at(_name(source)):
+                made = open_float(source, rows, options, None if task is Task.RAW else task)
             opened[index] = made if drawn is None else _with_samples(made, drawn)
     return [opened[index] for index in range(len(sources))]
 
 
 def _refuse_unused(options: SourceOptions) -> None:
-    for name in options.given():
+    for name in (*options.given(), *["--outputs"] * bool(options.outputs)):
         raise UserError(
             f"{name}: says how a float model is read, and all of these are compiled: name one with "
             "--compare, or leave the option out"
@@ -180,7 +188,10 @@ def _task(option: str | None, predictors: list[Predictor], raw: RawData) -> Task
         raise UserError("the models: some classify and some regress; evaluate them apart")
     outputs = [v.type.shape for v in predictors[0].model.graph.outputs]
     if len(outputs) == 1 and looks_like_labels(raw.y, outputs[0]):
-        likely, why = "classification", f"{raw.y_name} looks like labels of {outputs[0][0]} classes"
+        likely, why = (
+            "classification",
+            f"{raw.y_name} looks like labels of {class_shape(outputs[0])[0]} classes",
+        )
     else:
         likely, why = "regression", f"{raw.y_name} does not look like labels"
     raise UserError(

@@ -15,11 +15,11 @@ from qbnnc.artefacts import Predictor, QbnnArtefact, open_artefact
 from qbnnc.evaluation.floats import float_samples
 from qbnnc.ir import format
 from qbnnc.ir.files import read_bytes
-from qbnnc.ir.head import Head, Task
+from qbnnc.ir.head import Task
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
-from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
+from qbnnc.passes.heads import fitted_by_targets, understood
 from qbnnc.passes.pipeline import DEFAULT_SAMPLES
 from qbnnc.runtime import load
 from qbnnc.sources import SourceOptions, read
@@ -34,17 +34,19 @@ class FloatPredictor:
     samples: int
 
     @staticmethod
-    def of(model: Model) -> FloatPredictor:
+    def of(model: Model, task: Task | None = None) -> FloatPredictor:
         """With 20 samples, or 20 of each member, as a compiled model has; 1 if nothing is random.
 
-        A softmax at the end becomes part of the head.
+        What belongs to the head of the task, such as a softmax at the end, becomes part of it.
         """
-        if ends_in_softmax(model.graph):
-            members = tuple(CutSoftmax()(member) for member in model.members)
-            model = replace(model, members=members, head=Head(Task.CLASSIFICATION))
+        model = understood(model, task)
         decided = model.stage is not Stage.FLOAT or not model.stochastic
         draws = model.draws if decided else DEFAULT_SAMPLES
         return FloatPredictor(model, draws * len(model.members))
+
+    def with_task(self, task: Task) -> FloatPredictor:
+        """The same network with the head of this task; UserError if it cannot have it."""
+        return replace(self, model=understood(self.model, task))
 
     def predict(
         self,
@@ -82,15 +84,25 @@ def open_compiled(source: str | os.PathLike[str] | Model, threads: int | None = 
     )
 
 
-def open_float(source: object, rows: NDArray[np.float32], options: SourceOptions) -> FloatPredictor:
+def open_float(
+    source: object,
+    rows: NDArray[np.float32],
+    options: SourceOptions,
+    task: Task | None = None,
+) -> FloatPredictor:
     """A module, a Model, or whatever file `qbnnc compile` reads, in float.
 
-    `rows` [N, *shape] are inputs with which a module, or weights, are traced.
+    `rows` [N, *shape] are inputs with which a module, or weights, are traced. `task` is for a
+    network without one, evaluated on data that fit its first output.
     """
-    if isinstance(source, Model):
-        return FloatPredictor.of(source)
+    model = read(source, None if _is_model(source) else rows, options)
+    if task is None or model.head.task is not Task.RAW:
+        return FloatPredictor.of(model)
+    return FloatPredictor.of(fitted_by_targets(model), task)
+
+
+def _is_model(source: object) -> bool:
+    """Whether it is a Model, or one in a file: no rows are needed to read it."""
     if isinstance(source, str | os.PathLike) and not Path(source).is_dir():
-        data = read_bytes(source)
-        if format.is_model(data):
-            return FloatPredictor.of(format.from_bytes(data, source))
-    return FloatPredictor.of(read(source, rows, options))
+        return format.is_model(read_bytes(source))
+    return isinstance(source, Model)

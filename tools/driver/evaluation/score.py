@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.artefacts import Predictor
 from qbnnc.evaluation.data import LabelledData
+from qbnnc.evaluation.predictors import FloatPredictor
 from qbnnc.evaluation.statistics import class_statistics, moments
 from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
+from qbnnc.ir.outputs import Spread
 from qbnnc.ir.types import Array
-from qbnnc.passes.pipeline import Options, relabel
+from qbnnc.passes.heads import fitted_by_targets, understood
 from qbnnc.runtime.metrics import (
     CalibrationBin,
     Float64,
@@ -95,6 +97,8 @@ class _Run:
     seed: int
     batch_size: int
     tick: Callable[[], None]
+    order: tuple[int, ...]
+    spread: Spread
 
     def over(self, x: NDArray[np.float32], statistics: _Statistics) -> tuple[Float64, ...]:
         """The statistics of all rows, computed a batch at a time: samples are not kept."""
@@ -104,9 +108,14 @@ class _Run:
             self.tick()
         return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
+    def moments(self, samples: tuple[Array, ...]) -> tuple[Float64, ...]:
+        """Mean, epistemic and perhaps aleatoric variance."""
+        return moments(samples, self.spread)
+
     def _samples(self, x: NDArray[np.float32], first_row: int) -> tuple[Array, ...]:
         made = self.predictor.predict(x, self.samples, self.seed, first_row)
-        samples = tuple(a for name, a in made.items() if name.startswith("samples"))
+        found = [a for name, a in made.items() if name.startswith("samples")]
+        samples = tuple(found[i] for i in self.order)
         for output in samples:
             bad = np.argwhere(~np.isfinite(output))
             if len(bad):
@@ -138,8 +147,12 @@ def evaluate(
     never a bit of a compiled model's metrics. `progress` is told (batches done, batches in all).
     UserError if the network cannot have this task, or gives NaN.
     """
+    if isinstance(predictor, FloatPredictor):
+        check_task(predictor.model, task)
+        predictor = replace(predictor, model=fitted_by_targets(predictor.model)).with_task(task)
     model = predictor.model
-    check_task(model, task)
+    read = check_task(model, task)
+    order = tuple(model.graph.outputs.index(value) for value in read.graph.outputs)
     units = TargetUnits(target_mean, target_std)
     units.check()
     if not seeds or batch_size < 1:
@@ -149,7 +162,10 @@ def evaluate(
     run_seeds = tuple(seeds) if model.stochastic else tuple(seeds[:1])
     sets = [len(data), 0 if ood is None else len(ood)]
     tick = _ticker(len(run_seeds) * sum(-(-n // batch_size) for n in sets), progress)
-    runs = [_Run(predictor, count, seed, batch_size, tick) for seed in run_seeds]
+    runs = [
+        _Run(predictor, count, seed, batch_size, tick, order, read.head.spread)
+        for seed in run_seeds
+    ]
     if task is Task.CLASSIFICATION:
         found = [_classification(run, data, ood) for run in runs]
     else:
@@ -159,15 +175,17 @@ def evaluate(
     return Scores(task, len(data), drawn, model.stochastic, run_seeds, measures, found[0][1])
 
 
-def check_task(model: Model, task: Task) -> None:
-    """UserError unless the network has this task already, or is raw and can have it."""
+def check_task(model: Model, task: Task) -> Model:
+    """The model with this task, for data that fit its first output.
+
+    UserError unless it has the task already, or is raw and can have it.
+    """
     has = model.head.task
     if task is Task.RAW:
         raise UserError("--task raw: there are metrics of classification and of regression only")
     if has not in (Task.RAW, task):
         raise UserError(f"--task {task.value}: it is a network of task {has.value}")
-    if has is Task.RAW:
-        relabel(model, Options(task=task))
+    return understood(fitted_by_targets(model), task)
 
 
 def _classification(
@@ -186,14 +204,14 @@ def _classification(
 def _regression(
     run: _Run, data: LabelledData, ood: NDArray[np.float32] | None, units: TargetUnits
 ) -> dict[str, float]:
-    mean, *parts = run.over(data.x, moments)
+    mean, *parts = run.over(data.x, run.moments)
     parts = [units.variance(part) for part in parts]
     variance = np.add.reduce(parts)
     targets = units.value(data.y.astype(np.float64))
     scores = regression_scores(units.value(mean), variance, targets, *parts)
     values = {name: value for name, value in asdict(scores).items() if value is not None}
     if ood is not None:
-        _, *unknown = run.over(ood, moments)
+        _, *unknown = run.over(ood, run.moments)
         for name, part in zip(("ood_epistemic_std", "ood_aleatoric_std"), unknown, strict=False):
             values[name] = median_std(units.variance(part))
     return values

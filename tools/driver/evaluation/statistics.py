@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from qbnnc.ir.head import class_logits
+from qbnnc.ir.outputs import Spread
 from qbnnc.ir.types import Array
 from qbnnc.runtime.metrics import Float64, mean_over_samples, mutual_information
 
@@ -16,21 +18,23 @@ from qbnnc.runtime.metrics import Float64, mean_over_samples, mutual_information
 def class_statistics(samples: tuple[Array, ...]) -> tuple[Float64, Float64]:
     """Mean softmax [N, K] and mutual information [N] in nats, of logits [L, B, K, *map].
 
-    N is B, or of a map of classes B times its places.
+    N is B, or of a map of classes B times its places. One logit is that of class 1 of two.
     """
-    (logits,) = samples
-    classes = np.moveaxis(logits.astype(np.float64), 2, -1)
+    logits = class_logits(samples[0].astype(np.float64))
+    classes = np.moveaxis(logits, 2, -1)
     flat = np.ascontiguousarray(classes.reshape(len(logits), -1, logits.shape[2]))
     each = np.exp(flat - flat.max(axis=2, keepdims=True))
     each /= each.sum(axis=2, keepdims=True)
     return mean_over_samples(each), mutual_information(each)
 
 
-def moments(samples: tuple[Array, ...]) -> tuple[Float64, ...]:
-    """Mean and epistemic variance [B, *shape] of mu [L, B, *shape]; with log_var, aleatoric too.
+def moments(
+    samples: tuple[Array, ...], spread: Spread = Spread.LOG_VARIANCE
+) -> tuple[Float64, ...]:
+    """Mean and epistemic variance [B, *shape] of mu [L, B, *shape]; with another output aleatoric.
 
-    aleatoric = mean_l exp(log_var_l), epistemic = mean_l (mu_l - mean)^2; infinite only where
-    log_var exceeds 709.
+    aleatoric = mean_l exp(log_var_l), or of what `spread` says that the other is; epistemic =
+    mean_l (mu_l - mean)^2; infinite only where log_var exceeds 709.
     """
     wide = [s.astype(np.float64) for s in samples]
     mean = mean_over_samples(wide[0])
@@ -38,4 +42,4 @@ def moments(samples: tuple[Array, ...]) -> tuple[Float64, ...]:
     if len(wide) == 1:
         return mean, epistemic
     with np.errstate(over="ignore"):
-        return mean, epistemic, mean_over_samples(np.exp(wide[1]))
+        return mean, epistemic, mean_over_samples(spread.variance(wide[1]))

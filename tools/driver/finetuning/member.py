@@ -19,7 +19,6 @@ from qbnnc.finetuning.losses import loss_of
 from qbnnc.finetuning.settings import Loss, Training
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 
@@ -57,13 +56,12 @@ class MemberTuning:
         trained: Graph,
         simulated: Model,
         member: int,
-        task: Task,
         training: Training,
         examples: Examples,
         validation: Examples,
     ) -> None:
         """`trained` is the FLOAT graph that MATCH compares with."""
-        self._task, self._training, self._member = task, training, member
+        self._head, self._training, self._member = simulated.head, training, member
         self._examples, self._validation = examples, validation
         self._device = examples.x.device
         ranges = Ranges.LEARNED if training.learn_ranges else Ranges.EMA
@@ -160,11 +158,11 @@ class MemberTuning:
         outputs = self.simulation.sample(x, noise)
         if loss is not Loss.MATCH:
             assert examples.y is not None
-            return loss_of(loss, self._task, outputs, [examples.y[index]])
+            return loss_of(loss, self._head, outputs, [examples.y[index]])
         with torch.no_grad():
             target = self._teacher.outputs(x, noise)
         whole = [t.expand(len(x), *t.shape[1:]) for t in target]
-        return loss_of(loss, self._task, outputs, whole)
+        return loss_of(loss, self._head, outputs, whole)
 
     def _rows(self) -> Tensor:
         """The rows of this step: epochs are permutations of their own."""

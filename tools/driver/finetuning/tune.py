@@ -22,7 +22,7 @@ from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model
 from qbnnc.ir.words import counted
 from qbnnc.passes.base import run_passes
-from qbnnc.passes.cut_softmax import CutSoftmax
+from qbnnc.passes.heads import fitted_by_targets, understood
 from qbnnc.passes.options import MaskSharing
 from qbnnc.passes.pipeline import Options, simulate_model
 from qbnnc.passes.share_masks import ShareMasks
@@ -72,8 +72,10 @@ class FineTuning:
     ) -> None:
         """See `finetune`; the calibration is done here."""
         check_loss(training.loss, model)
-        self._task = task_for(training.loss, model) if options.task is None else options.task
-        options = replace(options, task=self._task)
+        task = task_for(training.loss, model) if options.task is None else options.task
+        if training.loss.needs_labels:  # which have the shape of its first output
+            model = fitted_by_targets(model)
+        model, options = understood(model, task), replace(options, task=task)
         self._shared = options.quantisation.mask_sharing is MaskSharing.BATCH
         self._model, self._training, self._device = model, training, torch.device(device)
         self._examples, self._validation = self._split(x, y, validation)
@@ -107,7 +109,6 @@ class FineTuning:
             self._teacher(number),
             self._start,
             number,
-            self._task,
             self._training,
             self._examples,
             self._validation,
@@ -132,8 +133,7 @@ class FineTuning:
 
     def _teacher(self, number: int) -> Graph:
         """The float member with the outputs and masks that its simulation has."""
-        steps = (CutSoftmax(), ShareMasks(self._shared))
-        return run_passes(self._model.members[number], steps)
+        return run_passes(self._model.members[number], (ShareMasks(self._shared),))
 
     def _tell(
         self,

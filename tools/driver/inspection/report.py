@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qbnnc.inspection.outputs import OutputReport, outputs_of
 from qbnnc.inspection.size import (
     constant_bytes,
     float_bytes,
@@ -48,6 +49,8 @@ class Inspection:
     stage: str
     method: str
     task: str
+    outputs: tuple[OutputReport, ...]
+    left_out: str
     bits: str
     weights: str
     calibration: str
@@ -76,6 +79,8 @@ def inspect(model: Model, file_bytes: int) -> Inspection:
         stage=model.stage.name,
         method=model.method,
         task=model.head.task.value,
+        outputs=outputs_of(model),
+        left_out=model.provenance.left_out,
         bits=model.provenance.bits,
         weights=model.provenance.weights,
         calibration=model.provenance.calibration,

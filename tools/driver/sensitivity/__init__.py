@@ -19,7 +19,14 @@ from qbnnc.sensitivity.budget import Budget
 from qbnnc.sensitivity.choice import Choice, Step, search
 from qbnnc.sensitivity.layers import Layer
 from qbnnc.sensitivity.prepare import Setting, bench_of, place_of, title_of
-from qbnnc.sources import Dropout, SourceOptions, read, warn_of_few, warn_of_noisy_choice
+from qbnnc.sources import (
+    Dropout,
+    SourceOptions,
+    names_from,
+    read,
+    warn_of_few,
+    warn_of_noisy_choice,
+)
 from qbnnc.sweep.settings import describe_array
 from qbnnc.version import COMPILER
 
@@ -54,6 +61,7 @@ def sensitivity(
     model_args: Mapping[str, object] | None = None,
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
+    output_names: str | Sequence[str] | None = None,
     progress: Progress | None = None,
     **making: Unpack[Making],
 ) -> Sensitivities:
@@ -71,7 +79,9 @@ def sensitivity(
     options = options_from(making, samples, task)
     base = options.quantisation
     widths = Tried.parse_all(tried, base.bits)
-    reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
+    reading = SourceOptions(
+        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+    )
     trained = read(source, calibration, reading)
     if trained.calibration is not None:
         warn_of_few(len(trained.calibration))
@@ -109,6 +119,7 @@ def choose_bits(
     model_args: Mapping[str, object] | None = None,
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
+    output_names: str | Sequence[str] | None = None,
     progress: Progress | None = None,
     **making: Unpack[Making],
 ) -> Choice:
@@ -129,7 +140,9 @@ def choose_bits(
     if making.get("bits") == "auto":
         making["bits"] = None
     options = options_from(making, samples, task)
-    reading = SourceOptions(model, model_args or {}, dropout, trust_pickle)
+    reading = SourceOptions(
+        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+    )
     setting = Setting(data, None, seeds, rows, TargetUnits(target_mean, target_std))
     bench = bench_of(read(source, calibration, reading), place_of(source), setting, options)
     warn_of_noisy_choice(len(bench.data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from qbnnc.evaluation.recording import Recording
 from qbnnc.evaluation.score import TargetUnits, evaluate
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
+from qbnnc.passes.heads import understood
 from qbnnc.passes.options import Quantisation
 from qbnnc.runtime import load
 from qbnnc.runtime.metrics import Float64
@@ -63,11 +65,11 @@ class Bench:
 
     def float32(self) -> Measured:
         """What it gives in float."""
-        model = replace(self.model, head=Head(self.task))
+        model = understood(self.model, self.task)
         return self._measured(replace(FloatPredictor.of(model), samples=self.samples))
 
     def _measured(self, predictor: Predictor) -> Measured:
-        recorder = Recording(predictor, self._distribution)
+        recorder = Recording(predictor, partial(_distribution, predictor.model.head))
         scores = evaluate(
             recorder,
             self.data,
@@ -84,9 +86,10 @@ class Bench:
         with np.errstate(invalid="ignore"):
             return Measured(metrics, predictions, np.mean(each, axis=0))
 
-    def _distribution(self, prediction: Mapping[str, Floats]) -> Distribution:
-        drawn = tuple(a for name, a in prediction.items() if name.startswith("samples"))
-        return distribution(self.task, drawn)
+
+def _distribution(head: Head, prediction: Mapping[str, Floats]) -> Distribution:
+    drawn = tuple(a for name, a in prediction.items() if name.startswith("samples"))
+    return distribution(head, drawn)
 
 
 def _joined(sets: Sequence[Sequence[Distribution]]) -> tuple[Distribution, ...]:

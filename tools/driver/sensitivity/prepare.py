@@ -17,6 +17,7 @@ from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.inputs import as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
+from qbnnc.passes.heads import fitted_by_targets
 from qbnnc.passes.pipeline import Options, check_calibration
 from qbnnc.sensitivity.bench import Bench
 from qbnnc.sensitivity.compiling import Compiler
@@ -52,6 +53,7 @@ def bench_of(model: Model, name: str, setting: Setting, options: Options) -> Ben
     seeds = _seeds(setting.seeds)
     chosen = None if options.task is None else options.task.value
     task = task_of(chosen, {name: model})
+    model = fitted_by_targets(model)
     shape, output = model.graph.input.type.shape, model.graph.outputs[0].type.shape
     data = fit(read_labelled(setting.data, "the data"), shape, output, task)
     ood = read_confusion(setting.ood, shape)

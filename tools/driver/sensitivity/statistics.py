@@ -8,7 +8,7 @@ import numpy as np
 
 from qbnnc.evaluation.data import LabelledData
 from qbnnc.evaluation.statistics import class_statistics, moments
-from qbnnc.ir.head import Task
+from qbnnc.ir.head import Head, Task
 from qbnnc.ir.types import Array
 from qbnnc.runtime.metrics import Float64
 
@@ -18,12 +18,12 @@ Distribution: TypeAlias = tuple[Float64, ...]
 _FLOOR = 1e-6  # of the mean variance: a network that gives no variance is compared by its means
 
 
-def distribution(task: Task, samples: tuple[Array, ...]) -> Distribution:
+def distribution(head: Head, samples: tuple[Array, ...]) -> Distribution:
     """The predictive distribution of each row, from samples [L, B, ...] of each output."""
     with np.errstate(invalid="ignore", over="ignore"):  # `evaluate` tells of NaN, with its row
-        if task is Task.CLASSIFICATION:
+        if head.task is Task.CLASSIFICATION:
             return class_statistics(samples)[:1]
-        mean, *parts = moments(samples)
+        mean, *parts = moments(samples, head.spread)
         return mean, np.add.reduce(parts)
 
 

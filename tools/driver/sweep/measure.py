@@ -13,6 +13,7 @@ from qbnnc.artefacts import Predictor
 from qbnnc.evaluation.data import LabelledData
 from qbnnc.evaluation.recording import Recording
 from qbnnc.evaluation.score import Scores, evaluate
+from qbnnc.ir.head import class_shape
 from qbnnc.ir.model import Model
 from qbnnc.shifts import STANDARD_SHIFTS
 from qbnnc.sweep.rows import Bin, Entropies, Result, Shifted
@@ -92,7 +93,7 @@ def _with_histogram(
     result: Result, model: Model, recorded: Sequence[Sequence[Certainty]]
 ) -> Result:
     """Counts of entropies in test and confusion data; and the mean confidence in the latter."""
-    classes = model.graph.outputs[0].type.shape[0]
+    classes = class_shape(model.graph.outputs[0].type.shape)[0]
     edges = np.linspace(0, np.log(classes), _BINS + 1)
     sets = [np.concatenate([e for e, _ in parts]).astype(np.float64) for parts in recorded]
     counts = [np.histogram(h.clip(edges[0], edges[-1]), edges)[0].tolist() for h in sets]

@@ -12,10 +12,10 @@ from qbnnc.evaluation.data import RawData, as_inputs, fit
 from qbnnc.evaluation.inputs import Path_, has_labels, read_confusion
 from qbnnc.ir import format
 from qbnnc.ir.errors import UserError
-from qbnnc.ir.head import Head, Task
+from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
-from qbnnc.passes.cut_softmax import ends_in_softmax
+from qbnnc.passes.heads import fitted_by_targets, understood
 from qbnnc.passes.options import Bits
 from qbnnc.passes.pipeline import check_layers
 from qbnnc.sources import SourceOptions, read, with_calibration
@@ -44,7 +44,7 @@ def read_models(networks: Mapping[str, object], training: RawData) -> dict[str, 
                 f"{name}: quantised already ({model.provenance.bits}); a sweep begins with the "
                 "float network"
             )
-        models[name] = replace(model, calibration=None)
+        models[name] = fitted_by_targets(replace(model, calibration=None))
         shapes, others = (_shapes(m) for m in (model, next(iter(models.values()))))
         if shapes != others:
             raise UserError(
@@ -62,7 +62,7 @@ def _shapes(model: Model) -> str:
 def task_of(task: str | None, models: Mapping[str, Model]) -> Task:
     """The task that is asked for, or that of the networks; UserError if nobody says."""
     known = {m.head.task for m in models.values()} - {Task.RAW}
-    if all(ends_in_softmax(model.graph) for model in models.values()):
+    if all(_classifies(model) for model in models.values()):
         known.add(Task.CLASSIFICATION)
     if task is None and len(known) != 1:
         raise UserError("--task: the networks do not say; give classification or regression")
@@ -70,8 +70,12 @@ def task_of(task: str | None, models: Mapping[str, Model]) -> Task:
     if chosen is Task.RAW:
         raise UserError("--task raw: a sweep needs metrics; choose classification or regression")
     for model in models.values():
-        Head(chosen).check(tuple(v.type for v in model.graph.outputs))
+        understood(fitted_by_targets(model), chosen)
     return chosen
+
+
+def _classifies(model: Model) -> bool:
+    return understood(model, None).head.task is Task.CLASSIFICATION
 
 
 def check_options(

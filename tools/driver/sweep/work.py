@@ -15,8 +15,8 @@ from qbnnc.evaluation.predictors import FloatPredictor
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
 from qbnnc.ir.errors import UserError
-from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model
+from qbnnc.passes.heads import understood
 from qbnnc.passes.pipeline import Options, lower_model, quantise_model
 from qbnnc.runtime import load
 from qbnnc.sweep.measure import measure
@@ -89,7 +89,7 @@ def _empty(item: Item, method: str) -> Result:
 def _predictor(study: Study, model: Model, item: Item) -> tuple[Predictor, dict[str, int]]:
     """What predicts, and its size in bytes."""
     if item.bits is None:
-        predictor = FloatPredictor.of(replace(model, head=Head(study.settings.task)))
+        predictor = FloatPredictor.of(understood(model, study.settings.task))
         return predictor, {"float32": float_bytes(model)}
     options = study.settings.options(item.bits, model)
     if item.precision is Precision.PTQ:

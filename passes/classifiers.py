@@ -1,0 +1,51 @@
+"""A network as a classifier: logits of classes, or one logit of two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qbnnc.ir.errors import UserError
+from qbnnc.ir.head import Head, Task, is_binary
+from qbnnc.ir.model import Model
+from qbnnc.passes.cut_sigmoid import cut_sigmoid, ends_in_sigmoid
+from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
+from qbnnc.passes.intervals import intervals
+
+_TASK = "--task classification: "
+
+
+def as_classifier(model: Model) -> Model:
+    """1. The softmax or log_softmax at the end is cut off, and so is the sigmoid of one class.
+    2. One logit, [1] or [] a row, is that of class 1 of two.
+    3. UserError for several outputs, for several sigmoids, and for what can be no logit: numbers
+       that are probabilities, or positive, as evidence is.
+    """
+    head = Head(Task.CLASSIFICATION)
+    head.check(tuple(v.type for v in model.graph.outputs))
+    if ends_in_softmax(model.graph):
+        return replace(model, members=tuple(map(CutSoftmax(), model.members)), head=head)
+    shape = model.graph.outputs[0].type.shape
+    if ends_in_sigmoid(model.graph):
+        if not is_binary(shape):
+            raise UserError(
+                f"{_TASK}the {list(shape)} sigmoids are labels of their own, not classes of which "
+                "one is true: use --task raw, which gives mean and variance of each probability"
+            )
+        return replace(model, members=tuple(map(cut_sigmoid, model.members)), head=head)
+    _check_logits(model)
+    return replace(model, head=head)
+
+
+def _check_logits(model: Model) -> None:
+    output = model.graph.outputs[0]
+    shape, interval = list(output.type.shape), intervals(model.graph)[output]
+    if interval.is_probability:
+        raise UserError(
+            f"{_TASK}the output {shape} lies between 0 and 1, as probabilities do, and the task "
+            "takes logits: return what enters the sigmoid or softmax, or use --task raw"
+        )
+    if interval.low > 0 or (is_binary(output.type.shape) and interval.never_negative):
+        raise UserError(
+            f"{_TASK}the output {shape} is never negative, as evidence or a rate is, and the task "
+            "takes logits: return logits, or use --task raw"
+        )

@@ -1,0 +1,87 @@
+"""Gives outputs their meaning: by the task, their names, and the numbers they can be at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qbnnc.ir.errors import UserError
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.outputs import MEAN, identifiers, role_of
+from qbnnc.ir.types import Stage
+from qbnnc.passes.classifiers import as_classifier
+from qbnnc.passes.constant_outputs import fold_constant_outputs
+from qbnnc.passes.cut_sigmoid import ends_in_sigmoid
+from qbnnc.passes.cut_softmax import ends_in_softmax
+from qbnnc.passes.halves import halves_axis, split_halves
+from qbnnc.passes.regressions import as_regression
+
+
+def name_outputs(model: Model, names: tuple[str, ...]) -> Model:
+    """The model with these names, as its user states them; UserError if they do not fit.
+
+    Two names for one output, a mean and what says its variance, are the halves of its channels.
+    """
+    telling = [role_of(name) for name in names]
+    pair = MEAN in telling and len(names) == 2 == len({*telling} - {None})
+    if pair and len(model.graph.outputs) == 1:
+        model = _halved(model, names)
+    named = replace(model, head=Head(Task.RAW, names, stated=True))
+    named.head.check(tuple(v.type for v in named.graph.outputs))
+    return named if model.head.task is Task.RAW else understood(named, model.head.task)
+
+
+def fitted_by_targets(model: Model) -> Model:
+    """The model as its targets read it, which have the shape of its first output.
+
+    One output of such a shape is the mean, and no mean and log variance in one.
+    """
+    alone = model.head.task is Task.RAW and len(model.graph.outputs) == 1
+    return replace(model, head=replace(model.head, stated=True)) if alone else model
+
+
+def _halved(model: Model, names: tuple[str, ...]) -> Model:
+    axis, shape = halves_axis(model.graph), list(model.graph.outputs[0].type.shape)
+    if model.stage is not Stage.FLOAT:
+        raise UserError(
+            f"--outputs {','.join(names)}: the one output {shape} is compiled already and cannot "
+            "be cut in two; compile the trained model"
+        )
+    if axis is None:
+        raise UserError(
+            f"--outputs {','.join(names)}: the one output {shape} has no two halves of channels; "
+            "return two outputs, or name one"
+        )
+    return replace(model, members=tuple(split_halves(m, axis) for m in model.members))
+
+
+def understood(model: Model, task: Task | None) -> Model:
+    """The model with the head that its outputs have under `task`; None is the model's own task.
+
+    A raw network that ends in a softmax, or in a sigmoid of one number, classifies by default. Of
+    a FLOAT model what belongs to the head is cut off, and the mean comes first. UserError where
+    the outputs are no such thing, or could be several.
+    """
+    has = model.head.task
+    if task in (None, has) and has is not Task.RAW:
+        return model
+    softmax, sigmoid = ends_in_softmax(model.graph), ends_in_sigmoid(model.graph)
+    if task not in (None, Task.CLASSIFICATION) and softmax:
+        raise UserError(
+            f"--task {task.value}: the network ends in softmax, which is part of task "
+            "classification (its samples are the logits): leave --task out, or return logits"
+        )
+    if task is None:
+        binary = sigmoid and model.graph.outputs[0].type.size == 1
+        task = Task.CLASSIFICATION if softmax or binary else Task.RAW
+    match task:
+        case Task.CLASSIFICATION:
+            made = as_classifier(model)
+        case Task.REGRESSION:
+            made = as_regression(model)
+        case Task.RAW:
+            names = identifiers(model.head.outputs) if has is task else ()
+            made = replace(model, head=Head(task, names))
+    folded = replace(made, members=tuple(map(fold_constant_outputs, made.members)))
+    folded.head.check(tuple(v.type for v in folded.graph.outputs))
+    return folded
