@@ -152,13 +152,10 @@ class Session:
     def peak_bytes(self, batch: int, samples: int | None = None) -> int:
         """Bytes that a prediction's program needs: constants, arena, input and samples."""
         count = self.samples if samples is None else samples
-        trunk = () if self._every.trunk is None else (self._every.trunk,)
-        constants = sum(p.constants.nbytes for p in (*trunk, *self._plans))
         prepared = self._prepare(Size(batch, max(count, len(self._plans)), None))
         arenas = sorted(part.arena_bytes for part in prepared.parts)
         reals = batch * (self.model.graph.input.type.size + count * self._plans[0].size)
-        constants = int(constants)
-        return constants + sum(arenas[-self._workers.threads :]) + 4 * reals
+        return self._every.constant_bytes + sum(arenas[-self._workers.threads :]) + 4 * reals
 
     def _samples(self, samples: int | None) -> int:
         """L; InputError if the model cannot give so many."""

@@ -27,6 +27,12 @@ class Plans(NamedTuple):
     trunk: Plan | None
     members: tuple[Plan, ...]
 
+    @property
+    def constant_bytes(self) -> int:
+        """Of all programs."""
+        trunk = 0 if self.trunk is None else self.trunk.constants.nbytes
+        return trunk + sum(plan.constants.nbytes for plan in self.members)
+
 
 def plan_members(members: Sequence[Graph], draws: int, budget: int | None = None) -> Plans:
     """As qbnnc.runtime.plan.plan of each member, but what all have in common once."""

@@ -138,6 +138,54 @@ def _sealed(
     return save_tensors(tensors, metadata={"qbnnc": json.dumps(header)})
 
 
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {"1/drop": "0/nothing"},
+        {"1/a": "1/b", "1/b": "1/a"},
+        {"1/a": "1/b", "1/b": "0/fc1.weight"},
+        {"0/fc1.weight": "0/fc2.weight"},
+        {"1/a": 0},
+        {"1/a": ["0/fc1.weight"]},
+        ["1/a"],
+        None,
+        "0/fc1.weight",
+    ],
+)
+def test_crafted_references_are_refused(shared: Json) -> None:
+    """To a tensor that is not stored, in a circle, in a chain, or to no name at all."""
+    made = model()
+    record, tensors = format._record(made, 2), format._tensors(made)
+    sha = format._sha256(2, record, tensors)
+    header = {"version": 2, "sha256": sha, "shared": shared, "model": record}
+    data = save_tensors(tensors, metadata={"qbnnc": json.dumps(header)})
+    with pytest.raises(FileError, match=r"^m\.qbnn: damaged"):
+        format.from_bytes(data, "m.qbnn")
+
+
+def test_a_reference_to_a_tensor_of_another_shape_is_refused() -> None:
+    made = model()
+    record, tensors = format._record(made, 2), format._tensors(made)
+    tensors.pop("0/fc1.weight")
+    data = _sealed(record, tensors, {"0/fc1.weight": "0/fc2.weight"})
+    with pytest.raises(FileError, match="no model this version can read"):
+        format.from_bytes(data, "m.qbnn")
+
+
+@pytest.mark.parametrize("place", ["constants", "nodes"])
+def test_a_record_as_the_first_member_has_none_is_refused(place: str) -> None:
+    made = Model((lenet(0), lenet(1)), Head(Task.CLASSIFICATION), 3)
+    tensors, bad = format._tensors(made), list[Json]()
+    for edit in (lambda items: [*items, 0], lambda _: 0, lambda _: [0] * 10**5):
+        record = json.loads(json.dumps(format._record(made, 2)))
+        record["members"][1][place] = edit(record["members"][1][place])
+        bad.append(record)
+    bad.append({**format._record(made, 2), "members": [0, 0]})
+    for record in bad:
+        with pytest.raises(FileError, match="no model this version can read"):
+            format.from_bytes(_sealed(record, tensors), "m.qbnn")
+
+
 def test_models_of_several_members_number_their_samples() -> None:
     made = Model((lenet(0), lenet(1)), Head(Task.CLASSIFICATION), 3)
     made.check()

@@ -182,6 +182,11 @@ def _totals(report: Inspection) -> Iterator[str]:
         f"MACs a row: {report.prefix_macs} once, {report.sample_macs} a sample; "
         f"{counted(report.sample_words, 'random word')} a sample"
     )
+    if report.shared_macs or report.shared_bytes:
+        yield fold(
+            f"{counted(report.members, 'member')}: {report.shared_macs} of them are done once "
+            f"for all; {human_bytes(report.shared_bytes)} of equal constants are not stored again"
+        )
     share = f", {100 * report.file_bytes / report.float_bytes:.1f} %" if report.float_bytes else ""
     yield fold(
         f"file {human_bytes(report.file_bytes)} against {human_bytes(report.float_bytes)} of "

@@ -11,6 +11,8 @@ from qbnnc.inspection.size import (
     live_bytes,
     macs,
     random_words,
+    shared_bytes,
+    shared_macs,
 )
 from qbnnc.ir import format
 from qbnnc.ir.bounds import AccumulatorBounds, accumulator_bounds
@@ -42,6 +44,9 @@ class NodeReport:
 class Inspection:
     """A Model. MACs and words are per row: `prefix_macs` once, the others for every sample.
 
+    `shared_macs` of the prefix's are done once for all members, the others for each. `shared_bytes`
+    of constants are not stored again, because an earlier member has the same.
+
     `integer`: every value between the input quantiser and the dequantised outputs is an integer.
     `live_bytes`: the largest set of values alive at once, for 1 row and `samples` samples.
     """
@@ -64,7 +69,9 @@ class Inspection:
     prefix_macs: int
     sample_macs: int
     sample_words: int
+    shared_macs: int
     constant_bytes: int
+    shared_bytes: int
     float_bytes: int
     file_bytes: int
     live_bytes: int
@@ -94,7 +101,9 @@ def inspect(model: Model, file_bytes: int) -> Inspection:
         prefix_macs=sum(n.macs for n in nodes if Axis.SAMPLE.value not in n.axes),
         sample_macs=sum(n.macs for n in nodes if Axis.SAMPLE.value in n.axes),
         sample_words=sum(n.random_words for n in nodes),
+        shared_macs=shared_macs(model),
         constant_bytes=constant_bytes(model),
+        shared_bytes=shared_bytes(model),
         float_bytes=float_bytes(model),
         file_bytes=file_bytes,
         live_bytes=live_bytes(graph, 1, model.samples),

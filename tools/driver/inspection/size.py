@@ -5,29 +5,64 @@ from __future__ import annotations
 from math import prod
 
 from qbnnc.ir.evaluate import last_uses
+from qbnnc.ir.format import shared_tensors
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2d, Conv2dInteger, Linear, LinearInteger, RandomOp
 from qbnnc.ir.rng import LANES_PER_WORD
+from qbnnc.ir.sharing import common_values
 from qbnnc.ir.types import Axis
 
 
 def float_bytes(model: Model) -> int:
-    """Bytes of the members' weights and biases (of sampled ones: mu and sigma) as float32."""
-    return sum(_float_bytes(member) for member in model.members)
+    """Bytes of weights and biases (of sampled ones: mu and sigma) as float32.
+
+    What members share counts once.
+    """
+    known = _shared_by_members(model)
+    return sum(_float_bytes(member, known[i]) for i, member in enumerate(model.members))
 
 
-def _float_bytes(graph: Graph) -> int:
+def _float_bytes(graph: Graph, known: set[str]) -> int:
     producers = graph.producers()
     parameters = {v for n in graph.nodes if macs(n) for v in n.inputs[1:3]}
     sampled = [producers[v] for v in parameters if v in producers]
     sources = {v for n in sampled for v in n.inputs[:2]} | (parameters - set(producers))
-    return sum(4 * v.type.size for v in sources)
+    return sum(4 * v.type.size for v in sources if v.name not in known)
 
 
 def constant_bytes(model: Model) -> int:
-    """Bytes of all constants as they are stored."""
-    return sum(a.nbytes for member in model.members for a in member.constants.values())
+    """Bytes of all constants as they are stored; what members share counts once."""
+    every = sum(a.nbytes for member in model.members for a in member.constants.values())
+    return every - shared_bytes(model)
+
+
+def shared_bytes(model: Model) -> int:
+    """Bytes of the constants that are not stored, because an earlier member's are the same."""
+    known = _shared_by_members(model)
+    return sum(
+        array.nbytes
+        for number, member in enumerate(model.members)
+        for value, array in member.constants.items()
+        if value.name in known[number]
+    )
+
+
+def shared_macs(model: Model) -> int:
+    """Multiply-accumulates of a row that are done once for all members."""
+    common = common_values(model.members)[0]
+    return sum(macs(node) for node in model.graph.nodes if node.output in common)
+
+
+def _shared_by_members(model: Model) -> list[set[str]]:
+    """For each member the tensors that equal one of an earlier member."""
+    names: list[set[str]] = [set() for _ in model.members]
+    if len(names) > 1:
+        for name, owner in shared_tensors(model).items():
+            (member, mine), (other, _) = name.split("/", 1), owner.split("/", 1)
+            if member != other:
+                names[int(member)].add(mine)
+    return names
 
 
 def macs(node: Node) -> int:
