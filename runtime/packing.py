@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from math import prod
 
 import numpy as np
@@ -19,25 +20,26 @@ _ALIGNMENT = 64
 
 
 class Constants:
-    """Collects arrays; `add` returns the offset in bytes."""
+    """Collects arrays, equal ones once; `add` returns the offset in bytes.
+
+    `asked` counts the bytes of all that were added, as if none were equal.
+    """
 
     def __init__(self) -> None:
         self._parts: list[Array] = []
-        self._size = 0
-        self._shared = dict[int, int]()
+        self._known = dict[bytes, int]()
+        self._size, self.asked = 0, 0
 
     def add(self, array: Array) -> int:
         """Keep a copy of `array`, row-major, aligned to 64 bytes."""
-        offset, part = self._size, np.ascontiguousarray(array)
-        self._parts.append(part.reshape(-1).view(np.uint8))
-        self._size = round_up(offset + part.nbytes, _ALIGNMENT)
+        part = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        room = round_up(part.nbytes, _ALIGNMENT)
+        self.asked += room
+        offset = self._known.setdefault(sha256(part.tobytes()).digest(), self._size)
+        if offset == self._size and room:
+            self._parts.append(part)
+            self._size += room
         return offset
-
-    def share(self, array: Array) -> int:
-        """As `add`, but once for an array that several instructions read."""
-        if id(array) not in self._shared:
-            self._shared[id(array)] = self.add(array)
-        return self._shared[id(array)]
 
     def pack(self) -> NDArray[np.uint8]:
         """All of them, with some room to read past the end."""

@@ -50,11 +50,12 @@ class Plan:
     """`program` int64 [steps, COLUMNS], prefix first; `ends` where prefix, sample and suffix end.
 
     `values` says where the values are, by name, and `copied` which outputs no step makes: the input
-    (None) or a constant.
+    (None) or a constant. `constants` may be those of several plans; `constant_bytes` are its own.
     """
 
     program: NDArray[np.int64]
     constants: NDArray[np.uint8]
+    constant_bytes: int
     arena: Arena
     steps: tuple[Step, ...]
     ends: NDArray[np.int64]
@@ -81,16 +82,17 @@ def plan(graph: Graph, *, draws: int = 1, reuse: bool = True, budget: int | None
     Without `reuse` of the arena's space, every value of a range is there when the range has run.
     """
     made = draft(Lowering(graph, draws, traced=not reuse), graph.nodes)
-    return finish(made, place(made.steps, made.block_bytes(budget), reuse=reuse))
+    arena = place(made.steps, made.block_bytes(budget), reuse=reuse)
+    return finish(made, arena, made.lowering.constants.pack())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """A program whose buffers have no place yet."""
+    """A program whose buffers have no place yet, and the bytes of the constants that it reads."""
 
     lowering: Lowering
     steps: tuple[Step, ...]
-    constants: NDArray[np.uint8]
+    constant_bytes: int
 
     @property
     def work(self) -> Work:
@@ -101,22 +103,24 @@ class Draft:
         """Bytes of a block; `budget` if it is given."""
         if budget is not None:
             return budget
-        return max(BLOCK_BYTES, min(self.constants.nbytes // 4, MOST_BLOCK_BYTES))
+        return max(BLOCK_BYTES, min(self.constant_bytes // 4, MOST_BLOCK_BYTES))
 
 
 def draft(lowering: Lowering, nodes: Iterable[Node]) -> Draft:
     """The program of some nodes of a graph; CompileError, at the node, if no kernel takes it."""
+    before = lowering.constants.asked
     for node in nodes:
         lower_node(lowering, node)
     steps = tuple(sorted(lowering.steps, key=lambda step: step.range))
-    return Draft(lowering, steps, lowering.constants.pack())
+    return Draft(lowering, steps, lowering.constants.asked - before)
 
 
-def finish(made: Draft, arena: Arena) -> Plan:
+def finish(made: Draft, arena: Arena, constants: NDArray[np.uint8]) -> Plan:
     """The plan of a program whose buffers lie in `arena`."""
     return Plan(
         program=_program(made.steps, arena),
-        constants=made.constants,
+        constants=constants,
+        constant_bytes=made.constant_bytes,
         arena=arena,
         steps=made.steps,
         ends=_ends(made.steps),

@@ -69,7 +69,7 @@ def summarize(plans: Plans, member: int, batch: int, samples: int, threads: int)
         scratch_bytes=arena.scratch_bytes,
         lower_bound=arena.lower_bound,
         row_bytes=arena.record_bytes,
-        constants_bytes=plan.constants.nbytes + (0 if trunk is None else trunk.constants.nbytes),
+        constants_bytes=plan.constant_bytes + (0 if trunk is None else trunk.constant_bytes),
         capacity=arena.capacity,
         work=work,
         calls=tuple(_call(tasks) for tasks in split(members, batch, draws, threads, trunk)),

@@ -15,7 +15,8 @@ from qbnnc.ir.sharing import common_values
 from qbnnc.ir.types import PER_ROW, DType
 from qbnnc.runtime.arena import in_one, place
 from qbnnc.runtime.lowering import Lowering
-from qbnnc.runtime.plan import Draft, Plan, draft, finish, plan
+from qbnnc.runtime.packing import Constants
+from qbnnc.runtime.plan import Draft, Plan, draft, finish
 from qbnnc.runtime.program import Buffer
 
 WORTH = 0.05  # of a member's work for a row: less is not worth a program of its own
@@ -29,23 +30,28 @@ class Plans(NamedTuple):
 
     @property
     def constant_bytes(self) -> int:
-        """Of all programs."""
-        trunk = 0 if self.trunk is None else self.trunk.constants.nbytes
-        return trunk + sum(plan.constants.nbytes for plan in self.members)
+        """All programs have the same constants, in which equal ones are once."""
+        return self.members[0].constants.nbytes
 
 
 def plan_members(members: Sequence[Graph], draws: int, budget: int | None = None) -> Plans:
     """As qbnnc.runtime.plan.plan of each member, but what all have in common once."""
-    parts = None if len(members) == 1 else _parts(members, draws)
-    if parts is None:
-        return Plans(None, tuple(plan(m, draws=draws, budget=budget) for m in members))
-    drafts, shared = parts
-    arenas = (place(d.steps, d.block_bytes(budget), shared=shared) for d in drafts)
-    trunk, *plans = map(finish, drafts, in_one(tuple(arenas)))
-    return Plans(trunk, tuple(plans))
+    trunk = None if len(members) == 1 else _trunk(members, draws)
+    if trunk is None:
+        constants = Constants()
+        lowered = (Lowering(member, draws, constants=constants) for member in members)
+        drafts = [draft(lowering, lowering.graph.nodes) for lowering in lowered]
+        arenas = [place(made.steps, made.block_bytes(budget)) for made in drafts]
+    else:
+        drafts, shared = trunk
+        places = (place(made.steps, made.block_bytes(budget), shared=shared) for made in drafts)
+        arenas = [*in_one(tuple(places))]
+    packed = drafts[0].lowering.constants.pack()
+    plans = [finish(made, arena, packed) for made, arena in zip(drafts, arenas, strict=True)]
+    return Plans(None, tuple(plans)) if trunk is None else Plans(plans[0], tuple(plans[1:]))
 
 
-def _parts(members: Sequence[Graph], draws: int) -> tuple[list[Draft], list[Buffer]] | None:
+def _trunk(members: Sequence[Graph], draws: int) -> tuple[list[Draft], list[Buffer]] | None:
     """The trunk, then each member's own part, and the buffers between; None if it is too small."""
     common, graph = [_codes(values) for values in common_values(members)], members[0]
     inside = [node for node in graph.nodes if node.output in common[0]]
@@ -53,13 +59,14 @@ def _parts(members: Sequence[Graph], draws: int) -> tuple[list[Draft], list[Buff
     left = [node.output for node in inside if node.output in read]
     if not left:
         return None
-    trunk = draft(Lowering(graph, draws, left=left), inside)
+    constants = Constants()
+    trunk = draft(Lowering(graph, draws, left=left, constants=constants), inside)
     buffers = {value: trunk.lowering.buffers[value] for value in left}
     drafts = [trunk]
     for member, shared in zip(members, common, strict=True):
         given = {mine: buffers[value] for mine, value in shared.items() if value in buffers}
         own = (node for node in member.nodes if node.output not in shared)
-        drafts.append(draft(Lowering(member, draws, given=given), own))
+        drafts.append(draft(Lowering(member, draws, given=given, constants=constants), own))
         if len(drafts) == 2 and trunk.work.row < WORTH * _work(drafts, draws):
             return None
     return drafts, list(dict.fromkeys(buffers.values()))

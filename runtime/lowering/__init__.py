@@ -74,13 +74,16 @@ class Lowering:
         traced: bool = False,
         given: Mapping[Value, Buffer] | None = None,
         left: Collection[Value] = (),
+        constants: Constants | None = None,
     ) -> None:
         """`draws`: how many samples a prediction has, as far as is known; it changes no result.
 
         `traced`: masks are values, not drawn where they are used. `given`: values that another
-        program has made. `left`: values that another program reads.
+        program has made. `left`: values that another program reads. `constants`: those of several
+        programs.
         """
-        self.graph, self.constants = graph, Constants()
+        self.graph = graph
+        self.constants = Constants() if constants is None else constants
         self._draws, self.traced, self._left = draws, traced, frozenset(left)
         self.steps: list[Step] = []
         self.buffers: dict[Value, Buffer] = dict(given or {})

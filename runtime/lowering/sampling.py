@@ -31,7 +31,7 @@ def eps_codes(lowering: Lowering, node: Node, op: EpsCodes) -> None:
     instruction = ins.EpsCodes(
         output=drawn,
         scratch=lowering.scratch(node, _SCRATCH),
-        table=lowering.constants.share(eps_table()),
+        table=lowering.constants.add(eps_table()),
         stream=op.stream,
         size=node.output.type.size,
     )
@@ -176,7 +176,7 @@ def _draw(
         simple=codes["granule_step"] == 0 and not any(op.quant.zero_point),
         output=output,
         scratch=lowering.scratch(node, 8 * (layout.taps // 4 + 2) + PANEL * (layout.taps + FOURS)),
-        table=lowering.constants.share(eps_table()),
+        table=lowering.constants.add(eps_table()),
         stream=noise.stream,
         channels=channels,
         taps=layout.taps // channels,

@@ -184,3 +184,18 @@ def test_members_that_part_anywhere(model: Model, rows: int) -> None:
         session = load(model, threads=1)
     samples = 6 if model.stochastic else 3
     assert_equal(session, input_batch(model, rows), samples)
+
+
+def test_equal_weights_after_a_mask_are_in_memory_once() -> None:
+    """A trunk that draws masks runs for each member, but its weights are there once."""
+    graphs = []
+    for number in range(4):
+        net = Net((64,), 3).linear(64, "fc1").relu("relu1").dropout(0.2, "drop")
+        net.linear(64, "fc2").relu("relu2")
+        net.rng = np.random.default_rng(number)
+        graphs.append(net.linear(2, "fc3").graph())
+    model = Model(tuple(graphs), Head(Task.CLASSIFICATION))
+    model = quantise_model(model, inputs(graphs[0], 16), Options(samples=2))
+    one, four = (load(replace(model, members=model.members[:n]), 1) for n in (1, 4))
+    assert four._every.constant_bytes < 1.4 * one._every.constant_bytes
+    assert_equal(four, inputs(graphs[0], 5), 8)
