@@ -40,7 +40,9 @@ def trace_in_mode(module: nn.Module, example: Tensor, dropout: Dropout | None) -
         if dropout is None:
             _ask(sleeping.place)
         program = _awake(module, example, program, sleeping)
-    if dropout == "active":
+    if dropout == "active" and (
+        sleeping.place is None or not any(map(draws_noise, nodes(program)))
+    ):
         _check_switched(program, dropout)
     if dropout != "active":
         set_dropout(program, dropout)

@@ -7,12 +7,12 @@ import itertools
 import pickle
 import warnings
 
-_ITERATORS = (
+_ITERATORS: tuple[type, ...] = (
     *(itertools.count, itertools.cycle, itertools.repeat, itertools.chain, itertools.islice),
     *(enumerate, zip, map, filter, reversed),
     *map(type, (iter([]), iter(()), iter(range(0)), iter(""), iter({}), iter(set()))),
 )
-_COPIED = (list, tuple, int, str, range, type(None), *_ITERATORS)
+_COPIED: tuple[type, ...] = (list, tuple, int, str, range, type(None), *_ITERATORS)
 
 
 def is_iterator(value: object) -> bool:

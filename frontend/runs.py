@@ -50,6 +50,8 @@ def run_eagerly(module: nn.Module, example: Tensor) -> list[Run]:
     with other_generators_kept(), not_compiled():
         try:
             runs = [_fresh(module, example, saved, seed) for seed in range(CALLS)]
+            if lost := saved.lost(Snapshot.of(module)):
+                _refuse_state(module, Blame(tuple(lost)))
             _check_used(module, runs[0].seen, layers=False)
             check_rows(module, len(example), runs[0].outputs, runs[0].seen)
             _check_generators(module, runs)

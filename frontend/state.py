@@ -6,31 +6,31 @@ attributes of the user's classes, and the variables outside that its functions r
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import CellType, FunctionType, GeneratorType, MethodType
+from types import CellType, FunctionType, MethodType
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qbnnc.frontend.rewinding import fresh, is_iterator, position
-from qbnnc.frontend.tensors import can_be_kept, same_tensor
+from qbnnc.frontend.rewinding import fresh
+from qbnnc.frontend.tensors import can_be_kept
+from qbnnc.frontend.tokens import (
+    Running,
+    generator_state,
+    is_of_library,
+    is_watched,
+    same_value,
+    token,
+)
 
 _MOST_VALUES = 50_000  # a module may refer to its trainer, and that to a data set
 _DEPTH = 12
-_LIBRARIES = frozenset("torch numpy builtins collections itertools functools typing abc".split())
 _TABLES = frozenset("_parameters _buffers _modules".split())
-_PLAIN = (int, float, complex, str, bytes, bool, type(None))
-_GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
-_WATCHED = (
-    *(int, float, bool, list, dict, deque, set, Tensor, np.ndarray, GeneratorType),
-    *_GENERATORS,
-)
 
 
 @dataclass(slots=True)
@@ -66,12 +66,19 @@ class Snapshot:
                 if names is None or any(_within(name, chosen) for chosen in names):
                     place.put_back()
 
+    def lost(self, later: Snapshot) -> list[str]:
+        """The Python generators that have run on, which cannot be put back."""
+        changed = self.changed(later)
+        return [
+            n for n in changed if n in self.places and isinstance(self.places[n].value, Running)
+        ]
+
     def changed(self, later: Snapshot) -> list[str]:
         """The names of the places with another value now, the outermost of them."""
         names = list[str]()
         for name in dict.fromkeys([*self.places, *later.places]):
             before, after = self.places.get(name), later.places.get(name)
-            same = before and after and _same(before.value, after.value)
+            same = before and after and same_value(before.value, after.value)
             if not same and not any(_within(name, known) for known in names):
                 names.append(name)
         return names
@@ -99,13 +106,11 @@ class Snapshot:
                 self._array(name, value)
             case FunctionType() | MethodType():
                 self._function(value, depth)
-            case torch.Generator() | random.Random() | np.random.Generator():
-                self._generator(name, value)
-            case np.random.RandomState():
-                self._generator(name, value)
             case type():
                 pass
-            case _ if not _is_of_library(type(value)) and hasattr(value, "__dict__"):
+            case _ if (state := generator_state(value)) is not None:
+                self.places[f"{name}{_STATE}"] = Place(*state)
+            case _ if not is_of_library(type(value)) and hasattr(value, "__dict__"):
                 self._mapping(name, value.__dict__, depth + 2)
 
     def _mapping(self, name: str, table: MutableMapping[str, object], depth: int) -> None:
@@ -126,7 +131,7 @@ class Snapshot:
 
         numeric = isinstance(saved, int) and not isinstance(saved, bool)
         if key not in _TABLES:
-            self.places[f"{name}"] = Place(_token(saved), put_back, assign if numeric else None)
+            self.places[f"{name}"] = Place(token(saved), put_back, assign if numeric else None)
 
     def _sequence(self, name: str, value: list[object] | deque[object], depth: int) -> None:
         saved = [fresh(item) for item in value]
@@ -135,7 +140,7 @@ class Snapshot:
             value.clear()
             value.extend(map(fresh, saved))
 
-        tokens = tuple(_token(item) for item in saved)
+        tokens = tuple(token(item) for item in saved)
         self.places[f"{name}{_ITEMS}"] = Place(tokens, put_back)
         for i, item in enumerate(saved):
             self._visit(f"{name}[{i}]", item, depth + 1)
@@ -147,7 +152,7 @@ class Snapshot:
             value.clear()
             value.update(saved)
 
-        self.places[f"{name}{_ITEMS}"] = Place(frozenset(map(_token, saved)), put_back)
+        self.places[f"{name}{_ITEMS}"] = Place(frozenset(map(token, saved)), put_back)
 
     def _tensor(self, name: str, value: Tensor) -> None:
         if not can_be_kept(value):
@@ -173,39 +178,21 @@ class Snapshot:
                 saved, lambda: np.copyto(value, saved, casting="no")
             )
 
-    def _generator(self, name: str, value: object) -> None:
-        match value:
-            case torch.Generator():
-                bits = value.get_state()
-                place = Place(bits, lambda: _set_torch(value, bits))
-            case random.Random():
-                state = value.getstate()
-                place = Place(state, lambda: value.setstate(state))
-            case np.random.Generator():
-                inner = value.bit_generator.state
-                place = Place(repr(inner), lambda: _set_numpy(value, inner))
-            case np.random.RandomState():
-                legacy = value.get_state()
-                place = Place(repr(legacy), lambda: value.set_state(legacy))
-            case _:
-                return
-        self.places[f"{name}{_STATE}"] = place
-
     def _class(self, kind: type, depth: int) -> None:
         """Attributes of the user's own classes, and what their methods refer to."""
         for each in kind.__mro__:
-            if _is_of_library(each) or id(each) in self._seen:
+            if is_of_library(each) or id(each) in self._seen:
                 continue
             self._seen[id(each)] = each
             for key, value in list(vars(each).items()):
                 if isinstance(value, FunctionType):
                     self._function(value, depth)
-                elif _is_watched(key, value):
+                elif is_watched(key, value):
                     self._attribute(f"{each.__name__}.{key}", each, key, depth)
 
     def _attribute(self, name: str, kind: type, key: str, depth: int) -> None:
         saved = fresh(vars(kind)[key])
-        self.places[name] = Place(_token(saved), lambda: setattr(kind, key, fresh(saved)))
+        self.places[name] = Place(token(saved), lambda: setattr(kind, key, fresh(saved)))
         self._visit(name, vars(kind)[key], depth + 1)
 
     def _function(self, function: FunctionType | MethodType, depth: int) -> None:
@@ -213,14 +200,14 @@ class Snapshot:
         if isinstance(function, MethodType):
             self._visit(function.__func__.__name__, function.__self__, depth + 1)
             function = cast(FunctionType, function.__func__)
-        if _is_of_library(function):
+        if is_of_library(function):
             return
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
         for key, cell in cells:
             self._cell(f"{key} (outside {function.__qualname__})", cell, depth)
         for key in function.__code__.co_names:
             value = function.__globals__.get(key)
-            if _is_watched(key, value):
+            if is_watched(key, value):
                 name = f"{key} (a variable of {function.__module__})"
                 self._entry(name, function.__globals__, key, fresh(value))
                 self._visit(name, value, depth + 1)
@@ -234,7 +221,7 @@ class Snapshot:
         def put_back() -> None:
             cell.cell_contents = fresh(saved)
 
-        self.places[name] = Place(_token(saved), put_back)
+        self.places[name] = Place(token(saved), put_back)
         self._visit(name, cell.cell_contents, depth + 1)
 
 
@@ -282,52 +269,6 @@ def _only_keys(table: MutableMapping[str, object], saved: Mapping[str, object]) 
         kept = {key: table.get(key, value) for key, value in saved.items()}
         table.clear()
         table.update(kept)
-
-
-def _token(value: object) -> object:
-    """What tells the value from another: itself if it is plain, which one it is otherwise."""
-    if isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, GeneratorType):
-        return value.gi_frame and (value.gi_frame.f_lasti, repr(value.gi_frame.f_locals))
-    return position(value) if is_iterator(value) else _Same(value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Same:
-    """An object by its identity; it is kept alive so that no other takes its place."""
-
-    value: object
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-def _same(a: object, b: object) -> bool:
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return same_tensor(a, b)
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-    return type(a) is type(b) and bool(a == b or (a != a and b != b))
-
-
-def _is_watched(key: str, value: object) -> bool:
-    return not key.startswith("__") and (isinstance(value, _WATCHED) or is_iterator(value))
-
-
-def _is_of_library(value: type | FunctionType) -> bool:
-    return str(value.__module__).split(".")[0] in _LIBRARIES
-
-
-def _set_torch(generator: torch.Generator, state: Tensor) -> None:
-    generator.set_state(state)
-
-
-def _set_numpy(generator: np.random.Generator, state: Mapping[str, object]) -> None:
-    generator.bit_generator.state = state
 
 
 def outermost(names: Iterable[str]) -> list[str]:

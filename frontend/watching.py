@@ -98,7 +98,8 @@ def _hash(state: Tensor) -> int:
 
 
 def _numpy_state() -> tuple[bytes, int]:
-    inner = np.random.get_state(legacy=False)["state"]
+    state = np.random.get_state(legacy=False)
+    inner = state["state"]
     return np.asarray(inner.get("key", 0)).tobytes(), int(inner.get("pos", 0))
 
 
@@ -115,19 +116,16 @@ def _profile(foreign: set[str]) -> Callable[[FrameType, str, object], None]:
     return note
 
 
-def _by_user(frame: FrameType | None) -> bool:
+def _by_user(frame: FrameType) -> bool:
     """Neither while something is imported, nor by torch for itself."""
-    first = True
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith("<frozen importlib"):
-            return False
-        if first and name not in _PYTHONS_OWN:
-            first = False
-            if is_torch_file(name):
-                return False
-        frame = frame.f_back
-    return True
+    callers = list[str]()
+    each: FrameType | None = frame
+    while each is not None:
+        callers.append(each.f_code.co_filename)
+        each = each.f_back
+    first = next((name for name in callers if name not in _PYTHONS_OWN), "")
+    imported = any(name.startswith("<frozen importlib") for name in callers)
+    return not imported and not is_torch_file(first)
 
 
 @contextmanager

@@ -32,9 +32,9 @@ _BASE = 1024
 _TOLERANCE = 1e-7  # of float64 arithmetic, with much to spare
 
 ON_ACTIVATIONS = (
-    "noise of the batch's size is added to activations: that is local reparameterisation (a mean "
-    "and a variance computed from the input, and sampled) or Gaussian noise on activations, which "
-    "have no integer form; dropout masks compile, and so do layers that sample their weights, mu + "
+    "noise is added to activations: that is local reparameterisation (a mean and a variance are "
+    "computed from the input, and sampled), or noise of the batch's size, which has no integer "
+    "form; dropout masks compile, and so do layers that sample their weights, mu + "
     "sigma * torch.randn_like(mu), in place of activations (LinearReparameterization of "
     "bayesian-torch, BayesLinear of torchbnn), which have the same means and variances"
 )

@@ -59,7 +59,7 @@ def test_dropout_that_is_always_on() -> None:
 
 
 def test_no_dropout_to_activate() -> None:
-    with pytest.raises(CompileError, match="dropout='active', but the network has no dropout"):
+    with pytest.raises(CompileError, match="dropout='active', but the network has no noise"):
         read_module(LeNet().eval(), torch.zeros(1, 1, 28, 28), dropout="active")
 
 

@@ -105,7 +105,7 @@ class LocalReparameterisation(nn.Module):
 
 
 REFUSED_PLACES = {
-    "activations": (LocalReparameterisation(), r"noise is added to activations.*call eval\(\)"),
+    "activations": (LocalReparameterisation(), r"noise is added to activations.*local reparam"),
     "scale": (Spelled(lambda h: h * (1 + torch.randn(6))), r"random tensor of shape \[6\]"),
     "batch norm": (
         Spelled(lambda h: F.batch_norm(h, torch.zeros(6), torch.ones(6), torch.randn(6))),
@@ -131,5 +131,9 @@ def test_noise_in_other_places(name: str) -> None:
 
 
 def test_local_reparameterisation_in_eval_mode() -> None:
-    graph = read_module(Around(LocalReparameterisation()).eval(), X)
+    """Its noise is switched off, as that of dropout is: the same question is asked."""
+    net = Around(LocalReparameterisation()).eval()
+    with pytest.raises(CompileError, match=r"^layer .*noise here, but it is switched off"):
+        read_module(net, X)
+    graph = read_module(net, X, dropout="off")
     assert not any(isinstance(n.op, Normal) for n in graph.nodes)

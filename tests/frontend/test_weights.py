@@ -32,7 +32,7 @@ def weights() -> Mapping[str, Tensor]:
     return Net().state_dict()
 
 
-@pytest.mark.parametrize("form", ["state_dict", "checkpoint", "wrapped", "half", "safetensors"])
+@pytest.mark.parametrize("form", ["state_dict", "checkpoint", "half", "safetensors"])
 def test_forms_of_weights(form: str, weights: Mapping[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
     match form:
@@ -40,8 +40,6 @@ def test_forms_of_weights(form: str, weights: Mapping[str, Tensor], tmp_path: Pa
             torch.save(weights, path)
         case "checkpoint":
             torch.save({"epoch": 3, "model_state_dict": weights}, path)
-        case "wrapped":
-            torch.save({f"module.{name}": tensor for name, tensor in weights.items()}, path)
         case "half":
             torch.save({name: tensor.half() for name, tensor in weights.items()}, path)
         case _:
