@@ -217,3 +217,25 @@ def test_regression_heads_that_would_be_misread(qbnnc_command: Runner) -> None:
     qbnnc.save(TwoHeads(), "b.pt", (x[:2],), calibration=x)
     said = qbnnc_command.refused("compile", "b.pt", "-o", "b.qbnn", "--task", "regression")
     assert "LOG of a variance" in said
+
+
+def test_modules_in_a_list_are_an_ensemble(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval() for _ in range(3)]
+    x = torch.randn(120, 3).numpy()
+    model = qbnnc.compile(nets, tmp_path / "nets.qbnn", calibration=x)
+    assert len(model.members) == 3
+    qbnnc.save(nets, tmp_path / "float.qbnn", (torch.zeros(2, 3),), calibration=x)
+    assert len(qbnnc.compile(tmp_path / "float.qbnn", tmp_path / "b.qbnn").members) == 3
+    with pytest.raises(UserError, match=r"an ensemble is saved as \.qbnn"):
+        qbnnc.save(nets, tmp_path / "nets.pt", (torch.zeros(2, 3),))
+    with pytest.raises(UserError, match="the source: a list cannot be compiled"):
+        qbnnc.compile([nets[0], "net.pt"], tmp_path / "c.qbnn", calibration=x)
+
+
+def test_prefixes_are_said_on_the_command_line(qbnnc_command: Runner) -> None:
+    weights = torch.load("lenet_mcd.pt", weights_only=True)
+    torch.save({f"model.{name}": tensor for name, tensor in weights.items()}, "lightning.pt")
+    result = qbnnc_command("compile", "lightning.pt", *WEIGHTS[1:], *OUT)
+    assert result.code == 0
+    assert "Warning: lightning.pt: 'model.' is taken off the names of the weights" in result.err
