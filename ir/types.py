@@ -104,7 +104,12 @@ class QuantParams:
         return [len(self.scale) if i == self.axis else 1 for i in range(rank)]
 
     def scaled(self, factor: float) -> QuantParams:
-        """The same codes, meaning `factor` times as much. float64 product, one rounding to f32."""
+        """The same codes, meaning `factor` times as much. float64 product, one rounding to f32.
+
+        ValueError unless the factor is positive: scales are.
+        """
+        if not factor > 0:
+            raise ValueError(f"codes cannot mean {factor} times as much; their scale is positive")
         scale = tuple(float(np.float32(s * factor)) for s in self.scale)
         return QuantParams(scale, self.zero_point, self.low, self.high, self.axis)
 

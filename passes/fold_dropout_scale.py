@@ -21,6 +21,8 @@ class FoldDropoutScale:
     2. Its weight and bias, and the bounds of the clamps on the way, are multiplied by the scale
        (in float64, rounded once).
     3. Declined where the walk ends elsewhere: the scale then goes into the value's own scale.
+    4. A scale below 0 swaps the bounds of clamps; declined where a max pool is on the way, which it
+       would make a min pool, and for a scale of 0.
 
     The oracle is the same to rounding.
     """
@@ -32,7 +34,7 @@ class FoldDropoutScale:
         for node in graph.nodes:
             if isinstance(node.op, Mask) and node.op.scale != 1.0:
                 chain = list(_chain(graph, node))
-                if isinstance(chain[-1].op, Linear | Conv2d):
+                if isinstance(chain[-1].op, Linear | Conv2d) and _commutes(node.op.scale, chain):
                     factors |= {link.output: node.op.scale for link in chain}
         return rewrite(graph, lambda node, build: _scaled(node, build, factors))
 
@@ -48,6 +50,11 @@ def _chain(graph: Graph, mask: Node) -> Iterator[Node]:
         if not isinstance(above.op, Clamp | MaxPool2d | Reshape | Move):
             return
         node = above
+
+
+def _commutes(scale: float, chain: list[Node]) -> bool:
+    """Rule 4."""
+    return scale > 0 or (scale < 0 and not any(isinstance(n.op, MaxPool2d) for n in chain))
 
 
 def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | None:

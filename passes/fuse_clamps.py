@@ -15,8 +15,9 @@ class FuseClamps:
     2. A clamp after a max pool or reshape that it alone reads moves before it: these select or
        move elements, and a clamp is monotone.
     3. A clamp that keeps 0, after a dropout mask that it alone reads, moves before it, its bounds
-       divided by the mask's scale: a dropped element is 0 on either side. Likewise before moves of
-       elements (transposes, pads, ...), where what is new is 0.
+       divided by the mask's scale (and swapped if that is below 0; declined if it is 0): a dropped
+       element is 0 on either side. Likewise before moves of elements (transposes, pads, ...), where
+       what is new is 0.
 
     The oracle is the same bit for bit, but for rule 3 with a bound that is neither 0 nor absent.
     """
@@ -35,8 +36,8 @@ def _moves(before: Node, after: Node) -> bool:
             return True
         case Move(), Clamp() as clamp:
             return _keeps_zero(clamp)
-        case Mask(), Clamp() as clamp:
-            return _keeps_zero(clamp)
+        case Mask(scale=scale), Clamp() as clamp:
+            return scale != 0 and _keeps_zero(clamp)
     return False
 
 

@@ -27,9 +27,14 @@ class Clamp(DeterministicOp):
     high: float | None
 
     def scaled(self, factor: float) -> Clamp:
-        """The clamp of x * factor that gives factor * clamp(x); factor > 0."""
+        """The clamp of x * factor that gives factor * clamp(x); a factor below 0 swaps the bounds.
+
+        ValueError if it is 0.
+        """
+        if factor == 0:
+            raise ValueError("no clamp of 0 tells what the clamp was")
         low, high = (None if b is None else b * factor for b in (self.low, self.high))
-        return Clamp(low, high)
+        return Clamp(low, high) if factor > 0 else Clamp(high, low)
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)

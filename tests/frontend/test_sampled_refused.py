@@ -69,11 +69,6 @@ def dropped(m: Sampled) -> tuple[Tensor, Tensor | None]:
     return F.dropout(m.mu + torch.randn(4, 6), 0.5, training=True), None
 
 
-def opposite(m: Sampled) -> tuple[Tensor, Tensor | None]:
-    eps = torch.randn(2, 6)
-    return m.mu + torch.cat([eps, -eps]), None
-
-
 REFUSED_WEIGHTS: dict[Callable[[Sampled], tuple[Tensor, Tensor | None]], str] = {
     low_rank: "its weight has correlated noise: .*low rank",
     differences: "its weight has correlated noise",
@@ -86,7 +81,6 @@ REFUSED_WEIGHTS: dict[Callable[[Sampled], tuple[Tensor, Tensor | None]], str] = 
     dropconnect: "noise that is not Gaussian .'bernoulli'",
     spike_and_slab: "noise that is not Gaussian .'bernoulli'",
     random_scale: "not mean . scale . Gaussian noise",
-    opposite: "opposite signs",
     dropped: "drops out a sampled weight",
 }
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import CompileError
+from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import Affine, BatchNorm, Conv2d
+from qbnnc.ir.ops import Affine, BatchNorm, Conv2d, KeepMask, Mask
 from qbnnc.passes.fold_affine import FoldAffine
 from tests.graphs import float_graphs, inputs, resnet, run
 from tests.net import Net
@@ -80,6 +80,14 @@ def test_a_scale_that_nothing_can_take_is_refused() -> None:
     net = Net((6,)).linear(4, "fc1").relu("relu").affine(ramp, ramp, "layers.3.scale")
     with pytest.raises(CompileError, match=r"layers\.3\.scale \(net\.py:1\): a scale or shift"):
         FoldAffine()(net.graph())
+
+
+def test_the_sign_of_a_mask_goes_into_the_layer() -> None:
+    net = Net((4,)).linear(3, "fc")
+    keep = net.build.emit(KeepMask((3,), 0.3, 0), loc=Loc("drop"), name="keep")
+    after = folded(net.emit(Mask(-0.5), keep, name="drop").graph())
+    assert [n.op for n in after.nodes if isinstance(n.op, Mask)] == [Mask(0.5)]
+    assert not any(isinstance(n.op, Affine) for n in after.nodes)
 
 
 def test_residual_network() -> None:

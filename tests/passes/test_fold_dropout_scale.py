@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 
 from qbnnc.ir.check import check
+from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import Clamp, Mask
+from qbnnc.ir.ops import Clamp, KeepMask, Mask
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from tests.graphs import float_graphs, inputs, lenet, mlp, run
 from tests.net import Net
@@ -46,6 +47,27 @@ def test_a_layer_that_something_else_reads_keeps_its_weights() -> None:
     net = Net((4,)).linear(3, "fc")
     raw = net.value
     assert scales(folded(net.graph(net.dropout(0.5, "drop").value, raw))) == [2.0]
+
+
+def negated(net: Net, scale: float) -> Graph:
+    """`net` under a mask with a factor, and a layer."""
+    keep = net.build.emit(KeepMask(net.value.type.shape, 0.3, 0), loc=Loc("drop"), name="keep")
+    return net.emit(Mask(scale), keep, name="drop").graph()
+
+
+def test_a_negative_factor_swaps_the_bounds_of_clamps() -> None:
+    after = folded(negated(Net((4,)).linear(3, "fc").emit(Clamp(-1.0, 6.0), name="clamp"), -0.5))
+    assert [n.op for n in after.nodes if isinstance(n.op, Clamp)] == [Clamp(-3.0, 0.5)]
+    assert scales(after) == [1.0]
+
+
+def test_a_negative_factor_does_not_pass_a_max_pool() -> None:
+    net = Net((2, 8, 8)).conv(3, 3, "conv").relu("relu").max_pool("pool")
+    assert scales(folded(negated(net, -0.5))) == [-0.5]
+
+
+def test_a_factor_of_zero_stays() -> None:
+    assert scales(folded(negated(Net((4,)).linear(3, "fc").relu("relu"), 0.0))) == [0.0]
 
 
 def test_two_dropouts_in_a_row() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 
 from qbnnc.ir.check import check
+from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import Clamp
+from qbnnc.ir.ops import Clamp, KeepMask, Mask
 from qbnnc.passes.fuse_clamps import FuseClamps
 from tests.graphs import float_graphs, inputs, run
 from tests.net import Net
@@ -55,6 +56,13 @@ def test_relu6_after_dropout_divides_its_bound() -> None:
     net = Net((4,)).linear(30, "fc").dropout(0.5, "drop").emit(Clamp(0.0, 1.0), name="relu6")
     after = fused(net.graph(), exact=False)
     assert [n.op for n in after.nodes if n.op.name == "clamp"] == [Clamp(0.0, 0.5)]
+
+
+def test_a_clamp_after_a_negative_factor_has_its_bounds_swapped() -> None:
+    net = Net((4,)).linear(30, "fc")
+    keep = net.build.emit(KeepMask((30,), 0.3, 0), loc=Loc("drop"), name="keep")
+    after = fused(net.emit(Mask(-0.5), keep, name="drop").relu("relu").graph())
+    assert [n.op for n in after.nodes if n.op.name == "clamp"] == [Clamp(None, 0.0)]
 
 
 def test_a_clamp_that_moves_zero_stays_after_dropout() -> None:
