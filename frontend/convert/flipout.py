@@ -15,6 +15,7 @@ import torch
 
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.parameters import Weight
+from qbnnc.frontend.convert.probing import sources
 from qbnnc.frontend.convert.values import (
     Activation,
     Flipped,
@@ -35,7 +36,9 @@ def is_signs(tracked: Tracked) -> bool:
     match tracked:
         case Noise(source, torch._ops.OpOverload(), {"self": Noise() as drawn}):
             return op_name(source) == "sign" and _is_symmetric(drawn)
-        case Noise(source, torch._ops.OpOverload(), {"self": Keep(p=0.5, scale=2.0), "other": 1}):
+        case Noise(
+            source, torch._ops.OpOverload(), {"self": Keep(p=0.5, scale=2.0, others=()), "other": 1}
+        ):
             return op_name(source) == "sub"
         case _:
             return False
@@ -57,16 +60,24 @@ def _is_symmetric(noise: Noise) -> bool:
 
 def flipped(call: Call, x: Activation, signs: Noise) -> Tracked:
     """x times random signs: the input of a perturbation, or its output."""
+    value = None if isinstance(x, Perturbation) else call.scope.value(x, call)
     rows, *shape = signs.source.meta["val"].shape
-    if not call.scope.is_batch(rows) or any(n != 1 for n in shape[1:]) or shape[:1] == [1]:
+    rank = len(call.shape()) - 1
+    if not call.scope.is_batch(rows) or len(shape) != rank:
         call.fail(
-            "random signs for each pixel (Flipout) make the pixels of an image independent, which "
-            "no weights do that they share; use the reparameterisation layer of the same library "
-            "(it takes the same parameters)"
+            "random signs (Flipout) need a sign for each row of the batch, in as many axes as what "
+            "they multiply"
         )
-    if isinstance(x, Perturbation):
-        return replace(x, signed=True)
-    return Flipped(call.scope.value(x, call))
+    if value is not None and call.row_shape() != value.type.shape:
+        call.fail(f"random signs of shape {shape} repeat an activation along an axis")
+    varies = tuple(axis for axis, extent in enumerate(shape) if extent != 1)
+    if value is not None:
+        return Flipped(value, signs, varies)
+    assert isinstance(x, Perturbation)
+    if x.signs is not None:
+        call.fail("Flipout multiplies the output of the perturbation by random signs once")
+    _check_features(call, x.op, varies, rank)
+    return replace(x, signs=signs)
 
 
 def perturbed(call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | None) -> Tracked:
@@ -76,20 +87,45 @@ def perturbed(call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | Non
             "is given an input with random signs, but its weights have a mean; Flipout's signs "
             "belong around the layer of the perturbation alone"
         )
-    return Perturbation(op, x.x, weight, bias, call.place())
+    _check_features(call, op, x.varies, len(x.x.type.shape))
+    return Perturbation(op, x.x, weight, bias, call.place(), x.signs)
+
+
+def _check_features(call: Call, op: Op, varies: tuple[int, ...], rank: int) -> None:
+    """One sign a feature (the last axis) or channel (the first), whatever the position."""
+    features = rank - 1 if isinstance(op, Linear) else 0
+    if any(axis != features for axis in varies):
+        call.fail(
+            "random signs for each pixel or position (Flipout) make these independent, which no "
+            "weights do that they share; draw one sign a feature or channel, with ones for the "
+            "other axes, or use the reparameterisation layer of the same library (it takes the "
+            "same parameters)"
+        )
 
 
 def joined(call: Call, mean: Tracked, added: Perturbation) -> Row:
     """The layer with the mean of the one and the noise of the other."""
-    if not added.signed:
+    if added.signs is None:
         call.fail("Flipout needs random signs on the output of the perturbation, too")
     place, weight, bias = _mean(call, mean, added)
+    if weight.sampling is not None:
+        call.fail("adds a Flipout perturbation to a layer whose weights are random already")
+    _check_independent(call, added)
     own = replace(weight, sampling=added.weight.sampling)
     if added.bias is not None:
         bias = replace(bias, sampling=added.bias.sampling)
-    parameters = call.scope.parameters(place, own, bias)
+    around = (added.flipped.source, added.signs.source)
+    parameters = call.scope.parameters(place, own, bias, around)
     emit = call.scope.build.emit
     return Row(emit(added.op, added.x, *parameters, loc=place.loc, name=place.name))
+
+
+def _check_independent(call: Call, added: Perturbation) -> None:
+    """The signs are not made of the noise they multiply."""
+    parts = [each.sampling for each in (added.weight, added.bias) if each is not None]
+    noise = {part.source for part in parts if part is not None}
+    if noise.intersection(sources([added.flipped, added.signs])):
+        call.fail("Flipout's signs are made of the noise of the weights; draw them independently")
 
 
 def _mean(call: Call, mean: Tracked, added: Perturbation) -> tuple[Place, Weight, Weight]:

@@ -80,7 +80,7 @@ class _Probe:
         self.what, self.fail, self._noise = what, fail, noise
         self.ranges: dict[fx.Node, tuple[int, int]] = {}
         self.size = 0
-        for source in dict.fromkeys(_sources(noise)):
+        for source in dict.fromkeys(sources(noise)):
             if op_name(source) not in NORMALS:
                 fail(
                     f"its {what} is sampled with noise that is not Gaussian "
@@ -160,21 +160,21 @@ def _same(value: Tensor, mean: Tensor, part: Tensor) -> bool:
     return bool((close & largest.isfinite()).all())
 
 
-def _sources(noise: object) -> Iterator[fx.Node]:
+def sources(noise: object) -> Iterator[fx.Node]:
     """The nodes that draw what `noise` is computed from."""
     match noise:
         case Noise(source, None, arguments):
             yield source
             for name in ("mean", "std"):
-                yield from _sources(arguments.get(name))
+                yield from sources(arguments.get(name))
         case Noise(_, _, arguments):
             for argument in arguments.values():
-                yield from _sources(argument)
+                yield from sources(argument)
         case Keep(drawn) | Uniform(drawn):
             yield drawn.source
         case list():
             for item in noise:
-                yield from _sources(item)
+                yield from sources(item)
 
 
 def _evaluated(noise: Noise, eps: Eps, known: dict[Noise, object], fail: Fail) -> Tensor:

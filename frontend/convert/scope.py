@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, fx
@@ -36,6 +36,8 @@ from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import KeepMask, Mask, Normal, Pad, Reshape
 from qbnnc.ir.types import Stage
 
+Signs: TypeAlias = "tuple[fx.Node, fx.Node] | None"
+
 
 class Scope:
     """`nodes` are the program's, in order of execution; `batch` is the size of the input's first
@@ -48,6 +50,7 @@ class Scope:
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
         self._draws: dict[int, DrawSource] = {}
         self._weights = Weights(self.build, self._noise_stream)
+        self._signs: dict[fx.Node, Signs] = {}
         self._masks: dict[KeepMask, Value] = {}
         self._emitted: dict[Masked | Product | Padded, Value] = {}
 
@@ -80,8 +83,22 @@ class Scope:
     def constant(self, name: str, tensor: Tensor) -> Value:
         return self._weights.constant(name, tensor)
 
-    def parameters(self, place: Place, weight: Weight, bias: Weight | None) -> tuple[Value, Value]:
-        """The weight and the bias of a layer; zeros if it has no bias."""
+    def parameters(
+        self, place: Place, weight: Weight, bias: Weight | None, signs: Signs = None
+    ) -> tuple[Value, Value]:
+        """The weight and the bias of a layer; zeros if it has no bias.
+
+        `signs` are those that a Flipout layer puts around its noise.
+        """
+        sampled = (each.sampling for each in (weight, bias) if each is not None)
+        sources = [each.source for each in sampled if each is not None]
+        if any(self._signs.setdefault(source, signs) != signs for source in sources):
+            raise CompileError(
+                "the noise of a Flipout layer is used again with other signs, or without, which no "
+                "sampled weights are; draw noise for each use, or use the reparameterisation layer "
+                "of the same library",
+                place.loc,
+            )
         return self._weights.parameters(place, weight, bias)
 
     def value(self, tracked: Tracked, reader: Call) -> Value:

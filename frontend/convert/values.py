@@ -150,16 +150,21 @@ class Padded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flipped:
-    """x times random signs, one an element: the input of a Flipout perturbation."""
+    """x times random signs: the input of a Flipout perturbation.
+
+    `varies`: along which axes of a row there are several signs.
+    """
 
     x: Value
+    signs: Noise
+    varies: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Perturbation:
     """op(x, weight, bias) with weights of mean zero: what Flipout adds to the mean's output.
 
-    `signed`: times random signs, one an output.
+    `flipped` are the signs of its input; `signs`: those it is multiplied by.
     """
 
     op: Op
@@ -167,7 +172,8 @@ class Perturbation:
     weight: Weight
     bias: Weight | None
     place: Place
-    signed: bool = False
+    flipped: Noise
+    signs: Noise | None = None
 
 
 Activation: TypeAlias = Row | Masked | Product | Padded | Flipped | Perturbation

@@ -100,8 +100,32 @@ def of(weight: float) -> Tensor:
     return torch.full((6, 6), weight)
 
 
+def perturbation(h: Tensor, noise: Tensor, into: Tensor, out: Tensor) -> Tensor:
+    return F.linear(h, of(0.5)) + F.linear(h * into, noise) * out
+
+
+def steps(h: Tensor, *, again: bool) -> Tensor:
+    """One weight for a sequence of two steps, the signs drawn once or in each step."""
+    noise, into, out = torch.randn(6, 6), signs(h), signs(h)
+    first = perturbation(h, noise, into, out).relu()
+    return perturbation(first, noise, *((into, out) if again else (signs(h), signs(h))))
+
+
+def sampled_mean(h: Tensor) -> Tensor:
+    weight = of(0.5) + torch.randn(6, 6)
+    return h @ weight.t() + F.linear(h * signs(h), torch.randn(6, 6)) * signs(h)
+
+
+def used_without_signs(h: Tensor) -> Tensor:
+    noise = torch.randn(6, 6)
+    return perturbation(h, noise, signs(h), signs(h)) + F.linear(h, noise)
+
+
 REFUSED = {
-    "pixels": (lambda h: pixels(h).flatten(1), "random signs for each pixel .Flipout."),
+    "signs of each step": (lambda h: steps(h, again=False), "used again with other signs"),
+    "sampled mean": (sampled_mean, "random already"),
+    "used without signs": (used_without_signs, "used again with other signs, or without"),
+    "pixels": (lambda h: pixels(h).flatten(1), "random signs for each pixel or position .Flipout."),
     "no layer": (lambda h: (h * signs(h)).relu(), "random signs multiply activations"),
     "means": (lambda h: F.linear(h * signs(h), of(1.0)), "but its weights have a mean"),
     "no signs out": (
@@ -116,6 +140,12 @@ REFUSED = {
         lambda h: F.linear(h * torch.randn(6).sign(), torch.randn(6, 6)), "layer",
     ),
 }  # fmt: skip
+
+
+def test_signs_drawn_once_for_all_steps() -> None:
+    graph = read_module(Spelled(lambda h: steps(h, again=True)), images(2, 6))
+    assert sum(isinstance(n.op, Normal) for n in graph.nodes) == 1
+    assert sum(isinstance(n.op, SampledWeight) for n in graph.nodes) == 2
 
 
 @pytest.mark.slow

@@ -44,7 +44,8 @@ class TiedNorms(Noisy):
 
     def forward(self, x: Tensor) -> Tensor:
         w = self.sample()
-        return self.a(F.linear(x[:, :4], w)) + self.b(F.linear(x[:, 4:], w))
+        total: Tensor = self.a(F.linear(x[:, :4], w)) + self.b(F.linear(x[:, 4:], w))
+        return total
 
 
 class MinusSigma(Noisy):
