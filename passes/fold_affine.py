@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Affine, BatchNorm, Conv2d, Linear, Mask
+from qbnnc.passes.fold_dropout_scale import folds
 from qbnnc.passes.parameters import constant, float32_constant, rescaled
 from qbnnc.passes.peephole import rewrite_pairs
 
@@ -20,8 +22,6 @@ Float64 = NDArray[np.float64]
 class FoldAffine:
     """BatchNorm and Affine disappear, but for one Affine that alone reads the network's input.
 
-    0. A mask whose factor is not positive has the factor's size, and its sign (or 0) is an
-       Affine before the mask.
     1. y = BatchNorm(x) is the Affine scale*x + shift, with scale = weight/sqrt(var + eps) and
        shift = bias - scale*mean.
     2. After another Affine that nothing else reads: the two are one.
@@ -31,7 +31,9 @@ class FoldAffine:
     4. Before a linear layer that alone reads it: bias_n += sum_k weight_nk*shift_k, weight_nk *=
        scale_k. Not for an Affine that reads the input: the input quantiser does it.
     5. On [C, H, W] anywhere else: a depthwise 1x1 convolution.
-    6. Otherwise declined, with an error at the module.
+    6. A mask whose factor is not positive, and is not for fold-dropout-scale, has the factor's
+       size; its sign (or 0) is an Affine before the mask.
+    7. Otherwise declined, with an error at the module.
 
     Each step is computed in float64 and rounded to float32; the oracle is the same to rounding.
     """
@@ -39,7 +41,10 @@ class FoldAffine:
     name: str = "fold-affine"
 
     def __call__(self, graph: Graph, /) -> Graph:
-        graph = rewrite(rewrite(graph, _lower_mask_sign), _lower_batch_norm)
+        graph = rewrite(graph, _lower_batch_norm)
+        graph = rewrite_pairs(graph, _folds_backward, _fold_backward)
+        kept_masks = {n.output for n in graph.nodes if isinstance(n.op, Mask) and folds(graph, n)}
+        graph = rewrite(graph, lambda node, build: _lower_mask_sign(node, build, kept_masks))
         graph = rewrite_pairs(graph, _folds_backward, _fold_backward)
         entry = graph.input
         graph = rewrite_pairs(
@@ -52,9 +57,9 @@ class FoldAffine:
         return rewrite(graph, lambda node, build: _rest(node, build, kept))
 
 
-def _lower_mask_sign(node: Node, build: Builder) -> Value | None:
-    """Rule 0: no clamp, max pool or scale of codes may be multiplied by a factor below 0."""
-    if not isinstance(node.op, Mask) or node.op.scale > 0:
+def _lower_mask_sign(node: Node, build: Builder, kept: Container[Value]) -> Value | None:
+    """Rule 6: no max pool and no scale of codes may be multiplied by a factor below 0."""
+    if not isinstance(node.op, Mask) or node.op.scale > 0 or node.output in kept:
         return None
     x, mask = node.inputs
     sign = np.full([1] * len(x.type.shape), np.sign(node.op.scale))
@@ -115,7 +120,7 @@ def _fold_forward(before: Node, after: Node, build: Builder) -> Value:
 
 
 def _rest(node: Node, build: Builder, kept: Value | None) -> Value | None:
-    """Rules 5 and 6."""
+    """Rules 5 and 7."""
     if not isinstance(node.op, Affine) or node.output is kept:
         return None
     shape = node.output.type.shape

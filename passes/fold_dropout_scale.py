@@ -32,10 +32,8 @@ class FoldDropoutScale:
     def __call__(self, graph: Graph, /) -> Graph:
         factors: dict[Value, float] = {}
         for node in graph.nodes:
-            if isinstance(node.op, Mask) and node.op.scale != 1.0:
-                chain = list(_chain(graph, node))
-                if isinstance(chain[-1].op, Linear | Conv2d) and _commutes(node.op.scale, chain):
-                    factors |= {link.output: node.op.scale for link in chain}
+            if isinstance(node.op, Mask) and node.op.scale != 1.0 and folds(graph, node):
+                factors |= {link.output: node.op.scale for link in _chain(graph, node)}
         return rewrite(graph, lambda node, build: _scaled(node, build, factors))
 
 
@@ -52,9 +50,12 @@ def _chain(graph: Graph, mask: Node) -> Iterator[Node]:
         node = above
 
 
-def _commutes(scale: float, chain: list[Node]) -> bool:
-    """Rule 4."""
-    return scale > 0 or (scale < 0 and not any(isinstance(n.op, MaxPool2d) for n in chain))
+def folds(graph: Graph, mask: Node) -> bool:
+    """Whether the pass folds the factor of a mask."""
+    assert isinstance(mask.op, Mask)
+    scale, chain = mask.op.scale, list(_chain(graph, mask))
+    commutes = scale > 0 or (scale < 0 and not any(isinstance(n.op, MaxPool2d) for n in chain))
+    return commutes and isinstance(chain[-1].op, Linear | Conv2d)
 
 
 def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | None:

@@ -123,10 +123,10 @@ def test_transposed_noise_keeps_the_shape_of_the_program() -> None:
     assert index.tolist() == np.arange(24).reshape(6, 4).T.tolist()
 
 
-def test_a_negative_scale_is_flipped() -> None:
+def test_a_negative_scale_keeps_its_sign() -> None:
     layer = Sampled(bayesian.negative)
     found = constants(read_module(layer, X))
-    np.testing.assert_array_equal(found["linear.weight.sigma"], -layer.rho.detach().numpy())
+    np.testing.assert_array_equal(found["linear.weight.sigma"], layer.rho.detach().numpy())
 
 
 def test_no_scale_is_no_noise() -> None:

@@ -82,12 +82,19 @@ def test_a_scale_that_nothing_can_take_is_refused() -> None:
         FoldAffine()(net.graph())
 
 
-def test_the_sign_of_a_mask_goes_into_the_layer() -> None:
+def test_the_sign_of_a_mask_is_left_to_the_layer() -> None:
     net = Net((4,)).linear(3, "fc")
     keep = net.build.emit(KeepMask((3,), 0.3, 0), loc=Loc("drop"), name="keep")
     after = folded(net.emit(Mask(-0.5), keep, name="drop").graph())
+    assert [n.op for n in after.nodes if isinstance(n.op, Mask)] == [Mask(-0.5)]
+
+
+def test_a_sign_that_no_layer_takes_is_a_scale() -> None:
+    net = Net((2, 8, 8)).conv(3, 3, "conv").relu("relu").max_pool("pool")
+    keep = net.build.emit(KeepMask((3, 3, 3), 0.3, 0), loc=Loc("drop"), name="keep")
+    after = folded(net.emit(Mask(-0.5), keep, name="drop").graph())
     assert [n.op for n in after.nodes if isinstance(n.op, Mask)] == [Mask(0.5)]
-    assert not any(isinstance(n.op, Affine) for n in after.nodes)
+    assert [n.op.groups for n in after.nodes if isinstance(n.op, Conv2d)] == [1, 3]
 
 
 def test_residual_network() -> None:
