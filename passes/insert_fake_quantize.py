@@ -16,13 +16,22 @@ from qbnnc.ir.arithmetic import (
 )
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Clamp, Concat, Conv2d, FakeQuantize, Linear, Mask, SampledWeight
+from qbnnc.ir.ops import (
+    Clamp,
+    Concat,
+    Conv2d,
+    FakeQuantize,
+    Linear,
+    Mask,
+    Move,
+    SampledWeight,
+)
 from qbnnc.ir.types import EPS_QUANT, Array, QuantParams, Stage
 from qbnnc.passes.calibrate import Calibration, Observer, Ranges
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.parameters import likely_values, source_constant, spread
 from qbnnc.passes.search import Codes, least_error_range
-from qbnnc.passes.sites import Site, quantised_sites
+from qbnnc.passes.sites import Site, moves_all, quantised_sites
 
 _BIAS_CODES = 2.0**23
 _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
@@ -33,7 +42,8 @@ _BIAS_BITS = 8  # of a sampled bias's mu and sigma
 class InsertFakeQuantize:
     """1. A FakeQuantize follows every site (`qbnnc.passes.sites`), with the scale and zero point
        of its observed range (of all ranges, where sites share a scale); it takes the site's place
-       everywhere but where a layer's output leaves the graph as a number.
+       everywhere but where a layer's output, its elements moved or not, leaves the graph as a
+       number.
     2. A clamp that is no site keeps the scale of its input, and is quantised again to it; an input
        of a concatenation that has another scale is quantised again to the common one.
     3. A FakeQuantize follows every weight; its scale is at least |b_j|/(S_x*2^23), so that the
@@ -56,8 +66,7 @@ class InsertFakeQuantize:
         simulated = rewrite(graph, work.rule, Stage.SIMULATED, work.enter)
         if self.options.outputs:
             return simulated
-        outputs = tuple(_unrounded(simulated, value) for value in simulated.outputs)
-        return rewrite(replace(simulated, outputs=outputs), lambda node, build: None)
+        return rewrite(_with_exact_outputs(simulated), lambda node, build: None)
 
     def _quants(self, sites: tuple[Site, ...]) -> dict[str, QuantParams]:
         """site -> codes; sites of one group have the widest range and the bits of its first."""
@@ -198,6 +207,31 @@ def layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
             names = sorted({n.loc.module for n in graph.nodes if isinstance(n.op, Linear | Conv2d)})
             raise CompileError(f"there is no such layer; there are {', '.join(names)}", layer)
     return {node.output.name: options.bits_of(node) for node in graph.nodes}
+
+
+def _with_exact_outputs(graph: Graph) -> Graph:
+    """Outputs that are a layer's, perhaps moved, made of what it gave before its FakeQuantize."""
+    nodes, outputs = list(graph.nodes), list[Value]()
+    for output in graph.outputs:
+        source, moves = _unmoved(graph, output)
+        value = _unrounded(graph, source)
+        if value is source:
+            value, moves = output, []
+        for each in moves:
+            moved = Value(each.output.name, each.op.infer(value.type))
+            nodes.append(Node(each.op, (value,), moved, each.loc))
+            value = moved
+        outputs.append(value)
+    return replace(graph, nodes=tuple(nodes), outputs=tuple(outputs))
+
+
+def _unmoved(graph: Graph, output: Value) -> tuple[Value, list[Node]]:
+    """What an output is before its elements move, and the moves; reshapes alone are none."""
+    producers, source, moves = graph.producers(), output, list[Node]()
+    while (node := producers.get(source)) is not None and moves_all(node.op):
+        moves.insert(0, node)
+        source = node.inputs[0]
+    return (source, moves) if any(isinstance(m.op, Move) for m in moves) else (output, [])
 
 
 def _unrounded(graph: Graph, output: Value) -> Value:

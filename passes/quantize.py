@@ -229,7 +229,8 @@ class _Lowering:
             node = self.producers.get(source)
         name = f"{output.name}.real"
         if node is not None and isinstance(node.op, Unary) and source not in self.codes:
-            x = self.moved(self.codes[node.inputs[0]], moves, output.type.shape, name)
+            x = self.codes[node.inputs[0]]
+            x = self.moved(x, moves, output.type.shape, f"{name}.codes", ".codes")
             entries = self.build.constant(f"{name}.table", real_table(_quant(x), node.op.of))
             return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
         if all(isinstance(each.op, Reshape) for each in moves):
@@ -239,15 +240,20 @@ class _Lowering:
         real = self.build.emit(Dequantize(), self.codes[source], loc=loc, name=name)
         return self.moved(real, moves, output.type.shape, name)
 
-    def moved(self, x: Value, moves: list[Node], shape: tuple[int, ...], name: str) -> Value:
-        """The elements of x as `moves` leave them; one reshape where nothing else moves them."""
+    def moved(
+        self, x: Value, moves: list[Node], shape: tuple[int, ...], name: str, suffix: str = ""
+    ) -> Value:
+        """The elements of x as `moves` leave them; one reshape where nothing else moves them.
+
+        Codes have a `suffix`: what has the name of a value holds its numbers.
+        """
         if all(isinstance(each.op, Reshape) for each in moves):
             if x.type.shape == shape:
                 return x
-            loc = moves[-1].loc
-            return self.build.emit(Reshape(shape), x, loc=loc, name=f"{name}.codes")
+            return self.build.emit(Reshape(shape), x, loc=moves[-1].loc, name=name)
         for each in moves:
-            x = self.emit(each.op, (x,), each)
+            of = f"{each.output.name}{suffix}"
+            x = self.build.emit(each.op, x, loc=each.loc, name=of)
         return x
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qbnnc.frontend.convert import reductions
 from qbnnc.frontend.convert.arithmetic import negated
-from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.call import Call, number_of
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.shapes import broadcast, reshaped, step, together
 from qbnnc.frontend.convert.values import Filled, Fixed, Row, Tracked
@@ -84,6 +84,8 @@ def _with_number(call: Call) -> tuple[Value, float] | None:
     for x, name in (("self", "other"), ("other", "self")):
         bound = call.tracked(name)
         if isinstance(bound, Fixed | Filled):
+            if isinstance(bound, Fixed) and number_of(bound.tensor) is None:
+                call.fail("bounds a tensor by another number for each element; use one number")
             return call.row(x), call.number(name)
     return None
 

@@ -65,6 +65,22 @@ def inner(call: Call) -> Tracked:
     return _product(call, operands, [a + last, b + last], a + b)
 
 
+def along_axis(call: Call) -> Tracked:
+    """cumsum, diff: a constant matrix along one axis, told by running the op on the unit matrix."""
+    x = call.row("self")
+    rank = len(x.type.shape) + 1
+    axis = call.integer("dim") % rank
+    if axis == 0:
+        call.fail("runs along the batch (axis 0); every row must be predicted by itself")
+    if any(call.arguments.get(name) is not None for name in ("prepend", "append")):
+        call.fail("joins other tensors to its own; join them before")
+    arguments = dict(call.arguments) | {"self": torch.eye(x.type.shape[axis - 1]), "dim": 0}
+    matrix = cast(torch._ops.OpOverload, call.node.target)(**arguments)
+    own = ascii_letters[: rank - 1]
+    out = own.replace(own[axis - 1], "Z")
+    return with_constant(call, x, own, Weight(matrix), "Z" + own[axis - 1], out)
+
+
 def _operands(call: Call, *names: str) -> list[Tracked]:
     return [call.tracked(name) for name in names if name in call.arguments]
 
@@ -182,6 +198,8 @@ def _equation(
 
 RULES: Rules = {
     "bmm": matmul,
+    "cumsum": along_axis,
+    "diff": along_axis,
     "einsum": einsum,
     "inner": inner,
     "matmul": matmul,

@@ -175,8 +175,8 @@ def _one_by_one(call: Call, x: Value, source: Index) -> Value:
 
 
 RULES: Rules = dict.fromkeys(
-    "_pad_circular diagonal diagonal_copy expand_copy flip fliplr flipud gather index index_select "
-    "reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave "
+    "_pad_circular diagonal diagonal_copy expand_copy flip fliplr flipud gather im2col index "
+    "index_select reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave "
     "replication_pad1d replication_pad2d replication_pad3d roll rot90 take_along_dim tile tril "
     "triu unfold unfold_copy".split(),
     moved,

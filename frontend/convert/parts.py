@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NoReturn, cast
 
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.rule import Rules
-from qbnnc.frontend.convert.shapes import reshaped
+from qbnnc.frontend.convert.shapes import placed, reshaped, turned
 from qbnnc.frontend.convert.values import Row, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Concat, Slice
@@ -30,11 +30,21 @@ def narrow(call: Call) -> Row:
     return Row(_part(call, x, axis, start, start + call.integer("length")))
 
 
-def select(call: Call) -> Row:
+def select(call: Call) -> Tracked:
     """x[:, index], without the axis."""
-    x, axis, index = call.row("self"), _inner_axis(call), call.integer("index")
-    index %= x.type.shape[axis - 1]
-    return Row(reshaped(call, _part(call, x, axis, index, index + 1), call.row_shape(), "flat"))
+    x, batch = turned(call)
+    axis, index = call.integer("dim") % (len(x.type.shape) + 1), call.integer("index")
+    if axis == batch:
+        _not_apart(call)
+    inner = axis - (axis > batch)
+    return _selected(call, x, inner, index % x.type.shape[inner], batch - (axis < batch))
+
+
+def _selected(call: Call, x: Value, axis: int, index: int, batch: int) -> Tracked:
+    """One element along an axis of the shape, without the axis."""
+    shape = (*x.type.shape[:axis], *x.type.shape[axis + 1 :])
+    part = _part(call, x, axis + 1, index, index + 1)
+    return placed(call, reshaped(call, part, shape, "flat"), batch)
 
 
 def split(call: Call) -> tuple[Tracked, ...]:
@@ -50,33 +60,53 @@ def split(call: Call) -> tuple[Tracked, ...]:
 
 
 def unbind(call: Call) -> tuple[Tracked, ...]:
-    x, axis = call.row("self"), _inner_axis(call)
-    shape = (*x.type.shape[: axis - 1], *x.type.shape[axis:])
-    return tuple(
-        Row(reshaped(call, _part(call, x, axis, i, i + 1), shape, "flat"))
-        for i in range(x.type.shape[axis - 1])
-    )
+    x, batch = turned(call)
+    axis = call.integer("dim") % (len(x.type.shape) + 1)
+    if axis == batch:
+        _not_apart(call)
+    inner = axis - (axis > batch)
+    count = x.type.shape[inner]
+    return tuple(_selected(call, x, inner, i, batch - (axis < batch)) for i in range(count))
 
 
 def cat(call: Call) -> Row:
+    parts = _parts(call)
+    return _joined(call, parts, call.integer("dim") % (len(parts[0].type.shape) + 1))
+
+
+def side_by_side(call: Call) -> Row:
+    """hstack, column_stack: along axis 1; what has no such axis gets one."""
+    parts = [reshaped(call, p, p.type.shape or (1,), "column") for p in _parts(call)]
+    return _joined(call, parts, 1)
+
+
+def deep(call: Call) -> Row:
+    """dstack: along axis 2."""
+    whole = call.row_shape()
+    inner = (reshaped(call, p, (*p.type.shape, 1)[: len(whole)], "deep") for p in _parts(call))
+    return _joined(call, list(inner), 2)
+
+
+def _parts(call: Call) -> list[Value]:
     tensors = cast("Sequence[Tracked]", call.arguments["tensors"])
-    parts = [call.scope.value(each, call) for each in tensors]
-    axis = call.integer("dim") % (len(parts[0].type.shape) + 1)
+    return [call.scope.value(each, call) for each in tensors]
+
+
+def _joined(call: Call, parts: list[Value], axis: int) -> Row:
     if axis == 0:
         call.fail("joins along the batch; every row must be predicted by itself")
     return Row(parts[0] if len(parts) == 1 else call.emit(Concat(axis - 1), *parts))
 
 
-def stack(call: Call) -> Row:
-    """Along a new axis."""
-    tensors = cast("Sequence[Tracked]", call.arguments["tensors"])
-    parts = [call.scope.value(each, call) for each in tensors]
-    shape = call.row_shape()
-    axis = call.integer("dim") % (len(shape) + 1)
-    if axis == 0:
-        call.fail("makes a new first axis; the batch must stay the first")
-    single = (*shape[: axis - 1], 1, *shape[axis:])
-    return Row(call.emit(Concat(axis - 1), *(reshaped(call, p, single, "part") for p in parts)))
+def stack(call: Call) -> Tracked:
+    """Along a new axis, perhaps in front of the batch."""
+    parts = _parts(call)
+    shape = parts[0].type.shape
+    axis = call.integer("dim") % (len(shape) + 2)
+    inner = max(axis - 1, 0)
+    single = (*shape[:inner], 1, *shape[inner:])
+    whole = call.emit(Concat(inner), *(reshaped(call, p, single, "part") for p in parts))
+    return placed(call, whole, 1 if axis == 0 else 0)
 
 
 def _part(call: Call, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
@@ -92,9 +122,11 @@ def _axis(call: Call, name: str) -> int:
 
 def _inner_axis(call: Call) -> int:
     axis = _axis(call, "self")
-    if axis == 0:
-        call.fail("takes the batch apart; every row must be predicted by itself")
-    return axis
+    return _not_apart(call) if axis == 0 else axis
+
+
+def _not_apart(call: Call) -> NoReturn:
+    call.fail("takes the batch apart; every row must be predicted by itself")
 
 
 def _bound(call: Call, name: str, default: int, extent: int) -> int:
@@ -112,8 +144,11 @@ def _shape_of(call: Call) -> tuple[object, ...]:
 RULES: Rules = {
     "cat": cat,
     "chunk": split,
+    "column_stack": side_by_side,
     "concat": cat,
     "concatenate": cat,
+    "dstack": deep,
+    "hstack": side_by_side,
     "narrow": narrow,
     "select": select,
     "slice": slice_,

@@ -3,38 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import cast
 
 from qbnnc.frontend.convert.arithmetic import negated
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.rule import Rules
-from qbnnc.frontend.convert.shapes import broadcast, reshaped, step, transposed
-from qbnnc.frontend.convert.values import Row, Tracked
+from qbnnc.frontend.convert.shapes import broadcast, placed, reshaped, step, transposed, turned
+from qbnnc.frontend.convert.values import Row, Tracked, Turned
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Add, AveragePool2d, Function, MaxPool2d, Multiply, Unary
 
 _Pair = tuple[int, int]
 
 
-def mean(call: Call) -> Row:
-    x = call.row("self")
-    return _flat(call, averaged(call, x, _axes(call, x)))
+@dataclass(frozen=True, slots=True)
+class _Reduced:
+    """What is reduced: axes of the shape of x, whose batch is torch's axis `batch`."""
+
+    call: Call
+    x: Value
+    axes: tuple[int, ...]
+    batch: int
+
+    @staticmethod
+    def of(call: Call) -> _Reduced:
+        x, batch = turned(call)
+        return _Reduced(call, x, _axes(call, x, batch), batch)
+
+    def result(self, y: Value) -> Row | Turned:
+        """y with the axes that torch's result has."""
+        if self.call.flag("keepdim"):
+            kept = _kept(self.x, self.axes)
+            return placed(self.call, reshaped(self.call, y, kept, "flat"), self.batch)
+        left = tuple(n for axis, n in enumerate(self.x.type.shape) if axis not in self.axes)
+        before = sum(axis < self.batch for axis in self.axes)
+        return placed(self.call, reshaped(self.call, y, left, "flat"), self.batch - before)
 
 
-def total(call: Call) -> Row:
-    x = call.row("self")
-    return _flat(call, averaged(call, x, _axes(call, x), divisor=1.0))
+def mean(call: Call) -> Tracked:
+    of = _Reduced.of(call)
+    return of.result(averaged(call, of.x, of.axes))
 
 
-def largest(call: Call) -> Row:
-    x = call.row("self")
-    return _flat(call, _greatest(call, x, _axes(call, x)))
+def total(call: Call) -> Tracked:
+    of = _Reduced.of(call)
+    return of.result(averaged(call, of.x, of.axes, divisor=1.0))
 
 
-def least(call: Call) -> Row:
-    x = call.row("self")
-    return _flat(call, _least(call, x, _axes(call, x)))
+def largest(call: Call) -> Tracked:
+    of = _Reduced.of(call)
+    return of.result(_greatest(call, of.x, of.axes))
+
+
+def least(call: Call) -> Tracked:
+    of = _Reduced.of(call)
+    return of.result(_least(call, of.x, of.axes))
 
 
 def largest_of(call: Call) -> tuple[Tracked, ...]:
@@ -46,45 +71,38 @@ def least_of(call: Call) -> tuple[Tracked, ...]:
     return (least(call),)
 
 
-def variance(call: Call) -> Row:
-    x = call.row("self")
-    axes = _axes(call, x)
-    return _flat(call, _variance(call, x, averaged(call, x, axes, keep=True), axes))
+def variance(call: Call) -> Tracked:
+    return variance_and_mean(call)[0]
 
 
-def deviation(call: Call) -> Row:
-    x = call.row("self")
-    axes = _axes(call, x)
-    return _flat(call, _root(call, _variance(call, x, averaged(call, x, axes, keep=True), axes)))
+def deviation(call: Call) -> Tracked:
+    return deviation_and_mean(call)[0]
 
 
 def variance_and_mean(call: Call) -> tuple[Tracked, ...]:
-    x = call.row("self")
-    axes = _axes(call, x)
-    centre = averaged(call, x, axes, keep=True)
-    return _flat(call, _variance(call, x, centre, axes)), _flat(call, centre)
+    of = _Reduced.of(call)
+    centre = averaged(call, of.x, of.axes, keep=True)
+    return of.result(_variance(call, of.x, centre, of.axes)), of.result(centre)
 
 
 def deviation_and_mean(call: Call) -> tuple[Tracked, ...]:
-    x = call.row("self")
-    axes = _axes(call, x)
-    centre = averaged(call, x, axes, keep=True)
-    return _flat(call, _root(call, _variance(call, x, centre, axes))), _flat(call, centre)
+    of = _Reduced.of(call)
+    centre = averaged(call, of.x, of.axes, keep=True)
+    return of.result(_root(call, _variance(call, of.x, centre, of.axes))), of.result(centre)
 
 
-def norm(call: Call) -> Row:
+def norm(call: Call) -> Tracked:
     """Of order 1, 2 or infinity."""
-    x, order = call.row("self"), call.number("ord", 2.0)
-    axes = _axes(call, x)
+    of, order = _Reduced.of(call), call.number("ord", 2.0)
     if order == 2:
-        squares = step(call, "squares", Multiply(), x, x)
-        return _flat(call, _root(call, averaged(call, squares, axes, divisor=1.0)))
-    size = step(call, "size", Unary(Function.ABS), x)
+        squares = step(call, "squares", Multiply(), of.x, of.x)
+        return of.result(_root(call, averaged(call, squares, of.axes, divisor=1.0)))
+    size = step(call, "size", Unary(Function.ABS), of.x)
     if order == 1:
-        return _flat(call, averaged(call, size, axes, divisor=1.0))
+        return of.result(averaged(call, size, of.axes, divisor=1.0))
     if order != float("inf"):
         call.fail(f"is a norm of order {order:g}; only 1, 2 and infinity are supported")
-    return _flat(call, _greatest(call, size, axes))
+    return of.result(_greatest(call, size, of.axes))
 
 
 def averaged(
@@ -132,25 +150,21 @@ def _root(call: Call, x: Value) -> Value:
     return step(call, "root", Unary(function), x)
 
 
-def _axes(call: Call, x: Value) -> tuple[int, ...]:
+def _axes(call: Call, x: Value, batch: int) -> tuple[int, ...]:
     """Which axes of the shape, sorted; the batch is not among them."""
     rank, given = len(x.type.shape) + 1, call.arguments.get("dim")
     listed = [given] if isinstance(given, int) else list(cast("Sequence[int]", given or ()))
     axes = {axis % rank for axis in listed or range(rank)}
-    if 0 in axes:
+    if batch in axes:
         call.fail(
-            f"over the axes {sorted(axes)}, of which 0 is the batch; every row must be predicted "
-            "by itself, so name the other axes (dim=...)"
+            f"over the axes {sorted(axes)}, of which {batch} is the batch; every row must be "
+            "predicted by itself, so name the other axes (dim=...)"
         )
-    return tuple(sorted(axis - 1 for axis in axes))
+    return tuple(sorted(axis - (axis > batch) for axis in axes))
 
 
 def _kept(x: Value, axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(1 if axis in axes else n for axis, n in enumerate(x.type.shape))
-
-
-def _flat(call: Call, y: Value) -> Row:
-    return Row(reshaped(call, y, call.row_shape(), "flat"))
 
 
 def _image(call: Call, x: Value, axes: Sequence[int]) -> tuple[Value, _Pair]:

@@ -29,6 +29,7 @@ from qbnnc.frontend.convert.values import (
     Product,
     Row,
     Tracked,
+    Turned,
     Uniform,
 )
 from qbnnc.ir.errors import CompileError
@@ -204,6 +205,11 @@ def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
                 "random signs multiply activations; that is supported only in Flipout layers, "
                 "linear or conv2d, where signs of the input's shape and of the output's shape "
                 "surround a layer whose weights have mean zero"
+            )
+        case Turned(_, batch):
+            reader.fail(
+                f"takes a tensor whose rows of the batch are axis {batch}; move the batch back to "
+                "the front before (transpose, or reduce the axes in front of it)"
             )
         case Keep():
             reader.fail(

@@ -22,6 +22,7 @@ from qbnnc.frontend.convert.values import (
     Product,
     Row,
     Tracked,
+    Turned,
     Uniform,
 )
 from qbnnc.ir.graph import Value
@@ -33,9 +34,22 @@ def reshape(call: Call) -> Tracked:
     match call.tracked("self"):
         case Filled() as filled:
             return replace(filled, shape=call.shape())
+        case Turned(value) if (found := _ones_gone(call)) is not None:
+            whole, place = found
+            return placed(call, reshaped(call, value, whole), place)
         case x:
             value = call.scope.value(x, call)
             return Row(reshaped(call, value, call.row_shape()))
+
+
+def _ones_gone(call: Call) -> tuple[tuple[int, ...], int] | None:
+    """(shape, place of the batch) where axes of 1 alone come and go before or behind the batch."""
+    old, new = (call.node.all_input_nodes[0].meta["val"].shape, call.shape())
+    places = [axis for axis, extent in enumerate(new) if call.scope.is_batch(extent)]
+    if len(places) != 1 or [n for n in old if n != 1] != [n for n in new if n != 1]:
+        return None
+    whole = tuple(int(n) for axis, n in enumerate(new) if axis != places[0])
+    return whole, places[0]
 
 
 def reshaped(call: Call, x: Value, shape: tuple[int, ...], suffix: str = "") -> Value:
@@ -53,19 +67,33 @@ def step(call: Call, suffix: str, op: Op, *inputs: Value) -> Value:
 
 
 def permute(call: Call) -> Tracked:
-    """Axes in another order, the batch staying the first; a reshape where only ones move."""
-    x = call.row("self")
+    """Axes in another order; a reshape where only ones move and the batch stays the first."""
+    x, before = turned(call)
     rank = len(x.type.shape) + 1
     order = [axis % rank for axis in _order(call, rank)]
-    long = [axis for axis in order if axis == 0 or x.type.shape[axis - 1] > 1]
-    if long == sorted(long):
+    extents = list(x.type.shape)
+    extents.insert(before, 0)
+    long = [axis for axis in order if axis == before or extents[axis] > 1]
+    if before == 0 and order[0] == 0 and long == sorted(long):
         return reshape(call)
-    if order[0] != 0:
-        call.fail(
-            "transposing activations so that the batch is no longer the first axis is not "
-            "supported; every layer must treat the rows of a batch one by one"
-        )
-    return Row(transposed(call, x, *(axis - 1 for axis in order[1:])))
+    inner = [axis - (axis > before) for axis in order if axis != before]
+    if inner != sorted(inner):
+        x = transposed(call, x, *inner)
+    return placed(call, x, order.index(before))
+
+
+def turned(call: Call) -> tuple[Value, int]:
+    """The call's tensor, and which of torch's axes is the batch."""
+    match call.tracked("self"):
+        case Turned(value, batch):
+            return value, batch
+        case _:
+            return call.row("self"), 0
+
+
+def placed(call: Call, x: Value, batch: int) -> Row | Turned:
+    """x, whose batch is torch's axis `batch` of the result."""
+    return Row(x) if batch == 0 else Turned(x, batch)
 
 
 def transposed(call: Call, x: Value, *first: int) -> Value:
@@ -166,10 +194,17 @@ def unchanged(call: Call) -> Tracked:
 
 
 def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
-    """Of one tensor, it is that tensor."""
-    match call.arguments["tensors"]:
+    """Each activation repeated; of one tensor, it is that tensor."""
+    tensors = cast("list[Tracked]", call.arguments["tensors"])
+    match tensors:
         case [Row() | Masked() | Product() | Fixed() | Filled() as only]:
             return (only,)
+        case [Row() | Masked() | Product(), *_] if all(isinstance(t, Activation) for t in tensors):
+            values = [call.scope.value(each, call) for each in tensors]
+            shape = values[0].type.shape
+            for value in values[1:]:
+                shape = np.broadcast_shapes(shape, value.type.shape)
+            return tuple(Row(broadcast(call, value, shape)) for value in values)
         case _:
             call.fail("broadcasting tensors by hand is not supported; operators do it themselves")
 

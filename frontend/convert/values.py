@@ -38,6 +38,17 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Turned:
+    """Computed from the input, with the batch as torch's axis `batch`, which is not the first.
+
+    `value` has torch's other axes in order. Only what brings the batch back to the front takes it.
+    """
+
+    value: Value
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fixed:
     """Known now: weights, buffers, and whatever is computed from nothing else."""
 
@@ -176,7 +187,7 @@ class Perturbation:
     signs: Noise | None = None
 
 
-Activation: TypeAlias = Row | Masked | Product | Padded | Flipped | Perturbation
+Activation: TypeAlias = Row | Turned | Masked | Product | Padded | Flipped | Perturbation
 Tracked: TypeAlias = Activation | Fixed | Filled | Uniform | Keep | Noise
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 

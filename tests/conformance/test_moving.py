@@ -84,6 +84,28 @@ def test_a_layer_at_each_position_leaves_as_its_accumulators() -> None:
     assert all(len(np.unique(made[..., channel])) > 300 for channel in range(5))
 
 
+class ReadTwice(nn.Module):
+    """A layer at each position that makes an output, and that another layer reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.first(x)
+        return h, self.second(torch.relu(h))
+
+
+def test_a_layer_that_another_reads_leaves_as_its_accumulators() -> None:
+    torch.manual_seed(0)
+    graph = read_module(ReadTwice(), images(2, 9, 6))
+    rows = images(64, 9, 6).numpy()
+    model = quantise_model(Model((graph,), Head(Task.RAW)), rows, Options())
+    Case.of(model).check(rows[:5])
+    made, _ = oracle_samples(model, rows, samples=1)
+    assert all(len(np.unique(made[..., channel])) > 300 for channel in range(5))
+
+
 class SampledSequence(nn.Module):
     """Weights drawn once for all positions, and others for each channel."""
 

@@ -71,6 +71,15 @@ MOVES: dict[str, Layer] = {
     "mT": lambda x: x.mT.swapaxes(1, 2),
     "stack": lambda x: torch.stack([x, -x], 2).flatten(1),
     "chunk": lambda x: torch.cat(x.chunk(3, 2)[::-1], 2),
+    "windows": lambda x: F.unfold(x, (2, 3), padding=1, stride=2),
+    "hstack": lambda x: torch.hstack([x, x[:, :1]]),
+    "dstack": lambda x: torch.dstack([x[:, 0, :, 0], x[:, 1, :, 0]]),
+    "column_stack": lambda x: torch.column_stack([x[:, 0, 0, 0], x[:, 1, :, 0]]),
+    "broadcast_tensors": lambda x: torch.cat(torch.broadcast_tensors(x[:, :1], x[:, :, :1]), 1),
+    "stack in front": lambda x: torch.stack([x, -x])[1],
+    "stack in front and back": lambda x: torch.stack([x, -x]).transpose(0, 1).flatten(1),
+    "unbind the front": lambda x: torch.stack([x, -2 * x]).unbind()[1],
+    "sequence first": lambda x: x.flatten(2).permute(2, 0, 1).permute(1, 2, 0),
     "take_along_dim": lambda x: torch.take_along_dim(x, torch.tensor([[[[3]], [[1]]]]), dim=1),
 }
 
@@ -95,6 +104,11 @@ REDUCTIONS: dict[str, Layer] = {
     "max": lambda x: x.max(1)[0],
     "max values": lambda x: x.max(-1, keepdim=True).values,
     "min": lambda x: x.min(2)[0],
+    "mean of the stacked": lambda x: torch.stack([x, x * x, -x]).mean(0),
+    "mean of the stacked, kept": lambda x: torch.stack([x, x * x]).mean(0, True).squeeze(0),
+    "var of the stacked": lambda x: torch.stack([x, x * x, -x]).var(0),
+    "max of the stacked": lambda x: torch.stack([x, x * x]).max(dim=0).values,
+    "sum over time first": lambda x: x.flatten(2).permute(2, 0, 1).sum(0),
     "norm 1": lambda x: torch.linalg.vector_norm(x, 1, dim=1),
     "norm of infinity": lambda x: torch.linalg.vector_norm(x, torch.inf, dim=(2, 3)),
 }
@@ -134,6 +148,8 @@ CONTRACTIONS: dict[str, Layer] = {
     "one operand": lambda x: torch.einsum("bchw->bwh", x),
     "two constants": lambda x: torch.einsum("bchw,wk,kn->bchn", x, made(3, 2), made(2, 5)),
     "tensordot": lambda x: torch.tensordot(x, made(5, 3, 2), dims=([2, 3], [0, 1])),
+    "cumsum": lambda x: x.cumsum(2),
+    "diff": lambda x: torch.diff(x, dim=1),
     "inner": lambda x: torch.inner(x, made(2, 3)),
 }
 
@@ -175,6 +191,15 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "roll of the batch": (lambda x: x.roll(1), r"roll: .*between the rows of the batch"),
     "sum of the batch": (lambda x: x.sum((0, 2)), r"sum: over the axes \[0, 2\], of which 0 is"),
     "max of all": (lambda x: x * x.max(), r"max: over the axes \[0, 1, 2, 3\]"),
+    "var of the batch in the middle": (
+        lambda x: torch.stack([x, x]).var(1),
+        r"var: over the axes \[1\], of which 1 is the batch",
+    ),
+    "layer on time first": (
+        lambda x: F.relu(x.flatten(2).permute(2, 0, 1)),
+        r"relu: takes a tensor whose rows of the batch are axis 1; move the batch back",
+    ),
+    "cumsum of the batch": (lambda x: x.cumsum(0), r"cumsum: runs along the batch"),
     "attention": (
         lambda x: x.flatten(2) @ x.flatten(2).mT,
         r"matmul: contracts two tensors that are both computed from the input, as attention",
