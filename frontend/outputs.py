@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 
 from torch import nn
+from torch.distributions import Distribution, Independent
 from torch.utils import _pytree as pytree
 
 
 def plain(output: object) -> object:
     """The same as dicts, tuples and lists: NamedTuples and dataclasses become dicts of fields.
 
-    So that torch.export can trace it, and a saved program needs no class of the user's.
+    A torch distribution becomes a dict of its parameters: Normal has loc and scale. So
+    torch.export can trace it, and a saved program needs no class of the user's.
     """
     match output:
         case Mapping():
@@ -22,6 +24,10 @@ def plain(output: object) -> object:
             return {key: plain(value) for key, value in output._asdict().items()}
         case tuple() | list():
             return type(output)(plain(value) for value in output)
+        case Independent():
+            return plain(output.base_dist)
+        case Distribution():
+            return {k: v for k, v in vars(output).items() if k in output.arg_constraints} or output
         case _ if is_dataclass(output) and not isinstance(output, type):
             return {f.name: plain(getattr(output, f.name)) for f in fields(output)}
     return output

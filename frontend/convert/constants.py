@@ -40,8 +40,9 @@ class Constants:
             if not torch.equal(made, made[:1].expand_as(made)):
                 self._fail(prediction, "is another constant for each row of the batch")
             made = made[0]
-        broadcasts = fits(made.shape, torch.Size(shape))
-        return (made.expand(shape) if broadcasts else made).to(torch.float32)
+        if fits(made.shape, torch.Size(shape)):
+            made = made.reshape(made.shape[max(0, made.ndim - len(shape)) :]).expand(shape)
+        return made.to(torch.float32)
 
     def name(self, prediction: Prediction) -> str:
         """The parameter's or buffer's name in the user's model; else the output's."""

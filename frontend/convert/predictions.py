@@ -101,14 +101,15 @@ def _predicts(node: fx.Node, name: str, source: fx.Node, rows: list[torch.Size])
         return False
     if len(shape) and same_extent(shape[0], batch_of(source)):
         return any(fits(shape[1:], row) for row in rows)
-    alone = _of_one_tensor(node) and (len(shape) > 0 or bare_tensor(node) is not None)
+    alone = _of_one_tensor(node) and (len(shape) > 0 or _is_parameter(node))
     return fits(shape, rows[0]) and (alone or role_of(name) is not None)
 
 
 def fits(shape: torch.Size, row: torch.Size) -> bool:
-    """Whether it broadcasts to a row of a prediction."""
-    return len(shape) <= len(row) and all(
-        m in (1, n) for m, n in zip(reversed(shape), reversed(row), strict=False)
+    """Whether it broadcasts to a row of a prediction, but for axes of length 1 in front."""
+    more = max(0, len(shape) - len(row))
+    return all(m == 1 for m in shape[:more]) and all(
+        m in (1, n) for m, n in zip(reversed(shape[more:]), reversed(row), strict=False)
     )
 
 
@@ -124,6 +125,12 @@ def bare_tensor(node: fx.Node) -> fx.Node | None:
         node = node.all_input_nodes[0]
     is_stored = node.op == "placeholder" and not node.name.startswith("c_")
     return node if is_stored else None
+
+
+def _is_parameter(node: fx.Node) -> bool:
+    """Whether it is a parameter as it is; a buffer of one number may well hold a KL term."""
+    bare = bare_tensor(node)
+    return bare is not None and bare.name.startswith("p_")
 
 
 def _of_one_tensor(node: fx.Node) -> bool:

@@ -194,11 +194,12 @@ def unchanged(call: Call) -> Tracked:
 
 
 def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
-    """Each activation repeated; of one tensor, it is that tensor."""
+    """Each activation repeated; tensors of one shape as they are."""
     tensors = cast("list[Tracked]", call.arguments["tensors"])
+    shapes = {str(list(n.meta["val"].shape)) for n in call.node.all_input_nodes}
+    if len(shapes) == 1 and all(isinstance(t, Activation | Fixed | Filled) for t in tensors):
+        return tuple(tensors)
     match tensors:
-        case [Row() | Masked() | Product() | Fixed() | Filled() as only]:
-            return (only,)
         case [Row() | Masked() | Product(), *_] if all(isinstance(t, Activation) for t in tensors):
             values = [call.scope.value(each, call) for each in tensors]
             shape = values[0].type.shape

@@ -34,6 +34,10 @@ NAMED: dict[str, tuple[Returned, tuple[str, ...]]] = {
         lambda s, h: Evidence(s.mean(h), s.second(h), s.mean(h), s.second(h)),
         ("gamma", "nu", "alpha", "beta"),
     ),
+    "distribution": (
+        lambda s, h: torch.distributions.Normal(s.mean(h), s.second(h).exp()),
+        ("loc", "scale"),
+    ),
     "tuple": (lambda s, h: (s.mean(h), [s.second(h)]), ()),
 }
 
@@ -99,6 +103,12 @@ def test_what_is_no_prediction_is_left_out_and_said(returned: Returned) -> None:
     assert len(source.graph.outputs) == 1
     (said,) = source.left_out
     assert said.startswith("output 1")
+
+
+def test_a_constant_of_one_number_fits_a_mean_without_axes() -> None:
+    source = read(lambda s, h: (s.mean(h)[:, 0], s.log_var), 1)
+    assert source.graph.constants[source.graph.outputs[1]] == 0.5
+    assert source.graph.outputs[1].type.shape == ()
 
 
 def test_a_name_says_that_a_number_is_a_variance() -> None:
