@@ -28,7 +28,7 @@ from tests.frontend.test_moving import ALL
 
 SAMPLES, SEED = 3, 11
 # Products with constants, and -x of what is no image, wait for scales that stand alone.
-SCALED = {"max of two", "product of constants", "product turned"}
+SCALED = {"max of two", "product of constants", "product turned", "var of the stacked"}
 QUICK = {"row plus column", "index of pairs", "var", "maximum", "grouped", "adaptive"}
 
 
