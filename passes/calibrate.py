@@ -18,6 +18,7 @@ from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.ir.words import counted
+from qbnnc.passes.domains import functions_of, refuse_undefined
 from qbnnc.passes.histograms import Histograms
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.search import Codes
@@ -100,7 +101,9 @@ def calibrate(
     searched = _searched(sites, how, quantisation)
     sweep = _Sweep(graph, rows, how, 2 if searched else 1, progress)
     extremes = _Extremes({site.value for site in sites}, how)
-    sweep.run(0, extremes)
+    given = _Given({node.inputs[0] for node in functions_of(graph)})
+    sweep.run(0, extremes, given)
+    refuse_undefined(graph, given.ranges)
     _refuse_infinite(graph, extremes.ranges)
     if not searched:
         return extremes.ranges
@@ -145,16 +148,21 @@ class _Sweep:
     count: int
     progress: Progress | None
 
-    def run(self, number: int, watcher: _Watcher) -> None:
+    def run(self, number: int, *watchers: _Watcher) -> None:
         """Sweep `number` of `count`."""
         passes = self.how.passes_of(self.graph)
         starts = range(0, len(self.rows), _BATCH)
+
+        def observe(value: Value, array: Array) -> None:
+            for watcher in watchers:
+                watcher.observe(value, array)
+
         total = passes * len(starts)
         for done, (draw, start) in enumerate((n, s) for n in range(passes) for s in starts):
             part = self.rows[start : start + _BATCH]
             numbers = Draw.of(self.how.seed, [draw], range(start, start + len(part)))
             with np.errstate(over="ignore", invalid="ignore"):
-                evaluate(self.graph, part, numbers, watcher.observe)
+                evaluate(self.graph, part, numbers, observe)
             if self.progress is not None:
                 self.progress(number * total + done + 1, self.count * total)
 
@@ -170,6 +178,18 @@ class _Extremes:
         if value in self.watched:
             seen = float(array.min()), float(array.max())
             self.ranges[value.name] = _joined(self.ranges.get(value.name), seen, self.how)
+
+
+class _Given:
+    """Minimum and maximum of all that each value was."""
+
+    def __init__(self, watched: set[Value]) -> None:
+        self.ranges = dict.fromkeys(watched, (np.inf, -np.inf))
+
+    def observe(self, value: Value, array: Array) -> None:
+        if (known := self.ranges.get(value)) is not None:
+            low, high = np.minimum(known[0], array.min()), np.maximum(known[1], array.max())
+            self.ranges[value] = float(low), float(high)  # unlike min and max these keep NaN
 
 
 def _joined(

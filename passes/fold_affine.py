@@ -8,32 +8,41 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Affine, BatchNorm, Conv2d, Linear, Mask
+from qbnnc.passes.carry_affine import carry_down, carry_up, take_below
 from qbnnc.passes.fold_dropout_scale import folds
-from qbnnc.passes.parameters import constant, float32_constant, rescaled
+from qbnnc.passes.lower_affine import is_preprocessing, lowered
+from qbnnc.passes.parameters import constant, float32_constant
 from qbnnc.passes.peephole import rewrite_pairs
+from qbnnc.passes.scalings import Scaling
 
 Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class FoldAffine:
-    """BatchNorm and Affine disappear, but for one Affine that alone reads the network's input.
+    """BatchNorm and Affine disappear, but for one Affine that the input's quantiser can do.
 
     1. y = BatchNorm(x) is the Affine scale*x + shift, with scale = weight/sqrt(var + eps) and
        shift = bias - scale*mean.
     2. After another Affine that nothing else reads: the two are one.
     3. After a linear layer or convolution that nothing else reads, one scale and shift a channel:
        weight_n *= scale_n, bias_n = scale_n*bias_n + shift_n; of sampled weights mu *= scale_n and
-       sigma *= scale_n, whose sign it keeps.
+       sigma *= scale_n, whose sign it keeps. An Affine is carried up to the layer over reshapes
+       and transposes; one without shift over masks; one number for all elements over moves, pools
+       and clamps too, whose bounds it moves, and exchanges if it is negative. A max pool is passed
+       only by positive factors.
     4. Before a linear layer that alone reads it: bias_n += sum_k weight_nk*shift_k, weight_nk *=
-       scale_k. Not for an Affine that reads the input: the input quantiser does it.
-    5. On [C, H, W] anywhere else: a depthwise 1x1 convolution.
+       scale_k. It is carried down over reshapes and moves; without shift over masks. Declined for
+       a shift before a sampled weight.
+    5. An Affine that alone reads the input, with positive factors, one or one a channel, stays:
+       the input's quantiser does it.
     6. A mask whose factor is not positive, and is not for fold-dropout-scale, has the factor's
        size; its sign (or 0) is an Affine before the mask.
-    7. Otherwise declined, with an error at the module.
+    7. One number for all elements, anywhere else: a function of each element (fuse-elementwise).
+    8. Any other: a depthwise 1x1 convolution, on a view [n, 1, rest] whose channels are all that
+       have numbers of their own.
 
     Each step is computed in float64 and rounded to float32; the oracle is the same to rounding.
     """
@@ -43,18 +52,47 @@ class FoldAffine:
     def __call__(self, graph: Graph, /) -> Graph:
         graph = rewrite(graph, _lower_batch_norm)
         graph = rewrite_pairs(graph, _folds_backward, _fold_backward)
+        graph = _fold(graph)
         kept_masks = {n.output for n in graph.nodes if isinstance(n.op, Mask) and folds(graph, n)}
         graph = rewrite(graph, lambda node, build: _lower_mask_sign(node, build, kept_masks))
-        graph = rewrite_pairs(graph, _folds_backward, _fold_backward)
-        entry = graph.input
-        graph = rewrite_pairs(
-            graph,
-            lambda a, b: _folds_forward(a, b) and a.inputs[0].name != entry.name,
-            _fold_forward,
-        )
-        reader = graph.only_reader(graph.input)
-        kept = None if reader is None else reader.output
-        return rewrite(graph, lambda node, build: _rest(node, build, kept))
+        graph = _fold(graph)
+        graph = _fold(_lower(graph, scalars=False))
+        return _lower(graph, scalars=True)
+
+
+def _fold(graph: Graph) -> Graph:
+    """Rules 2 to 4, until nothing changes."""
+    while True:
+        down = carry_down(graph, _kept(graph))
+        up = carry_up(down, _kept(down))
+        if up is graph:
+            return graph
+        graph = up
+
+
+def _lower(graph: Graph, *, scalars: bool) -> Graph:
+    """Rules 5, 7 and 8; without `scalars` only 8."""
+    kept = _kept(graph)
+
+    def rule(node: Node, build: Builder) -> Value | None:
+        if not isinstance(node.op, Affine):
+            return None
+        scaling = Scaling.of(node, graph.constants)
+        if node.output is kept:
+            return _emit_affine(node.inputs[0], scaling.scale, scaling.shift, node, build)
+        if scaling.number is not None and not scalars:
+            return None
+        return lowered(node, scaling, build)
+
+    return rewrite(graph, rule)
+
+
+def _kept(graph: Graph) -> Value | None:
+    """Rule 5."""
+    reader = graph.only_reader(graph.input)
+    if reader is None or not isinstance(reader.op, Affine):
+        return None
+    return reader.output if is_preprocessing(graph, reader) else None
 
 
 def _lower_mask_sign(node: Node, build: Builder, kept: Container[Value]) -> Value | None:
@@ -94,47 +132,7 @@ def _fold_backward(before: Node, after: Node, build: Builder) -> Value:
     if isinstance(before.op, Affine):
         first, offset = _constants(before, build)
         return _emit_affine(before.inputs[0], scale * first, scale * offset + shift, after, build)
-    x, weight, bias = before.inputs
-    channels = scale.reshape(-1, *[1] * (len(weight.type.shape) - 1))
-    parameters = (
-        rescaled(weight, channels, 0.0, build, before.loc),
-        rescaled(bias, scale.reshape(-1), shift.reshape(-1), build, before.loc),
-    )
-    return build.emit(before.op, x, *parameters, loc=before.loc, name=before.output.name)
-
-
-def _folds_forward(before: Node, after: Node) -> bool:
-    return isinstance(before.op, Affine) and isinstance(after.op, Linear)
-
-
-def _fold_forward(before: Node, after: Node, build: Builder) -> Value:
-    """Rule 4."""
-    scale, shift = _constants(before, build)
-    _, weight, bias = after.inputs
-    parameters = [rescaled(weight, scale, 0.0, build, after.loc), bias]
-    if shift.any():
-        moved = (constant(weight, build, after.loc) * shift).sum(axis=1)
-        parameters[1] = rescaled(bias, np.ones(1), moved, build, after.loc)
-    x = before.inputs[0]
-    return build.emit(after.op, x, *parameters, loc=after.loc, name=after.output.name)
-
-
-def _rest(node: Node, build: Builder, kept: Value | None) -> Value | None:
-    """Rules 5 and 7."""
-    if not isinstance(node.op, Affine) or node.output is kept:
-        return None
-    shape = node.output.type.shape
-    if len(shape) != 3 or not _is_per_channel(node):
-        raise CompileError(
-            "a scale or shift that stands alone between two layers cannot be folded: move it into "
-            "the linear layer or convolution before or after it",
-            node.loc,
-        )
-    scale, shift = (np.broadcast_to(a.reshape(-1), shape[:1]) for a in _constants(node, build))
-    weight = float32_constant(f"{node.output.name}.weight", scale.reshape(-1, 1, 1, 1), build)
-    bias = float32_constant(f"{node.output.name}.bias", shift, build)
-    op = Conv2d(groups=shape[0])
-    return build.emit(op, node.inputs[0], weight, bias, loc=node.loc, name=node.output.name)
+    return take_below(before, Scaling.made(after.output.type.shape, scale, shift), build)
 
 
 def _is_per_channel(affine: Node) -> bool:

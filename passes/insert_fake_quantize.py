@@ -48,6 +48,8 @@ class InsertFakeQuantize:
        of a concatenation that has another scale is quantised again to the common one.
     3. A FakeQuantize follows every weight; its scale is at least |b_j|/(S_x*2^23), so that the
        bias fits. One follows every bias, with the accumulators' scale f32(S_x*S_w).
+       A depthwise 1x1 convolution has a scale a channel, whatever was chosen, and with powers of
+       two 8 bits: its one weight a channel is exact so.
     4. Of a sampled weight mu, sigma and eps are quantised (docs/semantics.md, section 6) and then
        the sample, whose range is mu -+ 3 |sigma|; nothing between.
     5. None follows a dropout mask (section 5), unless scales are powers of two and the mask's
@@ -137,12 +139,15 @@ class _Insertion:
         input_scale = x.type.quant.per_tensor[0]
         largest = np.abs(shifts.astype(np.float64)).max(axis=0)
         bits = self.bits.get(node.output.name, self.options.bits).weights
+        one_tap = _has_one_tap(node)
+        bits = 8 if one_tap and self.pow2 else bits
+        channels = one_tap or self.options.weights.per_channel
         quant = weight_quant(
-            self.weight_range(weight, weights, bits, build),
+            self.weight_range(weight, weights, bits, build, channels=channels),
             bits,
             largest / (input_scale * _BIAS_CODES),
             symmetric=self.options.weights.symmetric,
-            channels=self.options.weights.per_channel,
+            channels=channels,
             pow2=self.pow2,
         )
         codes = bias_quant(accumulator_scale(input_scale, quant.scale))
@@ -151,7 +156,9 @@ class _Insertion:
             _fake_quantize(bias, codes, node.loc, build),
         )
 
-    def weight_range(self, weight: Value, ends: Array, bits: int, build: Builder) -> Array:
+    def weight_range(
+        self, weight: Value, ends: Array, bits: int, build: Builder, *, channels: bool
+    ) -> Array:
         """What each channel's scale (or the tensor's) has to cover: [N, M], any M."""
         rows = np.concatenate(list(ends.reshape(2, len(ends[0]), -1)), axis=1)
         if self.how.weight_observer(bits) is not Observer.MSE:
@@ -160,7 +167,7 @@ class _Insertion:
         assert likely is not None
         arrays, probabilities = likely
         apart = arrays.reshape(len(arrays), len(rows), -1).transpose(1, 2, 0)
-        values = apart.reshape(len(rows) if self.options.weights.per_channel else 1, -1)
+        values = apart.reshape(len(rows) if channels else 1, -1)
         counts = np.tile(probabilities, values.shape[1] // len(probabilities))[None]
         codes = Codes(bits, self.options.weights.symmetric, self.pow2)
         found = np.stack(least_error_range(values, counts, codes), axis=1)
@@ -193,6 +200,13 @@ class _Insertion:
             value if quant == common else _fake_quantize(value, common, node.loc, build)
             for value, quant in zip(node.inputs, quants, strict=True)
         )
+
+
+def _has_one_tap(layer: Node) -> bool:
+    """Whether each channel is multiplied by one constant: what a scale and shift become."""
+    _, weight, _ = layer.inputs
+    is_constant = not weight.type.axes
+    return isinstance(layer.op, Conv2d) and is_constant and weight.type.size == layer.op.groups
 
 
 def _fake_quantize(value: Value, quant: QuantParams, loc: Loc, build: Builder) -> Value:

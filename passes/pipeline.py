@@ -23,6 +23,7 @@ from qbnnc.passes.fold_affine import FoldAffine
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fold_zero_points import FoldZeroPoints
 from qbnnc.passes.fuse_clamps import FuseClamps
+from qbnnc.passes.fuse_elementwise import FuseElementwise
 from qbnnc.passes.heads import understood
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize, layer_bits
 from qbnnc.passes.options import MaskSharing, Quantisation
@@ -38,6 +39,7 @@ PASS_NAMES = (
     "split-layers",
     "fold-affine",
     "fuse-clamps",
+    "fuse-elementwise",
     "fold-dropout-scale",
     "insert-fake-quantize",
     "fit-layers",
@@ -189,7 +191,14 @@ def _ready(graph: Graph, quantisation: Quantisation, watch: Watch) -> Graph:
 
 
 def _rewrites(*, shared: bool) -> tuple[Pass, ...]:
-    return (ShareMasks(shared), SplitLayers(), FoldAffine(), FuseClamps(), FoldDropoutScale())
+    return (
+        ShareMasks(shared),
+        SplitLayers(),
+        FoldAffine(),
+        FuseClamps(),
+        FuseElementwise(),
+        FoldDropoutScale(),
+    )
 
 
 def comparable(graph: Graph, *, shared: bool) -> Graph:

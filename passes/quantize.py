@@ -33,6 +33,7 @@ from qbnnc.ir.ops import (
     MultiplyInteger,
     Normal,
     Op,
+    Pointwise,
     QuantizeInput,
     Requantize,
     Reshape,
@@ -40,7 +41,6 @@ from qbnnc.ir.ops import (
     SampledWeightInteger,
     Select,
     SumPoolInteger,
-    Unary,
 )
 from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
@@ -54,12 +54,12 @@ class Quantize:
        codes of mu, sigma and eps and one integer expression of them.
     2. A linear layer, convolution or product becomes its accumulators; an average pool window sums.
     3. The FakeQuantize after it, and the clamp between, becomes one Requantize, whose low and high
-       codes are the clamp's bounds; after an addition one AddQuantized; after a unary function, or
-       a value that has codes of another scale, a table; after the input one QuantizeInput, with
-       preprocessing (one scale and offset, or one a channel) folded in.
+       codes are the clamp's bounds; after an addition one AddQuantized; after a function of each
+       element, or a value that has codes of another scale, a table; after the input one
+       QuantizeInput, with preprocessing (one scale and offset, or one a channel) folded in.
     4. A dropout mask becomes Select: codes kept, or the zero point.
     5. An output is dequantised, straight from the accumulators if a layer made it, by a table of
-       numbers if a unary function did. A constant leaves as it is.
+       numbers if a function of each element did. A constant leaves as it is.
 
     Each node, fed the simulated codes, gives the simulated codes within 1.
     """
@@ -112,7 +112,7 @@ class _Lowering:
                 return self.same(node, op)
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
-            case Clamp() | Add() | Affine() | Unary() | Normal() | SampledWeight():
+            case Clamp() | Add() | Affine() | Pointwise() | Normal() | SampledWeight():
                 return None
         raise CompileError(f"{op.name} has no integer form", node.loc)
 
@@ -140,7 +140,7 @@ class _Lowering:
             case Add() if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(AddQuantized(quant, low, high), inputs, node)
-            case Unary() as op if made_by is not None:
+            case Pointwise() as op if made_by is not None:
                 x = self.codes[made_by.inputs[0]]
                 entries = self.build.constant(
                     f"{node.output.name}.table", table(_quant(x), quant, op.of, low, high)
@@ -198,21 +198,8 @@ class _Lowering:
 
     def preprocessed(self, affine: Node, quant: QuantParams, low: int, high: int) -> QuantizeInput:
         """quant(x*a + b, S) as quant(x - (-b/a), S/a): in float64, rounded once each."""
-        rank = len(affine.output.type.shape)
         constants = [self.old.constants[v].astype(np.float64) for v in affine.inputs[1:]]
-        if any(n != 1 for c in constants for n in c.shape[max(0, c.ndim - rank + 1) :]):
-            raise CompileError(
-                "preprocessing with a value for every pixel has no integer form: scale and shift "
-                "the input by one value, or one a channel",
-                affine.loc,
-            )
         a, b = (c.reshape(-1) for c in constants)
-        if not (a > 0).all():
-            raise CompileError(
-                "preprocessing multiplies the input by a number that is not positive: move the "
-                "sign into the first layer's weights",
-                affine.loc,
-            )
         offset, scale = -b / a + 0.0, quant.per_tensor[0] / a
         return QuantizeInput(_floats(offset), _floats(scale), quant, low, high)
 
@@ -228,7 +215,7 @@ class _Lowering:
             source = node.inputs[0]
             node = self.producers.get(source)
         name = f"{output.name}.real"
-        if node is not None and isinstance(node.op, Unary) and source not in self.codes:
+        if node is not None and isinstance(node.op, Pointwise) and source not in self.codes:
             x = self.codes[node.inputs[0]]
             x = self.moved(x, moves, output.type.shape, f"{name}.codes", ".codes")
             entries = self.build.constant(f"{name}.table", real_table(_quant(x), node.op.of))

@@ -1,11 +1,11 @@
 """Where codes will be: the values that get a scale and zero point of their own (Figures 1 to 3).
 
 The input, or what preprocessing makes of it; and the output of every op that computes (linear
-layer, convolution, average pool, sum, product, unary function), after the clamp that alone reads
-it. Max pools, moves of elements, concatenations and dropout masks keep the scale they get; values
-that a concatenation joins share one. A linear layer, convolution or unary function that only the
-graph's outputs read, its elements moved or not, stays a number and has no site, unless outputs are
-to be quantised too.
+layer, convolution, average pool, sum, product, function of each element), after the clamp that
+alone reads it. Max pools, moves of elements, concatenations and dropout masks keep the scale they
+get; values that a concatenation joins share one. A linear layer, convolution or function of each
+element that only the graph's outputs read, its elements moved or not, stays a number and has no
+site, unless outputs are to be quantised too.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from qbnnc.ir.ops import (
     Multiply,
     Op,
     Pad,
+    Pointwise,
     Reshape,
-    Unary,
 )
 
 
@@ -54,8 +54,8 @@ def _sites(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
     yield input_site(graph), None
     readers = graph.consumers()
     for node in graph.nodes:
-        if isinstance(node.op, Linear | Conv2d | AveragePool2d | Add | Multiply | Unary):
-            stays_real = isinstance(node.op, Linear | Conv2d | Unary) and _leaves(node, readers)
+        if isinstance(node.op, Linear | Conv2d | AveragePool2d | Add | Multiply | Pointwise):
+            stays_real = isinstance(node.op, Linear | Conv2d | Pointwise) and _leaves(node, readers)
             if outputs or not stays_real:
                 yield clamped(graph, node), node
 

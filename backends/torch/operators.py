@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qbnnc.backends.torch.functions import unary
+from qbnnc.backends.torch.functions import pointwise
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (
@@ -23,6 +23,7 @@ from qbnnc.ir.ops import (
     AveragePool2d,
     BatchNorm,
     Clamp,
+    Composite,
     Concat,
     Conv2d,
     Gather,
@@ -52,8 +53,8 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return _average_pool(op, inputs[0])
         case Clamp(low, high):
             return inputs[0].clamp(low, high)
-        case Unary(function, parameter):
-            return unary(function, parameter, inputs[0])
+        case (Unary() | Composite()) as op:
+            return pointwise(op, inputs[0])
         case Softmax(axis, log):
             return (F.log_softmax if log else F.softmax)(inputs[0], dim=axis + 1)
         case Mask(scale):

@@ -72,7 +72,8 @@ def _erf(x: Float64) -> Float64:
 
 
 def _gelu_tanh(x: Float64) -> Float64:
-    return 0.5 * x * (1 + np.tanh(_SQRT_2_PI * (x + 0.044715 * x**3)))
+    y: Float64 = 0.5 * x * (1 + np.tanh(_SQRT_2_PI * (x + 0.044715 * x**3)))
+    return y
 
 
 _FORMULAS: dict[Function, Callable[[Float64, float], Float64]] = {

@@ -83,7 +83,7 @@ def test_a_pruning_mask(tmp_path: Path) -> None:
 def test_modules_in_memory() -> None:
     torch.manual_seed(0)
     first, second = Net().eval(), Net().eval()
-    graphs = read_modules([first, second, first], ROWS, dropout="off")
+    graphs = read_modules([first, second, first], ROWS, dropout="off").graphs
     for graph, net in zip(graphs, (first, second, first), strict=True):
         (output,) = outputs_of(graph, torch.from_numpy(ROWS))
         expected = net(torch.from_numpy(ROWS)).detach()

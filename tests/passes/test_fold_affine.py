@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Affine, BatchNorm, Conv2d, KeepMask, Mask
 from qbnnc.passes.fold_affine import FoldAffine
@@ -75,11 +74,17 @@ def test_a_layer_that_is_read_twice_keeps_its_weights() -> None:
     assert not any(isinstance(n.op, Affine | BatchNorm) for n in after.nodes)
 
 
-def test_a_scale_that_nothing_can_take_is_refused() -> None:
+def test_a_scale_of_features_that_nothing_can_take_is_a_depthwise_convolution() -> None:
     ramp = np.arange(1, 5, dtype=np.float32)
-    net = Net((6,)).linear(4, "fc1").relu("relu").affine(ramp, ramp, "layers.3.scale")
-    with pytest.raises(CompileError, match=r"layers\.3\.scale \(net\.py:1\): a scale or shift"):
-        FoldAffine()(net.graph())
+    graph = Net((6,)).linear(4, "fc1").relu("relu").affine(ramp, ramp, "scale").graph()
+    assert str(folded(graph)).splitlines()[-5:] == [
+        "  %relu: f32[4]{row} = clamp(%fc1) low=0 high=None  # relu (net.py:1)",
+        "  %scale.reshape: f32[4,1,1]{row} = reshape(%relu) shape=[4, 1, 1]  # scale (net.py:1)",
+        "  %scale.conv2d: f32[4,1,1]{row} = conv2d(%scale.reshape, %scale.weight, %scale.bias)"
+        " groups=4  # scale (net.py:1)",
+        "  %scale: f32[4]{row} = reshape(%scale.conv2d) shape=[4]  # scale (net.py:1)",
+        "  return %scale",
+    ]
 
 
 def test_the_sign_of_a_mask_is_left_to_the_layer() -> None:
