@@ -148,14 +148,13 @@ def test_outputs_of_the_shape_alone_vanish() -> None:
     assert [output.name for output in graph.outputs] == ["fc"]
 
 
-def test_of_many_rows_a_few_are_traced() -> None:
-    seen = []
-
+def test_of_many_rows_a_few_are_traced(capsys: pytest.CaptureFixture[str]) -> None:
     def watched(x: Tensor) -> Tensor:
-        seen.append(str(x.shape[0]))
+        print(x.shape[0])  # a list here would be put back, as all that forward changes
         return x.relu()
 
     read_module(Spelled(watched), images(500, 6))
+    seen = capsys.readouterr().out.split()
     assert {size for size in seen if size.isdigit()} == {"2"}  # the others are symbols
 
 

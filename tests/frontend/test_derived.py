@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ class Learnt(nn.Module):
         super().__init__()
         self.fc, self.logit = nn.Linear(6, 2), nn.Parameter(torch.tensor(-1.0))
         self.derive()
-        self.register_load_state_dict_post_hook(lambda module, keys: module.derive())
+        self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]  # torch's
+            lambda module, keys: module.derive()
+        )
 
     def derive(self) -> None:
         self.p = float(torch.sigmoid(self.logit.detach()))
@@ -45,8 +48,10 @@ class Pruned(nn.Module):
         self.fc, self.slope = nn.Linear(6, 2), 0.0
         self.mask = torch.ones(2, 6)
 
-    def load_state_dict(self, *args: object, **options: object) -> object:  # type: ignore[override]
-        found = super().load_state_dict(*args, **options)  # type: ignore[arg-type]
+    def load_state_dict(
+        self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False
+    ) -> object:
+        found: object = super().load_state_dict(state_dict, strict, assign)
         self.mask = (self.fc.weight.detach().abs() > 0.2).float()
         self.slope = float(self.fc.bias.detach().abs().mean())
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pytest
@@ -35,7 +36,11 @@ class Starred(nn.Module):
         return y
 
 
-class WithOptions(Starred):
+class WithOptions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = member()
+
     def forward(self, x: Tensor, flag: bool = False, **options: int) -> Tensor:
         y: Tensor = self.net(x)
         return -y if flag or options else y
@@ -72,7 +77,7 @@ WRAPPED: dict[str, Callable[[], nn.Module]] = {
     "unused": Unused,
     "part": PartlyCompiled,
     "in place": compiled_in_place,
-    "compiled": lambda: torch.compile(member()),  # type: ignore[return-value]  # a module, untyped
+    "compiled": lambda: cast(nn.Module, torch.compile(member())),
     "parallel": lambda: nn.DataParallel(member()),
     "averaged": lambda: AveragedModel(member()),
 }
