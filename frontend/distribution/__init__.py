@@ -9,6 +9,7 @@ from qbnnc.frontend.distribution.check import (
 )
 from qbnnc.frontend.distribution.reference import Reference
 from qbnnc.frontend.distribution.statistics import Quantity
+from qbnnc.frontend.distribution.whole import reference_samples
 
 __all__ = [
     "DistributionError",
@@ -18,4 +19,5 @@ __all__ = [
     "Report",
     "Subject",
     "check_distribution",
+    "reference_samples",
 ]

@@ -13,6 +13,7 @@ Nothing heavy is imported before it is needed: `qbnnc.runtime` needs neither tor
 from qbnnc.api import compile, save
 from qbnnc.evaluation.files import evaluate_files as evaluate
 from qbnnc.qat import finetune, prepare_qat
+from qbnnc.source_check import verify
 from qbnnc.version import __version__
 
-__all__ = ["__version__", "compile", "evaluate", "finetune", "prepare_qat", "save"]
+__all__ = ["__version__", "compile", "evaluate", "finetune", "prepare_qat", "save", "verify"]

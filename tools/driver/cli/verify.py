@@ -20,6 +20,7 @@ from qbnnc.cli.common import (
     table,
     verbose_option,
 )
+from qbnnc.cli.source import Drawn, against_source, asked_source, source_options
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.words import counted
 from qbnnc.models import read_integer_model
@@ -40,6 +41,7 @@ from qbnnc.verification import Comparison, Drawing, verify
 @click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: as compiled]")
 @click.option("--first-row", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@source_options
 @click.option("--threads", type=click.IntRange(min=1), help="onnxruntime's threads in an operator.")
 @json_option
 @quiet_option
@@ -55,12 +57,19 @@ def command(
     as_json: bool,
     quiet: bool,
     verbose: bool,
+    **given: object,
 ) -> int:
     """Compare ARTEFACTs of one compile with the oracle, and so with each other.
 
     Every sample is compared by bit pattern; the statistics within their stated tolerance. Exit
     code 1, with the first NODE that differs, if anything does.
+
+    With --source one ARTEFACT is compared with the module that it was compiled from, by sampling
+    both. Exit code 1 if a --max-... is exceeded, or its quantity is not defined.
     """
+    if (asked := asked_source(given)) is not None:
+        drawn = Drawn(input_, seeds, samples, threads)
+        return against_source(artefacts, asked, drawn, as_json=as_json, quiet=quiet)
     model = read_integer_model(artefacts[0])
     opened = {path: open_artefact(path, threads) for path in artefacts}
     _same_compile(opened)
