@@ -160,16 +160,14 @@ def probabilities(logits: Array) -> Float64:
     return result
 
 
-def reading(trained: Model, head: Head) -> Reading:
+def reading(trained: Model, compiled: Model) -> Reading:
     """How outputs of the trained module, as forward returns them, become the artefact's quantities.
 
-    `trained` is the FLOAT Model as it was read, `head` that of the artefact. UserError if the
-    module has other outputs than the artefact was made of.
+    `trained` is the FLOAT Model as it was read, `compiled` that of the artefact.
     """
-    graph = trained.graph
+    graph, head, count = trained.graph, compiled.head, len(compiled.graph.outputs)
     if head.task is Task.CLASSIFICATION:
         return lambda outputs: {"probabilities": _class_probabilities(graph, outputs[0])}
-    count = 2 if head.task is Task.REGRESSION and len(head.outputs) == 2 else len(graph.outputs)
     names, axis = head.sample_names(count), halves_axis(graph)
     if count == 2 and len(graph.outputs) == 1 and axis is not None:
         return lambda outputs: dict(zip(names, np.split(outputs[0], 2, axis + 2), strict=True))

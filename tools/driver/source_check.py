@@ -81,7 +81,7 @@ def verify(
             progress(done, count)
 
     wanted = reference_samples(trained.references, batch, count, seed, tell)
-    module = reading(trained.model, opened.model.head)(wanted)
+    module = reading(trained.model, opened.model)(wanted)
     names = opened.model.head.sample_names(len(opened.model.graph.outputs))
     made = _predicted(opened, batch, count, seed)
     found = agreements(module, quantities(opened.model.head, [made[name] for name in names]))
