@@ -93,7 +93,7 @@ def call(module: nn.Module, example: Tensor, seed: int) -> Run:
     torch.manual_seed(seed)
     with watched() as seen, torch.no_grad():
         try:
-            outputs = module(example)
+            outputs = module(example.clone())  # forward may change it in place
         except Exception as error:  # whatever the user's forward raises
             _check_used(module, seen)
             raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -102,7 +102,11 @@ class Builder:
 
     def producer(self, value: Value) -> Node | None:
         """The node emitted so far that computes `value`."""
-        return next((node for node in reversed(self._nodes) if node.output is value), None)
+        return self.latest((value,))
+
+    def latest(self, values: Collection[Value]) -> Node | None:
+        """The last node emitted so far that computes one of `values`."""
+        return next((node for node in reversed(self._nodes) if node.output in values), None)
 
     def graph(self, outputs: tuple[Value, ...], stage: Stage) -> Graph:
         """The finished graph, without nodes and constants that no output needs."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf, isfinite
+
+import torch
+from torch import Tensor
+
 from qbnnc.frontend.convert import reductions
-from qbnnc.frontend.convert.arithmetic import negated
+from qbnnc.frontend.convert.arithmetic import ONE, affine, negated
 from qbnnc.frontend.convert.call import Call, number_of
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.shapes import broadcast, reshaped, step, together
@@ -25,27 +30,27 @@ def hardtanh(call: Call) -> Row:
 
 
 def clamp(call: Call) -> Row:
-    bounds = (_bound(call, "min"), _bound(call, "max"))
-    return _clamp(call, call.row("self"), *bounds)
-
-
-def threshold(call: Call) -> Row:
-    """x > threshold ? x : value is a ReLU if both numbers are 0."""
-    if call.number("threshold") != 0 or call.number("value") != 0:
-        call.fail("is supported only with threshold 0 and value 0, as a ReLU; use clamp")
-    return _clamp(call, call.row("self"), 0.0, None)
+    """Between numbers, or constants for each channel or element."""
+    given = [_bound(call, name) for name in ("min", "max")]
+    numbers = [None if bound is None else number_of(bound) for bound in given]
+    if [n is None for n in numbers] == [bound is None for bound in given]:
+        return _clamp(call, call.row("self"), *numbers)
+    x = call.tracked("self")
+    for bound, at_least in zip(given, (True, False), strict=True):
+        x = x if bound is None else _bounded(call, x, bound, at_least=at_least)
+    return Row(call.scope.value(x, call))
 
 
 def maximum(call: Call) -> Row:
-    if (known := _with_number(call)) is not None:
-        return _clamp(call, known[0], known[1], None)
+    if (known := _with_constant(call)) is not None:
+        return _bounded(call, *known, at_least=True)
     return Row(_greater(call, *_both(call)))
 
 
 def minimum(call: Call) -> Row:
     """Of two tensors the mirror of the greater: -max(-a, -b)."""
-    if (known := _with_number(call)) is not None:
-        return _clamp(call, known[0], None, known[1])
+    if (known := _with_constant(call)) is not None:
+        return _bounded(call, *known, at_least=False)
     mirrored = (negated(call, value, "mirrored") for value in _both(call))
     return Row(negated(call, _greater(call, *mirrored)))
 
@@ -72,21 +77,41 @@ def log_softmax(call: Call) -> Row:
 
 
 def _clamp(call: Call, x: Value, low: float | None, high: float | None) -> Row:
+    """Infinite bounds are none. torch gives the upper bound where the two are crossed."""
+    low, high = (_finite(call, bound, end) for bound, end in ((low, -inf), (high, inf)))
+    if low is not None and high is not None and low > high:
+        return Row(call.emit(Clamp(None, high), step(call, "low", Clamp(low, None), x)))
     return Row(call.emit(Clamp(low, high), x))
 
 
-def _bound(call: Call, name: str) -> float | None:
-    return None if call.arguments.get(name) is None else call.number(name)
+def _finite(call: Call, bound: float | None, none: float) -> float | None:
+    if bound is None or bound == none:
+        return None
+    return bound if isfinite(bound) else call.fail(f"has the bound {bound:g}, which leaves nothing")
 
 
-def _with_number(call: Call) -> tuple[Value, float] | None:
-    """The activation and the number of max(x, number), whichever comes first."""
+def _bounded(call: Call, x: Tracked, bound: Tensor, *, at_least: bool) -> Row:
+    """max(x, c) = c + relu(x - c), and min(x, c) = c - relu(c - x), for a constant c."""
+    if (number := number_of(bound)) is not None:
+        value = call.scope.value(x, call)
+        return _clamp(call, value, *((number, None) if at_least else (None, number)))
+    if not bool(bound.isfinite().all()):
+        call.fail("has bounds of which some are infinite; give all channels finite ones")
+    sign, c = (ONE if at_least else -ONE), bound.to(torch.float64)
+    over = affine(call, x, scale=sign, shift=-sign * c)
+    excess = step(call, "excess", Clamp(0.0, None), over.value)
+    return affine(call, Row(excess), scale=sign, shift=c)
+
+
+def _bound(call: Call, name: str) -> Tensor | None:
+    return None if call.arguments.get(name) is None else call.fixed(name)
+
+
+def _with_constant(call: Call) -> tuple[Tracked, Tensor] | None:
+    """The activation and the constant of max(x, constant), whichever comes first."""
     for x, name in (("self", "other"), ("other", "self")):
-        bound = call.tracked(name)
-        if isinstance(bound, Fixed | Filled):
-            if isinstance(bound, Fixed) and number_of(bound.tensor) is None:
-                call.fail("bounds a tensor by another number for each element; use one number")
-            return call.row(x), call.number(name)
+        if isinstance(call.tracked(name), Fixed | Filled):
+            return call.tracked(x), call.fixed(name)
     return None
 
 
@@ -120,6 +145,7 @@ RULES: Rules = {
     "clamp": clamp,
     "clamp_max": clamp,
     "clamp_min": clamp,
+    "clip": clamp,
     "hardtanh": hardtanh,
     "fmax": maximum,
     "fmin": minimum,
@@ -131,5 +157,6 @@ RULES: Rules = {
     "relu": relu,
     "relu6": relu6,
     "softmax": softmax,
-    "threshold": threshold,
+    "special_log_softmax": log_softmax,
+    "special_softmax": softmax,
 }

@@ -11,9 +11,11 @@ from qbnnc.frontend.convert.call import Call, number_of
 from qbnnc.frontend.convert.dense import dense
 from qbnnc.frontend.convert.flipout import flipped, is_signs, joined
 from qbnnc.frontend.convert.parameters import Weight
+from qbnnc.frontend.convert.powers import power
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.shapes import broadcast, together
 from qbnnc.frontend.convert.values import (
+    Activation,
     Filled,
     Fixed,
     Keep,
@@ -32,7 +34,22 @@ ONE, ZERO = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torc
 
 
 def multiply(call: Call) -> Tracked:
-    a, b = _operand(call, "self"), _operand(call, "other")
+    _check_dtype(call)
+    return product(call, operand(call, "self"), operand(call, "other"))
+
+
+def _check_dtype(call: Call) -> None:
+    """CompileError for integers that may wrap around."""
+    dtype = call.node.meta["val"].dtype
+    if dtype in (torch.uint8, torch.int8, torch.int16):
+        call.fail(
+            f"is integer arithmetic in {dtype}, which wraps around; convert to float first: "
+            "x.float()"
+        )
+
+
+def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
+    """a * b."""
     if isinstance(a, Fixed | Keep | Noise) and not isinstance(b, Fixed):
         a, b = b, a
     match a, b:
@@ -58,9 +75,15 @@ def multiply(call: Call) -> Tracked:
 def divide(call: Call) -> Tracked:
     if call.arguments.get("rounding_mode") is not None:
         call.fail("rounds the quotient; only true division is supported")
-    a, b = _operand(call, "self"), _operand(call, "other")
+    return quotient(call, operand(call, "self"), operand(call, "other"))
+
+
+def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
+    """a / b; by an activation it is a product with the reciprocal."""
+    if isinstance(b, Activation):
+        return product(call, a, Row(power(call, call.scope.value(b, call), -1.0, "reciprocal")))
     if not isinstance(b, Fixed):
-        call.fail("divides by something that depends on the input; only constants are supported")
+        call.fail("divides by random numbers; only constants and activations are supported")
     if bool((b.tensor == 0).any()):
         call.fail("divides by zero; check the constant")
     number = number_of(b.tensor)
@@ -70,26 +93,31 @@ def divide(call: Call) -> Tracked:
 
 
 def add(call: Call) -> Tracked:
-    return _sum(call, _operand(call, "self"), _operand(call, "other"), call.number("alpha"))
+    _check_dtype(call)
+    if call.node.meta["val"].dtype is torch.bool:
+        call.fail("adds booleans, which torch takes as `or`; write a | b")
+    return summed(call, operand(call, "self"), operand(call, "other"), call.number("alpha"))
 
 
 def subtract(call: Call) -> Tracked:
-    return _sum(call, _operand(call, "self"), _operand(call, "other"), -call.number("alpha"))
+    _check_dtype(call)
+    return summed(call, operand(call, "self"), operand(call, "other"), -call.number("alpha"))
 
 
 def subtract_from(call: Call) -> Tracked:
     """rsub: other - alpha * self."""
-    return _sum(call, _operand(call, "other"), _operand(call, "self"), -call.number("alpha"))
+    _check_dtype(call)
+    return summed(call, operand(call, "other"), operand(call, "self"), -call.number("alpha"))
 
 
 def negate(call: Call) -> Tracked:
-    x = _operand(call, "self")
+    x = operand(call, "self")
     if isinstance(x, Keep | Masked | Uniform):
         return x.scaled(-1.0)
     return affine(call, x, scale=-ONE)
 
 
-def _sum(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
+def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
     """a + factor * b."""
     match a, b:
         case Perturbation(), _ if factor == 1:
@@ -190,7 +218,8 @@ def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor
     return row
 
 
-def _operand(call: Call, name: str) -> Tracked:
+def operand(call: Call, name: str) -> Tracked:
+    """An argument, its numbers in float64."""
     match call.tracked(name):
         case Filled(_, number) if number is not None:
             return Fixed(torch.tensor(number, dtype=torch.float64))
@@ -201,11 +230,10 @@ def _operand(call: Call, name: str) -> Tracked:
 
 
 RULES: Rules = {
+    **dict.fromkeys("div divide true_divide".split(), divide),
+    **dict.fromkeys("mul multiply".split(), multiply),
+    **dict.fromkeys("neg negative".split(), negate),
+    **dict.fromkeys("sub subtract".split(), subtract),
     "add": add,
-    "div": divide,
-    "mul": multiply,
-    "neg": negate,
     "rsub": subtract_from,
-    "sub": subtract,
-    "true_divide": divide,
 }

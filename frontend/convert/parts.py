@@ -21,13 +21,13 @@ def slice_(call: Call) -> Row:
         return Row(x)
     extent = x.type.shape[axis - 1]
     start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
-    return Row(_part(call, x, axis, start, stop, call.integer("step")))
+    return Row(part(call, x, axis, start, stop, call.integer("step")))
 
 
 def narrow(call: Call) -> Row:
     x, axis, start = call.row("self"), _inner_axis(call), call.integer("start")
     start %= x.type.shape[axis - 1]
-    return Row(_part(call, x, axis, start, start + call.integer("length")))
+    return Row(part(call, x, axis, start, start + call.integer("length")))
 
 
 def select(call: Call) -> Tracked:
@@ -43,8 +43,8 @@ def select(call: Call) -> Tracked:
 def _selected(call: Call, x: Value, axis: int, index: int, batch: int) -> Tracked:
     """One element along an axis of the shape, without the axis."""
     shape = (*x.type.shape[:axis], *x.type.shape[axis + 1 :])
-    part = _part(call, x, axis + 1, index, index + 1)
-    return placed(call, reshaped(call, part, shape, "flat"), batch)
+    taken = part(call, x, axis + 1, index, index + 1)
+    return placed(call, reshaped(call, taken, shape, "flat"), batch)
 
 
 def split(call: Call) -> tuple[Tracked, ...]:
@@ -54,7 +54,7 @@ def split(call: Call) -> tuple[Tracked, ...]:
     parts, start = list[Tracked](), 0
     for number in range(count):
         stop = start + int(call.shape(number)[axis])
-        parts.append(Row(_part(call, x, axis, start, stop)))
+        parts.append(Row(part(call, x, axis, start, stop)))
         start = stop
     return tuple(parts)
 
@@ -109,7 +109,7 @@ def stack(call: Call) -> Tracked:
     return placed(call, whole, 1 if axis == 0 else 0)
 
 
-def _part(call: Call, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
+def part(call: Call, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
     """x itself where nothing is left out. `axis` counts the batch."""
     if (start, step) == (0, 1) and stop >= x.type.shape[axis - 1]:
         return x

@@ -14,6 +14,8 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from qbnnc.frontend.convert import (
     activations,
     arithmetic,
+    blends,
+    comparisons,
     convolutions,
     creation,
     einsum,
@@ -25,7 +27,9 @@ from qbnnc.frontend.convert import (
     noise,
     parts,
     pooling,
+    powers,
     reductions,
+    refusals,
     shapes,
     space,
 )
@@ -59,6 +63,7 @@ _RULES: Rules = {
     **_MAKING,
     **activations.RULES,
     **arithmetic.RULES,
+    **blends.RULES,
     **convolutions.RULES,
     **einsum.RULES,
     **functions.RULES,
@@ -68,9 +73,11 @@ _RULES: Rules = {
     **masks.RULES,
     **parts.RULES,
     **pooling.RULES,
+    **powers.RULES,
     **reductions.RULES,
     **shapes.RULES,
     **space.RULES,
+    **comparisons.RULES,  # these leave masks and casts of anything else to the rules above
 }
 _READING = frozenset({"_local_scalar_dense", "item"})
 _UNFOLDED = frozenset({*noise.DROPOUT_RULES, "expand", "expand_as"})
@@ -161,8 +168,12 @@ class _Conversion:
             return
         if node.op == "placeholder":
             self._known[node] = self._weight(node)
-        elif isinstance(node.meta.get("val"), int | torch.SymInt):
+        elif isinstance(node.meta.get("val"), int | float | torch.SymInt | torch.SymFloat):
             self._known[node] = self._number(node)
+        elif node.op == "get_attr":
+            self._known[node] = None  # a branch or a body, for the control flow that follows
+        elif isinstance(node.target, torch._ops.HigherOrderOperator):
+            raise CompileError(refusals.control_flow(node.target.name()), location(node))
         elif op_name(node):
             call = Call(node, self._arguments(node), self._scope)
             self._known[node] = _checked(call, self._result(call))
@@ -173,8 +184,8 @@ class _Conversion:
         """A size, or the number in a buffer; what is computed from numbers that are known."""
         arguments = [self._resolved(argument) for argument in node.args]
         if op_name(node) in _READING and isinstance(read := arguments[0], Fixed):
-            return int(read.tensor.item())
-        plain = arguments and all(type(argument) is int for argument in arguments)
+            return read.tensor.item()
+        plain = arguments and all(type(argument) in (int, float) for argument in arguments)
         if plain and getattr(node.target, "__module__", "") == "_operator" and not node.kwargs:
             return cast("Callable[..., object]", node.target)(*arguments)
         return node.meta["val"]
@@ -227,12 +238,7 @@ def _by_rule(call: Call) -> Result:
         return _RULES[name](call)
     if leads_to_noise(call.node):
         raise CompileError(ON_ACTIVATIONS, location(call.node))
-    raise CompileError(
-        f"the op {plain_name(call.node)!r} is not supported; replace it by one that is: "
-        "linear and convolution layers, batch norm, pooling, the usual activations, dropout, "
-        "sums, products, concatenation, slices, reshapes",
-        location(call.node),
-    )
+    raise CompileError(refusals.sentence(name, plain_name(call.node)), location(call.node))
 
 
 def _of_masks(call: Call) -> Result:

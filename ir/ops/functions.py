@@ -54,7 +54,8 @@ class Function(Enum):
 
 
 def _sigmoid(x: Float64) -> Float64:
-    return np.exp(-np.logaddexp(0, -x))
+    y: Float64 = np.exp(-np.logaddexp(0, -x))
+    return y
 
 
 def _softplus(x: Float64) -> Float64:
