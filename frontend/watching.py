@@ -67,6 +67,8 @@ def watched() -> Iterator[Watched]:
 class _Draws(TorchDispatchMode):
     """Notes every op that draws, and lets it draw."""
 
+    supports_higher_order_operators = True  # control flow is refused with its place, in convert
+
     def __init__(self, draws: list[Draw]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch gives it no types
         self._draws = draws

@@ -56,7 +56,7 @@ def location(node: fx.Node) -> Loc:
 def source_line(node: fx.Node) -> str:
     """ "net.py:42": the innermost line outside torch, without its folder; "" if unknown."""
     frames = _FRAME.findall(str(node.meta.get("stack_trace") or ""))
-    own = [f for f in frames if not is_torch_file(f[0])]
+    own = [f for f in frames if not (is_torch_file(f[0]) or f[0].startswith("<eval_with_key>"))]
     return f"{PureWindowsPath(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
 
