@@ -5,6 +5,8 @@ Comparisons of random numbers are masks, which `masks` reads.
 
 from __future__ import annotations
 
+from math import isfinite
+
 import torch
 from torch import Tensor, fx
 
@@ -40,6 +42,8 @@ def compared(name: str) -> Rule:
 
 
 def _against(call: Call, x: Value, how: str, number: float) -> Row:
+    if not isfinite(number):
+        call.fail(f"compares with {number:g}, and activations are finite; leave it out")
     above, at_least = (Function.ABOVE, Function.AT_LEAST)
     match how:
         case "gt" | "ge":

@@ -41,6 +41,11 @@ def rrelu(call: Call) -> Tracked:
     return _leaky(call, (call.number("lower") + call.number("upper")) / 2)
 
 
+def rrelu_functional(call: Call) -> tuple[Tracked, ...]:
+    """(the result, the slopes for the gradient)."""
+    return (rrelu(call),)
+
+
 def prelu(call: Call) -> Row:
     """One slope is a leaky ReLU; a slope for each channel is max(x, 0) + slope * min(x, 0)."""
     slopes, x = call.fixed("weight"), call.row("self")
@@ -253,6 +258,8 @@ RULES: Rules = {
     "logit": logit,
     "prelu": prelu,
     "rrelu": rrelu,
+    "rrelu_with_noise": rrelu,
+    "rrelu_with_noise_functional": rrelu_functional,
     "selu": selu,
     "softplus": softplus,
     "softshrink": softshrink,

@@ -105,6 +105,15 @@ def norm(call: Call) -> Tracked:
     return of.result(_greatest(call, size, of.axes))
 
 
+def norm_of_any(call: Call) -> Row:
+    """torch.linalg.norm: of vectors, as long as no norm of matrices is asked for."""
+    order, axes = call.arguments.get("ord"), call.arguments.get("dim")
+    matrices = order is not None and (axes is None or len(cast("Sequence[int]", axes)) > 1)
+    if matrices or isinstance(order, str):
+        call.fail(f"is a norm of matrices ({order}); only norms of vectors are supported")
+    return norm(call)
+
+
 def averaged(
     call: Call, x: Value, axes: Sequence[int], *, divisor: float | None = None, keep: bool = False
 ) -> Value:
@@ -192,6 +201,7 @@ def _image(call: Call, x: Value, axes: Sequence[int]) -> tuple[Value, _Pair]:
 RULES: Rules = {
     "amax": largest,
     "amin": least,
+    "linalg_norm": norm_of_any,
     "linalg_vector_norm": norm,
     "mean": mean,
     "std": deviation,

@@ -142,7 +142,7 @@ GROUPS: dict[str, dict[str, Function]] = {
         "int": lambda x: ((x > 0).int() + (x > 1).long()) * x,
         "equal": lambda x: (x == 0) * 3.0 + (x != 1).float(),
         "at 0.1": lambda x: (x > 0.1).double().float() - (x <= 0.1).float(),
-        "number first": lambda x: torch.gt(0.5, x).float() if x.ndim == 9 else (x < 0.5).float(),
+        "number first": lambda x: (torch.tensor(0.5) > x).float() * 2 + (x >= ONE).float(),
         "channel": lambda x: (x > channels(x, 0, 1, -1, 0.5)) * x,
         "two": lambda x: (x > x.flip(1)).float() * x,
         "not": lambda x: ~(x > 0) * x,

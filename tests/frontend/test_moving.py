@@ -110,6 +110,7 @@ REDUCTIONS: dict[str, Layer] = {
     "max of the stacked": lambda x: torch.stack([x, x * x]).max(dim=0).values,
     "sum over time first": lambda x: x.flatten(2).permute(2, 0, 1).sum(0),
     "norm 1": lambda x: torch.linalg.vector_norm(x, 1, dim=1),
+    "norm 2": lambda x: torch.linalg.norm(x, dim=1) + x.norm(dim=1) + x.std(1),
     "norm of infinity": lambda x: torch.linalg.vector_norm(x, torch.inf, dim=(2, 3)),
 }
 
