@@ -54,8 +54,7 @@ class Function(Enum):
 
 
 def _sigmoid(x: Float64) -> Float64:
-    y: Float64 = np.exp(-np.logaddexp(0, -x))
-    return y
+    return np.exp(-np.logaddexp(0, -x))
 
 
 def _softplus(x: Float64) -> Float64:
