@@ -105,7 +105,7 @@ def norm(call: Call) -> Tracked:
     return of.result(_greatest(call, size, of.axes))
 
 
-def norm_of_any(call: Call) -> Row:
+def norm_of_any(call: Call) -> Tracked:
     """torch.linalg.norm: of vectors, as long as no norm of matrices is asked for."""
     order, axes = call.arguments.get("ord"), call.arguments.get("dim")
     matrices = order is not None and (axes is None or len(cast("Sequence[int]", axes)) > 1)

@@ -34,7 +34,7 @@ SCHEMES = {
     "tensor": Quantisation(Bits(8, 7), weights=WeightScheme.TENSOR_AFFINE),
     "pow2": Quantisation(Bits(8, 7), scales=Scales.POW2),
 }
-NOISE = {"w8a7": 0.06, "w4a4": 0.5, "tensor": 0.1, "pow2": 0.15}  # of the largest output
+NOISE = {"w8a7": 0.025, "w4a4": 0.06, "tensor": 0.025, "pow2": 0.03}  # of the largest output
 
 
 def _layer(shape: tuple[int, ...], bias: bool = True) -> nn.Module:
