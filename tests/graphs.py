@@ -189,6 +189,21 @@ def sequence(seed: int = 0) -> Graph:
     return net.flatten("flatten").linear(3, "last").graph()
 
 
+def elementwise(seed: int = 0) -> Graph:
+    """A function of several ops, batch norm that no layer can take, and softplus with a floor."""
+    net = Net((2, 6, 6), seed).conv(4, 3, "conv")
+    conv = net.value
+    net.unary(Function.SOFTPLUS, "softplus").unary(Function.TANH, "tanh")
+    net.emit(Multiply(), conv, name="mish").batch_norm("bn").dropout(0.3, "drop")
+    net.flatten("flatten").linear(5, "fc").relu("relu")
+    ramp = np.linspace(-1, 1, 5, dtype=np.float32)
+    hidden = net.affine(ramp, ramp, "scale").dropout(0.2, "drop2").value
+    mean = net.linear(2, "mean").value
+    net.value = hidden
+    net.linear(2, "spread").unary(Function.SOFTPLUS, "positive")
+    return net.graph(mean, net.affine(np.array(2, "f4"), np.array(1e-3, "f4"), "floor").value)
+
+
 FAMILIES = {
     "bayesian mlp": bayesian_mlp,
     "bayesian lenet": bayesian_lenet,
@@ -199,6 +214,7 @@ FAMILIES = {
     "reshaped outputs": reshaped_outputs,
     "moved outputs": moved_outputs,
     "sequence": sequence,
+    "elementwise": elementwise,
 }
 
 

@@ -10,12 +10,21 @@ from hypothesis import strategies as st
 
 from qbnnc.backends.torch import torch_samples
 from qbnnc.backends.torch.forward import Evaluation
-from qbnnc.backends.torch.functions import unary
+from qbnnc.backends.torch.functions import pointwise, unary
 from qbnnc.backends.torch.noise import CountedNoise
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import AveragePool2d, BatchNorm, Function, MaxPool2d, Softmax
+from qbnnc.ir.ops import (
+    AveragePool2d,
+    BatchNorm,
+    Composite,
+    Function,
+    MaxPool2d,
+    Operation,
+    Softmax,
+    Step,
+)
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
 from qbnnc.passes.calibrate import Calibration
@@ -92,6 +101,27 @@ def test_unary_functions(function: Function) -> None:
     x = np.linspace(-6, 6, 101, dtype=np.float32)
     ours = unary(function, 0.3, torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(ours, function(x.astype(np.float64), 0.3), rtol=1e-5, atol=1e-6)
+
+
+def test_a_composite_of_every_operation() -> None:
+    x = np.linspace(-3, 3, 101, dtype=np.float32)
+    op = Composite(
+        (
+            Step(Operation.FUNCTION, (0,), (0.5,), Function.ABOVE),
+            Step(Operation.AFFINE, (0,), (-2.0, 0.25)),
+            Step(Operation.LOWER_BOUND, (2,), (-1.5,)),
+            Step(Operation.UPPER_BOUND, (3,), (3.0,)),
+            Step(Operation.MULTIPLY, (4, 0)),
+            Step(Operation.ADD, (5, 2)),
+            Step(Operation.WHERE, (1, 6, 4)),
+        )
+    )
+    wide = -2.0 * x.astype(np.float64) + 0.25
+    bounded = np.clip(wide, -1.5, 3.0)
+    wanted = np.where(x > 0.5, bounded * x + wide, bounded)
+    np.testing.assert_allclose(op.of(x), wanted, rtol=1e-6)
+    ours = pointwise(op, torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-6)
 
 
 @given(
