@@ -1,4 +1,4 @@
-"""Functions asked for numbers outside their domain: refused where calibration asks, else bounded."""
+"""Functions that are undefined where the calibration data takes them are refused at the module."""
 
 from __future__ import annotations
 
