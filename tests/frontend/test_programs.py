@@ -71,8 +71,8 @@ def test_dropout_of_a_program_is_decided_on_reading(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_compiled_is_not_saved(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="mish"):
-        save_program(Around(nn.Mish()), tmp_path / "net", X)
+    with pytest.raises(CompileError, match="lgamma"):
+        save_program(Around(Spelled(torch.lgamma)), tmp_path / "net", X)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,7 +101,7 @@ def test_static_export_is_generalised(tmp_path: Path) -> None:
     [
         (Spelled(lambda h: h.reshape(2, 2, 6).mean(1).repeat(2, 1)), "no longer the first axis"),
         (Spelled(lambda h: h + torch.arange(24.0).reshape(4, 6)), "broadcast to one row"),
-        (Spelled(lambda h: h.t().reshape(4, 6)), "transposing activations"),
+        (Spelled(lambda h: h.t().reshape(4, 6)), "is axis 1"),
     ],
 )
 def test_static_export_that_mixes_rows(layer: nn.Module, message: str, tmp_path: Path) -> None:

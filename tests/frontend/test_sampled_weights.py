@@ -102,7 +102,7 @@ def test_dropout_is_switched_without_the_weights() -> None:
     active = read_module(net.eval(), X, dropout="active")
     assert [n.op.stream for n in off.nodes if isinstance(n.op, Normal)] == [0, 1]
     assert [n.op.stream for n in active.nodes if isinstance(n.op, KeepMask)] == [0]
-    with pytest.raises(CompileError, match="'active', but the network has no dropout"):
+    with pytest.raises(CompileError, match="'active', but the network has no noise"):
         read_module(Around(nn.Sequential(Sampled(bayesian.softplus), nn.Linear(4, 6))), X,
                     dropout="active")  # fmt: skip
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from qbnnc.ir.check import check
 from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import Affine, BatchNorm, Clamp, Conv2d, KeepMask, Linear, Mask, Reshape
+from qbnnc.ir.ops import Affine, BatchNorm, Clamp, Composite, Conv2d, KeepMask, Linear, Mask, Reshape
 from qbnnc.passes.fold_affine import FoldAffine
 from tests.graphs import float_graphs, inputs, resnet, run
 from tests.net import Net
@@ -100,7 +100,8 @@ def test_a_sign_that_no_layer_takes_is_a_scale() -> None:
     keep = net.build.emit(KeepMask((3, 3, 3), 0.3, 0), loc=Loc("drop"), name="keep")
     after = folded(net.emit(Mask(-0.5), keep, name="drop").graph())
     assert [n.op for n in after.nodes if isinstance(n.op, Mask)] == [Mask(0.5)]
-    assert [n.op.groups for n in after.nodes if isinstance(n.op, Conv2d)] == [1, 3]
+    (sign,) = (n.op for n in after.nodes if isinstance(n.op, Composite))
+    assert sign.real(np.array([2.0, 0.0])).tolist() == [-2.0, 0.0]
 
 
 def test_residual_network() -> None:
