@@ -62,7 +62,7 @@ class Lanes:
             what = "shape" if drawn.moved is None else "rows, after reshapes and the like, of shape"
             raise CompileError(
                 f"a mask of {what} {shape} does not fit {list(row)} for each row of the batch: "
-                f"its elements are not those of a mask that broadcasts; {_HOW}",
+                f"rows or elements of it share random numbers in a way no broadcast does; {_HOW}",
                 loc,
             )
         form, elements = found
@@ -138,11 +138,19 @@ def _forms(
     size = torch.Size(row).numel()
     stages = [part for stage in views[0].stages for part in (stage[1:], stage)]
     earlier = [shape for shape in stages if torch.Size(shape).numel() == size]
-    for shape in dict.fromkeys([row, *earlier]):
+    for shape in dict.fromkeys([row, *earlier, *_divided(row)]):
         forms = [view.under(shape) for view in views]
         found = [form for form in forms if form is not None]
         if len(found) == len(views) and all(form == found[0][0] for form, _ in found):
             yield found[0][0], tuple(elements for _, elements in found)
+
+
+def _divided(row: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The shapes with one axis divided in two: elements repeated in runs, or in turns."""
+    for axis, extent in enumerate(row):
+        for part in range(2, extent):
+            if extent % part == 0:
+                yield (*row[:axis], part, extent // part, *row[axis + 1 :])
 
 
 def _without_repeats(places: Tensor) -> Tensor:

@@ -123,6 +123,10 @@ def in_turns(h: Tensor) -> Tensor:
     return h * bernoulli(len(h), 2).unsqueeze(1).expand(-1, 3, -1).flatten(1)
 
 
+def interleaved(h: Tensor) -> Tensor:
+    return h * bernoulli(len(h), 2).repeat_interleave(3, 1) + bernoulli(3).repeat(2) * torch.tanh(h)
+
+
 def transposed(h: Tensor) -> Tensor:
     return h * bernoulli(6, len(h)).t()
 
@@ -184,8 +188,8 @@ def no_factor(h: Tensor) -> Tensor:
 SPELLINGS = [
     complement, comparisons, nested, turned_uniform, negation, chosen, only_the_complement,
     of_itself, two_draws, over_dropout, logical, expanded_then_reshaped, expanded_then_viewed,
-    shared_row_unsqueezed, in_groups, in_turns, transposed, sliced, sliced_uniform, in_two_parts,
-    in_two_batches, selected, stacked_parts, of_one_row, two_shapes, floored, negative_mask,
+    shared_row_unsqueezed, in_groups, in_turns, interleaved, transposed, sliced, sliced_uniform,
+    in_two_parts,    in_two_batches, selected, stacked_parts, of_one_row, two_shapes, floored, negative_mask,
     negative_dropout, no_factor,
 ]  # fmt: skip
 
