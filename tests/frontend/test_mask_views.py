@@ -189,7 +189,8 @@ SPELLINGS = [
     complement, comparisons, nested, turned_uniform, negation, chosen, only_the_complement,
     of_itself, two_draws, over_dropout, logical, expanded_then_reshaped, expanded_then_viewed,
     shared_row_unsqueezed, in_groups, in_turns, interleaved, transposed, sliced, sliced_uniform,
-    in_two_parts,    in_two_batches, selected, stacked_parts, of_one_row, two_shapes, floored, negative_mask,
+    in_two_parts, in_two_batches, selected, stacked_parts, of_one_row, two_shapes, floored,
+    negative_mask,
     negative_dropout, no_factor,
 ]  # fmt: skip
 
