@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from qbnnc.frontend.tracing import is_torch_file
 
 Kwargs: TypeAlias = Mapping[str, object]
+_ABOUT_OUR_HOOK = r"Using `torch.compile\(module\)` when there are global hooks"
 _UNSEEDED = "an unseeded generator (numpy's default_rng(), secrets or os.urandom)"
 _PYTHONS_OWN = (random.__file__, secrets.__file__)
 
@@ -52,7 +54,8 @@ def watched() -> Iterator[Watched]:
     numpys, profile = _numpy_state(), sys.getprofile()
     hook = register_module_forward_pre_hook(lambda module, _: seen.called.append(module))
     try:
-        with _Draws(seen.draws):
+        with _Draws(seen.draws), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _ABOUT_OUR_HOOK)
             sys.setprofile(_profile(seen.foreign))
             try:
                 yield seen

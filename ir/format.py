@@ -75,9 +75,16 @@ def to_bytes(model: Model, shared: Mapping[str, str] | None = None) -> bytes:
     return save_tensors(tensors, metadata={_KEY: _canonical(header)})
 
 
-def shared_tensors(model: Model) -> dict[str, str]:
-    """The tensors that equal an earlier one, and which: "1/fc.weight" and "0/fc.weight"."""
-    return equal_tensors(content_keys(_tensors(model)))
+def shared_tensors(model: Model, stripped: Model | None = None) -> dict[str, str]:
+    """The tensors that equal an earlier one, and which: "1/fc.weight" and "0/fc.weight".
+
+    With `stripped`, the same Model without some numbers, those that are equal in both.
+    """
+    shared = equal_tensors(content_keys(_tensors(model)))
+    if stripped is None:
+        return shared
+    left = content_keys(_tensors(stripped))
+    return {name: owner for name, owner in shared.items() if left[name] == left[owner]}
 
 
 def digest(model: Model) -> str:

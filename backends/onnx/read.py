@@ -57,7 +57,7 @@ def embedded(model: Model) -> str:
         for m in stripped.members
     )
     stripped = replace(stripped, members=tuple(members), version=VERSION)
-    data = format.to_bytes(stripped, format.shared_tensors(model))
+    data = format.to_bytes(stripped, format.shared_tensors(model, stripped))
     return base64.b64encode(bz2.compress(data)).decode("ascii")
 
 

@@ -13,12 +13,13 @@ from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.read import read_model
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.arithmetic import activation_quant
-from qbnnc.ir.errors import FileError
+from qbnnc.ir.errors import FileError, Loc
 from qbnnc.ir.format import digest, from_bytes
+from qbnnc.ir.graph import Builder
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Dequantize, LinearInteger, QuantizeInput
-from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
+from qbnnc.ir.ops import Dequantize, LinearInteger, QuantizeInput, Requantize
+from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
 from tests.backends.networks import Lenet, proto_of
 from tests.examples import examples
 from tests.golden import golden, results
@@ -74,3 +75,21 @@ def test_the_file_does_not_hold_the_weights_twice() -> None:
     out = lenet.emit(Dequantize(), acc, name="out")
     model = Model((lenet.build.graph((out,), Stage.INTEGER),), Head(Task.RAW))
     assert len(emit(model)) < 64 * 512 + 12_000
+
+
+def test_scales_that_equal_multipliers_are_read_back() -> None:
+    """A multiplier follows from the scales and is left out; a scale with the same bits is not."""
+    entry = QuantParams((1.0,), (0,), 0, 127)
+    weights = QuantParams((0.5, 0.25), (0, 0), -127, 127, 0)
+    build = Builder()
+    x = build.input("x", TensorType(DType.F32, (2,), PER_ROW))
+    place = Loc("fc")
+    q = build.emit(QuantizeInput((0.0,), (1.0,), entry, 0, 127), x, loc=place, name="q")
+    m = build.constant("m", np.array([0.5, 0.25], np.float32))
+    weight = build.constant("weight", np.array([[1, 2], [3, 4]], np.int8), weights)
+    bias = build.constant("bias", np.array([5, 6], np.int32))
+    acc = build.emit(LinearInteger(), q, weight, bias, loc=place, name="acc")
+    codes = build.emit(Requantize(entry, 0, 127), acc, m, loc=place, name="codes")
+    out = build.emit(Dequantize(), codes, loc=place, name="out")
+    model = Model((build.graph((out,), Stage.INTEGER),), Head(Task.RAW))
+    assert digest(read_model(emit(model))) == digest(model)

@@ -110,7 +110,7 @@ def test_members_that_were_prepared_one_by_one_are_an_ensemble(
     assert compiled.method == "ensemble of 3"
     qbnnc.save(members, tmp_path / "saved.qbnn")
     assert len(format.load(tmp_path / "saved.qbnn").members) == 3
-    with pytest.raises(InputError, match="neither a torch.nn.Module nor a list"):
+    with pytest.raises(InputError, match="a list that holds more"):
         qbnnc.save([*members, mlp], tmp_path / "mixed.qbnn")
 
 

@@ -9,7 +9,17 @@ from hypothesis import given
 from qbnnc.ir.check import check
 from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import Affine, BatchNorm, Clamp, Composite, Conv2d, KeepMask, Linear, Mask, Reshape
+from qbnnc.ir.ops import (
+    Affine,
+    BatchNorm,
+    Clamp,
+    Composite,
+    Conv2d,
+    KeepMask,
+    Linear,
+    Mask,
+    Reshape,
+)
 from qbnnc.passes.fold_affine import FoldAffine
 from tests.graphs import float_graphs, inputs, resnet, run
 from tests.net import Net

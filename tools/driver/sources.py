@@ -155,7 +155,11 @@ def known_model(source: object) -> Model | None:
         return source
     if isinstance(source, list | tuple) and source:
         models = [model for one in source if (model := known_model(one)) is not None]
-        return _ensemble(models) if len(models) == len(source) else None
+        if models and len(models) < len(source):
+            raise InputError(
+                "the source: a list that holds more than fine-tuned members; give these alone"
+            )
+        return _ensemble(models) if models else None
     if sys.modules.get("torch") is None:  # then it is no module either
         return None
     from qbnnc.backends.torch import Simulation
