@@ -25,7 +25,7 @@ def constant(value: Value, build: Builder, loc: Loc) -> Float64:
 
 def float32_constant(name: str, array: Array, build: Builder) -> Value:
     """A constant rounded once to float32."""
-    return build.constant(name, np.ascontiguousarray(array, np.float32))
+    return build.constant(name, np.asarray(array, np.float32, order="C"))
 
 
 def rescaled(

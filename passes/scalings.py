@@ -99,9 +99,9 @@ def _makes_zeros(op: Reshape | Move, shape: Shape) -> bool:
 
 def _shortest(array: Float64, rank: int) -> Float64:
     """Of this rank, with length 1 along the axes where all is equal."""
-    array = array.reshape(*[1] * (rank - array.ndim), *array.shape)
+    array = array.reshape((1,) * (rank - array.ndim) + array.shape)
     for axis in range(rank):
         first = array.take([0], axis=axis)
         if array.shape[axis] > 1 and (array == first).all():
             array = first
-    return np.ascontiguousarray(array)
+    return array

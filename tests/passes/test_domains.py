@@ -1,4 +1,4 @@
-"""Functions that are undefined where the calibration data takes them are refused at the module."""
+"""Functions outside their domain: refused where calibration asks for them, else bounded."""
 
 from __future__ import annotations
 

@@ -210,3 +210,10 @@ def test_an_affine_that_two_nodes_read_is_one_function() -> None:
 
 def names(graph: Graph) -> list[str]:
     return [node.output.name for node in graph.nodes]
+
+
+def test_scales_of_a_value_without_axes() -> None:
+    two, one = np.array(2.0, np.float32), np.array(1.0, np.float32)
+    net = Net((6,)).linear(1, "fc").emit(Reshape(()), name="squeeze")
+    after = folded(net.affine(two, one, "a").affine(two, one, "b").graph())
+    assert names(after) == ["fc", "squeeze"]
