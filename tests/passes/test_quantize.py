@@ -200,18 +200,26 @@ def test_preprocessing_is_in_the_input_quantiser() -> None:
 
 
 @pytest.mark.parametrize("shape", [(6,), (1, 1, 6), (1, 6, 1), (2, 6, 6)])
-def test_preprocessing_along_another_axis_is_a_layer(shape: tuple[int, ...]) -> None:
+def test_preprocessing_along_another_axis_is_a_convolution(shape: tuple[int, ...]) -> None:
     """Also where the image is as wide as it has channels."""
     scale = np.linspace(1, 2, int(np.prod(shape)), dtype=np.float32).reshape(shape)
     for channels in (2, 6):
-        wide = scale if shape != (2, 6, 6) or channels == 2 else np.ones((6, 6, 6), np.float32)
+        wide = scale if shape != (2, 6, 6) else np.resize(scale, (channels, 6, 6))
         net = Net((channels, 6, 6)).affine(wide, np.array(0, np.float32), "normalise")
-        assert largest_step(Stages(net.conv(3, 3, "conv").graph())) <= 1
+        stages = Stages(net.conv(3, 3, "conv").graph())
+        convolutions = [n for n in stages.integer.nodes if n.op.name == "conv2d_integer"]
+        assert len(convolutions) == 2
+        assert largest_step(stages) <= 1
 
 
-def test_a_negative_input_scale_goes_into_the_first_layer() -> None:
+def test_a_negative_input_scale_goes_into_the_layer() -> None:
     minus = np.array(-1.0, np.float32)
     stages = Stages(Net((4,)).affine(minus, minus, "flip").linear(2, "fc").graph())
+    assert [n.op.name for n in stages.integer.nodes] == [
+        "quantize_input",
+        "linear_integer",
+        "dequantize",
+    ]
     assert largest_step(stages) <= 1
 
 
