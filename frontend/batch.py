@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from qbnnc.frontend.convert import DrawSource, convert, convert_with_draws
@@ -23,13 +23,14 @@ class Traced:
     """A module as a program in torch's training IR, and as a FLOAT graph for any batch.
 
     `functional` is the program that `graph` was converted from; `draws` are its nodes that draw the
-    numbers of each stream.
+    numbers of each stream, and `signs` those that draw Flipout's signs.
     """
 
     program: ExportedProgram
     functional: ExportedProgram
     graph: Graph
     draws: tuple[DrawSource, ...]
+    signs: frozenset[fx.Node] = frozenset()
 
 
 def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Traced:
@@ -45,7 +46,7 @@ def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | N
     program = trace_in_mode(module, example, dropout)
     functional = functionalise(program)
     converted = convert_with_draws(functional)
-    traced = Traced(program, functional, converted.graph, converted.draws)
+    traced = Traced(program, functional, converted.graph, converted.draws, converted.signs)
     if not isinstance(batch_of(the_input(program)), int):
         return traced
     rows = at_least_two_rows(example)

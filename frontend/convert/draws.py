@@ -28,7 +28,11 @@ class DrawSource:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A FLOAT graph, and what draws its numbers: `draws` are indexed by the stream's number."""
+    """A FLOAT graph, and what draws its numbers: `draws` are indexed by the stream's number.
+
+    `signs` draw the random signs of Flipout, which the graph leaves out.
+    """
 
     graph: Graph
     draws: tuple[DrawSource, ...]
+    signs: frozenset[fx.Node] = frozenset()

@@ -115,6 +115,7 @@ def joined(call: Call, mean: Tracked, added: Perturbation) -> Row:
     if added.bias is not None:
         bias = replace(bias, sampling=added.bias.sampling)
     around = (added.flipped.source, added.signs.source)
+    call.scope.leave_out(sources([added.flipped, added.signs]))
     parameters = call.scope.parameters(place, own, bias, around)
     emit = call.scope.build.emit
     return Row(emit(added.op, added.x, *parameters, loc=place.loc, name=place.name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
@@ -52,6 +52,7 @@ class Scope:
         self._draws: dict[int, DrawSource] = {}
         self._weights = Weights(self.build, self._noise_stream)
         self._signs: dict[fx.Node, Signs] = {}
+        self._left_out = set[fx.Node]()
         self._masks: dict[KeepMask, Value] = {}
         self._emitted: dict[Masked | Product | Padded, Value] = {}
 
@@ -61,7 +62,12 @@ class Scope:
         drawing = [n.op.stream for n in graph.nodes if isinstance(n.op, KeepMask | Normal)]
         number = {stream: i for i, stream in enumerate(sorted(set(drawing)))}
         numbered = replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
-        return Converted(numbered, tuple(self._draws[stream] for stream in number))
+        draws = tuple(self._draws[stream] for stream in number)
+        return Converted(numbered, draws, frozenset(self._left_out))
+
+    def leave_out(self, signs: Iterable[fx.Node]) -> None:
+        """These draw random signs that do not change the law of a row."""
+        self._left_out.update(signs)
 
     def _noise_stream(self, source: fx.Node) -> int:
         """The stream of a noise tensor of weights."""

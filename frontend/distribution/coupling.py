@@ -61,7 +61,7 @@ def supplied_outputs(
 ) -> list[Array]:
     """The module's outputs [L, B, *shape] with the numbers of these samples; UnmatchedDraw."""
     traced = reference.traced
-    plan = plan_of(traced.program, traced.functional, traced.draws)
+    plan = plan_of(traced.program, traced.functional, traced.draws, traced.signs)
     draws = SuppliedDraws(plan, lanes_of(graph), len(x), _SEED)
     rows, made = reference.input(x), list[list[Array]]()
     for sample in samples:
