@@ -87,11 +87,19 @@ def _awake(
 def check_batch_norm(module: nn.Module) -> None:
     """CompileError if a batch norm would use the statistics of the batch."""
     for name, child in module.named_modules():
-        if isinstance(child, _BatchNorm) and (child.training or child.running_mean is None):
+        if not isinstance(child, _BatchNorm):
+            continue
+        if child.running_mean is None and not child.training:
+            raise CompileError(
+                "batch norm without running statistics takes those of the batch in eval(), too, so "
+                "that a row's prediction would depend on the other rows; train it with "
+                "track_running_stats=True, or use a normalisation that keeps statistics",
+                name or type(child).__name__,
+            )
+        if child.training:
             raise CompileError(
                 "batch norm in training mode would mix the rows of a batch; call module.eval(), "
-                "then .train() on the dropout layers alone (and do not set "
-                "track_running_stats=False)",
+                "then .train() on the dropout layers alone",
                 name or type(child).__name__,
             )
 

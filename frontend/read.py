@@ -199,9 +199,7 @@ def _program(path: Path, dropout: Dropout | None) -> Member:
     set_dropout(stored.program, None if as_saved else chosen, ask=not as_saved)
     functional = functionalise(stored.program)
     converted = convert_with_draws(functional)
-    traced = Traced(
-        stored.program, functional, converted.graph, converted.draws, converted.signs
-    )
+    traced = Traced(stored.program, functional, converted.graph, converted.draws, converted.signs)
     with quiet_torch():
         module = stored.program.module(check_guards=False)
     reference = Reference(module, traced, chosen, is_program=True)

@@ -27,7 +27,8 @@ CALLS = 8
 _SAYS_NO_MORE = (
     "every call gives another network, and the compiled one would be one of them: compile the "
     "members as an ensemble (qbnnc.compile([member, ...], ...), or a list of state_dicts with "
-    "--model), or draw a mask or a member with torch.rand in every call"
+    "--model), or draw a mask or a member with torch.rand in every call, and take out what keeps a "
+    "mask or a result for the next call"
 )
 
 

@@ -16,6 +16,11 @@ from qbnnc.frontend.convert.values import (
     exact,
 )
 
+_NO_DROPCONNECT = (
+    "does not compile; masks of activations do (nn.Dropout, F.dropout of what a layer gives), and "
+    "so do weights mu + sigma * torch.randn_like(mu)"
+)
+
 
 def dropout(call: Call) -> Tracked:
     return _dropout(call, call.shape())
@@ -44,10 +49,12 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
         case Filled(_, 1.0):
             return keep
         case Noise():
-            call.fail("drops out a sampled weight (DropConnect), which is not supported")
+            call.fail(f"drops out a sampled weight (DropConnect), which {_NO_DROPCONNECT}")
         case Fixed(tensor):
-            call.fail(f"drops out a constant of shape {list(tensor.shape)}; DropConnect on weights "
-                      "is not supported")  # fmt: skip
+            call.fail(
+                f"drops out a constant of shape {list(tensor.shape)}; a mask on weights "
+                f"(DropConnect) {_NO_DROPCONNECT}"
+            )
         case _:
             return call.scope.masked(call.scope.value(x, call), keep, call)
 

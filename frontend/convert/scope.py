@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
@@ -18,6 +18,7 @@ from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.probing import ON_ACTIVATIONS, RELAXED, is_relaxed
 from qbnnc.frontend.convert.sampling import Weights
 from qbnnc.frontend.convert.values import (
+    Filled,
     Fixed,
     Flipped,
     Keep,
@@ -32,10 +33,13 @@ from qbnnc.frontend.convert.values import (
     Turned,
     Uniform,
 )
+from qbnnc.frontend.randomness import op_name
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import KeepMask, Mask, Normal, Pad, Reshape
 from qbnnc.ir.types import Stage
+
+_PRODUCTS = frozenset("addmm linear matmul mm".split())
 
 Signs: TypeAlias = "tuple[fx.Node, fx.Node] | None"
 
@@ -204,6 +208,12 @@ def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
                 "only dropout masks and sampled weights and biases of linear and convolution "
                 "layers are supported"
             )
+        case Noise(source, function, arguments) if function and _given_constant(source, arguments):
+            reader.fail(
+                "a layer with random weights is given a constant, as the first state of an LSTM or "
+                "GRU is; recurrent layers with random weights do not compile, layers that take "
+                "what is computed from the input do"
+            )
         case Noise() | Uniform():
             reader.fail(ON_ACTIVATIONS)
         case Flipped() | Perturbation():
@@ -220,7 +230,7 @@ def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
         case Keep():
             reader.fail(
                 "a dropout mask is used for something other than masking a tensor computed from "
-                "the input; masks on weights (DropConnect) are not supported"
+                "the input; masks on weights (DropConnect) do not compile"
             )
         case _:
             reader.fail(
@@ -228,3 +238,9 @@ def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
                 "input are taken here; put what the constant adds into the bias of a linear layer "
                 "or convolution before or after it"
             )
+
+
+def _given_constant(source: fx.Node, arguments: Mapping[str, object]) -> bool:
+    """Whether the source of noise is a product of a constant and random weights."""
+    given = next(iter(arguments.values()), None)
+    return op_name(source) in _PRODUCTS and isinstance(given, Fixed | Filled)

@@ -158,7 +158,11 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
         return Filled(shape, number)
     static = [extent for extent in shape if isinstance(extent, int)]
     if len(static) != len(shape):
-        call.fail("repeats an uneven tensor for each row; let it broadcast instead")
+        call.fail(
+            "repeats a tensor of different numbers along the batch, so that a row's result would "
+            "depend on its place in the batch (BatchEnsemble's layers do that; make a network of "
+            "each member, and compile a list of these); let the same numbers broadcast to all rows"
+        )
     return Fixed(tensor.expand(static))
 
 

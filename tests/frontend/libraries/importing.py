@@ -66,7 +66,9 @@ def _absent(modules: Sequence[str]) -> Iterator[None]:
 
 
 class _Empty(ModuleType):
-    __path__: list[str] = []
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = list[str]()
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):

@@ -1,0 +1,53 @@
+"""Each layer of the libraries compiles, with the distribution of its module, or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from warnings import catch_warnings, simplefilter
+
+import pytest
+
+from qbnnc.frontend import read_modules
+from qbnnc.frontend.distribution import Subject, check_distribution
+from qbnnc.ir.check import check, random_nodes
+from qbnnc.ir.errors import CompileError
+from tests.examples import slow_but
+from tests.frontend.libraries.layers import COMPILES, REFUSED
+
+_QUICK = ["bayesian-torch Flipout", "torchbnn linear", "blitz linear", "baal dropout"]
+
+_QUICKLY_REFUSED = [
+    "bayesian-torch Flipout 2d",
+    "torch-uncertainty mc_dropout",
+    "torch-uncertainty packed_mlp",
+    "baal DropConnect",
+]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Libraries warn of what concerns their own code."""
+    with catch_warnings():
+        simplefilter("ignore")
+        yield
+
+
+@pytest.mark.parametrize("name", slow_but(_QUICK, COMPILES))
+def test_distribution(name: str) -> None:
+    case = COMPILES[name]
+    with quiet():
+        (member,) = read_modules([case.module()], case.rows(2), dropout=case.dropout).members
+        check(member.graph)
+        assert list(random_nodes(member.graph))
+        subject = Subject(member.reference, member.graph, member.graph)
+        report = check_distribution([subject], case.rows(8).numpy())
+    assert report.power is not None
+    assert report.skipped == (("correlation between rows",) if "Flipout" in name else ())
+
+
+@pytest.mark.parametrize("name", slow_but(_QUICKLY_REFUSED, REFUSED))
+def test_refused(name: str) -> None:
+    case = REFUSED[name]
+    with quiet(), pytest.raises(CompileError, match=case.refused):
+        read_modules([case.module()], case.rows(2), dropout=case.dropout)
