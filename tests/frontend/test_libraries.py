@@ -1,4 +1,4 @@
-"""Layers of libraries for Bayesian networks; skipped where the library is not installed."""
+"""Layers of bayesian-torch and torchbnn on given noise; tests/frontend/libraries has the rest."""
 
 from __future__ import annotations
 
@@ -18,33 +18,10 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Normal
 from tests.examples import slow_but
 from tests.frontend.bayesian import injected
+from tests.frontend.libraries.layers import WithoutKL, bayesian_torch, torchbnn
 from tests.frontend.nets import randomise_batch_norm
 from tests.frontend.test_convert import images, outputs_of
 from tests.frontend.test_sampled_weights import assert_same_with_noise
-
-
-class WithoutKL(nn.Module):
-    """bayesian-torch's layers give (output, KL term)."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layer(x)[0]
-        return y
-
-
-def bayesian_torch(part: str = "layers") -> ModuleType:
-    found: ModuleType = pytest.importorskip(
-        f"bayesian_torch.{part}", reason="bayesian-torch is not installed"
-    )
-    return found
-
-
-def torchbnn() -> ModuleType:
-    found: ModuleType = pytest.importorskip("torchbnn", reason="torchbnn is not installed")
-    return found
 
 
 def assert_same_mean(net: nn.Module, x: Tensor) -> Graph:

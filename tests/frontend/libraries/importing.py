@@ -54,7 +54,7 @@ def _without_init(packages: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def _absent(modules: Sequence[str]) -> Iterator[None]:
-    """Modules that have every name, all of which are None."""
+    """Modules that have every name, each of which is an empty class."""
     added = [name for name in modules if name not in sys.modules]
     for name in added:
         sys.modules[name] = _Empty(name)
@@ -70,6 +70,7 @@ class _Empty(ModuleType):
         super().__init__(name)
         self.__path__ = list[str]()
 
-    def __getattr__(self, name: str) -> None:
+    def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
             raise AttributeError(name)
+        return type(name, (), {})

@@ -20,13 +20,15 @@ _BARE = ("torch_uncertainty", _MODELS, f"{_MODELS}.classification")
 class Case:
     """A network made of one library's parts, the shape of its rows, and the option --dropout.
 
-    `refused`: the pattern of the message where it does not compile.
+    `refused`: the pattern of the message where it does not compile. `independent`: so many outputs
+    or channels have random numbers of their own, and rows if these are dropped out.
     """
 
     make: Callable[[], nn.Module]
     shape: tuple[int, ...]
     dropout: Literal["active", "off"] | None = None
     refused: str = ""
+    independent: int = 1
 
     def module(self) -> nn.Module:
         torch.manual_seed(1)
@@ -115,49 +117,63 @@ def _tu_model(kind: str) -> nn.Module:
 
 
 COMPILES: dict[str, Case] = {
-    "bayesian-torch linear": Case(lambda: _bt("LinearReparameterization", 6, 3), (6,)),
-    "bayesian-torch conv1d": Case(lambda: _bt("Conv1dReparameterization", 2, 3, 3), (2, 7)),
+    "bayesian-torch linear": Case(
+        lambda: _bt("LinearReparameterization", 6, 3), (6,), independent=3
+    ),
+    "bayesian-torch conv1d": Case(
+        lambda: _bt("Conv1dReparameterization", 2, 3, 3), (2, 7), independent=3
+    ),
     "bayesian-torch conv2d": Case(
-        lambda: _bt("Conv2dReparameterization", 2, 4, 3, 2, 1, groups=2), (2, 6, 6)
+        lambda: _bt("Conv2dReparameterization", 2, 4, 3, 2, 1, groups=2), (2, 6, 6), independent=4
     ),
     "bayesian-torch transposed 1d": Case(
-        lambda: _bt("ConvTranspose1dReparameterization", 2, 3, 2, 2), (2, 5)
+        lambda: _bt("ConvTranspose1dReparameterization", 2, 3, 2, 2), (2, 5), independent=3
     ),
     "bayesian-torch transposed 2d": Case(
-        lambda: _bt("ConvTranspose2dReparameterization", 2, 3, 2, 2), (2, 3, 3)
+        lambda: _bt("ConvTranspose2dReparameterization", 2, 3, 2, 2), (2, 3, 3), independent=3
     ),
-    "bayesian-torch Flipout": Case(lambda: _bt("LinearFlipout", 6, 3), (6,)),
+    "bayesian-torch Flipout": Case(lambda: _bt("LinearFlipout", 6, 3), (6,), independent=3),
     "bayesian-torch dnn_to_bnn": Case(lambda: _dnn_to_bnn("Reparameterization"), (6,)),
     "bayesian-torch dnn_to_bnn Flipout": Case(lambda: _dnn_to_bnn("Flipout"), (6,)),
-    "torchbnn linear": Case(lambda: torchbnn().BayesLinear(0.0, 0.1, 6, 3), (6,)),
+    "torchbnn linear": Case(lambda: torchbnn().BayesLinear(0.0, 0.1, 6, 3), (6,), independent=3),
     "torchbnn conv2d": Case(
-        lambda: torchbnn().BayesConv2d(0.0, 0.1, 2, 3, 3, padding=1), (2, 6, 6)
+        lambda: torchbnn().BayesConv2d(0.0, 0.1, 2, 3, 3, padding=1), (2, 6, 6), independent=3
     ),
     "torchbnn conv2d circular": Case(
         lambda: torchbnn().BayesConv2d(0.0, 0.1, 2, 3, 3, padding=1, padding_mode="circular"),
         (2, 6, 6),
+        independent=3,
     ),
-    "blitz linear": Case(lambda: _blitz("BayesianLinear", 6, 3), (6,)),
-    "blitz linear without bias": Case(lambda: _blitz("BayesianLinear", 6, 3, bias=False), (6,)),
-    "blitz conv1d": Case(lambda: _blitz("BayesianConv1d", 2, 3, 3), (2, 7)),
-    "blitz conv2d": Case(lambda: _blitz("BayesianConv2d", 2, 3, (3, 3)), (2, 6, 6)),
-    "baal dropout": Case(lambda: baal("dropout").patch_module(mlp()), (6,)),
-    "baal dropout2d": Case(lambda: baal("dropout").patch_module(cnn()), (1, 6, 6)),
-    "baal MCDropoutModule": Case(lambda: baal("dropout").MCDropoutModule(mlp()), (6,)),
+    "blitz linear": Case(lambda: _blitz("BayesianLinear", 6, 3), (6,), independent=3),
+    "blitz linear without bias": Case(
+        lambda: _blitz("BayesianLinear", 6, 3, bias=False), (6,), independent=3
+    ),
+    "blitz conv1d": Case(lambda: _blitz("BayesianConv1d", 2, 3, 3), (2, 7), independent=3),
+    "blitz conv2d": Case(lambda: _blitz("BayesianConv2d", 2, 3, (3, 3)), (2, 6, 6), independent=3),
+    "baal dropout": Case(lambda: baal("dropout").patch_module(mlp()), (6,), independent=4),
+    "baal dropout2d": Case(lambda: baal("dropout").patch_module(cnn()), (1, 6, 6), independent=4),
+    "baal MCDropoutModule": Case(
+        lambda: baal("dropout").MCDropoutModule(mlp()), (6,), independent=4
+    ),
     "baal consistent, in train()": Case(
-        lambda: baal("consistent_dropout").patch_module(mlp()), (6,), "active"
+        lambda: baal("consistent_dropout").patch_module(mlp()), (6,), "active", independent=4
     ),
-    "torch-uncertainty linear": Case(lambda: _tu("BayesLinear", 6, 3), (6,)),
-    "torch-uncertainty conv1d": Case(lambda: _tu("BayesConv1d", 2, 3, 3), (2, 7)),
-    "torch-uncertainty conv2d": Case(lambda: _tu("BayesConv2d", 2, 3, 3), (2, 6, 6)),
+    "torch-uncertainty linear": Case(lambda: _tu("BayesLinear", 6, 3), (6,), independent=3),
+    "torch-uncertainty conv1d": Case(lambda: _tu("BayesConv1d", 2, 3, 3), (2, 7), independent=3),
+    "torch-uncertainty conv2d": Case(lambda: _tu("BayesConv2d", 2, 3, 3), (2, 6, 6), independent=3),
     "torch-uncertainty conv2d circular": Case(
-        lambda: _tu("BayesConv2d", 2, 3, 3, padding=1, padding_mode="circular"), (2, 6, 6)
+        lambda: _tu("BayesConv2d", 2, 3, 3, padding=1, padding_mode="circular"),
+        (2, 6, 6),
+        independent=3,
     ),
     "torch-uncertainty mc_dropout's core": Case(
-        lambda: _mc_dropout(on_batch=False).core_model, (6,), "active"
+        lambda: _mc_dropout(on_batch=False).core_model, (6,), "active", independent=4
     ),
     "torch-uncertainty mlp": Case(
-        lambda: uncertainty("models.mlp").mlp(6, 2, [8], dropout_rate=0.2), (6,), "active"
+        lambda: uncertainty("models.mlp").mlp(6, 2, [8], dropout_rate=0.2),
+        (6,),
+        "active",
+        independent=4,
     ),
     "torch-uncertainty bayesian_mlp's core": Case(lambda: _tu_model("bayesian_mlp"), (6,)),
     "torch-uncertainty lenet": Case(
