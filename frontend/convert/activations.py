@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert import reductions
-from qbnnc.frontend.convert.arithmetic import ONE, affine, negated
+from qbnnc.frontend.convert.affine import ONE, affine, negated
 from qbnnc.frontend.convert.call import Call, number_of
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.shapes import broadcast, reshaped, step, together

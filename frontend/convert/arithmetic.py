@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
+from qbnnc.frontend.convert.affine import ONE, ZERO, affine, affine_by
+from qbnnc.frontend.convert.blends import added, blended, plus, shifted, times
 from qbnnc.frontend.convert.call import Call, number_of
 from qbnnc.frontend.convert.dense import dense
 from qbnnc.frontend.convert.flipout import flipped, is_signs, joined
@@ -16,6 +17,7 @@ from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.shapes import broadcast, together
 from qbnnc.frontend.convert.values import (
     Activation,
+    Blend,
     Filled,
     Fixed,
     Keep,
@@ -27,10 +29,7 @@ from qbnnc.frontend.convert.values import (
     Tracked,
     Uniform,
 )
-from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Add, Affine, Multiply
-
-ONE, ZERO = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
+from qbnnc.ir.ops import Add, Multiply
 
 
 def multiply(call: Call) -> Tracked:
@@ -50,10 +49,10 @@ def _check_dtype(call: Call) -> None:
 
 def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
     """a * b."""
-    if isinstance(a, Fixed | Keep | Noise) and not isinstance(b, Fixed):
+    if isinstance(a, Fixed | Keep | Blend | Noise) and not isinstance(b, Fixed):
         a, b = b, a
     match a, b:
-        case ((Keep() | Masked()), Fixed(tensor)):
+        case ((Keep() | Blend() | Masked()), Fixed(tensor)):
             number = number_of(tensor)
             if number is not None:
                 return a.scaled(number)
@@ -62,12 +61,12 @@ def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
             return a.scaled(number)
         case _, Fixed(tensor):
             return affine(call, a, scale=tensor)
-        case Keep(), Keep():
-            return a.times(b, call.shape())
+        case ((Keep() | Blend()), (Keep() | Blend())):
+            return times(call, a, b)
         case ((Row() | Masked() | Product() | Perturbation()), Noise()) if is_signs(b):
             return flipped(call, a, b)
-        case ((Row() | Masked() | Product()), Keep()):
-            return call.scope.masked(call.scope.value(a, call), b, call)
+        case ((Row() | Masked() | Product()), (Keep() | Blend())):
+            return blended(call, call.scope.value(a, call), b)
         case _:
             return _product_of_rows(call, a, b)
 
@@ -87,7 +86,7 @@ def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
     if bool((b.tensor == 0).any()):
         call.fail("divides by zero; check the constant")
     number = number_of(b.tensor)
-    if isinstance(a, Keep | Masked | Uniform) and number is not None:
+    if isinstance(a, Keep | Blend | Masked | Uniform) and number is not None:
         return a.scaled(1.0 / number)
     return affine(call, a, scale=ONE / b.tensor)
 
@@ -112,7 +111,7 @@ def subtract_from(call: Call) -> Tracked:
 
 def negate(call: Call) -> Tracked:
     x = operand(call, "self")
-    if isinstance(x, Keep | Masked | Uniform):
+    if isinstance(x, Keep | Blend | Masked | Uniform):
         return x.scaled(-1.0)
     return affine(call, x, scale=-ONE)
 
@@ -131,12 +130,19 @@ def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
         case Fixed(tensor), Uniform():
             number = number_of(tensor)
             offset = call.fail("shifts noise unevenly") if number is None else number
-            shifted = b.scaled(factor)
-            return replace(shifted, offset=shifted.offset + offset)
-        case Fixed(tensor), Keep(others=()) if _cancel(tensor, b.scale * factor):
-            return b.inverted().scaled(-factor)  # c - c * mask
-        case Keep(others=()), Fixed(tensor) if _cancel(tensor * factor, a.scale):
-            return a.inverted().scaled(-1.0)  # c * mask - c
+            turned = b.scaled(factor)
+            return replace(turned, offset=turned.offset + offset)
+        case Fixed(tensor), (Keep() | Blend()) if (number := number_of(tensor)) is not None:
+            return shifted(b.scaled(factor), number)  # c - c * mask is the mask inverted
+        case ((Keep() | Blend()), Fixed(tensor)) if (number := number_of(tensor)) is not None:
+            return shifted(a, factor * number)
+        case ((Keep() | Blend()), (Keep() | Blend())):
+            return plus(a, b.scaled(factor), call.shape())
+        case ((Row() | Masked() | Product()), (Keep() | Blend())):
+            return _with_masks(call, a, b.scaled(factor))
+        case ((Keep() | Blend()), (Row() | Masked() | Product())):
+            scaled = b if factor == 1 else affine(call, b, scale=ONE * factor)
+            return _with_masks(call, scaled, a)
         case Product(), (Fixed() | Noise()) if _is_bias(a, b):
             return _biased(call, a, b, factor)
         case _, Fixed(tensor):
@@ -149,10 +155,12 @@ def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
             return _sum_of_rows(call, a, b, factor)
 
 
-def _cancel(constant: Tensor, scale: float) -> bool:
-    """Whether a mask of 0 and `scale`, plus the constant, is 0 where it keeps and not elsewhere."""
-    number = number_of(constant)
-    return number is not None and number != 0 and abs(number + scale) <= 1e-6 * abs(scale)
+def _with_masks(call: Call, x: Activation, masks: Keep | Blend) -> Row:
+    """Masks added to activations of their shape."""
+    value = call.scope.value(x, call)
+    if len(masks.shape) > len(value.type.shape) + 1 or call.row_shape() != value.type.shape:
+        call.fail("adds a mask that is larger than the activations; expand those before")
+    return added(call, value, masks)
 
 
 def _product_of_rows(call: Call, a: Tracked, b: Tracked) -> Row:
@@ -165,14 +173,9 @@ def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Row:
     left, right = call.scope.value(a, call), call.scope.value(b, call)
     shape = together(call, "adds", left, right)
     if factor != 1:
-        right = _affine(call, right, ONE * factor, ZERO, f"{call.place().name}.scaled")
+        right = affine_by(call, right, ONE * factor, ZERO, f"{call.place().name}.scaled")
     whole = (broadcast(call, each, shape) for each in (left, right))
     return Row(call.emit(Add(), *whole))
-
-
-def negated(call: Call, x: Value, suffix: str = "") -> Value:
-    """-x, as a step of what a call becomes."""
-    return _affine(call, x, -ONE, ZERO, f"{call.place().name}.{suffix}".removesuffix("."))
 
 
 def _is_bias(product: Product, added: Fixed | Noise) -> bool:
@@ -187,35 +190,6 @@ def _biased(call: Call, product: Product, bias: Fixed | Noise, factor: float) ->
     place, scope = product.place, call.scope
     own = Weight(bias.tensor) if isinstance(bias, Fixed) else call.probed(bias, "bias")
     return Row(dense(scope, place, product.x, product.weight, own.scaled(factor)))
-
-
-def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO) -> Row:
-    """x * scale + shift; the constants are as torch broadcasts them against [B, *shape]."""
-    return Row(_affine(call, call.scope.value(x, call), scale, shift, call.place().name))
-
-
-def _affine(call: Call, x: Value, scale: Tensor, shift: Tensor, name: str) -> Value:
-    constants = (
-        call.scope.constant(f"{name}.{what}", _for_one_row(call, tensor, x.type.shape))
-        for what, tensor in (("scale", scale), ("shift", shift))
-    )
-    return call.scope.build.emit(Affine(), x, *constants, loc=call.place().loc, name=name)
-
-
-def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The constant without its batch axis; CompileError unless it broadcasts to x's shape."""
-    row = constant
-    if constant.ndim == len(shape) + 1 and constant.shape[0] == 1:
-        row = constant[0]
-    wanted = (1,) * (len(shape) - row.ndim) + tuple(row.shape)
-    if len(wanted) != len(shape) or any(
-        c not in (1, n) for c, n in zip(wanted, shape, strict=True)
-    ):
-        call.fail(
-            f"combines a constant of shape {list(constant.shape)} with rows of shape "
-            f"{list(shape)}; a constant must broadcast to one row"
-        )
-    return row
 
 
 def operand(call: Call, name: str) -> Tracked:

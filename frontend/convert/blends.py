@@ -1,138 +1,120 @@
-"""Sums of products in one call, and other functions of two values."""
+"""Sums of masks and a number: 1 - m * n, m | n, m ^ n, 0.5 + 0.5 * m; see values.Blend."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
-import torch
-
-from qbnnc.frontend.convert.arithmetic import affine, operand, product, quotient, summed
+from qbnnc.frontend.convert.affine import affine_value
 from qbnnc.frontend.convert.call import Call
-from qbnnc.frontend.convert.formulas import computed
-from qbnnc.frontend.convert.parts import part
-from qbnnc.frontend.convert.rule import Rules
-from qbnnc.frontend.convert.shapes import step
-from qbnnc.frontend.convert.sources import may_be_undefined
-from qbnnc.frontend.convert.values import Activation, Fixed, Row, Tracked
-from qbnnc.ir.ops import Function, Multiply, Unary
+from qbnnc.frontend.convert.drawn import Shape
+from qbnnc.frontend.convert.values import Blend, Keep, Row, Tracked
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Add
+
+_MOST_TERMS = 16
 
 
-def lerp(call: Call) -> Tracked:
-    """start + weight * (end - start)."""
-    start, end, weight = (operand(call, name) for name in ("self", "end", "weight"))
-    if isinstance(weight, Fixed):
-        kept = Fixed(1 - weight.tensor)
-        return summed(call, _scaled(call, start, kept), _scaled(call, end, weight), 1.0)
-    if isinstance(start, Fixed) and isinstance(end, Fixed):
-        return affine(call, weight, scale=end.tensor - start.tensor, shift=start.tensor)
-    return summed(call, start, product(call, summed(call, end, start, -1.0), weight), 1.0)
+def blend_of(x: Keep | Blend) -> Blend:
+    return x if isinstance(x, Blend) else Blend((x,), 0.0, x.shape)
 
 
-def _scaled(call: Call, x: Tracked, factor: Fixed) -> Tracked:
-    return Fixed(x.tensor * factor.tensor) if isinstance(x, Fixed) else product(call, x, factor)
+def plus(a: Keep | Blend, b: Keep | Blend, shape: Shape) -> Blend:
+    """a + b."""
+    left, right = blend_of(a), blend_of(b)
+    return Blend((*left.terms, *right.terms), left.offset + right.offset, shape)
 
 
-def addcmul(call: Call) -> Tracked:
-    """self + value * tensor1 * tensor2."""
-    a, b = operand(call, "tensor1"), operand(call, "tensor2")
-    term = _scaled(call, a, b) if isinstance(b, Fixed) else product(call, a, b)
-    return _added(call, term)
+def shifted(x: Keep | Blend, number: float) -> Keep | Blend:
+    """x + number, a single mask wherever it is one: 1 - m is the inverted mask."""
+    whole = blend_of(x)
+    offset = whole.offset + number
+    match whole.terms:
+        case (Keep(others=()) as mask,) if offset and abs(offset + mask.scale) <= 1e-6 * abs(
+            offset
+        ):
+            return replace(mask.inverted(), scale=offset)
+        case (mask,) if offset == 0:
+            return mask
+        case _:
+            return replace(whole, offset=offset)
 
 
-def addcdiv(call: Call) -> Tracked:
-    """self + value * tensor1 / tensor2."""
-    a, b = operand(call, "tensor1"), operand(call, "tensor2")
-    if isinstance(a, Fixed) and isinstance(b, Fixed):
-        return _added(call, Fixed(a.tensor / b.tensor))
-    return _added(call, quotient(call, a, b))
+def times(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
+    """a * b, each term of one with each of the other."""
+    if isinstance(a, Keep) and isinstance(b, Keep):
+        return a.times(b, call.shape())
+    left, right, shape = blend_of(a), blend_of(b), call.shape()
+    terms = [x.times(y, shape) for x in left.terms for y in right.terms]
+    terms += [x.scaled(right.offset) for x in left.terms if right.offset]
+    terms += [y.scaled(left.offset) for y in right.terms if left.offset]
+    if len(terms) > _MOST_TERMS:
+        call.fail(f"a product of sums of masks has more than {_MOST_TERMS} terms; draw fewer masks")
+    return Blend(tuple(terms), left.offset * right.offset, shape)
 
 
-def _added(call: Call, term: Tracked) -> Tracked:
-    value = call.number("value")
-    if isinstance(term, Fixed):
-        return summed(call, operand(call, "self"), Fixed(term.tensor * value), 1.0)
-    return summed(call, operand(call, "self"), term, value)
+def inverse(x: Keep | Blend) -> Keep | Blend:
+    """1 - x; of a mask that is 0 or 1 its complement."""
+    return shifted(x.scaled(-1.0), 1.0)
 
 
-def logaddexp(call: Call) -> Tracked:
-    return _log_of_sum(call, 1.0)
+def either(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
+    """a | b of masks of 0 and 1: 1 - (1 - a)(1 - b)."""
+    return inverse(times(call, inverse(a), inverse(b)))
 
 
-def logaddexp2(call: Call) -> Tracked:
-    return _log_of_sum(call, math.log(2))
+def exclusive(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
+    """a ^ b of masks of 0 and 1: a (1 - b) + (1 - a) b."""
+    parts = times(call, a, inverse(b)), times(call, inverse(a), b)
+    return plus(*parts, call.shape())
 
 
-def _log_of_sum(call: Call, rate: float) -> Tracked:
-    """log(e^a + e^b) = b + softplus(a - b), times `rate` inside and divided by it outside."""
-    a, b = operand(call, "self"), operand(call, "other")
-    if not isinstance(a, Activation):
-        a, b = b, a
-    difference = call.scope.value(summed(call, a, b, -1.0), call)
-    above = computed(call, difference, lambda x: (x * rate).of(Function.SOFTPLUS) * (1 / rate))
-    return summed(call, above, b, 1.0)
+def blended(call: Call, x: Value, blend: Keep | Blend) -> Tracked:
+    """x * blend: x under each of the masks, and what no mask scales."""
+    if isinstance(blend, Keep):
+        return call.scope.masked(x, blend, call)
+    name, total = call.place("dropout").name, list[Value]()
+    if blend.offset:
+        total.append(affine_value(call, x, scale=blend.offset, suffix="unmasked"))
+    for term in blend.terms:
+        total.append(call.scope.value(call.scope.masked(x, term, call), call))
+    if not total:
+        return Row(affine_value(call, x, scale=0.0, suffix="none"))
+    whole = total[0]
+    for part in total[1:]:
+        whole = call.scope.build.emit(Add(), whole, part, loc=call.place().loc, name=name)
+    return Row(whole)
 
 
-def xlogy(call: Call) -> Tracked:
-    """x * log(number), or number * log(y)."""
-    a, b = operand(call, "self"), operand(call, "other")
-    if isinstance(b, Fixed):
-        return affine(call, a, scale=torch.log(b.tensor))
-    if not isinstance(a, Fixed) or bool((a.tensor == 0).any()):
-        call.fail("is supported with a constant that is not 0 as one of the two")
-    logarithm = step(call, "log", Unary(Function.LOG), call.scope.value(b, call))
-    return affine(call, Row(logarithm), scale=a.tensor)
+def filled(call: Call, x: Value, mask: Keep | Blend, number: float) -> Tracked:
+    """mask ? x : number, as (x - number) * mask + number."""
+    if number == 0:
+        return blended(call, x, mask)
+    moved = affine_value(call, x, shift=-number, suffix="moved")
+    kept = call.scope.value(blended(call, moved, mask), call)
+    return Row(affine_value(call, kept, shift=number, suffix="filled"))
 
 
-def ldexp(call: Call) -> Tracked:
-    """self * 2 ** other."""
-    powers = operand(call, "other")
-    if not isinstance(powers, Fixed):
-        call.fail("scales by a power that depends on the input; only constants are supported")
-    return product(call, operand(call, "self"), Fixed(torch.exp2(powers.tensor)))
+def added(call: Call, x: Value, blend: Keep | Blend) -> Row:
+    """x + blend: for each mask x where it is 0, and x + its number where it is not."""
+    whole = blend_of(blend)
+    for term in whole.terms:
+        unit = replace(term, scale=1.0)
+        other = call.scope.value(blended(call, x, inverse(unit)), call)
+        more = affine_value(call, x, shift=term.scale, suffix="raised")
+        raised = call.scope.value(blended(call, more, unit), call)
+        x = call.emit(Add(), other, raised)
+    return Row(affine_value(call, x, shift=whole.offset, suffix="shifted") if whole.offset else x)
 
 
-def glu(call: Call) -> Row:
-    """The first half of an axis times the sigmoid of the second."""
-    x = call.row("self")
-    axis = call.integer("dim") % (len(x.type.shape) + 1)
-    if axis == 0:
-        call.fail("halves the batch; give it the axis of the features or channels")
-    half = x.type.shape[axis - 1] // 2
-    values, gates = part(call, x, axis, 0, half), part(call, x, axis, half, 2 * half)
-    gate = step(call, "gate", Unary(Function.SIGMOID), gates)
-    return Row(call.emit(Multiply(), values, gate))
-
-
-def nan_to_num(call: Call) -> Tracked:
-    """x itself, where no op before can give NaN or infinity."""
-    x = call.row("self")
-    if (function := may_be_undefined(call.scope.build, x)) is not None:
-        call.fail(
-            f"replaces what {function} gives outside its domain, which is not supported; clamp "
-            f"the input of {function} instead"
-        )
-    return Row(x)
-
-
-def degrees(call: Call) -> Tracked:
-    return affine(call, operand(call, "self"), scale=torch.tensor(180 / math.pi))
-
-
-def radians(call: Call) -> Tracked:
-    return affine(call, operand(call, "self"), scale=torch.tensor(math.pi / 180))
-
-
-RULES: Rules = {
-    "addcdiv": addcdiv,
-    "addcmul": addcmul,
-    "deg2rad": radians,
-    "glu": glu,
-    "ldexp": ldexp,
-    "lerp": lerp,
-    "logaddexp": logaddexp,
-    "logaddexp2": logaddexp2,
-    "nan_to_num": nan_to_num,
-    "rad2deg": degrees,
-    "special_xlogy": xlogy,
-    "xlogy": xlogy,
-}
+def truth(call: Call, name: str) -> Keep | Blend:
+    """An argument that is 0 or 1, to choose by."""
+    match call.tracked(name):
+        case Keep(scale=scale) as mask if abs(scale - 1) <= 1e-6:
+            return replace(mask, scale=1.0)
+        case Blend() as blend if call.is_bool(name):
+            return blend
+        case _:
+            call.fail(
+                "chooses by something other than a random mask of 0 and 1; that is not supported, "
+                "so draw one: torch.rand(...) < q, or torch.bernoulli(...)"
+            )

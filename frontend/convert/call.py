@@ -126,6 +126,13 @@ class Call:
             self.fail(f"its {name} {values} is not one or two integers")
         return values[0], values[-1]
 
+    def is_bool(self, *names: str) -> bool:
+        """Whether a tensor argument of one of these names holds true and false."""
+        schema = cast(torch._ops.OpOverload, self.node.target)._schema.arguments
+        given = zip((a.name for a in schema), self.node.args, strict=False)
+        nodes = [node for name, node in given if name in names and isinstance(node, fx.Node)]
+        return bool(nodes) and nodes[0].meta["val"].dtype is torch.bool
+
     def integer(self, name: str) -> int:
         value = self.arguments[name]
         return value if isinstance(value, int) else self.fail(f"its {name} is not an integer")

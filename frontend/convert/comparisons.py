@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert import masks, refusals, shapes
-from qbnnc.frontend.convert.arithmetic import affine, operand, product, summed
+from qbnnc.frontend.convert.affine import affine
+from qbnnc.frontend.convert.arithmetic import operand, product, summed
 from qbnnc.frontend.convert.call import Call, number_of
 from qbnnc.frontend.convert.folding import tracked_among
 from qbnnc.frontend.convert.formulas import Term, computed, emitted

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from qbnnc.frontend.convert.arithmetic import affine
+from qbnnc.frontend.convert.affine import affine
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.reductions import averaged

@@ -13,6 +13,7 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.drawn import Shape
 from qbnnc.frontend.convert.values import (
     Activation,
+    Blend,
     Fixed,
     Keep,
     Noise,
@@ -21,6 +22,7 @@ from qbnnc.frontend.convert.values import (
     Uniform,
 )
 from qbnnc.frontend.randomness import is_seeded
+from qbnnc.ir.errors import CompileError
 
 _MAX_FOLDED = 1 << 28  # elements: a hostile program could ask for any number
 
@@ -40,16 +42,19 @@ def is_noise(node: fx.Node, inputs: list[Tracked]) -> bool:
 
 def is_mask(inputs: list[Tracked]) -> bool:
     """Computed from masks or uniform noise, without the input having a part in it."""
-    random = any(isinstance(each, Keep | Uniform) for each in inputs)
+    random = any(isinstance(each, Keep | Blend | Uniform) for each in inputs)
     return random and not any(isinstance(each, Activation) for each in inputs)
 
 
-def noise_of(call: Call) -> Noise:
-    """What is drawn, or computed from noise."""
+def noise_of(call: Call, refused: CompileError | None = None) -> Noise:
+    """What is drawn, or computed from noise; `refused` is why it is no mask."""
     _sized(call)
     if is_seeded(call.node):
         return Noise(call.node, None, call.arguments)
-    return Noise(call.node, cast(torch._ops.OpOverload, call.node.target), call.arguments)
+    target = cast(torch._ops.OpOverload, call.node.target)
+    noisy = (each for each in tracked_among(call.arguments) if isinstance(each, Noise))
+    refused = refused or next((each.refused for each in noisy if each.refused), None)
+    return Noise(call.node, target, call.arguments, refused)
 
 
 def folded(call: Call) -> Result:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from dataclasses import replace
+
+from qbnnc.frontend.convert.blends import (
+    either,
+    exclusive,
+    filled,
+    inverse,
+    shifted,
+    times,
+    truth,
+)
 from qbnnc.frontend.convert.call import Call, number_of
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.values import (
     Activation,
+    Blend,
     Filled,
     Fixed,
     Keep,
@@ -17,14 +31,32 @@ from qbnnc.frontend.convert.values import (
 from qbnnc.ir.ops import Add
 
 
-def above(call: Call) -> Tracked:
-    """u > t: kept with probability 1 - t."""
-    return _compared(call, above=True)
+def compared(call: Call) -> Tracked:
+    """A comparison of uniform noise with a number, or of a mask's two values."""
+    name = str(getattr(call.node.target, "__name__", "")).split(".")[0]
+    random = call.tracked("self")
+    if isinstance(random, Keep | Blend):
+        return _by_values(call, random, _COMPARISONS[name])
+    if name in ("eq", "ne"):
+        call.fail("comparing activations is not supported")
+    return _compared(call, above=name in ("ge", "gt"))
 
 
-def below(call: Call) -> Tracked:
-    """u < t: kept with probability t."""
-    return _compared(call, above=False)
+def _by_values(
+    call: Call, mask: Keep | Blend, holds: Callable[[float, float], bool]
+) -> Keep | Blend:
+    """mask > 0.5, mask == 1 and the like are the mask, mask == 0 is its inverse."""
+    if isinstance(mask, Blend):
+        if not call.is_bool("self"):
+            call.fail("compares a sum of masks; compare one mask, or combine masks with & and |")
+        unit: Keep | Blend = mask
+        dropped, kept = (holds(value, call.number("other")) for value in (0.0, 1.0))
+    else:
+        unit = replace(mask, scale=1.0)
+        dropped, kept = (holds(value, call.number("other")) for value in (0.0, mask.scale))
+    if dropped == kept:
+        call.fail("compares a mask with a number so that the result is always the same")
+    return unit if kept else inverse(unit)
 
 
 def _compared(call: Call, *, above: bool) -> Tracked:
@@ -55,86 +87,88 @@ def floored(call: Call, drawn: Uniform) -> Keep:
 
 
 def invert(call: Call) -> Tracked:
-    return _mask(call, "self").inverted()
+    return inverse(_mask(call, "self"))
 
 
 def where(call: Call) -> Tracked:
-    """mask ? a : b is a * mask + b * (1 - mask), of which one may be 0."""
-    mask, (a, b) = _mask(call, "condition"), (call.tracked("self"), call.tracked("other"))
-    if _is(a, 0.0):
-        return _applied(call, b, mask.inverted())
-    if _is(b, 0.0):
-        return _applied(call, a, mask)
-    if not (isinstance(a, Activation) and isinstance(b, Activation)):
-        call.fail(
-            "a mask chooses between an activation and a number; only 0 is supported, as dropout "
-            "does, or a choice between two activations"
-        )
-    parts = (_applied(call, a, mask), _applied(call, b, mask.inverted()))
+    """mask ? a : b is a * mask + b * (1 - mask), of which one may be a number."""
+    mask, (a, b) = _mask(call, "condition"), (_plain(call.tracked(n)) for n in ("self", "other"))
+    match a, b:
+        case float(), float():
+            return shifted(mask.scaled(a - b), b)
+        case float(), _:
+            return _filled(call, b, inverse(mask), a)
+        case _, float():
+            return _filled(call, a, mask, b)
+        case _ if not (isinstance(a, Activation) and isinstance(b, Activation)):
+            call.fail(
+                "a mask chooses between an activation and an uneven constant; only one number is "
+                "supported, or a choice between two activations"
+            )
+    parts = (_filled(call, a, mask, 0.0), _filled(call, b, inverse(mask), 0.0))
     left, right = (call.scope.value(part, call) for part in parts)
     return Row(call.emit(Add(), left, right))
 
 
 def masked_fill(call: Call) -> Tracked:
-    if call.number("value") != 0:
-        call.fail(f"fills with {call.number('value'):g}; only 0 is supported, as dropout does")
-    return _applied(call, call.tracked("self"), _mask(call, "mask").inverted())
+    x, kept = _plain(call.tracked("self")), inverse(_mask(call, "mask"))
+    value = call.number("value")
+    if isinstance(x, float):
+        return shifted(kept.scaled(x - value), value)
+    return _filled(call, x, kept, value)
+
+
+def _filled(call: Call, x: Tracked | float, mask: Keep | Blend, number: float) -> Tracked:
+    assert not isinstance(x, float)
+    return filled(call, call.scope.value(x, call), mask, number)
 
 
 def both(call: Call) -> Tracked:
     """mask & mask."""
-    return _mask(call, "self", several=True).times(_mask(call, "other", several=True), call.shape())
+    return times(call, _mask(call, "self"), _mask(call, "other"))
 
 
-def _applied(call: Call, x: Tracked, mask: Keep) -> Tracked:
-    if _is(x, 1.0):
-        return mask
-    return call.scope.masked(call.scope.value(x, call), mask, call)
+def one_or_both(call: Call) -> Tracked:
+    """mask | mask."""
+    return either(call, _mask(call, "self"), _mask(call, "other"))
 
 
-def _mask(call: Call, name: str, *, several: bool = False) -> Keep:
-    """An argument that is 0 or 1; `several`: it may be a product of masks."""
-    mask = call.tracked(name)
-    if isinstance(mask, Keep) and mask.others and not several:
-        call.fail("inverts a product of masks; choose by one mask at a time")
-    if not isinstance(mask, Keep) or mask.scale != 1:
-        call.fail("chooses by something other than a random mask; that is not supported")
-    return mask
+def one_of_both(call: Call) -> Tracked:
+    """mask ^ mask."""
+    return exclusive(call, _mask(call, "self"), _mask(call, "other"))
 
 
-def _is(x: Tracked, number: float) -> bool:
+def _mask(call: Call, name: str) -> Keep | Blend:
+    """An argument that is 0 or 1."""
+    return truth(call, name)
+
+
+def _plain(x: Tracked) -> Tracked | float:
+    """The number that a constant holds everywhere."""
     match x:
-        case Filled(_, value):
-            return value == number
-        case Fixed(tensor):
-            return number_of(tensor) == number
+        case Filled(_, number) if number is not None:
+            return number
+        case Fixed(tensor) if (value := number_of(tensor)) is not None:
+            return value
         case _:
-            return False
+            return x
 
 
-def sign_of_mask(call: Call) -> Tracked:
-    """mask != 0 and mask == 1 are the mask; mask == 0 is its inverse."""
-    mask, number = call.tracked("self"), call.number("other")
-    # the rule is registered for ops alone, whose targets have names; fx types them as any callable
-    is_equal = str(getattr(call.node.target, "__name__", "")).startswith("eq")
-    if not isinstance(mask, Keep) or mask.scale != 1 or number not in (0, 1):
-        call.fail("comparing activations is not supported")
-    return mask if is_equal == bool(number) else _mask(call, "self").inverted()
-
-
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "eq": operator.eq,
+    "ge": operator.ge,
+    "gt": operator.gt,
+    "le": operator.le,
+    "lt": operator.lt,
+    "ne": operator.ne,
+}
 RULES: Rules = {
-    "__and__": both,
-    "bitwise_and": both,
-    "bitwise_not": invert,
-    "eq": sign_of_mask,
+    **dict.fromkeys(_COMPARISONS, compared),
+    **dict.fromkeys(("__and__", "bitwise_and", "logical_and"), both),
+    **dict.fromkeys(("__or__", "bitwise_or", "logical_or"), one_or_both),
+    **dict.fromkeys(("__xor__", "bitwise_xor", "logical_xor"), one_of_both),
+    **dict.fromkeys(("bitwise_not", "logical_not"), invert),
     "floor": floor,
-    "ge": above,
-    "gt": above,
-    "le": below,
-    "logical_and": both,
-    "logical_not": invert,
-    "lt": below,
     "masked_fill": masked_fill,
-    "ne": sign_of_mask,
     "where": where,
 }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.drawn import Moved, Shape, joined
-from qbnnc.frontend.convert.values import Fixed, Keep, Result, Row, Uniform
-from qbnnc.frontend.randomness import op_name
+from qbnnc.frontend.convert.values import Blend, Fixed, Keep, Result, Row, Uniform
+
+Random = TypeVar("Random", Keep, Blend, Uniform)
 
 MOVES = frozenset(
     "_reshape_copy _unsafe_view alias broadcast_tensors broadcast_to cat chunk concat concatenate "
@@ -30,26 +31,70 @@ def moved(call: Call) -> Result:
             "joins masks of several random tensors or probabilities; draw one mask of the whole "
             "shape, or mask the parts before they are joined"
         )
+    if isinstance(first, Blend):
+        return _blend_moved(call, first)
     if isinstance(first, Keep) and first.others:
         return _product_moved(call, first)
     arguments = {name: _plain(call, value) for name, value in call.arguments.items()}
     return _results(call, first, arguments)
 
 
-def expanded(call: Call, random: Keep | Uniform) -> Keep | Uniform:
+def expanded(call: Call, random: Keep | Blend | Uniform) -> Keep | Blend | Uniform:
     """Repeated along axes of length 1, to the shape of an activation."""
-    target, shape = torch.ops.aten.expand.default, call.shape()
-    if isinstance(random, Keep) and random.others:
-        return replace(random, shape=shape)
+    match random:
+        case Blend():
+            return _expanded(random, call.shape())
+        case Keep():
+            return _expanded(random, call.shape())
+        case Uniform():
+            return _expanded(random, call.shape())
+
+
+def _expanded(random: Random, shape: Shape) -> Random:
+    match random:
+        case Blend(terms, offset):
+            return Blend(tuple(_expanded(term, shape) for term in terms), offset, shape)
+        case Keep(others=(_, *_) as others):
+            own = _expanded(replace(random, others=()), shape)
+            return replace(own, others=tuple(_expanded(other, shape) for other in others))
+    target = torch.ops.aten.expand.default
     arguments = {"self": random.drawn, "size": list(shape), "implicit": False}
     return random.moved(Moved(target, arguments), shape)
 
 
+def _blend_moved(call: Call, blend: Blend) -> Result:
+    """Each term moved by itself."""
+    parts = [_one_moved(call, blend, _expanded(term, blend.shape)) for term in blend.terms]
+    if isinstance(parts[0], Keep):
+        return Blend(tuple(cast("list[Keep]", parts)), blend.offset, call.shape())
+    several = zip(*cast("list[tuple[Keep, ...]]", parts), strict=True)
+    return tuple(Blend(terms, blend.offset, terms[0].shape) for terms in several)
+
+
 def _product_moved(call: Call, product: Keep) -> Result:
-    """Only a product that keeps its shape, and one that is repeated, stays a product."""
-    if call.shape() == product.shape or op_name(call.node) in ("expand", "expand_as"):
-        return replace(product, shape=call.shape())
-    call.fail("moves the elements of a product of masks; move each of them, then multiply")
+    """Each factor moved by itself."""
+    return _one_moved(call, product, _expanded(product, product.shape))
+
+
+def _one_moved(call: Call, whole: Keep | Blend, product: Keep) -> Keep | tuple[Keep, ...]:
+    """A product whose factors have its shape, moved; it is part of `whole`, or `whole` itself."""
+    factors = (replace(product, others=()), *product.others)
+    moved = [_factor_moved(call, whole, factor) for factor in factors]
+    if isinstance(moved[0], Keep):
+        single = cast("list[Keep]", moved)
+        return replace(single[0], others=tuple(single[1:]))
+    several = zip(*cast("list[tuple[Keep, ...]]", moved), strict=True)
+    return tuple(replace(first, others=tuple(others)) for first, *others in several)
+
+
+def _factor_moved(call: Call, whole: Keep | Blend, factor: Keep) -> Keep | tuple[Keep, ...]:
+    def put(value: object) -> object:
+        if isinstance(value, list):
+            return [put(item) for item in value]
+        return factor if value is whole else value
+
+    arguments = {name: _plain(call, put(value)) for name, value in call.arguments.items()}
+    return cast("Keep | tuple[Keep, ...]", _results(call, factor, arguments))
 
 
 def _results(
@@ -70,12 +115,12 @@ def _shape(tensor: torch.Tensor) -> Shape:
     return tuple(tensor.shape)
 
 
-def _among(arguments: Mapping[str, object]) -> list[Keep | Uniform]:
+def _among(arguments: Mapping[str, object]) -> list[Keep | Blend | Uniform]:
     values = (v for a in arguments.values() for v in (a if isinstance(a, list) else [a]))
-    return [value for value in values if isinstance(value, Keep | Uniform)]
+    return [value for value in values if isinstance(value, Keep | Blend | Uniform)]
 
 
-def _is_like(first: Keep | Uniform, other: Keep | Uniform) -> bool:
+def _is_like(first: Keep | Blend | Uniform, other: Keep | Blend | Uniform) -> bool:
     """Whether both are the same function of elements of one draw."""
     match first, other:
         case Keep(a, _, p, scale, low, ()), Keep(b, _, q, factor, lower, ()):

@@ -46,8 +46,10 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
         call.fail(f"drops with probability {p:g}; it must be at least 0 and below 1")
     keep = Keep(Drawn(call.node, shape), call.shape(), p, 1 / (1 - p))
     match x:
-        case Filled(_, 1.0):
-            return keep
+        case Filled(_, number) if number is not None:
+            return keep.scaled(number)
+        case Fixed(tensor) if (number := number_of(tensor)) is not None:
+            return keep.scaled(number)
         case Noise():
             call.fail(f"drops out a sampled weight (DropConnect), which {_NO_DROPCONNECT}")
         case Fixed(tensor):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import cast
 
-from qbnnc.frontend.convert.arithmetic import negated
+from qbnnc.frontend.convert.affine import negated
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.shapes import broadcast, placed, reshaped, step, transposed, turned

@@ -18,6 +18,7 @@ from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.probing import ON_ACTIVATIONS, RELAXED, is_relaxed
 from qbnnc.frontend.convert.sampling import Weights
 from qbnnc.frontend.convert.values import (
+    Blend,
     Filled,
     Fixed,
     Flipped,
@@ -202,6 +203,8 @@ def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
     match tracked:
         case Noise() if is_relaxed(tracked):
             reader.fail(RELAXED)
+        case Noise(refused=CompileError() as refused):
+            raise refused
         case Noise(source) if (shape := _static_shape(source)) is not None:
             reader.fail(
                 f"noise is added to activations or scales them (a random tensor of shape {shape}); "
@@ -227,7 +230,7 @@ def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
                 f"takes a tensor whose rows of the batch are axis {batch}; move the batch back to "
                 "the front before (transpose, or reduce the axes in front of it)"
             )
-        case Keep():
+        case Keep() | Blend():
             reader.fail(
                 "a dropout mask is used for something other than masking a tensor computed from "
                 "the input; masks on weights (DropConnect) do not compile"

@@ -15,6 +15,7 @@ from qbnnc.frontend.convert.masks import floored
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.values import (
     Activation,
+    Blend,
     Filled,
     Fixed,
     Keep,
@@ -113,7 +114,7 @@ def _order(call: Call, rank: int) -> list[int]:
 
 def expand(call: Call) -> Tracked:
     match call.tracked("self"):
-        case (Keep() | Uniform()) as random:
+        case (Keep() | Blend() | Uniform()) as random:
             return moves.expanded(call, random)
         case Filled() as filled:
             return filled  # broadcasting does the same
@@ -184,6 +185,8 @@ def _whole(call: Call, x: Tracked, dtype: torch.dtype) -> Tracked:
             return replace(x, scale=1.0)
         case Keep() if x.scale != int(x.scale):
             call.fail(f"casts a mask of 0 and {x.scale:g} to {dtype}, which rounds it")
+        case Blend() if not call.is_bool("self"):
+            call.fail(f"casts a sum of masks to {dtype}; combine masks with & and | for a mask")
         case Uniform() if dtype is torch.bool:
             call.fail("casts uniform noise to bool, which is always true; compare it with a number")
         case Uniform():

@@ -17,7 +17,7 @@ from torch import fx
 from qbnnc.frontend.convert.drawn import Drawn, Moved, Shape
 from qbnnc.frontend.convert.lanes import Taken
 from qbnnc.frontend.convert.parameters import Weight
-from qbnnc.ir.errors import Loc
+from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op
 
@@ -112,6 +112,19 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Blend:
+    """offset + the sum of masks `terms`, which broadcast to `shape`."""
+
+    terms: tuple[Keep, ...]
+    offset: float
+    shape: Shape
+
+    def scaled(self, factor: float) -> Blend:
+        terms = tuple(term.scaled(factor) for term in self.terms)
+        return replace(self, terms=terms, offset=self.offset * factor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Masked:
     """x times a mask; the factor may still change. `shape` is that of the result's rows."""
 
@@ -139,12 +152,14 @@ class Product:
 class Noise:
     """Random and no mask: drawn by `source`, or computed there by `function` (see probing).
 
-    `arguments` are the function's, or those of the op that draws.
+    `arguments` are the function's, or those of the op that draws. `refused` is why masks among
+    them have become noise.
     """
 
     source: fx.Node
     function: Callable[..., object] | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
+    refused: CompileError | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +203,7 @@ class Perturbation:
 
 
 Activation: TypeAlias = Row | Turned | Masked | Product | Padded | Flipped | Perturbation
-Tracked: TypeAlias = Activation | Fixed | Filled | Uniform | Keep | Noise
+Tracked: TypeAlias = Activation | Fixed | Filled | Uniform | Keep | Blend | Noise
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 
 

@@ -14,8 +14,8 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from qbnnc.frontend.convert import (
     activations,
     arithmetic,
-    blends,
     comparisons,
+    compound,
     convolutions,
     creation,
     einsum,
@@ -50,7 +50,7 @@ from qbnnc.frontend.convert.program import (
 )
 from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.scope import Scope
-from qbnnc.frontend.convert.values import Fixed, Noise, Result, Row, Tracked
+from qbnnc.frontend.convert.values import Blend, Fixed, Keep, Noise, Result, Row, Tracked
 from qbnnc.frontend.randomness import op_name
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Value
@@ -63,7 +63,7 @@ _RULES: Rules = {
     **_MAKING,
     **activations.RULES,
     **arithmetic.RULES,
-    **blends.RULES,
+    **compound.RULES,
     **convolutions.RULES,
     **einsum.RULES,
     **functions.RULES,
@@ -242,11 +242,12 @@ def _by_rule(call: Call) -> Result:
 
 
 def _of_masks(call: Call) -> Result:
-    """What its rule cannot read as a mask is noise like any other."""
+    """What its rule cannot read as a mask is noise like any other, which weights may be."""
     try:
         return moves.moved(call) if op_name(call.node) in moves.MOVES else _by_rule(call)
-    except CompileError:
-        return noise_of(call)
+    except CompileError as error:
+        masks = any(isinstance(each, Keep | Blend) for each in tracked_among(call.arguments))
+        return noise_of(call, error if masks else None)
 
 
 def _checked(call: Call, result: Result) -> Result:

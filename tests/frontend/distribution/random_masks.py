@@ -127,7 +127,7 @@ def masking(rng: Random, row: tuple[int, ...]) -> tuple[str, Step]:
     bend, g = rng.choice(list(BENDS.items()))
     uses = {**_alone(mask.apply, q), **_beside(mask.apply, g), **_joined(mask.apply, other.apply)}
     how = rng.choice(list(uses))
-    names = {k: f"{mask.name}" for k in uses} | dict.fromkeys(
+    names = dict.fromkeys(uses, f"{mask.name}") | dict.fromkeys(
         _joined(g, g), f"{mask.name} and {other.name}"
     )
     return f"{how} ({names[how]}; {bend})", _forgetting(uses[how])
@@ -189,7 +189,8 @@ def _nested(h: Tensor, u: Tensor, g: Function) -> Tensor:
 
 
 def _both_halves(h: Tensor, m: Tensor, g: Function) -> Tensor:
-    return torch.cat([h * m, g(h) * (1 - m)], 1).unflatten(1, (2, -1)).mean(1)
+    whole = torch.cat([h * m, g(h) * (1 - m)], 1)
+    return whole.reshape(len(whole), 2, *h.shape[1:]).mean(1)
 
 
 def _joined(m: Function, n: Function) -> dict[str, Function]:

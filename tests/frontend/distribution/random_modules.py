@@ -115,9 +115,13 @@ class _Writer:
             self.steps.append((name, step))
             width = channels if name.endswith("tied") else width
         else:
-            kind = (nn.Linear, nn.Conv1d, nn.Conv2d)[len(kernel)]
-            where = {"kernel_size": 3, "padding": 1} if kernel else {}
-            self._module(kind(channels, width, **where))
+            match len(kernel):
+                case 0:
+                    self._module(nn.Linear(channels, width))
+                case 1:
+                    self._module(nn.Conv1d(channels, width, 3, padding=1))
+                case _:
+                    self._module(nn.Conv2d(channels, width, 3, padding=1))
         self.row = (width, *self.row[1:])
 
     def _norm(self) -> None:
@@ -181,10 +185,10 @@ class _Writer:
     def _kept_mask(self) -> None:
         """One mask, here and, where a later step fits, there as it is or inverted."""
         if self._kept == self.row:
-            inverted = self.rng.random() < 0.5
-            take = (lambda m: 1 - m) if inverted else (lambda m: m)
-            name = f"mask of before{', inverted' * inverted}"
-            self.steps.append((name, lambda h, memory: h * take(memory[_KEPT])))
+            if self.rng.random() < 0.5:
+                self.steps.append(("mask of before", lambda h, memory: h * memory[_KEPT]))
+            else:
+                self.steps.append(("its complement", lambda h, memory: h * (1 - memory[_KEPT])))
             return
         mask = drawn_mask(self.rng, self.row, 0.7)
         self._kept = self.row
