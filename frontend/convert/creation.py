@@ -28,11 +28,9 @@ def empty(call: Call) -> Tracked:
 
 def _filled(call: Call, number: float) -> Tracked:
     shape = call.shape()
-    if any(call.scope.is_batch(extent) for extent in shape[:1]):
-        return Filled(shape, number)
     static = [extent for extent in shape if isinstance(extent, int)]
-    if len(static) != len(shape):
-        call.fail(f"makes a tensor of shape {list(shape)}; the batch must be its first axis")
+    if len(static) != len(shape) or any(call.scope.is_batch(extent) for extent in shape[:1]):
+        return Filled(shape, number)
     return Fixed(torch.full(static, number))
 
 

@@ -98,6 +98,7 @@ class _View:
     """A view of a draw for one size of the batch, with one axis more than a row."""
 
     places: Tensor
+    row: tuple[int, ...]
     batch: int
     of_rows: bool  # its first axis is the batch's
     distinct: bool  # each element has one place
@@ -109,17 +110,18 @@ class _View:
         of_rows = places.ndim == len(row) + 1 and len(places) == batch
         places = places.reshape((1,) * (len(row) + 1 - places.ndim) + tuple(places.shape))
         stages = () if drawn.moved is None else tuple(drawn.stages(batch))
-        return _View(places, batch, of_rows, drawn.moved is None, stages)
+        return _View(places, row, batch, of_rows, drawn.moved is None, stages)
 
     def under(self, row: tuple[int, ...]) -> tuple[_Form, Tensor] | None:
         """The form against rows of this shape, and the elements [rows or 1, lanes]."""
         places = self.places
+        if not self.distinct and not _fits(places, row) and _fits(places, self.row):
+            places = places.expand(len(places), *self.row)
         if tuple(places.shape[1:]) != row and places[0].numel() == torch.Size(row).numel():
             places = places.reshape(len(places), *row)
-        inner = places.shape[1:]
-        if not (self.of_rows or len(places) == 1) or len(inner) != len(row):
+        if not (self.of_rows or len(places) == 1):
             return None
-        if any(m not in (1, n) for m, n in zip(inner, row, strict=True)):
+        if not _fits(places, row):
             return None
         shared = not self.of_rows
         if not self.distinct:
@@ -137,6 +139,7 @@ def _forms(
     """The forms under each shape a row has had, if they agree for all sizes of the batch."""
     size = torch.Size(row).numel()
     stages = [part for stage in views[0].stages for part in (stage[1:], stage)]
+    stages += [(*stage, *row[axes:]) for stage in stages for axes in range(1, len(row))]
     earlier = [shape for shape in stages if torch.Size(shape).numel() == size]
     for shape in dict.fromkeys([row, *earlier, *_divided(row)]):
         forms = [view.under(shape) for view in views]
@@ -151,6 +154,12 @@ def _divided(row: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         for part in range(2, extent):
             if extent % part == 0:
                 yield (*row[:axis], part, extent // part, *row[axis + 1 :])
+
+
+def _fits(places: Tensor, row: tuple[int, ...]) -> bool:
+    """Whether places of the rows, with an axis in front, broadcast against a row."""
+    inner = places.shape[1:]
+    return len(inner) == len(row) and all(m in (1, n) for m, n in zip(inner, row, strict=True))
 
 
 def _without_repeats(places: Tensor) -> Tensor:

@@ -185,13 +185,62 @@ def no_factor(h: Tensor) -> Tensor:
     return h + 0.0 * F.dropout(h, 0.3, training=True)
 
 
+def union(h: Tensor) -> Tensor:
+    return h * ((torch.rand_like(h) < 0.5) | (torch.rand(len(h), 1) < 0.3))
+
+
+def exclusive(h: Tensor) -> Tensor:
+    return h * ((torch.rand_like(h) < 0.5) ^ (torch.rand(6) < 0.3))
+
+
+def not_both(h: Tensor) -> Tensor:
+    return h * ~((torch.rand_like(h) < 0.5) & (torch.rand(len(h), 1) < 0.3))
+
+
+def number_or_row(h: Tensor) -> Tensor:
+    mask = bernoulli(len(h), 6)
+    return torch.where(torch.rand_like(h) < 0.5, 0.3, h) + h * mask + 0.25 * (1 - mask)
+
+
+def two_factors(h: Tensor) -> Tensor:
+    """0.5 or 0.3, beside the complement of a product."""
+    product = bernoulli(6) * bernoulli(len(h), 6)
+    return h * (0.5 - 0.2 * bernoulli(len(h), 1)) * (1 - product)
+
+
+def random_signs(h: Tensor) -> Tensor:
+    return h * (2 * bernoulli(len(h), 6, p=0.5) - 1)
+
+
+def product_moved(h: Tensor) -> Tensor:
+    return h * (1 - bernoulli(len(h), 1, 1) * bernoulli(len(h), 2, 3)).flatten(1)
+
+
+def chosen_by_either(h: Tensor) -> Tensor:
+    either = (torch.rand_like(h) < 0.5) | (torch.rand(len(h), 1) < 0.3)
+    return torch.where(either, h, torch.tanh(h))
+
+
+def masks_added(h: Tensor) -> Tensor:
+    return h + bernoulli(len(h), 6) - 0.3 * bernoulli(len(h), 1)
+
+
+def of_two_batches(h: Tensor) -> Tensor:
+    return h * torch.bernoulli(torch.zeros(2 * h.shape[0], 6), p=0.5).chunk(2)[1]
+
+
+def above_a_half(h: Tensor) -> Tensor:
+    return h * (bernoulli(len(h), 6) > 0.5) + torch.tanh(h) * (bernoulli(len(h), 1) <= 0)
+
+
 SPELLINGS = [
     complement, comparisons, nested, turned_uniform, negation, chosen, only_the_complement,
     of_itself, two_draws, over_dropout, logical, expanded_then_reshaped, expanded_then_viewed,
     shared_row_unsqueezed, in_groups, in_turns, interleaved, transposed, sliced, sliced_uniform,
     in_two_parts, in_two_batches, selected, stacked_parts, of_one_row, two_shapes, floored,
     negative_mask,
-    negative_dropout, no_factor,
+    negative_dropout, no_factor, union, exclusive, not_both, number_or_row, two_factors,
+    random_signs, product_moved, chosen_by_either, masks_added, of_two_batches, above_a_half,
 ]  # fmt: skip
 
 
@@ -231,9 +280,13 @@ def feature_dropout_reused(h: Tensor) -> Tensor:
     return h * mask + torch.tanh(h) * mask
 
 
+def groups_of_channels(h: Tensor) -> Tensor:
+    return h * bernoulli(len(h), 2, 1, 1, 1).expand(-1, -1, 2, -1, -1).reshape(-1, 4, 1, 1)
+
+
 IMAGE_SPELLINGS = [
     channels, channels_flattened, channels_of_the_batch, both_shapes, rows_of_pixels, permuted,
-    feature_dropout_reused,
+    feature_dropout_reused, groups_of_channels,
 ]  # fmt: skip
 
 
@@ -276,10 +329,10 @@ def by_the_uniform(h: Tensor) -> Tensor:
 
 REFUSED: dict[Spelling, str] = {
     repeated: "does not fit",
-    of_the_next_row: "noise is added",
+    of_the_next_row: "unfold: a dropout mask is used for something other than masking",
     in_two_orders: "one mask is used twice",
     whole_and_in_part: "one mask is used twice",
-    of_several: "noise is added",
+    of_several: "joins masks of several random tensors",
     by_the_uniform: "noise is added",
 }
 

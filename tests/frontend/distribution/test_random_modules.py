@@ -91,7 +91,7 @@ def check(seed: Random | int) -> str | None:
     try:
         traced, graph = traced_and_rewritten(net, x)
     except CompileError as error:
-        assert _PLACE.search(str(error)), f"{number}: names no place: {error}"
+        assert _PLACE.search(str(error)), f"{number}: no place in: {error}"  # noqa: PT017
         return str(error)
     reference = Reference(net, traced)
     check_distribution([Subject(reference, graph, graph)], x)
