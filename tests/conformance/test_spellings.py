@@ -95,7 +95,7 @@ def test_functions_between_layers(name: str, tmp_path: Path) -> None:
 
 OTHERS: dict[str, Function] = {
     "upsample": lambda h: F.interpolate(h, scale_factor=2, mode="bilinear"),
-    "unpool": lambda h: F.max_unpool2d(*F.max_pool2d(h, 2, return_indices=True), 2),
+    "unpool": lambda h: F.max_unpool2d(*F.max_pool2d(h, 2, return_indices=True), (2, 2)),
     "softmax inside": lambda h: torch.softmax(h, 1),
     "group norm": lambda h: F.group_norm(h, 2),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +101,7 @@ def _mc_dropout(*, on_batch: bool) -> nn.Module:
 
 def _dnn_to_bnn(kind: str) -> nn.Module:
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
-    prior = {"prior_mu": 0.0, "prior_sigma": 1.0, "posterior_mu_init": 0.0}
+    prior: dict[str, object] = {"prior_mu": 0.0, "prior_sigma": 1.0, "posterior_mu_init": 0.0}
     prior |= {"posterior_rho_init": -2.0, "type": kind, "moped_enable": False, "moped_delta": 0.5}
     bayesian_torch("models.dnn_to_bnn").dnn_to_bnn(net, prior)
     return net
@@ -167,7 +167,10 @@ COMPILES: dict[str, Case] = {
         independent=3,
     ),
     "torch-uncertainty mc_dropout's core": Case(
-        lambda: _mc_dropout(on_batch=False).core_model, (6,), "active", independent=4
+        lambda: cast(nn.Module, _mc_dropout(on_batch=False).core_model),
+        (6,),
+        "active",
+        independent=4,
     ),
     "torch-uncertainty mlp": Case(
         lambda: uncertainty("models.mlp").mlp(6, 2, [8], dropout_rate=0.2),
