@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from qbnnc.frontend.convert import moves
+from qbnnc.frontend.convert import mask_moves
 from qbnnc.frontend.convert.call import Call, number_of
 from qbnnc.frontend.convert.masks import floored
 from qbnnc.frontend.convert.rule import Rules
@@ -115,7 +115,7 @@ def _order(call: Call, rank: int) -> list[int]:
 def expand(call: Call) -> Tracked:
     match call.tracked("self"):
         case (Keep() | Blend() | Uniform()) as random:
-            return moves.expanded(call, random)
+            return mask_moves.expanded(call, random)
         case Filled() as filled:
             return filled  # broadcasting does the same
         case Fixed(tensor):

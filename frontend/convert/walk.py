@@ -21,8 +21,8 @@ from qbnnc.frontend.convert import (
     einsum,
     functions,
     layers,
+    mask_moves,
     masks,
-    moves,
     moving,
     noise,
     parts,
@@ -244,7 +244,7 @@ def _by_rule(call: Call) -> Result:
 def _of_masks(call: Call) -> Result:
     """What its rule cannot read as a mask is noise like any other, which weights may be."""
     try:
-        return moves.moved(call) if op_name(call.node) in moves.MOVES else _by_rule(call)
+        return mask_moves.moved(call) if op_name(call.node) in mask_moves.MOVES else _by_rule(call)
     except CompileError as error:
         masks = any(isinstance(each, Keep | Blend) for each in tracked_among(call.arguments))
         return noise_of(call, error if masks else None)
