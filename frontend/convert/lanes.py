@@ -139,7 +139,8 @@ def _forms(
     """The forms under each shape a row has had, if they agree for all sizes of the batch."""
     size = torch.Size(row).numel()
     stages = [part for stage in views[0].stages for part in (stage[1:], stage)]
-    stages += [(*stage, *row[axes:]) for stage in stages for axes in range(1, len(row))]
+    inner = [stage[1:] for stage in views[0].stages]
+    stages += [(*stage, *row[axes:]) for stage in inner for axes in range(1, len(row))]
     earlier = [shape for shape in stages if torch.Size(shape).numel() == size]
     for shape in dict.fromkeys([row, *earlier, *_divided(row)]):
         forms = [view.under(shape) for view in views]
