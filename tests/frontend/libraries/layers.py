@@ -112,6 +112,11 @@ def _tu_model(kind: str) -> nn.Module:
     module = uncertainty("models.mlp" if kind.endswith("mlp") else "models.classification.lenet")
     make = getattr(module, kind)
     wrapped: nn.Module = make(6, 2, [8]) if kind.endswith("mlp") else make(1, 3)
+    return _core(wrapped)
+
+
+def _core(wrapped: nn.Module) -> nn.Module:
+    """The network inside a wrapper of torch-uncertainty."""
     core: nn.Module = getattr(wrapped, "core_model", wrapped)
     return core
 
@@ -167,10 +172,7 @@ COMPILES: dict[str, Case] = {
         independent=3,
     ),
     "torch-uncertainty mc_dropout's core": Case(
-        lambda: cast(nn.Module, _mc_dropout(on_batch=False).core_model),
-        (6,),
-        "active",
-        independent=4,
+        lambda: _core(_mc_dropout(on_batch=False)), (6,), "active", independent=4
     ),
     "torch-uncertainty mlp": Case(
         lambda: uncertainty("models.mlp").mlp(6, 2, [8], dropout_rate=0.2),
