@@ -160,9 +160,6 @@ COMPILES: dict[str, Case] = {
     "baal MCDropoutModule": Case(
         lambda: baal("dropout").MCDropoutModule(mlp()), (6,), independent=4
     ),
-    "baal consistent, in train()": Case(
-        lambda: baal("consistent_dropout").patch_module(mlp()), (6,), "active", independent=4
-    ),
     "torch-uncertainty linear": Case(lambda: _tu("BayesLinear", 6, 3), (6,), independent=3),
     "torch-uncertainty conv1d": Case(lambda: _tu("BayesConv1d", 2, 3, 3), (2, 7), independent=3),
     "torch-uncertainty conv2d": Case(lambda: _tu("BayesConv2d", 2, 3, 3), (2, 6, 6), independent=3),
@@ -252,9 +249,6 @@ REFUSED: dict[str, Case] = {
     ),
     "torch-uncertainty mc_dropout": Case(
         lambda: _mc_dropout(on_batch=True), (6,), refused=_ITS_SAMPLES
-    ),
-    "torch-uncertainty mc_dropout in a loop": Case(
-        lambda: _mc_dropout(on_batch=False), (6,), refused=_ITS_SAMPLES
     ),
     "torch-uncertainty bayesian_mlp": Case(
         lambda: uncertainty("models.mlp").bayesian_mlp(6, 2, [8]), (6,), refused=_ITS_SAMPLES
