@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
