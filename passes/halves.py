@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 
 from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph, Node, Value, rewrite
@@ -18,9 +20,10 @@ from qbnnc.ir.ops import (
     Linear,
     LinearInteger,
     Mask,
+    Pointwise,
     Reshape,
     Slice,
-    Unary,
+    Transpose,
 )
 
 
@@ -30,29 +33,40 @@ def halves_axis(graph: Graph) -> int | None:
     The channels of the layer that makes it, or what a concatenation joins; None if their number is
     odd, or not known.
     """
-    value, producers = graph.outputs[0], graph.producers()
-    axis = _axis(producers.get(value), producers, len(value.type.shape))
+    value = graph.outputs[0]
+    axis = _axis(value, graph.producers())
     return axis if axis is not None and value.type.shape[axis] % 2 == 0 else None
 
 
-def _axis(node: Node | None, producers: dict[Value, Node], rank: int) -> int | None:
-    while node is not None:
-        shape = node.output.type.shape
-        match node.op:
-            case Conv2d() | Conv2dInteger():
-                return 0
-            case Linear() | LinearInteger():
-                return len(shape) - 1
-            case Concat(axis=axis):
-                return axis
-            case Affine() | BatchNorm() | Clamp() | Unary() | Mask() | FakeQuantize():
-                pass
-            case Reshape() | Dequantize() if shape[:1] == node.inputs[0].type.shape[:1]:
-                pass
-            case _:
-                break
-        node = producers.get(node.inputs[0])
-    return 0 if rank == 1 else None
+def _axis(value: Value, producers: Mapping[Value, Node]) -> int | None:
+    """The axis of the channels of the layer that makes a value; None if it is not known."""
+    shape, node = value.type.shape, producers.get(value)
+    match None if node is None else node.op:
+        case Conv2d() | Conv2dInteger():
+            return 0
+        case Linear() | LinearInteger():
+            return len(shape) - 1
+        case Concat(axis=axis):
+            return axis
+    if node is None or len(shape) == 1:
+        return 0 if len(shape) == 1 else None
+    above = _axis(node.inputs[0], producers)
+    match node.op:
+        case Affine() | BatchNorm() | Clamp() | Pointwise() | Mask() | FakeQuantize():
+            return above
+        case Transpose(permutation=permutation) if above is not None:
+            return permutation.index(above)
+        case Reshape() | Dequantize() if above is not None:
+            return _after_reshape(node.inputs[0].type.shape, shape, above)
+        case _:
+            return None
+
+
+def _after_reshape(old: tuple[int, ...], new: tuple[int, ...], axis: int) -> int | None:
+    """The axis of the new shape that holds the elements of an axis of the old one."""
+    before = prod(old[:axis])
+    places = (i for i, n in enumerate(new) if n == old[axis] and prod(new[:i]) == before)
+    return next(places, None)
 
 
 def split_halves(graph: Graph, axis: int) -> Graph:

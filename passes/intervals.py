@@ -30,10 +30,10 @@ from qbnnc.ir.ops import (
     Move,
     Multiply,
     Pad,
+    Pointwise,
     RandomOp,
     Reshape,
     Softmax,
-    Unary,
 )
 
 Float64 = NDArray[np.float64]
@@ -77,8 +77,8 @@ def _of_node(node: Node, known: Mapping[Value, Interval], graph: Graph) -> Inter
     match node.op:
         case Clamp(low=low, high=high):
             return Interval(*(_clipped(end, low, high) for end in (inputs[0].low, inputs[0].high)))
-        case Unary() as op:
-            return _image(lambda x: op.function(x, op.parameter), inputs[0])
+        case Pointwise() as op:
+            return _image(op.real, inputs[0])
         case Affine():
             return _sum(_products(*inputs[:2]), inputs[2])
         case Add():
@@ -88,7 +88,7 @@ def _of_node(node: Node, known: Mapping[Value, Interval], graph: Graph) -> Inter
         case Multiply():
             return _products(*inputs)
         case Mask(scale=scale):
-            return _products(inputs[0], Interval(0.0, scale))
+            return _products(inputs[0], Interval(min(0.0, scale), max(0.0, scale)))
         case KeepMask():
             return Interval(0.0, 1.0)
         case Softmax(log=log):
@@ -97,6 +97,8 @@ def _of_node(node: Node, known: Mapping[Value, Interval], graph: Graph) -> Inter
             return inputs[0].with_zero()
         case AveragePool2d(padding=padding) if any(padding):
             return inputs[0].with_zero()
+        case AveragePool2d(kernel=kernel, divisors=divisors) if divisors:  # sums among them
+            return _products(inputs[0], Interval(0.0, kernel[0] * kernel[1] / min(divisors)))
         case AveragePool2d() | MaxPool2d() | Reshape() | Move():
             return inputs[0]
         case Concat():
