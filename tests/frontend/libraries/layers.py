@@ -190,7 +190,7 @@ COMPILES: dict[str, Case] = {
 
 _RECURRENT = r"is given a constant"
 _PER_PIXEL = r"random signs for each pixel .*reparameterisation layer"
-_NO_3D = r"the op 'conv(_transpose)?3d' is not supported"
+_NO_3D = r"the op 'conv3d' is not supported"
 _DROPCONNECT = r"DropConnect\) does not compile; masks of activations do"
 _STATE = r"keeps state between calls .*take out what keeps a mask or a result"
 _ITS_SAMPLES = r"draws its samples itself.* compile \.core_model instead"
@@ -214,9 +214,6 @@ REFUSED: dict[str, Case] = {
         lambda: _bt("Conv3dReparameterization", 1, 2, 3, 0.0, 1.0, 0.0, -3.0),
         (1, 4, 4, 4),
         refused=_NO_3D,
-    ),
-    "bayesian-torch transposed 3d": Case(
-        lambda: _bt("ConvTranspose3dReparameterization", 1, 2, 2), (1, 3, 3, 3), refused=_NO_3D
     ),
     "torchbnn batch norm": Case(
         lambda: nn.Sequential(nn.Conv2d(2, 2, 1), torchbnn().BayesBatchNorm2d(0.0, 0.1, 2)),
