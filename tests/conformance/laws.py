@@ -55,82 +55,87 @@ class Net(nn.Module):
 Law: TypeAlias = Callable[[Net, Tensor], Tensor]
 
 
+def applied(layer: nn.Module, x: Tensor) -> Tensor:
+    y: Tensor = layer(x)
+    return y
+
+
 def coin(x: Tensor, *shape: int, p: float = 0.5) -> Tensor:
     return torch.bernoulli(torch.full((len(x), *shape), p))
 
 
 def either_path(m: Net, x: Tensor) -> Tensor:
     h, keep = m.hidden(x), coin(x, 1)
-    return m.leave(torch.relu(m.a(h)) * keep + torch.relu(m.b(h)) * (1 - keep))
+    return applied(m.leave, torch.relu(m.a(h)) * keep + torch.relu(m.b(h)) * (1 - keep))
 
 
 def either_path_compared(m: Net, x: Tensor) -> Tensor:
     h, u = m.hidden(x), torch.rand(len(x), 24)
-    return m.leave(torch.relu(m.a(h)) * (u < 0.5) + torch.relu(m.b(h)) * (u >= 0.5))
+    return applied(m.leave, torch.relu(m.a(h)) * (u < 0.5) + torch.relu(m.b(h)) * (u >= 0.5))
 
 
 def either_path_where(m: Net, x: Tensor) -> Tensor:
     h, keep = m.hidden(x), torch.rand(len(x), 1) < 0.5
-    return m.leave(torch.where(keep, torch.relu(m.a(h)), torch.relu(m.b(h))))
+    return applied(m.leave, torch.where(keep, torch.relu(m.a(h)), torch.relu(m.b(h))))
 
 
 def either_channel(m: Net, x: Tensor) -> Tensor:
     h = torch.relu(m.conv(x.unsqueeze(1)))
     keep = coin(x, 6, 1)
-    return m.wide(torch.cat([h * keep, h * (1 - keep)], 1)[:, 3:9].flatten(1))
+    return applied(m.wide, torch.cat([h * keep, h * (1 - keep)], 1)[:, 3:9].flatten(1))
 
 
 def mask_twice(m: Net, x: Tensor) -> Tensor:
     keep = coin(x, 24)
-    return m.leave(torch.relu(m.a(m.hidden(x) * keep)) * (1 - keep) * 2)
+    return applied(m.leave, torch.relu(m.a(m.hidden(x) * keep)) * (1 - keep) * 2)
 
 
 def layer_scale(m: Net, x: Tensor) -> Tensor:
     h = m.hidden(x)
-    return m.leave(h + m.gamma * F.dropout(torch.relu(m.a(h)), 0.3, training=True))
+    return applied(m.leave, h + m.gamma * F.dropout(torch.relu(m.a(h)), 0.3, training=True))
 
 
 def scale_by_channel(m: Net, x: Tensor) -> Tensor:
     h = m.hidden(x)
-    return m.leave(h + m.gammas * F.dropout(torch.relu(m.a(h)), 0.3, training=True))
+    return applied(m.leave, h + m.gammas * F.dropout(torch.relu(m.a(h)), 0.3, training=True))
 
 
 def drop_path(m: Net, x: Tensor) -> Tensor:
     h = m.hidden(x)
-    return m.leave(h + torch.relu(m.a(h)) * m.gamma * coin(x, 1, p=0.7) / 0.7)
+    return applied(m.leave, h + torch.relu(m.a(h)) * m.gamma * coin(x, 1, p=0.7) / 0.7)
 
 
 def negative_pool(m: Net, x: Tensor) -> Tensor:
     h = F.dropout1d(torch.relu(m.conv(x.unsqueeze(1))), 0.3, training=True)
-    return m.pool(F.max_pool1d(m.gamma * h, 2).flatten(1))
+    return applied(m.pool, F.max_pool1d(m.gamma * h, 2).flatten(1))
 
 
 def pool_negated(m: Net, x: Tensor) -> Tensor:
     h = F.dropout(m.conv(x.unsqueeze(1)), 0.3, training=True)
-    return m.pool((m.gamma * F.max_pool1d(h, 2)).flatten(1))
+    return applied(m.pool, (m.gamma * F.max_pool1d(h, 2)).flatten(1))
 
 
 def negative_clamp(m: Net, x: Tensor) -> Tensor:
-    return m.leave(-2.0 * F.hardtanh(F.dropout(m.enter(x), 0.3, training=True), -0.4, 0.9))
+    return applied(m.leave, -2.0 * F.hardtanh(F.dropout(m.enter(x), 0.3, training=True), -0.4, 0.9))
 
 
 def expanded_reshaped(m: Net, x: Tensor) -> Tensor:
     h = m.hidden(x)
-    return m.leave(h * coin(x, 1, p=0.7).expand_as(h).reshape(len(x), 24) / 0.7)
+    return applied(m.leave, h * coin(x, 1, p=0.7).expand_as(h).reshape(len(x), 24) / 0.7)
 
 
 def expanded_flattened(m: Net, x: Tensor) -> Tensor:
     h = torch.relu(m.conv(x.unsqueeze(1)))
-    return m.wide(h.flatten(1) * coin(x, 6, 1, p=0.7).expand(-1, 6, 8).flatten(1) / 0.7)
+    return applied(m.wide, h.flatten(1) * coin(x, 6, 1, p=0.7).expand(-1, 6, 8).flatten(1) / 0.7)
 
 
 def groups_of_features(m: Net, x: Tensor) -> Tensor:
     keep = coin(x, 8, p=0.6).unsqueeze(2).expand(-1, 8, 3).contiguous().view(-1, 24)
-    return m.leave(m.hidden(x) * keep / 0.6)
+    return applied(m.leave, m.hidden(x) * keep / 0.6)
 
 
 def repeated(m: Net, x: Tensor) -> Tensor:
-    return m.leave(m.hidden(x) * coin(x, 6, p=0.6).repeat_interleave(4, 1))
+    return applied(m.leave, m.hidden(x) * coin(x, 6, p=0.6).repeat_interleave(4, 1))
 
 
 def siamese(m: Net, x: Tensor) -> Tensor:
@@ -159,7 +164,9 @@ def shared_eps(m: Net, x: Tensor) -> Tensor:
 def siamese_conv(m: Net, x: Tensor) -> Tensor:
     w = m.conv.weight + 0.3 * torch.randn_like(m.conv.weight)
     h = x.unsqueeze(1)
-    return m.wide((F.conv1d(h, w, padding=1) - F.conv1d(h.flip(2), w, padding=1)).flatten(1))
+    return applied(
+        m.wide, (F.conv1d(h, w, padding=1) - F.conv1d(h.flip(2), w, padding=1)).flatten(1)
+    )
 
 
 LAWS: dict[str, Law] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
@@ -57,6 +58,8 @@ def _bar(label: str, shown: ExitStack) -> Progress:
 
     def show(done: int, total: int) -> None:
         bar.length = total
+        if not bar.entered:
+            bar.start = bar.last_eta = time.time()  # reading the model is no part of the estimate
         if not bar.entered:
             shown.enter_context(bar)
         bar.update(done - bar.pos)
