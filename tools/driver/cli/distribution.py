@@ -60,7 +60,6 @@ def _bar(label: str, shown: ExitStack) -> Progress:
         bar.length = total
         if not bar.entered:
             bar.start = bar.last_eta = time.time()  # reading the model is no part of the estimate
-        if not bar.entered:
             shown.enter_context(bar)
         bar.update(done - bar.pos)
         if done == total:
