@@ -13,7 +13,7 @@ READY := .venv/ready
 DRIVER := $(sort $(filter-out %/__pycache__,$(wildcard tools/driver/*)))
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS)
 
-.PHONY: help demo check test lint types format clean distclean FORCE
+.PHONY: help demo check test nightly lint types format clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -33,9 +33,12 @@ demo: $(READY) ## Compile the bundled network, verify it, run it, show what it k
 	$(BIN)/python tools/demo/show.py build/fashion.npz build/ood.npz
 
 check: lint types ## Lint, types and the fast tests
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not nightly"
 
-test: lint types ## Everything: lint, types and all tests
+test: lint types ## Lint, types and all tests but the longest: what CI runs
+	$(PYTEST) -m "not nightly"
+
+nightly: lint types ## Everything, the longest tests too
 	$(PYTEST)
 
 lint: $(READY) ## Format and lint rules

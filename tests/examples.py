@@ -18,3 +18,9 @@ def examples(count: int) -> settings:
 def slow_but(quick: Collection[object], cases: Iterable[object]) -> list[object]:
     """The cases of a parameter, all of them slow but the `quick` ones."""
     return [c if c in quick else pytest.param(c, marks=pytest.mark.slow) for c in cases]
+
+
+def nightly_but(slow: Collection[object], cases: Iterable[object]) -> list[object]:
+    """The cases of a parameter, for `make nightly` alone but for the `slow` ones."""
+    marks = {True: pytest.mark.slow, False: pytest.mark.nightly}
+    return [pytest.param(case, marks=marks[case in slow]) for case in cases]

@@ -105,7 +105,7 @@ def test_a_network_is_refused_or_has_its_law(seed: int) -> None:
     check(seed)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_most_of_two_hundred_compile_and_have_their_law(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

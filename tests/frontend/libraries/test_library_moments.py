@@ -15,6 +15,7 @@ import qbnnc
 from qbnnc.frontend import read_modules
 from qbnnc.frontend.distribution.sampling import elements_of, graph_samples, module_samples
 from qbnnc.ir.oracle import oracle_samples
+from tests.examples import nightly_but
 from tests.frontend.libraries.layers import COMPILES
 from tests.frontend.libraries.moments import SAMPLES, assert_same_moments
 from tests.frontend.libraries.test_library_layers import quiet
@@ -30,8 +31,10 @@ _INTEGER = (
 _LONG = ("torch-uncertainty lenet", "torch-uncertainty bayesian_lenet's core")  # many minutes
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in COMPILES if name not in _LONG])
+@pytest.mark.parametrize(
+    "name",
+    nightly_but(["bayesian-torch linear", "blitz linear"], [n for n in COMPILES if n not in _LONG]),
+)
 def test_float(name: str) -> None:
     case = COMPILES[name]
     count = SAMPLES // case.independent
@@ -43,8 +46,7 @@ def test_float(name: str) -> None:
     assert_same_moments(expected, found)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", _INTEGER)
+@pytest.mark.parametrize("name", nightly_but(["bayesian-torch linear"], _INTEGER))
 def test_integer(name: str, tmp_path: Path) -> None:
     """A mean may be off by one code of 8 bits, for which activations are rounded."""
     case = COMPILES[name]
