@@ -36,8 +36,10 @@ def checked(
     from a .qbnn keeps what it says. DistributionError, a UserError, if its distribution is another.
     """
     model = trained.model
+    if not trained.references and model.provenance.distribution:
+        return model
     if effort is None:
-        return with_verdict(model, NOT_CHECKED)
+        return with_verdict(model, "; ".join(filter(None, (_when_saved(trained), NOT_CHECKED))))
     if not trained.references:
         return model
     from qbnnc.frontend.distribution import Effort, check_distribution
