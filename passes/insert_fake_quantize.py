@@ -45,7 +45,8 @@ class InsertFakeQuantize:
        everywhere but where a layer's output, its elements moved or not, leaves the graph as a
        number.
     2. A clamp that is no site keeps the scale of its input, and is quantised again to it; an input
-       of a concatenation that has another scale is quantised again to the common one.
+       of a concatenation that has another scale is quantised again to a common one, which reaches
+       as far as each.
     3. A FakeQuantize follows every weight; its scale is at least |b_j|/(S_x*2^23), so that the
        bias fits. One follows every bias, with the accumulators' scale f32(S_x*S_w).
        A depthwise 1x1 convolution has a scale a channel, whatever was chosen, and with powers of
@@ -193,9 +194,10 @@ class _Insertion:
     def joined(self, node: Node, build: Builder) -> tuple[Value, ...]:
         """The inputs of a concatenation under one scale (rule 2)."""
         quants = [value.type.quant for value in node.inputs]
-        common = next((q for q in quants if q is not None), None)
-        if common is None:
+        known = [quant for quant in quants if quant is not None]
+        if not known:
             raise CompileError("joins values that have no scale", node.loc)
+        common = _covering(known, pow2=self.pow2)
         return tuple(
             value if quant == common else _fake_quantize(value, common, node.loc, build)
             for value, quant in zip(node.inputs, quants, strict=True)
@@ -207,6 +209,16 @@ def _has_one_tap(layer: Node) -> bool:
     _, weight, _ = layer.inputs
     is_constant = not weight.type.axes
     return isinstance(layer.op, Conv2d) and is_constant and weight.type.size == layer.op.groups
+
+
+def _covering(quants: list[QuantParams], *, pow2: bool) -> QuantParams:
+    """The first codes if they reach as far as all others, to half a step; else wider ones."""
+    (scale, _), first = quants[0].per_tensor, quants[0]
+    ends = [[(code - z) * s for code in (q.low, q.high)] for q in quants for s, z in [q.per_tensor]]
+    low, high = min(a for a, _ in ends), max(b for _, b in ends)
+    if ends[0][0] <= low + scale / 2 and ends[0][1] >= high - scale / 2:
+        return first
+    return activation_quant(low, high, first.bits, pow2=pow2)
 
 
 def _fake_quantize(value: Value, quant: QuantParams, loc: Loc, build: Builder) -> Value:

@@ -22,7 +22,7 @@ from qbnnc.ir.evaluate import evaluate_node
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import KeepMask, Reshape
+from qbnnc.ir.ops import KeepMask, Move, Reshape
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, DType, Stage
 from qbnnc.passes.options import Scales, WeightScheme
@@ -86,7 +86,7 @@ def largest_step(tuned: Model, x: Array) -> int:
     names = {
         n.output.name
         for n in integer.nodes
-        if n.output.type.dtype is DType.U8 and not isinstance(n.op, Reshape | KeepMask)
+        if n.output.type.dtype is DType.U8 and not isinstance(n.op, Reshape | Move | KeepMask)
     }
     assert names <= codes.keys()
     return worst
