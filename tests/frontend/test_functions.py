@@ -137,7 +137,7 @@ REFUSED: dict[str, tuple[Function, str]] = {
     "topk": (lambda x: x.topk(2, 1)[0], r"topk: sorts or ranks activations"),
     "argmax": (lambda x: x.argmax(1).float(), r"argmax: sorts or ranks activations"),
     "Fourier": (lambda x: torch.fft.rfft(x).real, r"fft_rfft: computes with complex numbers"),
-    "cumsum": (lambda x: x.cumsum(1), r"cumsum: runs along an axis step by step.*triangular"),
+    "cumprod": (lambda x: x.cumprod(1), r"cumprod: runs along an axis step by step.*triangular"),
     "scatter": (
         lambda x: x.index_fill(1, torch.tensor([1]), 0.0),
         r"index_fill: writes or reads at places that are computed",
