@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from qbnnc.frontend.awake import Dropout, as_meant
+from qbnnc.frontend.awake import Dropout, WithoutDropout, as_meant
 from qbnnc.frontend.batch import Traced
 from qbnnc.frontend.convert.predictions import returned
 from qbnnc.frontend.convert.program import batch_of, the_input
@@ -87,7 +87,8 @@ class Reference:
             if self.is_program:
                 yield call
             else:
-                with as_meant(self.module, self.dropout):
+                off = WithoutDropout() if self.dropout == "off" else nullcontext()
+                with as_meant(self.module, self.dropout), off:
                     yield call
 
 

@@ -247,3 +247,18 @@ def test_the_same_twice() -> None:
     assert str(check_distribution([right(net)], rows())) == str(
         check_distribution([right(net)], rows())
     )
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        lambda h: F.dropout(h, 0.3, training=True),
+        lambda h: F.dropout2d(h[:, :, None, None], 0.3, training=True).flatten(1),
+        lambda h: torch.dropout(h, 0.3, True),
+    ],
+)
+def test_dropout_that_is_switched_off_is_off_in_the_module_too(drop: Middle) -> None:
+    net = Body(drop).eval()
+    reference = reference_of(net, "off")
+    graph = reference.traced.graph
+    assert check_distribution([Subject(reference, graph, graph)], rows()).power is None

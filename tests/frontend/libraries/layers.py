@@ -233,7 +233,7 @@ REFUSED: dict[str, Case] = {
     "baal MCDropoutConnectModule": Case(
         lambda: baal("weight_drop").MCDropoutConnectModule(cnn(), ["Conv2d"], 0.3),
         (1, 6, 6),
-        dropout="off",
+        dropout="active",
         refused=_DROPCONNECT,
     ),
     "baal consistent dropout": Case(
