@@ -184,7 +184,7 @@ MORE = {
         Around(Root(lambda m, x: F.relu(F.dropout(x, 0.2, m.training) - int(m.training)))),
         "outputs differ in training mode",
     ),
-    "slopes": (Around(nn.RReLU()), "RReLU draws a slope for each element"),
+    "slopes": (Around(nn.RReLU()), "rrelu: draws a slope for each activation"),
 }
 
 

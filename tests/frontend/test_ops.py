@@ -157,7 +157,6 @@ REFUSED = {
     "one row": (Spelled(lambda h: h * h[:1]), r"takes some rows of the batch only"),
     "over the batch": (Spelled(lambda h: h - h.mean(0)), r"over the axes \[0\], of which 0 is"),
     "batch transposed": (Spelled(lambda h: h.t().reshape(-1, 6)), r"rows of the batch are axis 1"),
-    "batch joined": (Spelled(lambda h: torch.cat([h, h])), r"joined along the batch"),
     "batch split": (
         Spelled(lambda h: h.unbind()[0].expand(2, 6)),
         r"takes the batch apart|rows of the batch",
@@ -182,3 +181,8 @@ def test_refused_with_the_place_first(case: str) -> None:
     with pytest.raises(CompileError, match=message) as error:
         read_module(Around(layer).eval(), images(2, 6))
     assert str(error.value).startswith("layer")
+
+
+def test_a_batch_that_is_joined_is_refused() -> None:
+    with pytest.raises(CompileError, match=r"^Around: .*joined along the batch"):
+        read_module(Around(Spelled(lambda h: torch.cat([h, h]))).eval(), images(2, 6))
