@@ -122,7 +122,7 @@ def test_float_graph_after_the_passes_is_the_module(name: str, kind: str) -> Non
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("kind", SHAPES)
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("name", slow_but(["layer relu norm layer", "mish by hand"], BLOCKS))
 def test_integers_are_near_the_module(name: str, kind: str, scheme: str) -> None:
     net, x, graph = network(name, kind)
     model = quantised(graph, x, scheme)
