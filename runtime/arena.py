@@ -43,10 +43,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """`lower_bound` is what is needed at once at the worst step: no layout takes less."""
+    """`lower_bound` is what is needed at once at the worst step: no layout takes less.
+
+    `kept` are the buffers of a row's record, in their order.
+    """
 
     capacity: Capacity
     slots: tuple[Slot, ...]
+    kept: tuple[Buffer, ...]
     operands: dict[Buffer, Operand]
     scratch_bytes: int
     record_bytes: int
@@ -85,7 +89,7 @@ def place(
         operands[buffer] = Operand(offset, record_bytes, Place.ROW)
         offset += buffer.stride
     bound = lower_bound(slots, len(steps))
-    return Arena(capacity, slots, operands, scratch_bytes, record_bytes, bound)
+    return Arena(capacity, slots, tuple(kept), operands, scratch_bytes, record_bytes, bound)
 
 
 def in_one(arenas: Sequence[Arena]) -> tuple[Arena, ...]:

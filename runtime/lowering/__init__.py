@@ -87,6 +87,7 @@ class Lowering:
         self._draws, self.traced, self._left = draws, traced, frozenset(left)
         self.steps: list[Step] = []
         self.buffers: dict[Value, Buffer] = dict(given or {})
+        self._given = frozenset(self.buffers.values())
         self.packed: dict[tuple[Value, Layout], Buffer] = {}
         entry = graph.input
         self.input = Buffer(entry.name, entry.type.size, entry.type.axes, Kind.INPUT)
@@ -95,6 +96,15 @@ class Lowering:
         self._leaving = [self._way_out(value) for value in graph.outputs]
         self._roots = [root for root, _ in self._leaving]
         self.outputs = self._output_buffers()
+
+    @property
+    def partial(self) -> bool:
+        """Whether other programs make the outputs of what this one leaves."""
+        return bool(self._left)
+
+    def given(self, buffer: Buffer) -> bool:
+        """Whether another program has made it."""
+        return buffer in self._given
 
     def root(self, value: Value) -> Value:
         """What `value` is once reshapes are taken off."""
