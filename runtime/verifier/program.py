@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,11 +74,17 @@ class Memory:
 
 @dataclass(slots=True)
 class _Written:
-    """By which range, the bytes from the begin, and of parts the bytes of each step."""
+    """By which range, at which place and stride, the bytes from the begin of each element.
+
+    Of what is written in parts: `joined` bytes of each step, of `count` steps of `step` bytes.
+    """
 
     range: int
+    place: Place
+    stride: int
     extent: int
     joined: int = 0
+    steps: tuple[int, int] = (0, 0)
 
 
 def verify(
@@ -119,7 +125,11 @@ class _Walk:
             raise Violation("blocks of nothing")
         self._last, self._constants, self._memory = steps - 1, constants, memory
         self._rooms = Rooms(memory.rooms, memory.scratch_bytes, memory.record_bytes)
-        self._written = {room: _Written(PREFIX, room.nbytes) for room in memory.rooms if room.given}
+        self._written = {
+            room: _Written(PREFIX, Place.ROW, memory.record_bytes, room.nbytes)
+            for room in memory.rooms
+            if room.given
+        }
         self._outputs, position = dict[int, tuple[int, int | None]](), 0
         for size, range_ in memory.outputs:
             self._outputs[position] = (size, range_)
@@ -165,6 +175,8 @@ class _Walk:
         if written is None or written.extent < access.extent:
             done = 0 if written is None else written.extent
             raise Violation(f"{access.field}: {access.extent} bytes are read, {done} are written")
+        if (operand.place, operand.stride) != (written.place, written.stride):
+            raise Violation(f"{access.field} is read at other places than it is written")
         if access.beyond > READ_BEYOND:
             raise Violation(f"{access.field} reads {access.beyond} bytes beyond its end")
         if written.range < range_ and not room.in_record and room.last < self._last:
@@ -192,12 +204,15 @@ class _Walk:
 
     def _note(self, room: Room, range_: int, access: Access) -> None:
         """What is written now; parts in the order of their places make a whole."""
+        made = _Written(range_, access.operand.place, access.operand.stride, 0)
         if access.part is None:
-            self._written[room] = _Written(range_, access.extent)
+            self._written[room] = made
+            made.extent = access.extent
             return
         first, run, step, count = access.part
-        before = self._written.setdefault(room, _Written(range_, 0))
-        if before.range != range_ or before.joined != first:
+        made.steps = (step, count)
+        before = self._written.setdefault(room, made)
+        if before.joined != first or replace(before, joined=0, extent=0) != replace(made, joined=0):
             raise Violation(f"{access.field}: parts of a value that leave something out")
         before.joined = first + run
         before.extent = step * count if before.joined == step else 0
