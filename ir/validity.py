@@ -52,8 +52,7 @@ def check_quant(quant: QuantParams) -> None:
 
 def check_scales(scales: tuple[float, ...]) -> None:
     """ValueError unless there are scales, and all are positive, normal float32 numbers."""
-    if not scales:
-        raise ValueError("there are no scales")
+    limits.SCALES.check(len(scales))
     numbers = np.asarray(scales, np.float64)
     with np.errstate(over="ignore"):
         exact = numbers.astype(np.float32) == numbers
