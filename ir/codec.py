@@ -6,10 +6,12 @@ n})`. It is left out of records while it has its default, so that older records 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from types import UnionType
-from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from qbnnc.ir.ops import ALL_OPS
 from qbnnc.ir.ops.base import Op
@@ -57,23 +59,41 @@ def decode(cls: type[T], record: Json, version: int = VERSION) -> T:
     """The inverse of `encode`; DecodeError if the record is no `cls` of this version."""
     if not isinstance(record, dict):
         raise DecodeError(f"a {cls.__name__} is an object, not {type(record).__name__}")
-    hints = field_types(cls)
-    assert is_dataclass(cls)  # `field_types` has asked for its fields already
-    known = {field.name for field in fields(cls) if _since(field) <= version}
+    said = _fields_of(cls)
+    known = {name for name, field in said.items() if field.since <= version}
     if unknown := sorted(record.keys() - known):
-        raise DecodeError(f"a {cls.__name__} has no field {unknown[0]!r}")
+        raise DecodeError(f"a {cls.__name__} has no field {unknown[0][:40]!r}")
     values = {}
-    for field in fields(cls):
-        if field.name in record:
-            values[field.name] = _typed(hints[field.name], record[field.name], version)
-            if _left_out(field, values[field.name]):
-                raise DecodeError(f"{cls.__name__}.{field.name} has its default: leave it out")
+    for name, field in said.items():
+        if name in record:
+            value = values[name] = _typed(field.hint, record[name], version)
+            if field.since > 1 and value == field.default:
+                raise DecodeError(f"{cls.__name__}.{name} has its default: leave it out")
         elif field.default is MISSING:
-            raise DecodeError(f"a {cls.__name__} needs the field {field.name!r}")
+            raise DecodeError(f"a {cls.__name__} needs the field {name!r}")
     try:
         return cls(**values)
     except ValueError as error:
         raise DecodeError(f"{cls.__name__}: {error}") from error
+
+
+class _Field(NamedTuple):
+    """What a record may say of a field of a dataclass."""
+
+    hint: Any
+    since: int
+    default: object
+
+
+def _fields_of(cls: type) -> Mapping[str, _Field]:
+    return _resolved(cls)
+
+
+@cache
+def _resolved(cls: type) -> Mapping[str, _Field]:
+    hints = field_types(cls)
+    assert is_dataclass(cls)  # `field_types` has asked for its fields already
+    return {f.name: _Field(hints[f.name], _since(f), f.default) for f in fields(cls)}
 
 
 def entries(record: Json, what: str, *names: str) -> tuple[Json, ...]:

@@ -20,6 +20,8 @@ def parse(text: bytes) -> Json:
         limits.HEADER.check(len(text))
         value: Json = json.loads(
             text.decode(),
+            parse_int=_whole,
+            parse_float=_finite,
             parse_constant=_refuse_constant,
             object_pairs_hook=_object,
         )
@@ -27,8 +29,23 @@ def parse(text: bytes) -> Json:
         raise DecodeError("the records are nested too deeply") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, or a number of many digits
         raise DecodeError(str(error)[:200]) from None
-    _check(value)
+    _check_nesting(value)
+    if b"\\u" in text:
+        _check_texts(value)
     return value
+
+
+def _whole(digits: str) -> int:
+    number = int(digits)
+    _held(limits.NUMBER, number)
+    return number
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise DecodeError(f"the number {digits[:40]} is too large")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -42,34 +59,26 @@ def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return entries
 
 
-def _check(value: Json) -> None:
-    """DecodeError if anything in `value` is beyond the limits."""
-    open_ = [iter([value])]
-    while open_:
-        for item in open_[-1]:
-            _check_leaf(item)
-            if isinstance(item, dict | list):
-                inside = item if isinstance(item, list) else [*item, *item.values()]
-                open_.append(iter(inside))
-                _held(limits.NESTING, len(open_))
-                break
-        else:
-            open_.pop()
+def _check_nesting(value: Json) -> None:
+    """DecodeError if there is more in one another than the limit says."""
+    level, depth = [value], 0
+    while level := [item for outer in level for item in _containers(outer)]:
+        depth += 1
+        _held(limits.NESTING, depth)
 
 
-def _check_leaf(item: Json) -> None:
-    match item:
-        case bool():
-            return
-        case int():
-            _held(limits.NUMBER, item)
-        case float() if not isfinite(item):
-            raise DecodeError("a number is too large")
-        case str() if not item.isascii():
-            try:
-                item.encode()
-            except UnicodeEncodeError:
-                raise DecodeError("a text holds half of a character") from None
+def _containers(outer: Json) -> list[Json]:
+    """The lists and objects right inside a list or an object."""
+    inside = outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ()
+    return [item for item in inside if isinstance(item, dict | list)]
+
+
+def _check_texts(value: Json) -> None:
+    """DecodeError if a text holds a surrogate, which only an escape can write."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DecodeError("a text holds half of a character") from None
 
 
 def _held(limit: limits.Limit, value: int) -> None:

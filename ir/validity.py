@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isfinite
 
 import numpy as np
@@ -41,6 +42,7 @@ def check_type(type: TensorType, elements: limits.Limit = limits.ELEMENTS) -> No
         raise ValueError(f"{count} scales do not fit an axis of {extent}")
 
 
+@lru_cache(maxsize=1024)
 def check_quant(quant: QuantParams) -> None:
     """ValueError unless scales are positive, normal float32 and zero points are codes."""
     check_scales(quant.scale)
@@ -53,15 +55,12 @@ def check_quant(quant: QuantParams) -> None:
 def check_scales(scales: tuple[float, ...]) -> None:
     """ValueError unless there are scales, and all are positive, normal float32 numbers."""
     limits.SCALES.check(len(scales))
-    numbers = np.asarray(scales, np.float64)
-    with np.errstate(over="ignore"):
-        exact = numbers.astype(np.float32) == numbers
-    bad = ~(exact & (numbers >= _SMALLEST) & (numbers <= _LARGEST))
-    if bad.any():
-        raise ValueError(
-            f"the scale {numbers[bad][0]:g} is not a normal float32: the values here are too "
-            "small or too large to quantise; rescale the layer"
-        )
+    for scale in scales:
+        if not (_SMALLEST <= scale <= _LARGEST and float(np.float32(scale)) == scale):
+            raise ValueError(
+                f"the scale {scale:g} is not a normal float32: the values here are too small or "
+                "too large to quantise; rescale the layer"
+            )
 
 
 def check_float32(what: str, *numbers: float) -> None:
