@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir.words import counted
 from qbnnc.runtime.compilation import (
     Linked,
     callable_from_python,
@@ -117,6 +118,7 @@ def _file(name: str) -> str:
 def _told(missing: Sequence[str], kept: Store) -> Iterator[Callable[[str], None]]:
     """Logs what begins and ends; gives what is called with the name of each kernel's turn."""
     start, known, count = time.perf_counter(), kept.fault, len(missing)
+    what = f"{counted(count, 'kernel')} for {chosen().value}"
 
     def tell(name: str) -> None:
         if name in missing:
@@ -128,11 +130,10 @@ def _told(missing: Sequence[str], kept: Store) -> Iterator[Callable[[str], None]
     if missing:
         place = f"kept in {kept.folder}" if kept.folder else "not kept"
         begun = {"compiling": Progress(0, count, "")}
-        _LOG.info("compiling %d kernels for %s, %s", count, chosen().value, place, extra=begun)
+        _LOG.info("compiling %s, %s", what, place, extra=begun)
     yield tell
     if missing:
-        text, took = "compiled %d kernels for %s in %.1f s", time.perf_counter() - start
         ended = {"compiling": Progress(count, count, "")}
-        _LOG.info(text, count, chosen().value, took, extra=ended)
+        _LOG.info("compiled %s in %.1f s", what, time.perf_counter() - start, extra=ended)
     if kept.fault and not known:
         _LOG.warning(_NOT_KEPT, kept.fault)

@@ -55,8 +55,16 @@ def _tried(isa: Isa) -> str:
         with llvm.parse_assembly(text) as module:
             module.verify()
     except Exception as error:  # whatever llvmlite and LLVM raise: it is why the set is left out
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        first = _first(error)
+        return f"{type(first).__name__}: {' '.join(str(first).splitlines()[:2])}"
     return _tried_elsewhere(text)
+
+
+def _first(error: BaseException) -> BaseException:
+    """The one that the others followed from: blocks that it leaves may raise others."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _products(isa: Isa) -> ir.Module:

@@ -7,6 +7,7 @@ import time
 import click
 
 from qbnnc.cli.common import fold, quiet_option, verbose_option
+from qbnnc.ir.words import counted
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.place import store
@@ -25,7 +26,7 @@ def command(quiet: bool, verbose: bool) -> int:
     start = time.perf_counter()
     compiled = kernels().compiled
     took = f"{time.perf_counter() - start:.1f} s"
-    done = f"compiled {compiled} kernels" if compiled else "found all kernels"
+    done = f"compiled {counted(compiled, 'kernel')}" if compiled else "found all kernels"
     kept = store()
     place = "not kept" if kept.fault else f"kept in {kept.folder}"
     if not quiet:
