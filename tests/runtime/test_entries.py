@@ -9,7 +9,8 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from numba import carray, njit
+from numba import njit
+from numba.np.numpy_support import carray
 
 from qbnnc.ir.types import Array
 from qbnnc.runtime.compilation import Linked, link, object_code
