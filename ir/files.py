@@ -17,7 +17,7 @@ from qbnnc.ir.errors import FileError
 from qbnnc.ir.signals import held_signals
 from qbnnc.ir.staging import clear_stale, commit, staged
 
-MOST_BYTES = 8 << 30
+MOST_BYTES = 16 << 30
 """The largest file that is read."""
 
 _OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -116,9 +116,8 @@ def check_output(path: str | os.PathLike[str]) -> None:
         what = _KINDS.get(kind, "no file")
         raise FileError(f"cannot be written: it is {what}, which is never replaced", path)
     if not target.parent.is_dir():
-        raise FileError(
-            f"cannot be written: there is no folder {target.parent}; create it first", path
-        )
+        missing = target.parent if Path(path).parent.is_dir() else Path(path).parent
+        raise FileError(f"cannot be written: there is no folder {missing}; create it first", path)
     if not os.access(target.parent, os.W_OK):
         raise FileError("cannot be written: the folder is not yours to write", path)
 
@@ -132,7 +131,7 @@ def check_apart(
             if same_file(output, each):
                 named = "" if os.fspath(output) == os.fspath(each) else f" ({os.fspath(each)})"
                 raise FileError(
-                    f"is an input as well{named}, which would be lost: give the output another name",
+                    f"is an input as well{named} and would be lost: give the output another name",
                     output,
                 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -48,7 +48,7 @@ def held_signals() -> Iterator[Callable[[], None]]:
 _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 
 
-def _held(note: Callable[[int, FrameType | None], None]) -> dict[int, _Handler]:
+def _held(note: Callable[[int, FrameType | None], None]) -> Mapping[int, _Handler]:
     """The handlers that `note` takes the place of."""
     if threading.current_thread() is not threading.main_thread():
         return {}

@@ -157,16 +157,19 @@ def _kept(target: Path, stack: ExitStack) -> Path | None:
         os.link(target, name)
     except OSError:  # a file system without hard links
         shutil.copy2(target, name)
-    _lock(stack.enter_context(open(name, "rb")), wait=False, otherwise=True)
+    file = stack.enter_context(name.open("rb"))
+    _lock(file, wait=False, otherwise=True)
     return name
 
 
 def _undo(begun: Sequence[tuple[Staged, Path | None]]) -> None:
     for each, old in reversed(begun):
         try:
+            if each.temporary.exists():  # it was not renamed
+                continue
             if old is not None:
                 os.replace(old, each.target)
-            elif not each.temporary.exists():  # then it was renamed
+            else:
                 each.target.unlink(missing_ok=True)
         except OSError as error:
             raise FileError(
