@@ -84,7 +84,8 @@ def test_four_bit_weights_are_stored_two_in_a_byte() -> None:
     four, five = (initializers(proto_of(Lenet(weight_bits=bits).model())) for bits in (4, 5))
     for name in ("conv1.weight", "fc.weight"):
         packed, plain = four[f"{name}/int4"], five[name]
-        assert (packed.dtype, plain.dtype) == (np.uint8, np.int8)
+        assert packed.dtype == np.uint8
+        assert plain.dtype == np.int8
         assert 2 * packed.size == plain.size
     assert float_compute_nodes(emit(Lenet(weight_bits=4).model())) == []
 
