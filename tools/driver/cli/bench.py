@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -13,9 +14,17 @@ import numpy as np
 from qbnnc.arrays import read_array
 from qbnnc.artefacts import Artefact, open_artefact
 from qbnnc.choices import whole
-from qbnnc.cli.common import echo_json, fold, json_option, placed, table, verbose_option
+from qbnnc.cli.common import (
+    echo_json,
+    fold,
+    json_option,
+    placed,
+    plain_warnings,
+    table,
+    verbose_option,
+)
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
-from qbnnc.ir.errors import UserError
+from qbnnc.ir.errors import ArtefactWarning, UserError
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.types import Array
 from qbnnc.rivals import FloatNetwork, Rivals, read_float
@@ -78,8 +87,9 @@ def command(
     all samples' rows at once, a lower bound for any float engine; PyTorch eager, a pass for each
     sample; torch.compile, where it works.
     """
-    first = open_artefact(artefacts[0])
-    shape = first.model.graph.input.type.shape
+    with warnings.catch_warnings(action="ignore", category=ArtefactWarning):
+        first = open_artefact(artefacts[0])
+    shape = first.input_shape
     source = None if input_ is None else as_batch(read_array(input_), shape)
     network = None
     if floats:
@@ -91,8 +101,9 @@ def command(
         network = FloatNetwork(model, samples or first.samples)
     rows: list[dict[str, object]] = []
     for count in _numbers("--threads", threads):
-        opened = {path: open_artefact(path, count) for path in artefacts}
-        if any(a.model.graph.input.type.shape != shape for a in opened.values()):
+        with plain_warnings():
+            opened = {path: open_artefact(path, count) for path in artefacts}
+        if any(a.input_shape != shape for a in opened.values()):
             raise UserError(f"{artefacts[0]}: the artefacts take inputs of different shapes")
         for batch in _numbers("--batch", batches):
             x = _rows(source, batch, shape)
