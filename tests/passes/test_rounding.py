@@ -156,3 +156,17 @@ def test_any_observations_are_fitted(seed: int) -> None:
         found = fitted_codes(weight, COARSE, moments_of(x, x @ weight.T))
     assert np.isfinite(found).all()
     assert (found == weight).all() or np.isin(found / 0.5, range(-2, 3)).all()
+
+
+@pytest.mark.parametrize("seed", [15, 39, 41, 89, 93])
+def test_sums_from_a_first_row_that_is_far_away(seed: int) -> None:
+    """The float32 sums lose so much that H, damped by 1 %, is not positive definite."""
+    rng = np.random.default_rng(seed)
+    rows, inputs = int(rng.integers(2, 400)), int(rng.integers(2, 60))
+    x = rng.normal(size=(rows, inputs)) * 1e-2 * rng.random(inputs) ** 4
+    x[0] += 10.0 ** rng.uniform(0, 6) * (rng.normal(size=inputs) if seed % 2 else 1)
+    weight = rng.normal(size=(4, inputs)).astype(np.float32)
+    sums = MomentSum(inputs, 4)
+    sums.add(x, x @ weight.T)
+    found = fitted_codes(weight, COARSE, sums.moments())
+    assert np.isin(found / 0.5, range(-2, 3)).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import statistics
 import warnings
@@ -24,6 +25,7 @@ from qbnnc.cli.common import (
     verbose_option,
 )
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.ir.counts import MOST_PREDICTED
 from qbnnc.ir.errors import ArtefactWarning, UserError
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.types import Array
@@ -147,6 +149,8 @@ def _cells(row: dict[str, object]) -> list[str]:
 
 def _rows(source: Array | None, batch: int, shape: tuple[int, ...]) -> Array:
     """[batch, *shape] f32: rows of the source again and again, or noise."""
+    if (size := 4 * batch * math.prod(shape)) > MOST_PREDICTED:
+        raise UserError(f"--batch {batch}: {size} bytes of input; {MOST_PREDICTED} at most")
     if source is None:
         return np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
     if not len(source):
