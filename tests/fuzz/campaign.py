@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from tests.fuzz.folder import temporary
 from tests.fuzz.target import Target, generator
 from tests.fuzz.targets import open_target
 from tests.fuzz.verdict import CHECKED, ROOT, Kind, Verdict, of_ours
@@ -115,8 +116,8 @@ def campaign(
     started = saved = time.monotonic()
     before = tally.seconds
     while tally.next < stop and time.monotonic() - started < seconds:
-        with tempfile.TemporaryFile("w+") as log:
-            worker = _start(tally.target, str(tally.next), str(stop), log=log)
+        with temporary() as folder, tempfile.TemporaryFile("w+") as log:
+            worker = _start(tally.target, str(tally.next), str(stop), folder=folder, log=log)
             try:
                 for index, verdict in _verdicts(worker, log):
                     if tally.add(index, verdict):
@@ -136,8 +137,8 @@ def campaign(
 
 def attempt(target: str, path: Path) -> Verdict:
     """The verdict on a file, in a process of its own."""
-    with tempfile.TemporaryFile("w+") as log:
-        worker = _start(target, "0", "1", "--file", str(path), log=log)
+    with temporary() as folder, tempfile.TemporaryFile("w+") as log:
+        worker = _start(target, "0", "1", "--file", str(path), folder=folder, log=log)
         ((_, verdict),) = _verdicts(worker, log)
         worker.wait()
     return verdict
@@ -158,11 +159,12 @@ def _opened(target: str) -> Target:
     return open_target(target)
 
 
-def _start(*arguments: str, log: IO[str]) -> subprocess.Popen[bytes]:
+def _start(*arguments: str, folder: str, log: IO[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.fuzz.worker", *arguments]
     alone = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "PYTHONHASHSEED": "0"}
+    environment = {**os.environ, **alone, "TMPDIR": folder}
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **alone}
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, env=environment
     )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _IN_MEMORY = Path("/dev/shm")
 
 
-def new_folder() -> Path:
-    """Removed when the process ends well; a worker that crashes leaves one small file."""
+@contextmanager
+def temporary() -> Iterator[str]:
+    """Where a worker and what it runs put temporary files: gone with all that a crash left."""
     parent = _IN_MEMORY if _IN_MEMORY.is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="qbnnc-fuzz-", dir=parent))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    with tempfile.TemporaryDirectory(prefix="qbnnc-fuzz-", dir=parent) as folder:
+        yield folder
+
+
+def new_folder() -> Path:
+    """One in the place for temporary files."""
+    return Path(tempfile.mkdtemp(prefix="fuzz-"))

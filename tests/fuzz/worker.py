@@ -43,16 +43,18 @@ def main() -> None:
     _limit_memory()
     for index in range(int(first), int(stop)):
         data = Path(rest[1]).read_bytes() if rest else None
-        _tell(pipe, {"index": index})
-        _tell(pipe, {"index": index, **one(target, name, index, data).record()})
+        try:
+            data = target.make(generator(name, index)) if data is None else data
+        except Unmade as error:
+            verdict = Verdict(Kind.UNMADE, str(error))
+        else:
+            _tell(pipe, {"index": index})
+            verdict = tried(target, data)
+        _tell(pipe, {"index": index, **verdict.record()})
 
 
-def one(target: Target, name: str, index: int, data: bytes | None = None) -> Verdict:
+def tried(target: Target, data: bytes) -> Verdict:
     """The verdict on one input; the process ends if it takes far too long."""
-    try:
-        data = target.make(generator(name, index)) if data is None else data
-    except Unmade as error:
-        return Verdict(Kind.UNMADE, str(error))
     faulthandler.dump_traceback_later(SECONDS * _PATIENCE, exit=True)
     start = time.process_time()
     try:
