@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import offline_terms, quantize
+from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
-    AddQuantized,
-    ClampCodes,
-    Concat,
     Conv2dInteger,
     LinearInteger,
-    MaxPool2d,
-    Move,
     MultiplyInteger,
-    QuantizeInput,
-    Requantize,
-    Reshape,
     SampledWeightInteger,
-    Select,
     SumPoolInteger,
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
-from qbnnc.ir.types import EPS_QUANT, Array
+from qbnnc.ir.ranges import CodeRanges
+from qbnnc.ir.types import EPS_QUANT, Array, QuantParams
+from qbnnc.ir.weights import ChannelSums, Int64, channel_sums, chunks
+
+Known = dict[tuple[int, QuantParams], ChannelSums]
+Ends = tuple[Int64, Int64]  # least and greatest, for each channel or element
 
 _EXACT_IN_FLOAT32 = 2**24
 _SAFE_CODE = 128
@@ -64,15 +61,16 @@ class AccumulatorBounds:
         return max(int(self.low + 1).bit_length(), self.high.bit_length()) + 1
 
 
-def check_bounds(graph: Graph) -> None:
+def check_bounds(graph: Graph, known: Known | None = None) -> None:
     """CompileError, naming the layer, if an accumulator of an INTEGER graph could leave int32.
 
     acc_max = q_b + sum max((lo_x - Z_x) w', (hi_x - Z_x) w', 0), acc_min likewise with min; w' =
     q_w - Z_w, lo_x..hi_x the codes that the value can take, 0 for padding. Only the final sum must
     fit: partial sums may wrap mod 2^32.
     """
+    proof = Proof(graph, known)
     for node in graph.nodes:
-        bounds = accumulator_bounds(graph, node)
+        bounds = proof.of(node)
         if bounds is not None and not bounds.fits_int32:
             raise CompileError(
                 f"the accumulators could reach {bounds.low}..{bounds.high}, which int32 does not "
@@ -81,98 +79,123 @@ def check_bounds(graph: Graph) -> None:
             )
 
 
+class Proof:
+    """What the accumulators of an INTEGER graph can reach, each value looked at once.
+
+    `known` are the sums of weights that have been worked out, for graphs that share constants.
+    """
+
+    def __init__(self, graph: Graph, known: Known | None = None) -> None:
+        self._graph, self._ranges, self._producers = graph, CodeRanges(graph), graph.producers()
+        self._sums: Known = {} if known is None else known
+
+    def of(self, node: Node) -> AccumulatorBounds | None:
+        """The bounds of a node that makes accumulators; None for any other."""
+        match node.op:
+            case LinearInteger() | Conv2dInteger():
+                return self._layer(node, folded=node.op.folded)
+            case MultiplyInteger():
+                return self._product(node)
+            case SumPoolInteger(kernel=kernel):
+                low, high = self._ranges.centred(node.inputs[0])
+                count = kernel[0] * kernel[1]
+                return AccumulatorBounds(
+                    count * low, count * high, count * max(-low, high), saturates=False
+                )
+        return None
+
+    def _product(self, node: Node) -> AccumulatorBounds:
+        (a, b), (c, d) = (self._ranges.centred(value) for value in node.inputs)
+        products = [p * q for p in (a, b) for q in (c, d)]
+        low, high = min(products), max(products)
+        return AccumulatorBounds(low, high, max(-low, high), saturates=False)
+
+    def _layer(self, node: Node, *, folded: bool) -> AccumulatorBounds:
+        x, weight, bias = node.inputs
+        x_quant, w_quant = codes_of(x.type), codes_of(weight.type)
+        low, high = self._ranges.centred(x)
+        array = self._graph.constants.get(weight)
+        if array is None:
+            least, greatest, size = self._sampled_ends(weight, low, high)
+        else:
+            sums = self._sums_of(array, w_quant)
+            least = low * sums.positive + high * sums.negative
+            greatest = high * sums.positive + low * sums.negative
+            size = sums.size * max(-low, high)
+        least_b, greatest_b = self._bias_ends(bias)
+        if folded and array is not None:
+            unfolded = least_b + x_quant.per_tensor[1] * sums.total
+            least_b = greatest_b = unfolded.astype(np.int32).astype(np.int64)  # sums are mod 2^32
+        return AccumulatorBounds(
+            int((least_b + least).min()),
+            int((greatest_b + greatest).max()),
+            int((size + np.maximum(abs(least_b), abs(greatest_b))).max()),
+            saturates=x_quant.high > _SAFE_CODE and w_quant.bits > _SAFE_WEIGHT_BITS,
+        )
+
+    def _sums_of(self, array: Array, quant: QuantParams) -> ChannelSums:
+        key = id(array), quant
+        if key not in self._sums:
+            self._sums[key] = channel_sums(array, np.array(quant.zero_point, np.int32))
+        return self._sums[key]
+
+    def _bias_ends(self, bias: Value) -> Ends:
+        """Least and greatest codes of a bias [N]."""
+        if (array := self._graph.constants.get(bias)) is not None:
+            codes = array.astype(np.int64)
+            return codes, codes
+        return self._sampled(bias).ends((slice(None),))
+
+    def _sampled_ends(self, weight: Value, low: int, high: int) -> tuple[Int64, Int64, Int64]:
+        """Least and greatest sums of code * w' for each channel, and the largest of |code * w'|."""
+        shape, sampled = weight.type.shape, self._sampled(weight)
+        sums = np.zeros((3, shape[0]), np.int64)
+        taps = prod(shape[2:])
+        for rows, columns in chunks(shape[0], shape[1], taps):
+            least, greatest = (w.reshape(len(w), -1) for w in sampled.ends((rows, columns)))
+            sums[0, rows] += np.minimum(low * greatest, high * least).sum(axis=1)
+            sums[1, rows] += np.maximum(low * least, high * greatest).sum(axis=1)
+            sums[2, rows] += np.maximum(-least, greatest).sum(axis=1) * max(-low, high)
+        return sums[0], sums[1], sums[2]
+
+    def _sampled(self, value: Value) -> _Sampled:
+        node = self._producers[value]
+        if not isinstance(node.op, SampledWeightInteger):
+            raise CompileError("the weight is neither a constant nor sampled", node.loc)
+        mu, sigma, _, ratio, divisor = (self._graph.constants.get(v) for v in node.inputs[:5])
+        if mu is None or sigma is None or ratio is None or divisor is None:
+            raise CompileError("the weight is sampled from what is not constant", node.loc)
+        return _Sampled(node.op.quant, mu, sigma, ratio, divisor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sampled:
+    """A sampled weight or bias [N, ...], whose noise is |eps| <= 127."""
+
+    quant: QuantParams
+    mu: Array
+    sigma: Array
+    ratio: Array
+    divisor: Array
+
+    def ends(self, part: tuple[slice, ...]) -> Ends:
+        """Least and greatest q_w - Z_w of a part of its first axes."""
+        mu, sigma, ratio, divisor = (
+            a[tuple(s if n > 1 else slice(None) for s, n in zip(part, a.shape, strict=False))]
+            for a in (self.mu, self.sigma, self.ratio, self.divisor)
+        )
+        zeros = self.quant.zero_point_array(self.mu.ndim)
+        zero = zeros[part[0]] if len(zeros) > 1 else zeros
+        middle = ratio.astype(np.int64) * mu
+        span = np.abs(sigma.astype(np.int64)) * EPS_QUANT.high
+        low, high = self.quant.low, self.quant.high
+        least, greatest = (
+            quantize(end.astype(np.float32), divisor, zero, low, high).astype(np.int64) - zero
+            for end in (middle - span, middle + span)
+        )
+        return least, greatest
+
+
 def accumulator_bounds(graph: Graph, node: Node) -> AccumulatorBounds | None:
-    """The bounds of a node that makes accumulators; None for any other."""
-    match node.op:
-        case LinearInteger() | Conv2dInteger():
-            return _layer_bounds(graph, node, node.op.folded)
-        case MultiplyInteger():
-            return _product_bounds(graph, node)
-        case SumPoolInteger(kernel=kernel):
-            low, high = _centred_codes(graph, node.inputs[0])
-            count = kernel[0] * kernel[1]
-            return AccumulatorBounds(
-                count * low, count * high, count * max(-low, high), saturates=False
-            )
-    return None
-
-
-def code_range(graph: Graph, value: Value) -> tuple[int, int]:
-    """The least and greatest code a value can have."""
-    node = graph.producers().get(value)
-    match None if node is None else node.op:
-        case Requantize() | QuantizeInput() | AddQuantized() | ClampCodes() as op:
-            return op.low, op.high
-        case MaxPool2d() | Reshape() if node is not None:
-            return code_range(graph, node.inputs[0])
-        case Concat() if node is not None:
-            ends = [code_range(graph, v) for v in node.inputs]
-            return min(low for low, _ in ends), max(high for _, high in ends)
-        case Select() | Move() if node is not None and value.type.quant is not None:
-            low, high = code_range(graph, node.inputs[0])
-            zero = value.type.quant.per_tensor[1]
-            return min(low, zero), max(high, zero)
-    if value.type.quant is None:
-        raise ValueError(f"{value.name} has no codes")
-    return value.type.quant.low, value.type.quant.high
-
-
-def _centred_codes(graph: Graph, value: Value) -> tuple[int, int]:
-    """Least and greatest q - Z, with 0 (the padding) among them."""
-    assert value.type.quant is not None
-    low, high = code_range(graph, value)
-    zero = value.type.quant.per_tensor[1]
-    return min(low - zero, 0), max(high - zero, 0)
-
-
-def _product_bounds(graph: Graph, node: Node) -> AccumulatorBounds:
-    (a, b), (c, d) = (_centred_codes(graph, v) for v in node.inputs)
-    products = [p * q for p in (a, b) for q in (c, d)]
-    low, high = min(products), max(products)
-    return AccumulatorBounds(low, high, max(-low, high), saturates=False)
-
-
-def _layer_bounds(graph: Graph, node: Node, folded: bool) -> AccumulatorBounds:
-    x, weight, bias = node.inputs
-    x_quant, w_quant = codes_of(x.type), codes_of(weight.type)
-    least_w, greatest_w = _parameter_range(graph, weight)
-    least_b, greatest_b = _parameter_range(graph, bias)
-    zero = w_quant.zero_point_array(len(weight.type.shape))
-    if folded:
-        terms = offline_terms(least_w, zero, x_quant.per_tensor[1])
-        least_b, greatest_b = least_b - terms, greatest_b - terms
-    low, high = _centred_codes(graph, x)
-    ends = [(w - zero).reshape(len(w), -1) for w in (least_w, greatest_w)]
-    products = np.stack([code * end for code in (low, high) for end in ends])
-    size = np.maximum(*(np.abs(end) for end in ends)).sum(axis=1) * max(-low, high)
-    return AccumulatorBounds(
-        int((least_b + products.min(axis=0).sum(axis=1)).min()),
-        int((greatest_b + products.max(axis=0).sum(axis=1)).max()),
-        int((size + np.maximum(abs(least_b), abs(greatest_b))).max()),
-        saturates=x_quant.high > _SAFE_CODE and w_quant.bits > _SAFE_WEIGHT_BITS,
-    )
-
-
-def _parameter_range(graph: Graph, value: Value) -> tuple[Array, Array]:
-    """Least and greatest codes of a weight or bias, i64: constant, or sampled with |eps| <= 127."""
-    if (array := graph.constants.get(value)) is not None:
-        return array.astype(np.int64), array.astype(np.int64)
-    node = graph.producers()[value]
-    if not isinstance(node.op, SampledWeightInteger):
-        raise CompileError("the weight is neither a constant nor sampled", node.loc)
-    mu, sigma, _, ratio, divisor = (graph.constants.get(v) for v in node.inputs[:5])
-    if mu is None or sigma is None or ratio is None or divisor is None:
-        raise CompileError("the weight is sampled from what is not constant", node.loc)
-    zero = node.op.quant.zero_point_array(mu.ndim)
-    span = np.abs(sigma.astype(np.int64)) * EPS_QUANT.high
-    low, high = (
-        quantize(
-            (ratio * mu.astype(np.int64) + sign * span).astype(np.float32),
-            divisor,
-            zero,
-            node.op.quant.low,
-            node.op.quant.high,
-        ).astype(np.int64)
-        for sign in (-1, 1)
-    )
-    return low, high
+    """As `Proof.of`, for one node of a graph."""
+    return Proof(graph).of(node)

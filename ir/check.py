@@ -2,126 +2,135 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
-from math import prod
+from math import isfinite, prod
 
-import numpy as np
-
+from qbnnc.ir import limits
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.operands import check_operands, check_real
 from qbnnc.ir.ops.base import RandomOp
 from qbnnc.ir.ops.dropout import KeepMask
-from qbnnc.ir.ops.quantize import QuantizeInput
-from qbnnc.ir.types import CONSTANT, PER_ROW, DType, QuantParams, Stage
+from qbnnc.ir.ops.shape import Reshape
+from qbnnc.ir.types import PER_ROW, Array, DType, Stage
+from qbnnc.ir.validity import check_constant_type, check_type, codes
 
-_SMALLEST = float(np.finfo(np.float32).smallest_normal)
-_LARGEST = float(np.finfo(np.float32).max)
+_THE_GRAPH = "the graph"
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def check(graph: Graph) -> None:
+Ends = dict[int, tuple[float, float]]  # least and greatest element of an array, by its id
+
+
+def check(graph: Graph, ends: Ends | None = None) -> None:
     """CompileError, at the node, unless the graph is well formed.
 
-    1. Every value is defined once, before it is read, under a name of its own.
+    1. Every value is defined once, before it is read, under a printable name of its own.
     2. Every op belongs to the graph's stage, and gives the type its output says.
-    3. Constants have the dtype and shape of their types, and are finite.
-    4. Every scale is a normal, finite, positive float32; zero points and codes are in range.
+    3. Constants have the dtype and shape of their types, are finite, and hold the codes of their
+       types, and what the ops take that read them (`qbnnc.ir.operands`).
+    4. Types are valid (`qbnnc.ir.validity`), and all is within the limits (`qbnnc.ir.limits`).
     5. A random stream is drawn by one op, or by masks that all take the same lanes: their number
        and whether rows share them agree, their shapes, probabilities and `inverted` may differ.
+
+    `ends` are those of arrays that have been looked at, for graphs that share constants.
     """
+    _check_counts(graph)
+    _check_input(graph)
     known = {graph.input, *graph.constants}
-    names = [value.name for value in known]
-    if graph.input.type.axes != PER_ROW:
-        raise CompileError(f"the input is {graph.input.type}, which is no batch", "the graph")
-    for value in graph.constants:
-        _check_constant(graph, value)
+    names = Counter(value.name for value in known)
+    ends = {} if ends is None else ends
+    for value, array in graph.constants.items():
+        _check_constant(value, array, ends)
     for node in graph.nodes:
-        _check_node(graph.stage, node, known)
+        _check_node(graph, node, known)
         known.add(node.output)
-        names.append(node.output.name)
-    if repeated := sorted({n for n in names if names.count(n) > 1} if _repeats(names) else ()):
-        raise CompileError(f"several values are called {repeated[0]}", "the graph")
-    if codes := [v.name for v in graph.outputs if v.type.dtype is not DType.F32]:
-        raise CompileError("an output holds codes, not numbers", codes[0])
+        names[node.output.name] += 1
+    if repeated := sorted(name for name, count in names.items() if count > 1):
+        raise CompileError(f"several values are called {repeated[0]}", _THE_GRAPH)
+    if reals := [v.name for v in graph.outputs if v.type.dtype is not DType.F32]:
+        raise CompileError("an output holds codes, not numbers", reals[0])
     if missing := [v.name for v in graph.outputs if v not in known]:
-        raise CompileError(f"the output {missing[0]} is never computed", "the graph")
+        raise CompileError(f"the output {missing[0]} is never computed", _THE_GRAPH)
     _check_streams(graph)
 
 
-def _repeats(names: list[str]) -> bool:
-    return len(names) != len(set(names))
+def check_text(text: str, limit: limits.Limit) -> None:
+    """ValueError unless a text is of a length within the limit, and printable."""
+    limit.check(len(text))
+    if (found := _UNPRINTABLE.search(text)) is not None:
+        raise ValueError(f"the character {found[0]!a} in {text[:40]!a} cannot be printed")
 
 
-def _check_node(stage: Stage, node: Node, known: set[Value]) -> None:
+def _check_counts(graph: Graph) -> None:
+    try:
+        limits.NODES.check(len(graph.nodes))
+        limits.CONSTANTS.check(len(graph.constants))
+        limits.OUTPUTS.check(len(graph.outputs))
+    except ValueError as error:
+        raise CompileError(str(error), _THE_GRAPH) from error
+
+
+def _check_input(graph: Graph) -> None:
+    type_ = graph.input.type
+    if type_.axes != PER_ROW or type_.dtype is not DType.F32 or type_.quant is not None:
+        raise CompileError(f"the input is {type_}, which is no batch", _THE_GRAPH)
+    try:
+        check_text(graph.input.name, limits.NAME)
+        check_type(type_)
+    except ValueError as error:
+        raise CompileError(f"the input: {error}", _THE_GRAPH) from error
+
+
+def _check_node(graph: Graph, node: Node, known: set[Value]) -> None:
     name = node.op.name
-    if stage not in node.op.stages:
-        raise CompileError(f"{name} may not appear in a graph of stage {stage.name}", node.loc)
+    if graph.stage not in node.op.stages:
+        raise CompileError(
+            f"{name} may not appear in a graph of stage {graph.stage.name}", node.loc
+        )
     if missing := [v.name for v in node.inputs if v not in known]:
         raise CompileError(f"{name} reads {missing[0]} before it is computed", node.loc)
     if node.output in known:
         raise CompileError(f"{node.output.name} is computed twice", node.loc)
     try:
-        type_ = node.op.infer(*(v.type for v in node.inputs))
-    except (ValueError, IndexError) as error:
+        check_text(node.output.name, limits.NAME)
+        check_text(node.loc.module, limits.NAME)
+        check_text(node.loc.source, limits.NAME)
+        type_ = node.op.result(*(v.type for v in node.inputs))
+        check_operands(node, graph.constants)
+        if graph.stage is Stage.INTEGER and not isinstance(node.op, Reshape):
+            check_real(node)
+    except ValueError as error:
         raise CompileError(f"{name}: {error}", node.loc) from error
     if node.output.type != type_:
         raise CompileError(f"{name} gives {type_}, not {node.output.type}", node.loc)
-    if (quant := type_.quant) is not None:
-        _check_quant(quant, node.loc)
-        _check_codes(node.output.type.dtype, quant, node.loc)
-    if isinstance(node.op, QuantizeInput):
-        _check_entry(node.op, node.loc)
 
 
-def _check_codes(dtype: DType, quant: QuantParams, loc: Loc) -> None:
-    if dtype is DType.F32:
-        return
-    limits = np.iinfo(dtype.numpy)
-    if not limits.min <= quant.low <= quant.high <= limits.max:
-        raise CompileError(f"{dtype.value} does not hold codes {quant.low}..{quant.high}", loc)
-
-
-def _check_entry(op: QuantizeInput, loc: Loc) -> None:
-    _check_scales(op.scale, loc)
-    if not np.isfinite(op.offset).all():
-        raise CompileError("the offset of the input is not finite", loc)
-    if not op.quant.low <= op.low <= op.high <= op.quant.high:
-        raise CompileError(f"{op.low}..{op.high} is outside {op.quant}", loc)
-
-
-def _check_constant(graph: Graph, value: Value) -> None:
-    array, type_, loc = graph.constants[value], value.type, Loc(value.name)
-    if array.dtype != type_.dtype.numpy or array.shape != type_.shape or type_.axes != CONSTANT:
+def _check_constant(value: Value, array: Array, ends: Ends) -> None:
+    type_, loc = value.type, Loc(value.name)
+    if array.dtype != type_.dtype.numpy or array.shape != type_.shape:
         raise CompileError(f"the constant is {array.dtype}{list(array.shape)}, not {type_}", loc)
-    if array.dtype == np.float32 and not np.isfinite(array).all():
+    try:
+        check_text(value.name, limits.NAME)
+        check_constant_type(type_)
+    except ValueError as error:
+        raise CompileError(f"the constant: {error}", loc) from error
+    if id(array) not in ends:
+        ends[id(array)] = array.min(), array.max()
+    least, greatest = ends[id(array)]
+    if not (isfinite(least) and isfinite(greatest)):  # NaN is the minimum where there is one
         raise CompileError("the weight holds NaN or infinity; train or load it again", loc)
-    if (quant := type_.quant) is None:
-        return
-    _check_quant(quant, loc)
-    if array.size and not quant.low <= int(array.min()) <= int(array.max()) <= quant.high:
-        raise CompileError(f"codes outside {quant.low}..{quant.high}", loc)
-
-
-def _check_quant(quant: QuantParams, loc: Loc) -> None:
-    _check_scales(quant.scale, loc)
-    if not all(quant.low <= zero <= quant.high for zero in quant.zero_point):
-        raise CompileError(f"a zero point is outside {quant.low}..{quant.high}", loc)
-
-
-def _check_scales(scales: tuple[float, ...], loc: Loc) -> None:
-    for scale in scales:
-        if not _SMALLEST <= scale <= _LARGEST or float(np.float32(scale)) != scale:
-            raise CompileError(
-                f"the scale {scale:g} is not a normal float32: the values here are too small or "
-                "too large to quantise; rescale the layer",
-                loc,
-            )
+    if (quant := type_.quant) is not None and not (
+        quant.low <= int(least) <= int(greatest) <= quant.high
+    ):
+        raise CompileError(f"codes outside {codes(quant)}", loc)
 
 
 def _check_streams(graph: Graph) -> None:
     lanes: dict[int, tuple[int, bool] | None] = {}
     for node, op in random_nodes(graph):
-        if not 0 <= op.stream < 2**32:
-            raise CompileError(f"{op.stream} is no number of a random stream", node.loc)
         taken = (prod(op.shape), op.shared) if isinstance(op, KeepMask) else None
         if op.stream in lanes and (taken is None or lanes[op.stream] != taken):
             raise CompileError(

@@ -6,10 +6,12 @@ n})`. It is left out of records while it has its default, so that older records 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from types import UnionType
-from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from qbnnc.ir.ops import ALL_OPS
 from qbnnc.ir.ops.base import Op
@@ -18,6 +20,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 T = TypeVar("T")
 
 VERSION = 2  # of the file format
+_MOST_SHOWN = 60
 OPS: dict[str, type[Op]] = {cls.__name__: cls for cls in ALL_OPS}
 
 
@@ -56,23 +59,71 @@ def decode(cls: type[T], record: Json, version: int = VERSION) -> T:
     """The inverse of `encode`; DecodeError if the record is no `cls` of this version."""
     if not isinstance(record, dict):
         raise DecodeError(f"a {cls.__name__} is an object, not {type(record).__name__}")
-    hints = field_types(cls)
-    assert is_dataclass(cls)  # `field_types` has asked for its fields already
-    known = {field.name for field in fields(cls) if _since(field) <= version}
+    said = _fields_of(cls)
+    known = {name for name, field in said.items() if field.since <= version}
     if unknown := sorted(record.keys() - known):
-        raise DecodeError(f"a {cls.__name__} has no field {unknown[0]!r}")
+        raise DecodeError(f"a {cls.__name__} has no field {unknown[0][:40]!r}")
     values = {}
-    for field in fields(cls):
-        if field.name in record:
-            values[field.name] = _typed(hints[field.name], record[field.name], version)
-            if _left_out(field, values[field.name]):
-                raise DecodeError(f"{cls.__name__}.{field.name} has its default: leave it out")
+    for name, field in said.items():
+        if name in record:
+            value = values[name] = _typed(field.hint, record[name], version)
+            if field.since > 1 and value == field.default:
+                raise DecodeError(f"{cls.__name__}.{name} has its default: leave it out")
         elif field.default is MISSING:
-            raise DecodeError(f"a {cls.__name__} needs the field {field.name!r}")
+            raise DecodeError(f"a {cls.__name__} needs the field {name!r}")
     try:
         return cls(**values)
     except ValueError as error:
         raise DecodeError(f"{cls.__name__}: {error}") from error
+
+
+class _Field(NamedTuple):
+    """What a record may say of a field of a dataclass."""
+
+    hint: Any
+    since: int
+    default: object
+
+
+def _fields_of(cls: type) -> Mapping[str, _Field]:
+    return _resolved(cls)
+
+
+@cache
+def _resolved(cls: type) -> Mapping[str, _Field]:
+    hints = field_types(cls)
+    assert is_dataclass(cls)  # `field_types` has asked for its fields already
+    return {f.name: _Field(hints[f.name], _since(f), f.default) for f in fields(cls)}
+
+
+def entries(record: Json, what: str, *names: str) -> tuple[Json, ...]:
+    """The fields of a record that has these and no others; DecodeError for another."""
+    if not isinstance(record, dict):
+        raise DecodeError(f"{what} is an object, not {type(record).__name__}")
+    if record.keys() != {*names}:
+        raise DecodeError(f"{what} has the fields {', '.join(names)}")
+    return tuple(record[name] for name in names)
+
+
+def items(value: Json, what: str) -> list[Json]:
+    """The elements of a list; DecodeError if it is none."""
+    if not isinstance(value, list):
+        raise DecodeError(f"{what} are a list, not {type(value).__name__}")
+    return value
+
+
+def number(value: Json, what: str) -> int:
+    """A whole number; DecodeError if it is none."""
+    if type(value) is not int:
+        raise DecodeError(f"{what} is a whole number")
+    return value
+
+
+def text(value: Json, what: str) -> str:
+    """A text; DecodeError if it is none."""
+    if not isinstance(value, str):
+        raise DecodeError(f"{what} is a text")
+    return value
 
 
 def _since(field: Field[Any]) -> int:
@@ -121,21 +172,27 @@ def _typed(hint: Any, value: Json, version: int) -> object:
         return _member(hint, value)
     if isinstance(hint, type) and is_dataclass(hint):
         return decode(hint, value, version)
-    raise DecodeError(f"{value!r} is no {hint}")
+    raise DecodeError(f"{_shown(value)} is no {getattr(hint, '__name__', hint)}")
 
 
-def _tuple(items: tuple[Any, ...], value: Json, version: int) -> tuple[object, ...]:
+def _tuple(hints: tuple[Any, ...], value: Json, version: int) -> tuple[object, ...]:
     if not isinstance(value, list):
-        raise DecodeError(f"{value!r} is no list")
-    if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(_typed(items[0], v, version) for v in value)
-    if len(items) != len(value):
-        raise DecodeError(f"{value!r} has not {len(items)} elements")
-    return tuple(_typed(item, v, version) for item, v in zip(items, value, strict=True))
+        raise DecodeError(f"{_shown(value)} is no list")
+    if len(hints) == 2 and hints[1] is Ellipsis:
+        return tuple(_typed(hints[0], v, version) for v in value)
+    if len(hints) != len(value):
+        raise DecodeError(f"{_shown(value)} has not {len(hints)} elements")
+    return tuple(_typed(item, v, version) for item, v in zip(hints, value, strict=True))
 
 
 def _member(hint: type[Enum], value: Json) -> Enum:
     try:
         return hint(value)
     except ValueError as error:
-        raise DecodeError(f"{value!r} is no {hint.__name__}") from error
+        raise DecodeError(f"{_shown(value)} is no {hint.__name__}") from error
+
+
+def _shown(value: Json) -> str:
+    """The beginning of what a record says, for people."""
+    said = repr(value)
+    return said if len(said) <= _MOST_SHOWN else f"{said[:_MOST_SHOWN]}..."

@@ -26,31 +26,42 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, NoReturn
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from qbnnc.ir.codec import VERSION, DecodeError, Json, decode, encode, version_of
+from qbnnc.ir import limits
+from qbnnc.ir.codec import (
+    VERSION,
+    DecodeError,
+    Json,
+    decode,
+    encode,
+    entries,
+    items,
+    number,
+    text,
+    version_of,
+)
 from qbnnc.ir.errors import FileError, UserError
 from qbnnc.ir.files import read_bytes, write_atomically
 from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model, Provenance
+from qbnnc.ir.parsing import parse
 from qbnnc.ir.records import Tensors, graph_record, graph_tensors, read_graph
 from qbnnc.ir.stored import (
+    bytes_of,
     content_keys,
     equal_tensors,
     fold_members,
     unfold_members,
     with_shared,
 )
+from qbnnc.ir.tensors import read as read_tensors
 from qbnnc.ir.types import Array, Stage
 
 _KEY = "qbnnc"
 _CALIBRATION = "calibration"
-_UNREADABLE = (UserError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 def to_bytes(model: Model, shared: Mapping[str, str] | None = None) -> bytes:
@@ -104,8 +115,8 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 
 def from_bytes(data: bytes, path: str | os.PathLike[str] = "model") -> Model:
-    """The Model in `data`; `path` is for the error."""
-    header = _header(data, path)
+    """The Model in `data`; `path` is for the error. Its arrays are views of the bytes."""
+    header, stored = _opened(data, path)
     version, expected, record = (header.get(k) for k in ("version", "sha256", "model"))
     if isinstance(version, int) and version > VERSION:
         raise FileError(
@@ -117,8 +128,7 @@ def from_bytes(data: bytes, path: str | os.PathLike[str] = "model") -> Model:
     if type(version) is not int or version < 1:
         raise damaged
     try:
-        shared = {} if version == 1 else header.get("shared")
-        tensors = with_shared(_load_tensors(data, path), shared)
+        tensors = with_shared(stored, {} if version == 1 else header.get("shared"))
     except DecodeError:
         raise damaged from None
     if expected != _sha256(version, record, tensors):
@@ -126,7 +136,7 @@ def from_bytes(data: bytes, path: str | os.PathLike[str] = "model") -> Model:
     try:
         model = _model(record, tensors, version)
         model.check()
-    except _UNREADABLE as error:
+    except (DecodeError, UserError) as error:
         raise FileError(
             f"no model this version can read ({error}): compile it again", path
         ) from None
@@ -136,38 +146,25 @@ def from_bytes(data: bytes, path: str | os.PathLike[str] = "model") -> Model:
 def is_model(data: bytes) -> bool:
     """Whether these bytes begin like one of our files (a safetensors header with our key)."""
     length = int.from_bytes(data[:8], "little")
-    return data[8:9] == b"{" and f'"{_KEY}"'.encode() in data[8 : 8 + min(length, 1 << 26)]
+    last = 8 + min(length, limits.HEADER.most)
+    return data[8:9] == b"{" and data.find(f'"{_KEY}"'.encode(), 8, last) >= 0
 
 
-def _header(data: bytes, path: object) -> dict[str, Json]:
-    length = int.from_bytes(data[:8], "little")
+def _opened(data: bytes, path: object) -> tuple[dict[str, Json], dict[str, Array]]:
+    """Our header, and the tensors that are stored."""
+    if not is_model(data):
+        raise FileError("not a qbnnc model, or truncated: give a file made by qbnnc", path)
     try:
-        if not is_model(data) or length > len(data) - 8:
-            raise ValueError
-        header = _parse(_parse(data[8 : 8 + length])["__metadata__"][_KEY])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise FileError(
-            "not a qbnnc model, or truncated: give a file made by qbnnc", path
-        ) from None
+        container = read_tensors(data)
+    except DecodeError as error:
+        raise FileError(f"truncated or damaged ({error}): copy it again", path) from None
+    try:
+        header = parse(container.metadata.get(_KEY, "").encode())
+    except DecodeError as error:
+        raise FileError(f"not a qbnnc model ({error}): give a file made by qbnnc", path) from None
     if not isinstance(header, dict):
         raise FileError("not a qbnnc model: give a file made by qbnnc", path)
-    return header
-
-
-def _parse(text: bytes | str) -> Any:
-    """JSON, without the NaN and Infinity that Python adds to it."""
-    return json.loads(text, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _load_tensors(data: bytes, path: object) -> dict[str, Array]:
-    try:
-        return load_tensors(data)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise FileError(f"truncated or damaged ({error}): copy it again", path) from None
+    return header, container.tensors
 
 
 def _version(model: Model) -> int:
@@ -199,24 +196,43 @@ def _tensors(model: Model) -> dict[str, Array]:
 
 
 def _model(record: Json, tensors: dict[str, Array], version: int) -> Model:
-    if not isinstance(record, dict) or not isinstance(record.get("members"), list):
-        raise DecodeError("a model has members")
-    members, draws = record["members"], record["draws"]
-    assert isinstance(members, list)
-    if type(draws) is not int:
-        raise DecodeError("draws is a whole number")
-    stage, whole = Stage[str(record["stage"])], members if version == 1 else unfold_members(members)
+    stage, members, head, draws, provenance = entries(
+        record, "a model", "stage", "members", "head", "draws", "provenance"
+    )
+    listed = items(members, "the members")
+    whole, named = listed if version == 1 else unfold_members(listed), text(stage, "the stage")
+    if named not in Stage.__members__:
+        raise DecodeError(f"there is no stage {named[:80]!r}")
+    _check_size(whole)
+    read = {_CALIBRATION}
+    graphs = tuple(
+        read_graph(member, Stage[named], Tensors(tensors, f"{place}/", version, read))
+        for place, member in enumerate(whole)
+    )
+    if unread := sorted(tensors.keys() - read):
+        raise DecodeError(f"nothing reads the tensor {unread[0][:80]!r}")
     return Model(
-        tuple(
-            read_graph(member, stage, Tensors(tensors, f"{number}/", version))
-            for number, member in enumerate(whole)
-        ),
-        decode(Head, record["head"], version),
-        draws,
-        decode(Provenance, record["provenance"], version),
+        graphs,
+        decode(Head, head, version),
+        number(draws, "draws"),
+        decode(Provenance, provenance, version),
         tensors.get(_CALIBRATION),
         version,
     )
+
+
+def _check_size(members: list[Json]) -> None:
+    """DecodeError if all members together have more nodes than a model may have."""
+    counts = (
+        len(nodes)
+        for member in members
+        if isinstance(member, dict) and isinstance(nodes := member.get("nodes"), list)
+    )
+    try:
+        limits.MEMBERS.check(len(members))
+        limits.ALL_NODES.check(sum(counts))
+    except ValueError as error:
+        raise DecodeError(str(error)) from None
 
 
 def _sha256(version: int, record: Json, tensors: dict[str, Array]) -> str:
@@ -227,7 +243,7 @@ def _sha256(version: int, record: Json, tensors: dict[str, Array]) -> str:
     for name in sorted(tensors):
         array = tensors[name]
         hash.update(_canonical([name, array.dtype.str, list(array.shape)]).encode())
-        hash.update(array.tobytes())
+        hash.update(bytes_of(array))
     return hash.hexdigest()
 
 

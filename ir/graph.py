@@ -93,7 +93,7 @@ class Builder:
     def emit(self, op: Op, *inputs: Value, loc: Loc, name: str) -> Value:
         """Add a node; CompileError if `op` cannot take these inputs."""
         try:
-            type_ = op.infer(*(value.type for value in inputs))
+            type_ = op.result(*(value.type for value in inputs))
         except ValueError as error:
             raise CompileError(f"{op.name}: {error}", loc) from error
         output = Value(name, type_)
@@ -123,12 +123,13 @@ class Builder:
 
 def _unique_names(graph: Graph) -> Graph:
     values = [graph.input, *(node.output for node in graph.nodes), *graph.constants]
-    names, new = set[str](), dict[Value, Value]()
+    names, counts, new = set[str](), dict[str, int](), dict[Value, Value]()
     for value in values:
-        name, count = value.name, 1
+        name, count = value.name, counts.get(value.name, 1)
         while name in names:
             count += 1
             name = f"{value.name}.{count}"
+        counts[value.name] = count
         names.add(name)
         new[value] = value if name == value.name else replace(value, name=name)
     if all(old is renamed for old, renamed in new.items()):

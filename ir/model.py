@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import astuple, dataclass, field
 
-from qbnnc.ir.bounds import check_bounds
-from qbnnc.ir.check import check, random_nodes
+import numpy as np
+
+from qbnnc.ir import limits
+from qbnnc.ir.bounds import Known, check_bounds
+from qbnnc.ir.check import Ends, check, check_text, random_nodes
 from qbnnc.ir.codec import VERSION
 from qbnnc.ir.errors import CompileError
-from qbnnc.ir.graph import Graph
+from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Head
-from qbnnc.ir.ops.base import Op
 from qbnnc.ir.ops.dropout import KeepMask
+from qbnnc.ir.text import node_text
 from qbnnc.ir.types import Array, Stage
 from qbnnc.ir.words import counted
-
-MOST_DRAWS = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +87,45 @@ class Model:
         return " + ".join(parts) or "pointwise"
 
     def check(self) -> None:
-        """CompileError unless every member is well formed and all have one structure."""
-        if not self.members or not 1 <= self.draws <= MOST_DRAWS:
-            raise CompileError(f"a model has members, and 1..{MOST_DRAWS} draws", "the model")
+        """CompileError unless every member is well formed and all have one structure.
+
+        That is the same ops, with the same inputs, and inputs and outputs of the same types.
+        """
+        try:
+            self._check_limits()
+        except ValueError as error:
+            raise CompileError(str(error), "the model") from error
+        ends: Ends = {}
+        known: Known = {}
         for number, member in enumerate(self.members):
-            check(member)
-            check_bounds(member)
-            if _structure(member) != _structure(self.graph):
-                raise CompileError(f"member {number} is another network than member 0", "the model")
+            if (difference := _difference(self.graph, member)) is not None:
+                raise CompileError(
+                    f"member {number} is another network than member 0: {difference}", "the model"
+                )
+            check(member, ends)
+            check_bounds(member, known)
         if self.draws > 1 and not self.stochastic:
             raise CompileError("nothing is random, so one draw a member is all", "the model")
         self.head.check(tuple(v.type for v in self.graph.outputs))
+
+    def _check_limits(self) -> None:
+        limits.MEMBERS.check(len(self.members))
+        limits.DRAWS.check(self.draws)
+        limits.ALL_NODES.check(sum(len(member.nodes) for member in self.members))
+        for text in astuple(self.provenance):
+            check_text(text, limits.TEXT)
+        for name in self.head.outputs:
+            check_text(name, limits.NAME)
+        rows = self.calibration
+        if rows is not None and (
+            rows.dtype != np.float32
+            or rows.ndim < 1
+            or rows.shape[1:] != self.graph.input.type.shape
+        ):
+            raise ValueError(
+                f"the calibration rows are {rows.dtype}{list(rows.shape)}, and the input "
+                f"{self.graph.input.type}"
+            )
 
     def draws_for(self, samples: int) -> range:
         """The draws that give `samples` samples; ValueError unless members divide them."""
@@ -109,8 +139,32 @@ class Model:
         return range(draws.start * count + member, draws.stop * count + member, count)
 
 
-def _structure(graph: Graph) -> list[tuple[type[Op], tuple[str, ...], str, tuple[int, ...]]]:
-    return [
-        (type(n.op), tuple(v.name for v in n.inputs), n.output.name, n.output.type.shape)
-        for n in graph.nodes
-    ]
+def _structure(graph: Graph) -> list[Hashable]:
+    """What members have in common, line by line: ops, and values with all but what codes mean."""
+    ends = _outline(graph.input), tuple(map(_outline, graph.outputs))
+    return [graph.stage, *map(_structure_of, graph.nodes), ends]
+
+
+def _structure_of(node: Node) -> Hashable:
+    return type(node.op), tuple(map(_outline, node.inputs)), _outline(node.output)
+
+
+def _outline(value: Value) -> Hashable:
+    type_ = value.type
+    axis = None if type_.quant is None else type_.quant.axis
+    return value.name, type_.dtype, type_.shape, type_.axes, axis
+
+
+def _difference(first: Graph, other: Graph) -> str | None:
+    """Where two members are not the same, or None."""
+    if _structure(first) == _structure(other):
+        return None
+    if first.stage is not other.stage:
+        return f"its stage is {other.stage.name}, and not {first.stage.name}"
+    for mine, theirs in zip(other.nodes, first.nodes, strict=False):
+        if _structure_of(mine) != _structure_of(theirs):
+            return f"{node_text(mine)}, and not {node_text(theirs)}"
+    if len(first.nodes) != len(other.nodes):
+        return f"it has {counted(len(other.nodes), 'op')}, and not {len(first.nodes)}"
+    ends = (", ".join(f"{v.name}: {v.type}" for v in (g.input, *g.outputs)) for g in (other, first))
+    return ", and not ".join(ends)

@@ -11,7 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qbnnc.ir.codec import DecodeError, Json, decode, decode_op, encode, encode_op
+from qbnnc.ir import limits
+from qbnnc.ir.codec import (
+    DecodeError,
+    Json,
+    decode,
+    decode_op,
+    encode,
+    encode_op,
+    entries,
+    items,
+    number,
+    text,
+)
 from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops.base import Op
@@ -34,14 +46,17 @@ class Tensors:
     arrays: Mapping[str, Array]
     prefix: str
     version: int
+    read: set[str]  # the names of all that have been asked for
 
     def __getitem__(self, name: str) -> Array:
+        self.read.add(self.prefix + name)
         if (array := self.arrays.get(self.prefix + name)) is None:
-            raise DecodeError(f"the tensor {self.prefix + name!r} is missing")
+            raise DecodeError(f"the tensor {self.prefix + name[:80]!r} is missing")
         return array
 
     def get(self, name: str, default: Array) -> Array:
         """The array, or `default` if there is none."""
+        self.read.add(self.prefix + name)
         return self.arrays.get(self.prefix + name, default)
 
 
@@ -73,28 +88,59 @@ def graph_record(graph: Graph) -> Json:
 
 def read_graph(record: Json, stage: Stage, tensors: Tensors) -> Graph:
     """The graph of a record; DecodeError if it is none, CompileError if its types do not fit."""
-    if not isinstance(record, dict):
-        raise DecodeError("a graph is an object")
-    build, values = Builder(), list[Value]()
-    entry = decode(_Input, record.get("input"))
-    values.append(build.input(entry.name, TensorType(DType.F32, entry.shape, PER_ROW)))
-    for item in _list(record.get("constants")):
-        if not isinstance(item, dict) or item.keys() != {"name", "codes"}:
-            raise DecodeError("a constant has a name and codes")
-        name, codes = item["name"], item["codes"]
-        if not isinstance(name, str):
-            raise DecodeError(f"{name!r} is no name")
-        quant = None if codes is None else _read_quant(codes, name, tensors)
-        values.append(build.constant(name, tensors[name], quant))
-    for item in _list(record.get("nodes")):
-        if not isinstance(item, dict):
-            raise DecodeError("a node is an object")
-        node = decode(_Node, item.get("node"))
-        op = _read_op(item.get("op"), node.name, tensors)
-        inputs = (_at(values, i) for i in node.inputs)
-        values.append(build.emit(op, *inputs, loc=node.loc, name=node.name))
-    outputs = tuple(_at(values, i) for i in _list(record.get("outputs")))
-    return build.graph(outputs, stage)
+    entry, constants, nodes, outputs = entries(
+        record, "a graph", "input", "constants", "nodes", "outputs"
+    )
+    reader = _Reader(decode(_Input, entry), tensors)
+    for item in _bounded(constants, "constants", limits.CONSTANTS):
+        reader.constant(item)
+    for item in _bounded(nodes, "nodes", limits.NODES):
+        reader.node(item)
+    return reader.graph(_bounded(outputs, "outputs", limits.OUTPUTS), stage)
+
+
+class _Reader:
+    """Adds what the records of a graph say to a builder, in order; names are taken once."""
+
+    def __init__(self, entry: _Input, tensors: Tensors) -> None:
+        self._build, self._tensors, self._names = Builder(), tensors, {entry.name}
+        type_ = TensorType(DType.F32, entry.shape, PER_ROW)
+        self._values = [self._build.input(entry.name, type_)]
+
+    def constant(self, record: Json) -> None:
+        """The next constant."""
+        entry, codes = entries(record, "a constant", "name", "codes")
+        name = self._new(text(entry, "the name of a constant"))
+        quant = None if codes is None else _read_quant(codes, name, self._tensors)
+        self._values.append(self._build.constant(name, self._tensors[name], quant))
+
+    def node(self, record: Json) -> None:
+        """The next node."""
+        said, op = entries(record, "a node", "node", "op")
+        node = decode(_Node, said)
+        inputs = (self._at(place) for place in node.inputs)
+        made = _read_op(op, self._new(node.name), self._tensors)
+        self._values.append(self._build.emit(made, *inputs, loc=node.loc, name=node.name))
+
+    def graph(self, outputs: list[Json], stage: Stage) -> Graph:
+        """All of it; DecodeError if no output needs some of it."""
+        made = self._build.graph(
+            tuple(self._at(number(place, "an output")) for place in outputs), stage
+        )
+        if 1 + len(made.constants) + len(made.nodes) != len(self._values):
+            raise DecodeError("there are values that no output needs")
+        return made
+
+    def _new(self, name: str) -> str:
+        if name in self._names:
+            raise DecodeError(f"several values are called {name[:80]!r}")
+        self._names.add(name)
+        return name
+
+    def _at(self, place: int) -> Value:
+        if not 0 <= place < len(self._values):
+            raise DecodeError(f"there is no value {place} yet")
+        return self._values[place]
 
 
 def graph_tensors(graph: Graph) -> dict[str, Array]:
@@ -141,22 +187,24 @@ def _codes(quant: QuantParams | None) -> Json:
 
 def _read_quant(codes: Json, name: str, tensors: Tensors) -> QuantParams:
     if not isinstance(codes, dict) or codes.keys() & _ARRAYS:
-        raise DecodeError(f"the codes of {name!r} are an object, with tensors beside it")
+        raise DecodeError(f"the codes of {name[:80]!r} are an object, with tensors beside it")
     scale = tensors[name + _SCALE]
     zero = tensors.get(name + _ZERO, np.zeros(scale.shape, np.int32))
     if scale.ndim != 1 or scale.dtype != np.float32 or zero.dtype != np.int32:
-        raise DecodeError(f"the scales of {name!r} are no list of float32")
+        raise DecodeError(f"the scales of {name[:80]!r} are no list of float32")
+    _hold(limits.SCALES, scale.size)
     arrays: dict[str, Json] = {"scale": scale.tolist(), "zero_point": zero.tolist()}
     return decode(QuantParams, {**codes, **arrays}, tensors.version)
 
 
-def _list(value: Json) -> list[Json]:
-    if not isinstance(value, list):
-        raise DecodeError(f"{value!r} is no list")
-    return value
+def _bounded(value: Json, what: str, limit: limits.Limit) -> list[Json]:
+    found = items(value, what)
+    _hold(limit, len(found))
+    return found
 
 
-def _at(values: list[Value], index: Json) -> Value:
-    if not isinstance(index, int) or not 0 <= index < len(values):
-        raise DecodeError(f"there is no value {index!r} yet")
-    return values[index]
+def _hold(limit: limits.Limit, count: int) -> None:
+    try:
+        limit.check(count)
+    except ValueError as error:
+        raise DecodeError(str(error)) from None

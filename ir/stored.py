@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from qbnnc.ir.codec import DecodeError, Json
+import numpy as np
+
+from qbnnc.ir.codec import DecodeError, Json, items
 from qbnnc.ir.types import Array
 
 Change: TypeAlias = Callable[[list[Json], list[Json]], Json]
@@ -23,8 +25,13 @@ def content_keys(tensors: Mapping[str, Array]) -> dict[str, str]:
 
 def _key(array: Array) -> str:
     hash = hashlib.sha256(f"{array.dtype.str}{list(array.shape)}".encode())
-    hash.update(array.tobytes())
+    hash.update(bytes_of(array))
     return hash.hexdigest()
+
+
+def bytes_of(array: Array) -> memoryview:
+    """The elements in row-major order; no copy of an array that lies so."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def equal_tensors(keys: Mapping[str, str]) -> dict[str, str]:
@@ -41,7 +48,7 @@ def with_shared(stored: Mapping[str, Array], shared: Json) -> dict[str, Array]:
     tensors = dict(stored)
     for name, owner in shared.items():
         if name in stored or not isinstance(owner, str) or owner not in stored:
-            raise DecodeError(f"the tensor {name!r} is not {owner!r}")
+            raise DecodeError(f"the tensor {name[:80]!r} is not stored under another name")
         tensors[name] = stored[owner]
     return tensors
 
@@ -59,21 +66,17 @@ def unfold_members(members: list[Json]) -> list[Json]:
 def _each_list(change: Change, first: Json, member: Json) -> Json:
     if not isinstance(first, dict) or not isinstance(member, dict):
         raise DecodeError("a graph is an object")
-    changed = {name: change(_list(first.get(name)), _list(member.get(name))) for name in _LISTS}
+    changed = {
+        name: change(items(first.get(name), name), items(member.get(name), name)) for name in _LISTS
+    }
     return {**member, **changed}
 
 
-def _fold(first: list[Json], items: list[Json]) -> Json:
-    return [AS_THE_FIRST if first[i : i + 1] == [a] else a for i, a in enumerate(items)]
+def _fold(first: list[Json], own: list[Json]) -> Json:
+    return [AS_THE_FIRST if first[i : i + 1] == [a] else a for i, a in enumerate(own)]
 
 
-def _unfold(first: list[Json], items: list[Json]) -> Json:
-    if AS_THE_FIRST in items[len(first) :]:
+def _unfold(first: list[Json], own: list[Json]) -> Json:
+    if AS_THE_FIRST in own[len(first) :]:
         raise DecodeError("the first member has no such record")
-    return [first[i] if a == AS_THE_FIRST else a for i, a in enumerate(items)]
-
-
-def _list(value: Json) -> list[Json]:
-    if not isinstance(value, list):
-        raise DecodeError(f"{value!r} is no list")
-    return value
+    return [first[i] if a == AS_THE_FIRST else a for i, a in enumerate(own)]

@@ -12,10 +12,14 @@ from qbnnc.ir.ops.base import (
     DeterministicOp,
     Tensor,
     codes_of,
+    expect_axis,
+    expect_codes,
     expect_count,
+    expect_reals,
     union,
 )
 from qbnnc.ir.types import Array, DType, TensorType
+from qbnnc.ir.validity import check_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Clamp(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
+        expect_reals(inputs[0])
+        check_float32("the bound", *(bound for bound in (self.low, self.high) if bound is not None))
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"the lower bound {self.low} is above the upper bound {self.high}")
         return TensorType(DType.F32, inputs[0].shape, inputs[0].axes)
@@ -59,6 +65,7 @@ class ClampCodes(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
+        expect_codes(inputs[0])
         quant = codes_of(inputs[0])
         if not quant.low <= self.low <= self.high <= quant.high:
             raise ValueError(f"cannot clamp {inputs[0]} to {self.low}..{self.high}")
@@ -80,8 +87,8 @@ class Softmax(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
-        if not 0 <= self.axis < len(inputs[0].shape):
-            raise ValueError(f"{inputs[0]} has no axis {self.axis}")
+        expect_reals(inputs[0])
+        expect_axis(inputs[0], self.axis)
         return replace(inputs[0], axes=union(*inputs), quant=None)
 
     def evaluate(self, *inputs: Tensor) -> Array:

@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from qbnnc.ir import limits
 from qbnnc.ir.rng import Draw
-from qbnnc.ir.types import CONSTANT, Array, Axes, QuantParams, Stage, TensorType
+from qbnnc.ir.types import CONSTANT, Array, Axes, DType, QuantParams, Stage, TensorType
+from qbnnc.ir.validity import check_type
 
 FLOAT_STAGES = frozenset({Stage.FLOAT, Stage.SIMULATED})
 INTEGER_STAGE = frozenset({Stage.INTEGER})
@@ -55,7 +57,14 @@ class Op(ABC):
 
     @abstractmethod
     def infer(self, *inputs: TensorType) -> TensorType:
-        """The result's type; ValueError, saying why, if the inputs do not fit."""
+        """The result's type; ValueError, saying why, if the inputs or the fields do not fit."""
+
+    def result(self, *inputs: TensorType) -> TensorType:
+        """As `infer`, within the limits: how builders and checks ask an op for its type."""
+        limits.OPERANDS.check(len(inputs))
+        type_ = self.infer(*inputs)
+        check_type(type_)
+        return type_
 
 
 class DeterministicOp(Op):
@@ -90,6 +99,44 @@ def codes_of(type: TensorType) -> QuantParams:
     if type.quant is None:
         raise ValueError(f"takes codes, not {type}")
     return type.quant
+
+
+def expect_codes(*types: TensorType) -> None:
+    """ValueError unless all are u8 codes of activations."""
+    for type_ in types:
+        if type_.dtype is not DType.U8 or type_.quant is None:
+            raise ValueError(f"takes u8 codes, not {type_}")
+
+
+def expect_reals(*types: TensorType) -> None:
+    """ValueError unless all are float32 numbers."""
+    for type_ in types:
+        if type_.dtype is not DType.F32:
+            raise ValueError(f"takes real numbers, not {type_}")
+
+
+def expect_axis(type: TensorType, axis: int) -> None:
+    """ValueError unless the shape has this axis."""
+    if not 0 <= axis < len(type.shape):
+        raise ValueError(f"{type} has no axis {limits.shown(axis)}")
+
+
+def broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that both broadcast to; ValueError if there is none."""
+    rank = max(len(a), len(b))
+    pairs = zip(*((1,) * (rank - len(s)) + s for s in (a, b)), strict=True)
+    shape = list[int]()
+    for m, n in pairs:
+        if m != n and 1 not in (m, n):
+            raise ValueError(f"{list(a)} and {list(b)} do not broadcast")
+        shape.append(n if m == 1 else m)
+    return tuple(shape)
+
+
+def broadcasts_to(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether a value of this shape broadcasts to the whole one."""
+    offset = len(whole) - len(shape)
+    return offset >= 0 and all(n in (1, whole[offset + i]) for i, n in enumerate(shape))
 
 
 def expect_shape(what: str, type: TensorType, shape: tuple[int, ...]) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import isfinite
 
 import numpy as np
 
-from qbnnc.ir.ops.base import FLOAT_STAGES, expect_count
+from qbnnc.ir import limits
+from qbnnc.ir.ops.base import FLOAT_STAGES, expect_count, expect_reals
 from qbnnc.ir.ops.functions import Float64, Function
 from qbnnc.ir.ops.unary import Pointwise
 from qbnnc.ir.types import DType, TensorType
+from qbnnc.ir.validity import check_finite
 
 
 class Operation(Enum):
@@ -52,8 +53,7 @@ class Step:
             raise ValueError(f"step {place} reads what is not computed before it")
         if len(self.numbers) != _NUMBERS.get(self.operation, 0):
             raise ValueError(f"step {place} has {len(self.numbers)} numbers")
-        if not all(map(isfinite, self.numbers)):
-            raise ValueError(f"step {place} has a number that is not finite")
+        check_finite(f"step {place}: the number", *self.numbers)
         if (self.function is None) == (self.operation is Operation.FUNCTION):
             raise ValueError(f"step {place} needs a function, or has one too many")
 
@@ -93,8 +93,8 @@ class Composite(Pointwise):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
-        if not self.steps:
-            raise ValueError("has no steps")
+        expect_reals(inputs[0])
+        limits.STEPS.check(len(self.steps))
         for place, step in enumerate(self.steps, start=1):
             step.check(place)
         return TensorType(DType.F32, inputs[0].shape, inputs[0].axes)

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from qbnnc.ir import limits
 from qbnnc.ir.ops.base import (
     EVERY_STAGE,
     FLOAT_STAGES,
@@ -14,12 +15,16 @@ from qbnnc.ir.ops.base import (
     DeterministicOp,
     RandomOp,
     Tensor,
+    broadcasts_to,
     codes_of,
+    expect_codes,
     expect_count,
+    expect_reals,
     union,
 )
 from qbnnc.ir.rng import Draw, keep_threshold
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE, PER_SAMPLE, Array, DType, TensorType
+from qbnnc.ir.validity import check_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,7 @@ class KeepMask(RandomOp):
         expect_count(inputs, 0)
         if not 0 <= self.p < 1:
             raise ValueError(f"a dropout probability of {self.p} is not in [0, 1)")
-        if self.stream < 0:
-            raise ValueError("streams are numbered from 0")
+        limits.STREAM.check(self.stream)
         axes = PER_SAMPLE if self.shared else PER_ROW_AND_SAMPLE
         return TensorType(DType.U8, self.shape, axes)
 
@@ -63,7 +67,7 @@ def masked_type(inputs: tuple[TensorType, ...]) -> TensorType:
     """The type of x under a mask that broadcasts against it; ValueError if it does not."""
     expect_count(inputs, 2)
     x, mask = inputs
-    fits = len(mask.shape) == len(x.shape) and np.broadcast_shapes(x.shape, mask.shape) == x.shape
+    fits = len(mask.shape) == len(x.shape) and broadcasts_to(mask.shape, x.shape)
     if mask.dtype is not DType.U8 or not fits:
         raise ValueError(f"{mask} is no mask for {x}")
     return replace(x, axes=union(x, mask))
@@ -78,6 +82,8 @@ class Mask(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         masked = masked_type(inputs)
+        expect_reals(masked)
+        check_float32("the scale", self.scale)
         if masked.quant is None or self.scale == 1.0:
             return masked
         return replace(masked, quant=masked.quant.scaled(self.scale))
@@ -97,6 +103,8 @@ class Select(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         masked = masked_type(inputs)
+        expect_codes(masked)
+        check_float32("the scale", self.scale)
         quant = codes_of(masked)
         return masked if self.scale == 1.0 else replace(masked, quant=quant.scaled(self.scale))
 

@@ -12,13 +12,17 @@ from qbnnc.ir.ops.base import (
     INTEGER_STAGE,
     DeterministicOp,
     Tensor,
+    broadcast,
     codes_of,
+    expect_codes,
     expect_count,
+    expect_reals,
     expect_shape,
     union,
 )
 from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
 from qbnnc.ir.types import Array, DType, QuantParams, TensorType
+from qbnnc.ir.validity import check_bounds_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Add(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 2)
+        expect_reals(*inputs)
         expect_shape("the second input", inputs[1], inputs[0].shape)
         return TensorType(DType.F32, inputs[0].shape, union(*inputs))
 
@@ -49,7 +54,8 @@ class AddQuantized(DeterministicOp):
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 2)
         expect_shape("the second input", inputs[1], inputs[0].shape)
-        codes_of(inputs[0]), codes_of(inputs[1])
+        expect_codes(*inputs)
+        check_bounds_within(self.low, self.high, self.quant)
         return TensorType(DType.U8, inputs[0].shape, union(*inputs), self.quant)
 
     def evaluate(self, *inputs: Tensor) -> Array:
@@ -66,7 +72,9 @@ class Multiply(DeterministicOp):
     stages = FLOAT_STAGES
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        return TensorType(DType.F32, product_shape(inputs), union(*inputs))
+        shape = product_shape(inputs)
+        expect_reals(*inputs)
+        return TensorType(DType.F32, shape, union(*inputs))
 
     def evaluate(self, *inputs: Tensor) -> Array:
         product: Array = inputs[0].data * inputs[1].data
@@ -81,6 +89,7 @@ class MultiplyInteger(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         shape = product_shape(inputs)
+        expect_codes(*inputs)
         a, b = (codes_of(i).per_tensor[0] for i in inputs)
         quant = QuantParams(accumulator_scale(a, (b,)), (0,), INT32_LOW, INT32_HIGH)
         return TensorType(DType.I32, shape, union(*inputs), quant)
@@ -97,4 +106,4 @@ def product_shape(inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
     a, b = inputs
     if len(a.shape) != len(b.shape):
         raise ValueError(f"{a} and {b} have different ranks")
-    return np.broadcast_shapes(a.shape, b.shape)
+    return broadcast(a.shape, b.shape)

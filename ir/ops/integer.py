@@ -40,13 +40,13 @@ class LinearInteger(DeterministicOp):
     folded: bool = False
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        quant = accumulator_quant(inputs)
+        quant = accumulator_quant(inputs, folded=self.folded)
         return TensorType(DType.I32, linear_shape(inputs), union(*inputs), quant)
 
     def evaluate(self, *inputs: Tensor) -> Array:
         q, weight, bias = inputs
         x, w = exact_operands(q, weight, q.data, folded=self.folded)
-        return accumulated(contract(x, w), bias.data)
+        return accumulated(contract(x, w), bias.data, folded=self.folded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Conv2dInteger(ConvolutionGeometry, DeterministicOp):
     folded: bool = False
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        quant = accumulator_quant(inputs)
+        quant = accumulator_quant(inputs, folded=self.folded)
         return TensorType(DType.I32, self.output_shape(inputs), union(*inputs), quant)
 
     def evaluate(self, *inputs: Tensor) -> Array:
@@ -68,20 +68,25 @@ class Conv2dInteger(ConvolutionGeometry, DeterministicOp):
         padded = pad(q.data, self.padding, q.quant.per_tensor[1])
         x, w = exact_operands(q, weight, padded, folded=self.folded)
         products = convolve(x, w, self.stride, self.dilation, self.groups)
-        return accumulated(products, bias.data[..., None, None])
+        return accumulated(products, bias.data[..., None, None], folded=self.folded)
 
 
-def accumulated(products: Array, bias: Array) -> Array:
-    """products + bias as int32; OverflowError where the compiler's proof must have failed."""
+def accumulated(products: Array, bias: Array, *, folded: bool) -> Array:
+    """products + bias as int32; OverflowError where the compiler's proof must have failed.
+
+    A `folded` bias is given mod 2^32, and so is the sum.
+    """
     total = products.astype(np.int64) + bias
-    if total.size and (total.min() < INT32_LOW or total.max() > INT32_HIGH):
+    if not folded and total.size and (total.min() < INT32_LOW or total.max() > INT32_HIGH):
         raise OverflowError("an accumulator left int32")
     return total.astype(np.int32)
 
 
-def accumulator_quant(inputs: tuple[TensorType, ...]) -> QuantParams:
+def accumulator_quant(inputs: tuple[TensorType, ...], *, folded: bool) -> QuantParams:
     """Scale f32(S_x*S_w) per output channel, zero point 0; ValueError if codes are not codes."""
     expect_count(inputs, 3)
+    if folded and (inputs[1].axes or inputs[2].axes):
+        raise ValueError("the terms of a weight that varies cannot be in the bias")
     x, weight = codes_of(inputs[0]), codes_of(inputs[1])
     if (inputs[0].dtype, inputs[1].dtype, inputs[2].dtype) != (DType.U8, DType.I8, DType.I32):
         raise ValueError(

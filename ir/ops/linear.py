@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from qbnnc.ir import limits
 from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
     DeterministicOp,
     Tensor,
     expect_count,
+    expect_reals,
     expect_shape,
     union,
 )
@@ -36,6 +39,7 @@ class Linear(DeterministicOp):
     stages = FLOAT_STAGES
 
     def infer(self, *inputs: TensorType) -> TensorType:
+        expect_reals(*inputs)
         return TensorType(DType.F32, linear_shape(inputs), union(*inputs))
 
     def evaluate(self, *inputs: Tensor) -> Array:
@@ -60,6 +64,7 @@ class ConvolutionGeometry:
         if len(x.shape) != 3 or len(weight.shape) != 4:
             raise ValueError(f"takes [C, H, W] and [O, C, kh, kw], not {x} and {weight}")
         expect_shape("the bias", bias, weight.shape[:1])
+        limits.GROUPS.check(self.groups)
         if x.shape[0] != weight.shape[1] * self.groups or weight.shape[0] % self.groups:
             raise ValueError(f"{x} does not fit {weight} in {self.groups} groups")
         extents = spatial_extents(
@@ -76,13 +81,27 @@ def spatial_extents(
     dilation: tuple[int, int],
 ) -> tuple[int, int]:
     """(Ho, Wo) of a window that slides over [..., H, W]; ValueError if it does not fit once."""
-    if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
-        raise ValueError("kernel, stride and dilation must be at least 1, padding at least 0")
-    room = (shape[-2] + padding[0] + padding[2], shape[-1] + padding[1] + padding[3])
+    for limit, numbers in (
+        (limits.KERNEL, kernel),
+        (limits.STRIDE, stride),
+        (limits.DILATION, dilation),
+    ):
+        for number in numbers:
+            limit.check(number)
+    room = padded_extents(shape, padding)
     free = [r - (k - 1) * d - 1 for r, k, d in zip(room, kernel, dilation, strict=True)]
     if min(free) < 0:
         raise ValueError(f"a window of {list(kernel)} does not fit into {list(shape)}")
     return free[0] // stride[0] + 1, free[1] // stride[1] + 1
+
+
+def padded_extents(shape: tuple[int, ...], padding: tuple[int, int, int, int]) -> tuple[int, int]:
+    """[..., H, W] with padding (top, left, bottom, right); ValueError beyond the limits."""
+    for number in padding:
+        limits.PADDING.check(number)
+    height, width = shape[-2] + padding[0] + padding[2], shape[-1] + padding[1] + padding[3]
+    limits.PADDED.check(prod(shape[:-2]) * height * width)
+    return height, width
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +111,7 @@ class Conv2d(ConvolutionGeometry, DeterministicOp):
     stages = FLOAT_STAGES
 
     def infer(self, *inputs: TensorType) -> TensorType:
+        expect_reals(*inputs)
         return TensorType(DType.F32, self.output_shape(inputs), union(*inputs))
 
     def evaluate(self, *inputs: Tensor) -> Array:

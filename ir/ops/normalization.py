@@ -10,11 +10,14 @@ from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
     DeterministicOp,
     Tensor,
+    broadcasts_to,
     expect_count,
+    expect_reals,
     expect_shape,
     union,
 )
 from qbnnc.ir.types import Array, DType, TensorType
+from qbnnc.ir.validity import check_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class BatchNorm(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 5)
+        expect_reals(*inputs)
+        check_float32("eps", self.eps)
         x = inputs[0]
         for what, value in zip(("weight", "bias", "mean", "variance"), inputs[1:], strict=True):
             expect_shape(f"the {what}", value, x.shape[:1])
@@ -46,9 +51,10 @@ class Affine(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 3)
+        expect_reals(*inputs)
         x = inputs[0]
         for what, value in zip(("scale", "shift"), inputs[1:], strict=True):
-            if np.broadcast_shapes(x.shape, value.shape) != x.shape:
+            if not broadcasts_to(value.shape, x.shape):
                 raise ValueError(f"the {what} {value} does not broadcast to {x}")
         return TensorType(DType.F32, x.shape, union(*inputs))
 

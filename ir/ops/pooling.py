@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import isfinite
 
 import numpy as np
 
@@ -14,12 +13,17 @@ from qbnnc.ir.ops.base import (
     DeterministicOp,
     Tensor,
     codes_of,
+    expect_codes,
     expect_count,
+    expect_reals,
 )
 from qbnnc.ir.ops.contraction import pad, windows
 from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
 from qbnnc.ir.ops.linear import spatial_extents
 from qbnnc.ir.types import Array, DType, QuantParams, TensorType
+
+_LEAST_DIVISOR = float(np.finfo(np.float32).smallest_normal)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,24 @@ class PoolingGeometry:
         extents = spatial_extents(shape, self.kernel, self.stride, self.padding, self.dilation)
         return shape[0], *extents
 
+    def windows_meet(self, shape: tuple[int, ...]) -> bool:
+        """Whether each window is known to have a place inside an image [C, H, W]."""
+        extents = spatial_extents(shape, self.kernel, self.stride, self.padding, self.dilation)
+        return all(
+            before <= (taps - 1) * dilation
+            and (count - 1) * stride - before < size
+            and (dilation <= size or not before)
+            for size, count, taps, stride, before, dilation in zip(
+                shape[1:],
+                extents,
+                self.kernel,
+                self.stride,
+                self.padding[:2],
+                self.dilation,
+                strict=True,
+            )
+        )
+
     def window_sums(self, x: Array, fill: float) -> Array:
         """The sum over each window, `fill` around the edge, in x's element type."""
         view = windows(pad(x, self.padding, fill), self.kernel, self.stride, self.dilation)
@@ -58,7 +80,10 @@ class MaxPool2d(PoolingGeometry, DeterministicOp):
     stages = EVERY_STAGE
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        return replace(inputs[0], shape=self.output_shape(inputs))
+        shape = self.output_shape(inputs)
+        if inputs[0].dtype not in (DType.F32, DType.U8):
+            raise ValueError(f"takes real numbers or u8 codes, not {inputs[0]}")
+        return replace(inputs[0], shape=shape)
 
     def evaluate(self, *inputs: Tensor) -> Array:
         x = inputs[0].data
@@ -82,10 +107,11 @@ class AveragePool2d(PoolingGeometry, DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         shape = self.output_shape(inputs)
+        expect_reals(inputs[0])
         if len(self.divisors) not in (0, 1, shape[1] * shape[2]):
             raise ValueError(f"divides {list(shape[1:])} windows by {len(self.divisors)} numbers")
-        if not all(isfinite(divisor) and divisor > 0 for divisor in self.divisors):
-            raise ValueError("divides by something other than positive numbers")
+        if not all(_LEAST_DIVISOR <= divisor <= _LARGEST for divisor in self.divisors):
+            raise ValueError("divides by something other than positive, normal float32 numbers")
         return TensorType(DType.F32, shape, inputs[0].axes)
 
     def counts(self, height: int, width: int) -> Array:
@@ -117,7 +143,9 @@ class SumPoolInteger(PoolingGeometry, DeterministicOp):
     stages = INTEGER_STAGE
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        shape, (scale, _) = self.output_shape(inputs), codes_of(inputs[0]).per_tensor
+        shape = self.output_shape(inputs)
+        expect_codes(inputs[0])
+        scale, _ = codes_of(inputs[0]).per_tensor
         quant = QuantParams((scale,), (0,), INT32_LOW, INT32_HIGH)
         return TensorType(DType.I32, shape, inputs[0].axes, quant)
 

@@ -12,11 +12,14 @@ from qbnnc.ir.ops.base import (
     INTEGER_STAGE,
     DeterministicOp,
     Tensor,
+    broadcasts_to,
     codes_of,
     expect_count,
+    expect_reals,
     union,
 )
 from qbnnc.ir.types import Array, DType, QuantParams, Stage, TensorType
+from qbnnc.ir.validity import check_bounds_within, check_float32, check_scales
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class FakeQuantize(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
+        expect_reals(inputs[0])
         return replace(inputs[0], quant=self.quant)
 
     def codes(self, x: Array) -> Array:
@@ -66,6 +70,9 @@ class QuantizeInput(DeterministicOp):
                 raise ValueError(f"{len(values)} scales or offsets do not fit {x}")
         if x.dtype is not DType.F32 or x.quant is not None:
             raise ValueError(f"takes real numbers, not {x}")
+        check_float32("the offset", *self.offset)
+        check_scales(self.scale)
+        check_bounds_within(self.low, self.high, self.quant)
         return TensorType(DType.U8, x.shape, x.axes, self.quant)
 
     def evaluate(self, *inputs: Tensor) -> Array:
@@ -93,10 +100,9 @@ class Requantize(DeterministicOp):
         acc, m = inputs
         if acc.dtype is not DType.I32 or m.dtype is not DType.F32:
             raise ValueError(f"takes accumulators and multipliers, not {acc} and {m}")
-        if np.broadcast_shapes(acc.shape, m.shape) != acc.shape:
+        if not broadcasts_to(m.shape, acc.shape):
             raise ValueError(f"the multipliers {m} do not broadcast to {acc}")
-        if not self.quant.low <= self.low <= self.high <= self.quant.high:
-            raise ValueError(f"{self.low}..{self.high} is outside {self.quant}")
+        check_bounds_within(self.low, self.high, self.quant)
         return TensorType(DType.U8, acc.shape, union(*inputs), self.quant)
 
     def evaluate(self, *inputs: Tensor) -> Array:

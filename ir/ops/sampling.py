@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from qbnnc.ir import limits
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
@@ -14,13 +15,17 @@ from qbnnc.ir.ops.base import (
     DeterministicOp,
     RandomOp,
     Tensor,
+    broadcasts_to,
     codes_of,
     expect_count,
+    expect_reals,
     expect_shape,
     union,
 )
 from qbnnc.ir.rng import Draw, eps_table, normal_table
 from qbnnc.ir.types import EPS_QUANT, PER_SAMPLE, Array, DType, QuantParams, TensorType
+
+_LARGEST_CODE = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Normal(RandomOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 0)
+        limits.STREAM.check(self.stream)
         return TensorType(DType.F32, self.shape, PER_SAMPLE)
 
     def draw(self, draw: Draw) -> Array:
@@ -54,6 +60,7 @@ class EpsCodes(RandomOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 0)
+        limits.STREAM.check(self.stream)
         return TensorType(DType.I8, self.shape, PER_SAMPLE, EPS_QUANT)
 
     def draw(self, draw: Draw) -> Array:
@@ -73,7 +80,9 @@ class SampledWeight(DeterministicOp):
     stages = FLOAT_STAGES
 
     def infer(self, *inputs: TensorType) -> TensorType:
+        _check_count(inputs, 3)
         _check_noise(inputs, inputs[3:])
+        expect_reals(*inputs[:3])
         return TensorType(DType.F32, inputs[0].shape, union(*inputs))
 
     def evaluate(self, *inputs: Tensor) -> Array:
@@ -96,15 +105,19 @@ class SampledWeightInteger(DeterministicOp):
     quant: QuantParams
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        mu, ratio, divisor = inputs[0], inputs[3], inputs[4]
+        _check_count(inputs, 5)
+        (mu, sigma, eps), (ratio, divisor) = inputs[:3], inputs[3:5]
         _check_noise(inputs[:3], inputs[5:])
+        if (mu.dtype, sigma.dtype, eps.dtype) != (DType.I8,) * 3 or eps.quant != EPS_QUANT:
+            raise ValueError(f"takes i8 codes and noise, not {mu}, {sigma} and {eps}")
         for what, value, dtype in (("R", ratio, DType.I32), ("r", divisor, DType.F32)):
             if value.dtype is not dtype or len(value.shape) != len(mu.shape):
                 raise ValueError(f"{what} is {value}")
-            if np.broadcast_shapes(value.shape, mu.shape) != mu.shape:
+            if not broadcasts_to(value.shape, mu.shape):
                 raise ValueError(f"{what} {value} does not broadcast to {mu}")
         if any(any(codes_of(i).zero_point) for i in inputs[:2]):
             raise ValueError("mu and sigma have the zero point 0")
+        _check_rounding(self.quant)
         dtype = DType.I8 if self.quant.bits <= 8 else DType.I32
         return TensorType(dtype, mu.shape, union(*inputs), self.quant)
 
@@ -123,6 +136,19 @@ def arranged(eps: Tensor, shape: tuple[int, ...], index: tuple[Tensor, ...]) -> 
     flat = eps.data.reshape(*eps.data.shape[:2], eps.type.size)
     taken = flat if not index else flat[..., index[0].data.reshape(-1)]
     return taken.reshape(*flat.shape[:2], *shape)
+
+
+def _check_count(inputs: tuple[TensorType, ...], count: int) -> None:
+    if len(inputs) not in (count, count + 1):
+        raise ValueError(f"takes {count} inputs, and perhaps an index, not {len(inputs)}")
+
+
+def _check_rounding(quant: QuantParams) -> None:
+    """ValueError unless the clip of a float32 sum leaves codes of `quant`."""
+    for zero in {*quant.zero_point}:
+        for end in (quant.low, quant.high):
+            if abs(end - zero) > _LARGEST_CODE or float(np.float32(end - zero)) != end - zero:
+                raise ValueError(f"a float32 sum cannot be clipped to {quant.low}..{quant.high}")
 
 
 def _check_noise(inputs: tuple[TensorType, ...], index: tuple[TensorType, ...]) -> None:

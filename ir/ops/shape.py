@@ -9,23 +9,30 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir import limits
 from qbnnc.ir.ops.base import (
     EVERY_STAGE,
     DeterministicOp,
     Tensor,
     codes_of,
+    expect_axis,
     expect_count,
     union,
 )
+from qbnnc.ir.ops.linear import padded_extents
 from qbnnc.ir.types import Array, DType, TensorType
 
 Index = NDArray[np.int64]
-_MOST_ELEMENTS = 1 << 28  # of one row: a hostile file could ask for any number
 
 
 def _expect_one_scale(type: TensorType) -> None:
     if type.quant is not None and type.quant.axis is not None:
         raise ValueError(f"{type} has a scale for each channel, which would lose its place")
+
+
+def _expect_image(shape: tuple[int, ...]) -> None:
+    if len(shape) < 2:
+        raise ValueError(f"takes images, not {list(shape)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,8 @@ class Reshape(DeterministicOp):
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
         _expect_one_scale(inputs[0])
-        if prod(self.shape) != inputs[0].size or min(self.shape, default=1) < 1:
+        limits.check_shape(self.shape)
+        if prod(self.shape) != inputs[0].size:
             raise ValueError(f"cannot reshape {inputs[0]} to {list(self.shape)}")
         return replace(inputs[0], shape=self.shape)
 
@@ -53,6 +61,10 @@ class Move(DeterministicOp):
     __slots__ = ()
 
     @abstractmethod
+    def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The result's shape from that of x; ValueError if the move does not fit it."""
+
+    @abstractmethod
     def source(self, index: Index) -> Index:
         """Where each element comes from: `index` is x's own row-major numbers in x's shape.
 
@@ -62,10 +74,7 @@ class Move(DeterministicOp):
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
         _expect_one_scale(inputs[0])
-        source = self.source_of(inputs[0].shape)
-        if source.size == 0:
-            raise ValueError(f"nothing is left of {inputs[0]}")
-        return replace(inputs[0], shape=source.shape)
+        return replace(inputs[0], shape=self.shape_of(inputs[0].shape))
 
     def source_of(self, shape: tuple[int, ...]) -> Index:
         """`source` for an input of this shape."""
@@ -88,9 +97,12 @@ class Transpose(Move):
     stages = EVERY_STAGE
     permutation: tuple[int, ...]
 
+    def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if sorted(self.permutation) != list(range(len(shape))):
+            raise ValueError(f"{list(self.permutation)} is no order of {len(shape)} axes")
+        return tuple(shape[axis] for axis in self.permutation)
+
     def source(self, index: Index) -> Index:
-        if sorted(self.permutation) != list(range(index.ndim)):
-            raise ValueError(f"{list(self.permutation)} is no order of {index.ndim} axes")
         return index.transpose(self.permutation)
 
 
@@ -104,9 +116,15 @@ class Slice(Move):
     stop: int
     step: int = 1
 
+    def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if not 0 <= self.axis < len(shape) or self.step < 1:
+            raise ValueError(f"cannot slice axis {self.axis} of {list(shape)} by {self.step}")
+        taken = range(*slice(self.start, self.stop, self.step).indices(shape[self.axis]))
+        if not taken:
+            raise ValueError(f"nothing is left of {list(shape)}")
+        return (*shape[: self.axis], len(taken), *shape[self.axis + 1 :])
+
     def source(self, index: Index) -> Index:
-        if not 0 <= self.axis < index.ndim or self.step < 1:
-            raise ValueError(f"cannot slice axis {self.axis} by {self.step}")
         taken = [slice(None)] * index.ndim
         taken[self.axis] = slice(self.start, self.stop, self.step)
         return index[tuple(taken)]
@@ -119,10 +137,12 @@ class Pad(Move):
     stages = EVERY_STAGE
     padding: tuple[int, int, int, int]
 
+    def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        _expect_image(shape)
+        return (*shape[:-2], *padded_extents(shape, self.padding))
+
     def source(self, index: Index) -> Index:
         top, left, bottom, right = self.padding
-        if index.ndim < 2 or min(self.padding) < 0:
-            raise ValueError("pads images, by 0 or more")
         widths = [(0, 0)] * (index.ndim - 2) + [(top, bottom), (left, right)]
         return np.pad(index, widths, constant_values=-1)
 
@@ -137,13 +157,15 @@ class InsertZeros(Move):
     stages = EVERY_STAGE
     stride: tuple[int, int]
 
+    def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        _expect_image(shape)
+        for stride in self.stride:
+            limits.FACTOR.check(stride)
+        spread = ((n - 1) * s + 1 for n, s in zip(shape[-2:], self.stride, strict=True))
+        return (*shape[:-2], *spread)
+
     def source(self, index: Index) -> Index:
-        if index.ndim < 2 or min(self.stride) < 1:
-            raise ValueError("spreads images, by 1 or more")
-        height, width = (
-            (n - 1) * s + 1 for n, s in zip(index.shape[-2:], self.stride, strict=True)
-        )
-        spread = np.full((*index.shape[:-2], height, width), -1, np.int64)
+        spread = np.full(self.shape_of(index.shape), -1, np.int64)
         spread[..., :: self.stride[0], :: self.stride[1]] = index
         return spread
 
@@ -155,9 +177,13 @@ class UpsampleNearest(Move):
     stages = EVERY_STAGE
     factors: tuple[int, int]
 
+    def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        _expect_image(shape)
+        for factor in self.factors:
+            limits.FACTOR.check(factor)
+        return (*shape[:-2], shape[-2] * self.factors[0], shape[-1] * self.factors[1])
+
     def source(self, index: Index) -> Index:
-        if index.ndim < 2 or min(self.factors) < 1:
-            raise ValueError("enlarges images, by 1 or more")
         return index.repeat(self.factors[0], axis=-2).repeat(self.factors[1], axis=-1)
 
 
@@ -169,19 +195,12 @@ class Gather(Move):
     axis: int
     indices: tuple[int, ...]
 
-    def infer(self, *inputs: TensorType) -> TensorType:
-        """As of any move, without one number for each element."""
-        expect_count(inputs, 1)
-        _expect_one_scale(inputs[0])
-        shape = list(inputs[0].shape)
+    def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if not 0 <= self.axis < len(shape) or not self.indices:
             raise ValueError(f"cannot take {len(self.indices)} elements along axis {self.axis}")
-        if not all(0 <= index < shape[self.axis] for index in self.indices):
-            raise ValueError(f"takes elements that axis {self.axis} of {inputs[0]} does not have")
-        shape[self.axis] = len(self.indices)
-        if prod(shape) > _MOST_ELEMENTS:
-            raise ValueError(f"makes {shape}, which is more than a value may hold")
-        return replace(inputs[0], shape=tuple(shape))
+        if not 0 <= min(self.indices) <= max(self.indices) < shape[self.axis]:
+            raise ValueError(f"takes elements that axis {self.axis} of {list(shape)} does not have")
+        return (*shape[: self.axis], len(self.indices), *shape[self.axis + 1 :])
 
     def source(self, index: Index) -> Index:
         return index.take(self.indices, axis=self.axis)
@@ -198,9 +217,10 @@ class Concat(DeterministicOp):
     axis: int
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        if not inputs or not 0 <= self.axis < len(inputs[0].shape):
-            raise ValueError(f"cannot join {len(inputs)} values along axis {self.axis}")
+        if not inputs:
+            raise ValueError("has nothing to join")
         first = inputs[0]
+        expect_axis(first, self.axis)
         others = {(*t.shape[: self.axis], -1, *t.shape[self.axis + 1 :]) for t in inputs}
         if len(others) != 1:
             raise ValueError(f"the shapes do not fit: {', '.join(map(str, inputs))}")

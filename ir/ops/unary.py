@@ -13,10 +13,13 @@ from qbnnc.ir.ops.base import (
     DeterministicOp,
     Tensor,
     codes_of,
+    expect_codes,
     expect_count,
+    expect_reals,
 )
 from qbnnc.ir.ops.functions import Float64, Function
 from qbnnc.ir.types import Array, DType, QuantParams, TensorType
+from qbnnc.ir.validity import check_finite
 
 
 class Pointwise(DeterministicOp):
@@ -30,6 +33,7 @@ class Pointwise(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
+        expect_reals(inputs[0])
         return TensorType(DType.F32, inputs[0].shape, inputs[0].axes)
 
     def evaluate(self, *inputs: Tensor) -> Array:
@@ -48,6 +52,10 @@ class Unary(Pointwise):
     stages = FLOAT_STAGES
     function: Function
     parameter: float = 0.0
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        check_finite("the parameter", self.parameter)
+        return super(Unary, self).infer(*inputs)
 
     def real(self, x: Float64) -> Float64:
         return self.function(x, self.parameter)
@@ -93,7 +101,8 @@ def _looked_up(codes: Tensor, table: Tensor) -> Array:
 def _check_table(inputs: tuple[TensorType, ...], dtype: DType) -> TensorType:
     expect_count(inputs, 2)
     x, table = inputs
+    expect_codes(x)
     entries = (codes_of(x).high + 1,)
-    if x.dtype is not DType.U8 or table.dtype is not dtype or table.shape != entries or table.axes:
+    if table.dtype is not dtype or table.shape != entries or table.axes:
         raise ValueError(f"{table} is no table for {x}")
     return x

@@ -1,0 +1,91 @@
+"""What constants must hold for the ops that read them; their types alone do not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from qbnnc.ir import limits
+from qbnnc.ir.graph import Node, Value
+from qbnnc.ir.ops.normalization import BatchNorm
+from qbnnc.ir.ops.quantize import Requantize
+from qbnnc.ir.ops.sampling import SampledWeight, SampledWeightInteger
+from qbnnc.ir.ops.unary import Lookup, LookupReal
+from qbnnc.ir.types import Array, DType
+from qbnnc.ir.validity import codes
+
+_SMALLEST = float(np.finfo(np.float32).smallest_normal)
+
+
+def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
+    """ValueError unless the constants that `node` reads hold what it takes.
+
+    1. A table is a constant; its codes are those of the result.
+    2. A factor that takes accumulators to codes is a positive, normal float32.
+    3. The ratio and the divisor of a sampled weight are constants, in range, and so is the index of
+       its noise: whole numbers of elements.
+    4. The variance of a batch normalisation is not negative.
+    """
+    match node.op:
+        case Lookup(quant=quant):
+            low, high = _ends(_constant(node, 1, constants, "table"))
+            if not quant.low <= low <= high <= quant.high:
+                raise ValueError(f"the table holds {low}..{high}, and its codes are {codes(quant)}")
+        case LookupReal():
+            _constant(node, 1, constants, "table")
+        case Requantize():
+            if (factor := constants.get(node.inputs[1])) is not None:
+                _check_normal(factor, "multiplier")
+        case SampledWeightInteger():
+            for place, what in enumerate(("mean", "deviation", None, "ratio R", "divisor r")):
+                if what is not None:
+                    _constant(node, place, constants, what)
+            for end in _ends(_constant(node, 3, constants, "ratio R")):
+                limits.RATIO.check(int(end))
+            _check_normal(_constant(node, 4, constants, "divisor r"), "divisor")
+            _check_index(node, 5, constants)
+        case SampledWeight():
+            _check_index(node, 3, constants)
+        case BatchNorm(eps=eps):
+            variance = constants.get(node.inputs[4])
+            if variance is not None and not float(variance.min()) + eps > 0:
+                raise ValueError(f"the variance {variance.min():g} + {eps:g} is not positive")
+
+
+def check_real(node: Node) -> None:
+    """ValueError if an INTEGER op computes on a float32 constant, for which no backend has room.
+
+    A constant may be an output, under another shape too; what else is to become of it is worked out
+    when the model is made.
+    """
+    type_ = node.output.type
+    if type_.dtype is DType.F32 and any(
+        v.type.dtype is DType.F32 and not v.type.axes for v in node.inputs[:1]
+    ):
+        raise ValueError("computes on a float32 constant: fold it, and compile the model again")
+
+
+def _check_index(node: Node, place: int, constants: Mapping[Value, Array]) -> None:
+    if len(node.inputs) <= place:
+        return
+    low, high = _ends(_constant(node, place, constants, "index of the noise"))
+    size = node.inputs[2].type.size
+    if low < 0 or high >= size:
+        raise ValueError(f"the index of the noise is {low}..{high}, and it has {size} elements")
+
+
+def _check_normal(array: Array, what: str) -> None:
+    least = float(array.min())
+    if not least >= _SMALLEST:
+        raise ValueError(f"the {what} {least:g} is not a positive, normal float32")
+
+
+def _constant(node: Node, place: int, constants: Mapping[Value, Array], what: str) -> Array:
+    if (array := constants.get(node.inputs[place])) is None:
+        raise ValueError(f"the {what} is not a constant")
+    return array
+
+
+def _ends(array: Array) -> tuple[int, int]:
+    return int(array.min()), int(array.max())
