@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from qbnnc.ir.files import write_atomically
-from tests.fuzz.campaign import Tally, attempt, campaign, made, suffix
+from tests.fuzz.campaign import Tally, attempts, campaign, made, suffix
 from tests.fuzz.targets import MODULES
 from tests.fuzz.verdict import ROOT, Verdict
 
@@ -94,7 +94,7 @@ def _keep(target: str, index: int, folder: Path) -> Path:
 
 def _replay(target: str, which: str, folder: Path) -> int:
     path = _keep(target, int(which), folder) if which.isdigit() else Path(which)
-    verdict = attempt(target, path)
+    (verdict,) = attempts(target, [path])
     print(f"{path}: {verdict.kind.value}: {verdict.detail} {verdict.where}")
     return int(verdict.kind.is_fault)
 

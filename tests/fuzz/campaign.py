@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,8 @@ from tests.fuzz.target import Target, generator
 from tests.fuzz.targets import open_target
 from tests.fuzz.verdict import CHECKED, ROOT, Kind, Verdict, of_ours
 
-_SILENCE = 120.0  # seconds after which a worker is ended from outside: importing takes some
+_START = 1200.0  # seconds: kernels are compiled once, on a machine that may have other work
+_SILENCE = 120.0  # seconds after which a worker is ended from outside
 _TURN = 20.0  # seconds between two calls of `save`
 _FRAME = re.compile(r'File "([^"]+)", line \d+ in (\S+)')
 
@@ -135,13 +136,15 @@ def campaign(
     save()
 
 
-def attempt(target: str, path: Path) -> Verdict:
-    """The verdict on a file, in a process of its own."""
-    with temporary() as folder, tempfile.TemporaryFile("w+") as log:
-        worker = _start(target, "0", "1", "--file", str(path), folder=folder, log=log)
-        ((_, verdict),) = _verdicts(worker, log)
-        worker.wait()
-    return verdict
+def attempts(target: str, paths: Sequence[Path]) -> list[Verdict]:
+    """The verdicts on files, in a process that they share until one ends it."""
+    verdicts = list[Verdict]()
+    while len(verdicts) < len(paths):
+        span = str(len(verdicts)), str(len(paths))
+        with temporary() as folder, tempfile.TemporaryFile("w+") as log:
+            worker = _start(target, *span, *map(str, paths), folder=folder, log=log)
+            verdicts += [verdict for _, verdict in _verdicts(worker, log)]
+    return verdicts
 
 
 def made(target: str, index: int) -> bytes:
@@ -187,9 +190,10 @@ def _verdicts(worker: subprocess.Popen[bytes], log: IO[str]) -> Iterator[tuple[i
 
 
 def _lines(worker: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    pipe, rest = worker.stdout, b""
+    pipe, rest, patience = worker.stdout, b"", _START
     assert pipe is not None
-    while select.select([pipe], [], [], _SILENCE)[0]:
+    while select.select([pipe], [], [], patience)[0]:
+        patience = _SILENCE
         if not (chunk := os.read(pipe.fileno(), 1 << 16)):
             return
         *whole, rest = (rest + chunk).split(b"\n")

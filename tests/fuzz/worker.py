@@ -1,6 +1,8 @@
 """A worker: one process that tries one input after the other under limits of time and memory.
 
-    python -m tests.fuzz.worker TARGET FIRST STOP [--file PATH]
+    python -m tests.fuzz.worker TARGET FIRST STOP [FILE...]
+
+With files, input i is the content of the i-th.
 
 It writes a line of JSON for each input to the pipe that was its standard output, and everything
 else, with the traceback of a crash or of an input that takes too long, to its standard error.
@@ -31,8 +33,8 @@ MEMORY = 1 << 30  # bytes of address space above those of the imports and the se
 
 
 def main() -> None:
-    """Try the inputs FIRST..STOP of a target, or the content of a file."""
-    name, first, stop, *rest = sys.argv[1:]
+    """Try the inputs FIRST..STOP of a target."""
+    name, first, stop, *files = sys.argv[1:]
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     faulthandler.enable()
@@ -42,9 +44,9 @@ def main() -> None:
     target = open_target(name)
     _limit_memory()
     for index in range(int(first), int(stop)):
-        data = Path(rest[1]).read_bytes() if rest else None
         try:
-            data = target.make(generator(name, index)) if data is None else data
+            kept = Path(files[index]).read_bytes() if files else None
+            data = target.make(generator(name, index)) if kept is None else kept
         except Unmade as error:
             verdict = Verdict(Kind.UNMADE, str(error))
         else:
