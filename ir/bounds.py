@@ -113,8 +113,11 @@ class Proof:
     def _layer(self, node: Node, *, folded: bool) -> AccumulatorBounds:
         x, weight, bias = node.inputs
         x_quant, w_quant = codes_of(x.type), codes_of(weight.type)
+        array, zero = self._graph.constants.get(weight), x_quant.per_tensor[1]
+        least_b, greatest_b = self._bias_ends(bias)
         low, high = self._ranges.centred(x)
-        array = self._graph.constants.get(weight)
+        if folded and (array is None or bias not in self._graph.constants):
+            low, high = low + zero, high + zero  # nothing is known of the terms: sums of codes
         if array is None:
             least, greatest, size = self._sampled_ends(weight, low, high)
         else:
@@ -122,10 +125,9 @@ class Proof:
             least = low * sums.positive + high * sums.negative
             greatest = high * sums.positive + low * sums.negative
             size = sums.size * max(-low, high)
-        least_b, greatest_b = self._bias_ends(bias)
-        if folded and array is not None:
-            unfolded = least_b + x_quant.per_tensor[1] * sums.total
-            least_b = greatest_b = unfolded.astype(np.int32).astype(np.int64)  # sums are mod 2^32
+            if folded and bias in self._graph.constants:
+                unfolded = least_b + zero * sums.total
+                least_b = greatest_b = unfolded.astype(np.int32).astype(np.int64)  # mod 2^32
         return AccumulatorBounds(
             int((least_b + least).min()),
             int((greatest_b + greatest).max()),
@@ -153,8 +155,9 @@ class Proof:
         taps = prod(shape[2:])
         for rows, columns in chunks(shape[0], shape[1], taps):
             least, greatest = (w.reshape(len(w), -1) for w in sampled.ends((rows, columns)))
-            sums[0, rows] += np.minimum(low * greatest, high * least).sum(axis=1)
-            sums[1, rows] += np.maximum(low * least, high * greatest).sum(axis=1)
+            worst, best = (greatest, least) if low < 0 else (least, greatest)
+            sums[0, rows] += np.minimum(low * worst, high * least).sum(axis=1)
+            sums[1, rows] += np.maximum(low * best, high * greatest).sum(axis=1)
             sums[2, rows] += np.maximum(-least, greatest).sum(axis=1) * max(-low, high)
         return sums[0], sums[1], sums[2]
 

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core.registry import cpu_target
@@ -27,6 +28,7 @@ from qbnnc.runtime.place import store
 
 _LOG = logging.getLogger("qbnnc")
 _WORKS = b"works"
+_LLVMLITE = str(Path(llvmlite.__file__).parents[1])  # where it is imported from
 _SECONDS = 300  # a machine that is slower than that has other troubles
 
 
@@ -84,7 +86,7 @@ def _products(isa: Isa) -> ir.Module:
 def _tried_elsewhere(text: str) -> str:
     """What another process says of the IR; "" also where none can be asked."""
     triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    task = {"path": sys.path, "triple": triple, "cpu": cpu, "features": features, "ir": text}
+    task = {"path": _LLVMLITE, "triple": triple, "cpu": cpu, "features": features, "ir": text}
     if not _is_python(sys.executable):
         return ""
     command = [sys.executable, "-I", "-S", isa_trial.__file__]

@@ -1,7 +1,7 @@
 """A program for a process of its own: compiles LLVM IR, which may end that process.
 
-It reads JSON on stdin: `path` for imports, `triple`, `cpu`, `features`, `ir`. It says BEGUN when
-LLVM is loaded, and ENDED when all is compiled and nothing of it is left to be resolved.
+It reads JSON on stdin: `path`, where llvmlite is imported from, `triple`, `cpu`, `features`, `ir`.
+It says BEGUN when LLVM is loaded, and ENDED when all is compiled and no intrinsic is left over.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ BEGUN, ENDED = "begun", "ended"
 def main() -> None:
     """Exits with a message for an intrinsic that this LLVM does not have."""
     task = json.load(sys.stdin)
-    sys.path[:] = task["path"]
-    import llvmlite.binding as llvm  # its place is in the task
+    sys.path.append(task["path"])
+    import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -31,6 +31,7 @@ from qbnnc.backends.onnx.names import (
     member_prefix,
     onnx_name,
 )
+from qbnnc.backends.onnx.packing import unpack
 from qbnnc.ir import format
 from qbnnc.ir.arithmetic import multiplier, offline_terms
 from qbnnc.ir.codec import VERSION
@@ -174,8 +175,10 @@ def _restored(name: str, stored: Mapping[str, onnx.TensorProto], shape: tuple[in
     forms = ("", UNSIGNED, TRANSPOSED, UNSIGNED + TRANSPOSED)
     for suffix in (*forms, *(form + PACKED for form in forms)):
         if (tensor := stored.get(name + suffix)) is not None:
-            codes = numpy_helper.to_array(tensor).astype(np.int16)
-            codes = codes - 128 * (UNSIGNED in suffix)
-            codes = codes.T if TRANSPOSED in suffix else codes
+            codes = numpy_helper.to_array(tensor)
+            if suffix.endswith(PACKED) and codes.dtype == np.uint8:  # else int4, in older files
+                codes = unpack(codes)
+            codes = codes.astype(np.int16) - 128 * (UNSIGNED in suffix)
+            codes = codes.reshape(-1, shape[0]).T if TRANSPOSED in suffix else codes
             return np.ascontiguousarray(codes.astype(np.int8)).reshape(shape)
     raise KeyError(name)

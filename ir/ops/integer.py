@@ -40,7 +40,7 @@ class LinearInteger(DeterministicOp):
     folded: bool = False
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        quant = accumulator_quant(inputs, folded=self.folded)
+        quant = accumulator_quant(inputs)
         return TensorType(DType.I32, linear_shape(inputs), union(*inputs), quant)
 
     def evaluate(self, *inputs: Tensor) -> Array:
@@ -60,7 +60,7 @@ class Conv2dInteger(ConvolutionGeometry, DeterministicOp):
     folded: bool = False
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        quant = accumulator_quant(inputs, folded=self.folded)
+        quant = accumulator_quant(inputs)
         return TensorType(DType.I32, self.output_shape(inputs), union(*inputs), quant)
 
     def evaluate(self, *inputs: Tensor) -> Array:
@@ -82,11 +82,9 @@ def accumulated(products: Array, bias: Array, *, folded: bool) -> Array:
     return total.astype(np.int32)
 
 
-def accumulator_quant(inputs: tuple[TensorType, ...], *, folded: bool) -> QuantParams:
+def accumulator_quant(inputs: tuple[TensorType, ...]) -> QuantParams:
     """Scale f32(S_x*S_w) per output channel, zero point 0; ValueError if codes are not codes."""
     expect_count(inputs, 3)
-    if folded and (inputs[1].axes or inputs[2].axes):
-        raise ValueError("the terms of a weight that varies cannot be in the bias")
     x, weight = codes_of(inputs[0]), codes_of(inputs[1])
     if (inputs[0].dtype, inputs[1].dtype, inputs[2].dtype) != (DType.U8, DType.I8, DType.I32):
         raise ValueError(

@@ -184,10 +184,10 @@ def test_rounding_of_biases(divisor: float) -> None:
 
 def test_what_is_not_exact_is_refused() -> None:
     mu, weight = np.full((4, 196), 127, np.int8), QuantParams((0.5,), (0,), -127, 127)
-    with pytest.raises(CompileError, match=r"R \* mu is above 2\^24"):
+    with pytest.raises(CompileError, match="the ratio R of a sampled weight: 140000"):
         emit(hand_made(mu, 140_000, np.ones(1), weight))
     bias = QuantParams((0.5,), (3,), -(2**30), 2**30)
-    with pytest.raises(CompileError, match="a sampled bias has the zero point 0"):
+    with pytest.raises(CompileError, match="a float32 sum cannot be clipped"):
         emit(hand_made(mu[:, 0], 1, np.ones(1), bias))
     net = Layers()
     acc = net.sampled_layer(Conv2dInteger(folded=True), "conv", "weight")

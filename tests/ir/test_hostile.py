@@ -167,11 +167,6 @@ def accumulators_pooled(net: Net) -> None:
     net.emit(MaxPool2d((2, 2), (2, 2)))
 
 
-def varying_weight_folded(net: Net) -> None:
-    entry, weight = net.value, sampled(net)
-    net.emit(LinearInteger(folded=True), entry, weight, net.bias(2))
-
-
 REFUSED: list[tuple[Make, str]] = [
     (table_beyond_its_type, r"lookup2: lookup: the table holds 4\.\.4, and its codes are 0\.\.3"),
     (table_too_short, "is no table for"),
@@ -194,7 +189,6 @@ REFUSED: list[tuple[Make, str]] = [
     (ratio_of_0, "the ratio R of a sampled weight: 0, and it must be at least 1"),
     (divisor_of_0, "the divisor 0 is not"),
     (codes_that_float32_rounds, "a float32 sum cannot be clipped"),
-    (varying_weight_folded, "a weight that varies"),
 ]
 
 

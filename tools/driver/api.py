@@ -141,7 +141,7 @@ def compile(
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
-    paths = check_outputs([outputs] if isinstance(outputs, str | os.PathLike) else outputs)
+    paths = check_outputs(_several(outputs), _paths_among(source))
     options = options_from(making, samples, task)
     reading = SourceOptions(
         model, model_args or {}, dropout, trust_pickle, names_from(output_names)
@@ -163,6 +163,16 @@ def compile(
         compiled = quantise_model(model_, rows, options, version=COMPILER, watch=watch)
     write_artefacts(compiled, paths)
     return compiled
+
+
+def _several(paths: Path_ | Sequence[Path_]) -> Sequence[Path_]:
+    return [paths] if isinstance(paths, str | os.PathLike) else paths
+
+
+def _paths_among(source: object) -> list[Path_]:
+    """The files and folders that a network is read from; none of what is in memory."""
+    several = source if isinstance(source, list | tuple) else [source]
+    return [each for each in several if isinstance(each, str | os.PathLike)]
 
 
 def _refuse_remaking(given: Sequence[str], stage: Stage) -> None:

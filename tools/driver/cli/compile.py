@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from qbnnc.api import compile as compile_model
-from qbnnc.arrays import read_array
+from qbnnc.arrays import file_of, read_array
 from qbnnc.cli.auto import asked_auto, auto_options, choose
 from qbnnc.cli.common import (
     fold,
@@ -100,12 +100,12 @@ def command(
     of an ensemble; --samples is then the draws of each member. --bits auto gives each layer as few
     bits as --budget allows, w8a7 at most; what --layer and --input-bits give stays.
     """
+    check_outputs(outputs, [*models, *map(file_of, filter(None, (calib, data)))])
     calibration = None if calib is None else read_array(calib)
     chosen, file = making_of(making), several(models)
     source: Trained | tuple[str, ...] = models
     with placed({"the calibration data": calib, "the model": file, "the source": file}):
         if (asked := asked_auto(chosen, budget, data)) is not None:
-            check_outputs(outputs)
             arguments = parse_arguments(model_args)
             source = read_whole(
                 models,
