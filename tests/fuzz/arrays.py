@@ -24,11 +24,32 @@ _MAGIC = b"\x93NUMPY"
 _DTYPES = "f4 f4 f4 f8 f2 i1 u1 i2 i4 u8 ? c8 c16 S3 U2 O M8[s] m8[D] V4 f4,i4 >f4 >i8 <f8".split()
 _SHAPES = (
     *("()", "(0,)", "(-1, 10)", "(10,)", "(3, 10, 1)", "(1000000000000, 10)", "(3,)", "[3, 10]"),
-    *("(3.0, 10)", "(True, 10)", "(2**62, 10)", "3, 10", "(9223372036854775807,)", "None", "(", "x"),
+    *(
+        "(3.0, 10)",
+        "(True, 10)",
+        "(2**62, 10)",
+        "3, 10",
+        "(9223372036854775807,)",
+        "None",
+        "(",
+        "x",
+    ),
     *("(18446744073709551616, 10)", "(4294967296, 4294967296, 10)", f"({'3,' * 70})", "(0, 10)"),
 )
 _DESCRS = (
-    *("'<f8'", "'O'", "'|O'", "'<U100000000'", "'|V0'", "''", "'<f3'", "'f4'", "None", "4", "'>f4'"),
+    *(
+        "'<f8'",
+        "'O'",
+        "'|O'",
+        "'<U100000000'",
+        "'|V0'",
+        "''",
+        "'<f3'",
+        "'f4'",
+        "None",
+        "4",
+        "'>f4'",
+    ),
     *("[('a', '<f4')]", "[('a', '<f4', (1000000, 1000000))]", "[]", "('<f4', (10,))", "'<M8[ns]'"),
     *("{'names': ['a'], 'formats': ['<f4'], 'offsets': [9999999999]}", "'|S2147483647'", "'c16'"),
 )
@@ -56,13 +77,16 @@ class ArrayTarget:
         """An honest .npz of one array or several."""
         buffer = io.BytesIO()
         arrays = {name: self.array(rng, "f4") for name in rng.choice((["x"], ["x", "y"]))}
-        (np.savez if rng.random() < 0.5 else np.savez_compressed)(buffer, **arrays)
+        save = np.savez if rng.random() < 0.5 else np.savez_compressed
+        save(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
 
     def array(self, rng: Random, dtype: str | None = None) -> NDArray[np.generic]:
         """Rows for the network, or an array that is none."""
         chosen = np.dtype(rng.choice(_DTYPES) if dtype is None else dtype)
-        shape = (3, 10) if dtype or rng.random() < 0.6 else rng.choice(((3,), (), (0, 10), (2, 3, 4)))
+        shape = (
+            (3, 10) if dtype or rng.random() < 0.6 else rng.choice(((3,), (), (0, 10), (2, 3, 4)))
+        )
         numbers = np.random.default_rng(rng.randrange(2**31)).normal(0, 1, shape)
         made = numbers.astype(np.float32).astype("f4")
         if chosen.kind in "fiubc":

@@ -166,9 +166,7 @@ def _start(*arguments: str, folder: str, log: IO[str]) -> subprocess.Popen[bytes
     command = [sys.executable, "-m", "tests.fuzz.worker", *arguments]
     alone = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "PYTHONHASHSEED": "0"}
     environment = {**os.environ, **alone, "TMPDIR": folder}
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, env=environment
-    )
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, env=environment)
 
 
 def _verdicts(worker: subprocess.Popen[bytes], log: IO[str]) -> Iterator[tuple[int, Verdict]]:

@@ -1,10 +1,11 @@
-"""Ops with other fields than a compiler would choose: small and odd, so that the graph stays valid."""
+"""Ops with other fields than a compiler would choose: small and odd, so that graphs stay valid."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import TypedDict
 
 from qbnnc.ir.ops import (
     AddQuantized,
@@ -30,6 +31,22 @@ from qbnnc.ir.ops import (
     UpsampleNearest,
 )
 from qbnnc.ir.types import QuantParams, TensorType
+
+
+class Window(TypedDict):
+    """How a window moves."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+
+
+class Ends(TypedDict):
+    """Of a clamp."""
+
+    low: int
+    high: int
+
 
 _PROBABILITIES = (0.0, 1e-9, 0.25, 0.5, 0.9, 0.99999, 1 - 2**-17, 1 - 2**-53)
 
@@ -74,23 +91,30 @@ def inserted(rng: Random, x: TensorType) -> Op:
     extent = x.shape[axis] if x.shape else 1
     small = (0, 0, 1, 2, 3, 7)
     quant = x.quant
-    bounds = _ends(rng, quant) if quant is not None else {"low": 0, "high": 1}
+    bounds: Ends = {"low": 0, "high": 1} if quant is None else _ends(rng, quant)
     return rng.choice(
         (
             ClampCodes(**bounds),
             Reshape(rng.choice(((x.size,), (1, x.size), (x.size, 1, 1), (1, 1, x.size), x.shape))),
             Transpose(tuple(rng.sample(range(rank), rank))),
-            Slice(axis, rng.choice((0, 1, -1, -extent)), rng.choice((1, extent, 99, -1)), rng.choice((1, 2, 5))),
+            Slice(
+                axis,
+                rng.choice((0, 1, -1, -extent)),
+                rng.choice((1, extent, 99, -1)),
+                rng.choice((1, 2, 5)),
+            ),
             Pad((rng.choice(small), rng.choice(small), rng.choice(small), rng.choice(small))),
             InsertZeros((rng.choice((1, 2, 3)), rng.choice((1, 2, 4)))),
             UpsampleNearest((rng.choice((1, 2, 3)), rng.choice((1, 2, 4)))),
-            Gather(axis, tuple(rng.randrange(extent) for _ in range(rng.choice((1, 2, extent + 1))))),
+            Gather(
+                axis, tuple(rng.randrange(extent) for _ in range(rng.choice((1, 2, extent + 1))))
+            ),
             MaxPool2d((rng.choice((1, 2, 3)), rng.choice((1, 2, 3))), **_window(rng)),
         )
     )
 
 
-def _window(rng: Random) -> dict[str, tuple[int, ...]]:
+def _window(rng: Random) -> Window:
     """stride, padding and dilation of a window."""
 
     def some(*options: int) -> int:
@@ -103,7 +127,7 @@ def _window(rng: Random) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _ends(rng: Random, quant: QuantParams) -> dict[str, int]:
+def _ends(rng: Random, quant: QuantParams) -> Ends:
     """low and high of a clamp, within the codes: all of them, one, or some."""
     low = rng.choice((quant.low, quant.low, quant.zero_point[0], quant.high))
     high = rng.choice((quant.high, quant.high, quant.zero_point[0], low))

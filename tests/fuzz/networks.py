@@ -1,4 +1,4 @@
-"""What the files of the targets `programs` and `states` are of, and the factories that they name."""
+"""The networks whose files the targets `programs` and `states` change."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from random import Random
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from qbnnc.artefacts import OnnxFile, open_artefact
@@ -66,7 +65,7 @@ class OnnxTarget:
             _change(rng, proto)
         try:
             return bytes(proto.SerializeToString())
-        except (ValueError, DecodeError) as error:
+        except ValueError as error:
             raise Unmade(str(error)) from None
 
     def attempt(self, data: bytes) -> Verdict:
@@ -94,7 +93,9 @@ class OnnxTarget:
 def _change(rng: Random, proto: onnx.ModelProto) -> None:
     """One change; none where an earlier one has left nothing to change."""
     graph = proto.graph
-    change = rng.choice((_tensor, _tensor, _node, _node, _attribute, _interface, _property, _embedded))
+    change = rng.choice(
+        (_tensor, _tensor, _node, _node, _attribute, _interface, _property, _embedded)
+    )
     if change in (_embedded, _property) or (graph.node and graph.initializer):
         change(rng, proto)
 

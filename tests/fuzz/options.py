@@ -30,7 +30,18 @@ from tests.fuzz.trees import OTHER, WHOLE, Tree
 from tests.fuzz.verdict import Kind, Verdict, WrongAnswer
 from tests.graphs import inputs, mlp
 
-_FILES = ("a.qbnn", "a.qbnn", "b.qbnn", "a.onnx", "float.qbnn", "x.npz", "nowhere", "", ".", "x.npy")
+_FILES = (
+    "a.qbnn",
+    "a.qbnn",
+    "b.qbnn",
+    "a.onnx",
+    "float.qbnn",
+    "x.npz",
+    "nowhere",
+    "",
+    ".",
+    "x.npy",
+)
 _ARRAYS = ("x.npy", "x.npz:x", "x.npz:y", "x.npz", "x.npy:x", "nowhere.npy", ":", "a.qbnn", "")
 _NUMBERS = ("1", "2", "3", "6", "0", "-1", "x", "", "1e3", "1.5", *map(str, WHOLE), "9" * 4400, "٣")
 _SMALL = ("1", "2", "3", "4", "6", "20")
@@ -176,7 +187,9 @@ def _making(rng: Random) -> Tree:
         "scales": ("pow2", "free", "x", 3),
         "nothing": (1,),
     }
-    return {name: rng.choice(words[name]) for name in rng.sample(list(words), rng.choice((0, 1, 2)))}
+    return {
+        name: rng.choice(words[name]) for name in rng.sample(list(words), rng.choice((0, 1, 2)))
+    }
 
 
 def _command(rng: Random) -> list[str]:

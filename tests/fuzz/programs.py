@@ -64,7 +64,9 @@ class ProgramTarget:
             torch.manual_seed(0)
             net = make().eval()
             rows = np.random.default_rng(0).normal(size=(4, *shape[1:])).astype(np.float32)
-            save_program(net, self.path, torch.zeros(shape), rows, "active" if make is Small else None)
+            save_program(
+                net, self.path, torch.zeros(shape), rows, "active" if make is Small else None
+            )
             self.programs.append(zips.members_of(self.path.read_bytes()))
             self.weights.append(zips.members_of(torch_saved(net.state_dict())))
         self.reader = WeightReader(_FACTORY, {}, _ROWS, "active", trust_pickle=False)
@@ -135,4 +137,3 @@ def torch_saved(value: object) -> bytes:
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()
-

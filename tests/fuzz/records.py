@@ -206,7 +206,9 @@ def _head(rng: Random, parts: Parts, other: Parts) -> None:
     elif kind == 1:
         model["draws"] = rng.choice((*WHOLE, "2", None, 1.0, "\x01raw:1e999", "\x01raw:1e3"))
     elif kind == 2:
-        model["head"]["outputs"] = rng.choice((["mean", "variance"], ["a"], ["a", "a"], ["mean"], []))
+        model["head"]["outputs"] = rng.choice(
+            (["mean", "variance"], ["a"], ["a", "a"], ["mean"], [])
+        )
     else:
         model["stage"] = rng.choice(("FLOAT", "SIMULATED", "INTEGER", "2", ""))
 

@@ -61,11 +61,15 @@ class Regrown:
         old = self.old
         shape = old.input.type.shape
         if self.happens(0.3):
-            shape = tuple(self.choices.choice((n, n, n + 1, max(1, n - 1), 2 * n, 1)) for n in shape)
+            shape = tuple(
+                self.choices.choice((n, n, n + 1, max(1, n - 1), 2 * n, 1)) for n in shape
+            )
         entry = self.build.input(old.input.name, replace(old.input.type, shape=shape))
         self.new[old.input] = entry
         for value, array in old.constants.items():
-            self.new[value] = self.build.constant(value.name, self.contents(array, value), value.type.quant)
+            self.new[value] = self.build.constant(
+                value.name, self.contents(array, value), value.type.quant
+            )
         for node in old.nodes:
             made = self.node(node)
             if made.type.size > _MOST:
@@ -87,7 +91,9 @@ class Regrown:
         low, high = (info.min, info.max) if quant is None else (quant.low, quant.high)
         kind = self.choices.choice(("low", "high", "ends", "any"))
         if kind == "any":
-            return self.rng.integers(max(low, info.min), min(high, info.max) + 1, array.shape).astype(array.dtype)
+            return self.rng.integers(
+                max(low, info.min), min(high, info.max) + 1, array.shape
+            ).astype(array.dtype)
         ends = {"low": (low, low), "high": (high, high), "ends": (low, high)}[kind]
         return self.rng.choice(np.clip(ends, info.min, info.max), array.shape).astype(array.dtype)
 
@@ -131,7 +137,9 @@ class Regrown:
                 return op, [x, self.multipliers(x, inputs[1])]
             case Select(), Value():
                 return op, [x, self.mask(x, inputs[1])]
-            case AddQuantized() | MultiplyInteger(), Value() if x.type.shape != inputs[1].type.shape:
+            case AddQuantized() | MultiplyInteger(), Value() if (
+                x.type.shape != inputs[1].type.shape
+            ):
                 return op, [x, self.alike(x, inputs[1], op)]
             case Lookup() | LookupReal(), Value():
                 return op, [x, self.table(x, inputs[1])]
@@ -229,9 +237,11 @@ class Regrown:
     def alike(self, x: Value, other: Value, op: Op) -> Value:
         """A second operand: the first, or a constant of its shape (or one number a channel)."""
         shape = x.type.shape
-        if isinstance(op, MultiplyInteger) and len(other.type.shape) == len(shape):
-            if all(a == b or 1 in (a, b) for a, b in zip(other.type.shape, shape, strict=True)):
-                return other
+        broadcasts = len(other.type.shape) == len(shape) and all(
+            a == b or 1 in (a, b) for a, b in zip(other.type.shape, shape, strict=True)
+        )
+        if isinstance(op, MultiplyInteger) and broadcasts:
+            return other
         if x.type.dtype is not DType.U8 or self.choices.random() < 0.5:
             return x
         quant = QuantParams(*(codes_of(x.type).scale, codes_of(x.type).zero_point), 0, 255)

@@ -36,9 +36,13 @@ def compiled() -> Iterator[Model]:
             scheme = list(WeightScheme)[number % len(WeightScheme)]
             yield quantise(Model((make(),), Head(Task.RAW)), width, scheme)
     yield quantise(Model((mlp(0), mlp(1)), Head(Task.REGRESSION)), "w8a8")
-    yield quantise(Model((FAMILIES["bayesian mlp"](0), FAMILIES["bayesian mlp"](1)), Head(Task.RAW)))
+    yield quantise(
+        Model((FAMILIES["bayesian mlp"](0), FAMILIES["bayesian mlp"](1)), Head(Task.RAW))
+    )
     shared = Quantisation(Bits(8, 7), mask_sharing=MaskSharing.BATCH, outputs=True)
-    yield quantise_model(Model((lenet(),), Head(Task.RAW)), inputs(lenet(), 16), _options(shared, 2))
+    yield quantise_model(
+        Model((lenet(),), Head(Task.RAW)), inputs(lenet(), 16), _options(shared, 2)
+    )
     yield with_common_trunk(3, None)
     yield with_common_trunk(2, 0.2, "w4a4")
 

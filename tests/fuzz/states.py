@@ -39,7 +39,17 @@ _DTYPES = (
     *(torch.bool, torch.complex64, torch.float8_e4m3fn),
 )
 _NUMBERS = (0.0, float("nan"), float("inf"), -float("inf"), 1e38, 1e-45, 1e-38, 1e10)
-_KEYS = ("", "x", "fc1", "fc1.weight.x", "module", ".", "é" * 50, "fc1.weight\n", "_orig_mod.fc1.weight")
+_KEYS = (
+    "",
+    "x",
+    "fc1",
+    "fc1.weight.x",
+    "module",
+    ".",
+    "é" * 50,
+    "fc1.weight\n",
+    "_orig_mod.fc1.weight",
+)
 
 
 def open_target() -> StateTarget:

@@ -1,7 +1,7 @@
 """Every input that ever failed: now it is refused for what is wrong with it, or runs as defined.
 
-`corpus/expected.json` says for each file the target, the verdict, and words of a refusal. Files made
-by hand (`hostile.py`) are listed here.
+`corpus/expected.json` says for each file the target, the verdict, and words of a refusal. Files
+made by hand (`hostile.py`) are listed here.
 """
 
 from __future__ import annotations
