@@ -32,10 +32,10 @@ class Parts:
 
     @staticmethod
     def of(data: bytes) -> Parts:
-        """Those of an honest file."""
+        """Those of an honest file; tensors by name, as safetensors gives them in any order."""
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         ours = json.loads(header["__metadata__"]["qbnnc"])
-        stored = {name: array.copy() for name, array in load_tensors(data).items()}
+        stored = {name: array.copy() for name, array in sorted(load_tensors(data).items())}
         shared = ours.get("shared", {})
         owned = {name: stored[owner] for name, owner in shared.items()}
         return Parts(ours["version"], ours["model"], shared, stored | owned)
