@@ -12,9 +12,14 @@ MINUTES ?= 10
 BIN := .venv/bin
 READY := .venv/ready
 DRIVER := $(sort $(filter-out %/__pycache__,$(wildcard tools/driver/*)))
+LOWEST := .venv-minimum/bin/python
+MINIMUM_PYTHON ?= python3.11
+MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py heads.py) \
+    tests/runtime/test_microkernel.py
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS)
 
-.PHONY: help demo check test nightly fuzz fuzz-million fenced coverage lint types format clean distclean FORCE
+.PHONY: help demo check test nightly fuzz fuzz-million fenced coverage minimum versions lint types
+.PHONY: format clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -60,6 +65,33 @@ coverage: $(READY) ## Branch coverage of our packages by the tests of `make test
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
+# Not editable: the wheel is tried too.
+minimum: ## The lowest versions that pyproject.toml admits: the demo, and the tests of equal bits
+	@test -x $(LOWEST) || $(MINIMUM_PYTHON) -m venv .venv-minimum
+	@$(LOWEST) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
+	    -c constraints-minimum.txt hatchling hypothesis pytest pytest-xdist
+	@$(LOWEST) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
+	    -c constraints-minimum.txt --no-build-isolation '.[compile]'
+	$(LOWEST) -m pip freeze
+	@mkdir -p build/minimum
+	.venv-minimum/bin/qbnnc compile tools/demo/lenet_mcd.pt --model tools.demo.models:LeNet_MCD \
+	    --calib tools/demo/fashion.npz:calib --bits w8a7 --samples 20 --task classification \
+	    -o build/minimum/lenet.onnx -o build/minimum/lenet.qbnn
+	.venv-minimum/bin/qbnnc verify build/minimum/lenet.onnx build/minimum/lenet.qbnn \
+	    --input tools/demo/fashion.npz:x --seed 7
+	.venv-minimum/bin/qbnnc run build/minimum/lenet.onnx --input tools/demo/fashion.npz:x \
+	    --seed 7 -o build/minimum/onnx.npz
+	.venv-minimum/bin/qbnnc run build/minimum/lenet.qbnn --input tools/demo/fashion.npz:x \
+	    --seed 7 -o build/minimum/qbnn.npz
+	$(LOWEST) tools/versions/artefacts.py build/minimum/networks
+	$(LOWEST) tools/versions/check.py onnxruntime build/minimum/networks
+	$(LOWEST) tools/versions/check.py runtime build/minimum/networks
+	$(LOWEST) -m pytest -q -n $(JOBS) -p no:cacheprovider -m "not slow and not nightly" \
+	    $(MINIMUM_TESTS)
+
+versions: $(READY) ## Each Python that is found, old and new onnxruntimes: the tables of docs/versions.md
+	$(BIN)/python tools/versions/trials.py --jobs $(JOBS) --pip-flags="$(PIP_FLAGS)"
+
 lint: $(READY) ## Format and lint rules
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -73,10 +105,10 @@ format: $(READY) ## Rewrite the sources in the house format
 
 clean: ## Remove what builds and tests leave behind
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -name '.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## clean, and remove the virtual environment too
-	rm -rf .venv .editable
+	rm -rf .venv .venv-minimum .venv-versions .editable
 
 # A new file directly in tools/driver/ needs the links of the editable install laid again, so the
 # list of its files is an input like pyproject.toml; it is written only when it differs.

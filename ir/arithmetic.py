@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.types import EPS_QUANT, Array, QuantParams
+from qbnnc.ir.weights import channel_sums
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -77,7 +78,7 @@ def offline_terms(weight: Array, weight_zero: Int32, input_zero: int) -> Int32:
 
     `weight` i8 [N, ...], `weight_zero` broadcasts against it; i32 [N], mod 2^32.
     """
-    total = (weight.astype(np.int64) - weight_zero).reshape(len(weight), -1).sum(axis=1)
+    total = channel_sums(weight, weight_zero).total
     terms: Int32 = (-input_zero * total).astype(np.int32)
     return terms
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.types import Array
+from qbnnc.ir.weights import channel_sums
 from qbnnc.runtime.layout import round_up, to_memory
 
 LINE = 128  # output channels whose weights lie together where channels are by themselves
@@ -35,19 +36,24 @@ class Constants:
         part = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         room = round_up(part.nbytes, _ALIGNMENT)
         self.asked += room
-        offset = self._known.setdefault(sha256(part.tobytes()).digest(), self._size)
+        offset = self._known.setdefault(sha256(part.data).digest(), self._size)
         if offset == self._size and room:
             self._parts.append(part)
             self._size += room
         return offset
 
     def pack(self) -> NDArray[np.uint8]:
-        """All of them, with some room to read past the end."""
+        """All of them, with some room to read past the end; once: each part is given up.
+
+        So they are never in memory twice: a page of the room is there when it is written to.
+        """
         packed, offset = aligned_bytes(self._size + _ALIGNMENT), 0
-        packed[:] = 0
-        for part in self._parts:
+        for number, part in enumerate(self._parts):
+            end = round_up(offset + part.size, _ALIGNMENT)
             packed[offset : offset + part.size] = part
-            offset = round_up(offset + part.size, _ALIGNMENT)
+            packed[offset + part.size : end] = 0
+            self._parts[number], offset = packed[:0], end
+        packed[offset:] = 0
         packed.flags.writeable = False
         return packed
 
@@ -110,7 +116,7 @@ class Layout:
     @property
     def depth(self) -> int:
         """K padded."""
-        return len(self.order_of_taps())
+        return self.taps if not self.run else self.taps // self.run * self.fours * FOURS
 
     def order_of_taps(self) -> NDArray[np.int64]:
         """Which of K is at each place of a channel; -1 is padding."""
@@ -132,15 +138,30 @@ class Layout:
 
     def pack(self, rows: Array, fill: int = 0) -> Array:
         """[groups, filters, K] in this layout: [size]."""
-        order = self.order_of_taps()
-        whole = np.full((self.groups, self.padded, len(order)), fill, rows.dtype)
-        whole[:, : self.filters, order >= 0] = rows[:, :, order[order >= 0]]
-        blocks = (g[n : n + self.block] for g in whole for n in range(0, self.padded, self.block))
-        return np.concatenate([self._in_lines(block) for block in blocks])
+        packed, start = np.empty(self.size, rows.dtype), 0
+        for group in rows:
+            for first in range(0, self.padded, self.block):
+                width = min(self.block, self.padded - first)
+                lines = packed[start : start + width * self.depth].reshape(-1, width, self.step)
+                block = np.full((width, self.depth), fill, rows.dtype)
+                self._fill(block, group[first : first + width])
+                lines[:] = block.reshape(width, -1, self.step).swapaxes(0, 1)
+                start += block.size
+        return packed
 
-    def _in_lines(self, block: Array) -> Array:
-        """[channels, depth] as [lines][channels][step]."""
-        return block.reshape(len(block), -1, self.step).swapaxes(0, 1).reshape(-1)
+    def _fill(self, block: Array, rows: Array) -> None:
+        """Rows [channels, K] into a block [at least as many, depth], with the padding of runs."""
+        if not self.run:
+            block[: len(rows)] = rows
+            return
+        runs = block[: len(rows)].reshape(len(rows), -1, self.fours * FOURS)
+        runs[..., : self.run] = rows.reshape(len(rows), -1, self.run)
+
+    def lanes(self, rows: Array) -> Array:
+        """Rows [channels, K] as they meet in int16: [channels, turns, steps, 2, 2]."""
+        block = np.zeros((len(rows), self.depth), rows.dtype)
+        self._fill(block, rows)
+        return block.reshape(len(rows), -1, self.steps, FOURS // 2, 2)
 
     def pack_channels(self, rows: Array, fill: int = 0) -> Array:
         """[groups, filters] as [groups][padded channels]."""
@@ -176,5 +197,5 @@ def offline_terms(
     """
     terms = np.broadcast_to(weight_zero.astype(np.int64) * input_zero * prod(shape[1:]), shape[:1])
     if weight is not None:
-        terms = terms - input_zero * weight.reshape(shape[0], -1).astype(np.int64).sum(axis=1)
+        terms = terms - input_zero * channel_sums(weight, np.zeros(1, np.int32)).total
     return terms.astype(np.int32)

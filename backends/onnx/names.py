@@ -25,6 +25,7 @@ PRODUCER = "qbnnc"
 INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
 VALUE, AXES, ALSO = "value", "axes", "also_of"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
+MODEL = "model"  # the metadata property that holds the INTEGER Model
 BIAS = "/bias"  # of a layer: without the terms that are folded into the IR's own
 
 

@@ -144,19 +144,12 @@ class Lowering:
         return buffers
 
     def copied(self) -> dict[int, Array | None]:
-        """The outputs that are the input (None) or a constant, moved: no program makes them."""
-        copied = dict[int, Array | None]()
-        for i, (root, order) in enumerate(self._leaving):
-            array = self.graph.constants.get(root)
-            if root is self.graph.input:
-                copied[i] = None
-            elif array is not None:
-                flat = array.reshape(-1)
-                moved = (
-                    flat if order is None else np.where(order < 0, flat.dtype.type(0), flat[order])
-                )
-                copied[i] = moved.reshape(self.graph.outputs[i].type.shape)
-        return copied
+        """The outputs that are the input (None) or a constant: no program makes them."""
+        return {
+            i: self.graph.constants.get(root)
+            for i, (root, _) in enumerate(self._leaving)
+            if root is self.graph.input or root in self.graph.constants
+        }
 
     def outputs_of(self, value: Value) -> list[Leaving]:
         """The outputs that are `value`, perhaps moved."""

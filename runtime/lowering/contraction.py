@@ -11,6 +11,7 @@ from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, QuantParams
+from qbnnc.ir.weights import chunks
 from qbnnc.runtime.instructions import Convolve, Depthwise
 from qbnnc.runtime.instructions.contraction import OF_STEPS
 from qbnnc.runtime.isa import Isa, chosen
@@ -18,7 +19,7 @@ from qbnnc.runtime.kernels.convolution import SCRATCH
 from qbnnc.runtime.lowering import Lowering, winograd
 from qbnnc.runtime.lowering.layers import common, extents
 from qbnnc.runtime.lowering.sampling import is_depthwise, operand
-from qbnnc.runtime.packing import FOURS, LINE, Layout
+from qbnnc.runtime.packing import LINE, Layout
 
 HALO_BYTES = 96 << 10  # of the images that a layer copies into halos at a time
 _MOST_IMAGES = 1024
@@ -86,20 +87,23 @@ def _steps(lowering: Lowering, node: Node, geometry: Conv2dInteger, run: int) ->
         if array is None:
             most = 2 * steps * max(abs(weight.low), abs(weight.high))
         else:
-            most = _largest_in_a_lane(layout(steps), array, steps)
+            most = _largest_in_a_lane(layout(steps), array)
         return largest * most <= np.iinfo(np.int16).max
 
     proved = [1, *(steps for steps in (2, 4) if fit(steps))]
     return min(proved, key=lambda steps: OF_STEPS[steps] * layout(steps).fours)
 
 
-def _largest_in_a_lane(layout: Layout, array: Array, steps: int) -> int:
+def _largest_in_a_lane(layout: Layout, array: Array) -> int:
     """Of the positive or of the negative weights that meet in a lane of int16."""
-    order, rows = layout.order_of_taps(), layout.rows(array).astype(np.int64)
-    whole = np.where(order < 0, 0, rows[:, :, order])
-    lanes = whole.reshape(*rows.shape[:2], -1, steps, FOURS // 2, 2)  # [.., turn, step, lane, pair]
-    sums = (np.clip(lanes, low, high).sum(axis=(-3, -1)) for low, high in ((0, None), (None, 0)))
-    return max(int(np.abs(s).max(initial=0)) for s in sums)
+    largest, rows = 0, layout.rows(array).reshape(len(array), -1)
+    for some, _ in chunks(len(rows), 1, rows.shape[1]):
+        lanes = layout.lanes(rows[some])  # [.., turn, step, lane, pair]
+        meet = [lanes[:, :, step, :, pair] for step in range(layout.steps) for pair in (0, 1)]
+        positive = sum((np.maximum(w, 0) for w in meet), np.int16(0))
+        negative = sum((np.minimum(w, 0) for w in meet), np.int16(0))
+        largest = max(largest, int(np.max(positive)), -int(np.min(negative)))
+    return largest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

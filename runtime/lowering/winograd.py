@@ -9,6 +9,7 @@ import numpy as np
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops import Conv2dInteger
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.weights import channel_sums
 from qbnnc.runtime.instructions import Winograd
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels.products import WORD_PRODUCTS
@@ -46,7 +47,7 @@ def _largest_sum(lowering: Lowering, weight: Value) -> int:
     if array is None:
         quant = codes_of(weight.type)
         return max(-quant.low, quant.high) * prod(weight.type.shape[1:])
-    return int(np.abs(array.reshape(len(array), -1).astype(np.int64)).sum(1).max())
+    return int(channel_sums(array, np.zeros(1, np.int32)).size.max())
 
 
 def wins(lowering: Lowering, node: Node, geometry: Conv2dInteger, steps: int) -> bool:

@@ -111,7 +111,17 @@ def test_no_end_and_no_file(trained: Runner, make: object) -> None:
         ("finetune", "float.qbnn", "--data", "odd.npz", "-o", "new.qbnn"),
         ("sensitivity", "odd.qbnn", *data, "--task", "regression"),
         ("sensitivity", "float.qbnn", *data, "--task", "regression", "-o", "odd.jsonl"),
-        ("sweep", "float.qbnn", *data, "--task", "regression", "-o", "odd.jsonl"),
+        (
+            "sweep",
+            "float.qbnn",
+            *data,
+            "--train",
+            "x.npz:x,x",
+            "--task",
+            "regression",
+            "-o",
+            "odd.jsonl",
+        ),
         ("report", "odd.jsonl", "-o", "new.html"),
     ):
         said = trained.refused(*command)

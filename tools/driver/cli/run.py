@@ -18,6 +18,7 @@ from qbnnc.cli.common import (
     input_option,
     json_option,
     placed,
+    plain_warnings,
     quiet_option,
     table,
     verbose_option,
@@ -57,7 +58,8 @@ def command(
     if output is not None:
         check_array_output(output)
         check_apart([output], [artefact, file_of(input_)])
-    opened = open_artefact(artefact)
+    with plain_warnings():
+        opened = open_artefact(artefact)
     with placed({"the input": input_}):
         prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
     if output is not None:
