@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from qbnnc.ir import limits
 from qbnnc.ir.errors import InputError
 from qbnnc.ir.inputs import as_integer
-from qbnnc.ir.model import MOST_DRAWS
 
 MOST_PREDICTED = 4 << 30
 """Bytes of the samples that one prediction gives: 4 for each row, sample and output element."""
@@ -33,11 +33,11 @@ def check_asked(rows: int, samples: int, members: int, elements: int) -> None:
 
     `elements` are those of all outputs for one row and sample.
     """
-    if samples > MOST_DRAWS * members:
+    if samples > limits.DRAWS.most * members:
         each = "" if members == 1 else f" for each of the {members} members"
         raise InputError(
-            f"samples: {samples}; a prediction has {MOST_DRAWS} at most{each}: predict again with "
-            "other seeds"
+            f"samples: {samples}; a prediction has {limits.DRAWS.most} at most{each}: predict "
+            "again with other seeds"
         )
     if (total := 4 * rows * samples * elements) > MOST_PREDICTED:
         raise InputError(

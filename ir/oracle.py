@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir import limits
 from qbnnc.ir.counts import as_count, as_first_row, check_asked
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Value
 from qbnnc.ir.inputs import as_integer
-from qbnnc.ir.model import MOST_DRAWS, Model
+from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 
@@ -33,7 +34,7 @@ def oracle_samples(
     InputError for numbers that no backend takes (`ir.counts`).
     """
     members = len(model.members)
-    count = as_count(samples, "samples", MOST_DRAWS * members)
+    count = as_count(samples, "samples", limits.DRAWS.most * members)
     check_asked(len(x), count, members, sum(v.type.size for v in model.graph.outputs))
     first = as_first_row(first_row)
     rows, draws = range(first, first + len(x)), model.draws_for(count)

@@ -21,9 +21,9 @@ from qbnnc.backends.onnx.names import (
     VALUE,
     member_prefix,
 )
+from qbnnc.ir import limits
 from qbnnc.ir.errors import FileError
 from qbnnc.ir.head import Head, Task
-from qbnnc.ir.model import MOST_DRAWS
 
 _FLOAT, _INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 _REQUIRED = frozenset({"digest", "task", "samples", "members", "method", "version"})
@@ -144,7 +144,7 @@ def describe(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Descriptio
 def _check_numbers(description: Description) -> None:
     """ValueError if L is no multiple of the members, or no number at all."""
     samples, members = description.samples, description.members
-    if not 1 <= members <= samples <= MOST_DRAWS * members or samples % members:
+    if not 1 <= members <= samples <= limits.DRAWS.most * members or samples % members:
         raise ValueError(f"{samples} samples of {members} members")
 
 

@@ -26,11 +26,12 @@ from qbnnc.backends.onnx.scope import Scope, Twin
 from qbnnc.backends.onnx.splitmix64 import DOMAIN, DOMAIN_VERSION, functions
 from qbnnc.backends.onnx.streams import counters
 from qbnnc.backends.onnx.writer import Writer
+from qbnnc.ir import limits
 from qbnnc.ir.counts import as_count
 from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.format import shared_tensors
 from qbnnc.ir.graph import Graph, Value
-from qbnnc.ir.model import MOST_DRAWS, Model
+from qbnnc.ir.model import Model
 from qbnnc.ir.sharing import shared_values
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE, DType, Stage
 
@@ -64,7 +65,9 @@ def emit(model: Model, *, samples: int | None = None, embedded_model: bool = Tru
 
 def _draws(model: Model, samples: int) -> range:
     try:
-        draws = model.draws_for(as_count(samples, "samples", MOST_DRAWS * len(model.members)))
+        draws = model.draws_for(
+            as_count(samples, "samples", limits.DRAWS.most * len(model.members))
+        )
     except ValueError:
         raise UserError(
             f"{samples} samples cannot be shared among {len(model.members)} members: "

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TypedDict
 
 from qbnnc.choices import choice, whole
+from qbnnc.ir import limits
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Task
 from qbnnc.ir.inputs import as_integer
-from qbnnc.ir.model import MOST_DRAWS
 from qbnnc.passes.calibrate import Calibration, Observer
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Rounding, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options
@@ -51,7 +51,7 @@ def options_from(
         raise UserError(f"{min(unknown)}: there is no such option; there are {known}")
     return Options(
         quantisation_from(making, bits),
-        None if samples is None else whole("--samples", samples, 1, MOST_DRAWS),
+        None if samples is None else whole("--samples", samples, 1, limits.DRAWS.most),
         None if task is None else choice("--task", Task, task),
         _calibration(making),
     )

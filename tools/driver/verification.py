@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.artefacts import Artefact
+from qbnnc.ir import limits
 from qbnnc.ir.counts import MOST_ROWS_AT_ONCE, as_count, as_first_row
 from qbnnc.ir.errors import InputError
 from qbnnc.ir.graph import Value
 from qbnnc.ir.inputs import as_batch
-from qbnnc.ir.model import MOST_DRAWS, Model
+from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
 
@@ -93,7 +94,7 @@ def check_samples(model: Model, samples: int | None) -> None:
     """InputError unless the model can give this many samples."""
     members = len(model.members)
     if samples is not None:
-        as_count(samples, "--samples", MOST_DRAWS * members)
+        as_count(samples, "--samples", limits.DRAWS.most * members)
     if samples is None or samples == members or (model.stochastic and samples % members == 0):
         return
     if model.stochastic:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,8 +44,9 @@ def make(case: Case, folder: Path) -> None:
     )
     batch = x[:ROWS]
     made = oracle_samples(model, batch, samples=SAMPLES, seed=SEED, first_row=FIRST_ROW)
-    outputs = dict(zip(model.head.sample_names(len(made)), made, strict=True))
-    np.savez(folder / f"{case.name}.npz", input=batch, seed=SEED, first_row=FIRST_ROW, **outputs)
+    arrays: dict[str, Any] = dict(zip(model.head.sample_names(len(made)), made, strict=True))
+    arrays |= {"input": batch, "seed": SEED, "first_row": FIRST_ROW}
+    np.savez(folder / f"{case.name}.npz", **arrays)
 
 
 def main() -> None:
