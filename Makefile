@@ -7,6 +7,7 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 JOBS ?= 2
+MINUTES ?= 10
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -17,11 +18,12 @@ MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py hea
     tests/runtime/test_microkernel.py
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS)
 
-.PHONY: help demo check test nightly minimum versions lint types format clean distclean FORCE
+.PHONY: help demo check test nightly fuzz fuzz-million fenced coverage minimum versions lint types
+.PHONY: format clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## Compile the bundled network, verify it, run it, show what it knows and what not
 	@mkdir -p build
@@ -44,6 +46,24 @@ test: lint types ## Lint, types and all tests but the longest: what CI runs
 
 nightly: lint types ## Everything, the longest tests too
 	$(PYTEST)
+	$(MAKE) fenced fuzz-million
+
+fuzz: $(READY) ## Fuzz every format for MINUTES=10; inputs by the clock, or of SEED=
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(addprefix --seed ,$(SEED))
+
+fuzz-million: $(READY) ## Fuzz .qbnn files to the millionth; goes on where it was stopped
+	$(BIN)/python -m tests.fuzz qbnn --until 1000000 --state build/fuzz/million.json
+
+fenced: $(READY) ## The tests of the runtime with guard pages around what kernels touch
+	$(PYTEST) -p tests.fenced --fence after tests/runtime
+	$(PYTEST) -p tests.fenced --fence before tests/runtime
+
+# Kernels are machine code, which coverage does not see: their lines count as never run.
+coverage: $(READY) ## Branch coverage of our packages by the tests of `make test`
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -n $(JOBS) -m "not nightly"
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 # Not editable: the wheel is tried too.
 minimum: ## The lowest versions that pyproject.toml admits: the demo, and the tests of equal bits
