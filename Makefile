@@ -7,17 +7,23 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 JOBS ?= 2
+MINUTES ?= 10
 
 BIN := .venv/bin
 READY := .venv/ready
 DRIVER := $(sort $(filter-out %/__pycache__,$(wildcard tools/driver/*)))
+LOWEST := .venv-minimum/bin/python
+MINIMUM_PYTHON ?= python3.11
+MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py heads.py) \
+    tests/runtime/test_microkernel.py
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS)
 
-.PHONY: help demo check test nightly lint types format clean distclean FORCE
+.PHONY: help demo check test nightly fuzz fuzz-million fenced coverage minimum versions lint types
+.PHONY: format clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## Compile the bundled network, verify it, run it, show what it knows and what not
 	@mkdir -p build
@@ -40,6 +46,51 @@ test: lint types ## Lint, types and all tests but the longest: what CI runs
 
 nightly: lint types ## Everything, the longest tests too
 	$(PYTEST)
+	$(MAKE) fenced fuzz-million
+
+fuzz: $(READY) ## Fuzz every format for MINUTES=10; inputs by the clock, or of SEED=
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(addprefix --seed ,$(SEED))
+
+fuzz-million: $(READY) ## Fuzz .qbnn files to the millionth; goes on where it was stopped
+	$(BIN)/python -m tests.fuzz qbnn --until 1000000 --state build/fuzz/million.json
+
+fenced: $(READY) ## The tests of the runtime with guard pages around what kernels touch
+	$(PYTEST) -p tests.fenced --fence after tests/runtime
+	$(PYTEST) -p tests.fenced --fence before tests/runtime
+
+# Kernels are machine code, which coverage does not see: their lines count as never run.
+coverage: $(READY) ## Branch coverage of our packages by the tests of `make test`
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -n $(JOBS) -m "not nightly"
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+# Not editable: the wheel is tried too.
+minimum: ## The lowest versions that pyproject.toml admits: the demo, and the tests of equal bits
+	@test -x $(LOWEST) || $(MINIMUM_PYTHON) -m venv .venv-minimum
+	@$(LOWEST) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
+	    -c constraints-minimum.txt hatchling hypothesis pytest pytest-xdist
+	@$(LOWEST) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
+	    -c constraints-minimum.txt --no-build-isolation '.[compile]'
+	$(LOWEST) -m pip freeze
+	@mkdir -p build/minimum
+	.venv-minimum/bin/qbnnc compile tools/demo/lenet_mcd.pt --model tools.demo.models:LeNet_MCD \
+	    --calib tools/demo/fashion.npz:calib --bits w8a7 --samples 20 --task classification \
+	    -o build/minimum/lenet.onnx -o build/minimum/lenet.qbnn
+	.venv-minimum/bin/qbnnc verify build/minimum/lenet.onnx build/minimum/lenet.qbnn \
+	    --input tools/demo/fashion.npz:x --seed 7
+	.venv-minimum/bin/qbnnc run build/minimum/lenet.onnx --input tools/demo/fashion.npz:x \
+	    --seed 7 -o build/minimum/onnx.npz
+	.venv-minimum/bin/qbnnc run build/minimum/lenet.qbnn --input tools/demo/fashion.npz:x \
+	    --seed 7 -o build/minimum/qbnn.npz
+	$(LOWEST) tools/versions/artefacts.py build/minimum/networks
+	$(LOWEST) tools/versions/check.py onnxruntime build/minimum/networks
+	$(LOWEST) tools/versions/check.py runtime build/minimum/networks
+	$(LOWEST) -m pytest -q -n $(JOBS) -p no:cacheprovider -m "not slow and not nightly" \
+	    $(MINIMUM_TESTS)
+
+versions: $(READY) ## Each Python that is found, old and new onnxruntimes: the tables of docs/versions.md
+	$(BIN)/python tools/versions/trials.py --jobs $(JOBS) --pip-flags="$(PIP_FLAGS)"
 
 lint: $(READY) ## Format and lint rules
 	$(BIN)/ruff format --check
@@ -54,10 +105,10 @@ format: $(READY) ## Rewrite the sources in the house format
 
 clean: ## Remove what builds and tests leave behind
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -name '.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## clean, and remove the virtual environment too
-	rm -rf .venv .editable
+	rm -rf .venv .venv-minimum .venv-versions .editable
 
 # A new file directly in tools/driver/ needs the links of the editable install laid again, so the
 # list of its files is an input like pyproject.toml; it is written only when it differs.

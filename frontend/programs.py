@@ -21,6 +21,7 @@ from qbnnc.frontend.sanitise import sanitise
 from qbnnc.frontend.tracing import first_line
 from qbnnc.ir.errors import FileError, InputError
 from qbnnc.ir.files import write_atomically
+from qbnnc.ir.numpy_files import array_of
 
 MAX_CALIBRATION_ROWS = 512
 _CALIBRATION = "qbnnc_calibration.npy.base64"
@@ -94,8 +95,8 @@ def _calibration(extra: Mapping[str, bytes], path: Path) -> NDArray[np.float32] 
         return None
     try:
         raw = base64.b64decode(extra[_CALIBRATION], validate=True)
-        rows = np.load(io.BytesIO(raw), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        rows = array_of(raw, path)
+    except (ValueError, FileError) as error:
         raise FileError("holds damaged calibration rows; save the program again", path) from error
     if rows.dtype != np.float32 or rows.ndim < 2:
         raise FileError("holds calibration rows that are not float32 [rows, ...]", path)

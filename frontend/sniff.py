@@ -14,6 +14,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from qbnnc.ir.errors import FileError
+from qbnnc.ir.files import check_regular
 
 
 class FileKind(Enum):
@@ -62,6 +63,8 @@ REFUSALS: Mapping[FileKind, str] = {
 def sniff(path: Path) -> FileKind:
     """The kind of the file at `path`; FileError if it cannot be read."""
     try:
+        if path.exists():
+            check_regular(path)
         with open(path, "rb") as file:
             head = file.read(64)
         if head[:4] == b"PK\x03\x04":

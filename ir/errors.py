@@ -42,5 +42,13 @@ class InputError(UserError):
     """Data that does not fit the model: shape, type, NaN."""
 
 
+class ArtefactWarning(UserWarning):
+    """What a compiled file cannot promise."""
+
+
+class RoundingWarning(UserWarning):
+    """A layer whose integers are less good than they could be."""
+
+
 class SourceWarning(UserWarning):
     """What was done to a network on the way in that its user should know."""

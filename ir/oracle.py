@@ -7,8 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir import limits
+from qbnnc.ir.counts import as_count, as_first_row, check_asked
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Value
+from qbnnc.ir.inputs import as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
@@ -28,11 +31,16 @@ def oracle_samples(
     """The samples of each output, [L, B, *shape], for a batch x [B, *shape].
 
     Rows are numbered first_row, first_row + 1, ...; `observe` sees (member, value, array).
+    InputError for numbers that no backend takes (`ir.counts`).
     """
-    rows, draws = range(first_row, first_row + len(x)), model.draws_for(samples)
+    members = len(model.members)
+    count = as_count(samples, "samples", limits.DRAWS.most * members)
+    check_asked(len(x), count, members, sum(v.type.size for v in model.graph.outputs))
+    first = as_first_row(first_row)
+    rows, draws = range(first, first + len(x)), model.draws_for(count)
     made = [np.empty((samples, len(x), *v.type.shape), np.float32) for v in model.graph.outputs]
     for number, member in enumerate(model.members):
-        draw = Draw.of(seed, model.sample_numbers(number, draws), rows)
+        draw = Draw.of(as_integer(seed, "seed"), model.sample_numbers(number, draws), rows)
         watch = None if observe is None else _bind(observe, number)
         for whole, part in zip(made, evaluate(member, x, draw, watch), strict=True):
             whole[number :: len(model.members)] = broadcast_output(part, len(draws), len(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.arithmetic import sampling_quants
-from qbnnc.ir.errors import CompileError
+from qbnnc.ir.errors import CompileError, RoundingWarning
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Conv2d, FakeQuantize, Linear, SampledWeight
 from qbnnc.ir.types import Array, QuantParams
@@ -17,7 +18,7 @@ from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.lockstep import Evaluation, Reference, live_bytes, parts_of
 from qbnnc.passes.options import Bits, Quantisation, Rounding
 from qbnnc.passes.parameters import float32_constant, source_constant
-from qbnnc.passes.rounding import fitted_codes
+from qbnnc.passes.rounding import NotFitted, fitted_codes
 from qbnnc.passes.unfold import layer_moments
 
 Float64 = NDArray[np.float64]
@@ -34,7 +35,8 @@ class FitLayers:
     each layer reading what the fitted ones before it give:
 
     1. A constant weight becomes codes fitted to what the float layer gave (`passes.rounding`).
-       Declined for convolutions in groups and more than 4,608 inputs of an output.
+       Declined for convolutions in groups and more than 4,608 inputs of an output; with a
+       RoundingWarning where the observations do not say how.
     2. A bias moves by the mean difference of the layer's output, channel by channel (Nagel et al.
        2019; Finkelstein et al. 2019), within the 2^23 codes of section 1. Of a sampled bias mu
        moves, and its codes are made anew.
@@ -105,7 +107,16 @@ class _Fitting:
         if real is None or grouped or real[0].size > _MOST_INPUTS:
             return weight
         moments = layer_moments(node.op, weight.type.shape, self.now.values(x), wanted)
-        fitted = fitted_codes(real, _quant(weight), moments)
+        try:
+            fitted = fitted_codes(real, _quant(weight), moments)
+        except NotFitted as error:
+            warnings.warn(
+                f"{node.loc}: its weight is rounded to nearest, not fitted ({error}): look at its "
+                "calibration data, or ask for --rounding nearest",
+                RoundingWarning,
+                stacklevel=2,
+            )
+            return weight
         constant = build.constant(rounded.inputs[0].name, fitted)
         return self.now.emit(rounded, rounded.op, (constant,), build)
 

@@ -11,7 +11,7 @@ from qbnnc.ir.types import Array, QuantParams
 
 Float64 = NDArray[np.float64]
 
-_DAMPING = 0.01  # of the mean diagonal of H: what a direction that no input has costs
+_DAMPINGS = 0.01, 0.1, 1.0  # of the mean diagonal of H: what a direction that no input has costs
 _BLOCK = 128
 
 
@@ -56,6 +56,10 @@ class MomentSum:
         return Moments(centred[:, : self._inputs], centred[:, self._inputs :])
 
 
+class NotFitted(Exception):
+    """Why a weight is rounded to nearest: its observations do not say how to fit it."""
+
+
 def fitted_codes(weight: Array, quant: QuantParams, moments: Moments) -> Array:
     """A weight [N, ...], f32, on the grid of `quant`, that gives nearly the wanted outputs.
 
@@ -64,24 +68,35 @@ def fitted_codes(weight: Array, quant: QuantParams, moments: Moments) -> Array:
     2. GPTQ (Frantar et al. 2023): columns are rounded in the order of falling H_kk, and the error
        of each is made up for by those that are not rounded yet.
 
-    A layer whose inputs never vary, or whose outputs are infinite, is rounded to nearest.
+    H is a sum of squares but for what rounding did to it: it is made symmetric, and damped by up
+    to 100 times as much until it is positive definite. A layer whose inputs never vary is rounded
+    to nearest, which is as good. NotFitted if moments are infinite or NaN, or no damping helps.
     """
     rows = weight.reshape(len(weight), -1).astype(np.float64)
-    ridge = _DAMPING * np.trace(moments.hessian) / len(moments.hessian)
-    if not 0 < ridge < np.inf or not np.isfinite(moments.cross).all():
+    given = (moments.hessian + moments.hessian.T) / 2
+    if not (np.isfinite(given).all() and np.isfinite(moments.cross).all()):
+        raise NotFitted("its inputs or outputs are infinite, or too large to be squared")
+    mean = np.trace(given) / len(given)
+    if mean <= 0:
         return weight
-    hessian = moments.hessian + ridge * np.eye(len(moments.hessian))
-    residual = moments.cross - moments.hessian @ rows.T
-    wanted = rows + np.linalg.solve(hessian, residual).T
-    rounded = sequential_rounding(wanted, quant, hessian)
-    return rounded.reshape(weight.shape).astype(np.float32)
+    for damping in _DAMPINGS:
+        hessian = given + damping * mean * np.eye(len(given))
+        try:
+            wanted = rows + np.linalg.solve(hessian, moments.cross - given @ rows.T).T
+            rounded = sequential_rounding(wanted, quant, hessian)
+        except np.linalg.LinAlgError:
+            continue
+        if np.isfinite(rounded).all():
+            return rounded.reshape(weight.shape).astype(np.float32)
+    raise NotFitted("the moments of its inputs are not positive definite")
 
 
 def sequential_rounding(weight: Float64, quant: QuantParams, hessian: Float64) -> Float64:
     """GPTQ: W [N, K] on the grid of `quant`, minimising (W - Q) H (W - Q)^T greedily.
 
-    `hessian` [K, K] is positive definite. With U the upper Cholesky factor of H^-1, column k is
-    rounded to q_k and the columns j > k get W_j -= (W_k - q_k)/U_kk*U_kj, block by block.
+    `hessian` [K, K] is positive definite; LinAlgError otherwise. With U the upper Cholesky factor
+    of H^-1, column k is rounded to q_k and the columns j > k get W_j -= (W_k - q_k)/U_kk*U_kj,
+    block by block.
     """
     order = np.argsort(-np.diag(hessian), kind="stable")
     upper = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(order, order)])).T

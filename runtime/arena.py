@@ -9,8 +9,11 @@ it is needed (Pisarchyk and Lee, "Efficient memory management for deep neural ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import accumulate
 
 from qbnnc.ir.types import PER_ROW, PER_ROW_AND_SAMPLE, PER_SAMPLE, Axis
 from qbnnc.runtime.layout import round_up
@@ -18,6 +21,7 @@ from qbnnc.runtime.lowering import Range, Step
 from qbnnc.runtime.program import Buffer, Kind, Operand, Place
 
 _ALIGNMENT = 64
+_MOST_BY_SIZE = 2000  # buffers, of which each is compared with each
 _MOST = 1024  # elements of a block: enough to forget what a call costs
 
 
@@ -43,10 +47,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """`lower_bound` is what is needed at once at the worst step: no layout takes less."""
+    """`lower_bound` is what is needed at once at the worst step: no layout takes less.
+
+    `kept` are the buffers of a row's record, in their order.
+    """
 
     capacity: Capacity
     slots: tuple[Slot, ...]
+    kept: tuple[Buffer, ...]
     operands: dict[Buffer, Operand]
     scratch_bytes: int
     record_bytes: int
@@ -73,11 +81,14 @@ def place(
     Without `reuse` every value is still there when its range has run: for `trace`. `shared` are
     first in the record of a row: other programs in the same arena know them too.
     """
-    spans = _spans(steps, reuse=reuse)
-    kept = [*shared, *(b for b in spans if b not in shared and _is_kept(b, steps))]
-    capacity = _capacity(steps, spans, set(kept), budget)
-    sizes = {b: _nbytes(b, s, steps, capacity) for b, s in spans.items() if b not in kept}
-    slots = _assign({b: (sizes[b], *spans[b]) for b in sizes})
+    spans, known = _spans(steps, reuse=reuse), frozenset(shared)
+    read = {b for s in steps if s.range is Range.SUFFIX for b in s.instruction.buffers()}
+    kept = [*shared, *(b for b in spans if b not in known and b in read and _of_a_row(b))]
+    in_records = frozenset(kept)
+    placed = {b: span for b, span in spans.items() if b not in in_records}
+    capacity = _capacity(placed, len(steps), budget)
+    wanted = {b: (_nbytes(b, capacity), *span) for b, span in placed.items()}
+    slots = _by_size(wanted) if len(wanted) <= _MOST_BY_SIZE else _by_time(wanted)
     scratch_bytes = max((s.offset + s.nbytes for s in slots), default=0)
     operands = {s.buffer: Operand(s.offset, s.buffer.stride, _place(s.buffer)) for s in slots}
     record_bytes, offset = sum(b.stride for b in kept), scratch_bytes
@@ -85,7 +96,7 @@ def place(
         operands[buffer] = Operand(offset, record_bytes, Place.ROW)
         offset += buffer.stride
     bound = lower_bound(slots, len(steps))
-    return Arena(capacity, slots, operands, scratch_bytes, record_bytes, bound)
+    return Arena(capacity, slots, tuple(kept), operands, scratch_bytes, record_bytes, bound)
 
 
 def in_one(arenas: Sequence[Arena]) -> tuple[Arena, ...]:
@@ -112,9 +123,16 @@ def in_one(arenas: Sequence[Arena]) -> tuple[Arena, ...]:
 
 def lower_bound(slots: Sequence[Slot], steps: int) -> int:
     """The most bytes needed at one step."""
-    return max(
-        (sum(s.nbytes for s in slots if s.first <= i <= s.last) for i in range(steps)), default=0
-    )
+    return _most_at_once(((s.nbytes, s.first, s.last) for s in slots), steps)
+
+
+def _most_at_once(sizes: Iterable[tuple[int, int, int]], steps: int) -> int:
+    """The greatest sum at one step, of (bytes, first step, last step)."""
+    changes = [0] * (steps + 1)
+    for nbytes, first, last in sizes:
+        changes[first] += nbytes
+        changes[last + 1] -= nbytes
+    return max(accumulate(changes))
 
 
 def _spans(steps: Sequence[Step], *, reuse: bool) -> dict[Buffer, tuple[int, int]]:
@@ -138,13 +156,9 @@ def _spans(steps: Sequence[Step], *, reuse: bool) -> dict[Buffer, tuple[int, int
     return spans
 
 
-def _is_kept(buffer: Buffer, steps: Sequence[Step]) -> bool:
-    """Whether the suffix reads a value of the prefix."""
-    return (
-        buffer.kind is Kind.VALUE
-        and buffer.axes == PER_ROW
-        and any(s.range is Range.SUFFIX and buffer in s.instruction.buffers() for s in steps)
-    )
+def _of_a_row(buffer: Buffer) -> bool:
+    """A value of the prefix, which is kept in records if the suffix reads it."""
+    return buffer.kind is Kind.VALUE and buffer.axes == PER_ROW
 
 
 def _place(buffer: Buffer) -> Place:
@@ -153,19 +167,10 @@ def _place(buffer: Buffer) -> Place:
     return Place.COPY if Axis.ROW in buffer.axes else Place.FIXED
 
 
-def _capacity(
-    steps: Sequence[Step], spans: dict[Buffer, tuple[int, int]], kept: set[Buffer], budget: int
-) -> Capacity:
+def _capacity(spans: Mapping[Buffer, tuple[int, int]], steps: int, budget: int) -> Capacity:
     def most(axes: frozenset[Axis]) -> int:
         """Bytes of one element of each of the buffers with these axes needed at once."""
-        live = {b: s for b, s in spans.items() if b.axes == axes and b not in kept}
-        return max(
-            (
-                sum(b.stride for b, (first, last) in live.items() if first <= i <= last)
-                for i in range(len(steps))
-            ),
-            default=0,
-        )
+        return _most_at_once(((b.stride, *s) for b, s in spans.items() if b.axes == axes), steps)
 
     rows, samples, copies = (
         max(1, min(_MOST, budget // max(1, most(axes))))
@@ -174,9 +179,7 @@ def _capacity(
     return Capacity(rows, samples, copies)
 
 
-def _nbytes(
-    buffer: Buffer, span: tuple[int, int], steps: Sequence[Step], capacity: Capacity
-) -> int:
+def _nbytes(buffer: Buffer, capacity: Capacity) -> int:
     count = 1
     if buffer.kind is Kind.VALUE:
         counts = {
@@ -188,7 +191,7 @@ def _nbytes(
     return round_up(buffer.stride * count, _ALIGNMENT)
 
 
-def _assign(wanted: dict[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
+def _by_size(wanted: Mapping[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
     slots = list[Slot]()
     for buffer, (nbytes, first, last) in sorted(wanted.items(), key=lambda i: -i[1][0]):
         meanwhile = [s for s in slots if s.first <= last and first <= s.last]
@@ -199,3 +202,36 @@ def _assign(wanted: dict[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
             offset = max(offset, other.offset + other.nbytes)
         slots.append(Slot(buffer, offset, nbytes, first, last))
     return tuple(slots)
+
+
+def _by_time(wanted: Mapping[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
+    """In the order of first steps, each at the lowest place that is free and large enough.
+
+    For programs of so many buffers that comparing all of them takes too long.
+    """
+    slots, free, end = list[Slot](), list[tuple[int, int]](), 0  # free: (offset, bytes), apart
+    leaving = list[tuple[int, int, int]]()
+    for buffer, (nbytes, first, last) in sorted(wanted.items(), key=lambda item: item[1][1]):
+        while leaving and leaving[0][0] < first:
+            _, offset, size = heappop(leaving)
+            _give_back(free, offset, size)
+        number = next((i for i, (_, size) in enumerate(free) if size >= nbytes), None)
+        if number is None:
+            offset, end = end, end + nbytes
+        else:
+            offset, size = free[number]
+            free[number : number + 1] = [(offset + nbytes, size - nbytes)] if size > nbytes else []
+        slots.append(Slot(buffer, offset, nbytes, first, last))
+        heappush(leaving, (last, offset, nbytes))
+    return tuple(slots)
+
+
+def _give_back(free: list[tuple[int, int]], offset: int, size: int) -> None:
+    """Space that is free now, joined with its neighbours."""
+    number = bisect_left(free, (offset, 0))
+    if number < len(free) and free[number][0] == offset + size:
+        size += free.pop(number)[1]
+    if number and sum(free[number - 1]) == offset:
+        offset, before = free.pop(number - 1)
+        size, number = size + before, number - 1
+    free.insert(number, (offset, size))

@@ -1,36 +1,37 @@
-"""The compiled interpreter, and where it is kept between processes.
+"""The kernels, found where they are kept or compiled now.
 
-numba keys its cache on one file's content, and bakes in what other files say. So the folder's name
-carries a hash of all that the machine code depends on: CPU, versions, and the content of the
-whole runtime and of the definitions it imports. Without a writable place there is no cache.
+Each is kept as soon as it is compiled, so that an interrupted build goes on where it was. The
+logger `qbnnc` tells of it: INFO before and after, DEBUG for each kernel, all with a Progress as the
+record's attribute `compiling`; WARNING where kernels cannot be kept.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import pickle
-import platform
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from threading import Lock
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
-import llvmlite
-import llvmlite.binding as llvm
-import numba
 import numpy as np
-from numba import njit
-from numba.core import config
-from numba.core.typing.templates import Signature
 from numpy.typing import NDArray
 
+from qbnnc.ir.words import counted
+from qbnnc.runtime.compilation import (
+    Linked,
+    callable_from_python,
+    compiled_entry,
+    link,
+    object_code,
+)
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels import interpreter, moments
+from qbnnc.runtime.kernels.entries import opcodes
+from qbnnc.runtime.place import store
+from qbnnc.runtime.program import Opcode
+from qbnnc.runtime.store import Store
 
 Execute: TypeAlias = Callable[
     [
@@ -45,106 +46,94 @@ Execute: TypeAlias = Callable[
 ]
 Moments: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32]], None]
 
-_LOCK = Lock()  # one thread compiles, the others wait; numba's configuration is one for all
+_LOCK = Lock()  # one thread compiles, the others wait
+_LOG = logging.getLogger("qbnnc")
+_EXECUTE, _MOMENTS = "EXECUTE", "MOMENTS"
+_NOT_KEPT = "each process compiles the kernels anew, because they cannot be kept: %s"
+
+
+class Progress(NamedTuple):
+    """How many of the missing kernels are compiled, and which one is next; "" is none."""
+
+    done: int
+    total: int
+    kernel: str
 
 
 class Kernels(NamedTuple):
-    """The jitted functions: kernels.interpreter.execute and kernels.moments.moments."""
+    """kernels.interpreter.execute with its entries, and kernels.moments.moments.
+
+    `compiled`: how many were missing. `linked` has the machine code that `execute` calls.
+    """
 
     execute: Execute
     moments: Moments
+    compiled: int
+    linked: Sequence[Linked]
 
 
 def kernels() -> Kernels:
-    """Loaded from the cache or compiled; the first call takes seconds."""
+    """Loaded from the cache or compiled; the first call takes seconds, and half a minute once."""
     with _LOCK:
         return _kernels()
 
 
 @cache
 def _kernels() -> Kernels:
-    folder = writable_folder()
-    try:
-        return compile_kernels(folder)
-    except (EOFError, pickle.UnpicklingError):  # a damaged file
-        shutil.rmtree(folder or "", ignore_errors=True)
-        return compile_kernels(writable_folder())
-    except OSError:  # a full disk
-        return compile_kernels(None)
+    return build(store())
 
 
-def compile_kernels(folder: Path | None) -> Kernels:
-    """Compile, or load what was compiled; None is no cache."""
-    return Kernels(
-        cast(Execute, _compiled(interpreter.execute, interpreter.SIGNATURE, folder)),
-        cast(Moments, _compiled(moments.moments, moments.SIGNATURE, folder)),
-    )
+def build(kept: Store) -> Kernels:
+    """All kernels: those that are kept, and the others compiled and kept."""
+    names = [*(opcode.name for opcode in opcodes()), _EXECUTE, _MOMENTS]
+    missing = [name for name in names if kept.read(_file(name)) is None]
+    linked, table = list[Linked](), np.zeros(max(Opcode) + 1, np.int64)
+    with _told(missing, kept) as tell:
+        for opcode in opcodes():
+            tell(opcode.name)
+            linked.append(_linked(opcode, kept))
+            table[opcode] = linked[-1].address
+        tell(_EXECUTE)
+        execute = callable_from_python(
+            interpreter.execute, interpreter.SIGNATURE, kept, _file(_EXECUTE)
+        )
+        tell(_MOMENTS)
+        mean = callable_from_python(moments.moments, moments.SIGNATURE, kept, _file(_MOMENTS))
+    run = cast(Execute, partial(execute, table))
+    return Kernels(run, cast(Moments, mean), len(missing), linked)
 
 
-def _compiled(function: Callable[..., None], signature: Signature, folder: Path | None) -> Any:
-    dispatcher = njit(nogil=True, error_model="numpy")(function)
-    if folder is not None:
-        settings = vars(config)
-        before = settings["CACHE_DIR"]
-        settings["CACHE_DIR"] = str(folder)
-        try:
-            dispatcher.enable_caching()
-        finally:
-            settings["CACHE_DIR"] = before
-    dispatcher.compile(signature)
-    dispatcher.disable_compile()
-    return dispatcher
+def _linked(opcode: Opcode, kept: Store) -> Linked:
+    if (code := kept.read(_file(opcode.name))) is None:
+        code = object_code(compiled_entry(opcode))
+        kept.write(_file(opcode.name), code)
+    return link(code)
 
 
-def was_cached() -> bool:
-    """Whether `kernels` found the interpreter, not compiled it."""
-    dispatcher = cast(Any, kernels().execute)  # numba's, which is more than a function
-    return bool(sum(dispatcher.stats.cache_hits.values()) > 0)
+def _file(name: str) -> str:
+    return f"{chosen().value}-{name.lower()}"
 
 
-def writable_folder() -> Path | None:
-    """The folder for this machine and this content, made if need be; None if it cannot be."""
-    try:
-        folder = cache_root() / f"kernels-{fingerprint()}"
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
-        return None
-    return folder
+@contextmanager
+def _told(missing: Sequence[str], kept: Store) -> Iterator[Callable[[str], None]]:
+    """Logs what begins and ends; gives what is called with the name of each kernel's turn."""
+    start, known, count = time.perf_counter(), kept.fault, len(missing)
+    what = f"{counted(count, 'kernel')} for {chosen().value}"
 
+    def tell(name: str) -> None:
+        if name in missing:
+            progress = Progress(missing.index(name), count, name.lower())
+            _LOG.debug("compiling %s", name.lower(), extra={"compiling": progress})
 
-def cache_root() -> Path:
-    """$QBNNC_CACHE_DIR, or a folder `qbnnc` where the platform keeps caches."""
-    if place := os.environ.get("QBNNC_CACHE_DIR"):
-        return Path(place).expanduser()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "qbnnc" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "qbnnc"
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "qbnnc"
-
-
-def fingerprint() -> str:
-    """A hash of all that the machine code depends on."""
-    machine = (
-        llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
-        numba.__version__,
-        llvmlite.__version__,
-        platform.python_implementation(),
-        platform.python_version(),
-        chosen().value,
-    )
-    digest = hashlib.sha256(repr(machine).encode())
-    for name, content in sources(Path(__file__).parent):
-        digest.update(f"{name} {len(content)} ".encode())
-        digest.update(content)
-    return digest.hexdigest()[:24]
-
-
-def sources(runtime: Path) -> list[tuple[str, bytes]]:
-    """Path and content of each file of the runtime, and of the definitions its kernels import."""
-    files = [*sorted(runtime.rglob("*.py")), runtime.parent / "ir" / "rng.py"]
-    return [(f.relative_to(runtime.parent).as_posix(), f.read_bytes()) for f in files]
+    if known:
+        _LOG.warning(_NOT_KEPT, known)
+    if missing:
+        place = f"kept in {kept.folder}" if kept.folder else "not kept"
+        begun = {"compiling": Progress(0, count, "")}
+        _LOG.info("compiling %s, %s", what, place, extra=begun)
+    yield tell
+    if missing:
+        ended = {"compiling": Progress(count, count, "")}
+        _LOG.info("compiled %s in %.1f s", what, time.perf_counter() - start, extra=ended)
+    if kept.fault and not known:
+        _LOG.warning(_NOT_KEPT, kept.fault)

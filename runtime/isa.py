@@ -1,4 +1,4 @@
-"""Which instructions the kernels may use: found at load, or forced by $QBNNC_ISA.
+"""Which instructions the kernels may use: found at import, or forced by $QBNNC_ISA.
 
 To add one: a member of Isa, the features that it needs, and its product in
 `kernels.products.PRODUCTS`.
@@ -7,6 +7,7 @@ To add one: a member of Isa, the features that it needs, and its product in
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ _FEATURES = {
     Isa.AVX2: ("avx2",),
     Isa.GENERIC: (),
 }
+_LOG = logging.getLogger("qbnnc")
 _AT_HWCAP, _HWCAP_ASIMDDP = 16, 1 << 20  # Linux's, for 64-bit Arm
 
 
@@ -51,15 +53,36 @@ def available(features: Mapping[str, bool]) -> list[Isa]:
 
 @cache
 def chosen() -> Isa:
-    """The best that the CPU has, or $QBNNC_ISA; UserError if the CPU lacks that one."""
+    """The best that the CPU has and LLVM compiles, or $QBNNC_ISA.
+
+    One that LLVM cannot compile is passed over, with a warning in the log at the time that this is
+    found out; later processes know it. UserError if the CPU lacks the wanted one, or LLVM fails.
+    """
+    from qbnnc.runtime.isa_probe import fault  # which compiles kernels, and they import this module
+
     found = available(target_features())
-    wanted = os.environ.get("QBNNC_ISA", "").strip().lower()
-    if not wanted:
-        return found[0]
+    if wanted := os.environ.get("QBNNC_ISA", "").strip().lower():
+        isa = _wanted(wanted, found)
+        if why := fault(isa).why:
+            raise UserError(
+                f"QBNNC_ISA={wanted}: LLVM cannot compile its products ({why}); leave it out: the "
+                "best that works is taken"
+            )
+        return isa
+    for isa in found:
+        why, is_new = fault(isa)
+        if not why:
+            break
+        text = "instruction set %s is left out, because LLVM cannot compile its products: %s"
+        _LOG.log(logging.WARNING if is_new else logging.DEBUG, text, isa.value, why)
+    return isa
+
+
+def _wanted(name: str, found: list[Isa]) -> Isa:
     names = [isa.value for isa in found]
-    if wanted not in names:
-        raise UserError(f"QBNNC_ISA={wanted}: this CPU runs {', '.join(names)}; take one of them")
-    return Isa(wanted)
+    if name not in names:
+        raise UserError(f"QBNNC_ISA={name}: this CPU runs {', '.join(names)}; take one of them")
+    return Isa(name)
 
 
 def target_features() -> dict[str, bool]:

@@ -21,6 +21,7 @@ from qbnnc.runtime.plan import Plan
 from qbnnc.runtime.schedule import Schedule, schedule
 from qbnnc.runtime.threads import Task, split
 from qbnnc.runtime.trunk import Plans
+from qbnnc.runtime.verifier import verify_schedule
 
 _TRUNK = -1  # in place of a member
 CHUNK_BYTES = 8 << 20  # of what the prefix leaves to the suffix, for all rows of a chunk
@@ -62,12 +63,21 @@ def prepare(plans: Plans, size: Size, threads: int) -> Prepared:
             plan = _plan(plans, task)
             chunk = _chunk(plan, task, most)
             table = schedule(plan, task.rows, task.draws, chunk)
+            _expect_inside(plan, table, task, chunk)
             rows.append(job(plan, table, max(task.member, 0), len(members), batch, samples))
             arena_bytes = max(arena_bytes, plan.arena_bytes(chunk))
             schedules.append(table)
         parts.append(Part(np.array(rows, np.int64).reshape(-1, JOB.SIZE), arena_bytes))
     outputs = Outputs(members[0], batch, samples)
     return Prepared(tuple(parts), outputs, plans, tuple(schedules))
+
+
+def _expect_inside(plan: Plan, table: Schedule, task: Task, chunk: int) -> None:
+    """The kernels check nothing: no block may be larger than the plan has room for."""
+    capacity = plan.arena.capacity
+    size = capacity.rows, capacity.samples, capacity.copies
+    if not verify_schedule(table, size, task.rows, task.draws, chunk):
+        raise RuntimeError(f"a schedule of {task} leaves the arena; it is not run")
 
 
 def _with_trunk(trunk: Plan, tasks: Sequence[Task], most: int | None) -> Iterator[Task]:

@@ -31,14 +31,14 @@ def to_memory(array: Array, shape: tuple[int, ...]) -> Array:
     lead = array.shape[: array.ndim - len(shape)]
     if len(shape) == 3:
         array = np.moveaxis(array, -3, -1)
-    return np.ascontiguousarray(array).reshape(*lead, *grid(shape))
+    return np.ascontiguousarray(array).reshape((*lead, *grid(shape)))
 
 
 def from_memory(array: Array, shape: tuple[int, ...]) -> Array:
     """[..., size] in the order of memory to [..., *shape]."""
     lead = array.shape[:-1]
     if len(shape) != 3:
-        return array.reshape(*lead, *shape)
+        return array.reshape((*lead, *shape))
     channels, height, width = shape
     return np.moveaxis(array.reshape(*lead, height, width, channels), -1, -3)
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.types import Array, TensorType
 from qbnnc.runtime.arena import Arena, place
-from qbnnc.runtime.lowering import Lowering, Range, Step
+from qbnnc.runtime.lowering import Lowering, Range, Step, range_of
 from qbnnc.runtime.lowering.ops import lower_node
 from qbnnc.runtime.packing import Layout, aligned_bytes
 from qbnnc.runtime.program import COLUMNS, Buffer
+from qbnnc.runtime.verifier import Memory, Room, verify
 
 BLOCK_BYTES = 1 << 19  # in use at a time: stays in the L2 cache of most CPUs
 MOST_BLOCK_BYTES = 1 << 22  # where weights do not stay there: they are read again for each block
@@ -116,18 +118,64 @@ def draft(lowering: Lowering, nodes: Iterable[Node]) -> Draft:
 
 
 def finish(made: Draft, arena: Arena, constants: NDArray[np.uint8]) -> Plan:
-    """The plan of a program whose buffers lie in `arena`."""
+    """The plan of a program whose buffers lie in `arena`; CompileError if it could leave them."""
+    program, ends = _program(made.steps, arena), _ends(made.steps)
+    _expect_safe(made, program, ends, constants, arena)
     return Plan(
-        program=_program(made.steps, arena),
+        program=program,
         constants=constants,
         constant_bytes=made.constant_bytes,
         arena=arena,
         steps=made.steps,
-        ends=_ends(made.steps),
+        ends=ends,
         outputs=tuple(value.type for value in made.lowering.graph.outputs),
         work=made.work,
         values=_values(made.lowering),
         copied=made.lowering.copied(),
+    )
+
+
+def _expect_safe(
+    made: Draft,
+    program: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    constants: NDArray[np.uint8],
+    arena: Arena,
+) -> None:
+    """The kernels check nothing: CompileError, at the node, if a line could leave its memory."""
+    violation = verify(
+        program, ends.tolist(), constants, memory_of(made.lowering, arena, len(program))
+    )
+    if violation is not None:
+        number, why = violation
+        loc = made.steps[number].loc if number >= 0 else Loc("the network")
+        raise CompileError(
+            f"the program planned for it could leave its memory, and is not run: {why}; no file "
+            f"that qbnnc has written does this, so compile the model again, or report it",
+            loc,
+        )
+
+
+def memory_of(lowering: Lowering, arena: Arena, steps: int) -> Memory:
+    """What the verifier holds a program against."""
+    rooms = [Room(s.offset, s.nbytes, s.first, s.last) for s in arena.slots]
+    rooms += [
+        Room(arena.operands[b].offset, b.stride, 0, steps, in_record=True, given=lowering.given(b))
+        for b in arena.kept
+    ]
+    copied, partial = lowering.copied(), lowering.partial
+    return Memory(
+        rooms=tuple(rooms),
+        scratch_bytes=arena.scratch_bytes,
+        record_bytes=arena.record_bytes,
+        rows=arena.capacity.rows,
+        samples=arena.capacity.samples,
+        copies=arena.capacity.copies,
+        input_size=lowering.graph.input.type.size,
+        outputs=tuple(
+            (value.type.size, None if partial or i in copied else int(range_of(value.type.axes)))
+            for i, value in enumerate(lowering.graph.outputs)
+        ),
     )
 
 

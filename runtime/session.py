@@ -8,6 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qbnnc.ir import format
+from qbnnc.ir.counts import (
+    MOST_ROWS_AT_ONCE,
+    MOST_THREADS,
+    as_count,
+    as_first_row,
+    check_asked,
+)
 from qbnnc.ir.errors import FileError, InputError
 from qbnnc.ir.inputs import as_batch, as_integer
 from qbnnc.ir.model import Model
@@ -66,7 +73,9 @@ class Session:
         self._complete = all(map(is_complete, self._plans))
         self._prepared: dict[Size, Prepared] = {}
         self._arenas = ArenaPool()
-        self._workers = Workers(physical_cores() if threads is None else _positive(threads))
+        self._workers = Workers(
+            physical_cores() if threads is None else as_count(threads, "threads", MOST_THREADS)
+        )
 
     @property
     def samples(self) -> int:
@@ -101,9 +110,10 @@ class Session:
         """
         batch = as_batch(x, self.model.graph.input.type.shape)
         count, numbers = self._samples(samples), _numbers(seed, first_row)
-        chunk = None if batch_size is None else as_integer(batch_size, "batch_size")
-        if chunk is not None and chunk < 1:
-            raise InputError(f"batch_size: {chunk} rows at a time; it must be at least 1")
+        check_asked(len(batch), count, len(self._plans), self._plans[0].size)
+        chunk = None
+        if batch_size is not None:
+            chunk = min(as_count(batch_size, "batch_size", MOST_ROWS_AT_ONCE), max(len(batch), 1))
         prepared = self._prepare(Size(len(batch), count, chunk))
         outputs = self._run(prepared, batch, numbers)
         return Prediction(self.model.head, outputs, self._statistics(outputs))
@@ -125,6 +135,7 @@ class Session:
         batch = as_batch(x, self.model.graph.input.type.shape)
         members, numbers = len(self.model.members), _numbers(seed, first_row)
         draws = self._samples(samples) // members
+        check_asked(len(batch), draws * members, members, self._plans[0].size)
         if not 0 <= as_integer(member, "member") < members:
             raise InputError(f"member: {member}, and the members are {members}")
         graph = self.model.members[member]
@@ -147,6 +158,7 @@ class Session:
     ) -> PlanSummary:
         """Operations, their forms, and the bytes of arena and constants, for `inspect --plan`."""
         count = self._samples(samples)
+        check_asked(as_count(batch, "batch", MOST_ROWS_AT_ONCE), count, 1, self._plans[0].size)
         return summarize(self._every, member, batch, count, self._workers.threads)
 
     def peak_bytes(self, batch: int, samples: int | None = None) -> int:
@@ -214,10 +226,7 @@ class Session:
 
 def _numbers(seed: int, first_row: int) -> tuple[int, int]:
     """Both mod 2^64, as the kernels take them."""
-    row = as_integer(first_row, "first_row")
-    if row < 0:
-        raise InputError(f"first_row: {row}; rows are numbered from 0")
-    return signed(as_integer(seed, "seed")), signed(row)
+    return signed(as_integer(seed, "seed")), signed(as_first_row(first_row))
 
 
 def _flat(batch: Float32) -> Float32:
@@ -226,9 +235,3 @@ def _flat(batch: Float32) -> Float32:
     if x.flags.writeable:
         x.flags.writeable = False
     return x
-
-
-def _positive(threads: int) -> int:
-    if as_integer(threads, "threads") < 1:
-        raise InputError(f"threads: {threads}; there must be 1 or more")
-    return int(threads)

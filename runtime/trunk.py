@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.sharing import common_values
 from qbnnc.ir.types import PER_ROW, DType
@@ -35,7 +36,11 @@ class Plans(NamedTuple):
 
 
 def plan_members(members: Sequence[Graph], draws: int, budget: int | None = None) -> Plans:
-    """As qbnnc.runtime.plan.plan of each member, but what all have in common once."""
+    """As qbnnc.runtime.plan.plan of each member, but what all have in common once.
+
+    CompileError if members differ in their input or outputs: one room serves them all.
+    """
+    _expect_alike(members)
     trunk = None if len(members) == 1 else _trunk(members, draws)
     if trunk is None:
         constants = Constants()
@@ -49,6 +54,18 @@ def plan_members(members: Sequence[Graph], draws: int, budget: int | None = None
     packed = drafts[0].lowering.constants.pack()
     plans = [finish(made, arena, packed) for made, arena in zip(drafts, arenas, strict=True)]
     return Plans(None, tuple(plans)) if trunk is None else Plans(plans[0], tuple(plans[1:]))
+
+
+def _expect_alike(members: Sequence[Graph]) -> None:
+    """In what the kernels are given, and what they write."""
+    first, *others = ([m.input.type.shape, *(v.type.shape for v in m.outputs)] for m in members)
+    for number, shapes in enumerate(others, 1):
+        if shapes != first:
+            raise CompileError(
+                f"member {number} has an input or outputs of shapes {shapes}, member 0 of "
+                f"{first}; all members of an ensemble need the same",
+                Loc("the ensemble"),
+            )
 
 
 def _trunk(members: Sequence[Graph], draws: int) -> tuple[list[Draft], list[Buffer]] | None:

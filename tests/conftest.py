@@ -1,25 +1,29 @@
 """Fixtures that many tests share: the bundled networks and data.
 
-The classes of the networks are in tools/demo/models.py, importable in tests as `models`.
+The classes of the networks are in tools/demo/models.py, importable in tests as `models`. Torch is
+imported where a network is made: the runtime's tests run without it.
 """
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from hypothesis import settings
-from torch import nn
 
-from models import MLP, MLP_MCD, LeNet, LeNet_MCD
+if TYPE_CHECKING:
+    from torch import nn
+
+    from models import MLP, MLP_MCD, LeNet, LeNet_MCD
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "tools" / "demo"
 DATA = ROOT / "tests" / "data"
-M = TypeVar("M", bound=nn.Module)
+M = TypeVar("M", bound="nn.Module")
 
 # No deadline: the first example of a test may compile a kernel. The same examples every time.
 settings.register_profile("qbnnc", deadline=None, derandomize=True, database=None)
@@ -39,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def trained(model: M, file: Path) -> M:
     """`model` with the weights of `file`, in eval mode."""
+    import torch
+
     model.load_state_dict(torch.load(file, weights_only=True))
     model.eval()
     return model
@@ -73,22 +79,30 @@ def diabetes() -> dict[str, npt.NDArray[np.float32]]:
 @pytest.fixture
 def lenet_mcd() -> LeNet_MCD:
     """Garment classifier, Monte-Carlo dropout; takes raw pixels 0..255."""
+    from models import LeNet_MCD
+
     return trained(LeNet_MCD(), DEMO / "lenet_mcd.pt")
 
 
 @pytest.fixture
 def lenet() -> LeNet:
     """Its pointwise twin; takes pixels scaled to 0..1."""
+    from models import LeNet
+
     return trained(LeNet(), DATA / "lenet.pt")
 
 
 @pytest.fixture
 def mlp_mcd() -> MLP_MCD:
     """Diabetes regression (mean, log variance), Monte-Carlo dropout."""
+    from models import MLP_MCD
+
     return trained(MLP_MCD(10), DATA / "mlp_mcd.pt")
 
 
 @pytest.fixture
 def mlp() -> MLP:
     """Its pointwise twin."""
+    from models import MLP
+
     return trained(MLP(10), DATA / "mlp.pt")

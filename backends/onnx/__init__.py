@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from qbnnc.ir.model import Model
 
 
-def emit(model: Model, *, samples: int | None = None) -> bytes:
+def emit(model: Model, *, samples: int | None = None, embedded_model: bool = True) -> bytes:
     """The ONNX file of a model: `qbnnc.backends.onnx.emission.emit`.
 
     Imported when it is called: who only runs a file needs neither onnx_ir nor onnxscript.
     """
     from qbnnc.backends.onnx import emission
 
-    return emission.emit(model, samples=samples)
+    return emission.emit(model, samples=samples, embedded_model=embedded_model)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
 
-from qbnnc.backends.onnx.names import ALSO, AXES, INPUT, PRODUCER, VALUE, member_prefix
+from qbnnc.backends.onnx.content import check_content
+from qbnnc.backends.onnx.names import (
+    ALSO,
+    AXES,
+    FIRST_ROW,
+    INPUT,
+    MODEL,
+    PRODUCER,
+    SEED,
+    VALUE,
+    member_prefix,
+)
+from qbnnc.ir import limits
 from qbnnc.ir.errors import FileError
 from qbnnc.ir.head import Head, Task
 
+_FLOAT, _INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 _REQUIRED = frozenset({"digest", "task", "samples", "members", "method", "version"})
 
 
@@ -25,11 +39,15 @@ class StoredValue:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """`properties` are the file's metadata_props, `values` the IR's values by their IR names."""
+    """`properties` are the file's metadata_props, `values` the IR's values by their IR names.
+
+    `output_size` counts the elements of one sample of one row, of all outputs.
+    """
 
     properties: Mapping[str, str]
     input_shape: tuple[int, ...]
     output_names: tuple[str, ...]
+    output_size: int
     values: Mapping[str, StoredValue]
 
     @property
@@ -60,10 +78,25 @@ class Description:
         return Head(Task(self.properties["task"]), tuple(names.split(",")) if names else ())
 
     @property
+    def embedded(self) -> bool:
+        """Whether the file holds the Model that it was made from."""
+        return MODEL in self.properties
+
+    @property
     def sample_names(self) -> tuple[str, ...]:
         """The outputs that hold samples; the others are statistics."""
-        outputs = sum(name.startswith("samples") for name in self.output_names)
-        return self.head.sample_names(outputs)
+        return self.head.sample_names(_outputs(self.output_names))
+
+
+def read_proto(data: bytes, path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, Description]:
+    """An ONNX file of ours, as it was made; FileError if it is none, or was changed.
+
+    ArtefactWarning for an old one, which cannot say whether it was.
+    """
+    proto = parse(data, path)
+    description = describe(proto, path)
+    check_content(proto, path)
+    return proto, description
 
 
 def parse(data: bytes, path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -89,18 +122,63 @@ def describe(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Descriptio
     inputs = {value.name: value for value in proto.graph.input}
     if INPUT not in inputs or not properties.keys() >= _REQUIRED:
         raise FileError("truncated or changed after qbnnc made it: compile it again", path)
-    shape = inputs[INPUT].type.tensor_type.shape.dim[1:]
     description = Description(
         properties,
-        tuple(d.dim_value for d in shape),
+        _dimensions(inputs[INPUT])[1:],
         tuple(value.name for value in proto.graph.output),
+        sum(
+            math.prod(_dimensions(value)[2:])
+            for value in proto.graph.output
+            if value.name.startswith("samples")
+        ),
         _values(proto),
     )
     try:
-        _ = description.samples, description.members, description.head
-    except ValueError:
-        raise FileError("its metadata was changed: compile it again", path) from None
+        _check_numbers(description)
+        _check_interface(description, proto.graph)
+    except ValueError as error:
+        raise FileError(f"its metadata was changed ({error}): compile it again", path) from None
     return description
+
+
+def _check_numbers(description: Description) -> None:
+    """ValueError if L is no multiple of the members, or no number at all."""
+    samples, members = description.samples, description.members
+    if not 1 <= members <= samples <= limits.DRAWS.most * members or samples % members:
+        raise ValueError(f"{samples} samples of {members} members")
+
+
+def _check_interface(description: Description, graph: onnx.GraphProto) -> None:
+    """ValueError unless inputs and outputs are those that `predict` gives and takes."""
+    inputs = {value.name: _signature(value) for value in graph.input}
+    wanted = {INPUT: (_FLOAT, len(description.input_shape) + 1), SEED: (_INT64, 0)}
+    if inputs != wanted | {FIRST_ROW: (_INT64, 0)} or 0 in description.input_shape:
+        raise ValueError("other inputs")
+    head, names = description.head, description.output_names
+    samples = head.sample_names(_outputs(names))
+    if names != (*samples, *head.statistic_names(len(samples))):
+        raise ValueError("other outputs")
+    for value in graph.output:
+        kind, rank = _signature(value)
+        if kind != _FLOAT or rank < 1 + (value.name in samples):
+            raise ValueError(f"another type of {value.name}")
+        if value.name in samples and _dimensions(value)[0] != description.samples:
+            raise ValueError(f"another number of {value.name}")
+
+
+def _outputs(names: Sequence[str]) -> int:
+    """The network's own outputs, of which each has samples."""
+    return sum(name.startswith("samples") for name in names)
+
+
+def _signature(value: onnx.ValueInfoProto) -> tuple[int, int]:
+    """The type of the elements, and the number of axes."""
+    return value.type.tensor_type.elem_type, len(_dimensions(value))
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """The lengths of the axes; 0 for one that has a name."""
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
 
 def _values(proto: onnx.ModelProto) -> dict[str, StoredValue]:

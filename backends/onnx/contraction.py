@@ -41,10 +41,13 @@ def input_axes(node: Node) -> Axes:
 def fused_reader(graph: Graph, node: Node) -> Node | None:
     """The Requantize (or, of a linear layer, Dequantize) that one kernel computes with `node`.
 
-    None if `node` is no layer, if its accumulators are read by anything else, or if the
-    multiplier is not f32(f32(S_x*S_w)/S_y).
+    None if `node` is no layer, if its accumulators are read by anything else, if the multiplier is
+    not f32(f32(S_x*S_w)/S_y), or if a convolution's channels have zero points of their own: the
+    QLinearConv of onnxruntime 1.21 to 1.24 refuses those when it runs.
     """
     if not isinstance(node.op, LinearInteger | Conv2dInteger):
+        return None
+    if isinstance(node.op, Conv2dInteger) and not _has_one_zero_point(node):
         return None
     reader, acc = graph.only_reader(node.output), node.output.type
     match reader:
@@ -56,6 +59,10 @@ def fused_reader(graph: Graph, node: Node) -> Node | None:
             return reader if fits else None
         case _:
             return None
+
+
+def _has_one_zero_point(layer: Node) -> bool:
+    return len(set(codes_of(layer.inputs[1].type).zero_point)) == 1
 
 
 def write_fused(scope: Scope, node: Node, reader: Node) -> None:
@@ -206,7 +213,7 @@ def write_convolution(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
     """
     writer, quant = scope.writer, codes_of(node.inputs[1].type)
     codes = unsigned(scope.constant(node.inputs[1], node))
-    same = len(set(quant.zero_point)) == 1
+    same = _has_one_zero_point(node)
     zero = SIGNED_TO_UNSIGNED + (quant.zero_point[0] if same else 0)
     weight = scope.weight(node.inputs[1], codes, UNSIGNED)
     products = _conv_integer(scope, node, weight, zero, f"{name}/products")

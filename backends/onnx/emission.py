@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir
 
+from qbnnc.backends.onnx.content import KEY, content_digest
 from qbnnc.backends.onnx.draws import write_draws
 from qbnnc.backends.onnx.head import write_statistics
 from qbnnc.backends.onnx.layout import Layout
@@ -25,6 +26,8 @@ from qbnnc.backends.onnx.scope import Scope, Twin
 from qbnnc.backends.onnx.splitmix64 import DOMAIN, DOMAIN_VERSION, functions
 from qbnnc.backends.onnx.streams import counters
 from qbnnc.backends.onnx.writer import Writer
+from qbnnc.ir import limits
+from qbnnc.ir.counts import as_count
 from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.format import shared_tensors
 from qbnnc.ir.graph import Graph, Value
@@ -35,7 +38,7 @@ from qbnnc.ir.types import PER_ROW_AND_SAMPLE, DType, Stage
 OPSET, IR_VERSION = 21, 10
 
 
-def emit(model: Model, *, samples: int | None = None) -> bytes:
+def emit(model: Model, *, samples: int | None = None, embedded_model: bool = True) -> bytes:
     """The ONNX file of an INTEGER model with `samples` Monte-Carlo samples (the model's own by
     default). The same bytes for the same model and version of qbnnc.
 
@@ -43,6 +46,7 @@ def emit(model: Model, *, samples: int | None = None) -> bytes:
     [L, batch, ...] and the statistics [batch, ...] of the model's head, all f32. The graph does
     without samples what does not depend on them, repeats the batch where the first mask or sampled
     weight is, and draws masks and noise with a few large calls (docs/semantics.md, section 5).
+    A file without the `embedded_model` can only be run, or verified beside its .qbnn.
     Raises UserError for a number of samples the model cannot give, CompileError for what has no
     ONNX form.
     """
@@ -52,14 +56,18 @@ def emit(model: Model, *, samples: int | None = None) -> bytes:
     draws = _draws(model, count)
     writer, inputs = Writer(_reserved(model)), _inputs(model.graph)
     outputs = _write_graph(model, writer, inputs, draws)
-    proto = onnx_ir.to_proto(_onnx_model(model, writer, inputs, outputs, count))
+    metadata = properties(model, count, with_model=embedded_model)
+    proto = onnx_ir.to_proto(_onnx_model(model, writer, inputs, outputs, count, metadata))
     onnx.checker.check_model(proto, full_check=True)
+    proto.metadata_props.add(key=KEY, value=content_digest(proto))
     return bytes(proto.SerializeToString(deterministic=True))
 
 
 def _draws(model: Model, samples: int) -> range:
     try:
-        draws = model.draws_for(samples)
+        draws = model.draws_for(
+            as_count(samples, "samples", limits.DRAWS.most * len(model.members))
+        )
     except ValueError:
         raise UserError(
             f"{samples} samples cannot be shared among {len(model.members)} members: "
@@ -168,6 +176,7 @@ def _onnx_model(
     inputs: tuple[onnx_ir.Value, ...],
     outputs: list[onnx_ir.Value],
     samples: int,
+    metadata: dict[str, str],
 ) -> onnx_ir.Model:
     imports = {"": OPSET}
     local = list[onnx_ir.Function]()
@@ -193,5 +202,5 @@ def _onnx_model(
         producer_version=compiler_version(),
         doc_string=description(model, samples),
         functions=local,
-        metadata_props=properties(model, samples),
+        metadata_props=metadata,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from qbnnc.backends.onnx.names import PRODUCER
-from qbnnc.backends.onnx.read import KEY, embedded
+from qbnnc.backends.onnx.names import MODEL, PRODUCER
+from qbnnc.backends.onnx.read import embedded
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
 
@@ -27,8 +27,8 @@ def compiler_version() -> str:
         return "unknown"
 
 
-def properties(model: Model, samples: int) -> dict[str, str]:
-    """The file's metadata_props; all text."""
+def properties(model: Model, samples: int, *, with_model: bool) -> dict[str, str]:
+    """The file's metadata_props but for the digest of its content; all text."""
     provenance = model.provenance
     return {
         "version": compiler_version(),
@@ -46,7 +46,7 @@ def properties(model: Model, samples: int) -> dict[str, str]:
         "compiler": provenance.compiler,
         "rng": RNG,
         "promise": PROMISE,
-        KEY: embedded(model),
+        **({MODEL: embedded(model)} if with_model else {}),
     }
 
 

@@ -11,8 +11,8 @@ member), and "axes" says what it varies with: "row", "sample", "row,sample". A v
 stored with the two leading axes in one: row sample*B + row. Members' common values are there once,
 under the first one's name; "also_of" are the numbers of the others. Not in the file are
 accumulators that onnxruntime's fused kernels keep to themselves. Weights are initialisers, as int8
-under their own name, or with a suffix as u8 (plus 128), transposed, or int4; equal ones are there
-once. Sampled weights are values as others: int8 codes for each sample.
+under their own name, or with a suffix as u8 (plus 128), transposed, or two int4 in a byte; equal
+ones are there once. Sampled weights are values as others: int8 codes for each sample.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ PRODUCER = "qbnnc"
 INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
 VALUE, AXES, ALSO = "value", "axes", "also_of"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
+MODEL = "model"  # the metadata property that holds the INTEGER Model
 BIAS = "/bias"  # of a layer: without the terms that are folded into the IR's own
 
 

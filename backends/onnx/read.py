@@ -21,9 +21,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from qbnnc.backends.onnx.artefact import describe, parse
+from qbnnc.backends.onnx.artefact import Description, read_proto
 from qbnnc.backends.onnx.names import (
     BIAS,
+    MODEL,
     PACKED,
     TRANSPOSED,
     UNSIGNED,
@@ -31,6 +32,7 @@ from qbnnc.backends.onnx.names import (
     member_prefix,
     onnx_name,
 )
+from qbnnc.backends.onnx.packing import unpack
 from qbnnc.ir import format
 from qbnnc.ir.arithmetic import multiplier, offline_terms
 from qbnnc.ir.codec import VERSION
@@ -43,8 +45,7 @@ from qbnnc.ir.types import Array, DType
 
 Change: TypeAlias = Callable[[Value, Array, Array | None, str], Array]
 
-KEY = "model"
-_LARGEST = 1 << 30
+_MOST_TIMES, _ALWAYS = 8, 1 << 20
 
 
 def embedded(model: Model) -> str:
@@ -62,12 +63,25 @@ def embedded(model: Model) -> str:
 
 
 def read_model(data: bytes, path: str | os.PathLike[str] = "model.onnx") -> Model:
-    """The Model an ONNX file was made from; FileError if it is not ours, or was changed."""
-    proto = parse(data, path)
-    description = describe(proto, path)
+    """The Model an ONNX file was made from.
+
+    FileError if the file is not ours, was changed, or was compiled without its Model;
+    ArtefactWarning if it is so old that it cannot say whether it was changed.
+    """
+    proto, description = read_proto(data, path)
+    return embedded_model(proto, description, len(data), path)
+
+
+def embedded_model(
+    proto: onnx.ModelProto, description: Description, size: int, path: str | os.PathLike[str]
+) -> Model:
+    """The same for a file of `size` bytes that has been read."""
+    if not description.embedded:
+        raise without_model(path)
     changed = FileError("changed after qbnnc made it: compile it again", path)
     try:
-        stripped = format.from_bytes(_inflate(description.properties.get(KEY, "")), path)
+        inflated = _inflate(description.properties[MODEL], _ALWAYS + _MOST_TIMES * size)
+        stripped = format.from_bytes(inflated, path)
         names, known = interface_names(stripped), dict[int, Array]()
         model = _with_constants(stripped, _put_back(proto, names, known))
         model = _with_biases(model, proto, names, known)
@@ -79,9 +93,23 @@ def read_model(data: bytes, path: str | os.PathLike[str] = "model.onnx") -> Mode
     raise changed
 
 
-def _inflate(text: str) -> bytes:
+def without_model(path: str | os.PathLike[str]) -> FileError:
+    """The error of what needs a Model that the file has not got."""
+    return FileError(
+        "holds no qbnnc model (--no-embedded-model): it can be run, and verified beside the .qbnn "
+        "of the same compile; for anything else give that .qbnn",
+        path,
+    )
+
+
+def _inflate(text: str, most: int) -> bytes:
+    """ValueError for more than `most` bytes: honest files take less than the ONNX file itself."""
     # bzip2, not zlib: it has one implementation, so that a compile gives the same bytes anywhere
-    return bz2.BZ2Decompressor().decompress(base64.b64decode(text, validate=True), _LARGEST)
+    unpacking = bz2.BZ2Decompressor()
+    data = unpacking.decompress(base64.b64decode(text, validate=True), most)
+    if not unpacking.eof:
+        raise ValueError(f"it is cut off, or takes more than {most} bytes")
+    return data
 
 
 def _with_constants(model: Model, change: Change) -> Model:
@@ -174,8 +202,10 @@ def _restored(name: str, stored: Mapping[str, onnx.TensorProto], shape: tuple[in
     forms = ("", UNSIGNED, TRANSPOSED, UNSIGNED + TRANSPOSED)
     for suffix in (*forms, *(form + PACKED for form in forms)):
         if (tensor := stored.get(name + suffix)) is not None:
-            codes = numpy_helper.to_array(tensor).astype(np.int16)
-            codes = codes - 128 * (UNSIGNED in suffix)
-            codes = codes.T if TRANSPOSED in suffix else codes
+            codes = numpy_helper.to_array(tensor)
+            if suffix.endswith(PACKED) and codes.dtype == np.uint8:  # else int4, in older files
+                codes = unpack(codes)
+            codes = codes.astype(np.int16) - 128 * (UNSIGNED in suffix)
+            codes = codes.reshape(-1, shape[0]).T if TRANSPOSED in suffix else codes
             return np.ascontiguousarray(codes.astype(np.int8)).reshape(shape)
     raise KeyError(name)

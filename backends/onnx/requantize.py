@@ -21,13 +21,12 @@ def clamp(
 ) -> onnx_ir.Value:
     """min(max(codes, low), high) of u8 codes.
 
-    The Min is always there, at 255 too: between two quantised layers it keeps onnxruntime from
-    merging Q -> DQ -> Q -> DQ, which loses a rounding.
+    It is always there, at 0 and 255 too: between two quantised layers it keeps onnxruntime from
+    merging Q -> DQ -> Q -> DQ, which loses a rounding. Min and Max of 8-bit codes would have no
+    kernel before onnxruntime 1.24.
     """
-    if low > 0:
-        least = writer.constant(np.array(low, np.uint8))
-        codes = writer.op("Max", codes, least, out=f"{out.name}/at_least")
-    return writer.op("Min", codes, writer.constant(np.array(high, np.uint8)), out=out)
+    ends = (writer.constant(np.array(end, np.uint8)) for end in (low, high))
+    return writer.op("Clip", codes, *ends, out=out)
 
 
 def quantize_float(

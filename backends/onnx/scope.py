@@ -121,11 +121,9 @@ class Scope:
             name=self.name(value),
             shape=onnx_ir.Shape((_rows(value.type.axes), *value.type.shape)),
             type=onnx_ir.TensorType(_ELEMENT[value.type.dtype]),
-            metadata_props={
-                VALUE: self.prefix + value.name,
-                AXES: axes_text(value.type.axes),
-            },
         )
+        made.metadata_props[VALUE] = self.prefix + value.name
+        made.metadata_props[AXES] = axes_text(value.type.axes)
         self.values[value] = made
         return made
 

@@ -13,11 +13,19 @@ import onnx
 import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
-from qbnnc.backends.onnx.artefact import Description, StoredValue, describe, parse
+from qbnnc.backends.onnx.artefact import Description, StoredValue, parse, read_proto
 from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, SEED
-from qbnnc.ir.errors import FileError, InputError, UserError
+from qbnnc.backends.onnx.read import embedded_model
+from qbnnc.ir.counts import (
+    MOST_ROWS_AT_ONCE,
+    MOST_THREADS,
+    as_count,
+    check_asked,
+)
+from qbnnc.ir.errors import FileError, UserError
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.inputs import as_batch, as_integer
+from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array
 
 _FATAL_ONLY = 4  # errors become exceptions; onnxruntime need not print them too
@@ -35,8 +43,9 @@ class OnnxArtefact:
 
     @staticmethod
     def load(path: str | os.PathLike[str], threads: int | None = None) -> OnnxArtefact:
-        """Read a file; FileError if it is no ONNX file, not ours, or damaged.
+        """Read a file; FileError if it is no ONNX file, not ours, damaged or changed.
 
+        ArtefactWarning for a file so old that it cannot say whether it was changed.
         `threads` are onnxruntime's own choice by default.
         """
         return OnnxArtefact.from_bytes(read_bytes(path), path, threads)
@@ -46,7 +55,15 @@ class OnnxArtefact:
         data: bytes, path: str | os.PathLike[str] = "model.onnx", threads: int | None = None
     ) -> OnnxArtefact:
         """The artefact in `data`; `path` is for errors."""
-        return OnnxArtefact(os.fspath(path), describe(parse(data, path), path), data, threads)
+        return OnnxArtefact(os.fspath(path), read_proto(data, path)[1], data, threads)
+
+    def model(self) -> Model:
+        """The Model that the file was made from.
+
+        FileError if it was compiled without, or the weights are others.
+        """
+        proto = parse(self._data, self.path)
+        return embedded_model(proto, self.description, len(self._data), self.path)
 
     @property
     def digest(self) -> str:
@@ -88,10 +105,15 @@ class OnnxArtefact:
         batch, session = as_batch(x, self.input_shape), self._session(threads)
         sample_names = self.description.sample_names
         names = self.output_names if count == self.samples else sample_names
-        step = max(1, len(batch)) if batch_size is None else _positive(batch_size, "batch_size")
-        numbers = as_integer(seed, "seed"), as_integer(first_row, "first_row")
+        check_asked(
+            len(batch), self.samples, self.description.members, self.description.output_size
+        )
+        step = max(1, len(batch))
+        if batch_size is not None:
+            step = as_count(batch_size, "batch_size", MOST_ROWS_AT_ONCE)
+        number, row = as_integer(seed, "seed"), as_integer(first_row, "first_row")
         parts = [
-            self._run(session, names, batch[start : start + step], numbers[0], numbers[1] + start)
+            self._predicted(session, names, batch[start : start + step], number, start + row)
             for start in range(0, max(1, len(batch)), step)
         ]
         whole = {
@@ -163,14 +185,38 @@ class OnnxArtefact:
         axes = value.axes.split(",")
         draws = self.samples // self.description.members
         leading = (draws if "sample" in axes else 1, rows if "row" in axes else 1)
-        return array.reshape(*leading, *array.shape[1:])
+        try:
+            return array.reshape(*leading, *array.shape[1:])
+        except ValueError:
+            raise FileError(f"{value.name!r} varies with other than it says", self.path) from None
 
     def _session(self, threads: int | None) -> onnxruntime.InferenceSession:
         chosen = self._threads if threads is None else threads
-        key = 0 if chosen is None else _positive(chosen, "threads")
+        key = 0 if chosen is None else as_count(chosen, "threads", MOST_THREADS)
         if key not in self._sessions:
             self._sessions[key] = open_session(self._data, self.path, key)
         return self._sessions[key]
+
+    def _predicted(
+        self,
+        session: onnxruntime.InferenceSession,
+        names: Sequence[str],
+        batch: NDArray[np.float32],
+        seed: int,
+        first_row: int,
+    ) -> list[Array]:
+        """What `_run` gives; FileError unless it is what the file says of itself."""
+        made = self._run(session, names, batch, seed, first_row)
+        for name, array in zip(names, made, strict=True):
+            sampled = name in self.description.sample_names
+            leading = (self.samples, len(batch)) if sampled else (len(batch),)
+            if array.dtype != np.float32 or array.shape[: len(leading)] != leading:
+                raise FileError(
+                    f"gives {name} as {array.dtype} {list(array.shape)}, which is not what it "
+                    "says: compile it again",
+                    self.path,
+                )
+        return made
 
     def _run(
         self,
@@ -241,13 +287,6 @@ def open_session(
 def _int64(number: int) -> NDArray[np.int64]:
     """`number` mod 2^64 as its two's complement. A 0-d array: onnxruntime takes no scalar."""
     return np.array(number % 2**64, np.uint64).view(np.int64)
-
-
-def _positive(number: int, name: str) -> int:
-    whole = as_integer(number, name)
-    if whole < 1:
-        raise InputError(f"{name}: {whole} is not a positive number")
-    return whole
 
 
 def _line(error: Exception) -> str:

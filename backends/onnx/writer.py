@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir
 
 from qbnnc.backends.onnx.names import PACKED
+from qbnnc.backends.onnx.packing import is_packed, pack, unpack
 from qbnnc.backends.onnx.splitmix64 import DOMAIN
 from qbnnc.ir.types import Array
 
-_INT4 = onnx_ir.DataType.INT4
 Attribute: TypeAlias = int | float | str | Sequence[int] | onnx_ir.Graph | onnx_ir.TensorProtocol
 Body: TypeAlias = Callable[[list[onnx_ir.Value]], onnx_ir.Value]
 
@@ -73,7 +73,7 @@ class Writer:
         """The array under `name`; `exact` if that is the name of a value of the IR.
 
         If `owner` has been written and holds the same, it is that. int8 codes of four bits are
-        stored as int4, half as large: onnxruntime casts them once, when it loads the file.
+        stored as two in a byte: onnxruntime takes them apart once, when it loads the file.
         """
         if owner in self._weights and _equal(self._arrays[owner], array):
             return self._weights[owner]
@@ -83,11 +83,13 @@ class Writer:
         return self._weights[name]
 
     def _weight(self, array: Array, name: str) -> onnx_ir.Value:
-        if array.dtype != np.int8 or not -8 <= array.min() <= array.max() <= 7:
+        if not is_packed(array):
             return self._initializer(array, name)
-        packed = self._initializer(array.astype(_INT4.numpy()), self.unique(name + PACKED))
-        out = onnx_ir.Value(name=name)
-        return self.op("Cast", packed, out=out, to=int(onnx_ir.DataType.INT8))
+        packed = self._initializer(pack(array), self.unique(name + PACKED))
+        places = self.op("Cast", packed, out=f"{name}/places", to=int(onnx_ir.DataType.INT32))
+        every = self.constant(unpack(np.arange(256, dtype=np.uint8)).reshape(256, 2))
+        pairs = self.op("Gather", every, places, out=f"{name}/pairs", axis=0)
+        return self.op("Reshape", pairs, self.ints(*array.shape), out=onnx_ir.Value(name=name))
 
     def ints(self, *numbers: int) -> onnx_ir.Value:
         """A list of int64: a shape, axes."""

@@ -37,10 +37,18 @@ class Operands:
 
 
 def multiply_vnni(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
-    """vpdpbusd: u8 x s8, four products and the sum into int32, exact."""
-    bytes_, ints = ir.VectorType(I8, 4 * LANES), ir.VectorType(I32, LANES)
-    dot = declare(build, "llvm.x86.avx512.vpdpbusd.256", ints, [ints, bytes_, bytes_])
-    return _for_each(build, operands, sums, lambda x, w, total: build.call(dot, [total, x, w]))
+    """vpdpbusd: u8 x s8, four products and the sum into int32, exact.
+
+    Its operands are declared as int32, as LLVM 20 and older have them; newer ones have bytes there,
+    and read this form as theirs.
+    """
+    ints = ir.VectorType(I32, LANES)
+    dot = declare(build, "llvm.x86.avx512.vpdpbusd.256", ints, [ints, ints, ints])
+
+    def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        return build.call(dot, [total, build.bitcast(x, ints), build.bitcast(w, ints)])
+
+    return _for_each(build, operands, sums, add)
 
 
 def multiply_neon(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:

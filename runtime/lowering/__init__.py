@@ -87,14 +87,25 @@ class Lowering:
         self._draws, self.traced, self._left = draws, traced, frozenset(left)
         self.steps: list[Step] = []
         self.buffers: dict[Value, Buffer] = dict(given or {})
+        self._given = frozenset(self.buffers.values())
         self.packed: dict[tuple[Value, Layout], Buffer] = {}
         entry = graph.input
         self.input = Buffer(entry.name, entry.type.size, entry.type.axes, Kind.INPUT)
         self._producers, self._consumers = graph.producers(), graph.consumers()
         self._taken_in = set[Node]()
         self._leaving = [self._way_out(value) for value in graph.outputs]
-        self._roots = [root for root, _ in self._leaving]
+        self._roots = frozenset(root for root, _ in self._leaving)
+        self._left_by_graph = frozenset(graph.outputs)
         self.outputs = self._output_buffers()
+
+    @property
+    def partial(self) -> bool:
+        """Whether other programs make the outputs of what this one leaves."""
+        return bool(self._left)
+
+    def given(self, buffer: Buffer) -> bool:
+        """Whether another program has made it."""
+        return buffer in self._given
 
     def root(self, value: Value) -> Value:
         """What `value` is once reshapes are taken off."""
@@ -112,7 +123,7 @@ class Lowering:
                 if node.output.type.dtype is not DType.F32:
                     break
                 source = node.op.source_of(node.inputs[0].type.shape).reshape(-1)
-                order = source if order is None else source[order]
+                order = source if order is None else np.where(order < 0, -1, source[order])
             value = node.inputs[0]
             node = self._producers.get(value)
         return value, order
@@ -136,7 +147,7 @@ class Lowering:
         """The outputs that are the input (None) or a constant: no program makes them."""
         return {
             i: self.graph.constants.get(root)
-            for i, root in enumerate(self._roots)
+            for i, (root, _) in enumerate(self._leaving)
             if root is self.graph.input or root in self.graph.constants
         }
 
@@ -188,7 +199,7 @@ class Lowering:
     def only_reader(self, value: Value) -> Node | None:
         """As Graph.only_reader, without looking at all nodes; None if another program reads it."""
         readers, others = self._consumers.get(value, []), self._left
-        alone = len(readers) == 1 and value not in self.graph.outputs and value not in others
+        alone = len(readers) == 1 and value not in self._left_by_graph and value not in others
         return readers[0] if alone else None
 
     def is_output(self, value: Value) -> bool:

@@ -87,8 +87,9 @@ def _refuse_reals(lowering: Lowering, node: Node) -> None:
         return
     if isinstance(node.op, Move) and lowering.moves_out(node):
         return
+    joins = isinstance(node.op, Concat)
     for value in node.inputs:
-        if value.type.dtype is DType.F32 and value not in lowering.graph.constants:
+        if value.type.dtype is DType.F32 and (joins or value not in lowering.graph.constants):
             raise CompileError(
                 f"{node.op.name}: the runtime computes on codes, not on {value.type}", node.loc
             )

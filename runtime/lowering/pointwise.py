@@ -18,6 +18,7 @@ from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Buffer
 
 _LANE = int(np.iinfo(np.uint16).max)
+_BYTES = 256  # that there are
 
 
 def add(lowering: Lowering, node: Node, op: AddQuantized) -> None:
@@ -105,15 +106,21 @@ def lookup(lowering: Lowering, node: Node) -> None:
     instruction = ins.Lookup(
         output=lowering.made(node.output),
         input=lowering.codes(node, 0),
-        table=lowering.constants.add(lowering.constant(node, 1, "table")),
+        table=_table(lowering, node),
         size=node.output.type.size,
     )
     lowering.emit(node, instruction)
 
 
+def _table(lowering: Lowering, node: Node) -> int:
+    """An entry for every byte, so that none leads beyond the table."""
+    table = lowering.constant(node, 1, "table").reshape(-1)
+    return lowering.constants.add(np.pad(table, (0, _BYTES - table.size), mode="edge"))
+
+
 def lookup_real(lowering: Lowering, node: Node) -> None:
     """One instruction for each output that this is, perhaps moved."""
-    table = lowering.constants.add(lowering.constant(node, 1, "table"))
+    table = _table(lowering, node)
     lowering.codes(node, 0)
     for output in lowering.outputs_of(node.output):
         source, pixels, channels = leaving(lowering, node, output)

@@ -71,7 +71,7 @@ def test_every_quantizer_is_followed_by_a_clamp(model: Model) -> None:
     proto = proto_of(model)
     quantized = {n.output[0] for n in proto.graph.node if n.op_type == "QuantizeLinear"}
     readers = {n.op_type for n in proto.graph.node if quantized & set(n.input)}
-    assert readers <= {"Min", "Max"}
+    assert readers <= {"Clip"}
     assert not {"Relu", "Clip", "Add"} & {n.op_type for n in proto.graph.node if _reads_real(n)}
 
 

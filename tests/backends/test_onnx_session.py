@@ -16,6 +16,7 @@ from qbnnc.ir.errors import FileError, InputError, UserError
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import KeepMask
+from tests.backends.networks import sign
 from tests.strategies import input_batch, random_integer_model
 
 
@@ -131,6 +132,7 @@ def test_truncated_files(file: Path) -> None:
 def test_a_graph_onnxruntime_refuses(file: Path) -> None:
     proto = onnx.load_model(file)
     proto.graph.node[3].op_type = "NoSuchOp"
+    sign(proto)
     loaded = OnnxArtefact.from_bytes(proto.SerializeToString(), "bad.onnx")
     with pytest.raises(FileError, match=r"bad\.onnx: onnxruntime cannot load it") as caught:
         loaded.predict(input_batch(stochastic(), 1))

@@ -5,15 +5,21 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import numpy_helper
 
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.contraction import may_saturate, raw_bias
 from qbnnc.backends.onnx.layout import Layout
+from qbnnc.backends.onnx.packing import is_packed, pack, unpack
+from qbnnc.backends.onnx.read import read_model
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.session import float_compute_nodes
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.errors import Loc
+from qbnnc.ir.format import digest
 from qbnnc.ir.graph import Builder
 from qbnnc.ir.ops import LinearInteger, QuantizeInput
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
@@ -73,10 +79,42 @@ def test_raw_bias_is_recovered_exactly() -> None:
     assert raw_bias(scope, graph.producers()[acc]).tolist() == raw.tolist()
 
 
-def test_four_bit_weights_are_stored_as_int4() -> None:
+def test_four_bit_weights_are_stored_two_in_a_byte() -> None:
     """Half the bytes; the layer reads int8, so that the same kernels run."""
-    four, five = (emit(Lenet(weight_bits=bits).model()) for bits in (4, 5))
-    types = {t.name: t.data_type for t in onnx.load_model_from_string(four).graph.initializer}
-    assert types["fc.weight/int4"] == types["conv1.weight/int4"] == onnx.TensorProto.INT4
-    assert initializers(onnx.load_model_from_string(five))["fc.weight"].dtype == np.int8
-    assert float_compute_nodes(four) == []
+    four, five = (initializers(proto_of(Lenet(weight_bits=bits).model())) for bits in (4, 5))
+    for name in ("conv1.weight", "fc.weight"):
+        packed, plain = four[f"{name}/int4"], five[name]
+        assert packed.dtype == np.uint8
+        assert plain.dtype == np.int8
+        assert 2 * packed.size == plain.size
+    assert float_compute_nodes(emit(Lenet(weight_bits=4).model())) == []
+
+
+def test_an_odd_number_of_codes_is_not_packed() -> None:
+    assert not is_packed(np.zeros((3, 5), np.int8))
+    assert is_packed(np.zeros((3, 4), np.int8))
+    assert not is_packed(np.array([8, 0], np.int8))
+
+
+@given(st.binary(max_size=50))
+def test_packed_codes_lie_as_onnx_lays_int4(data: bytes) -> None:
+    codes = np.array([(byte >> shift & 15 ^ 8) - 8 for byte in data for shift in (0, 4)], np.int8)
+    tensor = onnx.helper.make_tensor("w", onnx.TensorProto.INT4, [len(codes)], data, raw=True)
+    assert numpy_helper.to_array(tensor).astype(np.int8).tolist() == codes.tolist()
+    assert unpack(np.frombuffer(data, np.uint8)).tolist() == codes.tolist()
+    assert pack(codes).tobytes() == data
+
+
+def test_files_with_int4_initialisers_are_read() -> None:
+    """As they were written before weights of four bits were bytes."""
+    model = Lenet(weight_bits=4).model()
+    proto, changed = proto_of(model), 0
+    for tensor in proto.graph.initializer:
+        if tensor.name.endswith("/int4"):
+            count = 2 * tensor.dims[0]
+            raw, name = tensor.raw_data, tensor.name
+            old = onnx.helper.make_tensor(name, onnx.TensorProto.INT4, [count], raw, raw=True)
+            tensor.CopyFrom(old)
+            changed += 1
+    assert changed == 2
+    assert digest(read_model(proto.SerializeToString())) == digest(model)

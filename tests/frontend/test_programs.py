@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
@@ -138,4 +139,18 @@ def test_a_program_for_any_width(tmp_path: Path) -> None:
         torch.export.save(program, buffer)
     (tmp_path / "net.pt2").write_bytes(buffer.getvalue())
     with pytest.raises(CompileError, match=r"^input: takes any .* export it for one shape"):
+        read_file(tmp_path / "net.pt2")
+
+
+@pytest.mark.parametrize("shape", ["(1000000000000,)", "(3,", "(-1, 6)"])
+def test_calibration_rows_that_lie(shape: str, tmp_path: Path) -> None:
+    """An .npy file that claims 4 terabytes, and others that are none."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
+    rows = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+    buffer, stored = io.BytesIO(), base64.b64encode(rows).decode()
+    with quiet_torch(), torch.no_grad():
+        program = torch.export.export(Net().eval(), (X,), strict=False)
+        torch.export.save(program, buffer, extra_files={"qbnnc_calibration.npy.base64": stored})
+    (tmp_path / "net.pt2").write_bytes(buffer.getvalue())
+    with pytest.raises(FileError, match="damaged calibration rows"):
         read_file(tmp_path / "net.pt2")

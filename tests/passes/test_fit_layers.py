@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qbnnc.ir.errors import RoundingWarning
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops import Conv2d, FakeQuantize, Linear
@@ -24,6 +25,7 @@ from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
 from qbnnc.passes.lockstep import live_bytes, parts_of
 from qbnnc.passes.options import Bits, Quantisation, Rounding
+from qbnnc.passes.rounding import Moments, MomentSum
 from qbnnc.passes.unfold import unfolded
 from tests.graphs import bayesian_lenet, bayesian_mlp, dense, inputs, lenet, mlp, resnet, run
 from tests.net import Net
@@ -206,3 +208,22 @@ def test_memory_bounds_the_rows_and_draws_number_them() -> None:
 def test_live_bytes_are_the_most_that_is_alive_at_a_time() -> None:
     graph = Net((6,)).linear(100, "a").linear(2, "b").linear(50, "c").graph()
     assert live_bytes(graph) == 4 * (100 + 6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_layer_that_cannot_be_fitted_is_rounded_with_a_word(
+    monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    def broken(self: MomentSum) -> Moments:
+        good = whole(self)
+        return Moments(good.hessian + value, good.cross)
+
+    whole = MomentSum.moments
+    monkeypatch.setattr(MomentSum, "moments", broken)
+    options = Quantisation(Bits(3, 8), rounding=Rounding.FITTED, bias_correction=False)
+    with pytest.warns(RoundingWarning, match="is rounded to nearest, not fitted") as caught:
+        case = Case(mlp(), options)
+    layers = [node for node in case.simulated.nodes if isinstance(node.op, Linear)]
+    assert len(caught) == len(layers)
+    assert [str(w.message).startswith(f"{n.loc}: ") for w, n in zip(caught, layers, strict=True)]
+    assert str(case.fitted) == str(case.simulated)

@@ -5,12 +5,19 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qbnnc.ir.types import QuantParams
-from qbnnc.passes.rounding import Moments, MomentSum, fitted_codes, sequential_rounding
+from qbnnc.passes.rounding import (
+    Moments,
+    MomentSum,
+    NotFitted,
+    fitted_codes,
+    sequential_rounding,
+)
 
 Float64 = NDArray[np.float64]
 COARSE = QuantParams((0.5,), (0,), -2, 2)
@@ -101,8 +108,65 @@ def test_least_squares_makes_up_for_what_inputs_lost() -> None:
 
 def test_without_usable_observations_the_weight_stays() -> None:
     weight = np.array([[0.3, 0.4]], np.float32)
-    constant, infinite = np.ones((9, 2)), np.full((9, 1), np.inf)
-    x = correlated(9, 2)
-    with np.errstate(invalid="ignore"):
-        for moments in (moments_of(constant, x[:, :1]), moments_of(x, infinite)):
-            assert (fitted_codes(weight, COARSE, moments) == weight).all()
+    constant, x = np.ones((9, 2)), correlated(9, 2)
+    assert (fitted_codes(weight, COARSE, moments_of(constant, x[:, :1])) == weight).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("where", ["inputs", "outputs"])
+def test_observations_that_are_infinite(value: float, where: str) -> None:
+    """Also those whose squares are."""
+    x, y = correlated(9, 2), correlated(9, 1)
+    (x if where == "inputs" else y)[3] = value
+    weight = np.array([[0.3, 0.4]], np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        moments = moments_of(x, y)
+    with pytest.raises(NotFitted, match="infinite"):
+        fitted_codes(weight, COARSE, moments)
+
+
+def test_moments_that_rounding_made_indefinite_are_damped() -> None:
+    """Asymmetric, and with a negative eigenvalue beyond the first damping: still fitted."""
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    hessian = axes @ np.diag([600.0, 1, 1, 1, 1, -9.0]) @ axes.T
+    hessian += rng.normal(size=(6, 6)) * 1e-6
+    weight = rng.normal(size=(3, 6)).astype(np.float32)
+    found = fitted_codes(weight, COARSE, Moments(hessian, hessian @ weight.T))
+    assert np.isfinite(found).all()
+    assert np.isin(found / 0.5, range(-2, 3)).all()
+
+
+def test_moments_that_no_damping_helps() -> None:
+    hessian = np.diag([10.0, -9.0])
+    with pytest.raises(NotFitted, match="not positive definite"):
+        fitted_codes(np.ones((1, 2), np.float32), COARSE, Moments(hessian, np.ones((2, 1))))
+
+
+@given(st.integers(0, 400))
+def test_any_observations_are_fitted(seed: int) -> None:
+    """Few rows, dead and equal channels, huge ranges: codes on the grid, and no LinAlgError."""
+    rng = np.random.default_rng(seed)
+    rows, inputs = int(rng.integers(1, 40)), int(rng.integers(1, 60))
+    x = rng.normal(size=(rows, inputs)) * 10.0 ** rng.uniform(-12, 8, inputs)
+    x[:, rng.random(inputs) < 0.3] = rng.normal()
+    x[:, rng.integers(inputs)] = x[:, rng.integers(inputs)]
+    weight = rng.normal(size=(4, inputs)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        found = fitted_codes(weight, COARSE, moments_of(x, x @ weight.T))
+    assert np.isfinite(found).all()
+    assert (found == weight).all() or np.isin(found / 0.5, range(-2, 3)).all()
+
+
+@pytest.mark.parametrize("seed", [15, 39, 41, 89, 93])
+def test_sums_from_a_first_row_that_is_far_away(seed: int) -> None:
+    """The float32 sums lose so much that H, damped by 1 %, is not positive definite."""
+    rng = np.random.default_rng(seed)
+    rows, inputs = int(rng.integers(2, 400)), int(rng.integers(2, 60))
+    x = rng.normal(size=(rows, inputs)) * 1e-2 * rng.random(inputs) ** 4
+    x[0] += 10.0 ** rng.uniform(0, 6) * (rng.normal(size=inputs) if seed % 2 else 1)
+    weight = rng.normal(size=(4, inputs)).astype(np.float32)
+    sums = MomentSum(inputs, 4)
+    sums.add(x, x @ weight.T)
+    found = fitted_codes(weight, COARSE, sums.moments())
+    assert np.isin(found / 0.5, range(-2, 3)).all()

@@ -8,25 +8,25 @@ import pytest
 from hypothesis import given
 
 from qbnnc.ir.model import Model
-from qbnnc.runtime import instructions
+from qbnnc.ir.ops import ClampCodes
+from qbnnc.runtime import arena, instructions
 from qbnnc.runtime.arena import Arena
 from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import Plan, plan
 from qbnnc.runtime.program import COLUMNS, Kind, Opcode, Place
 from tests.examples import examples
-from tests.runtime.nets import lenet, mlp, resnet
+from tests.runtime.nets import Net, lenet, mlp, resnet
 from tests.runtime.sampled import bayes_lenet, bayes_mlp
 from tests.strategies import integer_models
 
 
 def assert_sound(made: Plan) -> None:
-    arena = made.arena
-    for a, b in combinations(arena.slots, 2):
+    for a, b in combinations(made.arena.slots, 2):
         if a.first <= b.last and b.first <= a.last:
             apart = a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
             assert apart, f"{a.buffer.name} and {b.buffer.name} overlap"
-    assert arena.lower_bound <= arena.scratch_bytes
-    assert_needed(made, arena)
+    assert made.arena.lower_bound <= made.arena.scratch_bytes
+    assert_needed(made, made.arena)
 
 
 def assert_needed(made: Plan, arena: Arena) -> None:
@@ -66,6 +66,27 @@ def test_random_models(model: Model) -> None:
 def test_random_models_of_all_ops(model: Model) -> None:
     assert_sound(plan(model.graph))
     assert_sound(plan(model.graph, reuse=False))
+
+
+@pytest.mark.parametrize("make", [lenet, mlp, resnet, bayes_mlp, bayes_lenet])
+def test_programs_of_very_many_buffers(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are laid out in the order of time, as well as these are."""
+    monkeypatch.setattr(arena, "_MOST_BY_SIZE", 0)
+    made = plan(make().graph)
+    assert_sound(made)
+    assert made.arena.scratch_bytes <= 1.5 * made.arena.lower_bound
+
+
+@pytest.mark.slow
+def test_the_time_to_lay_out_many_buffers_does_not_explode() -> None:
+    """Ten thousand steps, each buffer read by the next."""
+    net = Net((4,))
+    for _ in range(10_000):
+        net.emit(ClampCodes(0, 100))
+    made = plan(net.graph())
+    assert made.arena.scratch_bytes < 4 * made.arena.lower_bound
 
 
 @pytest.mark.parametrize("make", [lenet, mlp, resnet, bayes_mlp, bayes_lenet])

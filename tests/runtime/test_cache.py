@@ -1,138 +1,202 @@
-"""The cache of compiled kernels: found again, keyed by content, and never in the way."""
+"""Kernels are compiled once, one by one, and what is kept is never in the way."""
 
+from __future__ import annotations
+
+import logging
 import os
-import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import pytest
 from numba.core import config
 
-from qbnnc.runtime import cache
+from qbnnc.runtime.cache import Progress, build, kernels
+from qbnnc.runtime.compilation import callable_from_python, compiled_entry
+from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.kernels import interpreter, moments
+from qbnnc.runtime.kernels.entries import opcodes
+from qbnnc.runtime.place import fingerprint, store
+from qbnnc.runtime.program import Opcode
+from qbnnc.runtime.store import Store
 
-HITS = """
+COMPILED = "from qbnnc.runtime.cache import kernels; print(kernels().compiled)"
+# Ends without any clean-up when the second of the missing kernels is about to be compiled.
+KILLED = """
+import logging, os
+class Killer(logging.Handler):
+    def emit(self, record):
+        if vars(record)["compiling"].kernel and vars(record)["compiling"].done == 1:
+            os._exit(9)
+log = logging.getLogger("qbnnc")
+log.addHandler(Killer())
+log.setLevel(logging.DEBUG)
 from qbnnc.runtime.cache import kernels
-stats = kernels().execute.stats
-print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+kernels()
 """
 
 
-def in_process(program: str, folder: Path, **more: str) -> str:
-    environment = os.environ | {"QBNNC_CACHE_DIR": str(folder)} | more
-    done = subprocess.run(
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A place for caches that has a copy of this process's."""
+    kernels()
+    folder = store().folder
+    if folder is None:
+        pytest.skip("this process has no cache")
+    root = tmp_path / "root"
+    root.mkdir(mode=0o700)
+    shutil.copytree(folder, root / folder.name, copy_function=shutil.copy)
+    return root
+
+
+def files(root: Path) -> Path:
+    (folder,) = root.iterdir()
+    return folder
+
+
+def file(root: Path, opcode: Opcode) -> Path:
+    """The kernel of an opcode."""
+    return files(root) / f"{chosen().value}-{opcode.name.lower()}"
+
+
+def in_process(program: str, root: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
         text=True,
-        env=environment,
+        env=os.environ | {"QBNNC_CACHE_DIR": str(root)},
     )
+
+
+def compiled_in_process(root: Path) -> int:
+    done = in_process(COMPILED, root)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    return done.stdout.strip()
+    return int(done.stdout)
 
 
 @pytest.mark.slow
-def test_second_process_loads_what_the_first_compiled(tmp_path: Path) -> None:
-    assert in_process(HITS, tmp_path) == "0 1"
-    assert in_process(HITS, tmp_path) == "1 0"
-    (folder,) = tmp_path.iterdir()
-    for file in folder.rglob("*.nbc"):
-        file.write_bytes(file.read_bytes()[:100])
-    assert in_process(HITS, tmp_path) == "0 1"  # damaged: compiled again
-    assert in_process(HITS, tmp_path) == "1 0"
+def test_a_cold_cache_is_filled(tmp_path: Path) -> None:
+    assert compiled_in_process(tmp_path) == len(opcodes()) + 2
+    assert compiled_in_process(tmp_path) == 0
 
 
 @pytest.mark.slow
-def test_processes_at_once(tmp_path: Path) -> None:
-    environment = os.environ | {"QBNNC_CACHE_DIR": str(tmp_path)}
+def test_damaged_files_are_compiled_again(root: Path) -> None:
+    """One is cut off, one has another bit, one is a folder, others may write to one."""
+    assert compiled_in_process(root) == 0
+    cut, changed = file(root, Opcode.LOAD), file(root, Opcode.LOOKUP)
+    cut.write_bytes(cut.read_bytes()[:100])
+    content = bytearray(changed.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    file(root, Opcode.COPY).unlink()
+    file(root, Opcode.COPY).mkdir()
+    file(root, Opcode.CLAMP).chmod(0o666)
+    (files(root) / f"{chosen().value}-moments").write_bytes(b"")
+    assert compiled_in_process(root) == 5
+    assert compiled_in_process(root) == 0
+
+
+@pytest.mark.slow
+def test_an_interrupted_build_goes_on_where_it_was(root: Path) -> None:
+    for opcode in (Opcode.LOAD, Opcode.LOOKUP, Opcode.COPY):
+        file(root, opcode).unlink()
+    assert in_process(KILLED, root).returncode == 9
+    assert compiled_in_process(root) == 2
+    assert compiled_in_process(root) == 0
+
+
+@pytest.mark.slow
+def test_processes_at_once(root: Path) -> None:
+    for opcode in (Opcode.LOAD, Opcode.LOOKUP):
+        file(root, opcode).unlink()
+    environment = os.environ | {"QBNNC_CACHE_DIR": str(root)}
     processes = [
-        subprocess.Popen([sys.executable, "-W", "error", "-c", HITS], env=environment)
+        subprocess.Popen([sys.executable, "-W", "error", "-c", COMPILED], env=environment)
         for _ in range(3)
     ]
     assert [p.wait() for p in processes] == [0, 0, 0]
-    assert in_process(HITS, tmp_path) == "1 0"
+    assert compiled_in_process(root) == 0
+    assert not [*files(root).glob("*.tmp")]
 
 
 @pytest.mark.slow
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    assert in_process(HITS, blocked) == "0 1"
+    assert compiled_in_process(blocked) == len(opcodes()) + 2
     assert [*tmp_path.iterdir()] == [blocked]
-
-
-def test_no_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("QBNNC_CACHE_DIR", str(tmp_path / "file"))
-    assert cache.writable_folder() is None
 
 
 def test_this_process_uses_the_cache_and_leaves_numba_alone() -> None:
     before = vars(config)["CACHE_DIR"]
-    cache.kernels()
+    assert kernels() is kernels()
     assert before == vars(config)["CACHE_DIR"]
-    assert cache.kernels() is cache.kernels()
 
 
-def test_fingerprint_follows_content(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, files = cache.fingerprint(), cache.sources(Path(cache.__file__).parent)
-    assert cache.fingerprint() == before
-    names = [name for name, _ in files]
-    assert "runtime/kernels/convolution.py" in names
-    assert "ir/rng.py" in names
-    for i, (name, content) in enumerate(files):
-        changed = [*files[:i], (name, content + b" "), *files[i + 1 :]]
-        monkeypatch.setattr(cache, "sources", lambda _, changed=changed: changed)
-        assert cache.fingerprint() != before, name
+def test_what_is_logged(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file(root, Opcode.LOAD).unlink()
+    file(root, Opcode.COPY).unlink()
+    with caplog.at_level(logging.DEBUG, "qbnnc"):
+        assert build(Store(files(root), fingerprint())).compiled == 2
+    levels, name = [r.levelno for r in caplog.records], chosen().value
+    assert levels == [logging.INFO, logging.DEBUG, logging.DEBUG, logging.INFO]
+    assert {record.name for record in caplog.records} == {"qbnnc"}
+    assert [vars(record)["compiling"] for record in caplog.records] == [
+        Progress(0, 2, ""),
+        Progress(0, 2, "load"),
+        Progress(1, 2, "copy"),
+        Progress(2, 2, ""),
+    ]
+    assert caplog.messages[0] == f"compiling 2 kernels for {name}, kept in {files(root)}"
+    assert caplog.messages[3].startswith(f"compiled 2 kernels for {name} in ")
 
 
-def test_fingerprint_covers_what_kernels_import() -> None:
-    """Numbers that kernels import are part of the machine code."""
-    runtime = Path(cache.__file__).parent
-    names = [name for name, _ in cache.sources(runtime)]
-    for file in (runtime / "kernels").glob("*.py"):
-        for module in re.findall(r"^from qbnnc\.(ir\.\S+)", file.read_text(), re.MULTILINE):
-            assert f"{module.replace('.', '/')}.py" in names, f"{file.name}: {module}"
+def test_nothing_is_logged_of_a_warm_cache(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "qbnnc"):
+        assert build(Store(files(root), fingerprint())).compiled == 0
+    assert caplog.messages == []
 
 
-def test_fingerprint_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = cache.fingerprint()
-    monkeypatch.setattr(llvm, "get_host_cpu_name", lambda: "another")
-    assert cache.fingerprint() != before
-
-
-@pytest.mark.parametrize(
-    ("platform", "environment", "root"),
-    [
-        ("linux", {"QBNNC_CACHE_DIR": "/a/b", "XDG_CACHE_HOME": "/x"}, "/a/b"),
-        ("linux", {"XDG_CACHE_HOME": "/x"}, "/x/qbnnc"),
-        ("linux", {"XDG_CACHE_HOME": "relative"}, "/home/me/.cache/qbnnc"),
-        ("linux", {}, "/home/me/.cache/qbnnc"),
-        ("darwin", {}, "/home/me/Library/Caches/qbnnc"),
-        ("win32", {"LOCALAPPDATA": "/local"}, "/local/qbnnc/Cache"),
-    ],
-)
-def test_places(
-    monkeypatch: pytest.MonkeyPatch, platform: str, environment: dict[str, str], root: str
+def test_a_cache_that_cannot_be_used(
+    root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("QBNNC_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", "/home/me")
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "platform", platform)
-    assert cache.cache_root() == Path(root)
+    """Said once, whether it is known before, or found out at the first file."""
+    readable = Store(files(root), fingerprint(), "the reason")
+    build(readable)
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
+        (
+            logging.WARNING,
+            "each process compiles the kernels anew, because they cannot be kept: the reason",
+        )
+    ]
+    caplog.clear()
+    file(root, Opcode.LOAD).unlink()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    build(Store(files(root), fingerprint()))
+    (warning,) = caplog.messages
+    assert warning.endswith(f"cannot be kept: {files(root)}: No space left on device")
 
 
 @pytest.mark.slow
 def test_no_fused_arithmetic() -> None:
     """One rounding an operation: in LLVM's code, and in what the target made of it."""
-    dispatcher: Any = cache.compile_kernels(None).execute
-    (code,), (assembly,) = dispatcher.inspect_llvm().values(), dispatcher.inspect_asm().values()
-    assert " fmul float" in code
+    nothing = Store(None, "")
+    dispatchers: list[Any] = [compiled_entry(opcode) for opcode in opcodes()]
+    for module, function in ((interpreter, "execute"), (moments, "moments")):
+        python = getattr(module, function)
+        dispatchers.append(callable_from_python(python, module.SIGNATURE, nothing, function))
+    codes = "".join(code for d in dispatchers for code in d.inspect_llvm().values())
+    assembly = "".join(code for d in dispatchers for code in d.inspect_asm().values())
+    assert " fmul float" in codes
     for word in ("llvm.fma", "llvm.fmuladd", "fmul fast", "fadd fast", "contract", "reassoc"):
-        assert word not in code, word
+        assert word not in codes, word
     for word in ("vfmadd", "vfmsub", "vfnmadd", "fmadd", "fmla"):
         assert word not in assembly, word

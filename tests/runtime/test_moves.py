@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import (
     Concat,
@@ -159,3 +160,33 @@ def test_runs_of_neighbours_are_moved_together() -> None:
     net.emit(Pad((1, 1, 1, 1)))
     (move,) = (s for s in load(net.model())._plans[0].steps if s.name == "pad1")
     assert getattr(move.instruction, "run", 0) == 16
+
+
+@pytest.mark.parametrize("shapes", [[], [(3, 2)], [(3, 2), (6,)]])
+def test_constants_that_leave(shapes: list[tuple[int, ...]]) -> None:
+    """No instruction makes them: each row of each sample gets them."""
+    net = Net((4,))
+    numbers = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
+    value = net.constant(numbers)
+    for shape in shapes:
+        value = net.emit(Reshape(shape), value)
+    samples = load(net.model(value)).predict(np.ones((3, 4), np.float32)).samples
+    assert np.array_equal(samples[0], np.stack([numbers.reshape(value.type.shape)] * 3))
+
+
+def test_a_pad_before_which_numbers_were_moved_is_no_part_of_an_output() -> None:
+    """What is new is zero, not the last number: the runtime refuses what it cannot write."""
+    net = Net((2, 3))
+    net.emit(Dequantize())
+    net.emit(Transpose((1, 0)))
+    model = net.model(net.emit(Pad((0, 1, 0, 0))))
+    with pytest.raises(CompileError, match="computes on codes"):
+        load(model)
+
+
+def test_numbers_are_not_joined() -> None:
+    net = Net((2,))
+    first, second = (net.constant(np.ones(2, np.float32)) for _ in range(2))
+    joined = net.emit(Concat(0), first, second)
+    with pytest.raises(CompileError, match="float32 constant"):
+        net.model(joined)

@@ -10,6 +10,8 @@
 Nothing heavy is imported before it is needed: `qbnnc.runtime` needs neither torch nor onnx.
 """
 
+import logging
+
 from qbnnc.api import compile, save
 from qbnnc.evaluation.files import evaluate_files as evaluate
 from qbnnc.qat import finetune, prepare_qat
@@ -17,3 +19,5 @@ from qbnnc.source_check import verify
 from qbnnc.version import __version__
 
 __all__ = ["__version__", "compile", "evaluate", "finetune", "prepare_qat", "save", "verify"]
+
+logging.getLogger("qbnnc").addHandler(logging.NullHandler())

@@ -122,6 +122,7 @@ def compile(
     trust_pickle: bool = False,
     distribution_check: DistributionCheck = "default",
     output_names: str | Sequence[str] | None = None,
+    embedded_model: bool = True,
     watch: Watch | None = None,
     **making: Unpack[Making],
 ) -> Model:
@@ -137,11 +138,14 @@ def compile(
     written in other formats, with other samples or another task: options about its making are
     refused. So are they for a fine-tuned one, whose ranges are decided. `distribution_check`: the
     float graph is compared with the module (docs/distribution.md); "full" draws more samples, None
-    skips it, which the artefact says.
+    skips it, which the artefact says. Without an `embedded_model` an .onnx has only what
+    onnxruntime needs: it runs, and is verified beside its .qbnn, but cannot be inspected or
+    evaluated.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
-    paths = check_outputs([outputs] if isinstance(outputs, str | os.PathLike) else outputs)
+    inputs = _paths_among(source)
+    paths = check_outputs(_several(outputs), inputs, embedded_model=embedded_model)
     options = options_from(making, samples, task)
     reading = SourceOptions(
         model, model_args or {}, dropout, trust_pickle, names_from(output_names)
@@ -161,8 +165,18 @@ def compile(
         tell = None if watch is None else watch.distribution
         model_ = checked(trained, rows, options.quantisation, distribution_check, tell)
         compiled = quantise_model(model_, rows, options, version=COMPILER, watch=watch)
-    write_artefacts(compiled, paths)
+    write_artefacts(compiled, paths, embedded_model=embedded_model)
     return compiled
+
+
+def _several(paths: Path_ | Sequence[Path_]) -> Sequence[Path_]:
+    return [paths] if isinstance(paths, str | os.PathLike) else paths
+
+
+def _paths_among(source: object) -> list[Path_]:
+    """The files and folders that a network is read from; none of what is in memory."""
+    several = source if isinstance(source, list | tuple) else [source]
+    return [each for each in several if isinstance(each, str | os.PathLike)]
 
 
 def _refuse_remaking(given: Sequence[str], stage: Stage) -> None:

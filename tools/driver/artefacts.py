@@ -16,7 +16,7 @@ from qbnnc.ir import format
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array
-from qbnnc.models import read_integer_model
+from qbnnc.models import check_may_be_onnx
 from qbnnc.runtime import Session, load
 
 if TYPE_CHECKING:
@@ -49,6 +49,14 @@ class Artefact(Predictor, Protocol):
     """A compiled network, ready to run."""
 
     @property
+    def holds_model(self) -> bool:
+        """Whether `model` can be had: not from an .onnx compiled with --no-embedded-model."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+
+    @property
     def digest(self) -> str:
         """The Model's; artefacts of one compile share it."""
 
@@ -63,10 +71,15 @@ class QbnnArtefact:
     """A .qbnn file in our runtime."""
 
     session: Session
+    holds_model: bool = True
 
     @property
     def model(self) -> Model:
         return self.session.model
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.session.model.graph.input.type.shape
 
     @property
     def digest(self) -> str:
@@ -100,10 +113,22 @@ class QbnnArtefact:
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """An .onnx file in onnxruntime."""
+    """An .onnx file in onnxruntime; `known` is the Model in it, if it has one."""
 
-    model: Model
+    known: Model | None
     artefact: OnnxArtefact
+
+    @property
+    def holds_model(self) -> bool:
+        return self.known is not None
+
+    @property
+    def model(self) -> Model:
+        return self.artefact.model() if self.known is None else self.known
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.artefact.input_shape
 
     @property
     def digest(self) -> str:
@@ -140,5 +165,6 @@ def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> A
     require("onnxruntime", "onnx", what=f"running {Path(path).name}")
     from qbnnc.backends.onnx.session import OnnxArtefact
 
-    model = read_integer_model(path)  # its digest tells whether the file is as it was made
-    return OnnxFile(model, OnnxArtefact.from_bytes(data, path, threads))
+    check_may_be_onnx(data, path)
+    artefact = OnnxArtefact.from_bytes(data, path, threads)
+    return OnnxFile(artefact.model() if artefact.description.embedded else None, artefact)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypedDict
 
 from qbnnc.choices import choice, whole
+from qbnnc.ir import limits
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Task
 from qbnnc.ir.inputs import as_integer
@@ -50,7 +51,7 @@ def options_from(
         raise UserError(f"{min(unknown)}: there is no such option; there are {known}")
     return Options(
         quantisation_from(making, bits),
-        None if samples is None else whole("--samples", samples, 1),
+        None if samples is None else whole("--samples", samples, 1, limits.DRAWS.most),
         None if task is None else choice("--task", Task, task),
         _calibration(making),
     )

@@ -16,12 +16,7 @@ def read_integer_model(path: str | os.PathLike[str]) -> Model:
     """The Model of a .qbnn or .onnx artefact; FileError if it is none, or not INTEGER."""
     data = read_bytes(path)
     if not format.is_model(data):
-        if not _may_be_onnx(data):
-            raise FileError(
-                "neither a compiled .qbnn nor an .onnx file: compile the model first "
-                "(qbnnc compile MODEL -o out.qbnn)",
-                path,
-            )
+        check_may_be_onnx(data, path)
         require("onnx", what=f"reading {os.fspath(path)}")
         from qbnnc.backends.onnx.read import read_model
 
@@ -35,6 +30,11 @@ def read_integer_model(path: str | os.PathLike[str]) -> Model:
     return model
 
 
-def _may_be_onnx(data: bytes) -> bool:
-    """Whether this can be a protobuf: no zip, no pickle, no text."""
-    return not data.startswith((b"PK", b"\x80")) and b"\x00" in data[:4096]
+def check_may_be_onnx(data: bytes, path: str | os.PathLike[str]) -> None:
+    """FileError unless this can be a protobuf: no zip, no pickle, no text."""
+    if data.startswith((b"PK", b"\x80")) or b"\x00" not in data[:4096]:
+        raise FileError(
+            "neither a compiled .qbnn nor an .onnx file: compile the model first "
+            "(qbnnc compile MODEL -o out.qbnn)",
+            path,
+        )

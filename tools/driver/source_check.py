@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.agreement import Agreement, Limits, agreements, quantities, reading
 from qbnnc.artefacts import Predictor, open_artefact
+from qbnnc.ir import limits
+from qbnnc.ir.counts import as_count
 from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.words import counted
@@ -117,7 +119,7 @@ def _count(opened: Predictor, samples: int | None) -> int:
     if not opened.model.stochastic:
         check_samples(opened.model, samples)
         return members
-    wanted = SAMPLES if samples is None else samples
+    wanted = SAMPLES if samples is None else as_count(samples, "--samples", limits.DRAWS.most)
     return -(-wanted // members) * members
 
 

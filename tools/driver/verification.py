@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.artefacts import Artefact
+from qbnnc.ir import limits
+from qbnnc.ir.counts import MOST_ROWS_AT_ONCE, as_count, as_first_row
 from qbnnc.ir.errors import InputError
 from qbnnc.ir.graph import Value
 from qbnnc.ir.inputs import as_batch
@@ -71,6 +73,8 @@ def verify(
     """
     batch = as_batch(x, model.graph.input.type.shape)
     check_samples(model, drawing.samples)
+    as_first_row(drawing.first_row)
+    as_count(drawing.batch_size, "--batch-size", MOST_ROWS_AT_ONCE)
     if len(batch) == 0:
         raise InputError("the input: no rows, so that nothing would be compared")
     results = [Comparison(name) for name in artefacts]
@@ -89,6 +93,8 @@ def verify(
 def check_samples(model: Model, samples: int | None) -> None:
     """InputError unless the model can give this many samples."""
     members = len(model.members)
+    if samples is not None:
+        as_count(samples, "--samples", limits.DRAWS.most * members)
     if samples is None or samples == members or (model.stochastic and samples % members == 0):
         return
     if model.stochastic:

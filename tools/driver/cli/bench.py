@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import statistics
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -13,9 +15,18 @@ import numpy as np
 from qbnnc.arrays import read_array
 from qbnnc.artefacts import Artefact, open_artefact
 from qbnnc.choices import whole
-from qbnnc.cli.common import echo_json, fold, json_option, placed, table, verbose_option
+from qbnnc.cli.common import (
+    echo_json,
+    fold,
+    json_option,
+    placed,
+    plain_warnings,
+    table,
+    verbose_option,
+)
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
-from qbnnc.ir.errors import UserError
+from qbnnc.ir.counts import MOST_PREDICTED
+from qbnnc.ir.errors import ArtefactWarning, UserError
 from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.types import Array
 from qbnnc.rivals import FloatNetwork, Rivals, read_float
@@ -78,8 +89,9 @@ def command(
     all samples' rows at once, a lower bound for any float engine; PyTorch eager, a pass for each
     sample; torch.compile, where it works.
     """
-    first = open_artefact(artefacts[0])
-    shape = first.model.graph.input.type.shape
+    with warnings.catch_warnings(action="ignore", category=ArtefactWarning):
+        first = open_artefact(artefacts[0])
+    shape = first.input_shape
     source = None if input_ is None else as_batch(read_array(input_), shape)
     network = None
     if floats:
@@ -91,8 +103,9 @@ def command(
         network = FloatNetwork(model, samples or first.samples)
     rows: list[dict[str, object]] = []
     for count in _numbers("--threads", threads):
-        opened = {path: open_artefact(path, count) for path in artefacts}
-        if any(a.model.graph.input.type.shape != shape for a in opened.values()):
+        with plain_warnings():
+            opened = {path: open_artefact(path, count) for path in artefacts}
+        if any(a.input_shape != shape for a in opened.values()):
             raise UserError(f"{artefacts[0]}: the artefacts take inputs of different shapes")
         for batch in _numbers("--batch", batches):
             x = _rows(source, batch, shape)
@@ -136,6 +149,8 @@ def _cells(row: dict[str, object]) -> list[str]:
 
 def _rows(source: Array | None, batch: int, shape: tuple[int, ...]) -> Array:
     """[batch, *shape] f32: rows of the source again and again, or noise."""
+    if (size := 4 * batch * math.prod(shape)) > MOST_PREDICTED:
+        raise UserError(f"--batch {batch}: {size} bytes of input; {MOST_PREDICTED} at most")
     if source is None:
         return np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
     if not len(source):

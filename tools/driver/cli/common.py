@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 import click
 
-from qbnnc.ir.errors import SourceWarning, UserError
+from qbnnc.ir.errors import ArtefactWarning, RoundingWarning, SourceWarning, UserError
 from qbnnc.sources import CalibrationWarning
 
 WIDTH = 80
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+_FOR_USERS = (ArtefactWarning, CalibrationWarning, RoundingWarning, SourceWarning)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -95,7 +96,7 @@ def plain_warnings() -> Iterator[None]:
             yield
         finally:
             for warning in caught:
-                if issubclass(warning.category, CalibrationWarning | SourceWarning):
+                if issubclass(warning.category, _FOR_USERS):
                     say(f"Warning: {warning.message}")
 
 

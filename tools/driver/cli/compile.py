@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from qbnnc.api import compile as compile_model
-from qbnnc.arrays import read_array
+from qbnnc.arrays import file_of, read_array
 from qbnnc.cli.auto import asked_auto, auto_options, choose
 from qbnnc.cli.common import (
     fold,
@@ -65,6 +65,13 @@ from qbnnc.sources import Dropout, SourceOptions, Trained, names_from, read_whol
 @making_options
 @distribution_options
 @click.option(
+    "--embedded-model/--no-embedded-model",
+    default=True,
+    help="Whether an .onnx also holds the qbnnc model. Without it the file runs in onnxruntime, in "
+    "qbnnc run and bench, and verify checks it beside the .qbnn of the same compile; inspect, "
+    "evaluate and verify of the file alone need that model.",
+)
+@click.option(
     "--print-after",
     type=click.Choice(PASS_NAMES),
     metavar="PASS",
@@ -85,6 +92,7 @@ def command(
     output_names: str | None,
     budget: str | None,
     data: str | None,
+    embedded_model: bool,
     print_after: str | None,
     distribution_check: DistributionCheck,
     no_distribution_check: bool,
@@ -100,12 +108,13 @@ def command(
     of an ensemble; --samples is then the draws of each member. --bits auto gives each layer as few
     bits as --budget allows, w8a7 at most; what --layer and --input-bits give stays.
     """
+    inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calib, data)))]
+    check_outputs(outputs, inputs, embedded_model=embedded_model)
     calibration = None if calib is None else read_array(calib)
     chosen, file = making_of(making), several(models)
     source: Trained | tuple[str, ...] = models
     with placed({"the calibration data": calib, "the model": file, "the source": file}):
         if (asked := asked_auto(chosen, budget, data)) is not None:
-            check_outputs(outputs)
             arguments = parse_arguments(model_args)
             source = read_whole(
                 models,
@@ -127,6 +136,7 @@ def command(
                 output_names=output_names,
                 trust_pickle=trust_pickle,
                 distribution_check=effort,
+                embedded_model=embedded_model,
                 watch=Watch(_printer(print_after, verbose), calibrating, comparing),
                 **chosen,
             )

@@ -15,6 +15,7 @@ from qbnnc.cli.common import (
     echo_json,
     fold,
     json_option,
+    plain_warnings,
     quiet_option,
     shortened,
     spaced,
@@ -121,23 +122,24 @@ def command(
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
         raise UserError("no model: name artefacts, or a float model with --compare")
-    evaluations = evaluate_files(
-        sources,
-        data,
-        ood=ood,
-        task=task,
-        seeds=seeds,
-        samples=samples,
-        target_mean=target_mean,
-        target_std=target_std,
-        model=factory,
-        model_args=parse_arguments(model_args),
-        dropout=dropout,
-        output_names=output_names,
-        trust_pickle=trust_pickle,
-        batch_size=batch_size,
-        progress=_progress if shown else None,
-    )
+    with plain_warnings():
+        evaluations = evaluate_files(
+            sources,
+            data,
+            ood=ood,
+            task=task,
+            seeds=seeds,
+            samples=samples,
+            target_mean=target_mean,
+            target_std=target_std,
+            model=factory,
+            model_args=parse_arguments(model_args),
+            dropout=dropout,
+            output_names=output_names,
+            trust_pickle=trust_pickle,
+            batch_size=batch_size,
+            progress=_progress if shown else None,
+        )
     if as_json:
         echo_json([_record(evaluation) for evaluation in evaluations])
     else:

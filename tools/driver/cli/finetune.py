@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qbnnc.arrays import read_array
+from qbnnc.arrays import file_of, read_array
 from qbnnc.choices import choice
 from qbnnc.cli.bars import Shown
 from qbnnc.cli.common import (
@@ -132,7 +132,7 @@ def command(
     validation is in the output at any time, beginning with the one that calibration alone gives.
     After Ctrl-C, --resume goes on.
     """
-    path = _check_output(output)
+    path = _check_output(output, [*models, *map(file_of, filter(None, (calib, data)))])
     state = _state_of(path, resume)
     require("torch", what="qbnnc finetune")
     from qbnnc.finetuning import Loss, Training
@@ -231,8 +231,8 @@ def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
         click.echo("  for a classifier with --task classification: it is of task raw as it is")
 
 
-def _check_output(output: str) -> Path:
-    (path,) = check_outputs([output])
+def _check_output(output: str, inputs: list[str | Path]) -> Path:
+    (path,) = check_outputs([output], inputs)
     if path.suffix != ".qbnn":
         raise FileError("a fine-tuned network is a .qbnn; qbnnc compile makes .onnx of it", path)
     return path

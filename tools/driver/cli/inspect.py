@@ -13,6 +13,7 @@ from qbnnc.cli.common import (
     fold,
     human_bytes,
     json_option,
+    plain_warnings,
     spaced,
     table,
     verbose_option,
@@ -50,14 +51,15 @@ def command(
     With -v also the place of every node in the trained model. With --plan, how the runtime runs a
     batch of it here: the form of each layer, blocks, memory, and what each call of a thread does.
     """
+    with plain_warnings():
+        model = _read(file)
     if planned:
-        plan = load(_read(file), threads).plan_summary(batch=batch)
+        plan = load(model, threads).plan_summary(batch=batch)
         if as_json:
             echo_json({"instructions": chosen().value, **asdict(plan)})
         else:
             click.echo("\n".join(_plan_lines(plan)))
         return 0
-    model = _read(file)
     report = inspect(model, Path(file).stat().st_size)
     if as_json:
         echo_json(asdict(report))

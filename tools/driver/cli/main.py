@@ -13,6 +13,7 @@ import traceback
 import click
 
 from qbnnc.cli.common import INTERRUPTED, say
+from qbnnc.cli.compiling import shown_log
 from qbnnc.ir.errors import UserError
 from qbnnc.version import __version__
 
@@ -72,7 +73,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command; a mistake of the user's is one sentence on stderr and exit code 2."""
     try:
-        code = cli(standalone_mode=False)
+        with shown_log():
+            code = cli(standalone_mode=False)
     except UserError as error:
         code = _fail(str(error))
     except click.exceptions.Abort:

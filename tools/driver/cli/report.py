@@ -6,6 +6,7 @@ import click
 
 from qbnnc.cli.common import quiet_option, verbose_option
 from qbnnc.ir.errors import FileError
+from qbnnc.ir.files import check_apart, check_output
 from qbnnc.report import write_report
 from qbnnc.sweep.rows import Header, read_rows
 
@@ -26,6 +27,8 @@ def command(
     Several STUDYs, such as folds, or networks that were swept one by one, are shown together. One
     that is still running, or was stopped, is shown as far as it is.
     """
+    check_output(output)
+    check_apart([output], studies)
     rows = [row for study in studies for row in read_rows(study, interrupted=True)]
     if all(isinstance(row, Header) for row in rows):
         raise FileError("has no results yet: wait for the sweep, or run it again", studies[0])

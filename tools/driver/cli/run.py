@@ -8,7 +8,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.arrays import check_array_output, read_array, write_arrays
+from qbnnc.arrays import check_array_output, file_of, read_array, write_arrays
 from qbnnc.artefacts import open_artefact
 from qbnnc.cli.common import (
     WIDTH,
@@ -18,10 +18,12 @@ from qbnnc.cli.common import (
     input_option,
     json_option,
     placed,
+    plain_warnings,
     quiet_option,
     table,
     verbose_option,
 )
+from qbnnc.ir.files import check_apart
 
 _ROWS_SHOWN = 5
 
@@ -55,7 +57,9 @@ def command(
     """
     if output is not None:
         check_array_output(output)
-    opened = open_artefact(artefact)
+        check_apart([output], [artefact, file_of(input_)])
+    with plain_warnings():
+        opened = open_artefact(artefact)
     with placed({"the input": input_}):
         prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
     if output is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qbnnc.arrays import read_array
+from qbnnc.arrays import file_of, read_array
 from qbnnc.cli.common import (
     echo_json,
     json_option,
@@ -24,6 +24,7 @@ from qbnnc.cli.common import (
 )
 from qbnnc.cli.making import bits_option, making_of, making_options
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.ir.files import check_apart
 from qbnnc.ir.head import Task
 from qbnnc.sources import Dropout
 
@@ -103,6 +104,7 @@ def command(
 
     if output is not None:
         check_output(output)
+        check_apart([output], [*models, *map(file_of, filter(None, (calib, data, ood)))])
     files = {"the calibration data": calib, "the model": several(models)}
     with placed(files), plain_warnings(), line_progress(quiet) as progress:
         found = sensitivity(

@@ -25,6 +25,7 @@ from qbnnc.cli.making import making_of, making_options
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.options import trust_option
 from qbnnc.ir.errors import UserError
+from qbnnc.ir.files import check_output
 from qbnnc.ir.head import Task
 from qbnnc.passes.options import Bits
 from qbnnc.report import write_report
@@ -141,6 +142,7 @@ def command(
     tuning = Tuning(loss, epochs, lr, batch_size)
     if not qat and (unused := list(tuning.given())):
         raise UserError(f"{unused[0]}: is for fine-tuning: give --qat too")
+    check_output(output)
     if report is not None:
         _check_report(report)
     try:

@@ -15,6 +15,7 @@ from qbnnc.cli.common import (
     input_option,
     json_option,
     placed,
+    plain_warnings,
     quiet_option,
     shortened,
     table,
@@ -23,7 +24,6 @@ from qbnnc.cli.common import (
 from qbnnc.cli.source import Drawn, against_source, asked_source, source_options
 from qbnnc.ir.errors import UserError
 from qbnnc.ir.words import counted
-from qbnnc.models import read_integer_model
 from qbnnc.verification import Comparison, Drawing, verify
 
 
@@ -70,9 +70,10 @@ def command(
     if (asked := asked_source(given)) is not None:
         drawn = Drawn(input_, seeds, samples, threads)
         return against_source(artefacts, asked, drawn, as_json=as_json, quiet=quiet)
-    model = read_integer_model(artefacts[0])
-    opened = {path: open_artefact(path, threads) for path in artefacts}
+    with plain_warnings():
+        opened = {path: open_artefact(path, threads) for path in artefacts}
     _same_compile(opened)
+    model = next((a for a in opened.values() if a.holds_model), opened[artefacts[0]]).model
     x = read_array(input_)
     shown = sys.stderr.isatty() and not quiet and not as_json
     drawing = Drawing(seeds, samples, first_row, batch_size)

@@ -6,9 +6,11 @@ import time
 
 import click
 
-from qbnnc.cli.common import quiet_option, verbose_option
-from qbnnc.runtime.cache import was_cached, writable_folder
+from qbnnc.cli.common import fold, quiet_option, verbose_option
+from qbnnc.ir.words import counted
+from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.place import store
 
 
 @click.command(name="warmup")
@@ -17,18 +19,16 @@ from qbnnc.runtime.isa import chosen
 def command(quiet: bool, verbose: bool) -> int:
     """Compile the kernels, once for a machine and a version, and keep them.
 
-    They are kept in $QBNNC_CACHE_DIR, or where the platform keeps caches; where nothing can be
-    written, each process compiles them again.
+    They are kept in $QBNNC_CACHE_DIR, or where the platform keeps caches: in a folder of this user
+    that no other can write to. Where there is none, each process compiles them again. An
+    interrupted warmup goes on with the kernel where it was.
     """
     start = time.perf_counter()
-    found = was_cached()
+    compiled = kernels().compiled
     took = f"{time.perf_counter() - start:.1f} s"
-    folder = writable_folder()
-    if folder is None:
-        text = f"compiled for {chosen().value} in {took}; not kept: no folder can be written to"
-    else:
-        done = "found" if found else "compiled"
-        text = f"{done} for {chosen().value} in {took}, kept in {folder}"
+    done = f"compiled {counted(compiled, 'kernel')}" if compiled else "found all kernels"
+    kept = store()
+    place = "not kept" if kept.fault else f"kept in {kept.folder}"
     if not quiet:
-        click.echo(text)
+        click.echo(fold(f"{done} for {chosen().value} in {took}, {place}"))
     return 0

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.arrays import read_array
+from qbnnc.arrays import read_array, split_spec
 from qbnnc.ir.errors import FileError, InputError
 from qbnnc.ir.head import Task, class_shape
 from qbnnc.ir.inputs import as_batch, layout_advice
+from qbnnc.ir.numpy_files import array_names, is_archive
 from qbnnc.ir.words import counted
 
 Shape = tuple[int, ...]
@@ -48,7 +49,7 @@ def read_raw(spec: str) -> RawData:
 
     FileError if there is no such file or array.
     """
-    path, keys = _split(spec)
+    path, keys = split_spec(spec)
     names = _names(path)
     given = [key.strip() for key in keys.split(",")] if keys is not None else []
     if len(given) not in (0, 2) or "" in given:
@@ -60,8 +61,8 @@ def read_raw(spec: str) -> RawData:
 
 def read_inputs(spec: str, shape: Shape) -> NDArray[np.float32]:
     """Inputs without labels [N, *shape] of `FILE[:KEY]`; the key is x (or X) by default."""
-    path, key = _split(spec)
-    if key is None and path.lower().endswith(".npz") and len(names := _names(path)) > 1:
+    path, key = split_spec(spec)
+    if key is None and path.suffix.lower() == ".npz" and len(names := _names(path)) > 1:
         spec = f"{path}:{_default(path, names, _X)}"
     return as_inputs(read_array(spec), shape, spec)
 
@@ -171,27 +172,14 @@ def _batch(shape: Shape) -> str:
     return f"[rows{''.join(f', {n}' for n in shape)}]"
 
 
-def _split(spec: str) -> tuple[str, str | None]:
-    head, colon, keys = spec.rpartition(":")
-    return (head, keys) if colon and head.lower().endswith((".npz", ".npy")) else (spec, None)
-
-
-def _names(path: str) -> list[str]:
+def _names(path: Path) -> list[str]:
     """The arrays of an .npz file; FileError if it is none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except OSError as error:
-        raise FileError(
-            f"cannot be read ({(error.strerror or str(error)).lower()})", path
-        ) from None
-    except (zipfile.BadZipFile, ValueError):
-        raise FileError(
-            "no .npz archive, or a damaged one: write it with numpy.savez(path, x=x, y=y)", path
-        ) from None
+    if not is_archive(path):
+        raise FileError("no .npz archive: write it with numpy.savez(path, x=x, y=y)", path)
+    return array_names(path) or []
 
 
-def _default(path: str, names: list[str], wanted: tuple[str, ...]) -> str:
+def _default(path: Path, names: list[str], wanted: tuple[str, ...]) -> str:
     found = [name for name in wanted if name in names]
     if len(found) == 1:
         return found[0]

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.artefacts import Predictor, QbnnArtefact, open_artefact
 from qbnnc.evaluation.floats import float_samples
 from qbnnc.ir import format
+from qbnnc.ir.counts import as_first_row, check_asked
 from qbnnc.ir.files import read_bytes
 from qbnnc.ir.head import Task
-from qbnnc.ir.inputs import as_batch
+from qbnnc.ir.inputs import as_batch, as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.passes.heads import fitted_by_targets, understood
@@ -60,7 +61,10 @@ class FloatPredictor:
         batch = as_batch(x, self.model.graph.input.type.shape)
         check_samples(self.model, samples)
         count = self.samples if samples is None else samples
-        made = float_samples(self.model, batch, count, seed, first_row)
+        outputs = sum(value.type.size for value in self.model.graph.outputs)
+        check_asked(len(batch), count, len(self.model.members), outputs)
+        numbers = as_integer(seed, "seed"), as_first_row(first_row)
+        made = float_samples(self.model, batch, count, *numbers)
         names = self.model.head.sample_names(len(made))
         return dict(zip(names, made, strict=True)) | self.model.head.evaluate(made)
 

@@ -15,6 +15,7 @@ from io import FileIO
 from pathlib import Path
 
 from qbnnc.ir.errors import FileError
+from qbnnc.ir.files import check_output as check_place
 from qbnnc.ir.files import read_bytes, write_atomically
 from qbnnc.sweep.plan import in_order
 from qbnnc.sweep.rows import Header, Result, Row, read_rows, to_json
@@ -93,8 +94,7 @@ def check_writable(path: str | os.PathLike[str], suffix: str = ".jsonl") -> None
     target = Path(path)
     if target.suffix != suffix:
         raise FileError(f"the suffix must be {suffix}", path)
-    if target.is_dir() or not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise FileError("cannot be written: is the folder there, and yours to write?", path)
+    check_place(path)
 
 
 def results_of(rows: Iterable[Row]) -> tuple[Result, ...]:

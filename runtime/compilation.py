@@ -1,0 +1,111 @@
+"""Kernels compiled one by one, and what was compiled made callable again.
+
+An entry is kept as object code and its symbol. Each is linked by an engine of its own: names of
+helpers are unique in the process that compiled them, no further. The two functions that Python
+calls need numba's wrappers, and are kept as numba's pickle.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import llvmlite.binding as llvm
+from numba import njit
+from numba.core import compiler, serialize
+from numba.core.caching import _Cache
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import Signature
+
+from qbnnc.runtime.kernels import entries
+from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.program import Opcode
+from qbnnc.runtime.store import Store
+
+Dispatcher: TypeAlias = Any  # numba's, which is more than a function
+CompileResult: TypeAlias = Any  # numba's
+
+_rebuild: Any = compiler.CompileResult._rebuild
+_dumps: Any = serialize.dumps
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linked:
+    """Machine code at an address, which is there as long as its engine."""
+
+    address: int
+    engine: llvm.ExecutionEngine
+
+
+def compiled_entry(opcode: Opcode) -> Dispatcher:
+    """The function for one opcode, compiled now."""
+    dispatcher = kernel(entries.entry(opcode))
+    dispatcher.compile(entries.SIGNATURE)
+    return dispatcher
+
+
+def object_code(dispatcher: Dispatcher) -> bytes:
+    """The symbol, a zero byte, and the object file of a function that has one signature."""
+    (result,) = dispatcher.overloads.values()
+    _no_address_of_this_process(result)
+    _, kind, (code, _) = result.library.serialize_using_object_code()
+    assert kind == "object"
+    return b"\0".join([result.fndesc.llvm_func_name.encode(), code])
+
+
+def link(payload: bytes) -> Linked:
+    """The machine code of `object_code`, ready to be called."""
+    symbol, _, code = payload.partition(b"\0")
+    cpu_target.target_context.refresh()  # numba tells LLVM of the helpers that code may call
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return Linked(engine.get_function_address(symbol.decode()), engine)
+
+
+def callable_from_python(
+    function: Callable[..., None], signature: Signature, store: Store, name: str
+) -> Dispatcher:
+    """From the store, or compiled and put there."""
+    dispatcher = njit(nogil=True, error_model="numpy")(function)
+    vars(dispatcher)["_cache"] = _Kept(store, name)
+    dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    return dispatcher
+
+
+class _Kept(_Cache):
+    """numba's cache of one function with one signature."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+
+    @property
+    def cache_path(self) -> str | None:
+        return None if self._store.folder is None else str(self._store.folder)
+
+    def load_overload(self, sig: Signature, target_context: Any) -> CompileResult:
+        target_context.refresh()
+        if (payload := self._store.read(self._name)) is None:
+            return None
+        return _rebuild(target_context, *pickle.loads(payload))
+
+    def save_overload(self, sig: Signature, data: CompileResult) -> None:
+        _no_address_of_this_process(data)
+        self._store.write(self._name, _dumps(data._reduce()))
+
+    def enable(self) -> None:
+        """Always on."""
+
+    def disable(self) -> None:
+        """Always on."""
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def _no_address_of_this_process(result: CompileResult) -> None:
+    assert not result.library.has_dynamic_globals, result.fndesc.qualname

@@ -1,0 +1,118 @@
+"""Whether this machine's LLVM compiles an instruction set's products: tried before it is chosen.
+
+LLVM ends the process where it cannot select an instruction, so that it is tried in another one,
+once: the answer is kept beside the kernels. Where no Python can be started, the products are only
+verified here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import llvmlite
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core.registry import cpu_target
+
+from qbnnc.runtime import isa_trial
+from qbnnc.runtime.isa import Isa
+from qbnnc.runtime.kernels.microkernel import Shape, define_tile
+from qbnnc.runtime.kernels.products import WORD_PRODUCTS
+from qbnnc.runtime.place import store
+
+_LOG = logging.getLogger("qbnnc")
+_WORKS = b"works"
+_LLVMLITE = str(Path(llvmlite.__file__).parents[1])  # where it is imported from
+_SECONDS = 300  # a machine that is slower than that has other troubles
+
+
+class Fault(NamedTuple):
+    """Why LLVM cannot compile an instruction set's products, "" if it can; `is_new`: tried now."""
+
+    why: str
+    is_new: bool
+
+
+def fault(isa: Isa) -> Fault:
+    """Tried once for a machine and a version. GENERIC is plain arithmetic, and always works."""
+    if isa is Isa.GENERIC:
+        return Fault("", is_new=False)
+    name = f"{isa.value}-products"
+    if (known := store().read(name)) is not None:
+        return Fault("" if known == _WORKS else known.decode(), is_new=False)
+    why = _tried(isa)
+    store().write(name, why.encode() or _WORKS)
+    return Fault(why, is_new=True)
+
+
+def _tried(isa: Isa) -> str:
+    try:
+        text = str(_products(isa))
+        with llvm.parse_assembly(text) as module:
+            module.verify()
+    except Exception as error:  # whatever llvmlite and LLVM raise: it is why the set is left out
+        first = _first(error)
+        return f"{type(first).__name__}: {' '.join(str(first).splitlines()[:2])}"
+    return _tried_elsewhere(text)
+
+
+def _first(error: BaseException) -> BaseException:
+    """The one that the others followed from: blocks that it leaves may raise others."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _products(isa: Isa) -> ir.Module:
+    """One tile of each form that the instruction set has."""
+    shapes = [Shape(1, 2), Shape(1, 1), Shape(1, 2, wide=True), Shape(1, 2, wide=True, sums=True)]
+    if isa in WORD_PRODUCTS:
+        shapes.append(Shape(1, 2, words=True, sums=True))
+    if isa is Isa.AVX2:
+        shapes += [Shape(1, 2, steps=steps) for steps in (2, 4)]
+    module = ir.Module("products")
+    module.triple = llvm.get_process_triple()
+    for shape in shapes:
+        define_tile(module, f"tile_{shape}", isa, shape).linkage = "external"
+    return module
+
+
+def _tried_elsewhere(text: str) -> str:
+    """What another process says of the IR; "" also where none can be asked."""
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    task = {"path": _LLVMLITE, "triple": triple, "cpu": cpu, "features": features, "ir": text}
+    if not _is_python(sys.executable):
+        return ""
+    command = [sys.executable, "-I", "-S", isa_trial.__file__]
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(task), capture_output=True, text=True, timeout=_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _LOG.debug("no other process says whether the instruction set works: %s", error)
+        return ""
+    said = done.stdout.split()
+    if isa_trial.BEGUN not in said:
+        _LOG.debug("the trial of the instruction set did not begin: %s", _said(done.stderr))
+        return ""
+    if isa_trial.ENDED in said:
+        return ""
+    return _said(done.stderr) or f"LLVM ended with code {done.returncode}"
+
+
+def _is_python(executable: str | None) -> bool:
+    """An application that embeds Python, or is frozen, would be started again."""
+    name = Path(executable or os.devnull).name.lower()
+    return name.startswith("python") and not getattr(sys, "frozen", False)
+
+
+def _said(stderr: str) -> str:
+    """What LLVM ended with, or else the last line: that of Python's exception."""
+    lines = [line.strip() for line in stderr.strip().splitlines()] or [""]
+    return next((line for line in lines if line.startswith("LLVM ERROR")), lines[-1])

@@ -1,0 +1,34 @@
+"""A program for a process of its own: compiles LLVM IR, which may end that process.
+
+It reads JSON on stdin: `path`, where llvmlite is imported from, `triple`, `cpu`, `features`, `ir`.
+It says BEGUN when LLVM is loaded, and ENDED when all is compiled and no intrinsic is left over.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+BEGUN, ENDED = "begun", "ended"
+
+
+def main() -> None:
+    """Exits with a message for an intrinsic that this LLVM does not have."""
+    task = json.load(sys.stdin)
+    sys.path.append(task["path"])
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    print(BEGUN, flush=True)
+    module = llvm.parse_assembly(task["ir"])
+    target = llvm.Target.from_triple(task["triple"])
+    machine = target.create_target_machine(cpu=task["cpu"], features=task["features"], opt=3)
+    calls = [line.strip() for line in machine.emit_assembly(module).splitlines() if "llvm." in line]
+    if calls:
+        sys.exit(f"LLVM has no such intrinsic: {calls[0]}")
+    print(ENDED, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Where compiled kernels are kept between processes: one folder for all that they depend on.
+
+Its name carries a hash of CPU, versions, numba's settings, and the content of the whole runtime and
+of the definitions that it imports. So a stale kernel is impossible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from functools import cache
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from numba.core import config
+from numba.core.registry import cpu_target
+
+from qbnnc.runtime.store import Store
+from qbnnc.runtime.trust import private_folder
+
+_SETTINGS = (  # numba's, which change machine code
+    "OPT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "BOUNDSCHECK",
+    "DEBUGINFO_DEFAULT",
+    "ENABLE_AVX",
+    "USING_SVML",
+)
+
+
+@cache
+def store() -> Store:
+    """What is kept for this machine and this content."""
+    key = fingerprint()
+    try:
+        return Store(private_folder(cache_root(), f"kernels-{key}"), key)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        advice = "set $QBNNC_CACHE_DIR to a folder of your own"
+        return Store(None, key, f"{_reason(error)} (or {advice})")
+
+
+def cache_root() -> Path:
+    """$QBNNC_CACHE_DIR, or a folder `qbnnc` where the platform keeps caches."""
+    if place := os.environ.get("QBNNC_CACHE_DIR"):
+        return Path(place).expanduser()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "qbnnc" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "qbnnc"
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "qbnnc"
+
+
+def fingerprint() -> str:
+    """A hash of all that the machine code depends on but the instruction set."""
+    machine = (
+        llvm.get_host_cpu_name(),
+        cpu_target.target_context.codegen().magic_tuple(),  # triple, CPU, features
+        [(name, vars(config).get(name)) for name in _SETTINGS],
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        platform.python_implementation(),
+        platform.python_version(),
+    )
+    digest = hashlib.sha256(repr(machine).encode())
+    for name, content in sources(Path(__file__).parent):
+        digest.update(f"{name} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()[:24]
+
+
+def sources(runtime: Path) -> list[tuple[str, bytes]]:
+    """Path and content of each file of the runtime, and of the definitions its kernels import."""
+    files = [*sorted(runtime.rglob("*.py")), runtime.parent / "ir" / "rng.py"]
+    return [(f.relative_to(runtime.parent).as_posix(), f.read_bytes()) for f in files]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -1,0 +1,158 @@
+"""One line of a program, decoded, and what its kernel touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.runtime import instructions
+from qbnnc.runtime.program import COLUMNS, Instruction, Opcode, Operand, Place
+
+LARGEST = 1 << 46  # of an address, a stride or a count: sums and products of them fit into int64
+LARGEST_EXTENT = (1 << 31) - 1  # of what kernels multiply with each other
+_ANY = frozenset({"stream"})  # only ever mixed into a random key, mod 2^64
+
+CLASSES: dict[int, type[Instruction]] = {
+    int(vars(instructions)[name].opcode): vars(instructions)[name]
+    for name in instructions.__all__
+    if issubclass(vars(instructions)[name], Instruction)
+}
+
+
+class Violation(Exception):
+    """A line that could leave its memory, or read what nothing has written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`extent` bytes from the begin of an element; of an input or output, float32 numbers.
+
+    `beyond` more are read and not used, or stored and then overwritten. A write fills its extent,
+    or the `part` (first, run, step, count): a run in each of so many steps.
+    """
+
+    field: str
+    operand: Operand
+    extent: int
+    beyond: int = 0
+    alignment: int = 1
+    writes: bool = False
+    part: tuple[int, int, int, int] | None = None
+
+
+class Line:
+    """Numbers are attributes, buffers `operand(name)`; `accesses` collects what rules say."""
+
+    def __init__(self, row: Sequence[int], constants: NDArray[np.uint8]) -> None:
+        if row[0] not in CLASSES:
+            raise Violation(f"{row[0]} is no opcode")
+        self.opcode = Opcode(row[0])
+        self.accesses: list[Access] = []
+        self._constants = constants
+        self._numbers, self._operands = dict[str, int](), dict[str, Operand]()
+        column = 1
+        for field in fields(CLASSES[row[0]]):
+            if field.type == "Buffer":
+                offset, stride, place = row[column : column + 3]
+                _expect_small(f"{field.name}'s offset", offset, LARGEST)
+                _expect_small(f"{field.name}'s stride", stride, LARGEST)
+                if place not in {int(p) for p in Place}:
+                    raise Violation(f"{field.name} is at place {place}, which there is not")
+                self._operands[field.name] = Operand(offset, stride, Place(place))
+                column += 3
+            else:
+                if field.name not in _ANY:
+                    most = LARGEST if field.name == "size" else LARGEST_EXTENT
+                    _expect_small(field.name, row[column], most, least=-most - 1)
+                self._numbers[field.name] = row[column]
+                column += 1
+        if any(row[column:COLUMNS]):
+            raise Violation("there are numbers after the last field")
+
+    def __getattr__(self, name: str) -> int:
+        try:
+            return self._numbers[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def operand(self, name: str) -> Operand:
+        """The place of a buffer."""
+        return self._operands[name]
+
+    def require(self, holds: bool, what: str) -> None:
+        """Violation unless it holds."""
+        if not holds:
+            raise Violation(what)
+
+    def positive(self, names: str) -> None:
+        """All of these numbers are 1 or more."""
+        for name in names.split():
+            self.require(
+                getattr(self, name) >= 1, f"{name} is {getattr(self, name)}, not 1 or more"
+            )
+
+    def natural(self, names: str) -> None:
+        """All of these numbers are 0 or more."""
+        for name in names.split():
+            self.require(
+                getattr(self, name) >= 0, f"{name} is {getattr(self, name)}, not 0 or more"
+            )
+
+    def flag(self, name: str) -> bool:
+        """A number that is 0 or 1."""
+        number = getattr(self, name)
+        self.require(number in (0, 1), f"{name} is {number}, neither 0 nor 1")
+        return bool(number == 1)
+
+    def read(self, name: str, extent: int, beyond: int = 0, alignment: int = 1) -> None:
+        """Bytes of an element, of an input numbers."""
+        self.accesses.append(Access(name, self.operand(name), extent, beyond, alignment))
+
+    def write(self, extent: int, beyond: int = 0, alignment: int = 1) -> None:
+        """Every byte of the output's extent."""
+        output = self.operand("output")
+        self.accesses.append(Access("output", output, extent, beyond, alignment, writes=True))
+
+    def write_part(self, first: int, run: int, step: int, count: int) -> None:
+        """Bytes first..first + run of each of `count` steps of the output."""
+        output, extent = self.operand("output"), first + (count - 1) * step + run
+        self.accesses.append(
+            Access("output", output, extent, writes=True, part=(first, run, step, count))
+        )
+
+    def scratch(self, nbytes: int, beyond: int = 0) -> None:
+        """Room of this line's own."""
+        self.accesses.append(Access("scratch", self.operand("scratch"), nbytes, beyond, 8))
+
+    def constants(self, name: str, nbytes: int, alignment: int = 4) -> int:
+        """So many bytes of the constants begin at the offset that this number is; returns it."""
+        offset = getattr(self, name)
+        self.require(
+            offset >= 0 and offset % alignment == 0 and offset + nbytes <= self._constants.size,
+            f"{name}: bytes {offset} to {offset + nbytes} of {self._constants.size} of constants",
+        )
+        return int(offset)
+
+    def indices(self, name: str, count: int, least: int) -> int:
+        """The greatest of `count` int32 constants, none of which is less than `least`."""
+        offset = self.constants(name, 4 * count)
+        found = self._constants[offset : offset + 4 * count].view(np.int32)
+        self.require(int(found.min()) >= least, f"{name}: an index of {found.min()}")
+        return int(found.max())
+
+    def values(self, name: str, count: int) -> list[int]:
+        """`count` int32 constants."""
+        offset = self.constants(name, 4 * count)
+        return [int(n) for n in self._constants[offset : offset + 4 * count].view(np.int32)]
+
+
+Rule: TypeAlias = Callable[[Line], None]
+
+
+def _expect_small(name: str, number: int, most: int, least: int = 0) -> None:
+    if not least <= number <= most:
+        raise Violation(f"{name} is {number}, which is not within {least} to {most}")

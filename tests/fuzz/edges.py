@@ -1,0 +1,134 @@
+"""Ops with other fields than a compiler would choose: small and odd, so that graphs stay valid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import TypedDict
+
+from qbnnc.ir.ops import (
+    AddQuantized,
+    ClampCodes,
+    Concat,
+    Conv2dInteger,
+    Dequantize,
+    EpsCodes,
+    Gather,
+    InsertZeros,
+    KeepMask,
+    LinearInteger,
+    MaxPool2d,
+    Op,
+    Pad,
+    QuantizeInput,
+    Requantize,
+    Reshape,
+    Select,
+    Slice,
+    SumPoolInteger,
+    Transpose,
+    UpsampleNearest,
+)
+from qbnnc.ir.types import QuantParams, TensorType
+
+
+class Window(TypedDict):
+    """How a window moves."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+
+
+class Ends(TypedDict):
+    """Of a clamp."""
+
+    low: int
+    high: int
+
+
+_PROBABILITIES = (0.0, 1e-9, 0.25, 0.5, 0.9, 0.99999, 1 - 2**-17, 1 - 2**-53)
+
+
+def edited(op: Op, rng: Random, inputs: Sequence[TensorType]) -> Op:
+    """The op with a field or two changed; the same where there is nothing to change."""
+    match op:
+        case Conv2dInteger():
+            return replace(op, **_window(rng), folded=rng.choice((op.folded, not op.folded)))
+        case LinearInteger():
+            return LinearInteger(not op.folded)
+        case MaxPool2d() | SumPoolInteger():
+            kernel = (rng.choice((1, 2, 3, 5)), rng.choice((1, 2, 3, 4)))
+            return replace(op, kernel=kernel, **_window(rng))
+        case Requantize() | AddQuantized():
+            return replace(op, **_ends(rng, op.quant))
+        case QuantizeInput():
+            return replace(op, offset=(rng.choice((0.0, -0.0, 1e-45, 0.5, -3e38)),))
+        case KeepMask():
+            p = rng.choice(_PROBABILITIES)
+            return replace(op, p=p, shared=rng.random() < 0.3, inverted=rng.random() < 0.3)
+        case EpsCodes():
+            return replace(op, stream=rng.choice((op.stream, 2**32 - 1)))
+        case Select():
+            return Select(rng.choice((1.0, 2.0, 1 / 0.7, 1e-30, 1e30)))
+        case Concat():
+            return Concat(rng.randrange(3))
+        case ClampCodes():
+            quant = inputs[0].quant
+            return op if quant is None else replace(op, **_ends(rng, quant))
+        case Reshape() | Transpose() | Slice() | Gather() | Pad() | InsertZeros():
+            return inserted(rng, inputs[0])
+        case UpsampleNearest() | Dequantize():
+            return inserted(rng, inputs[0]) if rng.random() < 0.5 else op
+    return op
+
+
+def inserted(rng: Random, x: TensorType) -> Op:
+    """An op that takes codes of this type and gives codes; it may not fit."""
+    rank = max(1, len(x.shape))
+    axis = rng.randrange(rank)
+    extent = x.shape[axis] if x.shape else 1
+    small = (0, 0, 1, 2, 3, 7)
+    quant = x.quant
+    bounds: Ends = {"low": 0, "high": 1} if quant is None else _ends(rng, quant)
+    return rng.choice(
+        (
+            ClampCodes(**bounds),
+            Reshape(rng.choice(((x.size,), (1, x.size), (x.size, 1, 1), (1, 1, x.size), x.shape))),
+            Transpose(tuple(rng.sample(range(rank), rank))),
+            Slice(
+                axis,
+                rng.choice((0, 1, -1, -extent)),
+                rng.choice((1, extent, 99, -1)),
+                rng.choice((1, 2, 5)),
+            ),
+            Pad((rng.choice(small), rng.choice(small), rng.choice(small), rng.choice(small))),
+            InsertZeros((rng.choice((1, 2, 3)), rng.choice((1, 2, 4)))),
+            UpsampleNearest((rng.choice((1, 2, 3)), rng.choice((1, 2, 4)))),
+            Gather(
+                axis, tuple(rng.randrange(extent) for _ in range(rng.choice((1, 2, extent + 1))))
+            ),
+            MaxPool2d((rng.choice((1, 2, 3)), rng.choice((1, 2, 3))), **_window(rng)),
+        )
+    )
+
+
+def _window(rng: Random) -> Window:
+    """stride, padding and dilation of a window."""
+
+    def some(*options: int) -> int:
+        return rng.choice((options[0], options[0], *options))
+
+    return {
+        "stride": (some(1, 2, 3, 5, 9), some(1, 2, 3, 4)),
+        "padding": (some(0, 1, 2, 7), some(0, 1, 3, 5), some(0, 1, 2, 6), some(0, 1, 4)),
+        "dilation": (some(1, 2, 3, 5), some(1, 2, 4)),
+    }
+
+
+def _ends(rng: Random, quant: QuantParams) -> Ends:
+    """low and high of a clamp, within the codes: all of them, one, or some."""
+    low = rng.choice((quant.low, quant.low, quant.zero_point[0], quant.high))
+    high = rng.choice((quant.high, quant.high, quant.zero_point[0], low))
+    return {"low": min(low, high), "high": max(low, high)}

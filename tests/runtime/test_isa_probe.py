@@ -1,0 +1,146 @@
+"""What becomes of an instruction set that the CPU has and this LLVM cannot compile."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llvmlite import ir
+
+from qbnnc.ir.errors import UserError
+from qbnnc.runtime import isa_probe
+from qbnnc.runtime.isa import Isa, available, chosen, target_features
+from qbnnc.runtime.isa_probe import fault
+from qbnnc.runtime.kernels.products import PRODUCTS, WIDE_PRODUCTS, Accumulators, Operands
+from qbnnc.runtime.kernels.vectors import I8, I32, LANES, declare, splat
+from qbnnc.runtime.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    chosen.cache_clear()
+    yield
+    chosen.cache_clear()
+
+
+def broken_verify(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
+    """As of an LLVM for which the intrinsic has other arguments."""
+    return _by(build, operands, sums, "llvm.x86.avx2.psad.bw", ir.VectorType(I32, LANES))
+
+
+def broken_name(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
+    """As of an LLVM that does not have it."""
+    return _by(build, operands, sums, "llvm.x86.avx999.dot.256", ir.VectorType(I8, 4 * LANES))
+
+
+def broken_selection(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
+    """As of an LLVM that ends the process: here for a feature that the CPU does not have."""
+    return _by(build, operands, sums, "llvm.x86.avx2.vpdpbssd.256", ir.VectorType(I8, 4 * LANES))
+
+
+def broken_emitter(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
+    raise TypeError("llvmlite has changed")
+
+
+def _by(
+    build: Any, operands: Operands, sums: Accumulators, name: str, kind: ir.Type
+) -> Accumulators:
+    ints = ir.VectorType(I32, LANES)
+    dot = declare(build, name, ints, [ints, kind, kind])
+
+    def product(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        return build.call(dot, [total, build.bitcast(x, kind), build.bitcast(w, kind)])
+
+    return [
+        [
+            product(splat(build, codes, LANES), weights, total)
+            for weights, total in zip(operands.weights, row, strict=True)
+        ]
+        for codes, row in zip(operands.codes, sums, strict=True)
+    ]
+
+
+BROKEN = [
+    (broken_verify, "RuntimeError: .*[Ii]ntrinsic"),
+    (broken_name, "LLVM has no such intrinsic: .*llvm.x86.avx999.dot.256"),
+    (broken_selection, "LLVM ERROR: Cannot select"),
+    (broken_emitter, "TypeError: llvmlite has changed"),
+]
+BEST = available(target_features())[0]
+on_x86 = pytest.mark.skipif(
+    not target_features().get("avx2", False) or target_features().get("avxvnniint8", False),
+    reason="the broken products are of an x86 with AVX2, and without AVX-VNNI-INT8",
+)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty cache."""
+    store = Store(tmp_path, "key")
+    monkeypatch.setattr(isa_probe, "store", lambda: store)
+    return store
+
+
+@pytest.mark.parametrize("isa", available(target_features()))
+def test_llvm_compiles_what_the_processor_has(isa: Isa, kept: Store) -> None:
+    """If not, with this LLVM the runtime runs slower than it could."""
+    assert fault(isa).why == ""
+
+
+@on_x86
+@pytest.mark.parametrize(("emitter", "says"), BROKEN)
+def test_the_next_is_taken_and_said_once(
+    emitter: Any, says: str, kept: Store, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.delenv("QBNNC_ISA", raising=False)
+    for table in (PRODUCTS, WIDE_PRODUCTS):
+        monkeypatch.setitem(table, BEST, emitter)
+    following = available(target_features())[1]
+    assert chosen() is following
+    ((level, message),) = [(r.levelno, r.getMessage()) for r in caplog.records]
+    assert level == logging.WARNING
+    assert re.match(
+        f"instruction set {BEST.value} is left out, because LLVM cannot .*{says}", message
+    )
+
+    chosen.cache_clear()  # as in the next process
+    caplog.clear()
+    monkeypatch.setattr(isa_probe, "_tried", lambda _: pytest.fail("tried again"))
+    assert chosen() is following
+    assert caplog.messages == []
+
+
+@on_x86
+@pytest.mark.parametrize(("emitter", "says"), BROKEN)
+def test_a_forced_one_that_llvm_cannot_compile(
+    emitter: Any, says: str, kept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRODUCTS, Isa.AVX2, emitter)
+    monkeypatch.setenv("QBNNC_ISA", "avx2")
+    with pytest.raises(UserError, match=f"QBNNC_ISA=avx2: LLVM cannot compile .*{says}"):
+        chosen()
+
+
+def test_generic_needs_no_trial(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isa_probe, "_tried", lambda _: pytest.fail("tried"))
+    assert fault(Isa.GENERIC) == ("", False)
+
+
+@on_x86
+@pytest.mark.parametrize("executable", ["", None, "/bin/false", "/opt/app/uwsgi", "/no/python3"])
+def test_where_no_python_can_be_started(
+    executable: str | None, kept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What LLVM verifies is found all the same; the rest is believed."""
+    monkeypatch.setattr(sys, "executable", executable)
+    assert fault(Isa.AVX2) == ("", True)
+    monkeypatch.setitem(PRODUCTS, Isa.AVX2, broken_verify)
+    assert kept.folder is not None
+    (kept.folder / "avx2-products").unlink()
+    assert "ntrinsic" in fault(Isa.AVX2).why
