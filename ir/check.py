@@ -24,7 +24,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 Ends = dict[int, tuple[float, float]]  # least and greatest element of an array, by its id
 
 
-def check(graph: Graph, ends: Ends | None = None) -> None:
+def check(graph: Graph, ends: Ends | None = None, *, complete: bool = True) -> None:
     """CompileError, at the node, unless the graph is well formed.
 
     1. Every value is defined once, before it is read, under a printable name of its own.
@@ -35,7 +35,8 @@ def check(graph: Graph, ends: Ends | None = None) -> None:
     5. A random stream is drawn by one op, or by masks that all take the same lanes: their number
        and whether rows share them agree, their shapes, probabilities and `inverted` may differ.
 
-    `ends` are those of arrays that have been looked at, for graphs that share constants.
+    `ends` are those of arrays that have been looked at, for graphs that share constants. Unless
+    the graph is `complete` some constants are zeros that are still to be filled in.
     """
     _check_counts(graph)
     _check_input(graph)
@@ -45,7 +46,7 @@ def check(graph: Graph, ends: Ends | None = None) -> None:
     for value, array in graph.constants.items():
         _check_constant(value, array, ends)
     for node in graph.nodes:
-        _check_node(graph, node, known)
+        _check_node(graph, node, known, complete=complete)
         known.add(node.output)
         names[node.output.name] += 1
     if repeated := sorted(name for name, count in names.items() if count > 1):
@@ -84,7 +85,7 @@ def _check_input(graph: Graph) -> None:
         raise CompileError(f"the input: {error}", _THE_GRAPH) from error
 
 
-def _check_node(graph: Graph, node: Node, known: set[Value]) -> None:
+def _check_node(graph: Graph, node: Node, known: set[Value], *, complete: bool) -> None:
     name = node.op.name
     if graph.stage not in node.op.stages:
         raise CompileError(
@@ -99,7 +100,8 @@ def _check_node(graph: Graph, node: Node, known: set[Value]) -> None:
         check_text(node.loc.module, limits.NAME)
         check_text(node.loc.source, limits.NAME)
         type_ = node.op.result(*(v.type for v in node.inputs))
-        check_operands(node, graph.constants)
+        if complete:
+            check_operands(node, graph.constants)
         if graph.stage is Stage.INTEGER and not isinstance(node.op, Reshape):
             check_real(node)
     except ValueError as error:

@@ -86,10 +86,11 @@ class Model:
             parts.append(f"ensemble of {len(self.members)}")
         return " + ".join(parts) or "pointwise"
 
-    def check(self) -> None:
+    def check(self, *, complete: bool = True) -> None:
         """CompileError unless every member is well formed and all have one structure.
 
         That is the same ops, with the same inputs, and inputs and outputs of the same types.
+        Unless it is `complete` some constants are zeros that are still to be filled in.
         """
         try:
             self._check_limits()
@@ -102,7 +103,7 @@ class Model:
                 raise CompileError(
                     f"member {number} is another network than member 0: {difference}", "the model"
                 )
-            check(member, ends)
+            check(member, ends, complete=complete)
             check_bounds(member, known)
         if self.draws > 1 and not self.stochastic:
             raise CompileError("nothing is random, so one draw a member is all", "the model")

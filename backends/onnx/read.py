@@ -81,7 +81,7 @@ def embedded_model(
     changed = FileError("changed after qbnnc made it: compile it again", path)
     try:
         inflated = _inflate(description.properties[MODEL], _ALWAYS + _MOST_TIMES * size)
-        stripped = format.from_bytes(inflated, path)
+        stripped = format.from_bytes(inflated, path, complete=False)
         names, known = interface_names(stripped), dict[int, Array]()
         model = _with_constants(stripped, _put_back(proto, names, known))
         model = _with_biases(model, proto, names, known)
@@ -89,6 +89,7 @@ def embedded_model(
         raise changed from None
     for version in (model.version, 1):
         if format.digest(found := replace(model, version=version)) == description.digest:
+            found.check()
             return found
     raise changed
 
