@@ -134,12 +134,12 @@ def weight_quant(
     `least_scale` [N], float64: max(S_w, |b_j| / (S_x * 2^23)) keeps the bias code of channel j
     within 2^23, so that even a dead channel's bias fits. A scale below normal float32 becomes 1.
     """
-    rows = weight.reshape(weight.shape[0], -1).astype(np.float64)
+    rows = weight.reshape(weight.shape[0], -1)
     if not channels:
         rows, least_scale = rows.reshape(1, -1), np.max(least_scale, keepdims=True)
     low, high = -(2 ** (bits - 1)) + symmetric, 2 ** (bits - 1) - 1
-    a = np.minimum(rows.min(axis=1), 0.0)
-    b = np.maximum(rows.max(axis=1), 0.0)
+    a = np.minimum(rows.min(axis=1).astype(np.float64), 0.0)
+    b = np.maximum(rows.max(axis=1).astype(np.float64), 0.0)
     range_scale = np.maximum(-a, b) / high if symmetric else (b - a) / (high - low)
     scale = np.maximum(range_scale, least_scale)
     scale[scale < LEAST_SCALE] = 1.0
@@ -162,8 +162,7 @@ def sampling_quants(
     """
     lim, step = 2 ** (bits - 1) - 1, EPS_QUANT.scale[0]
     rows = (len(mu), -1) if channels else (1, -1)
-    mean = np.abs(mu.astype(np.float64)).reshape(rows).max(axis=1) / lim
-    deviation = np.abs(sigma.astype(np.float64)).reshape(rows).max(axis=1) / lim
+    mean, deviation = (_largest(values.reshape(rows)) / lim for values in (mu, sigma))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.clip(np.floor(mean / (deviation * step)), 1, 65535)
     ratio = np.where(deviation == 0, np.where(mean == 0, 1, 65535), ratio)
@@ -174,6 +173,12 @@ def sampling_quants(
         QuantParams(tuple(map(f32, ratio * deviation * step)), zero, -lim, lim, axis),
         QuantParams(tuple(map(f32, deviation)), zero, -lim, lim, axis),
     )
+
+
+def _largest(rows: Array) -> NDArray[np.float64]:
+    """max|x| of each row, without a copy of them."""
+    largest: NDArray[np.float64] = np.maximum(rows.max(axis=1), -rows.min(axis=1)).astype("f8")
+    return largest
 
 
 def sampling_ratio(mu: QuantParams, sigma: QuantParams) -> Int32:

@@ -115,11 +115,11 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 
 def from_bytes(
-    data: bytes, path: str | os.PathLike[str] = "model", *, contents: bool = True
+    data: bytes, path: str | os.PathLike[str] = "model", *, complete: bool = True
 ) -> Model:
     """The Model in `data`; `path` is for the error. Its arrays are views of the bytes.
 
-    Without `contents` its constants have placeholders, which the caller fills in and checks.
+    Unless it is `complete` some constants are zeros: the caller fills them in, and checks it then.
     """
     header, stored = _opened(data, path)
     version, expected, record = (header.get(k) for k in ("version", "sha256", "model"))
@@ -140,7 +140,7 @@ def from_bytes(
         raise damaged
     try:
         model = _model(record, tensors, version)
-        model.check(contents=contents)
+        model.check(complete=complete)
     except (DecodeError, UserError) as error:
         raise FileError(
             f"no model this version can read ({error}): compile it again", path

@@ -86,11 +86,11 @@ class Model:
             parts.append(f"ensemble of {len(self.members)}")
         return " + ".join(parts) or "pointwise"
 
-    def check(self, *, contents: bool = True) -> None:
+    def check(self, *, complete: bool = True) -> None:
         """CompileError unless every member is well formed and all have one structure.
 
         That is the same ops, with the same inputs, and inputs and outputs of the same types.
-        Without `contents` the numbers of constants may be anything: they come later.
+        Unless it is `complete` some constants are zeros that are still to be filled in.
         """
         try:
             self._check_limits()
@@ -103,9 +103,8 @@ class Model:
                 raise CompileError(
                     f"member {number} is another network than member 0: {difference}", "the model"
                 )
-            check(member, ends, contents=contents)
-            if contents:
-                check_bounds(member, known)
+            check(member, ends, complete=complete)
+            check_bounds(member, known)
         if self.draws > 1 and not self.stochastic:
             raise CompileError("nothing is random, so one draw a member is all", "the model")
         self.head.check(tuple(v.type for v in self.graph.outputs))

@@ -161,7 +161,8 @@ class _Insertion:
         self, weight: Value, ends: Array, bits: int, build: Builder, *, channels: bool
     ) -> Array:
         """What each channel's scale (or the tensor's) has to cover: [N, M], any M."""
-        rows = np.concatenate(list(ends.reshape(2, len(ends[0]), -1)), axis=1)
+        each = [end.reshape(len(end), -1) for end in ends]
+        rows = each[0] if len(each) == 1 else np.concatenate(each, axis=1)
         if self.how.weight_observer(bits) is not Observer.MSE:
             return rows
         likely = likely_values(weight, build)

@@ -49,9 +49,12 @@ def rescaled(
 
 
 def spread(parameter: Value, build: Builder, deviations: float) -> Array | None:
-    """mu -+ deviations*|sigma| of a parameter, [2, *shape]; None if it is computed otherwise."""
+    """mu -+ deviations*|sigma| of a parameter, [2, *shape]; None if it is computed otherwise.
+
+    A constant is [1, *shape], and not copied.
+    """
     if (array := build.array(parameter)) is not None:
-        return np.stack([array, array])
+        return array[None]
     sampled = build.producer(parameter)
     if sampled is None or not isinstance(sampled.op, SampledWeight):
         return None

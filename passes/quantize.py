@@ -44,6 +44,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
+from qbnnc.ir.weights import chunks
 from qbnnc.passes.sites import moves_all
 from qbnnc.passes.tables import real_table, table
 
@@ -176,8 +177,10 @@ class _Lowering:
         """A weight's i8 or a bias's i32 codes."""
         real = self.old.constants[node.inputs[0]]
         scale, zero = quant.scale_array(real.ndim), quant.zero_point_array(real.ndim)
-        codes = quantize(real, scale, zero, quant.low, quant.high)
-        codes = codes.astype(np.int8) if quant.bits <= 8 else codes
+        codes = np.empty(real.shape, np.int8 if quant.bits <= 8 else np.int32)
+        for rows, _ in chunks(len(real), 1, real[0].size):
+            each = slice(None) if len(scale) == 1 else rows
+            codes[rows] = quantize(real[rows], scale[each], zero[each], quant.low, quant.high)
         return self.build.constant(node.output.name, codes, quant)
 
     def sampled(self, made_by: Node, node: Node, quant: QuantParams) -> Value:

@@ -23,7 +23,7 @@ from qbnnc.ir.format import digest
 from qbnnc.ir.graph import Builder
 from qbnnc.ir.ops import LinearInteger, QuantizeInput
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
-from tests.backends.networks import Lenet, initializers, proto_of
+from tests.backends.networks import Lenet, initializers, proto_of, sign
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,5 @@ def test_files_with_int4_initialisers_are_read() -> None:
             tensor.CopyFrom(old)
             changed += 1
     assert changed == 2
+    sign(proto)
     assert digest(read_model(proto.SerializeToString())) == digest(model)
