@@ -51,9 +51,13 @@ class OnnxTarget:
         models += [seeds.quantise(Model((FAMILIES[n](),), Head(Task.RAW)), "w4a4") for n in names]
         models += [seeds.quantise(Model((mlp(0), mlp(1)), Head(Task.RAW))), nets.resnet(draws=2)]
         self.files = [emit(model) for model in models]
+        alone = emit(models[0], embedded_model=False)
         for data in self.files:
             if self.attempt(data).kind is not Kind.RAN:
                 raise WrongAnswer("an honest file")
+        if self.attempt(alone).kind is not Kind.UNCOMPARED:
+            raise WrongAnswer("an honest file without its Model")
+        self.files.append(alone)
 
     def make(self, rng: Random) -> bytes:
         """A file whose tensors, nodes, names, metadata or embedded Model were changed."""
