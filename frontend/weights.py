@@ -46,11 +46,18 @@ def _problems(ours: StateDict, weights: StateDict) -> list[str]:
         for name, tensor in ours.items()
         if name in weights and weights[name].shape != tensor.shape
     ]
-    return [
-        f"{what}: {_list(names)}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("shapes", shapes))
-        if names
-    ]
+    kinds = [f"{name} is {kind}" for name, tensor in weights.items() if (kind := _unusual(tensor))]
+    found = {"missing": missing, "unexpected": unexpected, "shapes": shapes, "not plain": kinds}
+    return [f"{what}: {_list(names)}" for what, names in found.items() if names]
+
+
+def _unusual(tensor: Tensor) -> str:
+    """What keeps a tensor's numbers from being copied; nothing of a plain one."""
+    if tensor.is_meta:
+        return "without its numbers"
+    if tensor.is_quantized:
+        return "quantised"
+    return "" if tensor.layout is torch.strided else "sparse"
 
 
 def _untied(ours: StateDict, weights: StateDict) -> list[str]:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qbnnc.frontend import ModelError, read_file
 from qbnnc.frontend.factory import build_module
+from qbnnc.frontend.weights import load_weights
 from qbnnc.ir.errors import CompileError, FileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import KeepMask
@@ -174,3 +175,16 @@ def test_trusted_pickle_of_weights_still_needs_a_factory(
     torch.save(weights, tmp_path / "net.pt")
     with pytest.raises(FileError, match="pass --model"):
         read_file(tmp_path / "net.pt", example=ROWS, trust_pickle=True)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [
+        (torch.empty(3, 4, device="meta"), "without its numbers"),
+        (torch.eye(3, 4).to_sparse(), "sparse"),
+    ],
+)
+def test_tensors_without_plain_numbers(tensor: Tensor, kind: str) -> None:
+    net = nn.Linear(4, 3)
+    with pytest.raises(FileError, match=f"not plain: weight is {kind}"):
+        load_weights(net, {"weight": tensor, "bias": torch.zeros(3)}, Path("w.pt"))

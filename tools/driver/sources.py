@@ -85,7 +85,10 @@ def names_from(text: str | Sequence[str] | None) -> tuple[str, ...]:
     """
     if text is None:
         return ()
-    parts = text.split(",") if isinstance(text, str) else list(text)
+    given: object = text.split(",") if isinstance(text, str) else text
+    parts = list(given) if isinstance(given, Sequence) else []
+    if not isinstance(given, Sequence) or not all(isinstance(part, str) for part in parts):
+        raise UserError(f"output_names: {text!r}; give names, as in 'mean, variance'")
     names = tuple(part.strip() for part in parts)
     if not names or not all(names) or len({*names}) < len(names):
         raise UserError(f"--outputs {','.join(names)!r}: give a name of its own for each output")
