@@ -24,7 +24,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 Ends = dict[int, tuple[float, float]]  # least and greatest element of an array, by its id
 
 
-def check(graph: Graph, ends: Ends | None = None) -> None:
+def check(graph: Graph, ends: Ends | None = None, *, contents: bool = True) -> None:
     """CompileError, at the node, unless the graph is well formed.
 
     1. Every value is defined once, before it is read, under a printable name of its own.
@@ -35,7 +35,8 @@ def check(graph: Graph, ends: Ends | None = None) -> None:
     5. A random stream is drawn by one op, or by masks that all take the same lanes: their number
        and whether rows share them agree, their shapes, probabilities and `inverted` may differ.
 
-    `ends` are those of arrays that have been looked at, for graphs that share constants.
+    `ends` are those of arrays that have been looked at, for graphs that share constants. Without
+    `contents` constants may hold any numbers of their shape: what they hold comes later.
     """
     _check_counts(graph)
     _check_input(graph)
@@ -43,9 +44,13 @@ def check(graph: Graph, ends: Ends | None = None) -> None:
     names = Counter(value.name for value in known)
     ends = {} if ends is None else ends
     for value, array in graph.constants.items():
-        _check_constant(value, array, ends)
+        _check_constant(value, array)
+        if contents:
+            _check_contents(value, array, ends)
     for node in graph.nodes:
         _check_node(graph, node, known)
+        if contents:
+            _check_operands(graph, node)
         known.add(node.output)
         names[node.output.name] += 1
     if repeated := sorted(name for name, count in names.items() if count > 1):
@@ -99,7 +104,6 @@ def _check_node(graph: Graph, node: Node, known: set[Value]) -> None:
         check_text(node.loc.module, limits.NAME)
         check_text(node.loc.source, limits.NAME)
         type_ = node.op.result(*(v.type for v in node.inputs))
-        check_operands(node, graph.constants)
         if graph.stage is Stage.INTEGER and not isinstance(node.op, Reshape):
             check_real(node)
     except ValueError as error:
@@ -108,7 +112,14 @@ def _check_node(graph: Graph, node: Node, known: set[Value]) -> None:
         raise CompileError(f"{name} gives {type_}, not {node.output.type}", node.loc)
 
 
-def _check_constant(value: Value, array: Array, ends: Ends) -> None:
+def _check_operands(graph: Graph, node: Node) -> None:
+    try:
+        check_operands(node, graph.constants)
+    except ValueError as error:
+        raise CompileError(f"{node.op.name}: {error}", node.loc) from error
+
+
+def _check_constant(value: Value, array: Array) -> None:
     type_, loc = value.type, Loc(value.name)
     if array.dtype != type_.dtype.numpy or array.shape != type_.shape:
         raise CompileError(f"the constant is {array.dtype}{list(array.shape)}, not {type_}", loc)
@@ -117,12 +128,16 @@ def _check_constant(value: Value, array: Array, ends: Ends) -> None:
         check_constant_type(type_)
     except ValueError as error:
         raise CompileError(f"the constant: {error}", loc) from error
+
+
+def _check_contents(value: Value, array: Array, ends: Ends) -> None:
+    loc = Loc(value.name)
     if id(array) not in ends:
         ends[id(array)] = array.min(), array.max()
     least, greatest = ends[id(array)]
     if not (isfinite(least) and isfinite(greatest)):  # NaN is the minimum where there is one
         raise CompileError("the weight holds NaN or infinity; train or load it again", loc)
-    if (quant := type_.quant) is not None and not (
+    if (quant := value.type.quant) is not None and not (
         quant.low <= int(least) <= int(greatest) <= quant.high
     ):
         raise CompileError(f"codes outside {codes(quant)}", loc)

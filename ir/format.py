@@ -114,8 +114,13 @@ def load(path: str | os.PathLike[str]) -> Model:
     return from_bytes(read_bytes(path), path)
 
 
-def from_bytes(data: bytes, path: str | os.PathLike[str] = "model") -> Model:
-    """The Model in `data`; `path` is for the error. Its arrays are views of the bytes."""
+def from_bytes(
+    data: bytes, path: str | os.PathLike[str] = "model", *, contents: bool = True
+) -> Model:
+    """The Model in `data`; `path` is for the error. Its arrays are views of the bytes.
+
+    Without `contents` its constants have placeholders, which the caller fills in and checks.
+    """
     header, stored = _opened(data, path)
     version, expected, record = (header.get(k) for k in ("version", "sha256", "model"))
     if isinstance(version, int) and version > VERSION:
@@ -135,7 +140,7 @@ def from_bytes(data: bytes, path: str | os.PathLike[str] = "model") -> Model:
         raise damaged
     try:
         model = _model(record, tensors, version)
-        model.check()
+        model.check(contents=contents)
     except (DecodeError, UserError) as error:
         raise FileError(
             f"no model this version can read ({error}): compile it again", path

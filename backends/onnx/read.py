@@ -36,7 +36,7 @@ from qbnnc.backends.onnx.packing import unpack
 from qbnnc.ir import format
 from qbnnc.ir.arithmetic import multiplier, offline_terms
 from qbnnc.ir.codec import VERSION
-from qbnnc.ir.errors import FileError
+from qbnnc.ir.errors import CompileError, FileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger, Requantize
@@ -81,11 +81,12 @@ def embedded_model(
     changed = FileError("changed after qbnnc made it: compile it again", path)
     try:
         inflated = _inflate(description.properties[MODEL], _ALWAYS + _MOST_TIMES * size)
-        stripped = format.from_bytes(inflated, path)
+        stripped = format.from_bytes(inflated, path, contents=False)
         names, known = interface_names(stripped), dict[int, Array]()
         model = _with_constants(stripped, _put_back(proto, names, known))
         model = _with_biases(model, proto, names, known)
-    except (OSError, ValueError, KeyError):
+        model.check()
+    except (OSError, ValueError, KeyError, CompileError):
         raise changed from None
     for version in (model.version, 1):
         if format.digest(found := replace(model, version=version)) == description.digest:
