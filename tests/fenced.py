@@ -13,11 +13,20 @@ import pytest
 
 from tests.fences import Side, fences
 
+_OF_THE_POOL = {"test_arenas_are_not_shared"}  # fences take the place of what it tests
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """--fence: the side of the memory at which the guard page lies."""
     sides = [side.value for side in Side]
     parser.addoption("--fence", choices=sides, default=Side.AFTER.value, help="guard page at ...")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the pool of arenas have nothing to test here."""
+    for item in items:
+        if item.name in _OF_THE_POOL:
+            item.add_marker(pytest.mark.skip(reason="fenced arenas are used once"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -117,22 +118,17 @@ def campaign(
     started = saved = time.monotonic()
     before = tally.seconds
     while tally.next < stop and time.monotonic() - started < seconds:
-        with temporary() as folder, tempfile.TemporaryFile("w+") as log:
-            worker = _start(tally.target, str(tally.next), str(stop), folder=folder, log=log)
-            try:
-                for index, verdict in _verdicts(worker, log):
-                    if tally.add(index, verdict):
-                        found(index, verdict)
-                    now = time.monotonic()
-                    tally.seconds = before + now - started
-                    if now - saved > _TURN:
-                        saved = now
-                        save()
-                    if now - started >= seconds:
-                        break
-            finally:
-                worker.kill()
-                worker.wait()
+        with _worker(tally.target, tally.next, stop) as verdicts:
+            for index, verdict in verdicts:
+                if tally.add(index, verdict):
+                    found(index, verdict)
+                now = time.monotonic()
+                tally.seconds = before + now - started
+                if now - saved > _TURN:
+                    saved = now
+                    save()
+                if now - started >= seconds:
+                    break
     save()
 
 
@@ -140,10 +136,8 @@ def attempts(target: str, paths: Sequence[Path]) -> list[Verdict]:
     """The verdicts on files, in a process that they share until one ends it."""
     verdicts = list[Verdict]()
     while len(verdicts) < len(paths):
-        span = str(len(verdicts)), str(len(paths))
-        with temporary() as folder, tempfile.TemporaryFile("w+") as log:
-            worker = _start(target, *span, *map(str, paths), folder=folder, log=log)
-            verdicts += [verdict for _, verdict in _verdicts(worker, log)]
+        with _worker(target, len(verdicts), len(paths), *paths) as made:
+            verdicts += [verdict for _, verdict in made]
     return verdicts
 
 
@@ -162,11 +156,23 @@ def _opened(target: str) -> Target:
     return open_target(target)
 
 
-def _start(*arguments: str, folder: str, log: IO[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.fuzz.worker", *arguments]
+@contextmanager
+def _worker(
+    target: str, first: int, stop: int, *files: Path
+) -> Iterator[Iterator[tuple[int, Verdict]]]:
+    """The verdicts of a worker, which ends when the context does."""
+    numbers = str(first), str(stop)
+    command = [sys.executable, "-m", "tests.fuzz.worker", target, *numbers, *map(str, files)]
     alone = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "PYTHONHASHSEED": "0"}
-    environment = {**os.environ, **alone, "TMPDIR": folder}
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, env=environment)
+    with temporary() as folder, tempfile.TemporaryFile("w+") as log:
+        environment = {**os.environ, **alone, "TMPDIR": folder}
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, env=environment
+        ) as worker:
+            try:
+                yield _verdicts(worker, log)
+            finally:
+                worker.kill()
 
 
 def _verdicts(worker: subprocess.Popen[bytes], log: IO[str]) -> Iterator[tuple[int, Verdict]]:

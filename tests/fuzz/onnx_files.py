@@ -51,9 +51,13 @@ class OnnxTarget:
         models += [seeds.quantise(Model((FAMILIES[n](),), Head(Task.RAW)), "w4a4") for n in names]
         models += [seeds.quantise(Model((mlp(0), mlp(1)), Head(Task.RAW))), nets.resnet(draws=2)]
         self.files = [emit(model) for model in models]
+        alone = emit(models[0], embedded_model=False)
         for data in self.files:
             if self.attempt(data).kind is not Kind.RAN:
                 raise WrongAnswer("an honest file")
+        if self.attempt(alone).kind is not Kind.UNCOMPARED:
+            raise WrongAnswer("an honest file without its Model")
+        self.files.append(alone)
 
     def make(self, rng: Random) -> bytes:
         """A file whose tensors, nodes, names, metadata or embedded Model were changed."""
@@ -74,14 +78,17 @@ class OnnxTarget:
         opened = open_artefact(self.path, 1)
         if not isinstance(opened, OnnxFile):
             raise WrongAnswer("an ONNX file was taken for another")
-        model, rng = opened.model, Random(data)
+        rng = Random(data)
         try:
             if opened.samples > 40:
                 return Verdict(Kind.PASSED, "too many samples to run")
-            x, seed = batch(model, rng.choice((0, 1, 3)), rng), rng.choice((0, 5, -1))
+            x, seed = batch(opened.input_shape, rng.choice((0, 1, 3)), rng), rng.choice((0, 5, -1))
             made = opened.predict(x, seed=seed)
         except UserError as error:
             return Verdict(Kind.PASSED, str(error)[:300])
+        if not opened.holds_model:
+            return Verdict(Kind.UNCOMPARED, "no Model in the file")
+        model = opened.model
         want = oracle_samples(model, x, samples=opened.samples, seed=seed)
         names = model.head.sample_names(len(want))
         for name, expected in zip(names, want, strict=True):

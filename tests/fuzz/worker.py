@@ -28,7 +28,7 @@ from tests.fuzz.targets import open_target
 from tests.fuzz.verdict import Kind, Verdict, verdict_of
 
 SECONDS = 10.0  # of the processor; a busy machine may take more by the clock
-_PATIENCE = 2.5  # times as much by the clock, then the process ends with a traceback
+_PATIENCE = 6.0  # times as much by the clock, then the process ends with a traceback
 MEMORY = 1 << 30  # bytes of address space above those of the imports and the seeds
 
 
