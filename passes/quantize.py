@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import NoReturn
 
 import numpy as np
 
@@ -71,13 +72,24 @@ class Quantize:
         return _Lowering(graph).run()
 
 
+class _Codes(dict[Value, Value]):
+    """What stands for each simulated value; CompileError for one that stays a number."""
+
+    def __missing__(self, value: Value) -> NoReturn:
+        raise CompileError(
+            "is computed on numbers that no FakeQuantize takes to codes; compile the model again "
+            "from its source",
+            Loc(value.name),
+        )
+
+
 class _Lowering:
     """One run of the pass: `codes` maps each simulated value to what stands for it."""
 
     def __init__(self, graph: Graph) -> None:
         self.old, self.build = graph, Builder()
         self.producers = graph.producers()
-        self.codes: dict[Value, Value] = {}
+        self.codes = _Codes()
 
     def run(self) -> Graph:
         entry = self.old.input
