@@ -214,9 +214,9 @@ def _repacked(rng: Random, text: str) -> str:
     elif kind == 3:
         packed = bz2.compress(flipped(rng, data))
     else:
-        parts = Parts.of(data)
-        records.change(rng, parts, parts)
         try:
+            parts = Parts.of(data)
+            records.change(rng, parts, parts)
             packed = bz2.compress(signed(parts))
         except Exception as error:
             raise Unmade(str(error)) from None
