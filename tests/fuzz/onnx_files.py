@@ -200,7 +200,10 @@ def _embedded(rng: Random, proto: onnx.ModelProto) -> None:
 
 
 def _repacked(rng: Random, text: str) -> str:
-    data = bz2.decompress(base64.b64decode(text))
+    try:
+        data = bz2.decompress(base64.b64decode(text))
+    except (OSError, ValueError):  # an earlier change has left no Model
+        return text[::-1]
     kind = rng.randrange(6)
     if kind == 0:
         packed = bz2.compress(bytes(rng.choice((1 << 20, 1 << 26))))
@@ -211,9 +214,9 @@ def _repacked(rng: Random, text: str) -> str:
     elif kind == 3:
         packed = bz2.compress(flipped(rng, data))
     else:
-        parts = Parts.of(data)
-        records.change(rng, parts, parts)
         try:
+            parts = Parts.of(data)
+            records.change(rng, parts, parts)
             packed = bz2.compress(signed(parts))
         except Exception as error:
             raise Unmade(str(error)) from None
