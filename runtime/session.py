@@ -44,9 +44,12 @@ def load(model: str | os.PathLike[str] | Model, threads: int | None = None) -> S
     Raises FileError for a file that is missing or damaged, or a model that is not compiled;
     CompileError for one with an op that this runtime has no kernel for.
     """
-    if isinstance(model, Model):
-        return Session(model, "the model", threads)
-    return Session(format.load(model), model, threads)
+    path: object = "the model" if isinstance(model, Model) else model
+    try:
+        found = model if isinstance(model, Model) else format.load(model)
+        return Session(found, path, threads)
+    except MemoryError:
+        raise FileError("no memory to load and plan it: close other programs", path) from None
 
 
 class Session:
@@ -114,8 +117,14 @@ class Session:
         chunk = None
         if batch_size is not None:
             chunk = min(as_count(batch_size, "batch_size", MOST_ROWS_AT_ONCE), max(len(batch), 1))
-        prepared = self._prepare(Size(len(batch), count, chunk))
-        outputs = self._run(prepared, batch, numbers)
+        try:
+            prepared = self._prepare(Size(len(batch), count, chunk))
+            outputs = self._run(prepared, batch, numbers)
+        except MemoryError:
+            raise InputError(
+                f"no memory for {len(batch)} rows and {count} samples at once: take fewer samples "
+                "or rows, or fewer rows at a time (batch_size)"
+            ) from None
         return Prediction(self.model.head, outputs, self._statistics(outputs))
 
     def trace(

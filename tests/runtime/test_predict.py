@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Dequantize, Linear, MaxPool2d, QuantizeInput
 from qbnnc.ir.oracle import oracle_prediction
 from qbnnc.ir.types import Stage
-from qbnnc.runtime import Prediction, Session, load
+from qbnnc.runtime import Prediction, Session, load, memory, outputs, packing
 from qbnnc.runtime.arena import Capacity
 from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import plan
@@ -269,3 +269,23 @@ def test_describes_itself() -> None:
 
 def test_block_is_a_plain_record() -> None:
     assert Block(Range.PREFIX, 0, 1, 2) == Block(Range.PREFIX, 0, 1, 2, 0, 1)
+
+
+def test_no_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To plan a model, for what a prediction gives, and for the arena."""
+
+    def fails(*_: object) -> NoReturn:
+        raise MemoryError
+
+    model = mlp()
+    session, x = load(model), images(model, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "aligned_bytes", fails)
+        with pytest.raises(FileError, match="no memory to load and plan it"):
+            load(model)
+    for module, name in ((memory, "aligned_bytes"), (outputs.Outputs, "room")):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, fails)
+            with pytest.raises(InputError, match="no memory for 2 rows and 5 samples at once"):
+                session.predict(x, samples=5)
+    assert session.predict(x, samples=5).samples.shape[0] == 5
