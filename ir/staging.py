@@ -113,12 +113,13 @@ def _created(name: Path, *, private: bool) -> BinaryIO:
     return file
 
 
-def _lock(file: BinaryIO, *, wait: bool, otherwise: bool) -> bool:
+def _lock(file: BinaryIO, *, wait: bool, otherwise: bool, shared: bool = False) -> bool:
     """Whether the file is ours now; `otherwise` where the file system has no locks."""
     if fcntl is None:
         return otherwise
     try:
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -148,18 +149,30 @@ def _like(target: Path, name: Path) -> None:
 
 
 def _kept(target: Path, stack: ExitStack) -> Path | None:
-    """The old content under a second name, which goes with the stack; None if there is none."""
-    if not target.exists():
-        return None
-    name = _new_name(target.parent)
-    stack.callback(name.unlink, missing_ok=True)
-    try:
-        os.link(target, name)
-    except OSError:  # a file system without hard links
-        shutil.copy2(target, name)
-    file = stack.enter_context(name.open("rb"))
-    _lock(file, wait=False, otherwise=True)
-    return name
+    """The old content under a second name, which goes with the stack; None if there is none.
+
+    The lock comes before the name, or another writer would take the name for a stale one.
+    """
+    while True:
+        try:
+            file = stack.enter_context(target.open("rb"))
+        except FileNotFoundError:
+            return None
+        _lock(file, wait=True, otherwise=True, shared=True)
+        name = _new_name(target.parent)
+        stack.callback(name.unlink, missing_ok=True)
+        try:
+            os.link(target, name)
+            if os.path.samestat(os.fstat(file.fileno()), name.stat()):
+                return name
+        except FileNotFoundError:  # replaced in the meantime, or what replaced it taken for stale
+            continue
+        except OSError:  # a file system without hard links
+            copy = stack.enter_context(_created(name, private=True))
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            shutil.copystat(target, name)
+            return name
 
 
 def _undo(begun: Sequence[tuple[Staged, Path | None]]) -> None:

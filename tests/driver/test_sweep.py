@@ -223,6 +223,7 @@ def test_a_failing_configuration_is_told_in_its_rows(
     assert timeless(path) == timeless(tmp_path / "other.jsonl")
 
 
+@pytest.mark.filterwarnings("ignore::qbnnc.ir.errors.RoundingWarning")  # of such large inputs
 def test_outputs_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     """Weights so large that the float network overflows; what remains is evaluated."""
     net = Net((6,)).linear(16, "a")

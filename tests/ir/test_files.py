@@ -200,7 +200,9 @@ def test_writers_of_one_file_do_not_harm_each_other(tmp_path: Path, threads: int
 
 
 SLOW_WRITER = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start us without it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from pathlib import Path
 from qbnnc.ir import staging
 from qbnnc.ir.files import write_all
@@ -255,10 +257,14 @@ def test_a_signal_while_files_are_renamed_leaves_all_new(
         rename(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(KeyboardInterrupt):
-        write_all([(tmp_path / "a", b"new"), (tmp_path / "b", b"new")])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_all([(tmp_path / "a", b"new"), (tmp_path / "b", b"new")])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert names(tmp_path) == ["a", "b"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_handler_of_the_program_is_left_alone(
