@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,8 +16,18 @@ MAX_RATIO = 200  # torch stores its members uncompressed: a high ratio is a zip 
 MAX_UNRATED_BYTES = 1 << 20
 
 
-# what zipfile raises for damage (two kinds), a compression that it lacks, and encryption
-_UNREADABLE = zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError
+_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+# what zipfile raises for damage, a compression that it lacks, and encryption
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def read_members(path: Path) -> dict[str, bytes]:
@@ -30,7 +41,8 @@ def read_members(path: Path) -> dict[str, bytes]:
             _check_sizes(archive.infolist(), path)
             return {_inner(info, path): archive.read(info) for info in archive.infolist()}
     except _UNREADABLE as error:
-        raise FileError(f"is a damaged archive ({error}); copy it again", path) from error
+        reason = str(error) or type(error).__name__
+        raise FileError(f"is a damaged archive ({reason}); copy it again", path) from error
 
 
 def _check_sizes(infos: list[zipfile.ZipInfo], path: Path) -> None:
@@ -39,6 +51,10 @@ def _check_sizes(infos: list[zipfile.ZipInfo], path: Path) -> None:
         raise FileError("holds two members of the same name; refused, as a trick file does", path)
     if len({name.split("/", 1)[0] for name in names}) > 1:
         raise FileError("holds more than one archive folder; save the program again", path)
+    if any(info.compress_type not in _COMPRESSION for info in infos):
+        raise FileError("holds members in a compression that torch does not write; refused", path)
+    if sum(info.compress_size for info in infos) > path.stat().st_size:
+        raise FileError("holds members that overlap, or that end after the file; refused", path)
     too_large = [i.filename for i in infos if _is_bomb(i)]
     if too_large:
         raise FileError(f"member {too_large[0]!r} unpacks to far more than it takes; refused", path)

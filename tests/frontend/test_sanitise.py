@@ -213,6 +213,27 @@ def test_zip_bomb_is_refused_before_it_is_unpacked(plain: Members, tmp_path: Pat
         read_file(path)
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compression_that_torch_does_not_write(kind: int, plain: Members, tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, data in plain.items():
+            archive.writestr(name, data)
+    with pytest.raises(FileError, match="compression that torch does not write"):
+        read_file(path)
+
+
+def test_a_member_that_says_it_is_longer_than_the_file(plain: Members, tmp_path: Path) -> None:
+    """Its sizes in the directory are 2 GB: nothing of that size is made."""
+    path = write(tmp_path / "net.pt2", plain)
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"PK\x01\x02")
+    data[entry + 20 : entry + 28] = 2 * (2**31 - 1).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(FileError, match="members that overlap, or that end after the file"):
+        read_file(path)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 def test_two_members_of_one_name(plain: Members, tmp_path: Path) -> None:
     path = write(tmp_path / "net.pt2", plain)
