@@ -24,6 +24,7 @@ _UNREADABLE = (
     EOFError,
     MemoryError,
     NotImplementedError,
+    OSError,
     OverflowError,
     RuntimeError,
     ValueError,
