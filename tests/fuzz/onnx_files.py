@@ -111,7 +111,9 @@ def _tensor(rng: Random, proto: onnx.ModelProto) -> None:
     """An initialiser with other numbers, another shape or element type, or elsewhere."""
     tensor = rng.choice(proto.graph.initializer)
     kind = rng.randrange(6)
-    if kind < 3:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        tensor.external_data[0].value = rng.choice(("/dev/zero", "", "..", "model.onnx"))
+    elif kind < 3:
         array = numpy_helper.to_array(tensor)
         if array.dtype.kind in "fiu" and array.dtype.isbuiltin:
             new = numpy_helper.from_array(records.changed(rng, np.array(array)), tensor.name)
