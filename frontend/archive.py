@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from qbnnc.ir.errors import FileError
+from qbnnc.ir.files import DAMAGE
 
 MAX_MEMBERS = 100_000
 MAX_TOTAL_BYTES = 16 << 30
@@ -16,19 +16,7 @@ MAX_RATIO = 200  # torch stores its members uncompressed: a high ratio is a zip 
 MAX_UNRATED_BYTES = 1 << 20
 
 
-_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-# what zipfile raises for damage, a compression that it lacks, and encryption
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-)
+_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # what torch writes
 
 
 def read_members(path: Path) -> dict[str, bytes]:
@@ -41,7 +29,7 @@ def read_members(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive.infolist(), path)
             return {_inner(info, path): archive.read(info) for info in archive.infolist()}
-    except _UNREADABLE as error:
+    except (*DAMAGE, MemoryError, OSError) as error:
         reason = str(error) or type(error).__name__
         raise FileError(f"is a damaged archive ({reason}); copy it again", path) from error
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
+
+from torch import Tensor
 
 from qbnnc.frontend.state import Snapshot, outermost
 
@@ -49,7 +52,7 @@ def _matters(saved: Snapshot, name: str, differs: Callable[[int], bool]) -> bool
     if place is None or place.assign is None:
         return False
     for step in _STEPS:
-        place.assign(_number(place.value) + step)
+        place.assign(_number(cast(int | Tensor, place.value)) + step)
         found = differs(0)
         saved.restore()
         if found:
@@ -57,6 +60,6 @@ def _matters(saved: Snapshot, name: str, differs: Callable[[int], bool]) -> bool
     return False
 
 
-def _number(value: object) -> int:
+def _number(value: int | Tensor) -> int:
     """The number in an attribute, or in a tensor of one element."""
-    return int(value) if isinstance(value, int) else int(value.item())  # type: ignore[attr-defined]
+    return value if isinstance(value, int) else int(value.item())

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from qbnnc.ir.errors import FileError
-from qbnnc.ir.files import check_regular
+from qbnnc.ir.files import DAMAGE, check_regular
 
 
 class FileKind(Enum):
@@ -84,7 +84,7 @@ def _sniff_zip(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # cut off, or makes no sense
+    except DAMAGE:
         return FileKind.TRUNCATED
     inner = {name.split("/", 1)[-1] for name in names}
     if "archive_format" in inner and any(_is_model_json(name) for name in inner):

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
+import zipfile
+import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +31,19 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
+
+
+DAMAGE = (  # what zipfile, zlib and struct raise for bytes that make no sense
+    EOFError,
+    LookupError,
+    NotImplementedError,  # a compression or a version that zipfile lacks
+    OverflowError,
+    RuntimeError,  # encryption
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

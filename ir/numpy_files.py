@@ -13,9 +13,7 @@ import io
 import math
 import os
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.errors import FileError
-from qbnnc.ir.files import MOST_BYTES, open_regular
+from qbnnc.ir.files import DAMAGE, MOST_BYTES, open_regular
 from qbnnc.ir.words import counted
 
 Array = NDArray[np.generic]
@@ -46,20 +44,7 @@ _PYTHON_2 = re.compile(r"(\d)L\b")  # how it wrote whole numbers
 _KIND = re.compile(r"[<>|=]?([a-zA-Z?])\d{0,12}(?:\[[^\]]*\])?")
 _DEFLATE, _ENCRYPTED = 1032, 1
 _CHUNK = 1 << 20
-_DAMAGED = (  # what numpy, zipfile and zlib raise for bytes that make no sense
-    OSError,
-    EOFError,
-    ValueError,
-    SyntaxError,
-    TypeError,
-    LookupError,
-    OverflowError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-)
+_DAMAGED = (*DAMAGE, OSError, SyntaxError, TypeError)  # the last two by numpy, of a header
 
 
 class _Stream(Protocol):

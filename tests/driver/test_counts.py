@@ -152,7 +152,8 @@ def test_the_command_line(qbnnc_command: Runner, artefacts: Path, samples: int) 
 
 
 def test_the_samples_of_a_compile(tmp_path: Path) -> None:
-    for value in (10**12, 2**63, True, 1.5, math.nan):
+    values: tuple[Any, ...] = (10**12, 2**63, True, 1.5, math.nan)
+    for value in values:
         with pytest.raises(UserError, match="samples"):
-            qbnnc.compile(MODEL, tmp_path / "a.qbnn", samples=value)  # type: ignore[arg-type]
+            qbnnc.compile(MODEL, tmp_path / "a.qbnn", samples=value)
     assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,9 +32,9 @@ class Net(nn.Module):
         return y * self.scale
 
 
-def made(net: nn.Module, folder: Path, **options: str) -> Path:
+def made(net: nn.Module, folder: Path, **options: Any) -> Path:
     path = folder / "net.qbnn"
-    qbnnc.compile(net.eval(), path, calibration=ROWS, **options)  # type: ignore[arg-type]
+    qbnnc.compile(net.eval(), path, calibration=ROWS, **options)
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from qbnnc.ir import format
 from qbnnc.ir.bounds import accumulator_bounds
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.evaluate import evaluate
-from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.graph import Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import (
@@ -34,7 +33,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, DType, QuantParams, Stage
-from tests.runtime.nets import Net, codes, mlp
+from tests.runtime.nets import Net, codes
 
 Make = Callable[[Net], None]
 WEIGHT = QuantParams((0.5,), (0,), -127, 127)
@@ -265,40 +264,6 @@ def test_a_folded_bias_is_a_number_mod_2_to_the_32() -> None:
     x[0, :10] = -9.0
     evaluate(graph, x, Draw.of(0, [0], [0]), lambda v, array: values.update({v.name: array}))
     assert values[acc].tolist() == [[[bias - 127 * 10]]]
-
-
-def outputs_in_another_order(graph: Graph) -> Graph:
-    return replace(graph, outputs=graph.outputs[::-1])
-
-
-def one_output_less(graph: Graph) -> Graph:
-    return replace(graph, outputs=graph.outputs[:1])
-
-
-def one_output_twice(graph: Graph) -> Graph:
-    return replace(graph, outputs=(*graph.outputs, graph.outputs[0]))
-
-
-@pytest.mark.parametrize("change", [outputs_in_another_order, one_output_less, one_output_twice])
-def test_members_have_the_same_outputs(change: Callable[[Graph], Graph]) -> None:
-    first, second = (mlp(seed).graph for seed in (0, 1))
-    Model((first, second), Head(Task.RAW)).check()
-    with pytest.raises(CompileError, match="member 1 is another network than member 0"):
-        Model((first, change(second)), Head(Task.RAW)).check()
-
-
-def test_members_have_the_same_input_and_axes() -> None:
-    def member(shape: tuple[int, ...], *, shared: bool) -> Graph:
-        net = Net(shape)
-        net.emit(Reshape((4,)))
-        net.dropout(0.5, 4, shared=shared)
-        return net.graph()
-
-    first = member((4, 1), shared=False)
-    Model((first, member((4, 1), shared=False)), Head(Task.RAW)).check()
-    for other in (member((1, 4), shared=False), member((4, 1), shared=True)):
-        with pytest.raises(CompileError, match="member 1 is another network than member 0"):
-            Model((first, other), Head(Task.RAW)).check()
 
 
 @pytest.mark.parametrize("pairs", [40, 400])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -26,6 +27,7 @@ from qbnnc.runtime.trunk import plan_members
 from tests.examples import examples
 from tests.graphs import inputs
 from tests.net import Net
+from tests.runtime.nets import Net as IntegerNet
 from tests.sharing import with_common_trunk
 from tests.strategies import input_batch, integer_models
 
@@ -199,3 +201,21 @@ def test_equal_weights_after_a_mask_are_in_memory_once() -> None:
     one, four = (load(replace(model, members=model.members[:n]), 1) for n in (1, 4))
     assert four._every.constant_bytes < 1.4 * one._every.constant_bytes
     assert_equal(four, inputs(graphs[0], 5), 8)
+
+
+def test_members_of_other_shapes_are_not_planned() -> None:
+    """One room serves them all: the runtime does not rely on Model.check for it."""
+    for first, other in (((4,), (5,)), ((4,), (4, 1))):
+        members = []
+        for shape in (first, other):
+            net = IntegerNet(shape)
+            net.flatten()
+            net.linear(3)
+            members.append(net.graph())
+        with pytest.raises(CompileError, match="member 1 has an input or outputs of shapes"):
+            plan_members(members, draws=1)
+    wide, narrow = (IntegerNet((4,), seed) for seed in (0, 1))
+    wide.linear(3)
+    narrow.linear(2)
+    with pytest.raises(CompileError, match="all members of an ensemble need the same"):
+        plan_members([wide.graph(), narrow.graph()], draws=1)

@@ -140,9 +140,10 @@ class _Writer:
 
     def _ordinary(self) -> None:
         """What networks have between their layers."""
-        layer, scale = nn.Identity(), 0.1 * torch.randn(self.row[0], *[1] * (len(self.row) - 1))
+        layer: nn.Module = nn.Identity()
+        scale = 0.1 * torch.randn(self.row[0], *[1] * (len(self.row) - 1))
         if len(self.row) == 1:
-            layer = self._held(nn.Linear(self.row[0], self.row[0]))  # type: ignore[assignment]
+            layer = self._held(nn.Linear(self.row[0], self.row[0]))
         half = self.row[0] // 2
         functions: dict[str, Callable[[Tensor], Tensor]] = {
             "residual": lambda h: h + torch.relu(layer(h)),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from qbnnc.frontend.awake import Dropout
 from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.distribution import (
     DistributionError,
@@ -43,9 +44,9 @@ def rows(count: int = 32) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((count, FEATURES)).astype(np.float32)
 
 
-def reference_of(net: nn.Module, dropout: str | None = None) -> Reference:
-    traced = trace_for_any_batch(net, torch.from_numpy(rows(2)), dropout)  # type: ignore[arg-type]
-    return Reference(net, traced, dropout)  # type: ignore[arg-type]
+def reference_of(net: nn.Module, dropout: Dropout | None = None) -> Reference:
+    traced = trace_for_any_batch(net, torch.from_numpy(rows(2)), dropout)
+    return Reference(net, traced, dropout)
 
 
 def right(net: nn.Module) -> Subject:

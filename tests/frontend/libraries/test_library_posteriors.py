@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def _split(flat: Tensor, last: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
     return nn.Parameter(weight.reshape(last.weight.shape).clone()), nn.Parameter(bias.clone())
 
 
-def fitted(net: nn.Sequential, subset: str) -> object:
+def fitted(net: nn.Sequential, subset: str) -> Any:
     library_ = laplace()
     found = library_.Laplace(
         net,
@@ -107,8 +108,8 @@ def test_laplace_samples(subset: str, tmp_path: Path) -> None:
     net, x = network(), data()[0][:5]
     found = fitted(net, subset)
     with torch.no_grad():
-        draws = found.sample(6, generator=torch.Generator().manual_seed(4))  # type: ignore[attr-defined]
-        expected = found.predictive_samples(  # type: ignore[attr-defined]
+        draws = found.sample(6, generator=torch.Generator().manual_seed(4))
+        expected = found.predictive_samples(
             x, pred_type="nn", n_samples=6, generator=torch.Generator().manual_seed(4)
         )
     members = list[nn.Module]()
@@ -125,10 +126,10 @@ def test_laplace_last_layer() -> None:
     """A diagonal posterior is a layer with sampled weights: 30,000 samples of the library."""
     net, x = network(), data()[0][:5]
     found = fitted(net, "last_layer")
-    mean, scale = found.mean, found.posterior_scale  # type: ignore[attr-defined]
+    mean, scale = found.mean, found.posterior_scale
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        expected = found.predictive_samples(  # type: ignore[attr-defined]
+        expected = found.predictive_samples(
             x, pred_type="nn", n_samples=SAMPLES, generator=generator
         )
     (member,) = read_modules([LastLayer(net, mean, scale)], x[:2]).members
