@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qbnnc.ir import limits
+from qbnnc.ir import counts, files, limits, numpy_files
 from qbnnc.ir.check import check
 from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph
@@ -169,3 +169,13 @@ def test_names_are_short_and_printable(name: str) -> None:
     x = build.input(name, f32(4))
     with pytest.raises(CompileError, match=r"cannot be printed|the length of a name: 1025"):
         check(build.graph((x,), Stage.FLOAT))
+
+
+def test_the_page_tells_the_limits_of_predictions_and_files() -> None:
+    text = DOCUMENT.read_text().partition("## Predictions")[2]
+    assert f"take {counts.MOST_PREDICTED >> 30} GiB at most" in text
+    assert f"uses {counts.MOST_THREADS} threads" in text
+    assert f"has {files.MOST_BYTES >> 30} GiB at most" in text
+    stored, packed = (n >> 30 for n in (numpy_files.MOST_STORED, numpy_files.MOST_COMPRESSED))
+    assert f"has {stored} GiB, or {packed} GiB where it is compressed" in text
+    assert f"has {numpy_files.MOST_MEMBERS:,} arrays" in text
