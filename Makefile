@@ -11,7 +11,7 @@ MINUTES ?= 10
 
 BIN := .venv/bin
 READY := .venv/ready
-DRIVER := $(sort $(filter-out %/__pycache__,$(wildcard tools/driver/*)))
+ROOT_FILES := $(sort $(filter-out %/__pycache__,$(wildcard tools/qbnnc/*)))
 LOWEST := .venv-minimum/bin/python
 MINIMUM_PYTHON ?= python3.11
 MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py heads.py) \
@@ -110,9 +110,9 @@ clean: ## Remove what builds and tests leave behind
 distclean: clean ## clean, and remove the virtual environment too
 	rm -rf .venv .venv-minimum .venv-versions .editable
 
-# A new file directly in tools/driver/ needs the links of the editable install laid again, so the
+# A new file directly in tools/qbnnc/ needs the links of the editable install laid again, so the
 # list of its files is an input like pyproject.toml; it is written only when it differs.
-$(READY): pyproject.toml constraints.txt tests/libraries.txt tools/hatch_build.py .venv/driver
+$(READY): pyproject.toml constraints.txt tests/libraries.txt tools/hatch_build.py .venv/root-files
 	@echo "Installing into .venv (the first time this takes several minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
@@ -121,6 +121,6 @@ $(READY): pyproject.toml constraints.txt tests/libraries.txt tools/hatch_build.p
 	    --no-deps -r tests/libraries.txt
 	@touch $@
 
-.venv/driver: FORCE
+.venv/root-files: FORCE
 	@mkdir -p .venv
-	@echo '$(DRIVER)' | cmp -s - $@ || echo '$(DRIVER)' > $@
+	@echo '$(ROOT_FILES)' | cmp -s - $@ || echo '$(ROOT_FILES)' > $@

@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from qbnnc.ir.errors import FileError
-from qbnnc.ir.files import DAMAGE
+from qbnnc.support.errors import FileError
+from qbnnc.support.files import DAMAGE
 
 MAX_MEMBERS = 100_000
 MAX_TOTAL_BYTES = 16 << 30

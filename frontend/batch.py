@@ -14,8 +14,8 @@ from qbnnc.frontend.convert.program import batch_of, the_input
 from qbnnc.frontend.modes import Dropout, trace_in_mode
 from qbnnc.frontend.tracing import at_least_two_rows, functionalise
 from qbnnc.frontend.wrappers import check_kind, in_its_type, unwrapped
-from qbnnc.ir.errors import CompileError, InputError
 from qbnnc.ir.graph import Graph
+from qbnnc.support.errors import CompileError, InputError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from qbnnc.frontend.convert.predictions import Returned, returned
 from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.sniff import FileKind, sniff
-from qbnnc.ir.errors import CompileError, FileError, Loc
 from qbnnc.ir.graph import Graph, Node
+from qbnnc.support.errors import CompileError, FileError, Loc
 
 Paths: TypeAlias = str | Path | Sequence[str | Path]
 

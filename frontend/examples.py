@@ -15,7 +15,7 @@ from qbnnc.frontend.runs import call
 from qbnnc.frontend.state import untouched
 from qbnnc.frontend.watching import other_generators_kept
 from qbnnc.frontend.wrappers import check_kind, in_its_type, not_compiled, unwrapped
-from qbnnc.ir.errors import InputError, SourceWarning
+from qbnnc.support.errors import InputError, SourceWarning
 
 Example: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor]
 

@@ -12,7 +12,7 @@ from typing import cast
 
 from torch import nn
 
-from qbnnc.ir.errors import UserError
+from qbnnc.support.errors import UserError
 
 
 class ModelError(UserError):

@@ -11,7 +11,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from qbnnc.frontend.convert.predictions import predicted
 from qbnnc.frontend.convert.program import live
-from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.support.errors import CompileError, Loc
 
 
 def check_layers(module: nn.Module, used: Collection[nn.Module]) -> None:

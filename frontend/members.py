@@ -26,7 +26,7 @@ from qbnnc.frontend.sniff import FileKind
 from qbnnc.frontend.state import Snapshot
 from qbnnc.frontend.weights import load_weights, read_stored, state_dicts
 from qbnnc.frontend.wrappers import unwrapped
-from qbnnc.ir.errors import CompileError, FileError
+from qbnnc.support.errors import CompileError, FileError
 
 _LOADING = ("load_state_dict", "set_extra_state", "_load_from_state_dict")
 

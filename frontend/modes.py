@@ -15,7 +15,7 @@ from qbnnc.frontend.randomness import DROPOUTS, NORMALS, draws_noise, drops, nod
 from qbnnc.frontend.runs import Run, check_noise_is_traced, run_eagerly
 from qbnnc.frontend.sleeping import Sleeping, check_only_noise_awakes, sleeping_noise
 from qbnnc.frontend.tracing import at_least_two_rows, trace
-from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.support.errors import CompileError, Loc
 
 __all__ = ["Dropout", "check_batch_norm", "set_dropout", "trace_in_mode"]
 

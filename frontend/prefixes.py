@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from qbnnc.ir.errors import FileError, SourceWarning
+from qbnnc.support.errors import FileError, SourceWarning
 
 StateDict: TypeAlias = Mapping[str, Tensor]
 

@@ -19,9 +19,9 @@ from qbnnc.frontend.modes import Dropout
 from qbnnc.frontend.quiet import quiet_torch
 from qbnnc.frontend.sanitise import sanitise
 from qbnnc.frontend.tracing import first_line
-from qbnnc.ir.errors import FileError, InputError
-from qbnnc.ir.files import write_atomically
-from qbnnc.ir.numpy_files import array_of
+from qbnnc.support.errors import FileError, InputError
+from qbnnc.support.files import write_atomically
+from qbnnc.support.numpy_files import array_of
 
 MAX_CALIBRATION_ROWS = 512
 _CALIBRATION = "qbnnc_calibration.npy.base64"

@@ -23,8 +23,8 @@ from qbnnc.frontend.quiet import quiet_torch
 from qbnnc.frontend.sniff import REFUSALS, FileKind, refuse, sniff
 from qbnnc.frontend.tracing import functionalise
 from qbnnc.frontend.wrappers import unwrapped
-from qbnnc.ir.errors import CompileError, FileError
 from qbnnc.ir.graph import Graph
+from qbnnc.support.errors import CompileError, FileError
 
 
 @dataclass(frozen=True, slots=True)

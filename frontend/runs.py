@@ -21,7 +21,7 @@ from qbnnc.frontend.tensors import same_tensor
 from qbnnc.frontend.tracing import user_line
 from qbnnc.frontend.watching import Watched, other_generators_kept, watched
 from qbnnc.frontend.wrappers import check_kind, check_tensors, not_compiled
-from qbnnc.ir.errors import CompileError, InputError, Loc
+from qbnnc.support.errors import CompileError, InputError, Loc
 
 CALLS = 8
 _SAYS_NO_MORE = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from qbnnc.frontend.watching import Watched
-from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.support.errors import CompileError, Loc
 
 _INSIDE = ("core_model", "model", "net", "network", "base_model", "module")
 

@@ -31,7 +31,7 @@ from typing import TypeAlias, cast
 import torch
 
 from qbnnc.frontend.archive import read_members, write_members
-from qbnnc.ir.errors import FileError
+from qbnnc.support.errors import FileError
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 

@@ -28,7 +28,7 @@ from qbnnc.frontend.runs import call, same_outputs
 from qbnnc.frontend.state import untouched
 from qbnnc.frontend.tracing import trace
 from qbnnc.frontend.watching import other_generators_kept
-from qbnnc.ir.errors import CompileError, Loc, UserError
+from qbnnc.support.errors import CompileError, Loc, UserError
 
 # Ops that a mask written by hand needs beside the noise: they may be in one mode alone.
 _HARMLESS = frozenset(

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from pathlib import Path
 
-from qbnnc.ir.errors import FileError
-from qbnnc.ir.files import DAMAGE, check_regular
+from qbnnc.support.errors import FileError
+from qbnnc.support.files import DAMAGE, check_regular
 
 
 class FileKind(Enum):

@@ -22,7 +22,7 @@ from qbnnc.frontend.outputs import plain_outputs
 from qbnnc.frontend.quiet import quiet_torch
 from qbnnc.frontend.state import untouched
 from qbnnc.frontend.wrappers import not_compiled
-from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.support.errors import CompileError, Loc
 
 _TORCH_ITSELF = re.compile(r"(^|[/\\]site-packages[/\\])torch[/\\]")
 

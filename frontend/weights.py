@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from qbnnc.frontend.prefixes import StateDict, as_named_in
 from qbnnc.frontend.sniff import FileKind
 from qbnnc.frontend.tensors import same_tensor
-from qbnnc.ir.errors import FileError
+from qbnnc.support.errors import FileError
 
 _NAMES_IN_CHECKPOINTS = (
     "state_dict model_state_dict model net network weights state_dicts members ensemble".split()

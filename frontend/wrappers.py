@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from qbnnc.ir.errors import CompileError, Loc, SourceWarning
+from qbnnc.support.errors import CompileError, Loc, SourceWarning
 
 _AROUND = {
     "OptimizedModule": "_orig_mod",

@@ -8,7 +8,6 @@ from math import prod
 import numpy as np
 
 from qbnnc.ir.arithmetic import quantize
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
     Conv2dInteger,
@@ -22,6 +21,7 @@ from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
 from qbnnc.ir.ranges import CodeRanges
 from qbnnc.ir.types import EPS_QUANT, Array, QuantParams
 from qbnnc.ir.weights import ChannelSums, Int64, channel_sums, chunks
+from qbnnc.support.errors import CompileError
 
 Known = dict[tuple[int, QuantParams], ChannelSums]
 Ends = tuple[Int64, Int64]  # least and greatest, for each channel or element

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from math import isfinite, prod
 
-from qbnnc.ir import limits
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.operands import check_operands, check_real
 from qbnnc.ir.ops.base import RandomOp
@@ -16,6 +14,8 @@ from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.ops.shape import Reshape
 from qbnnc.ir.types import PER_ROW, Array, DType, Stage
 from qbnnc.ir.validity import check_constant_type, check_type, codes
+from qbnnc.support import limits
+from qbnnc.support.errors import CompileError, Loc
 
 _THE_GRAPH = "the graph"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -31,7 +31,7 @@ def check(graph: Graph, ends: Ends | None = None, *, complete: bool = True) -> N
     2. Every op belongs to the graph's stage, and gives the type its output says.
     3. Constants have the dtype and shape of their types, are finite, and hold the codes of their
        types, and what the ops take that read them (`qbnnc.ir.operands`).
-    4. Types are valid (`qbnnc.ir.validity`), and all is within the limits (`qbnnc.ir.limits`).
+    4. Types are valid (`qbnnc.ir.validity`), and all is within the limits (`qbnnc.support.limits`).
     5. A random stream is drawn by one op, or by masks that all take the same lanes: their number
        and whether rows share them agree, their shapes, probabilities and `inverted` may differ.
 

@@ -30,7 +30,6 @@ from collections.abc import Mapping
 import numpy as np
 from safetensors.numpy import save as save_tensors
 
-from qbnnc.ir import limits
 from qbnnc.ir.codec import (
     VERSION,
     DecodeError,
@@ -43,8 +42,6 @@ from qbnnc.ir.codec import (
     text,
     version_of,
 )
-from qbnnc.ir.errors import FileError, UserError
-from qbnnc.ir.files import read_bytes, write_atomically
 from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.parsing import parse
@@ -59,6 +56,9 @@ from qbnnc.ir.stored import (
 )
 from qbnnc.ir.tensors import read as read_tensors
 from qbnnc.ir.types import Array, Stage
+from qbnnc.support import limits
+from qbnnc.support.errors import FileError, UserError
+from qbnnc.support.files import read_bytes, write_atomically
 
 _KEY = "qbnnc"
 _CALIBRATION = "calibration"

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.ops.base import Op
 from qbnnc.ir.types import CONSTANT, Array, DType, QuantParams, Stage, TensorType
+from qbnnc.support.errors import CompileError, Loc
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a Value is equal only to itself

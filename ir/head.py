@@ -15,10 +15,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.outputs import MEAN, Spread, identifiers, spellings
 from qbnnc.ir.types import Array, TensorType
-from qbnnc.ir.words import counted
+from qbnnc.support.errors import UserError
+from qbnnc.support.text import counted
 
 Float64 = NDArray[np.float64]
 

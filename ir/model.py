@@ -7,17 +7,17 @@ from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
-from qbnnc.ir import limits
 from qbnnc.ir.bounds import Known, check_bounds
 from qbnnc.ir.check import Ends, check, check_text, random_nodes
 from qbnnc.ir.codec import VERSION
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Head
 from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.text import node_text
 from qbnnc.ir.types import Array, Stage
-from qbnnc.ir.words import counted
+from qbnnc.support import limits
+from qbnnc.support.errors import CompileError
+from qbnnc.support.text import counted
 
 
 @dataclass(frozen=True, slots=True)

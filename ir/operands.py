@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qbnnc.ir import limits
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops.normalization import BatchNorm
 from qbnnc.ir.ops.quantize import Requantize
@@ -14,6 +13,7 @@ from qbnnc.ir.ops.sampling import SampledWeight, SampledWeightInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal
 from qbnnc.ir.types import Array, DType
 from qbnnc.ir.validity import codes
+from qbnnc.support import limits
 
 _SMALLEST = float(np.finfo(np.float32).smallest_normal)
 

@@ -7,14 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir import limits
-from qbnnc.ir.counts import as_count, as_first_row, check_asked
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Value
-from qbnnc.ir.inputs import as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
+from qbnnc.support import limits
+from qbnnc.support.inputs import as_count, as_first_row, as_integer, check_asked
 
 MemberObserver = Callable[[int, Value, Array], None]
 

@@ -6,15 +6,15 @@ import json
 from math import isfinite
 from typing import NoReturn
 
-from qbnnc.ir import limits
 from qbnnc.ir.codec import DecodeError, Json
+from qbnnc.support import limits
 
 
 def parse(text: bytes) -> Json:
     """What the text says; DecodeError if it is no JSON, or beyond the limits.
 
-    Whole numbers, nesting and strings are held to `qbnnc.ir.limits`, numbers are finite, strings
-    are Unicode without surrogates.
+    Whole numbers, nesting and strings are held to `qbnnc.support.limits`. Numbers are finite, and
+    strings are Unicode without surrogates.
     """
     try:
         limits.HEADER.check(len(text))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qbnnc.ir import limits
 from qbnnc.ir.codec import (
     DecodeError,
     Json,
@@ -24,10 +23,11 @@ from qbnnc.ir.codec import (
     number,
     text,
 )
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops.base import Op
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
+from qbnnc.support import limits
+from qbnnc.support.errors import Loc
 
 _SCALE, _ZERO = ":scale", ":zero"
 _ARRAYS = frozenset({"scale", "zero_point"})

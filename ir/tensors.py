@@ -12,10 +12,10 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir import limits
 from qbnnc.ir.codec import DecodeError, Json
 from qbnnc.ir.parsing import parse
 from qbnnc.ir.types import Array
+from qbnnc.support import limits
 
 _METADATA = "__metadata__"
 _PREFIX = 8  # bytes that give the length of the header

@@ -7,8 +7,8 @@ from math import isfinite
 
 import numpy as np
 
-from qbnnc.ir import limits
 from qbnnc.ir.types import CONSTANT, DType, QuantParams, TensorType
+from qbnnc.support import limits
 
 _SMALLEST = float(np.finfo(np.float32).smallest_normal)
 _LARGEST = float(np.finfo(np.float32).max)

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.check import random_nodes
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
-from qbnnc.ir.words import counted
 from qbnnc.passes.domains import functions_of, refuse_undefined
 from qbnnc.passes.histograms import Histograms
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.search import Codes
 from qbnnc.passes.sites import Site, quantised_sites
+from qbnnc.support.errors import CompileError
+from qbnnc.support.text import counted
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 Progress: TypeAlias = Callable[[int, int], None]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Head, Task, is_binary
 from qbnnc.ir.model import Model
 from qbnnc.passes.cut_sigmoid import cut_sigmoid, ends_in_sigmoid
 from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
 from qbnnc.passes.intervals import intervals
+from qbnnc.support.errors import UserError
 
 _TASK = "--task classification: "
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, rewrite
 from qbnnc.ir.ops import Softmax
+from qbnnc.support.errors import CompileError
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import Composite, Pointwise, Unary
+from qbnnc.support.errors import CompileError
 
 _POINTS = 513
 

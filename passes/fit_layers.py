@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.arithmetic import sampling_quants
-from qbnnc.ir.errors import CompileError, RoundingWarning
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Conv2d, FakeQuantize, Linear, SampledWeight
 from qbnnc.ir.types import Array, QuantParams
@@ -20,6 +19,7 @@ from qbnnc.passes.options import Bits, Quantisation, Rounding
 from qbnnc.passes.parameters import float32_constant, source_constant
 from qbnnc.passes.rounding import NotFitted, fitted_codes
 from qbnnc.passes.unfold import layer_moments
+from qbnnc.support.errors import CompileError, RoundingWarning
 
 Float64 = NDArray[np.float64]
 

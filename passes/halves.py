@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
     Affine,
@@ -25,6 +24,7 @@ from qbnnc.ir.ops import (
     Slice,
     Transpose,
 )
+from qbnnc.support.errors import Loc
 
 
 def halves_axis(graph: Graph) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import MEAN, identifiers, role_of
@@ -15,6 +14,7 @@ from qbnnc.passes.cut_sigmoid import ends_in_sigmoid
 from qbnnc.passes.cut_softmax import ends_in_softmax
 from qbnnc.passes.halves import halves_axis, split_halves
 from qbnnc.passes.regressions import as_regression
+from qbnnc.support.errors import UserError
 
 
 def name_outputs(model: Model, names: tuple[str, ...]) -> Model:

@@ -14,7 +14,6 @@ from qbnnc.ir.arithmetic import (
     sampling_quants,
     weight_quant,
 )
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
     Clamp,
@@ -32,6 +31,7 @@ from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.parameters import likely_values, source_constant, spread
 from qbnnc.passes.search import Codes, least_error_range
 from qbnnc.passes.sites import Site, moves_all, quantised_sites
+from qbnnc.support.errors import CompileError, Loc
 
 _BIAS_CODES = 2.0**23
 _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma

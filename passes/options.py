@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.graph import Node
+from qbnnc.support.errors import UserError
 
 _INPUT_BITS = 7  # of an input at least: few bits there cost most, and save least
 _FITTED_BITS = 6  # up to here, of weights or what they read, fitting beats nearest codes

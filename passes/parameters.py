@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import SampledWeight
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import CompileError, Loc
 
 Float64 = NDArray[np.float64]
 

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import InputError, UserError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
-from qbnnc.ir.inputs import as_batch
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
-from qbnnc.ir.words import counted
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pass, run_passes
 from qbnnc.passes.calibrate import Calibration, Progress, calibrate
@@ -31,6 +28,9 @@ from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
 from qbnnc.passes.share_masks import ShareMasks
 from qbnnc.passes.split_layers import SplitLayers
+from qbnnc.support.errors import InputError, UserError
+from qbnnc.support.inputs import as_batch
+from qbnnc.support.text import counted
 
 DEFAULT_SAMPLES = 20
 PASS_NAMES = (

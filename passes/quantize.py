@@ -8,7 +8,6 @@ from typing import NoReturn
 import numpy as np
 
 from qbnnc.ir.arithmetic import f32, multiplier, quantize, sampling_divisor, sampling_ratio
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
     Add,
@@ -48,6 +47,7 @@ from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.ir.weights import chunks
 from qbnnc.passes.sites import moves_all
 from qbnnc.passes.tables import real_table, table
+from qbnnc.support.errors import CompileError, Loc
 
 
 @dataclass(frozen=True, slots=True)

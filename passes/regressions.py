@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NoReturn
 
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import MEAN, Spread, role_of, spellings
 from qbnnc.passes.halves import halves_axis
 from qbnnc.passes.intervals import intervals
+from qbnnc.support.errors import UserError
 
 _TASK = "--task regression: "
 _SAY = f"--outputs {MEAN},{'|'.join(spellings()[:3])} (in Python output_names=)"

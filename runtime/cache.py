@@ -18,7 +18,6 @@ from typing import NamedTuple, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.words import counted
 from qbnnc.runtime.compilation import (
     Linked,
     callable_from_python,
@@ -32,6 +31,7 @@ from qbnnc.runtime.kernels.entries import opcodes
 from qbnnc.runtime.place import store
 from qbnnc.runtime.program import Opcode
 from qbnnc.runtime.store import Store
+from qbnnc.support.text import counted
 
 Execute: TypeAlias = Callable[
     [

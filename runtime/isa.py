@@ -17,7 +17,7 @@ from functools import cache
 import llvmlite.binding as llvm
 from numba.core import config
 
-from qbnnc.ir.errors import UserError
+from qbnnc.support.errors import UserError
 
 
 class Isa(Enum):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qbnnc.ir.errors import InputError
+from qbnnc.support.errors import InputError
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

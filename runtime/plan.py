@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.types import Array, TensorType
 from qbnnc.runtime.arena import Arena, place
@@ -20,6 +19,7 @@ from qbnnc.runtime.lowering.ops import lower_node
 from qbnnc.runtime.packing import Layout, aligned_bytes
 from qbnnc.runtime.program import COLUMNS, Buffer
 from qbnnc.runtime.verifier import Memory, Room, verify
+from qbnnc.support.errors import CompileError, Loc
 
 BLOCK_BYTES = 1 << 19  # in use at a time: stays in the L2 cache of most CPUs
 MOST_BLOCK_BYTES = 1 << 22  # where weights do not stay there: they are read again for each block

@@ -8,15 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qbnnc.ir import format
-from qbnnc.ir.counts import (
-    MOST_ROWS_AT_ONCE,
-    MOST_THREADS,
-    as_count,
-    as_first_row,
-    check_asked,
-)
-from qbnnc.ir.errors import FileError, InputError
-from qbnnc.ir.inputs import as_batch, as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.runtime.cache import kernels
@@ -30,6 +21,16 @@ from qbnnc.runtime.summary import PlanSummary, summarize
 from qbnnc.runtime.threads import Workers, physical_cores
 from qbnnc.runtime.trace import Recorder, real_values
 from qbnnc.runtime.trunk import plan_members
+from qbnnc.support.errors import FileError, InputError
+from qbnnc.support.inputs import (
+    MOST_ROWS_AT_ONCE,
+    MOST_THREADS,
+    as_batch,
+    as_count,
+    as_first_row,
+    as_integer,
+    check_asked,
+)
 
 MOST_PREPARED = 256
 SMALL = 256  # elements of a sample of the batch

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.sharing import common_values
 from qbnnc.ir.types import PER_ROW, DType
@@ -19,6 +18,7 @@ from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import Constants
 from qbnnc.runtime.plan import Draft, Plan, draft, finish
 from qbnnc.runtime.program import Buffer
+from qbnnc.support.errors import CompileError, Loc
 
 WORTH = 0.05  # of a member's work for a row: less is not worth a program of its own
 

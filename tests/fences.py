@@ -17,10 +17,10 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qbnnc.ir.inputs import as_batch
 from qbnnc.runtime import session
 from qbnnc.runtime.memory import ArenaPool
 from qbnnc.runtime.outputs import Outputs
+from qbnnc.support.inputs import as_batch
 
 _PAGE = mmap.PAGESIZE
 _GUARD = 16 * _PAGE  # a stride past the end should land in it too

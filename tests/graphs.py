@@ -8,7 +8,6 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import (
@@ -30,6 +29,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import Loc
 from tests.net import Net
 
 

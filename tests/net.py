@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Builder, Graph, Value
 from qbnnc.ir.ops import (
     Add,
@@ -28,6 +27,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import Op
 from qbnnc.ir.types import PER_ROW, Array, DType, Stage, TensorType
+from qbnnc.support.errors import Loc
 
 RELU = Clamp(0.0, None)
 

@@ -8,7 +8,6 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from qbnnc.ir.arithmetic import activation_quant, f32, multiplier, quantize, weight_quant
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.evaluate import evaluate_node
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
@@ -29,6 +28,7 @@ from qbnnc.ir.ops import (
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
+from qbnnc.support.errors import Loc
 
 T = TypeVar("T")
 _ROWS, _SAMPLES = 5, 2  # of the calibration that runs along

@@ -15,14 +15,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```(python)?\n(.*?)```", re.DOTALL)
 MODULES = (
-    "qbnnc.choices",
+    "qbnnc.support.inputs",
     "qbnnc.cli.common",
     "qbnnc.cli.making",
     "qbnnc.cli.options",
     "qbnnc.ir.arithmetic",
-    "qbnnc.ir.inputs",
+    "qbnnc.support.inputs",
     "qbnnc.ir.rng",
-    "qbnnc.ir.words",
+    "qbnnc.support.text",
     "qbnnc.passes.options",
 )
 

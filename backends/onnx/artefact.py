@@ -21,9 +21,9 @@ from qbnnc.backends.onnx.names import (
     VALUE,
     member_prefix,
 )
-from qbnnc.ir import limits
-from qbnnc.ir.errors import FileError
 from qbnnc.ir.head import Head, Task
+from qbnnc.support import limits
+from qbnnc.support.errors import FileError
 
 _FLOAT, _INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 _REQUIRED = frozenset({"digest", "task", "samples", "members", "method", "version"})

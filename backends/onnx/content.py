@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 import onnx
 
-from qbnnc.ir.errors import ArtefactWarning, FileError
+from qbnnc.support.errors import ArtefactWarning, FileError
 
 KEY = "content"
 

@@ -26,14 +26,14 @@ from qbnnc.backends.onnx.scope import Scope, Twin
 from qbnnc.backends.onnx.splitmix64 import DOMAIN, DOMAIN_VERSION, functions
 from qbnnc.backends.onnx.streams import counters
 from qbnnc.backends.onnx.writer import Writer
-from qbnnc.ir import limits
-from qbnnc.ir.counts import as_count
-from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.format import shared_tensors
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.sharing import shared_values
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE, DType, Stage
+from qbnnc.support import limits
+from qbnnc.support.errors import CompileError, UserError
+from qbnnc.support.inputs import as_count
 
 OPSET, IR_VERSION = 21, 10
 

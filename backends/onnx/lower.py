@@ -20,7 +20,6 @@ from qbnnc.backends.onnx.sampled_fusion import fuses_in_scan, write_fused_scan
 from qbnnc.backends.onnx.sampled_layers import write_sampled_accumulators
 from qbnnc.backends.onnx.sampled_operands import is_sampled_layer
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (
     AddQuantized,
@@ -51,6 +50,7 @@ from qbnnc.ir.ops import (
     UpsampleNearest,
 )
 from qbnnc.ir.types import CONSTANT, DType
+from qbnnc.support.errors import CompileError
 
 
 def write_nodes(scope: Scope) -> None:

@@ -8,11 +8,11 @@ import onnx_ir
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.streams import Stream, lanes_of_each
 from qbnnc.backends.onnx.writer import Attribute
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import SampledWeightInteger
 from qbnnc.ir.rng import LANES_PER_WORD, eps_table
 from qbnnc.ir.types import QuantParams
+from qbnnc.support.errors import CompileError
 
 _TO_FLOAT, _TO_INT32 = int(onnx_ir.DataType.FLOAT), int(onnx_ir.DataType.INT32)
 _EXACT_IN_FLOAT32 = 2**24

@@ -36,12 +36,12 @@ from qbnnc.backends.onnx.packing import unpack
 from qbnnc.ir import format
 from qbnnc.ir.arithmetic import multiplier, offline_terms
 from qbnnc.ir.codec import VERSION
-from qbnnc.ir.errors import FileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType
+from qbnnc.support.errors import FileError
 
 Change: TypeAlias = Callable[[Value, Array, Array | None, str], Array]
 

@@ -16,10 +16,10 @@ from qbnnc.backends.onnx.contraction import (
 )
 from qbnnc.backends.onnx.names import BIAS
 from qbnnc.backends.onnx.scope import Scope
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.support.errors import CompileError
 
 _TO_UINT8 = int(onnx_ir.DataType.UINT8)
 

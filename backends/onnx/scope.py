@@ -11,10 +11,10 @@ import onnx_ir
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.names import ALSO, AXES, BIAS, VALUE, axes_text, onnx_name
 from qbnnc.backends.onnx.writer import Writer
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType, TensorType
+from qbnnc.support.errors import CompileError
 
 
 @dataclass(frozen=True, slots=True)

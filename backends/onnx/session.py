@@ -16,17 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.backends.onnx.artefact import Description, StoredValue, parse, read_proto
 from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, SEED
 from qbnnc.backends.onnx.read import embedded_model
-from qbnnc.ir.counts import (
-    MOST_ROWS_AT_ONCE,
-    MOST_THREADS,
-    as_count,
-    check_asked,
-)
-from qbnnc.ir.errors import FileError, UserError
-from qbnnc.ir.files import read_bytes
-from qbnnc.ir.inputs import as_batch, as_integer
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import FileError, UserError
+from qbnnc.support.files import read_bytes
+from qbnnc.support.inputs import (
+    MOST_ROWS_AT_ONCE,
+    MOST_THREADS,
+    as_batch,
+    as_count,
+    as_integer,
+    check_asked,
+)
 
 _FATAL_ONLY = 4  # errors become exceptions; onnxruntime need not print them too
 

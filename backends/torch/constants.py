@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from qbnnc.backends.torch.roles import Moment, Role, parameters_of
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import CompileError
 
 _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
 

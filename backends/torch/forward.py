@@ -24,12 +24,12 @@ from qbnnc.backends.torch.roles import (
     Weight,
 )
 from qbnnc.ir.arithmetic import activation_quant, sampling_quants
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.evaluate import last_uses
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import FakeQuantize, Mask, RandomOp
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import EPS_QUANT, Axis, QuantParams
+from qbnnc.support.errors import CompileError
 
 _BIAS_CODES = 2.0**23
 

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qbnnc.backends.torch.functions import pointwise
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (
     Add,
@@ -37,6 +36,7 @@ from qbnnc.ir.ops import (
     Softmax,
     Unary,
 )
+from qbnnc.support.errors import CompileError
 
 
 def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
     Clamp,
@@ -22,6 +21,7 @@ from qbnnc.ir.ops import (
     Reshape,
     SampledWeight,
 )
+from qbnnc.support.errors import CompileError
 
 
 @dataclass(frozen=True, slots=True)

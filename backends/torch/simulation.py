@@ -15,11 +15,11 @@ from qbnnc.backends.torch.forward import Evaluation, Grids, key_of
 from qbnnc.backends.torch.noise import FreshNoise, Noise
 from qbnnc.backends.torch.quantizers import Ranges, ValueQuantizer, WeightQuantizer
 from qbnnc.backends.torch.roles import Observed, Weight, roles_of
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import FakeQuantize
 from qbnnc.ir.types import Stage
+from qbnnc.support.errors import CompileError
 
 _USUAL_SPREAD = 0.02
 

@@ -14,9 +14,9 @@ from qbnnc.frontend.convert.naming import location, plain_name
 from qbnnc.frontend.convert.parameters import Weight
 from qbnnc.frontend.convert.probing import probe
 from qbnnc.frontend.convert.values import Filled, Fixed, Noise, Place, Tracked
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op
+from qbnnc.support.errors import CompileError
 
 if TYPE_CHECKING:
     from qbnnc.frontend.convert.scope import Scope

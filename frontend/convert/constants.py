@@ -14,7 +14,7 @@ from qbnnc.frontend.convert.naming import location
 from qbnnc.frontend.convert.predictions import Prediction, bare_tensor, fits, same_extent
 from qbnnc.frontend.convert.program import batch_of, reached_from, the_input
 from qbnnc.frontend.randomness import draws_noise
-from qbnnc.ir.errors import CompileError
+from qbnnc.support.errors import CompileError
 
 Stored = Mapping[str, tuple[str, Tensor]]
 

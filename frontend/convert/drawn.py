@@ -15,7 +15,7 @@ from typing import TypeAlias, cast
 import torch
 from torch import Tensor, fx
 
-from qbnnc.ir.errors import CompileError
+from qbnnc.support.errors import CompileError
 
 Shape: TypeAlias = tuple["int | torch.SymInt", ...]  # as torch has it, batch included
 

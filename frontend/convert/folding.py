@@ -22,7 +22,7 @@ from qbnnc.frontend.convert.values import (
     Uniform,
 )
 from qbnnc.frontend.randomness import is_seeded
-from qbnnc.ir.errors import CompileError
+from qbnnc.support.errors import CompileError
 
 _MAX_FOLDED = 1 << 28  # elements: a hostile program could ask for any number
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.drawn import Drawn
-from qbnnc.ir.errors import CompileError, Loc
+from qbnnc.support.errors import CompileError, Loc
 
 _SIZES = (3, 5)  # of the batch, where it may have any: what holds for both holds for all
 _BLOCKS = 1 << 16  # parts of a draw

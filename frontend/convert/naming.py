@@ -11,7 +11,7 @@ from torch import fx
 from qbnnc.frontend.convert.values import Place
 from qbnnc.frontend.randomness import op_name
 from qbnnc.frontend.tracing import is_torch_file
-from qbnnc.ir.errors import Loc
+from qbnnc.support.errors import Loc
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _PLAIN_NAMES = {

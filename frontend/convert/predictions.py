@@ -13,8 +13,8 @@ from torch.export.graph_signature import OutputKind
 from qbnnc.frontend.convert.program import batch_of, reached_from, the_input
 from qbnnc.frontend.outputs import leaf_names
 from qbnnc.frontend.randomness import draws_noise, op_name
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.outputs import role_of
+from qbnnc.support.errors import CompileError
 
 _MOVES = frozenset(
     "alias clone contiguous detach expand flatten lift_fresh_copy reshape squeeze unsqueeze view "

@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from qbnnc.frontend.randomness import op_name
-from qbnnc.ir.errors import CompileError, InputError
+from qbnnc.support.errors import CompileError, InputError
 
 _DRAWN_INTO = frozenset("normal_functional rand_like randn_like uniform".split())
 _COPIES = frozenset("alias clone detach lift_fresh_copy view".split())

@@ -35,10 +35,10 @@ from qbnnc.frontend.convert.values import (
     Uniform,
 )
 from qbnnc.frontend.randomness import op_name
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import KeepMask, Mask, Normal, Pad, Reshape
 from qbnnc.ir.types import Stage
+from qbnnc.support.errors import CompileError
 
 _PRODUCTS = frozenset("addmm linear matmul mm".split())
 

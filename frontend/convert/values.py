@@ -17,9 +17,9 @@ from torch import fx
 from qbnnc.frontend.convert.drawn import Drawn, Moved, Shape
 from qbnnc.frontend.convert.lanes import Taken
 from qbnnc.frontend.convert.parameters import Weight
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op
+from qbnnc.support.errors import CompileError, Loc
 
 
 @dataclass(frozen=True, slots=True, eq=False)

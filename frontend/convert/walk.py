@@ -52,10 +52,10 @@ from qbnnc.frontend.convert.rule import Rules
 from qbnnc.frontend.convert.scope import Scope
 from qbnnc.frontend.convert.values import Blend, Fixed, Keep, Noise, Result, Row, Tracked
 from qbnnc.frontend.randomness import op_name
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops import Clamp
 from qbnnc.ir.types import PER_ROW, DType, TensorType
+from qbnnc.support.errors import CompileError, Loc
 
 # Rules for ops whose result is not fixed even where all their arguments are.
 _MAKING: Rules = {**creation.RULES, **noise.DRAWING_RULES}

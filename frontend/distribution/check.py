@@ -31,8 +31,8 @@ from qbnnc.frontend.distribution.statistics import (
     samples_for,
 )
 from qbnnc.ir.check import random_nodes
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph
+from qbnnc.support.errors import CompileError, Loc
 
 Progress = Callable[[int, int], None]
 

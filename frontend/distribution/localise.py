@@ -19,9 +19,9 @@ from qbnnc.frontend.distribution.coupling import (
 )
 from qbnnc.frontend.distribution.draws import UnmatchedDraw
 from qbnnc.frontend.distribution.reference import Reference
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import Loc
 
 
 @dataclass(frozen=True, slots=True)

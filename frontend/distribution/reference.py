@@ -21,7 +21,7 @@ from qbnnc.frontend.outputs import plain
 from qbnnc.frontend.state import untouched
 from qbnnc.frontend.watching import other_generators_kept
 from qbnnc.frontend.wrappers import not_compiled
-from qbnnc.ir.errors import InputError
+from qbnnc.support.errors import InputError
 
 Call = Callable[[Tensor], list[Tensor]]
 

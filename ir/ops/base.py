@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qbnnc.ir import limits
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import CONSTANT, Array, Axes, DType, QuantParams, Stage, TensorType
 from qbnnc.ir.validity import check_type
+from qbnnc.support import limits
 
 FLOAT_STAGES = frozenset({Stage.FLOAT, Stage.SIMULATED})
 INTEGER_STAGE = frozenset({Stage.INTEGER})

@@ -7,12 +7,12 @@ from enum import Enum
 
 import numpy as np
 
-from qbnnc.ir import limits
 from qbnnc.ir.ops.base import FLOAT_STAGES, expect_count, expect_reals
 from qbnnc.ir.ops.functions import Float64, Function
 from qbnnc.ir.ops.unary import Pointwise
 from qbnnc.ir.types import DType, TensorType
 from qbnnc.ir.validity import check_finite
+from qbnnc.support import limits
 
 
 class Operation(Enum):

@@ -7,7 +7,6 @@ from math import prod
 
 import numpy as np
 
-from qbnnc.ir import limits
 from qbnnc.ir.ops.base import (
     EVERY_STAGE,
     FLOAT_STAGES,
@@ -25,6 +24,7 @@ from qbnnc.ir.ops.base import (
 from qbnnc.ir.rng import Draw, keep_threshold
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE, PER_SAMPLE, Array, DType, TensorType
 from qbnnc.ir.validity import check_float32
+from qbnnc.support import limits
 
 
 @dataclass(frozen=True, slots=True)

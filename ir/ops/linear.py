@@ -7,7 +7,6 @@ from math import prod
 
 import numpy as np
 
-from qbnnc.ir import limits
 from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
     DeterministicOp,
@@ -19,6 +18,7 @@ from qbnnc.ir.ops.base import (
 )
 from qbnnc.ir.ops.contraction import contract, convolve, pad
 from qbnnc.ir.types import Array, DType, TensorType
+from qbnnc.support import limits
 
 
 def linear_shape(inputs: tuple[TensorType, ...]) -> tuple[int, ...]:

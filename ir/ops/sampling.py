@@ -7,7 +7,6 @@ from math import prod
 
 import numpy as np
 
-from qbnnc.ir import limits
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
@@ -24,6 +23,7 @@ from qbnnc.ir.ops.base import (
 )
 from qbnnc.ir.rng import Draw, eps_table, normal_table
 from qbnnc.ir.types import EPS_QUANT, PER_SAMPLE, Array, DType, QuantParams, TensorType
+from qbnnc.support import limits
 
 _LARGEST_CODE = 2**30
 

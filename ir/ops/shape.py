@@ -9,7 +9,6 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir import limits
 from qbnnc.ir.ops.base import (
     EVERY_STAGE,
     DeterministicOp,
@@ -21,6 +20,7 @@ from qbnnc.ir.ops.base import (
 )
 from qbnnc.ir.ops.linear import padded_extents
 from qbnnc.ir.types import Array, DType, TensorType
+from qbnnc.support import limits
 
 Index = NDArray[np.int64]
 

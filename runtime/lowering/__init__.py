@@ -18,7 +18,6 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import Dequantize, LookupReal, Move, Reshape
 from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType
@@ -26,6 +25,7 @@ from qbnnc.runtime import instructions as ins
 from qbnnc.runtime.layout import ALIGNMENT, round_up
 from qbnnc.runtime.packing import Constants, Layout
 from qbnnc.runtime.program import Buffer, Instruction, Kind
+from qbnnc.support.errors import CompileError, Loc
 
 
 class Range(IntEnum):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (
     AddQuantized,
@@ -35,6 +34,7 @@ from qbnnc.runtime.layout import grid, parameter
 from qbnnc.runtime.lowering import Lowering, moves, pointwise, sampling
 from qbnnc.runtime.lowering.contraction import convolve
 from qbnnc.runtime.packing import CODES
+from qbnnc.support.errors import CompileError
 
 
 def lower_node(lowering: Lowering, node: Node) -> None:

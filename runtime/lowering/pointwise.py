@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import AddQuantized, ClampCodes, KeepMask, Select
 from qbnnc.ir.ops import Requantize as RequantizeOp
@@ -16,6 +15,7 @@ from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.lowering.moves import broadcast, leaving
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Buffer
+from qbnnc.support.errors import CompileError
 
 _LANE = int(np.iinfo(np.uint16).max)
 _BYTES = 256  # that there are

@@ -8,7 +8,6 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops import Conv2dInteger, EpsCodes, LinearInteger, SampledWeightInteger
 from qbnnc.ir.rng import eps_table
@@ -18,6 +17,7 @@ from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_orde
 from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import FOURS, LINE, PANEL, Layout
 from qbnnc.runtime.program import Buffer
+from qbnnc.support.errors import CompileError
 
 _SCRATCH = 8 * 512  # words drawn at a time; as WORDS in kernels.sampling
 

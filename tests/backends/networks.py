@@ -10,7 +10,6 @@ from onnx import numpy_helper
 
 from qbnnc.backends.onnx import emit
 from qbnnc.ir.arithmetic import activation_quant, multiplier
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -27,6 +26,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
+from qbnnc.support.errors import Loc
 
 
 class Lenet:

@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.read import read_model
 from qbnnc.backends.onnx.session import OnnxArtefact
-from qbnnc.ir.errors import ArtefactWarning, FileError, UserError
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
+from qbnnc.support.errors import ArtefactWarning, FileError, UserError
 from tests.backends.equality import EVERY_MODEL
 from tests.backends.networks import Lenet, sign
 from tests.examples import examples

@@ -14,8 +14,8 @@ import pytest
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.read import read_model
 from qbnnc.backends.onnx.session import OnnxArtefact
-from qbnnc.ir.errors import ArtefactWarning, FileError
 from qbnnc.ir.format import digest
+from qbnnc.support.errors import ArtefactWarning, FileError
 from tests.backends.networks import Lenet
 from tests.backends.test_onnx_content import DATA, X, changed, set_property, signed
 from tests.strategies import random_integer_model
@@ -56,7 +56,7 @@ BOMB = base64.b64encode(bz2.compress(bytes(300_000_000))).decode()
 MEASURE = """
 import resource, sys
 from qbnnc.backends.onnx.read import read_model
-from qbnnc.ir.errors import FileError
+from qbnnc.support.errors import FileError
 data = open(sys.argv[1], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

@@ -10,13 +10,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
-from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.format import digest
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Stage
+from qbnnc.support.errors import CompileError, UserError
 from tests.backends.equality import EVERY_MODEL, assert_values_equal
 from tests.backends.networks import Lenet, proto_of
 from tests.examples import examples

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from qbnnc.ir.arithmetic import activation_quant
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -30,6 +29,7 @@ from qbnnc.ir.ops import (
     UpsampleNearest,
 )
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
+from qbnnc.support.errors import Loc
 from tests.backends.equality import artefact, assert_equal, assert_values_equal
 
 SHAPE = (2, 3, 4)

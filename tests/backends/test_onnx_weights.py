@@ -18,11 +18,11 @@ from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.session import float_compute_nodes
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.arithmetic import activation_quant
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.format import digest
 from qbnnc.ir.graph import Builder
 from qbnnc.ir.ops import LinearInteger, QuantizeInput
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
+from qbnnc.support.errors import Loc
 from tests.backends.networks import Lenet, initializers, proto_of, sign
 
 

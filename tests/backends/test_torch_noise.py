@@ -9,12 +9,12 @@ import torch
 from qbnnc.backends.torch.evaluate import torch_samples
 from qbnnc.backends.torch.network import as_module
 from qbnnc.backends.torch.noise import FreshNoise
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Add, KeepMask, Mask
 from qbnnc.ir.oracle import oracle_samples
+from qbnnc.support.errors import Loc
 from tests.conformance.test_noise import GRAPHS
 from tests.graphs import inputs
 from tests.net import Net

@@ -17,7 +17,6 @@ from qbnnc.backends.torch.forward import Evaluation, StoredGrids
 from qbnnc.backends.torch.noise import CountedNoise, FreshNoise, Noise
 from qbnnc.ir import format
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.evaluate import evaluate_node
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Head, Task
@@ -27,6 +26,7 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, DType, Stage
 from qbnnc.passes.options import Scales, WeightScheme
 from qbnnc.passes.pipeline import lower_model
+from qbnnc.support.errors import CompileError
 from tests.backends.simulations import simulated
 from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, mlp, resnet
 

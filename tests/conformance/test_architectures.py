@@ -18,7 +18,7 @@ from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import load
-from qbnnc.verification import bits
+from qbnnc.verification.oracle import bits
 from tests.examples import slow_but
 from tests.frontend.architectures import ARCHITECTURES
 from tests.frontend.bayesian import SPELLINGS, Sampled

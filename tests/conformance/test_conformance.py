@@ -31,7 +31,7 @@ from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import Session, load
-from qbnnc.verification import bits
+from qbnnc.verification.oracle import bits
 from tests.conftest import DATA, DEMO
 from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, mlp, resnet
 

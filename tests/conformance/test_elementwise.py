@@ -23,7 +23,7 @@ from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, comparable, quantise_model
 from qbnnc.runtime import load
-from qbnnc.verification import bits
+from qbnnc.verification.oracle import bits
 from tests.examples import slow_but
 from tests.frontend.nets import randomise_batch_norm
 

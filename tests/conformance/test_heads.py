@@ -16,12 +16,12 @@ from qbnnc.frontend import read_modules
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.oracle import oracle_prediction
+from qbnnc.loading.sources import model_of
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.heads import name_outputs
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import load
-from qbnnc.sources import model_of
-from qbnnc.verification import bits
+from qbnnc.verification.oracle import bits
 from tests.heads import Evidence, Heads, example, network
 
 Returned = Callable[[Heads, Tensor], object]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops import Add, Conv2d, KeepMask, Linear, Mask, Normal, SampledWeight
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation
 from qbnnc.passes.pipeline import Options
+from qbnnc.support.errors import Loc
 from tests.conformance.test_conformance import QUICK, Case, compiled
 from tests.graphs import inputs
 from tests.net import Net

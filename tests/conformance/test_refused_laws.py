@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qbnnc.ir.errors import UserError
+from qbnnc.support.errors import UserError
 from tests.conformance.laws import compiled
 
 CALLS = {"count": 0}

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import qbnnc
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import UserError
 from tests.examples import slow_but
 
 Function = Callable[[Tensor], Tensor]

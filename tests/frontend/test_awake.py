@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import KeepMask, Normal
 from qbnnc.ir.rng import Draw
+from qbnnc.support.errors import CompileError
 from tests.frontend.nets import Around
 from tests.frontend.test_convert import outputs_of
 

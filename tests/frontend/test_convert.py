@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from models import MLP, LeNet, LeNet_MCD
 from qbnnc.frontend import read_module, read_modules
-from qbnnc.ir.errors import CompileError, InputError
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Affine, Conv2d, Linear
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import CompileError, InputError
 from tests.frontend.nets import (
     Around,
     Normalised,

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_file, read_modules
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.ops import KeepMask
+from qbnnc.support.errors import CompileError
 from tests.frontend.nets import Net
 from tests.frontend.test_convert import outputs_of
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli
 
 from qbnnc.frontend import read_module
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import KeepMask, Mask
+from qbnnc.support.errors import CompileError
 from tests.frontend.nets import Around, Spelled
 
 

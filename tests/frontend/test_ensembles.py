@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from qbnnc.frontend import batch, modes, read_file, save_program
-from qbnnc.ir.errors import CompileError, FileError, UserError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Normal
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import CompileError, FileError, UserError
 from tests.frontend import bayesian
 from tests.frontend.bayesian import Sampled
 from tests.frontend.nets import Net, randomise_batch_norm

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from qbnnc.frontend import read_module, read_modules
 from qbnnc.frontend.distribution import Subject, check_distribution
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.ops import Conv2d, Linear, Normal, SampledWeight
+from qbnnc.support.errors import CompileError
 from tests.frontend.nets import Around, Spelled
 from tests.frontend.test_convert import images
 from tests.frontend.test_sampled_weights import constants

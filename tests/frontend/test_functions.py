@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.ops import Clamp, Composite, Unary
+from qbnnc.support.errors import CompileError
 from tests.frontend.nets import Around, Spelled
 from tests.frontend.spellings import BETA, GROUPS, ONE, Function
 from tests.frontend.test_convert import assert_same, images, outputs_of

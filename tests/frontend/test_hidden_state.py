@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
 from qbnnc.frontend.state import Snapshot
-from qbnnc.ir.errors import CompileError
+from qbnnc.support.errors import CompileError
 from tests.frontend.test_convert import outputs_of
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Normal
+from qbnnc.support.errors import CompileError
 from tests.examples import slow_but
 from tests.frontend.bayesian import injected
 from tests.frontend.libraries.layers import WithoutKL, bayesian_torch, torchbnn

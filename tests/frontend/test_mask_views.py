@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.ops import KeepMask
+from qbnnc.support.errors import CompileError
 from tests.frontend.coupled import ROWS, assert_coupled
 from tests.frontend.mask_spellings import SPELLINGS, Spelling, bernoulli, complement
 

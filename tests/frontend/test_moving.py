@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
-from qbnnc.ir.errors import CompileError
+from qbnnc.support.errors import CompileError
 from tests.frontend.nets import Spelled
 from tests.frontend.test_convert import assert_same, images
 

@@ -11,8 +11,8 @@ from torch import nn
 from qbnnc.frontend import read_module
 from qbnnc.frontend.convert import convert
 from qbnnc.frontend.quiet import quiet_torch
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.ops import Conv2d, Linear, Unary
+from qbnnc.support.errors import CompileError
 from tests.frontend.nets import Around, Spelled, randomise_batch_norm
 from tests.frontend.test_convert import assert_same, images, outputs_of
 

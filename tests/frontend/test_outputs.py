@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend import Source, read_file, read_modules, save_program
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.ops import Clamp
+from qbnnc.support.errors import CompileError
 from tests.heads import Evidence, Gaussian, Heads, Normal, example, network
 
 Returned = Callable[[Heads, Tensor], object]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from qbnnc.frontend import read_file
-from qbnnc.ir.errors import FileError, SourceWarning
 from qbnnc.ir.graph import Graph
+from qbnnc.support.errors import FileError, SourceWarning
 from tests.frontend.nets import Net
 
 NET = "tests.frontend.nets:Net"

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.ops import Normal
+from qbnnc.support.errors import CompileError
 from tests.frontend.bayesian import Sampled
 from tests.frontend.nets import Around, Spelled
 from tests.frontend.test_convert import images

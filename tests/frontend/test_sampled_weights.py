@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from qbnnc.frontend import read_file, read_module, save_program
 from qbnnc.ir.check import check, random_nodes
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Conv2d, KeepMask, Linear, Mask, Normal, SampledWeight
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import CompileError
 from tests.examples import slow_but
 from tests.frontend import bayesian
 from tests.frontend.bayesian import SPELLINGS, Sampled, injected, noise_of

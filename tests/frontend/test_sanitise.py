@@ -23,7 +23,7 @@ import torch
 from qbnnc.frontend import read_file, save_program
 from qbnnc.frontend.archive import MAX_RATIO, MAX_UNRATED_BYTES
 from qbnnc.frontend.quiet import quiet_torch
-from qbnnc.ir.errors import FileError, UserError
+from qbnnc.support.errors import FileError, UserError
 from tests.frontend.nets import Net
 
 Members: TypeAlias = dict[str, bytes]

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from qbnnc.frontend import FileKind, read_file, sniff
-from qbnnc.ir.errors import FileError
+from qbnnc.support.errors import FileError
 from tests.frontend.nets import Net
 
 

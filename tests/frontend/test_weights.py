@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from qbnnc.frontend import ModelError, read_file
 from qbnnc.frontend.factory import build_module
 from qbnnc.frontend.weights import load_weights
-from qbnnc.ir.errors import CompileError, FileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import KeepMask
+from qbnnc.support.errors import CompileError, FileError
 from tests.frontend.nets import Net
 
 NET = "tests.frontend.nets:Net"

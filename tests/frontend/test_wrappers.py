@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from qbnnc.frontend import read_module
-from qbnnc.ir.errors import CompileError, InputError, SourceWarning, UserError
+from qbnnc.support.errors import CompileError, InputError, SourceWarning, UserError
 from tests.frontend.nets import Around, Spelled
 from tests.frontend.test_convert import outputs_of
 

@@ -17,7 +17,7 @@ import json
 import time
 from pathlib import Path
 
-from qbnnc.ir.files import write_atomically
+from qbnnc.support.files import write_atomically
 from tests.fuzz.campaign import Tally, attempts, campaign, made, suffix
 from tests.fuzz.targets import MODULES
 from tests.fuzz.verdict import ROOT, Verdict

@@ -9,10 +9,10 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.arrays import read_array
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.oracle import oracle_samples
+from qbnnc.loading.arrays import read_array
 from qbnnc.runtime.session import Session
+from qbnnc.support.errors import UserError
 from tests.fuzz import zips
 from tests.fuzz.folder import new_folder
 from tests.fuzz.models import same

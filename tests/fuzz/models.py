@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from qbnnc.ir import format
-from qbnnc.ir.errors import CompileError, UserError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger
@@ -25,6 +24,7 @@ from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.pipeline import Options, lower_model, quantise_model
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.session import Session
+from qbnnc.support.errors import CompileError, UserError
 from tests.fences import Side, fences
 from tests.fuzz import records, seeds
 from tests.fuzz.regrow import Overgrown, Regrown

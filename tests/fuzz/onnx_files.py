@@ -14,12 +14,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from qbnnc.artefacts import OnnxFile, open_artefact
 from qbnnc.backends.onnx import emit
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
+from qbnnc.loading.artefacts import OnnxFile, open_artefact
+from qbnnc.support.errors import UserError
 from tests.fuzz import records, seeds
 from tests.fuzz.folder import new_folder
 from tests.fuzz.models import batch, same

@@ -16,13 +16,13 @@ import numpy as np
 
 import qbnnc
 from qbnnc.cli.main import cli
-from qbnnc.emission import write_artefacts
 from qbnnc.ir import format
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
+from qbnnc.loading.writing import write_artefacts
 from qbnnc.runtime import load
+from qbnnc.support.errors import UserError
 from tests.fuzz import seeds
 from tests.fuzz.folder import new_folder
 from tests.fuzz.models import same

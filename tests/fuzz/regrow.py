@@ -13,7 +13,6 @@ from random import Random
 import numpy as np
 
 from qbnnc.ir.arithmetic import f32
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
     AddQuantized,
@@ -38,6 +37,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType, QuantParams, Stage
+from qbnnc.support.errors import CompileError, Loc
 from tests.fuzz.edges import edited, inserted
 
 _MOST = 30_000  # elements of a value: the oracle must stay fast

@@ -22,7 +22,7 @@ from typing import TextIO
 
 import numpy as np
 
-from qbnnc.ir.errors import UserError
+from qbnnc.support.errors import UserError
 from tests.fuzz.target import Target, Unmade, generator
 from tests.fuzz.targets import open_target
 from tests.fuzz.verdict import Kind, Verdict, verdict_of

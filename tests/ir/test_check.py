@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.graph import Builder, Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Clamp, FakeQuantize, KeepMask, Mask, Normal, Requantize
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
+from qbnnc.support.errors import CompileError, Loc
 from tests.graphs import lenet, mlp, resnet
 
 

@@ -14,12 +14,12 @@ from safetensors.numpy import save as save_tensors
 
 from qbnnc.ir import format
 from qbnnc.ir.codec import VERSION, Json
-from qbnnc.ir.errors import FileError
-from qbnnc.ir.files import write_all
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Array
+from qbnnc.support.errors import FileError
+from qbnnc.support.files import write_all
 from tests.graphs import float_graphs, inputs, lenet, mlp, run
 
 

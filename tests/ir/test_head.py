@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from qbnnc.ir.codec import decode, encode
-from qbnnc.ir.errors import FileError, InputError, UserError
-from qbnnc.ir.files import read_bytes, write_atomically
 from qbnnc.ir.head import Head, Task
-from qbnnc.ir.inputs import as_batch, as_integer
 from qbnnc.ir.outputs import role_of
 from qbnnc.ir.types import PER_ROW, DType, TensorType
+from qbnnc.support.errors import FileError, InputError, UserError
+from qbnnc.support.files import read_bytes, write_atomically
+from qbnnc.support.inputs import as_batch, as_integer
 
 LOGITS = np.random.default_rng(0).normal(size=(6, 4, 3)).astype(np.float32) * 4
 

@@ -9,7 +9,6 @@ import pytest
 
 from qbnnc.ir import format
 from qbnnc.ir.bounds import accumulator_bounds
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Value
 from qbnnc.ir.head import Head, Task
@@ -33,6 +32,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, DType, QuantParams, Stage
+from qbnnc.support.errors import CompileError, Loc
 from tests.runtime.nets import Net, codes
 
 Make = Callable[[Net], None]

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import (
     Reshape,
 )
+from qbnnc.support.errors import CompileError
 from tests.runtime.nets import Net, mlp
 
 

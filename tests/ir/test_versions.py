@@ -11,10 +11,10 @@ from safetensors.numpy import save as save_tensors
 
 from qbnnc.ir import format
 from qbnnc.ir.codec import DecodeError, decode, encode, version_of
-from qbnnc.ir.errors import FileError
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
+from qbnnc.support.errors import FileError
 from tests.golden import golden, results
 from tests.graphs import lenet, mlp
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from qbnnc.ir.arithmetic import activation_quant
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import FakeQuantize
@@ -17,6 +16,7 @@ from qbnnc.ir.types import Array
 from qbnnc.passes.calibrate import Calibration, Observer, calibrate
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.sites import quantised_sites
+from qbnnc.support.errors import CompileError
 from tests.graphs import dense, inputs, lenet, mlp, resnet
 from tests.net import Net
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from qbnnc.ir.arithmetic import activation_quant
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -15,6 +14,7 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.passes.tables import real_table
+from qbnnc.support.errors import CompileError
 from tests.graphs import inputs
 from tests.net import Net
 

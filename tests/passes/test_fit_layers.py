@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbnnc.ir.errors import RoundingWarning
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops import Conv2d, FakeQuantize, Linear
@@ -27,6 +26,7 @@ from qbnnc.passes.lockstep import live_bytes, parts_of
 from qbnnc.passes.options import Bits, Quantisation, Rounding
 from qbnnc.passes.rounding import Moments, MomentSum
 from qbnnc.passes.unfold import unfolded
+from qbnnc.support.errors import RoundingWarning
 from tests.graphs import bayesian_lenet, bayesian_mlp, dense, inputs, lenet, mlp, resnet, run
 from tests.net import Net
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import (
     Affine,
@@ -21,6 +20,7 @@ from qbnnc.ir.ops import (
     Reshape,
 )
 from qbnnc.passes.fold_affine import FoldAffine
+from qbnnc.support.errors import Loc
 from tests.graphs import float_graphs, inputs, resnet, run
 from tests.net import Net
 

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Clamp, KeepMask, Mask
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
+from qbnnc.support.errors import Loc
 from tests.graphs import float_graphs, inputs, lenet, mlp, run
 from tests.net import Net
 

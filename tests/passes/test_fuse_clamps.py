@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Clamp, KeepMask, Mask
 from qbnnc.passes.fuse_clamps import FuseClamps
+from qbnnc.support.errors import Loc
 from tests.graphs import float_graphs, inputs, run
 from tests.net import Net
 

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qbnnc.frontend import read_modules
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import CONSTANT
+from qbnnc.loading.sources import model_of
 from qbnnc.passes.heads import name_outputs, understood
-from qbnnc.sources import model_of
+from qbnnc.support.errors import UserError
 from tests.heads import Evidence, Heads, Normal, example, network
 
 Returned = Callable[[Heads, Tensor], object]

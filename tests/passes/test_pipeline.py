@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from qbnnc.ir import format
-from qbnnc.ir.errors import CompileError, InputError, UserError
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -17,6 +16,7 @@ from qbnnc.ir.ops import Softmax
 from qbnnc.ir.types import Stage
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.pipeline import PASS_NAMES, Options, Watch, quantise_model, relabel
+from qbnnc.support.errors import CompileError, InputError, UserError
 from tests.graphs import inputs, lenet, mlp
 from tests.net import Net
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbnnc.ir.bounds import accumulator_bounds
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.evaluate import evaluate_node
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import (
@@ -20,6 +19,7 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.passes.options import Bits, WeightScheme
 from qbnnc.passes.prove_overflow import ProveOverflow
+from qbnnc.support.errors import CompileError
 from tests.graphs import mlp
 from tests.net import Net
 from tests.passes.test_quantize import Stages

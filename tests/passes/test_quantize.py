@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qbnnc.ir.check import check
-from qbnnc.ir.errors import UserError
 from qbnnc.ir.evaluate import evaluate, evaluate_node
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops import (
@@ -36,6 +35,7 @@ from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
 from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
 from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
+from qbnnc.support.errors import UserError
 from tests.graphs import FAMILIES, float_graphs, inputs, lenet, mlp, resnet, run
 from tests.net import Net
 

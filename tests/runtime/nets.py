@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.arithmetic import f32, multiplier
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Builder, Graph, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -28,6 +27,7 @@ from qbnnc.ir.ops.base import Op, codes_of
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
 from qbnnc.runtime import load
+from qbnnc.support.errors import Loc
 
 
 def codes(scale: float, zero: int = 0, bits: int = 7) -> QuantParams:

@@ -16,7 +16,6 @@ from qbnnc.ir.arithmetic import (
     sampling_ratio,
     weight_quant,
 )
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Value
 from qbnnc.ir.head import Task
@@ -32,6 +31,7 @@ from qbnnc.ir.ops import (
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, QuantParams, Stage
+from qbnnc.support.errors import Loc
 from tests.runtime.nets import Net, codes
 
 Index = NDArray[np.int64]

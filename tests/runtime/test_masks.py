@@ -2,11 +2,11 @@
 
 import pytest
 
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.ops import (
     KeepMask,
     Select,
 )
+from qbnnc.support.errors import Loc
 from tests.runtime.nets import Net, assert_equal, codes, images
 
 PADDINGS = [(0, 0, 0, 0), (1, 1, 1, 1), (0, 2, 1, 0), (3, 0, 0, 4)]

@@ -14,8 +14,8 @@ from torchmetrics.functional.classification import (
     multiclass_calibration_error,
 )
 
-from qbnnc.ir.errors import InputError
 from qbnnc.runtime import metrics
+from qbnnc.support.errors import InputError
 
 Float64 = NDArray[np.float64]
 SEEDS = st.integers(0, 2**32 - 1)

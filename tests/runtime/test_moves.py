@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import (
     Concat,
@@ -21,6 +20,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.runtime import load
 from qbnnc.runtime.lowering.moves import _run
+from qbnnc.support.errors import CompileError
 from tests.runtime.nets import Net, assert_equal, codes, images
 from tests.runtime.test_trace import assert_traced
 

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbnnc.ir import format
-from qbnnc.ir.errors import CompileError, FileError, InputError
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Dequantize, Linear, MaxPool2d, QuantizeInput
@@ -24,6 +23,7 @@ from qbnnc.runtime.arena import Capacity
 from qbnnc.runtime.lowering import Range
 from qbnnc.runtime.plan import plan
 from qbnnc.runtime.schedule import Block, blocks
+from qbnnc.support.errors import CompileError, FileError, InputError
 from tests.examples import examples
 from tests.graphs import mlp as float_mlp
 from tests.runtime.nets import Net, assert_equal, codes, images, lenet, mlp, resnet

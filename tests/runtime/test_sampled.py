@@ -7,7 +7,6 @@ from itertools import product
 import numpy as np
 import pytest
 
-from qbnnc.ir.errors import CompileError, Loc
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger, Dequantize, EpsCodes, LinearInteger, Reshape, Transpose
@@ -15,6 +14,7 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import EPS_QUANT
 from qbnnc.runtime import Session, load
 from qbnnc.runtime.plan import plan
+from qbnnc.support.errors import CompileError, Loc
 from tests.runtime.nets import assert_equal, codes, images
 from tests.runtime.sampled import BayesNet, bayes_lenet, bayes_mlp
 from tests.runtime.test_trace import assert_traced

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qbnnc.ir.errors import InputError
 from qbnnc.ir.model import Model
 from qbnnc.runtime import load
 from qbnnc.runtime.memory import LARGEST_KEPT, ArenaPool
 from qbnnc.runtime.plan import Work, plan
 from qbnnc.runtime.threads import Task, Workers, split
+from qbnnc.support.errors import InputError
 from tests.runtime.nets import images, lenet, mlp, resnet
 from tests.runtime.sampled import bayes_mlp
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from qbnnc.ir.errors import InputError
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import EpsCodes
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, DType
 from qbnnc.runtime import load
+from qbnnc.support.errors import InputError
 from tests.runtime.nets import images, lenet, mlp, resnet
 from tests.strategies import Ops, input_batch, random_integer_model
 

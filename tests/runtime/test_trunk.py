@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -24,6 +23,7 @@ from qbnnc.runtime import load
 from qbnnc.runtime.session import Session
 from qbnnc.runtime.threads import split
 from qbnnc.runtime.trunk import plan_members
+from qbnnc.support.errors import CompileError
 from tests.examples import examples
 from tests.graphs import inputs
 from tests.net import Net

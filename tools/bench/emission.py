@@ -26,16 +26,16 @@ import onnx_ir
 from networks import cases
 from speed import SAMPLES, SEED, Compiled, call
 
-from qbnnc.artefacts import open_artefact
 from qbnnc.backends.onnx import draws, elementwise
 from qbnnc.backends.onnx.emission import emit
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.streams import Stream, groups
 from qbnnc.backends.onnx.writer import Writer
+from qbnnc.bench.timing import ratio, take_turns
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph, Node
-from qbnnc.sources import CalibrationWarning
-from qbnnc.timing import ratio, take_turns
+from qbnnc.loading.artefacts import open_artefact
+from qbnnc.loading.sources import CalibrationWarning
 
 Undo = Callable[[], AbstractContextManager[object]]
 _TO_BOOL = int(onnx_ir.DataType.BOOL)

@@ -22,7 +22,6 @@ import numpy as np
 
 from qbnnc.ir import format
 from qbnnc.ir.arithmetic import f32, multiplier
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -41,6 +40,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
+from qbnnc.support.errors import Loc
 
 _CONVOLUTIONS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 _FEATURES = (4096, 4096, 1000)

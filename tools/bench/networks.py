@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "study"))
 
-from training.models import (
+from qbnnc.study.paper.training.models import (
     BBBConv2d,
     BBBLinear,
     LeNet5,

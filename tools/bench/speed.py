@@ -3,11 +3,12 @@
     python tools/bench/speed.py -o docs/performance.md [--confine avx2] [--resume]
         [--cases lenet_mcd ...] [--batches 1 32] [--threads 1 2] [--bits w8a7] [--seconds S]
 
-Contenders take turns in one process (qbnnc.timing), each prediction with L = 20 samples, drawn
-anew, and their statistics: our runtime on the .qbnn file; onnxruntime on the .onnx file of the same
-compile, whose samples are checked to be the same bits; and what qbnnc.rivals makes of the float32
-network: a lower bound for float engines, PyTorch eager, torch.compile. A figure is the ratio of the
-medians of their times. Then our runtime with one thread and with all, against each other.
+Contenders take turns in one process (qbnnc.bench.timing). Each prediction draws L = 20 samples anew
+and computes their statistics. Contenders are our runtime on the .qbnn file, and onnxruntime on the
+.onnx file of the same compile, whose samples are checked to be the same bits. The float32 baselines
+are those of qbnnc.bench.baselines: a lower bound for float engines, PyTorch eager, torch.compile.
+A figure is the ratio of the medians of their times. Our runtime with one thread and with all
+threads is compared too.
 
 Every row is added to a file beside the page as soon as it is measured, and the page is made of that
 file, so that rows can be measured again one by one (--cases, ...), and a stopped run continued
@@ -38,14 +39,14 @@ import torch
 from networks import Case, cases
 
 import qbnnc
-from qbnnc.artefacts import Artefact, open_artefact
-from qbnnc.ir.files import write_atomically
+from qbnnc.bench.baselines import COMPILED, EAGER, LOWER_BOUND, FloatNetwork
+from qbnnc.bench.timing import Contender, ratio, take_turns
 from qbnnc.ir.types import Array
-from qbnnc.rivals import COMPILED, EAGER, LOWER_BOUND, FloatNetwork
+from qbnnc.loading.artefacts import Artefact, open_artefact
+from qbnnc.loading.sources import CalibrationWarning, SourceOptions, read
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
-from qbnnc.sources import CalibrationWarning, SourceOptions, read
-from qbnnc.timing import Contender, ratio, take_turns
+from qbnnc.support.files import write_atomically
 
 SAMPLES, SEED = 20, 3
 OURS, THEIRS = "qbnnc", "onnxruntime int8"

@@ -21,7 +21,7 @@ from networks import Case, cases
 
 import qbnnc
 from qbnnc.ir.oracle import oracle_samples
-from qbnnc.sources import CalibrationWarning
+from qbnnc.loading.sources import CalibrationWarning
 
 NAMES = ("lenet_mcd", "lenet_bbb", "resnet18_mcd")
 ROWS, SAMPLES, SEED, FIRST_ROW = 2, 4, 7, 3

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbnnc.ir.errors import Loc
 from qbnnc.ir.graph import Builder, Graph, Value
 from qbnnc.ir.ops import (
     Add,
@@ -25,6 +24,7 @@ from qbnnc.ir.ops import (
     SampledWeight,
 )
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
+from qbnnc.support.errors import Loc
 
 FEATURES = 6
 WIDTH = 8

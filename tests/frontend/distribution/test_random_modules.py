@@ -20,12 +20,12 @@ from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.distribution import Reference, Subject, check_distribution
-from qbnnc.ir.errors import CompileError
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
 from qbnnc.passes.pipeline import comparable
+from qbnnc.support.errors import CompileError
 from tests.frontend.distribution.random_modules import RandomNet, random_net
 
 Float64 = NDArray[np.float64]

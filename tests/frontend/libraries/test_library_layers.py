@@ -11,7 +11,7 @@ import pytest
 from qbnnc.frontend import read_modules
 from qbnnc.frontend.distribution import Subject, check_distribution
 from qbnnc.ir.check import check, random_nodes
-from qbnnc.ir.errors import CompileError
+from qbnnc.support.errors import CompileError
 from tests.examples import slow_but
 from tests.frontend.libraries.layers import COMPILES, REFUSED
 

@@ -1,0 +1,78 @@
+"""What an interrupted fine-tuning leaves behind, so that it can go on."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from qbnnc.ir import format
+from qbnnc.ir.model import Model
+from qbnnc.support.errors import FileError
+from qbnnc.support.files import read_bytes, write_atomically
+
+_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TuningState:
+    """`best` holds the best of every member so far; `member` is the one that was at work.
+
+    `loop` is its MemberTuning's state, `least` its least validation loss; None before it began.
+    """
+
+    digest: str
+    best: Model
+    member: int
+    least: float | None = None
+    loop: dict[str, object] | None = None
+
+    def save(self, path: Path) -> None:
+        """Whole or not at all."""
+        buffer = io.BytesIO()
+        kept = {
+            "version": _VERSION,
+            "digest": self.digest,
+            # A tensor: pickled as bytes it would take five times as long to write.
+            "best": torch.frombuffer(bytearray(format.to_bytes(self.best)), dtype=torch.uint8),
+            "member": self.member,
+            "least": self.least,
+            "loop": self.loop,
+        }
+        torch.save(kept, buffer)
+        write_atomically(path, buffer.getvalue())
+
+    @staticmethod
+    def load(path: Path, digest: str) -> TuningState:
+        """FileError if it is damaged, or of another network, other data or other options."""
+        try:
+            kept = torch.load(io.BytesIO(read_bytes(path)), weights_only=True)
+            if kept["version"] != _VERSION:
+                raise KeyError("version")
+            state = TuningState(
+                kept["digest"],
+                format.from_bytes(kept["best"].numpy().tobytes(), path),
+                kept["member"],
+                kept["least"],
+                kept["loop"],
+            )
+        except (
+            RuntimeError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            pickle.UnpicklingError,
+            zipfile.BadZipFile,
+        ):
+            raise FileError("no state of an interrupted fine-tuning: delete it", path) from None
+        if state.digest != digest:
+            raise FileError(
+                "belongs to a fine-tuning of another network, or with other data or options: "
+                "delete it, or give what was given then",
+                path,
+            )
+        return state

@@ -1,0 +1,195 @@
+"""Bits for each layer, as few as a budget allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from qbnnc.options import Making
+from qbnnc.passes.mixed_precision.analysis import Progress, mean_divergence
+from qbnnc.passes.mixed_precision.budget import Budget
+from qbnnc.passes.mixed_precision.descent import Move, Width, cost_curve, ordered_moves
+from qbnnc.passes.mixed_precision.layers import INPUT, Kind, Layer
+from qbnnc.passes.options import Bits, Quantisation, Rounding
+from qbnnc.study.sensitivity.bench import Bench, Measured
+from qbnnc.support.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A whole network that was measured: after `moves` bits were taken, in their order.
+
+    `predicted` is the sum of the moves' costs, in nats; `value` the budget's metric as measured.
+    """
+
+    moves: int
+    predicted: float
+    value: float
+    within: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The bits of every layer, what they were measured to give, and how they were found.
+
+    `layers` and `input_bits` are those that differ from `base`. `reference` are metrics of the
+    float network, `baseline` of the base bits, `result` of what is chosen, on the same data, seeds,
+    masks and eps; the budget's is at most `limit`. `costs`, of each width that was measured, are
+    KL(base || that) in nats; `all_bits` are those of every layer, in order. `making` are the
+    options with which qbnnc.compile makes what was measured.
+    """
+
+    budget: Budget
+    base: Bits
+    layers: Mapping[str, Bits]
+    input_bits: int | None
+    making: Making
+    reference: Mapping[str, float]
+    baseline: Mapping[str, float]
+    result: Mapping[str, float]
+    limit: float
+    all_bits: tuple[tuple[Layer, Bits], ...]
+    costs: Mapping[str, float]
+    trace: tuple[Step, ...]
+
+    def stored(self, kind: Kind) -> tuple[int, int]:
+        """Bits of all weights, or activations: at the base bits, and as chosen."""
+        numbers = [(layer.numbers(kind), kind.of(bits)) for layer, bits in self.all_bits]
+        return sum(n for n, _ in numbers) * kind.of(self.base), sum(n * w for n, w in numbers)
+
+
+def search(
+    bench: Bench, budget: Budget, making: Making, progress: Progress | None = None
+) -> Choice:
+    """As few bits as `budget` allows; `making` are the options that `bench` compiles with.
+
+    1. The cost of each width alone is measured at 4, 3 and 2 bits, as KL(base || that), with
+       codes rounded to nearest: a compile without fitting is many times faster.
+    2. Single-bit moves are put in order (`moves.ordered_moves`).
+    3. By bisection: the longest run of them after which the metric of the whole network, compiled
+       as it will be, is within the budget. The metric is taken to grow with the run's length;
+       what is chosen was measured in any case.
+
+    Layers that have bits of their own in the base keep them. UserError if the base bits are over
+    the budget already.
+    """
+    reference = bench.float32().metrics
+    limit, base = budget.limit(reference), bench.compiler.base
+    baseline = bench.integers(base)
+    if not budget.allows(value := baseline.metrics[budget.metric], limit):
+        raise UserError(
+            f"--budget {budget}: {budget.metric} is {budget.shown(value)} at {base} already, "
+            f"{budget.shown(reference[budget.metric])} in float, and may be "
+            f"{budget.shown(limit)}: allow more"
+        )
+    widths = _widths(bench.compiler.layers, base)
+    costs = _costs(bench, widths, progress)
+    curves = [cost_curve(cost, one.width) for cost, one in zip(costs, widths, strict=True)]
+    moves = ordered_moves(widths, curves)
+    found = _Bisection(bench, budget, limit, moves, [], progress)
+    run, result = found.furthest(baseline)
+    chosen = _after(base, moves[:run])
+    all_bits = tuple((layer, layer.bits(chosen)) for layer in bench.compiler.layers)
+    own = {one.name: bits for one, bits in all_bits if one.name != INPUT and bits != base.bits}
+    own |= {name: bits for name, bits in base.layers.items() if name not in own}
+    return Choice(
+        budget,
+        base.bits,
+        own,
+        chosen.input_bits,
+        _chosen(making, base.bits, own, chosen.input_bits),
+        reference,
+        baseline.metrics,
+        result.metrics,
+        limit,
+        all_bits,
+        _named(widths, costs),
+        tuple(found.trace),
+    )
+
+
+def _chosen(
+    making: Making, base: Bits, layers: Mapping[str, Bits], input_bits: int | None
+) -> Making:
+    own = {name: str(bits) for name, bits in layers.items()}
+    return {**making, "bits": str(base), "layers": own or None, "input_bits": input_bits}
+
+
+def _named(widths: Sequence[Width], costs: Sequence[Mapping[int, float]]) -> dict[str, float]:
+    """ "conv1 w4" -> its cost."""
+    return {
+        f"{one.layer.name} {one.kind.value}{width}": value
+        for one, cost in zip(widths, costs, strict=True)
+        for width, value in cost.items()
+    }
+
+
+def _widths(layers: Sequence[Layer], base: Quantisation) -> list[Width]:
+    """What may get fewer bits."""
+    return [
+        Width(layer, kind, kind.of(layer.bits(base)))
+        for layer in layers
+        for kind in Kind
+        if layer.numbers(kind) and not layer.is_set(base)
+    ]
+
+
+def _costs(
+    bench: Bench, widths: Sequence[Width], progress: Progress | None
+) -> list[dict[int, float]]:
+    """Of each width at the few bits where it is measured."""
+    plain = replace(bench.compiler.base, rounding=Rounding.NEAREST, bias_correction=False)
+    baseline = bench.integers(plain)
+    total, done = sum(len(one.measured) for one in widths), 0
+    costs: list[dict[int, float]] = []
+    for one in widths:
+        costs.append({})
+        for width in one.measured:
+            if progress is not None:
+                progress(f"{one.layer.name} {one.kind.value}{width}", done, total)
+            moved = Move(one.layer, one.kind, width, 0.0).applied(plain)
+            costs[-1][width] = mean_divergence(baseline, bench.integers(moved))
+            done += 1
+    return costs
+
+
+@dataclass(frozen=True, slots=True)
+class _Bisection:
+    """Networks after runs of moves; `trace` gets those that are measured."""
+
+    bench: Bench
+    budget: Budget
+    limit: float
+    moves: Sequence[Move]
+    trace: list[Step]
+    progress: Progress | None
+
+    def furthest(self, measured: Measured) -> tuple[int, Measured]:
+        """The longest run within the budget, and what it gives; `measured` is the run of none."""
+        least, most = 0, len(self.moves) + 1  # the one is within the budget, the other is not
+        steps = most.bit_length()
+        while most - least > 1:
+            if self.progress is not None:
+                self.progress("together", len(self.trace), steps)
+            middle = (least + most) // 2
+            found = self._measure(middle)
+            if self.trace[-1].within:
+                least, measured = middle, found
+            else:
+                most = middle
+        return least, measured
+
+    def _measure(self, run: int) -> Measured:
+        moves = self.moves[:run]
+        measured = self.bench.integers(_after(self.bench.compiler.base, moves))
+        value = measured.metrics[self.budget.metric]
+        predicted = sum(move.cost for move in moves)
+        within = self.budget.allows(value, self.limit)
+        self.trace.append(Step(run, predicted, value, within))
+        return measured
+
+
+def _after(quantisation: Quantisation, moves: Sequence[Move]) -> Quantisation:
+    for move in moves:
+        quantisation = move.applied(quantisation)
+    return quantisation

@@ -1,0 +1,113 @@
+"""`qbnnc verify --source`: an artefact against the module that it was compiled from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import qbnnc
+from qbnnc.support.errors import UserError
+from qbnnc.verification.agreement import Limits
+from tests.qbnnc.commands import Runner
+
+ROWS = np.random.default_rng(0).standard_normal((120, 4)).astype(np.float32)
+
+
+class Net(nn.Module):
+    """`ending` of a hidden layer with dropout."""
+
+    def __init__(self, outputs: int = 3, scale: float = 1.0) -> None:
+        super().__init__()
+        self.hidden, self.last, self.scale = nn.Linear(4, 32), nn.Linear(32, outputs), scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(F.dropout(torch.relu(self.hidden(x)), 0.3, True))
+        return y * self.scale
+
+
+def made(net: nn.Module, folder: Path, **options: Any) -> Path:
+    path = folder / "net.qbnn"
+    qbnnc.compile(net.eval(), path, calibration=ROWS, **options)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["logits", "softmax", "log_softmax", "sigmoid"])
+def test_classifiers(ending: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    endings: dict[str, nn.Module] = {
+        "logits": nn.Identity(),
+        "softmax": nn.Softmax(1),
+        "log_softmax": nn.LogSoftmax(1),
+        "sigmoid": nn.Sigmoid(),
+    }
+    net = nn.Sequential(Net(1 if ending == "sigmoid" else 3), endings[ending])
+    path = made(net, tmp_path, task="classification")
+    (found,) = qbnnc.verify(path, ROWS[:20], net).agreements
+    assert found.output == "probabilities"
+    assert found.mean_shift is not None
+    assert found.mean_shift < 0.1
+    assert found.deviation_ratio == pytest.approx(1, abs=0.1)
+    assert found.rank_correlation is not None
+    assert found.rank_correlation > 0.8
+    assert found.divergence is not None
+    assert found.divergence < 1e-3
+
+
+def test_halves_and_other_networks(tmp_path: Path) -> None:
+    """[mu, log_var] in one tensor; and a network of twice the spread is not the one compiled."""
+    torch.manual_seed(0)
+    net = Net(2)
+    path = made(net, tmp_path, task="regression", output_names="mean,log_var")
+    found = qbnnc.verify(path, ROWS[:20], net)
+    assert [one.output for one in found.agreements] == ["samples", "samples_log_var"]
+    assert found.called == "module"
+    assert found.accepted
+    other = Net(2, scale=2.0)
+    other.load_state_dict(net.state_dict())
+    limits = Limits(deviation_ratio=1.3)
+    wrong = qbnnc.verify(path, ROWS[:20], other, limits=limits)
+    assert not wrong.accepted
+    assert wrong.agreements[0].deviation_ratio == pytest.approx(0.5, abs=0.05)
+
+
+def test_an_ensemble_samples_its_members(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).eval() for _ in range(3)]
+    qbnnc.compile(nets, tmp_path / "e.qbnn", calibration=ROWS)
+    found = qbnnc.verify(tmp_path / "e.qbnn", ROWS[:30], nets)
+    assert found.samples == 3
+    assert found.agreements[0].deviation_ratio == pytest.approx(1, abs=0.05)
+    with pytest.raises(UserError, match="--source: 1 member, and the artefact has 3"):
+        qbnnc.verify(tmp_path / "e.qbnn", ROWS, nets[0])
+
+
+def test_on_the_command_line(qbnnc_command: Runner) -> None:
+    torch.manual_seed(0)
+    net = Net()
+    qbnnc.save(net.eval(), "net.pt", (torch.from_numpy(ROWS[:2]),), calibration=ROWS)
+    qbnnc.compile("net.pt", ["net.qbnn", "net.onnx"], task="classification")
+    np.savez("rows.npz", x=ROWS[:16])
+    told = ("--source", "net.pt", "--input", "rows.npz:x")
+    for artefact in ("net.qbnn", "net.onnx"):
+        result = qbnnc_command("verify", artefact, *told, "--max-divergence", "0.01")
+        assert result.code == 0
+        assert "against the saved program in net.pt: 16 rows x 1000 samples" in result.out
+        assert max(map(len, result.out.splitlines())) <= 80
+    failed = qbnnc_command("verify", "net.qbnn", *told, "--max-mean-shift", "0.0001", "--json")
+    assert failed.code == 1
+    assert json.loads(failed.out)["accepted"] is False
+    for wrong in (("--max-divergence", "1"), ("--dropout", "off"), ("--trust-pickle",)):
+        result = qbnnc_command("verify", "net.qbnn", "--input", "rows.npz:x", *wrong)
+        assert result.code == 2
+        assert f"{wrong[0]}: is for --source MODEL" in result.err
+    result = qbnnc_command("verify", "net.qbnn", "net.onnx", *told)
+    assert result.code == 2
+    result = qbnnc_command("verify", "net.qbnn", "--input", "rows.npz:x", "--source", "net.qbnn")
+    assert "no module to sample" in result.err

@@ -1,0 +1,23 @@
+"""qbnnc: trained Bayesian neural networks as integer programs, with their uncertainty intact.
+
+    import qbnnc
+    qbnnc.save(module, "model.pt", example_inputs, calibration=x)
+    qbnnc.compile("model.pt", ["model.onnx", "model.qbnn"], bits="w8a7")
+
+    from qbnnc.runtime import load
+    prediction = load("model.qbnn").predict(x, samples=20, seed=0)
+
+Nothing heavy is imported before it is needed: `qbnnc.runtime` needs neither torch nor onnx.
+"""
+
+import logging
+
+from qbnnc.api import compile, save
+from qbnnc.evaluation.files import evaluate_files as evaluate
+from qbnnc.qat import finetune, prepare_qat
+from qbnnc.verification.source import verify
+from qbnnc.version import __version__
+
+__all__ = ["__version__", "compile", "evaluate", "finetune", "prepare_qat", "save", "verify"]
+
+logging.getLogger("qbnnc").addHandler(logging.NullHandler())

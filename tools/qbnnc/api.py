@@ -1,0 +1,188 @@
+"""The public API: save a trained network, compile it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, Unpack
+
+from numpy.typing import ArrayLike
+
+from qbnnc.ir import format
+from qbnnc.ir.model import Model
+from qbnnc.ir.types import Stage
+from qbnnc.loading.sources import (
+    Dropout,
+    SourceOptions,
+    Trained,
+    calibration_of,
+    known_model,
+    members_of,
+    model_of,
+    names_from,
+    read_whole,
+    warn_of_few,
+    with_calibration,
+)
+from qbnnc.loading.writing import check_outputs, write_artefacts
+from qbnnc.options import Making, given_options, options_from
+from qbnnc.passes.heads import name_outputs
+from qbnnc.passes.options import Quantisation
+from qbnnc.passes.pipeline import (
+    Watch,
+    check_calibration,
+    check_options,
+    lower_model,
+    quantise_model,
+    relabel,
+)
+from qbnnc.support.errors import FileError, InputError, UserError
+from qbnnc.support.extras import require
+from qbnnc.verification.distribution import DistributionCheck, checked
+from qbnnc.version import COMPILER
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Path_: TypeAlias = str | os.PathLike[str]
+
+
+def save(
+    module: nn.Module | Model | Sequence[nn.Module | Model],
+    path: Path_,
+    example_inputs: Tensor | Sequence[Tensor] | None = None,
+    *,
+    calibration: ArrayLike | None = None,
+    dropout: Dropout | None = None,
+    distribution_check: DistributionCheck = "default",
+    output_names: str | Sequence[str] | None = None,
+) -> None:
+    """Save a trained or fine-tuned network so that it can be compiled without its Python code.
+
+    With the suffix .qbnn a FLOAT Model, which compiles without torch; otherwise a torch.export
+    archive. `example_inputs` is one tensor [batch, ...] (or a tuple of one); up to 512 rows of
+    `calibration` [N, ...] travel with it. `dropout`: "active" or "off" for dropout modules that
+    eval() switched off. `output_names`: what forward returns, such as "mean,variance", where no
+    dict or NamedTuple says so. `distribution_check`: see `compile`; later there is no module to
+    compare with. What `prepare_qat` or `finetune` gave, or another Model, needs a .qbnn, and no
+    example. Raises UserError, and writes nothing, if the network cannot be compiled.
+    """
+    if (known := known_model(module)) is not None:
+        _save_model(known if calibration is None else with_calibration(known, calibration), path)
+        return
+    require("torch", what="qbnnc.save")
+    import torch
+
+    if Path(path).suffix == ".onnx":
+        raise FileError("save writes .pt or .qbnn; to get ONNX use qbnnc.compile", path)
+    modules = members_of(module)
+    if modules is None:
+        raise InputError("module: neither a torch.nn.Module nor a list of them; save one by one")
+    if len(modules) > 1 and Path(path).suffix != ".qbnn":
+        raise FileError("an ensemble is saved as .qbnn: give a name that ends so", path)
+    if example_inputs is None:
+        raise InputError("example_inputs: a module needs a batch to be traced with")
+    from qbnnc.frontend import example_rows, read_modules, save_traced
+
+    names = names_from(output_names)
+    source = read_modules(modules, example_inputs, dropout=dropout)
+    model = model_of(source)
+    model = name_outputs(model, names) if names else model
+    if calibration is not None:
+        model = with_calibration(model, calibration)
+    rows = model.calibration
+    if rows is None:
+        rows = example_rows(example_inputs).cpu().to(torch.float32).numpy()
+    model = checked(Trained(model, source.references), rows, Quantisation(), distribution_check)
+    if Path(path).suffix == ".qbnn":
+        format.save(model, path)
+    else:
+        verdict = model.provenance.distribution
+        rows = model.calibration
+        save_traced(source.members[0], os.fspath(path), rows, checked=verdict, outputs=names)
+
+
+def _save_model(model: Model, path: Path_) -> None:
+    if Path(path).suffix != ".qbnn":
+        raise FileError("a fine-tuned network is saved as .qbnn: give a name that ends so", path)
+    format.save(model, path)
+
+
+def compile(
+    source: nn.Module | Model | Trained | Path_ | Sequence[nn.Module | Model | Path_],
+    outputs: Path_ | Sequence[Path_],
+    *,
+    calibration: ArrayLike | None = None,
+    samples: int | None = None,
+    task: str | None = None,
+    model: str | None = None,
+    model_args: Mapping[str, object] | None = None,
+    dropout: Dropout | None = None,
+    trust_pickle: bool = False,
+    distribution_check: DistributionCheck = "default",
+    output_names: str | Sequence[str] | None = None,
+    embedded_model: bool = True,
+    watch: Watch | None = None,
+    **making: Unpack[Making],
+) -> Model:
+    """Compile a network to the artefacts `outputs` (suffix .onnx or .qbnn); returns the Model.
+
+    `source`: a module, a file (see README: exported program, weights with `model`, .qbnn), a Model,
+    what `prepare_qat` gave, or the members of an ensemble: several files, or a folder of them.
+    `making`: bits and all else that decides the integers, see qbnnc.options.Making. `calibration`
+    [N, *shape]: 100 or more typical inputs, of which 512, evenly spaced, are used. `samples`: L
+    (default 20; 1 where nothing is random), of an ensemble the draws of each member. `task`:
+    "raw", "classification" or "regression". `output_names`: what the outputs are, such as
+    "mean,variance" (`--outputs`), where no dict or NamedTuple says so. A compiled .qbnn is only
+    written in other formats, with other samples or another task: options about its making are
+    refused. So are they for a fine-tuned one, whose ranges are decided. `distribution_check`: the
+    float graph is compared with the module (docs/distribution.md); "full" draws more samples, None
+    skips it, which the artefact says. Without an `embedded_model` an .onnx has only what
+    onnxruntime needs: it runs, and is verified beside its .qbnn, but cannot be inspected or
+    evaluated.
+
+    Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
+    """
+    inputs = _paths_among(source)
+    paths = check_outputs(_several(outputs), inputs, embedded_model=embedded_model)
+    options = options_from(making, samples, task)
+    reading = SourceOptions(
+        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+    )
+    trained = source if isinstance(source, Trained) else read_whole(source, calibration, reading)
+    model_ = trained.model
+    if model_.stage is not Stage.FLOAT:
+        given = given_options(making) + ["--calib"] * (calibration is not None)
+        _refuse_remaking(given, model_.stage)
+        compiled = relabel(model_, options)
+        if compiled.stage is Stage.SIMULATED:
+            compiled = lower_model(compiled, watch)
+    else:
+        rows = check_calibration(model_, calibration_of(model_))
+        warn_of_few(len(rows))
+        check_options(model_, options)
+        tell = None if watch is None else watch.distribution
+        model_ = checked(trained, rows, options.quantisation, distribution_check, tell)
+        compiled = quantise_model(model_, rows, options, version=COMPILER, watch=watch)
+    write_artefacts(compiled, paths, embedded_model=embedded_model)
+    return compiled
+
+
+def _several(paths: Path_ | Sequence[Path_]) -> Sequence[Path_]:
+    return [paths] if isinstance(paths, str | os.PathLike) else paths
+
+
+def _paths_among(source: object) -> list[Path_]:
+    """The files and folders that a network is read from; none of what is in memory."""
+    several = source if isinstance(source, list | tuple) else [source]
+    return [each for each in several if isinstance(each, str | os.PathLike)]
+
+
+def _refuse_remaking(given: Sequence[str], stage: Stage) -> None:
+    done = "compiled" if stage is Stage.INTEGER else "fine-tuned"
+    if given:
+        raise UserError(
+            f"the source: {done} already, and its integers stay as they are; leave {given[0]} out, "
+            "or compile the trained model again"
+        )

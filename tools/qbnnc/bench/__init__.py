@@ -1,0 +1,1 @@
+"""How fast artefacts and float networks predict, measured in turns."""

@@ -1,0 +1,71 @@
+"""`qbnnc compile --bits auto`: the bits that a budget allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from qbnnc.cli.common import plain_warnings
+from qbnnc.cli.sensitivity import line_progress
+from qbnnc.ir.model import Model
+from qbnnc.options import Making
+from qbnnc.support.errors import UserError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def auto_options(function: F) -> F:
+    """--budget and --data."""
+    for option in (
+        click.option(
+            "--data",
+            metavar="FILE.npz[:X,Y]",
+            help="With --bits auto: labelled data that it is measured on.  [default keys: x,y]",
+        ),
+        click.option(
+            "--budget",
+            metavar="METRIC+X[%]",
+            help="With --bits auto: how much worse than float it may be: nll+1%, or error+0.5 "
+            "(points of %).",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def asked_auto(making: Making, budget: str | None, data: str | None) -> tuple[str, str] | None:
+    """Budget and data if bits are to be chosen; UserError if only some of the options are given."""
+    if making.get("bits") != "auto":
+        for name, value in (("--budget", budget), ("--data", data)):
+            if value is not None:
+                raise UserError(f"{name}: is for --bits auto")
+        return None
+    if budget is None or data is None:
+        missing = "--budget, such as nll+1%" if budget is None else "--data FILE.npz[:X,Y]"
+        raise UserError(f"--bits auto: give {missing}")
+    return budget, data
+
+
+def choose(
+    asked: tuple[str, str],
+    source: Model,
+    making: Making,
+    *,
+    samples: int | None,
+    task: str | None,
+    quiet: bool,
+) -> Making:
+    """The options of making with the bits that are chosen; prints them, and what was measured."""
+    from qbnnc.study.sensitivity.api import choose_bits
+    from qbnnc.study.sensitivity.text import choice_lines
+
+    budget, data = asked
+    with plain_warnings(), line_progress(quiet) as progress:
+        choice = choose_bits(
+            source, data, budget, samples=samples, task=task, progress=progress, **making
+        )
+    if not quiet:
+        click.echo("\n".join(choice_lines(choice)))
+    return choice.making

@@ -1,0 +1,177 @@
+"""qbnnc bench: how fast artefacts predict, beside each other."""
+
+from __future__ import annotations
+
+import math
+import platform
+import statistics
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+import numpy as np
+
+from qbnnc.bench.baselines import FloatNetwork, Rivals, read_float
+from qbnnc.bench.timing import Contender, ratio, take_turns
+from qbnnc.cli.common import echo_json, json_option, placed, plain_warnings, verbose_option
+from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.ir.types import Array
+from qbnnc.loading.arrays import read_array
+from qbnnc.loading.artefacts import Artefact, open_artefact
+from qbnnc.loading.sources import Dropout, SourceOptions, names_from
+from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.threads import physical_cores
+from qbnnc.support.errors import ArtefactWarning, UserError
+from qbnnc.support.inputs import MOST_PREDICTED, as_batch, whole
+from qbnnc.support.text import fold, table
+
+_HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
+
+
+@click.command(name="bench")
+@click.argument("artefacts", nargs=-1, required=True, metavar="ARTEFACT...")
+@click.option(
+    "--input",
+    "input_",
+    metavar="FILE[:KEY]",
+    help="Rows to predict, repeated as needed. [default: noise]",
+)
+@click.option("--batch", "batches", default="1,32", show_default=True, metavar="B,...")
+@click.option(
+    "--threads", default="1,all", show_default=True, metavar="T,...", help='"all": physical cores.'
+)
+@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: as compiled]")
+@click.option("--seconds", type=click.FloatRange(min=0), default=3.0, show_default=True)
+@click.option(
+    "--float",
+    "floats",
+    multiple=True,
+    metavar="MODEL",
+    help="The float32 network, a file as compile takes it; repeat for several members.",
+)
+@model_options
+@trust_option
+@json_option
+@verbose_option
+def command(
+    artefacts: tuple[str, ...],
+    input_: str | None,
+    batches: str,
+    threads: str,
+    samples: int | None,
+    seconds: float,
+    floats: tuple[str, ...],
+    factory: str | None,
+    model_args: tuple[str, ...],
+    dropout: Dropout | None,
+    output_names: str | None,
+    trust_pickle: bool,
+    as_json: bool,
+    verbose: bool,
+) -> int:
+    """Compare how fast ARTEFACTs predict: .qbnn in our runtime, .onnx in onnxruntime.
+
+    They take turns for --seconds at each batch size and number of threads, each prediction with
+    its samples drawn anew and its statistics. The last column is the ratio of the medians to the
+    first artefact, in brackets that of the quartiles farthest apart.
+
+    With --float also: onnxruntime on the float32 network without dropout, weights at their means,
+    all samples' rows at once, a lower bound for any float engine; PyTorch eager, a pass for each
+    sample; torch.compile, where it works.
+    """
+    with warnings.catch_warnings(action="ignore", category=ArtefactWarning):
+        first = open_artefact(artefacts[0])
+    shape = first.input_shape
+    source = None if input_ is None else as_batch(read_array(input_), shape)
+    network = None
+    if floats:
+        options = SourceOptions(
+            factory, parse_arguments(model_args), dropout, trust_pickle, names_from(output_names)
+        )
+        with placed({"the calibration data": floats[0]}):
+            model = read_float(floats, _rows(source, 2, shape), options)
+        network = FloatNetwork(model, samples or first.samples)
+    rows: list[dict[str, object]] = []
+    for count in _numbers("--threads", threads):
+        with plain_warnings():
+            opened = {path: open_artefact(path, count) for path in artefacts}
+        if any(a.input_shape != shape for a in opened.values()):
+            raise UserError(f"{artefacts[0]}: the artefacts take inputs of different shapes")
+        for batch in _numbers("--batch", batches):
+            x = _rows(source, batch, shape)
+            calls = {path: _call(a, x, samples) for path, a in opened.items()}
+            rivals = Rivals({}, {}) if network is None else network.rivals(x, count)
+            times = take_turns(calls | rivals.calls, seconds, called=rivals.calls)
+            for name in (*times, *rivals.reasons):
+                row = {"artefact": name, "batch": batch, "threads": count}
+                if name in times:
+                    row |= _figures(times[name], times[artefacts[0]])
+                rows.append(row | ({} if name in times else {"reason": rivals.reasons[name]}))
+    machine = _machine(["numba", "onnxruntime", *(["torch"] if floats else [])])
+    if as_json:
+        echo_json({"machine": machine, "rows": rows})
+        return 0
+    click.echo(fold(machine))
+    click.echo(table(_HEADER, [_cells(row) for row in rows]))
+    for reason in dict.fromkeys(f"{r['artefact']}: {r['reason']}" for r in rows if "reason" in r):
+        click.echo(fold(reason))
+    return 0
+
+
+def _figures(its: list[float], first: list[float]) -> dict[str, object]:
+    return {
+        "turns": len(its),
+        "median_seconds": statistics.median(its),
+        "ratio": str(ratio(its, first)),
+    }
+
+
+def _call(artefact: Artefact, x: Array, samples: int | None) -> Contender:
+    return lambda: list(artefact.predict(x, samples, seed=0).values())
+
+
+def _cells(row: dict[str, object]) -> list[str]:
+    cells = [str(row.get(key, "-")) for key in ("artefact", "batch", "threads", "turns")]
+    if "reason" in row:
+        return [*cells, "-", "-"]
+    return [*cells, f"{float(str(row['median_seconds'])) * 1e3:.3g} ms", str(row["ratio"])]
+
+
+def _rows(source: Array | None, batch: int, shape: tuple[int, ...]) -> Array:
+    """[batch, *shape] f32: rows of the source again and again, or noise."""
+    if (size := 4 * batch * math.prod(shape)) > MOST_PREDICTED:
+        raise UserError(f"--batch {batch}: {size} bytes of input; {MOST_PREDICTED} at most")
+    if source is None:
+        return np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
+    if not len(source):
+        raise UserError("--input: no rows")
+    return np.resize(source, (batch, *shape))
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """ "1,32" -> [1, 32]; "all" is the physical cores."""
+    found = []
+    for part in text.split(","):
+        word = part.strip()
+        if option == "--threads" and word == "all":
+            found.append(physical_cores())
+        elif word.isdecimal():
+            found.append(whole(option, int(word), 1))
+        else:
+            raise UserError(f"{option} {text!r}: write whole numbers, such as 1,32")
+    return list(dict.fromkeys(found))
+
+
+def _machine(names: Sequence[str]) -> str:
+    """What the figures depend on."""
+    versions = [f"{name} {found}" for name in names if (found := _version(name)) is not None]
+    instructions = f"{platform.machine()}, {physical_cores()} cores, {chosen().value}"
+    return ", ".join([instructions, *versions])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,125 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from qbnnc.loading.sources import CalibrationWarning
+from qbnnc.support.errors import ArtefactWarning, RoundingWarning, SourceWarning, UserError
+
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+_FOR_USERS = (ArtefactWarning, CalibrationWarning, RoundingWarning, SourceWarning)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def input_option(function: F) -> F:
+    """--input FILE[:KEY]."""
+    return click.option(
+        "--input",
+        "input_",
+        required=True,
+        metavar="FILE[:KEY]",
+        help="The inputs, [batch, ...]: a .npy file, or an array of an .npz file.",
+    )(function)
+
+
+def drawing_options(function: F) -> F:
+    """--samples, --first-row, --batch-size: which numbers are drawn, and how much at once."""
+    for option in (
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            help="Rows at a time; changes speed and memory, never the result.",
+        ),
+        click.option(
+            "--first-row",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="The number of the first row, for a batch that is split.",
+        ),
+        click.option(
+            "--samples",
+            type=click.IntRange(min=1),
+            metavar="L",
+            help="Monte-Carlo samples; of an ensemble a multiple of its members. "
+            "[default: as compiled; .onnx: no more than that]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def json_option(function: F) -> F:
+    """--json: the table as JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")(
+        function
+    )
+
+
+def quiet_option(function: F) -> F:
+    """-q: say nothing but errors and warnings."""
+    return click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")(
+        function
+    )
+
+
+def verbose_option(function: F) -> F:
+    """-v: say more; show the traceback of an internal error."""
+    return click.option("-v", "--verbose", is_flag=True, help="Say more.")(function)
+
+
+def say(message: str) -> None:
+    """A sentence on stderr; on a terminal, wrapped to its width between words."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size((80, 24)).columns
+        message = textwrap.fill(message, width, break_long_words=False, break_on_hyphens=False)
+    click.echo(message, err=True)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings about data and networks as sentences; others are not for users."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for warning in caught:
+                if issubclass(warning.category, _FOR_USERS):
+                    say(f"Warning: {warning.message}")
+
+
+def echo_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2))
+
+
+@contextmanager
+def placed(files: Mapping[str, str | None]) -> Iterator[None]:
+    """Errors about "the input", "the calibration data", ... begin with the file that holds it.
+
+    `files` are by those words; None where there is no file.
+    """
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for words, file in files.items():
+            if file is not None and text.startswith(f"{words}: "):
+                raise UserError(file + text.removeprefix(words)) from None
+        raise
+
+
+def several(files: Sequence[str]) -> str:
+    """The name of a file, or of the first of several."""
+    return files[0] if len(files) == 1 else f"{files[0]} ..."

@@ -1,0 +1,172 @@
+"""qbnnc compile: a trained network to integer artefacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from qbnnc.api import compile as compile_model
+from qbnnc.cli.auto import asked_auto, auto_options, choose
+from qbnnc.cli.common import placed, plain_warnings, quiet_option, several, verbose_option
+from qbnnc.cli.distribution import bars, distribution_options, effort_of
+from qbnnc.cli.making import bits_option, making_of, making_options
+from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.inspection.report import describe_outputs
+from qbnnc.inspection.size import float_bytes
+from qbnnc.ir import format
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.head import Task
+from qbnnc.ir.model import Model
+from qbnnc.loading.arrays import file_of, read_array
+from qbnnc.loading.sources import Dropout, SourceOptions, Trained, names_from, read_whole
+from qbnnc.loading.writing import check_outputs
+from qbnnc.passes.pipeline import PASS_NAMES, Watch
+from qbnnc.support.text import counted, fold, human_bytes, spaced
+from qbnnc.verification.distribution import DistributionCheck
+
+
+@click.command(name="compile", short_help="Compile a network to integer artefacts.")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="An artefact, .onnx or .qbnn; repeat for several of one compile.",
+)
+@click.option(
+    "--calib",
+    metavar="FILE[:KEY]",
+    help="Calibration data, typical inputs [batch, ...]: 100 rows or more; 512 are used.",
+)
+@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: 20]")
+@click.option(
+    "--task",
+    type=click.Choice([t.value for t in Task]),
+    help="What is computed from the samples.  [default: raw, or classification after a softmax or "
+    "the sigmoid of one number]",
+)
+@model_options
+@bits_option
+@auto_options
+@making_options
+@distribution_options
+@click.option(
+    "--embedded-model/--no-embedded-model",
+    default=True,
+    help="Whether an .onnx also holds the qbnnc model. Without it the file runs in onnxruntime, in "
+    "qbnnc run and bench, and verify checks it beside the .qbnn of the same compile; inspect, "
+    "evaluate and verify of the file alone need that model.",
+)
+@click.option(
+    "--print-after",
+    type=click.Choice(PASS_NAMES),
+    metavar="PASS",
+    help=f"Print the graph after a pass: {', '.join(PASS_NAMES)}.",
+)
+@trust_option
+@quiet_option
+@verbose_option
+def command(
+    models: tuple[str, ...],
+    outputs: tuple[str, ...],
+    calib: str | None,
+    samples: int | None,
+    task: str | None,
+    factory: str | None,
+    model_args: tuple[str, ...],
+    dropout: Dropout | None,
+    output_names: str | None,
+    budget: str | None,
+    data: str | None,
+    embedded_model: bool,
+    print_after: str | None,
+    distribution_check: DistributionCheck,
+    no_distribution_check: bool,
+    trust_pickle: bool,
+    quiet: bool,
+    verbose: bool,
+    **making: object,
+) -> int:
+    """Compile MODEL to integer artefacts.
+
+    MODEL is a file of qbnnc.save or torch.export.save, a state_dict or safetensors file with
+    --model, or a .qbnn. A list of state_dicts, several files or a folder of them are the members
+    of an ensemble; --samples is then the draws of each member. --bits auto gives each layer as few
+    bits as --budget allows, w8a7 at most; what --layer and --input-bits give stays.
+    """
+    inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calib, data)))]
+    check_outputs(outputs, inputs, embedded_model=embedded_model)
+    calibration = None if calib is None else read_array(calib)
+    chosen, file = making_of(making), several(models)
+    source: Trained | tuple[str, ...] = models
+    with placed({"the calibration data": calib, "the model": file, "the source": file}):
+        if (asked := asked_auto(chosen, budget, data)) is not None:
+            arguments = parse_arguments(model_args)
+            source = read_whole(
+                models,
+                calibration,
+                SourceOptions(factory, arguments, dropout, trust_pickle, names_from(output_names)),
+            )
+            chosen = choose(asked, source.model, chosen, samples=samples, task=task, quiet=quiet)
+        effort = effort_of(distribution_check, skipped=no_distribution_check)
+        with bars(quiet) as (calibrating, comparing), plain_warnings():
+            compiled = compile_model(
+                source,
+                outputs,
+                calibration=calibration,
+                samples=samples,
+                task=task,
+                model=factory,
+                model_args=parse_arguments(model_args),
+                dropout=dropout,
+                output_names=output_names,
+                trust_pickle=trust_pickle,
+                distribution_check=effort,
+                embedded_model=embedded_model,
+                watch=Watch(_printer(print_after, verbose), calibrating, comparing),
+                **chosen,
+            )
+    if not quiet:
+        _report(compiled, file, outputs, task)
+    return 0
+
+
+def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | None) -> None:
+    how = "" if task else " (--task changes it)"
+    drawn = f", {counted(compiled.samples, 'sample')}" if compiled.stochastic else ""
+    bits = spaced(compiled.provenance.bits)
+    click.echo(fold(f"{source}: {compiled.method}, {bits}{drawn}"))
+    click.echo(f"  task        {compiled.head.task.value}{how}")
+    for title, text in (
+        ("outputs", describe_outputs(compiled)),
+        ("left out", compiled.provenance.left_out),
+        ("calibrated", compiled.provenance.calibration),
+        ("fine-tuned", compiled.provenance.training),
+        ("checked", compiled.provenance.distribution),
+    ):
+        if text:
+            click.echo(fold(f"  {title:10}  {text}", 14 * " "))
+    click.echo(f"  digest      {format.digest(compiled)[:16]}")
+    full = float_bytes(compiled)
+    for output in outputs:
+        size = Path(output).stat().st_size
+        share = f", {100 * size / full:.0f} % of the float32 weights" if full else ""
+        click.echo(fold(f"  wrote       {output}: {human_bytes(size)}{share}", 14 * " "))
+
+
+def _printer(name: str | None, verbose: bool) -> Callable[[str, Graph], None] | None:
+    if name is None and not verbose:
+        return None
+
+    def show(step: str, graph: Graph) -> None:
+        if verbose:
+            click.echo(f"{step}: {len(graph.nodes)} nodes", err=True)
+        if step == name:
+            click.echo(str(graph), nl=False)
+
+    return show

@@ -1,0 +1,245 @@
+"""qbnnc evaluate: error, likelihood, calibration and uncertainty on labelled data."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from qbnnc.cli.common import echo_json, json_option, plain_warnings, quiet_option, verbose_option
+from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.evaluation.files import Evaluation, evaluate_files
+from qbnnc.evaluation.score import Measure
+from qbnnc.ir.head import Task
+from qbnnc.loading.sources import Dropout
+from qbnnc.support.errors import UserError
+from qbnnc.support.text import WIDTH, counted, fold, shortened, spaced, table
+
+_LONGEST_TITLE = 15
+_MUCH = 0.05  # of the input values clipped: more than outliers
+_PERCENT = ("error", "ece")
+_TITLES = {
+    "error": "error, %",
+    "nll": "NLL, nats",
+    "ece": "ECE (10 bins), %",
+    "entropy": "aPE, nats",
+    "mutual_information": "mutual inf., nats",
+    "brier": "Brier score, 0..2",
+    "ood_entropy": "OOD aPE, nats",
+    "ood_mutual_information": "OOD mutual inf., nats",
+    "rmse": "RMSE, units of y",
+    "epistemic_std": "epistemic std, y",
+    "aleatoric_std": "aleatoric std, y",
+    "ood_epistemic_std": "OOD epistemic std, y",
+    "ood_aleatoric_std": "OOD aleatoric std, y",
+}
+
+
+@click.command(name="evaluate", short_help="Measure error and uncertainty on labelled data.")
+@click.argument("models", nargs=-1, metavar="ARTEFACT...")
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE.npz[:X,Y]",
+    help="Labelled data: inputs [N, ...], taken as they are, and labels 0..K-1 or targets.  "
+    "[default keys: x,y]",
+)
+@click.option(
+    "--ood", metavar="FILE[:KEY]", help="Inputs of another distribution: is it less sure there?"
+)
+@click.option("--compare", metavar="MODEL", help="A float model, shown first: what compile reads.")
+@click.option(
+    "--seed", "seeds", type=int, multiple=True, default=(0,),
+    help="Repeat for several: mean and standard deviation.  [default: 0]",
+)  # fmt: skip
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="L",
+    help="Samples of what is random.  [default: as compiled]",
+)
+@click.option(
+    "--task",
+    type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]),
+    help="For models that were compiled without one.",
+)
+@click.option(
+    "--target-mean", type=float, default=0.0, show_default=True,
+    help="Of a regression trained on (y - mean)/std; the data are standardised so.",
+)  # fmt: skip
+@click.option(
+    "--target-std", type=float, default=1.0, show_default=True,
+    help="Metrics are then in the units of y before that.",
+)  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@model_options
+@trust_option
+@json_option
+@quiet_option
+@verbose_option
+def command(
+    models: tuple[str, ...],
+    data: str,
+    ood: str | None,
+    compare: str | None,
+    seeds: tuple[int, ...],
+    samples: int | None,
+    task: str | None,
+    target_mean: float,
+    target_std: float,
+    batch_size: int,
+    factory: str | None,
+    model_args: tuple[str, ...],
+    dropout: Dropout | None,
+    output_names: str | None,
+    trust_pickle: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Evaluate ARTEFACTs, and a float model, on labelled data.
+
+    Classification: error, negative log-likelihood (NLL), expected calibration error (ECE),
+    average predictive entropy (aPE), mutual information, Brier score. Regression: RMSE, NLL, and
+    medians of the standard deviations. All over the whole set.
+    """
+    shown = sys.stderr.isatty() and not quiet and not as_json
+    sources = [*([] if compare is None else [compare]), *models]
+    if not sources:
+        raise UserError("no model: name artefacts, or a float model with --compare")
+    with plain_warnings():
+        evaluations = evaluate_files(
+            sources,
+            data,
+            ood=ood,
+            task=task,
+            seeds=seeds,
+            samples=samples,
+            target_mean=target_mean,
+            target_std=target_std,
+            model=factory,
+            model_args=parse_arguments(model_args),
+            dropout=dropout,
+            output_names=output_names,
+            trust_pickle=trust_pickle,
+            batch_size=batch_size,
+            progress=_progress if shown else None,
+        )
+    if as_json:
+        echo_json([_record(evaluation) for evaluation in evaluations])
+    else:
+        click.echo("\n".join(_lines(evaluations, data, ood)))
+    return 0
+
+
+def _progress(name: str, done: int, total: int) -> None:
+    end = "\n" if done == total else "\r"
+    click.echo(f"evaluating {shortened(name, 50)} {done}/{total}{end}", err=True, nl=False)
+
+
+def _lines(evaluations: Sequence[Evaluation], data: str, ood: str | None) -> Iterator[str]:
+    titles = _unique_titles([evaluation.name for evaluation in evaluations])
+    first = evaluations[0].scores
+    rows = counted(first.rows, "row")
+    yield fold(f"{first.task.value} of {data}: {rows}" + (f"; OOD: {ood}" if ood else ""))
+    for title, evaluation in zip(titles, evaluations, strict=True):
+        scores, path = evaluation.scores, evaluation.name
+        named = "" if title == path else f"{path}: "
+        seeds = ", ".join(map(str, scores.seeds))
+        drawn = f"L = {scores.samples}, seed {seeds}" if scores.random else f"L = {scores.samples}"
+        bits = spaced(evaluation.bits)
+        yield fold(f"  {title}: {named}{evaluation.method}, {bits}, {drawn}", "    ")
+    yield from _tables(titles, evaluations)
+    if notes := list(_notes(evaluations)):
+        yield from ("", *notes)
+
+
+def _unique_titles(names: Sequence[str]) -> list[str]:
+    """The files' names if they are short and differ, else letters."""
+    titles = [Path(name).name for name in names]
+    if len(set(titles)) == len(titles) and max(map(len, titles)) <= _LONGEST_TITLE:
+        return titles
+    return [chr(ord("A") + i) if i < 26 else str(i) for i in range(len(names))]
+
+
+def _tables(titles: Sequence[str], evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """As many models side by side as 80 columns hold, then the next ones."""
+    keys = list(dict.fromkeys(key for e in evaluations for key in e.scores.measures))
+    columns = [
+        [title, *(_cell(key, e.scores.measures.get(key)) for key in keys)]
+        for title, e in zip(titles, evaluations, strict=True)
+    ]
+    labels = ["", *(_TITLES[key] for key in keys)]
+    room = WIDTH - max(map(len, labels))
+    count = max(1, room // (2 + max(len(cell) for column in columns for cell in column)))
+    for start in range(0, len(columns), count):
+        rows = list(zip(labels, *columns[start : start + count], strict=True))
+        yield ""
+        yield table(rows[0], rows[1:])
+
+
+def _cell(key: str, measure: Measure | None) -> str:
+    if measure is None:
+        return "-"
+    factor, places = (100, 2) if key in _PERCENT else (1, 4)
+    spread = "" if measure.std is None else f" ± {factor * measure.std:.{places}f}"
+    mean = factor * measure.mean
+    size = f"{mean:.{places}f}" if abs(mean) < 1e4 else f"{mean:.4g}"
+    return size + spread
+
+
+def _notes(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    measures = [e.scores.measures for e in evaluations]
+    likelihoods = [each["nll"].mean for each in measures]
+    for applies, note in (
+        (
+            any(m.std is not None for each in measures for m in each.values()),
+            "±: the standard deviation, over the seeds, of one evaluation",
+        ),
+        (
+            "epistemic_std" in measures[0],
+            "std: the median over the rows, which one outlier does not decide",
+        ),
+        (
+            np.inf in likelihoods,
+            "NLL inf: a row's truth has probability or density 0 (variance 0 or infinite)",
+        ),
+        (-np.inf in likelihoods, "NLL -inf: a row is predicted exactly, with variance 0"),
+    ):
+        if applies:
+            yield note
+    for evaluation in evaluations:
+        if evaluation.clipped > _MUCH:
+            yield fold(
+                f"{evaluation.name}: {evaluation.clipped:.0%} of the input values lie outside the "
+                "range of its calibration; are they scaled as in training, and is it compiled with "
+                "such data?"
+            )
+
+
+def _record(evaluation: Evaluation) -> dict[str, object]:
+    """For JSON, which knows no infinity: "inf" then, and fractions where the table has %."""
+    scores = evaluation.scores
+    return {
+        "model": evaluation.name,
+        "method": evaluation.method,
+        "bits": evaluation.bits,
+        "task": scores.task.value,
+        "rows": scores.rows,
+        "samples": scores.samples,
+        "seeds": list(scores.seeds),
+        "clipped": evaluation.clipped,
+        "measures": {
+            key: {"mean": _finite(measure.mean), "std": measure.std}
+            for key, measure in scores.measures.items()
+        },
+        "calibration": [asdict(one) for one in scores.calibration],
+    }
+
+
+def _finite(value: float) -> float | str:
+    return value if np.isfinite(value) else str(value)

@@ -1,0 +1,256 @@
+"""qbnnc finetune: train with simulated quantisation, when calibration is not enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qbnnc.cli.bars import Shown
+from qbnnc.cli.common import INTERRUPTED, placed, quiet_option, say, several, verbose_option
+from qbnnc.cli.making import bits_option, making_of, making_options
+from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.ir import format
+from qbnnc.ir.head import Task
+from qbnnc.ir.model import Model
+from qbnnc.loading.arrays import file_of, read_array
+from qbnnc.loading.sources import Dropout, SourceOptions, names_from
+from qbnnc.loading.writing import check_outputs
+from qbnnc.options import options_from
+from qbnnc.support.errors import FileError, UserError
+from qbnnc.support.extras import require
+from qbnnc.support.inputs import choice
+from qbnnc.support.text import fold, human_bytes, spaced
+
+if TYPE_CHECKING:
+    from qbnnc.backends.torch.training import FineTuning, Progress, Training
+
+
+@click.command(name="finetune", short_help="Train with simulated quantisation.")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE.qbnn", help="The best model so far, always."
+)
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE.npz[:X,Y]",
+    help="Training data: inputs [N, ...] and, if the loss needs them, labels 0..K-1 or targets.  "
+    "[default keys: x,y]",
+)
+@click.option(
+    "--validation", metavar="FILE.npz[:X,Y]", help="Data to choose by.  [default: rows held out]"
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["match", "cross-entropy", "mse", "gaussian-nll"]),
+    default="match",
+    show_default=True,
+    help="match: be like the float network, under the same random numbers, without labels: KL "
+    "divergence with --task classification, else squared error.",
+)
+@click.option("--epochs", type=float, default=3.0, show_default=True, help="Of each member.")
+@click.option("--lr", type=float, default=1e-3, show_default=True, help="Adam's; falls to 0.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--ranges",
+    type=click.Choice(["learned", "ema"]),
+    default="learned",
+    show_default=True,
+    help="How ranges move: by gradient, or a moving average.",
+)
+@click.option(
+    "--train-sigma", is_flag=True, help="Of sampled weights train sigma too, not only mu."
+)
+@click.option(
+    "--held-out", type=float, default=0.1, show_default=True, help="Part of the rows to choose by."
+)
+@click.option(
+    "--calib", metavar="FILE[:KEY]", help="Inputs for the ranges to begin with.  [default: --data]"
+)
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="DEVICE",
+    help="Where to train: cpu, cuda, cuda:1, or another that torch knows.",
+)
+@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: 20]")
+@click.option(
+    "--task",
+    type=click.Choice([t.value for t in Task]),
+    help="What is computed from the samples.  [default: what the loss implies]",
+)
+@model_options
+@bits_option
+@making_options
+@trust_option
+@quiet_option
+@verbose_option
+def command(
+    models: tuple[str, ...],
+    output: str,
+    data: str,
+    validation: str | None,
+    loss: str,
+    epochs: float,
+    lr: float,
+    batch_size: int,
+    seed: int,
+    ranges: str,
+    train_sigma: bool,
+    held_out: float,
+    calib: str | None,
+    resume: bool,
+    device: str,
+    samples: int | None,
+    task: str | None,
+    factory: str | None,
+    model_args: tuple[str, ...],
+    dropout: Dropout | None,
+    output_names: str | None,
+    trust_pickle: bool,
+    quiet: bool,
+    verbose: bool,
+    **making: object,
+) -> int:
+    """Fine-tune MODEL with simulated quantisation; qbnnc compile makes integers of the result.
+
+    MODEL is what qbnnc compile takes. Each ensemble member is tuned on its own. The best model by
+    validation is in the output at any time, beginning with the one that calibration alone gives.
+    After Ctrl-C, --resume goes on.
+    """
+    path = _check_output(output, [*models, *map(file_of, filter(None, (calib, data)))])
+    state = _state_of(path, resume)
+    require("torch", what="qbnnc finetune")
+    from qbnnc.backends.torch.training import Loss, Training
+    from qbnnc.training_data import prepare
+
+    training = Training(
+        choice("--loss", Loss, loss),
+        epochs,
+        lr,
+        batch_size,
+        seed,
+        learn_ranges=ranges == "learned",
+        train_sigma=train_sigma,
+        held_out=held_out,
+    )
+    file = several(models)
+    files = {"the calibration data": calib or data, "the training data": data}
+    with placed({**files, "the source": file, "the model": file}):
+        job = prepare(
+            list(models),
+            data,
+            options_from(making_of(making), samples, task),
+            training,
+            validation=validation,
+            calibration=None if calib is None else read_array(calib),
+            reading=SourceOptions(
+                factory,
+                parse_arguments(model_args),
+                dropout,
+                trust_pickle,
+                names_from(output_names),
+            ),
+            device=_checked_device(device),
+        )
+    if resume:
+        job.resume(state)
+    if not quiet:
+        _announce(training, job.best)
+    return _run(job, path, state, quiet)
+
+
+def _announce(training: Training, start: Model) -> None:
+    """What is minimised, and how it would be that of a classifier."""
+    from qbnnc.backends.torch.training.losses import could_classify, loss_title
+
+    title = loss_title(training.loss, start.head.task)
+    click.echo(f"loss {training.loss.value}: {title}")
+    if could_classify(start):
+        click.echo("  if they are logits give --task classification: KL of probabilities then")
+
+
+def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
+    from qbnnc.backends.torch.training import Diverged
+
+    reports: list[Progress] = []
+    try:
+        with Shown(quiet) as show:
+
+            def tell(progress: Progress) -> None:
+                reports.append(progress)
+                if progress.improved or not path.exists():
+                    format.save(job.best, path)
+                show(progress)
+
+            job.run(tell, state)
+    except Diverged as error:
+        format.save(job.best, path)
+        raise UserError(f"{error}. {path} is the best until then") from None
+    except KeyboardInterrupt:
+        goes_on = ", and --resume goes on" * state.exists()
+        kept = f"{path} is the best so far{goes_on}" if path.exists() else "nothing was written"
+        say(f"interrupted; {kept}")
+        return INTERRUPTED
+    format.save(job.best, path)
+    if not quiet:
+        _report(job, path, reports)
+    return 0
+
+
+def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
+    """What validation said before and after, a mean over the members; and what comes next."""
+    from qbnnc.backends.torch.training.losses import could_classify
+
+    members = {r.member for r in reports}
+    first = [next(r.best for r in reports if r.member == m) for m in members]
+    best = [min(r.best for r in reports if r.member == m) for m in members]
+    if members:
+        before, after = sum(first) / len(first), sum(best) / len(best)
+        click.echo(f"validation loss: {before:.4g} before, {after:.4g} after")
+    if members and best == first:
+        click.echo("nothing was gained: try a smaller --lr, or more --epochs")
+    bits = spaced(job.best.provenance.bits)
+    click.echo(fold(f"wrote {path}: {human_bytes(path.stat().st_size)}, {bits}"))
+    click.echo(fold(f"next: qbnnc compile {path} -o model.onnx -o model.qbnn"))
+    if could_classify(job.best):
+        click.echo("  for a classifier with --task classification: it is of task raw as it is")
+
+
+def _check_output(output: str, inputs: list[str | Path]) -> Path:
+    (path,) = check_outputs([output], inputs)
+    if path.suffix != ".qbnn":
+        raise FileError("a fine-tuned network is a .qbnn; qbnnc compile makes .onnx of it", path)
+    return path
+
+
+def _state_of(path: Path, resume: bool) -> Path:
+    """The file from which an interrupted run goes on: there if it is to, and else not."""
+    state = path.with_name(path.name + ".state")
+    if resume and not state.exists():
+        raise FileError("there is nothing to resume: begin without --resume", state)
+    if state.exists() and not resume:
+        raise FileError("a run was interrupted: go on with --resume, or delete this file", state)
+    return state
+
+
+def _checked_device(device: str) -> str:
+    import torch
+
+    try:
+        torch.device(device)
+    except RuntimeError:  # its text is a long list of devices that hardly anybody has
+        raise UserError(
+            f"--device {device}: no device of torch; give cpu, cuda or cuda:1"
+        ) from None
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"--device {device}: cannot be used here ({line})") from None
+    return device

@@ -1,0 +1,101 @@
+"""The command `qbnnc`: one file a command.
+
+Exit code 0, 1 (differs, or nothing came of it), 2 (user error) or 130 (interrupted).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+import traceback
+
+import click
+
+from qbnnc.cli.common import INTERRUPTED, say
+from qbnnc.cli.compiling import shown_log
+from qbnnc.support.errors import UserError
+from qbnnc.version import __version__
+
+COMMANDS = (
+    "compile",
+    "finetune",
+    "run",
+    "verify",
+    "evaluate",
+    "sweep",
+    "report",
+    "sensitivity",
+    "inspect",
+    "bench",
+    "warmup",
+)
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+            ctx.fail(f"No such command {cmd_name!r}: {hint}")
+        command = importlib.import_module(f"qbnnc.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Ctrl-C is one line; click would put an empty one before it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\n" * sys.stderr.isatty() + "interrupted", err=True)
+            return INTERRUPTED
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
+)
+@click.version_option(__version__, prog_name="qbnnc")
+def cli() -> None:
+    """Compile trained Bayesian neural networks to integers, with their uncertainty intact.
+
+    \b
+    qbnnc compile model.pt -o model.onnx -o model.qbnn --bits w8a7
+    qbnnc verify model.onnx model.qbnn --input x.npz:x
+    qbnnc run model.qbnn --input x.npz:x -o prediction.npz
+    """
+
+
+def main() -> None:
+    """Run the command; a mistake of the user's is one sentence on stderr and exit code 2."""
+    try:
+        with shown_log():
+            code = cli(standalone_mode=False)
+    except UserError as error:
+        code = _fail(str(error))
+    except click.exceptions.Abort:
+        code = INTERRUPTED
+    except click.UsageError as error:
+        error.show()
+        code = 2
+    except click.ClickException as error:
+        code = _fail(error.format_message())
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        if "-v" in sys.argv or "--verbose" in sys.argv:
+            traceback.print_exc()
+        code = _fail(
+            f"internal error ({type(error).__name__}: {error}); this is a bug in qbnnc: run again "
+            "with -v for the traceback and report it"
+        )
+    sys.exit(code)
+
+
+def _fail(message: str) -> int:
+    say(f"Error: {message}")
+    return 2

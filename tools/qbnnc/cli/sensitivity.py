@@ -1,0 +1,186 @@
+"""qbnnc sensitivity: what each layer alone costs at fewer bits."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from qbnnc.cli.common import (
+    echo_json,
+    json_option,
+    placed,
+    plain_warnings,
+    quiet_option,
+    several,
+    verbose_option,
+)
+from qbnnc.cli.making import bits_option, making_of, making_options
+from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.ir.head import Task
+from qbnnc.loading.arrays import file_of, read_array
+from qbnnc.loading.sources import Dropout
+from qbnnc.support.files import check_apart
+from qbnnc.support.text import shortened
+
+if TYPE_CHECKING:  # numba is not loaded before something is measured
+    from qbnnc.study.sensitivity.api import Progress, Sensitivities
+
+
+@click.command(name="sensitivity", short_help="What each layer costs at fewer bits.")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "--data", required=True, metavar="FILE.npz[:X,Y]",
+    help="Labelled data: inputs [N, ...] and labels 0..K-1 or targets.  [default keys: x,y]",
+)  # fmt: skip
+@click.option("--calib", metavar="FILE[:KEY]", help="Calibration data, as in compile.")
+@click.option(
+    "--tried", default="w4,a4", show_default=True, metavar="wN,aM,...",
+    help="What each layer gets in turn: widths of its weights, and of the activations it gives.",
+)  # fmt: skip
+@click.option("--ood", metavar="FILE[:KEY]", help="Inputs of another distribution.")
+@click.option(
+    "--rows", type=click.IntRange(min=1), metavar="N",
+    help="Use N rows of the data, evenly spaced.  [default: all]",
+)  # fmt: skip
+@click.option(
+    "--seed", "seeds", type=int, multiple=True, default=(0,),
+    help="Repeat for several: metrics are means.  [default: 0]",
+)  # fmt: skip
+@click.option(
+    "--samples", type=click.IntRange(min=1), metavar="L", help="As in compile.  [default: 20]"
+)
+@click.option("--task", type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]))
+@click.option(
+    "--target-mean", type=float, default=0.0, show_default=True,
+    help="Of a regression trained on (y - mean)/std, as the targets of the data are.",
+)  # fmt: skip
+@click.option("--target-std", type=float, default=1.0, show_default=True)
+@click.option("-o", "--output", metavar="FILE.jsonl", help="Rows for qbnnc report.")
+@model_options
+@bits_option
+@making_options
+@trust_option
+@json_option
+@quiet_option
+@verbose_option
+def command(
+    models: tuple[str, ...],
+    data: str,
+    calib: str | None,
+    tried: str,
+    ood: str | None,
+    rows: int | None,
+    seeds: tuple[int, ...],
+    samples: int | None,
+    task: str | None,
+    target_mean: float,
+    target_std: float,
+    output: str | None,
+    factory: str | None,
+    model_args: tuple[str, ...],
+    dropout: Dropout | None,
+    output_names: str | None,
+    trust_pickle: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **making: object,
+) -> int:
+    """Measure what each layer of MODEL alone costs at fewer bits, all others at --bits.
+
+    MODEL is what compile takes. Every network is compiled to integers and run on the same data,
+    with the same masks and eps: compile then gives the layers that cost much more bits with
+    --layer NAME=wNaM, and those that cost nothing fewer.
+    """
+    from qbnnc.study.sensitivity.api import sensitivity
+    from qbnnc.study.sensitivity.rows import check_output, write_rows
+    from qbnnc.study.sensitivity.text import lines_of
+
+    if output is not None:
+        check_output(output)
+        check_apart([output], [*models, *map(file_of, filter(None, (calib, data, ood)))])
+    files = {"the calibration data": calib, "the model": several(models)}
+    with placed(files), plain_warnings(), line_progress(quiet) as progress:
+        found = sensitivity(
+            models,
+            data,
+            calibration=None if calib is None else read_array(calib),
+            tried=tried,
+            ood=ood,
+            task=task,
+            seeds=seeds,
+            samples=samples,
+            rows=rows,
+            target_mean=target_mean,
+            target_std=target_std,
+            model=factory,
+            model_args=parse_arguments(model_args),
+            dropout=dropout,
+            output_names=output_names,
+            trust_pickle=trust_pickle,
+            progress=progress,
+            **making_of(making),
+        )
+    if output is not None:
+        write_rows(found, output, shlex.join(["qbnnc", *sys.argv[1:]]))
+    if as_json:
+        echo_json(_record(found))
+    elif not quiet:
+        click.echo("\n".join(lines_of(found, data)))
+    return 0
+
+
+@contextmanager
+def line_progress(quiet: bool) -> Iterator[Progress | None]:
+    """What is measured, on one line of a terminal's stderr that is empty at the end."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+
+    def show(what: str, done: int, total: int) -> None:
+        click.echo(f"\r\x1b[K{done + 1}/{total} {shortened(what, 60)}", err=True, nl=False)
+
+    try:
+        yield show
+    finally:
+        click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _record(found: Sensitivities) -> dict[str, object]:
+    """For JSON, which knows no infinity: "inf" then; error and ece are fractions."""
+    return {
+        "network": found.network,
+        "method": found.method,
+        "task": found.task.value,
+        "bits": str(found.base),
+        "rows": found.rows,
+        "samples": found.samples,
+        "seeds": list(found.seeds),
+        "baseline": {name: _finite(value) for name, value in found.baseline.items()},
+        "layers": [
+            {"name": one.name, "weights": one.weights, "activations": one.activations}
+            for one in found.layers
+        ],
+        "costs": [
+            {
+                "layer": cost.layer.name,
+                "tried": str(cost.tried),
+                "bits": str(cost.bits),
+                "bits_saved": cost.saved,
+                "metrics": {name: _finite(value) for name, value in cost.metrics.items()},
+                "nll_error": cost.nll_error,
+                "divergence": _finite(cost.divergence),
+            }
+            for cost in found.costs
+        ],
+    }
+
+
+def _finite(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)

@@ -1,0 +1,132 @@
+"""`qbnnc verify --source`: an artefact against the module that it was compiled from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar, cast
+
+import click
+
+from qbnnc.cli.common import echo_json, placed, plain_warnings, several
+from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.loading.arrays import read_array
+from qbnnc.loading.sources import Dropout, SourceOptions, names_from
+from qbnnc.support.errors import UserError
+from qbnnc.support.text import counted, fold, table
+from qbnnc.verification.agreement import Agreement, Limits
+from qbnnc.verification.source import SourceComparison, verify
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LIMITS = {
+    "mean_shift": "Means: root mean square difference, in standard deviations.",
+    "deviation_ratio": "Standard deviations: the larger over the smaller, 1 or more.",
+    "rank_loss": "Order of the rows' uncertainties: 1 - Spearman's correlation.",
+    "divergence": "KL(module || artefact) in nats.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of --source, as far as they were given."""
+
+    files: tuple[str, ...]
+    options: SourceOptions
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The rows, and which random numbers are drawn for them."""
+
+    input_: str
+    seeds: tuple[int, ...]
+    samples: int | None
+    threads: int | None
+
+
+def source_options(function: F) -> F:
+    """--source, how it is read, and the limits."""
+    for name, text in reversed(_LIMITS.items()):
+        option = f"--max-{name.replace('_', '-')}"
+        function = click.option(option, name, type=click.FloatRange(min=0), help=text)(function)
+    function = trust_option(model_options(function))
+    return click.option(
+        "--source",
+        "files",
+        multiple=True,
+        metavar="MODEL",
+        help="The network that the artefact was compiled from; repeat for an ensemble's files.",
+    )(function)
+
+
+def asked_source(given: Mapping[str, object]) -> Asked | None:
+    """None without --source; UserError if an option is given that needs it."""
+    options = SourceOptions(
+        cast("str | None", given["factory"]),
+        parse_arguments(cast("tuple[str, ...]", given["model_args"])),
+        cast("Dropout | None", given["dropout"]),
+        bool(given["trust_pickle"]),
+        names_from(cast("str | None", given["output_names"])),
+    )
+    values = {name: cast("float | None", given[name]) for name in _LIMITS}
+    files = cast("tuple[str, ...]", given["files"])
+    if files:
+        return Asked(files, options, Limits(**values))
+    used = [f"--max-{n.replace('_', '-')}" for n, v in values.items() if v is not None]
+    for name in [*options.given(), *["--trust-pickle"] * options.trust_pickle, *used]:
+        raise UserError(f"{name}: is for --source MODEL; give the network to compare with")
+    return None
+
+
+def against_source(
+    artefacts: Sequence[str], asked: Asked, drawn: Drawn, *, as_json: bool, quiet: bool
+) -> int:
+    """The exit code: 1 if a limit is exceeded."""
+    if len(artefacts) != 1 or len(drawn.seeds) != 1:
+        raise UserError("--source: compares one ARTEFACT, with one --seed; give one of each")
+    (artefact,), x = artefacts, read_array(drawn.input_)
+    shown = sys.stderr.isatty() and not quiet and not as_json
+    file = several(asked.files)
+    with placed({"the input": drawn.input_, "the source": file}), plain_warnings():
+        found = verify(
+            artefact,
+            x,
+            asked.files,
+            samples=drawn.samples,
+            seed=drawn.seeds[0],
+            limits=asked.limits,
+            source_options=asked.options,
+            threads=drawn.threads,
+            progress=_progress if shown else None,
+        )
+    if as_json:
+        echo_json(asdict(found) | {"accepted": found.accepted})
+    elif not quiet or not found.accepted:
+        _report(found, file)
+    return 0 if found.accepted else 1
+
+
+def _progress(done: int, total: int) -> None:
+    end = "\n" if done == total else "\r"
+    click.echo(f"sampling {done}/{total}{end}", err=True, nl=False)
+
+
+def _report(found: SourceComparison, file: str) -> None:
+    drawn = f"{counted(found.rows, 'row')} x {counted(found.samples, 'sample')}"
+    click.echo(fold(f"{found.artefact} against the {found.called} in {file}: {drawn}"))
+    header = ("output", "mean shift", "std ratio", "rank corr.", "KL")
+    click.echo(table(header, [_line(one) for one in found.agreements]))
+    if found.noise is not None:
+        click.echo(
+            fold(f"Sampling alone gives a mean shift of about {found.noise:.2g} deviations.")
+        )
+    for text in found.exceeded:
+        click.echo(fold(text))
+
+
+def _line(one: Agreement) -> tuple[str, ...]:
+    values = (one.mean_shift, one.deviation_ratio, one.rank_correlation, one.divergence)
+    return (one.output, *("undefined" if v is None else f"{v:.4g}" for v in values))

@@ -1,0 +1,254 @@
+"""qbnnc sweep: a network in float and at many bits, with every metric of its uncertainty."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from qbnnc.cli.common import INTERRUPTED, placed, plain_warnings, quiet_option, say, verbose_option
+from qbnnc.cli.making import making_of, making_options
+from qbnnc.cli.networks import parse_networks
+from qbnnc.cli.options import trust_option
+from qbnnc.ir.head import Task
+from qbnnc.passes.options import Bits
+from qbnnc.study.report import write_report
+from qbnnc.study.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
+from qbnnc.study.sweep.plan import full_grid, paper_grid, parse_bits, parse_widths
+from qbnnc.study.sweep.rows import Header, Precision, Result, Row, read_rows
+from qbnnc.study.sweep.schedule import Progress
+from qbnnc.study.sweep.settings import Tuning
+from qbnnc.study.sweep.store import check_writable
+from qbnnc.study.sweep.summary import configuration, failures, tables
+from qbnnc.support.errors import UserError
+from qbnnc.support.files import check_output
+from qbnnc.support.text import fold, table
+
+
+@click.command(name="sweep", short_help="Evaluate in float and at many bits.")
+@click.argument("models", nargs=-1, required=True, metavar="[NAME=]MODEL...")
+@click.option(
+    "--train", required=True, metavar="FILE.npz[:X,Y]",
+    help="Training data: 512 rows calibrate, all of it fine-tunes.  Inputs alone, FILE[:KEY], "
+    "are enough with --loss match.  [default keys: x,y]",
+)  # fmt: skip
+@click.option(
+    "--data", required=True, metavar="FILE.npz[:X,Y]",
+    help="Test data: inputs [N, ...] and labels 0..K-1 or targets.",
+)  # fmt: skip
+@click.option("--ood", metavar="FILE[:KEY]", help="Confusion data: inputs from elsewhere.")
+@click.option("-o", "--output", required=True, metavar="FILE.jsonl", help="The results.")
+@click.option("--report", metavar="FILE.html", help="A page of figures and tables at the end.")
+@click.option(
+    "--bits", metavar="wNaM,...",
+    help="Which bits.  [default: the paper's: weights 3..8 at 7-bit activations, and activations "
+    "3..7 at 8-bit weights]",
+)  # fmt: skip
+@click.option("--weights-bits", metavar="N..M", help="Widths of weights: 3..8, or 4,6,8.")
+@click.option("--activation-bits", metavar="N..M", help="Widths of activations.")
+@click.option("--grid", is_flag=True, help="Every width of weights with every one of activations.")
+@click.option("--ptq", is_flag=True, help="Post-training quantisation.  [default without --qat]")
+@click.option("--qat", is_flag=True, help="Quantisation-aware training; with --ptq both.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--samples", type=click.IntRange(min=1), metavar="L", help="As in compile.  [default: 20]"
+)
+@click.option("--task", type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]))
+@click.option(
+    "--target-mean", type=float, default=0.0, show_default=True,
+    help="Of a regression trained on (y - mean)/std, as the targets of the data are.",
+)  # fmt: skip
+@click.option("--target-std", type=float, default=1.0, show_default=True)
+@click.option("--shifts", is_flag=True, help="Images rotated, brightened, moved: float, most bits.")
+@click.option("--epochs", type=float, help="Of fine-tuning; may be a fraction.")
+@click.option("--lr", type=float, help="Of fine-tuning.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Of fine-tuning.")
+@click.option(
+    "--loss", metavar="LOSS",
+    help="Of fine-tuning: match, the float network's outputs; cross-entropy, mse or "
+    "gaussian-nll, the labels.  [default: match]",
+)  # fmt: skip
+@click.option(
+    "--model", "factories", multiple=True, metavar="[NAME=]PKG.MODULE:FACTORY",
+    help="What builds the network of a file of weights; with NAME= that of one MODEL only.",
+)  # fmt: skip
+@click.option("--model-args", multiple=True, metavar="[NAME=]KEY=VALUE,...", help="Its arguments.")
+@click.option(
+    "--dropout", "dropouts", multiple=True, metavar="[NAME=]active|off", help="As in compile."
+)
+@click.option("--outputs", "named", multiple=True, metavar="[NAME=]NAMES", help="As in compile.")
+@trust_option
+@making_options
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: physical cores]")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, whose workers are used.")
+@click.option("--retry-failed", is_flag=True, help="Compute again what has an error.")
+@quiet_option
+@verbose_option
+def command(
+    models: tuple[str, ...],
+    train: str,
+    data: str,
+    ood: str | None,
+    output: str,
+    report: str | None,
+    bits: str | None,
+    weights_bits: str | None,
+    activation_bits: str | None,
+    grid: bool,
+    ptq: bool,
+    qat: bool,
+    seeds: int,
+    samples: int | None,
+    task: str | None,
+    target_mean: float,
+    target_std: float,
+    shifts: bool,
+    epochs: float | None,
+    lr: float | None,
+    batch_size: int | None,
+    loss: str | None,
+    factories: tuple[str, ...],
+    model_args: tuple[str, ...],
+    dropouts: tuple[str, ...],
+    named: tuple[str, ...],
+    trust_pickle: bool,
+    workers: int | None,
+    scheduler: str | None,
+    retry_failed: bool,
+    quiet: bool,
+    verbose: bool,
+    **making: object,
+) -> int:
+    """Evaluate MODELs in float and quantised to many bits, with several seeds.
+
+    A MODEL is what compile takes: a file, or a folder or a file with a list, which is an
+    ensemble. Several MODELs are networks to compare. Every result is a line of the output, written
+    as it comes: an interrupted sweep goes on when the same command is given again.
+    """
+    networks = parse_networks(models, factories, model_args, dropouts, trust_pickle, named)
+    tuning = Tuning(loss, epochs, lr, batch_size)
+    if not qat and (unused := list(tuning.given())):
+        raise UserError(f"{unused[0]}: is for fine-tuning: give --qat too")
+    check_output(output)
+    if report is not None:
+        _check_report(report)
+    try:
+        files = {"the calibration data": train, "the training data": train}
+        with placed(files), plain_warnings(), _progress(quiet) as progress:
+            results = run_sweep(
+                networks,
+                output,
+                train=train,
+                test=data,
+                ood=ood,
+                bits=_bits(bits, weights_bits, activation_bits, grid),
+                ptq=ptq or not qat,
+                qat=qat,
+                seeds=seeds,
+                samples=samples,
+                task=task,
+                making=making_of(making),
+                tuning=tuning,
+                shifts=shifts,
+                target_mean=target_mean,
+                target_std=target_std,
+                workers=workers,
+                scheduler=scheduler,
+                retry_failed=retry_failed,
+                command=shlex.join(["qbnnc", *sys.argv[1:]]),
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        kept = f"{output} holds what is done: give the same command again to go on"
+        say(f"interrupted; {kept if Path(output).exists() else 'nothing was written'}")
+        return INTERRUPTED
+    rows = read_rows(output)
+    if not quiet:
+        _print(rows, results)
+    for sentence in failures(results):
+        say(f"Failed: {sentence}")
+    if report is not None and any(result.error is None for result in results):
+        write_report(rows, report, ", ".join(networks))
+        if not quiet:
+            click.echo(f"wrote {report}")
+    return _outcome(results, output)
+
+
+def _outcome(results: Sequence[Result], output: str) -> int:
+    """Exit code 1, and a sentence, if nothing came of what the sweep was for."""
+    wanted = [r for r in results if r.precision is not Precision.FLOAT] or results
+    if any(result.error is None for result in wanted):
+        return 0
+    say(
+        f"Error: every quantised network failed, for the reasons above: {output} keeps them, and "
+        "--retry-failed computes them again"
+    )
+    return 1
+
+
+def _bits(
+    bits: str | None, weights: str | None, activations: str | None, grid: bool
+) -> tuple[Bits, ...] | None:
+    """What the options about bits choose; None is the paper's grid."""
+    if bits is not None:
+        if weights is not None or activations is not None or grid:
+            raise UserError("--bits: names them all; leave out --weights-bits and the like")
+        return parse_bits(bits)
+    made = full_grid if grid else paper_grid
+    return made(
+        PAPER_WEIGHTS if weights is None else parse_widths("--weights-bits", weights),
+        PAPER_ACTIVATIONS
+        if activations is None
+        else parse_widths("--activation-bits", activations),
+    )
+
+
+def _print(rows: Sequence[Row], results: Sequence[Result]) -> None:
+    """The tables."""
+    header = rows[0]
+    assert isinstance(header, Header)
+    for made in tables(header.task, results):
+        click.echo(fold(made.title))
+        click.echo(table(made.header, made.lines))
+        click.echo()
+    if any(result.seed != results[0].seed for result in results):
+        click.echo("±: standard deviation over the seeds")
+
+
+def _check_report(path: str) -> None:
+    """Before any work: what draws the page is there, and it can be written."""
+    if find_spec("matplotlib") is None:
+        raise UserError("--report: needs matplotlib: install it with pip install 'qbnnc[study]'")
+    check_writable(path, ".html")
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    """A bar with the time that is left, on a terminal's stderr; nothing elsewhere."""
+    if quiet or not sys.stderr.isatty() or find_spec("rich") is None:
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        MofNCompleteColumn(),
+        BarColumn(20),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(done: int, total: int, latest: tuple[Result, ...]) -> None:
+            last = [f"{r.network} {configuration(r)}" for r in latest[-1:]]
+            bar.update(task, completed=done, total=total, description=escape("".join(last)))
+
+        yield show

@@ -1,0 +1,125 @@
+"""qbnnc verify: artefacts against the oracle, every sample by bit pattern."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from qbnnc.cli.common import (
+    echo_json,
+    input_option,
+    json_option,
+    placed,
+    plain_warnings,
+    quiet_option,
+    verbose_option,
+)
+from qbnnc.cli.source import Drawn, against_source, asked_source, source_options
+from qbnnc.loading.arrays import read_array
+from qbnnc.loading.artefacts import Artefact, open_artefact
+from qbnnc.support.errors import UserError
+from qbnnc.support.text import counted, fold, shortened, table
+from qbnnc.verification.oracle import Comparison, Drawing, verify
+
+
+@click.command(name="verify", short_help="Prove that artefacts give the same bits.")
+@click.argument("artefacts", nargs=-1, required=True, metavar="ARTEFACT...")
+@input_option
+@click.option(
+    "--seed",
+    "seeds",
+    type=int,
+    multiple=True,
+    default=(0,),
+    help="Repeat for several. [default: 0]",
+)
+@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: as compiled]")
+@click.option("--first-row", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@source_options
+@click.option("--threads", type=click.IntRange(min=1), help="onnxruntime's threads in an operator.")
+@json_option
+@quiet_option
+@verbose_option
+def command(
+    artefacts: tuple[str, ...],
+    input_: str,
+    seeds: tuple[int, ...],
+    samples: int | None,
+    first_row: int,
+    batch_size: int,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **given: object,
+) -> int:
+    """Compare ARTEFACTs of one compile with the oracle, and so with each other.
+
+    Every sample is compared by bit pattern; the statistics within their stated tolerance. Exit
+    code 1, with the first NODE that differs, if anything does.
+
+    With --source one ARTEFACT is compared with the module that it was compiled from, by sampling
+    both. Exit code 1 if a --max-... is exceeded, or its quantity is not defined.
+    """
+    if (asked := asked_source(given)) is not None:
+        drawn = Drawn(input_, seeds, samples, threads)
+        return against_source(artefacts, asked, drawn, as_json=as_json, quiet=quiet)
+    with plain_warnings():
+        opened = {path: open_artefact(path, threads) for path in artefacts}
+    _same_compile(opened)
+    model = next((a for a in opened.values() if a.holds_model), opened[artefacts[0]]).model
+    x = read_array(input_)
+    shown = sys.stderr.isatty() and not quiet and not as_json
+    drawing = Drawing(seeds, samples, first_row, batch_size)
+    with placed({"the input": input_}):
+        results = verify(model, opened, x, drawing, _progress if shown else None)
+    if as_json:
+        echo_json([asdict(result) | {"equal": result.equal} for result in results])
+    elif not quiet or not all(result.equal for result in results):
+        _report(results, len(x), seeds, model.samples if samples is None else samples)
+    return 0 if all(result.equal for result in results) else 1
+
+
+def _same_compile(opened: dict[str, Artefact]) -> None:
+    (first, artefact), *others = opened.items()
+    for path, other in others:
+        if other.digest != artefact.digest:
+            raise UserError(
+                f"{path}: not of the same compile as {first} (digest {other.digest[:16]}, not "
+                f"{artefact.digest[:16]}); write both with one qbnnc compile"
+            )
+
+
+def _progress(done: int, total: int) -> None:
+    end = "\n" if done == total else "\r"
+    click.echo(f"verifying {done}/{total}{end}", err=True, nl=False)
+
+
+def _report(results: list[Comparison], rows: int, seeds: tuple[int, ...], samples: int) -> None:
+    drawn = ((rows, "row"), (samples, "sample"), (len(seeds), "seed"))
+    click.echo(f"oracle: {' x '.join(counted(*one) for one in drawn)}")
+    header = ("artefact", "values", "bits differ", "statistics off", "result")
+    lines = [
+        (shortened(r.name, 30), str(r.values), str(r.differing), str(r.statistics_off), _verdict(r))
+        for r in results
+    ]
+    click.echo(table(header, lines))
+    for result in results:
+        if (first := result.first) is not None:
+            node = first.node or "none, when each node is looked at"
+            click.echo(fold(f"{result.name}: first differing node: {node}"))
+            click.echo(
+                fold(
+                    f"  {first.output}[sample {first.sample}, row {first.row}] seed {first.seed}: "
+                    f"{first.found!r}, and the oracle says {first.expected!r}"
+                )
+            )
+
+
+def _verdict(result: Comparison) -> str:
+    if result.values == 0:
+        return "nothing compared"
+    return "equal" if result.equal else "DIFFERS"

@@ -1,0 +1,247 @@
+"""Evaluating files, and models in memory, side by side on the same data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qbnnc.evaluation.data import (
+    RawData,
+    as_inputs,
+    fit,
+    looks_like_labels,
+    pair,
+    read_inputs,
+    read_raw,
+)
+from qbnnc.ir.head import Task, class_shape
+from qbnnc.ir.model import Model
+from qbnnc.ir.ops import QuantizeInput
+from qbnnc.ir.types import Stage
+from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions, names_from
+from qbnnc.support.errors import InputError, UserError
+from qbnnc.support.inputs import as_array, as_integer, choice
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from qbnnc.evaluation.predictors import FloatPredictor
+    from qbnnc.evaluation.score import Scores
+    from qbnnc.loading.artefacts import Predictor
+
+Path_: TypeAlias = str | os.PathLike[str]
+Source: TypeAlias = "Path_ | Model | nn.Module"
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One model's scores; `name` is its path, `bits` "w8a7", "w8a7 simulated" or "float32".
+
+    `clipped` is the share of input values beyond the range of its calibration.
+    """
+
+    name: str
+    method: str
+    bits: str
+    clipped: float
+    scores: Scores
+
+
+def evaluate_files(
+    models: Source | Sequence[Source],
+    data: Path_ | tuple[ArrayLike, ArrayLike],
+    *,
+    ood: Path_ | ArrayLike | None = None,
+    task: str | None = None,
+    seeds: Sequence[int] = (0,),
+    samples: int | None = None,
+    target_mean: float = 0.0,
+    target_std: float = 1.0,
+    model: str | None = None,
+    model_args: Mapping[str, object] | None = None,
+    dropout: Dropout | None = None,
+    trust_pickle: bool = False,
+    output_names: str | Sequence[str] | None = None,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> list[Evaluation]:
+    """Error, likelihood, calibration and uncertainty of `models` on labelled `data`.
+
+    `models`: one or several compiled artefacts, float models (whatever `qbnnc.compile` reads;
+    `model`, `model_args`, `dropout`, `trust_pickle` are for weights, `output_names` for outputs),
+    modules or Models. `data`:
+    "FILE.npz[:XKEY,YKEY]" or (x [N, ...], y): labels 0..K-1, or targets, standardised as the
+    network was trained, with `target_mean` and `target_std` to have metrics in the user's units.
+    `ood`: inputs of another distribution, "FILE.npz[:KEY]" or an array. `task`: for models that do
+    not know theirs. `samples`: L of what is random; a float model has that of the first artefact
+    by default. Returns an Evaluation for each model, in order: see qbnnc.evaluation.score.Scores.
+    UserError says what is wrong, and with which file.
+    """
+    from qbnnc.evaluation.score import TargetUnits, check_task, evaluate
+
+    sources = _several(models)
+    raw = _raw(data)
+    as_inputs(raw.x, raw.x.shape[1:], raw.x_name)
+    options = SourceOptions(
+        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+    )
+    wanted = None if task is None else choice("--task", Task, task)
+    predictors = _open(sources, raw, options, wanted)
+    chosen = _task(task, predictors, raw)
+    numbers = [as_integer(seed, "--seed") for seed in seeds]
+    TargetUnits(target_mean, target_std).check()
+    evaluations = []
+    for source, predictor in zip(sources, predictors, strict=True):
+        its, name = predictor.model, _name(source)
+        shape, output = its.graph.input.type.shape, its.graph.outputs[0].type.shape
+        with _at(name):
+            check_task(its, chosen)
+        labelled, unknown = fit(raw, shape, output, chosen), _ood(ood, shape)
+        with _at(name):
+            scores = evaluate(
+                predictor,
+                labelled,
+                task=chosen,
+                seeds=numbers,
+                samples=samples,
+                ood=unknown,
+                target_mean=target_mean,
+                target_std=target_std,
+                batch_size=batch_size,
+                progress=None if progress is None else partial(progress, name),
+            )
+        clipped = clipped_share(its, labelled.x)
+        evaluations.append(Evaluation(name, its.method, _bits(its), clipped, scores))
+    return evaluations
+
+
+def _several(models: Source | Sequence[Source]) -> list[Source]:
+    if not isinstance(models, Sequence) or isinstance(models, str):
+        return [models]
+    if not models:
+        raise InputError("the models: none is named; give one or more")
+    return list(models)
+
+
+def _raw(data: Path_ | tuple[ArrayLike, ArrayLike]) -> RawData:
+    if isinstance(data, str | os.PathLike):
+        return read_raw(os.fspath(data))
+    return pair(data, "the data", "x", "y")
+
+
+def _ood(ood: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    if ood is None:
+        return None
+    if isinstance(ood, str | os.PathLike):
+        return read_inputs(os.fspath(ood), shape)
+    return as_inputs(as_array(ood, "ood"), shape, "ood")
+
+
+def _open(
+    sources: list[Source], raw: RawData, options: SourceOptions, task: Task | None
+) -> list[Predictor]:
+    """Compiled artefacts first: they tell the shape in which weights are traced, and L."""
+    from qbnnc.evaluation.predictors import is_compiled, open_compiled, open_float
+
+    opened: dict[int, Predictor] = {}
+    for index, source in enumerate(sources):
+        if is_compiled(source):
+            opened[index] = open_compiled(source)
+    if len(opened) == len(sources):
+        _refuse_unused(options)
+    first = next(iter(opened.values()), None)
+    shape = raw.x.shape[1:] if first is None else first.model.graph.input.type.shape
+    rows = as_inputs(raw.x[:MOST_ROWS], shape, raw.x_name)
+    drawn = next((p.samples for p in opened.values() if p.model.stochastic), None)
+    for index, source in enumerate(sources):
+        if index not in opened:
+            with _at(_name(source)):
+                made = open_float(source, rows, options, None if task is Task.RAW else task)
+            opened[index] = made if drawn is None else _with_samples(made, drawn)
+    return [opened[index] for index in range(len(sources))]
+
+
+def _refuse_unused(options: SourceOptions) -> None:
+    for name in (*options.given(), *["--outputs"] * bool(options.outputs)):
+        raise UserError(
+            f"{name}: says how a float model is read, and all of these are compiled: name one with "
+            "--compare, or leave the option out"
+        )
+
+
+def _with_samples(predictor: FloatPredictor, samples: int) -> FloatPredictor:
+    """With as many samples as what it is compared with, where its members divide them."""
+    shared = predictor.model.stochastic and samples % len(predictor.model.members) == 0
+    return replace(predictor, samples=samples) if shared else predictor
+
+
+def _task(option: str | None, predictors: list[Predictor], raw: RawData) -> Task:
+    """The option's, or the one that the models know; UserError that says how to give it."""
+    if option is not None:
+        return choice("--task", Task, option)
+    known = {p.model.head.task for p in predictors} - {Task.RAW}
+    if len(known) == 1:
+        return known.pop()
+    if known:
+        raise UserError("the models: some classify and some regress; evaluate them apart")
+    outputs = [v.type.shape for v in predictors[0].model.graph.outputs]
+    if len(outputs) == 1 and looks_like_labels(raw.y, outputs[0]):
+        likely, why = (
+            "classification",
+            f"{raw.y_name} looks like labels of {class_shape(outputs[0])[0]} classes",
+        )
+    else:
+        likely, why = "regression", f"{raw.y_name} does not look like labels"
+    raise UserError(
+        f"--task: the models do not say what their outputs are; give --task {likely} ({why}) or "
+        f"--task {'regression' if likely == 'classification' else 'classification'}"
+    )
+
+
+def _name(source: Source) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return type(source).__name__
+
+
+def _bits(model: Model) -> str:
+    if model.stage is Stage.FLOAT:
+        return "float32"
+    return model.provenance.bits + " simulated" * (model.stage is Stage.SIMULATED)
+
+
+@contextmanager
+def _at(name: str) -> Iterator[None]:
+    """Errors get their place, the model, in front."""
+    try:
+        yield
+    except UserError as error:
+        if str(error).startswith(name):
+            raise
+        raise UserError(f"{name}: {error}") from None
+
+
+def clipped_share(model: Model, x: NDArray[np.float32]) -> float:
+    """The share of the values of x [N, *shape] that the input quantiser clips; 0 of a float model.
+
+    By one code or more, of the first member. Pixels 0..255 for a network of 0..1 are the usual
+    cause of a large share, and give plausible metrics.
+    """
+    op = next((n.op for n in model.graph.nodes if isinstance(n.op, QuantizeInput)), None)
+    if op is None or x.size == 0:
+        return 0.0
+    channels = [1] * (x.ndim - 2)
+    offset, scale = (
+        np.asarray(values, np.float32).reshape(-1, *channels) for values in (op.offset, op.scale)
+    )
+    zero = op.quant.per_tensor[1]
+    low, high = (offset + scale * np.float32(code - zero) for code in (op.low, op.high))
+    return float(((x < low - np.abs(scale)) | (x > high + np.abs(scale))).mean())

@@ -1,0 +1,1 @@
+"""Networks and artefacts in files: read, told apart, written."""

@@ -1,0 +1,198 @@
+"""What can be run: an .onnx file by onnxruntime, a .qbnn file by our runtime. One interface."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qbnnc.ir import format
+from qbnnc.ir.model import Model
+from qbnnc.ir.types import Array, Stage
+from qbnnc.runtime import Session, load
+from qbnnc.support.errors import FileError
+from qbnnc.support.extras import require
+from qbnnc.support.files import read_bytes
+
+if TYPE_CHECKING:
+    from qbnnc.backends.onnx.session import OnnxArtefact
+
+
+class Predictor(Protocol):
+    """Predicts, given a seed; every compiled artefact is one."""
+
+    @property
+    def model(self) -> Model:
+        """The Model behind it: its head, shapes and method."""
+
+    @property
+    def samples(self) -> int:
+        """L by default."""
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """Samples, whose names begin so and which come in order, and statistics by name."""
+
+
+class Artefact(Predictor, Protocol):
+    """A compiled network, ready to run."""
+
+    @property
+    def holds_model(self) -> bool:
+        """Whether `model` can be had: not from an .onnx compiled with --no-embedded-model."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+
+    @property
+    def digest(self) -> str:
+        """The Model's; artefacts of one compile share it."""
+
+    def trace(
+        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+    ) -> Mapping[str, Array]:
+        """The codes of every node the backend still computes, [L or 1, B or 1, *shape]."""
+
+
+@dataclass(frozen=True, slots=True)
+class QbnnArtefact:
+    """A .qbnn file in our runtime."""
+
+    session: Session
+    holds_model: bool = True
+
+    @property
+    def model(self) -> Model:
+        return self.session.model
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.session.model.graph.input.type.shape
+
+    @property
+    def digest(self) -> str:
+        return format.digest(self.session.model)
+
+    @property
+    def samples(self) -> int:
+        return self.session.samples
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        return self.session.predict(x, samples, seed, first_row, batch_size)
+
+    def trace(
+        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+    ) -> Mapping[str, Array]:
+        members = len(self.session.model.members)
+        values: dict[str, Array] = {}
+        for member in range(members):
+            prefix = f"member{member}/" if members > 1 else ""
+            traced = self.session.trace(x, samples, seed, first_row, member)
+            values |= {prefix + name: array for name, array in traced.items()}
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """An .onnx file in onnxruntime; `known` is the Model in it, if it has one."""
+
+    known: Model | None
+    artefact: OnnxArtefact
+
+    @property
+    def holds_model(self) -> bool:
+        return self.known is not None
+
+    @property
+    def model(self) -> Model:
+        return self.artefact.model() if self.known is None else self.known
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.artefact.input_shape
+
+    @property
+    def digest(self) -> str:
+        return self.artefact.digest
+
+    @property
+    def samples(self) -> int:
+        return self.artefact.samples
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        return self.artefact.predict(x, samples, seed, first_row, batch_size)
+
+    def trace(
+        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+    ) -> Mapping[str, Array]:
+        return self.artefact.trace(x, samples, seed, first_row)
+
+
+def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> Artefact:
+    """The artefact in a file, told by its content; FileError if it is none.
+
+    `threads`: how many cores a prediction may use (None: the runtime's own choice).
+    """
+    data = read_bytes(path)
+    if format.is_model(data):
+        return QbnnArtefact(load(path, threads))
+    require("onnxruntime", "onnx", what=f"running {Path(path).name}")
+    from qbnnc.backends.onnx.session import OnnxArtefact
+
+    check_may_be_onnx(data, path)
+    artefact = OnnxArtefact.from_bytes(data, path, threads)
+    return OnnxFile(artefact.model() if artefact.description.embedded else None, artefact)
+
+
+def read_integer_model(path: str | os.PathLike[str]) -> Model:
+    """The Model of a .qbnn or .onnx artefact; FileError if it is none, or not INTEGER."""
+    data = read_bytes(path)
+    if not format.is_model(data):
+        check_may_be_onnx(data, path)
+        require("onnx", what=f"reading {os.fspath(path)}")
+        from qbnnc.backends.onnx.read import read_model
+
+        return read_model(data, path)
+    model = format.from_bytes(data, path)
+    if model.stage is not Stage.INTEGER:
+        raise FileError(
+            f"a {model.stage.name} model, not compiled yet: qbnnc compile {os.fspath(path)} -o ...",
+            path,
+        )
+    return model
+
+
+def check_may_be_onnx(data: bytes, path: str | os.PathLike[str]) -> None:
+    """FileError unless this can be a protobuf: no zip, no pickle, no text."""
+    if data.startswith((b"PK", b"\x80")) or b"\x00" not in data[:4096]:
+        raise FileError(
+            "neither a compiled .qbnn nor an .onnx file: compile the model first "
+            "(qbnnc compile MODEL -o out.qbnn)",
+            path,
+        )

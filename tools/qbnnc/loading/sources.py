@@ -1,0 +1,295 @@
+"""Anything that can be compiled, as a Model: a module, an exported program, weights, a .qbnn."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qbnnc.ir import format
+from qbnnc.ir.graph import Graph
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model, Provenance
+from qbnnc.ir.types import Stage
+from qbnnc.passes.heads import name_outputs
+from qbnnc.support.errors import FileError, InputError, UserError
+from qbnnc.support.extras import require
+from qbnnc.support.files import read_bytes
+from qbnnc.support.inputs import as_array, as_batch
+from qbnnc.support.text import counted
+from qbnnc.version import COMPILER
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from qbnnc.frontend import Source
+    from qbnnc.frontend.distribution import Reference
+
+Dropout: TypeAlias = Literal["active", "off"]
+
+MOST_ROWS = 512
+FEW_ROWS = 100
+_FEW_TO_CHOOSE_BY = 200
+_ROWS = "the calibration data"
+_DONE = {Stage.SIMULATED: "fine-tuned", Stage.INTEGER: "compiled"}
+
+
+class CalibrationWarning(UserWarning):
+    """Data, to calibrate with or to choose by, that work, but are less than one would wish."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How a network is read: see `qbnnc compile --help`. `outputs` are names, none if ()."""
+
+    factory: str | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    dropout: Dropout | None = None
+    trust_pickle: bool = False
+    outputs: tuple[str, ...] = ()
+
+    def given(self) -> list[str]:
+        """The options that only what torch reads has a use for, as far as they were given."""
+        values = {
+            "--model": self.factory,
+            "--model-args": self.arguments or None,
+            "--dropout": self.dropout,
+        }
+        return [name for name, value in values.items() if value is not None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A Model, and what each member was made of; nothing of what was a Model already.
+
+    `checked` says how a saved program was compared with its module.
+    """
+
+    model: Model
+    references: tuple[Reference, ...] = ()
+    checked: str = ""
+
+
+def names_from(text: str | Sequence[str] | None) -> tuple[str, ...]:
+    """ "mean, variance" -> ("mean", "variance"); () of None. UserError for an empty name.
+
+    >>> names_from("mean, variance")
+    ('mean', 'variance')
+    """
+    if text is None:
+        return ()
+    given: object = text.split(",") if isinstance(text, str) else text
+    parts = list(given) if isinstance(given, Sequence) else []
+    if not isinstance(given, Sequence) or not all(isinstance(part, str) for part in parts):
+        raise UserError(f"output_names: {text!r}; give names, as in 'mean, variance'")
+    names = tuple(part.strip() for part in parts)
+    if not names or not all(names) or len({*names}) < len(names):
+        raise UserError(f"--outputs {','.join(names)!r}: give a name of its own for each output")
+    return names
+
+
+def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
+    """The Model of whatever a user hands in: a Model, a file or several, or a module."""
+    return read_whole(source, rows, options).model
+
+
+def read_whole(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
+    """The same, and what it was made of, to compare it with."""
+    trained = _read(source, rows, options)
+    if not options.outputs:
+        return trained
+    return replace(trained, model=name_outputs(trained.model, options.outputs))
+
+
+def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
+    if options.dropout not in (None, "active", "off"):
+        raise UserError(f"--dropout {options.dropout!r}: choose one of active, off")
+    if (known := known_model(source)) is not None:
+        return Trained(known if rows is None else with_calibration(known, rows))
+    paths = [source] if isinstance(source, str | os.PathLike) else source
+    if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
+        return _read_files(paths, None if rows is None else as_array(rows, _ROWS), options)
+    require("torch", what="compiling a module")
+    modules = members_of(source)
+    if modules is None:
+        raise InputError(
+            f"the source: a {type(source).__name__} cannot be compiled; give a torch.nn.Module or "
+            "a list of them, a file, or several files"
+        )
+    if rows is None:
+        raise InputError("a module is compiled with calibration=x, 100 or more typical inputs")
+    return read_trained(modules, rows, options.dropout)
+
+
+def members_of(source: object) -> list[nn.Module] | None:
+    """A module, or a list of modules: the members of an ensemble; None if it is neither."""
+    from torch import nn
+
+    if isinstance(source, nn.Module):
+        return [source]
+    given = list(source) if isinstance(source, list | tuple) else []
+    modules = [each for each in given if isinstance(each, nn.Module)]
+    return modules if modules and len(modules) == len(given) else None
+
+
+def float_source(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
+    """The FLOAT Model that will be trained; UserError if it is lowered already."""
+    model = read(source, rows, options)
+    if model.stage is not Stage.FLOAT:
+        raise UserError(
+            f"the source: {_DONE[model.stage]} already; fine-tune the float network it was made of"
+        )
+    return model
+
+
+def known_model(source: object) -> Model | None:
+    """The Model that this is: itself, or what a module of `prepare_qat` is by now; else None.
+
+    Several of them in a list are the members of an ensemble; CompileError if they are not alike.
+    """
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, list | tuple) and source:
+        models = [model for one in source if (model := known_model(one)) is not None]
+        if models and len(models) < len(source):
+            raise InputError(
+                "the source: a list that holds more than fine-tuned members; give these alone"
+            )
+        return _ensemble(models) if models else None
+    if sys.modules.get("torch") is None:  # then it is no module either
+        return None
+    from qbnnc.backends.torch import Simulation
+
+    return source.model() if isinstance(source, Simulation) else None
+
+
+def _ensemble(models: Sequence[Model]) -> Model:
+    members = tuple(member for model in models for member in model.members)
+    joined = replace(models[0], members=members)
+    joined.check()
+    return joined
+
+
+def read_source(
+    paths: Sequence[str | os.PathLike[str]],
+    rows: NDArray[np.generic] | None,
+    options: SourceOptions,
+) -> Model:
+    """The Model in a file, FLOAT or (a compiled .qbnn) INTEGER, with its calibration rows.
+
+    Several files, or a folder of them, are the members of an ensemble. `rows` [N, *shape] are
+    calibration data from elsewhere; they go before those in the file.
+    """
+    return _read_files(paths, rows, options).model
+
+
+def _read_files(
+    paths: Sequence[str | os.PathLike[str]],
+    rows: NDArray[np.generic] | None,
+    options: SourceOptions,
+) -> Trained:
+    files = [Path(path) for path in paths]
+    if not files:
+        raise InputError("the source: no file is named")
+    if len(files) == 1 and not files[0].is_dir() and format.is_model(read_bytes(files[0])):
+        _refuse_for_qbnn(files[0], options)
+        model = format.load(files[0])
+        return Trained(model if rows is None else with_calibration(model, rows))
+    require("torch", what=f"reading {files[0].name}")
+    from qbnnc.frontend import read_file
+
+    source = read_file(
+        files[0] if len(files) == 1 else files,
+        factory=options.factory,
+        model_args=options.arguments,
+        example=rows,
+        dropout=options.dropout,
+        trust_pickle=options.trust_pickle,
+    )
+    model = model_of(source)
+    model = model if rows is None else with_calibration(model, rows)
+    return Trained(model, source.references, source.checked)
+
+
+def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
+    for name in options.given():
+        raise FileError(f"{name} is for what torch reads; a .qbnn is a network already", path)
+
+
+def read_trained(modules: Sequence[nn.Module], rows: ArrayLike, dropout: Dropout | None) -> Trained:
+    """The FLOAT Model of modules in memory, one a member; `rows` [N, *shape] calibrate it."""
+    from qbnnc.frontend import read_modules
+
+    array = as_array(rows, _ROWS)
+    source = read_modules(modules, array, dropout=dropout)
+    return Trained(with_calibration(model_of(source), array), source.references)
+
+
+def model_of(source: Source) -> Model:
+    """The FLOAT Model of what the front end has read, with the names of its outputs."""
+    model = float_model(source.graphs, source.calibration)
+    provenance = replace(model.provenance, left_out="; ".join(source.left_out))
+    model = replace(model, head=Head(Task.RAW, source.names), provenance=provenance)
+    return name_outputs(model, source.stated) if source.stated else model
+
+
+def float_model(members: tuple[Graph, ...], rows: NDArray[np.float32] | None) -> Model:
+    """A FLOAT Model, before anything about integers is decided."""
+    model = Model(members, Head(Task.RAW), 1, Provenance(COMPILER), rows)
+    model.check()
+    return model
+
+
+def with_calibration(model: Model, rows: ArrayLike) -> Model:
+    """The model with these calibration rows; at most 512, evenly spaced, are kept.
+
+    InputError if they do not fit the network.
+    """
+    batch = as_batch(rows, model.graph.input.type.shape, _ROWS)
+    if len(batch) > MOST_ROWS:
+        batch = batch[np.linspace(0, len(batch) - 1, MOST_ROWS).round().astype(np.int64)]
+    return replace(model, calibration=batch)
+
+
+def warn_of_noisy_choice(rows: int, stacklevel: int = 3) -> None:
+    """CalibrationWarning if bits are chosen by fewer rows than one would wish."""
+    if rows < _FEW_TO_CHOOSE_BY:
+        warnings.warn(
+            f"{_few(rows, 'row', ' to choose bits by')}: with less than {_FEW_TO_CHOOSE_BY} the "
+            "choice is noisy, and on other data the metric may be over the budget",
+            CalibrationWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def warn_of_few(rows: int, stacklevel: int = 3) -> None:
+    """CalibrationWarning if there are fewer calibration rows than one would wish."""
+    if rows < FEW_ROWS:
+        warnings.warn(
+            f"{_few(rows, 'calibration row')}: with less than {FEW_ROWS} the ranges are uncertain "
+            "and accuracy may suffer",
+            CalibrationWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def _few(count: int, noun: str, what_for: str = "") -> str:
+    return f"{counted(count, noun)}{what_for} {'is' if count == 1 else 'are'} few"
+
+
+def calibration_of(model: Model) -> NDArray[np.float32]:
+    """The calibration rows of a FLOAT model; UserError, saying how to give them, if none."""
+    if model.calibration is None:
+        raise UserError(
+            "the model: has no calibration data; give typical inputs with --calib FILE[:KEY] (in "
+            "Python calibration=x), 100 rows or more, or save them with the model: "
+            "qbnnc.save(..., calibration=x)"
+        )
+    return model.calibration

@@ -1,0 +1,62 @@
+"""Artefacts from a Model: which suffix means what, and writing all of them or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from qbnnc.ir import format
+from qbnnc.ir.model import Model
+from qbnnc.support.errors import FileError, UserError
+from qbnnc.support.extras import require
+from qbnnc.support.files import check_apart, check_output, same_file, write_all
+
+SUFFIXES = (".onnx", ".qbnn")
+
+
+def check_outputs(
+    outputs: Sequence[str | os.PathLike[str]],
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    *,
+    embedded_model: bool = True,
+) -> list[Path]:
+    """The paths, before any work is done; UserError if one cannot be an artefact.
+
+    `inputs` are the files, and folders of files, that the artefacts are made from: none of them is
+    replaced. Without an `embedded_model` there is an .onnx among them.
+    """
+    paths = [Path(output) for output in outputs]
+    if not paths:
+        raise UserError("no output: name one or more with -o model.onnx or -o model.qbnn")
+    for path in paths:
+        if sum(same_file(path, other) for other in paths) > 1:
+            raise FileError("named twice as an output", path)
+        if path.suffix not in SUFFIXES:
+            raise FileError(f"the suffix must be one of {', '.join(SUFFIXES)}", path)
+        check_output(path)
+    check_apart(paths, [file for path in inputs for file in _files_of(Path(path))])
+    some_onnx = any(path.suffix == ".onnx" for path in paths)
+    if not embedded_model and not some_onnx:
+        raise UserError("--no-embedded-model: is for .onnx files; name one with -o model.onnx")
+    if some_onnx:
+        require("onnx", "onnx_ir", "onnxscript", what="writing ONNX")
+    return paths
+
+
+def write_artefacts(model: Model, paths: Sequence[Path], *, embedded_model: bool = True) -> None:
+    """Make every artefact, then write all of them or none."""
+    write_all([(path, _bytes(model, path, embedded_model=embedded_model)) for path in paths])
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The file, or those in the folder: the members of an ensemble."""
+    return [each for each in path.iterdir() if each.is_file()] if path.is_dir() else [path]
+
+
+def _bytes(model: Model, path: Path, *, embedded_model: bool) -> bytes:
+    if path.suffix == ".onnx":
+        from qbnnc.backends.onnx import emit
+
+        return emit(model, embedded_model=embedded_model)
+    return format.to_bytes(model)

@@ -1,0 +1,125 @@
+"""Quantisation-aware training for users: their own loop, or ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
+
+from numpy.typing import ArrayLike
+
+from qbnnc.ir.model import Model
+from qbnnc.loading.sources import Dropout, SourceOptions, calibration_of, float_source, names_from
+from qbnnc.options import Making, options_from
+from qbnnc.passes.pipeline import simulate_model
+from qbnnc.support.errors import InputError, UserError
+from qbnnc.support.extras import require
+from qbnnc.support.inputs import choice, number, whole
+from qbnnc.version import COMPILER
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from qbnnc.backends.torch import Simulation
+    from qbnnc.backends.torch.training import Training
+
+Path_: TypeAlias = str | os.PathLike[str]
+Labelled: TypeAlias = "Path_ | tuple[ArrayLike, ArrayLike] | ArrayLike"
+
+
+def prepare_qat(
+    module: nn.Module | Model,
+    example_inputs: Tensor | ArrayLike | None = None,
+    *,
+    ranges: Literal["ema", "learned"] = "ema",
+    decay: float = 0.1,
+    train_sigma: bool = False,
+    member: int | None = None,
+    samples: int | None = None,
+    task: str | None = None,
+    dropout: Dropout | None = None,
+    output_names: str | Sequence[str] | None = None,
+    **making: Unpack[Making],
+) -> Simulation:
+    """The network with simulated quantisation, as a module for a training loop of your own.
+
+    `example_inputs` [N, *shape]: 100 or more typical inputs; they give the ranges to begin with. A
+    FLOAT Model has its own. The module's weights are copied, batch normalisation is folded.
+    `ranges`: "ema", a moving average of each batch's minimum and maximum, in which a new batch
+    weighs `decay`, in (0, 1]; or "learned", by gradient. They move in train() until
+    `.freeze_ranges()`. Then `qbnnc.save(qat, "model.qbnn")`, or `qbnnc.compile(qat,
+    ["model.onnx"])`. Of a Model that is an ensemble prepare each `member`, 0, 1, ..., by itself,
+    and give them the list. Raises UserError as `qbnnc.compile` does.
+    """
+    require("torch", what="qbnnc.prepare_qat")
+    from torch import Tensor
+
+    from qbnnc.backends.torch import Ranges, Simulation
+
+    rows = example_inputs
+    if isinstance(rows, Tensor):
+        rows = rows.detach().cpu().numpy()
+    how, weight = choice("ranges", Ranges, ranges), number("decay", decay)
+    if not 0 < weight <= 1:
+        raise UserError(f"decay {weight:g}: must be above 0, and 1 at most")
+    reading = SourceOptions(dropout=dropout, outputs=names_from(output_names))
+    model = _member(float_source(module, rows, reading), member)
+    options = options_from(making, samples, task)
+    simulated = simulate_model(model, calibration_of(model), options, version=COMPILER)
+    return Simulation(simulated, ranges=how, decay=weight, train_sigma=train_sigma)
+
+
+def _member(model: Model, member: int | None) -> Model:
+    """The Model of one member alone; of an ensemble somebody must say which."""
+    count = len(model.members)
+    if member is None and count > 1:
+        raise InputError(
+            f"member: the network is an ensemble of {count}; prepare each, with member=0 to "
+            f"member={count - 1}, and give the list to qbnnc.compile"
+        )
+    number = 0 if member is None else whole("member", member, 0, count - 1)
+    return replace(model, members=(model.members[number],))
+
+
+def finetune(
+    source: nn.Module | Path_ | Sequence[Path_] | Model,
+    data: Labelled,
+    *,
+    training: Training | None = None,
+    validation: Labelled | None = None,
+    calibration: ArrayLike | None = None,
+    samples: int | None = None,
+    task: str | None = None,
+    model: str | None = None,
+    model_args: Mapping[str, object] | None = None,
+    dropout: Dropout | None = None,
+    trust_pickle: bool = False,
+    output_names: str | Sequence[str] | None = None,
+    **making: Unpack[Making],
+) -> Model:
+    """Fine-tune a network with simulated quantisation; returns the SIMULATED Model.
+
+    `source` is what `qbnnc.compile` takes. `data`: "FILE.npz[:XKEY,YKEY]" or (x, y); x alone is
+    enough for the loss "match", the default of `training` (a qbnnc.Training): with `task`
+    "classification" the KL divergence from the float network, else the squared error.
+    `validation` likewise; without it rows are held out. `calibration` [N, *shape] gives the ranges
+    to begin with; without it, and without rows in the model's file, x does. Raises UserError.
+    """
+    require("torch", what="qbnnc.finetune")
+    from qbnnc.backends.torch.training import Training
+    from qbnnc.training_data import prepare
+
+    job = prepare(
+        source,
+        data,
+        options_from(making, samples, task),
+        Training() if training is None else training,
+        validation=validation,
+        calibration=calibration,
+        reading=SourceOptions(
+            model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+        ),
+    )
+    job.run()
+    return job.best

@@ -1,0 +1,155 @@
+"""The batch a user hands to any backend: checked once, the same way everywhere."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from enum import Enum
+from typing import SupportsFloat, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qbnnc.support import limits
+from qbnnc.support.errors import InputError, UserError
+
+
+def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> NDArray[np.float32]:
+    """`x` as a C-contiguous float32 batch [B, *shape]; B may be 0.
+
+    float64, float16, integers and booleans are cast. Raises InputError for another shape, for
+    complex numbers, objects or text, and for NaN. Infinity is clipped by the quantiser.
+    """
+    array = as_array(x, name)
+    if array.dtype.kind not in "fiub":
+        raise InputError(
+            f"{name}: the element type is {array.dtype}, and the network takes real numbers: "
+            "convert it to float32"
+        )
+    if array.ndim == 0 or array.shape[1:] != shape:
+        raise InputError(
+            f"{name}: the shape is {list(array.shape)}, and the network takes "
+            f"[batch{''.join(f', {n}' for n in shape)}]{layout_advice(array.shape[1:], shape)}"
+        )
+    if array.dtype == np.float32:
+        batch = np.ascontiguousarray(array, np.float32)
+    else:
+        with np.errstate(over="ignore"):
+            batch = np.ascontiguousarray(array, np.float32)
+    # The maximum of anything with NaN is NaN.
+    if batch.size and math.isnan(np.maximum.reduce(batch, axis=None)):
+        row = int(np.argwhere(np.isnan(batch))[0][0])
+        raise InputError(f"{name}: NaN in row {row}; remove or fill in missing values")
+    return batch
+
+
+def layout_advice(rows: tuple[int, ...], shape: tuple[int, ...], array: str = "x") -> str:
+    """What makes rows of `shape` of the `array` with such rows: the end of a sentence, or nothing.
+
+    >>> layout_advice((8, 8, 3), (3, 8, 8))
+    ': channels come first, so give x.transpose(0, 3, 1, 2)'
+    """
+    if len(shape) == 3 and rows == (*shape[1:], shape[0]):
+        return f": channels come first, so give {array}.transpose(0, 3, 1, 2)"
+    if rows and math.prod(rows) == math.prod(shape):
+        return f": give {array}.reshape({', '.join(map(str, (-1, *shape)))})"
+    return ""
+
+
+def as_integer(value: object, name: str) -> int:
+    """A seed, row or count as a Python int; InputError if it is not a whole number."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    raise InputError(f"{name}: {value!r} is not a whole number")
+
+
+def as_array(x: ArrayLike, name: str) -> NDArray[np.generic]:
+    """`x` as an array of any type and shape; InputError if it is none, as of rows that differ."""
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{name}: not an array of numbers ({error})") from error
+
+
+MOST_PREDICTED = 4 << 30
+"""Bytes of the samples that one prediction gives: 4 for each row, sample and output element."""
+MOST_ROWS_AT_ONCE = 2**31 - 1
+MOST_THREADS = 1024
+
+
+def as_count(value: object, name: str, most: int) -> int:
+    """A whole number from 1 to `most`; InputError otherwise, which names value and limit."""
+    if (number := as_integer(value, name)) < 1:
+        raise InputError(f"{name}: {number} is not a positive number")
+    if number > most:
+        raise InputError(f"{name}: {number}; give {most} or less")
+    return number
+
+
+def as_first_row(value: object) -> int:
+    """The number of a batch's first row, which counts mod 2^64; InputError if it is negative."""
+    if (number := as_integer(value, "first_row")) < 0:
+        raise InputError(f"first_row: {number}; rows are numbered from 0")
+    return number
+
+
+def check_asked(rows: int, samples: int, members: int, elements: int) -> None:
+    """InputError for a prediction of more draws, or more bytes of samples, than any may have.
+
+    `elements` are those of all outputs for one row and sample.
+    """
+    if samples > limits.DRAWS.most * members:
+        each = "" if members == 1 else f" for each of the {members} members"
+        raise InputError(
+            f"samples: {samples}; a prediction has {limits.DRAWS.most} at most{each}: predict "
+            "again with other seeds"
+        )
+    if (total := 4 * rows * samples * elements) > MOST_PREDICTED:
+        raise InputError(
+            f"samples: {samples} of {rows} rows, {elements} numbers each, take {total} bytes, and "
+            f"a prediction {MOST_PREDICTED} at most: give fewer rows, or ask for fewer samples"
+        )
+
+
+E = TypeVar("E", bound=Enum)
+
+
+def choice(option: str, kind: type[E], value: object) -> E:
+    """The member of an enum by its value; UserError that lists them.
+
+    >>> from qbnnc.passes.options import Scales
+    >>> choice("--scales", Scales, "pow2")
+    <Scales.POW2: 'pow2'>
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(str(member.value) for member in kind)
+        raise UserError(f"{option} {value!r}: choose one of {choices}") from None
+
+
+def number(option: str, value: object) -> float:
+    """A finite number; UserError otherwise.
+
+    >>> number("--lr", 1)
+    1.0
+    """
+    if isinstance(value, SupportsFloat) and not isinstance(value, bool):
+        with suppress(ValueError, TypeError, OverflowError):
+            if math.isfinite(found := float(value)):
+                return found
+    raise UserError(f"{option} {value!r}: give a finite number")
+
+
+def whole(option: str, value: object, least: int, most: int | None = None) -> int:
+    """A whole number that is not below `least` or above `most`; UserError otherwise.
+
+    >>> whole("--samples", 20, 1)
+    20
+    """
+    number = as_integer(value, option)
+    if number < least:
+        raise UserError(f"{option} {number}: give {least} or more")
+    if most is not None and number > most:
+        raise UserError(f"{option} {number}: give {most} or less")
+    return number

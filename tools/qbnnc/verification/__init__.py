@@ -1,0 +1,1 @@
+"""Artefacts held against the oracle, and against the module they were compiled from."""

@@ -1,0 +1,1 @@
+"""Studies of quantisation: sensitivities, sweeps over bits, and the reports of both."""

@@ -1,0 +1,1 @@
+"""The experiments of Ferianc et al. (2021), scaled to a small machine."""

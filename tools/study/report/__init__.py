@@ -1,0 +1,40 @@
+"""The report of a study: one HTML file, readable anywhere, loading nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from qbnnc.study.sweep.rows import Header, Row
+from qbnnc.support.errors import FileError, UserError
+from qbnnc.support.files import write_atomically
+
+__all__ = ["write_report"]
+
+
+def write_report(rows: Iterable[Row], path: str | os.PathLike[str], title: str) -> None:
+    """Write figures, tables and a summary of a study's rows; the same rows give the same bytes.
+
+    Rows of several studies of the same task may be given together. UserError if there is nothing
+    to show, tasks are mixed, or matplotlib is missing; FileError if `path` cannot be written.
+    """
+    if Path(path).suffix != ".html":
+        raise FileError("a report is written as .html: give a name that ends so", path)
+    if find_spec("matplotlib") is None:
+        raise UserError(
+            "the report of a study needs matplotlib: install it with pip install 'qbnnc[study]'"
+        )
+    everything = list(rows)
+    if all(isinstance(row, Header) for row in everything):
+        raise UserError(f"{path}: the study has no results to report yet: run it first")
+    if len({row.task for row in everything if isinstance(row, Header)}) > 1:
+        raise UserError(
+            f"{path}: studies of classification and of regression: write a report for each"
+        )
+    # matplotlib takes most of a second to load, and belongs to an extra
+    from qbnnc.study.report.page import page
+    from qbnnc.study.report.study import study
+
+    write_atomically(path, page(study(everything), title).encode())

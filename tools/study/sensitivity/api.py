@@ -1,0 +1,167 @@
+"""What a layer costs at fewer bits, and bits for every layer by a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Unpack
+
+from numpy.typing import ArrayLike
+
+from qbnnc.evaluation.data import Labelled, Path_
+from qbnnc.evaluation.score import TargetUnits
+from qbnnc.ir import format
+from qbnnc.ir.model import Model
+from qbnnc.loading.sources import (
+    Dropout,
+    SourceOptions,
+    names_from,
+    read,
+    warn_of_few,
+    warn_of_noisy_choice,
+)
+from qbnnc.options import Making, options_from
+from qbnnc.passes.mixed_precision.analysis import Cost, Progress, Sensitivities, Tried, costs_of
+from qbnnc.passes.mixed_precision.budget import Budget
+from qbnnc.passes.mixed_precision.layers import Layer
+from qbnnc.passes.mixed_precision.search import Choice, Step, search
+from qbnnc.study.sensitivity.bench import Bench, Setting, bench_of, place_of, title_of
+from qbnnc.study.sweep.settings import describe_array
+from qbnnc.version import COMPILER
+
+__all__ = [
+    "Budget",
+    "Choice",
+    "Cost",
+    "Layer",
+    "Progress",
+    "Sensitivities",
+    "Step",
+    "Tried",
+    "choose_bits",
+    "sensitivity",
+]
+
+
+def sensitivity(
+    source: object,
+    data: Labelled,
+    *,
+    calibration: ArrayLike | None = None,
+    tried: str = "w4,a4",
+    ood: Path_ | ArrayLike | None = None,
+    task: str | None = None,
+    seeds: Sequence[int] = (0,),
+    samples: int | None = None,
+    rows: int | None = None,
+    target_mean: float = 0.0,
+    target_std: float = 1.0,
+    model: str | None = None,
+    model_args: Mapping[str, object] | None = None,
+    dropout: Dropout | None = None,
+    trust_pickle: bool = False,
+    output_names: str | Sequence[str] | None = None,
+    progress: Progress | None = None,
+    **making: Unpack[Making],
+) -> Sensitivities:
+    """What each layer alone costs at fewer bits, the others at `bits`, as integers in our runtime.
+
+    `source` and the options of reading and making are those of `qbnnc.compile`. `tried` are the
+    widths that each layer's weights ("w4") and activations ("a4") get in turn. Metrics are those of
+    `data`, "FILE.npz[:XKEY,YKEY]" or (x, y), of which `rows`, evenly spaced, are used (None: all),
+    and of `ood`, inputs of another distribution; the means over `seeds`. Masks and eps are the same
+    throughout, so that differences are paired.
+
+    Raises UserError: the text says where, what is wrong and what to do. CalibrationWarning of few
+    calibration rows.
+    """
+    options = options_from(making, samples, task)
+    base = options.quantisation
+    widths = Tried.parse_all(tried, base.bits)
+    reading = SourceOptions(
+        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+    )
+    trained = read(source, calibration, reading)
+    if trained.calibration is not None:
+        warn_of_few(len(trained.calibration))
+    setting = Setting(data, ood, seeds, rows, TargetUnits(target_mean, target_std))
+    bench = bench_of(trained, place_of(source), setting, options)
+    measured = bench.integers(base)
+    return Sensitivities(
+        title_of(source),
+        trained.method,
+        bench.task,
+        base,
+        len(bench.data),
+        bench.samples,
+        bench.seeds,
+        bench.compiler.layers,
+        measured.metrics,
+        costs_of(bench, measured, widths, progress),
+        _configuration(trained, bench, widths),
+    )
+
+
+def choose_bits(
+    source: object,
+    data: Labelled,
+    budget: str,
+    *,
+    calibration: ArrayLike | None = None,
+    task: str | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    samples: int | None = None,
+    rows: int | None = None,
+    target_mean: float = 0.0,
+    target_std: float = 1.0,
+    model: str | None = None,
+    model_args: Mapping[str, object] | None = None,
+    dropout: Dropout | None = None,
+    trust_pickle: bool = False,
+    output_names: str | Sequence[str] | None = None,
+    progress: Progress | None = None,
+    **making: Unpack[Making],
+) -> Choice:
+    """Bits for every layer and the input, as few as `budget` allows, on the labelled `data`.
+
+    `budget` "METRIC+X%", or "METRIC+X" in the metric's unit (error and ece: points of %), of nll,
+    error, ece, brier or rmse, is relative to the float network on the same data, seeds, masks and
+    eps. The search begins at `bits` (default and "auto": w8a7), the most that any layer gets;
+    `layers` with bits of their own, and an input that has `input_bits`, keep them. `source` and the
+    options of reading and making are those of `qbnnc.compile`, which makes what was measured of the
+    choice's `making`; `data` and `rows` are as in `sensitivity`.
+
+    What is chosen is measured as a whole. It is chosen on these data: on others the metric tends to
+    be a little worse, the more so the fewer they are: CalibrationWarning of less than 200 rows.
+    UserError if `bits` are over the budget.
+    """
+    limits = Budget.parse(budget)
+    if making.get("bits") == "auto":
+        making["bits"] = None
+    options = options_from(making, samples, task)
+    reading = SourceOptions(
+        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
+    )
+    setting = Setting(data, None, seeds, rows, TargetUnits(target_mean, target_std))
+    bench = bench_of(read(source, calibration, reading), place_of(source), setting, options)
+    warn_of_noisy_choice(len(bench.data))
+    return search(bench, limits, making, progress)
+
+
+def _configuration(model: Model, bench: Bench, tried: Sequence[Tried]) -> dict[str, str]:
+    """Everything that decides the costs, as text."""
+    compiler, how = bench.compiler, bench.compiler.how
+    arrays = {"calibration": compiler.rows, "test": bench.data.x, "test labels": bench.data.y}
+    if bench.ood is not None:
+        arrays["confusion"] = bench.ood
+    texts = {name: describe_array(array) for name, array in arrays.items()}
+    return texts | {
+        "network": f"{model.method}, sha256 {format.digest(model)[:12]}",
+        "compiler": COMPILER,
+        "--bits": str(compiler.base),
+        "--weights": compiler.base.scheme(),
+        "--tried": ",".join(map(str, tried)),
+        "--seed": ",".join(map(str, bench.seeds)),
+        "--samples": str(bench.samples),
+        **{f"calibration {f.name}": str(getattr(how, f.name)) for f in fields(how)},
+    }

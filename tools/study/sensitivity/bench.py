@@ -1,0 +1,171 @@
+"""One float network on labelled data: what its compiled forms are measured with, always alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qbnnc.evaluation.data import Labelled, LabelledData, Path_, fit, read_confusion, read_labelled
+from qbnnc.evaluation.predictors import FloatPredictor, Recording
+from qbnnc.evaluation.score import TargetUnits, evaluate
+from qbnnc.evaluation.statistics import Distribution, distribution, row_nll
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.types import Stage
+from qbnnc.loading.artefacts import Predictor, QbnnArtefact
+from qbnnc.loading.sources import calibration_of
+from qbnnc.passes.heads import fitted_by_targets, understood
+from qbnnc.passes.mixed_precision.compiler import Compiler
+from qbnnc.passes.options import Quantisation
+from qbnnc.passes.pipeline import Options, check_calibration
+from qbnnc.runtime import load
+from qbnnc.runtime.metrics import Float64
+from qbnnc.study.sweep.prepare import task_of
+from qbnnc.support.errors import InputError, UserError
+from qbnnc.support.inputs import as_integer, whole
+
+_NAMES = {"entropy": "ape", "ood_entropy": "ood_ape"}  # as in the rows of a study
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Metrics, the means over the seeds; and the predictions of the data's rows for each seed.
+
+    `row_nll` [N] is the mean over the seeds, up to a constant of the data.
+    """
+
+    metrics: Mapping[str, float]
+    predictions: tuple[Distribution, ...]
+    row_nll: Float64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """`seeds`, and so masks and eps, are the same for all that is measured: differences are paired.
+
+    `ood` [N, *shape] are inputs of another distribution.
+    """
+
+    model: Model
+    task: Task
+    compiler: Compiler
+    data: LabelledData
+    ood: Floats | None
+    seeds: tuple[int, ...]
+    units: TargetUnits
+
+    @property
+    def samples(self) -> int:
+        """L of everything that is measured."""
+        return self.compiler.shell.draws * len(self.model.members)
+
+    def integers(self, quantisation: Quantisation) -> Measured:
+        """What the network gives in integers."""
+        return self._measured(QbnnArtefact(load(self.compiler.compiled(quantisation))))
+
+    def float32(self) -> Measured:
+        """What it gives in float."""
+        model = understood(self.model, self.task)
+        return self._measured(replace(FloatPredictor.of(model), samples=self.samples))
+
+    def _measured(self, predictor: Predictor) -> Measured:
+        recorder = Recording(predictor, partial(_distribution, predictor.model.head))
+        scores = evaluate(
+            recorder,
+            self.data,
+            task=self.task,
+            seeds=self.seeds,
+            ood=self.ood,
+            target_mean=self.units.mean,
+            target_std=self.units.std,
+        )
+        metrics = {_NAMES.get(name, name): m.mean for name, m in scores.measures.items()}
+        every = 2 if self.ood is not None else 1  # sets of confusion data are between
+        predictions = _joined(recorder.sets[::every])
+        each = [row_nll(self.task, predicted, self.data) for predicted in predictions]
+        with np.errstate(invalid="ignore"):
+            return Measured(metrics, predictions, np.mean(each, axis=0))
+
+
+def _distribution(head: Head, prediction: Mapping[str, Floats]) -> Distribution:
+    drawn = tuple(a for name, a in prediction.items() if name.startswith("samples"))
+    return distribution(head, drawn)
+
+
+def _joined(sets: Sequence[Sequence[Distribution]]) -> tuple[Distribution, ...]:
+    """The distributions of each set, its batches joined."""
+    return tuple(
+        tuple(np.concatenate(column) for column in zip(*parts, strict=True)) for parts in sets
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """On what and how networks are measured, as the user gave it.
+
+    `data` are "FILE.npz[:XKEY,YKEY]" or (x, y), of which `rows`, evenly spaced, are used (None:
+    all); `ood` is "FILE[:KEY]" or x; `units` are those of a regression's targets.
+    """
+
+    data: Labelled
+    ood: Path_ | ArrayLike | None = None
+    seeds: Sequence[int] = (0,)
+    rows: int | None = None
+    units: TargetUnits = field(default_factory=TargetUnits)
+
+
+def bench_of(model: Model, name: str, setting: Setting, options: Options) -> Bench:
+    """A FLOAT Model, with its calibration rows, ready to be compiled at many bits and measured.
+
+    UserError, with the place, where anything does not fit.
+    """
+    if model.stage is not Stage.FLOAT:
+        raise UserError(
+            f"{name}: quantised already ({model.provenance.bits}); give the float network"
+        )
+    setting.units.check()
+    seeds = _seeds(setting.seeds)
+    chosen = None if options.task is None else options.task.value
+    task = task_of(chosen, {name: model})
+    model = fitted_by_targets(model)
+    shape, output = model.graph.input.type.shape, model.graph.outputs[0].type.shape
+    data = fit(read_labelled(setting.data, "the data"), shape, output, task)
+    ood = read_confusion(setting.ood, shape)
+    rows = check_calibration(model, calibration_of(model))
+    compiler = Compiler.of(model, rows, replace(options, task=task))
+    return Bench(model, task, compiler, _some(data, setting.rows), ood, seeds, setting.units)
+
+
+def place_of(source: object) -> str:
+    """What errors call a network: its file, or the first of several, as it was given."""
+    first = source[0] if isinstance(source, list | tuple) and source else source
+    return os.fspath(first) if isinstance(first, str | os.PathLike) else title_of(source)
+
+
+def title_of(source: object) -> str:
+    """What rows call a network: a file's name, without its folders and suffix."""
+    first = source[0] if isinstance(source, list | tuple) and source else source
+    if isinstance(first, str | os.PathLike):
+        stem = os.path.splitext(os.path.basename(os.path.abspath(first)))[0]
+        return stem or os.fspath(first)
+    return "the model" if isinstance(source, Model) else type(source).__name__
+
+
+def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    chosen = tuple(dict.fromkeys(as_integer(seed, "--seed") for seed in seeds))
+    if not chosen:
+        raise InputError("--seed: give one or more")
+    return chosen
+
+
+def _some(data: LabelledData, rows: int | None) -> LabelledData:
+    if rows is None or whole("--rows", rows, 1) >= len(data):
+        return data
+    kept = np.linspace(0, len(data) - 1, rows).round().astype(np.int64)
+    return LabelledData(data.x[kept], data.y[kept])
