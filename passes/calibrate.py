@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.passes.domains import functions_of, refuse_undefined
@@ -21,7 +22,7 @@ from qbnnc.passes.histograms import Histograms
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.search import Codes
 from qbnnc.passes.sites import Site, quantised_sites
-from qbnnc.support.errors import CompileError
+from qbnnc.support.errors import CompileError, UserError
 from qbnnc.support.text import counted
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
@@ -213,3 +214,14 @@ def _refuse_infinite(graph: Graph, ranges: Ranges) -> None:
                 "weights and the scale of the data",
                 locs.get(name, name),
             )
+
+
+def calibration_of(model: Model) -> NDArray[np.float32]:
+    """The calibration rows of a FLOAT model; UserError, saying how to give them, if none."""
+    if model.calibration is None:
+        raise UserError(
+            "the model: has no calibration data; give typical inputs with --calib FILE[:KEY] (in "
+            "Python calibration=x), 100 rows or more, or save them with the model: "
+            "qbnnc.save(..., calibration=x)"
+        )
+    return model.calibration

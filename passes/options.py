@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import TypedDict
 
 from qbnnc.ir.graph import Node
 from qbnnc.support.errors import UserError
@@ -149,3 +150,27 @@ class Quantisation:
 
 def _few(bits: Bits) -> bool:
     return min(bits.weights, bits.activations) <= _FITTED_BITS
+
+
+class CompileOptions(TypedDict, total=False):
+    """Keyword arguments of everything that quantises; None is the default.
+
+    `bits` "w8a7": weights and activations, 2..8 each; `layers` gives layers bits of their own,
+    `input_bits` the network's input. `weights`, `scales`, `quantise_output`, `mask_sharing`: see
+    this module. `observer` "minmax", "ema" or "mse", `rounding` "nearest" or "fitted",
+    `bias_correction`: by bits unless they are given (docs/semantics.md, "How ranges and codes are
+    chosen"). Ranges are observed over `calibration_passes` draws at `calibration_seed`.
+    """
+
+    bits: str | None
+    weights: str | None
+    scales: str | None
+    input_bits: int | None
+    quantise_output: bool | None
+    mask_sharing: str | None
+    layers: Mapping[str, str] | None
+    observer: str | None
+    rounding: str | None
+    bias_correction: bool | None
+    calibration_passes: int | None
+    calibration_seed: int | None

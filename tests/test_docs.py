@@ -17,7 +17,7 @@ BLOCK = re.compile(r"```(python)?\n(.*?)```", re.DOTALL)
 MODULES = (
     "qbnnc.support.inputs",
     "qbnnc.cli.common",
-    "qbnnc.cli.making",
+    "qbnnc.cli.options",
     "qbnnc.cli.options",
     "qbnnc.ir.arithmetic",
     "qbnnc.support.inputs",

@@ -9,11 +9,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qbnnc.evaluation.statistics import divergence, standard_error
 from qbnnc.ir.head import Task
 from qbnnc.passes.mixed_precision.layers import Kind, Layer
+from qbnnc.passes.mixed_precision.measured import Bench, Measured, divergence, standard_error
 from qbnnc.passes.options import Bits, Quantisation
-from qbnnc.study.sensitivity.bench import Bench, Measured
 from qbnnc.support.errors import UserError
 
 Progress: TypeAlias = Callable[[str, int, int], None]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from qbnnc.options import Making
 from qbnnc.passes.mixed_precision.analysis import Progress, mean_divergence
 from qbnnc.passes.mixed_precision.budget import Budget
 from qbnnc.passes.mixed_precision.descent import Move, Width, cost_curve, ordered_moves
 from qbnnc.passes.mixed_precision.layers import INPUT, Kind, Layer
-from qbnnc.passes.options import Bits, Quantisation, Rounding
-from qbnnc.study.sensitivity.bench import Bench, Measured
+from qbnnc.passes.mixed_precision.measured import Bench, Measured
+from qbnnc.passes.options import Bits, CompileOptions, Quantisation, Rounding
 from qbnnc.support.errors import UserError
 
 
@@ -35,15 +35,15 @@ class Choice:
     `layers` and `input_bits` are those that differ from `base`. `reference` are metrics of the
     float network, `baseline` of the base bits, `result` of what is chosen, on the same data, seeds,
     masks and eps; the budget's is at most `limit`. `costs`, of each width that was measured, are
-    KL(base || that) in nats; `all_bits` are those of every layer, in order. `making` are the
-    options with which qbnnc.compile makes what was measured.
+    KL(base || that) in nats; `all_bits` are those of every layer, in order. `options` are
+    those with which qbnnc.compile makes what was measured.
     """
 
     budget: Budget
     base: Bits
     layers: Mapping[str, Bits]
     input_bits: int | None
-    making: Making
+    options: CompileOptions
     reference: Mapping[str, float]
     baseline: Mapping[str, float]
     result: Mapping[str, float]
@@ -52,6 +52,12 @@ class Choice:
     costs: Mapping[str, float]
     trace: tuple[Step, ...]
 
+    @property
+    def making(self) -> CompileOptions:
+        """The old name of `options`."""
+        warnings.warn("choice.making is now choice.options", DeprecationWarning, stacklevel=2)
+        return self.options
+
     def stored(self, kind: Kind) -> tuple[int, int]:
         """Bits of all weights, or activations: at the base bits, and as chosen."""
         numbers = [(layer.numbers(kind), kind.of(bits)) for layer, bits in self.all_bits]
@@ -59,9 +65,9 @@ class Choice:
 
 
 def search(
-    bench: Bench, budget: Budget, making: Making, progress: Progress | None = None
+    bench: Bench, budget: Budget, options: CompileOptions, progress: Progress | None = None
 ) -> Choice:
-    """As few bits as `budget` allows; `making` are the options that `bench` compiles with.
+    """As few bits as `budget` allows; `options` are those that `bench` compiles with.
 
     1. The cost of each width alone is measured at 4, 3 and 2 bits, as KL(base || that), with
        codes rounded to nearest: a compile without fitting is many times faster.
@@ -97,7 +103,7 @@ def search(
         base.bits,
         own,
         chosen.input_bits,
-        _chosen(making, base.bits, own, chosen.input_bits),
+        _chosen(options, base.bits, own, chosen.input_bits),
         reference,
         baseline.metrics,
         result.metrics,
@@ -109,10 +115,10 @@ def search(
 
 
 def _chosen(
-    making: Making, base: Bits, layers: Mapping[str, Bits], input_bits: int | None
-) -> Making:
+    options: CompileOptions, base: Bits, layers: Mapping[str, Bits], input_bits: int | None
+) -> CompileOptions:
     own = {name: str(bits) for name, bits in layers.items()}
-    return {**making, "bits": str(base), "layers": own or None, "input_bits": input_bits}
+    return {**options, "bits": str(base), "layers": own or None, "input_bits": input_bits}
 
 
 def _named(widths: Sequence[Width], costs: Sequence[Mapping[int, float]]) -> dict[str, float]:

@@ -15,7 +15,7 @@ class Unmade(Exception):
 class Target(Protocol):
     """Made once in a worker, before its memory is measured: imports and seeds belong to that.
 
-    Making one tries its seeds, each of which must be read and run.
+    CompileOptions one tries its seeds, each of which must be read and run.
     """
 
     @property

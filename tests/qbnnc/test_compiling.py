@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qbnnc.cli.compiling import shown_log
+from qbnnc.cli.progress import shown_log
 from qbnnc.runtime.cache import Progress, kernels
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.place import store

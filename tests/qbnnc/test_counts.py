@@ -16,6 +16,7 @@ from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.evaluation.predictors import FloatPredictor
 from qbnnc.ir.oracle import oracle_prediction
 from qbnnc.runtime import load
+from qbnnc.support import inputs
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_count, check_asked
 from qbnnc.verification.oracle import Drawing, verify

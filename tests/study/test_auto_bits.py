@@ -19,7 +19,7 @@ from qbnnc.loading.sources import CalibrationWarning
 from qbnnc.passes.mixed_precision.descent import Width, cost_curve, ordered_moves
 from qbnnc.passes.mixed_precision.layers import Kind
 from qbnnc.passes.options import Bits
-from qbnnc.study.sensitivity.api import Budget, Choice, Layer, choose_bits
+from qbnnc.study.sensitivity import Budget, Choice, Layer, choose_bits
 from qbnnc.study.sensitivity.text import choice_lines
 from qbnnc.support.errors import UserError
 from tests.study.sweeps import classifier, labelled
@@ -49,7 +49,7 @@ def test_the_choice_is_within_the_budget_as_compiled(
         mlp_mcd, data, "nll+0.5%", calibration=x, task="regression", calibration_passes=2
     )
     path = tmp_path / "m.qbnn"
-    compiled = qbnnc.compile(mlp_mcd, path, calibration=x, task="regression", **choice.making)
+    compiled = qbnnc.compile(mlp_mcd, path, calibration=x, task="regression", **choice.options)
     found = evaluate_files([path, mlp_mcd], data, task="regression", seeds=(0, 1, 2))
     nll, reference = (one.scores.measures["nll"].mean for one in found)
     assert nll == choice.result["nll"]
@@ -94,7 +94,7 @@ def test_the_trace_is_a_bisection() -> None:
 def test_what_the_user_set_stays() -> None:
     choice = chosen("nll+500%", bits="w6a6", layers={"easy": "w5a5"}, input_bits=4)
     assert choice.base == Bits(6, 6)
-    assert choice.making == {
+    assert choice.options == {
         "bits": "w6a6", "layers": {"fine": "w2a6", "easy": "w5a5"}, "input_bits": 4
     }  # fmt: skip
 

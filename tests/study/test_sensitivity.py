@@ -13,7 +13,7 @@ import qbnnc
 from models import MLP_MCD
 from qbnnc.evaluation.data import LabelledData
 from qbnnc.evaluation.files import evaluate_files
-from qbnnc.evaluation.statistics import distribution, divergence, row_nll, standard_error
+from qbnnc.evaluation.statistics import distribution, row_nll
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
@@ -23,9 +23,10 @@ from qbnnc.ir.types import Array
 from qbnnc.loading.sources import float_model
 from qbnnc.passes.mixed_precision.compiler import Compiler
 from qbnnc.passes.mixed_precision.layers import layers_of
+from qbnnc.passes.mixed_precision.measured import divergence, standard_error
 from qbnnc.passes.options import Bits, Quantisation, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
-from qbnnc.study.sensitivity.api import Layer, Tried, sensitivity
+from qbnnc.study.sensitivity import Layer, Tried, sensitivity
 from qbnnc.study.sensitivity.rows import rows_of
 from qbnnc.study.sensitivity.text import lines_of
 from qbnnc.support.errors import UserError
@@ -78,7 +79,7 @@ def test_the_layer_that_matters_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "tried", "making"),
+    ("layer", "tried", "compile_options"),
     [
         ("fc2", "w3", {"layers": {"fc2": "w3a7"}}),
         pytest.param("fc2", "a3", {"layers": {"fc2": "w8a3"}}, marks=pytest.mark.slow),
@@ -92,14 +93,14 @@ def test_one_layer_is_what_compile_makes_of_it(
     tmp_path: Path,
     layer: str,
     tried: str,
-    making: dict[str, Any],
+    compile_options: dict[str, Any],
 ) -> None:
     data, x = (diabetes["x_test"], diabetes["y_test"]), diabetes["x_train"]
     made: dict[str, Any] = {"calibration": x, "task": "regression", "calibration_passes": 2}
     found = sensitivity(mlp_mcd, data, tried=tried, seeds=(3, 4), **made)
     cost = next(cost for cost in found.costs if cost.layer.name == layer)
     paths = [tmp_path / "one.qbnn", tmp_path / "base.qbnn"]
-    for path, more in zip(paths, (making, {}), strict=True):
+    for path, more in zip(paths, (compile_options, {}), strict=True):
         qbnnc.compile(mlp_mcd, path, **made, **more)
     for evaluation, metrics in zip(
         evaluate_files(paths, data, seeds=(3, 4)), (cost.metrics, found.baseline), strict=True

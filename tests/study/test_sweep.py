@@ -176,7 +176,7 @@ def test_a_study_grows_and_is_in_order(tmp_path: Path) -> None:
         ({"networks": {"net": classifier(members=2)}}, "network net MC dropout"),
         ({"networks": {"other": classifier()}}, "network net MC dropout"),
         ({"ood": None}, ", now not given"),
-        ({"making": {"observer": "ema"}}, "--calibration not given, now ema"),
+        ({"compile_options": {"observer": "ema"}}, "--calibration not given, now ema"),
     ],
 )
 def test_another_configuration_is_refused(

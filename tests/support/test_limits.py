@@ -29,7 +29,7 @@ from qbnnc.ir.ops import (
     UpsampleNearest,
 )
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
-from qbnnc.support import files, limits, numpy_files
+from qbnnc.support import files, inputs, limits, numpy_files
 from qbnnc.support.errors import CompileError, Loc
 from tests.graphs import mlp
 

@@ -16,7 +16,6 @@ from qbnnc.loading.sources import (
     Dropout,
     SourceOptions,
     Trained,
-    calibration_of,
     known_model,
     members_of,
     model_of,
@@ -26,9 +25,10 @@ from qbnnc.loading.sources import (
     with_calibration,
 )
 from qbnnc.loading.writing import check_outputs, write_artefacts
-from qbnnc.options import Making, given_options, options_from
+from qbnnc.options import given_options, options_from
+from qbnnc.passes.calibrate import calibration_of
 from qbnnc.passes.heads import name_outputs
-from qbnnc.passes.options import Quantisation
+from qbnnc.passes.options import CompileOptions, Quantisation
 from qbnnc.passes.pipeline import (
     Watch,
     check_calibration,
@@ -124,36 +124,37 @@ def compile(
     output_names: str | Sequence[str] | None = None,
     embedded_model: bool = True,
     watch: Watch | None = None,
-    **making: Unpack[Making],
+    **compile_options: Unpack[CompileOptions],
 ) -> Model:
     """Compile a network to the artefacts `outputs` (suffix .onnx or .qbnn); returns the Model.
 
     `source`: a module, a file (see README: exported program, weights with `model`, .qbnn), a Model,
     what `prepare_qat` gave, or the members of an ensemble: several files, or a folder of them.
-    `making`: bits and all else that decides the integers, see qbnnc.options.Making. `calibration`
-    [N, *shape]: 100 or more typical inputs, of which 512, evenly spaced, are used. `samples`: L
+    `compile_options`: bits and all else that decides the integers, see
+    qbnnc.options.CompileOptions. `calibration` [N, *shape]: 100 or more typical inputs, of which
+    512, evenly spaced, are used. `samples`: L
     (default 20; 1 where nothing is random), of an ensemble the draws of each member. `task`:
     "raw", "classification" or "regression". `output_names`: what the outputs are, such as
     "mean,variance" (`--outputs`), where no dict or NamedTuple says so. A compiled .qbnn is only
-    written in other formats, with other samples or another task: options about its making are
-    refused. So are they for a fine-tuned one, whose ranges are decided. `distribution_check`: the
-    float graph is compared with the module (docs/distribution.md); "full" draws more samples, None
-    skips it, which the artefact says. Without an `embedded_model` an .onnx has only what
-    onnxruntime needs: it runs, and is verified beside its .qbnn, but cannot be inspected or
-    evaluated.
+    written in other formats, with other samples or another task: options that decide its
+    integers are refused. They are refused for a fine-tuned one too, whose ranges are decided.
+    `distribution_check`: the float graph is compared with the module (docs/distribution.md);
+    "full" draws more samples, None skips it, which the artefact says. Without an `embedded_model`
+    an .onnx has only what onnxruntime needs: it runs, and is verified beside its .qbnn, but cannot
+    be inspected or evaluated.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
     inputs = _paths_among(source)
     paths = check_outputs(_several(outputs), inputs, embedded_model=embedded_model)
-    options = options_from(making, samples, task)
+    options = options_from(compile_options, samples, task)
     reading = SourceOptions(
         model, model_args or {}, dropout, trust_pickle, names_from(output_names)
     )
     trained = source if isinstance(source, Trained) else read_whole(source, calibration, reading)
     model_ = trained.model
     if model_.stage is not Stage.FLOAT:
-        given = given_options(making) + ["--calib"] * (calibration is not None)
+        given = given_options(compile_options) + ["--calib"] * (calibration is not None)
         _refuse_remaking(given, model_.stage)
         compiled = relabel(model_, options)
         if compiled.stage is Stage.SIMULATED:

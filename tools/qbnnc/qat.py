@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
 
 from numpy.typing import ArrayLike
 
+from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
-from qbnnc.loading.sources import Dropout, SourceOptions, calibration_of, float_source, names_from
-from qbnnc.options import Making, options_from
-from qbnnc.passes.pipeline import simulate_model
+from qbnnc.loading.sources import Dropout, SourceOptions, float_source, names_from, with_calibration
+from qbnnc.options import options_from
+from qbnnc.passes.calibrate import calibration_of
+from qbnnc.passes.options import CompileOptions
+from qbnnc.passes.pipeline import Options, simulate_model
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.inputs import choice, number, whole
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
     from qbnnc.backends.torch import Simulation
     from qbnnc.backends.torch.training import Training
+    from qbnnc.backends.torch.training.tune import FineTuning, Labels, Rows
+    from qbnnc.evaluation.data import RawData
 
 Path_: TypeAlias = str | os.PathLike[str]
 Labelled: TypeAlias = "Path_ | tuple[ArrayLike, ArrayLike] | ArrayLike"
@@ -40,7 +45,7 @@ def prepare_qat(
     task: str | None = None,
     dropout: Dropout | None = None,
     output_names: str | Sequence[str] | None = None,
-    **making: Unpack[Making],
+    **compile_options: Unpack[CompileOptions],
 ) -> Simulation:
     """The network with simulated quantisation, as a module for a training loop of your own.
 
@@ -65,7 +70,7 @@ def prepare_qat(
         raise UserError(f"decay {weight:g}: must be above 0, and 1 at most")
     reading = SourceOptions(dropout=dropout, outputs=names_from(output_names))
     model = _member(float_source(module, rows, reading), member)
-    options = options_from(making, samples, task)
+    options = options_from(compile_options, samples, task)
     simulated = simulate_model(model, calibration_of(model), options, version=COMPILER)
     return Simulation(simulated, ranges=how, decay=weight, train_sigma=train_sigma)
 
@@ -96,7 +101,7 @@ def finetune(
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
     output_names: str | Sequence[str] | None = None,
-    **making: Unpack[Making],
+    **compile_options: Unpack[CompileOptions],
 ) -> Model:
     """Fine-tune a network with simulated quantisation; returns the SIMULATED Model.
 
@@ -108,12 +113,11 @@ def finetune(
     """
     require("torch", what="qbnnc.finetune")
     from qbnnc.backends.torch.training import Training
-    from qbnnc.training_data import prepare
 
-    job = prepare(
+    job = prepare_finetuning(
         source,
         data,
-        options_from(making, samples, task),
+        options_from(compile_options, samples, task),
         Training() if training is None else training,
         validation=validation,
         calibration=calibration,
@@ -123,3 +127,51 @@ def finetune(
     )
     job.run()
     return job.best
+
+
+def prepare_finetuning(
+    source: nn.Module | Path_ | Sequence[Path_] | Model,
+    data: Labelled,
+    options: Options,
+    training: Training,
+    *,
+    validation: Labelled | None = None,
+    calibration: ArrayLike | None = None,
+    reading: SourceOptions,
+    device: str = "cpu",
+) -> FineTuning:
+    """Read what a user names, files or arrays, into a fine-tuning that can run.
+
+    The arguments are those of `qbnnc.finetune`. UserError for a network or data that do not fit.
+    """
+    require("torch", what="fine-tuning")
+    from qbnnc.backends.torch.training.losses import check_loss, task_for
+    from qbnnc.backends.torch.training.tune import FineTuning
+    from qbnnc.evaluation.data import as_inputs, read_training
+
+    labels = training.loss.needs_labels
+    given = read_training(data, labels=labels)
+    as_inputs(given.x, given.x.shape[1:], given.x_name)
+    model = float_source(source, given.x if calibration is None else calibration, reading)
+    check_loss(training.loss, model)
+    if options.task is None:
+        options = replace(options, task=task_for(training.loss, model))
+    x, y = _fitted(given, model, options)
+    if calibration is None:
+        model = with_calibration(model, x)
+    held = None
+    if validation is not None:
+        held = _fitted(read_training(validation, labels=labels), model, options)
+    return FineTuning(
+        model, x, y, options, training, validation=held, version=COMPILER, device=device
+    )
+
+
+def _fitted(raw: RawData, model: Model, options: Options) -> tuple[Rows, Labels | None]:
+    from qbnnc.evaluation.data import as_inputs, fit, has_labels
+
+    shape, output = model.graph.input.type.shape, model.graph.outputs[0].type.shape
+    if not has_labels(raw) or options.task in (None, Task.RAW):
+        return as_inputs(raw.x, shape, raw.x_name), None
+    labelled = fit(raw, shape, output, options.task)
+    return labelled.x, labelled.y

@@ -18,8 +18,8 @@ from qbnnc.backends.torch.training.state import TuningState
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.model import Model
-from qbnnc.loading.sources import calibration_of
 from qbnnc.passes.base import run_passes
+from qbnnc.passes.calibrate import calibration_of
 from qbnnc.passes.heads import fitted_by_targets, understood
 from qbnnc.passes.options import MaskSharing
 from qbnnc.passes.pipeline import Options, simulate_model

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training import recipes
 
+from qbnnc.study.paper import train_networks
+from qbnnc.study.paper.training import recipes
 from qbnnc.study.paper.training.jobs import Job, jobs, run
 from qbnnc.study.paper.training.recipes import METHODS, Recipe
 from qbnnc.support.errors import UserError

@@ -14,8 +14,14 @@ import numpy as np
 
 from qbnnc.bench.baselines import FloatNetwork, Rivals, read_float
 from qbnnc.bench.timing import Contender, ratio, take_turns
-from qbnnc.cli.common import echo_json, json_option, placed, plain_warnings, verbose_option
-from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.options import (
+    json_option,
+    model_options,
+    parse_arguments,
+    trust_option,
+    verbose_option,
+)
 from qbnnc.ir.types import Array
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.artefacts import Artefact, open_artefact

@@ -1,4 +1,4 @@
-"""Options and output that several commands share."""
+"""What several commands do alike: warnings, places of errors, JSON, exit codes."""
 
 from __future__ import annotations
 
@@ -19,63 +19,6 @@ from qbnnc.support.errors import ArtefactWarning, RoundingWarning, SourceWarning
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 _FOR_USERS = (ArtefactWarning, CalibrationWarning, RoundingWarning, SourceWarning)
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def input_option(function: F) -> F:
-    """--input FILE[:KEY]."""
-    return click.option(
-        "--input",
-        "input_",
-        required=True,
-        metavar="FILE[:KEY]",
-        help="The inputs, [batch, ...]: a .npy file, or an array of an .npz file.",
-    )(function)
-
-
-def drawing_options(function: F) -> F:
-    """--samples, --first-row, --batch-size: which numbers are drawn, and how much at once."""
-    for option in (
-        click.option(
-            "--batch-size",
-            type=click.IntRange(min=1),
-            help="Rows at a time; changes speed and memory, never the result.",
-        ),
-        click.option(
-            "--first-row",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="The number of the first row, for a batch that is split.",
-        ),
-        click.option(
-            "--samples",
-            type=click.IntRange(min=1),
-            metavar="L",
-            help="Monte-Carlo samples; of an ensemble a multiple of its members. "
-            "[default: as compiled; .onnx: no more than that]",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def json_option(function: F) -> F:
-    """--json: the table as JSON."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")(
-        function
-    )
-
-
-def quiet_option(function: F) -> F:
-    """-q: say nothing but errors and warnings."""
-    return click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")(
-        function
-    )
-
-
-def verbose_option(function: F) -> F:
-    """-v: say more; show the traceback of an internal error."""
-    return click.option("-v", "--verbose", is_flag=True, help="Say more.")(function)
 
 
 def say(message: str) -> None:

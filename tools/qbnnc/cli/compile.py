@@ -8,11 +8,21 @@ from pathlib import Path
 import click
 
 from qbnnc.api import compile as compile_model
-from qbnnc.cli.auto import asked_auto, auto_options, choose
-from qbnnc.cli.common import placed, plain_warnings, quiet_option, several, verbose_option
-from qbnnc.cli.distribution import bars, distribution_options, effort_of
-from qbnnc.cli.making import bits_option, making_of, making_options
-from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.cli.auto_bits import asked_auto, auto_options, choose
+from qbnnc.cli.common import placed, plain_warnings, several
+from qbnnc.cli.options import (
+    bits_option,
+    chosen_options,
+    distribution_options,
+    effort_of,
+    model_options,
+    parse_arguments,
+    quantisation_options,
+    quiet_option,
+    trust_option,
+    verbose_option,
+)
+from qbnnc.cli.progress import bars
 from qbnnc.inspection.report import describe_outputs
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
@@ -53,7 +63,7 @@ from qbnnc.verification.distribution import DistributionCheck
 @model_options
 @bits_option
 @auto_options
-@making_options
+@quantisation_options
 @distribution_options
 @click.option(
     "--embedded-model/--no-embedded-model",
@@ -90,7 +100,7 @@ def command(
     trust_pickle: bool,
     quiet: bool,
     verbose: bool,
-    **making: object,
+    **compile_options: object,
 ) -> int:
     """Compile MODEL to integer artefacts.
 
@@ -102,7 +112,7 @@ def command(
     inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calib, data)))]
     check_outputs(outputs, inputs, embedded_model=embedded_model)
     calibration = None if calib is None else read_array(calib)
-    chosen, file = making_of(making), several(models)
+    chosen, file = chosen_options(compile_options), several(models)
     source: Trained | tuple[str, ...] = models
     with placed({"the calibration data": calib, "the model": file, "the source": file}):
         if (asked := asked_auto(chosen, budget, data)) is not None:

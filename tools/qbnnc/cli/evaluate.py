@@ -10,8 +10,15 @@ from pathlib import Path
 import click
 import numpy as np
 
-from qbnnc.cli.common import echo_json, json_option, plain_warnings, quiet_option, verbose_option
-from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.cli.common import echo_json, plain_warnings
+from qbnnc.cli.options import (
+    json_option,
+    model_options,
+    parse_arguments,
+    quiet_option,
+    trust_option,
+    verbose_option,
+)
 from qbnnc.evaluation.files import Evaluation, evaluate_files
 from qbnnc.evaluation.score import Measure
 from qbnnc.ir.head import Task

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qbnnc.cli.bars import Shown
-from qbnnc.cli.common import INTERRUPTED, placed, quiet_option, say, several, verbose_option
-from qbnnc.cli.making import bits_option, making_of, making_options
-from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.cli.common import INTERRUPTED, placed, say, several
+from qbnnc.cli.options import (
+    bits_option,
+    chosen_options,
+    model_options,
+    parse_arguments,
+    quantisation_options,
+    quiet_option,
+    trust_option,
+    verbose_option,
+)
+from qbnnc.cli.progress import TrainingProgress
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
@@ -86,7 +94,7 @@ if TYPE_CHECKING:
 )
 @model_options
 @bits_option
-@making_options
+@quantisation_options
 @trust_option
 @quiet_option
 @verbose_option
@@ -115,7 +123,7 @@ def command(
     trust_pickle: bool,
     quiet: bool,
     verbose: bool,
-    **making: object,
+    **compile_options: object,
 ) -> int:
     """Fine-tune MODEL with simulated quantisation; qbnnc compile makes integers of the result.
 
@@ -127,7 +135,7 @@ def command(
     state = _state_of(path, resume)
     require("torch", what="qbnnc finetune")
     from qbnnc.backends.torch.training import Loss, Training
-    from qbnnc.training_data import prepare
+    from qbnnc.qat import prepare_finetuning
 
     training = Training(
         choice("--loss", Loss, loss),
@@ -142,10 +150,10 @@ def command(
     file = several(models)
     files = {"the calibration data": calib or data, "the training data": data}
     with placed({**files, "the source": file, "the model": file}):
-        job = prepare(
+        job = prepare_finetuning(
             list(models),
             data,
-            options_from(making_of(making), samples, task),
+            options_from(chosen_options(compile_options), samples, task),
             training,
             validation=validation,
             calibration=None if calib is None else read_array(calib),
@@ -180,7 +188,7 @@ def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
 
     reports: list[Progress] = []
     try:
-        with Shown(quiet) as show:
+        with TrainingProgress(quiet) as show:
 
             def tell(progress: Progress) -> None:
                 reports.append(progress)

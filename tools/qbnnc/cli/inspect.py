@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from qbnnc.cli.common import echo_json, json_option, plain_warnings, verbose_option
+from qbnnc.cli.common import echo_json, plain_warnings
+from qbnnc.cli.options import json_option, verbose_option
 from qbnnc.inspection import Inspection, inspect
 from qbnnc.inspection.report import NodeReport, describe_outputs
 from qbnnc.ir import format

@@ -13,7 +13,7 @@ import traceback
 import click
 
 from qbnnc.cli.common import INTERRUPTED, say
-from qbnnc.cli.compiling import shown_log
+from qbnnc.cli.progress import shown_log
 from qbnnc.support.errors import UserError
 from qbnnc.version import __version__
 

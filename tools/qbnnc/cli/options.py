@@ -1,17 +1,75 @@
-"""Options that say how a trained network is read: --model, --model-args, --dropout, ..."""
+"""Options that several commands share: reading a network, quantisation, drawing, output."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import click
 
+from qbnnc.passes.calibrate import Observer
+from qbnnc.passes.options import CompileOptions, MaskSharing, Rounding, Scales, WeightScheme
 from qbnnc.support.errors import UserError
+from qbnnc.verification.distribution import DistributionCheck
 
-F = TypeVar("F", bound=Callable[..., Any])
+
+def input_option(function: F) -> F:
+    """--input FILE[:KEY]."""
+    return click.option(
+        "--input",
+        "input_",
+        required=True,
+        metavar="FILE[:KEY]",
+        help="The inputs, [batch, ...]: a .npy file, or an array of an .npz file.",
+    )(function)
+
+
+def drawing_options(function: F) -> F:
+    """--samples, --first-row, --batch-size: which numbers are drawn, and how much at once."""
+    for option in (
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            help="Rows at a time; changes speed and memory, never the result.",
+        ),
+        click.option(
+            "--first-row",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="The number of the first row, for a batch that is split.",
+        ),
+        click.option(
+            "--samples",
+            type=click.IntRange(min=1),
+            metavar="L",
+            help="Monte-Carlo samples; of an ensemble a multiple of its members. "
+            "[default: as compiled; .onnx: no more than that]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def json_option(function: F) -> F:
+    """--json: the table as JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")(
+        function
+    )
+
+
+def quiet_option(function: F) -> F:
+    """-q: say nothing but errors and warnings."""
+    return click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")(
+        function
+    )
+
+
+def verbose_option(function: F) -> F:
+    """-v: say more; show the traceback of an internal error."""
+    return click.option("-v", "--verbose", is_flag=True, help="Say more.")(function)
 
 
 def model_options(function: F) -> F:
@@ -77,3 +135,126 @@ def parse_arguments(texts: tuple[str, ...]) -> dict[str, object]:
                     f"true, and text as '{key}=\"{value}\"'"
                 ) from None
     return arguments
+
+
+def bits_option(function: F) -> F:
+    """--bits wNaM."""
+    return click.option(
+        "--bits",
+        metavar="wNaM",
+        help="Bits of weights and activations; compile takes auto too.  [default: w8a7]",
+    )(function)
+
+
+def quantisation_options(function: F) -> F:
+    """All other `qbnnc.options.CompileOptions`; a command takes them as `**compile_options`."""
+    for option in (
+        click.option(
+            "--bias-correction/--no-bias-correction",
+            default=None,
+            help="Move biases so that layers keep their means.  [default: by bits]",
+        ),
+        click.option(
+            "--rounding",
+            type=click.Choice([r.value for r in Rounding]),
+            help="Codes nearest to the weights, or fitted to what layers give.  [default: by bits]",
+        ),
+        click.option("--calibration-seed", type=int, help="[default: 0]"),
+        click.option(
+            "--calibration-passes", type=click.IntRange(min=1), help="Draws observed.  [default: 8]"
+        ),
+        click.option(
+            "--calibration",
+            "observer",
+            type=click.Choice([o.value for o in Observer]),
+            help="How ranges are observed.  [default: by bits, mse at few and minmax at many]",
+        ),
+        click.option(
+            "--layer",
+            "layers",
+            multiple=True,
+            metavar="NAME=wNaM",
+            help="Other bits for one layer; repeat for several.",
+        ),
+        click.option(
+            "--mask-sharing",
+            type=click.Choice([m.value for m in MaskSharing]),
+            help="Dropout masks of every row, or one for the batch.  [default: row]",
+        ),
+        click.option(
+            "--quantise-output", is_flag=True, help="Quantise what leaves the network too."
+        ),
+        click.option(
+            "--input-bits",
+            type=click.IntRange(2, 8),
+            help="Bits of the network's input.  [default: those of activations, at least 7]",
+        ),
+        click.option(
+            "--scales",
+            type=click.Choice([s.value for s in Scales]),
+            help="Any scale, or powers of two: shifts.  [default: free]",
+        ),
+        click.option(
+            "--weights",
+            type=click.Choice([w.value for w in WeightScheme]),
+            help="Granularity of weight scales.  [default: channel-symmetric]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def chosen_options(given: Mapping[str, object]) -> CompileOptions:
+    """What these options gave to a command, by the names of its parameters; only what was given.
+
+    UserError for a wrong --layer.
+    """
+    chosen = {name: given[name] for name in CompileOptions.__annotations__ if name in given}
+    layers = chosen.get("layers")
+    assert isinstance(layers, tuple)
+    chosen["layers"] = parse_layers(layers) or None
+    chosen["quantise_output"] = chosen.get("quantise_output") or None
+    return cast(
+        CompileOptions, {name: value for name, value in chosen.items() if value is not None}
+    )
+
+
+def parse_layers(texts: tuple[str, ...]) -> dict[str, str]:
+    """ "conv1=w8a8" -> {"conv1": "w8a8"}.
+
+    >>> parse_layers(("conv1=w8a8", "layers.0.fc=w4a4"))
+    {'conv1': 'w8a8', 'layers.0.fc': 'w4a4'}
+    """
+    pairs = [text.partition("=") for text in texts]
+    for text, (layer, equals, _) in zip(texts, pairs, strict=True):
+        if not equals or not layer:
+            raise UserError(f"--layer {text!r}: write NAME=wNaM, such as conv1=w8a8")
+    return {layer: bits for layer, _, bits in pairs}
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def distribution_options(function: F) -> F:
+    """--distribution-check and --no-distribution-check."""
+    for option in (
+        click.option(
+            "--no-distribution-check",
+            is_flag=True,
+            help="Do not compare the network with its module; the artefact says so.",
+        ),
+        click.option(
+            "--distribution-check",
+            type=click.Choice(["default", "full"]),
+            help="How many samples are compared with the module's.  [default: by cost]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def effort_of(chosen: DistributionCheck, *, skipped: bool) -> DistributionCheck:
+    """What the two options ask for; UserError if they contradict each other."""
+    if skipped and chosen is not None:
+        raise UserError("--no-distribution-check: contradicts --distribution-check; give one")
+    return None if skipped else chosen or "default"

@@ -8,13 +8,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.cli.common import (
+from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.options import (
     drawing_options,
-    echo_json,
     input_option,
     json_option,
-    placed,
-    plain_warnings,
     quiet_option,
     verbose_option,
 )

@@ -5,31 +5,30 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from qbnnc.cli.common import (
-    echo_json,
+from qbnnc.cli.common import echo_json, placed, plain_warnings, several
+from qbnnc.cli.options import (
+    bits_option,
+    chosen_options,
     json_option,
-    placed,
-    plain_warnings,
+    model_options,
+    parse_arguments,
+    quantisation_options,
     quiet_option,
-    several,
+    trust_option,
     verbose_option,
 )
-from qbnnc.cli.making import bits_option, making_of, making_options
-from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.cli.progress import line_progress
 from qbnnc.ir.head import Task
 from qbnnc.loading.arrays import file_of, read_array
 from qbnnc.loading.sources import Dropout
 from qbnnc.support.files import check_apart
-from qbnnc.support.text import shortened
 
 if TYPE_CHECKING:  # numba is not loaded before something is measured
-    from qbnnc.study.sensitivity.api import Progress, Sensitivities
+    from qbnnc.study.sensitivity import Sensitivities
 
 
 @click.command(name="sensitivity", short_help="What each layer costs at fewer bits.")
@@ -64,7 +63,7 @@ if TYPE_CHECKING:  # numba is not loaded before something is measured
 @click.option("-o", "--output", metavar="FILE.jsonl", help="Rows for qbnnc report.")
 @model_options
 @bits_option
-@making_options
+@quantisation_options
 @trust_option
 @json_option
 @quiet_option
@@ -90,7 +89,7 @@ def command(
     as_json: bool,
     quiet: bool,
     verbose: bool,
-    **making: object,
+    **compile_options: object,
 ) -> int:
     """Measure what each layer of MODEL alone costs at fewer bits, all others at --bits.
 
@@ -98,7 +97,7 @@ def command(
     with the same masks and eps: compile then gives the layers that cost much more bits with
     --layer NAME=wNaM, and those that cost nothing fewer.
     """
-    from qbnnc.study.sensitivity.api import sensitivity
+    from qbnnc.study.sensitivity import sensitivity
     from qbnnc.study.sensitivity.rows import check_output, write_rows
     from qbnnc.study.sensitivity.text import lines_of
 
@@ -125,7 +124,7 @@ def command(
             output_names=output_names,
             trust_pickle=trust_pickle,
             progress=progress,
-            **making_of(making),
+            **chosen_options(compile_options),
         )
     if output is not None:
         write_rows(found, output, shlex.join(["qbnnc", *sys.argv[1:]]))
@@ -134,22 +133,6 @@ def command(
     elif not quiet:
         click.echo("\n".join(lines_of(found, data)))
     return 0
-
-
-@contextmanager
-def line_progress(quiet: bool) -> Iterator[Progress | None]:
-    """What is measured, on one line of a terminal's stderr that is empty at the end."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-
-    def show(what: str, done: int, total: int) -> None:
-        click.echo(f"\r\x1b[K{done + 1}/{total} {shortened(what, 60)}", err=True, nl=False)
-
-    try:
-        yield show
-    finally:
-        click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _record(found: Sensitivities) -> dict[str, object]:

@@ -11,10 +11,15 @@ from pathlib import Path
 
 import click
 
-from qbnnc.cli.common import INTERRUPTED, placed, plain_warnings, quiet_option, say, verbose_option
-from qbnnc.cli.making import making_of, making_options
+from qbnnc.cli.common import INTERRUPTED, placed, plain_warnings, say
 from qbnnc.cli.networks import parse_networks
-from qbnnc.cli.options import trust_option
+from qbnnc.cli.options import (
+    chosen_options,
+    quantisation_options,
+    quiet_option,
+    trust_option,
+    verbose_option,
+)
 from qbnnc.ir.head import Task
 from qbnnc.passes.options import Bits
 from qbnnc.study.report import write_report
@@ -83,7 +88,7 @@ from qbnnc.support.text import fold, table
 )
 @click.option("--outputs", "named", multiple=True, metavar="[NAME=]NAMES", help="As in compile.")
 @trust_option
-@making_options
+@quantisation_options
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: physical cores]")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, whose workers are used.")
 @click.option("--retry-failed", is_flag=True, help="Compute again what has an error.")
@@ -122,7 +127,7 @@ def command(
     retry_failed: bool,
     quiet: bool,
     verbose: bool,
-    **making: object,
+    **compile_options: object,
 ) -> int:
     """Evaluate MODELs in float and quantised to many bits, with several seeds.
 
@@ -152,7 +157,7 @@ def command(
                 seeds=seeds,
                 samples=samples,
                 task=task,
-                making=making_of(making),
+                compile_options=chosen_options(compile_options),
                 tuning=tuning,
                 shifts=shifts,
                 target_mean=target_mean,

@@ -7,16 +7,9 @@ from dataclasses import asdict
 
 import click
 
-from qbnnc.cli.common import (
-    echo_json,
-    input_option,
-    json_option,
-    placed,
-    plain_warnings,
-    quiet_option,
-    verbose_option,
-)
-from qbnnc.cli.source import Drawn, against_source, asked_source, source_options
+from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.options import input_option, json_option, quiet_option, verbose_option
+from qbnnc.cli.verify_source import Drawn, against_source, asked_source, source_options
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.artefacts import Artefact, open_artefact
 from qbnnc.support.errors import UserError

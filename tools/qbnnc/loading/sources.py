@@ -282,14 +282,3 @@ def warn_of_few(rows: int, stacklevel: int = 3) -> None:
 
 def _few(count: int, noun: str, what_for: str = "") -> str:
     return f"{counted(count, noun)}{what_for} {'is' if count == 1 else 'are'} few"
-
-
-def calibration_of(model: Model) -> NDArray[np.float32]:
-    """The calibration rows of a FLOAT model; UserError, saying how to give them, if none."""
-    if model.calibration is None:
-        raise UserError(
-            "the model: has no calibration data; give typical inputs with --calib FILE[:KEY] (in "
-            "Python calibration=x), 100 rows or more, or save them with the model: "
-            "qbnnc.save(..., calibration=x)"
-        )
-    return model.calibration

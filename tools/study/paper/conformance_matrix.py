@@ -19,7 +19,7 @@ from pathlib import Path
 import qbnnc
 from qbnnc.ir.model import Model
 from qbnnc.loading.artefacts import open_artefact
-from qbnnc.loading.sources import SourceOptions, read_source, with_calibration
+from qbnnc.loading.sources import CalibrationWarning, SourceOptions, read_source, with_calibration
 from qbnnc.passes.options import Scales, WeightScheme
 from qbnnc.study.paper.reference_nets import Data, Network, networks
 from qbnnc.verification.oracle import Drawing, verify
@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=4)
     options = parser.parse_args()
     sys.path.insert(0, str(options.nets))
-    warnings.simplefilter("ignore", qbnnc.loading.sources.CalibrationWarning)
+    warnings.simplefilter("ignore", CalibrationWarning)
     total = 0
     for name, (network, load) in networks(options.data).items():
         if options.networks and name not in options.networks:

@@ -2,7 +2,8 @@
 
     python tools/study/paper/train_networks.py DATA NETS
     python tools/study/paper/paper_study.py NETS OUT [--networks lenet boston concrete]
-        [--methods ...] [--schemes default paper] [--precisions ptq qat] [--seeds 3] [--rows 2000] [--workers 2]
+        [--methods ...] [--schemes default paper] [--precisions ptq qat]
+        [--seeds 3] [--rows 2000] [--workers 2]
 
 NETS is what train_networks.py wrote. OUT gets NETWORK_METHOD.jsonl of each image network,
 NETWORK_METHOD_shifts.jsonl (rotated, brightened and moved images, in float and at w8a7, one seed,
@@ -33,11 +34,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from training import recipes
 
 from qbnnc.loading.sources import SourceOptions
-from qbnnc.options import Making
-from qbnnc.passes.options import Bits
+from qbnnc.passes.options import Bits, CompileOptions
+from qbnnc.study.paper.training import recipes
 from qbnnc.study.paper.training.jobs import IMAGES, NETWORKS
 from qbnnc.study.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
 from qbnnc.study.sweep.plan import paper_grid
@@ -51,7 +51,7 @@ TUNED_BITS = tuple(b for b in BITS if min(b.weights, b.activations) <= 4)
 SCHEMES = ("default", "paper")
 CLASSES = {"pointwise": "", "mcd": "_MCD", "bbb": "_BBB", "sghmc": ""}
 IMAGE_EPOCHS = {"pointwise": 1.0, "mcd": 1.0, "bbb": 1.0, "sghmc": 0.1}
-PAPER_SCHEME = Making(
+PAPER_SCHEME = CompileOptions(
     weights="tensor-affine",
     observer="ema",
     quantise_output=True,
@@ -94,7 +94,7 @@ class Scheme:
 
     file: Path
     bits: tuple[Bits, ...]
-    making: Making | None = None  # the compiler's defaults
+    compile_options: CompileOptions | None = None  # the compiler's defaults
 
 
 def parts(networks: list[str], methods: list[str], nets: Path) -> Iterator[Part]:
@@ -114,7 +114,7 @@ def schemes(part: Part, out: Path) -> Iterator[Scheme]:
     for width in sorted({b.activations for b in BITS}, reverse=True):
         bits = tuple(b for b in BITS if b.activations == width)
         file = out / "paper" / f"{part.name}_a{width}.jsonl"
-        yield Scheme(file, bits, PAPER_SCHEME | Making(input_bits=width))
+        yield Scheme(file, bits, PAPER_SCHEME | CompileOptions(input_bits=width))
 
 
 def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Executor) -> None:
@@ -147,12 +147,17 @@ def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Ex
             sweep(out / f"{part.name}.jsonl", seeds=seeds[:1], bits=BITS[:1])
         return
     for scheme in schemes(part, out):
-        if scheme.making is None and "default" not in options.schemes:
+        if scheme.compile_options is None and "default" not in options.schemes:
             continue
-        if scheme.making is not None and "paper" not in options.schemes:
+        if scheme.compile_options is not None and "paper" not in options.schemes:
             continue
-        few = images and (part.method == "sghmc" or scheme.making is not None)
-        its = partial(sweep, scheme.file, floats=scheme.making is None, making=scheme.making)
+        few = images and (part.method == "sghmc" or scheme.compile_options is not None)
+        its = partial(
+            sweep,
+            scheme.file,
+            floats=scheme.compile_options is None,
+            compile_options=scheme.compile_options,
+        )
         if "ptq" in options.precisions:
             its(seeds=seeds, bits=scheme.bits)
         if "qat" in options.precisions and (tuned := [b for b in scheme.bits if b in TUNED_BITS]):

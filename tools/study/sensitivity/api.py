@@ -20,27 +20,14 @@ from qbnnc.loading.sources import (
     warn_of_few,
     warn_of_noisy_choice,
 )
-from qbnnc.options import Making, options_from
-from qbnnc.passes.mixed_precision.analysis import Cost, Progress, Sensitivities, Tried, costs_of
+from qbnnc.options import options_from
+from qbnnc.passes.mixed_precision.analysis import Progress, Sensitivities, Tried, costs_of
 from qbnnc.passes.mixed_precision.budget import Budget
-from qbnnc.passes.mixed_precision.layers import Layer
-from qbnnc.passes.mixed_precision.search import Choice, Step, search
+from qbnnc.passes.mixed_precision.search import Choice, search
+from qbnnc.passes.options import CompileOptions
 from qbnnc.study.sensitivity.bench import Bench, Setting, bench_of, place_of, title_of
 from qbnnc.study.sweep.settings import describe_array
 from qbnnc.version import COMPILER
-
-__all__ = [
-    "Budget",
-    "Choice",
-    "Cost",
-    "Layer",
-    "Progress",
-    "Sensitivities",
-    "Step",
-    "Tried",
-    "choose_bits",
-    "sensitivity",
-]
 
 
 def sensitivity(
@@ -62,11 +49,11 @@ def sensitivity(
     trust_pickle: bool = False,
     output_names: str | Sequence[str] | None = None,
     progress: Progress | None = None,
-    **making: Unpack[Making],
+    **compile_options: Unpack[CompileOptions],
 ) -> Sensitivities:
     """What each layer alone costs at fewer bits, the others at `bits`, as integers in our runtime.
 
-    `source` and the options of reading and making are those of `qbnnc.compile`. `tried` are the
+    `source` and the options of reading and compiling are those of `qbnnc.compile`. `tried` are the
     widths that each layer's weights ("w4") and activations ("a4") get in turn. Metrics are those of
     `data`, "FILE.npz[:XKEY,YKEY]" or (x, y), of which `rows`, evenly spaced, are used (None: all),
     and of `ood`, inputs of another distribution; the means over `seeds`. Masks and eps are the same
@@ -75,7 +62,7 @@ def sensitivity(
     Raises UserError: the text says where, what is wrong and what to do. CalibrationWarning of few
     calibration rows.
     """
-    options = options_from(making, samples, task)
+    options = options_from(compile_options, samples, task)
     base = options.quantisation
     widths = Tried.parse_all(tried, base.bits)
     reading = SourceOptions(
@@ -120,7 +107,7 @@ def choose_bits(
     trust_pickle: bool = False,
     output_names: str | Sequence[str] | None = None,
     progress: Progress | None = None,
-    **making: Unpack[Making],
+    **compile_options: Unpack[CompileOptions],
 ) -> Choice:
     """Bits for every layer and the input, as few as `budget` allows, on the labelled `data`.
 
@@ -128,24 +115,24 @@ def choose_bits(
     error, ece, brier or rmse, is relative to the float network on the same data, seeds, masks and
     eps. The search begins at `bits` (default and "auto": w8a7), the most that any layer gets;
     `layers` with bits of their own, and an input that has `input_bits`, keep them. `source` and the
-    options of reading and making are those of `qbnnc.compile`, which makes what was measured of the
-    choice's `making`; `data` and `rows` are as in `sensitivity`.
+    options of reading and compiling are those of `qbnnc.compile`, which makes what was measured of
+    the choice's `options`; `data` and `rows` are as in `sensitivity`.
 
     What is chosen is measured as a whole. It is chosen on these data: on others the metric tends to
     be a little worse, the more so the fewer they are: CalibrationWarning of less than 200 rows.
     UserError if `bits` are over the budget.
     """
     limits = Budget.parse(budget)
-    if making.get("bits") == "auto":
-        making["bits"] = None
-    options = options_from(making, samples, task)
+    if compile_options.get("bits") == "auto":
+        compile_options["bits"] = None
+    options = options_from(compile_options, samples, task)
     reading = SourceOptions(
         model, model_args or {}, dropout, trust_pickle, names_from(output_names)
     )
     setting = Setting(data, None, seeds, rows, TargetUnits(target_mean, target_std))
     bench = bench_of(read(source, calibration, reading), place_of(source), setting, options)
     warn_of_noisy_choice(len(bench.data))
-    return search(bench, limits, making, progress)
+    return search(bench, limits, compile_options, progress)
 
 
 def _configuration(model: Model, bench: Bench, tried: Sequence[Tried]) -> dict[str, str]:

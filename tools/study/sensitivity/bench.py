@@ -13,36 +13,24 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.evaluation.data import Labelled, LabelledData, Path_, fit, read_confusion, read_labelled
 from qbnnc.evaluation.predictors import FloatPredictor, Recording
 from qbnnc.evaluation.score import TargetUnits, evaluate
-from qbnnc.evaluation.statistics import Distribution, distribution, row_nll
+from qbnnc.evaluation.statistics import distribution, row_nll
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.loading.artefacts import Predictor, QbnnArtefact
-from qbnnc.loading.sources import calibration_of
+from qbnnc.passes.calibrate import calibration_of
 from qbnnc.passes.heads import fitted_by_targets, understood
 from qbnnc.passes.mixed_precision.compiler import Compiler
+from qbnnc.passes.mixed_precision.measured import Distribution, Measured
 from qbnnc.passes.options import Quantisation
 from qbnnc.passes.pipeline import Options, check_calibration
 from qbnnc.runtime import load
-from qbnnc.runtime.metrics import Float64
 from qbnnc.study.sweep.prepare import task_of
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_integer, whole
 
 _NAMES = {"entropy": "ape", "ood_entropy": "ood_ape"}  # as in the rows of a study
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """Metrics, the means over the seeds; and the predictions of the data's rows for each seed.
-
-    `row_nll` [N] is the mean over the seeds, up to a constant of the data.
-    """
-
-    metrics: Mapping[str, float]
-    predictions: tuple[Distribution, ...]
-    row_nll: Float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 from qbnnc.evaluation.data import Labelled, Path_, RawData, has_labels, read_labelled, read_training
 from qbnnc.evaluation.score import TargetUnits
 from qbnnc.loading.sources import warn_of_few
-from qbnnc.options import Making
-from qbnnc.passes.options import Bits
+from qbnnc.passes.options import Bits, CompileOptions
 from qbnnc.runtime.threads import physical_cores
 from qbnnc.study.sweep.executors import Cluster, Given, Pool, Processes
 from qbnnc.study.sweep.plan import Plan, ordered, paper_grid, parse_bits
@@ -41,7 +40,7 @@ def run_sweep(
     seeds: int | Sequence[int] = 3,
     samples: int | None = None,
     task: str | None = None,
-    making: Making | None = None,
+    compile_options: CompileOptions | None = None,
     tuning: Tuning | None = None,
     shifts: bool = False,
     target_mean: float = 0.0,
@@ -69,7 +68,7 @@ def run_sweep(
         floats: the float network itself, which every figure compares with.
         seeds: how many, from 0, or which: of the random numbers, and of each fine-tuning.
         samples, task: as in qbnnc.compile.
-        making: keyword arguments of qbnnc.compile that decide the integers, but for the bits.
+        compile_options: what decides the integers, but for the bits.
         tuning: how fine-tuning goes.
         shifts: evaluate images rotated, brightened and moved, in float and at the most bits.
         target_mean, target_std: of standardised targets; metrics are in their units.
@@ -93,7 +92,7 @@ def run_sweep(
     settings = Settings(
         task_of(task, models),
         None if samples is None else whole("--samples", samples, 1),
-        {} if making is None else making,
+        {} if compile_options is None else compile_options,
         how,
         target_mean,
         target_std,

@@ -12,8 +12,8 @@ import numpy as np
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array
-from qbnnc.options import Making, given_options, options_from
-from qbnnc.passes.options import Bits
+from qbnnc.options import given_options, options_from
+from qbnnc.passes.options import Bits, CompileOptions
 from qbnnc.passes.pipeline import Options
 from qbnnc.support.errors import FileError
 from qbnnc.support.extras import require
@@ -64,14 +64,14 @@ class Tuning:
 class Settings:
     """What is done with each item. `samples` counts the draws of each member, as in compile.
 
-    `making` is how integers are made, at any bits. `target_mean` and `target_std` bring predictions
-    of standardised targets back to their units. `shifted` are the bits at which distribution shifts
-    are evaluated, besides float; None: nowhere.
+    `compile_options` is how integers are made, at any bits. `target_mean` and `target_std` bring
+    predictions of standardised targets back to their units. `shifted` are the bits at which
+    distribution shifts are evaluated, besides float; None: nowhere.
     """
 
     task: Task
     samples: int | None = None
-    making: Making = field(default_factory=Making)
+    compile_options: CompileOptions = field(default_factory=CompileOptions)
     tuning: Tuning = field(default_factory=Tuning)
     target_mean: float = 0.0
     target_std: float = 1.0
@@ -80,7 +80,7 @@ class Settings:
     def options(self, bits: Bits, model: Model) -> Options:
         """Of the pipeline, at `bits`; UserError for a choice that is none."""
         samples = self.samples if model.stochastic else None
-        made = options_from(self.making, samples, self.task.value)
+        made = options_from(self.compile_options, samples, self.task.value)
         return replace(made, quantisation=replace(made.quantisation, bits=bits))
 
     def describe(self) -> dict[str, str]:
@@ -93,8 +93,10 @@ class Settings:
             "--target-std": None if self.target_std == 1 else self.target_std,
             "--shifts": self.shifted and f"float, {self.shifted}",
         }
-        making = (value for value in self.making.values() if value is not None and value != {})
-        values |= dict(zip(given_options(self.making), making, strict=True))
+        compile_options = (
+            value for value in self.compile_options.values() if value is not None and value != {}
+        )
+        values |= dict(zip(given_options(self.compile_options), compile_options, strict=True))
         return {name: str(value) for name, value in values.items() if value is not None}
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from training import figures, recipes
 
 from qbnnc.loading.arrays import read_array
+from qbnnc.study.paper.training import figures, recipes
 from qbnnc.study.paper.training.datasets import Split, garments, table
 from qbnnc.study.paper.training.fit import Weights, cross_entropy, fit, gaussian_nll, sample
 from qbnnc.study.paper.training.models import MLP, MLP_BBB, MLP_MCD, LeNet5, LeNet5_BBB, LeNet5_MCD

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from qbnnc.cli.common import plain_warnings
-from qbnnc.cli.sensitivity import line_progress
+from qbnnc.cli.progress import line_progress
 from qbnnc.ir.model import Model
-from qbnnc.options import Making
+from qbnnc.passes.options import CompileOptions
 from qbnnc.support.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,9 +35,11 @@ def auto_options(function: F) -> F:
     return function
 
 
-def asked_auto(making: Making, budget: str | None, data: str | None) -> tuple[str, str] | None:
+def asked_auto(
+    compile_options: CompileOptions, budget: str | None, data: str | None
+) -> tuple[str, str] | None:
     """Budget and data if bits are to be chosen; UserError if only some of the options are given."""
-    if making.get("bits") != "auto":
+    if compile_options.get("bits") != "auto":
         for name, value in (("--budget", budget), ("--data", data)):
             if value is not None:
                 raise UserError(f"{name}: is for --bits auto")
@@ -51,21 +53,21 @@ def asked_auto(making: Making, budget: str | None, data: str | None) -> tuple[st
 def choose(
     asked: tuple[str, str],
     source: Model,
-    making: Making,
+    compile_options: CompileOptions,
     *,
     samples: int | None,
     task: str | None,
     quiet: bool,
-) -> Making:
-    """The options of making with the bits that are chosen; prints them, and what was measured."""
-    from qbnnc.study.sensitivity.api import choose_bits
+) -> CompileOptions:
+    """The compile options with the bits that are chosen; prints them, and what was measured."""
+    from qbnnc.study.sensitivity import choose_bits
     from qbnnc.study.sensitivity.text import choice_lines
 
     budget, data = asked
     with plain_warnings(), line_progress(quiet) as progress:
         choice = choose_bits(
-            source, data, budget, samples=samples, task=task, progress=progress, **making
+            source, data, budget, samples=samples, task=task, progress=progress, **compile_options
         )
     if not quiet:
         click.echo("\n".join(choice_lines(choice)))
-    return choice.making
+    return choice.options
