@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -109,7 +108,7 @@ def _check_sample_inputs(data: bytes) -> None:
         return
     try:
         torch.load(io.BytesIO(data), weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, AttributeError) as error:
+    except Exception as error:  # a damaged pickle makes the reader raise anything
         raise _Hostile("the sample inputs hold something other than tensors") from error
 
 

@@ -7,6 +7,7 @@ imported where a network is made: the runtime's tests run without it.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from models import MLP, MLP_MCD, LeNet, LeNet_MCD
+    from tests.commands import Runner
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "tools" / "demo"
@@ -106,3 +108,43 @@ def mlp() -> MLP:
     from models import MLP
 
     return trained(MLP(10), DATA / "mlp.pt")
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """lenet.onnx, lenet.qbnn (MC dropout), mlp.onnx, mlp.qbnn (MC dropout, regression)."""
+    import qbnnc
+
+    folder = tmp_path_factory.mktemp("artefacts")
+    with np.load(DEMO / "fashion.npz") as fashion, np.load(DATA / "diabetes.npz") as diabetes:
+        qbnnc.compile(
+            DEMO / "lenet_mcd.pt",
+            [folder / "lenet.onnx", folder / "lenet.qbnn"],
+            model="models:LeNet_MCD",
+            calibration=fashion["calib"],
+            task="classification",
+            calibration_passes=2,
+        )
+        qbnnc.compile(
+            DATA / "mlp_mcd.pt",
+            [folder / "mlp.onnx", folder / "mlp.qbnn"],
+            model="models:MLP_MCD",
+            model_args={"in_features": 10},
+            calibration=diabetes["x_train"],
+            task="regression",
+            calibration_passes=2,
+        )
+    return folder
+
+
+@pytest.fixture
+def qbnnc_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Runner:
+    """`qbnnc ...` in a folder that holds the demo's files."""
+    from tests.commands import Runner
+
+    for file in DEMO.iterdir():
+        if file.is_file():
+            shutil.copy(file, tmp_path)
+    return Runner(tmp_path, monkeypatch, capsys)

@@ -12,7 +12,7 @@ from safetensors.numpy import save as save_tensors
 from torch import nn
 
 import qbnnc
-from tests.qbnnc.commands import Runner, npz
+from tests.commands import Runner, npz
 
 
 @pytest.mark.parametrize("name", ["lenet.qbnn", "lenet.onnx"])

@@ -16,8 +16,8 @@ from qbnnc.bench.baselines import COMPILED, EAGER, LOWER_BOUND, FloatNetwork
 from qbnnc.bench.timing import Contender, ratio, take_turns
 from qbnnc.loading.sources import float_model
 from tests import graphs
+from tests.commands import Command
 from tests.conftest import DATA
-from tests.qbnnc.commands import Command
 
 
 def test_contenders_take_turns() -> None:

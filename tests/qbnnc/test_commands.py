@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir import format
 from qbnnc.ir.types import Array
-from tests.qbnnc.commands import Runner, npz
+from tests.commands import Runner, npz
 
 COMPILE = ("compile", "lenet_mcd.pt", "--model", "models:LeNet_MCD", "--calib", "fashion.npz:calib")
 

@@ -21,7 +21,7 @@ from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_count, check_asked
 from qbnnc.verification.oracle import Drawing, verify
 from tests.backends.networks import Lenet
-from tests.qbnnc.commands import Runner
+from tests.commands import Runner
 from tests.strategies import input_batch
 
 MODEL = Lenet().model()

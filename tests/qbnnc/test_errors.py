@@ -13,7 +13,7 @@ from torch import nn
 
 import qbnnc
 from qbnnc.support.errors import UserError
-from tests.qbnnc.commands import Runner, npz
+from tests.commands import Runner, npz
 
 WEIGHTS = ("lenet_mcd.pt", "--model", "models:LeNet_MCD", "--calib", "fashion.npz:calib")
 OUT = ("-o", "out.qbnn", "-o", "out.onnx")

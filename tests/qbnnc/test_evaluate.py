@@ -20,8 +20,8 @@ from qbnnc.ir import format
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.runtime import metrics
 from qbnnc.support.errors import UserError
+from tests.commands import Runner, npz
 from tests.conftest import DATA
-from tests.qbnnc.commands import Runner, npz
 
 LENET = ("--model", "models:LeNet_MCD")
 DIABETES = f"{DATA / 'diabetes.npz'}:x_test,y_test"

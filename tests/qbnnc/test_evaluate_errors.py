@@ -15,8 +15,8 @@ from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.support.errors import UserError
+from tests.commands import Runner
 from tests.conftest import DATA
-from tests.qbnnc.commands import Runner
 
 DIABETES = f"{DATA / 'diabetes.npz'}:x_test,y_test"
 

@@ -12,7 +12,7 @@ import pytest
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.types import Stage
-from tests.qbnnc.commands import Runner
+from tests.commands import Runner
 from tests.study.sweeps import classifier, labelled
 
 NET = ("--model", "models:MLP_MCD", "--model-args", "in_features=10")

@@ -17,8 +17,8 @@ from qbnnc.evaluation.files import evaluate_files
 from qbnnc.ir.oracle import oracle_prediction
 from qbnnc.ir.outputs import Spread
 from qbnnc.support.errors import UserError
+from tests.commands import Runner
 from tests.heads import Evidence, Heads, Normal, example, network
-from tests.qbnnc.commands import Runner
 
 Returned = Callable[[Heads, Tensor], object]
 Moments = Callable[[object], tuple[Tensor, Tensor]]

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from torch import nn
 
 import qbnnc
-from tests.qbnnc.commands import Runner, npz
+from tests.commands import Runner, npz
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torch import nn
 
 import qbnnc
 from qbnnc.support.errors import FileError
-from tests.qbnnc.commands import Runner
+from tests.commands import Runner
 
 SPELLINGS = ("float.qbnn", "./float.qbnn", "folder/../float.qbnn", "soft.qbnn", "hard.qbnn")
 

@@ -15,7 +15,7 @@ from qbnnc.inspection import inspect
 from qbnnc.ir import format
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.loading.artefacts import open_artefact
-from tests.qbnnc.commands import Runner
+from tests.commands import Runner
 from tests.sharing import with_common_trunk
 
 

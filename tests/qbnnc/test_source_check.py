@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import qbnnc
 from qbnnc.support.errors import UserError
 from qbnnc.verification.agreement import Limits
-from tests.qbnnc.commands import Runner
+from tests.commands import Runner
 
 ROWS = np.random.default_rng(0).standard_normal((120, 4)).astype(np.float32)
 

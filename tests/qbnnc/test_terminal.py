@@ -10,8 +10,8 @@ import pytest
 from qbnnc.cli.main import COMMANDS
 from qbnnc.ir import format
 from qbnnc.loading.sources import float_model
+from tests.commands import Result, Runner
 from tests.net import Net
-from tests.qbnnc.commands import Result, Runner
 from tests.study.sweeps import labelled
 
 LAYERS = [f"encoder.block{number}.attention.output_projection" for number in range(5)]

@@ -11,7 +11,7 @@ from qbnnc.evaluation.files import evaluate_files
 from qbnnc.ir import format
 from qbnnc.study.sensitivity import choose_bits
 from qbnnc.study.sensitivity.text import choice_lines
-from tests.qbnnc.commands import Runner
+from tests.commands import Runner
 from tests.study.sweeps import classifier, labelled
 
 AUTO = ("compile", "net.qbnn", "--bits", "auto", "--task", "classification", "--samples", 4)

@@ -12,7 +12,7 @@ import pytest
 from qbnnc.ir import format
 from qbnnc.study.report import write_report
 from qbnnc.study.sweep.rows import Sensitivity, read_rows
-from tests.qbnnc.commands import Runner
+from tests.commands import Runner
 from tests.study.sweeps import classifier, labelled
 
 

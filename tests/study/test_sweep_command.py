@@ -26,7 +26,7 @@ from qbnnc.study.sweep.plan import Item, Job
 from qbnnc.study.sweep.rows import Precision, read_rows
 from qbnnc.study.sweep.schedule import run_jobs
 from qbnnc.support.errors import UserError
-from tests.qbnnc.commands import Result, Runner
+from tests.commands import Result, Runner
 from tests.study.sweeps import classifier, deadly_study, labelled, small_sweep, timeless
 
 SWEEP = ("sweep", "net.qbnn", "--train", "train.npz", "--data", "test.npz", "-o", "s.jsonl")

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from qbnnc.loading.arrays import read_array
 from qbnnc.support import numpy_files
 from qbnnc.support.errors import FileError
+from tests.commands import Runner
 from tests.examples import examples
-from tests.qbnnc.commands import Runner
 
 Array = NDArray[np.generic]
 NUMBERS = (

@@ -11,6 +11,7 @@ Nothing heavy is imported before it is needed: `qbnnc.runtime` needs neither tor
 """
 
 import logging
+from typing import TYPE_CHECKING
 
 from qbnnc.api import compile, save
 from qbnnc.evaluation.files import evaluate_files as evaluate
@@ -18,6 +19,27 @@ from qbnnc.qat import finetune, prepare_qat
 from qbnnc.verification.source import verify
 from qbnnc.version import __version__
 
-__all__ = ["__version__", "compile", "evaluate", "finetune", "prepare_qat", "save", "verify"]
+if TYPE_CHECKING:
+    from qbnnc.backends.torch.training import Training
+
+__all__ = [
+    "Training",
+    "__version__",
+    "compile",
+    "evaluate",
+    "finetune",
+    "prepare_qat",
+    "save",
+    "verify",
+]
 
 logging.getLogger("qbnnc").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> object:
+    """`Training`, the settings of `finetune`, which need torch: imported when they are asked for."""
+    if name == "Training":
+        from qbnnc.backends.torch.training import Training
+
+        return Training
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ import warnings
 from itertools import product
 from pathlib import Path
 
-import qbnnc
+from qbnnc.api import compile as compile_network
 from qbnnc.ir.model import Model
 from qbnnc.loading.artefacts import open_artefact
 from qbnnc.loading.sources import CalibrationWarning, SourceOptions, read_source, with_calibration
@@ -41,7 +41,7 @@ def differing(model: Model, data: Data, rows: int, width: str) -> tuple[int, int
     for weights, scales in product(WeightScheme, Scales):
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"net.{suffix}" for suffix in ("onnx", "qbnn")]
-            compiled = qbnnc.compile(
+            compiled = compile_network(
                 model,
                 paths,
                 bits=width,
