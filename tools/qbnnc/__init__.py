@@ -37,7 +37,7 @@ logging.getLogger("qbnnc").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> object:
-    """`Training`, the settings of `finetune`, which need torch: imported when they are asked for."""
+    """Give `Training`, the settings of `finetune`, which need torch, when it is asked for."""
     if name == "Training":
         from qbnnc.backends.torch.training import Training
 
