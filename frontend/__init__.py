@@ -2,6 +2,7 @@
 
 from qbnnc.frontend.examples import example_rows
 from qbnnc.frontend.factory import ModelError
+from qbnnc.frontend.members import NoNetworkError
 from qbnnc.frontend.modes import Dropout
 from qbnnc.frontend.read import (
     Source,
@@ -17,6 +18,7 @@ __all__ = [
     "Dropout",
     "FileKind",
     "ModelError",
+    "NoNetworkError",
     "Source",
     "example_rows",
     "read_file",

@@ -1,4 +1,4 @@
-"""The mode that a user means by --dropout, set on the module itself."""
+"""The mode that a user means by `dropout`, set on the module itself."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def as_meant(
 
 
 class WithoutDropout(TorchFunctionMode):
-    """Every dropout call gives its input, `training=True` written out or not: --dropout off."""
+    """Every dropout call gives its input, `training=True` written out or not: dropout="off"."""
 
     def __torch_function__(
         self,

@@ -60,7 +60,7 @@ def noise_of(call: Call, refused: CompileError | None = None) -> Noise:
 def folded(call: Call) -> Result:
     """An op on weights alone, computed now."""
     if not all(isinstance(extent, int) for extent in _sized(call)):
-        call.fail("makes a tensor of the batch's size from weights; let it broadcast instead")
+        call.fail("makes a tensor of the batch's size from weights", "let it broadcast instead")
     target = cast(torch._ops.OpOverload, call.node.target)
     with torch.no_grad():
         result = target(**{name: _plain(value) for name, value in call.arguments.items()})
@@ -73,7 +73,7 @@ def _sized(call: Call) -> Shape:
     """The result's shape; CompileError if it is larger than any model's."""
     shape = call.shape() if isinstance(call.node.meta["val"], Tensor) else ()
     if prod(extent for extent in shape if isinstance(extent, int)) > _MAX_FOLDED:
-        call.fail(f"makes a constant of shape {list(shape)}; that is more than a model may hold")
+        call.fail(f"makes a constant of shape {list(shape)}", "that is more than a model may hold")
     return shape
 
 

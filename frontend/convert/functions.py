@@ -35,8 +35,8 @@ def rrelu(call: Call) -> Tracked:
     """In eval a leaky ReLU with the mean slope."""
     if call.flag("training"):
         call.fail(
-            "draws a slope for each activation, and noise on activations is no dropout mask; call "
-            "eval() on it, where it has the mean slope"
+            "draws a slope for each activation, and noise on activations is no dropout mask",
+            "call eval() on it, where it has the mean slope",
         )
     return _leaky(call, (call.number("lower") + call.number("upper")) / 2)
 

@@ -21,7 +21,7 @@ def linear(call: Call) -> Tracked:
         return perturbed(call, Linear(), x, weight, bias)
     value = call.row("input")
     if weight.mu.ndim != 2:
-        call.fail(f"has a weight of shape {list(weight.shape)}; give it one of [outputs, inputs]")
+        call.fail(f"has a weight of shape {list(weight.shape)}", "give it one of [outputs, inputs]")
     if bias is None:
         return Product(value, weight, call.place())
     return Row(dense(call.scope, call.place(), value, weight, bias))
@@ -56,8 +56,8 @@ def whole_batch_norm(call: Call) -> Tracked:
 
 def no_batch_statistics(call: Call) -> Tracked:
     call.fail(
-        "normalises with the statistics of the batch, which a row's prediction must not depend "
-        "on; call eval() on it (and do not set track_running_stats=False)"
+        "normalises with the statistics of the batch, which a row's prediction must not depend on",
+        "call eval() on it (and do not set track_running_stats=False)",
     )
 
 

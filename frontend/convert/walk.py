@@ -122,9 +122,9 @@ class _Conversion:
         extents = source.meta["val"].shape[1:]
         if not all(isinstance(extent, int) for extent in extents):
             raise CompileError(
-                f"takes any {list(extents)} of features; export it for one shape of a row, with no "
-                "axis but the batch dynamic",
+                f"takes any {list(extents)} of features",
                 source.name,
+                remedy="export it for one shape of a row, with no axis but the batch dynamic",
             )
         shape = tuple(map(int, extents))
         type_ = TensorType(DType.F32, shape, PER_ROW)
@@ -158,9 +158,9 @@ class _Conversion:
             self._visit(node)
         except GuardOnDataDependentSymNode as error:
             raise CompileError(
-                f"{plain_name(node)}: depends on the value of a tensor that tracing does not know; "
-                "use a Python number that __init__ sets, or a mask that multiplies",
+                f"{plain_name(node)}: depends on the value of a tensor that tracing does not know",
                 location(node),
+                remedy="use a Python number that __init__ sets, or a mask that multiplies",
             ) from error
 
     def _visit(self, node: fx.Node) -> None:
@@ -173,7 +173,8 @@ class _Conversion:
         elif node.op == "get_attr":
             self._known[node] = None  # a branch or a body, for the control flow that follows
         elif isinstance(node.target, torch._ops.HigherOrderOperator):
-            raise CompileError(refusals.control_flow(node.target.name()), location(node))
+            message, remedy = refusals.control_flow(node.target.name())
+            raise CompileError(message, location(node), remedy)
         elif op_name(node):
             call = Call(node, self._arguments(node), self._scope)
             self._known[node] = _checked(call, self._result(call))
@@ -192,7 +193,9 @@ class _Conversion:
 
     def _weight(self, node: fx.Node) -> Fixed:
         if node.name not in self._stored:
-            raise CompileError("is not a tensor; only tensors may enter the network", node.name)
+            raise CompileError(
+                "is not a tensor", node.name, remedy="only tensors may enter the network"
+            )
         name, tensor = self._stored[node.name]
         if is_read(node, self._needed):
             check_finite(name, tensor)
@@ -205,7 +208,9 @@ class _Conversion:
             return Noise(several.source, itemgetter(index), {"several": several})
         if isinstance(several, tuple) and isinstance(index, int) and index < len(several):
             return several[index]
-        raise CompileError(f"result {index} is not supported; use the first", location(node))
+        raise CompileError(
+            f"result {index} is not supported", location(node), remedy="use the first"
+        )
 
     def _arguments(self, node: fx.Node) -> dict[str, object]:
         target = cast(torch._ops.OpOverload, node.target)
@@ -237,8 +242,9 @@ def _by_rule(call: Call) -> Result:
     if name in _RULES:
         return _RULES[name](call)
     if leads_to_noise(call.node):
-        raise CompileError(ON_ACTIVATIONS, location(call.node))
-    raise CompileError(refusals.sentence(name, plain_name(call.node)), location(call.node))
+        raise CompileError(ON_ACTIVATIONS.message, location(call.node), ON_ACTIVATIONS.remedy)
+    message, remedy = refusals.refusal(name, plain_name(call.node))
+    raise CompileError(message, location(call.node), remedy)
 
 
 def _of_masks(call: Call) -> Result:
