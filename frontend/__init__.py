@@ -1,8 +1,9 @@
 """Trained PyTorch networks to FLOAT graphs."""
 
-from qbnnc.frontend.examples import example_rows
-from qbnnc.frontend.factory import ModelError
-from qbnnc.frontend.modes import Dropout
+from qbnnc.frontend.eager.example_rows import example_rows
+from qbnnc.frontend.files.detect_format import FileKind, sniff
+from qbnnc.frontend.files.model_factory import ModelError
+from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.read import (
     Source,
     read_file,
@@ -11,7 +12,6 @@ from qbnnc.frontend.read import (
     save_program,
     save_traced,
 )
-from qbnnc.frontend.sniff import FileKind, sniff
 
 __all__ = [
     "Dropout",

@@ -12,9 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.frontend.convert.predictions import Returned, returned
 from qbnnc.frontend.distribution import Reference
-from qbnnc.frontend.sniff import FileKind, sniff
+from qbnnc.frontend.files.detect_format import FileKind, sniff
+from qbnnc.frontend.program.predictions import Returned, returned
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.support.errors import CompileError, FileError, Loc
 

@@ -11,18 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
+from qbnnc.frontend.eager.example_rows import Example, rows_for
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
-from qbnnc.frontend.examples import Example, rows_for
-from qbnnc.frontend.members import WeightReader
-from qbnnc.frontend.modes import Dropout, set_dropout
-from qbnnc.frontend.programs import load_program, write_program
-from qbnnc.frontend.quiet import quiet_torch
-from qbnnc.frontend.sniff import REFUSALS, FileKind, refuse, sniff
-from qbnnc.frontend.tracing import functionalise
-from qbnnc.frontend.wrappers import unwrapped
+from qbnnc.frontend.files.detect_format import REFUSALS, FileKind, refuse, sniff
+from qbnnc.frontend.files.exported_program import load_program, write_program
+from qbnnc.frontend.module.training_mode import Dropout
+from qbnnc.frontend.module.wrappers import unwrapped
+from qbnnc.frontend.torch_messages import quiet_torch
+from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
+from qbnnc.frontend.trace.dropout_mode import set_dropout
+from qbnnc.frontend.trace.export import functionalise
+from qbnnc.frontend.weight_reader import WeightReader
 from qbnnc.ir.graph import Graph
 from qbnnc.support.errors import CompileError, FileError
 

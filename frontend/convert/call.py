@@ -1,25 +1,25 @@
-"""One call of the user's program, as the rules see it."""
+"""One call of the user's program, as the rules see it; and what a rule is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 import torch
 from torch import Tensor, fx
 
-from qbnnc.frontend.convert.drawn import Shape
-from qbnnc.frontend.convert.naming import location, plain_name
-from qbnnc.frontend.convert.parameters import Weight
-from qbnnc.frontend.convert.probing import probe
-from qbnnc.frontend.convert.values import Filled, Fixed, Noise, Place, Tracked
+from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
+from qbnnc.frontend.convert.sampled_weights.reparameterisation import probe
+from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.tracked import Filled, Fixed, Noise, Result, Tracked
+from qbnnc.frontend.program.locations import Place, location, plain_name
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op
 from qbnnc.support.errors import CompileError
 
 if TYPE_CHECKING:
-    from qbnnc.frontend.convert.scope import Scope
+    from qbnnc.frontend.convert.context import Scope
 
 
 @dataclass(slots=True, eq=False)
@@ -166,3 +166,7 @@ def number_of(tensor: Tensor) -> float | None:
     if not len(flat) or not bool((flat == flat[0]).all()):
         return None
     return float(str(flat[0].to(torch.float32).numpy()))
+
+
+Rule: TypeAlias = Callable[[Call], Result]  # one aten op, in all its overloads
+Rules: TypeAlias = Mapping[str, Rule]  # by the op's name without its overload

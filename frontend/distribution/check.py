@@ -10,10 +10,10 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.frontend.distribution.coupling import CALLS, Unequal, coupled
-from qbnnc.frontend.distribution.localise import first_departure
+from qbnnc.frontend.distribution.coupled_calls import CALLS, Unequal, coupled
+from qbnnc.frontend.distribution.first_departure import first_departure
 from qbnnc.frontend.distribution.reference import Reference
-from qbnnc.frontend.distribution.sampling import (
+from qbnnc.frontend.distribution.samples import (
     Element,
     cost_of_sample,
     elements_of,

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from qbnnc.frontend.awake import Dropout, WithoutDropout, as_meant
-from qbnnc.frontend.batch import Traced
-from qbnnc.frontend.convert.predictions import returned
-from qbnnc.frontend.convert.program import batch_of, the_input
-from qbnnc.frontend.distribution.draws import UnmatchedDraw
-from qbnnc.frontend.outputs import plain
-from qbnnc.frontend.state import untouched
-from qbnnc.frontend.watching import other_generators_kept
-from qbnnc.frontend.wrappers import not_compiled
+from qbnnc.frontend.distribution.supplied_draws import UnmatchedDraw
+from qbnnc.frontend.eager.watched_call import other_generators_kept
+from qbnnc.frontend.module.snapshot import untouched
+from qbnnc.frontend.module.training_mode import Dropout, WithoutDropout, as_meant
+from qbnnc.frontend.module.wrappers import not_compiled
+from qbnnc.frontend.program.nodes import batch_of, the_input
+from qbnnc.frontend.program.output_names import plain
+from qbnnc.frontend.program.predictions import returned
+from qbnnc.frontend.trace.any_batch import Traced
 from qbnnc.support.errors import InputError
 
 Call = Callable[[Tensor], list[Tensor]]

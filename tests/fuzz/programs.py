@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from qbnnc.frontend import read_file, save_program
-from qbnnc.frontend.members import WeightReader
-from qbnnc.frontend.programs import load_program
+from qbnnc.frontend.files.detect_format import FileKind, sniff
+from qbnnc.frontend.files.exported_program import load_program
 from qbnnc.frontend.read import _members
-from qbnnc.frontend.sniff import FileKind, sniff
+from qbnnc.frontend.weight_reader import WeightReader
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.rng import Draw
 from tests.fuzz import zips

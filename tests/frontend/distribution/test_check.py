@@ -13,8 +13,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbnnc.frontend.awake import Dropout
-from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.distribution import (
     DistributionError,
     Effort,
@@ -23,9 +21,11 @@ from qbnnc.frontend.distribution import (
     Subject,
     check_distribution,
 )
-from qbnnc.frontend.distribution.coupling import CALLS, coupled
-from qbnnc.frontend.distribution.sampling import graph_samples, module_samples
+from qbnnc.frontend.distribution.coupled_calls import CALLS, coupled
+from qbnnc.frontend.distribution.samples import graph_samples, module_samples
 from qbnnc.frontend.distribution.statistics import compare
+from qbnnc.frontend.module.training_mode import Dropout
+from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
 from qbnnc.ir.graph import Graph
 from tests.frontend.distribution.faults import (
     FEATURES,

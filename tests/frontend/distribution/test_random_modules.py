@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 import qbnnc
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact
-from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.distribution import Reference, Subject, check_distribution
+from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.oracle import oracle_samples
