@@ -1,4 +1,16 @@
-"""Trained PyTorch networks to FLOAT graphs."""
+"""Trained PyTorch networks to FLOAT graphs.
+
+`read` calls the folders in this order:
+
+1. `files`: a file's format is detected, and its program or weights are read safely;
+2. `module`: the network in memory is unwrapped, put in its mode, and its state remembered;
+3. `eager`: it runs as it is, and what tracing would lose is found;
+4. `trace`: torch.export makes a program of it, with dropout active or off;
+5. `program`: the program's input, predictions, names and random ops are told;
+6. `convert`: each op becomes ops of the FLOAT graph; dropout masks and sampled weights are
+   recognised;
+7. `distribution`: the FLOAT graph is compared with the module.
+"""
 
 from qbnnc.frontend.eager.example_rows import example_rows
 from qbnnc.frontend.files.detect_format import FileKind, sniff

@@ -1,4 +1,4 @@
-"""What torch says about itself and no user can act on, silenced one by one."""
+"""Messages of torch: silenced where no user can act on them, or shortened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOUD = (
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Every other warning passes. torch.export prints graphs: standard error is dropped."""
+    """Silence torch's messages about itself; standard error is dropped, as it gets graphs."""
     loggers = [logging.getLogger(name) for name in _LOUD]
     before = [logger.disabled for logger in loggers]
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):

@@ -1,7 +1,7 @@
 """Weights in files to graphs.
 
-The network is traced once, and every set of weights swapped in, as long as weights are all that
-loading changes; otherwise it is traced for every set.
+The network is traced once, and every set of weights is swapped in. If loading changes more than
+weights, the network is traced for every set.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LOADING = ("load_state_dict", "set_extra_state", "_load_from_state_dict")
 
 @dataclass(slots=True)
 class WeightReader:
-    """Reads files of weights for the network of one factory; see read.read_file."""
+    """Reads files of weights for the network of one factory; see `read.read_file`."""
 
     factory: str | None
     model_args: Mapping[str, object]
@@ -45,7 +45,7 @@ class WeightReader:
     _beside: Snapshot | None = field(default=None, init=False)
 
     def read(self, path: Path, kind: FileKind) -> Iterator[Member]:
-        """Every set of weights in a file."""
+        """Yield a member for every set of weights in the file."""
         stored = read_stored(path, kind, trust_pickle=self.trust_pickle)
         if isinstance(stored, nn.Module):
             traced = self._trace(stored, path)
@@ -69,7 +69,7 @@ class WeightReader:
         return Member(name, traced.graph, Reference(module, traced, self.dropout, load, name=name))
 
     def _as_loaded(self, module: nn.Module, path: Path, name: str) -> Traced:
-        """The module with the weights that it has now."""
+        """The module traced with its present weights."""
         if self._traced is None or self._beside is None:
             self._traced = self._trace(module, path)
             self._beside = _beside_weights(module)
@@ -99,7 +99,7 @@ class WeightReader:
 
 
 def _swapped(traced: Traced, module: nn.Module, name: str) -> Traced:
-    """The program's graph with the weights that `module` has now."""
+    """The traced program with the present weights of `module`."""
     try:
         converted = convert_with_draws(traced.functional, _tensors(module))
         return replace(traced, graph=converted.graph, draws=converted.draws)
@@ -127,5 +127,5 @@ def _loads_alone(module: nn.Module) -> bool:
 
 
 def _beside_weights(module: nn.Module) -> Snapshot:
-    """All that is no parameter and no buffer: what was derived from weights stays out of them."""
+    """The state beside parameters and buffers, which may be derived from weights."""
     return Snapshot.of(module, weights=False)

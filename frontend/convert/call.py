@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """`arguments` are by the schema's names, defaults filled in, tensors replaced by what is known
-    of them. The readers raise CompileError where an argument is not of the kind asked for."""
+    """One call of an aten op, with readers for its arguments.
+
+    `arguments` go by the schema's names, with defaults filled in. Tensors are replaced by what is
+    known of them (see `tracked`). A reader raises CompileError if an argument is of another kind.
+    """
 
     node: fx.Node
     arguments: Mapping[str, object]
@@ -33,7 +36,7 @@ class Call:
     _place: Place | None = field(default=None)
 
     def place(self, op: str | None = None) -> Place:
-        """Where this call stands; the same at every asking."""
+        """The place of this call in the user's model; the same each time."""
         if self._place is None:
             self._place = self.scope.namer.place(self.node, op)
         return self._place
@@ -53,7 +56,7 @@ class Call:
         return self.scope.parameters(self.place(), weight, bias)
 
     def tracked(self, name: str) -> Tracked:
-        """What is known of a tensor argument; a plain number counts as a fixed tensor."""
+        """The tracked value of a tensor argument; a plain number counts as a constant."""
         value = self.arguments[name]
         if isinstance(value, bool | int | float):
             return Fixed(torch.tensor(value))
@@ -90,7 +93,7 @@ class Call:
         return None if self.arguments[name] is None else self.fixed(name)
 
     def weight(self, name: str) -> Weight:
-        """The weight or bias of a layer, fixed or sampled; see probing for what is refused."""
+        """The weight or bias of a layer, fixed or sampled; see `reparameterisation`."""
         match self.tracked(name):
             case Noise() as noise:
                 return self.probed(noise, name)
@@ -117,7 +120,7 @@ class Call:
         return bool(self.arguments.get(name))
 
     def pair(self, name: str, default: tuple[int, int] | None = None) -> tuple[int, int]:
-        """Two integers, given as one, two, or none (the default)."""
+        """Two integers, given as one, as two, or as none (the default)."""
         value = self.arguments[name]
         values = [value] if isinstance(value, int) else list(cast("Sequence[int]", value))
         if not values and default is not None:
@@ -127,7 +130,7 @@ class Call:
         return values[0], values[-1]
 
     def is_bool(self, *names: str) -> bool:
-        """Whether a tensor argument of one of these names holds true and false."""
+        """Whether the first tensor argument with one of these names is boolean."""
         schema = cast(torch._ops.OpOverload, self.node.target)._schema.arguments
         given = zip((a.name for a in schema), self.node.args, strict=False)
         nodes = [node for name, node in given if name in names and isinstance(node, fx.Node)]
@@ -138,12 +141,12 @@ class Call:
         return value if isinstance(value, int) else self.fail(f"its {name} is not an integer")
 
     def shape(self, index: int = 0) -> Shape:
-        """The result's shape, batch included; of its first result if it has several."""
+        """The shape of the result, batch included; `index` chooses one of several results."""
         meta = self.node.meta["val"]
         return tuple((meta[index] if isinstance(meta, list | tuple) else meta).shape)
 
     def row_shape(self) -> tuple[int, ...]:
-        """The result's shape without the batch; CompileError if it mixes rows of the batch."""
+        """The shape of the result without the batch; CompileError if its rows are mixed."""
         shape = self.shape()
         if not shape or not self.scope.is_batch(shape[0]):
             self.fail(

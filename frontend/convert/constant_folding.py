@@ -1,4 +1,4 @@
-"""Constants: made from nothing, or computed now from weights alone."""
+"""Constants: made from nothing, or computed now from other constants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_FOLDED = 1 << 28  # elements: a hostile program could ask for any number
 
 
 def folded(call: Call) -> Result:
-    """An op on weights alone, computed now."""
+    """The result of an op on constants, computed now."""
     if not all(isinstance(extent, int) for extent in bounded_shape(call)):
         call.fail("makes a tensor of the batch's size from weights; let it broadcast instead")
     target = cast(torch._ops.OpOverload, call.node.target)
@@ -33,7 +33,7 @@ def folded(call: Call) -> Result:
 
 
 def bounded_shape(call: Call) -> Shape:
-    """The result's shape; CompileError if it is larger than any model's."""
+    """The shape of the result; CompileError if it is larger than any model's."""
     shape = call.shape() if isinstance(call.node.meta["val"], Tensor) else ()
     if prod(extent for extent in shape if isinstance(extent, int)) > _MAX_FOLDED:
         call.fail(f"makes a constant of shape {list(shape)}; that is more than a model may hold")
@@ -63,7 +63,7 @@ def full(call: Call) -> Tracked:
 
 
 def empty(call: Call) -> Tracked:
-    """Not initialised: fit only to be drawn into."""
+    """A tensor that is not initialised, fit only to be drawn into."""
     return Filled(call.shape(), None)
 
 

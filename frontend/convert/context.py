@@ -1,4 +1,4 @@
-"""What all rules of one conversion share: the graph being built, streams, and the batch."""
+"""The context of one conversion, shared by all rules: the graph, the streams, the batch."""
 
 from __future__ import annotations
 
@@ -49,8 +49,11 @@ Signs: TypeAlias = "tuple[fx.Node, fx.Node] | None"
 
 
 class Scope:
-    """`nodes` are the program's, in order of execution; `batch` is the size of the input's first
-    axis: a symbol, or a number in a static export."""
+    """The graph under construction, with the streams of its masks and noise.
+
+    `nodes` are the program's, in order of execution. `batch` is the size of the input's first axis:
+    a symbol, or a number in a static export.
+    """
 
     def __init__(self, nodes: Sequence[fx.Node], batch: int | torch.SymInt) -> None:
         self.build = Builder()
@@ -74,7 +77,7 @@ class Scope:
         return Converted(numbered, draws, frozenset(self._left_out))
 
     def leave_out(self, signs: Iterable[fx.Node]) -> None:
-        """These draw random signs that do not change the law of a row."""
+        """Leave out nodes that draw random signs, which do not change the distribution of a row."""
         self._left_out.update(signs)
 
     def _noise_stream(self, source: fx.Node) -> int:
@@ -85,7 +88,7 @@ class Scope:
 
     @property
     def rows(self) -> int:
-        """How many rows an op is tried on: the batch of a static export, else enough to mix."""
+        """The number of rows that an op is tried on: the batch of a static export, or 2."""
         return self._batch if isinstance(self._batch, int) else 2
 
     def is_batch(self, extent: int | torch.SymInt) -> bool:
@@ -103,7 +106,7 @@ class Scope:
     ) -> tuple[Value, Value]:
         """The weight and the bias of a layer; zeros if it has no bias.
 
-        `signs` are those that a Flipout layer puts around its noise.
+        `signs` are the random signs that a Flipout layer puts around its noise.
         """
         sampled = (each.sampling for each in (weight, bias) if each is not None)
         sources = [each.source for each in sampled if each is not None]
@@ -117,7 +120,7 @@ class Scope:
         return self._weights.parameters(place, weight, bias)
 
     def value(self, tracked: Tracked, reader: Call) -> Value:
-        """The IR value of something computed from the input; emits what was put off."""
+        """The IR value of a tensor that is computed from the input; emits it if it was put off."""
         match tracked:
             case Row(value):
                 return value
@@ -129,7 +132,7 @@ class Scope:
                 _no_value(tracked, reader)
 
     def masked(self, x: Value, keep: Keep, call: Call) -> Tracked:
-        """x under a mask, or under several; x itself where the mask drops nothing."""
+        """x under one or several masks; x itself if the mask drops nothing."""
         place = call.place("dropout")
         if not 0 <= keep.p < 1:
             raise CompileError(
@@ -165,7 +168,7 @@ class Scope:
                 return self._reshaped(masked, waiting.shape, place, "back")
 
     def _mask(self, masked: Masked) -> Value:
-        """The mask: plain for the first use of a stream, inverted where a later one is opposite."""
+        """The mask: plain for the first use of a stream, inverted for a later, opposite use."""
         taken, keep, place = masked.taken, masked.keep, masked.place
         plain = self._draws.setdefault(
             taken.stream, DrawSource(keep.drawn.source, keep.low, taken.elements)
@@ -185,19 +188,19 @@ def _numbered(node: Node, number: dict[int, int]) -> Node:
 
 
 def _static_shape(node: fx.Node) -> list[int] | None:
-    """The shape of a tensor that does not depend on the batch."""
+    """The shape of a tensor; None if it depends on the batch."""
     value = node.meta["val"]
     static = isinstance(value, Tensor) and all(isinstance(n, int) for n in value.shape)
     return list(value.shape) if static else None
 
 
 def _shape_of(tracked: Tracked) -> str:
-    """ " of shape [3, 4]", where it is known."""
+    """ " of shape [3, 4]"; "" if the shape is not known."""
     return f" of shape {list(tracked.tensor.shape)}" if isinstance(tracked, Fixed) else ""
 
 
 def _snapped(scale: float, p: float) -> float:
-    """Exactly 1 / (1 - p) where only rounding keeps `scale` from it (x / 0.8, x * 1.25)."""
+    """`scale`, or exactly 1 / (1 - p) if only rounding keeps it from that (x / 0.8, x * 1.25)."""
     usual = 1 / (1 - p)
     return usual if abs(scale - usual) <= 1e-6 * usual else scale
 
@@ -247,6 +250,6 @@ def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
 
 
 def _given_constant(source: fx.Node, arguments: Mapping[str, object]) -> bool:
-    """Whether the source of noise is a product of a constant and random weights."""
+    """Whether noise is a product of a constant and random weights."""
     given = next(iter(arguments.values()), None)
     return op_name(source) in _PRODUCTS and isinstance(given, Fixed | Filled)

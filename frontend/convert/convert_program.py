@@ -1,4 +1,4 @@
-"""The walk over a program: each op's arguments, what is known of them, and its rule."""
+"""The conversion of a program: each node in order, with the tracked values of its arguments."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def convert(program: ExportedProgram, tensors: Mapping[str, Tensor] | None = Non
 def convert_with_draws(
     program: ExportedProgram, tensors: Mapping[str, Tensor] | None = None
 ) -> Converted:
-    """The FLOAT graph of a functional program (see tracing.functionalise), and what draws in it.
+    """The FLOAT graph of a functional program (see trace.export.functionalise), and its draws.
 
     `tensors` take the place of the program's own, by their names in the user's model.
     CompileError names the module, the op, and what to do instead.
@@ -67,7 +67,7 @@ def convert_with_draws(
 
 
 class _Conversion:
-    """The walk: each node's arguments, what is known of them, and the rule that takes it."""
+    """Visits the nodes in order, and remembers the tracked value of each."""
 
     def __init__(
         self, scope: Scope, stored: Mapping[str, tuple[str, Tensor]], nodes: Iterable[fx.Node]
@@ -103,7 +103,7 @@ class _Conversion:
         return self._scope.graph(tuple(values[output.node] for output in outputs))
 
     def _constant(self, output: Prediction, constants: Constants, shape: tuple[int, ...]) -> Value:
-        """A constant output; a clamp at 0 says that it cannot be negative, whatever is learnt."""
+        """A constant output; a clamp at 0 marks one that no parameters make negative."""
         row, name = constants.row(output, shape), constants.name(output)
         check_finite(name, row)
         value = self._scope.constant(name, row)
@@ -112,7 +112,7 @@ class _Conversion:
         return self._scope.build.emit(Clamp(0.0, None), value, loc=Loc(name), name=f"{name}.value")
 
     def visit(self, node: fx.Node) -> None:
-        """CompileError also for what torch leaves undecided, as the values are not known to it."""
+        """Convert one node; CompileError also if torch would need a tensor's values."""
         try:
             self._visit(node)
         except GuardOnDataDependentSymNode as error:
@@ -140,7 +140,7 @@ class _Conversion:
             self._known[node] = self._item(node)
 
     def _number(self, node: fx.Node) -> object:
-        """A size, or the number in a buffer; what is computed from numbers that are known."""
+        """A size, the number in a buffer, or a number computed from known numbers."""
         arguments = [self._resolved(argument) for argument in node.args]
         if op_name(node) in _READING and isinstance(read := arguments[0], Fixed):
             return read.tensor.item()
@@ -158,7 +158,7 @@ class _Conversion:
         return Fixed(tensor)
 
     def _item(self, node: fx.Node) -> object:
-        """results[i]: of what has several results only tuples and noise are known."""
+        """results[i]; only tuples and noise are known to have several results."""
         several, index = self._known.get(cast(fx.Node, node.args[0])), node.args[1]
         if isinstance(several, Noise):
             return Noise(several.source, itemgetter(index), {"several": several})

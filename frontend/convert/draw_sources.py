@@ -1,4 +1,4 @@
-"""Which op of the user's program draws the numbers of each stream of a graph."""
+"""A converted graph, and the ops of the user's program that draw its random numbers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from qbnnc.ir.graph import Graph
 class DrawSource:
     """The op of the user's program that draws the numbers of one stream.
 
-    `node` is one of the functional program. `low`: a plain KeepMask of the stream keeps where the
-    drawn number is low (u < q, bernoulli == 0); otherwise it keeps where the number is high
-    (u >= t, bernoulli == 1, what a dropout keeps). An inverted KeepMask keeps the opposite.
-    `elements`: which of the node's numbers, in row-major order, are the lanes of each row, [rows or
-    1, lanes]; for batches of 3 and of 5 rows, or for the program's own batch where it has one.
-    None: all of them in order (noise of weights).
+    `node` belongs to the functional program. If `low`, a plain KeepMask of the stream keeps low
+    numbers (u < q, bernoulli == 0). Otherwise it keeps high ones (u >= t, bernoulli == 1), as a
+    dropout does. An inverted KeepMask keeps the opposite.
+    `elements` [rows or 1, lanes] tells which of the node's numbers, in row-major order, are the
+    lanes of each row. There is one tensor for a batch of 3 and one for a batch of 5, or one for the
+    program's own batch. None means all numbers in order (noise of weights).
     """
 
     node: fx.Node
@@ -28,9 +28,9 @@ class DrawSource:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A FLOAT graph, and what draws its numbers: `draws` are indexed by the stream's number.
+    """A FLOAT graph, and the source of each stream's numbers; `draws` are indexed by stream.
 
-    `signs` draw the random signs of Flipout, which the graph leaves out.
+    The nodes `signs` draw the random signs of Flipout, which the graph leaves out.
     """
 
     graph: Graph

@@ -1,4 +1,4 @@
-"""Noise: where it is recognised, among ops that draw and ops on what was drawn."""
+"""Noise, recognised: ops that draw random numbers, and ops that compute from them."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from qbnnc.support.errors import CompileError
 
 
 def is_noise(node: fx.Node, inputs: list[Tracked]) -> bool:
-    """Drawn, or computed from noise, without the input having a part in it."""
+    """Whether an op draws, or computes from noise and not from the input."""
     noisy = is_seeded(node) or any(isinstance(each, Noise) for each in inputs)
     return noisy and not any(isinstance(each, Activation) for each in inputs)
 
 
 def is_mask(inputs: list[Tracked]) -> bool:
-    """Computed from masks or uniform noise, without the input having a part in it."""
+    """Whether an op computes from masks or uniform noise and not from the input."""
     random = any(isinstance(each, Keep | Blend | Uniform) for each in inputs)
     return random and not any(isinstance(each, Activation) for each in inputs)
 
 
 def noise_of(call: Call, refused: CompileError | None = None) -> Noise:
-    """What is drawn, or computed from noise; `refused` is why it is no mask."""
+    """The drawn numbers, or the result of an op on noise; `refused` tells why it is no mask."""
     bounded_shape(call)
     if is_seeded(call.node):
         return Noise(call.node, None, call.arguments)
@@ -50,7 +50,7 @@ def noise_of(call: Call, refused: CompileError | None = None) -> Noise:
 
 
 def bernoulli(call: Call) -> Tracked:
-    """1 with the probability given as a number, or by a tensor that is the same everywhere."""
+    """A mask that is 1 with the given probability: a number, or a tensor of one number."""
     if call.arguments.get("p") is not None:
         probability: float | None = call.number("p")
     else:

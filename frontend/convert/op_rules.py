@@ -65,7 +65,7 @@ _UNFOLDED = frozenset({*dropout_ops.DROPOUT_RULES, "expand", "expand_as"})
 
 
 def result_of(call: Call) -> Result:
-    """What is known of the results of an op; CompileError if the op is not supported."""
+    """The tracked result of an op; CompileError if the op is not supported."""
     return _checked(call, _unchecked(call))
 
 
@@ -90,7 +90,7 @@ def _by_rule(call: Call) -> Result:
 
 
 def _of_masks(call: Call) -> Result:
-    """What its rule cannot read as a mask is noise like any other, which weights may be."""
+    """The op applied to masks; noise, which weights may be, if its rule knows no such mask."""
     try:
         return (
             moved_masks.moved(call) if op_name(call.node) in moved_masks.MOVES else _by_rule(call)
@@ -101,7 +101,7 @@ def _of_masks(call: Call) -> Result:
 
 
 def _checked(call: Call, result: Result) -> Result:
-    """torch's own shape of a result and ours must agree, the batch being the first axis."""
+    """The result; CompileError unless its shape is torch's own, with the batch as first axis."""
     match result:
         case Row(value) if value.type.shape != call.row_shape():
             call.fail(

@@ -1,8 +1,8 @@
-"""What the converter knows about each tensor of the user's program.
+"""Tracked values: the forms in which the converter knows each tensor of the user's program.
 
-The program is walked once, in order, and each of its tensors becomes one of these. Only `Row`
-stands for something computed at run time; masks and products wait in a form of their own until
-something reads them, so that `x * mask / 0.8` and `dropout(x, 0.2)` end up the same.
+The program is walked once, in order, and each of its tensors becomes one of these. Only `Row` is
+computed at run time. Masks and products keep a form of their own until an op reads them, so that
+`x * mask / 0.8` and `dropout(x, 0.2)` end up the same.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from qbnnc.support.errors import CompileError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """Computed from the input: torch's [B, *shape] is an IR value of `shape`."""
+    """An activation, computed from the input: torch's [B, *shape] is an IR value of `shape`."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turned:
-    """Computed from the input, with the batch as torch's axis `batch`, which is not the first.
+    """An activation with the batch as torch's axis `batch`, which is not the first.
 
-    `value` has torch's other axes in order. Only what brings the batch back to the front takes it.
+    `value` has torch's other axes in order. Only ops that bring the batch to the front take it.
     """
 
     value: Value
@@ -43,14 +43,14 @@ class Turned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fixed:
-    """Known now: weights, buffers, and whatever is computed from nothing else."""
+    """A constant: a weight, a buffer, or a tensor computed from nothing else."""
 
     tensor: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filled:
-    """One number everywhere, in a shape that depends on the batch; None: not initialised."""
+    """One number everywhere, in a shape that depends on the batch; None if not initialised."""
 
     shape: Shape
     number: float | None
@@ -74,10 +74,10 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keep:
-    """`scale` with probability 1 - p, else 0.
+    """A dropout mask: `scale` with probability 1 - p, else 0.
 
-    `low`: kept where the drawn number is low (u < q, bernoulli == 0), otherwise where it is high.
-    `others` are masks of scale 1 that this one is multiplied by; they broadcast to `shape`.
+    If `low`, it keeps low numbers (u < q, bernoulli == 0), otherwise high ones. It is multiplied by
+    the masks `others` of scale 1, which broadcast to `shape`.
     """
 
     drawn: Drawn
@@ -91,7 +91,7 @@ class Keep:
         return replace(self, scale=self.scale * factor)
 
     def times(self, other: Keep, shape: Shape) -> Keep:
-        """The product of both, in the shape that they broadcast to."""
+        """The product of both masks, in the shape that they broadcast to."""
         factors = (replace(other, scale=1.0, others=()), *other.others)
         scale = self.scale * other.scale
         return replace(self, shape=shape, scale=scale, others=(*self.others, *factors))
@@ -100,13 +100,13 @@ class Keep:
         return replace(self, drawn=replace(self.drawn, moved=made), shape=shape)
 
     def inverted(self) -> Keep:
-        """1 - mask, of one mask that is 0 or 1."""
+        """1 - mask, for one mask that is 0 or 1."""
         return replace(self, p=exact(1.0 - self.p), low=not self.low)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blend:
-    """offset + the sum of masks `terms`, which broadcast to `shape`."""
+    """The offset plus the sum of the masks `terms`, which broadcast to `shape`."""
 
     terms: tuple[Keep, ...]
     offset: float
@@ -119,7 +119,7 @@ class Blend:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masked:
-    """x times a mask; the factor may still change. `shape` is that of the result's rows."""
+    """x times a mask, whose factor may still change; the result has rows of `shape`."""
 
     x: Value
     keep: Keep
@@ -134,7 +134,7 @@ class Masked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Product:
-    """x @ weight.T, to which a bias may still be added; weight [N, K]."""
+    """x @ weight.T, to which a bias may still be added; the weight is [N, K]."""
 
     x: Value
     weight: Weight
@@ -143,9 +143,9 @@ class Product:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noise:
-    """Random and no mask: drawn by `source`, or computed there by `function` (see probing).
+    """Random numbers that are no mask: drawn by `source`, or computed there by `function`.
 
-    `arguments` are the function's, or those of the op that draws. `refused` is why masks among
+    `arguments` are those of the function, or of the op that draws. `refused` tells why masks among
     them have become noise.
     """
 
@@ -159,7 +159,7 @@ class Noise:
 class Padded:
     """x with zeros around its last two axes: (top, left, bottom, right).
 
-    A convolution takes it as its own padding.
+    A convolution takes them as its own padding.
     """
 
     x: Value
@@ -171,7 +171,7 @@ class Padded:
 class Flipped:
     """x times random signs: the input of a Flipout perturbation.
 
-    `varies`: along which axes of a row there are several signs.
+    The signs vary along the axes `varies` of a row.
     """
 
     x: Value
@@ -181,9 +181,9 @@ class Flipped:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Perturbation:
-    """op(x, weight, bias) with weights of mean zero: what Flipout adds to the mean's output.
+    """op(x, weight, bias) with weights of mean zero, which Flipout adds to the mean's output.
 
-    `flipped` are the signs of its input; `signs`: those it is multiplied by.
+    Its input is multiplied by the signs `flipped`, and its output by `signs`.
     """
 
     op: Op
@@ -201,7 +201,7 @@ Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 
 
 def exact(probability: float) -> float:
-    """Without the last digits that 1 - 0.8 leaves: masks have a resolution of 2^-16."""
+    """A probability without the last digits that 1 - 0.8 leaves; masks resolve 2^-16."""
     return round(probability, 12)
 
 

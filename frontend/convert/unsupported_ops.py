@@ -1,4 +1,4 @@
-"""Why an op that has no rule is not supported, and what does compile."""
+"""Ops that are not supported: the reason, and what compiles instead."""
 
 from __future__ import annotations
 
@@ -119,12 +119,12 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
 
 
 def family(name: str) -> str | None:
-    """What is wrong with the family of ops that the aten op `name` is of, if there is one."""
+    """The reason why a family of ops is not supported; None if `name` is in no family."""
     return next((why for pattern, why in _FAMILIES if re.fullmatch(pattern, name)), None)
 
 
 def sentence(name: str, plain: str) -> str:
-    """The refusal of the aten op `name`, which users know as `plain`."""
+    """The reason why the aten op `name`, which users know as `plain`, is not supported."""
     if (why := family(name)) is not None:
         return f"{plain}: {why}"
     if "::" in name:
@@ -136,7 +136,7 @@ def sentence(name: str, plain: str) -> str:
 
 
 def control_flow(name: str) -> str:
-    """The refusal of a higher order op: cond, while_loop, scan, map."""
+    """The reason why a higher order op (cond, while_loop, scan, map) is not supported."""
     return (
         f"{name}: control flow that depends on tensors is not supported; compute both branches and "
         "choose by torch.where, unroll loops, and branch in Python on what __init__ sets"

@@ -1,4 +1,4 @@
-"""Whether what is compiled has the distribution of what was trained."""
+"""The distribution check: the FLOAT graph is compared with the module that was trained."""
 
 from qbnnc.frontend.distribution.check import (
     DistributionError,

@@ -36,7 +36,7 @@ class Unequal:
 def coupled(
     reference: Reference, graph: Graph, x: NDArray[np.float32], calls: int = CALLS
 ) -> Unequal | None:
-    """None if `graph` gives what the module gives in `calls` calls on the rows x [B, *shape].
+    """Compare graph and module in `calls` calls on the rows x [B, *shape]; None if they agree.
 
     Every random number of the module comes from the stream that stands for it. The module's state
     is not restored between calls.
@@ -59,7 +59,7 @@ def coupled(
 def supplied_outputs(
     reference: Reference, graph: Graph, call: Call, x: NDArray[np.float32], samples: range
 ) -> list[Array]:
-    """The module's outputs [L, B, *shape] with the numbers of these samples; UnmatchedDraw."""
+    """The module's outputs [L, B, *shape] with the random numbers of these samples."""
     traced = reference.traced
     plan = plan_of(traced.program, traced.functional, traced.draws, traced.signs)
     draws = SuppliedDraws(plan, lanes_of(graph), len(x), _SEED)

@@ -1,4 +1,4 @@
-"""Which draw of the module is which stream of the graph: told by the traced program."""
+"""The plan of a call: the module's draws in order, each with the streams that stand for it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def plan_of(
 ) -> tuple[Planned, ...]:
     """The draws of one call, in order; `program` is in torch's training IR.
 
-    `functional` has lost the draws that nothing depends on; its nodes name those of `program` that
-    they come from. `signs` are nodes of `functional`, too: the random signs of Flipout.
+    `functional` has lost the draws that nothing depends on. Its nodes name the nodes of `program`
+    that they come from. Its nodes `signs` draw the random signs of Flipout.
     """
     nodes = list(_drawing(program.graph_module))
     parts: dict[fx.Node, list[Part]] = {}
@@ -43,13 +43,13 @@ def plan_of(
 
 
 def _part(stream: int, source: DrawSource) -> Part:
-    """`source.elements` begin with those of a batch of COUPLED_ROWS, or of the program's own."""
+    """The part of a source; `elements` come first for COUPLED_ROWS or the program's batch."""
     places = None if source.elements is None else source.elements[0].numpy()
     return Part(stream, source.low, places)
 
 
 def _drawing(module: torch.nn.Module) -> Iterator[fx.Node]:
-    """The nodes that draw when the program runs, those in wrapped regions where they are run."""
+    """Yield the nodes that draw, in the order of their runs, wrapped regions included."""
     assert isinstance(module, fx.GraphModule)
     for node in module.graph.nodes:
         for argument in node.all_input_nodes:
@@ -62,12 +62,12 @@ def _drawing(module: torch.nn.Module) -> Iterator[fx.Node]:
 
 
 def _draws_nothing(node: fx.Node) -> bool:
-    """A dropout with p = 0 draws no numbers."""
+    """Whether this is a dropout with p = 0, which draws no numbers."""
     return op_name(node) in DROPOUTS and len(node.args) > 1 and bool(node.args[1] == 0)
 
 
 def _origins(before: list[fx.Node], after: list[fx.Node]) -> dict[fx.Node, fx.Node]:
-    """The node of `before` that each of `after` comes from."""
+    """The node of `before` that each node of `after` comes from."""
     if len(before) == len(after):
         return dict(zip(after, before, strict=True))
     by_name: dict[str, list[fx.Node]] = {}

@@ -1,4 +1,4 @@
-"""The first of the user's modules whose output the graph does not give."""
+"""The first of the user's modules whose output departs from the graph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from qbnnc.support.errors import Loc
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A module of the user's: its path, its class, and the line that calls for it."""
+    """A module of the user's that departs: its place, and its class `kind`."""
 
     loc: Loc
     kind: str
@@ -35,7 +35,7 @@ class Departure:
 def first_departure(
     reference: Reference, x: NDArray[np.float32], samples: range
 ) -> Departure | None:
-    """None if no module that the graph stands for by itself departs.
+    """The first module whose output departs from its value in the graph; None if none does.
 
     The FLOAT graph is compared as it was converted, before any pass.
     """
@@ -63,14 +63,14 @@ def first_departure(
 
 
 def _values_by_module(graph: Graph) -> dict[str, str]:
-    """The last value that each module makes, by the module's path."""
+    """The name of the last value of each module, by the module's path."""
     return {node.loc.module: node.output.name for node in graph.nodes}
 
 
 def _module_outputs(
     reference: Reference, graph: Graph, x: NDArray[np.float32], samples: range
 ) -> dict[str, Array]:
-    """What each module that is called once in a call of forward gives: [L, B, *shape]."""
+    """The outputs [L, B, *shape] of each module that forward calls exactly once, by path."""
     calls = list[dict[str, list[Array]]]()
     with reference.opened() as call, _watched(reference.module) as seen:
 
@@ -95,7 +95,7 @@ def _module_outputs(
 
 @contextmanager
 def _watched(module: nn.Module) -> Iterator[dict[str, list[Array]]]:
-    """The first tensor that each module gives, by its path."""
+    """Record the first output tensor of each module, by its path."""
     seen: dict[str, list[Array]] = {}
 
     def hook_of(path: str) -> object:

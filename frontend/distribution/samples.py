@@ -31,7 +31,7 @@ _ROWS_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """A compared element: of which output, and its place in a row, in row-major order."""
+    """A compared element: the number of its output, and its row-major place in a row."""
 
     output: int
     place: int
@@ -52,7 +52,7 @@ def elements_of(graph: Graph) -> tuple[Element, ...]:
 def module_samples(
     reference: Reference, x: NDArray[np.float32], count: int, tell: Tell | None = None
 ) -> Float64:
-    """`count` calls one after the other, as a user would make them: [N, B, E]."""
+    """The elements [N, B, E] of `count` calls in sequence, as a user would make them."""
     chosen = elements_of(reference.traced.graph)
     rows = reference.input(x)
     made = np.empty((count, len(x), len(chosen)))
@@ -69,7 +69,7 @@ def module_samples(
 def graph_samples(
     graph: Graph, x: NDArray[np.float32], count: int, tell: Tell | None = None
 ) -> Float64:
-    """As many samples of the graph by the oracle, [N, B, E]."""
+    """The elements [N, B, E] of `count` samples of the graph, computed by the oracle."""
     chosen, step = elements_of(graph), max(1, _ROWS_AT_ONCE // len(x))
     parts = list[Float64]()
     with np.errstate(all="ignore"):
@@ -91,7 +91,7 @@ def _taken(outputs: list[Array], chosen: tuple[Element, ...], samples: int, rows
 
 
 def cost_of_sample(graph: Graph) -> int:
-    """Multiplications that one row of one sample takes: what varies with the sample alone."""
+    """The multiplications of one row of one sample, in layers that vary with the sample."""
     total = 0
     for node in graph.nodes:
         if Axis.SAMPLE in node.output.type.axes and isinstance(node.op, Linear | Conv2d):
@@ -110,9 +110,9 @@ def reference_samples(
     seed: int,
     tell: Tell | None = None,
 ) -> list[Array]:
-    """Each output of the modules, float64 [samples, B, *shape]; sample s is of member s mod M.
+    """Each output of the modules, float64 [samples, B, *shape]; sample s has member s mod M.
 
-    `samples` is a multiple of the members. The generator of torch is seeded once for each member.
+    `samples` is a multiple of the number of members M. torch's generator is seeded once a member.
     """
     members = len(references)
     parts = [
@@ -142,7 +142,7 @@ def _member_samples(
 
 
 def _one_sample(reference: Reference, call: Call, x: NDArray[np.float32], step: int) -> list[Array]:
-    """One call for each `step` rows; the last is filled up, as the program may take that many."""
+    """One call for each `step` rows; a program with a fixed batch gets the last one filled up."""
     parts = list[list[Array]]()
     for start in range(0, len(x), step):
         rows = x[start : start + step]

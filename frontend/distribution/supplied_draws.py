@@ -1,7 +1,7 @@
 """The random numbers of a module, taken from the counters of docs/semantics.md, section 5.
 
-While `SuppliedDraws` is active, each op that draws gives what the FLOAT graph draws from the stream
-that stands for the op. So the module and the graph can be compared in value, call by call.
+While `SuppliedDraws` is active, each op that draws gives the numbers that the FLOAT graph draws
+from its stream. So the module and the graph can be compared in value, call by call.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class UnmatchedDraw(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """The elements of a draw that a stream stands for; see convert.draws.DrawSource.
+    """The elements of a draw that a stream stands for; see convert.draw_sources.DrawSource.
 
-    `elements` [rows or 1, lanes] count the draw's numbers in row-major order; None: all of them.
+    `elements` [rows or 1, lanes] number the draw's elements in row-major order; None means all.
     """
 
     stream: int
@@ -74,9 +74,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A draw that the traced program makes, in order of execution.
+    """A draw of the traced program, in order of execution.
 
-    `parts` are the streams that stand for it; nothing depends on the elements of none. `signs`:
+    The streams `parts` stand for it; nothing depends on elements without a stream. `signs` marks
     random signs of Flipout, which the graph leaves out. `where` is for messages.
     """
 
@@ -88,7 +88,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """A stream as a graph uses it: 16-bit lanes of one row, and whether all rows share them."""
+    """A stream of a graph: the number of its 16-bit lanes, and whether all rows share them."""
 
     count: int
     shared: bool
@@ -107,7 +107,7 @@ def lanes_of(graph: Graph) -> dict[int, Lanes]:
 
 
 class SuppliedDraws(RandomOpMode):
-    """Gives the draws of one call of the module after another; `begin` starts each."""
+    """Supplies the draws of the module, call by call; `begin` starts a call."""
 
     def __init__(
         self, plan: Sequence[Planned], streams: Mapping[int, Lanes], rows: int, seed: int
@@ -120,7 +120,7 @@ class SuppliedDraws(RandomOpMode):
         self._sample, self._next = sample, 0
 
     def finish(self) -> None:
-        """UnmatchedDraw if the call has made fewer draws than the program."""
+        """Raise UnmatchedDraw if the call has made fewer draws than the program."""
         if self._next < len(self._plan):
             missing = self._plan[self._next]
             raise UnmatchedDraw(
@@ -149,10 +149,10 @@ class SuppliedDraws(RandomOpMode):
     def _supplied(
         self, name: str, drawn: Tensor, low: Tensor | float, high: Tensor | float
     ) -> Tensor | None:
-        """What takes the place of `drawn`; None where nothing depends on its distribution.
+        """The numbers in place of `drawn`; None if it has another distribution than a stream's.
 
-        `low` and `high` are the ends of a uniform draw, or mean and deviation of a normal one;
-        `high` is the probability of a 1.
+        `low` and `high` are the ends of a uniform draw, or the mean and standard deviation of a
+        normal one. For a Bernoulli draw `high` is the probability of a 1.
         """
         if self._next == len(self._plan):
             raise UnmatchedDraw(
@@ -184,9 +184,9 @@ class SuppliedDraws(RandomOpMode):
                 return _ones(lanes, high, flipped)
 
     def _lanes(self, planned: Planned, drawn: Tensor) -> tuple[NDArray[np.uint16], Array]:
-        """The lanes of a draw, and where the graph keeps the low ones, both in its shape.
+        """The lanes of a draw in its shape, and a mask of the elements of which low ones are kept.
 
-        UnmatchedDraw if the graph shares them otherwise.
+        UnmatchedDraw: the graph shares lanes between rows in another way.
         """
         shape = tuple(drawn.shape)
         draw = Draw.of(self._seed, [self._sample], range(self._rows))
@@ -236,14 +236,14 @@ def _parameters(
 
 
 def _ones(lanes: Array, probability: Tensor | float, low: Array) -> Tensor:
-    """1 where a Bernoulli draw is 1: the high lanes, or the low ones."""
+    """A Bernoulli draw: 1 for the high lanes, or for the low ones if `low`."""
     p = np.broadcast_to(_in_few_digits(probability), lanes.shape)
     threshold = _thresholds(np.round(np.where(low, p, 1 - p), 12))
     return torch.from_numpy(np.where(low, lanes < threshold, lanes >= threshold))
 
 
 def _in_few_digits(probability: Tensor | float) -> Array:
-    """float64; a float32 0.7 is 0.7, as the front end reads it."""
+    """Probabilities in float64; a float32 0.7 is 0.7, as the front end reads it."""
     if not isinstance(probability, Tensor):
         return np.asarray(probability, np.float64)
     values, where = np.unique(probability.detach().float().numpy(), return_inverse=True)
@@ -253,7 +253,7 @@ def _in_few_digits(probability: Tensor | float) -> Array:
 
 
 def _thresholds(p: Array) -> Array:
-    """keep_threshold of each probability."""
+    """The keep_threshold of each probability."""
     values, where = np.unique(p, return_inverse=True)
     table = np.array([keep_threshold(float(v)) for v in values.reshape(-1)])
     thresholds: Array = table[where].reshape(p.shape)

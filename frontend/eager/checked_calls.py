@@ -1,4 +1,4 @@
-"""A module run as it is, before anything is traced: what tracing would lose is found here."""
+"""Calls of a module as it is: generators and state that tracing would lose are found here."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _SAYS_NO_MORE = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One call: the tensors that it gave, and what was seen while it ran."""
+    """One call: its output tensors, and the record of what ran."""
 
     outputs: list[Tensor]
     seen: Watched
 
 
 def run_eagerly(module: nn.Module, example: Tensor) -> list[Run]:
-    """Runs of the module as it is, from the same state, the generator seeded differently.
+    """Run the module several times from the same state, each time with another seed.
 
-    InputError if it fails on the example. CompileError: it draws from other generators than
-    torch's global one, seeds that, or keeps state between calls that changes what it computes.
+    InputError: it fails on the example. CompileError: it draws from other generators than torch's
+    global one, seeds that one, or keeps state between calls that changes its outputs.
     """
     check_kind(module)
     saved = Snapshot.of(module)
@@ -74,9 +74,9 @@ def _fresh(module: nn.Module, example: Tensor, saved: Snapshot, seed: int) -> Ru
 
 
 def _in_turn(module: nn.Module, example: Tensor) -> tuple[list[Run], list[Snapshot]]:
-    """Calls of which each begins in the state that the last has left; they end where one fails.
+    """Calls in sequence, each from the state that the last one left, until one fails.
 
-    With the state after the first and after the last: a counter may be back where it was.
+    Also the states after the first and after the last call: a counter may have come full circle.
     """
     runs, later = list[Run](), list[Snapshot]()
     for seed in range(CALLS):
@@ -90,7 +90,7 @@ def _in_turn(module: nn.Module, example: Tensor) -> tuple[list[Run], list[Snapsh
 
 
 def call(module: nn.Module, example: Tensor, seed: int) -> Run:
-    """One call; InputError if it fails."""
+    """Call the module once with torch's generator seeded; InputError if it fails."""
     torch.manual_seed(seed)
     with watched() as seen, torch.no_grad():
         try:
@@ -107,7 +107,7 @@ def call(module: nn.Module, example: Tensor, seed: int) -> Run:
 
 
 def _check_used(module: nn.Module, seen: Watched, *, layers: bool = True) -> None:
-    """What is wrong with a layer is a better reason than what torch says of it."""
+    """Raise CompileError for a fault of a layer: a better reason than torch's own message."""
     used = {module, *seen.called}
     check_tensors(module, used)
     if layers:
@@ -115,7 +115,7 @@ def _check_used(module: nn.Module, seen: Watched, *, layers: bool = True) -> Non
 
 
 def _channels_advice(example: Tensor) -> str:
-    """For images that are [rows, height, width, 1 or 3]."""
+    """Advice for images [rows, height, width, 1 or 3]; "" for other inputs."""
     last = example.ndim == 4 and example.shape[3] in (1, 3) and example.shape[1] not in (1, 3)
     return ": channels come first, so x.transpose(0, 3, 1, 2)" * last
 
@@ -139,7 +139,7 @@ def _check_generators(module: nn.Module, runs: Sequence[Run]) -> None:
 
 
 def _check_seeds(module: nn.Module, runs: Sequence[Run]) -> None:
-    """The generator was seeded differently, so no two draws may begin in the same state."""
+    """Raise CompileError if two runs with different seeds begin a draw in the same state."""
     for a, b in zip(runs[0].seen.draws, runs[1].seen.draws, strict=False):
         if a.before == b.before:
             _refuse_seeding(
@@ -157,7 +157,7 @@ def _refuse_seeding(module: nn.Module, consequence: str) -> NoReturn:
 
 
 def _check_kept_generators(module: nn.Module, saved: Snapshot, later: Sequence[Snapshot]) -> None:
-    """CompileError if a generator that the module keeps has been drawn from."""
+    """Raise CompileError if a generator that the module keeps has been drawn from."""
     for name in (name for after in later for name in saved.changed(after)):
         if is_generator(name):
             raise CompileError(
@@ -176,7 +176,7 @@ def _check_state(
     in_turn: list[Run],
     later: Sequence[Snapshot],
 ) -> None:
-    """CompileError if a call's output depends on the calls before it."""
+    """Raise CompileError if a call's output depends on the calls before it."""
     saved.restore()
     again = _fresh(module, example, saved, 0)
     if not same_outputs(runs[0].outputs, again.outputs):
@@ -226,11 +226,12 @@ def _refuse_state(module: nn.Module, blame: Blame) -> NoReturn:
 
 
 def same_outputs(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
+    """Whether two calls gave equal tensors."""
     return len(a) == len(b) and all(map(same_tensor, a, b))
 
 
 def check_noise_is_traced(module: nn.Module, runs: Sequence[Run], program: ExportedProgram) -> None:
-    """CompileError if the module draws random numbers that `program` does not."""
+    """Raise CompileError if the module draws random numbers that `program` does not draw."""
     first = runs[0].outputs
     random = not all(same_outputs(first, run.outputs) for run in runs)
     if random and not any(map(draws_noise, nodes(program))):

@@ -1,4 +1,4 @@
-"""Example inputs, from whatever the user gives, to as many rows as the network takes."""
+"""Example inputs of any form, as one tensor of as many rows as the network takes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _BATCHES = (128, 256, 64, 32, 16, 8, 4, 512, 1024, 100, 50, 200, 10, 20, 25, 5, 
 
 
 def rows_for(module: nn.Module, given: Example) -> Tensor:
-    """Rows of the example, as many as the network takes: it may be made for one size of a batch.
+    """As many rows of the example as the network takes; it may take one size of a batch only.
 
-    InputError if it takes no number of rows that is tried, or one row only.
+    InputError: it takes none of the sizes that are tried, or one row only.
     """
     rows = example_rows(given)
     usual = rows[:_EXAMPLE_ROWS] if len(rows) > _MANY_ROWS else rows
@@ -50,14 +50,14 @@ def rows_for(module: nn.Module, given: Example) -> Tensor:
 
 
 def _try(module: nn.Module, rows: Tensor) -> None:
-    """InputError if the module does not take the rows."""
+    """Run the module on the rows; InputError if it does not take them."""
     with warnings.catch_warnings(), other_generators_kept(), untouched(module), not_compiled():
         warnings.simplefilter("ignore", SourceWarning)  # said when the network is traced
         call(module, in_its_type(module, rows), 0)
 
 
 def _refuse_single(module: nn.Module, row: Tensor) -> None:
-    """InputError if one row is all that the module takes."""
+    """Raise InputError if the module takes exactly one row."""
     try:
         _try(module, row)
     except InputError:
@@ -69,7 +69,7 @@ def _refuse_single(module: nn.Module, row: Tensor) -> None:
 
 
 def example_rows(given: Example) -> Tensor:
-    """One tensor [batch, ...]; numpy's float64 is taken for float32."""
+    """The example as one tensor [batch, ...]; numpy's float64 becomes float32."""
     if isinstance(given, np.ndarray):
         single = given.astype(np.float32) if given.dtype == np.float64 else given
         given = torch.from_numpy(np.array(single))

@@ -1,4 +1,4 @@
-"""Modules that draw their samples themselves: several predictions for each row of the batch."""
+"""Modules that give several predictions for each row: samplers, and ensembles in one module."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _INSIDE = ("core_model", "model", "net", "network", "base_model", "module")
 
 
 def check_rows(module: nn.Module, rows: int, outputs: Sequence[Tensor], seen: Watched) -> None:
-    """CompileError if the first output has several predictions for each of the `rows`.
+    """Raise CompileError if the first output has several predictions for each of the `rows`.
 
-    So do the wrappers of libraries for Monte-Carlo sampling (torch-uncertainty's MCDropout): the
-    network inside is what is compiled. So do ensembles in one module (packed ensembles,
-    BatchEnsemble): these are refused. `seen` is what one call did.
+    Wrappers for Monte-Carlo sampling (torch-uncertainty's MCDropout) do so, around a network that
+    compiles. Ensembles in one module (packed ensembles, BatchEnsemble) do so, too. `seen` is the
+    record of one call.
     """
     samples = _predictions(outputs[0], rows) if outputs else 0
     if samples < 2 or _is_kept(outputs[0], module):
@@ -45,7 +45,7 @@ def check_rows(module: nn.Module, rows: int, outputs: Sequence[Tensor], seen: Wa
 
 
 def _predictions(output: Tensor, rows: int) -> int:
-    """How many predictions a row gets: joined with the batch [M * B, ...], or before it."""
+    """The number of predictions for a row, joined with the batch [M * B, ...] or before it."""
     shape = tuple(output.shape)
     if not shape or shape[0] == rows or rows < 2:
         return 0
@@ -55,7 +55,7 @@ def _predictions(output: Tensor, rows: int) -> int:
 
 
 def _is_kept(output: Tensor, module: nn.Module) -> bool:
-    """A parameter or buffer that forward returns has no rows."""
+    """Whether forward returns a parameter or buffer, which has no rows."""
     kept = {tensor.data_ptr() for tensor in (*module.parameters(), *module.buffers())}
     return output.data_ptr() in kept
 
@@ -65,7 +65,7 @@ def _has_weights(module: nn.Module) -> bool:
 
 
 def _inside(module: nn.Module, called: Sequence[nn.Module], samples: int) -> str:
-    """The network that a wrapper calls, as an attribute: by its usual names, or the only one."""
+    """The attribute that holds the network in a wrapper: a usual name, or the only one."""
     children = {name: child for name, child in module.named_children() if _has_weights(child)}
     for name in _INSIDE:
         if name in children:

@@ -1,4 +1,4 @@
-"""Which part of a module's state changes what it computes."""
+"""The part of a module's state that changes its outputs, found by putting it back in parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """The attributes, buffers and variables that forward changes and depends on."""
+    """The attributes, buffers and variables that forward changes, and on which it depends."""
 
     names: tuple[str, ...]
 
@@ -30,10 +30,11 @@ class Blame:
 def blamed(
     saved: Snapshot, later: Sequence[Snapshot], differs: Callable[[int], bool], known: bool
 ) -> Blame:
-    """What `later` states have changed, one place at a time: those after which a call `differs`.
+    """The places that `later` states have changed, and after which a call `differs`.
 
-    Where it is `known` that the state matters and no single place does it, all that have changed.
-    Counters that have changed are tried at larger numbers also. `saved` is put back.
+    Places are tried one at a time, and changed counters at larger numbers also. If it is `known`
+    that the state matters but no single place does, the result is all changed places. `saved` is
+    put back.
     """
     changed = [(name, after) for after in later for name in saved.changed(after)]
     guilty = list[str]()
@@ -47,7 +48,7 @@ def blamed(
 
 
 def _matters(saved: Snapshot, name: str, differs: Callable[[int], bool]) -> bool:
-    """Whether a counter that has changed is computed with, at numbers that are yet to come."""
+    """Whether a call differs once a changed counter has reached larger numbers."""
     place = saved.places.get(name)
     if place is None or place.assign is None:
         return False

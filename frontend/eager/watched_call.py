@@ -1,4 +1,4 @@
-"""One call of a module, watched: what it draws, from which generator, and which layers it calls."""
+"""The record of a call: its draws, the generators it uses, and the layers it calls."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _PYTHONS_OWN = (random.__file__, secrets.__file__)
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """An op that drew random numbers; `before` is the state that the generator was in.
+    """An op that drew random numbers; `before` is a hash of the generator's state at that time.
 
-    `own`: from a generator that is not torch's global one.
+    `own` means that the generator is not torch's global one.
     """
 
     op: str
@@ -38,7 +38,7 @@ class Draw:
 
 @dataclass(slots=True)
 class Watched:
-    """`foreign` names generators outside torch that were used; `called` are layers, in order."""
+    """A record; `foreign` names used generators outside torch, `called` lists layers in order."""
 
     draws: list[Draw] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
@@ -47,7 +47,7 @@ class Watched:
 
 @contextmanager
 def watched() -> Iterator[Watched]:
-    """Watch what runs inside, without changing any of it."""
+    """Record all that runs in the block, without changing any of it."""
     seen = Watched()
     numpys, profile = _numpy_state(), sys.getprofile()
     hook = register_module_forward_pre_hook(lambda module, _: seen.called.append(module))
@@ -97,7 +97,7 @@ def _numpy_state() -> tuple[bytes, int]:
 
 
 def _profile(foreign: set[str]) -> Callable[[FrameType, str, object], None]:
-    """Python's generators say nothing when they are used: their methods are seen as calls."""
+    """A profiler that notes calls of the methods of Python's generators, which torch cannot see."""
 
     def note(frame: FrameType, event: str, argument: object) -> None:
         if event == "c_call":
@@ -110,7 +110,7 @@ def _profile(foreign: set[str]) -> Callable[[FrameType, str, object], None]:
 
 
 def _by_user(frame: FrameType) -> bool:
-    """Neither while something is imported, nor by torch for itself."""
+    """Whether a call is the user's: neither part of an import nor torch's own."""
     callers = list[str]()
     each: FrameType | None = frame
     while each is not None:
@@ -123,7 +123,7 @@ def _by_user(frame: FrameType) -> bool:
 
 @contextmanager
 def other_generators_kept() -> Iterator[None]:
-    """numpy's and Python's global generators, and torch's, end where they began."""
+    """Restore the global generators of torch, numpy and Python after the block."""
     ours, numpys = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):

@@ -1,7 +1,7 @@
-"""What kind of file this is, told from its bytes and never from its name.
+"""The format of a file, detected from its bytes and never from its name.
 
-Nothing is unpickled and no archive member is executed or extracted: of a zip only the list of
-names is read. Needs neither torch nor onnx.
+Nothing is unpickled, and no archive member is executed or extracted: only the list of names is read
+from a zip. This file needs neither torch nor onnx.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _sniff_head(head: bytes) -> FileKind:
 
 
 def _is_text(head: bytes) -> bool:
-    """UTF-8 without control characters; the last character may be cut off."""
+    """Whether this is UTF-8 without control characters; the last character may be cut off."""
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Exported programs on disk: safe loading, and saving with calibration rows."""
+"""Exported programs on disk: loaded safely, and saved with calibration rows."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _LONGEST = 1000  # characters of a description
 
 @dataclass(frozen=True, slots=True)
 class StoredProgram:
-    """`calibration` is [rows, ...] float32.
+    """A program, and what was stored beside it; `calibration` is [rows, ...] float32.
 
-    `dropout`, `checked` and `outputs` are what was said when the program was saved.
+    `dropout`, `checked` and `outputs` are the values given when the program was saved.
     """
 
     program: ExportedProgram
@@ -65,7 +65,7 @@ def write_program(
     calibration: NDArray[np.float32] | None,
     method: Mapping[str, object],
 ) -> None:
-    """Write atomically; at most MAX_CALIBRATION_ROWS rows, spread evenly over those given.
+    """Write the program atomically, with at most MAX_CALIBRATION_ROWS evenly spaced rows.
 
     FileError if the file cannot be written, InputError if a row is not finite.
     """
@@ -79,7 +79,7 @@ def write_program(
 
 
 def _as_text(rows: NDArray[np.float32]) -> str:
-    """Extra files are text: the .npy bytes in base64."""
+    """The .npy bytes in base64, as extra files are text."""
     if not np.isfinite(rows).all():
         raise InputError("the calibration rows hold NaN or infinity; leave those rows out")
     count = min(len(rows), MAX_CALIBRATION_ROWS)
@@ -119,7 +119,7 @@ def _dropout(method: object) -> Dropout | None:
 
 
 def _checked(method: object) -> str:
-    """How the program was compared with its module when it was saved: text for people."""
+    """The text that tells how the program was compared with its module when it was saved."""
     match method:
         case {"distribution": str() as text} if len(text) <= _LONGEST and text.isprintable():
             return text

@@ -25,8 +25,8 @@ class ModelError(UserError):
 def build_module(factory: str, arguments: Mapping[str, object]) -> nn.Module:
     """Import "package.module:factory", also from the current folder, and call it.
 
-    The module comes back in eval mode. ModelError: no such module or function, arguments that do
-    not fit, or a result that is no nn.Module.
+    The module comes back in eval mode. ModelError: there is no such module or function, the
+    arguments do not fit, or the result is no nn.Module.
     """
     make = _find(factory)
     try:

@@ -1,20 +1,21 @@
 """Make an exported program of unknown origin safe to hand to torch.export.load.
 
-torch.export.load (2.13) runs code from the file in several places. Each is refused, or the part is
-dropped because a compiler has no use for it:
+torch.export.load (2.13) runs code from the file in several places. The file is rejected, or the
+part is dropped because a compiler has no use for it:
 
-1. sample inputs are loaded with weights_only=False when weights_only=True fails: refused unless
-   they load with weights_only=True, and dropped all the same;
-2. symbolic sizes (`expr_str`) go through sympy's `sympify`, which evaluates Python: only plain
-   arithmetic over size symbols passes, and no powers, whose evaluation may never end;
-3. weights and constants with `use_pickle`, and files of the older layout (data/weights/*.pt), are
-   unpickled: refused;
-4. custom and opaque objects among the constants are unpickled: refused;
-5. compiled code (AOTInductor) is loaded as a shared library: refused;
-6. a node's target is any attribute of torch, math or operator, and is later called: only aten
-   ops that do not read files, and arithmetic on sizes, pass;
-7. tree specs import the modules they name: only tuples, lists, dicts pass;
-8. guards are Python source: dropped, with all metadata but stack_trace and nn_module_stack.
+1. Sample inputs are loaded with weights_only=False when weights_only=True fails. They must load
+   with weights_only=True, and are dropped all the same.
+2. Symbolic sizes (`expr_str`) go through sympy's `sympify`, which evaluates Python. Only plain
+   arithmetic over size symbols passes, and no powers: their evaluation may never end.
+3. Weights and constants with `use_pickle`, and files of the older layout (data/weights/*.pt), are
+   unpickled. They are rejected.
+4. Custom and opaque objects among the constants are unpickled. They are rejected.
+5. Compiled code (AOTInductor) is loaded as a shared library. It is rejected.
+6. A node's target is any attribute of torch, math or operator, and is later called. Only aten ops
+   that do not read files, and arithmetic on sizes, pass.
+7. Tree specs import the modules that they name. Only tuples, lists and dicts pass.
+8. Guards are Python source. They are dropped, with all metadata but stack_trace and
+   nn_module_stack.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _MAX_SIZE_TEXT = 400
 
 
 class _Hostile(Exception):
-    """Why the file is refused; becomes a FileError with the path in front."""
+    """Tells why the file is rejected; becomes a FileError with the path in front."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class SafeProgram:
 
 
 def sanitise(path: Path) -> SafeProgram:
-    """The archive rewritten without anything that could run code; FileError if it has some."""
+    """Rewrite the archive without what could run code; FileError if a needed part could."""
     members = read_members(path)
     try:
         clean = dict(_clean(name, data) for name, data in members.items())
@@ -146,7 +147,7 @@ def _walk(tree: Json) -> Json:
 
 
 def _entry(key: str, value: Json) -> Json:
-    """One entry of an object; its key says what it is, wherever in the program it stands."""
+    """Check one entry of an object; its key tells its kind, wherever it stands."""
     match key, value:
         case "expr_str", _:
             _check_size(value)

@@ -1,4 +1,4 @@
-"""What trainers and wrappers put before the names of weights, taken off and said."""
+"""Names of weights: the prefixes that trainers and wrappers put before them are taken off."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SHOWN = 4
 
 
 def as_named_in(ours: StateDict, weights: StateDict, path: Path) -> StateDict:
-    """The weights by the names of the network `ours`, where a prefix is all that keeps them apart.
+    """The weights by the names of the network `ours`, if only a prefix keeps them apart.
 
-    "module." of DataParallel and AveragedModel, "_orig_mod." of torch.compile, "model." or "net."
-    of a Lightning module: any prefix under which the file holds the network. SourceWarning says
-    what was taken off and left out. FileError if the file holds the network under two prefixes.
+    Any prefix under which the file holds the network is taken off: "module." of DataParallel,
+    "_orig_mod." of torch.compile, "model." or "net." of a Lightning module. SourceWarning tells
+    what was taken off and left out. FileError: the file holds the network under two prefixes.
     """
     if _fits(ours, weights):
         return weights
@@ -49,14 +49,14 @@ def as_named_in(ours: StateDict, weights: StateDict, path: Path) -> StateDict:
 
 
 def _fits(ours: StateDict, weights: StateDict) -> bool:
-    """Whether these are the names of the network, as many of them, in its shapes."""
+    """Whether the weights have exactly the names and shapes of the network."""
     return ours.keys() == weights.keys() and all(
         weights[name].shape == tensor.shape for name, tensor in ours.items()
     )
 
 
 def _prefixes(weights: StateDict) -> list[str]:
-    """Every beginning of a name that ends with a dot, the shortest first."""
+    """Every prefix of a name that ends with a dot, the shortest first."""
     parts = (name.split(".") for name in weights)
     found = (".".join(each[:i]) + "." for each in parts for i in range(1, len(each)))
     return sorted(dict.fromkeys(found), key=lambda prefix: (prefix.count("."), prefix))

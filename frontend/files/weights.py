@@ -1,4 +1,4 @@
-"""Weights on disk to a network: state_dicts, checkpoints, safetensors."""
+"""Weights from disk into a network: state_dicts, checkpoints, safetensors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ _SHOWN = 4
 
 
 def load_weights(module: nn.Module, weights: StateDict, path: Path) -> None:
-    """Fill `module`, in its own dtypes; FileError tells every missing, unexpected or ill-shaped
-    name."""
+    """Fill `module` in its own dtypes; FileError lists missing, unexpected and ill-shaped names."""
     ours = dict[str, Tensor](module.state_dict())
     weights = as_named_in(ours, weights, path)
     problems = _problems(ours, weights) or _untied(ours, weights)
@@ -52,7 +51,7 @@ def _problems(ours: StateDict, weights: StateDict) -> list[str]:
 
 
 def _unusual(tensor: Tensor) -> str:
-    """What keeps a tensor's numbers from being copied; nothing of a plain one."""
+    """The reason why a tensor's numbers cannot be copied; "" for a plain tensor."""
     if tensor.is_meta:
         return "without its numbers"
     if tensor.is_quantized:
@@ -61,7 +60,7 @@ def _unusual(tensor: Tensor) -> str:
 
 
 def _untied(ours: StateDict, weights: StateDict) -> list[str]:
-    """Names of one tensor in the network that are several in the file: one would be lost."""
+    """Names of one tensor in the network that are two in the file: one would be lost."""
     first = dict[tuple[object, ...], str]()
     for name, tensor in ours.items():
         place = tensor.data_ptr(), tensor.shape, tensor.stride()
@@ -72,10 +71,10 @@ def _untied(ours: StateDict, weights: StateDict) -> list[str]:
 
 
 def read_stored(path: Path, kind: FileKind, *, trust_pickle: bool) -> object:
-    """What the file holds: weights, a checkpoint around them, or (trusted) a whole module.
+    """Read weights, a checkpoint around them, or (trusted) a whole module.
 
-    Unpickles only with `trust_pickle`, which RUNS CODE from the file. FileError otherwise, and if
-    the file is damaged.
+    Only `trust_pickle` allows unpickling, which RUNS CODE from the file. FileError: the file needs
+    unpickling without it, or is damaged.
     """
     if kind is FileKind.SAFETENSORS:
         return _read_safetensors(path)
@@ -114,9 +113,10 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def state_dicts(stored: object, path: Path) -> list[StateDict]:
-    """The weights in what read_stored gave: one state_dict, or a list of them (an ensemble).
+    """The weights in the result of read_stored: one state_dict, or a list (an ensemble).
 
-    In itself, or under one of the usual names of a checkpoint. FileError if there are none.
+    They are the result itself, or stand under one of the usual names of a checkpoint. FileError if
+    there are none.
     """
     if isinstance(stored, Mapping) and not _is_state_dict(stored):
         for name in _NAMES_IN_CHECKPOINTS:
@@ -133,7 +133,7 @@ def state_dicts(stored: object, path: Path) -> list[StateDict]:
 
 
 def _as_members(value: object) -> list[StateDict]:
-    """[] if these are no weights."""
+    """The state_dicts that `value` is; [] if it is none."""
     given = list(value) if isinstance(value, list | tuple) else [value]
     return cast("list[StateDict]", given) if all(map(_is_state_dict, given)) else []
 

@@ -1,4 +1,4 @@
-"""Zip archives from strangers, read with a bound on everything."""
+"""Zip archives of unknown origin, read with a bound on every size."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # what torch writes
 def read_members(path: Path) -> dict[str, bytes]:
     """Every member of the archive without its top folder: {"models/model.json": bytes, ...}.
 
-    FileError: damaged, two members of one name, more than one top folder, encrypted, too many
-    members, or members that unpack to far more than they take on disk.
+    FileError: the archive is damaged or encrypted, or has several top folders. It has two members
+    of one name, too many members, or members that unpack to far more than they take on disk.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -64,7 +64,7 @@ def _inner(info: zipfile.ZipInfo, path: Path) -> str:
 
 
 def write_members(members: Mapping[str, bytes]) -> io.BytesIO:
-    """A stored zip with the members under "archive/", rewound to its start."""
+    """An uncompressed zip with the members under "archive/", rewound to its start."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members.items():

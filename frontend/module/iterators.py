@@ -1,4 +1,4 @@
-"""Iterators that a module keeps: copied where they stand, so that they can be put back."""
+"""Iterators that a module keeps: copied at their position, so that they can be put back."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _COPIED: tuple[type, ...] = (list, tuple, int, str, range, type(None), *_ITERATO
 
 
 def is_iterator(value: object) -> bool:
+    """Whether a value is an iterator of a kind that can be copied."""
     return isinstance(value, _ITERATORS)
 
 
 def fresh(value: object) -> object:
-    """A copy of an iterator, which gives the same objects from here on; anything else as it is.
+    """A copy of an iterator, which gives the same objects from its position on.
 
-    An iterator that cannot be copied is itself.
+    Any other value is returned as it is, and so is an iterator that cannot be copied.
     """
     if not is_iterator(value):
         return value
@@ -34,13 +35,13 @@ def fresh(value: object) -> object:
 
 
 def position(value: object) -> object:
-    """What tells where an iterator stands: equal for two that give the same from here on."""
+    """The position of an iterator; it is equal for two that will give the same objects."""
     written = _written(value)
     return written and (written[0], tuple(map(id, written[1])))
 
 
 def _written(value: object) -> tuple[bytes, list[object]] | None:
-    """The iterator as bytes, and the objects that it refers to; None if it cannot be copied."""
+    """Pickle an iterator: its bytes, and the objects that it refers to; None if that fails."""
     objects, buffer = list[object](), io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 will not copy them
@@ -52,7 +53,7 @@ def _written(value: object) -> tuple[bytes, list[object]] | None:
 
 
 class _Writer(pickle.Pickler):
-    """Everything but the iterators and their lists goes by reference: nothing is copied."""
+    """Pickles iterators and their lists; every other object goes by reference."""
 
     def __init__(self, buffer: io.BytesIO, objects: list[object]) -> None:
         super().__init__(buffer)

@@ -1,7 +1,8 @@
-"""The state of a module: all that its forward could change, remembered and put back.
+"""Snapshots of a module: all state that its forward could change, remembered and put back.
 
-Attributes, buffers and parameters, containers within containers, iterators, random generators,
-attributes of the user's classes, and the variables outside that its functions refer to.
+The state is attributes, buffers and parameters, containers within containers, iterators and random
+generators. Attributes of the user's classes belong to it, and so do the variables outside that its
+functions refer to.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _TABLES = frozenset("_parameters _buffers _modules".split())
 
 @dataclass(slots=True)
 class Place:
-    """One value: how it was, how to put it back, and how to give it another (numbers only)."""
+    """One remembered value: how to put it back, and how to assign another (numbers only)."""
 
     value: object
     put_back: Callable[[], None]
@@ -44,14 +45,14 @@ class Place:
 
 @dataclass(slots=True)
 class Snapshot:
-    """The state of a module at one moment; `places` by name ("layer.i", "Net.calls")."""
+    """The state of a module at one moment; `places` are by name ("layer.i", "Net.calls")."""
 
     places: dict[str, Place] = field(default_factory=dict)
     _seen: dict[int, object] = field(default_factory=dict, repr=False)  # kept alive: ids stay
 
     @staticmethod
     def of(module: nn.Module, *, weights: bool = True) -> Snapshot:
-        """`weights` False leaves the parameters and buffers out."""
+        """Take a snapshot; `weights=False` leaves the parameters and buffers out."""
         found = Snapshot()
         if not weights:
             held = [*module.parameters(), *module.buffers()]
@@ -60,7 +61,7 @@ class Snapshot:
         return found
 
     def restore(self, names: Collection[str] | None = None) -> None:
-        """Put back everything, or the named places and what is in them."""
+        """Put back everything, or the named places and all that is in them."""
         with torch.no_grad():
             for name, place in self.places.items():
                 if names is None or any(_within(name, chosen) for chosen in names):
@@ -74,7 +75,7 @@ class Snapshot:
         ]
 
     def changed(self, later: Snapshot) -> list[str]:
-        """The names of the places with another value now, the outermost of them."""
+        """The names of the outermost places with another value in `later`."""
         names = list[str]()
         for name in dict.fromkeys([*self.places, *later.places]):
             before, after = self.places.get(name), later.places.get(name)
@@ -179,7 +180,7 @@ class Snapshot:
             )
 
     def _class(self, kind: type, depth: int) -> None:
-        """Attributes of the user's own classes, and what their methods refer to."""
+        """Visit attributes of the user's own classes, and the variables of their methods."""
         for each in kind.__mro__:
             if is_of_library(each) or id(each) in self._seen:
                 continue
@@ -196,7 +197,7 @@ class Snapshot:
         self._visit(name, vars(kind)[key], depth + 1)
 
     def _function(self, function: FunctionType | MethodType, depth: int) -> None:
-        """Variables of a function's closure, and of its file, if they could hold state."""
+        """Visit the variables of a function's closure and of its file that could hold state."""
         if isinstance(function, MethodType):
             self._visit(function.__func__.__name__, function.__self__, depth + 1)
             function = cast(FunctionType, function.__func__)
@@ -242,7 +243,8 @@ def plain(name: str) -> str:
 def untouched(module: nn.Module) -> Iterator[None]:
     """Put back the module's state afterwards.
 
-    Not by deepcopy: several Bayesian libraries keep non-leaf samples on `self`, which refuse it.
+    deepcopy cannot do this: several Bayesian libraries keep non-leaf samples on `self`, which
+    deepcopy rejects.
     """
     saved = Snapshot.of(module)
     try:
@@ -252,7 +254,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
 
 def _joined(name: str, key: str) -> str:
-    """The path without torch's tables, which no user knows."""
+    """The path of a key, without the names of torch's tables."""
     return name if key in _TABLES else f"{name}.{key}".removeprefix(".")
 
 
@@ -262,7 +264,7 @@ def _within(name: str, outer: str) -> bool:
 
 
 def _only_keys(table: MutableMapping[str, object], saved: Mapping[str, object]) -> None:
-    """The keys in their order, too: it is the order of a module's children."""
+    """Restore the keys of a table, in their order: it is the order of a module's children."""
     for key in [key for key in table if key not in saved]:
         del table[key]
     if list(table) != list(saved):

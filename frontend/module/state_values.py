@@ -26,7 +26,7 @@ _WATCHED = (
 
 
 def token(value: object) -> object:
-    """What tells the value from another: itself if it is plain, which one it is otherwise."""
+    """A token that is equal for equal plain values, and for other values if they are identical."""
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, GeneratorType):
@@ -38,7 +38,7 @@ def token(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Where a Python generator stands; nothing can put it back there."""
+    """The position of a Python generator; nothing can put it back there."""
 
     instruction: int
     variables: tuple[int, ...]
@@ -46,7 +46,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class _Same:
-    """An object by its identity; it is kept alive so that no other takes its place."""
+    """An object by its identity; it is kept alive so that no other can get its id."""
 
     value: object
 
@@ -58,6 +58,7 @@ class _Same:
 
 
 def same_value(a: object, b: object) -> bool:
+    """Whether two remembered values are equal; NaN equals NaN."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return same_tensor(a, b)
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
@@ -66,15 +67,17 @@ def same_value(a: object, b: object) -> bool:
 
 
 def is_watched(key: str, value: object) -> bool:
+    """Whether a variable or class attribute could hold state that forward changes."""
     return not key.startswith("__") and (isinstance(value, _WATCHED) or is_iterator(value))
 
 
 def is_of_library(value: type | FunctionType) -> bool:
+    """Whether a class or function belongs to torch, numpy or Python, and not to the user."""
     return str(value.__module__).split(".")[0] in _LIBRARIES
 
 
 def generator_state(value: object) -> tuple[object, Callable[[], None]] | None:
-    """Where a random generator stands, and what puts it back there; None for other values."""
+    """The state of a random generator, and a function that restores it; None for other values."""
     match value:
         case torch.Generator():
             bits = value.get_state()
@@ -101,7 +104,7 @@ def _set_numpy(generator: np.random.Generator, state: Mapping[str, object]) -> N
 
 
 def can_be_kept(value: Tensor) -> bool:
-    """Whether it has numbers of its own, one for each element, that can be copied and put back."""
+    """Whether a tensor has a number of its own for each element that can be copied and put back."""
     unusual = value.is_quantized or value.layout != torch.strided or value.is_meta
     if unusual or isinstance(value, FakeTensor) or is_lazy(value):
         return False

@@ -1,4 +1,4 @@
-"""The mode that a user means by --dropout, set on the module itself."""
+"""The training mode that a user means by --dropout, set on the module itself."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _DROPOUT = re.compile(r"(feature_)?(alpha_)?dropout([123]d)?_?")
 def as_meant(
     module: nn.Module, dropout: Dropout | None, *, innermost: bool = False
 ) -> Iterator[None]:
-    """The module as it is, or with `train()` ("active") or `eval()` ("off") on all its parts.
+    """Call `train()` ("active") or `eval()` ("off") on all parts of the module; None: on none.
 
-    Normalisation layers stay in their mode. Every mode, and whatever a `train()` of the user's own
-    changes, is put back. `innermost`: only modules without children change their mode.
+    Normalisation layers stay in their mode. Every mode is put back, and so is all that a `train()`
+    of the user's own changes. `innermost`: only modules without children change their mode.
     """
     if dropout is None:
         yield
@@ -58,9 +58,9 @@ class WithoutDropout(FunctionMode):
 
 
 def is_normalisation(module: nn.Module) -> bool:
-    """Whether this is a layer of torch's, or of the user's, that only normalises.
+    """Whether a layer, torch's or the user's, only normalises.
 
-    So is a layer whose weight is normalised: in training mode it would change its estimate.
+    A layer with a normalised weight counts too: in training mode it would change its estimate.
     """
     if isinstance(module, _NormBase | nn.LayerNorm | nn.GroupNorm | nn.LocalResponseNorm):
         return True

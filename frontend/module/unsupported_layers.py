@@ -1,4 +1,4 @@
-"""Layers whose traced form would be told by its smallest parts only, refused by name."""
+"""Layers that are not supported, told by their names instead of their smallest ops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qbnnc.support.errors import CompileError, Loc
 
 
 def check_layers(module: nn.Module, used: Collection[nn.Module]) -> None:
-    """CompileError for a layer among those `used` that has no integer form."""
+    """Raise CompileError for a layer among those `used` that is not supported."""
     for name, child in module.named_modules():
         kind = _kind(child)
         if kind and child in used:
@@ -23,7 +23,7 @@ def check_layers(module: nn.Module, used: Collection[nn.Module]) -> None:
 
 
 def check_program_layers(module: nn.Module, program: ExportedProgram) -> None:
-    """The same for layers that the outputs of `program` depend on."""
+    """Raise CompileError for such a layer that the outputs of `program` depend on."""
     kinds = {name: kind for name, child in module.named_modules() if (kind := _kind(child))}
     if not kinds:
         return
@@ -35,7 +35,7 @@ def check_program_layers(module: nn.Module, program: ExportedProgram) -> None:
 
 
 def _kind(layer: nn.Module) -> str:
-    """What has no integer form here; "" for other layers."""
+    """The kind of a layer without integer form, as the message's subject; "" for other layers."""
     match layer:
         case nn.RNNBase() | nn.RNNCellBase():
             return "recurrent layers have"

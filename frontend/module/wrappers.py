@@ -1,4 +1,4 @@
-"""What stands around a network, and networks of kinds that cannot be traced."""
+"""Wrappers around a network, and kinds of networks that cannot be traced."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 @contextmanager
 def not_compiled() -> Iterator[None]:
-    """Parts that torch.compile wraps run as they are written."""
+    """Run the parts that torch.compile wraps as they are written."""
     with torch.compiler.set_stance("force_eager"):
         yield
 
 
 def check_kind(module: nn.Module) -> None:
-    """CompileError for what cannot even be called: lists of modules, scripts, lazy modules."""
+    """Raise CompileError for a module that cannot be called: a list, a script, a lazy module."""
     if isinstance(module, nn.ModuleList | nn.ModuleDict):
         raise CompileError(
             "is a container without a forward; give the network that holds it, a Python list of "
@@ -67,7 +67,7 @@ def check_kind(module: nn.Module) -> None:
 
 
 def check_tensors(module: nn.Module, used: Collection[nn.Module]) -> None:
-    """CompileError for quantised modules and unusual tensors among the modules `used`."""
+    """Raise CompileError for quantised modules and unusual tensors among the modules `used`."""
     for name, child in module.named_modules():
         if child not in used:
             continue
@@ -100,7 +100,7 @@ def _refuse(name: str, message: str, advice: str) -> NoReturn:
 def in_its_type(module: nn.Module, example: Tensor) -> Tensor:
     """The example in the element type of the module's weights, if they have one in common.
 
-    SourceWarning if that is not float32: the graph computes in float32.
+    SourceWarning if that type is not float32, as the graph computes in float32.
     """
     tensors = [*module.parameters(), *module.buffers()]
     types = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}

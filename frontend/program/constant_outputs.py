@@ -1,4 +1,4 @@
-"""The values of outputs that depend on no number in the input."""
+"""Constant outputs: the values of those that depend on no number in the input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TRIES = 32
 
 
 class Constants:
-    """Evaluates outputs that depend on no number in the input."""
+    """Evaluates the outputs that depend on no number in the input."""
 
     def __init__(self, program: ExportedProgram, stored: Stored) -> None:
         self._source = the_input(program)
@@ -33,7 +33,7 @@ class Constants:
         self._learnt = {name: stored[name][1] for name in parameters if name in stored}
 
     def row(self, prediction: Prediction, shape: tuple[int, ...]) -> Tensor:
-        """What it holds for any row, f32: of a prediction's `shape`, where it broadcasts to it."""
+        """The values for any row, f32; in a prediction's `shape` if they broadcast to it."""
         made = self._evaluate(prediction.node, {})
         value = prediction.node.meta["val"]
         if value.ndim and same_extent(value.shape[0], batch_of(self._source)):
@@ -45,16 +45,16 @@ class Constants:
         return made.to(torch.float32)
 
     def name(self, prediction: Prediction) -> str:
-        """The parameter's or buffer's name in the user's model; else the output's."""
+        """The name of the parameter or buffer in the user's model; else that of the output."""
         bare = bare_tensor(prediction.node)
         if bare is not None and bare.name in self._stored:
             return self._stored[bare.name][0]
         return prediction.name or f"output_{prediction.position}"
 
     def never_negative(self, prediction: Prediction) -> bool:
-        """Whether no value of the parameters that it comes from makes it negative.
+        """Whether no value of the parameters makes the output negative.
 
-        They are tried at random. A constant of none, such as a buffer, is what it is.
+        Random values of the parameters are tried. A buffer keeps the value that it has.
         """
         generator = torch.Generator().manual_seed(0)
         for number in range(_TRIES):
@@ -116,7 +116,7 @@ class Constants:
 
 
 def _ancestors(node: fx.Node, reached: set[fx.Node]) -> list[fx.Node]:
-    """All that a constant is made from, in order; of what depends on the input only shapes."""
+    """The nodes that a constant is made from, in order; only shapes depend on the input."""
     found, waiting = set[fx.Node](), [node]
     while waiting:
         each = waiting.pop()

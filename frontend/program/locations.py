@@ -26,15 +26,18 @@ _PLAIN_NAMES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """Where in the user's model: the name its result gets, and the location for messages."""
+    """A place in the user's model: the name of its result, and the location for messages."""
 
     name: str
     loc: Loc
 
 
 class Namer:
-    """Names each node: a module's path for the first op of a module without children, and
-    "path.op" for the others; an op of the outermost module has the op's name alone."""
+    """Gives each node a name.
+
+    The first op of a module without children has the module's path. Other ops are "path.op". An op
+    of the outermost module has the op's name alone.
+    """
 
     def __init__(self, nodes: Iterable[fx.Node]) -> None:
         calls = [_calls(node) for node in nodes]
@@ -58,7 +61,7 @@ def plain_name(node: fx.Node) -> str:
 
 
 def location(node: fx.Node) -> Loc:
-    """Where `node` comes from, for a message about it."""
+    """The module and the line of code that `node` comes from, for a message about it."""
     return Loc(_calls(node)[-1][0] or plain_name(node), source_line(node))
 
 
@@ -70,7 +73,7 @@ def source_line(node: fx.Node) -> str:
 
 
 def _calls(node: fx.Node) -> list[tuple[str, str]]:
-    """(module path, this call's key) from the outermost module inwards."""
+    """(path of the module, key of this call), from the outermost module inwards."""
     stack = node.meta.get("nn_module_stack") or {}
     known = [
         (".".join(part for part in entry[0].split(".") if part != "_orig_mod"), key)
@@ -91,5 +94,5 @@ def user_line(error: Exception) -> str:
 
 
 def is_torch_file(name: str) -> bool:
-    """Whether a file of Python code belongs to torch (its traces name some without a folder)."""
+    """Whether a file of code is torch's own; its traces name some files without a folder."""
     return _TORCH_ITSELF.search(name) is not None

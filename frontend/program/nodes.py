@@ -1,4 +1,4 @@
-"""An exported program as the converter reads it: what is live, and what its tensors hold."""
+"""The nodes of an exported program: its input, what is live, and the tensors that it stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ONLY_SHAPES = ("_like", "sym_size", "new_empty", "new_full", "new_ones", "new_z
 
 
 def the_input(program: ExportedProgram) -> fx.Node:
-    """The one tensor the program is a function of; InputError if there are several."""
+    """The one tensor that the program is a function of; InputError if there are several."""
     names = program.graph_signature.user_inputs
     tensors = [n for n in program.graph.find_nodes(op="placeholder") if n.name in names]
     if len(tensors) != 1:
@@ -41,7 +41,7 @@ def batch_of(source: fx.Node) -> int | torch.SymInt:
 
 
 def reached_from(nodes: Iterable[fx.Node], source: fx.Node) -> set[fx.Node]:
-    """What depends on the numbers in `source`, and not only on its shape."""
+    """The nodes that depend on the numbers in `source`, and not only on its shape."""
     reached = {source}
     for node in nodes:
         only_shape = any(part in op_name(node) for part in _ONLY_SHAPES)
@@ -51,7 +51,7 @@ def reached_from(nodes: Iterable[fx.Node], source: fx.Node) -> set[fx.Node]:
 
 
 def live(program: ExportedProgram, outputs: Iterable[fx.Node]) -> list[fx.Node]:
-    """The nodes the outputs need, in order of execution."""
+    """The nodes that the outputs need, in order of execution."""
     needed, waiting = set[fx.Node](), list(outputs)
     while waiting:
         node = waiting.pop()
@@ -64,7 +64,7 @@ def live(program: ExportedProgram, outputs: Iterable[fx.Node]) -> list[fx.Node]:
 def stored_tensors(
     program: ExportedProgram, replaced: Mapping[str, Tensor]
 ) -> dict[str, tuple[str, Tensor]]:
-    """(name in the user's model, tensor) for each placeholder that holds one."""
+    """Map each placeholder that holds a tensor to (its name in the user's model, the tensor)."""
     tensors = {**program.constants, **program.state_dict, **replaced}
     stored = dict[str, tuple[str, Tensor]]()
     for spec in program.graph_signature.input_specs:
@@ -77,7 +77,7 @@ def stored_tensors(
 
 
 def is_read(node: fx.Node, needed: Container[fx.Node]) -> bool:
-    """Whether the numbers in a tensor matter: a buffer for noise is only drawn into."""
+    """Whether any node reads the numbers in a tensor; a buffer for noise is only drawn into."""
     users = [user for user in node.users if user in needed]
     return not all(
         op_name(user) in _DRAWN_INTO or (op_name(user) in _COPIES and not is_read(user, needed))
@@ -86,5 +86,6 @@ def is_read(node: fx.Node, needed: Container[fx.Node]) -> bool:
 
 
 def check_finite(name: str, tensor: Tensor) -> None:
+    """Raise CompileError if a stored tensor holds NaN or infinity."""
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise CompileError("holds NaN or infinity; the training has diverged, train again", name)

@@ -1,4 +1,4 @@
-"""The containers in which forward returns its tensors, and the names they have there."""
+"""Outputs of forward: the containers that hold its tensors, and the names they have there."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.utils import _pytree as pytree
 
 
 def plain(output: object) -> object:
-    """The same as dicts, tuples and lists: NamedTuples and dataclasses become dicts of fields.
+    """The outputs as dicts, tuples and lists; NamedTuples and dataclasses become dicts of fields.
 
-    A torch distribution becomes a dict of its parameters: Normal has loc and scale. So
-    torch.export can trace it, and a saved program needs no class of the user's.
+    A torch distribution becomes a dict of its parameters: Normal has loc and scale. torch.export
+    can trace these containers, and a saved program needs no class of the user's.
     """
     match output:
         case Mapping():
@@ -35,7 +35,7 @@ def plain(output: object) -> object:
 
 @contextmanager
 def plain_outputs(module: nn.Module) -> Iterator[None]:
-    """`module` returns what `plain` makes of its outputs, until the end of the block."""
+    """Make `module` return plain containers (see `plain`) until the end of the block."""
     hook = module.register_forward_hook(lambda _module, _inputs, output: plain(output))
     try:
         yield
@@ -44,7 +44,7 @@ def plain_outputs(module: nn.Module) -> Iterator[None]:
 
 
 def leaf_names(spec: pytree.TreeSpec) -> list[str]:
-    """Each leaf's name: the keys on the way to it, "head.mu"; "" where there are positions only."""
+    """The name of each leaf: the keys on the way to it, "head.mu"; "" if it has positions only."""
     return [name if named else "" for name, named in _leaves(spec, "", False)]
 
 

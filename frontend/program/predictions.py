@@ -24,9 +24,10 @@ _MOVES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """An output: `name` is "" where forward gives it none, `position` counts all that it returns.
+    """An output that is a prediction.
 
-    `constant`: it depends on no number in the input.
+    `name` is "" if forward gives it none. `position` counts all that forward returns. `constant`
+    means that it depends on no number in the input.
     """
 
     node: fx.Node
@@ -39,7 +40,7 @@ class Prediction:
 class Returned:
     """All that forward returns; `left_out` describes each output that is no prediction.
 
-    `stated` are names that the user gave when it was saved, or none.
+    `stated` are the names that the user gave when the program was saved, if any.
     """
 
     predictions: tuple[Prediction, ...]
@@ -56,8 +57,8 @@ class Returned:
 def returned(program: ExportedProgram) -> Returned:
     """The outputs in order: those that depend on the input, and constants for each of its rows.
 
-    A constant is a prediction if it fits one that depends on the input, and has the batch's axis or
-    is a parameter: a variance for all inputs. A KL term is neither, and is left out.
+    A constant is a prediction if it fits an output that depends on the input. It must also have the
+    batch's axis or be a parameter, such as a variance for all inputs. A KL term is left out.
     """
     source = the_input(program)
     reached, found, others = reached_from(program.graph.nodes, source), [], []
@@ -81,7 +82,7 @@ def predicted(program: ExportedProgram) -> list[fx.Node]:
 
 
 def _leaves(program: ExportedProgram) -> Iterator[tuple[fx.Node | None, str, int]]:
-    """(node, None of what is no tensor; name; position) of all that forward returns."""
+    """Yield (node, name, position) of all that forward returns; no tensor has the node None."""
     by_name = {node.name: node for node in program.graph.nodes}
     specs = [s for s in program.graph_signature.output_specs if s.kind is OutputKind.USER_OUTPUT]
     spec = program.call_spec.out_spec
@@ -106,7 +107,7 @@ def _predicts(node: fx.Node, name: str, source: fx.Node, rows: list[torch.Size])
 
 
 def fits(shape: torch.Size, row: torch.Size) -> bool:
-    """Whether it broadcasts to a row of a prediction, but for axes of length 1 in front."""
+    """Whether a shape broadcasts to a row of a prediction, axes of length 1 in front aside."""
     more = max(0, len(shape) - len(row))
     return all(m == 1 for m in shape[:more]) and all(
         m in (1, n) for m, n in zip(reversed(shape[more:]), reversed(row), strict=False)
@@ -120,7 +121,7 @@ def same_extent(extent: int | torch.SymInt, batch: int | torch.SymInt) -> bool:
 
 
 def bare_tensor(node: fx.Node) -> fx.Node | None:
-    """The parameter or buffer that a node is, moved or expanded."""
+    """The parameter or buffer of which the node is a moved or expanded copy, if there is one."""
     while op_name(node) in _MOVES:
         node = node.all_input_nodes[0]
     is_stored = node.op == "placeholder" and not node.name.startswith("c_")
@@ -128,13 +129,13 @@ def bare_tensor(node: fx.Node) -> fx.Node | None:
 
 
 def _is_parameter(node: fx.Node) -> bool:
-    """Whether it is a parameter as it is; a buffer of one number may well hold a KL term."""
+    """Whether the node is a parameter as it is; a buffer of one number may hold a KL term."""
     bare = bare_tensor(node)
     return bare is not None and bare.name.startswith("p_")
 
 
 def _of_one_tensor(node: fx.Node) -> bool:
-    """Whether it is one parameter or buffer, through functions that keep its elements apart."""
+    """Whether the node is one parameter or buffer, changed only by functions of its elements."""
     while node.op != "placeholder":
         inputs = node.all_input_nodes
         if len(inputs) != 1 or draws_noise(node) or not _is_tensor(inputs[0]):

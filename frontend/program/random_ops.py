@@ -1,4 +1,4 @@
-"""Which ops of a traced program draw random numbers."""
+"""The ops of a traced program that draw random numbers."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ NORMALS = frozenset("normal normal_ normal_functional randn randn_like".split())
 
 
 def op_name(node: fx.Node) -> str:
-    """The aten name without its overload ("conv2d"), or "" for what is no aten op."""
+    """The aten name without its overload, such as "conv2d"; "" if the node is no aten op."""
     if isinstance(node.target, torch._ops.OpOverload):
         return node.target._schema.name.removeprefix("aten::")
     return ""
 
 
 def nodes(program: ExportedProgram) -> Iterator[fx.Node]:
-    """Every node, those inside wrapped regions (torch.no_grad blocks) included."""
+    """Iterate over every node, those in wrapped regions (torch.no_grad blocks) included."""
     for part in program.graph_module.modules():
         if isinstance(part, fx.GraphModule):
             yield from part.graph.nodes
 
 
 def draws_noise(node: fx.Node) -> bool:
-    """Whether the node draws random numbers as it stands: a dropout only where it is active."""
+    """Whether the node draws random numbers as it stands; a dropout does if it is active."""
     if not is_seeded(node):
         return False
     if op_name(node) in RANDOM_SLOPES:
@@ -50,5 +50,5 @@ def is_seeded(node: fx.Node) -> bool:
 
 
 def drops(node: fx.Node) -> bool:
-    """Whether a dropout would drop something if it were active; p may be no number."""
+    """Whether a dropout would drop something if it were active; its p may be no number."""
     return len(node.args) > 2 and bool(node.args[1] != 0)

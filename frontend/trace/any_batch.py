@@ -1,4 +1,4 @@
-"""A program traced for one batch size only: what it computes must not depend on that size."""
+"""Traced programs, and the check that the size of the batch does not enter the computation."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from qbnnc.support.errors import CompileError, InputError
 class Traced:
     """A module as a program in torch's training IR, and as a FLOAT graph for any batch.
 
-    `functional` is the program that `graph` was converted from; `draws` are its nodes that draw the
-    numbers of each stream, and `signs` those that draw Flipout's signs.
+    `graph` was converted from the program `functional`. Its nodes `draws` draw the numbers of each
+    stream, and its nodes `signs` draw the signs of Flipout.
     """
 
     program: ExportedProgram
@@ -35,11 +35,11 @@ class Traced:
 
 
 def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Traced:
-    """Trace and convert, and see to it that the size of the batch does not matter.
+    """Trace and convert the module, and check that the size of the batch does not matter.
 
-    Where torch.export insists on the example's batch size, `x / len(x)` has become `x / 2`, which
-    nothing in the program tells from a constant. So one row more must give the same graph.
-    CompileError: it does not; and all that trace_in_mode and convert raise.
+    If torch.export insists on the example's batch size, `x / len(x)` has become `x / 2`, which
+    looks like a constant. So one row more must give the same graph. CompileError: it does not.
+    Raises also what trace_in_mode and convert raise.
     """
     module = unwrapped(module)
     check_kind(module)
@@ -62,7 +62,7 @@ def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | N
 
 
 def _if_any(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Graph | None:
-    """None if the module takes no other batch: `view(4, 800)` with a 4 written out."""
+    """The graph of another batch; None if the module takes no other, as `view(4, 800)` does."""
     try:
         return convert(functionalise(trace_in_mode(module, example, dropout)))
     except (CompileError, InputError):

@@ -1,4 +1,4 @@
-"""Whether dropout is active: what the module's modes say, and what the user says."""
+"""Dropout, active or off: by the module's modes, and by the user's choice."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["Dropout", "check_batch_norm", "set_dropout", "trace_in_mode"]
 
 
 def trace_in_mode(module: nn.Module, example: Tensor, dropout: Dropout | None) -> ExportedProgram:
-    """The program of `module` as its caller left it, dropout switched as `dropout` says.
+    """The program of `module` in the modes that its caller left, with dropout switched.
 
-    "active" is what train() on every module but the normalisation layers would be. InputError: the
+    `dropout` "active" means train() on every module but the normalisation layers. InputError: the
     module fails on the example. CompileError:
     - batch norm is in training mode; tracing loses randomness; state is kept between calls;
     - eval() has switched noise off, and `dropout` is None;
-    - dropout="off" where a mask is written out by hand;
-    - dropout="active" without noise, or where training mode changes more than the noise.
+    - dropout="off", and a mask is written out by hand;
+    - dropout="active", but there is no noise, or training mode changes more than the noise.
     """
     check_batch_norm(module)
     example = at_least_two_rows(example)
@@ -55,7 +55,7 @@ def trace_in_mode(module: nn.Module, example: Tensor, dropout: Dropout | None) -
 
 
 def _traced(module: nn.Module, example: Tensor) -> ExportedProgram:
-    """Run and traced in the modes it is in."""
+    """Run the module, and trace it, in the modes that it is in."""
     runs = run_eagerly(module, example)
     program = _traced_or_why_not(module, example, runs)
     check_noise_is_traced(module, runs, program)
@@ -64,7 +64,7 @@ def _traced(module: nn.Module, example: Tensor) -> ExportedProgram:
 
 
 def _traced_or_why_not(module: nn.Module, example: Tensor, runs: list[Run]) -> ExportedProgram:
-    """A layer that is not supported is a better reason than what torch says of its parts."""
+    """Trace the module; a layer that is not supported is a better reason than torch's message."""
     try:
         return trace(module, example)
     except CompileError:
@@ -89,7 +89,7 @@ def _awake(
 
 
 def check_batch_norm(module: nn.Module) -> None:
-    """CompileError if a batch norm would use the statistics of the batch."""
+    """Raise CompileError if a batch norm would use the statistics of the batch."""
     for name, child in module.named_modules():
         if not isinstance(child, _BatchNorm):
             continue
@@ -111,7 +111,7 @@ def check_batch_norm(module: nn.Module) -> None:
 def set_dropout(program: ExportedProgram, dropout: Dropout | None, *, ask: bool = True) -> None:
     """Switch every dropout call of a program in training IR; see trace_in_mode for the errors.
 
-    `ask` False: a call that is switched off is meant to be.
+    `ask=False` means that the user has already decided on calls that are switched off.
     """
     calls = [node for node in nodes(program) if op_name(node) in DROPOUTS and drops(node)]
     inactive = [node for node in calls if node.args[2] is False]
@@ -142,7 +142,7 @@ def _check_switched(program: ExportedProgram, dropout: Dropout) -> None:
 
 
 def _samples_weights(node: fx.Node) -> bool:
-    """Gaussian noise, and the random signs of Flipout: dropout has neither."""
+    """Whether the node is Gaussian noise or random signs of Flipout, which no dropout has."""
     only_signs = bool(node.users) and all(op_name(u).startswith("sign") for u in node.users)
     return op_name(node) in NORMALS or only_signs
 

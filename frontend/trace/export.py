@@ -1,4 +1,4 @@
-"""A PyTorch module to a torch.export program, without leaving a mark on the module."""
+"""A PyTorch module to a torch.export program; the module stays as it was."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from qbnnc.support.errors import CompileError, Loc
 def trace(module: nn.Module, example: Tensor) -> ExportedProgram:
     """The program of `module` for inputs like `example` [batch, ...], any batch if it allows it.
 
-    In torch's training IR: `dropout(x, p, False)` and batch norm's mode are still to be seen. The
-    module's modes, attributes and buffers are as they were. CompileError: cannot be traced.
+    It is in torch's training IR, which still shows `dropout(x, p, False)` and batch norm's mode.
+    The module's modes, attributes and buffers are put back. CompileError: it cannot be traced.
     """
     example = at_least_two_rows(example)
     with (
@@ -56,10 +56,10 @@ def _any_batch(module: nn.Module) -> tuple[object, ...]:
 
 
 def functionalise(program: ExportedProgram) -> ExportedProgram:
-    """In-place ops become pure and wrappers are inlined; conv2d, linear, pools stay whole.
+    """Make in-place ops pure and inline wrappers; conv2d, linear and pools stay whole.
 
-    In-place noise (`eps.normal_()`) would otherwise be a side effect that nothing refers to.
-    CompileError: shapes that do not fit, which only a program from a damaged file can have.
+    Otherwise in-place noise (`eps.normal_()`) would be a side effect that nothing refers to.
+    CompileError: shapes do not fit, which happens only to a program from a damaged file.
     """
     with torch.no_grad(), quiet_torch():
         try:
@@ -73,12 +73,12 @@ def functionalise(program: ExportedProgram) -> ExportedProgram:
 
 
 def at_least_two_rows(example: Tensor) -> Tensor:
-    """torch.export takes a size of 1 for a constant: a batch of 1 is repeated."""
+    """Repeat a batch of 1, as torch.export takes a size of 1 for a constant."""
     return torch.cat([example, example]) if example.shape[0] == 1 else example
 
 
 class _DataIsDetach(FunctionMode):
-    """`x.data` inside forward (layers that write `eps.data.normal_()`) as `x.detach()`."""
+    """Replaces `x.data` in forward by `x.detach()`; some layers write `eps.data.normal_()`."""
 
     def called(self, function: Function, args: Arguments, kwargs: Keywords) -> object:
         data = cast(property, torch.Tensor.data)  # a descriptor, typed as its value
@@ -89,7 +89,7 @@ class _DataIsDetach(FunctionMode):
 
 @contextmanager
 def _tracing() -> Iterator[None]:
-    """No gradients; and no checks of a distribution's arguments, which branch on tensor values."""
+    """Switch off gradients and the checks of distributions, which branch on tensor values."""
     validate = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:

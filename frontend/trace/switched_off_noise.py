@@ -1,4 +1,4 @@
-"""Noise that eval() has switched off: found by tracing the module in training mode also."""
+"""Noise that eval() has switched off, found by tracing the module in training mode also."""
 
 from __future__ import annotations
 
@@ -44,15 +44,17 @@ Place = tuple[str, str]  # a module's path, and an op's name
 
 @dataclass(frozen=True, slots=True)
 class Sleeping:
-    """`place`: where there is noise that is off, None if there is none; `error`: why it cannot be
-    traced in training mode."""
+    """Noise that is switched off at `place`, None if there is none.
+
+    `error` tells why the module cannot be traced in training mode.
+    """
 
     place: Loc | None
     error: UserError | None
 
 
 def sleeping_noise(module: nn.Module, example: Tensor, asleep: ExportedProgram) -> Sleeping:
-    """Noise that train() on every module but normalisation layers would add to the program."""
+    """Find noise that train() on all but the normalisation layers would add to the program."""
     off = [n for n in nodes(asleep) if op_name(n) in DROPOUTS and drops(n) and n.args[2] is False]
     place = location(off[0]) if off else None
     if all(child.training or is_normalisation(child) for child in module.modules()):
@@ -67,7 +69,7 @@ def sleeping_noise(module: nn.Module, example: Tensor, asleep: ExportedProgram) 
 
 
 def _woken(asleep: ExportedProgram, awake: ExportedProgram) -> Loc | None:
-    """Where the second program has noise that the first has not."""
+    """The place of noise that the second program has and the first has not."""
     try:
         before, after = _noise(asleep), _noise(awake)
     except UserError:  # it cannot be converted; what is wrong is said there
@@ -84,9 +86,9 @@ def _not_traced(
     place: Loc | None,
     error: UserError,
 ) -> Sleeping:
-    """For what cannot be traced in training mode: whether it is random there all the same.
+    """Find noise of a module that cannot be traced in training mode, by running it there.
 
-    Where forward itself fails (it wants targets, say), the innermost layers alone are awakened.
+    If forward itself fails (because it takes targets, say), only the innermost layers are switched.
     """
     with as_meant(module, "active"), untouched(module), other_generators_kept():
         try:
@@ -104,7 +106,7 @@ def _not_traced(
 
 
 def _noise(program: ExportedProgram) -> list[fx.Node]:
-    """What draws and reaches an output."""
+    """The nodes that draw noise, and reach an output."""
     outputs = predicted(program)
     in_place = [n for n in nodes(program) if draws_noise(n) and op_name(n).endswith("_")]
     needed = {*live(program, outputs), *in_place}
@@ -119,10 +121,10 @@ def _place(node: fx.Node) -> Place:
 def check_only_noise_awakes(
     module: nn.Module, example: Tensor, asleep: ExportedProgram, awake: ExportedProgram
 ) -> None:
-    """CompileError if training mode changes the network in another way than by noise.
+    """Raise CompileError if training mode changes more of the network than its noise.
 
-    Two comparisons: the ops of both programs, but for those that belong to noise; and the values
-    that both give while every dropout is off, if there is no other noise.
+    Two things are compared: the ops of both programs without those that belong to noise, and the
+    outputs of both with every dropout off, if there is no other noise.
     """
     before, after = _returned(asleep), _returned(awake)
     if before != after:
@@ -143,14 +145,14 @@ def _only_dropouts(program: ExportedProgram, path: str) -> bool:
 
 
 def _returned(program: ExportedProgram) -> str:
-    """The shapes of a row of the outputs."""
+    """The shapes of the outputs, for one row."""
     outputs = predicted(program)
     shapes = [list(node.meta["val"].shape[1:]) for node in outputs]
     return " and ".join(map(str, shapes))
 
 
 def _with_noise(program: ExportedProgram) -> Mapping[fx.Node, bool]:
-    """Ops that are computed from noise alone."""
+    """Tell for each node whether it is computed from noise alone."""
     alone = dict[fx.Node, bool]()
     for node in program.graph.nodes:
         inputs = [i for i in node.all_input_nodes if i.op != "placeholder"]
@@ -160,7 +162,7 @@ def _with_noise(program: ExportedProgram) -> Mapping[fx.Node, bool]:
 
 
 def _ops(program: ExportedProgram, left_out: Mapping[fx.Node, bool]) -> Counter[Place]:
-    """The ops that the outputs need, by module, but for those that belong to noise."""
+    """Count the ops that the outputs need, by module, without those that belong to noise."""
     needed = live(program, predicted(program))
     names = (n for n in needed if op_name(n) and not left_out.get(n) and not draws_noise(n))
     skipped = _HARMLESS | DROPOUTS | RANDOM_SLOPES | {"leaky_relu"}
@@ -170,7 +172,7 @@ def _ops(program: ExportedProgram, left_out: Mapping[fx.Node, bool]) -> Counter[
 def _check_values(
     module: nn.Module, example: Tensor, asleep: ExportedProgram, awake: ExportedProgram
 ) -> None:
-    """In the programs every dropout is switched off for this."""
+    """Compare the outputs of both programs with every dropout off."""
     ours, theirs = (_without_dropout(program, example) for program in (asleep, awake))
     for a, b in zip(ours, theirs, strict=True):
         largest = float(a.abs().nan_to_num(0.0, 0.0, 0.0).max())

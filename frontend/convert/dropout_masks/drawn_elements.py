@@ -1,8 +1,8 @@
-"""How the elements of a random tensor are arranged: what was drawn, and where its elements went.
+"""Drawn elements: the draw of a random tensor, and the places that its elements have moved to.
 
-An op that only moves elements (reshape, expand, slice, ...) is not followed by rules. It is run on
-the numbers of the elements, for a batch of a size of our choice; where each number ends says which
-element of the draw masks what.
+An op that only moves elements (reshape, expand, slice, ...) needs no rule. It is run on the numbers
+of the elements, for a batch of a size of our choice. The place of each number in the result tells
+which element of the draw is there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Shape: TypeAlias = tuple["int | torch.SymInt", ...]  # as torch has it, batch in
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moved:
-    """The result `item` (None: the only one) of an op that moves elements of `Drawn`s."""
+    """A result of an op that moves drawn elements: number `item`, None if there is only one."""
 
     target: torch._ops.OpOverload
     arguments: Mapping[str, object]
@@ -31,7 +31,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """Elements that `source` draws in `shape`, row-major; `moved` says how they lie now."""
+    """Elements that `source` draws in `shape`, row-major; `moved` tells their arrangement now."""
 
     source: fx.Node
     shape: Shape
@@ -47,7 +47,7 @@ class Drawn:
         return cast(Tensor, made if self.moved.item is None else made[self.moved.item])
 
     def stages(self, batch: int) -> Iterator[tuple[int, ...]]:
-        """The shapes it has had, the last first."""
+        """Yield the shapes that the tensor has had, the last first."""
         yield tuple(self.places(batch).shape)
         if self.moved is not None:
             for each in _drawn_among(self.moved.arguments):
@@ -55,14 +55,14 @@ class Drawn:
 
 
 def joined(arguments: Mapping[str, object]) -> Drawn | None:
-    """The draw that an op's arguments are elements of; None if there are several."""
+    """The one draw of which an op's arguments are elements; None if there are several."""
     found = list(_drawn_among(arguments))
     same = found and all(each.source is found[0].source for each in found)
     return found[0] if same else None
 
 
 def concrete(extent: int | torch.SymInt, batch: int) -> int:
-    """An extent for a batch of this size; CompileError if it depends on anything else."""
+    """The extent for a batch of this size; CompileError if it depends on anything else."""
     if isinstance(extent, int):
         return extent
     expression = extent.node.expr

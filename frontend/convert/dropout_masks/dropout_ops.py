@@ -1,4 +1,4 @@
-"""Dropout in every spelling that torch has an op for."""
+"""Dropout ops: every spelling that torch has an op for."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def dropout(call: Call) -> Tracked:
 
 
 def native_dropout(call: Call) -> Result:
-    """(the masked tensor, the mask)."""
+    """Dropout that gives (the masked tensor, the mask)."""
     kept = _dropout(call, call.shape(0))
     return kept, Keep(Drawn(call.node, call.shape(0)), call.shape(0), call.number("p"))
 
 
 def feature_dropout(call: Call) -> Tracked:
-    """Dropout1d, 2d, 3d: one draw for each channel."""
+    """Dropout1d, 2d, 3d, with one draw for each channel."""
     shape = call.shape()
     return _dropout(call, shape[:2] + (1,) * (len(shape) - 2))
 

@@ -1,4 +1,4 @@
-"""Masks written out by hand: comparisons of random numbers, and the choices made by them."""
+"""Masks written out by hand: comparisons of random numbers, and choices made by them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def compared(call: Call) -> Tracked:
 def _by_values(
     call: Call, mask: Keep | Blend, holds: Callable[[float, float], bool]
 ) -> Keep | Blend:
-    """mask > 0.5, mask == 1 and the like are the mask, mask == 0 is its inverse."""
+    """The mask, for mask > 0.5, mask == 1 and the like; its inverse, for mask == 0."""
     if isinstance(mask, Blend):
         if not call.is_bool("self"):
             call.fail("compares a sum of masks; compare one mask, or combine masks with & and |")
@@ -72,7 +72,7 @@ def _compared(call: Call, *, above: bool) -> Tracked:
 
 
 def floor(call: Call) -> Tracked:
-    """floor(u + q) is 1 with probability q."""
+    """floor(u + q), which is 1 with probability q."""
     drawn = call.tracked("self")
     if not isinstance(drawn, Uniform):
         call.fail("rounding activations is not supported")
@@ -90,7 +90,7 @@ def invert(call: Call) -> Tracked:
 
 
 def where(call: Call) -> Tracked:
-    """mask ? a : b is a * mask + b * (1 - mask), of which one may be a number."""
+    """mask ? a : b, as a * mask + b * (1 - mask); one of a and b may be a number."""
     mask, (a, b) = _mask(call, "condition"), (_plain(call.tracked(n)) for n in ("self", "other"))
     match a, b:
         case float(), float():
@@ -138,12 +138,12 @@ def one_of_both(call: Call) -> Tracked:
 
 
 def _mask(call: Call, name: str) -> Keep | Blend:
-    """An argument that is 0 or 1."""
+    """An argument that is a mask of 0 and 1."""
     return truth(call, name)
 
 
 def _plain(x: Tracked) -> Tracked | float:
-    """The number that a constant holds everywhere."""
+    """The number that a constant holds everywhere; any other value as it is."""
     match x:
         case Filled(_, number) if number is not None:
             return number

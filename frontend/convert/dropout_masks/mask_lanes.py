@@ -1,13 +1,13 @@
-"""Lanes of a mask: which elements of a draw mask which elements of a value.
+"""Lanes of a mask: the elements of a draw that mask the elements of a value.
 
 A KeepMask gives each row lanes of its own, or all rows the same, in row-major order of its shape. A
-view of a draw is such a mask if
+view of a draw is such a mask on two conditions.
 
-1. rows of the batch take elements of their own, or all rows the same ones, and
-2. within a row an element masks one element, or all along some axes (broadcasting).
+1. Each row of the batch takes elements of its own, or all rows take the same ones.
+2. Within a row, an element masks one element, or all along some axes (broadcasting).
 
-Elements are drawn independently, so that any numbering of lanes has the same law, as long as all
-uses of an element agree on it. A part of a draw that is used by itself gets a stream by itself.
+Elements are drawn independently. So any numbering of lanes has the same distribution, if all uses
+of an element agree on it. A part of a draw that is used by itself gets a stream of its own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _HOW = "draw it with the shape of the tensor it masks, or with ones where it is 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taken:
-    """What a KeepMask needs: `shape` of a row, `stream` in order of execution.
+    """The lanes of a KeepMask: `shape` of a row, and `stream` in order of execution.
 
-    `row` is the shape under which the masked value broadcasts against it. `elements` are the
-    numbers of the drawn elements that rows take, [rows or 1, lanes], for each size of the batch.
+    The masked value broadcasts with it under the shape `row`. `elements` [rows or 1, lanes] are the
+    numbers of the drawn elements that rows take, for each size of the batch.
     """
 
     shape: tuple[int, ...]
@@ -54,7 +54,7 @@ class Lanes:
         return self._position[source] * _BLOCKS + part
 
     def take(self, drawn: Drawn, row: tuple[int, ...], loc: Loc) -> Taken:
-        """The lanes that mask rows of this shape; CompileError if no KeepMask gives them."""
+        """The lanes that mask rows of this shape; CompileError if no KeepMask has such lanes."""
         views = [_View.of(drawn, row, size) for size in self._sizes]
         found = next((f for f in _forms(views, row) if f is not None), None)
         if found is None:
@@ -70,7 +70,7 @@ class Lanes:
         return Taken(form.shape, form.row, form.shared, stream, elements)
 
     def _stream_of(self, source: fx.Node, elements: tuple[Tensor, ...], loc: Loc) -> int:
-        """The stream of these elements; the one they have, if they have been used before."""
+        """The stream of these elements; elements that were used before keep their stream."""
         known = self._taken.setdefault(source, [])
         for part, other in enumerate(known):
             if _all_equal(other.elements, elements):
@@ -136,7 +136,7 @@ class _View:
 def _forms(
     views: list[_View], row: tuple[int, ...]
 ) -> Iterator[tuple[_Form, tuple[Tensor, ...]] | None]:
-    """The forms under each shape a row has had, if they agree for all sizes of the batch."""
+    """Yield the form under each shape that a row has had, if all sizes of the batch agree on it."""
     size = torch.Size(row).numel()
     stages = [part for stage in views[0].stages for part in (stage[1:], stage)]
     inner = [stage[1:] for stage in views[0].stages]
@@ -150,7 +150,7 @@ def _forms(
 
 
 def _divided(row: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """The shapes with one axis divided in two: elements repeated in runs, or in turns."""
+    """Yield the shapes with one axis divided in two, for elements repeated in runs or in turns."""
     for axis, extent in enumerate(row):
         for part in range(2, extent):
             if extent % part == 0:
@@ -158,13 +158,13 @@ def _divided(row: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def _fits(places: Tensor, row: tuple[int, ...]) -> bool:
-    """Whether places of the rows, with an axis in front, broadcast against a row."""
+    """Whether places with an axis in front broadcast with a row."""
     inner = places.shape[1:]
     return len(inner) == len(row) and all(m in (1, n) for m, n in zip(inner, row, strict=True))
 
 
 def _without_repeats(places: Tensor) -> Tensor:
-    """One place in front of each axis along which the elements are the same."""
+    """The places without the axes along which the elements are the same."""
     for axis in range(places.ndim):
         first = places.narrow(axis, 0, 1)
         if bool((places == first).all()):

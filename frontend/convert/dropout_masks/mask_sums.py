@@ -1,4 +1,4 @@
-"""Sums of masks and a number: 1 - m * n, m | n, m ^ n, 0.5 + 0.5 * m; see values.Blend."""
+"""Sums of masks and a number: 1 - m * n, m | n, m ^ n, 0.5 + 0.5 * m; see tracked.Blend."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plus(a: Keep | Blend, b: Keep | Blend, shape: Shape) -> Blend:
 
 
 def shifted(x: Keep | Blend, number: float) -> Keep | Blend:
-    """x + number, a single mask wherever it is one: 1 - m is the inverted mask."""
+    """x + number, as a single mask if it is one: 1 - m is the inverted mask."""
     whole = blend_of(x)
     offset = whole.offset + number
     match whole.terms:
@@ -40,7 +40,7 @@ def shifted(x: Keep | Blend, number: float) -> Keep | Blend:
 
 
 def times(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
-    """a * b, each term of one with each of the other."""
+    """a * b: each term of a times each term of b."""
     if isinstance(a, Keep) and isinstance(b, Keep):
         return a.times(b, call.shape())
     left, right, shape = blend_of(a), blend_of(b), call.shape()
@@ -53,7 +53,7 @@ def times(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
 
 
 def inverse(x: Keep | Blend) -> Keep | Blend:
-    """1 - x; of a mask that is 0 or 1 its complement."""
+    """1 - x, the complement of a mask that is 0 or 1."""
     return shifted(x.scaled(-1.0), 1.0)
 
 
@@ -69,7 +69,7 @@ def exclusive(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
 
 
 def blended(call: Call, x: Value, blend: Keep | Blend) -> Tracked:
-    """x * blend: x under each of the masks, and what no mask scales."""
+    """x * blend: the sum of x under each mask, and of x times the offset."""
     if isinstance(blend, Keep):
         return call.scope.masked(x, blend, call)
     name, total = call.place("dropout").name, list[Value]()
@@ -95,7 +95,7 @@ def filled(call: Call, x: Value, mask: Keep | Blend, number: float) -> Tracked:
 
 
 def added(call: Call, x: Value, blend: Keep | Blend) -> Row:
-    """x + blend: for each mask x where it is 0, and x + its number where it is not."""
+    """x + blend: each mask selects between x and x + its scale."""
     whole = blend_of(blend)
     for term in whole.terms:
         unit = replace(term, scale=1.0)
@@ -107,7 +107,7 @@ def added(call: Call, x: Value, blend: Keep | Blend) -> Row:
 
 
 def truth(call: Call, name: str) -> Keep | Blend:
-    """An argument that is 0 or 1, to choose by."""
+    """An argument that is a mask of 0 and 1, to choose by."""
     match call.tracked(name):
         case Keep(scale=scale) as mask if abs(scale - 1) <= 1e-6:
             return replace(mask, scale=1.0)

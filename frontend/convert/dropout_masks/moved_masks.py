@@ -1,4 +1,4 @@
-"""Ops that move the elements of masks and uniform noise; see drawn."""
+"""Ops that move the elements of masks and uniform noise; see `drawn_elements`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOVES = frozenset(
 
 
 def moved(call: Call) -> Result:
-    """A mask or uniform noise whose elements lie elsewhere; parts of one tensor may be joined."""
+    """A mask or uniform noise with its elements moved; parts of one tensor may be joined."""
     first = next(iter(_among(call.arguments)))
     if not all(_is_like(first, each) for each in _among(call.arguments)):
         call.fail(
@@ -40,7 +40,7 @@ def moved(call: Call) -> Result:
 
 
 def expanded(call: Call, random: Keep | Blend | Uniform) -> Keep | Blend | Uniform:
-    """Repeated along axes of length 1, to the shape of an activation."""
+    """Repeat a mask or uniform noise along axes of 1, to the shape of an activation."""
     match random:
         case Blend():
             return _expanded(random, call.shape())
@@ -63,7 +63,7 @@ def _expanded(random: Random, shape: Shape) -> Random:
 
 
 def _blend_moved(call: Call, blend: Blend) -> Result:
-    """Each term moved by itself."""
+    """Move each term by itself."""
     parts = [_one_moved(call, blend, _expanded(term, blend.shape)) for term in blend.terms]
     if isinstance(parts[0], Keep):
         return Blend(tuple(cast("list[Keep]", parts)), blend.offset, call.shape())
@@ -72,12 +72,12 @@ def _blend_moved(call: Call, blend: Blend) -> Result:
 
 
 def _product_moved(call: Call, product: Keep) -> Result:
-    """Each factor moved by itself."""
+    """Move each factor by itself."""
     return _one_moved(call, product, _expanded(product, product.shape))
 
 
 def _one_moved(call: Call, whole: Keep | Blend, product: Keep) -> Keep | tuple[Keep, ...]:
-    """A product whose factors have its shape, moved; it is part of `whole`, or `whole` itself."""
+    """Move a product whose factors have its shape; it is `whole`, or part of it."""
     factors = (replace(product, others=()), *product.others)
     moved = [_factor_moved(call, whole, factor) for factor in factors]
     if isinstance(moved[0], Keep):

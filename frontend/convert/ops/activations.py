@@ -1,4 +1,4 @@
-"""Clamps of every spelling, and the softmax that ends a classifier."""
+"""Activations: clamps of every spelling, maximum and minimum, and the last softmax."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hardtanh(call: Call) -> Row:
 
 
 def clamp(call: Call) -> Row:
-    """Between numbers, or constants for each channel or element."""
+    """Clamp between numbers, or between constants for each channel or element."""
     given = [_bound(call, name) for name in ("min", "max")]
     numbers = [None if bound is None else number_of(bound) for bound in given]
     if [n is None for n in numbers] == [bound is None for bound in given]:
@@ -47,7 +47,7 @@ def maximum(call: Call) -> Row:
 
 
 def minimum(call: Call) -> Row:
-    """Of two tensors the mirror of the greater: -max(-a, -b)."""
+    """Minimum of two tensors: -max(-a, -b)."""
     if (known := _with_constant(call)) is not None:
         return _bounded(call, *known, at_least=False)
     mirrored = (negated(call, value, "mirrored") for value in _both(call))
@@ -55,7 +55,7 @@ def minimum(call: Call) -> Row:
 
 
 def largest(call: Call) -> Tracked | tuple[Tracked, ...]:
-    """max of two tensors, or over axes."""
+    """Maximum of two tensors, or over axes."""
     if "other" in call.arguments:
         return maximum(call)
     return reductions.largest_of(call) if "dim" in call.arguments else reductions.largest(call)
@@ -76,7 +76,7 @@ def log_softmax(call: Call) -> Row:
 
 
 def _clamp(call: Call, x: Value, low: float | None, high: float | None) -> Row:
-    """Infinite bounds are none. torch gives the upper bound where the two are crossed."""
+    """Clamp x; an infinite bound is none. torch gives the upper bound if the two are crossed."""
     low, high = (_finite(call, bound, end) for bound, end in ((low, -inf), (high, inf)))
     if low is not None and high is not None and low > high:
         return Row(call.emit(Clamp(None, high), step(call, "low", Clamp(low, None), x)))
@@ -107,7 +107,7 @@ def _bound(call: Call, name: str) -> Tensor | None:
 
 
 def _with_constant(call: Call) -> tuple[Tracked, Tensor] | None:
-    """The activation and the constant of max(x, constant), whichever comes first."""
+    """The activation and the constant of max(x, constant), in either order; None if not such."""
     for x, name in (("self", "other"), ("other", "self")):
         if isinstance(call.tracked(name), Fixed | Filled):
             return call.tracked(x), call.fixed(name)
@@ -121,7 +121,7 @@ def _both(call: Call) -> tuple[Value, Value]:
 
 
 def _greater(call: Call, a: Value, b: Value) -> Value:
-    """One below the other in an image, and a window over both; they share one scale so."""
+    """max(a, b) as a window over both, one below the other in an image: they share one scale."""
     shape = a.type.shape
     rows = shape[1] if len(shape) == 3 else 1
     image = shape if len(shape) == 3 else (a.type.size, 1, 1)

@@ -1,4 +1,4 @@
-"""x * scale + shift with constants, as rules emit it."""
+"""x * scale + shift with constants, as the rules emit it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ ONE, ZERO = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torc
 
 
 def negated(call: Call, x: Value, suffix: str = "") -> Value:
-    """-x, as a step of what a call becomes."""
+    """-x, as one step of a call."""
     return affine_by(call, x, -ONE, ZERO, f"{call.place().name}.{suffix}".removesuffix("."))
 
 
 def affine_value(
     call: Call, x: Value, *, scale: float = 1.0, shift: float = 0.0, suffix: str
 ) -> Value:
-    """x * scale + shift with numbers, as a step of what a call becomes."""
+    """x * scale + shift with numbers, as one step of a call."""
     name = f"{call.place().name}.{suffix}"
     return affine_by(call, x, ONE * scale, ONE * shift, name)
 
 
 def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO) -> Row:
-    """x * scale + shift; the constants are as torch broadcasts them against [B, *shape]."""
+    """x * scale + shift; the constants have the shapes that torch broadcasts with [B, *shape]."""
     return Row(affine_by(call, call.scope.value(x, call), scale, shift, call.place().name))
 
 
@@ -40,7 +40,7 @@ def affine_by(call: Call, x: Value, scale: Tensor, shift: Tensor, name: str) -> 
 
 
 def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The constant without its batch axis; CompileError unless it broadcasts to x's shape."""
+    """The constant without its batch axis; CompileError unless it broadcasts to the shape."""
     row = constant
     if constant.ndim == len(shape) + 1 and constant.shape[0] == 1:
         row = constant[0]

@@ -1,4 +1,4 @@
-"""Sums, differences, products and quotients with constants: preprocessing, scaling, residuals."""
+"""Arithmetic: sums, differences, products and quotients of activations, masks and constants."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def multiply(call: Call) -> Tracked:
 
 
 def _check_dtype(call: Call) -> None:
-    """CompileError for integers that may wrap around."""
+    """Raise CompileError for integers that may wrap around."""
     dtype = call.node.meta["val"].dtype
     if dtype in (torch.uint8, torch.int8, torch.int16):
         call.fail(
@@ -77,7 +77,7 @@ def divide(call: Call) -> Tracked:
 
 
 def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
-    """a / b; by an activation it is a product with the reciprocal."""
+    """a / b; division by an activation is a product with its reciprocal."""
     if isinstance(b, Activation):
         return product(call, a, Row(power(call, call.scope.value(b, call), -1.0, "reciprocal")))
     if not isinstance(b, Fixed):
@@ -155,7 +155,7 @@ def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
 
 
 def _with_masks(call: Call, x: Activation, masks: Keep | Blend) -> Row:
-    """Masks added to activations of their shape."""
+    """Add masks to activations of their shape."""
     value = call.scope.value(x, call)
     if len(masks.shape) > len(value.type.shape) + 1 or call.row_shape() != value.type.shape:
         call.fail("adds a mask that is larger than the activations; expand those before")
@@ -178,21 +178,21 @@ def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Row:
 
 
 def _is_bias(product: Product, added: Fixed | Noise) -> bool:
-    """One number for each output, the same for all rows."""
+    """Whether `added` holds one number for each output, the same for all rows."""
     if isinstance(added, Fixed):
         return added.tensor.shape == product.weight.shape[:1]
     return tuple(added.source.meta["val"].shape) == tuple(product.weight.shape[:1])
 
 
 def _biased(call: Call, product: Product, bias: Fixed | Noise, factor: float) -> Row:
-    """x @ weight.T + factor * bias written out is a Linear."""
+    """The Linear that x @ weight.T + factor * bias is."""
     place, scope = product.place, call.scope
     own = Weight(bias.tensor) if isinstance(bias, Fixed) else call.probed(bias, "bias")
     return Row(dense(scope, place, product.x, product.weight, own.scaled(factor)))
 
 
 def operand(call: Call, name: str) -> Tracked:
-    """An argument, its numbers in float64."""
+    """An argument of the call; a constant is in float64."""
     match call.tracked(name):
         case Filled(_, number) if number is not None:
             return Fixed(torch.tensor(number, dtype=torch.float64))

@@ -1,6 +1,6 @@
-"""Comparisons of activations, as values 0 and 1, and the choices made by them.
+"""Comparisons of activations, as values 0 and 1, and choices made by them.
 
-Comparisons of random numbers are masks, which `masks` reads.
+Comparisons of random numbers are masks; see `dropout_masks.handwritten_masks`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MIRRORED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge", "eq": "eq", "ne": "
 
 
 def compared(name: str) -> Rule:
-    """The rule of a comparison: of an activation with a number, a constant, or another one."""
+    """The rule of a comparison of an activation with a number, a constant, or an activation."""
 
     def rule(call: Call) -> Row:
         a, b, how = call.tracked("self"), call.tracked("other"), name
@@ -81,19 +81,19 @@ def both(call: Call) -> Tracked:
 
 
 def either(call: Call) -> Tracked:
-    """a + b - ab."""
+    """a or b, as a + b - ab."""
     a, b = _truth(call, "self"), _truth(call, "other")
     return summed(call, summed(call, a, b, 1.0), product(call, a, b), -1.0)
 
 
 def one_of_two(call: Call) -> Tracked:
-    """a + b - 2ab."""
+    """Exclusive or, as a + b - 2ab."""
     a, b = _truth(call, "self"), _truth(call, "other")
     return summed(call, summed(call, a, b, 1.0), product(call, a, b), -2.0)
 
 
 def cast(call: Call) -> Tracked:
-    """Casts that round nothing vanish; to bool it is x != 0."""
+    """Drop a cast that rounds nothing; a cast to bool is x != 0."""
     x, want = call.tracked("self"), call.node.meta["val"].dtype
     if not isinstance(x, Activation):
         return shapes.cast_to(call)
@@ -111,7 +111,7 @@ def rounded(call: Call) -> Tracked:
 
 
 def heaviside(call: Call) -> Row:
-    """0 below 0, 1 above, and `values` at 0."""
+    """Step function: 0 below 0, 1 above, and `values` at 0."""
     value = call.number("values")
     return computed(
         call,
@@ -132,10 +132,10 @@ def masked_fill(call: Call) -> Tracked:
 
 
 def chosen(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Tracked:
-    """a where the condition is 1, else b.
+    """a if the condition is 1, else b.
 
-    Functions of one value are one function of it. Otherwise it is condition * a + (1 - condition)
-    * b, which needs a and b to be finite.
+    Functions of one value become one function of it. Otherwise the choice is
+    condition * a + (1 - condition) * b, which needs finite a and b.
     """
     for each in (a, b):
         if isinstance(each, Fixed) and not bool(each.tensor.isfinite().all()):
@@ -190,7 +190,7 @@ def _condition(call: Call, name: str) -> Tracked:
 
 
 def _truth(call: Call, name: str) -> Tracked:
-    """An argument as 0 or 1."""
+    """An argument as 0 or 1: whether it is not 0."""
     x = operand(call, name)
     match x:
         case Fixed(tensor):
@@ -235,7 +235,7 @@ def _number(x: Tracked) -> float | None:
 
 
 def _of_activations(name: str, ours: Rule) -> Rule:
-    """Ours where an activation is compared or chooses, and where a constant chooses."""
+    """A rule that is `ours` if activations are compared or choose, and that of masks otherwise."""
     of_masks = handwritten_masks.RULES.get(name, ours)
 
     def rule(call: Call) -> Result:

@@ -1,4 +1,4 @@
-"""Sums of products in one call, and other functions of two values."""
+"""Compound ops: sums of products in one call, and other functions of two values."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def logaddexp2(call: Call) -> Tracked:
 
 
 def _log_of_sum(call: Call, rate: float) -> Tracked:
-    """log(e^a + e^b) = b + softplus(a - b), times `rate` inside and divided by it outside."""
+    """log(e^a + e^b) = b + softplus(a - b), with `rate` as a factor inside and 1 / rate outside."""
     a, b = operand(call, "self"), operand(call, "other")
     if not isinstance(a, Activation):
         a, b = b, a
@@ -104,7 +104,7 @@ def glu(call: Call) -> Row:
 
 
 def nan_to_num(call: Call) -> Tracked:
-    """x itself, where no op before can give NaN or infinity."""
+    """x itself; CompileError if an op before could give NaN or infinity."""
     x = call.row("self")
     if (function := may_be_undefined(call.scope.build, x)) is not None:
         call.fail(

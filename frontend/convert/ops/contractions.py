@@ -1,9 +1,11 @@
-"""Products of a tensor with a constant, summed over some axes: what einsum and matmul are.
+"""Contractions: products of a tensor with a constant, summed over some axes (einsum, matmul).
 
-Each axis has a letter. With a constant W, the letters of x are contracted (in W, not in the
-result), grouped (in W and in the result) or positions (in x and in the result alone); those in W
-and in the result alone are new. That is a convolution of [groups*contracted, positions] with
-kernels of one position, or a linear layer where only the last axis is contracted.
+Each axis has a letter. The letters of x are of three kinds beside a constant W. A contracted letter
+is in W and not in the result. A grouped letter is in W and in the result. A position is in the
+result, and not in W. A letter in W and in the result alone is new.
+
+The product is a convolution of [groups*contracted, positions] with kernels of one position. If only
+the last axis is contracted, it is a linear layer.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ Letters: TypeAlias = str
 def with_constant(
     call: Call, x: Value, of_x: Letters, w: Weight, of_w: Letters, out: Letters
 ) -> Tracked:
-    """The product of x (letters without the batch) with a constant, as letters `out`."""
+    """The product of x with a constant, as the letters `out`; no letters include the batch."""
     extents = dict(zip(of_x, x.type.shape, strict=True)) | _long(of_w, w)
     w, of_w = _summed(call, w, of_w, of_x + out)
     dropped = [c for c in of_x if c not in of_w and c not in out]
@@ -52,7 +54,7 @@ def with_constant(
 
 
 def _linear(call: Call, x: Value, matrix: Weight, kept: int, new: Sequence[int]) -> Tracked:
-    """A linear layer over what is left behind the first `kept` axes."""
+    """A linear layer over all axes behind the first `kept`."""
     shape = x.type.shape
     flat = reshaped(call, x, (*shape[:kept], prod(shape[kept:])), "flat")
     product = Product(flat, matrix, call.place("linear"))
@@ -84,7 +86,7 @@ def _convolved(
 def of_activations(
     call: Call, a: tuple[Value, Letters], b: tuple[Value, Letters], out: Letters
 ) -> Row:
-    """The product of two tensors that are computed from the input, where one has all axes."""
+    """The product of two tensors computed from the input, one of which has all axes."""
     letters = out + "".join(sorted({*a[1], *b[1]} - {*out}))
     if len(letters) > len(out) and not any({*own} == {*letters} for _, own in (a, b)):
         call.fail(
@@ -97,7 +99,7 @@ def of_activations(
 
 
 def summed(call: Call, x: Value, letters: Letters, out: Letters) -> Value:
-    """x summed over the letters that are not in `out`, the others in that order."""
+    """x summed over the letters that are not in `out`; the others have the order of `out`."""
     axes = [axis for axis, c in enumerate(letters) if c not in out]
     kept = "".join(c for c in letters if c in out)
     if axes:
@@ -107,14 +109,14 @@ def summed(call: Call, x: Value, letters: Letters, out: Letters) -> Value:
 
 
 def _spread(call: Call, x: Value, own: Letters, letters: Letters) -> Value:
-    """x with its axes in the order of `letters`, 1 for those it lacks."""
+    """x with its axes in the order of `letters`, and axes of 1 for the letters that it lacks."""
     extents = dict(zip(own, x.type.shape, strict=True))
     turned = _ordered(call, x, own, "".join(c for c in letters if c in own))
     return reshaped(call, turned, tuple(extents.get(c, 1) for c in letters), "spread")
 
 
 def _ordered(call: Call, x: Value, own: Letters, wanted: Letters) -> Value:
-    """x with its axes in another order; a reshape where only ones move."""
+    """x with its axes in another order; a reshape if only axes of 1 move."""
     order = [own.index(c) for c in wanted]
     long = [axis for axis in order if x.type.shape[axis] > 1]
     if long == sorted(long):
@@ -127,7 +129,7 @@ def _long(letters: Letters, w: Weight) -> dict[str, int]:
 
 
 def _summed(call: Call, w: Weight, of_w: Letters, read: Letters) -> tuple[Weight, Letters]:
-    """The constant summed over letters that nothing else has."""
+    """The constant, summed over the letters that nothing else has."""
     alone = [c for c in of_w if c not in read]
     axes = [of_w.index(c) for c in alone]
     kept = "".join(c for c in of_w if c in read)
@@ -144,7 +146,7 @@ def _summed(call: Call, w: Weight, of_w: Letters, read: Letters) -> tuple[Weight
 def _repeated(
     w: Weight, of_w: Letters, more: Sequence[str], extents: dict[str, int]
 ) -> tuple[Weight, Letters]:
-    """The same constant along letters that it does not have: x is then summed over them."""
+    """The constant repeated along letters that it lacks, so that x is summed over them."""
     shape = [*w.shape, *(extents[c] for c in more)]
 
     def repeat(t: Tensor) -> Tensor:
@@ -156,7 +158,7 @@ def _repeated(
 def _matrix(
     w: Weight, of_w: Letters, kinds: Sequence[Sequence[str]], extents: dict[str, int]
 ) -> Weight:
-    """[rows, columns], each the letters of one kind."""
+    """The constant as a matrix whose rows and columns are each the letters of one kind."""
     order = [of_w.index(c) for kind in kinds for c in kind]
     shape = [prod(extents[c] for c in kind) for kind in kinds]
     return w.moved(lambda t: t.permute(*order).reshape(shape) if order else t.reshape(shape))

@@ -29,7 +29,7 @@ def conv2d(call: Call) -> Tracked:
 
 
 def conv1d(call: Call) -> Row:
-    """As conv2d over [C, 1, L] with a kernel one high."""
+    """A conv2d over [C, 1, L] with a kernel one high."""
     weight = call.weight("weight").moved(lambda w: w.unsqueeze(2))
     stride, dilation = call.pair("stride")[1], call.pair("dilation")[1]
     _, left, _, right = _padding(call, (1, weight.shape[3]), (1, dilation))
@@ -38,7 +38,7 @@ def conv1d(call: Call) -> Row:
 
 
 def conv_transpose2d(call: Call) -> Row:
-    """Zeros between the input's neighbours, then a convolution with the flipped weight."""
+    """Put zeros between the input's elements, then convolve with the flipped weight."""
     names = ("stride", "padding", "output_padding", "dilation")
     geometry = _Transposed(*(call.pair(name) for name in names))
     return Row(_transposed(call, _image(call), call.weight("weight"), geometry))
@@ -67,7 +67,7 @@ def convolution(call: Call) -> Tracked:
 
 
 def _conv2d(call: Call, weight: Weight, around: _Padding = (0, 0, 0, 0)) -> Conv2d:
-    """The op, `around` being zeros that a padding op put there."""
+    """The op; `around` are zeros that a padding op has put around its input."""
     dilation, kernel = call.pair("dilation"), (weight.shape[2], weight.shape[3])
     padding = _padding(call, kernel, dilation)
     top, left, bottom, right = (p + q for p, q in zip(padding, around, strict=True))
@@ -85,7 +85,7 @@ class _Transposed(NamedTuple):
 
 
 def _transposed(call: Call, x: Value, weight: Weight, geometry: _Transposed) -> Value:
-    """The plain one pads by dilation*(k-1) - padding, and by `added` more below and right."""
+    """The plain convolution pads by dilation*(k-1) - padding, plus `added` below and right."""
     place, groups = call.place(), call.integer("groups")
     stride, padding, added, dilation = geometry
     before = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
@@ -103,7 +103,7 @@ def _transposed(call: Call, x: Value, weight: Weight, geometry: _Transposed) -> 
 
 
 def _flipped(weight: Weight, groups: int) -> Weight:
-    """[groups*I, O, kh, kw] of a transposed convolution as [groups*O, I, kh, kw] of a plain one."""
+    """The weight [groups*I, O, h, w] of a transposed convolution as that of a plain one."""
     total, outputs, height, width = weight.shape
     inner = (groups, total // groups, outputs, height, width)
     return weight.moved(
@@ -135,7 +135,7 @@ def _sequence(call: Call, y: Value) -> Row:
 
 
 def _padding(call: Call, kernel: _Pair, dilation: _Pair) -> _Padding:
-    """torch's "same" puts the odd zero after, not before."""
+    """The zeros on each side; torch's "same" puts the odd zero after, not before."""
     match call.arguments["padding"]:
         case "valid":
             return 0, 0, 0, 0

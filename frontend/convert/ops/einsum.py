@@ -1,4 +1,4 @@
-"""einsum, matmul and their kin: which axes of which tensor are the same, by letters."""
+"""einsum, matmul and their kin, written as letters: axes with one letter are the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def einsum(call: Call) -> Tracked:
 
 
 def matmul(call: Call) -> Tracked:
-    """x @ constant, to which a bias may be added later; axes before the last two are paired."""
+    """x @ y; axes before the last two are paired, and a bias may be added later."""
     operands = _operands(call, "self", "other", "mat2", "vec")
     left, right = (len(_shape(call, operand)) for operand in operands)
     row, inner_, column = "x", "y", "z"
@@ -53,7 +53,7 @@ def tensordot(call: Call) -> Tracked:
 
 
 def inner(call: Call) -> Tracked:
-    """Over the last axes of both."""
+    """The product over the last axes of both."""
     operands = _operands(call, "self", "other")
     left, right = (len(_shape(call, operand)) for operand in operands)
     last, a, b = (
@@ -65,7 +65,7 @@ def inner(call: Call) -> Tracked:
 
 
 def along_axis(call: Call) -> Tracked:
-    """cumsum, diff: a constant matrix along one axis, told by running the op on the unit matrix."""
+    """cumsum, diff: a constant matrix along one axis, given by the op on the unit matrix."""
     x = call.row("self")
     rank = len(x.type.shape) + 1
     axis = call.integer("dim") % rank
@@ -87,7 +87,7 @@ def _operands(call: Call, *names: str) -> list[Tracked]:
 def _product(
     call: Call, operands: Sequence[Tracked], letters: Sequence[Letters], out: Letters
 ) -> Tracked:
-    """The sum of products that the letters say; the batch is the first of each activation."""
+    """The sum of products that the letters tell; the batch comes first in each activation."""
     call.row_shape()
     letters = _ones_apart(call, operands, letters, out)
     pairs = list(zip(operands, letters, strict=True))
@@ -127,7 +127,7 @@ def _check(
 def _ones_apart(
     call: Call, operands: Sequence[Tracked], letters: Sequence[Letters], out: Letters
 ) -> list[Letters]:
-    """An axis of 1 that meets a longer one broadcasts: it gets a letter of its own."""
+    """Give an axis of 1 that broadcasts with a longer one a letter of its own."""
     shapes = [_shape(call, operand) for operand in operands]
     longest = dict[str, int]()
     for own, shape in zip(letters, shapes, strict=True):
@@ -144,7 +144,7 @@ def _ones_apart(
 
 
 def _weight(call: Call, constants: Sequence[tuple[Tracked, Letters]]) -> tuple[Weight, Letters]:
-    """The constant; the product of all of them, over all their letters, where there are several."""
+    """The constant; if there are several, their product over all their letters."""
     match constants:
         case [(Noise() as noise, of_w)]:
             return call.probed(noise, "weight"), of_w
@@ -178,7 +178,7 @@ def _extent(extent: int | torch.SymInt) -> int:
 def _equation(
     call: Call, equation: str, operands: Sequence[Tracked]
 ) -> tuple[list[Letters], Letters]:
-    """The letters of each operand and of the result, "..." spelt out."""
+    """The letters of each operand and of the result, with "..." spelt out."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     free = [c for c in ascii_letters if c not in equation]

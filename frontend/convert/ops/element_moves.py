@@ -1,8 +1,8 @@
-"""Ops that only move elements, whatever they are called: told by running them on numbers.
+"""Ops that only move elements, under any name: they are run on the numbers of the elements.
 
-The op runs on the numbers of x's elements, in two rows. Where each element of the result comes from
-is then known, and whether rows are mixed. It becomes slices, pads and gathers along single axes if
-the axes move independently of each other, else one gather of the flattened row.
+The op runs on the numbers of x's elements, in two rows. The result tells the origin of each of its
+elements, and whether rows are mixed. If the axes move independently of each other, the op becomes
+slices, pads and gathers along single axes. Otherwise it becomes one gather of the flattened row.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _MOST_ORDERED = 5  # axes whose orders are all tried
 
 
 def moved(call: Call) -> Row:
-    """What the op makes of its one tensor that is computed from the input."""
+    """The op applied to its one tensor that is computed from the input."""
     name = "input" if "input" in call.arguments else "self"
     x = call.row(name)
     return Row(rearranged(call, x, _source(call, x, name)))
 
 
 def _source(call: Call, x: Value, name: str) -> Index:
-    """Where each element of the result comes from, as numbers of x's; -1 is a new zero."""
+    """The number of the element of x that each element of the result is; -1 is a new zero."""
     wanted, rows, size = call.row_shape(), call.scope.rows, x.type.size
     if rows * max(size, prod(wanted)) > _MOST_NUMBERED:
         call.fail(f"moves more than {_MOST_NUMBERED} elements; make the tensor smaller")
@@ -79,7 +79,7 @@ def _plain(call: Call, value: object) -> object:
 
 
 def rearranged(call: Call, x: Value, source: Index) -> Value:
-    """The value whose elements are those of x with these numbers; -1 is a new zero."""
+    """The value that consists of the elements of x with these numbers; -1 is a new zero."""
     shape = x.type.shape
     if source.size == x.type.size and (source.reshape(-1) == np.arange(source.size)).all():
         return reshaped(call, x, source.shape)
@@ -108,7 +108,7 @@ def _along_axes(source: Index, shape: tuple[int, ...]) -> list[Index] | None:
 
 
 def _along(call: Call, x: Value, along: Sequence[Index]) -> Value:
-    """Each axis by its own index, those that grow last."""
+    """Index each axis by itself, those that grow last."""
     for axis in sorted(range(len(along)), key=lambda a: len(along[a]) / x.type.shape[a]):
         x = taken(call, x, axis, along[axis])
     return x
@@ -138,7 +138,7 @@ def _without_zeros(call: Call, x: Value, axis: int, index: Index) -> Value:
 
 
 def _with_zeros(call: Call, x: Value, axis: int, index: Index) -> Value:
-    """Zeros between elements: one zero is put behind them, and taken wherever one is needed."""
+    """Put one zero behind the elements, and take it for each zero between elements."""
     count = x.type.shape[axis]
     x = _padded(call, x, axis, 0, 1)
     return _without_zeros(call, x, axis, np.where(index < 0, count, index))
@@ -156,7 +156,7 @@ def _padded(call: Call, x: Value, axis: int, before: int, after: int) -> Value:
 
 
 def _turned(call: Call, x: Value, order: Sequence[int]) -> Value:
-    """Axis order[i] of the result is axis i of x."""
+    """Transpose x so that its axis i becomes axis order[i]."""
     if list(order) == sorted(order):
         return x
     return call.emit(Transpose(tuple(int(i) for i in np.argsort(order))), x)

@@ -16,7 +16,7 @@ Formula: TypeAlias = "Callable[[Term], Term]"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
-    """The value of one step of a formula; `place` 0 is x, `place` i is what step i gives."""
+    """The value of one step of a formula; `place` 0 is x, and `place` i the result of step i."""
 
     steps: list[Step]
     place: int = 0
@@ -48,7 +48,7 @@ class Term:
         return self.step(Operation.UPPER_BOUND, numbers=(bound,))
 
     def chosen(self, a: Term | float, b: Term | float) -> Term:
-        """a where this term is not 0, else b; what is not chosen may be NaN or infinite."""
+        """a if this term is not 0, else b; the value not chosen may be NaN or infinite."""
         terms = (each if isinstance(each, Term) else self.affine(0.0, each) for each in (a, b))
         return self.step(Operation.WHERE, *terms)
 
@@ -75,7 +75,7 @@ def formula(build: Formula) -> Rule:
 
 
 def computed(call: Call, x: Value, build: Formula) -> Row:
-    """The function of x that `build` writes down."""
+    """The function of x that `build` writes down as steps."""
     steps: list[Step] = []
     last = build(Term(steps))
     if last.place != len(steps):

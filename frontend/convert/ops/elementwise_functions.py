@@ -1,4 +1,4 @@
-"""Functions of one element: each becomes a table of codes."""
+"""Functions of one element; each becomes a table of quantised values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def leaky_relu(call: Call) -> Row:
 
 
 def rrelu(call: Call) -> Tracked:
-    """In eval a leaky ReLU with the mean slope."""
+    """A leaky ReLU with the mean slope; CompileError in training mode."""
     if call.flag("training"):
         call.fail(
             "draws a slope for each activation, and noise on activations is no dropout mask; call "
@@ -41,12 +41,12 @@ def rrelu(call: Call) -> Tracked:
 
 
 def rrelu_functional(call: Call) -> tuple[Tracked, ...]:
-    """(the result, the slopes for the gradient)."""
+    """The first of (the result, the slopes for the gradient)."""
     return (rrelu(call),)
 
 
 def prelu(call: Call) -> Row:
-    """One slope is a leaky ReLU; a slope for each channel is max(x, 0) + slope * min(x, 0)."""
+    """A leaky ReLU for one slope; max(x, 0) + slope * min(x, 0) for a slope of each channel."""
     slopes, x = call.fixed("weight"), call.row("self")
     slope = number_of(slopes)
     if slope is not None:
@@ -63,7 +63,7 @@ def prelu(call: Call) -> Row:
 
 
 def elu(call: Call) -> Row:
-    """scale * x above 0, else scale * alpha * (exp(input_scale * x) - 1)."""
+    """ELU: scale * x above 0, else scale * alpha * (exp(input_scale * x) - 1)."""
     names = ("alpha", "scale", "input_scale")
     return _elu(call, *(call.number(name) for name in names))
 
@@ -76,7 +76,7 @@ def celu(call: Call) -> Row:
 
 
 def selu(call: Call) -> Row:
-    """The constants of Klambauer et al., Self-Normalizing Neural Networks, 2017."""
+    """ELU with the constants of Klambauer et al., Self-Normalizing Neural Networks, 2017."""
     return _elu(call, 1.6732632423543772, 1.0507009873554805, 1.0)
 
 
@@ -93,7 +93,7 @@ def _elu(call: Call, alpha: float, scale: float, input_scale: float) -> Row:
 
 
 def softplus(call: Call) -> Row:
-    """log(1 + exp(beta * x)) / beta, and x where beta * x is above the threshold."""
+    """log(1 + exp(beta * x)) / beta; x itself if beta * x is above the threshold."""
     beta, threshold = call.number("beta"), call.number("threshold")
     if beta == 0:
         call.fail("divides by beta, which is 0")
@@ -115,7 +115,7 @@ def _softplus(threshold: float) -> Unary:
 
 
 def log_sigmoid_forward(call: Call) -> tuple[Tracked, ...]:
-    """(the result, a buffer for the gradient)."""
+    """The first of (the result, a buffer for the gradient)."""
     return (Row(call.emit(Unary(Function.LOG_SIGMOID), call.row("self"))),)
 
 
@@ -131,7 +131,7 @@ def logit(call: Call) -> Row:
 
 
 def hardshrink(call: Call) -> Row:
-    """x, and 0 where its size is at most lambda."""
+    """x, or 0 if |x| is at most lambda."""
     bound = call.number("lambd")
 
     def shrunk(x: Term) -> Term:
@@ -147,7 +147,7 @@ def softshrink(call: Call) -> Row:
 
 
 def threshold(call: Call) -> Row:
-    """x where it is above the threshold, else the value; a clamp where the two are equal."""
+    """x if it is above the threshold, else the value; a clamp if the two are equal."""
     bound, value, x = call.number("threshold"), call.number("value"), call.row("self")
     if bound == value:
         return Row(call.emit(Clamp(bound, None), x))
@@ -155,7 +155,7 @@ def threshold(call: Call) -> Row:
 
 
 def single(number: float) -> float:
-    """The float32 that torch compares with."""
+    """The float32 nearest to a number, which torch compares with."""
     return float(np.float32(number))
 
 

@@ -1,4 +1,4 @@
-"""Where the values of a graph under construction come from."""
+"""Analysis of the graph under construction: the ops that a value is computed by."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LIMIT = 64  # values looked at: a formula by hand has fewer
 def row_statistic(build: Builder, x: Value) -> bool:
     """Whether x is computed from one number for a whole axis: a norm, a mean, the greatest.
 
-    Only elementwise ops, and those that move or repeat, may lie between.
+    Only ops that are elementwise, move or repeat elements may lie between.
     """
     waiting, seen = [x], set[Value]()
     while waiting and len(seen) < _LIMIT:
@@ -54,7 +54,7 @@ def row_statistic(build: Builder, x: Value) -> bool:
 
 
 def may_be_undefined(build: Builder, x: Value) -> str | None:
-    """The name of a function before x that is NaN or infinite somewhere."""
+    """The name of a function before x that can give NaN or infinity; None if there is none."""
     waiting, seen = [x], set[Value]()
     while waiting:
         value = waiting.pop()
@@ -90,15 +90,15 @@ def _has_a_domain(function: Function, parameter: float) -> bool:
 
 
 def _covers(node: Node) -> bool:
-    """Whether a window is as long as an axis that is longer than 1."""
+    """Whether a window covers a whole axis that is longer than 1."""
     before, after = node.inputs[0].type.shape[1:], node.output.type.shape[1:]
     return any(n > 1 and m == 1 for n, m in zip(before, after, strict=True))
 
 
 def common_source(build: Builder, values: Sequence[Value]) -> tuple[Value, list[Node]] | None:
-    """The nearest value of which all `values` are functions element by element.
+    """The nearest value of which all `values` are functions, element by element.
 
-    With the nodes between, in order; None if there is no such value.
+    Returns also the nodes between, in order; None if there is no such value.
     """
     frontier, nodes = set(values), list[Node]()
     shape = values[0].type.shape
@@ -114,7 +114,7 @@ def common_source(build: Builder, values: Sequence[Value]) -> tuple[Value, list[
 
 
 def _is_elementwise(build: Builder, node: Node, shape: Collection[int]) -> bool:
-    """Of one value, in its shape, with constants of one number."""
+    """Whether a node is a function of its operands' elements, with single numbers as constants."""
     constants = [a for v in node.inputs if (a := build.array(v)) is not None]
     rows = [v for v in node.inputs if build.array(v) is None]
     return (
@@ -127,7 +127,7 @@ def _is_elementwise(build: Builder, node: Node, shape: Collection[int]) -> bool:
 def steps_of(
     build: Builder, source: Value, nodes: Sequence[Node]
 ) -> tuple[list[Step], dict[Value, int]]:
-    """The nodes as steps of a Composite of `source`, and the place of each value among them."""
+    """The nodes as steps of a Composite of `source`, and the place of each value in them."""
     steps, places = list[Step](), {source: 0}
     for node in nodes:
         operands = [places[v] for v in node.inputs if build.array(v) is None]
@@ -137,7 +137,7 @@ def steps_of(
 
 
 def _append(steps: list[Step], node: Node, operands: list[int], numbers: list[float]) -> int:
-    """Add what the node computes; the place of its result."""
+    """Append the node's steps, and return the place of its result."""
     match node.op:
         case Unary(function, parameter):
             steps.append(Step(Operation.FUNCTION, tuple(operands), (parameter,), function))
@@ -168,6 +168,6 @@ def _clamped(steps: list[Step], place: int, low: float | None, high: float | Non
 
 
 def _number(array: Array) -> float | None:
-    """The number an array holds everywhere, if it is finite."""
+    """The number that an array holds everywhere; None if there is no such finite number."""
     first = float(array.reshape(-1)[0]) if array.size else np.nan
     return first if np.isfinite(first) and bool((array == first).all()) else None

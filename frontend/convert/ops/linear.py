@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def linear(call: Call) -> Tracked:
-    """Over the last axis. Without a bias it is a product, to which a bias may still be added."""
+    """A layer over the last axis; without a bias a product, to which one may still be added."""
     weight, bias = call.weight("weight"), call.weight_or_none("bias")
     x = call.tracked("input")
     if isinstance(x, Flipped):
@@ -44,8 +44,8 @@ def addmm(call: Call) -> Row:
 def dense(scope: Scope, place: Place, x: Value, weight: Weight, bias: Weight | None) -> Value:
     """x @ weight.T + bias over the last axis of x; weight [N, K].
 
-    With more axes than one the positions T lie along an image [1, T, K], over which a convolution
-    with N kernels of [1, K] gives [N, T, 1]: the same weights, drawn once, at every position.
+    If x has more axes, its positions T lie along an image [1, T, K]. A convolution with N kernels
+    of [1, K] gives [N, T, 1], so that weights are drawn once for all positions.
     """
     *outer, features = x.type.shape
     if not outer:

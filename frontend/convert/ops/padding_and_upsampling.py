@@ -1,4 +1,4 @@
-"""Ops over the axes of an image: padding, enlarging, shuffles of channels and pixels."""
+"""Padding, nearest upsampling, and shuffles of channels and pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from qbnnc.ir.ops import Slice, UpsampleNearest
 def pad(call: Call) -> Tracked:
     """Zeros around the last two axes; a convolution that follows takes them as its padding.
 
-    Other axes, and padding with the elements themselves (reflect, replicate, circular), are moves.
+    Padding of other axes moves elements, and so does padding by reflection, replication or
+    wrapping around.
     """
     amounts = list(cast("Sequence[int]", call.arguments["pad"]))
     zeros, value = call.arguments.get("mode", "constant") == "constant", call.arguments.get("value")
@@ -33,7 +34,7 @@ def pad(call: Call) -> Tracked:
 
 
 def _cropped(call: Call, x: Value, cuts: list[tuple[int, int]]) -> Value:
-    """Without `cuts` elements before and after of the last axes; negative counts cut nothing."""
+    """x without (before, after) elements of the last two axes; negative counts cut nothing."""
     rank = len(x.type.shape)
     for axis, (before, after) in zip((rank - 2, rank - 1), cuts, strict=True):
         start, stop = max(before, 0), x.type.shape[axis] - max(after, 0)
@@ -43,7 +44,7 @@ def _cropped(call: Call, x: Value, cuts: list[tuple[int, int]]) -> Value:
 
 
 def upsample_nearest(call: Call) -> Row:
-    """By whole factors, told from torch's own shape of the result; else a move of elements."""
+    """Upsampling by whole factors, told by torch's shape of the result; else a move of elements."""
     x, wanted = call.row("input" if "input" in call.arguments else "self"), call.row_shape()
     shape = x.type.shape
     if len(shape) > 3 or any(m % n for m, n in zip(wanted, shape, strict=True)):
@@ -56,7 +57,7 @@ def upsample_nearest(call: Call) -> Row:
 
 
 def channel_shuffle(call: Call) -> Row:
-    """Channel g*n + i goes to i*groups + g."""
+    """Move channel g*n + i to i*groups + g."""
     x, groups = call.row("self"), call.integer("groups")
     shape = x.type.shape
     split = reshaped(call, x, (groups, shape[0] // groups, *shape[1:]), "groups")

@@ -43,7 +43,7 @@ def average_pool1d(call: Call) -> Row:
 
 
 def adaptive_average_pool(call: Call) -> Row:
-    """Uneven windows are filled up with zeros, and each sum is divided by its own count."""
+    """Adaptive average pooling; uneven windows get zeros, and each sum its own divisor."""
     x, outputs = _adaptive(call)
     if (window := _even(x, outputs)) is not None:
         return _flat(call, call.emit(AveragePool2d(window, window), x))
@@ -55,7 +55,7 @@ def adaptive_average_pool(call: Call) -> Row:
 
 
 def adaptive_max_pool(call: Call) -> tuple[Tracked, ...]:
-    """Uneven windows are filled up with their last element."""
+    """Adaptive max pooling; uneven windows are filled up with their last element."""
     x, outputs = _adaptive(call)
     window = _even(x, outputs)
     if window is None:
@@ -69,12 +69,12 @@ def adaptive_max_pool(call: Call) -> tuple[Tracked, ...]:
 
 
 def _laid_out(call: Call, x: Value, rows: Index, columns: Index) -> Value:
-    """The windows one after the other, elements of two of them twice."""
+    """The windows one after the other; elements of two windows appear twice."""
     return taken(call, taken(call, x, 1, rows.reshape(-1)), 2, columns.reshape(-1))
 
 
 class _Windows(NamedTuple):
-    """Where windows lie; `ceiled` are the extra rows and columns that only ceil_mode reaches."""
+    """The geometry of windows; only ceil_mode reaches the extra rows and columns `ceiled`."""
 
     kernel: _Pair
     stride: _Pair
@@ -96,7 +96,7 @@ def _max_pool(call: Call, rank: int) -> Row:
 
 
 def _average_pool(call: Call, rank: int) -> Row:
-    """torch counts padding (count_include_pad), but never what only ceil_mode reaches."""
+    """Average pooling; torch counts padding (count_include_pad), but never what ceil_mode adds."""
     x = _image(call, rank)
     windows = _geometry(call, x, rank)
     kernel, stride = windows.kernel, windows.stride
@@ -134,13 +134,13 @@ def _geometry(call: Call, x: Value, rank: int) -> _Windows:
 
 
 def _numbers(call: Call, name: str, rank: int, neutral: int, default: _Pair | None = None) -> _Pair:
-    """As (rows, columns); over one axis the rows are `neutral`."""
+    """An argument as (rows, columns); over one axis the rows are `neutral`."""
     rows, columns = call.pair(name, default)
     return (rows, columns) if rank == 2 else (neutral, columns)
 
 
 def _image(call: Call, rank: int) -> Value:
-    """x as [C, H, W]; without channels torch takes the batch for them, which changes nothing."""
+    """x as [C, H, W]; without channels torch takes the batch for them, which is the same."""
     x = call.row("self")
     shape = x.type.shape if rank == 2 else (*x.type.shape[:-1], 1, *x.type.shape[-1:])
     *channels, height, width = shape
@@ -156,7 +156,7 @@ def _adaptive(call: Call) -> tuple[Value, _Pair]:
 
 
 def _even(x: Value, outputs: _Pair) -> _Pair | None:
-    """The window, if windows of one size do not overlap and leave nothing out."""
+    """The window, if windows of one size cover the image without overlap; else None."""
     _, height, width = x.type.shape
     if height % outputs[0] or width % outputs[1]:
         return None
@@ -164,7 +164,7 @@ def _even(x: Value, outputs: _Pair) -> _Pair | None:
 
 
 def _windows(extent: int, count: int) -> Index:
-    """The places of each adaptive window, [count, longest]; -1 behind shorter ones."""
+    """The places of each adaptive window, [count, longest], with -1 behind shorter windows."""
     number = np.arange(count)
     starts, ends = number * extent // count, -(-(number + 1) * extent // count)
     places = starts[:, None] + np.arange((ends - starts).max())

@@ -44,7 +44,7 @@ def of_exponent(exponent: float) -> Rule:
 
 
 def power(call: Call, x: Value, exponent: float, suffix: str = "") -> Value:
-    """x ** exponent. A negative power of a statistic of the row would normalise the row."""
+    """x ** exponent; CompileError for a negative power of a statistic of the row."""
     if exponent < 0 and row_statistic(call.scope.build, x):
         call.fail(
             "divides by a statistic of the whole row (a norm, a sum, a mean, a deviation): "

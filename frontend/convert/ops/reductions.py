@@ -1,4 +1,4 @@
-"""Sums, means, variances, greatest and least values over any axes but the batch."""
+"""Reductions: sums, means, variances, norms, greatest and least values over any axes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Reduced:
-    """What is reduced: axes of the shape of x, whose batch is torch's axis `batch`."""
+    """A reduction over axes of the shape of x, whose batch is torch's axis `batch`."""
 
     call: Call
     x: Value
@@ -62,7 +62,7 @@ def least(call: Call) -> Tracked:
 
 
 def largest_of(call: Call) -> tuple[Tracked, ...]:
-    """max(dim): the indices of the greatest have no integer form."""
+    """max(dim) without the indices, which have no integer form."""
     return (largest(call),)
 
 
@@ -91,7 +91,7 @@ def deviation_and_mean(call: Call) -> tuple[Tracked, ...]:
 
 
 def norm(call: Call) -> Tracked:
-    """Of order 1, 2 or infinity."""
+    """A norm of order 1, 2 or infinity."""
     of, order = _Reduced.of(call), call.number("ord", 2.0)
     if order == 2:
         squares = step(call, "squares", Multiply(), of.x, of.x)
@@ -105,7 +105,7 @@ def norm(call: Call) -> Tracked:
 
 
 def norm_of_any(call: Call) -> Tracked:
-    """torch.linalg.norm: of vectors, as long as no norm of matrices is asked for."""
+    """torch.linalg.norm of vectors; CompileError for a norm of matrices."""
     order, axes = call.arguments.get("ord"), call.arguments.get("dim")
     matrices = order is not None and (axes is None or len(cast("Sequence[int]", axes)) > 1)
     if matrices or isinstance(order, str):
@@ -116,7 +116,7 @@ def norm_of_any(call: Call) -> Tracked:
 def averaged(
     call: Call, x: Value, axes: Sequence[int], *, divisor: float | None = None, keep: bool = False
 ) -> Value:
-    """The mean over axes of the shape, or the sum divided by `divisor`; `keep` leaves ones."""
+    """The mean over axes of the shape, or the sum over `divisor`; `keep` leaves axes of 1."""
     image, kernel = _image(call, x, axes)
     divisors = () if divisor is None else (divisor,)
     y = call.emit(AveragePool2d(kernel, kernel, divisors=divisors), image)
@@ -129,12 +129,12 @@ def _greatest(call: Call, x: Value, axes: Sequence[int]) -> Value:
 
 
 def _least(call: Call, x: Value, axes: Sequence[int]) -> Value:
-    """The mirror of the greatest: -max(-x)."""
+    """The least value, as -max(-x)."""
     return negated(call, _greatest(call, negated(call, x, "mirrored"), axes))
 
 
 def _variance(call: Call, x: Value, centre: Value, axes: Sequence[int]) -> Value:
-    """Mean squared distance from the mean, over n - correction."""
+    """The sum of squared distances from the mean, divided by n - correction."""
     count = prod(x.type.shape[axis] for axis in axes)
     divisor = count - _correction(call)
     if divisor <= 0:
@@ -156,7 +156,7 @@ def _root(call: Call, x: Value) -> Value:
 
 
 def _axes(call: Call, x: Value, batch: int) -> tuple[int, ...]:
-    """Which axes of the shape, sorted; the batch is not among them."""
+    """The reduced axes of the shape, sorted; CompileError if the batch is among them."""
     rank, given = len(x.type.shape) + 1, call.arguments.get("dim")
     listed = [given] if isinstance(given, int) else list(cast("Sequence[int]", given or ()))
     axes = {axis % rank for axis in listed or range(rank)}
@@ -175,8 +175,8 @@ def _kept(x: Value, axes: Sequence[int]) -> tuple[int, ...]:
 def _image(call: Call, x: Value, axes: Sequence[int]) -> tuple[Value, _Pair]:
     """x as [C, H, W], and the window that holds all that is reduced.
 
-    An image, and a sequence along its last axis, stay what they are. Neighbouring axes become one;
-    leading ones are put last, where a window lies next to the channels. Others are put last first.
+    An image stays as it is, and so does a sequence along its last axis. Neighbouring axes become
+    one. Leading axes are moved to the end, and axes that are no neighbours are moved there first.
     """
     shape, rank = x.type.shape, len(x.type.shape)
     first, last = min(axes), max(axes) + 1

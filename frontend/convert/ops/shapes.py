@@ -1,4 +1,4 @@
-"""Ops that move elements and change none: reshapes, transposes, casts, copies."""
+"""Shapes: reshapes, transposes, broadcasting, casts and copies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from qbnnc.ir.ops import Gather, Op, Reshape, Transpose
 
 
 def reshape(call: Call) -> Tracked:
-    """Row by row, as long as the batch stays the first axis, whatever the arguments say."""
+    """A reshape of each row, if the batch stays the first axis; torch's result tells the shape."""
     match call.tracked("self"):
         case Filled() as filled:
             return replace(filled, shape=call.shape())
@@ -43,7 +43,7 @@ def reshape(call: Call) -> Tracked:
 
 
 def _ones_gone(call: Call) -> tuple[tuple[int, ...], int] | None:
-    """(shape, place of the batch) where axes of 1 alone come and go before or behind the batch."""
+    """(shape, place of the batch) if only axes of 1 come and go around the batch; else None."""
     old, new = (call.node.all_input_nodes[0].meta["val"].shape, call.shape())
     places = [axis for axis, extent in enumerate(new) if call.scope.is_batch(extent)]
     if len(places) != 1 or [n for n in old if n != 1] != [n for n in new if n != 1]:
@@ -53,21 +53,21 @@ def _ones_gone(call: Call) -> tuple[tuple[int, ...], int] | None:
 
 
 def reshaped(call: Call, x: Value, shape: tuple[int, ...], suffix: str = "") -> Value:
-    """x under another shape; x itself if it has it. `suffix` names a step inside a lowering."""
+    """x under another shape, or x itself if it has that shape; `suffix` names the step."""
     if x.type.shape == shape:
         return x
     return step(call, suffix, Reshape(shape), x)
 
 
 def step(call: Call, suffix: str, op: Op, *inputs: Value) -> Value:
-    """The value of one op of several that a call becomes, named after the call."""
+    """The value of one of several ops that a call becomes, named after the call."""
     place = call.place()
     name = f"{place.name}.{suffix}".removesuffix(".")
     return call.scope.build.emit(op, *inputs, loc=place.loc, name=name)
 
 
 def permute(call: Call) -> Tracked:
-    """Axes in another order; a reshape where only ones move and the batch stays the first."""
+    """Axes in another order; a reshape if only axes of 1 move and the batch stays first."""
     x, before = turned(call)
     rank = len(x.type.shape) + 1
     order = [axis % rank for axis in _order(call, rank)]
@@ -83,7 +83,7 @@ def permute(call: Call) -> Tracked:
 
 
 def turned(call: Call) -> tuple[Value, int]:
-    """The call's tensor, and which of torch's axes is the batch."""
+    """The call's tensor, and the number of torch's axis that is the batch."""
     match call.tracked("self"):
         case Turned(value, batch):
             return value, batch
@@ -97,7 +97,7 @@ def placed(call: Call, x: Value, batch: int) -> Row | Turned:
 
 
 def transposed(call: Call, x: Value, *first: int) -> Value:
-    """x with the axes `first` (without the batch) in front, the others behind as they are."""
+    """x with the axes `first` (without the batch) in front, and the others behind in order."""
     rest = (axis for axis in range(len(x.type.shape)) if axis not in first)
     return call.emit(Transpose((*first, *rest)), x)
 
@@ -125,7 +125,7 @@ def expand(call: Call) -> Tracked:
 
 
 def _repeated(call: Call, x: Value) -> Row:
-    """Activations repeated along axes of length 1."""
+    """Repeat activations along axes of length 1."""
     shape = call.row_shape()
     x = reshaped(call, x, (1,) * (len(shape) - len(x.type.shape)) + x.type.shape, "axes")
     return Row(broadcast(call, x, shape))
@@ -152,7 +152,7 @@ def together(call: Call, what: str, a: Value, b: Value) -> tuple[int, ...]:
 
 
 def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
-    """A weight repeated: one number in a shape of the batch's, or a larger weight."""
+    """A constant repeated: one number in a shape with the batch, or a larger constant."""
     shape, number = call.shape(), number_of(tensor)
     if shape and call.scope.is_batch(shape[0]) and number is not None:
         return Filled(shape, number)
@@ -167,7 +167,7 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
 
 
 def cast_to(call: Call) -> Tracked:
-    """Casts vanish: the graph computes in float32."""
+    """Drop a cast, as the graph computes in float32; CompileError if it rounds activations."""
     x, dtype = call.tracked("self"), call.arguments.get("dtype")
     activation = isinstance(x, Activation)
     if activation and isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
@@ -178,7 +178,7 @@ def cast_to(call: Call) -> Tracked:
 
 
 def _whole(call: Call, x: Tracked, dtype: torch.dtype) -> Tracked:
-    """Random numbers as integers, or as true where they are not 0."""
+    """Random numbers as integers, or as booleans that are true unless 0."""
     match x:
         case Keep() if dtype is torch.bool and x.scale != 0:
             return replace(x, scale=1.0)
@@ -200,7 +200,7 @@ def unchanged(call: Call) -> Tracked:
 
 
 def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
-    """Each activation repeated; tensors of one shape as they are."""
+    """Repeat each activation to the common shape; tensors of one shape stay as they are."""
     tensors = cast("list[Tracked]", call.arguments["tensors"])
     shapes = {str(list(n.meta["val"].shape)) for n in call.node.all_input_nodes}
     if len(shapes) == 1 and all(isinstance(t, Activation | Fixed | Filled) for t in tensors):

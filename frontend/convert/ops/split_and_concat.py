@@ -1,4 +1,4 @@
-"""Activations taken apart and put together: slices, splits, concatenation."""
+"""Slices, splits and concatenation of activations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def narrow(call: Call) -> Row:
 
 
 def select(call: Call) -> Tracked:
-    """x[:, index], without the axis."""
+    """x[:, index]; the axis vanishes."""
     x, batch = turned(call)
     axis, index = call.integer("dim") % (len(x.type.shape) + 1), call.integer("index")
     if axis == batch:
@@ -40,14 +40,14 @@ def select(call: Call) -> Tracked:
 
 
 def _selected(call: Call, x: Value, axis: int, index: int, batch: int) -> Tracked:
-    """One element along an axis of the shape, without the axis."""
+    """One element along an axis of the shape; the axis vanishes."""
     shape = (*x.type.shape[:axis], *x.type.shape[axis + 1 :])
     taken = part(call, x, axis + 1, index, index + 1)
     return placed(call, reshaped(call, taken, shape, "flat"), batch)
 
 
 def split(call: Call) -> tuple[Tracked, ...]:
-    """split, chunk, tensor_split: torch's own shapes of the parts say where the cuts are."""
+    """split, chunk, tensor_split; torch's own shapes of the parts tell the cuts."""
     x, axis = call.row("self"), _inner_axis(call)
     count = len(cast("Sequence[object]", call.node.meta["val"]))
     parts, start = list[Tracked](), 0
@@ -74,13 +74,13 @@ def cat(call: Call) -> Row:
 
 
 def side_by_side(call: Call) -> Row:
-    """hstack, column_stack: along axis 1; what has no such axis gets one."""
+    """hstack, column_stack: concatenation along axis 1, which is added if there is none."""
     parts = [reshaped(call, p, p.type.shape or (1,), "column") for p in _parts(call)]
     return _joined(call, parts, 1)
 
 
 def deep(call: Call) -> Row:
-    """dstack: along axis 2."""
+    """dstack: concatenation along axis 2."""
     whole = call.row_shape()
     inner = (reshaped(call, p, (*p.type.shape, 1)[: len(whole)], "deep") for p in _parts(call))
     return _joined(call, list(inner), 2)
@@ -98,7 +98,7 @@ def _joined(call: Call, parts: list[Value], axis: int) -> Row:
 
 
 def stack(call: Call) -> Tracked:
-    """Along a new axis, perhaps in front of the batch."""
+    """Concatenation along a new axis, which may be in front of the batch."""
     parts = _parts(call)
     shape = parts[0].type.shape
     axis = call.integer("dim") % (len(shape) + 2)
@@ -109,7 +109,7 @@ def stack(call: Call) -> Tracked:
 
 
 def part(call: Call, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
-    """x itself where nothing is left out. `axis` counts the batch."""
+    """A slice of x, or x itself if it is the whole; `axis` counts the batch."""
     if (start, step) == (0, 1) and stop >= x.type.shape[axis - 1]:
         return x
     return call.emit(Slice(axis - 1, start, stop, step), x)

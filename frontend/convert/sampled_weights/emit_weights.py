@@ -1,4 +1,4 @@
-"""Weights as values of the graph: constants, or mu + sigma * eps with one Normal a noise tensor."""
+"""Emits weights: constants, or mu + sigma * eps with one Normal for each noise tensor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qbnnc.ir.ops import Normal, SampledWeight
 
 
 class Weights:
-    """`stream` gives each node that draws the number of its stream."""
+    """Emits the weights of a graph; `stream` numbers the stream of each node that draws."""
 
     def __init__(self, build: Builder, stream: Callable[[fx.Node], int]) -> None:
         self._build = build

@@ -1,10 +1,12 @@
 """Flipout: mean(x) + s_out * perturbation(x * s_in), with random signs s for each row.
 
-The weights of the perturbation are sigma * eps, and s_out * eps * s_in has the law of eps. So a row
-has the law that it has under the weights mu + sigma * eps, which is what the graph computes; only
-rows of one batch now share their weights. That needs one sign an input feature and one an output
-feature, or a channel: with a sign for each pixel the pixels of an image would no longer share their
-weights, and what is computed from several of them would have another law.
+The weights of the perturbation are sigma * eps, and s_out * eps * s_in has the distribution of eps.
+So each row has the distribution that it has under the weights mu + sigma * eps, and the graph
+computes with those. Rows of one batch now share their weights.
+
+This needs one sign for each input and output feature, or channel. With a sign for each pixel, the
+pixels of an image would no longer share their weights. A value computed from several of them would
+have another distribution.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from qbnnc.ir.ops import Linear, Op
 
 
 def is_signs(tracked: Tracked) -> bool:
-    """-1 or 1 with equal probability: the sign of symmetric noise, or 2 * bernoulli(0.5) - 1."""
+    """Whether these are random signs: sign(symmetric noise), or 2 * bernoulli(0.5) - 1."""
     match tracked:
         case Noise(source, torch._ops.OpOverload(), {"self": Noise() as drawn}):
             return op_name(source) == "sign" and _is_symmetric(drawn)
@@ -59,7 +61,7 @@ def _is_symmetric(noise: Noise) -> bool:
 
 
 def flipped(call: Call, x: Activation, signs: Noise) -> Tracked:
-    """x times random signs: the input of a perturbation, or its output."""
+    """x times random signs; x is the input of a perturbation, or its output."""
     value = None if isinstance(x, Perturbation) else call.scope.value(x, call)
     rows, *shape = signs.source.meta["val"].shape
     rank = len(call.shape()) - 1
@@ -81,7 +83,7 @@ def flipped(call: Call, x: Activation, signs: Noise) -> Tracked:
 
 
 def perturbed(call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | None) -> Tracked:
-    """The layer between the signs; its weights must have mean zero."""
+    """The layer between the signs; CompileError unless its weights have mean zero."""
     if any(bool(each.mu.any()) for each in (weight, bias) if each is not None):
         call.fail(
             "is given an input with random signs, but its weights have a mean; Flipout's signs "
@@ -92,7 +94,7 @@ def perturbed(call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | Non
 
 
 def _check_features(call: Call, op: Op, varies: tuple[int, ...], rank: int) -> None:
-    """One sign a feature (the last axis) or channel (the first), whatever the position."""
+    """Raise CompileError unless signs vary along features (last axis) or channels (first) only."""
     features = rank - 1 if isinstance(op, Linear) else 0
     if any(axis != features for axis in varies):
         call.fail(
@@ -104,7 +106,7 @@ def _check_features(call: Call, op: Op, varies: tuple[int, ...], rank: int) -> N
 
 
 def joined(call: Call, mean: Tracked, added: Perturbation) -> Row:
-    """The layer with the mean of the one and the noise of the other."""
+    """The layer with the mean of `mean` and the noise of `added`."""
     if added.signs is None:
         call.fail("Flipout needs random signs on the output of the perturbation, too")
     place, weight, bias = _mean(call, mean, added)
@@ -122,7 +124,7 @@ def joined(call: Call, mean: Tracked, added: Perturbation) -> Row:
 
 
 def _check_independent(call: Call, added: Perturbation) -> None:
-    """The signs are not made of the noise they multiply."""
+    """Raise CompileError if the signs are made of the noise that they multiply."""
     parts = [each.sampling for each in (added.weight, added.bias) if each is not None]
     noise = {part.source for part in parts if part is not None}
     if noise.intersection(sources([added.flipped, added.signs])):

@@ -1,15 +1,15 @@
-"""Sampled weights, recognised by what they compute and not by how they are written.
+"""Reparameterised weights mu + sigma * eps, recognised by their values and not by their code.
 
 A weight is a function f of Gaussian noise, given by a part of the user's program. It is evaluated
 in float64 with noise of our choice:
 
-1. f(0) is mu;
-2. f(B * 1) - mu, divided by B, is sigma (B is large, so that mu does not drown a small sigma);
-3. f(B * digit) - mu, divided by B * sigma, is a digit of the number of the one noise element that
-   a weight element depends on; there are two digits, i mod 1024 and i div 1024;
-4. f at random noise must be mu + sigma * eps[index], or the weight is no such function.
+1. The mean mu is f(0).
+2. The scale sigma is (f(B * 1) - mu) / B. A large B keeps mu from drowning a small sigma.
+3. Each weight element depends on one noise element i. (f(B * digit) - mu) / (B * sigma) is a digit
+   of i; there are two digits, i mod 1024 and i div 1024.
+4. At random noise, f must be mu + sigma * eps[index], or the weight is no such function.
 
-So it does not matter how sigma is parametrised, or how the noise is sliced, transposed or shared.
+The parametrisation of sigma does not matter, and the noise may be sliced, transposed or shared.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ RELAXED = (
 
 
 def probe(noise: Noise, what: str, fail: Fail) -> Weight:
-    """The mean, scale and noise of each element of the weight called `what`; or `fail`."""
+    """The mean, scale and noise of each element of the weight called `what`; else call `fail`."""
     probed = _Probe(noise, what, fail)
     mu = probed.at(probed.count(lambda i: torch.zeros_like(i)))
     sigma = probed.slope(mu, lambda i: torch.ones_like(i))
@@ -62,7 +62,7 @@ def probe(noise: Noise, what: str, fail: Fail) -> Weight:
 
 
 def _of_one_source(probed: _Probe, mu: Tensor, sigma: Tensor, index: Tensor) -> Weight:
-    """The noise elements of all sources are counted through; a weight may use one source."""
+    """The weight, if all of its noise has one source; noise of all sources is counted through."""
     used = index[sigma != 0]
     for source, (start, stop) in probed.ranges.items():
         if bool(((used >= start) & (used < stop)).all()):
@@ -74,7 +74,7 @@ def _of_one_source(probed: _Probe, mu: Tensor, sigma: Tensor, index: Tensor) -> 
 
 
 class _Probe:
-    """A weight as a function of its noise, all of it counted through from 0."""
+    """A weight as a function of its noise, which is counted through from 0."""
 
     def __init__(self, noise: Noise, what: str, fail: Fail) -> None:
         self.what, self.fail, self._noise = what, fail, noise
@@ -94,7 +94,7 @@ class _Probe:
             self.size += count
 
     def count(self, code: Callable[[Tensor], Tensor]) -> Tensor:
-        """`code` of the number of each noise element, f64."""
+        """`code` applied to the number of each noise element, f64."""
         return code(torch.arange(self.size)).to(torch.float64)
 
     def at(self, eps: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class _Probe:
         return (self.at(_LARGE * self.count(code)) - mu) / _LARGE
 
     def check(self, mu: Tensor, sigma: Tensor, index: Tensor) -> None:
-        """Fail unless the weight is mu + sigma * eps[index], for small noise and for large."""
+        """Call `fail` unless the weight is mu + sigma * eps[index], for small and large noise."""
         random = torch.Generator().manual_seed(0)
         for size in (1.0, 8.0, _LARGE):
             eps = size * torch.randn(self.size, generator=random, dtype=torch.float64)
@@ -131,7 +131,7 @@ class _Probe:
 
 
 def leads_to_noise(node: fx.Node, steps: int = 6) -> bool:
-    """Whether a value is soon multiplied by Gaussian noise of its own shape: a scale, sampled."""
+    """Whether a value is a sampled scale: it is soon multiplied by Gaussian noise."""
     for user in node.users if steps else ():
         normal = any(op_name(each) in NORMALS for each in user.all_input_nodes if each is not node)
         if normal and op_name(user) == "mul":
@@ -142,7 +142,7 @@ def leads_to_noise(node: fx.Node, steps: int = 6) -> bool:
 
 
 def is_relaxed(noise: object) -> bool:
-    """Whether uniform numbers have gone through a function that no comparison ends."""
+    """Whether this is a relaxed mask: a function of uniform noise without a comparison."""
     return isinstance(noise, Noise) and any(
         isinstance(argument, Uniform) or is_relaxed(argument) for argument in _inputs(noise)
     )
@@ -154,14 +154,14 @@ def _inputs(noise: Noise) -> Iterator[object]:
 
 
 def _same(value: Tensor, mean: Tensor, part: Tensor) -> bool:
-    """value = mean + part, all of it finite."""
+    """Whether value = mean + part, with all numbers finite."""
     largest = mean.abs() + part.abs()
     close = (value - (mean + part)).abs() <= _TOLERANCE * largest
     return bool((close & largest.isfinite()).all())
 
 
 def sources(noise: object) -> Iterator[fx.Node]:
-    """The nodes that draw what `noise` is computed from."""
+    """Yield the nodes that draw the random numbers in `noise`."""
     match noise:
         case Noise(source, None, arguments):
             yield source
@@ -178,7 +178,7 @@ def sources(noise: object) -> Iterator[fx.Node]:
 
 
 def _evaluated(noise: Noise, eps: Eps, known: dict[Noise, object], fail: Fail) -> Tensor:
-    """f(eps); `known` holds what has been computed of it."""
+    """f(eps); `known` holds the parts that have been computed."""
     if noise not in known:
         arguments = noise.arguments
         if noise.function is None:
@@ -194,7 +194,7 @@ def _evaluated(noise: Noise, eps: Eps, known: dict[Noise, object], fail: Fail) -
 
 
 def _plain(value: object, eps: Eps, known: dict[Noise, object], fail: Fail) -> object:
-    """An argument of torch's own op, every float in float64."""
+    """An argument for torch's own op, with every float in float64."""
     match value:
         case Noise():
             return _evaluated(value, eps, known, fail)

@@ -1,4 +1,4 @@
-"""Weights and biases of layers: fixed, or sampled as mu + sigma * eps (Bayes by Backprop)."""
+"""A weight or bias of a layer: fixed, or sampled as mu + sigma * eps (Bayes by Backprop)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor, fx
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sampling:
-    """What makes element i random: sigma[i] * eps[index[i]], with eps ~ N(0, 1) of `source`.
+    """The random part of a weight: element i is sigma[i] * eps[index[i]], eps ~ N(0, 1).
 
-    `sigma` (any sign) and `index` (i64, the noise counted in row-major order) have the weight's
-    shape.
+    `source` draws eps. `sigma` (any sign) and `index` (i64, the noise counted in row-major order)
+    have the weight's shape.
     """
 
     source: fx.Node
@@ -24,7 +24,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weight:
-    """A tensor of parameters: `mu` alone, or the mean of what is sampled."""
+    """A tensor of parameters: `mu` alone, or with `sampling` the mean of a random tensor."""
 
     mu: Tensor
     sampling: Sampling | None = None
@@ -34,7 +34,7 @@ class Weight:
         return self.mu.shape
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Weight:
-        """The elements in another place: `move` transposes, flips or reshapes."""
+        """The weight with its elements moved; `move` transposes, flips or reshapes."""
         if self.sampling is None:
             return Weight(move(self.mu))
         sigma, index = move(self.sampling.sigma), move(self.sampling.index)
@@ -48,7 +48,7 @@ class Weight:
         return Weight(self.mu * factor, scaled)
 
     def row_major(self, count: int) -> bool:
-        """Whether element i takes noise i of `count`, wherever sigma is not zero."""
+        """Whether each element i with a sigma takes noise i, of `count` in all."""
         if self.sampling is None or count != self.mu.numel():
             return False
         own = torch.arange(count).reshape(self.shape)
