@@ -13,7 +13,7 @@
 """
 
 from qbnnc.frontend.eager.example_rows import example_rows
-from qbnnc.frontend.files.detect_format import FileKind, sniff
+from qbnnc.frontend.files.detect_format import FileKind, detect_format
 from qbnnc.frontend.files.model_factory import ModelError
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.read import (
@@ -30,11 +30,11 @@ __all__ = [
     "FileKind",
     "ModelError",
     "Source",
+    "detect_format",
     "example_rows",
     "read_file",
     "read_module",
     "read_modules",
     "save_program",
     "save_traced",
-    "sniff",
 ]

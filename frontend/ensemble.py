@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.frontend.distribution import Reference
-from qbnnc.frontend.files.detect_format import FileKind, sniff
+from qbnnc.frontend.files.detect_format import FileKind, detect_format
 from qbnnc.frontend.program.predictions import Returned, returned
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.support.errors import CompileError, FileError, Loc
@@ -58,7 +58,7 @@ def _files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     files = [f for f in path.iterdir() if f.is_file() and not f.name.startswith(".")]
-    models = [f for f in sorted(files, key=_natural) if sniff(f) not in _NOT_MODELS]
+    models = [f for f in sorted(files, key=_natural) if detect_format(f) not in _NOT_MODELS]
     if not models:
         raise FileError("is a folder without models; name the files, or another folder", path)
     return models

@@ -15,7 +15,7 @@ from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.eager.example_rows import Example, rows_for
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
-from qbnnc.frontend.files.detect_format import REFUSALS, FileKind, refuse, sniff
+from qbnnc.frontend.files.detect_format import REFUSALS, FileKind, detect_format, refuse
 from qbnnc.frontend.files.exported_program import load_program, write_program
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.module.wrappers import unwrapped
@@ -173,7 +173,7 @@ def save_traced(
 
 
 def _members(path: Path, weights: WeightReader) -> Iterator[Member]:
-    match sniff(path):
+    match detect_format(path):
         case FileKind.EXPORTED_PROGRAM:
             yield _program(path, weights.dropout)
         case FileKind.QBNN:

@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]
 COUPLED_ROWS = 3  # for which convert.draws.DrawSource tells the elements of each draw
 _ROWS = 4
 _FULL_ROWS = 8
-_FULL = Power(mean=0.1, deviation=0.05, correlation=0.1)
+_FULL = Power(mean=0.1, standard_deviation=0.05, correlation=0.1)
 _LEAST, _MOST = 256, 2048  # samples of one member by default
 _BUDGET = 1 << 32  # multiplications of the samples of all members
 _DETERMINISTIC_CALLS = 64
@@ -49,7 +49,7 @@ class Effort(Enum):
     """The effort of a check: the number of samples."""
 
     DEFAULT = "default"  # by the graph's cost
-    FULL = "full"  # 99 % power for .1 of a mean, 5 % of a deviation, .1 of a correlation
+    FULL = "full"  # 99 % power for .1 of a mean, 5 % of a standard deviation, .1 of a correlation
 
 
 class DistributionError(CompileError):
@@ -93,7 +93,7 @@ class Report:
             parts.append(
                 f"and by {self.samples} samples of {_rows(self.sampled_rows)} "
                 f"(found with 99 %: {_share(self.power.mean)} of a deviation in a mean, "
-                f"{_share(self.power.deviation)} of a deviation, "
+                f"{_share(self.power.standard_deviation)} of a deviation, "
                 f"{self.power.correlation:.2g} of a correlation; false alarms 1e-4)"
             )
         if self.skipped:

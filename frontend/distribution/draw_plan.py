@@ -9,7 +9,7 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from qbnnc.frontend.convert.draw_sources import DrawSource
-from qbnnc.frontend.distribution.supplied_draws import Part, Planned, law_of
+from qbnnc.frontend.distribution.supplied_draws import Part, Planned, distribution_of
 from qbnnc.frontend.program.locations import location
 from qbnnc.frontend.program.random_ops import DROPOUTS, draws_noise, op_name
 
@@ -33,7 +33,7 @@ def plan_of(
     made_of = {before: after for after, before in origin.items()}
     return tuple(
         Planned(
-            law_of(op_name(node)),
+            distribution_of(op_name(node)),
             tuple(parts.get(made_of.get(node, node), ())),
             made_of.get(node) in signs,
             str(location(node)),

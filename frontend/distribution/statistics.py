@@ -35,7 +35,7 @@ class Quantity(Enum):
     """The quantities that are compared."""
 
     MEAN = "mean"
-    DEVIATION = "standard deviation"
+    STANDARD_DEVIATION = "standard deviation"
     ROWS = "correlation between rows"
     OUTPUTS = "correlation between outputs"
     CALLS = "correlation between calls"
@@ -62,12 +62,12 @@ class Difference:
 class Power:
     """The least differences that are found with 99 % probability, of normal outputs.
 
-    `mean` is in standard deviations, `deviation` a share of one, and `correlation` a number. inf
-    means that so few samples find no difference.
+    `mean` is in standard deviations, `standard_deviation` is a share of one, and `correlation` is a
+    number. inf means that so few samples find no difference.
     """
 
     mean: float
-    deviation: float
+    standard_deviation: float
     correlation: float
 
 
@@ -138,7 +138,7 @@ def samples_for(wanted: Power, comparisons: int) -> int:
 def _at_least(power: Power, wanted: Power) -> bool:
     return (
         power.mean <= wanted.mean
-        and power.deviation <= wanted.deviation
+        and power.standard_deviation <= wanted.standard_deviation
         and power.correlation <= wanted.correlation
     )
 
@@ -157,9 +157,9 @@ class _Pair:
         self.largest = np.maximum(np.abs(module).max((0, 1)), np.abs(graph).max((0, 1)))
         self.centre = (self.x.mean(0) + self.y.mean(0)) / 2
         spread = [((a - self.centre) ** 2).mean(0) for a in (self.x, self.y)]
-        self.deviation = np.sqrt((spread[0] + spread[1]) / 2)  # [B, E]
-        self.varies = self.deviation > 1e-5 * self.largest
-        safe = np.where(self.varies, self.deviation, 1.0)
+        self.standard_deviation = np.sqrt((spread[0] + spread[1]) / 2)  # [B, E]
+        self.varies = self.standard_deviation > 1e-5 * self.largest
+        safe = np.where(self.varies, self.standard_deviation, 1.0)
         self.u, self.v = (
             np.where(self.varies, (a - self.centre) / safe, 0.0) for a in (self.x, self.y)
         )
@@ -211,7 +211,7 @@ class _Test:
 
 
 def _tests(pair: _Pair) -> Iterator[_Test]:
-    rows, elements = pair.deviation.shape
+    rows, elements = pair.standard_deviation.shape
     row, element = np.indices((rows, elements))
     yield _Test(
         Quantity.MEAN,
@@ -220,17 +220,17 @@ def _tests(pair: _Pair) -> Iterator[_Test]:
         pair.y.mean(0),
         row,
         element,
-        _NEGLIGIBLE * pair.deviation + _ROUNDING * pair.largest,
+        _NEGLIGIBLE * pair.standard_deviation + _ROUNDING * pair.largest,
     )
     variances = [pair.groups(a).var(1, ddof=1) for a in (pair.x, pair.y)]
     yield _Test(
-        Quantity.DEVIATION,
+        Quantity.STANDARD_DEVIATION,
         variances[0] - variances[1],
         np.sqrt(variances[0].mean(0)),
         np.sqrt(variances[1].mean(0)),
         row,
         element,
-        2 * _NEGLIGIBLE * pair.deviation**2 + (1e-5 * pair.largest) ** 2,
+        2 * _NEGLIGIBLE * pair.standard_deviation**2 + (1e-5 * pair.largest) ** 2,
     )
     if rows > 1:
         yield from _between_rows(pair)
@@ -240,7 +240,7 @@ def _tests(pair: _Pair) -> Iterator[_Test]:
 
 def _between_rows(pair: _Pair) -> Iterator[_Test]:
     """The mean correlation of all pairs of rows by element, and of each pair over elements."""
-    rows, elements = pair.deviation.shape
+    rows, elements = pair.standard_deviation.shape
     every = np.arange(elements)
     by_element = [_mean_of_pairs(pair.centred(a)) for a in (pair.u, pair.v)]
     yield _correlation(Quantity.ROWS, by_element, np.full(elements, -1), every)
@@ -261,8 +261,8 @@ def _mean_of_pairs(c: Float64) -> Float64:
 
 
 def _between_outputs(pair: _Pair) -> _Test:
-    count = min(pair.deviation.shape[1], _MOST_PAIRED)
-    chosen = np.linspace(0, pair.deviation.shape[1] - 1, count).round().astype(np.int64)
+    count = min(pair.standard_deviation.shape[1], _MOST_PAIRED)
+    chosen = np.linspace(0, pair.standard_deviation.shape[1] - 1, count).round().astype(np.int64)
     first, second = np.triu_indices(count, 1)
     a, b = chosen[first], chosen[second]
     found = [
@@ -276,7 +276,7 @@ def _between_calls(pair: _Pair) -> _Test:
     """The correlation of neighbours in a group, as a mean over rows."""
     grouped = (pair.groups(a) for a in (pair.u, pair.v))
     found = [(g[:, 1:] * g[:, :-1]).mean((1, 2)) for g in grouped]
-    elements = pair.deviation.shape[1]
+    elements = pair.standard_deviation.shape[1]
     return _correlation(Quantity.CALLS, found, np.full(elements, -1), np.arange(elements))
 
 

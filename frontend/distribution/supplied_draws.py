@@ -28,7 +28,7 @@ _UNMATCHED = 1 << 31  # streams from here on are for draws that the outputs do n
 _LANES = 65536.0
 
 
-class Law(Enum):
+class Distribution(Enum):
     """The distributions of which a graph has streams."""
 
     BERNOULLI = "bernoulli"
@@ -36,24 +36,24 @@ class Law(Enum):
     NORMAL = "normal"
 
 
-_LAWS: Mapping[str, Law] = {
-    "bernoulli": Law.BERNOULLI,
-    "dropout": Law.BERNOULLI,
-    "feature_dropout": Law.BERNOULLI,
-    "native_dropout": Law.BERNOULLI,
-    "rand": Law.UNIFORM,
-    "rand_like": Law.UNIFORM,
-    "uniform": Law.UNIFORM,
-    "normal": Law.NORMAL,
-    "normal_functional": Law.NORMAL,
-    "randn": Law.NORMAL,
-    "randn_like": Law.NORMAL,
+_DISTRIBUTIONS: Mapping[str, Distribution] = {
+    "bernoulli": Distribution.BERNOULLI,
+    "dropout": Distribution.BERNOULLI,
+    "feature_dropout": Distribution.BERNOULLI,
+    "native_dropout": Distribution.BERNOULLI,
+    "rand": Distribution.UNIFORM,
+    "rand_like": Distribution.UNIFORM,
+    "uniform": Distribution.UNIFORM,
+    "normal": Distribution.NORMAL,
+    "normal_functional": Distribution.NORMAL,
+    "randn": Distribution.NORMAL,
+    "randn_like": Distribution.NORMAL,
 }
 
 
-def law_of(op: str) -> Law | None:
+def distribution_of(op: str) -> Distribution | None:
     """The distribution that an aten op draws from, by its name without overload; None: another."""
-    return _LAWS.get(op.removesuffix("_"))
+    return _DISTRIBUTIONS.get(op.removesuffix("_"))
 
 
 class UnmatchedDraw(Exception):
@@ -80,7 +80,7 @@ class Planned:
     random signs of Flipout, which the graph leaves out. `where` is for messages.
     """
 
-    law: Law | None
+    distribution: Distribution | None
     parts: tuple[Part, ...]
     signs: bool
     where: str
@@ -161,24 +161,24 @@ class SuppliedDraws(RandomOpMode):
             )
         planned = self._plan[self._next]
         self._next += 1
-        law = law_of(name)
-        if planned.law is not law:
+        distribution = distribution_of(name)
+        if planned.distribution is not distribution:
             raise UnmatchedDraw(
                 f"a call of forward draws {name.strip('_')!r} where tracing saw another draw "
                 f"({planned.where})"
             )
-        if law is None:
+        if distribution is None:
             return None
         lanes, flipped = self._lanes(planned, drawn)
-        match law:
-            case Law.UNIFORM:
+        match distribution:
+            case Distribution.UNIFORM:
                 u = (lanes.astype(np.float64) + 0.5) / _LANES
                 u = np.maximum(u, 1 - u) if planned.signs else np.where(flipped, 1 - u, u)
                 return low + (high - low) * torch.from_numpy(u)
-            case Law.NORMAL:
+            case Distribution.NORMAL:
                 eps = normal_table()[lanes]
                 return low + high * torch.from_numpy(np.abs(eps) if planned.signs else eps)
-            case Law.BERNOULLI:
+            case Distribution.BERNOULLI:
                 if planned.signs:
                     return torch.ones(drawn.shape)
                 return _ones(lanes, high, flipped)
@@ -223,12 +223,12 @@ def _parameters(
         value = next((arguments[n] for n in names if arguments.get(n) is not None), default)
         return value.clone() if isinstance(value, Tensor) else float(cast(float, value))
 
-    match law_of(name):
-        case Law.UNIFORM if name.startswith("uniform"):
+    match distribution_of(name):
+        case Distribution.UNIFORM if name.startswith("uniform"):
             return given("from", "from_", default=0.0), given("to", default=1.0)
-        case Law.NORMAL if name.startswith("normal"):
+        case Distribution.NORMAL if name.startswith("normal"):
             return given("mean", default=0.0), given("std", default=1.0)
-        case Law.BERNOULLI:
+        case Distribution.BERNOULLI:
             inside = "self" if name == "bernoulli" else "p"
             return 0.0, given("p", inside, default=0.5)
         case _:

@@ -25,7 +25,7 @@ _BATCHES = (128, 256, 64, 32, 16, 8, 4, 512, 1024, 100, 50, 200, 10, 20, 25, 5, 
 
 
 def rows_for(module: nn.Module, given: Example) -> Tensor:
-    """As many rows of the example as the network takes; it may take one size of a batch only.
+    """Rows of the example, as many as the network takes; it may take one size of a batch only.
 
     InputError: it takes none of the sizes that are tried, or one row only.
     """

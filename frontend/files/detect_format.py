@@ -60,7 +60,7 @@ REFUSALS: Mapping[FileKind, str] = {
 }
 
 
-def sniff(path: Path) -> FileKind:
+def detect_format(path: Path) -> FileKind:
     """The kind of the file at `path`; FileError if it cannot be read."""
     try:
         if path.exists():
@@ -68,8 +68,8 @@ def sniff(path: Path) -> FileKind:
         with open(path, "rb") as file:
             head = file.read(64)
         if head[:4] == b"PK\x03\x04":
-            return _sniff_zip(path)
-        return _sniff_safetensors(path, head) or _sniff_head(head)
+            return _zip_format(path)
+        return _safetensors_format(path, head) or _format_of_head(head)
     except OSError as error:
         reason = error.strerror or str(error)
         raise FileError(f"cannot be read ({reason}); check the path", path) from error
@@ -80,7 +80,7 @@ def refuse(path: Path, kind: FileKind) -> FileError:
     return FileError(REFUSALS[kind], path)
 
 
-def _sniff_zip(path: Path) -> FileKind:
+def _zip_format(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -104,7 +104,7 @@ def _is_model_json(name: str) -> bool:
     return name.startswith("models/") and name.endswith(".json")
 
 
-def _sniff_safetensors(path: Path, head: bytes) -> FileKind | None:
+def _safetensors_format(path: Path, head: bytes) -> FileKind | None:
     """8 bytes of little-endian header length, then a JSON object (safetensors format)."""
     length, size = int.from_bytes(head[:8], "little"), path.stat().st_size
     if head[8:9] != b"{" or length > 100_000_000:
@@ -133,7 +133,7 @@ def _end_of(entry: object) -> int:
             return 0
 
 
-def _sniff_head(head: bytes) -> FileKind:
+def _format_of_head(head: bytes) -> FileKind:
     if not head:
         return FileKind.EMPTY
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):

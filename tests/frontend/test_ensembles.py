@@ -45,7 +45,7 @@ def assert_same(graph: Graph, net: nn.Module) -> None:
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What was traced."""
+    """The modules that were traced, in order."""
     seen: list[object] = []
     trace = dropout_mode.trace_in_mode
 
@@ -135,7 +135,7 @@ def test_all_that_a_state_dict_holds_is_swapped(tmp_path: Path) -> None:
 
 
 class WithState(Net):
-    """What it computes depends on more than tensors."""
+    """A network whose outputs depend on more than tensors."""
 
     def __init__(self) -> None:
         super().__init__()

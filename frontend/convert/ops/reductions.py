@@ -74,8 +74,8 @@ def variance(call: Call) -> Tracked:
     return variance_and_mean(call)[0]
 
 
-def deviation(call: Call) -> Tracked:
-    return deviation_and_mean(call)[0]
+def standard_deviation(call: Call) -> Tracked:
+    return standard_deviation_and_mean(call)[0]
 
 
 def variance_and_mean(call: Call) -> tuple[Tracked, ...]:
@@ -84,7 +84,7 @@ def variance_and_mean(call: Call) -> tuple[Tracked, ...]:
     return of.result(_variance(call, of.x, centre, of.axes)), of.result(centre)
 
 
-def deviation_and_mean(call: Call) -> tuple[Tracked, ...]:
+def standard_deviation_and_mean(call: Call) -> tuple[Tracked, ...]:
     of = _Reduced.of(call)
     centre = averaged(call, of.x, of.axes, keep=True)
     return of.result(_root(call, _variance(call, of.x, centre, of.axes))), of.result(centre)
@@ -203,8 +203,8 @@ RULES: Rules = {
     "linalg_norm": norm_of_any,
     "linalg_vector_norm": norm,
     "mean": mean,
-    "std": deviation,
-    "std_mean": deviation_and_mean,
+    "std": standard_deviation,
+    "std_mean": standard_deviation_and_mean,
     "sum": total,
     "var": variance,
     "var_mean": variance_and_mean,

@@ -5,8 +5,8 @@ in float64 with noise of our choice:
 
 1. The mean mu is f(0).
 2. The scale sigma is (f(B * 1) - mu) / B. A large B keeps mu from drowning a small sigma.
-3. Each weight element depends on one noise element i. (f(B * digit) - mu) / (B * sigma) is a digit
-   of i; there are two digits, i mod 1024 and i div 1024.
+3. Each weight element depends on one noise element i. A digit of i is
+   (f(B * digit) - mu) / (B * sigma). There are two digits, i mod 1024 and i div 1024.
 4. At random noise, f must be mu + sigma * eps[index], or the weight is no such function.
 
 The parametrisation of sigma does not matter, and the noise may be sliced, transposed or shared.

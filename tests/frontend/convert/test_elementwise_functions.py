@@ -19,7 +19,7 @@ BORDERS = (-1.0, -0.5, 0.0, 0.1, 0.3, 0.5, 1.0, 2.0)
 
 
 class Each(nn.Module):
-    """Every function of the first 4 of 24 features, of [4, 6], and of [4, 3, 2]."""
+    """Every function, of 4 of 24 features and of rows of [4, 6] and [4, 3, 2]."""
 
     def __init__(self, functions: list[Function]) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ ONE_OP: dict[str, Function] = {
 
 @pytest.mark.parametrize("name", ONE_OP)
 def test_one_op(name: str) -> None:
-    """What is a function of one value is one table, whatever it is exported as."""
+    """A function of one value is one table, in whatever ops it is exported."""
     graph = read_module(Spelled(ONE_OP[name]).eval(), images(2, 4), dropout="off")
     assert [type(n.op) for n in graph.nodes] in ([Composite], [Unary])
 

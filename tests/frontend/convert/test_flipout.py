@@ -1,4 +1,4 @@
-"""Flipout layers have the law of sampled weights, row by row, and are compiled as these."""
+"""Flipout layers have the distribution of sampled weights for each row, and compile as these."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_noise_in_other_places(name: str) -> None:
 
 
 def test_local_reparameterisation_in_eval_mode() -> None:
-    """Its noise is switched off, as that of dropout is: the same question is asked."""
+    """A layer whose noise eval() switches off, as it does with dropout, gets the same question."""
     net = Around(LocalReparameterisation()).eval()
     with pytest.raises(CompileError, match=r"^layer .*noise here, but it is switched off"):
         read_module(net, X)

@@ -194,7 +194,7 @@ LAYERS: dict[str, tuple[Callable[[Tensor], Tensor], type]] = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str) -> None:
     layer, op = LAYERS[name]
-    if name == "bias by hand":  # -eps has the law of eps, but not its values
+    if name == "bias by hand":  # -eps has the distribution of eps, but not its values
         graph = read_module(Spelled(layer), images(4, 2, 5, 6))
     else:
         graph = assert_same_with_noise(Spelled(layer), images(4, 2, 5, 6))

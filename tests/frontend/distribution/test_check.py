@@ -239,7 +239,7 @@ def test_full_reaches_its_power() -> None:
     report = check_distribution([right(net)], rows(), Effort.FULL)
     assert report.power is not None
     assert report.power.mean <= 0.1
-    assert report.power.deviation <= 0.05
+    assert report.power.standard_deviation <= 0.05
     assert report.power.correlation <= 0.1
 
 

@@ -19,7 +19,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from qbnnc.frontend import FileKind, read_file, sniff
+from qbnnc.frontend import FileKind, detect_format, read_file
 from qbnnc.support.errors import FileError
 from tests.frontend.nets import Net
 
@@ -133,7 +133,7 @@ def test_kind_from_bytes_whatever_the_name(kind: str, tmp_path: Path) -> None:
     make, expected = KINDS[kind]
     path = tmp_path / "model.pt"
     path.write_bytes(make())
-    assert sniff(path) is expected
+    assert detect_format(path) is expected
 
 
 def test_every_kind_is_tested() -> None:
@@ -158,13 +158,13 @@ def test_an_onnx_file_of_any_first_fields(tmp_path: Path) -> None:
     model = onnx.load_from_string(onnx_model())
     model.producer_name = ""
     (tmp_path / "model").write_bytes(model.SerializeToString())
-    assert sniff(tmp_path / "model") is FileKind.ONNX
+    assert detect_format(tmp_path / "model") is FileKind.ONNX
 
 
 @pytest.mark.parametrize("header", [b"{broken", b"{}", b"[" * 9])
 def test_odd_safetensors_headers_raise_nothing_else(header: bytes, tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(struct.pack("<Q", len(header)) + header)
-    assert sniff(tmp_path / "model") in {
+    assert detect_format(tmp_path / "model") in {
         FileKind.TRUNCATED,
         FileKind.SAFETENSORS,
         FileKind.UNKNOWN,

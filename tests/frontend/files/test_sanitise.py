@@ -224,7 +224,7 @@ def test_a_compression_that_torch_does_not_write(kind: int, plain: Members, tmp_
 
 
 def test_a_member_that_says_it_is_longer_than_the_file(plain: Members, tmp_path: Path) -> None:
-    """Its sizes in the directory are 2 GB: nothing of that size is made."""
+    """A member of 2 GB, by its sizes in the directory, is rejected before it is read."""
     path = write(tmp_path / "net.pt2", plain)
     data = bytearray(path.read_bytes())
     entry = data.rindex(b"PK\x01\x02")

@@ -1,4 +1,4 @@
-"""What trainers put before the names of weights: taken off, and said."""
+"""Prefixes that trainers put before the names of weights are taken off, with a warning."""
 
 from __future__ import annotations
 

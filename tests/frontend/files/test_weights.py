@@ -144,7 +144,7 @@ def test_trusted_pickle(tmp_path: Path) -> None:
 
 
 class Settings:
-    """What people put beside the weights in a checkpoint."""
+    """The objects that people put beside the weights in a checkpoint."""
 
 
 @pytest.mark.parametrize("legacy", [False, True])

@@ -1,4 +1,4 @@
-"""What people wrap networks in, batches of one size, and kinds of networks that are refused."""
+"""Wrappers around networks, batches of one size, and networks that are not supported."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_networks_for_one_row() -> None:
 
 
 class Sampling(nn.Module):
-    """As the wrappers of torch-uncertainty."""
+    """A wrapper that draws its samples itself, like those of torch-uncertainty."""
 
     def __init__(self, form: str) -> None:
         super().__init__()

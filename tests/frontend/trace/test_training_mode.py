@@ -32,7 +32,7 @@ class OfDropout(nn.Dropout):
 
 
 class StochasticDepth(nn.Module):
-    """As torchvision.ops.StochasticDepth in mode "row", around a branch."""
+    """A branch under torchvision.ops.StochasticDepth in mode "row"."""
 
     def __init__(self, p: float = 0.3) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class CenteringNorm(nn.Module):
 
 
 class OwnSwitch(nn.Module):
-    """Its train() sets more than `training`."""
+    """A module whose train() sets more than `training`."""
 
     sampling = False
 
