@@ -1,4 +1,4 @@
-"""The quantities a report shows: their names, units, and what they mean."""
+"""The metrics that a report shows: their names, units and meanings; and numbers as text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
-    """One metric: shown as `factor` times what a row holds, in `unit`."""
+class Metric:
+    """One metric, shown as `factor` times the number in a row, in `unit`."""
 
     key: str
     name: str
@@ -35,16 +35,13 @@ class Quantity:
         return f"{self.name}, {self.unit}" if self.unit else self.name
 
 
-_AXIS: Final = 21  # so many characters of a label fit along a panel's axis
-
-# In the order in which they are shown.
+_AXIS: Final = 21  # characters of a label that fit along a panel's axis
+# Metrics appear in this order.
 KNOWN: Final = (
-    Quantity("error", "Error", "%", 100, "share of the rows whose most probable class is wrong"),
-    Quantity("rmse", "RMSE", "target units", 1, "root of the mean squared error of the mean"),
-    Quantity(
-        "nll", "NLL", "nats", 1, "mean negative log-likelihood of the targets; less is better"
-    ),
-    Quantity(
+    Metric("error", "Error", "%", 100, "share of the rows whose most probable class is wrong"),
+    Metric("rmse", "RMSE", "target units", 1, "root of the mean squared error of the mean"),
+    Metric("nll", "NLL", "nats", 1, "mean negative log-likelihood of the targets; less is better"),
+    Metric(
         "ece",
         "ECE",
         "%",
@@ -52,16 +49,16 @@ KNOWN: Final = (
         "expected calibration error: how far confidence and accuracy are apart, over bins of "
         "confidence",
     ),
-    Quantity("brier", "Brier score", "", 1, "mean squared error of the probabilities"),
-    Quantity(
+    Metric("brier", "Brier score", "", 1, "mean squared error of the probabilities"),
+    Metric(
         "ape",
         "aPE",
         "nats",
         1,
         "average predictive entropy, of the probabilities averaged over the samples; should be "
-        "low on test data and high on confusion data",
+        "low on test data and high on out-of-distribution data",
     ),
-    Quantity(
+    Metric(
         "mutual_information",
         "MI",
         "nats",
@@ -69,43 +66,43 @@ KNOWN: Final = (
         "mutual information of output and weights: the part of the predictive entropy that comes "
         "from not knowing the weights",
     ),
-    Quantity(
+    Metric(
         "epistemic_std",
         "Epistemic std",
         "target units",
         1,
         "median standard deviation of the mean between samples: what the weights leave open",
     ),
-    Quantity(
+    Metric(
         "aleatoric_std",
         "Aleatoric std",
         "target units",
         1,
         "median standard deviation that the network predicts: noise in the targets",
     ),
-    Quantity("confidence", "Confidence", "%", 100, "mean probability of the most probable class"),
+    Metric("confidence", "Confidence", "%", 100, "mean probability of the most probable class"),
 )
 
 
-def quantity(key: str) -> Quantity:
-    """The known quantity, or one with the key as its name.
+def metric(key: str) -> Metric:
+    """The known metric, or one with the key as its name.
 
-    >>> quantity("ece").label, quantity("mean_width").label
+    >>> metric("ece").label, metric("mean_width").label
     ('ECE, %', 'mean width')
     """
     found = (q for q in KNOWN if q.key == key)
-    return next(found, Quantity(key, key.replace("_", " ")))
+    return next(found, Metric(key, key.replace("_", " ")))
 
 
-def in_order(keys: Iterable[str]) -> list[Quantity]:
-    """Each once: the known ones as in KNOWN, then the others by name."""
+def in_order(keys: Iterable[str]) -> list[Metric]:
+    """The metrics, each once: the known ones as in KNOWN, then the others by name."""
     order = [q.key for q in KNOWN]
     unique = sorted(set(keys), key=lambda k: (order.index(k) if k in order else len(order), k))
-    return [quantity(key) for key in unique]
+    return [metric(key) for key in unique]
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number a person reads, without zeros at its end; words for what is none.
+    """A number for people, without zeros at its end; NaN is "undefined".
 
     >>> number(0.123456), number(12345678.0), number(float("inf")), number(-2.0)
     ('0.1235', '1.235e7', '∞', '−2')
@@ -114,7 +111,7 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def padded(value: float, digits: int = 4) -> str:
-    """The same with all its digits, for columns of a table.
+    """A number with all its digits, for columns of a table.
 
     >>> padded(8.2, 3), padded(0.0, 3), padded(100.0, 3), padded(1e-9, 3)
     ('8.20', '0.00', '100', '1.00e−9')

@@ -1,4 +1,4 @@
-"""Which values an axis shows: collapsed ones must not flatten the others."""
+"""The range of values that an axis shows: collapsed ones must not flatten the others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-_FAR: Final = 3.0  # so many times farther off than all others are apart, a value is left out
-_FLAT: Final = 0.1  # values within 10 % of each other are as good as one
+_FAR: Final = 3.0  # a value is left out if it is this many times farther off than the range is wide
+_FLAT: Final = 0.1  # values within 10 % of each other count as one
 _DRAWABLE: Final = 1e100
 _TINY: Final = 1e-100
 
@@ -33,7 +33,7 @@ class Window:
         return self.low - margin, self.high + margin
 
     def distance(self, value: float) -> float:
-        """How far a value is outside; not above 0 inside."""
+        """The distance of a value outside; not above 0 inside."""
         return max(self.low - value, value - self.high)
 
     def side(self, value: float) -> int:
@@ -50,8 +50,8 @@ class Window:
 def window(values: Iterable[float], always: Iterable[float] = ()) -> Window:
     """The range of `values` without those that are far from all others and from `always`.
 
-    Grows from `always` (the float networks, the most bits) value by value, the nearest first, and
-    leaves out what is more than three times as far off as the range is wide.
+    The range grows from `always` (the float networks, the most bits) value by value, the nearest
+    first. It leaves out what is more than three times as far off as the range is wide.
     """
     finite = sorted(v for v in values if _drawable(v))
     kept = [v for v in always if _drawable(v)] or finite[:1]

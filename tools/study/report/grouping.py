@@ -1,4 +1,4 @@
-"""What the rows of a study say together: configurations, and statistics over their seeds."""
+"""Rows of studies grouped by configuration, and statistics over the seeds of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ORDER: Final = tuple(Precision)
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What gets a colour of its own; the label tells it from the others as shortly as it can."""
+    """A network with its method; `label` is the shortest text that tells it from the others."""
 
     name: str
     method: str
@@ -24,7 +24,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What seeds are repeated of; the bits are None for float."""
+    """A network at one precision and width, repeated for every seed; float has no bits."""
 
     network: Network
     precision: Precision
@@ -43,13 +43,16 @@ class Configuration:
 
     @property
     def total(self) -> tuple[int, int]:
-        """Orders configurations by their bits, weights and activations together first."""
+        """The sort key by bits: the sum of both widths first."""
         return (self.weights or 0) + (self.activations or 0), self.activations or 0
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Mean and sample standard deviation over `count` seeds; no deviation of one seed or of inf."""
+    """Mean and sample standard deviation over `count` seeds.
+
+    `deviation` is None for one seed, and where it is not finite.
+    """
 
     mean: float
     deviation: float | None
@@ -61,8 +64,8 @@ class Statistic:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """The rows, sorted: `groups` are the results of each configuration, one for each seed."""
+class Grouped:
+    """The rows in order: `groups` holds a configuration's results, one for each seed."""
 
     headers: tuple[Header, ...]
     groups: dict[Configuration, tuple[Result, ...]]
@@ -70,35 +73,37 @@ class Study:
     sensitivities: tuple[Sensitivity, ...]
 
     @property
+    def results(self) -> list[Result]:
+        """All results that have metrics."""
+        return [result for group in self.groups.values() for result in group]
+
+    @property
     def networks(self) -> list[Network]:
-        """In the order of the rows."""
+        """The networks in the order of the rows."""
         return list(dict.fromkeys(c.network for c in self.groups))
 
-    def of(self, network: Network, precision: Precision) -> list[Configuration]:
+    def at(self, network: Network, precision: Precision) -> list[Configuration]:
         """The configurations with results, most bits first."""
         return [c for c in self.groups if c.network == network and c.precision is precision]
 
-    def statistic(self, configuration: Configuration, metric: str) -> Statistic | None:
-        """Of a metric on test data."""
-        return statistic(r.metrics.get(metric) for r in self.groups[configuration])
-
-    def confusion(self, configuration: Configuration, metric: str) -> Statistic | None:
-        """Of a metric on confusion data."""
-        return statistic((r.ood or {}).get(metric) for r in self.groups[configuration])
+    def statistic(self, c: Configuration, metric: str, *, ood: bool = False) -> Statistic | None:
+        """A metric on test data, or on out-of-distribution data."""
+        results = self.groups[c]
+        return statistic(((r.ood or {}) if ood else r.metrics).get(metric) for r in results)
 
     def extremes(self, network: Network, have: Callable[[Result], bool]) -> list[Configuration]:
-        """Float, and the most and fewest bits of each precision, of results that `have` it."""
+        """Float, and the most and fewest bits of each precision, among results that `have` it."""
         found: list[Configuration] = []
         for precision in Precision:
-            some = [c for c in self.of(network, precision) if any(map(have, self.groups[c]))]
+            some = [c for c in self.at(network, precision) if any(map(have, self.groups[c]))]
             if some:
                 ends = (max(some, key=lambda c: c.total), min(some, key=lambda c: c.total))
                 found += dict.fromkeys(ends)
         return found
 
 
-def study(rows: Iterable[Row]) -> Study:
-    """Networks in the order of the rows, then float, PTQ, QAT, then most bits first."""
+def group(rows: Iterable[Row]) -> Grouped:
+    """Group by network in the order of the rows, then float, PTQ, QAT, then most bits first."""
     everything = list(rows)
     results = [row for row in everything if isinstance(row, Result)]
     networks = _networks(results)
@@ -106,7 +111,7 @@ def study(rows: Iterable[Row]) -> Study:
     for result in (r for r in results if r.error is None):
         grouped.setdefault(_configuration(result, networks), []).append(result)
     ranked = sorted(grouped, key=lambda c: _rank(c, list(networks.values())))
-    return Study(
+    return Grouped(
         headers=tuple(row for row in everything if isinstance(row, Header)),
         groups={c: tuple(sorted(grouped[c], key=lambda r: r.seed)) for c in ranked},
         failures=tuple((_configuration(r, networks), r) for r in results if r.error is not None),
@@ -115,7 +120,7 @@ def study(rows: Iterable[Row]) -> Study:
 
 
 def statistic(values: Iterable[float | None]) -> Statistic | None:
-    """Of the values that are there; None if none is."""
+    """The statistic of the values that are not None; None if there are none."""
     array = np.array([v for v in values if v is not None], np.float64)
     if not array.size:
         return None
@@ -130,16 +135,8 @@ def precision_name(precision: Precision) -> str:
     return "float" if precision is Precision.FLOAT else precision.value.upper()
 
 
-def seeds(statistics: Iterable[Statistic]) -> str:
-    """ "n = 3 seeds", "n = 1 to 3 seeds": of how many seeds these are."""
-    counts = {s.count for s in statistics} or {0}
-    if len(counts) > 1:
-        return f"n = {min(counts)} to {max(counts)} seeds"
-    return f"n = {max(counts)} seed{'s' * (counts != {1})}"
-
-
 def _networks(results: Iterable[Result]) -> dict[tuple[str, str], Network]:
-    """By name and method; labelled by what they do not all share, by both if that is nothing."""
+    """Networks by name and method, labelled by whichever of the two differs, or by both."""
     pairs = list(dict.fromkeys((r.network, r.method) for r in results))
     names, methods = len({n for n, _ in pairs}), len({m for _, m in pairs})
 
