@@ -12,8 +12,8 @@ from qbnnc.frontend import read_module
 from qbnnc.ir.ops import Clamp, Composite, Unary
 from qbnnc.support.errors import CompileError
 from tests.frontend.convert.spellings import BETA, GROUPS, ONE, Function
-from tests.frontend.convert.test_convert import assert_same, images, outputs_of
 from tests.frontend.nets import Around, Spelled
+from tests.frontend.outputs import assert_same, images, outputs_of
 
 BORDERS = (-1.0, -0.5, 0.0, 0.1, 0.3, 0.5, 1.0, 2.0)
 
