@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import MLP, LeNet, LeNet_MCD
 from qbnnc.frontend import read_module, read_modules
 from qbnnc.ir.ops import Affine, Conv2d, Linear
 from qbnnc.support.errors import CompileError, InputError
@@ -22,6 +21,7 @@ from tests.frontend.nets import (
     randomise_batch_norm,
 )
 from tests.frontend.outputs import assert_same, images
+from tools.models import MLP, LeNet, LeNet_MCD
 
 
 def test_mlp_of_two_outputs() -> None:
@@ -32,7 +32,7 @@ def test_mlp_of_two_outputs() -> None:
 def test_lenet() -> None:
     graph = assert_same(LeNet(), images(3, 1, 28, 28))
     assert [n.output.name for n in graph.nodes][:3] == ["conv1", "relu", "max_pool2d"]
-    assert str(graph.nodes[0].loc).startswith("conv1 (models.py:")
+    assert str(graph.nodes[0].loc).startswith("conv1 (lenet.py:")
 
 
 def test_names_and_places_of_dropout() -> None:

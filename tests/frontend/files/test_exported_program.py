@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import LeNet_MCD
 from qbnnc.frontend import read_file, read_module, save_program
 from qbnnc.frontend.torch_messages import quiet_torch
 from qbnnc.ir.ops import KeepMask
 from qbnnc.support.errors import CompileError, FileError, InputError
 from tests.frontend.nets import Around, Net, Spelled
 from tests.frontend.outputs import images, outputs_of
+from tools.models import LeNet_MCD
 
 X = images(4, 6)
 

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import LeNet, MCDropout
 from qbnnc.frontend import Dropout, read_module
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import KeepMask
 from qbnnc.support.errors import CompileError, InputError
 from tests.frontend.nets import Around, KeepsState, Net, SelfMadeDropout, Spelled, numpy_noise
+from tools.models import LeNet, MCDropout
 
 X = torch.randn(1, 6, generator=torch.Generator().manual_seed(0))
 
