@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
 from qbnnc.frontend.convert.sampled_weights.reparameterisation import probe
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Filled, Fixed, Noise, Result, Tracked
 from qbnnc.frontend.program.locations import Place, location, plain_name
 from qbnnc.ir.graph import Value

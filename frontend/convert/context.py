@@ -13,13 +13,12 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.ops.linear import dense
-from qbnnc.frontend.convert.sampled_weights.emit_weights import Weights
 from qbnnc.frontend.convert.sampled_weights.reparameterisation import (
     ON_ACTIVATIONS,
     RELAXED,
     is_relaxed,
 )
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight, WeightEmitter
 from qbnnc.frontend.convert.tracked import (
     Blend,
     Filled,
@@ -61,7 +60,7 @@ class Scope:
         self._batch = batch
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
         self._draws: dict[int, DrawSource] = {}
-        self._weights = Weights(self.build, self._noise_stream)
+        self._weights = WeightEmitter(self.build, self._noise_stream)
         self._signs: dict[fx.Node, Signs] = {}
         self._left_out = set[fx.Node]()
         self._masks: dict[KeepMask, Value] = {}

@@ -13,7 +13,7 @@ from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.ops.powers import power
 from qbnnc.frontend.convert.ops.shapes import broadcast, together
 from qbnnc.frontend.convert.sampled_weights.flipout import flipped, is_signs, joined
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Blend,

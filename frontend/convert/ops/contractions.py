@@ -21,7 +21,7 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.ops.affine import affine
 from qbnnc.frontend.convert.ops.reductions import averaged
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Product, Row, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Conv2d, Multiply, Transpose

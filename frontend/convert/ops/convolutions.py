@@ -7,7 +7,7 @@ from typing import NamedTuple
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.shapes import reshaped
 from qbnnc.frontend.convert.sampled_weights.flipout import perturbed
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Flipped, Padded, Row, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Conv2d, InsertZeros, Slice

@@ -15,7 +15,7 @@ from qbnnc.frontend.convert.ops.contractions import (
     summed,
     with_constant,
 )
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Activation, Fixed, Noise, Row, Tracked
 
 _BATCH = 1 << 62  # stands for the extent of the batch, which is none of a constant's

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.sampled_weights.flipout import perturbed
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Flipped, Product, Row, Tracked
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Value

@@ -17,7 +17,7 @@ import torch
 
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.sampled_weights.reparameterisation import sources
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Flipped,

@@ -20,7 +20,7 @@ from typing import NoReturn, TypeAlias, cast
 import torch
 from torch import Tensor, fx
 
-from qbnnc.frontend.convert.sampled_weights.weight import Sampling, Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Sampling, Weight
 from qbnnc.frontend.convert.tracked import Filled, Fixed, Keep, Noise, Row, Uniform
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
 
