@@ -59,7 +59,7 @@ _RULES: Rules = {
     **reductions.RULES,
     **shapes.RULES,
     **padding_and_upsampling.RULES,
-    **comparisons.RULES,  # these leave masks and casts of anything else to the rules above
+    **comparisons.RULES,  # these call the rules above for masks, and for casts of constants
 }
 _UNFOLDED = frozenset({*dropout_ops.DROPOUT_RULES, "expand", "expand_as"})
 

@@ -19,8 +19,8 @@ from qbnnc.support.errors import InputError, SourceWarning
 
 Example: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor]
 
-_EXAMPLE_ROWS = 2  # what tracing needs
-_MANY_ROWS = 64  # so many are calibration data; fewer may be the one batch size a net is made for
+_EXAMPLE_ROWS = 2  # tracing needs two
+_MANY_ROWS = 64  # more are calibration data; fewer may be the one batch that a network takes
 _BATCHES = (128, 256, 64, 32, 16, 8, 4, 512, 1024, 100, 50, 200, 10, 20, 25, 5, 3, 6, 12, 24, 48)
 
 

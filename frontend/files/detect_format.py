@@ -20,7 +20,7 @@ from qbnnc.support.files import DAMAGE, check_regular
 class FileKind(Enum):
     EXPORTED_PROGRAM = auto()  # torch.export.save, whatever the file is called
     OLD_EXPORTED_PROGRAM = auto()  # torch.export.save before torch 2.7
-    TORCH_SAVE = auto()  # torch.save of weights or of a whole module: told apart by loading
+    TORCH_SAVE = auto()  # torch.save of weights or a whole module; loading tells them apart
     SAFETENSORS = auto()
     QBNN = auto()  # a safetensors file with a "qbnnc" key in its metadata
     TORCHSCRIPT = auto()

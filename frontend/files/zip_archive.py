@@ -16,7 +16,7 @@ MAX_RATIO = 200  # torch stores its members uncompressed: a high ratio is a zip 
 MAX_UNRATED_BYTES = 1 << 20
 
 
-_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # what torch writes
+_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the kinds that torch writes
 
 
 def read_members(path: Path) -> dict[str, bytes]:

@@ -21,8 +21,8 @@ from torch import Tensor, fx
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn
 from qbnnc.support.errors import CompileError, Loc
 
-_SIZES = (3, 5)  # of the batch, where it may have any: what holds for both holds for all
-_BLOCKS = 1 << 16  # parts of a draw
+_SIZES = (3, 5)  # batches to try if any is allowed: a form that holds for both holds for all
+_BLOCKS = 1 << 16  # streams reserved for the parts of one draw
 
 _HOW = "draw it with the shape of the tensor it masks, or with ones where it is shared"
 
@@ -100,7 +100,7 @@ class _View:
     places: Tensor
     row: tuple[int, ...]
     batch: int
-    of_rows: bool  # its first axis is the batch's
+    of_rows: bool  # the first axis is the batch
     distinct: bool  # each element has one place
     stages: tuple[tuple[int, ...], ...]
 

@@ -132,7 +132,7 @@ def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
             turned = b.scaled(factor)
             return replace(turned, offset=turned.offset + offset)
         case Fixed(tensor), (Keep() | Blend()) if (number := number_of(tensor)) is not None:
-            return shifted(b.scaled(factor), number)  # c - c * mask is the mask inverted
+            return shifted(b.scaled(factor), number)  # c - c * mask is an inverted mask
         case ((Keep() | Blend()), Fixed(tensor)) if (number := number_of(tensor)) is not None:
             return shifted(a, factor * number)
         case ((Keep() | Blend()), (Keep() | Blend())):

@@ -18,7 +18,7 @@ from qbnnc.frontend.convert.ops.contractions import (
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Activation, Fixed, Noise, Row, Tracked
 
-_BATCH = 1 << 62  # stands for the extent of the batch, which is none of a constant's
+_BATCH = 1 << 62  # stands for the extent of the batch; no constant has such an axis
 
 
 def einsum(call: Call) -> Tracked:

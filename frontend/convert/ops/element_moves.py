@@ -25,8 +25,8 @@ from qbnnc.ir.ops import Gather, Pad, Slice, Transpose
 
 Index = NDArray[np.int64]
 _MOST_MOVED = 1 << 20  # elements of a row that are moved one by one
-_MOST_NUMBERED = 1 << 27  # of the numbers that an op is run on
-_MOST_ORDERED = 5  # axes whose orders are all tried
+_MOST_NUMBERED = 1 << 27  # elements that an op is run on to number them
+_MOST_ORDERED = 5  # axes: all their orders are tried
 
 
 def moved(call: Call) -> Row:

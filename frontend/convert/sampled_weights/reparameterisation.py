@@ -29,7 +29,7 @@ Eps: TypeAlias = Mapping[fx.Node, Tensor]
 
 _LARGE = 2.0**20
 _BASE = 1024
-_TOLERANCE = 1e-7  # of float64 arithmetic, with much to spare
+_TOLERANCE = 1e-7  # a large margin for rounding in float64
 
 ON_ACTIVATIONS = (
     "noise is added to activations: that is local reparameterisation (a mean and a variance are "
