@@ -228,9 +228,9 @@ def _check_finite(subject: Subject, *arrays: NDArray[np.float64]) -> None:
             row, element = (int(i) for i in np.argwhere(~np.isfinite(array))[0][1:])
             name = _output_name(subject, elements_of(subject.exact)[element].output)
             raise DistributionError(
-                f"row {row} of the calibration data gives NaN or infinity in some samples: check "
-                "the weights and the scale of the data",
+                f"row {row} of the calibration data gives NaN or infinity in some samples",
                 name,
+                remedy="check the weights and the scale of the data",
             )
 
 
@@ -251,11 +251,12 @@ def _fail(subject: Subject, loc: Loc, kind: str, told: str) -> NoReturn:
     member = f" (in {subject.reference.name})" if subject.reference.name else ""
     first = f"; the first module whose output departs is this {kind}" if kind else ""
     raise DistributionError(
-        f"the compiled network would not be the trained one{member}: {told}{first}. "
-        "A forward that keeps state between calls, seeds its own noise or draws outside torch "
-        "cannot be compiled: make each call a function of its input and of torch's random "
-        "numbers. If yours is one, report this; --no-distribution-check compiles it all the same",
+        f"the compiled network would not be the trained one{member}: {told}{first}. A "
+        "forward that keeps state between calls, seeds its own noise or draws outside "
+        "torch cannot be compiled",
         loc,
+        remedy="make each call a function of its input and of torch's random numbers. If "
+        "yours is one, report this; `distribution_check=None` compiles it all the same",
     )
 
 

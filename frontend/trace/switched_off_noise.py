@@ -196,8 +196,8 @@ def _without_dropout(program: ExportedProgram, example: Tensor) -> list[Tensor]:
 
 def _refuse(message: str, module: nn.Module, path: str = "") -> NoReturn:
     raise CompileError(
-        f"dropout='active' means train() on every module but normalisation layers, and that "
-        f"changes more than the noise: {message}; call .train() on the modules alone whose noise "
-        "is meant, and leave the option out",
+        "dropout='active' means train() on every module but normalisation layers, and "
+        f"that changes more than the noise: {message}",
         Loc(path or type(module).__name__),
+        remedy="call .train() on the modules alone whose noise is meant, and leave the option out",
     )

@@ -62,8 +62,9 @@ class Lanes:
             what = "shape" if drawn.moved is None else "rows, after reshapes and the like, of shape"
             raise CompileError(
                 f"a mask of {what} {shape} does not fit {list(row)} for each row of the batch: "
-                f"rows or elements of it share random numbers in a way no broadcast does; {_HOW}",
+                "rows or elements of it share random numbers in a way no broadcast does",
                 loc,
+                remedy=_HOW,
             )
         form, elements = found
         stream = self._stream_of(drawn.source, elements, loc)
@@ -78,8 +79,9 @@ class Lanes:
             if _overlap(other.elements[0], elements[0]):
                 raise CompileError(
                     "one mask is used twice, and the elements are not in the same order or only "
-                    "some of them are used again; use it in one order, or draw two masks",
+                    "some of them are used again",
                     loc,
+                    remedy="use it in one order, or draw two masks",
                 )
         stream = self.stream(source, len(known))
         known.append(Taken((), (), False, stream, elements))

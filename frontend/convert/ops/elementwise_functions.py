@@ -34,8 +34,8 @@ def rrelu(call: Call) -> Tracked:
     """A leaky ReLU with the mean slope; CompileError in training mode."""
     if call.flag("training"):
         call.fail(
-            "draws a slope for each activation, and noise on activations is no dropout mask; call "
-            "eval() on it, where it has the mean slope"
+            "draws a slope for each activation, and noise on activations is no dropout mask",
+            "call eval() on it, where it has the mean slope",
         )
     return _leaky(call, (call.number("lower") + call.number("upper")) / 2)
 

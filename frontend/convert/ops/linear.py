@@ -27,7 +27,7 @@ def linear(call: Call) -> Tracked:
         return perturbed(call, Linear(), x, weight, bias)
     value = call.row("input")
     if weight.mu.ndim != 2:
-        call.fail(f"has a weight of shape {list(weight.shape)}; give it one of [outputs, inputs]")
+        call.fail(f"has a weight of shape {list(weight.shape)}", "give it one of [outputs, inputs]")
     if bias is None:
         return Product(value, weight, call.place())
     return Row(dense(call.scope, call.place(), value, weight, bias))

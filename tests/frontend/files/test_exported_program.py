@@ -65,7 +65,7 @@ def test_dropout_is_saved_as_said(tmp_path: Path) -> None:
 
 def test_dropout_of_a_program_is_decided_on_reading(tmp_path: Path) -> None:
     write(Net().eval(), X, tmp_path / "net.pt2")
-    with pytest.raises(CompileError, match=r"^drop \(nets.py:\d+\): .*--dropout active"):
+    with pytest.raises(CompileError, match=r"^drop \(nets.py:\d+\): .*`dropout='active'`"):
         read_file(tmp_path / "net.pt2")
     graph = read_file(tmp_path / "net.pt2", dropout="active").graph
     assert [n.output.name for n in graph.nodes if isinstance(n.op, KeepMask)] == ["drop.keep"]
