@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qbnnc.ir.ops import Linear
-from tests.frontend.test_convert import assert_same, images
+from tests.frontend.outputs import assert_same, images
 
 Written = Callable[[Tensor, Tensor, Tensor], Tensor]
 
