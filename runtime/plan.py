@@ -74,7 +74,7 @@ class Plan:
         return sum(type_.size for type_ in self.outputs)
 
     def arena_bytes(self, rows: int) -> int:
-        """Count the bytes of an arena for `rows` rows at a time, with 64 bytes to read past the end."""
+        """Count the bytes of an arena for `rows` rows at a time, with 64 more to read past the end."""
         return self.arena.scratch_bytes + rows * self.arena.record_bytes + 64
 
 
@@ -152,9 +152,10 @@ def _expect_safe(
         number, why = violation
         loc = made.steps[number].loc if number >= 0 else Loc("the network")
         raise CompileError(
-            f"the program planned for it could leave its memory, and is not run: {why}; no file "
-            f"that qbnnc has written does this, so compile the model again, or report it",
+            f"the program planned for it could leave its memory, and is not run: {why}",
             loc,
+            remedy="no file that qbnnc has written does this, so compile the model again, or "
+            "report it",
         )
 
 

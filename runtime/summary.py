@@ -1,4 +1,4 @@
-"""Descriptions of plans, which `qbnnc inspect --plan` prints."""
+"""Descriptions of plans, which `qbnnc inspect` prints."""
 
 from __future__ import annotations
 
