@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from qbnnc.frontend.eager.checked_calls import call, same_outputs
+from qbnnc.frontend.eager.calls import call, same_outputs
 from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import untouched
 from qbnnc.frontend.module.training_mode import as_meant, is_normalisation

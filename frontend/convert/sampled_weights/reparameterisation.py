@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.sampled_weights.weights import Sampling, Weight
-from qbnnc.frontend.convert.tracked import Filled, Fixed, Keep, Noise, Row, Uniform
+from qbnnc.frontend.convert.tracked import Activation, Constant, DropoutMask, Filled, Noise, Uniform
 from qbnnc.frontend.convert.unsupported_ops import Refusal
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
 
@@ -179,7 +179,7 @@ def sources(noise: object) -> Iterator[fx.Node]:
         case Noise(_, _, arguments):
             for argument in arguments.values():
                 yield from sources(argument)
-        case Keep(drawn) | Uniform(drawn):
+        case DropoutMask(drawn) | Uniform(drawn):
             yield drawn.source
         case list():
             for item in noise:
@@ -207,7 +207,7 @@ def _plain(value: object, eps: Eps, known: dict[Noise, object], fail: Fail) -> o
     match value:
         case Noise():
             return _evaluated(value, eps, known, fail)
-        case Fixed(tensor):
+        case Constant(tensor):
             return tensor.double() if tensor.is_floating_point() else tensor
         case Filled(shape, number) if all(isinstance(n, int) for n in shape):
             return torch.full([int(n) for n in shape], number or 0.0, dtype=torch.float64)
@@ -215,7 +215,7 @@ def _plain(value: object, eps: Eps, known: dict[Noise, object], fail: Fail) -> o
             return torch.float64
         case list():
             return [_plain(item, eps, known, fail) for item in value]
-        case torch.SymInt() | Filled() | Row():
+        case torch.SymInt() | Filled() | Activation():
             fail(*ON_ACTIVATIONS)
         case _:
             return value
