@@ -38,15 +38,17 @@ def is_mask(inputs: list[Tracked]) -> bool:
     return random and not any(isinstance(each, AnyActivation) for each in inputs)
 
 
-def noise_of(call: Call, refused: CompileError | None = None) -> Noise:
-    """The drawn numbers, or the result of an op on noise; `refused` tells why it is no mask."""
+def noise_of(call: Call, why_no_mask: CompileError | None = None) -> Noise:
+    """The drawn numbers, or the result of an op on noise; `why_no_mask` tells why it is no mask."""
     bounded_shape(call)
     if is_seeded(call.node):
         return Noise(call.node, None, call.arguments)
     target = cast(torch._ops.OpOverload, call.node.target)
     noisy = (each for each in tracked_among(call.arguments) if isinstance(each, Noise))
-    refused = refused or next((each.refused for each in noisy if each.refused), None)
-    return Noise(call.node, target, call.arguments, refused)
+    why_no_mask = why_no_mask or next(
+        (each.why_no_mask for each in noisy if each.why_no_mask), None
+    )
+    return Noise(call.node, target, call.arguments, why_no_mask)
 
 
 def bernoulli(call: Call) -> Tracked:

@@ -86,7 +86,7 @@ def _by_rule(call: Call) -> Result:
         return _RULES[name](call)
     if leads_to_noise(call.node):
         raise CompileError(ON_ACTIVATIONS.message, location(call.node), ON_ACTIVATIONS.remedy)
-    message, remedy = unsupported_ops.refusal(name, plain_name(call.node))
+    message, remedy = unsupported_ops.not_supported(name, plain_name(call.node))
     raise CompileError(message, location(call.node), remedy)
 
 

@@ -145,14 +145,14 @@ class Product:
 class Noise:
     """Random numbers that are no mask: drawn by `source`, or computed there by `function`.
 
-    `arguments` are those of the function, or of the op that draws. `refused` tells why masks among
-    them have become noise.
+    `arguments` are those of the function, or of the op that draws. `why_no_mask` tells why masks
+    among them have become noise.
     """
 
     source: fx.Node
     function: Callable[..., object] | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
-    refused: CompileError | None = None
+    why_no_mask: CompileError | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,8 +36,8 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
     match tracked:
         case Noise() if is_relaxed(tracked):
             reader.fail(*RELAXED)
-        case Noise(refused=CompileError() as refused):
-            raise refused
+        case Noise(why_no_mask=CompileError() as why_no_mask):
+            raise why_no_mask
         case Noise(source) if (shape := _static_shape(source)) is not None:
             reader.fail(
                 f"noise is added to activations or scales them (a random tensor of shape {shape})",

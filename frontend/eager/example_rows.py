@@ -46,7 +46,7 @@ def rows_for(module: nn.Module, given: Example) -> Tensor:
         else:
             return chosen
     assert failure is not None  # there is at least one size
-    _refuse_single(module, rows[:1])
+    _check_takes_batches(module, rows[:1])
     raise failure
 
 
@@ -57,7 +57,7 @@ def _try(module: nn.Module, rows: Tensor) -> None:
         call(module, in_its_type(module, rows), 0)
 
 
-def _refuse_single(module: nn.Module, row: Tensor) -> None:
+def _check_takes_batches(module: nn.Module, row: Tensor) -> None:
     """Raise InputError if the module takes exactly one row."""
     try:
         _try(module, row)
