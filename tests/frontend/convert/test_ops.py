@@ -167,7 +167,8 @@ UNSUPPORTED = {
                 :, 0, 0
             ]
         ),
-        r"upsample_bilinear2d: resizes by interpolation, which is not supported; use mode='nearest'",
+        r"upsample_bilinear2d: resizes by interpolation, which is not supported; "
+        r"use mode='nearest'",
     ),
     "rows mixed": (Spelled(lambda h: h.reshape(-1, 2, 6).mean(1)), r"rows of the batch"),
     "rounded": (Spelled(lambda h: h.int().float()), r"casts activations to torch.int32"),

@@ -49,5 +49,5 @@ def test_distribution(name: str) -> None:
 @pytest.mark.parametrize("name", slow_but(_QUICKLY_UNSUPPORTED, UNSUPPORTED))
 def test_not_supported(name: str) -> None:
     case = UNSUPPORTED[name]
-    with quiet(), pytest.raises(CompileError, match=case.unsupported):
+    with quiet(), pytest.raises(CompileError, match=case.fails):
         read_modules([case.module()], case.rows(2), dropout=case.dropout)
