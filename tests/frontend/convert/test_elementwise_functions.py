@@ -76,6 +76,12 @@ def test_one_op(name: str) -> None:
     assert [type(n.op) for n in graph.nodes] in ([Composite], [Unary])
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.2])
+@pytest.mark.parametrize("input_scale", [1.0, 0.5, 2.0])
+def test_elu_has_a_scale_and_an_input_scale(scale: float, input_scale: float) -> None:
+    assert_same(Spelled(lambda x: torch.ops.aten.elu(x, 0.7, scale, input_scale)), images(5, 4))
+
+
 def test_infinite_bounds_are_none() -> None:
     graph = assert_same(Spelled(lambda x: x.clamp(-float("inf"), 1)), images(3, 4))
     assert [n.op for n in graph.nodes] == [Clamp(None, 1.0)]
