@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import qbnnc
-from models import MLP_MCD
 from qbnnc.evaluation.data import LabelledData
 from qbnnc.evaluation.files import evaluate_files
 from qbnnc.evaluation.statistics import distribution, row_nll
@@ -32,6 +31,7 @@ from qbnnc.study.terminal import lines_of
 from qbnnc.support.errors import UserError
 from tests.net import Net
 from tests.study.sweeps import classifier, labelled
+from tools.models import MLP_MCD
 
 
 def one_that_matters() -> Model:
@@ -255,5 +255,5 @@ def test_rows_and_their_digest_say_what_was_measured() -> None:
 
 def test_widths_are_tried_once() -> None:
     assert Tried.parse_all(" W4, a3,w4", Bits()) == Tried.parse_all("w4,a3", Bits())
-    with pytest.raises(UserError, match="a4 is what --bits w4a4 has"):
+    with pytest.raises(UserError, match="a4 is what `bits=w4a4` has"):
         Tried.parse_all("a4", Bits(4, 4))

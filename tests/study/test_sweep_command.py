@@ -128,7 +128,7 @@ def test_data_that_does_not_fit(study: Runner) -> None:
         (("--bits", "w8a7", "--grid"), "--bits: names them all"),
         (("--task", "regression"), "train.npz:y: the shape is [120]"),
         (("--qat", "--epochs", "-1"), "--epochs"),
-        (("--epochs", "2"), "--epochs: is for fine-tuning: give --qat too"),
+        (("--epochs", "2"), "--epochs: is for fine-tuning; give --qat too"),
         (("--ptq", "--loss", "mse"), "--loss: is for fine-tuning"),
         (("--lr", "0.1"), "--lr: is for fine-tuning"),
         (("--batch-size", "8"), "--batch-size: is for fine-tuning"),
@@ -146,7 +146,7 @@ def test_data_that_does_not_fit(study: Runner) -> None:
         (("--report", "nowhere/s.html"), "nowhere/s.html: cannot be written"),
         (("-o", "nowhere/s.jsonl"), "nowhere/s.jsonl: cannot be written"),
         (("-o", "train.npz"), "train.npz: "),
-        (("-o", "models.py"), "models.py:1: "),
+        (("-o", "README.md"), "README.md:1: "),
     ],
 )
 def test_wrong_options(study: Runner, options: tuple[str, ...], message: str) -> None:
