@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.arithmetic import sampling_quants
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Conv2d, FakeQuantize, Linear, SampledWeight
+from qbnnc.ir.ops import Contraction, Conv2d, FakeQuantize, SampledWeight
 from qbnnc.ir.types import Array, QuantParams
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.lockstep import Evaluation, Reference, live_bytes, parts_of
@@ -78,7 +78,7 @@ class _Fitting:
     options: Quantisation
 
     def rule(self, node: Node, build: Builder) -> Value:
-        if isinstance(node.op, Linear | Conv2d) and _wanted(node, self.options):
+        if isinstance(node.op, Contraction) and _wanted(node, self.options):
             value = self.layer(node, build)
         else:
             value = self.now.emit(node, node.op, node.inputs, build)
@@ -155,7 +155,7 @@ class _Fitting:
 
 
 def _layers(graph: Graph) -> list[Node]:
-    return [node for node in graph.nodes if isinstance(node.op, Linear | Conv2d)]
+    return [node for node in graph.nodes if isinstance(node.op, Contraction)]
 
 
 def _wanted(node: Node, options: Quantisation) -> bool:

@@ -38,7 +38,7 @@ from qbnnc.ir.arithmetic import multiplier, offline_terms
 from qbnnc.ir.codec import VERSION
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Conv2dInteger, LinearInteger, Requantize
+from qbnnc.ir.ops import ContractionInteger, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType
 from qbnnc.support.errors import FileError
@@ -151,7 +151,7 @@ def _biases(graph: Graph) -> dict[Value, Node]:
     """The constant biases that one layer reads, and that layer."""
     found: dict[Value, Node] = {}
     for node in graph.nodes:
-        if isinstance(node.op, LinearInteger | Conv2dInteger) and node.op.folded:
+        if isinstance(node.op, ContractionInteger) and node.op.folded:
             bias = node.inputs[2]
             if bias in graph.constants and graph.only_reader(bias) is node:
                 found[bias] = node

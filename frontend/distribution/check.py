@@ -36,7 +36,7 @@ from qbnnc.support.errors import CompileError, Loc
 
 Progress = Callable[[int, int], None]
 
-COUPLED_ROWS = 3  # for which convert.draws.DrawSource tells the elements of each draw
+COUPLED_ROWS = 3  # convert.draw_sources.DrawSource lists the elements of each draw for 3 rows
 _ROWS = 4
 _FULL_ROWS = 8
 _FULL = Power(mean=0.1, standard_deviation=0.05, correlation=0.1)
@@ -48,7 +48,7 @@ _DETERMINISTIC_CALLS = 64
 class Effort(Enum):
     """The effort of a check: the number of samples."""
 
-    DEFAULT = "default"  # by the graph's cost
+    DEFAULT = "default"  # the number follows from the graph's cost
     FULL = "full"  # 99 % power for .1 of a mean, 5 % of a standard deviation, .1 of a correlation
 
 

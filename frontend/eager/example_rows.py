@@ -11,16 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbnnc.frontend.eager.checked_calls import call
+from qbnnc.frontend.eager.calls import call
 from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import untouched
-from qbnnc.frontend.module.wrappers import check_kind, in_its_type, not_compiled, unwrapped
+from qbnnc.frontend.module.unsupported_modules import check_kind
+from qbnnc.frontend.module.wrappers import in_its_type, not_compiled, unwrapped
 from qbnnc.support.errors import InputError, SourceWarning
 
 Example: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor]
 
-_EXAMPLE_ROWS = 2  # what tracing needs
-_MANY_ROWS = 64  # so many are calibration data; fewer may be the one batch size a net is made for
+_EXAMPLE_ROWS = 2  # tracing needs two
+_MANY_ROWS = 64  # more are calibration data; fewer may be the one batch that a network takes
 _BATCHES = (128, 256, 64, 32, 16, 8, 4, 512, 1024, 100, 50, 200, 10, 20, 25, 5, 3, 6, 12, 24, 48)
 
 
@@ -45,7 +46,7 @@ def rows_for(module: nn.Module, given: Example) -> Tensor:
         else:
             return chosen
     assert failure is not None  # there is at least one size
-    _refuse_single(module, rows[:1])
+    _check_takes_batches(module, rows[:1])
     raise failure
 
 
@@ -56,7 +57,7 @@ def _try(module: nn.Module, rows: Tensor) -> None:
         call(module, in_its_type(module, rows), 0)
 
 
-def _refuse_single(module: nn.Module, row: Tensor) -> None:
+def _check_takes_batches(module: nn.Module, row: Tensor) -> None:
     """Raise InputError if the module takes exactly one row."""
     try:
         _try(module, row)

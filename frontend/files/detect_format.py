@@ -20,7 +20,7 @@ from qbnnc.support.files import DAMAGE, check_regular
 class FileKind(Enum):
     EXPORTED_PROGRAM = auto()  # torch.export.save, whatever the file is called
     OLD_EXPORTED_PROGRAM = auto()  # torch.export.save before torch 2.7
-    TORCH_SAVE = auto()  # torch.save of weights or of a whole module: told apart by loading
+    TORCH_SAVE = auto()  # torch.save of weights or a whole module; loading tells them apart
     SAFETENSORS = auto()
     QBNN = auto()  # a safetensors file with a "qbnnc" key in its metadata
     TORCHSCRIPT = auto()
@@ -40,7 +40,7 @@ _SAVE_AGAIN = (
     "torch.save(module.state_dict(), path) and pass `model='package.module:factory'`"
 )
 _COPY_AGAIN = "copy or download it again"
-REFUSALS: Mapping[FileKind, tuple[str, str]] = {
+NOT_READ: Mapping[FileKind, tuple[str, str]] = {
     FileKind.OLD_EXPORTED_PROGRAM: (
         "is an exported program of an old torch (before 2.7)",
         "export and save it again with a newer one",
@@ -87,9 +87,9 @@ def detect_format(path: Path) -> FileKind:
         raise FileError(f"cannot be read ({reason})", path, remedy="check the path") from error
 
 
-def refuse(path: Path, kind: FileKind) -> FileError:
+def not_read(path: Path, kind: FileKind) -> FileError:
     """The error for a kind that is never read: what it is, and what to do instead."""
-    message, remedy = REFUSALS[kind]
+    message, remedy = NOT_READ[kind]
     return FileError(message, path, remedy)
 
 

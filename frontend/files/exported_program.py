@@ -25,7 +25,7 @@ from qbnnc.support.numpy_files import array_of
 MAX_CALIBRATION_ROWS = 512
 _CALIBRATION = "qbnnc_calibration.npy.base64"
 _METHOD = "qbnnc_method.json"
-_LONGEST = 1000  # characters of a description
+_LONGEST = 1000  # characters in a description
 
 
 @dataclass(frozen=True, slots=True)

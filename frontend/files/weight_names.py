@@ -13,8 +13,8 @@ from qbnnc.support.errors import FileError, SourceWarning
 
 StateDict: TypeAlias = Mapping[str, Tensor]
 
-_COUNTER = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
-_COMPILED = "_orig_mod."  # of torch.compile, before the names of any part
+_COUNTER = "n_averaged"  # a buffer of torch.optim.swa_utils.AveragedModel
+_COMPILED = "_orig_mod."  # torch.compile puts it before the names of any part
 _SHOWN = 4
 
 

@@ -18,7 +18,7 @@ from qbnnc.support.errors import CompileError
 
 Stored = Mapping[str, tuple[str, Tensor]]
 
-_ROWS = 2  # of the batch for which they are worked out
+_ROWS = 2  # the size of the batch for which constants are evaluated
 _TRIES = 32
 
 

@@ -17,7 +17,7 @@ from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
 from qbnnc.passes.mixed_precision.layers import Layer, layers_of
 from qbnnc.passes.options import Bits, Quantisation, Rounding
 from qbnnc.passes.pipeline import Options, Watch, lower_model, simulate_model
-from qbnnc.passes.sites import quantised_sites
+from qbnnc.passes.quantisation_points import quantisation_points
 
 _EXTREMES = 0  # stands for every width at which ranges are minimum and maximum, or their average
 
@@ -79,7 +79,7 @@ class Compiler:
         return lower_model(replace(self.shell, members=members))
 
     def _ranges(self, member: int, quantisation: Quantisation) -> Ranges:
-        sites = quantised_sites(self.graphs[member], outputs=quantisation.outputs)
+        sites = quantisation_points(self.graphs[member], outputs=quantisation.outputs)
         widths = {
             site.group: quantisation.bits_of(site.node).activations
             for site in sites

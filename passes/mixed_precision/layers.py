@@ -11,7 +11,7 @@ from typing import Final
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import Conv2d, Linear, SampledWeight
 from qbnnc.passes.options import Bits, Quantisation
-from qbnnc.passes.sites import quantised_sites
+from qbnnc.passes.quantisation_points import quantisation_points
 
 INPUT: Final = "(input)"  # no module's path has brackets
 
@@ -83,7 +83,7 @@ def layers_of(graph: Graph, *, members: int = 1, outputs: bool = False) -> tuple
     `outputs`: what leaves the graph has codes too. Of values that a concatenation joins, which
     share their codes, all belong to the layer that gives the first.
     """
-    sites = quantised_sites(graph, outputs=outputs)
+    sites = quantisation_points(graph, outputs=outputs)
     owners = {site.group: _name(site.node) for site in sites if site.value is site.group}
     given: Counter[str] = Counter()
     for site in sites:

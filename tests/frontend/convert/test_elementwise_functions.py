@@ -12,8 +12,8 @@ from qbnnc.frontend import read_module
 from qbnnc.ir.ops import Clamp, Composite, Unary
 from qbnnc.support.errors import CompileError
 from tests.frontend.convert.spellings import BETA, GROUPS, ONE, Function
-from tests.frontend.convert.test_convert import assert_same, images, outputs_of
 from tests.frontend.nets import Around, Spelled
+from tests.frontend.outputs import assert_same, images, outputs_of
 
 BORDERS = (-1.0, -0.5, 0.0, 0.1, 0.3, 0.5, 1.0, 2.0)
 
@@ -76,6 +76,12 @@ def test_one_op(name: str) -> None:
     assert [type(n.op) for n in graph.nodes] in ([Composite], [Unary])
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.2])
+@pytest.mark.parametrize("input_scale", [1.0, 0.5, 2.0])
+def test_elu_has_a_scale_and_an_input_scale(scale: float, input_scale: float) -> None:
+    assert_same(Spelled(lambda x: torch.ops.aten.elu(x, 0.7, scale, input_scale)), images(5, 4))
+
+
 def test_infinite_bounds_are_none() -> None:
     graph = assert_same(Spelled(lambda x: x.clamp(-float("inf"), 1)), images(3, 4))
     assert [n.op for n in graph.nodes] == [Clamp(None, 1.0)]
@@ -87,7 +93,7 @@ def test_prelu_of_a_network() -> None:
     assert_same(nn.Sequential(nn.Conv2d(2, 4, 3), layer, nn.Flatten()), images(3, 2, 5, 5))
 
 
-REFUSED: dict[str, tuple[Function, str]] = {
+UNSUPPORTED: dict[str, tuple[Function, str]] = {
     "power of two": (lambda x: x**x, r"pow: .*write exp\(b \* log\(a\)\)"),
     "exponents": (lambda x: x ** torch.tensor([1.0, 2, 3, 4]), r"its exponent must be one number"),
     "negative base": (lambda x: (-2) ** x, r"power of -2; the base must be positive"),
@@ -154,14 +160,14 @@ REFUSED: dict[str, tuple[Function, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str) -> None:
-    function, message = REFUSED[case]
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_not_supported(case: str) -> None:
+    function, message = UNSUPPORTED[case]
     with pytest.raises(CompileError, match=message):
         read_module(Spelled(function).eval(), images(2, 4))
 
 
-def test_refusals_name_module_and_line() -> None:
+def test_errors_name_module_and_line() -> None:
     layer = Spelled(lambda x: F.layer_norm(x, (6,)))
     with pytest.raises(CompileError, match=r"^layer \(nets\.py:\d+\): layer_norm: normalises"):
         read_module(Around(layer).eval(), images(2, 6))

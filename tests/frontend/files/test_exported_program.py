@@ -15,8 +15,8 @@ from qbnnc.frontend import read_file, read_module, save_program
 from qbnnc.frontend.torch_messages import quiet_torch
 from qbnnc.ir.ops import KeepMask
 from qbnnc.support.errors import CompileError, FileError, InputError
-from tests.frontend.convert.test_convert import images, outputs_of
 from tests.frontend.nets import Around, Net, Spelled
+from tests.frontend.outputs import images, outputs_of
 from tools.models import LeNet_MCD
 
 X = images(4, 6)
