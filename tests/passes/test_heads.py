@@ -143,7 +143,7 @@ def test_what_is_no_regression() -> None:
     with pytest.raises(UserError, match=r"4 outputs \(gamma, nu, alpha, beta\).*`task='raw'`"):
         understood(model, Task.REGRESSION)
     assert understood(model, None).head.outputs == ("gamma", "nu", "alpha", "beta")
-    with pytest.raises(UserError, match="the mean: return it too"):
+    with pytest.raises(UserError, match="the mean; return it too"):
         understood(read(lambda s, h: {"variance": s.mean(h)}), Task.REGRESSION)
 
 
