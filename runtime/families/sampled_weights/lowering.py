@@ -14,12 +14,12 @@ from qbnnc.ir.rng import eps_table
 from qbnnc.ir.types import Array
 from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights import instructions as ins
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.packing import FOURS, LINE, PANEL, Layout
 from qbnnc.runtime.program import Buffer
 from qbnnc.support.errors import CompileError
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 _SCRATCH = 8 * 512  # words drawn at a time; as WORDS in kernels.sampling
