@@ -193,9 +193,7 @@ def offline_terms(
 ) -> NDArray[np.int32]:
     """K Z_w Z_x - Z_x sum_k q_w for each channel, mod 2^32: docs/semantics.md, section 3.
 
-    Without the second term if the weight is None, that is, not constant.
+    Without the second term if the weight is None, that is, not constant: it counts as 0.
     """
-    terms = np.broadcast_to(weight_zero.astype(np.int64) * input_zero * prod(shape[1:]), shape[:1])
-    if weight is not None:
-        terms = terms - input_zero * channel_sums(weight, np.zeros(1, np.int32)).total
-    return terms.astype(np.int32)
+    codes = np.broadcast_to(np.int8(0), shape) if weight is None else weight
+    return channel_sums(codes, weight_zero).offline_terms(input_zero)
