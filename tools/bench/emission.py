@@ -24,7 +24,7 @@ from unittest.mock import patch
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx import draws, elementwise
+from qbnnc.backends.onnx import elementwise
 from qbnnc.backends.onnx.emission import emit
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.streams import Stream, groups
@@ -47,7 +47,7 @@ def apart() -> AbstractContextManager[object]:
     def each(graph: Graph, samples: int) -> list[list[Stream]]:
         return [[stream] for group in groups(graph, samples) for stream in group]
 
-    return patch.object(draws, "groups", each)
+    return patch.object(random_values, "groups", each)
 
 
 def gathered() -> AbstractContextManager[object]:

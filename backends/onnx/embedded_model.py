@@ -22,6 +22,7 @@ import onnx
 from onnx import numpy_helper
 
 from qbnnc.backends.onnx.artefact import Description, read_proto
+from qbnnc.backends.onnx.int4_packing import unpack
 from qbnnc.backends.onnx.names import (
     BIAS,
     MODEL,
@@ -32,7 +33,6 @@ from qbnnc.backends.onnx.names import (
     member_prefix,
     onnx_name,
 )
-from qbnnc.backends.onnx.packing import unpack
 from qbnnc.ir import format
 from qbnnc.ir.arithmetic import multiplier
 from qbnnc.ir.codec import VERSION
