@@ -72,9 +72,10 @@ def check_bounds(graph: Graph, known: Known | None = None) -> None:
         bounds = proof.of(node)
         if bounds is not None and not bounds.fits_int32:
             raise CompileError(
-                f"the accumulators could reach {bounds.low}..{bounds.high}, which int32 does not "
-                "hold: use fewer bits, or split the layer",
+                f"the accumulators could reach {bounds.low}..{bounds.high}, which int32 does "
+                "not hold",
                 node.loc,
+                remedy="use fewer bits, or split the layer",
             )
 
 

@@ -123,7 +123,7 @@ def _check_constant(value: Value, array: Array, ends: Ends) -> None:
         ends[id(array)] = array.min(), array.max()
     least, greatest = ends[id(array)]
     if not (isfinite(least) and isfinite(greatest)):  # NaN is the minimum where there is one
-        raise CompileError("the weight holds NaN or infinity; train or load it again", loc)
+        raise CompileError("the weight holds NaN or infinity", loc, remedy="train or load it again")
     if (quant := type_.quant) is not None and not (
         quant.low <= int(least) <= int(greatest) <= quant.high
     ):

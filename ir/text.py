@@ -1,4 +1,4 @@
-"""Graphs as text, for reading, `--print-after` and golden files."""
+"""Graphs as text, for reading, for printing after a pass, and for golden files."""
 
 from __future__ import annotations
 

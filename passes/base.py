@@ -16,7 +16,7 @@ class Pass(Protocol):
 
     @property
     def name(self) -> str:
-        """How `--print-after` calls it."""
+        """The name under which a user asks for the graph after the pass."""
 
     def __call__(self, graph: Graph, /) -> Graph:
         """The rewritten graph; CompileError, at the user's module, if it cannot be."""

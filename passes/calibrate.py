@@ -210,9 +210,9 @@ def _refuse_infinite(graph: Graph, ranges: Ranges) -> None:
     for name, bounds in ranges.items():
         if not np.isfinite(bounds).all():
             raise CompileError(
-                "the calibration data makes this layer's output NaN or infinite: check the "
-                "weights and the scale of the data",
+                "the calibration data makes this layer's output NaN or infinite",
                 locs.get(name, name),
+                remedy="check the weights and the scale of the data",
             )
 
 
@@ -220,8 +220,9 @@ def calibration_of(model: Model) -> NDArray[np.float32]:
     """The calibration rows of a FLOAT model; UserError, saying how to give them, if none."""
     if model.calibration is None:
         raise UserError(
-            "the model: has no calibration data; give typical inputs with --calib FILE[:KEY] (in "
-            "Python calibration=x), 100 rows or more, or save them with the model: "
-            "qbnnc.save(..., calibration=x)"
+            "has no calibration data",
+            place="the model",
+            remedy="give typical inputs with `calibration=...`, 100 rows or more, or save them "
+            "with the model: qbnnc.save(..., calibration=x)",
         )
     return model.calibration

@@ -112,7 +112,7 @@ class _Fitting:
         except NotFitted as error:
             warnings.warn(
                 f"{node.loc}: its weight is rounded to nearest, not fitted ({error}): look at its "
-                "calibration data, or ask for --rounding nearest",
+                "calibration data, or ask for `rounding='nearest'`",
                 RoundingWarning,
                 stacklevel=2,
             )

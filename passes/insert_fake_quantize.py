@@ -232,7 +232,9 @@ def layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
     for layer in options.layers:
         if layer not in known:
             names = sorted({n.loc.module for n in graph.nodes if isinstance(n.op, Contraction)})
-            raise CompileError(f"there is no such layer; there are {', '.join(names)}", layer)
+            raise CompileError(
+                "there is no such layer", layer, remedy=f"there are {', '.join(names)}"
+            )
     return {node.output.name: options.bits_of(node) for node in graph.nodes}
 
 

@@ -164,9 +164,11 @@ def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.flo
     """Calibration data as a batch; InputError if it is empty, of another shape, or holds NaN."""
     batch = as_batch(rows, model.graph.input.type.shape, "the calibration data")
     if len(batch) == 0:
-        raise InputError("the calibration data: no rows; give 100 or more typical inputs")
+        raise InputError(
+            "no rows", place="the calibration data", remedy="give 100 or more typical inputs"
+        )
     if not np.isfinite(batch).all():
-        raise InputError("the calibration data: infinity; remove such rows")
+        raise InputError("infinity", place="the calibration data", remedy="remove such rows")
     return batch
 
 
@@ -185,7 +187,9 @@ def check_layers(model: Model, quantisation: Quantisation) -> None:
 def _ready(graph: Graph, quantisation: Quantisation, watch: Watch) -> Graph:
     """A FLOAT graph in which every layer is one that can be quantised."""
     if graph.stage is not Stage.FLOAT:
-        raise UserError(f"the model is {graph.stage.name} already: compile the float model")
+        raise UserError(
+            f"the model is {graph.stage.name} already", remedy="compile the float model"
+        )
     shared = quantisation.mask_sharing is MaskSharing.BATCH
     return run_passes(graph, (StripSoftmax(), *_rewrites(shared=shared)), watch.graph)
 
@@ -225,11 +229,12 @@ def _draws(model: Model, options: Options) -> int:
     if not model.stochastic:
         if wanted not in (None, 1):
             raise UserError(
-                f"--samples {wanted}: nothing in this network is random, so it gives "
-                f"{counted(members, 'sample')}; leave --samples out"
+                f"nothing in this network is random, so it gives {counted(members, 'sample')}",
+                place=f"`samples` {wanted}",
+                remedy="leave `samples` out",
             )
         return 1
     draws = DEFAULT_SAMPLES if wanted is None else wanted
     if draws < 1:
-        raise UserError(f"--samples {wanted}: give 1 or more")
+        raise UserError("give 1 or more", place=f"`samples` {wanted}")
     return draws

@@ -74,9 +74,9 @@ class _Codes(dict[Value, Value]):
 
     def __missing__(self, value: Value) -> NoReturn:
         raise CompileError(
-            "is computed on numbers that no FakeQuantize takes to codes; compile the model again "
-            "from its source",
+            "is computed on numbers that no FakeQuantize takes to codes",
             Loc(value.name),
+            remedy="compile the model again from its source",
         )
 
 
@@ -285,8 +285,9 @@ def _multiplier(layer: Node, acc: Value, quant: QuantParams) -> Array:
         m = multiplier(scale, quant.scale[0])
     if not (np.isfinite(m) & (m >= np.finfo(np.float32).smallest_normal)).all():
         raise CompileError(
-            "the layer's scales are too far apart for a float32 multiplier: rescale its weights",
+            "the layer's scales are too far apart for a float32 multiplier",
             layer.loc,
+            remedy="rescale its weights",
         )
     shape = (1, *m.shape) if isinstance(layer.op, AveragePool2d) else (-1,)
     return m.reshape(*shape, *[1] * (len(acc.type.shape) - len(shape)))

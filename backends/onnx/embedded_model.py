@@ -79,7 +79,7 @@ def embedded_model(
     """The same for a file of `size` bytes that has been read."""
     if not description.embedded:
         raise without_model(path)
-    changed = FileError("changed after qbnnc made it: compile it again", path)
+    changed = FileError("changed after qbnnc made it", path, remedy="compile it again")
     try:
         inflated = _inflate(description.properties[MODEL], _ALWAYS + _MOST_TIMES * size)
         stripped = format.from_bytes(inflated, path, complete=False)
@@ -98,9 +98,10 @@ def embedded_model(
 def without_model(path: str | os.PathLike[str]) -> FileError:
     """The error of what needs a Model that the file has not got."""
     return FileError(
-        "holds no qbnnc model (--no-embedded-model): it can be run, and verified beside the .qbnn "
-        "of the same compile; for anything else give that .qbnn",
+        "holds no qbnnc model (`embedded_model=False`): it can be run, and verified "
+        "beside the .qbnn of the same compile",
         path,
+        remedy="for anything else give that .qbnn",
     )
 
 

@@ -28,7 +28,7 @@ def write_nodes(scope: Scope) -> None:
     for node in scope.graph.nodes:
         scope.writer.place = str(node.loc)
         if node.output.type.axes == CONSTANT:
-            raise CompileError(f"{node.op.name} of constants alone: fold it", node.loc)
+            raise CompileError(f"{node.op.name} of constants alone", node.loc, remedy="fold it")
         reader = _fused_reader(scope, node)
         if scope.take(node.output) or (reader is not None and scope.take(reader.output)):
             continue

@@ -110,9 +110,9 @@ class Scope:
         """The array of a constant; CompileError if an op needs one and has a computed value."""
         if value not in self.graph.constants:
             raise CompileError(
-                f"{node.op.name} with a computed {value.name} has no ONNX form yet: "
-                "compile to .qbnn",
+                f"{node.op.name} with a computed {value.name} has no ONNX form yet",
                 node.loc,
+                remedy="compile to .qbnn",
             )
         return self.graph.constants[value]
 

@@ -1,4 +1,4 @@
-"""What has bits of its own: the layers as `--layer` names them, and the network's input."""
+"""What has bits of its own: the layers as `layers` names them, and the network's input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A module and what its bits decide; `nodes` are other names that `--layer` knows it by.
+    """A module and what its bits decide; `nodes` are other names that `layers` knows it by.
 
     `weights` are numbers stored, of sampled weights mean and deviation, of an ensemble those of
     every member; `activations` are the elements of the codes it gives, of one row and sample. A

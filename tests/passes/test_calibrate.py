@@ -68,6 +68,19 @@ def test_ema_is_inside_minmax() -> None:
     assert wide["relu1"][0] <= narrow["relu1"][0]
 
 
+@pytest.mark.parametrize(
+    ("decay", "low", "high"),
+    [(None, -1.0 + 0.1 * (-3 + 1), 2.0 + 0.1 * (1 - 2)), (0.25, -1.5, 1.75), (1.0, -3.0, 1.0)],
+)
+def test_ema_takes_a_part_of_each_new_batch(decay: float | None, low: float, high: float) -> None:
+    """Batches of 64 rows: -1..2, then -3..1."""
+    graph = Net((2,)).linear(1, "fc").graph()
+    x = np.zeros((128, 2), np.float32)
+    x[5, 0], x[9, 1], x[70, 1], x[127, 0] = -1, 2, -3, 1
+    how = Calibration(Observer.EMA) if decay is None else Calibration(Observer.EMA, decay=decay)
+    assert calibrate(graph, x, how)["input"] == pytest.approx((low, high))
+
+
 def test_the_seed_decides_the_ranges() -> None:
     graph, x = mlp(p=0.5), inputs(mlp(), rows=20)
     first = calibrate(graph, x, Calibration(seed=1))
