@@ -18,7 +18,7 @@ MAX_LINES = 300
 
 
 class Layer(NamedTuple):
-    """The imports that files below a folder may have, besides the standard library and the folder."""
+    """The imports of files below a folder, besides the standard library and the folder."""
 
     ours: frozenset[str]
     third_party: frozenset[str]

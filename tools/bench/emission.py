@@ -5,8 +5,8 @@
 The same integer model is emitted as it is, and with one choice undone at a time. Every mask and
 noise is then drawn by nodes of its own, or tables and noise use Gather in place of GatherElements,
 or masks use Where in place of multiplications. Then all are undone, and last comes a file of one
-sample that is run L times. All but the last are checked to give the same bits. Figures are ratios to our emission, one thread,
-contenders in turns.
+sample that is run L times. All but the last are checked to give the same bits. Figures are ratios
+to our emission, one thread, contenders in turns.
 """
 
 from __future__ import annotations

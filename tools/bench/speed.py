@@ -11,7 +11,8 @@ A figure is the ratio of the medians of their times. Our runtime with one thread
 threads is compared too.
 
 Every row goes to a file beside the page as soon as it is measured, and the page is made of that
-file. So rows can be measured again one by one (--cases, ...), and --resume continues a stopped run. $QBNNC_ISA forces an instruction set on our runtime; --confine on all contenders.
+file. So rows can be measured again one by one (--cases, ...), and --resume continues a stopped run.
+$QBNNC_ISA forces an instruction set on our runtime; --confine on all contenders.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Row:
 
     @property
     def place(self) -> Place:
-        """The measurement that this is; a newer row takes the place of an older one of the same place."""
+        """The place of this measurement; a newer row replaces an older one of the same place."""
         return self.machine, self.case, self.batch, self.threads
 
     def cells(self, titles: dict[str, str]) -> list[str]:
