@@ -70,7 +70,7 @@ LAYERS = {
     "tools/study": layer(
         f"{CORE} {LIBRARY}", "distributed jinja2 matplotlib numba numpy onnxruntime torch"
     ),
-    "tools/study/paper": layer(f"{CORE} {LIBRARY} study api", "matplotlib numpy torch"),
+    "tools/study/paper": layer(f"{CORE} {LIBRARY} study api", "matplotlib numpy tools torch"),
     "tools/qbnnc/cli": layer(f"{CORE} {LIBRARY} study api qat", "click numpy rich torch"),
 }
 FOLDERS = ("backends", "frontend", "ir", "passes", "runtime", "tools/qbnnc", "tools/study")

@@ -20,7 +20,7 @@ from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import OPS, DeterministicOp, FakeQuantize, ops_of
 from qbnnc.ir.types import CONSTANT, Array, DType, Stage, TensorType
 from qbnnc.passes.quantize import Quantize
-from qbnnc.runtime.lowering.ops import lower_node
+from qbnnc.runtime.families.lowering import lower_node
 from qbnnc.support.errors import CompileError, Loc
 from tests.ops import EXAMPLES, Example
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.frontend.test_convert import assert_same, images
 from torch import Tensor, nn
 
 from qbnnc.ir.ops import Linear
+from tests.frontend.outputs import assert_same, images
 
 Written = Callable[[Tensor, Tensor, Tensor], Tensor]
 

@@ -6,8 +6,12 @@ from itertools import product
 
 import pytest
 import torch.nn.functional as F
-from tests.frontend.test_convert import assert_same, images
 from torch import Tensor, nn
+
+from tests.frontend.outputs import assert_same, images
+
+KERNELS: tuple[int | tuple[int, int], ...] = (2, (3, 2))
+STRIDES: tuple[int | tuple[int, int], ...] = (1, (2, 3))
 
 
 class Pools(nn.Module):
@@ -22,7 +26,7 @@ class Pools(nn.Module):
             F.avg_pool2d(
                 x, kernel, stride, self.padding, ceil_mode=ceil, count_include_pad=self.include
             )
-            for kernel, stride, ceil in product((2, (3, 2)), (1, (2, 3)), (False, True))
+            for kernel, stride, ceil in product(KERNELS, STRIDES, (False, True))
         )
 
 

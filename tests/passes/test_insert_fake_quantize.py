@@ -49,7 +49,7 @@ def test_the_largest_bias_of_a_dead_channel_has_2_to_the_23_codes(
 def test_a_bias_that_fits_leaves_the_scale_to_the_weight() -> None:
     graph = layer([[1.27, -0.5], [0.3, 2.54]], [1.0, -1.0])
     weight, bias = scales_of(graph, Quantisation(Bits(8, 8)))
-    assert weight.scale == (np.float32(0.01), np.float32(0.02))
+    assert weight.scale == (float(np.float32(0.01)), float(np.float32(0.02)))
     assert bias.scale == pytest.approx((0.01, 0.02), rel=1e-6)
     assert (bias.low, bias.high) == (-(2**30), 2**30)
     assert (weight.low, weight.high) == (-127, 127)

@@ -7,16 +7,16 @@ import pytest
 
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Affine, Concat, KeepMask, Mask, MaxPool2d, Slice
-from qbnnc.passes.sites import quantised_sites
+from qbnnc.passes.quantisation_points import quantisation_points
 from qbnnc.support.errors import Loc
 from tests.net import Net
 
 
 def groups(graph: Graph) -> list[set[str]]:
-    """The names of the sites that share a scale."""
+    """The names of the quantisation points that share a scale."""
     found: dict[str, set[str]] = {}
-    for site in quantised_sites(graph):
-        found.setdefault(site.group.name, set()).add(site.value.name)
+    for point in quantisation_points(graph):
+        found.setdefault(point.group.name, set()).add(point.value.name)
     return list(found.values())
 
 
@@ -73,7 +73,7 @@ def test_the_clamp_of_an_input_or_of_its_preprocessing_is_the_site() -> None:
     clamped = Net((4,)).relu("relu").linear(3, "fc")
     prepared = Net((4,)).affine(half, half, "prepared").relu("relu").linear(3, "fc")
     for net in (clamped, prepared):
-        assert [s.value.name for s in quantised_sites(net.graph())] == ["relu"]
+        assert [s.value.name for s in quantisation_points(net.graph())] == ["relu"]
 
 
 def test_an_input_that_two_ops_read_is_its_own_site() -> None:
@@ -83,12 +83,12 @@ def test_an_input_that_two_ops_read_is_its_own_site() -> None:
     changed = net.emit(Affine(), half, half, name="changed").value
     net.value = net.build.emit(Concat(0), entry, changed, loc=Loc("cat"), name="cat")
     graph = net.linear(3, "fc").graph()
-    assert [s.value.name for s in quantised_sites(graph)] == ["input"]
+    assert [s.value.name for s in quantisation_points(graph)] == ["input"]
 
 
 def test_the_last_layer_is_a_site_where_outputs_are_quantised_too() -> None:
     graph = Net((4,)).linear(3, "fc").linear(2, "last").graph()
-    assert [s.value.name for s in quantised_sites(graph)] == ["input", "fc"]
-    with_outputs = quantised_sites(graph, outputs=True)
+    assert [s.value.name for s in quantisation_points(graph)] == ["input", "fc"]
+    with_outputs = quantisation_points(graph, outputs=True)
     assert [s.value.name for s in with_outputs] == ["input", "fc", "last"]
     assert [s.node and s.node.output.name for s in with_outputs] == [None, "fc", "last"]
