@@ -121,7 +121,8 @@ def run_sweep(
     plan = Plan(tuple(models), random, chosen, precisions, its_seeds)
     header = study.header(", ".join(models), command)
     check_output(output, header)
-    chosen_workers.check()
+    if isinstance(chosen_workers, Cluster):
+        chosen_workers.check()
     warn_of_few(len(study.calibration))
     if not qat:
         study = replace(study, train=None, train_labels=None)  # workers need none of it

@@ -30,6 +30,7 @@ from qbnnc.version import COMPILER
 if TYPE_CHECKING:
     from qbnnc.backends.torch.training import Training
 
+_OTHER_KEYS = {"layers": "--layer", "observer": "--calibration"}
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64] | NDArray[np.float32]
 
@@ -45,7 +46,7 @@ class Tuning:
 
     def given(self) -> dict[str, object]:
         """The choices that differ from None, by their flag: the keys in files of results."""
-        named = {f"--{f.name.replace('_', '-')}": getattr(self, f.name) for f in fields(self)}
+        named = {_key(f.name): getattr(self, f.name) for f in fields(self)}
         return {option: value for option, value in named.items() if value is not None}
 
     def training(self, seed: int) -> Training:
@@ -104,10 +105,8 @@ class Settings:
             "--target-std": None if self.target_std == 1 else self.target_std,
             "--shifts": self.shifted and f"float, {self.shifted}",
         }
-        compile_options = (
-            value for value in self.compile_options.values() if value is not None and value != {}
-        )
-        values |= dict(zip(given_options(self.compile_options), compile_options, strict=True))
+        given = given_options(self.compile_options)
+        values |= {_key(name): self.compile_options.get(name) for name in given}
         return {name: str(value) for name, value in values.items() if value is not None}
 
 
@@ -164,6 +163,11 @@ class Study:
             made | ({"command": command} if command else {}),
             self.configuration,
         )
+
+
+def _key(option: str) -> str:
+    """The name of an option in files of results, which is a flag of the command line."""
+    return _OTHER_KEYS.get(option, f"--{option.replace('_', '-')}")
 
 
 def describe_array(array: Array) -> str:

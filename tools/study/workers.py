@@ -17,15 +17,15 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing.connection import wait
 from pathlib import Path
-from queue import SimpleQueue
+from queue import LifoQueue
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from qbnnc.study.jobs import work
 from qbnnc.study.plan import Job
@@ -43,34 +43,20 @@ _CONNECT_SECONDS = 20
 _WORKER_SECONDS = 60
 
 
-class Workers(Protocol):
-    """Workers that run jobs of a study, several at a time."""
-
-    def check(self) -> None:
-        """UserError, before any work, if there are no workers."""
-
-    def open(self, study: Study) -> AbstractContextManager[Submit]:
-        """Workers that know the study; an exception stops them at once.
-
-        The future of a job that ended its worker has a BrokenExecutor; the other jobs go on.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Processes:
     """Processes of this machine, started afresh (spawn), each with one thread.
 
-    Every process is an executor of its own, so that its death costs the job in it and no other.
+    Every process is an executor of its own: if a job ends its process, the job's future has a
+    BrokenExecutor, and other jobs go on.
     """
 
     workers: int
 
-    def check(self) -> None:
-        """Processes can always be started."""
-
     @contextmanager
     def open(self, study: Study) -> Iterator[Submit]:
-        free: SimpleQueue[Executor] = SimpleQueue()
+        """Processes that know the study; an exception stops them at once."""
+        free: LifoQueue[Executor] = LifoQueue()  # idle processes, the warm one first
         with TemporaryDirectory(prefix="qbnnc-sweep-") as folder, _one_thread_each():
             path = Path(folder, "study.pickle")
             path.write_bytes(pickle.dumps(study, protocol=5))
@@ -114,11 +100,9 @@ class Given:
 
     executor: Executor
 
-    def check(self) -> None:
-        """The caller has checked the executor."""
-
     @contextmanager
     def open(self, study: Study) -> Iterator[Submit]:
+        """The executor; jobs that have not begun are cancelled at the end."""
         given: list[Future[tuple[Result, ...]]] = []
 
         def submit(job: Job) -> Future[tuple[Result, ...]]:
@@ -143,6 +127,7 @@ class Cluster:
     address: str
 
     def check(self) -> None:
+        """UserError, before any work, without workers that have this version of qbnnc."""
         with self._client() as client:
             try:
                 client.wait_for_workers(1, timeout=_WORKER_SECONDS)
@@ -166,6 +151,7 @@ class Cluster:
 
     @contextmanager
     def open(self, study: Study) -> Iterator[Submit]:
+        """Workers that know the study."""
         with self._client() as client:
             shared = client.scatter(study, broadcast=True)
             executor = client.get_executor(pure=False)
@@ -192,6 +178,9 @@ class Cluster:
 
     def _error(self, message: str, remedy: str) -> UserError:
         return UserError(message, f"`scheduler='{self.address}'`", remedy)
+
+
+Workers: TypeAlias = Processes | Given | Cluster
 
 
 def installed() -> str:
