@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.types import EPS_QUANT, Array, QuantParams
-from qbnnc.ir.weights import channel_sums
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -71,16 +70,6 @@ def multiplier(accumulator: tuple[float, ...], output_scale: float) -> Float32:
     """m = f32(f32(S_x * S_w) / S_y), in this order; shape [channels] or [1]."""
     m: Float32 = np.asarray(accumulator, np.float32) / np.float32(output_scale)
     return m
-
-
-def offline_terms(weight: Array, weight_zero: Int32, input_zero: int) -> Int32:
-    """K Z_w Z_x - Z_x sum_k q_w for each output channel: what equation (2) lets us compute offline.
-
-    `weight` i8 [N, ...], `weight_zero` broadcasts against it; i32 [N], mod 2^32.
-    """
-    total = channel_sums(weight, weight_zero).total
-    terms: Int32 = (-input_zero * total).astype(np.int32)
-    return terms
 
 
 def bias_quant(scale: tuple[float, ...]) -> QuantParams:

@@ -14,11 +14,11 @@ from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Contraction, Conv2d, FakeQuantize, SampledWeight
 from qbnnc.ir.types import Array, QuantParams
 from qbnnc.passes.calibrate import Calibration
-from qbnnc.passes.lockstep import Evaluation, Reference, live_bytes, parts_of
+from qbnnc.passes.im2col import layer_moments
 from qbnnc.passes.options import Bits, Quantisation, Rounding
+from qbnnc.passes.paired_evaluation import RebuiltValues, ReferenceValues, batches_of, live_bytes
 from qbnnc.passes.parameters import float32_constant, source_constant
 from qbnnc.passes.rounding import NotFitted, fitted_codes
-from qbnnc.passes.unfold import layer_moments
 from qbnnc.support.errors import CompileError, RoundingWarning
 
 Float64 = NDArray[np.float64]
@@ -58,8 +58,8 @@ class FitLayers:
         pairs = {a.output: b.output for a, b in zip(layers, wanted, strict=True)}
         passes = min(_PASSES, self.how.passes_of(self.reference))
         row_bytes = live_bytes(graph) + live_bytes(self.reference)
-        parts = parts_of(self.rows, self.how.seed, passes, row_bytes)
-        reference, now = Reference(self.reference, parts), Evaluation(graph, parts)
+        batches = batches_of(self.rows, self.how.seed, passes, row_bytes)
+        reference, now = ReferenceValues(self.reference, batches), RebuiltValues(graph, batches)
         work = _Fitting(reference, now, pairs, self.options)
         with np.errstate(over="ignore", invalid="ignore"):
             return rewrite(graph, work.rule, None, lambda v, _: now.enter(v, graph.input))
@@ -72,8 +72,8 @@ class _Fitting:
     `pairs` maps each layer's output to that of the float layer.
     """
 
-    reference: Reference
-    now: Evaluation
+    reference: ReferenceValues
+    now: RebuiltValues
     pairs: Mapping[Value, Value]
     options: Quantisation
 

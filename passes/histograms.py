@@ -8,7 +8,7 @@ import numpy as np
 
 from qbnnc.ir.graph import Value
 from qbnnc.ir.types import Array
-from qbnnc.passes.search import Codes, least_error_range
+from qbnnc.passes.range_search import Codes, least_error_range
 
 _BINS = 2048
 

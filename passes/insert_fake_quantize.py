@@ -30,7 +30,7 @@ from qbnnc.passes.calibrate import Calibration, Observer, Ranges
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.parameters import likely_values, source_constant, spread
 from qbnnc.passes.quantisation_points import QuantisationPoint, only_moves, quantisation_points
-from qbnnc.passes.search import Codes, least_error_range
+from qbnnc.passes.range_search import Codes, least_error_range
 from qbnnc.support.errors import CompileError, Loc
 
 _BIAS_CODES = 2.0**23

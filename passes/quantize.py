@@ -42,8 +42,8 @@ from qbnnc.ir.ops import (
 from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.ir.weights import chunks
+from qbnnc.passes.lookup_tables import real_table, table
 from qbnnc.passes.quantisation_points import only_moves
-from qbnnc.passes.tables import real_table, table
 from qbnnc.support.errors import CompileError, Loc
 
 

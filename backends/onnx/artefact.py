@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from qbnnc.backends.onnx.content import check_content
+from qbnnc.backends.onnx.content_digest import check_content
 from qbnnc.backends.onnx.names import (
     ALSO,
     AXES,

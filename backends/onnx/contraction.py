@@ -21,6 +21,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import CONSTANT, Array, Axes, QuantParams
+from qbnnc.ir.weights import channel_sums
 
 SIGNED_TO_UNSIGNED = 128
 
@@ -152,18 +153,16 @@ def unsigned(codes: Array) -> Array:
 
 
 def raw_bias(scope: Scope, node: Node) -> Array:
-    """q_b, i32 [O], mod 2^32: without the terms of equation (2) that a pass folded into it.
-
-    offset = q_b + K*Z_w*Z_x - Z_x*sum(q_w), so q_b = offset + Z_x*sum(q_w - Z_w).
-    """
+    """q_b, i32 [O], mod 2^32: without the terms of equation (2) that a pass folded into it."""
     bias = scope.constant(node.inputs[2], node)
     x, weight = codes_of(node.inputs[0].type), codes_of(node.inputs[1].type)
     if not _folded(node):
         return bias
-    codes = scope.constant(node.inputs[1], node).astype(np.int64)
-    centred = codes - weight.zero_point_array(codes.ndim)
-    folded = x.per_tensor[1] * centred.sum(axis=tuple(range(1, codes.ndim)))
-    wrapped: Array = (bias + folded).astype(np.int32)
+    codes = scope.constant(node.inputs[1], node)
+    terms = channel_sums(codes, np.array(weight.zero_point, np.int32)).offline_terms(
+        x.per_tensor[1]
+    )
+    wrapped: Array = (bias.astype(np.int64) - terms).astype(np.int32)
     return wrapped
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir
 
-from qbnnc.backends.onnx.content import KEY, content_digest
-from qbnnc.backends.onnx.draws import write_draws
+from qbnnc.backends.onnx.content_digest import KEY, content_digest
 from qbnnc.backends.onnx.head import write_statistics
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.lower import write_nodes
@@ -22,6 +21,7 @@ from qbnnc.backends.onnx.names import (
     member_prefix,
     value_names,
 )
+from qbnnc.backends.onnx.random_values import write_random_values
 from qbnnc.backends.onnx.scope import Scope, Twin
 from qbnnc.backends.onnx.splitmix64 import DOMAIN, DOMAIN_VERSION, functions
 from qbnnc.backends.onnx.streams import counters
@@ -109,7 +109,7 @@ def _write_graph(
     made = []
     for scope in _scopes(model, layout, x):
         if random is not None:
-            write_draws(scope, random, model.sample_numbers(scope.number, draws))
+            write_random_values(scope, random, model.sample_numbers(scope.number, draws))
         write_nodes(scope)
         made.append([_samples(scope, value) for value in scope.graph.outputs])
     samples = _joined(model, writer, made, len(draws))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from qbnnc.backends.onnx.embedded_model import embedded
 from qbnnc.backends.onnx.names import MODEL, PRODUCER
-from qbnnc.backends.onnx.read import embedded
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
 

@@ -57,7 +57,7 @@ def _table(scope: Scope) -> onnx_ir.Value:
     return writer.op("Cast", codes, out="random/eps_table", to=int(onnx_ir.DataType.INT8))
 
 
-def sampled_weight(scope: Scope, node: Node) -> None:
+def sampled_weight(scope: Scope, node: Node, op: SampledWeightInteger) -> None:
     """quant(f32(q_eps * q_sigma + R * q_mu), r, Z_w, lo, hi), [L, *shape].
 
     Both products are integers below 2^24, so that their float32 is exact and the sum has the one

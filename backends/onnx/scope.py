@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir
@@ -13,7 +13,6 @@ from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.names import ALSO, AXES, BIAS, VALUE, axes_text, onnx_name
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Op
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType, TensorType
 from qbnnc.support.errors import CompileError
@@ -137,7 +136,7 @@ class Scope:
         return self.writer.op("DequantizeLinear", q, s, z, out=f"{self.name(value)}/real")
 
 
-Writers: TypeAlias = Mapping[type[Op], Callable[[Scope, Node], None]]  # of one node by itself
+Write: TypeAlias = Callable[[Scope, Node, Any], None]  # writes one node by itself, given its op
 
 _ELEMENT = {
     DType.F32: onnx_ir.DataType.FLOAT,

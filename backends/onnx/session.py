@@ -14,8 +14,8 @@ import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.backends.onnx.artefact import Description, StoredValue, parse, read_proto
+from qbnnc.backends.onnx.embedded_model import embedded_model
 from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, SEED
-from qbnnc.backends.onnx.read import embedded_model
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import FileError, UserError

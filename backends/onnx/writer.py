@@ -8,8 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir
 
+from qbnnc.backends.onnx.int4_packing import is_packed, pack, unpack
 from qbnnc.backends.onnx.names import PACKED
-from qbnnc.backends.onnx.packing import is_packed, pack, unpack
 from qbnnc.backends.onnx.splitmix64 import DOMAIN
 from qbnnc.ir.types import Array
 

@@ -15,8 +15,8 @@ from qbnnc.backends.torch.operators import apply
 from qbnnc.backends.torch.quantizers import ValueQuantizer, WeightQuantizer
 from qbnnc.backends.torch.roles import (
     Bias,
-    Fixed,
     Moment,
+    NoiseGrid,
     Observed,
     Role,
     SameGrid,
@@ -112,7 +112,7 @@ class Grids:
                 mean, deviation = (self._constants[m].detach().cpu().numpy() for m in (mu, sigma))
                 per_channel = quant.axis is not None
                 return sampling_quants(mean, deviation, quant.bits, channels=per_channel)[index]
-            case Fixed():
+            case NoiseGrid():
                 return EPS_QUANT
         raise CompileError("has no grid", node.loc)
 

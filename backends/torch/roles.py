@@ -72,11 +72,11 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
+class NoiseGrid:
     """A grid that never changes: that of eps."""
 
 
-Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | Fixed
+Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | NoiseGrid
 
 
 def roles_of(graph: Graph) -> dict[Node, Role]:
@@ -123,7 +123,7 @@ class _Roles:
                         return Bias(x, weight)
         producer = self.producers.get(node.inputs[0])
         if producer is not None and isinstance(producer.op, Normal):
-            return Fixed()
+            return NoiseGrid()
         on_grid = node.inputs[0].type.quant is not None or self.clamped_again(producer)
         return self.again(node, producer, readers) if on_grid else Observed(node.output)
 

@@ -19,7 +19,7 @@ from qbnnc.ir import format
 from qbnnc.ir.head import class_shape
 from qbnnc.ir.model import Model
 from qbnnc.loading.artefacts import Predictor, QbnnArtefact
-from qbnnc.passes.heads import understood
+from qbnnc.passes.assign_head import with_head
 from qbnnc.passes.pipeline import Options, lower_model, quantise_model
 from qbnnc.runtime import load
 from qbnnc.study.plan import Item, Job
@@ -98,7 +98,7 @@ def _empty(item: Item, method: str) -> Result:
 def _predictor(study: Study, model: Model, item: Item) -> tuple[Predictor, dict[str, int]]:
     """The predictor of an item, and its size in bytes by file format."""
     if item.bits is None:
-        predictor = FloatPredictor.of(understood(model, study.settings.task))
+        predictor = FloatPredictor.of(with_head(model, study.settings.task))
         return predictor, {"float32": float_bytes(model)}
     options = study.settings.options(item.bits, model)
     if item.precision is Precision.PTQ:

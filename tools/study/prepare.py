@@ -13,7 +13,7 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.loading.sources import SourceOptions, read, with_calibration
-from qbnnc.passes.heads import fitted_by_targets, understood
+from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.options import Bits
 from qbnnc.passes.pipeline import check_layers
 from qbnnc.study.settings import Settings, Study
@@ -73,12 +73,12 @@ def task_of(task: str | None, models: Mapping[str, Model]) -> Task:
             "a sweep needs metrics", "`task='raw'`", "choose classification or regression"
         )
     for model in models.values():
-        understood(fitted_by_targets(model), chosen)
+        with_head(fitted_by_targets(model), chosen)
     return chosen
 
 
 def _classifies(model: Model) -> bool:
-    return understood(model, None).head.task is Task.CLASSIFICATION
+    return with_head(model, None).head.task is Task.CLASSIFICATION
 
 
 def check_options(

@@ -12,7 +12,7 @@ from qbnnc.backends.torch.training.settings import Loss
 from qbnnc.ir.head import Head, Task, is_binary
 from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import Spread
-from qbnnc.passes.heads import understood
+from qbnnc.passes.assign_head import with_head
 from qbnnc.support.errors import UserError
 
 _LEAST_VARIANCE = 1e-6
@@ -46,7 +46,7 @@ def task_for(loss: Loss, model: Model) -> Task:
     """The task a loss implies where the model does not say: RAW otherwise."""
     if model.head.task is not Task.RAW:
         return model.head.task
-    if loss is Loss.CROSS_ENTROPY or understood(model, None).head.task is Task.CLASSIFICATION:
+    if loss is Loss.CROSS_ENTROPY or with_head(model, None).head.task is Task.CLASSIFICATION:
         return Task.CLASSIFICATION
     return Task.REGRESSION if loss in (Loss.MSE, Loss.GAUSSIAN_NLL) else Task.RAW
 

@@ -18,8 +18,8 @@ from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.loading.artefacts import Predictor, QbnnArtefact
+from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.calibrate import calibration_of
-from qbnnc.passes.heads import fitted_by_targets, understood
 from qbnnc.passes.mixed_precision.compiler import Compiler
 from qbnnc.passes.mixed_precision.measured import Distribution, Measured
 from qbnnc.passes.options import Quantisation
@@ -60,7 +60,7 @@ class Bench:
 
     def float32(self) -> Measured:
         """Measure the network in float."""
-        model = understood(self.model, self.task)
+        model = with_head(self.model, self.task)
         return self._measured(replace(FloatPredictor.of(model), samples=self.samples))
 
     def _measured(self, predictor: Predictor) -> Measured:

@@ -10,7 +10,7 @@ from qbnnc.support.errors import CompileError
 
 
 @dataclass(frozen=True, slots=True)
-class CutSoftmax:
+class StripSoftmax:
     """1. The only output, made by a softmax or log_softmax over the classes (axis 0 of the shape),
        becomes what entered it.
     2. Declined, with an error, for a softmax over another axis, of one output among several, or

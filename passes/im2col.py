@@ -25,12 +25,12 @@ def layer_moments(
     sums = MomentSum(int(np.prod(weight[1:])), weight[0])
     for x, y in zip(inputs, outputs, strict=True):
         wide = np.broadcast_to(x, (1, y.shape[1], *x.shape[2:]))
-        rows = unfolded(op, weight, wide[0], step)
+        rows = im2col(op, weight, wide[0], step)
         sums.add(rows, _channels_last(y[0])[::step])
     return sums.moments()
 
 
-def unfolded(op: Op, weight: tuple[int, ...], x: Array, step: int = 1) -> Array:
+def im2col(op: Op, weight: tuple[int, ...], x: Array, step: int = 1) -> Array:
     """Every `step`th row [K] that the layer multiplies its weight with: x [B, ...] -> [M, K]."""
     if not isinstance(op, Conv2d):
         return x[::step]

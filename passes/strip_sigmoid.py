@@ -13,7 +13,7 @@ def ends_in_sigmoid(graph: Graph) -> bool:
     return len(graph.outputs) == 1 and _sigmoid(graph) is not None
 
 
-def cut_sigmoid(graph: Graph) -> Graph:
+def strip_sigmoid(graph: Graph) -> Graph:
     """1. The only output, made by a sigmoid, becomes what entered it: the logit.
     2. What reshapes the probabilities on the way out reshapes the logits.
     3. The graph as it is, if it does not end so.

@@ -22,6 +22,7 @@ import onnx
 from onnx import numpy_helper
 
 from qbnnc.backends.onnx.artefact import Description, read_proto
+from qbnnc.backends.onnx.int4_packing import unpack
 from qbnnc.backends.onnx.names import (
     BIAS,
     MODEL,
@@ -32,15 +33,15 @@ from qbnnc.backends.onnx.names import (
     member_prefix,
     onnx_name,
 )
-from qbnnc.backends.onnx.packing import unpack
 from qbnnc.ir import format
-from qbnnc.ir.arithmetic import multiplier, offline_terms
+from qbnnc.ir.arithmetic import multiplier
 from qbnnc.ir.codec import VERSION
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import ContractionInteger, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType
+from qbnnc.ir.weights import channel_sums
 from qbnnc.support.errors import FileError
 
 Change: TypeAlias = Callable[[Value, Array, Array | None, str], Array]
@@ -160,9 +161,8 @@ def _biases(graph: Graph) -> dict[Value, Node]:
 
 def _folded_terms(layer: Node, constants: Mapping[Value, Array]) -> Array:
     x, weight, _ = layer.inputs
-    codes, quant = constants[weight], codes_of(weight.type)
-    zero = quant.zero_point_array(codes.ndim)
-    return offline_terms(codes, zero, codes_of(x.type).per_tensor[1])
+    zeros = np.array(codes_of(weight.type).zero_point, np.int32)
+    return channel_sums(constants[weight], zeros).offline_terms(codes_of(x.type).per_tensor[1])
 
 
 def _left_out(value: Value, array: Array, derived: Array | None, prefix: str) -> Array:

@@ -8,8 +8,8 @@ from typing import NoReturn
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import MEAN, Spread, role_of, spellings
-from qbnnc.passes.halves import halves_axis
 from qbnnc.passes.intervals import intervals
+from qbnnc.passes.mean_and_variance import mean_and_variance_axis
 from qbnnc.support.errors import UserError
 
 _TASK = "`task` regression"
@@ -52,7 +52,7 @@ def _check_alone(model: Model) -> None:
             place=_TASK,
             remedy="return it too, or say `output_names='mean'`",
         )
-    axis = halves_axis(model.graph)
+    axis = mean_and_variance_axis(model.graph)
     if role is None and not model.head.stated and axis is not None:
         count = model.graph.outputs[0].type.shape[axis]
         raise UserError(
