@@ -68,7 +68,7 @@ LAYERS = {
     "tools/qbnnc": layer(f"{CORE} {LIBRARY} api qat", "numpy torch"),
     "tools/qbnnc/sensitivity.py": layer("support study", ""),  # an old name
     "tools/study": layer(
-        f"{CORE} {LIBRARY}", "distributed matplotlib numba numpy onnxruntime torch"
+        f"{CORE} {LIBRARY}", "distributed jinja2 matplotlib numba numpy onnxruntime torch"
     ),
     "tools/study/paper": layer(f"{CORE} {LIBRARY} study api", "matplotlib numpy tools torch"),
     "tools/qbnnc/cli": layer(f"{CORE} {LIBRARY} study api qat", "click numpy rich torch"),

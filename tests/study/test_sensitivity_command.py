@@ -11,7 +11,7 @@ import pytest
 
 from qbnnc.ir import format
 from qbnnc.study.report import write_report
-from qbnnc.study.sweep.rows import Sensitivity, read_rows
+from qbnnc.study.results import Sensitivity, read_rows
 from tests.commands import Runner
 from tests.study.sweeps import classifier, labelled
 

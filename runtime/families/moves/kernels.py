@@ -20,6 +20,7 @@ L = columns_of(Load)
 
 @kernel
 def transpose_matrix(source, target, rows, columns):
+    """Transpose [rows][columns]."""
     for j in range(columns):
         line = target[j * rows : (j + 1) * rows]
         for i in range(rows):

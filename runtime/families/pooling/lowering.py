@@ -1,4 +1,4 @@
-"""How pooling becomes instructions."""
+"""The lowering of pooling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernels touch that move elements."""
+"""Rules of instructions that move elements."""
 
 from __future__ import annotations
 
@@ -44,5 +44,6 @@ def load(line: Line) -> None:
 
 
 def _item(line: Line) -> int:
+    """Require elements of 1 or 4 bytes; return their size."""
     line.require(line.item in (1, 4), f"elements of {line.item} bytes")
     return line.item

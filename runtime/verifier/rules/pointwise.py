@@ -1,4 +1,4 @@
-"""What pointwise kernels touch."""
+"""Rules of pointwise instructions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernels touch that quantise, requantise and dequantise."""
+"""Rules of quantising, requantising and dequantising."""
 
 from __future__ import annotations
 

@@ -22,14 +22,13 @@ from qbnnc.cli.options import (
 )
 from qbnnc.ir.head import Task
 from qbnnc.passes.options import Bits
+from qbnnc.study.plan import full_grid, paper_grid, parse_bits, parse_widths
 from qbnnc.study.report import check_installed, write_report
-from qbnnc.study.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
-from qbnnc.study.sweep.plan import full_grid, paper_grid, parse_bits, parse_widths
-from qbnnc.study.sweep.rows import Header, Precision, Result, Row, read_rows
-from qbnnc.study.sweep.schedule import Progress
-from qbnnc.study.sweep.settings import Tuning
-from qbnnc.study.sweep.store import check_writable
-from qbnnc.study.sweep.summary import configuration, failures, tables
+from qbnnc.study.results import Header, Precision, Result, Row, read_rows
+from qbnnc.study.run import PAPER_ACTIVATIONS, PAPER_WEIGHTS, Progress, run_sweep
+from qbnnc.study.settings import Tuning
+from qbnnc.study.store import check_writable
+from qbnnc.study.terminal import configuration, failures, tables
 from qbnnc.support.errors import UserError
 from qbnnc.support.files import check_output
 from qbnnc.support.text import fold, table

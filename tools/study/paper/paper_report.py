@@ -20,7 +20,7 @@ import numpy as np
 from qbnnc.study.paper.training.jobs import IMAGES, NETWORKS
 from qbnnc.study.paper.training.recipes import METHODS
 from qbnnc.study.report import write_report
-from qbnnc.study.sweep.rows import Precision, Result, Row, read_rows
+from qbnnc.study.results import Precision, Result, Row, read_rows
 from qbnnc.support.files import write_atomically
 
 PERCENT = ("error", "ece")

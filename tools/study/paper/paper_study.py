@@ -39,10 +39,10 @@ from qbnnc.loading.sources import SourceOptions
 from qbnnc.passes.options import Bits, CompileOptions
 from qbnnc.study.paper.training import recipes
 from qbnnc.study.paper.training.jobs import HIDDEN, IMAGES, NETWORKS
-from qbnnc.study.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
-from qbnnc.study.sweep.plan import paper_grid
-from qbnnc.study.sweep.prepare import Network
-from qbnnc.study.sweep.settings import Tuning
+from qbnnc.study.plan import paper_grid
+from qbnnc.study.prepare import Network
+from qbnnc.study.run import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
+from qbnnc.study.settings import Tuning
 from tools.models import LENET5
 
 CONFUSION_ROWS = 500

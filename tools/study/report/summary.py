@@ -18,7 +18,7 @@ from qbnnc.study.report.grouping import (
 )
 from qbnnc.study.report.metrics import Metric, in_order, padded
 from qbnnc.study.report.tables import Table
-from qbnnc.study.sweep.rows import Precision
+from qbnnc.study.results import Precision
 from qbnnc.support.text import counted
 
 _TOLERANCE: Final = 0.01  # of float's NLL

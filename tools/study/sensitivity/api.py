@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Unpack
 
 from numpy.typing import ArrayLike
@@ -25,8 +28,12 @@ from qbnnc.passes.mixed_precision.analysis import Progress, Sensitivities, Tried
 from qbnnc.passes.mixed_precision.budget import Budget
 from qbnnc.passes.mixed_precision.search import Choice, search
 from qbnnc.passes.options import CompileOptions
+from qbnnc.study.results import Header, Row, Sensitivity, read_rows, to_json
 from qbnnc.study.sensitivity.bench import Bench, Setting, bench_of, place_of, title_of
-from qbnnc.study.sweep.settings import describe_array
+from qbnnc.study.settings import describe_array, digest
+from qbnnc.study.store import check_writable
+from qbnnc.support.errors import FileError
+from qbnnc.support.files import write_atomically
 from qbnnc.version import COMPILER
 
 
@@ -152,3 +159,49 @@ def _configuration(model: Model, bench: Bench, tried: Sequence[Tried]) -> dict[s
         "--samples": str(bench.samples),
         **{f"calibration {f.name}": str(getattr(how, f.name)) for f in fields(how)},
     }
+
+
+def rows_of(found: Sensitivities, command: str = "") -> Iterator[Row]:
+    """A header, and a row for each cost. `command` is for people."""
+    made = {"qbnnc": COMPILER.split()[-1], "python": platform.python_version()}
+    made |= {"command": command} if command else {}
+    yield Header(
+        found.network,
+        found.method,
+        found.task,
+        digest(found.configuration),
+        made,
+        found.configuration,
+    )
+    for cost in found.costs:
+        yield Sensitivity(
+            found.network,
+            cost.layer.name,
+            cost.bits.weights,
+            cost.bits.activations,
+            cost.metrics,
+            found.baseline,
+        )
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """FileError, before any work, if they cannot go there: a file of anything else is kept."""
+    check_writable(path)
+    if Path(path).exists() and not _holds_sensitivities(path):
+        raise FileError("holds something else than sensitivities: give another file with -o", path)
+
+
+def _holds_sensitivities(path: str | os.PathLike[str]) -> bool:
+    try:
+        rows = read_rows(path)
+    except FileError:
+        return False
+    first = next(iter(rows), None)
+    of_us = isinstance(first, Header) and "--tried" in first.data
+    return of_us and all(isinstance(row, Sensitivity) for row in rows[1:])
+
+
+def write_rows(found: Sensitivities, path: str | os.PathLike[str], command: str = "") -> None:
+    """Write them as a study's file; FileError if it cannot be written."""
+    lines = (to_json(row) + "\n" for row in rows_of(found, command))
+    write_atomically(path, "".join(lines).encode())

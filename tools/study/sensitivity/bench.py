@@ -25,7 +25,7 @@ from qbnnc.passes.mixed_precision.measured import Distribution, Measured
 from qbnnc.passes.options import Quantisation
 from qbnnc.passes.pipeline import Options, check_calibration
 from qbnnc.runtime import load
-from qbnnc.study.sweep.prepare import task_of
+from qbnnc.study.prepare import task_of
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_integer, whole
 

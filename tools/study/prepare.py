@@ -16,8 +16,7 @@ from qbnnc.loading.sources import SourceOptions, read, with_calibration
 from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.options import Bits
 from qbnnc.passes.pipeline import check_layers
-from qbnnc.study.sweep.settings import Settings
-from qbnnc.study.sweep.work import Study
+from qbnnc.study.settings import Settings, Study
 from qbnnc.support.errors import UserError
 from qbnnc.support.inputs import choice
 

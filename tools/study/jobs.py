@@ -1,35 +1,38 @@
-"""What a worker does: one job, from the float network to rows of results."""
+"""One job of a worker: from the float network to rows of results."""
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from importlib.util import find_spec
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qbnnc.evaluation.data import LabelledData
-from qbnnc.evaluation.predictors import FloatPredictor
+from qbnnc.evaluation.predictors import FloatPredictor, Recording
+from qbnnc.evaluation.score import Scores, evaluate
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
+from qbnnc.ir.head import class_shape
 from qbnnc.ir.model import Model
-from qbnnc.ir.types import Array
 from qbnnc.loading.artefacts import Predictor, QbnnArtefact
 from qbnnc.passes.assign_head import with_head
 from qbnnc.passes.pipeline import Options, lower_model, quantise_model
 from qbnnc.runtime import load
-from qbnnc.study.sweep.measure import measure
-from qbnnc.study.sweep.plan import Item, Job
-from qbnnc.study.sweep.rows import Header, Precision, Result
-from qbnnc.study.sweep.settings import Settings, describe_array, digest
+from qbnnc.study.plan import Item, Job
+from qbnnc.study.results import Bin, Entropies, Precision, Result, Shifted
+from qbnnc.study.settings import Floats, Study
+from qbnnc.study.shifts import STANDARD_SHIFTS
 from qbnnc.support.errors import UserError
 from qbnnc.version import COMPILER
+
+_BINS = 20  # of a histogram of entropies, from 0 to log K
+_NAMES = {"entropy": "ape"}  # average predictive entropy, as the paper calls it
+_OOD = "ood_"
+Certainty: TypeAlias = tuple[Floats, Floats]
 
 
 def work(study: Study, job: Job) -> tuple[Result, ...]:
@@ -132,71 +135,80 @@ def _one_thread(uses_torch: bool) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-Floats = NDArray[np.float32]
-Labels = NDArray[np.int64] | NDArray[np.float32]
+def measure(study: Study, predictor: Predictor, empty: Result, *, shifted: bool) -> Result:
+    """`empty` with everything that is measured; UserError if the network gives NaN."""
+    recorder = Recording(predictor, _certainty)
+    scores = _evaluate(study, recorder, study.test, empty.seed, study.ood)
+    values = {name: m.mean for name, m in scores.measures.items()}
+    ood = {_name(n.removeprefix(_OOD)): v for n, v in values.items() if n.startswith(_OOD)}
+    filled = replace(
+        empty,
+        error=None,
+        samples=scores.samples,
+        metrics=_metrics(scores),
+        ood=ood or None,
+        calibration=tuple(Bin(b.count, b.confidence, b.accuracy) for b in scores.calibration)
+        or None,
+        shifts=_shifts(study, predictor, empty.seed) if shifted else (),
+    )
+    sets = [[kept for kept in batches if kept is not None] for batches in recorder.sets]
+    return _with_histogram(filled, predictor.model, sets) if sets[0] else filled
 
 
-@dataclass(frozen=True, eq=False)
-class Study:
-    """Pickles whole, so that it can be sent to machines that have none of the files.
-
-    `models` are FLOAT Models as the bytes of their files, by the network's name. `calibration`
-    [N, *shape], at most 512 rows, decides the ranges. `train` [N, *shape] and its labels or
-    targets, if there are any, are for fine-tuning; without it, None will do. `ood` [N, *shape] are
-    inputs from elsewhere, confusion data.
-    """
-
-    models: Mapping[str, bytes]
-    calibration: Floats
-    train: Floats | None
-    train_labels: Labels | None
-    test: LabelledData
-    ood: Floats | None
-    settings: Settings
-
-    def model(self, network: str) -> Model:
-        """The FLOAT Model of a network."""
-        return format.from_bytes(self.models[network], network)
-
-    @cached_property
-    def configuration(self) -> dict[str, str]:
-        """Everything that decides a result, given its key; equal texts, equal results."""
-        arrays: dict[str, Array] = {
-            "calibration": self.calibration,
-            "test": self.test.x,
-            "test labels": self.test.y,
-        }
-        if self.train is not None:
-            arrays["train"] = self.train
-        if self.train_labels is not None:
-            arrays["train labels"] = self.train_labels
-        if self.ood is not None:
-            arrays["confusion"] = self.ood
-        texts = {name: describe_array(array) for name, array in arrays.items()}
-        for name in self.models:
-            model = self.model(name)
-            texts[f"network {name}"] = f"{model.method}, sha256 {format.digest(model)[:12]}"
-        return texts | self.settings.describe() | {"compiler": COMPILER}
-
-    def header(self, name: str, command: str = "") -> Header:
-        """The first row of its file. `command` is for people."""
-        methods = list(dict.fromkeys(self.model(network).method for network in self.models))
-        made = {"qbnnc": COMPILER.split()[-1], **_versions(), "python": platform.python_version()}
-        return Header(
-            name,
-            ", ".join(methods),
-            self.settings.task,
-            digest(self.configuration),
-            made | ({"command": command} if command else {}),
-            self.configuration,
-        )
+def _certainty(prediction: Mapping[str, Floats]) -> Certainty | None:
+    """Each row's entropy and confidence; None of a regression."""
+    if "probabilities" not in prediction:
+        return None
+    confidence = prediction["probabilities"].max(axis=1).reshape(-1)
+    return prediction["entropy"].reshape(-1), confidence
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in ("torch", "numpy", "numba"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _evaluate(
+    study: Study, predictor: Predictor, data: LabelledData, seed: int, ood: Floats | None
+) -> Scores:
+    settings, model = study.settings, predictor.model
+    draws = settings.samples
+    return evaluate(
+        predictor,
+        data,
+        task=settings.task,
+        seeds=(seed,),
+        samples=None if draws is None else draws * len(model.members),
+        ood=ood,
+        target_mean=settings.target_mean,
+        target_std=settings.target_std,
+    )
+
+
+def _metrics(scores: Scores) -> dict[str, float]:
+    return {_name(n): m.mean for n, m in scores.measures.items() if not n.startswith(_OOD)}
+
+
+def _name(metric: str) -> str:
+    return _NAMES.get(metric, metric)
+
+
+def _shifts(study: Study, predictor: Predictor, seed: int) -> tuple[Shifted, ...]:
+    """The metrics on the test images, rotated, brightened and moved."""
+    found = []
+    for shift in STANDARD_SHIFTS:
+        data = replace(study.test, x=shift.apply(study.test.x))
+        metrics = _metrics(_evaluate(study, predictor, data, seed, None))
+        found.append(Shifted(shift.kind.value, shift.amount, metrics))
+    return tuple(found)
+
+
+def _with_histogram(
+    result: Result, model: Model, recorded: Sequence[Sequence[Certainty]]
+) -> Result:
+    """Counts of entropies in test and confusion data; and the mean confidence in the latter."""
+    classes = class_shape(model.graph.outputs[0].type.shape)[0]
+    edges = np.linspace(0, np.log(classes), _BINS + 1)
+    sets = [np.concatenate([e for e, _ in parts]).astype(np.float64) for parts in recorded]
+    counts = [np.histogram(h.clip(edges[0], edges[-1]), edges)[0].tolist() for h in sets]
+    test, ood = counts[0], counts[1] if result.ood is not None else None
+    entropy = Entropies(tuple(edges.tolist()), tuple(test), None if ood is None else tuple(ood))
+    if result.ood is None:
+        return replace(result, entropy=entropy)
+    confidence = np.concatenate([c for _, c in recorded[1]]).mean(dtype=np.float64)
+    return replace(result, entropy=entropy, ood={**result.ood, "confidence": float(confidence)})

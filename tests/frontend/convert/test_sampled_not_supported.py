@@ -1,4 +1,4 @@
-"""Random weights that are not independent Gaussians, and noise elsewhere: refused by name."""
+"""Random weights that are not independent Gaussians, and noise elsewhere, are not supported."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def dropped(m: Sampled) -> tuple[Tensor, Tensor | None]:
     return F.dropout(m.mu + torch.randn(4, 6), 0.5, training=True), None
 
 
-REFUSED_WEIGHTS: dict[Callable[[Sampled], tuple[Tensor, Tensor | None]], str] = {
+UNSUPPORTED_WEIGHTS: dict[Callable[[Sampled], tuple[Tensor, Tensor | None]], str] = {
     low_rank: "its weight has correlated noise: .*low rank",
     differences: "its weight has correlated noise",
     matrix_normal: "not mean . scale . Gaussian noise",
@@ -85,10 +85,10 @@ REFUSED_WEIGHTS: dict[Callable[[Sampled], tuple[Tensor, Tensor | None]], str] = 
 }
 
 
-@pytest.mark.parametrize("sample", REFUSED_WEIGHTS)
-def test_refused_weights(sample: Callable[[Sampled], tuple[Tensor, Tensor | None]]) -> None:
+@pytest.mark.parametrize("sample", UNSUPPORTED_WEIGHTS)
+def test_unsupported_weights(sample: Callable[[Sampled], tuple[Tensor, Tensor | None]]) -> None:
     net = Around(nn.Sequential(Sampled(sample), nn.Linear(4, 6)))
-    with pytest.raises(CompileError, match=REFUSED_WEIGHTS[sample]) as error:
+    with pytest.raises(CompileError, match=UNSUPPORTED_WEIGHTS[sample]) as error:
         read_module(net.eval(), X)
     assert str(error.value).startswith("layer.0 (bayesian.py:")
 
@@ -98,7 +98,7 @@ class LocalReparameterisation(nn.Module):
         return x + x.abs() * torch.randn_like(x) if self.training else x
 
 
-REFUSED_PLACES = {
+UNSUPPORTED_PLACES = {
     "activations": (LocalReparameterisation(), r"noise is added to activations.*local reparam"),
     "scale": (Spelled(lambda h: h * (1 + torch.randn(6))), r"random tensor of shape \[6\]"),
     "batch norm": (
@@ -116,9 +116,9 @@ REFUSED_PLACES = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED_PLACES)
+@pytest.mark.parametrize("name", UNSUPPORTED_PLACES)
 def test_noise_in_other_places(name: str) -> None:
-    layer, message = REFUSED_PLACES[name]
+    layer, message = UNSUPPORTED_PLACES[name]
     with pytest.raises(CompileError, match=message) as error:
         read_module(Around(layer.train()), X)
     assert str(error.value).startswith("layer")

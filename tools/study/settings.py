@@ -1,26 +1,37 @@
-"""What holds for every item of a study, and the text by which two studies are told apart."""
+"""A study: its settings, networks and data, and the texts that tell two studies apart."""
 
 from __future__ import annotations
 
 import hashlib
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from qbnnc.evaluation.data import LabelledData
+from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array
 from qbnnc.options import given_options, options_from
 from qbnnc.passes.options import Bits, CompileOptions
 from qbnnc.passes.pipeline import Options
+from qbnnc.study.results import Header
 from qbnnc.support.errors import FileError
 from qbnnc.support.extras import require
 from qbnnc.support.inputs import choice, whole
+from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:
     from qbnnc.backends.torch.training import Training
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64] | NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,62 @@ class Settings:
         return {name: str(value) for name, value in values.items() if value is not None}
 
 
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Pickles whole, so that it can be sent to machines that have none of the files.
+
+    `models` are FLOAT Models as the bytes of their files, by the network's name. `calibration`
+    [N, *shape], at most 512 rows, decides the ranges. `train` [N, *shape] and its labels or
+    targets, if there are any, are for fine-tuning; without it, None will do. `ood` [N, *shape] are
+    inputs from elsewhere, confusion data.
+    """
+
+    models: Mapping[str, bytes]
+    calibration: Floats
+    train: Floats | None
+    train_labels: Labels | None
+    test: LabelledData
+    ood: Floats | None
+    settings: Settings
+
+    def model(self, network: str) -> Model:
+        """The FLOAT Model of a network."""
+        return format.from_bytes(self.models[network], network)
+
+    @cached_property
+    def configuration(self) -> dict[str, str]:
+        """Everything that decides a result, given its key; equal texts, equal results."""
+        arrays: dict[str, Array] = {
+            "calibration": self.calibration,
+            "test": self.test.x,
+            "test labels": self.test.y,
+        }
+        if self.train is not None:
+            arrays["train"] = self.train
+        if self.train_labels is not None:
+            arrays["train labels"] = self.train_labels
+        if self.ood is not None:
+            arrays["confusion"] = self.ood
+        texts = {name: describe_array(array) for name, array in arrays.items()}
+        for name in self.models:
+            model = self.model(name)
+            texts[f"network {name}"] = f"{model.method}, sha256 {format.digest(model)[:12]}"
+        return texts | self.settings.describe() | {"compiler": COMPILER}
+
+    def header(self, name: str, command: str = "") -> Header:
+        """The first row of its file. `command` is for people."""
+        methods = list(dict.fromkeys(self.model(network).method for network in self.models))
+        made = {"qbnnc": COMPILER.split()[-1], **_versions(), "python": platform.python_version()}
+        return Header(
+            name,
+            ", ".join(methods),
+            self.settings.task,
+            digest(self.configuration),
+            made | ({"command": command} if command else {}),
+            self.configuration,
+        )
+
+
 def describe_array(array: Array) -> str:
     """ "512 x 1 x 28 x 28, sha256 0123456789ab": its shape and what identifies its content."""
     hash = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
@@ -131,3 +198,13 @@ def other_configuration(
 
 def _short(text: str | None) -> str:
     return "not given" if text is None else text
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("torch", "numpy", "numba"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from qbnnc.passes.options import Bits
-from qbnnc.study.sweep.rows import Precision, Result
+from qbnnc.study.results import Precision, Result
 from qbnnc.support.errors import UserError
 
 

@@ -16,28 +16,28 @@ import pytest
 from numba.core import config
 from numba.core.registry import cpu_target
 
-from qbnnc.runtime import place
-from qbnnc.runtime.place import cache_root, fingerprint, sources
+from qbnnc.runtime import cache_folder
+from qbnnc.runtime.cache_folder import cache_root, fingerprint, sources
 
-RUNTIME = Path(place.__file__).parent
+RUNTIME = Path(cache_folder.__file__).parent
 
 
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
-    place.store.cache_clear()
+    cache_folder.store.cache_clear()
     yield
-    place.store.cache_clear()
+    cache_folder.store.cache_clear()
 
 
 def test_fingerprint_follows_content(monkeypatch: pytest.MonkeyPatch) -> None:
     before, files = fingerprint(), sources(RUNTIME)
     assert fingerprint() == before
     names = [name for name, _ in files]
-    assert "runtime/kernels/convolution.py" in names
+    assert "runtime/families/contraction/kernels/convolution.py" in names
     assert "ir/rng.py" in names
     for i, (name, content) in enumerate(files):
         changed = [*files[:i], (name, content + b" "), *files[i + 1 :]]
-        monkeypatch.setattr(place, "sources", lambda _, changed=changed: changed)
+        monkeypatch.setattr(cache_folder, "sources", lambda _, changed=changed: changed)
         assert fingerprint() != before, name
 
 
@@ -101,7 +101,7 @@ def test_store_is_in_a_private_folder_of_this_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QBNNC_CACHE_DIR", str(tmp_path / "made" / "here"))
-    kept = place.store()
+    kept = cache_folder.store()
     assert kept.folder == tmp_path / "made" / "here" / f"kernels-{fingerprint()}"
     assert kept.fault == ""
     for folder in (kept.folder, *kept.folder.parents[:2]):
@@ -122,7 +122,7 @@ def test_chosen_folder_that_others_can_write_to(
     root.mkdir()
     root.chmod(mode)
     monkeypatch.setenv("QBNNC_CACHE_DIR", str(root))
-    kept = place.store()
+    kept = cache_folder.store()
     assert kept.folder is None
     assert says in kept.fault
     assert str(root) in kept.fault
@@ -132,11 +132,11 @@ def test_chosen_folder_that_others_can_write_to(
 def test_no_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("QBNNC_CACHE_DIR", str(tmp_path / "file"))
-    assert place.store().folder is None
-    assert f"{tmp_path / 'file'}" in place.store().fault
+    assert cache_folder.store().folder is None
+    assert f"{tmp_path / 'file'}" in cache_folder.store().fault
 
 
 def test_no_home_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QBNNC_CACHE_DIR", f"~{os.urandom(8).hex()}/x")
-    assert place.store().folder is None
-    assert place.store().fault != ""
+    assert cache_folder.store().folder is None
+    assert cache_folder.store().fault != ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qbnnc.runtime.trust import is_private_file, private_folder
+from qbnnc.runtime.cache_store import is_private_file, private_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and modes of POSIX")
 root_only = pytest.mark.skipif(

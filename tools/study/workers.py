@@ -1,4 +1,4 @@
-"""Where jobs run: processes of this machine, or the workers of a Dask cluster."""
+"""Workers that run jobs: processes of this machine, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ import pickle
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing.connection import wait
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from qbnnc.study.sweep.plan import Job
-from qbnnc.study.sweep.rows import Result
-from qbnnc.study.sweep.work import Study, work
+from qbnnc.study.jobs import work
+from qbnnc.study.plan import Job
+from qbnnc.study.results import Result
+from qbnnc.study.settings import Study
 from qbnnc.support.errors import UserError
 from qbnnc.version import __version__
 
@@ -34,51 +43,69 @@ _CONNECT_SECONDS = 20
 _WORKER_SECONDS = 60
 
 
-class Pool(Protocol):
-    """Something that runs jobs of a study, several at a time."""
-
-    @property
-    def in_flight(self) -> int:
-        """How many jobs it is given before the first is done."""
+class Workers(Protocol):
+    """Workers that run jobs of a study, several at a time."""
 
     def check(self) -> None:
         """UserError, before any work, if there are no workers."""
 
     def open(self, study: Study) -> AbstractContextManager[Submit]:
-        """Workers that know the study; an exception stops them at once."""
+        """Workers that know the study; an exception stops them at once.
+
+        The future of a job that ended its worker has a BrokenExecutor; the other jobs go on.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Processes of this machine, started afresh (spawn), each with one thread."""
+    """Processes of this machine, started afresh (spawn), each with one thread.
+
+    Every process is an executor of its own, so that its death costs the job in it and no other.
+    """
 
     workers: int
-
-    @property
-    def in_flight(self) -> int:
-        return self.workers if self.workers == 1 else self.workers + 1
 
     def check(self) -> None:
         """Processes can always be started."""
 
     @contextmanager
     def open(self, study: Study) -> Iterator[Submit]:
+        free: SimpleQueue[Executor] = SimpleQueue()
         with TemporaryDirectory(prefix="qbnnc-sweep-") as folder, _one_thread_each():
             path = Path(folder, "study.pickle")
             path.write_bytes(pickle.dumps(study, protocol=5))
+
+            def start() -> Executor:
+                context = multiprocessing.get_context("spawn")
+                return ProcessPoolExecutor(1, context, _start, (folder,))
+
+            def run(job: Job) -> tuple[Result, ...]:
+                process = free.get()
+                try:
+                    return process.submit(_work_from_file, path, job).result()
+                except BrokenExecutor:
+                    process = start()
+                    raise
+                finally:
+                    free.put(process)
+
             before = set(multiprocessing.active_children())
-            pool = ProcessPoolExecutor(
-                self.workers, multiprocessing.get_context("spawn"), _start, (folder,)
-            )
+            threads = ThreadPoolExecutor(self.workers)
+            for _ in range(self.workers):
+                free.put(start())
             try:
-                yield lambda job: pool.submit(_work_from_file, path, job)
+                yield lambda job: threads.submit(run, job)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for child in set(multiprocessing.active_children()) - before:
-                    child.terminate()
+                threads.shutdown(wait=False, cancel_futures=True)
+                while free.qsize() < self.workers:  # more than once: a process may be starting
+                    for child in set(multiprocessing.active_children()) - before:
+                        child.terminate()
+                    time.sleep(0.05)
                 raise
             finally:
-                pool.shutdown()
+                threads.shutdown()
+                while not free.empty():
+                    free.get().shutdown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +113,6 @@ class Given:
     """Any executor of the caller's, who starts and stops it."""
 
     executor: Executor
-    in_flight: int = 10**6
 
     def check(self) -> None:
         """The caller knows it."""
@@ -96,7 +122,11 @@ class Given:
         given: list[Future[tuple[Result, ...]]] = []
 
         def submit(job: Job) -> Future[tuple[Result, ...]]:
-            given.append(self.executor.submit(work, study, job))
+            try:
+                given.append(self.executor.submit(work, study, job))
+            except BrokenExecutor as error:
+                given.append(Future())
+                given[-1].set_exception(error)
             return given[-1]
 
         try:
@@ -111,7 +141,6 @@ class Cluster:
     """The workers of a Dask scheduler; they need this version of qbnnc, and no files."""
 
     address: str
-    in_flight: int = 10**6  # the scheduler keeps them until a worker is free
 
     def check(self) -> None:
         with self._client() as client:

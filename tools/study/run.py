@@ -1,10 +1,13 @@
-"""The study of a trained network's quantisation, from files or arrays to a file of results."""
+"""Running a study: a sweep of networks over bits, whose results go into a file as they come."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+import os
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
+from contextlib import closing
 from dataclasses import replace
+from typing import Protocol
 
 from numpy.typing import ArrayLike
 
@@ -13,17 +16,25 @@ from qbnnc.evaluation.score import TargetUnits
 from qbnnc.loading.sources import warn_of_few
 from qbnnc.passes.options import Bits, CompileOptions
 from qbnnc.runtime.threads import physical_cores
-from qbnnc.study.sweep.executors import Cluster, Given, Pool, Processes
-from qbnnc.study.sweep.plan import Plan, ordered, paper_grid, parse_bits
-from qbnnc.study.sweep.prepare import check_options, read_models, shifted_bits, study_of, task_of
-from qbnnc.study.sweep.rows import Precision, Result
-from qbnnc.study.sweep.schedule import Progress, run_study
-from qbnnc.study.sweep.settings import Settings, Tuning
-from qbnnc.study.sweep.store import check_output
+from qbnnc.study.jobs import describe, failures
+from qbnnc.study.plan import Job, Plan, jobs, ordered, paper_grid, parse_bits
+from qbnnc.study.prepare import check_options, read_models, shifted_bits, study_of, task_of
+from qbnnc.study.results import Header, Precision, Result
+from qbnnc.study.settings import Settings, Study, Tuning
+from qbnnc.study.store import check_output, open_store
+from qbnnc.study.workers import Cluster, Given, Processes, Workers
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_integer, whole
 
 PAPER_WEIGHTS, PAPER_ACTIVATIONS = range(3, 9), range(3, 8)
+_DIED = "the worker process died: out of memory? Try fewer --workers, or another machine"
+
+
+class Progress(Protocol):
+    """Told how far a study is."""
+
+    def __call__(self, done: int, total: int, latest: tuple[Result, ...]) -> None:
+        """`done` of `total` results are in the file; `latest` came with the last job."""
 
 
 def run_sweep(
@@ -86,7 +97,7 @@ def run_sweep(
     TargetUnits(target_mean, target_std).check()
     training, testing = _read(train, test, labels)
     chosen, its_seeds = _bits(bits), _seeds(seeds)
-    pool = _pool(workers, scheduler, executor)
+    chosen_workers = _workers(workers, scheduler, executor)
     models = read_models(networks, training)
     first = next(iter(models.values()))
     settings = Settings(
@@ -106,12 +117,12 @@ def run_sweep(
     plan = Plan(tuple(models), random, chosen, precisions, its_seeds)
     header = study.header(", ".join(models), command)
     check_output(output, header)
-    pool.check()
+    chosen_workers.check()
     warn_of_few(len(study.calibration))
     if not qat:
         study = replace(study, train=None, train_labels=None)  # nothing of it needs to be sent
     return run_study(
-        study, plan, output, header, pool, retry_failed=retry_failed, progress=progress
+        study, plan, output, header, chosen_workers, retry_failed=retry_failed, progress=progress
     )
 
 
@@ -137,7 +148,7 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(range(whole("seeds", seeds, 1)))
 
 
-def _pool(workers: int | None, scheduler: str | None, executor: Executor | None) -> Pool:
+def _workers(workers: int | None, scheduler: str | None, executor: Executor | None) -> Workers:
     if workers is not None and (scheduler or executor) is not None:
         raise UserError("--workers: with --scheduler the cluster's own workers are used")
     if executor is not None:
@@ -145,3 +156,74 @@ def _pool(workers: int | None, scheduler: str | None, executor: Executor | None)
     if scheduler is not None:
         return Cluster(scheduler)
     return Processes(physical_cores() if workers is None else whole("workers", workers, 1))
+
+
+def run_study(
+    study: Study,
+    plan: Plan,
+    output: str | os.PathLike[str],
+    header: Header,
+    workers: Workers,
+    *,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Result, ...]:
+    """All results of the file `output` at the end, in the order of the plan.
+
+    Results that the file holds already are kept, failed ones too unless `retry_failed`. Whatever
+    interrupts this, the file stays whole, and the same call goes on from there.
+    FileError if the file is another study's or cannot be written.
+    """
+    items = tuple(plan.items())
+    with open_store(output, header) as store:
+        held = {r.key for r in store.results() if not (retry_failed and r.error is not None)}
+        missing = [item for item in items if item.key not in held]
+        done, total = len(items) - len(missing), len(items)
+        if progress is not None:
+            progress(done, total, ())
+        with closing(run_jobs(workers, study, jobs(missing))) as finished:
+            for results in finished:
+                for result in results:
+                    store.add(result)
+                done += len(results)
+                if progress is not None:
+                    progress(done, total, results)
+        return store.finish(plan.networks)
+
+
+def run_jobs(
+    workers: Workers, study: Study, jobs: Iterable[Job]
+) -> Generator[tuple[Result, ...], None, None]:
+    """The results of each job as they come; a job that cannot be done gives rows with an error.
+
+    A job whose worker dies is tried again at the end, with nothing beside it: memory may have been
+    short. If it kills its worker once more, it is given up.
+    """
+    died: list[Job] = []
+    with workers.open(study) as submit:
+        running = {submit(job): job for job in jobs}
+        for future in as_completed(running):
+            if not future.cancelled() and isinstance(future.exception(), BrokenExecutor):
+                died.append(running[future])
+            else:
+                yield _outcome(study, running[future], future)
+    alone = Processes(1) if isinstance(workers, Processes) else workers
+    for job in died:
+        with alone.open(study) as submit:
+            future = submit(job)
+            if isinstance(future.exception(), BrokenExecutor):
+                yield failures(study, job, _DIED)
+            else:
+                yield _outcome(study, job, future)
+
+
+def _outcome(study: Study, job: Job, future: Future[tuple[Result, ...]]) -> tuple[Result, ...]:
+    try:
+        return future.result()
+    except CancelledError:
+        raise UserError(
+            "--scheduler: the connection to the cluster was lost; what is done is kept: run the "
+            "same command again"
+        ) from None
+    except Exception as error:  # of the cluster: workers that were killed, results that are lost
+        return failures(study, job, describe(error))

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from qbnnc.study.sweep.plan import in_order
-from qbnnc.study.sweep.rows import Header, Result, Row, read_rows, to_json
-from qbnnc.study.sweep.settings import other_configuration
+from qbnnc.study.plan import in_order
+from qbnnc.study.results import Header, Result, Row, read_rows, to_json
+from qbnnc.study.settings import other_configuration
 from qbnnc.support.errors import FileError
 from qbnnc.support.files import check_output as check_place
 from qbnnc.support.files import read_bytes, write_atomically

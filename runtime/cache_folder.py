@@ -1,7 +1,7 @@
-"""Where compiled kernels are kept between processes: one folder for all that they depend on.
+"""The folder that keeps compiled kernels between processes.
 
-Its name carries a hash of CPU, versions, numba's settings, and the content of the whole runtime and
-of the definitions that it imports. So a stale kernel is impossible.
+The folder's name carries a hash of the CPU, all versions, numba's settings, the content of the
+whole runtime, and the definitions that its kernels import. So a stale kernel is impossible.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import numpy as np
 from numba.core import config
 from numba.core.registry import cpu_target
 
-from qbnnc.runtime.store import Store
-from qbnnc.runtime.trust import private_folder
+from qbnnc.runtime.cache_store import Store, private_folder
 
 _SETTINGS = (  # numba's, which change machine code
     "OPT",
@@ -36,7 +35,7 @@ _SETTINGS = (  # numba's, which change machine code
 
 @cache
 def store() -> Store:
-    """What is kept for this machine and this content."""
+    """Open the store for this machine and this content of the runtime."""
     key = fingerprint()
     try:
         return Store(private_folder(cache_root(), f"kernels-{key}"), key)
@@ -46,7 +45,7 @@ def store() -> Store:
 
 
 def cache_root() -> Path:
-    """$QBNNC_CACHE_DIR, or a folder `qbnnc` where the platform keeps caches."""
+    """Return $QBNNC_CACHE_DIR, or the folder `qbnnc` where the platform keeps caches."""
     if place := os.environ.get("QBNNC_CACHE_DIR"):
         return Path(place).expanduser()
     if sys.platform == "win32":
@@ -59,7 +58,7 @@ def cache_root() -> Path:
 
 
 def fingerprint() -> str:
-    """A hash of all that the machine code depends on but the instruction set."""
+    """Hash all that the machine code depends on, except for the instruction set."""
     machine = (
         llvm.get_host_cpu_name(),
         cpu_target.target_context.codegen().magic_tuple(),  # triple, CPU, features
@@ -78,7 +77,7 @@ def fingerprint() -> str:
 
 
 def sources(runtime: Path) -> list[tuple[str, bytes]]:
-    """Path and content of each file of the runtime, and of the definitions its kernels import."""
+    """Return the path and content of each file that the machine code depends on."""
     files = [*sorted(runtime.rglob("*.py")), runtime.parent / "ir" / "rng.py"]
     return [(f.relative_to(runtime.parent).as_posix(), f.read_bytes()) for f in files]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qbnnc.runtime.store import Store
+from qbnnc.runtime.cache_store import Store
 
 PAYLOAD = bytes(range(40))
 
