@@ -204,7 +204,5 @@ def offline_terms(
     The second term is left out if the weight is None, which means that it is not constant.
     Source: docs/semantics.md, section 3.
     """
-    terms = np.broadcast_to(weight_zero.astype(np.int64) * input_zero * prod(shape[1:]), shape[:1])
-    if weight is not None:
-        terms = terms - input_zero * channel_sums(weight, np.zeros(1, np.int32)).total
-    return terms.astype(np.int32)
+    codes = np.broadcast_to(np.int8(0), shape) if weight is None else weight
+    return channel_sums(codes, weight_zero).offline_terms(input_zero)

@@ -20,14 +20,14 @@ from qbnnc.loading.sources import (
     members_of,
     model_of,
     names_from,
-    read_whole,
+    read_trained,
     warn_of_few,
     with_calibration,
 )
 from qbnnc.loading.writing import check_outputs, write_artefacts
 from qbnnc.options import given_options, options_from
+from qbnnc.passes.assign_head import name_outputs
 from qbnnc.passes.calibrate import calibration_of
-from qbnnc.passes.heads import name_outputs
 from qbnnc.passes.options import CompileOptions, Quantisation
 from qbnnc.passes.pipeline import (
     Watch,
@@ -69,7 +69,7 @@ def save(
     example. Raises UserError, and writes nothing, if the network cannot be compiled.
     """
     if (known := known_model(module)) is not None:
-        _save_model(known if calibration is None else with_calibration(known, calibration), path)
+        _save_model(with_calibration(known, calibration), path)
         return
     require("torch", what="qbnnc.save")
     import torch
@@ -91,8 +91,7 @@ def save(
     source = read_modules(modules, example_inputs, dropout=dropout)
     model = model_of(source)
     model = name_outputs(model, names) if names else model
-    if calibration is not None:
-        model = with_calibration(model, calibration)
+    model = with_calibration(model, calibration)
     rows = model.calibration
     if rows is None:
         rows = example_rows(example_inputs).cpu().to(torch.float32).numpy()
@@ -152,10 +151,8 @@ def compile(
     inputs = _paths_among(source)
     paths = check_outputs(_several(outputs), inputs, embedded_model=embedded_model)
     options = options_from(compile_options, samples, task)
-    reading = SourceOptions(
-        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
-    )
-    trained = source if isinstance(source, Trained) else read_whole(source, calibration, reading)
+    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
+    trained = source if isinstance(source, Trained) else read_trained(source, calibration, reading)
     model_ = trained.model
     if model_.stage is not Stage.FLOAT:
         given = given_options(compile_options) + ["calibration"] * (calibration is not None)

@@ -17,10 +17,10 @@ from qbnnc.runtime.families.contraction.epilogue import common, extents
 from qbnnc.runtime.families.contraction.instructions import PRODUCT_WORK, Convolve, Depthwise
 from qbnnc.runtime.families.contraction.kernels.convolution import SCRATCH
 from qbnnc.runtime.families.sampled_weights.lowering import is_depthwise, operand
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.packing import CHANNEL_BLOCK, Layout
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 HALO_BYTES = 96 << 10  # of the images that a layer copies at a time

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.families.dropout.instructions import Drop, KeepMask, Select
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.codes import drop_codes, select_codes
 from qbnnc.runtime.kernels.jit import Kernel, kernel
@@ -17,6 +16,7 @@ from qbnnc.runtime.kernels.random import derive, draw_words
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Instruction, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 K = columns_of(KeepMask)

@@ -13,10 +13,10 @@ from qbnnc.ir.ops import Concat, Move, Reshape
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import DType
 from qbnnc.runtime.families.moves import instructions as ins
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order, to_memory
 from qbnnc.runtime.lowering import Leaving, Lower, Lowering
 from qbnnc.runtime.program import Buffer
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 

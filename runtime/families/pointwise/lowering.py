@@ -9,11 +9,11 @@ from qbnnc.ir.ops import AddQuantized, ClampCodes, Lookup, LookupReal, MultiplyI
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.runtime.families.moves.lowering import broadcast, leaving
 from qbnnc.runtime.families.pointwise import instructions as ins
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import broadcast_steps
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.program import Buffer
 from qbnnc.support.errors import CompileError
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 _BYTES = 256  # values of a byte

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.families.pooling.instructions import MaxPool, SumPool
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.codes import largest_codes
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Instruction, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 C = columns_of(MaxPool)

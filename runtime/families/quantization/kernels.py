@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.families.quantization.instructions import Dequantize, Quantize, Requantize
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds, round_into
 from qbnnc.runtime.program import Instruction, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 Q = columns_of(Quantize)

@@ -11,10 +11,10 @@ from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType
 from qbnnc.runtime.families.moves.lowering import leaving as leaving_of
 from qbnnc.runtime.families.quantization import instructions as ins
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import grid, parameter
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.support.errors import CompileError
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 

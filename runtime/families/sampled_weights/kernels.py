@@ -11,13 +11,13 @@ from qbnnc.runtime.families.sampled_weights.instructions import (
     SampleWeight,
 )
 from qbnnc.runtime.families.sampled_weights.noise_to_codes import codes_from_noise, panel_from_noise
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import int32_at, locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.random import derive, draw_words
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.packing import K_BLOCK, PANEL
 from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 E = columns_of(EpsCodes)

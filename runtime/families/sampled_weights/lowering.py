@@ -15,12 +15,12 @@ from qbnnc.ir.types import Array
 from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights import instructions as ins
 from qbnnc.runtime.families.sampled_weights.kernels import WORDS
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, PANEL, Layout
 from qbnnc.runtime.program import Buffer
 from qbnnc.support.errors import CompileError
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Depthwise, Epilogue, Winograd
 from qbnnc.runtime.families.contraction.kernels.convolution import SCRATCH
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, PANEL
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
 _HALF = PANEL // 2  # channels of the narrower tile

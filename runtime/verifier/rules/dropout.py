@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from qbnnc.runtime.families.dropout.instructions import Drop, KeepMask, Select
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
 

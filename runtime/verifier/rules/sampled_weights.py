@@ -9,10 +9,10 @@ from qbnnc.runtime.families.sampled_weights.instructions import (
     SampleWeight,
 )
 from qbnnc.runtime.families.sampled_weights.kernels import WORDS
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.packing import K_BLOCK, PANEL
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
 _LANES = 1 << 16  # of a table of noise, which any lane is an index of

@@ -25,7 +25,7 @@ from qbnnc.cli.options import (
 from qbnnc.ir.types import Array
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.artefacts import Artefact, open_artefact
-from qbnnc.loading.sources import Dropout, SourceOptions, names_from
+from qbnnc.loading.sources import Dropout, SourceOptions
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
 from qbnnc.support.errors import ArtefactWarning, UserError
@@ -92,8 +92,8 @@ def command(
     source = None if input_ is None else as_batch(read_array(input_), shape)
     network = None
     if floats:
-        options = SourceOptions(
-            model, parse_arguments(model_args), dropout, trust_pickle, names_from(output_names)
+        options = SourceOptions.of(
+            model, parse_arguments(model_args), dropout, trust_pickle, output_names
         )
         with placed({"the calibration data": floats[0]}):
             float_model = read_float(floats, _rows(source, 2, shape), options)

@@ -30,7 +30,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.loading.arrays import file_of, read_array
-from qbnnc.loading.sources import Dropout, SourceOptions, Trained, names_from, read_whole
+from qbnnc.loading.sources import Dropout, SourceOptions, Trained, read_trained
 from qbnnc.loading.writing import check_outputs
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
 from qbnnc.support.text import counted, fold, human_bytes, spaced
@@ -118,10 +118,10 @@ def command(
     with placed({"the calibration data": calibration, "the model": file, "the source": file}):
         if (asked := asked_auto(chosen, budget, data)) is not None:
             arguments = parse_arguments(model_args)
-            source = read_whole(
+            source = read_trained(
                 models,
                 rows,
-                SourceOptions(model, arguments, dropout, trust_pickle, names_from(output_names)),
+                SourceOptions.of(model, arguments, dropout, trust_pickle, output_names),
             )
             chosen = choose(asked, source.model, chosen, samples=samples, task=task, quiet=quiet)
         effort = effort_of(distribution_check, skipped=no_distribution_check)

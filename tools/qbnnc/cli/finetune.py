@@ -23,7 +23,7 @@ from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.loading.arrays import file_of, read_array
-from qbnnc.loading.sources import Dropout, SourceOptions, names_from
+from qbnnc.loading.sources import Dropout, SourceOptions
 from qbnnc.loading.writing import check_outputs
 from qbnnc.options import options_from
 from qbnnc.support.errors import FileError, UserError
@@ -160,12 +160,8 @@ def command(
             training,
             validation=validation,
             calibration=None if calibration is None else read_array(calibration),
-            reading=SourceOptions(
-                model,
-                parse_arguments(model_args),
-                dropout,
-                trust_pickle,
-                names_from(output_names),
+            reading=SourceOptions.of(
+                model, parse_arguments(model_args), dropout, trust_pickle, output_names
             ),
             device=_checked_device(device),
         )

@@ -15,7 +15,7 @@ from qbnnc.inspection.report import NodeReport, describe_outputs
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
 from qbnnc.loading.artefacts import read_integer_model
-from qbnnc.loading.sources import SourceOptions, read_source
+from qbnnc.loading.sources import SourceOptions, read
 from qbnnc.runtime import load
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.summary import PlanSummary
@@ -66,7 +66,7 @@ def _read(file: str) -> Model:
     if Path(file).suffix == ".onnx":
         return read_integer_model(file)
     try:
-        return read_source([file], None, SourceOptions())
+        return read([file], None, SourceOptions())
     except FileError as error:
         from qbnnc.frontend import NoNetworkError
 

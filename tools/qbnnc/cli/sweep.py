@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from qbnnc.cli.common import INTERRUPTED, placed, plain_warnings, say
+from qbnnc.cli.flags import with_flags
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.options import (
     chosen_options,
@@ -175,7 +176,7 @@ def command(
     if not quiet:
         _print(rows, results)
     for sentence in failures(results):
-        say(f"Failed: {sentence}")
+        say(f"Failed: {with_flags(sentence, click.get_current_context().command)}")
     if report is not None and any(result.error is None for result in results):
         write_report(rows, report, ", ".join(networks))
         if not quiet:

@@ -25,7 +25,7 @@ from qbnnc.ir.head import Task, class_shape
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import QuantizeInput
 from qbnnc.ir.types import Stage
-from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions, names_from
+from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.inputs import as_array, as_integer, choice
 
@@ -90,9 +90,7 @@ def evaluate_files(
     sources = _several(models)
     raw = _raw(data)
     as_inputs(raw.x, raw.x.shape[1:], raw.x_name)
-    options = SourceOptions(
-        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
-    )
+    options = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
     wanted = None if task is None else choice("task", Task, task)
     predictors = _open(sources, raw, options, wanted)
     chosen = _task(task, predictors, raw)

@@ -19,7 +19,6 @@ import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Epilogue
 from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, tile
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
@@ -27,6 +26,7 @@ from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds, round_into
 from qbnnc.runtime.packing import PANEL
 from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 C = columns_of(Convolve)

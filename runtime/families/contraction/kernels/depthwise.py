@@ -6,12 +6,12 @@ import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Depthwise, Epilogue
 from qbnnc.runtime.families.contraction.kernels.convolution import finish
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.packing import CHANNEL_BLOCK
 from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 C = columns_of(Depthwise)

@@ -33,7 +33,6 @@ from qbnnc.runtime.families.contraction.kernels.winograd_transforms import (
     input_transform,
     output_transform,
 )
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.isa import Isa
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
@@ -41,6 +40,7 @@ from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds
 from qbnnc.runtime.packing import K_BLOCK, PANEL
 from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 W = columns_of(Winograd)

@@ -1,4 +1,4 @@
-"""Gives outputs their meaning: by the task, their names, and the numbers they can be at all."""
+"""Assign a model its head: the meaning of its outputs, by the task and by their names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import MEAN, identifiers, role_of
 from qbnnc.ir.types import Stage
-from qbnnc.passes.classifiers import as_classifier
-from qbnnc.passes.constant_outputs import fold_constant_outputs
-from qbnnc.passes.cut_sigmoid import ends_in_sigmoid
-from qbnnc.passes.cut_softmax import ends_in_softmax
-from qbnnc.passes.halves import halves_axis, split_halves
-from qbnnc.passes.regressions import as_regression
+from qbnnc.passes.classification_head import as_classifier
+from qbnnc.passes.fold_constant_outputs import fold_constant_outputs
+from qbnnc.passes.mean_and_variance import mean_and_variance_axis, split_mean_and_variance
+from qbnnc.passes.regression_head import as_regression
+from qbnnc.passes.strip_sigmoid import ends_in_sigmoid
+from qbnnc.passes.strip_softmax import ends_in_softmax
 from qbnnc.support.errors import UserError
 
 
@@ -28,7 +28,7 @@ def name_outputs(model: Model, names: tuple[str, ...]) -> Model:
         model = _halved(model, names)
     named = replace(model, head=Head(Task.RAW, names, stated=True))
     named.head.check(tuple(v.type for v in named.graph.outputs))
-    return named if model.head.task is Task.RAW else understood(named, model.head.task)
+    return named if model.head.task is Task.RAW else with_head(named, model.head.task)
 
 
 def fitted_by_targets(model: Model) -> Model:
@@ -41,7 +41,7 @@ def fitted_by_targets(model: Model) -> Model:
 
 
 def _halved(model: Model, names: tuple[str, ...]) -> Model:
-    axis, shape = halves_axis(model.graph), list(model.graph.outputs[0].type.shape)
+    axis, shape = mean_and_variance_axis(model.graph), list(model.graph.outputs[0].type.shape)
     if model.stage is not Stage.FLOAT:
         raise UserError(
             f"the one output {shape} is compiled already and cannot be cut in two",
@@ -54,15 +54,15 @@ def _halved(model: Model, names: tuple[str, ...]) -> Model:
             place=f"`output_names` {','.join(names)}",
             remedy="return two outputs, or name one",
         )
-    return replace(model, members=tuple(split_halves(m, axis) for m in model.members))
+    return replace(model, members=tuple(split_mean_and_variance(m, axis) for m in model.members))
 
 
-def understood(model: Model, task: Task | None) -> Model:
+def with_head(model: Model, task: Task | None) -> Model:
     """The model with the head that its outputs have under `task`; None is the model's own task.
 
-    A raw network that ends in a softmax, or in a sigmoid of one number, classifies by default. Of
-    a FLOAT model what belongs to the head is cut off, and the mean comes first. UserError where
-    the outputs are no such thing, or could be several.
+    A raw network that ends in a softmax, or in a sigmoid of one number, classifies by default. Ops
+    that belong to the head are stripped from a FLOAT model, and the mean comes first. UserError
+    where the outputs do not fit the task, or could be several things.
     """
     has = model.head.task
     if task in (None, has) and has is not Task.RAW:

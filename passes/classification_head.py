@@ -6,24 +6,24 @@ from dataclasses import replace
 
 from qbnnc.ir.head import Head, Task, is_binary
 from qbnnc.ir.model import Model
-from qbnnc.passes.cut_sigmoid import cut_sigmoid, ends_in_sigmoid
-from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
 from qbnnc.passes.intervals import intervals
+from qbnnc.passes.strip_sigmoid import ends_in_sigmoid, strip_sigmoid
+from qbnnc.passes.strip_softmax import StripSoftmax, ends_in_softmax
 from qbnnc.support.errors import UserError
 
 _TASK = "`task` classification"
 
 
 def as_classifier(model: Model) -> Model:
-    """1. The softmax or log_softmax at the end is cut off, and so is the sigmoid of one class.
+    """1. The softmax or log_softmax at the end is stripped, and so is the sigmoid of one class.
     2. One logit, [1] or [] a row, is that of class 1 of two.
-    3. UserError for several outputs, for several sigmoids, and for what can be no logit: numbers
-       that are probabilities, or positive, as evidence is.
+    3. UserError for several outputs, for several sigmoids, and for numbers that can be no logits:
+       they are probabilities, or positive, as evidence is.
     """
     head = Head(Task.CLASSIFICATION)
     head.check(tuple(v.type for v in model.graph.outputs))
     if ends_in_softmax(model.graph):
-        return replace(model, members=tuple(map(CutSoftmax(), model.members)), head=head)
+        return replace(model, members=tuple(map(StripSoftmax(), model.members)), head=head)
     shape = model.graph.outputs[0].type.shape
     if ends_in_sigmoid(model.graph):
         if not is_binary(shape):
@@ -33,7 +33,7 @@ def as_classifier(model: Model) -> Model:
                 place=_TASK,
                 remedy="use `task='raw'`, which gives mean and variance of each probability",
             )
-        return replace(model, members=tuple(map(cut_sigmoid, model.members)), head=head)
+        return replace(model, members=tuple(map(strip_sigmoid, model.members)), head=head)
     _check_logits(model)
     return replace(model, head=head)
 

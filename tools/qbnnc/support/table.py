@@ -1,4 +1,4 @@
-"""Functions by the class that each belongs to: kernels, rules and lowerings."""
+"""Functions by the class that each belongs to: lowerings, writers of ONNX nodes, kernels, rules."""
 
 from __future__ import annotations
 

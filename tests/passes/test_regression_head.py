@@ -8,7 +8,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Clamp, Function, Op, Unary
-from qbnnc.passes.heads import understood
+from qbnnc.passes.assign_head import with_head
 from qbnnc.support.errors import UserError
 from tests.net import Net
 
@@ -23,7 +23,7 @@ def pair(op: Op | None) -> Graph:
 
 
 def read(op: Op | None) -> Model:
-    return understood(Model((pair(op),), Head(Task.RAW)), Task.REGRESSION)
+    return with_head(Model((pair(op),), Head(Task.RAW)), Task.REGRESSION)
 
 
 @pytest.mark.parametrize(

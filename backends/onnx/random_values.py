@@ -11,7 +11,7 @@ from qbnnc.backends.onnx.streams import Counters, Stream, groups, write_words
 from qbnnc.ir.ops import KeepMask
 
 
-def write_draws(scope: Scope, counters: Counters, sample_numbers: range) -> None:
+def write_random_values(scope: Scope, counters: Counters, sample_numbers: range) -> None:
     """All masks and noise as values of `scope`; each group of streams is mixed in one call."""
     for group in groups(scope.graph, len(sample_numbers)):
         words = write_words(scope, counters, group, sample_numbers)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qbnnc.ir.arithmetic import activation_quant, weight_quant
 from qbnnc.ir.ops import FakeQuantize
 from qbnnc.ir.types import Array, QuantParams
-from qbnnc.passes.search import Codes, least_error_range
+from qbnnc.passes.range_search import Codes, least_error_range
 
 ONCE = np.ones((1, 1))
 WIDTHS = st.integers(2, 8)

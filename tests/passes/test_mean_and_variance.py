@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
-from qbnnc.passes.halves import halves_axis
+from qbnnc.passes.mean_and_variance import mean_and_variance_axis
 
 
 class Net(nn.Module):
@@ -42,4 +42,4 @@ class Net(nn.Module):
 )
 def test_axis(function: Callable[[Net, Tensor], Tensor], axis: int | None) -> None:
     net = Net(function).eval()
-    assert halves_axis(read_module(net, torch.randn(2, 4, 6))) == axis
+    assert mean_and_variance_axis(read_module(net, torch.randn(2, 4, 6))) == axis

@@ -1,4 +1,4 @@
-"""What a layer reads and gives as rows of observations, for fitting its weight."""
+"""Inputs and outputs of a layer as rows of observations (im2col), for fitting its weight."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ def layer_moments(
 ) -> Moments:
     """Moments of a Linear's or (ungrouped) Conv2d's inputs and wanted outputs.
 
-    `inputs` and `outputs` are batches [1, B, ...]; `weight` is the shape of its weight. Of a
-    convolution every position is an observation; evenly spaced ones are taken of more than 2^15.
+    `inputs` and `outputs` are batches [1, B, ...]; `weight` is the shape of the weight. Every
+    position of a convolution is an observation. Evenly spaced ones are taken if there are more than
+    2^15.
     """
     total = sum(array.shape[1] * _positions(array) for array in outputs)
     step = -(-total // _MOST_OBSERVATIONS)
     sums = MomentSum(int(np.prod(weight[1:])), weight[0])
     for x, y in zip(inputs, outputs, strict=True):
         wide = np.broadcast_to(x, (1, y.shape[1], *x.shape[2:]))
-        rows = unfolded(op, weight, wide[0], step)
+        rows = im2col(op, weight, wide[0], step)
         sums.add(rows, _channels_last(y[0])[::step])
     return sums.moments()
 
 
-def unfolded(op: Op, weight: tuple[int, ...], x: Array, step: int = 1) -> Array:
+def im2col(op: Op, weight: tuple[int, ...], x: Array, step: int = 1) -> Array:
     """Every `step`th row [K] that the layer multiplies its weight with: x [B, ...] -> [M, K]."""
     if not isinstance(op, Conv2d):
         return x[::step]

@@ -1,4 +1,4 @@
-"""One output that holds the mean and what says its variance, each half of the channels."""
+"""One output that holds a mean and its variance, each in half of the channels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from qbnnc.ir.types import Stage
 from qbnnc.support.errors import Loc
 
 
-def halves_axis(graph: Graph) -> int | None:
+def mean_and_variance_axis(graph: Graph) -> int | None:
     """The axis of the only output's shape whose two halves could be (mean, log_var).
 
     The channels of the layer that makes it, or what a concatenation joins; None if their number is
@@ -77,7 +77,7 @@ def _after_reshape(old: tuple[int, ...], new: tuple[int, ...], axis: int) -> int
     return next(places, None)
 
 
-def split_halves(graph: Graph, axis: int) -> Graph:
+def split_mean_and_variance(graph: Graph, axis: int) -> Graph:
     """The graph with two outputs, the halves of its one along this axis of the shape."""
     whole, producers = graph.outputs[0], graph.producers()
     loc = producers[whole].loc if whole in producers else Loc(whole.name)

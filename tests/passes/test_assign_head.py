@@ -14,7 +14,7 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import CONSTANT
 from qbnnc.loading.sources import model_of
-from qbnnc.passes.heads import name_outputs, understood
+from qbnnc.passes.assign_head import name_outputs, with_head
 from qbnnc.support.errors import UserError
 from tests.heads import Evidence, Heads, Normal, example, network
 
@@ -79,7 +79,7 @@ READ: dict[str, Case] = {  # forward, --outputs, what the second output is ("": 
 @pytest.mark.parametrize("spelling", list(READ))
 def test_regressions(spelling: str, targets: int) -> None:
     returned, stated, second = READ[spelling]
-    model = understood(read(returned, stated, targets), Task.REGRESSION)
+    model = with_head(read(returned, stated, targets), Task.REGRESSION)
     count = 1 if not second else 2
     assert len(model.graph.outputs) == count
     assert model.head.task is Task.REGRESSION
@@ -120,7 +120,7 @@ ASKED: dict[str, tuple[Returned, str]] = {
 def test_what_could_be_several_things_is_asked(spelling: str) -> None:
     returned, said = ASKED[spelling]
     with pytest.raises(UserError) as refused:
-        understood(read(returned), Task.REGRESSION)
+        with_head(read(returned), Task.REGRESSION)
     assert said in str(refused.value)
     assert "`output_names='mean,log_var|variance|std'`" in str(refused.value)
 
@@ -141,10 +141,10 @@ def test_names_that_do_not_fit(returned: Returned, names: str, said: str) -> Non
 def test_what_is_no_regression() -> None:
     model = read(lambda s, h: Evidence(s.mean(h), s.second(h).exp(), s.mean(h), s.second(h)))
     with pytest.raises(UserError, match=r"4 outputs \(gamma, nu, alpha, beta\).*`task='raw'`"):
-        understood(model, Task.REGRESSION)
-    assert understood(model, None).head.outputs == ("gamma", "nu", "alpha", "beta")
-    with pytest.raises(UserError, match="the mean; return it too"):
-        understood(read(lambda s, h: {"variance": s.mean(h)}), Task.REGRESSION)
+        with_head(model, Task.REGRESSION)
+    assert with_head(model, None).head.outputs == ("gamma", "nu", "alpha", "beta")
+    with pytest.raises(UserError, match="the mean: return it too"):
+        with_head(read(lambda s, h: {"variance": s.mean(h)}), Task.REGRESSION)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_what_is_no_regression() -> None:
 )
 @pytest.mark.parametrize("task", [Task.CLASSIFICATION, None])
 def test_one_sigmoid_is_cut_off(returned: Returned, task: Task | None) -> None:
-    model = understood(read(returned), task)
+    model = with_head(read(returned), task)
     assert model.head.task is Task.CLASSIFICATION
     assert not any(node.op.name == "unary" for node in model.graph.nodes)
     assert model.graph.outputs[0].type.size == 1
@@ -167,7 +167,7 @@ def test_one_sigmoid_is_cut_off(returned: Returned, task: Task | None) -> None:
 
 @pytest.mark.parametrize("task", [Task.RAW, Task.REGRESSION])
 def test_a_sigmoid_stays_for_other_tasks(task: Task) -> None:
-    model = understood(read(lambda s, h: torch.sigmoid(s.mean(h))), task)
+    model = with_head(read(lambda s, h: torch.sigmoid(s.mean(h))), task)
     assert model.graph.nodes[-1].op.name == "unary"
 
 
@@ -182,6 +182,6 @@ def test_a_sigmoid_stays_for_other_tasks(task: Task) -> None:
 )
 def test_what_is_no_logits(returned: Returned, said: str) -> None:
     with pytest.raises(UserError, match=said) as refused:
-        understood(read(returned, targets=3), Task.CLASSIFICATION)
+        with_head(read(returned, targets=3), Task.CLASSIFICATION)
     assert "`task='raw'`" in str(refused.value)
-    assert understood(read(returned, targets=3), None).head.task is Task.RAW
+    assert with_head(read(returned, targets=3), None).head.task is Task.RAW

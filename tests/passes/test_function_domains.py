@@ -12,8 +12,8 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import AveragePool2d, Clamp, Function, Multiply, Unary
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.passes.calibrate import Calibration
+from qbnnc.passes.lookup_tables import real_table
 from qbnnc.passes.pipeline import Options, quantise_model
-from qbnnc.passes.tables import real_table
 from qbnnc.support.errors import CompileError
 from tests.graphs import inputs
 from tests.net import Net

@@ -15,29 +15,31 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, Axis
 
 _BATCH = 64
-_LIVE_BYTES = 1 << 30  # of both graphs' values together
+_LIVE_BYTES = 1 << 30  # for the values of both graphs together
 _FEWEST_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Batch:
     """One batch of rows with its random numbers."""
 
     rows: NDArray[np.float32]
     draw: Draw
 
 
-def parts_of(rows: NDArray[np.float32], seed: int, passes: int, row_bytes: int) -> tuple[Part, ...]:
-    """All rows, `passes` draws each, in batches; evenly spaced rows where memory would not do.
+def batches_of(
+    rows: NDArray[np.float32], seed: int, passes: int, row_bytes: int
+) -> tuple[Batch, ...]:
+    """All rows in batches, with `passes` samples each; evenly spaced rows if memory is short.
 
-    `row_bytes` is what one row keeps alive. At least 64 rows are taken.
+    `row_bytes` is the number of bytes that one row keeps alive. At least 64 rows are taken.
     """
     fitting = max(_FEWEST_ROWS, _LIVE_BYTES // max(1, row_bytes * passes))
     if len(rows) > fitting:
         rows = rows[np.linspace(0, len(rows) - 1, fitting).round().astype(np.int64)]
     starts = range(0, len(rows), _BATCH)
     return tuple(
-        Part(part := rows[s : s + _BATCH], Draw.of(seed, [draw], range(s, s + len(part))))
+        Batch(batch := rows[s : s + _BATCH], Draw.of(seed, [draw], range(s, s + len(batch))))
         for draw in range(passes)
         for s in starts
     )
@@ -58,22 +60,22 @@ def _row_bytes(value: Value) -> int:
     return value.type.nbytes if Axis.ROW in value.type.axes else 0
 
 
-class Reference:
+class ReferenceValues:
     """A graph that is evaluated as far as somebody asks."""
 
-    def __init__(self, graph: Graph, parts: Sequence[Part]) -> None:
-        self.graph, self.parts = graph, parts
+    def __init__(self, graph: Graph, batches: Sequence[Batch]) -> None:
+        self.graph, self.batches = graph, batches
         constants = {value: array[None, None] for value, array in graph.constants.items()}
-        self.data = [{graph.input: part.rows[None], **constants} for part in parts]
+        self.data = [{graph.input: batch.rows[None], **constants} for batch in batches]
         self.dies, self.done = last_uses(graph), 0
 
     def values(self, value: Value) -> list[Array]:
-        """A value that was neither asked for nor passed over before, for each part."""
+        """A value that was neither asked for nor passed over before, for each batch."""
         while True:
             node = self.graph.nodes[self.done]
             self.done += 1
-            for data, part in zip(self.data, self.parts, strict=True):
-                data[node.output] = evaluate_node(node, data, part.draw)
+            for data, batch in zip(self.data, self.batches, strict=True):
+                data[node.output] = evaluate_node(node, data, batch.draw)
             found = [data[node.output] for data in self.data]
             for dead in self.dies.get(node, ()):
                 for data in self.data:
@@ -82,18 +84,18 @@ class Reference:
                 return found
 
 
-class Evaluation:
+class RebuiltValues:
     """The values of a graph that is being rebuilt."""
 
-    def __init__(self, old: Graph, parts: Sequence[Part]) -> None:
-        self.parts = parts
-        self.data: list[dict[Value, Array]] = [{} for _ in parts]
+    def __init__(self, old: Graph, batches: Sequence[Batch]) -> None:
+        self.batches = batches
+        self.data: list[dict[Value, Array]] = [{} for _ in batches]
         self.now: dict[Value, Value] = {}
         self.dies = {node.output: values for node, values in last_uses(old).items()}
 
     def enter(self, value: Value, old: Value) -> Value:
-        for data, part in zip(self.data, self.parts, strict=True):
-            data[value] = part.rows[None]
+        for data, batch in zip(self.data, self.batches, strict=True):
+            data[value] = batch.rows[None]
         self.now[old] = value
         return value
 
@@ -101,15 +103,15 @@ class Evaluation:
         """Emit an op where `place` was, and evaluate it."""
         value = build.emit(op, *inputs, loc=place.loc, name=place.output.name)
         made = Node(op, inputs, value, place.loc)
-        for data, part in zip(self.data, self.parts, strict=True):
+        for data, batch in zip(self.data, self.batches, strict=True):
             for source in inputs:
                 if source not in data and (array := build.array(source)) is not None:
                     data[source] = array[None, None]
-            data[value] = evaluate_node(made, data, part.draw)
+            data[value] = evaluate_node(made, data, batch.draw)
         return value
 
     def values(self, value: Value) -> list[Array]:
-        """A value, [L, B, *shape], for each part."""
+        """A value, [L, B, *shape], for each batch."""
         return [data[value] for data in self.data]
 
     def taken(self, value: Value) -> list[Array]:
