@@ -15,6 +15,7 @@ import numpy as np
 from qbnnc.bench.baselines import FloatNetwork, Rivals, read_float
 from qbnnc.bench.timing import Contender, ratio, take_turns
 from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.options import (
     json_option,
     model_options,
@@ -47,7 +48,7 @@ _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
 @click.option(
     "--threads", default="1,all", show_default=True, metavar="T,...", help='"all": physical cores.'
 )
-@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: as compiled]")
+@samples_option
 @click.option("--seconds", type=click.FloatRange(min=0), default=3.0, show_default=True)
 @click.option(
     "--float",

@@ -10,6 +10,7 @@ import click
 from qbnnc.api import compile as compile_model
 from qbnnc.cli.auto_bits import asked_auto, auto_options, choose
 from qbnnc.cli.common import placed, plain_warnings, several
+from qbnnc.cli.data_options import calibration_option, compiled_samples_option
 from qbnnc.cli.options import (
     bits_option,
     chosen_options,
@@ -48,13 +49,8 @@ from qbnnc.verification.distribution import DistributionCheck
     metavar="FILE",
     help="An artefact, .onnx or .qbnn; repeat for several of one compile.",
 )
-@click.option(
-    "--calib",
-    "calibration",
-    metavar="FILE[:KEY]",
-    help="Calibration data, typical inputs [batch, ...]: 100 rows or more; 512 are used.",
-)
-@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: 20]")
+@calibration_option
+@compiled_samples_option
 @click.option(
     "--task",
     type=click.Choice([t.value for t in Task]),

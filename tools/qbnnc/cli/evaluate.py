@@ -10,6 +10,13 @@ import click
 import numpy as np
 
 from qbnnc.cli.common import echo_json, plain_warnings
+from qbnnc.cli.data_options import (
+    labelled_data_option,
+    metric_options,
+    ood_option,
+    samples_option,
+    seeds_option,
+)
 from qbnnc.cli.options import (
     json_option,
     model_options,
@@ -21,7 +28,6 @@ from qbnnc.cli.options import (
 from qbnnc.cli.progress import ProgressLine
 from qbnnc.evaluation.files import Evaluation, evaluate_files
 from qbnnc.evaluation.score import Measure
-from qbnnc.ir.head import Task
 from qbnnc.loading.sources import Dropout
 from qbnnc.support.errors import UserError
 from qbnnc.support.text import WIDTH, counted, fold, shortened, spaced, table
@@ -48,40 +54,12 @@ _TITLES = {
 
 @click.command(name="evaluate", short_help="Measure error and uncertainty on labelled data.")
 @click.argument("models", nargs=-1, metavar="ARTEFACT...")
-@click.option(
-    "--data",
-    required=True,
-    metavar="FILE.npz[:X,Y]",
-    help="Labelled data: inputs [N, ...], taken as they are, and labels 0..K-1 or targets.  "
-    "[default keys: x,y]",
-)
-@click.option(
-    "--ood", metavar="FILE[:KEY]", help="Inputs of another distribution: is it less sure there?"
-)
+@labelled_data_option
+@ood_option
 @click.option("--compare", metavar="MODEL", help="A float model, shown first: what compile reads.")
-@click.option(
-    "--seed", "seeds", type=int, multiple=True, default=(0,),
-    help="Repeat for several: mean and standard deviation.  [default: 0]",
-)  # fmt: skip
-@click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    metavar="L",
-    help="Samples of what is random.  [default: as compiled]",
-)
-@click.option(
-    "--task",
-    type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]),
-    help="For models that were compiled without one.",
-)
-@click.option(
-    "--target-mean", type=float, default=0.0, show_default=True,
-    help="Of a regression trained on (y - mean)/std; the data are standardised so.",
-)  # fmt: skip
-@click.option(
-    "--target-std", type=float, default=1.0, show_default=True,
-    help="Metrics are then in the units of y before that.",
-)  # fmt: skip
+@seeds_option
+@samples_option
+@metric_options
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
 @model_options
 @trust_option

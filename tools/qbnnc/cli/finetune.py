@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qbnnc.cli.common import INTERRUPTED, placed, say, several
+from qbnnc.cli.data_options import compiled_samples_option
 from qbnnc.cli.options import (
     bits_option,
     chosen_options,
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
     metavar="DEVICE",
     help="Where to train: cpu, cuda, cuda:1, or another that torch knows.",
 )
-@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: 20]")
+@compiled_samples_option
 @click.option(
     "--task",
     type=click.Choice([t.value for t in Task]),

@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings, several
+from qbnnc.cli.data_options import (
+    calibration_option,
+    compiled_samples_option,
+    labelled_data_option,
+    metric_options,
+    ood_option,
+    seeds_option,
+)
 from qbnnc.cli.options import (
     bits_option,
     chosen_options,
@@ -23,7 +31,6 @@ from qbnnc.cli.options import (
     verbose_option,
 )
 from qbnnc.cli.progress import ProgressLine, show_measured
-from qbnnc.ir.head import Task
 from qbnnc.loading.arrays import file_of, read_array
 from qbnnc.loading.sources import Dropout
 from qbnnc.support.files import check_apart
@@ -34,35 +41,20 @@ if TYPE_CHECKING:  # numba is not loaded before something is measured
 
 @click.command(name="sensitivity", short_help="What each layer costs at fewer bits.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option(
-    "--data", required=True, metavar="FILE.npz[:X,Y]",
-    help="Labelled data: inputs [N, ...] and labels 0..K-1 or targets.  [default keys: x,y]",
-)  # fmt: skip
-@click.option(
-    "--calib", "calibration", metavar="FILE[:KEY]", help="Calibration data, as in compile."
-)
+@labelled_data_option
+@calibration_option
 @click.option(
     "--tried", default="w4,a4", show_default=True, metavar="wN,aM,...",
     help="What each layer gets in turn: widths of its weights, and of the activations it gives.",
 )  # fmt: skip
-@click.option("--ood", metavar="FILE[:KEY]", help="Inputs of another distribution.")
+@ood_option
 @click.option(
     "--rows", type=click.IntRange(min=1), metavar="N",
     help="Use N rows of the data, evenly spaced.  [default: all]",
 )  # fmt: skip
-@click.option(
-    "--seed", "seeds", type=int, multiple=True, default=(0,),
-    help="Repeat for several: metrics are means.  [default: 0]",
-)  # fmt: skip
-@click.option(
-    "--samples", type=click.IntRange(min=1), metavar="L", help="As in compile.  [default: 20]"
-)
-@click.option("--task", type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]))
-@click.option(
-    "--target-mean", type=float, default=0.0, show_default=True,
-    help="Of a regression trained on (y - mean)/std, as the targets of the data are.",
-)  # fmt: skip
-@click.option("--target-std", type=float, default=1.0, show_default=True)
+@seeds_option
+@compiled_samples_option
+@metric_options
 @click.option("-o", "--output", metavar="FILE.jsonl", help="Rows for qbnnc report.")
 @model_options
 @bits_option

@@ -11,6 +11,12 @@ from pathlib import Path
 import click
 
 from qbnnc.cli.common import INTERRUPTED, placed, plain_warnings, say
+from qbnnc.cli.data_options import (
+    compiled_samples_option,
+    labelled_data_option,
+    metric_options,
+    ood_option,
+)
 from qbnnc.cli.flags import with_flags
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.options import (
@@ -21,7 +27,6 @@ from qbnnc.cli.options import (
     verbose_option,
 )
 from qbnnc.cli.progress import ProgressLine
-from qbnnc.ir.head import Task
 from qbnnc.passes.options import Bits
 from qbnnc.study.plan import full_grid, paper_grid, parse_bits, parse_widths
 from qbnnc.study.report import check_installed, write_report
@@ -42,11 +47,8 @@ from qbnnc.support.text import fold, table
     help="Training data: 512 rows calibrate, all of it fine-tunes.  Inputs alone, FILE[:KEY], "
     "are enough with --loss match.  [default keys: x,y]",
 )  # fmt: skip
-@click.option(
-    "--data", required=True, metavar="FILE.npz[:X,Y]",
-    help="Test data: inputs [N, ...] and labels 0..K-1 or targets.",
-)  # fmt: skip
-@click.option("--ood", metavar="FILE[:KEY]", help="Confusion data: inputs from elsewhere.")
+@labelled_data_option
+@ood_option
 @click.option("-o", "--output", required=True, metavar="FILE.jsonl", help="The results.")
 @click.option("--report", metavar="FILE.html", help="A page of figures and tables at the end.")
 @click.option(
@@ -60,15 +62,8 @@ from qbnnc.support.text import fold, table
 @click.option("--ptq", is_flag=True, help="Post-training quantisation.  [default without --qat]")
 @click.option("--qat", is_flag=True, help="Quantisation-aware training; with --ptq both.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option(
-    "--samples", type=click.IntRange(min=1), metavar="L", help="As in compile.  [default: 20]"
-)
-@click.option("--task", type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]))
-@click.option(
-    "--target-mean", type=float, default=0.0, show_default=True,
-    help="Of a regression trained on (y - mean)/std, as the targets of the data are.",
-)  # fmt: skip
-@click.option("--target-std", type=float, default=1.0, show_default=True)
+@compiled_samples_option
+@metric_options
 @click.option("--shifts", is_flag=True, help="Images rotated, brightened, moved: float, most bits.")
 @click.option("--epochs", type=float, help="Of fine-tuning; may be a fraction.")
 @click.option("--lr", type=float, help="Of fine-tuning.")
