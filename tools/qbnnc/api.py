@@ -131,14 +131,14 @@ def compile(
 ) -> Model:
     """Compile a network to the artefacts `outputs` (suffix .onnx or .qbnn); returns the Model.
 
-    `source`: a module, a file (see README: exported program, weights with `model`, .qbnn), a Model,
-    what `prepare_qat` gave, or the members of an ensemble: several files, or a folder of them.
+    `source` is a module, a Model, or a file: an exported program, weights with `model`, or a
+    .qbnn. Several files, or a folder of them, are the members of an ensemble.
     `compile_options`: bits and all else that decides the integers, see
-    qbnnc.options.CompileOptions. `calibration` [N, *shape]: 100 or more typical inputs, of which
-    512, evenly spaced, are used. `samples`: L
-    (default 20; 1 where nothing is random), of an ensemble the draws of each member. `task`:
-    "raw", "classification" or "regression". `output_names`: what the outputs are, such as
-    "mean,variance" (`--outputs`), where no dict or NamedTuple says so. A compiled .qbnn is only
+    qbnnc.passes.options.CompileOptions. `calibration` [N, *shape]: 100 or more typical inputs, of
+    which 512, evenly spaced, are used. `samples`: L (default 20; 1 where nothing is random), for
+    an ensemble the samples per member. `task`: "raw", "classification" or "regression".
+    `output_names`: names of the outputs, such as "mean,variance", where no dict or NamedTuple has
+    them. A compiled .qbnn is only
     written in other formats, with other samples or another task: options that decide its
     integers are refused. They are refused for a fine-tuned one too, whose ranges are decided.
     `distribution_check`: the float graph is compared with the module (docs/distribution.md);

@@ -52,11 +52,11 @@ def prepare_qat(
 
     `example_inputs` [N, *shape]: 100 or more typical inputs; they give the ranges to begin with. A
     FLOAT Model has its own. The module's weights are copied, batch normalisation is folded.
-    `ranges`: "ema", a moving average of each batch's minimum and maximum, in which a new batch
-    weighs `decay`, in (0, 1]; or "learned", by gradient. They move in train() until
-    `.freeze_ranges()`. Then `qbnnc.save(qat, "model.qbnn")`, or `qbnnc.compile(qat,
-    ["model.onnx"])`. Of a Model that is an ensemble prepare each `member`, 0, 1, ..., by itself,
-    and give them the list. Raises UserError as `qbnnc.compile` does.
+    `ranges` is "ema" or "learned". "ema" is a moving average of each batch's minimum and maximum.
+    A new batch weighs `decay`, in (0, 1]. "learned" moves ranges by gradient. They move in
+    train() until `.freeze_ranges()`. Then call `qbnnc.save(qat, "model.qbnn")`, or
+    `qbnnc.compile(qat, ["model.onnx"])`. Prepare each `member` of an ensemble by itself, and give
+    them the list. Raises UserError as `qbnnc.compile` does.
     """
     require("torch", what="qbnnc.prepare_qat")
     from torch import Tensor
@@ -121,11 +121,11 @@ def finetune(
 ) -> Model:
     """Fine-tune a network with simulated quantisation; returns the SIMULATED Model.
 
-    `source` is what `qbnnc.compile` takes. `data`: "FILE.npz[:XKEY,YKEY]" or (x, y); x alone is
-    enough for the loss "match", the default of `training` (a qbnnc.Training): with `task`
-    "classification" the KL divergence from the float network, else the squared error.
-    `validation` likewise; without it rows are held out. `calibration` [N, *shape] gives the ranges
-    to begin with; without it, and without rows in the model's file, x does. Raises UserError.
+    `source` is what `qbnnc.compile` takes. `data`: "FILE.npz[:XKEY,YKEY]" or (x, y). x alone is
+    enough for the loss "match", the default of `training` (a qbnnc.Training). With `task`
+    "classification" it is the KL divergence from the float network, else the squared error.
+    `validation` is like `data`; without it rows are held out. `calibration` [N, *shape] gives the
+    ranges to begin with. Without it the rows in the model's file do, or else x. Raises UserError.
     """
     require("torch", what="qbnnc.finetune")
     from qbnnc.backends.torch.training import Training

@@ -83,9 +83,9 @@ def command(
     its samples drawn anew and its statistics. The last column is the ratio of the medians to the
     first artefact, in brackets that of the quartiles farthest apart.
 
-    With --float also: onnxruntime on the float32 network without dropout, weights at their means,
-    all samples' rows at once, a lower bound for any float engine; PyTorch eager, a pass for each
-    sample; torch.compile, where it works.
+    --float adds engines that run the float32 network. onnxruntime gets it without dropout, weights
+    at their means, and all samples' rows at once: a lower bound for any float engine. PyTorch
+    eager makes a pass for each sample, and so does torch.compile where it works.
     """
     with warnings.catch_warnings(action="ignore", category=ArtefactWarning):
         first = open_artefact(artefacts[0])
@@ -173,7 +173,7 @@ def _numbers(option: str, text: str) -> list[int]:
 
 
 def _machine(names: Sequence[str]) -> str:
-    """What the figures depend on."""
+    """The machine and the versions that the figures depend on."""
     versions = [f"{name} {found}" for name in names if (found := _version(name)) is not None]
     instructions = f"{platform.machine()}, {physical_cores()} cores, {chosen().value}"
     return ", ".join([instructions, *versions])

@@ -54,7 +54,7 @@ from qbnnc.verification.distribution import DistributionCheck
 @click.option(
     "--task",
     type=click.Choice([t.value for t in Task]),
-    help="What is computed from the samples.  [default: raw, or classification after a softmax or "
+    help="The task decides the statistics.  [default: raw, or classification after a softmax or "
     "the sigmoid of one number]",
 )
 @model_options
@@ -65,9 +65,9 @@ from qbnnc.verification.distribution import DistributionCheck
 @click.option(
     "--embedded-model/--no-embedded-model",
     default=True,
-    help="Whether an .onnx also holds the qbnnc model. Without it the file runs in onnxruntime, in "
-    "qbnnc run and bench, and verify checks it beside the .qbnn of the same compile; inspect, "
-    "evaluate and verify of the file alone need that model.",
+    help="An .onnx also holds the qbnnc model, which inspect, evaluate and verify of the file "
+    "alone need. Without it the file runs in onnxruntime, in qbnnc run and in bench. verify then checks "
+    "it beside the .qbnn of the same compile.",
 )
 @click.option(
     "--print-after",
@@ -103,8 +103,8 @@ def command(
 
     MODEL is a file of qbnnc.save or torch.export.save, a state_dict or safetensors file with
     --model, or a .qbnn. A list of state_dicts, several files or a folder of them are the members
-    of an ensemble; --samples is then the draws of each member. --bits auto gives each layer as few
-    bits as --budget allows, w8a7 at most; what --layer and --input-bits give stays.
+    of an ensemble. For an ensemble --samples counts the samples of each member. --bits auto gives
+    each layer as few bits as --budget allows, w8a7 at most. Bits of --layer and --input-bits stay.
     """
     inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calibration, data)))]
     check_outputs(outputs, inputs, embedded_model=embedded_model)

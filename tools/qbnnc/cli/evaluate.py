@@ -88,9 +88,9 @@ def command(
 ) -> int:
     """Evaluate ARTEFACTs, and a float model, on labelled data.
 
-    Classification: error, negative log-likelihood (NLL), expected calibration error (ECE),
-    average predictive entropy (aPE), mutual information, Brier score. Regression: RMSE, NLL, and
-    medians of the standard deviations. All over the whole set.
+    Metrics are over the whole set. A classification has the error, negative log-likelihood (NLL)
+    and expected calibration error (ECE). It also has the average predictive entropy (aPE), mutual
+    information and Brier score. A regression has RMSE, NLL, and medians of the standard deviations.
     """
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
@@ -146,7 +146,7 @@ def _unique_titles(names: Sequence[str]) -> list[str]:
 
 
 def _tables(titles: Sequence[str], evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    """As many models side by side as 80 columns hold, then the next ones."""
+    """Tables of as many models as fit in 80 columns side by side."""
     keys = list(dict.fromkeys(key for e in evaluations for key in e.scores.measures))
     columns = [
         [title, *(_cell(key, e.scores.measures.get(key)) for key in keys)]
@@ -201,7 +201,7 @@ def _notes(evaluations: Sequence[Evaluation]) -> Iterator[str]:
 
 
 def _record(evaluation: Evaluation) -> dict[str, object]:
-    """For JSON, which knows no infinity: "inf" then, and fractions where the table has %."""
+    """The record for JSON, with fractions where the table has %."""
     scores = evaluation.scores
     return {
         "model": evaluation.name,
@@ -213,12 +213,8 @@ def _record(evaluation: Evaluation) -> dict[str, object]:
         "seeds": list(scores.seeds),
         "clipped": evaluation.clipped,
         "measures": {
-            key: {"mean": _finite(measure.mean), "std": measure.std}
+            key: {"mean": measure.mean, "std": measure.std}
             for key, measure in scores.measures.items()
         },
         "calibration": [asdict(one) for one in scores.calibration],
     }
-
-
-def _finite(value: float) -> float | str:
-    return value if np.isfinite(value) else str(value)

@@ -59,8 +59,10 @@ if TYPE_CHECKING:
     help="match: be like the float network, under the same random numbers, without labels: KL "
     "divergence with --task classification, else squared error.",
 )
-@click.option("--epochs", type=float, default=3.0, show_default=True, help="Of each member.")
-@click.option("--lr", type=float, default=1e-3, show_default=True, help="Adam's; falls to 0.")
+@click.option("--epochs", type=float, default=3.0, show_default=True, help="Epochs of each member.")
+@click.option(
+    "--lr", type=float, default=1e-3, show_default=True, help="Adam's learning rate falls to 0."
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
@@ -68,13 +70,17 @@ if TYPE_CHECKING:
     type=click.Choice(["learned", "ema"]),
     default="learned",
     show_default=True,
-    help="How ranges move: by gradient, or a moving average.",
+    help="Ranges move by gradient, or as a moving average.",
 )
 @click.option(
-    "--train-sigma", is_flag=True, help="Of sampled weights train sigma too, not only mu."
+    "--train-sigma", is_flag=True, help="Train sigma of sampled weights too, not only mu."
 )
 @click.option(
-    "--held-out", type=float, default=0.1, show_default=True, help="Part of the rows to choose by."
+    "--held-out",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="The part of the rows to choose by.",
 )
 @click.option(
     "--calib",
@@ -88,13 +94,13 @@ if TYPE_CHECKING:
     default="cpu",
     show_default=True,
     metavar="DEVICE",
-    help="Where to train: cpu, cuda, cuda:1, or another that torch knows.",
+    help="The device to train on: cpu, cuda, cuda:1, or another that torch knows.",
 )
 @compiled_samples_option
 @click.option(
     "--task",
     type=click.Choice([t.value for t in Task]),
-    help="What is computed from the samples.  [default: what the loss implies]",
+    help="The task decides the statistics.  [default: the loss implies it]",
 )
 @model_options
 @bits_option
@@ -174,7 +180,7 @@ def command(
 
 
 def _announce(training: Training, start: Model) -> None:
-    """What is minimised, and how it would be that of a classifier."""
+    """Tell what is minimised, and how a classifier would be asked for."""
     from qbnnc.backends.torch.training.losses import could_classify, loss_title
 
     title = loss_title(training.loss, start.head.task)
@@ -223,7 +229,7 @@ def _tell(progress: Progress, line: ProgressLine, quiet: bool) -> None:
 
 
 def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
-    """What validation said before and after, a mean over the members; and what comes next."""
+    """Tell the validation loss before and after, a mean over the members, and the next step."""
     from qbnnc.backends.torch.training.losses import could_classify
 
     members = {r.member for r in reports}

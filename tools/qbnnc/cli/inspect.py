@@ -26,11 +26,13 @@ from qbnnc.support.text import counted, fold, human_bytes, spaced, table
 
 @click.command(name="inspect", short_help="Show what a file holds.")
 @click.argument("file", metavar="FILE")
-@click.option("--plan", "planned", is_flag=True, help="How the runtime runs it on this machine.")
+@click.option("--plan", "planned", is_flag=True, help="Show the runtime's plan on this machine.")
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Of --plan."
+    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows of the plan."
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Of --plan. [default: physical cores]")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads of the plan. [default: physical cores]"
+)
 @json_option
 @verbose_option
 def command(

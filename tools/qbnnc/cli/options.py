@@ -79,9 +79,9 @@ def model_options(function: F) -> F:
             "--outputs",
             "output_names",
             metavar="NAME,...",
-            help="What the outputs are: for a regression mean, or mean and one of log_var, "
-            "variance, std, log_std; in one output these are its halves.  [default: the names in "
-            "a dict or NamedTuple]",
+            help="Names of the outputs. A regression has mean alone, or mean and one of these: "
+            "log_var, variance, std, log_std. One output may hold both as halves.  [default: the "
+            "names in a dict or NamedTuple]",
         ),
         click.option(
             "--dropout",
@@ -92,7 +92,7 @@ def model_options(function: F) -> F:
             "--model-args",
             multiple=True,
             metavar="KEY=VALUE,...",
-            help="Its arguments; values are JSON.",
+            help="Arguments of --model; values are JSON.",
         ),
         click.option(
             "--model",
@@ -168,7 +168,7 @@ def quantisation_options(function: F) -> F:
             "--calibration",
             "observer",
             type=click.Choice([o.value for o in Observer]),
-            help="How ranges are observed.  [default: by bits, mse at few and minmax at many]",
+            help="The observer of ranges.  [default: by bits, mse at few and minmax at many]",
         ),
         click.option(
             "--layer",
@@ -206,7 +206,7 @@ def quantisation_options(function: F) -> F:
 
 
 def chosen_options(given: Mapping[str, object]) -> CompileOptions:
-    """What these options gave to a command, by the names of its parameters; only what was given.
+    """The compile options that were given to a command, by name.
 
     UserError for a wrong --layer.
     """
@@ -247,7 +247,7 @@ def distribution_options(function: F) -> F:
         click.option(
             "--distribution-check",
             type=click.Choice(["default", "full"]),
-            help="How many samples are compared with the module's.  [default: by cost]",
+            help="The number of samples that are compared with the module's.  [default: by cost]",
         ),
     ):
         function = option(function)
@@ -255,7 +255,7 @@ def distribution_options(function: F) -> F:
 
 
 def effort_of(chosen: DistributionCheck, *, skipped: bool) -> DistributionCheck:
-    """What the two options ask for; UserError if they contradict each other."""
+    """The effort that the two options ask for; UserError if they contradict each other."""
     if skipped and chosen is not None:
         raise UserError(
             "contradicts --distribution-check", place="--no-distribution-check", remedy="give one"

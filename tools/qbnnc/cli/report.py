@@ -16,7 +16,7 @@ from qbnnc.support.files import check_apart, check_output
 @click.option(
     "-o", "--output", required=True, metavar="FILE.html", help="The page; it needs no other file."
 )
-@click.option("--title", help="What the page is called.  [default: the networks' names]")
+@click.option("--title", help="The title of the page.  [default: the networks' names]")
 @quiet_option
 @verbose_option
 def command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from functools import partial
@@ -45,7 +44,7 @@ if TYPE_CHECKING:  # numba is not loaded before something is measured
 @calibration_option
 @click.option(
     "--tried", default="w4,a4", show_default=True, metavar="wN,aM,...",
-    help="What each layer gets in turn: widths of its weights, and of the activations it gives.",
+    help="Each layer gets these in turn: widths of its weights, and of the activations it gives.",
 )  # fmt: skip
 @ood_option
 @click.option(
@@ -89,8 +88,8 @@ def command(
     """Measure what each layer of MODEL alone costs at fewer bits, all others at --bits.
 
     MODEL is what compile takes. Every network is compiled to integers and run on the same data,
-    with the same masks and eps: compile then gives the layers that cost much more bits with
-    --layer NAME=wNaM, and those that cost nothing fewer.
+    with the same masks and eps. With --layer NAME=wNaM compile then gives more bits to layers that
+    cost much, and fewer to others.
     """
     from qbnnc.study.sensitivity import sensitivity
     from qbnnc.study.sensitivity.api import check_output, write_rows
@@ -131,7 +130,7 @@ def command(
 
 
 def _record(found: Sensitivities) -> dict[str, object]:
-    """For JSON, which knows no infinity: "inf" then; error and ece are fractions."""
+    """The record for JSON; error and ece are fractions."""
     return {
         "network": found.network,
         "method": found.method,
@@ -140,7 +139,7 @@ def _record(found: Sensitivities) -> dict[str, object]:
         "rows": found.rows,
         "samples": found.samples,
         "seeds": list(found.seeds),
-        "baseline": {name: _finite(value) for name, value in found.baseline.items()},
+        "baseline": dict(found.baseline),
         "layers": [
             {"name": one.name, "weights": one.weights, "activations": one.activations}
             for one in found.layers
@@ -151,14 +150,10 @@ def _record(found: Sensitivities) -> dict[str, object]:
                 "tried": str(cost.tried),
                 "bits": str(cost.bits),
                 "bits_saved": cost.saved,
-                "metrics": {name: _finite(value) for name, value in cost.metrics.items()},
+                "metrics": dict(cost.metrics),
                 "nll_error": cost.nll_error,
-                "divergence": _finite(cost.divergence),
+                "divergence": cost.divergence,
             }
             for cost in found.costs
         ],
     }
-
-
-def _finite(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)

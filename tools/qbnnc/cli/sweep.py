@@ -53,8 +53,8 @@ from qbnnc.support.text import fold, table
 @click.option("--report", metavar="FILE.html", help="A page of figures and tables at the end.")
 @click.option(
     "--bits", metavar="wNaM,...",
-    help="Which bits.  [default: the paper's: weights 3..8 at 7-bit activations, and activations "
-    "3..7 at 8-bit weights]",
+    help="The bits to try.  [default: the paper's: weights 3..8 at 7-bit activations, and "
+    "activations 3..7 at 8-bit weights]",
 )  # fmt: skip
 @click.option("--weights-bits", metavar="N..M", help="Widths of weights: 3..8, or 4,6,8.")
 @click.option("--activation-bits", metavar="N..M", help="Widths of activations.")
@@ -65,22 +65,30 @@ from qbnnc.support.text import fold, table
 @compiled_samples_option
 @metric_options
 @click.option("--shifts", is_flag=True, help="Images rotated, brightened, moved: float, most bits.")
-@click.option("--epochs", type=float, help="Of fine-tuning; may be a fraction.")
-@click.option("--lr", type=float, help="Of fine-tuning.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Of fine-tuning.")
+@click.option("--epochs", type=float, help="Epochs of fine-tuning; may be a fraction.")
+@click.option("--lr", type=float, help="The learning rate of fine-tuning.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Batches of fine-tuning.")
 @click.option(
     "--loss", metavar="LOSS",
-    help="Of fine-tuning: match, the float network's outputs; cross-entropy, mse or "
+    help="The loss of fine-tuning: match, the float network's outputs; cross-entropy, mse or "
     "gaussian-nll, the labels.  [default: match]",
 )  # fmt: skip
 @click.option(
     "--model", multiple=True, metavar="[NAME=]PKG.MODULE:FACTORY",
-    help="What builds the network of a file of weights; with NAME= that of one MODEL only.",
+    help="The code that builds the network of a file of weights; with NAME= for one MODEL only.",
 )  # fmt: skip
-@click.option("--model-args", multiple=True, metavar="[NAME=]KEY=VALUE,...", help="Its arguments.")
-@click.option("--dropout", multiple=True, metavar="[NAME=]active|off", help="As in compile.")
 @click.option(
-    "--outputs", "output_names", multiple=True, metavar="[NAME=]NAMES", help="As in compile."
+    "--model-args", multiple=True, metavar="[NAME=]KEY=VALUE,...", help="Arguments of --model."
+)
+@click.option(
+    "--dropout", multiple=True, metavar="[NAME=]active|off", help="Dropout, as in compile."
+)
+@click.option(
+    "--outputs",
+    "output_names",
+    multiple=True,
+    metavar="[NAME=]NAMES",
+    help="Names of outputs, as in compile.",
 )
 @trust_option
 @quantisation_options
@@ -194,7 +202,7 @@ def _outcome(results: Sequence[Result], output: str) -> int:
 def _bits(
     bits: str | None, weights: str | None, activations: str | None, grid: bool
 ) -> tuple[Bits, ...] | None:
-    """What the options about bits choose; None is the paper's grid."""
+    """The bits that the options choose; None is the paper's grid."""
     if bits is not None:
         if weights is not None or activations is not None or grid:
             raise UserError(

@@ -57,7 +57,7 @@ class FloatPredictor:
         first_row: int = 0,
         batch_size: int | None = None,
     ) -> Mapping[str, NDArray[np.float32]]:
-        """As a compiled artefact does; `batch_size` has no effect."""
+        """Predict as a compiled artefact does; `batch_size` has no effect."""
         batch = as_batch(x, self.model.graph.input.type.shape)
         check_samples(self.model, samples)
         count = self.samples if samples is None else samples
@@ -118,9 +118,9 @@ def float_samples(
 ) -> tuple[NDArray[np.float32], ...]:
     """The samples [L, B, *shape] of each output of a FLOAT or SIMULATED Model, for x [B, *shape].
 
-    Its random numbers are those of a compiled model at this seed (docs/semantics.md, section 5).
-    float32 arithmetic, by PyTorch where it is installed: other batches, and the oracle, may differ
-    in the last bits.
+    The random numbers are those of a compiled model at this seed (docs/semantics.md, section 5).
+    The arithmetic is float32, by PyTorch where it is installed. Other batches, and the oracle, may
+    differ in the last bits.
     """
     parts = [
         _samples(model, x[start : start + _ROWS], samples, seed, first_row + start)

@@ -1,4 +1,4 @@
-"""What can be run: an .onnx file by onnxruntime, a .qbnn file by our runtime. One interface."""
+"""Artefacts behind one interface: .onnx in onnxruntime, .qbnn in our runtime."""
 
 from __future__ import annotations
 

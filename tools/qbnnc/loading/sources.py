@@ -45,7 +45,7 @@ class CalibrationWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """How a network is read: see `qbnnc compile --help`. `outputs` are names, none if ()."""
+    """Options for reading a network. `outputs` are names; () gives none."""
 
     factory: str | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
