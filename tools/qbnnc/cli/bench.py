@@ -42,20 +42,38 @@ _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
     "--input",
     "input_",
     metavar="FILE[:KEY]",
-    help="Rows to predict, repeated as needed. [default: noise]",
+    help="Predict these rows, repeated as needed. [default: noise]",
 )
-@click.option("--batch", "batches", default="1,32", show_default=True, metavar="B,...")
 @click.option(
-    "--threads", default="1,all", show_default=True, metavar="T,...", help='"all": physical cores.'
+    "--batch",
+    "batches",
+    default="1,32",
+    show_default=True,
+    metavar="B,...",
+    help="Predict batches of so many rows.",
+)
+@click.option(
+    "--threads",
+    default="1,all",
+    show_default=True,
+    metavar="T,...",
+    help='Predict with so many threads; "all" is the physical cores.',
 )
 @samples_option
-@click.option("--seconds", type=click.FloatRange(min=0), default=3.0, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=3.0,
+    show_default=True,
+    help="Measure for so many seconds at each batch size and number of threads.",
+)
 @click.option(
     "--float",
     "floats",
     multiple=True,
     metavar="MODEL",
-    help="The float32 network, a file as compile takes it; repeat for several members.",
+    help="Compare with the float32 network in a file that compile takes; repeat for "
+    "several members.",
 )
 @model_options
 @trust_option

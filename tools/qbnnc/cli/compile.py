@@ -47,7 +47,7 @@ from qbnnc.verification.distribution import DistributionCheck
     multiple=True,
     required=True,
     metavar="FILE",
-    help="An artefact, .onnx or .qbnn; repeat for several of one compile.",
+    help="Write an artefact, .onnx or .qbnn; repeat for several of one compile.",
 )
 @calibration_option
 @compiled_samples_option
@@ -66,8 +66,8 @@ from qbnnc.verification.distribution import DistributionCheck
     "--embedded-model/--no-embedded-model",
     default=True,
     help="An .onnx also holds the qbnnc model, which inspect, evaluate and verify of the file "
-    "alone need. Without it the file runs in onnxruntime, in qbnnc run and in bench. verify then checks "
-    "it beside the .qbnn of the same compile.",
+    "alone need. Without it the file runs in onnxruntime, in qbnnc run and in bench. verify then "
+    "checks it beside the .qbnn of the same compile.",
 )
 @click.option(
     "--print-after",

@@ -18,7 +18,7 @@ def samples_option(function: F, default: str = "as compiled") -> F:
         "--samples",
         type=click.IntRange(min=1),
         metavar="L",
-        help=f"How many samples are drawn of what is random.  [default: {default}]",
+        help=f"Draw so many samples of what is random.  [default: {default}]",
     )(function)
 
 
@@ -33,7 +33,7 @@ def calibration_option(function: F) -> F:
         "--calib",
         "calibration",
         metavar="FILE[:KEY]",
-        help="Calibration data are typical inputs [batch, ...]: 100 rows or more; 512 are used.",
+        help="Calibrate with typical inputs [batch, ...]: 100 rows or more, of which 512 are used.",
     )(function)
 
 
@@ -43,8 +43,8 @@ def labelled_data_option(function: F) -> F:
         "--data",
         required=True,
         metavar="FILE.npz[:X,Y]",
-        help="Labelled data are inputs [N, ...], taken as they are, and labels 0..K-1 or targets.  "
-        "[default keys: x,y]",
+        help="Measure on inputs [N, ...], taken as they are, with labels 0..K-1 or "
+        "targets.  [default keys: x,y]",
     )(function)
 
 
@@ -53,7 +53,7 @@ def ood_option(function: F) -> F:
     return click.option(
         "--ood",
         metavar="FILE[:KEY]",
-        help="Out-of-distribution inputs show whether the network is less sure there.",
+        help="Measure the uncertainty on these out-of-distribution inputs too.",
     )(function)
 
 

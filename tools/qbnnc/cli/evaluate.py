@@ -56,11 +56,19 @@ _TITLES = {
 @click.argument("models", nargs=-1, metavar="ARTEFACT...")
 @labelled_data_option
 @ood_option
-@click.option("--compare", metavar="MODEL", help="A float model, shown first: what compile reads.")
+@click.option(
+    "--compare", metavar="MODEL", help="Show a float model first; MODEL is what compile reads."
+)
 @seeds_option
 @samples_option
 @metric_options
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="Predict so many rows at a time.",
+)
 @model_options
 @trust_option
 @json_option

@@ -39,38 +39,67 @@ if TYPE_CHECKING:
 @click.command(name="finetune", short_help="Train with simulated quantisation.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
-    "-o", "--output", required=True, metavar="FILE.qbnn", help="The best model so far, always."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE.qbnn",
+    help="Write the best model so far to this file, at any time.",
 )
 @click.option(
     "--data",
     required=True,
     metavar="FILE.npz[:X,Y]",
-    help="Training data: inputs [N, ...] and, if the loss needs them, labels 0..K-1 or targets.  "
-    "[default keys: x,y]",
+    help="Train on inputs [N, ...] and, if the loss needs them, labels 0..K-1 or "
+    "targets.  [default keys: x,y]",
 )
 @click.option(
-    "--validation", metavar="FILE.npz[:X,Y]", help="Data to choose by.  [default: rows held out]"
+    "--validation",
+    metavar="FILE.npz[:X,Y]",
+    help="Choose the best model on these data.  [default: rows held out]",
 )
 @click.option(
     "--loss",
     type=click.Choice(["match", "cross-entropy", "mse", "gaussian-nll"]),
     default="match",
     show_default=True,
-    help="match: be like the float network, under the same random numbers, without labels: KL "
-    "divergence with --task classification, else squared error.",
+    help="Minimise this loss. match needs no labels: it compares with the float "
+    "network under the same random numbers, by KL divergence with --task "
+    "classification, else by squared error.",
 )
-@click.option("--epochs", type=float, default=3.0, show_default=True, help="Epochs of each member.")
 @click.option(
-    "--lr", type=float, default=1e-3, show_default=True, help="Adam's learning rate falls to 0."
+    "--epochs",
+    type=float,
+    default=3.0,
+    show_default=True,
+    help="Train each member for so many epochs.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--lr",
+    type=float,
+    default=1e-3,
+    show_default=True,
+    help="Begin Adam with this learning rate, which falls to 0.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Train with batches of so many rows.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Shuffle and draw by this seed.",
+)
 @click.option(
     "--ranges",
     type=click.Choice(["learned", "ema"]),
     default="learned",
     show_default=True,
-    help="Ranges move by gradient, or as a moving average.",
+    help="Move ranges by gradient, or as a moving average.",
 )
 @click.option(
     "--train-sigma", is_flag=True, help="Train sigma of sampled weights too, not only mu."
@@ -80,13 +109,13 @@ if TYPE_CHECKING:
     type=float,
     default=0.1,
     show_default=True,
-    help="The part of the rows to choose by.",
+    help="Hold out this part of the rows to choose by.",
 )
 @click.option(
     "--calib",
     "calibration",
     metavar="FILE[:KEY]",
-    help="Inputs for the ranges to begin with.  [default: --data]",
+    help="Begin with the ranges of these inputs.  [default: --data]",
 )
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
 @click.option(
@@ -94,7 +123,7 @@ if TYPE_CHECKING:
     default="cpu",
     show_default=True,
     metavar="DEVICE",
-    help="The device to train on: cpu, cuda, cuda:1, or another that torch knows.",
+    help="Train on this device: cpu, cuda, cuda:1, or another that torch knows.",
 )
 @compiled_samples_option
 @click.option(

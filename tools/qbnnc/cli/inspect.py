@@ -28,10 +28,16 @@ from qbnnc.support.text import counted, fold, human_bytes, spaced, table
 @click.argument("file", metavar="FILE")
 @click.option("--plan", "planned", is_flag=True, help="Show the runtime's plan on this machine.")
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows of the plan."
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Plan for so many rows.",
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads of the plan. [default: physical cores]"
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Plan for so many threads. [default: physical cores]",
 )
 @json_option
 @verbose_option

@@ -28,10 +28,12 @@ _ROWS_SHOWN = 5
 @click.argument("artefact", metavar="ARTEFACT")
 @input_option
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="The seed of the random numbers."
+    "--seed", type=int, default=0, show_default=True, help="Draw the random numbers of this seed."
 )
 @drawing_options
-@click.option("-o", "--output", metavar="FILE.npz", help="A file for all samples and statistics.")
+@click.option(
+    "-o", "--output", metavar="FILE.npz", help="Write all samples and statistics to this file."
+)
 @json_option
 @quiet_option
 @verbose_option

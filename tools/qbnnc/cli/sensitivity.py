@@ -43,18 +43,25 @@ if TYPE_CHECKING:  # numba is not loaded before something is measured
 @labelled_data_option
 @calibration_option
 @click.option(
-    "--tried", default="w4,a4", show_default=True, metavar="wN,aM,...",
-    help="Each layer gets these in turn: widths of its weights, and of the activations it gives.",
-)  # fmt: skip
+    "--tried",
+    default="w4,a4",
+    show_default=True,
+    metavar="wN,aM,...",
+    help="Give each layer these in turn: widths of its weights, and of its activations.",
+)
 @ood_option
 @click.option(
-    "--rows", type=click.IntRange(min=1), metavar="N",
+    "--rows",
+    type=click.IntRange(min=1),
+    metavar="N",
     help="Use N rows of the data, evenly spaced.  [default: all]",
-)  # fmt: skip
+)
 @seeds_option
 @compiled_samples_option
 @metric_options
-@click.option("-o", "--output", metavar="FILE.jsonl", help="Rows for qbnnc report.")
+@click.option(
+    "-o", "--output", metavar="FILE.jsonl", help="Write rows for qbnnc report to this file."
+)
 @model_options
 @bits_option
 @quantisation_options
