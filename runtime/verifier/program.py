@@ -33,7 +33,7 @@ RULES: dict[type[Instruction], Rule] = {
     **sampled_weights.RULES,
 }
 
-_READ_FROM = {  # where a block of each range may read, and where it must write
+_READ_FROM = {  # the places that a block of each phase reads and writes
     Phase.PREFIX: {Place.COPY, Place.ROW, Place.FIXED, Place.INPUT, Place.CONSTANT},
     Phase.SAMPLE: {Place.SAMPLE, Place.FIXED, Place.CONSTANT},
     Phase.SUFFIX: {Place.COPY, Place.ROW, Place.SAMPLE, Place.FIXED, Place.CONSTANT},
