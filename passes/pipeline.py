@@ -11,23 +11,23 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
+from qbnnc.passes.assign_head import with_head
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pass, run_passes
 from qbnnc.passes.calibrate import Calibration, Progress, calibrate
-from qbnnc.passes.cut_softmax import CutSoftmax
 from qbnnc.passes.fit_layers import FitLayers
 from qbnnc.passes.fold_affine import FoldAffine
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fold_zero_points import FoldZeroPoints
 from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.passes.fuse_elementwise import FuseElementwise
-from qbnnc.passes.heads import understood
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize, layer_bits
 from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
 from qbnnc.passes.share_masks import ShareMasks
 from qbnnc.passes.split_layers import SplitLayers
+from qbnnc.passes.strip_softmax import StripSoftmax
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted
@@ -103,7 +103,7 @@ def simulate_model(
     """
     model.check()
     rows = check_calibration(model, rows)
-    model = understood(model, options.task)
+    model = with_head(model, options.task)
     draws = _draws(model, options)
     how, passes = options.calibration, options.calibration.passes_of(model.graph)
     options = replace(options, calibration=replace(how, outputs=options.quantisation.outputs))
@@ -155,7 +155,7 @@ def _share(watch: Watch, member: int, members: int) -> Watch:
 def relabel(model: Model, options: Options) -> Model:
     """Another number of samples or another task for a model whose integers stay as they are."""
     draws = model.draws if options.samples is None else _draws(model, options)
-    relabelled = replace(understood(model, options.task), draws=draws)
+    relabelled = replace(with_head(model, options.task), draws=draws)
     relabelled.check()
     return relabelled
 
@@ -174,7 +174,7 @@ def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.flo
 
 def check_options(model: Model, options: Options) -> None:
     """UserError if the task, the samples or a layer's bits do not fit a FLOAT model."""
-    understood(model, options.task), _draws(model, options)
+    with_head(model, options.task), _draws(model, options)
     check_layers(model, options.quantisation)
 
 
@@ -191,7 +191,7 @@ def _ready(graph: Graph, quantisation: Quantisation, watch: Watch) -> Graph:
             f"the model is {graph.stage.name} already", remedy="compile the float model"
         )
     shared = quantisation.mask_sharing is MaskSharing.BATCH
-    return run_passes(graph, (CutSoftmax(), *_rewrites(shared=shared)), watch.graph)
+    return run_passes(graph, (StripSoftmax(), *_rewrites(shared=shared)), watch.graph)
 
 
 def _rewrites(*, shared: bool) -> tuple[Pass, ...]:

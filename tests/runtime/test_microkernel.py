@@ -1,4 +1,4 @@
-"""The product of a tile: every instruction set against numpy, and what it compiles to."""
+"""The product of a tile: every instruction set against numpy, and its machine code."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def compiled(isa: Isa, shape: Shape) -> Any:
     kernel = tile(isa, shape)
 
     def run(
-        arena: Any, x: Any, runs: Any, fours: int, weights: Any, bias: Any, factor: Any, out: Any,
-        zero: np.int32, low: np.float32, high: np.float32,
+        arena: Any, x: Any, runs: Any, k_blocks: int, weights: Any, bias: Any, factor: Any,
+        out: Any, zero: np.int32, low: np.float32, high: np.float32,
     ) -> None:  # fmt: skip
         kernel(
-            arena.ctypes.data, x.ctypes.data, runs.ctypes.data, len(runs), fours,
+            arena.ctypes.data, x.ctypes.data, runs.ctypes.data, len(runs), k_blocks,
             weights.ctypes.data, bias.ctypes.data, factor.ctypes.data, out.ctypes.data, CHANNEL,
             zero, low, high,
         )  # fmt: skip
@@ -51,18 +51,18 @@ def compiled(isa: Isa, shape: Shape) -> Any:
 @given(
     seed=st.integers(0, 2**32 - 1),
     segments=st.integers(1, 5),
-    fours=st.integers(1, 9),
+    k_blocks=st.integers(1, 9),
     extreme=st.booleans(),
 )
 @examples(25)
 def test_every_instruction_set_gives_the_same(
-    isa: Isa, shape: Shape, seed: int, segments: int, fours: int, extreme: bool
+    isa: Isa, shape: Shape, seed: int, segments: int, k_blocks: int, extreme: bool
 ) -> None:
-    case = random_case(np.random.default_rng(seed), shape, segments, fours, extreme=extreme)
+    case = random_case(np.random.default_rng(seed), shape, segments, k_blocks, extreme=extreme)
     arena, real = case.arena.copy(), (np.float32(LOW), np.float32(HIGH))
     run = compiled(isa, shape)
     run(
-        arena, case.x, case.runs, fours, case.weights, case.bias, case.factor, case.out,
+        arena, case.x, case.runs, k_blocks, case.weights, case.bias, case.factor, case.out,
         np.int32(ZERO), *real,
     )  # fmt: skip
     assert np.array_equal(arena, case.expected())
@@ -78,7 +78,7 @@ INSTRUCTIONS = {
 
 @pytest.mark.parametrize("isa", INSTRUCTIONS)
 def test_the_instruction_is_there(isa: Isa) -> None:
-    """Also of a CPU that this machine is not: once for each accumulator and step."""
+    """Each accumulator and step has one instruction, also on a CPU that this machine is not."""
     triple, instruction = INSTRUCTIONS[isa]
     text = assembly(isa, Shape(4, 2), triple)
     tile_size = 4 * 2 * (2 if isa is Isa.NEON_DOT else 1)  # vectors of 4 lanes there
@@ -86,7 +86,7 @@ def test_the_instruction_is_there(isa: Isa) -> None:
 
 
 def test_neon_needs_no_unsigned_product() -> None:
-    """Which many processors lack; a row of ones more is what a wide tile costs."""
+    """Wide tiles do without i8mm, which many processors lack; they cost one more row of ones."""
     triple, _ = INSTRUCTIONS[Isa.NEON_DOT]
     text = assembly(Isa.NEON_DOT, Shape(4, 2, wide=True), triple)
     assert text.count("\tsdot\t") == (4 + 1) * 2 * 2
@@ -94,7 +94,7 @@ def test_neon_needs_no_unsigned_product() -> None:
 
 
 def test_neon_where_llvm_does_not_know_the_processor() -> None:
-    """The function itself says what it needs."""
+    """The function states the features that it needs."""
     triple, _ = INSTRUCTIONS[Isa.NEON_DOT]
     assert "\tsdot\t" in assembly(Isa.NEON_DOT, Shape(4, 2), triple, features=())
 
@@ -106,20 +106,20 @@ def test_neon_where_llvm_does_not_know_the_processor() -> None:
 def test_steps_that_are_summed_as_int16_give_the_same(
     steps: int, seed: int, segments: int, turns: int
 ) -> None:
-    """Weights whose products reach the ends of int16, and no further."""
-    rng, most, fours = np.random.default_rng(seed), 128 // steps, steps * turns
+    """Deep tiles are exact for products that reach the ends of int16."""
+    rng, most, k_blocks = np.random.default_rng(seed), 128 // steps, steps * turns
     for shape in (Shape(4, 2, sums=True, steps=steps), Shape(1, 1, sums=True, steps=steps)):
         arena = rng.choice([0, 127], OUT + 4096).astype(np.uint8)
         x = rng.integers(0, 4000, shape.rows)
         runs = rng.integers(0, 4000, segments).astype(np.int32)
         ends = [-most, 1 - most, most, most - 1]
-        weights = rng.choice(ends, (segments, fours, shape.channels, 4))
+        weights = rng.choice(ends, (segments, k_blocks, shape.channels, 4))
         weights = weights.astype(np.int8)
         bias, factor = np.zeros(shape.channels, np.int32), np.ones(shape.channels, np.float32)
         out = OUT + 300 * np.arange(shape.rows)
         total = products(arena, x, runs, weights)
         zero = np.int32(0), np.float32(0), np.float32(0)
-        compiled(Isa.AVX2, shape)(arena, x, runs, fours, weights, bias, factor, out, *zero)
+        compiled(Isa.AVX2, shape)(arena, x, runs, k_blocks, weights, bias, factor, out, *zero)
         made = np.stack([arena[at + CHANNEL :][: 4 * shape.channels] for at in out])
         assert np.array_equal(made.view(np.int32), total)
 

@@ -1,4 +1,4 @@
-"""The public face: arguments, statistics, errors, and what a prediction does not depend on."""
+"""The public interface: arguments, statistics, errors, and independence of how work is split."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Dequantize, Linear, MaxPool2d, QuantizeInput
 from qbnnc.ir.oracle import oracle_prediction
 from qbnnc.ir.types import Stage
-from qbnnc.runtime import Prediction, Session, load, memory, outputs, packing
+from qbnnc.runtime import Prediction, Session, arena, load, outputs, packing
 from qbnnc.runtime.arena import Capacity
 from qbnnc.runtime.kernels.records import Block
 from qbnnc.runtime.plan import plan
@@ -139,7 +139,7 @@ def test_sample_l_does_not_depend_on_l(make: Callable[..., Model]) -> None:
 
 
 def test_ensemble_samples_are_interleaved() -> None:
-    """Sample s = draw * M + member; each member alone gives its own."""
+    """Sample s = draw * M + member is the one that the member gives alone."""
     model = Model(tuple(lenet(seed, p=None).graph for seed in range(3)), Head(Task.CLASSIFICATION))
     x = images(model, 4)
     whole = load(model).predict(x).samples
@@ -273,7 +273,7 @@ def test_block_is_a_plain_record() -> None:
 
 
 def test_no_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To plan a model, for what a prediction gives, and for the arena."""
+    """A lack of memory is told: for the plan, the outputs and the arena."""
 
     def fails(*_: object) -> NoReturn:
         raise MemoryError
@@ -284,7 +284,7 @@ def test_no_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(packing, "aligned_bytes", fails)
         with pytest.raises(FileError, match="no memory to load and plan it"):
             load(model)
-    for module, name in ((memory, "aligned_bytes"), (outputs.Outputs, "room")):
+    for module, name in ((arena, "aligned_bytes"), (outputs.Outputs, "allocate")):
         with monkeypatch.context() as patched:
             patched.setattr(module, name, fails)
             with pytest.raises(InputError, match="no memory for 2 rows and 5 samples at once"):

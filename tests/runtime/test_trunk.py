@@ -48,7 +48,7 @@ def test_heads_on_a_trunk(p: float | None, bits: str, rows: int) -> None:
     model = with_common_trunk(3, p, bits)
     samples = 3 if p is None else 6
     session = load(model, threads=1)
-    assert session._every.trunk is not None
+    assert session._ensemble.trunk is not None
     x = inputs(model.graph, rows)
     assert_equal(session, x, samples)
     assert_equal(session, x, samples, batch_size=2)
@@ -70,7 +70,7 @@ def test_any_number_of_threads(
 
 
 def sampled_heads(members: int) -> Model:
-    """A trunk of one convolution, heads with sampled weights: MC dropout's other half."""
+    """A trunk of one convolution, and heads with sampled weights."""
     graphs = []
     for number in range(members):
         net = Net((2, 8, 8), 3).conv(6, 3, "conv").relu("relu").flatten("flatten")
@@ -86,12 +86,12 @@ def test_sampled_heads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1.0)
     model = sampled_heads(2)
     session = load(model, threads=threads)
-    assert session._every.trunk is not None
+    assert session._ensemble.trunk is not None
     assert_equal(session, inputs(model.graph, 9), 6)
 
 
 def narrower(graph: Graph) -> Graph:
-    """The same network whose second convolution leaves fewer codes."""
+    """The same network, whose second convolution leaves fewer codes."""
 
     def rule(node: Node, build: Builder) -> Value | None:
         if node.output.name != "relu2.codes" or not isinstance(node.op, Requantize):
@@ -103,12 +103,12 @@ def narrower(graph: Graph) -> Graph:
 
 
 def test_members_part_between_a_layer_and_its_codes() -> None:
-    """The accumulators are what they have in common."""
+    """Members that share accumulators keep them in the trunk."""
     model = with_common_trunk(2, 0.2)
     model = replace(model, members=(model.members[0], narrower(model.members[1])))
     session = load(model, threads=1)
-    assert session._every.trunk is not None
-    kept = [step.instruction.output.name for step in session._every.trunk.steps]
+    assert session._ensemble.trunk is not None
+    kept = [step.instruction.output.name for step in session._ensemble.trunk.steps]
     assert kept[-1] == "conv2"
     assert_equal(session, inputs(model.graph, 9), 6)
 
@@ -116,7 +116,7 @@ def test_members_part_between_a_layer_and_its_codes() -> None:
 def test_a_trunk_needs_less_work_and_memory() -> None:
     model = with_common_trunk(5, None)
     session, alone = load(model, 1), load(replace(model, members=model.members[:1]), 1)
-    trunk, members = session._every
+    trunk, members = session._ensemble
     assert trunk is not None
     layers = ["conv1", "conv2"]
     assert [s.name for s in trunk.steps if isinstance(s.instruction, Convolve)] == layers
@@ -127,7 +127,7 @@ def test_a_trunk_needs_less_work_and_memory() -> None:
 
 
 def test_members_without_a_trunk_worth_it_are_planned_alone() -> None:
-    """They quantise the input alike, and nothing else."""
+    """Members that only quantise the input alike have no trunk."""
     model = with_common_trunk(2, 0.2, trunks=(1, 2))
     assert plan_members(model.members, 2).trunk is None
 
@@ -190,7 +190,7 @@ def test_members_that_part_anywhere(model: Model, rows: int) -> None:
 
 
 def test_equal_weights_after_a_mask_are_in_memory_once() -> None:
-    """A trunk that draws masks runs for each member, but its weights are there once."""
+    """A trunk that draws masks runs for each member, but its weights are in memory once."""
     graphs = []
     for number in range(4):
         net = Net((64,), 3).linear(64, "fc1").relu("relu1").dropout(0.2, "drop")
@@ -200,12 +200,12 @@ def test_equal_weights_after_a_mask_are_in_memory_once() -> None:
     model = Model(tuple(graphs), Head(Task.CLASSIFICATION))
     model = quantise_model(model, inputs(graphs[0], 16), Options(samples=2))
     one, four = (load(replace(model, members=model.members[:n]), 1) for n in (1, 4))
-    assert four._every.constant_bytes < 1.4 * one._every.constant_bytes
+    assert four._ensemble.constant_bytes < 1.4 * one._ensemble.constant_bytes
     assert_equal(four, inputs(graphs[0], 5), 8)
 
 
 def test_members_of_other_shapes_are_not_planned() -> None:
-    """One room serves them all: the runtime does not rely on Model.check for it."""
+    """One array serves all members: the runtime checks that itself, without Model.check."""
     for first, other in (((4,), (5,)), ((4,), (4, 1))):
         members = []
         for shape in (first, other):

@@ -14,7 +14,7 @@ from qbnnc.frontend.convert.tracked import (
 )
 
 _MASKS = (
-    "masks of activations compile (nn.Dropout, F.dropout of what a layer gives), and so do weights "
+    "masks of activations do (nn.Dropout, F.dropout of what a layer gives), and so do weights "
     "mu + sigma * torch.randn_like(mu)"
 )
 
