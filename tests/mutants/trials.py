@@ -24,7 +24,7 @@ import pytest
 import torch
 from hypothesis import Phase, settings
 
-from tests.mutants.table import ROOT, module, tests_of
+from tests.mutants.table import ROOT, module, watching_tests
 
 _MEMORY = 12 << 30  # bytes of address space; some mutants would take all there is
 _SLOW_CLOCK = 10  # seconds by the clock for each second of CPU: other processes run too
@@ -134,7 +134,7 @@ def _run(trial: Trial) -> int:
     sys.meta_path.insert(0, _Mutated(name, trial.source))
     options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow and not nightly"]
     options += ["-W", "ignore:Module already imported"]  # pytest cannot rewrite what `load` has
-    code = pytest.main([*options, *tests_of(trial.path)], [_Hurried()])
+    code = pytest.main([*options, *watching_tests(trial.path)], [_Hurried()])
     return int(code) if code or name in sys.modules else 98
 
 
