@@ -21,7 +21,9 @@ SCOPE = (
 
 _CONVERT, _OPS = "frontend/convert", "frontend/convert/ops"
 TABLE = {
-    "ir/arithmetic.py": "ir/test_arithmetic ir/test_sampling_scales passes/test_insert_fake_quantize",
+    "ir/arithmetic.py": (
+        "ir/test_arithmetic ir/test_sampling_scales passes/test_insert_fake_quantize"
+    ),
     "ir/bounds.py": "ir/test_bounds passes/test_prove_overflow",
     "ir/ranges.py": "ir/test_bounds passes/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
