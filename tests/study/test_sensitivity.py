@@ -1,4 +1,4 @@
-"""What each layer alone costs at fewer bits."""
+"""The cost of each layer alone at fewer bits."""
 
 from __future__ import annotations
 

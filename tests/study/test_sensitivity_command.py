@@ -17,7 +17,7 @@ from tests.study.sweeps import classifier, labelled
 
 
 class Costs(TypedDict):
-    """What --json says, as far as it is looked at."""
+    """The part of --json that the tests read."""
 
     bits: str
     baseline: dict[str, float]

@@ -36,9 +36,9 @@ Certainty: TypeAlias = tuple[Floats, Floats]
 
 
 def work(study: Study, job: Job) -> tuple[Result, ...]:
-    """The rows of a job. Whatever goes wrong becomes the error in its rows."""
+    """Compute the rows of a job; any failure becomes the error in its rows."""
     start, first = time.perf_counter(), job.items[0]
-    # What overflows is told by the metrics: an infinity, or an error that names the row.
+    # Metrics show an overflow: an infinity, or an error that names the row.
     with _one_thread(first.precision is not Precision.PTQ), np.errstate(all="ignore"):
         try:
             predictor, sizes = _predictor(study, study.model(job.network), first)
@@ -49,19 +49,19 @@ def work(study: Study, job: Job) -> tuple[Result, ...]:
 
 
 def failures(study: Study, job: Job, error: str) -> tuple[Result, ...]:
-    """Rows that say why there is no result."""
+    """Rows with the error in place of a result."""
     method = study.model(job.network).method
     return tuple(replace(_empty(item, method), error=error) for item in job.items)
 
 
 def describe(error: BaseException) -> str:
-    """One line; what is no mistake in model, data or options, with the error's type."""
+    """The error as one line, with its type unless the user can mend it."""
     text = " ".join(str(error).split())
     match error:
         case UserError():
             return text
         case MemoryError():
-            return f"out of memory ({text or 'no more is known'}): try fewer --workers"
+            return f"out of memory ({text or 'no more is known'}): try fewer `workers`"
         case _:
             return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -80,7 +80,7 @@ def _result(
 
 
 def _empty(item: Item, method: str) -> Result:
-    """A row in which only the item is told."""
+    """A row that only names the item."""
     bits = item.bits
     return Result(
         item.key,
@@ -96,7 +96,7 @@ def _empty(item: Item, method: str) -> Result:
 
 
 def _predictor(study: Study, model: Model, item: Item) -> tuple[Predictor, dict[str, int]]:
-    """What predicts, and its size in bytes."""
+    """The predictor of an item, and its size in bytes by file format."""
     if item.bits is None:
         predictor = FloatPredictor.of(with_head(model, study.settings.task))
         return predictor, {"float32": float_bytes(model)}
@@ -121,7 +121,7 @@ def _fine_tuned(study: Study, model: Model, options: Options, seed: int) -> Mode
 
 @contextmanager
 def _one_thread(uses_torch: bool) -> Iterator[None]:
-    """Jobs run side by side, and torch's sums depend on its number of threads."""
+    """Limit torch to one thread: jobs run side by side, and its sums depend on the number."""
     if not uses_torch or find_spec("torch") is None:
         yield
         return
@@ -136,7 +136,7 @@ def _one_thread(uses_torch: bool) -> Iterator[None]:
 
 
 def measure(study: Study, predictor: Predictor, empty: Result, *, shifted: bool) -> Result:
-    """`empty` with everything that is measured; UserError if the network gives NaN."""
+    """Fill `empty` with all measurements; UserError if the network gives NaN."""
     recorder = Recording(predictor, _certainty)
     scores = _evaluate(study, recorder, study.test, empty.seed, study.ood)
     values = {name: m.mean for name, m in scores.measures.items()}
@@ -156,7 +156,7 @@ def measure(study: Study, predictor: Predictor, empty: Result, *, shifted: bool)
 
 
 def _certainty(prediction: Mapping[str, Floats]) -> Certainty | None:
-    """Each row's entropy and confidence; None of a regression."""
+    """Each row's entropy and confidence; None for a regression."""
     if "probabilities" not in prediction:
         return None
     confidence = prediction["probabilities"].max(axis=1).reshape(-1)
@@ -167,13 +167,13 @@ def _evaluate(
     study: Study, predictor: Predictor, data: LabelledData, seed: int, ood: Floats | None
 ) -> Scores:
     settings, model = study.settings, predictor.model
-    draws = settings.samples
+    samples = settings.samples
     return evaluate(
         predictor,
         data,
         task=settings.task,
         seeds=(seed,),
-        samples=None if draws is None else draws * len(model.members),
+        samples=None if samples is None else samples * len(model.members),
         ood=ood,
         target_mean=settings.target_mean,
         target_std=settings.target_std,
@@ -201,7 +201,7 @@ def _shifts(study: Study, predictor: Predictor, seed: int) -> tuple[Shifted, ...
 def _with_histogram(
     result: Result, model: Model, recorded: Sequence[Sequence[Certainty]]
 ) -> Result:
-    """Counts of entropies in test and confusion data; and the mean confidence in the latter."""
+    """Add counts of entropies on both kinds of data, and the mean confidence on OOD data."""
     classes = class_shape(model.graph.outputs[0].type.shape)[0]
     edges = np.linspace(0, np.log(classes), _BINS + 1)
     sets = [np.concatenate([e for e, _ in parts]).astype(np.float64) for parts in recorded]

@@ -1,4 +1,4 @@
-"""What a study computes: work items with stable keys, grouped into jobs, in one order."""
+"""The plan of a study: items with stable keys in one order, grouped into jobs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one worker does in one go: seeds of one configuration that share a compile."""
+    """The items that a worker computes in one go: seeds of one configuration share a compile."""
 
     items: tuple[Item, ...]
 
@@ -73,7 +73,7 @@ class Plan:
 
 
 def in_order(results: Iterable[Result], networks: Sequence[str]) -> tuple[Result, ...]:
-    """Results as a plan with all of them has them, whichever plans they came from."""
+    """Sort results as one plan of all of them would, whichever plans they came from."""
     held = list(results)
     widths = [Bits(r.weights, r.activations) for r in held if r.weights and r.activations]
     place = {(b.weights, b.activations): i for i, b in enumerate(ordered(widths))}
@@ -90,10 +90,10 @@ def in_order(results: Iterable[Result], networks: Sequence[str]) -> tuple[Result
 
 
 def jobs(items: Iterable[Item]) -> list[Job]:
-    """Items of one PTQ configuration in one job, for one compile; every other item by itself.
+    """Group the items of a PTQ configuration into one job, for one compile; others stay alone.
 
-    `items` in the order of a plan. The slow ones, fine-tuning, come first: so no worker is left
-    with one at the end.
+    `items` are in the order of a plan. Fine-tuning is slow and comes first, so that no worker
+    still has such a job when the others have finished.
     """
     grouped: list[Job] = []
     for item, same in groupby(items, key=lambda i: (i.network, i.precision, i.bits)):
@@ -122,7 +122,7 @@ def full_grid(weights: Sequence[int], activations: Sequence[int]) -> tuple[Bits,
 
 
 def ordered(bits: Iterable[Bits]) -> tuple[Bits, ...]:
-    """Each once: those with the most activation bits first, and there the most weight bits."""
+    """Sort the bits, each once: the most activation bits first, and there the most weight bits."""
     lines = sorted(set(bits), key=lambda b: (b.weights, b.activations), reverse=True)
     widest = max((b.activations for b in lines), default=0)
     return tuple(sorted(lines, key=lambda b: b.activations != widest))

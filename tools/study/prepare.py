@@ -1,4 +1,4 @@
-"""What a sweep works on: networks that are read and fit each other, and data that fit them."""
+"""Reading a study: networks that fit each other, and data that fit the networks."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from qbnnc.support.inputs import choice
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What `qbnnc compile` takes: a module, a file, a folder, a Model; and how it is read."""
+    """A source that `qbnnc.compile` takes (module, file, folder, Model), and how to read it."""
 
     source: object
     options: SourceOptions = field(default_factory=SourceOptions)
 
 
 def read_models(networks: Mapping[str, object], training: RawData) -> dict[str, Model]:
-    """The FLOAT Models, without calibration rows; all take and give the same shapes."""
+    """Read the FLOAT Models, without calibration rows; UserError if their shapes differ."""
     if not networks:
         raise UserError("a sweep needs one network or more")
     models: dict[str, Model] = {}
@@ -39,15 +39,18 @@ def read_models(networks: Mapping[str, object], training: RawData) -> dict[str, 
         model = read(network.source, training.x, network.options)
         if model.stage is not Stage.FLOAT:
             raise UserError(
-                f"{name}: quantised already ({model.provenance.bits}); a sweep begins with the "
-                "float network"
+                f"quantised already ({model.provenance.bits})",
+                name,
+                "a sweep begins with the float network",
             )
         models[name] = fitted_by_targets(replace(model, calibration=None))
         shapes, others = (_shapes(m) for m in (model, next(iter(models.values()))))
         if shapes != others:
             raise UserError(
-                f"{name}: from {shapes}, and {next(iter(models))} is from {others}: networks "
-                "that are compared take and give the same; sweep them one by one"
+                f"from {shapes}, and {next(iter(models))} is from {others}: networks that are "
+                "compared take and give the same",
+                name,
+                "sweep them one by one",
             )
     return models
 
@@ -58,15 +61,17 @@ def _shapes(model: Model) -> str:
 
 
 def task_of(task: str | None, models: Mapping[str, Model]) -> Task:
-    """The task that is asked for, or that of the networks; UserError if nobody says."""
+    """The task that the user asks for, or that of the networks; UserError if neither says."""
     known = {m.head.task for m in models.values()} - {Task.RAW}
     if all(_classifies(model) for model in models.values()):
         known.add(Task.CLASSIFICATION)
     if task is None and len(known) != 1:
-        raise UserError("--task: the networks do not say; give classification or regression")
+        raise UserError("the networks do not say", "`task`", "give classification or regression")
     chosen = known.pop() if task is None else choice("task", Task, task)
     if chosen is Task.RAW:
-        raise UserError("--task raw: a sweep needs metrics; choose classification or regression")
+        raise UserError(
+            "a sweep needs metrics", "`task='raw'`", "choose classification or regression"
+        )
     for model in models.values():
         with_head(fitted_by_targets(model), chosen)
     return chosen
@@ -79,7 +84,7 @@ def _classifies(model: Model) -> bool:
 def check_options(
     models: Mapping[str, Model], settings: Settings, bits: Bits, *, qat: bool
 ) -> None:
-    """UserError for a choice that is none, and for a layer or a loss that a network cannot have."""
+    """Raise UserError for an unknown choice, and for a layer or a loss that a network lacks."""
     for name, model in models.items():
         quantisation = settings.options(bits, model).quantisation
         try:
@@ -97,7 +102,7 @@ def study_of(
     ood: Path_ | ArrayLike | None,
     settings: Settings,
 ) -> Study:
-    """Everything a worker needs; InputError where data and networks do not fit."""
+    """Pack everything that a worker needs; InputError where data and networks do not fit."""
     first = next(iter(models.values()))
     shape, output = first.graph.input.type.shape, first.graph.outputs[0].type.shape
     inputs = as_inputs(training.x, shape, training.x_name)
@@ -120,6 +125,6 @@ def shifted_bits(model: Model, bits: Sequence[Bits]) -> Bits:
     shape = model.graph.input.type.shape
     if len(shape) != 3:
         raise UserError(
-            f"--shifts: images are shifted, and the networks take {list(shape)}: leave it out"
+            f"images are shifted, and the networks take {list(shape)}", "`shifts`", "leave it out"
         )
     return max(bits, key=lambda b: (b.weights + b.activations, b.weights))

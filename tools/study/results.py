@@ -1,8 +1,8 @@
 """The rows of a study: JSON lines, one for each piece of work, written as they come.
 
-A header comes first; results and sensitivities follow in any order. `error` and `ece`, like
-accuracies and confidences, are fractions in [0, 1], entropies and NLL are in nats, `rmse` is in the
-units of the target. NaN and infinities are written as the texts "nan", "inf" and "-inf".
+A header comes first; results and sensitivities follow in any order. `error`, `ece`, accuracies and
+confidences are fractions in [0, 1]. Entropies and NLL are in nats, `rmse` is in the units of the
+target. NaN and infinities are written as the texts "nan", "inf" and "-inf".
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Precision(Enum):
-    """How a network's numbers were made: not at all, after training, or in training."""
+    """The kind of a network's numbers: float, quantised after training, or in training."""
 
     FLOAT = "float"
     PTQ = "ptq"
@@ -40,9 +40,9 @@ class Precision(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a study is; `created_with` holds versions and the command, `data` describes the data.
+    """The first row. `created_with` holds versions and the command.
 
-    `digest` identifies the configuration. ValueError if the task is none of the two.
+    `data` describes data and options, `digest` identifies them. ValueError for a raw task.
     """
 
     name: str
@@ -95,8 +95,8 @@ class Shifted:
 class Result:
     """A network at one precision with one seed, or the sentence that says why there is none.
 
-    `weights` and `activations` are bits, None for float; `metrics` are those on test data, `ood`
-    those on confusion data; `sizes` are bytes by file format; `key` is unique in a study.
+    `weights` and `activations` are bits, None for float. `metrics` are on test data, `ood` on
+    out-of-distribution data. `sizes` are bytes by file format. `key` is unique in a study.
     ValueError if the fields contradict each other.
     """
 
@@ -129,7 +129,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What one layer at these bits costs, the others at the base bits, whose metrics `baseline`."""
+    """Metrics with one layer at these bits and the others at the base bits.
+
+    `baseline` are the metrics with all layers at the base bits.
+    """
 
     network: str
     layer: str
@@ -158,22 +161,22 @@ def to_json(row: Row) -> str:
 
 
 def from_json(line: str, path: str | os.PathLike[str], number: int) -> Row:
-    """The row of line `number` (from 1) of `path`; FileError, naming both, if it is none."""
+    """Read the row on line `number` (from 1) of `path`; FileError names both if it is none."""
     try:
         record = json.loads(line, parse_constant=_no_constant)
         return _row(record)
     except (ValueError, RecursionError, OverflowError) as error:
         raise FileError(
-            f"{_reason(error)}; repair the line or remove it", f"{path}:{number}"
+            _reason(error), f"{path}:{number}", "repair the line or remove it"
         ) from None
 
 
 def read_rows(path: str | os.PathLike[str], *, interrupted: bool = False) -> tuple[Row, ...]:
     """All rows of a study's file, which begins with its header; blank lines are passed over.
 
-    Of a result that failed and was repeated, the last row counts. With `interrupted`, a last line
-    without its end is left out: what a study that was stopped while writing may leave.
-    FileError, naming the line, for anything that is no row of this version.
+    If a result failed and was repeated, the last row counts. With `interrupted`, a last line
+    without its end is left out: a study that was stopped while writing may leave one. FileError,
+    which names the line, for anything that is no row of this version.
     """
     try:
         text = read_bytes(path).decode()
@@ -225,7 +228,7 @@ def _plain(value: object) -> Json:
 
 
 def _row(record: Json) -> Row:
-    """The row of a JSON value; ValueError says what it lacks."""
+    """Convert a JSON value to a row; ValueError names the fault."""
     if not isinstance(record, dict) or not isinstance(kind := record.pop("kind", None), str):
         raise DecodeError('a row is an object with a "kind"')
     match kind:
@@ -241,7 +244,7 @@ def _row(record: Json) -> Row:
 
 
 def _decode(cls: type[T], record: Json) -> T:
-    """A `cls` of a JSON object that has its fields, all of them and no other."""
+    """Convert a JSON object that has exactly the fields of `cls`."""
     if not isinstance(record, dict):
         raise DecodeError(f"{repr(record)} is no object")
     hints = field_types(cls)
@@ -253,7 +256,7 @@ def _decode(cls: type[T], record: Json) -> T:
 
 
 def _typed(hint: object, value: Json, name: str) -> object:
-    """`value` as an annotation of this file's classes has it; DecodeError if it is not so."""
+    """Convert `value` to the type in a field's annotation; DecodeError if it has another."""
     if isinstance(hint, UnionType):
         inner = next(h for h in get_args(hint) if h is not NoneType)
         return None if value is None else _typed(inner, value, name)

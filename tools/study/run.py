@@ -27,11 +27,11 @@ from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_integer, whole
 
 PAPER_WEIGHTS, PAPER_ACTIVATIONS = range(3, 9), range(3, 8)
-_DIED = "the worker process died: out of memory? Try fewer --workers, or another machine"
+_DIED = "the worker process died: out of memory? Try fewer `workers`, or another machine"
 
 
 class Progress(Protocol):
-    """Told how far a study is."""
+    """A callable that learns how far a study is."""
 
     def __call__(self, done: int, total: int, latest: tuple[Result, ...]) -> None:
         """`done` of `total` results are in the file; `latest` came with the last job."""
@@ -66,31 +66,35 @@ def run_sweep(
     """Evaluate networks in float and at many bits, and keep a line of JSON for each result.
 
     Args:
-        networks: by the names that tables and figures give them: each a Network, or a source that
+        networks: networks by the names in tables and figures: each a Network, or a source that
             qbnnc.compile reads without options.
         output: the file; results it already has are kept, so an interrupted study goes on.
-        train: training data, of which 512 rows calibrate: "FILE.npz[:XKEY,YKEY]" or (x, y); inputs
-            alone, "FILE[:KEY]" or x, unless the loss of fine-tuning needs labels.
-        test: what metrics are computed on, likewise; y are labels, or targets.
-        ood: inputs of another distribution, confusion data, "FILE[:KEY]" or x.
-        bits: "w8a7,w4a4"; the paper's grid if None: weights 3..8 at 7-bit activations, activations
+        train: training data, of which 512 rows calibrate: "FILE.npz[:XKEY,YKEY]" or (x, y). Inputs
+            alone, "FILE[:KEY]" or x, will do unless the loss of fine-tuning needs labels.
+        test: data for the metrics, in the same forms; y are labels, or targets.
+        ood: out-of-distribution inputs, "FILE[:KEY]" or x.
+        bits: "w8a7,w4a4"; None for the paper's grid: weights 3..8 at 7-bit activations, activations
             3..7 at 8-bit weights.
-        ptq, qat: quantised after training, and fine-tuned with simulated quantisation.
-        floats: the float network itself, which every figure compares with.
-        seeds: how many, from 0, or which: of the random numbers, and of each fine-tuning.
+        ptq: quantise after training.
+        qat: fine-tune with simulated quantisation.
+        floats: evaluate the float network, with which every figure compares.
+        seeds: a count, from seed 0, or the seeds: of random numbers, and of each fine-tuning.
         samples, task: as in qbnnc.compile.
-        compile_options: what decides the integers, but for the bits.
-        tuning: how fine-tuning goes.
+        compile_options: the options of compiling, without the bits.
+        tuning: the options of fine-tuning.
         shifts: evaluate images rotated, brightened and moved, in float and at the most bits.
-        target_mean, target_std: of standardised targets; metrics are in their units.
-        workers: processes of this machine, one a physical core by default; they are started
+        target_mean, target_std: mean and deviation by which the targets were standardised; metrics
+            are in the units from before.
+        workers: processes of this machine, one a physical core by default. They are started
             afresh, so a script keeps its calls below `if __name__ == "__main__":`.
         scheduler: the address of a Dask scheduler, whose workers are used instead.
         executor: any other executor that can send arrays to its workers.
-        retry_failed: compute again what has an error.
+        retry_failed: compute again the results that have an error.
+        command: the command line, for the header of the file.
+        progress: called with the extent of the results, after each job.
 
     Returns all results in the file. Raises UserError before anything is written if networks, data
-    and options do not fit; what goes wrong with one configuration is told in its rows.
+    and options do not fit. The failure of one configuration is an error in its rows.
     """
     how = Tuning() if tuning is None else tuning
     labels = qat and how.training(seed=0).loss.needs_labels
@@ -117,10 +121,11 @@ def run_sweep(
     plan = Plan(tuple(models), random, chosen, precisions, its_seeds)
     header = study.header(", ".join(models), command)
     check_output(output, header)
-    chosen_workers.check()
+    if isinstance(chosen_workers, Cluster):
+        chosen_workers.check()
     warn_of_few(len(study.calibration))
     if not qat:
-        study = replace(study, train=None, train_labels=None)  # nothing of it needs to be sent
+        study = replace(study, train=None, train_labels=None)  # workers need none of it
     return run_study(
         study, plan, output, header, chosen_workers, retry_failed=retry_failed, progress=progress
     )
@@ -129,7 +134,9 @@ def run_sweep(
 def _read(train: Labelled | ArrayLike, test: Labelled, labels: bool) -> tuple[RawData, RawData]:
     training = read_training(train, labels=labels)
     if labels and not has_labels(training):
-        raise UserError("--loss: this one needs labels: --train FILE.npz:X,Y, or --loss match")
+        raise UserError(
+            "this one needs labels", "`loss`", "give `train` with labels, or `loss='match'`"
+        )
     return training, read_labelled(test, "the test data")
 
 
@@ -143,14 +150,14 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(seeds, Sequence):
         chosen = tuple(dict.fromkeys(as_integer(seed, "`seeds`") for seed in seeds))
         if not chosen:
-            raise InputError("--seeds: give one or more")
+            raise InputError("give one or more", "`seeds`")
         return chosen
     return tuple(range(whole("seeds", seeds, 1)))
 
 
 def _workers(workers: int | None, scheduler: str | None, executor: Executor | None) -> Workers:
     if workers is not None and (scheduler or executor) is not None:
-        raise UserError("--workers: with --scheduler the cluster's own workers are used")
+        raise UserError("with `scheduler` the cluster's own workers are used", "`workers`")
     if executor is not None:
         return Given(executor)
     if scheduler is not None:
@@ -168,10 +175,10 @@ def run_study(
     retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Result, ...]:
-    """All results of the file `output` at the end, in the order of the plan.
+    """Run the items that the file `output` lacks; return its results in the order of the plan.
 
-    Results that the file holds already are kept, failed ones too unless `retry_failed`. Whatever
-    interrupts this, the file stays whole, and the same call goes on from there.
+    Results that the file holds already are kept, failed ones too unless `retry_failed`. After any
+    interruption the file is whole, and the same call goes on from there.
     FileError if the file is another study's or cannot be written.
     """
     items = tuple(plan.items())
@@ -194,7 +201,7 @@ def run_study(
 def run_jobs(
     workers: Workers, study: Study, jobs: Iterable[Job]
 ) -> Generator[tuple[Result, ...], None, None]:
-    """The results of each job as they come; a job that cannot be done gives rows with an error.
+    """Yield the results of each job as they come; a job that fails gives rows with an error.
 
     A job whose worker dies is tried again at the end, with nothing beside it: memory may have been
     short. If it kills its worker once more, it is given up.
@@ -222,8 +229,9 @@ def _outcome(study: Study, job: Job, future: Future[tuple[Result, ...]]) -> tupl
         return future.result()
     except CancelledError:
         raise UserError(
-            "--scheduler: the connection to the cluster was lost; what is done is kept: run the "
-            "same command again"
+            "the connection to the cluster was lost",
+            "`scheduler`",
+            "results until then are kept: run the same command again",
         ) from None
     except Exception as error:  # of the cluster: workers that were killed, results that are lost
         return failures(study, job, describe(error))

@@ -30,13 +30,14 @@ from qbnnc.version import COMPILER
 if TYPE_CHECKING:
     from qbnnc.backends.torch.training import Training
 
+_OTHER_KEYS = {"layers": "--layer", "observer": "--calibration"}
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64] | NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The user's choices; None leaves one to qbnnc.backends.torch.training.Training."""
+    """The user's choices for fine-tuning; None takes the default of `qbnnc.Training`."""
 
     loss: str | None = None
     epochs: float | None = None
@@ -44,13 +45,13 @@ class Tuning:
     batch_size: int | None = None
 
     def given(self) -> dict[str, object]:
-        """The choices that were made, by option."""
-        named = {f"--{f.name.replace('_', '-')}": getattr(self, f.name) for f in fields(self)}
+        """The choices that differ from None, by their flag: the keys in files of results."""
+        named = {_key(f.name): getattr(self, f.name) for f in fields(self)}
         return {option: value for option, value in named.items() if value is not None}
 
     def training(self, seed: int) -> Training:
-        """All of it, for one seed; UserError for a choice that is none."""
-        require("torch", what="--qat")
+        """The training options for one seed; UserError for an unknown or impossible choice."""
+        require("torch", what="`qat`")
         from qbnnc.backends.torch.training import Loss, Training
 
         made = Training(seed=seed)
@@ -73,11 +74,11 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is done with each item. `samples` counts the draws of each member, as in compile.
+    """The options that hold for every item.
 
-    `compile_options` is how integers are made, at any bits. `target_mean` and `target_std` bring
-    predictions of standardised targets back to their units. `shifted` are the bits at which
-    distribution shifts are evaluated, besides float; None: nowhere.
+    `samples` are those of each member, as in compile. `compile_options` hold for all bits.
+    `target_mean` and `target_std` bring predictions of standardised targets back to their units.
+    Distribution shifts are evaluated in float and at the bits `shifted`; None: nowhere.
     """
 
     task: Task
@@ -89,13 +90,13 @@ class Settings:
     shifted: Bits | None = None
 
     def options(self, bits: Bits, model: Model) -> Options:
-        """Of the pipeline, at `bits`; UserError for a choice that is none."""
+        """The options of the pipeline at `bits`; UserError for an unknown choice."""
         samples = self.samples if model.stochastic else None
         made = options_from(self.compile_options, samples, self.task.value)
         return replace(made, quantisation=replace(made.quantisation, bits=bits))
 
     def describe(self) -> dict[str, str]:
-        """Option by option, as text; defaults are left out."""
+        """The options as text, by flag, without defaults: keys and texts in files of results."""
         values = {
             "--task": self.task.value,
             "--samples": self.samples,
@@ -104,21 +105,18 @@ class Settings:
             "--target-std": None if self.target_std == 1 else self.target_std,
             "--shifts": self.shifted and f"float, {self.shifted}",
         }
-        compile_options = (
-            value for value in self.compile_options.values() if value is not None and value != {}
-        )
-        values |= dict(zip(given_options(self.compile_options), compile_options, strict=True))
+        given = given_options(self.compile_options)
+        values |= {_key(name): self.compile_options.get(name) for name in given}
         return {name: str(value) for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Pickles whole, so that it can be sent to machines that have none of the files.
+    """Networks, data and settings; a pickle of it goes to machines that have none of the files.
 
     `models` are FLOAT Models as the bytes of their files, by the network's name. `calibration`
     [N, *shape], at most 512 rows, decides the ranges. `train` [N, *shape] and its labels or
-    targets, if there are any, are for fine-tuning; without it, None will do. `ood` [N, *shape] are
-    inputs from elsewhere, confusion data.
+    targets are for fine-tuning, else None. `ood` [N, *shape] are out-of-distribution inputs.
     """
 
     models: Mapping[str, bytes]
@@ -135,7 +133,7 @@ class Study:
 
     @cached_property
     def configuration(self) -> dict[str, str]:
-        """Everything that decides a result, given its key; equal texts, equal results."""
+        """Everything that decides a result, given its key: equal texts mean equal results."""
         arrays: dict[str, Array] = {
             "calibration": self.calibration,
             "test": self.test.x,
@@ -146,7 +144,7 @@ class Study:
         if self.train_labels is not None:
             arrays["train labels"] = self.train_labels
         if self.ood is not None:
-            arrays["confusion"] = self.ood
+            arrays["confusion"] = self.ood  # the key in files of results
         texts = {name: describe_array(array) for name, array in arrays.items()}
         for name in self.models:
             model = self.model(name)
@@ -154,7 +152,7 @@ class Study:
         return texts | self.settings.describe() | {"compiler": COMPILER}
 
     def header(self, name: str, command: str = "") -> Header:
-        """The first row of its file. `command` is for people."""
+        """The first row of the study's file. `command` is for people."""
         methods = list(dict.fromkeys(self.model(network).method for network in self.models))
         made = {"qbnnc": COMPILER.split()[-1], **_versions(), "python": platform.python_version()}
         return Header(
@@ -167,15 +165,20 @@ class Study:
         )
 
 
+def _key(option: str) -> str:
+    """The name of an option in files of results, which is a flag of the command line."""
+    return _OTHER_KEYS.get(option, f"--{option.replace('_', '-')}")
+
+
 def describe_array(array: Array) -> str:
-    """ "512 x 1 x 28 x 28, sha256 0123456789ab": its shape and what identifies its content."""
+    """ "512 x 1 x 28 x 28, sha256 0123456789ab": the shape, and a hash of the content."""
     hash = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     hash.update(np.ascontiguousarray(array).data)
     return f"{' x '.join(map(str, array.shape))}, sha256 {hash.hexdigest()[:12]}"
 
 
 def digest(configuration: Mapping[str, str]) -> str:
-    """SHA-256 of the text: equal for equal configurations."""
+    """SHA-256 of a configuration: equal for equal configurations."""
     lines = "\n".join(f"{name}: {text}" for name, text in sorted(configuration.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -183,16 +186,16 @@ def digest(configuration: Mapping[str, str]) -> str:
 def other_configuration(
     path: object, found: Mapping[str, str], wanted: Mapping[str, str]
 ) -> FileError:
-    """What to say of a study file made with the configuration `found`; it names what differs."""
+    """The error for a file made with the configuration `found`; it names what differs."""
     differing = [
         f"{name} {_short(found.get(name))}, now {_short(wanted.get(name))}"
         for name in sorted(found.keys() | wanted.keys())
         if found.get(name) != wanted.get(name)
     ]
     return FileError(
-        f"holds results made with other options or data ({'; '.join(differing) or 'unknown'}): "
-        "repeat them as they were, or give another file with -o",
+        f"holds results made with other options or data ({'; '.join(differing) or 'unknown'})",
         path,
+        "repeat them as they were, or give another file with `output`",
     )
 
 

@@ -1,8 +1,8 @@
 """The file of a study while it grows: a line for each result, whole or not there.
 
 The header is written in one piece with the file. Every result is appended as one line, and is on
-the disk before the next; a process that is killed leaves at most one line without its end, which
-is dropped when the study goes on. At the end the lines are put in the order of the plan.
+the disk before the next. A process that is killed leaves at most one line without its end; it is
+dropped when the study goes on. At the end the lines are put in the order of the plan.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Store:
             raise FileError("cannot be written (is the disk full?)", self.path)
 
     def results(self) -> tuple[Result, ...]:
-        """What the file holds."""
+        """The results in the file."""
         return results_of(read_rows(self.path))
 
     def finish(self, networks: Sequence[str]) -> tuple[Result, ...]:
@@ -60,7 +60,7 @@ class Store:
 
 @contextmanager
 def open_store(path: str | os.PathLike[str], header: Header) -> Iterator[Store]:
-    """The file of this study, new or gone on with.
+    """Open the file of this study, a new one or one to continue.
 
     FileError if it holds something else, was made with another configuration, cannot be written,
     or is being written by another sweep.
@@ -81,10 +81,10 @@ def check_output(path: str | os.PathLike[str], header: Header) -> None:
         check_writable(target)
         return
     if b"\n" not in read_bytes(target):
-        raise FileError("is no file of a study: give another one with -o", path)
+        raise FileError("is no file of a study", path, "give another one with `output`")
     found = next(iter(read_rows(target, interrupted=True)), None)
     if not isinstance(found, Header):
-        raise FileError("is no file of a study: give another one with -o", path)
+        raise FileError("is no file of a study", path, "give another one with `output`")
     if found.digest != header.digest:
         raise other_configuration(path, found.data, header.data)
 
@@ -122,8 +122,9 @@ def _opened(path: Path) -> Iterator[FileIO]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise FileError(
-                    "another sweep is writing to it: wait for it, or give another file with -o",
+                    "another sweep is writing to it",
                     path,
+                    "wait for it, or give another file with `output`",
                 ) from None
         yield file
 

@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One metric: its heading with the unit, and how it is written."""
+    """One metric: its heading with the unit, and its number format."""
 
     heading: str
     metric: str
@@ -53,7 +53,7 @@ class Column:
     ood: bool = False
 
     def of(self, result: Result) -> float | None:
-        """Its value in a result, None where there is none."""
+        """The value in a result, None if it has none."""
         value = (result.ood or {} if self.ood else result.metrics).get(self.metric)
         return None if value is None else self.factor * value
 
@@ -87,7 +87,7 @@ _REGRESSION = (
 
 
 def tables(task: Task, results: Iterable[Result]) -> list[Table]:
-    """One for each network, one line a configuration, in the order of the results.
+    """A table for each network, a line for each configuration, in the order of the results.
 
     A metric that no result has gets no column.
     """
@@ -108,7 +108,7 @@ def tables(task: Task, results: Iterable[Result]) -> list[Table]:
 
 
 def failures(results: Iterable[Result]) -> list[str]:
-    """What went wrong, a sentence for each configuration and reason."""
+    """List a sentence for each configuration and reason of failure."""
     found = {(f"{r.network} {configuration(r)}", r.error): 0 for r in results if r.error}
     return [f"{name}: {error}" for name, error in found]
 
@@ -137,7 +137,7 @@ def _title(results: Sequence[Result]) -> str:
 
 
 def lines_of(found: Sensitivities, data: str) -> Iterator[str]:
-    """What was measured, a row for each layer and width, and what the marks mean."""
+    """The measurements, a row for each layer and width, and the meaning of the marks."""
     seeds = ", ".join(map(str, found.seeds))
     sizes = (human_bytes(math.ceil(found.bits(kind) / 8)) for kind in Kind)
     rows = counted(found.rows, "row")
@@ -177,13 +177,13 @@ def _table(found: Sensitivities, shown: Sequence[str]) -> Iterator[str]:
 
 
 def _is_dearest(cost: Cost, costs: Sequence[Cost]) -> bool:
-    """Whether it costs most of those at the same width."""
+    """Whether a cost is the highest at its width."""
     others = (other.divergence for other in costs if other.tried == cost.tried)
     return 0 < cost.divergence == max(others)
 
 
 def choice_lines(choice: Choice) -> Iterator[str]:
-    """The bits of each layer, and what was measured."""
+    """The bits of each layer, and the measurements."""
     budget, metric = choice.budget, choice.budget.metric
     values = [budget.shown(m[metric]) for m in (choice.reference, choice.baseline, choice.result)]
     limit = budget.shown(choice.limit)

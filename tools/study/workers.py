@@ -17,15 +17,15 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing.connection import wait
 from pathlib import Path
-from queue import SimpleQueue
+from queue import LifoQueue
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from qbnnc.study.jobs import work
 from qbnnc.study.plan import Job
@@ -43,34 +43,20 @@ _CONNECT_SECONDS = 20
 _WORKER_SECONDS = 60
 
 
-class Workers(Protocol):
-    """Workers that run jobs of a study, several at a time."""
-
-    def check(self) -> None:
-        """UserError, before any work, if there are no workers."""
-
-    def open(self, study: Study) -> AbstractContextManager[Submit]:
-        """Workers that know the study; an exception stops them at once.
-
-        The future of a job that ended its worker has a BrokenExecutor; the other jobs go on.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Processes:
     """Processes of this machine, started afresh (spawn), each with one thread.
 
-    Every process is an executor of its own, so that its death costs the job in it and no other.
+    Every process is an executor of its own: if a job ends its process, the job's future has a
+    BrokenExecutor, and other jobs go on.
     """
 
     workers: int
 
-    def check(self) -> None:
-        """Processes can always be started."""
-
     @contextmanager
     def open(self, study: Study) -> Iterator[Submit]:
-        free: SimpleQueue[Executor] = SimpleQueue()
+        """Processes that know the study; an exception stops them at once."""
+        free: LifoQueue[Executor] = LifoQueue()  # idle processes, the warm one first
         with TemporaryDirectory(prefix="qbnnc-sweep-") as folder, _one_thread_each():
             path = Path(folder, "study.pickle")
             path.write_bytes(pickle.dumps(study, protocol=5))
@@ -110,15 +96,13 @@ class Processes:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Any executor of the caller's, who starts and stops it."""
+    """An executor that the caller starts and stops."""
 
     executor: Executor
 
-    def check(self) -> None:
-        """The caller knows it."""
-
     @contextmanager
     def open(self, study: Study) -> Iterator[Submit]:
+        """The executor; jobs that have not begun are cancelled at the end."""
         given: list[Future[tuple[Result, ...]]] = []
 
         def submit(job: Job) -> Future[tuple[Result, ...]]:
@@ -138,34 +122,36 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The workers of a Dask scheduler; they need this version of qbnnc, and no files."""
+    """The workers of a Dask scheduler, which need this version of qbnnc, and no files."""
 
     address: str
 
     def check(self) -> None:
+        """UserError, before any work, without workers that have this version of qbnnc."""
         with self._client() as client:
             try:
                 client.wait_for_workers(1, timeout=_WORKER_SECONDS)
             except TimeoutError:
                 raise self._error(
-                    f"no worker joined it; start some: dask worker {self.address} --nthreads 1"
+                    "no worker joined it", f"start some: dask worker {self.address} --nthreads 1"
                 ) from None
             try:
                 versions = client.run(installed)
             except Exception as error:  # whatever unpickling a function raises without its package
                 raise self._error(
-                    f"the workers cannot import qbnnc ({_first_line(error)}): install "
-                    f"qbnnc[compile,distributed] {__version__} there"
+                    f"the workers cannot import qbnnc ({_first_line(error)})",
+                    f"install qbnnc[compile,distributed] {__version__} there",
                 ) from None
         for worker, version in versions.items():
             if version != __version__:
                 raise self._error(
-                    f"worker {worker} has qbnnc {version}, and this is {__version__}: install the "
-                    "same everywhere"
+                    f"worker {worker} has qbnnc {version}, and this is {__version__}",
+                    "install the same everywhere",
                 )
 
     @contextmanager
     def open(self, study: Study) -> Iterator[Submit]:
+        """Workers that know the study."""
         with self._client() as client:
             shared = client.scatter(study, broadcast=True)
             executor = client.get_executor(pure=False)
@@ -175,10 +161,10 @@ class Cluster:
                 executor.shutdown(wait=False)
 
     def _client(self) -> Client:
-        """A connection of our own; UserError if nobody answers."""
+        """Connect to the scheduler; UserError if nobody answers."""
         if find_spec("distributed") is None:
             raise UserError(
-                "--scheduler: needs Dask: install it with pip install 'qbnnc[distributed]'"
+                "needs Dask", "`scheduler`", "install it with pip install 'qbnnc[distributed]'"
             )
         from distributed import Client
 
@@ -186,16 +172,19 @@ class Cluster:
             return Client(self.address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise self._error(
-                f"no Dask scheduler answers ({_first_line(error)}); give its address, such as "
-                "tcp://127.0.0.1:8786"
+                f"no Dask scheduler answers ({_first_line(error)})",
+                "give its address, such as tcp://127.0.0.1:8786",
             ) from None
 
-    def _error(self, message: str) -> UserError:
-        return UserError(f"--scheduler {self.address}: {message}")
+    def _error(self, message: str, remedy: str) -> UserError:
+        return UserError(message, f"`scheduler='{self.address}'`", remedy)
+
+
+Workers: TypeAlias = Processes | Given | Cluster
 
 
 def installed() -> str:
-    """The version of qbnnc, asked of every worker."""
+    """The version of qbnnc that a worker has."""
     return __version__
 
 
@@ -206,7 +195,7 @@ def _work_from_file(path: Path, job: Job) -> tuple[Result, ...]:
 
 
 def _start(folder: str) -> None:
-    """In a worker: Ctrl-C is the parent's to handle, and the worker ends when the parent does."""
+    """Prepare a worker: the parent handles Ctrl-C, and the worker ends when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
 
@@ -221,7 +210,7 @@ def _end_with_parent(folder: str) -> None:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Libraries read these when they are loaded, before a worker could set anything."""
+    """Give new processes one thread: libraries read these variables when they are loaded."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:

@@ -29,7 +29,7 @@ _NO_METADATA: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a line looks. The dash tells the precision; only QAT has filled markers."""
+    """The look of a line. The dash tells the precision; only QAT has filled markers."""
 
     colour: str
     marker: str
