@@ -34,6 +34,9 @@ STAND_INS = {
     "runtime/test_isa.py::test_whole_networks": (
         "runtime/test_microkernel.py::test_every_instruction_set_gives_the_same"
     ),
+    "study/test_report.py::test_nothing_is_wider_than_the_screen": (
+        "study/test_report.py::test_what_cannot_be_reported"
+    ),
 }
 
 
@@ -46,8 +49,8 @@ def functions_of(file: str) -> Iterator[ast.FunctionDef]:
 def slow_families(file: str) -> set[str]:
     """The tests with cases that a mark of the whole test, or of the file, makes slow."""
     slow = set[str]()
-    text = (TESTS / file).read_text(encoding="utf-8")
-    whole = "pytestmark = pytest.mark.slow" in text
+    lines = (TESTS / file).read_text(encoding="utf-8").splitlines()
+    whole = any(line.startswith("pytestmark = pytest.mark.slow") for line in lines)
     for node in functions_of(file):
         marks = {ast.unparse(mark).partition("(")[0] for mark in node.decorator_list}
         marked = whole or marks & {"pytest.mark.slow", "pytest.mark.nightly"}

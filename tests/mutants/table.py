@@ -83,7 +83,7 @@ TABLE = {
     f"{_CONVERT}/*.py": f"{_CONVERT}/test_convert {_CONVERT}/test_derived {_CONVERT}/test_ops",
 }
 
-PACKAGES = {"qbnnc", "tests", "models"}  # what each mutant imports anew
+PACKAGES = {"qbnnc", "tests", "models"}  # each trial imports these anew
 
 
 def sources() -> list[str]:
