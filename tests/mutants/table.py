@@ -21,7 +21,9 @@ SCOPE = (
 
 _CONVERT, _OPS = "frontend/convert", "frontend/convert/ops"
 TABLE = {
-    "ir/arithmetic.py": "ir/test_arithmetic passes/test_insert_fake_quantize ir/test_ops",
+    "ir/arithmetic.py": (
+        "ir/test_arithmetic ir/test_sampling_scales passes/test_insert_fake_quantize"
+    ),
     "ir/bounds.py": "ir/test_bounds passes/test_prove_overflow",
     "ir/ranges.py": "ir/test_bounds passes/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
@@ -81,7 +83,7 @@ TABLE = {
     f"{_CONVERT}/*.py": f"{_CONVERT}/test_convert {_CONVERT}/test_derived {_CONVERT}/test_ops",
 }
 
-PACKAGES = {"qbnnc", "tests", "models"}  # what each mutant imports anew
+PACKAGES = {"qbnnc", "tests", "models"}  # each trial imports these anew
 
 
 def sources() -> list[str]:
@@ -98,7 +100,7 @@ def pattern_of(path: str) -> str:
     raise LookupError(f"{path}: no pattern of the table of tests")
 
 
-def tests_of(path: str) -> tuple[str, ...]:
+def watching_tests(path: str) -> tuple[str, ...]:
     """The files of tests that run on mutants of a source."""
     return tuple(f"tests/{name}.py" for name in TABLE[pattern_of(path)].split())
 
