@@ -152,7 +152,7 @@ class _Sweep:
     progress: Progress | None
 
     def run(self, number: int, *watchers: _Watcher) -> None:
-        """Sweep `number` of `count`."""
+        """Run sweep `number` of `count`, and show every value to the watchers."""
         passes = self.how.passes_of(self.graph)
         starts = range(0, len(self.rows), _BATCH)
 
