@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from qbnnc.cli import progress
 from qbnnc.cli.progress import ProgressLine
 
 EMPTY = "\r" + " " * 79 + "\r"
@@ -35,7 +34,7 @@ def test_the_time_that_is_left(
 ) -> None:
     become_terminal(monkeypatch)
     clock = iter([0.0, 0.0, 10.0, 20.0, 20.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("qbnnc.cli.progress.time.monotonic", lambda: next(clock))
     line = ProgressLine()
     line.show("sweeping", 100, 800)  # 100 were there before
     line.show("sweeping", 101, 800)  # in 10 seconds, so that 699 take 6990
