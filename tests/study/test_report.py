@@ -311,7 +311,7 @@ def test_what_cannot_be_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(
             "qbnnc.study.report.find_spec", lambda name, gone=missing: None if name == gone else 1
         )
-        with pytest.raises(UserError, match=rf"needs {missing}: .*pip install 'qbnnc\[study\]'"):
+        with pytest.raises(UserError, match=rf"needs {missing}; .*pip install 'qbnnc\[study\]'"):
             write_report(rows(), path, "A")
     assert list(tmp_path.iterdir()) == []
 
