@@ -1,4 +1,4 @@
-"""Gives outputs their meaning: by the task, their names, and the numbers they can be at all."""
+"""Assign a model its head: the meaning of its outputs, by the task and by their names."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def _halved(model: Model, names: tuple[str, ...]) -> Model:
 def with_head(model: Model, task: Task | None) -> Model:
     """The model with the head that its outputs have under `task`; None is the model's own task.
 
-    A raw network that ends in a softmax, or in a sigmoid of one number, classifies by default. Of
-    a FLOAT model what belongs to the head is cut off, and the mean comes first. UserError where
-    the outputs are no such thing, or could be several.
+    A raw network that ends in a softmax, or in a sigmoid of one number, classifies by default. Ops
+    that belong to the head are stripped from a FLOAT model, and the mean comes first. UserError
+    where the outputs do not fit the task, or could be several things.
     """
     has = model.head.task
     if task in (None, has) and has is not Task.RAW:

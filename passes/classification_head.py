@@ -15,10 +15,10 @@ _TASK = "`task` classification"
 
 
 def as_classifier(model: Model) -> Model:
-    """1. The softmax or log_softmax at the end is cut off, and so is the sigmoid of one class.
+    """1. The softmax or log_softmax at the end is stripped, and so is the sigmoid of one class.
     2. One logit, [1] or [] a row, is that of class 1 of two.
-    3. UserError for several outputs, for several sigmoids, and for what can be no logit: numbers
-       that are probabilities, or positive, as evidence is.
+    3. UserError for several outputs, for several sigmoids, and for numbers that can be no logits:
+       they are probabilities, or positive, as evidence is.
     """
     head = Head(Task.CLASSIFICATION)
     head.check(tuple(v.type for v in model.graph.outputs))

@@ -18,9 +18,9 @@ class FuseElementwise:
     1. The largest set of elementwise ops that compute a value from one other value, its root,
        becomes one Composite, hence one table. The sum or product of a value with itself is a set.
     2. A value inside a set that is read elsewhere too is computed from the same root a second
-       time: what reads it sees what it saw.
-    3. A clamp that keeps 0 and alone reads the input, a layer, an average, or a sum or product that
-       is in no set, belongs to their requantisation: it is in no set.
+       time, so that its readers see no change.
+    3. A clamp that keeps 0 is in no set if it belongs to a requantisation. It then alone reads the
+       input, a layer, an average, or a sum or product that is in no set.
     4. A single unary function, composite or clamp stays as it is.
 
     The oracle is the same to rounding: inside a Composite nothing is rounded to float32.
@@ -47,8 +47,11 @@ class FuseElementwise:
 
 
 class _Sets:
-    """`members` are the elementwise nodes by what they compute; `above` the values that alone
-    determine each, nearest first, ending with its root."""
+    """The sets of elementwise nodes of a graph.
+
+    `members` maps values to the elementwise nodes that compute them. `above` maps each of these
+    values to those that alone determine it, nearest first, ending with its root.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -74,7 +77,7 @@ class _Sets:
                 return op.composable and (len(node.inputs) == 1 or same)
 
     def requantises(self, clamp: Node, before: Node | None) -> bool:
-        """Rule 3."""
+        """Whether a clamp belongs to a requantisation (rule 3)."""
         if self.graph.only_reader(clamp.inputs[0]) is not clamp:
             return False
         if before is None:
@@ -123,7 +126,7 @@ def _in_order(value: Value, root: Value, members: Mapping[Value, Node]) -> list[
 
 
 class _Program:
-    """Steps so far; `operands` maps each value to the step that computes it, 0 is the root."""
+    """Steps so far; `operands` maps each value to the step that computes it, the root to 0."""
 
     def __init__(self, root: Value) -> None:
         self.operands, self.steps = {root: 0}, list[Step]()
@@ -159,7 +162,7 @@ class _Program:
         return places[-1]
 
     def bounded(self, x: int, low: float | None, high: float | None) -> int:
-        """A clamp; its bounds are float32."""
+        """Add the steps of a clamp, whose bounds are float32."""
         both = (Operation.LOWER_BOUND, low), (Operation.UPPER_BOUND, high)
         for operation, bound in both:
             if bound is not None:
@@ -167,7 +170,7 @@ class _Program:
         return x
 
     def ending_with(self, value: Value) -> tuple[Step, ...]:
-        """The steps; a value that an earlier one computes is computed by the last."""
+        """The steps; the last one computes `value`, if need be again."""
         result = self.operands[value]
         if result == len(self.steps) and self.steps:
             return tuple(self.steps)

@@ -1,4 +1,4 @@
-"""What a layer reads and gives as rows of observations, for fitting its weight."""
+"""Inputs and outputs of a layer as rows of observations (im2col), for fitting its weight."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def layer_moments(
 ) -> Moments:
     """Moments of a Linear's or (ungrouped) Conv2d's inputs and wanted outputs.
 
-    `inputs` and `outputs` are batches [1, B, ...]; `weight` is the shape of its weight. Of a
-    convolution every position is an observation; evenly spaced ones are taken of more than 2^15.
+    `inputs` and `outputs` are batches [1, B, ...]; `weight` is the shape of the weight. Every
+    position of a convolution is an observation. Evenly spaced ones are taken if there are more than
+    2^15.
     """
     total = sum(array.shape[1] * _positions(array) for array in outputs)
     step = -(-total // _MOST_OBSERVATIONS)

@@ -1,4 +1,4 @@
-"""One output that holds the mean and what says its variance, each half of the channels."""
+"""One output that holds a mean and its variance, each in half of the channels."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, Axis
 
 _BATCH = 64
-_LIVE_BYTES = 1 << 30  # of both graphs' values together
+_LIVE_BYTES = 1 << 30  # for the values of both graphs together
 _FEWEST_ROWS = 64
 
 
@@ -30,9 +30,9 @@ class Batch:
 def batches_of(
     rows: NDArray[np.float32], seed: int, passes: int, row_bytes: int
 ) -> tuple[Batch, ...]:
-    """All rows, `passes` draws each, in batches; evenly spaced rows where memory would not do.
+    """All rows in batches, with `passes` samples each; evenly spaced rows if memory is short.
 
-    `row_bytes` is what one row keeps alive. At least 64 rows are taken.
+    `row_bytes` is the number of bytes that one row keeps alive. At least 64 rows are taken.
     """
     fitting = max(_FEWEST_ROWS, _LIVE_BYTES // max(1, row_bytes * passes))
     if len(rows) > fitting:

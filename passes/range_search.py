@@ -1,4 +1,4 @@
-"""Ranges that minimise the squared error of quantising: what is clipped against what is rounded."""
+"""Search of ranges that minimise the squared error of quantising: clipping against rounding."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from qbnnc.ir.types import Array
 
 Float64 = NDArray[np.float64]
 
-_SHRINK = np.linspace(1.0, 0.12, 45)  # of both ends together
-_STRETCH = np.linspace(0.6, 1.4, 17)  # then of one end at a time, around the best so far
+_SHRINK = np.linspace(1.0, 0.12, 45)  # factors of both ends together
+_STRETCH = np.linspace(0.6, 1.4, 17)  # then factors of one end, around the best so far
 _ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """What a range is divided into: 2^bits codes, or of symmetric ones 2^bits - 1 around 0."""
+    """The codes that a range is divided into: 2^bits, or 2^bits - 1 around 0 if `symmetric`."""
 
     bits: int
     symmetric: bool = False
     pow2: bool = False
 
     def squared_error(self, values: Array, counts: Array, low: Float64, high: Float64) -> Float64:
-        """sum_i counts_i*(values_i - dequant(quant(values_i)))^2 of each row: [N].
+        """The error sum_i counts_i*(values_i - dequant(quant(values_i)))^2 of each row: [N].
 
-        `values` and `counts` [N, M] or [1, M]; `low` <= 0 <= `high` [N]. The scales are those of
+        `values` and `counts` are [N, M] or [1, M]; `low` <= 0 <= `high` are [N]. Scales follow
         docs/semantics.md, section 1, but for their rounding to float32.
         """
         steps = 2**self.bits - (2 if self.symmetric else 1)
@@ -52,13 +52,13 @@ class Codes:
 
 
 def least_error_range(values: Array, counts: Array, codes: Codes) -> tuple[Float64, Float64]:
-    """(low, high), f64 [N] each: of the ranges tried that with the least squared error.
+    """The best range of each row among those tried: (low, high), f64 [N] each.
 
     `values` [N, M] are quantised row by row and count `counts` times, [N, M] or [1, M]. The range
-    from the least value to the greatest, widened to contain 0, is tried first, so that nothing is
-    ever worse; then both ends shrink together, and then (affine codes) one at a time, twice.
+    from the least value to the greatest, widened to contain 0, is tried first, so that no result is
+    worse. Then both ends shrink together. Then, with affine codes, they move one at a time, twice.
 
-    All of it is done in units of a power of two, row by row, which changes no bit of the result and
+    The search takes a power of two as its unit, row by row. This changes no bit of the result and
     keeps squares from overflowing.
     """
     counts = counts.astype(np.float32)

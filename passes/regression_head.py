@@ -1,4 +1,4 @@
-"""A network as a regression: a mean, and perhaps what says the variance about it."""
+"""A network as a regression: a mean, and perhaps an output for the variance about it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _WORDS = {Spread.VARIANCE: "variance", Spread.STD: "standard deviation"}
 def as_regression(model: Model) -> Model:
     """1. One output is the mean, unless it could as well be mean and log variance in one tensor:
        then its name must say so.
-    2. Of two, names that tell say which is the mean and what the other is; a constant output may
-       have the name of the parameter that it is. The mean becomes the first.
+    2. The names of two outputs say which is the mean and what the other is. A constant output may
+       have the name of its parameter. The mean becomes the first.
     3. An unnamed pair is (mean, log_var), if its second output can be negative.
-    4. UserError in all other cases: what may be negative is no variance, what may not be is hardly
-       a logarithm, and nothing is guessed. What a user has stated holds.
+    4. UserError in all other cases. An output that may be negative is no variance, one that may not
+       be is hardly a logarithm, and nothing is guessed. A user's statement holds.
     """
     if len(model.graph.outputs) == 1:
         _check_alone(model)

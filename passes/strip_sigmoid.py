@@ -1,4 +1,4 @@
-"""Cut off the sigmoid that ends a network of one probability: it belongs to the head."""
+"""Strip the sigmoid that ends a network of one probability: it belongs to the head."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def ends_in_sigmoid(graph: Graph) -> bool:
 
 
 def strip_sigmoid(graph: Graph) -> Graph:
-    """1. The only output, made by a sigmoid, becomes what entered it: the logit.
-    2. What reshapes the probabilities on the way out reshapes the logits.
-    3. The graph as it is, if it does not end so.
+    """1. The only output, made by a sigmoid, becomes the sigmoid's input: the logit.
+    2. Nodes that reshape the probabilities on the way out reshape the logits.
+    3. A graph that ends otherwise stays as it is.
     """
     node = _sigmoid(graph) if len(graph.outputs) == 1 else None
     if node is None:

@@ -1,4 +1,4 @@
-"""Cut off the softmax that ends a classifier: it belongs to the head."""
+"""Strip the softmax that ends a classifier: it belongs to the head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qbnnc.support.errors import CompileError
 @dataclass(frozen=True, slots=True)
 class StripSoftmax:
     """1. The only output, made by a softmax or log_softmax over the classes (axis 0 of the shape),
-       becomes what entered it.
+       becomes the softmax's input.
     2. Declined, with an error, for a softmax over another axis, of one output among several, or
        that another layer reads: attention and the like have no integer form here.
 

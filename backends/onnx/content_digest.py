@@ -1,9 +1,9 @@
-"""What onnxruntime will compute is what qbnnc wrote, and all of it is in the file.
+"""The digest of an ONNX file's content: the file is whole, and is as qbnnc wrote it.
 
 The metadata property "content" is the SHA-256 of the whole ModelProto without that property, as
-protobuf writes it deterministically: of every node, attribute, initializer, function, import,
-subgraph, input, output and other property, and of fields that this version of onnx does not know.
-It is no signature: it finds what tools and accidents change, and not who made the file.
+protobuf writes it deterministically. It covers every node, attribute, initializer and function, and
+even fields that this version of onnx does not know. It is no signature: it finds changes by tools
+and accidents, and does not tell who made the file.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ KEY = "content"
 
 
 def content_digest(proto: onnx.ModelProto) -> str:
-    """Of a file that does not say its digest yet."""
+    """The digest of a file that does not hold it yet."""
     return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
 
 
 def check_content(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
-    """FileError if a file was changed, or has parts elsewhere; what it says is taken out of it.
+    """Raise FileError if a file was changed or has parts elsewhere; take the digest out of it.
 
     ArtefactWarning for a file of a qbnnc that wrote no digest: no change of it can be noticed.
     """
@@ -66,7 +66,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def _tensors_in(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    """Those in the attributes of nodes, and of the nodes of graphs there."""
+    """The tensors in attributes of nodes, and of the nodes of graphs in these."""
     for node in nodes:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)

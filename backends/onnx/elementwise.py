@@ -1,4 +1,4 @@
-"""Ops on codes one by one, as ONNX nodes: sums, products, masks, tables, clamps."""
+"""Ops on single codes as ONNX nodes: sums, products, masks, tables and clamps."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The INTEGER Model inside an ONNX file: what the oracle needs to check that file.
+"""The INTEGER Model inside an ONNX file, which the oracle needs to check that file.
 
-The metadata property "model" holds the .qbnn file (base64 of bzip2), but with zeros for what the
-rest of the ONNX file says: weights and biases are read from the initialisers that the network
-computes with, multipliers follow from scales. The digest says whether all is as it was, and of
-which version of the format the Model is.
+The metadata property "model" holds the .qbnn file (base64 of bzip2), but with zeros for arrays that
+the rest of the ONNX file determines. Weights and biases are read from the initialisers that the
+network computes with, and multipliers follow from scales. The digest tells whether all is as it
+was, and which version of the format the Model has.
 
-Constants that are equal are one tensor in that .qbnn, of which the ONNX file holds the first.
+Equal constants are one tensor in that .qbnn; the ONNX file holds the first of them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def read_model(data: bytes, path: str | os.PathLike[str] = "model.onnx") -> Mode
 def embedded_model(
     proto: onnx.ModelProto, description: Description, size: int, path: str | os.PathLike[str]
 ) -> Model:
-    """The same for a file of `size` bytes that has been read."""
+    """The Model that a file of `size` bytes was made from, given what has been read of it."""
     if not description.embedded:
         raise without_model(path)
     changed = FileError("changed after qbnnc made it", path, remedy="compile it again")
@@ -96,7 +96,7 @@ def embedded_model(
 
 
 def without_model(path: str | os.PathLike[str]) -> FileError:
-    """The error of what needs a Model that the file has not got."""
+    """The error of a command that needs the Model of a file without one."""
     return FileError(
         "holds no qbnnc model (`embedded_model=False`): it can be run, and verified "
         "beside the .qbnn of the same compile",

@@ -43,10 +43,10 @@ def emit(model: Model, *, samples: int | None = None, embedded_model: bool = Tru
     default). The same bytes for the same model and version of qbnnc.
 
     Inputs: `input` f32 [batch, *shape], `seed` and `first_row` i64 scalars. Outputs: the samples
-    [L, batch, ...] and the statistics [batch, ...] of the model's head, all f32. The graph does
-    without samples what does not depend on them, repeats the batch where the first mask or sampled
-    weight is, and draws masks and noise with a few large calls (docs/semantics.md, section 5).
-    A file without the `embedded_model` can only be run, or verified beside its .qbnn.
+    [L, batch, ...] and the statistics [batch, ...] of the model's head, all f32. Values that do not
+    depend on samples are computed once. The batch is repeated at the first mask or sampled weight.
+    Masks and noise are drawn by a few large calls (docs/semantics.md, section 5). A file without
+    the `embedded_model` can only be run, or verified beside its .qbnn.
     Raises UserError for a number of samples the model cannot give, CompileError for what has no
     ONNX form.
     """
@@ -119,7 +119,7 @@ def _write_graph(
 
 
 def _scopes(model: Model, layout: Layout, x: onnx_ir.Value) -> list[Scope]:
-    """One for each member; each knows what earlier ones write."""
+    """A scope for each member, which knows the values that earlier ones write."""
     members, scopes = tuple(map(separate_reshapes, model.members)), list[Scope]()
     owners, interface = _owners(model), interface_names(model)
     for number, (graph, shared) in enumerate(zip(members, shared_values(members), strict=True)):

@@ -1,4 +1,4 @@
-"""What the ONNX file says about itself, in its metadata properties."""
+"""The metadata properties of an ONNX file: its description of itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def properties(model: Model, samples: int, *, with_model: bool) -> dict[str, str
 
 
 def description(model: Model, samples: int) -> str:
-    """The file's doc_string: what it takes, what it gives."""
+    """The file's doc_string: its inputs and outputs."""
     names = ", ".join(model.head.sample_names(len(model.graph.outputs)))
     return (
         f"An integer Bayesian neural network ({model.method}), made by qbnnc. "

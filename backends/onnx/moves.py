@@ -26,7 +26,7 @@ WRITERS = Table[type[Op], Write]()
 
 
 def separate_reshapes(graph: Graph) -> Graph:
-    """Outputs that are reshaped as they leave: first the numbers, then their shape."""
+    """The graph with outputs that are reshaped as they leave: first the numbers, then the shape."""
 
     def rule(node: Node, build: Builder) -> Value | None:
         if not isinstance(node.op, Dequantize) or node.op.shape is None:
@@ -87,7 +87,7 @@ def pad(scope: Scope, node: Node, op: Pad) -> None:
 
 @WRITERS.of(InsertZeros)
 def insert_zeros(scope: Scope, node: Node, op: InsertZeros) -> None:
-    """[.., H, 1, W, 1] padded to [.., H, sh, W, sw]; as [.., H*sh, W*sw] without the last zeros."""
+    """Pad [.., H, 1, W, 1] to [.., H, sh, W, sw], merge to [.., H*sh, W*sw], cut the last zeros."""
     x, writer, name = _moved(scope, node), scope.writer, scope.name(node.output)
     *outer, height, width = node.inputs[0].type.shape
     step_h, step_w = op.stride
@@ -107,7 +107,7 @@ def insert_zeros(scope: Scope, node: Node, op: InsertZeros) -> None:
 
 @WRITERS.of(UpsampleNearest)
 def upsample(scope: Scope, node: Node, op: UpsampleNearest) -> None:
-    """[.., H, 1, W, 1] repeated to [.., H, fh, W, fw], as [.., H*fh, W*fw]."""
+    """Repeat [.., H, 1, W, 1] to [.., H, fh, W, fw], and merge that to [.., H*fh, W*fw]."""
     x, writer, name = _moved(scope, node), scope.writer, scope.name(node.output)
     *outer, height, width = node.inputs[0].type.shape
     apart = writer.op(
@@ -123,6 +123,6 @@ def _moved(scope: Scope, node: Node) -> onnx_ir.Value:
 
 
 def _zero(scope: Scope, type: TensorType) -> onnx_ir.Value:
-    """What stands for zero: the zero point of codes."""
+    """The zero of a type: the zero point of codes."""
     zero = 0 if type.quant is None else type.quant.per_tensor[1]
     return scope.writer.constant(np.array(zero, type.dtype.numpy))

@@ -24,9 +24,9 @@ _TO_FLOAT = int(onnx_ir.DataType.FLOAT)
 def max_pool(scope: Scope, node: Node, op: MaxPool2d) -> None:
     """The maximum of u8 codes, computed in float32 where every window holds a code.
 
-    Exact, because float32 holds every code; onnxruntime's u8 MaxPool is 8 to 12 times slower. A
-    window of padding alone must give 0, the least code, and not minus infinity: then it is the u8
-    MaxPool after a Pad with 0 (which takes no padding as large as the kernel itself).
+    This is exact, because float32 holds every code; onnxruntime's u8 MaxPool is 8 to 12 times
+    slower. A window of padding alone must give 0, the least code, and not minus infinity. There it
+    is the u8 MaxPool after a Pad with 0, as MaxPool takes no padding as large as the kernel.
     """
     writer, name = scope.writer, scope.name(node.output)
     x, attributes = scope.operand(node.inputs[0], node.output.type.axes), _geometry(op)

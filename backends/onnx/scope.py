@@ -1,4 +1,4 @@
-"""What the lowering of one member's nodes shares."""
+"""The scope in which one member's nodes are written: its ONNX values, names and constants."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Twin:
 class Scope:
     """A member, where its nodes are written to, and the ONNX values of its values so far.
 
-    `twins` are values that an earlier member computes too. `owners` says of constants which equal
-    one comes first: (its member's prefix, its name).
+    `twins` are values that an earlier member computes too. `owners` maps constants to the first one
+    that equals them: (its member's prefix, its name).
     """
 
     graph: Graph
@@ -74,7 +74,7 @@ class Scope:
         return self._lifted[key]
 
     def spread(self, value: Value, axes: Axes) -> onnx_ir.Value:
-        """`value`, lifted to `axes`, as [L, B, *shape], with 1 for the one it lacks."""
+        """`value`, lifted to `axes`, with both leading axes; one that it lacks has length 1."""
         return self.layout.spread(self.operand(value, axes), replace(value.type, axes=axes))
 
     def aligned(self, values: Sequence[Value], axes: Axes) -> tuple[list[onnx_ir.Value], bool]:

@@ -1,4 +1,4 @@
-"""What each FakeQuantize of a SIMULATED graph rounds, found from its neighbours (Figures 1-3)."""
+"""The role of each FakeQuantize of a SIMULATED graph, found from its neighbours (Figures 1-3)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from qbnnc.support.errors import CompileError
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A value with a range of its own; those that a concatenation joins share `group`'s.
+    """A value with a range of its own; values that a concatenation joins share the `group`'s.
 
     `place` counts the values of a group.
     """
@@ -73,7 +73,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class NoiseGrid:
-    """A grid that never changes: that of eps."""
+    """The grid of eps, which never changes."""
 
 
 Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | NoiseGrid

@@ -1,12 +1,12 @@
-"""What the choices in our ONNX files are worth: onnxruntime on them, and on naive ones.
+"""The worth of the choices in our ONNX files: onnxruntime on them, and on naive ones.
 
     python -m tools.bench.emission [--cases lenet_mcd ...] [--batches 1 32] [--seconds 2]
 
-The same INTEGER model is emitted as it is, and with one choice undone at a time: every mask and
-noise drawn by nodes of its own, tables and noise by Gather in place of GatherElements, masks by
-Where in place of multiplications; with all undone; and as a file of one sample, run L times.
-All but the last are checked to give the same bits. Figures are ratios to our emission, one thread,
-contenders in turns.
+The same integer model is emitted as it is, and with one choice undone at a time. Every mask and
+noise is then drawn by nodes of its own, or tables and noise use Gather in place of GatherElements,
+or masks use Where in place of multiplications. Then all are undone, and last comes a file of one
+sample that is run L times. All but the last are checked to give the same bits. Figures are ratios
+to our emission, one thread, contenders in turns.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def gathered() -> AbstractContextManager[object]:
 
 
 def chosen() -> AbstractContextManager[object]:
-    """Where(mask, code, zero)."""
+    """Emit masks as Where(mask, code, zero)."""
 
     def select(scope: Scope, node: Node, _: Select) -> None:
         writer, name, out = scope.writer, scope.name(node.output), scope.result(node.output)
@@ -105,7 +105,7 @@ def variants(compiled: Compiled, folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def each_alone(one: Callable[[], object]) -> None:
-    """As many runs of one sample each as a prediction has samples."""
+    """Run one sample as many times as a prediction has samples."""
     for _ in range(SAMPLES):
         one()
 

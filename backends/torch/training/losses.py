@@ -1,4 +1,4 @@
-"""What fine-tuning minimises: a mean over the rows of a batch, of one Monte-Carlo sample."""
+"""Losses of fine-tuning: means over the rows of a batch, of one Monte-Carlo sample."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def could_classify(model: Model) -> bool:
 
 
 def loss_title(loss: Loss, task: Task) -> str:
-    """What is minimised, in words: that of MATCH is by the task."""
+    """The loss in words; for MATCH it depends on the task."""
     match loss:
         case Loss.CROSS_ENTROPY:
             return "of logits against labels"
@@ -73,7 +73,7 @@ def loss_title(loss: Loss, task: Task) -> str:
 
 
 def loss_of(loss: Loss, head: Head, outputs: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """A scalar. `target` is labels or targets [B, ...]; of MATCH the float network's outputs."""
+    """The loss, a scalar. `target` holds labels or targets [B, ...], or for MATCH float outputs."""
     match loss:
         case Loss.CROSS_ENTROPY:
             return F.cross_entropy(class_logits(outputs[0]), target[0])
@@ -89,7 +89,7 @@ def loss_of(loss: Loss, head: Head, outputs: Sequence[Tensor], target: Sequence[
 
 
 def class_logits(logits: Tensor) -> Tensor:
-    """[B, K, *map], of one logit z [B] or [B, 1, *map] those of two classes, (0, z)."""
+    """Logits of classes [B, K, *map], which are (0, z) for one logit z a row or pixel."""
     if not is_binary(tuple(logits.shape[1:])):
         return logits
     z = logits.reshape(len(logits), 1, *logits.shape[2:])

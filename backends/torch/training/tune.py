@@ -45,8 +45,8 @@ def finetune(
 ) -> Model:
     """The SIMULATED Model that fine-tuning makes of a FLOAT one; `lower_model` makes it INTEGER.
 
-    x [N, *shape] and, unless the loss is MATCH, y: labels i64 [N] or targets f32 [N, ...]; of
-    `validation` likewise (None: rows held out). The model's calibration rows give the first
+    `x` is [N, *shape]. `y` holds labels i64 [N] or targets f32 [N, ...], unless the loss is MATCH.
+    `validation` is such a pair (None: rows held out). The model's calibration rows give the first
     ranges. Each member is the best of all validations, the one before the first step included.
     Raises UserError (InputError, CompileError) where these do not fit.
     """
@@ -186,7 +186,7 @@ class FineTuning:
         )
 
     def _digest(self, start: Model) -> str:
-        """Of all that decides the result."""
+        """The digest of all that decides the result."""
         sha = hashlib.sha256(repr(self._training).encode())
         sha.update(format.digest(start).encode())
         for part in (self._examples, self._validation):
