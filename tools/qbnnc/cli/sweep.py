@@ -46,7 +46,7 @@ from qbnnc.support.text import fold, table
     "--data", required=True, metavar="FILE.npz[:X,Y]",
     help="Test data: inputs [N, ...] and labels 0..K-1 or targets.",
 )  # fmt: skip
-@click.option("--ood", metavar="FILE[:KEY]", help="Confusion data: inputs from elsewhere.")
+@click.option("--ood", metavar="FILE[:KEY]", help="Inputs of another distribution.")
 @click.option("-o", "--output", required=True, metavar="FILE.jsonl", help="The results.")
 @click.option("--report", metavar="FILE.html", help="A page of figures and tables at the end.")
 @click.option(
