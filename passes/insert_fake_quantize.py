@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -37,6 +38,9 @@ _BIAS_CODES = 2.0**23
 _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
 _BIAS_BITS = 8  # of a sampled bias's mu and sigma
 
+RangesOf: TypeAlias = Callable[[Graph], Ranges]
+"""Observes the range of every site of a FLOAT graph."""
+
 
 @dataclass(frozen=True, slots=True)
 class InsertFakeQuantize:
@@ -57,25 +61,26 @@ class InsertFakeQuantize:
        factor is none.
     """
 
-    ranges: Ranges
+    ranges_of: RangesOf
     options: Quantisation
     how: Calibration = field(default_factory=Calibration)
     name: str = "insert-fake-quantize"
 
     def __call__(self, graph: Graph, /) -> Graph:
+        bits = layer_bits(graph, self.options)  # observing takes long: a misspelt layer is told now
         sites = quantised_sites(graph, outputs=self.options.outputs)
-        bits = layer_bits(graph, self.options)
-        work = _Insertion(self.options, self._quants(sites), bits, self.how)
+        quants = self._quants(sites, self.ranges_of(graph))
+        work = _Insertion(self.options, quants, bits, self.how)
         simulated = rewrite(graph, work.rule, Stage.SIMULATED, work.enter)
         if self.options.outputs:
             return simulated
         return rewrite(_with_exact_outputs(simulated), lambda node, build: None)
 
-    def _quants(self, sites: tuple[Site, ...]) -> dict[str, QuantParams]:
+    def _quants(self, sites: tuple[Site, ...], ranges: Ranges) -> dict[str, QuantParams]:
         """site -> codes; sites of one group have the widest range and the bits of its first."""
         pow2, quants = self.options.scales is Scales.POW2, {}
         for site in sites:
-            members = [self.ranges[s.value.name] for s in sites if s.group is site.group]
+            members = [ranges[s.value.name] for s in sites if s.group is site.group]
             first = next(s for s in sites if s.group is site.group)
             low, high = min(a for a, _ in members), max(b for _, b in members)
             bits = self.options.bits_of(first.node).activations

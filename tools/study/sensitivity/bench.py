@@ -51,7 +51,7 @@ class Bench:
     @property
     def samples(self) -> int:
         """L of everything that is measured."""
-        return self.compiler.shell.draws * len(self.model.members)
+        return self.compiler.ready.draws * len(self.model.members)
 
     def integers(self, quantisation: Quantisation) -> Measured:
         """What the network gives in integers."""
