@@ -27,7 +27,7 @@ help: ## Show this list
 
 demo: $(READY) ## Compile the bundled network, verify it, run it, show what it knows and what not
 	@mkdir -p build
-	$(BIN)/qbnnc compile tools/demo/lenet_mcd.pt --model tools.demo.models:LeNet_MCD \
+	$(BIN)/qbnnc compile tools/demo/lenet_mcd.pt --model tools.models:LeNet_MCD \
 	    --calib tools/demo/fashion.npz:calib --bits w8a7 --samples 20 \
 	    --task classification -o build/lenet.onnx -o build/lenet.qbnn
 	$(BIN)/qbnnc verify build/lenet.onnx build/lenet.qbnn \
@@ -74,7 +74,7 @@ minimum: ## The lowest versions that pyproject.toml admits: the demo, and the te
 	    -c constraints-minimum.txt --no-build-isolation '.[compile]'
 	$(LOWEST) -m pip freeze
 	@mkdir -p build/minimum
-	.venv-minimum/bin/qbnnc compile tools/demo/lenet_mcd.pt --model tools.demo.models:LeNet_MCD \
+	.venv-minimum/bin/qbnnc compile tools/demo/lenet_mcd.pt --model tools.models:LeNet_MCD \
 	    --calib tools/demo/fashion.npz:calib --bits w8a7 --samples 20 --task classification \
 	    -o build/minimum/lenet.onnx -o build/minimum/lenet.qbnn
 	.venv-minimum/bin/qbnnc verify build/minimum/lenet.onnx build/minimum/lenet.qbnn \
@@ -83,7 +83,7 @@ minimum: ## The lowest versions that pyproject.toml admits: the demo, and the te
 	    --seed 7 -o build/minimum/onnx.npz
 	.venv-minimum/bin/qbnnc run build/minimum/lenet.qbnn --input tools/demo/fashion.npz:x \
 	    --seed 7 -o build/minimum/qbnn.npz
-	$(LOWEST) tools/versions/artefacts.py build/minimum/networks
+	$(LOWEST) -m tools.versions.artefacts build/minimum/networks
 	$(LOWEST) tools/versions/check.py onnxruntime build/minimum/networks
 	$(LOWEST) tools/versions/check.py runtime build/minimum/networks
 	$(LOWEST) -m pytest -q -n $(JOBS) -p no:cacheprovider -m "not slow and not nightly" \

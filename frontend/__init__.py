@@ -1,8 +1,21 @@
-"""Trained PyTorch networks to FLOAT graphs."""
+"""Trained PyTorch networks to FLOAT graphs.
 
-from qbnnc.frontend.examples import example_rows
-from qbnnc.frontend.factory import ModelError
-from qbnnc.frontend.modes import Dropout
+`read` calls the folders in this order:
+
+1. `files`: a file's format is detected, and its program or weights are read safely;
+2. `module`: the network in memory is unwrapped, put in its mode, and its state remembered;
+3. `eager`: it runs as it is, and what tracing would lose is found;
+4. `trace`: torch.export makes a program of it, with dropout active or off;
+5. `program`: the program's input, predictions, names and random ops are told;
+6. `convert`: each op becomes ops of the FLOAT graph; dropout masks and sampled weights are
+   recognised;
+7. `distribution`: the FLOAT graph is compared with the module.
+"""
+
+from qbnnc.frontend.eager.example_rows import example_rows
+from qbnnc.frontend.files.detect_format import FileKind, detect_format
+from qbnnc.frontend.files.model_factory import ModelError
+from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.read import (
     Source,
     read_file,
@@ -11,18 +24,17 @@ from qbnnc.frontend.read import (
     save_program,
     save_traced,
 )
-from qbnnc.frontend.sniff import FileKind, sniff
 
 __all__ = [
     "Dropout",
     "FileKind",
     "ModelError",
     "Source",
+    "detect_format",
     "example_rows",
     "read_file",
     "read_module",
     "read_modules",
     "save_program",
     "save_traced",
-    "sniff",
 ]

@@ -12,9 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.frontend.convert.predictions import Returned, returned
 from qbnnc.frontend.distribution import Reference
-from qbnnc.frontend.sniff import FileKind, sniff
+from qbnnc.frontend.files.detect_format import FileKind, detect_format
+from qbnnc.frontend.program.predictions import Returned, returned
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.support.errors import CompileError, FileError, Loc
 
@@ -25,10 +25,10 @@ _NOT_MODELS = (FileKind.TEXT, FileKind.NUMPY)  # notes and data beside the model
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`name` tells it from the others in messages: "net.pt", or "nets.pt[3]".
+    """A member of an ensemble; `name` is for messages: "net.pt", or "nets.pt[3]".
 
-    `reference` is what `graph` was made of. `checked` says how it was compared with its module when
-    it was saved.
+    `graph` was made of `reference`. `checked` tells how it was compared with its module when it was
+    saved. `stated` are the names of outputs that the user gave then.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Member:
 
     @property
     def outputs(self) -> Returned:
-        """What forward returns; `stated` are the names that the user gave when it was saved."""
+        """All that forward returns, with the names that the user gave when it was saved."""
         found = returned(self.reference.traced.functional)
         return replace(found, stated=self.stated) if self.stated else found
 
 
 def files_of(paths: Paths) -> list[Path]:
-    """The files, and those in the folders, "net2.pt" before "net10.pt"; FileError if none."""
+    """The files, and those in folders, "net2.pt" before "net10.pt"; FileError if there are none."""
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     files = [file for path in map(Path, given) for file in _files_in(path)]
     if not files:
@@ -58,23 +58,24 @@ def _files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     files = [f for f in path.iterdir() if f.is_file() and not f.name.startswith(".")]
-    models = [f for f in sorted(files, key=_natural) if sniff(f) not in _NOT_MODELS]
+    models = [f for f in sorted(files, key=_natural) if detect_format(f) not in _NOT_MODELS]
     if not models:
         raise FileError("is a folder without models; name the files, or another folder", path)
     return models
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """Numbers compare as numbers."""
+    """A sort key of the file's name in which numbers compare as numbers."""
     return [
         (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)
     ]
 
 
 def check_same_network(members: Sequence[Member]) -> None:
-    """CompileError at the first node that a member has and the first member has not.
+    """Raise CompileError at the first node in which a member differs from the first member.
 
-    Weights may differ, and what is learnt with them (slopes, bounds); ops, shapes and streams not.
+    Weights may differ, and numbers learnt with them (slopes, bounds). Ops, shapes and streams may
+    not.
     """
     first = members[0]
     for member in members[1:]:

@@ -11,18 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
+from qbnnc.frontend.eager.example_rows import Example, rows_for
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
-from qbnnc.frontend.examples import Example, rows_for
-from qbnnc.frontend.members import WeightReader
-from qbnnc.frontend.modes import Dropout, set_dropout
-from qbnnc.frontend.programs import load_program, write_program
-from qbnnc.frontend.quiet import quiet_torch
-from qbnnc.frontend.sniff import REFUSALS, FileKind, refuse, sniff
-from qbnnc.frontend.tracing import functionalise
-from qbnnc.frontend.wrappers import unwrapped
+from qbnnc.frontend.files.detect_format import REFUSALS, FileKind, detect_format, refuse
+from qbnnc.frontend.files.exported_program import load_program, write_program
+from qbnnc.frontend.module.training_mode import Dropout
+from qbnnc.frontend.module.wrappers import unwrapped
+from qbnnc.frontend.torch_messages import quiet_torch
+from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
+from qbnnc.frontend.trace.dropout_mode import set_dropout
+from qbnnc.frontend.trace.export import functionalise
+from qbnnc.frontend.weight_reader import WeightReader
 from qbnnc.ir.graph import Graph
 from qbnnc.support.errors import CompileError, FileError
 
@@ -36,17 +37,17 @@ class Source:
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
-        """One a member."""
+        """The FLOAT graph of each member."""
         return tuple(member.graph for member in self.members)
 
     @property
     def graph(self) -> Graph:
-        """The first member: all have its ops, shapes and names."""
+        """The graph of the first member; all have its ops, shapes and names."""
         return self.graphs[0]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the outputs; none if forward gives none."""
+        """The names of the outputs; empty if forward gives none."""
         return self.members[0].outputs.names
 
     @property
@@ -56,17 +57,17 @@ class Source:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What else forward returns, and why it is no prediction."""
+        """A description of each output that is no prediction."""
         return self.members[0].outputs.left_out
 
     @property
     def references(self) -> tuple[Reference, ...]:
-        """One a member: what its graph was made of."""
+        """The module or program that each member's graph was made of."""
         return tuple(member.reference for member in self.members)
 
     @property
     def checked(self) -> str:
-        """How the members were compared with their modules when they were saved, if they were."""
+        """The text that tells how the members were compared with their modules when saved."""
         texts = {member.checked for member in self.members}
         return texts.pop() if len(texts) == 1 else ""
 
@@ -76,8 +77,8 @@ def read_module(
 ) -> Graph:
     """The FLOAT graph of `module`, whose modes are its caller's and stay as they are.
 
-    `example_inputs`: one tensor [batch, ...], or a tuple of one. `dropout`: see
-    modes.trace_in_mode; needed if the module has dropout that eval() switched off.
+    `example_inputs` is one tensor [batch, ...], or a tuple of one. `dropout` (see
+    `trace.dropout_mode.trace_in_mode`) is needed if eval() has switched dropout off.
     CompileError: the module cannot be compiled. InputError: it does not take the example.
     """
     return _traced(module, example_inputs, dropout, "").graph
@@ -88,7 +89,7 @@ def read_modules(
 ) -> Source:
     """The members of an ensemble, or the one network, each beside its module; see read_module.
 
-    CompileError also if they are not one network, and names the member.
+    CompileError names the member. The members must be one network.
     """
     if len(modules) == 1:
         return Source((_traced(modules[0], example_inputs, dropout, ""),), None)
@@ -121,12 +122,11 @@ def read_file(
 ) -> Source:
     """The network in a file: an exported program, or weights for the network of `factory`.
 
-    Several files, a folder of them, or a list of state_dicts in one file are an ensemble; its
-    members are in the order of the files (by name, numbers as numbers, in a folder).
-    `example` is rows [rows, ...] as the network takes them; a module needs them to be traced, a
-    program does not. `trust_pickle` unpickles what torch.save wrote, be it a whole module, which
-    runs code from the file.
-    FileError, CompileError, InputError or factory.ModelError say what is wrong.
+    Several files, a folder of them, or a list of state_dicts in one file are an ensemble. Members
+    are in the order of the files; in a folder by name, numbers as numbers. `example` holds rows
+    [rows, ...] as the network takes them; a program does not need them. `trust_pickle` unpickles a
+    file of torch.save, such as a whole module, which runs code from the file.
+    Raises FileError, CompileError, InputError or ModelError.
     """
     weights = WeightReader(factory, model_args or {}, example, dropout, trust_pickle)
     members = [member for file in files_of(path) for member in _members(file, weights)]
@@ -143,7 +143,7 @@ def save_program(
     dropout: Dropout | None = None,
     outputs: Sequence[str] = (),
 ) -> None:
-    """Save `module` as an exported program; all that read_module refuses is refused here."""
+    """Save `module` as an exported program; raises what read_module raises."""
     member = _traced(module, example_inputs, dropout, "")
     save_traced(member, path, calibration, outputs=outputs)
 
@@ -157,8 +157,8 @@ def save_traced(
 ) -> None:
     """Save one traced network as an exported program that needs no Python code to be read.
 
-    With up to 512 rows of `calibration` [rows, ...], how it was `checked` against its module, and
-    the names of its `outputs` that the user gives.
+    The file also holds up to 512 rows of `calibration` [rows, ...], the text `checked` on the
+    comparison with the module, and the names of the `outputs`.
     """
     reference = member.reference
     rows = None if calibration is None else np.asarray(calibration, np.float32)
@@ -173,7 +173,7 @@ def save_traced(
 
 
 def _members(path: Path, weights: WeightReader) -> Iterator[Member]:
-    match sniff(path):
+    match detect_format(path):
         case FileKind.EXPORTED_PROGRAM:
             yield _program(path, weights.dropout)
         case FileKind.QBNN:

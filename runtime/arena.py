@@ -17,8 +17,8 @@ from itertools import accumulate
 
 from qbnnc.ir.types import PER_ROW, PER_ROW_AND_SAMPLE, PER_SAMPLE, Axis
 from qbnnc.runtime.layout import round_up
-from qbnnc.runtime.lowering import Range, Step
-from qbnnc.runtime.program import Buffer, Kind, Operand, Place
+from qbnnc.runtime.lowering import Step
+from qbnnc.runtime.program import Buffer, Kind, Operand, Phase, Place
 
 _ALIGNMENT = 64
 _MOST_BY_SIZE = 2000  # buffers, of which each is compared with each
@@ -82,7 +82,7 @@ def place(
     first in the record of a row: other programs in the same arena know them too.
     """
     spans, known = _spans(steps, reuse=reuse), frozenset(shared)
-    read = {b for s in steps if s.range is Range.SUFFIX for b in s.instruction.buffers()}
+    read = {b for s in steps if s.phase is Phase.SUFFIX for b in s.instruction.buffers()}
     kept = [*shared, *(b for b in spans if b not in known and b in read and _of_a_row(b))]
     in_records = frozenset(kept)
     placed = {b: span for b, span in spans.items() if b not in in_records}
@@ -149,7 +149,7 @@ def _spans(steps: Sequence[Step], *, reuse: bool) -> dict[Buffer, tuple[int, int
             if buffer.kind is Kind.VALUE and (
                 not reuse
                 or not buffer.axes
-                or (step.range, buffer.axes) == (Range.SUFFIX, PER_SAMPLE)
+                or (step.phase, buffer.axes) == (Phase.SUFFIX, PER_SAMPLE)
             ):
                 last = end
             spans[buffer] = (first, max(last, spans.get(buffer, (0, 0))[1]))

@@ -25,11 +25,12 @@ from qbnnc.runtime.compilation import (
     link,
     object_code,
 )
+from qbnnc.runtime.families import OPCODES
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels import interpreter, moments
-from qbnnc.runtime.kernels.entries import opcodes
+from qbnnc.runtime.kernels.entries import compiled_instructions
 from qbnnc.runtime.place import store
-from qbnnc.runtime.program import Opcode
+from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.store import Store
 from qbnnc.support.text import counted
 
@@ -48,7 +49,7 @@ Moments: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32]], None]
 
 _LOCK = Lock()  # one thread compiles, the others wait
 _LOG = logging.getLogger("qbnnc")
-_EXECUTE, _MOMENTS = "EXECUTE", "MOMENTS"
+_EXECUTE, _MOMENTS = "execute", "moments"
 _NOT_KEPT = "each process compiles the kernels anew, because they cannot be kept: %s"
 
 
@@ -85,14 +86,15 @@ def _kernels() -> Kernels:
 
 def build(kept: Store) -> Kernels:
     """All kernels: those that are kept, and the others compiled and kept."""
-    names = [*(opcode.name for opcode in opcodes()), _EXECUTE, _MOMENTS]
+    instructions = compiled_instructions()
+    names = [*(instruction.name() for instruction in instructions), _EXECUTE, _MOMENTS]
     missing = [name for name in names if kept.read(_file(name)) is None]
-    linked, table = list[Linked](), np.zeros(max(Opcode) + 1, np.int64)
+    linked, table = list[Linked](), np.zeros(len(OPCODES) + 1, np.int64)
     with _told(missing, kept) as tell:
-        for opcode in opcodes():
-            tell(opcode.name)
-            linked.append(_linked(opcode, kept))
-            table[opcode] = linked[-1].address
+        for instruction in instructions:
+            tell(instruction.name())
+            linked.append(_linked(instruction, kept))
+            table[OPCODES[instruction]] = linked[-1].address
         tell(_EXECUTE)
         execute = callable_from_python(
             interpreter.execute, interpreter.SIGNATURE, kept, _file(_EXECUTE)
@@ -103,15 +105,16 @@ def build(kept: Store) -> Kernels:
     return Kernels(run, cast(Moments, mean), len(missing), linked)
 
 
-def _linked(opcode: Opcode, kept: Store) -> Linked:
-    if (code := kept.read(_file(opcode.name))) is None:
-        code = object_code(compiled_entry(opcode))
-        kept.write(_file(opcode.name), code)
+def _linked(instruction: type[Instruction], kept: Store) -> Linked:
+    name = _file(instruction.name())
+    if (code := kept.read(name)) is None:
+        code = object_code(compiled_entry(instruction))
+        kept.write(name, code)
     return link(code)
 
 
 def _file(name: str) -> str:
-    return f"{chosen().value}-{name.lower()}"
+    return f"{chosen().value}-{name}"
 
 
 @contextmanager
@@ -122,8 +125,8 @@ def _told(missing: Sequence[str], kept: Store) -> Iterator[Callable[[str], None]
 
     def tell(name: str) -> None:
         if name in missing:
-            progress = Progress(missing.index(name), count, name.lower())
-            _LOG.debug("compiling %s", name.lower(), extra={"compiling": progress})
+            progress = Progress(missing.index(name), count, name)
+            _LOG.debug("compiling %s", name, extra={"compiling": progress})
 
     if known:
         _LOG.warning(_NOT_KEPT, known)

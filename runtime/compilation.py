@@ -21,7 +21,7 @@ from numba.core.typing.templates import Signature
 
 from qbnnc.runtime.kernels import entries
 from qbnnc.runtime.kernels.jit import kernel
-from qbnnc.runtime.program import Opcode
+from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.store import Store
 
 Dispatcher: TypeAlias = Any  # numba's, which is more than a function
@@ -39,9 +39,9 @@ class Linked:
     engine: llvm.ExecutionEngine
 
 
-def compiled_entry(opcode: Opcode) -> Dispatcher:
-    """The function for one opcode, compiled now."""
-    dispatcher = kernel(entries.entry(opcode))
+def compiled_entry(instruction: type[Instruction]) -> Dispatcher:
+    """Compile the function that the interpreter calls for an instruction."""
+    dispatcher = kernel(entries.entry(instruction))
     dispatcher.compile(entries.SIGNATURE)
     return dispatcher
 

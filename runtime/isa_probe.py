@@ -21,9 +21,9 @@ from llvmlite import ir
 from numba.core.registry import cpu_target
 
 from qbnnc.runtime import isa_trial
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_tile
+from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
 from qbnnc.runtime.isa import Isa
-from qbnnc.runtime.kernels.microkernel import Shape, define_tile
-from qbnnc.runtime.kernels.products import WORD_PRODUCTS
 from qbnnc.runtime.place import store
 
 _LOG = logging.getLogger("qbnnc")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.runtime.kernels import job as JOB
+from qbnnc.runtime.kernels.records import JOB, Job
 from qbnnc.runtime.outputs import Outputs
 from qbnnc.runtime.plan import Plan
 from qbnnc.runtime.schedule import Schedule, schedule
@@ -58,7 +58,7 @@ def prepare(plans: Plans, size: Size, threads: int) -> Prepared:
     (trunk, members), (batch, samples, most) = plans, size
     parts, schedules = list[Part](), list[Schedule]()
     for tasks in split(members, batch, samples // len(members), threads, trunk):
-        rows, arena_bytes = list[list[int]](), 0
+        rows, arena_bytes = list[Job](), 0
         for task in tasks if trunk is None else _with_trunk(trunk, tasks, most):
             plan = _plan(plans, task)
             chunk = _chunk(plan, task, most)
@@ -100,23 +100,21 @@ def _plan(plans: Plans, task: Task) -> Plan:
     return plans.members[task.member]
 
 
-def job(
-    plan: Plan, table: Schedule, member: int, members: int, batch: int, samples: int
-) -> list[int]:
-    """One row, in the order of kernels.job; `samples` are those of all members."""
-    return [
-        member,
-        members,
-        batch,
-        samples,
-        plan.program.ctypes.data,
-        len(plan.program),
-        plan.ends.ctypes.data,
-        table.ctypes.data,
-        len(table),
-        plan.constants.ctypes.data,
-        plan.constants.size,
-    ]
+def job(plan: Plan, table: Schedule, member: int, members: int, batch: int, samples: int) -> Job:
+    """The record that tells the interpreter to run a plan; `samples` are those of all members."""
+    return Job(
+        member=member,
+        members=members,
+        batch=batch,
+        samples=samples,
+        program=plan.program.ctypes.data,
+        steps=len(plan.program),
+        ends=plan.ends.ctypes.data,
+        schedule=table.ctypes.data,
+        blocks=len(table),
+        constants=plan.constants.ctypes.data,
+        constant_bytes=plan.constants.size,
+    )
 
 
 def signed(number: int) -> int:

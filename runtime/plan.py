@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.types import Array, TensorType
 from qbnnc.runtime.arena import Arena, place
-from qbnnc.runtime.lowering import Lowering, Range, Step, range_of
-from qbnnc.runtime.lowering.ops import lower_node
+from qbnnc.runtime.families import OPCODES
+from qbnnc.runtime.families.lowering import lower_node
+from qbnnc.runtime.lowering import Lowering, Step
 from qbnnc.runtime.packing import Layout, aligned_bytes
-from qbnnc.runtime.program import COLUMNS, Buffer
+from qbnnc.runtime.program import COLUMNS, Buffer, Phase, phase_of
 from qbnnc.runtime.verifier import Memory, Room, verify
 from qbnnc.support.errors import CompileError, Loc
 
@@ -99,7 +100,7 @@ class Draft:
     @property
     def work(self) -> Work:
         """By the ranges of its steps."""
-        return Work(*(sum(s.instruction.work for s in self.steps if s.range is r) for r in Range))
+        return Work(*(sum(s.instruction.work for s in self.steps if s.phase is r) for r in Phase))
 
     def block_bytes(self, budget: int | None) -> int:
         """Bytes of a block; `budget` if it is given."""
@@ -113,7 +114,7 @@ def draft(lowering: Lowering, nodes: Iterable[Node]) -> Draft:
     before = lowering.constants.asked
     for node in nodes:
         lower_node(lowering, node)
-    steps = tuple(sorted(lowering.steps, key=lambda step: step.range))
+    steps = tuple(sorted(lowering.steps, key=lambda step: step.phase))
     return Draft(lowering, steps, lowering.constants.asked - before)
 
 
@@ -173,7 +174,7 @@ def memory_of(lowering: Lowering, arena: Arena, steps: int) -> Memory:
         copies=arena.capacity.copies,
         input_size=lowering.graph.input.type.size,
         outputs=tuple(
-            (value.type.size, None if partial or i in copied else int(range_of(value.type.axes)))
+            (value.type.size, None if partial or i in copied else int(phase_of(value.type.axes)))
             for i, value in enumerate(lowering.graph.outputs)
         ),
     )
@@ -196,12 +197,13 @@ def new_arena(plan: Plan, rows: int) -> NDArray[np.uint8]:
 def _program(steps: tuple[Step, ...], arena: Arena) -> NDArray[np.int64]:
     program = np.zeros((len(steps), COLUMNS), np.int64)
     for line, step in zip(program, steps, strict=True):
-        row = step.instruction.encode(arena.locate)
+        opcode = OPCODES[type(step.instruction)]
+        row = [opcode, *step.instruction.encode(arena.locate)]
         line[: len(row)] = row
     program.flags.writeable = False
     return program
 
 
 def _ends(steps: tuple[Step, ...]) -> NDArray[np.int64]:
-    ranges = [step.range for step in steps]
-    return np.cumsum([ranges.count(range_) for range_ in Range], dtype=np.int64)
+    phases = [step.phase for step in steps]
+    return np.cumsum([phases.count(phase) for phase in Phase], dtype=np.int64)

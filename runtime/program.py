@@ -7,44 +7,33 @@ kernels the number of each field's column, so that nobody writes a number by han
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from types import ModuleType
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
-from qbnnc.ir.types import Axes
+from qbnnc.ir.types import Axes, Axis
 
 COLUMNS = 48
 
 _OF_A_BYTE = 5.0  # multiplications of a convolution in the time of one byte of what is pointwise
 
 
-class Opcode(IntEnum):
-    CONVOLVE = 1
-    MAX_POOL = 2
-    SUM_POOL = 3
-    QUANTIZE = 4
-    REQUANTIZE = 5
-    DEQUANTIZE = 6
-    ADD = 7
-    CLAMP = 8
-    SELECT = 9
-    KEEP_MASK = 10
-    TRANSPOSE = 11
-    LOAD = 12
-    DEPTHWISE = 13
-    EPS_CODES = 14
-    SAMPLE_WEIGHT = 15
-    FOLD_BIAS = 16
-    LOOKUP = 17
-    LOOKUP_REAL = 18
-    MULTIPLY = 19
-    COPY = 20
-    GATHER = 21
-    DRAW_WEIGHT = 22
-    WINOGRAD = 23
-    DROP = 24
+class Phase(IntEnum):
+    """When an instruction runs; each phase is run whole before the next one begins."""
+
+    PREFIX = 0  # once for each row
+    SAMPLE = 1  # once for each sample
+    SUFFIX = 2  # once for each row of each sample
+
+
+def phase_of(axes: Axes) -> Phase:
+    """The phase that makes a value which varies along these axes."""
+    if Axis.SAMPLE not in axes:
+        return Phase.PREFIX
+    return Phase.SUFFIX if Axis.ROW in axes else Phase.SAMPLE
 
 
 class Place(IntEnum):
@@ -98,8 +87,12 @@ Locate: TypeAlias = Callable[[Buffer], Operand]
 class Instruction:
     """`output` is written; every other Buffer is read, or scratch space."""
 
-    opcode: ClassVar[Opcode]
     output: Buffer
+
+    @classmethod
+    def name(cls) -> str:
+        """`max_pool` for the class MaxPool: the name of its kernel and of its rule."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def buffers(self) -> list[Buffer]:
         """All buffers, the output first."""
@@ -117,8 +110,8 @@ class Instruction:
         return ""
 
     def encode(self, locate: Locate) -> list[int]:
-        """One row of a program, not yet filled up with zeros."""
-        row = [int(self.opcode)]
+        """The columns of a program's row after the opcode, not yet filled up with zeros."""
+        row = list[int]()
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Buffer):
@@ -130,13 +123,21 @@ class Instruction:
 
 
 def columns_of(cls: type[Instruction]) -> ModuleType:
-    """The first column of each field of `cls`, as attributes.
-
-    A module, because numba reads a module's numbers as constants and compiles them fast.
-    """
-    column, columns = 1, ModuleType(f"columns of {cls.__name__}")
-    for field in fields(cls):
-        setattr(columns, field.name, column)
-        column += 3 if field.type == "Buffer" else 1
-    assert column <= COLUMNS
+    """The first column of each field of `cls`, as attributes."""
+    sizes = [(field.name, 3 if field.type == "Buffer" else 1) for field in fields(cls)]
+    columns = numbered(cls.__name__, sizes, first=1)
+    assert 1 + sum(size for _, size in sizes) <= COLUMNS
     return columns
+
+
+def numbered(name: str, sizes: Sequence[tuple[str, int]], first: int = 0) -> ModuleType:
+    """Where each field of a record of numbers begins, as attributes.
+
+    The result is a module, because numba reads a module's numbers as constants and compiles them
+    fast.
+    """
+    places = ModuleType(f"places in {name}")
+    for field, size in sizes:
+        setattr(places, field, first)
+        first += size
+    return places

@@ -13,36 +13,21 @@ that the interpreter goes through.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.runtime.lowering import Range
+from qbnnc.runtime.kernels.records import BLOCK, Block
 from qbnnc.runtime.plan import Plan
+from qbnnc.runtime.program import Phase
 
 Schedule = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One run of a range: `samples` draws from `first_sample` on, of `rows` rows from `first_row`.
-
-    `start` is the chunk's first row in the batch, and `first_row` counts from there.
-    """
-
-    range: Range
-    start: int
-    first_row: int
-    rows: int
-    first_sample: int = 0
-    samples: int = 1
-
-
 def schedule(plan: Plan, rows: range, draws: range, chunk: int) -> Schedule:
-    """The blocks as int64 [blocks, 6], in the order of Block's fields."""
-    table = [astuple(block) for block in blocks(plan, rows, draws, chunk)]
-    return np.array(table, np.int64).reshape(-1, 6)
+    """The blocks as int64 [blocks, fields of a Block]."""
+    table = [*blocks(plan, rows, draws, chunk)]
+    return np.array(table, np.int64).reshape(-1, BLOCK.SIZE)
 
 
 def blocks(plan: Plan, batch: range, draws: range, chunk: int) -> Iterator[Block]:
@@ -53,7 +38,7 @@ def blocks(plan: Plan, batch: range, draws: range, chunk: int) -> Iterator[Block
         count = min(chunk, batch.stop - start)
         if prefix:
             for row in range(0, count, capacity.rows):
-                yield Block(Range.PREFIX, start, row, min(capacity.rows, count - row))
+                yield Block(Phase.PREFIX, start, row, min(capacity.rows, count - row))
         if not sample and not suffix:
             continue
         rows = min(count, capacity.copies)
@@ -61,7 +46,7 @@ def blocks(plan: Plan, batch: range, draws: range, chunk: int) -> Iterator[Block
         for first in draws[::samples]:
             some = min(samples, draws.stop - first)
             if sample:
-                yield Block(Range.SAMPLE, start, 0, 1, first, some)
+                yield Block(Phase.SAMPLE, start, 0, 1, first, some)
             if suffix:
                 for row in range(0, count, rows):
-                    yield Block(Range.SUFFIX, start, row, min(rows, count - row), first, some)
+                    yield Block(Phase.SUFFIX, start, row, min(rows, count - row), first, some)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qbnnc.runtime.arena import Capacity
-from qbnnc.runtime.lowering import Range
+from qbnnc.runtime.program import Phase
 from qbnnc.runtime.threads import Task, split
 from qbnnc.runtime.trunk import Plans
 
@@ -20,7 +20,7 @@ class Operation:
     """
 
     kind: str
-    range: str
+    phase: str
     name: str
     form: str
     nbytes: int
@@ -56,11 +56,11 @@ def summarize(plans: Plans, member: int, batch: int, samples: int, threads: int)
     trunk, members = plans
     plan, draws = members[member], samples // len(members)
     common = () if trunk is None else trunk.steps
-    steps = [("trunk", s) for s in common] + [(s.range.name.lower(), s) for s in plan.steps]
+    steps = [("trunk", s) for s in common] + [(s.phase.name.lower(), s) for s in plan.steps]
     arena, times = plan.arena, {
-        Range.PREFIX: batch,
-        Range.SAMPLE: draws,
-        Range.SUFFIX: batch * draws,
+        Phase.PREFIX: batch,
+        Phase.SAMPLE: draws,
+        Phase.SUFFIX: batch * draws,
     }  # fmt: skip
     work = plan.work.of(batch, draws) + (0.0 if trunk is None else trunk.work.of(batch, 0))
     return PlanSummary(
@@ -75,12 +75,12 @@ def summarize(plans: Plans, member: int, batch: int, samples: int, threads: int)
         calls=tuple(_call(tasks) for tasks in split(members, batch, draws, threads, trunk)),
         operations=tuple(
             Operation(
-                s.instruction.opcode.name.lower(),
+                s.instruction.name(),
                 range_,
                 s.name,
                 s.instruction.form,
                 s.instruction.output.stride,
-                s.instruction.work * times[s.range] / max(work, 1.0),
+                s.instruction.work * times[s.phase] / max(work, 1.0),
             )
             for range_, s in steps
         ),

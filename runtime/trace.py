@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Reshape
 from qbnnc.ir.types import Array, Axes, Axis, DType, TensorType
+from qbnnc.runtime.kernels.records import Block
 from qbnnc.runtime.layout import from_memory
-from qbnnc.runtime.lowering import range_of
 from qbnnc.runtime.plan import Plan, Stored
-from qbnnc.runtime.program import Place
-from qbnnc.runtime.schedule import Block
+from qbnnc.runtime.program import Place, phase_of
 
 
 class Recorder:
@@ -28,7 +27,7 @@ class Recorder:
     def __call__(self, block: Block) -> None:
         """After each block."""
         for name, stored in self._plan.values.items():
-            if range_of(stored.type.axes) is block.range:
+            if phase_of(stored.type.axes) is block.phase:
                 rows, samples = _index(stored.type.axes, block)
                 self.values[name][samples, rows] = self._read(stored, block)
 

@@ -1,7 +1,7 @@
 """Fixtures that many tests share: the bundled networks and data.
 
-The classes of the networks are in tools/demo/models.py, importable in tests as `models`. Torch is
-imported where a network is made: the runtime's tests run without it.
+The classes of the networks are in tools/models. Torch is imported
+where a network is made: the runtime's tests run without it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from torch import nn
 
-    from models import MLP, MLP_MCD, LeNet, LeNet_MCD
     from tests.commands import Runner
+    from tools.models import MLP, MLP_MCD, LeNet, LeNet_MCD
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "tools" / "demo"
@@ -54,7 +54,7 @@ def trained(model: M, file: Path) -> M:
 
 @pytest.fixture(scope="session")
 def demo() -> Path:
-    """The folder of the bundled demo: models.py, lenet_mcd.pt, fashion.npz."""
+    """The folder of the bundled demo: lenet_mcd.pt, fashion.npz."""
     return DEMO
 
 
@@ -81,7 +81,7 @@ def diabetes() -> dict[str, npt.NDArray[np.float32]]:
 @pytest.fixture
 def lenet_mcd() -> LeNet_MCD:
     """Garment classifier, Monte-Carlo dropout; takes raw pixels 0..255."""
-    from models import LeNet_MCD
+    from tools.models import LeNet_MCD
 
     return trained(LeNet_MCD(), DEMO / "lenet_mcd.pt")
 
@@ -89,7 +89,7 @@ def lenet_mcd() -> LeNet_MCD:
 @pytest.fixture
 def lenet() -> LeNet:
     """Its pointwise twin; takes pixels scaled to 0..1."""
-    from models import LeNet
+    from tools.models import LeNet
 
     return trained(LeNet(), DATA / "lenet.pt")
 
@@ -97,7 +97,7 @@ def lenet() -> LeNet:
 @pytest.fixture
 def mlp_mcd() -> MLP_MCD:
     """Diabetes regression (mean, log variance), Monte-Carlo dropout."""
-    from models import MLP_MCD
+    from tools.models import MLP_MCD
 
     return trained(MLP_MCD(10), DATA / "mlp_mcd.pt")
 
@@ -105,7 +105,7 @@ def mlp_mcd() -> MLP_MCD:
 @pytest.fixture
 def mlp() -> MLP:
     """Its pointwise twin."""
-    from models import MLP
+    from tools.models import MLP
 
     return trained(MLP(10), DATA / "mlp.pt")
 
@@ -120,7 +120,7 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         qbnnc.compile(
             DEMO / "lenet_mcd.pt",
             [folder / "lenet.onnx", folder / "lenet.qbnn"],
-            model="models:LeNet_MCD",
+            model="tools.models:LeNet_MCD",
             calibration=fashion["calib"],
             task="classification",
             calibration_passes=2,
@@ -128,7 +128,7 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         qbnnc.compile(
             DATA / "mlp_mcd.pt",
             [folder / "mlp.onnx", folder / "mlp.qbnn"],
-            model="models:MLP_MCD",
+            model="tools.models:MLP_MCD",
             model_args={"in_features": 10},
             calibration=diabetes["x_train"],
             task="regression",
@@ -141,10 +141,11 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def qbnnc_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Runner:
-    """`qbnnc ...` in a folder that holds the demo's files."""
+    """`qbnnc ...` in a folder that holds the demo's files, and tools/models."""
     from tests.commands import Runner
 
     for file in DEMO.iterdir():
         if file.is_file():
             shutil.copy(file, tmp_path)
+    shutil.copytree(ROOT / "tools" / "models", tmp_path / "tools" / "models")
     return Runner(tmp_path, monkeypatch, capsys)

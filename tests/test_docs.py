@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import re
-import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"```(python)?\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MODULES = (
-    "qbnnc.support.inputs",
-    "qbnnc.cli.common",
-    "qbnnc.cli.options",
     "qbnnc.cli.options",
     "qbnnc.ir.arithmetic",
+    "qbnnc.loading.sources",
+    "qbnnc.passes.mixed_precision.analysis",
+    "qbnnc.passes.mixed_precision.budget",
     "qbnnc.support.inputs",
     "qbnnc.ir.rng",
     "qbnnc.support.text",
@@ -42,22 +43,42 @@ def test_docstrings(name: str) -> None:
 
 @pytest.mark.slow
 def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
-    """Its Python, and the commands on what that leaves, in order, in an empty folder."""
-    ran = 0
-    for language, text in BLOCK.findall((ROOT / "README.md").read_text()):
-        commands = [[sys.executable, "-c", text]] if language else _commands(text)
-        for command in commands:
-            result = subprocess.run(
-                command, cwd=tmp_path, capture_output=True, text=True, check=False
-            )
-            assert result.returncode == 0, f"{command}\n{result.stderr}"
-            ran += 1
-    assert ran == 13
+    """All its blocks in one shell, but those that install and build."""
+    made, left_out = _script("README.md")
+    assert [text.split()[0] for text in left_out] == ["make", "pip"]
+    assert len(made) == 1
+    _paste(made, tmp_path)
 
 
-def _commands(text: str) -> list[list[str]]:
-    """The lines that need nothing but what the README has made so far."""
-    lines = text.replace("\\\n", " ").splitlines()
-    words = [shlex.split(line) for line in lines if line.startswith("qbnnc ")]
-    program = [sys.executable, "-c", "from qbnnc.cli.main import main; main()"]
-    return [program + line[1:] for line in words if "--model" not in line]
+@pytest.mark.slow
+def test_the_guide_works_when_pasted(tmp_path: Path) -> None:
+    """All its blocks, after the README's, in one shell in a folder with `tools`."""
+    (tmp_path / "tools").symlink_to(ROOT / "tools", target_is_directory=True)
+    made, left_out = _script("docs/guide.md")
+    assert left_out == []
+    assert len(made) == 12
+    _paste([*_script("README.md")[0], *made], tmp_path)
+
+
+def _script(page: str) -> tuple[list[str], list[str]]:
+    """The blocks of a page as a shell takes them, and those without a language."""
+    made, left_out = list[str](), list[str]()
+    for language, text in BLOCK.findall((ROOT / page).read_text()):
+        if language == "python":
+            made.append(f"python - <<'EOF'\n{text}EOF\n")
+        else:
+            (made if language == "sh" else left_out).append(text)
+    return made, left_out
+
+
+def _paste(blocks: Sequence[str], folder: Path) -> None:
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    pasted = subprocess.run(
+        ["bash", "-euo", "pipefail"],
+        input="\n".join(blocks),
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert pasted.returncode == 0, pasted.stdout[-2000:] + pasted.stderr[-2000:]

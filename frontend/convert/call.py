@@ -1,31 +1,34 @@
-"""One call of the user's program, as the rules see it."""
+"""One call of the user's program, as the rules see it; and what a rule is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 import torch
 from torch import Tensor, fx
 
-from qbnnc.frontend.convert.drawn import Shape
-from qbnnc.frontend.convert.naming import location, plain_name
-from qbnnc.frontend.convert.parameters import Weight
-from qbnnc.frontend.convert.probing import probe
-from qbnnc.frontend.convert.values import Filled, Fixed, Noise, Place, Tracked
+from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
+from qbnnc.frontend.convert.sampled_weights.reparameterisation import probe
+from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.tracked import Filled, Fixed, Noise, Result, Tracked
+from qbnnc.frontend.program.locations import Place, location, plain_name
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op
 from qbnnc.support.errors import CompileError
 
 if TYPE_CHECKING:
-    from qbnnc.frontend.convert.scope import Scope
+    from qbnnc.frontend.convert.context import Scope
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """`arguments` are by the schema's names, defaults filled in, tensors replaced by what is known
-    of them. The readers raise CompileError where an argument is not of the kind asked for."""
+    """One call of an aten op, with readers for its arguments.
+
+    `arguments` go by the schema's names, with defaults filled in. Tensors are replaced by what is
+    known of them (see `tracked`). A reader raises CompileError if an argument is of another kind.
+    """
 
     node: fx.Node
     arguments: Mapping[str, object]
@@ -33,7 +36,7 @@ class Call:
     _place: Place | None = field(default=None)
 
     def place(self, op: str | None = None) -> Place:
-        """Where this call stands; the same at every asking."""
+        """The place of this call in the user's model; the same each time."""
         if self._place is None:
             self._place = self.scope.namer.place(self.node, op)
         return self._place
@@ -53,7 +56,7 @@ class Call:
         return self.scope.parameters(self.place(), weight, bias)
 
     def tracked(self, name: str) -> Tracked:
-        """What is known of a tensor argument; a plain number counts as a fixed tensor."""
+        """The tracked value of a tensor argument; a plain number counts as a constant."""
         value = self.arguments[name]
         if isinstance(value, bool | int | float):
             return Fixed(torch.tensor(value))
@@ -90,7 +93,7 @@ class Call:
         return None if self.arguments[name] is None else self.fixed(name)
 
     def weight(self, name: str) -> Weight:
-        """The weight or bias of a layer, fixed or sampled; see probing for what is refused."""
+        """The weight or bias of a layer, fixed or sampled; see `reparameterisation`."""
         match self.tracked(name):
             case Noise() as noise:
                 return self.probed(noise, name)
@@ -117,7 +120,7 @@ class Call:
         return bool(self.arguments.get(name))
 
     def pair(self, name: str, default: tuple[int, int] | None = None) -> tuple[int, int]:
-        """Two integers, given as one, two, or none (the default)."""
+        """Two integers, given as one, as two, or as none (the default)."""
         value = self.arguments[name]
         values = [value] if isinstance(value, int) else list(cast("Sequence[int]", value))
         if not values and default is not None:
@@ -127,7 +130,7 @@ class Call:
         return values[0], values[-1]
 
     def is_bool(self, *names: str) -> bool:
-        """Whether a tensor argument of one of these names holds true and false."""
+        """Whether the first tensor argument with one of these names is boolean."""
         schema = cast(torch._ops.OpOverload, self.node.target)._schema.arguments
         given = zip((a.name for a in schema), self.node.args, strict=False)
         nodes = [node for name, node in given if name in names and isinstance(node, fx.Node)]
@@ -138,12 +141,12 @@ class Call:
         return value if isinstance(value, int) else self.fail(f"its {name} is not an integer")
 
     def shape(self, index: int = 0) -> Shape:
-        """The result's shape, batch included; of its first result if it has several."""
+        """The shape of the result, batch included; `index` chooses one of several results."""
         meta = self.node.meta["val"]
         return tuple((meta[index] if isinstance(meta, list | tuple) else meta).shape)
 
     def row_shape(self) -> tuple[int, ...]:
-        """The result's shape without the batch; CompileError if it mixes rows of the batch."""
+        """The shape of the result without the batch; CompileError if its rows are mixed."""
         shape = self.shape()
         if not shape or not self.scope.is_batch(shape[0]):
             self.fail(
@@ -166,3 +169,7 @@ def number_of(tensor: Tensor) -> float | None:
     if not len(flat) or not bool((flat == flat[0]).all()):
         return None
     return float(str(flat[0].to(torch.float32).numpy()))
+
+
+Rule: TypeAlias = Callable[[Call], Result]  # one aten op, in all its overloads
+Rules: TypeAlias = Mapping[str, Rule]  # by the op's name without its overload

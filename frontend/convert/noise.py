@@ -1,68 +1,56 @@
-"""Dropout in every spelling, and the noise that is no dropout."""
+"""Noise, recognised: ops that draw random numbers, and ops that compute from them."""
 
 from __future__ import annotations
 
-from qbnnc.frontend.convert.call import Call, number_of
-from qbnnc.frontend.convert.drawn import Drawn, Shape
-from qbnnc.frontend.convert.rule import Rules
-from qbnnc.frontend.convert.values import (
+from typing import cast
+
+import torch
+from torch import fx
+
+from qbnnc.frontend.convert.call import Call, Rules, number_of
+from qbnnc.frontend.convert.constant_folding import bounded_shape
+from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    Blend,
     Filled,
     Fixed,
     Keep,
     Noise,
-    Result,
     Tracked,
     Uniform,
     exact,
+    tracked_among,
 )
-
-_NO_DROPCONNECT = (
-    "does not compile; masks of activations do (nn.Dropout, F.dropout of what a layer gives), and "
-    "so do weights mu + sigma * torch.randn_like(mu)"
-)
+from qbnnc.frontend.program.random_ops import is_seeded
+from qbnnc.support.errors import CompileError
 
 
-def dropout(call: Call) -> Tracked:
-    return _dropout(call, call.shape())
+def is_noise(node: fx.Node, inputs: list[Tracked]) -> bool:
+    """Whether an op draws, or computes from noise and not from the input."""
+    noisy = is_seeded(node) or any(isinstance(each, Noise) for each in inputs)
+    return noisy and not any(isinstance(each, Activation) for each in inputs)
 
 
-def native_dropout(call: Call) -> Result:
-    """(the masked tensor, the mask)."""
-    kept = _dropout(call, call.shape(0))
-    return kept, Keep(Drawn(call.node, call.shape(0)), call.shape(0), call.number("p"))
+def is_mask(inputs: list[Tracked]) -> bool:
+    """Whether an op computes from masks or uniform noise and not from the input."""
+    random = any(isinstance(each, Keep | Blend | Uniform) for each in inputs)
+    return random and not any(isinstance(each, Activation) for each in inputs)
 
 
-def feature_dropout(call: Call) -> Tracked:
-    """Dropout1d, 2d, 3d: one draw for each channel."""
-    shape = call.shape()
-    return _dropout(call, shape[:2] + (1,) * (len(shape) - 2))
-
-
-def _dropout(call: Call, shape: Shape) -> Tracked:
-    p, x = call.number("p"), call.tracked("input")
-    if call.arguments["train"] is False:
-        return x
-    if not 0 <= p < 1:
-        call.fail(f"drops with probability {p:g}; it must be at least 0 and below 1")
-    keep = Keep(Drawn(call.node, shape), call.shape(), p, 1 / (1 - p))
-    match x:
-        case Filled(_, number) if number is not None:
-            return keep.scaled(number)
-        case Fixed(tensor) if (number := number_of(tensor)) is not None:
-            return keep.scaled(number)
-        case Noise():
-            call.fail(f"drops out a sampled weight (DropConnect), which {_NO_DROPCONNECT}")
-        case Fixed(tensor):
-            call.fail(
-                f"drops out a constant of shape {list(tensor.shape)}; a mask on weights "
-                f"(DropConnect) {_NO_DROPCONNECT}"
-            )
-        case _:
-            return call.scope.masked(call.scope.value(x, call), keep, call)
+def noise_of(call: Call, refused: CompileError | None = None) -> Noise:
+    """The drawn numbers, or the result of an op on noise; `refused` tells why it is no mask."""
+    bounded_shape(call)
+    if is_seeded(call.node):
+        return Noise(call.node, None, call.arguments)
+    target = cast(torch._ops.OpOverload, call.node.target)
+    noisy = (each for each in tracked_among(call.arguments) if isinstance(each, Noise))
+    refused = refused or next((each.refused for each in noisy if each.refused), None)
+    return Noise(call.node, target, call.arguments, refused)
 
 
 def bernoulli(call: Call) -> Tracked:
-    """1 with the probability given as a number, or by a tensor that is the same everywhere."""
+    """A mask that is 1 with the given probability: a number, or a tensor of one number."""
     if call.arguments.get("p") is not None:
         probability: float | None = call.number("p")
     else:
@@ -93,11 +81,6 @@ def noise(call: Call) -> Tracked:
     return Noise(call.node, None, call.arguments)
 
 
-DROPOUT_RULES: Rules = {
-    "dropout": dropout,
-    "feature_dropout": feature_dropout,
-    "native_dropout": native_dropout,
-}
 DRAWING_RULES: Rules = {
     "bernoulli": bernoulli,
     "rand": uniform,

@@ -1,4 +1,4 @@
-"""Whether what is compiled has the distribution of what was trained."""
+"""The distribution check: the FLOAT graph is compared with the module that was trained."""
 
 from qbnnc.frontend.distribution.check import (
     DistributionError,
@@ -8,8 +8,8 @@ from qbnnc.frontend.distribution.check import (
     check_distribution,
 )
 from qbnnc.frontend.distribution.reference import Reference
+from qbnnc.frontend.distribution.samples import reference_samples
 from qbnnc.frontend.distribution.statistics import Quantity
-from qbnnc.frontend.distribution.whole import reference_samples
 
 __all__ = [
     "DistributionError",

@@ -1,4 +1,4 @@
-"""Is the FLOAT graph the module? In value on the same random numbers, then by sampling."""
+"""The check that the FLOAT graph is the module: on the same random numbers, then by samples."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.frontend.distribution.coupling import CALLS, Unequal, coupled
-from qbnnc.frontend.distribution.localise import first_departure
+from qbnnc.frontend.distribution.coupled_calls import CALLS, Unequal, coupled
+from qbnnc.frontend.distribution.first_departure import first_departure
 from qbnnc.frontend.distribution.reference import Reference
-from qbnnc.frontend.distribution.sampling import (
+from qbnnc.frontend.distribution.samples import (
     Element,
     cost_of_sample,
     elements_of,
@@ -39,17 +39,17 @@ Progress = Callable[[int, int], None]
 COUPLED_ROWS = 3  # for which convert.draws.DrawSource tells the elements of each draw
 _ROWS = 4
 _FULL_ROWS = 8
-_FULL = Power(mean=0.1, deviation=0.05, correlation=0.1)
+_FULL = Power(mean=0.1, standard_deviation=0.05, correlation=0.1)
 _LEAST, _MOST = 256, 2048  # samples of one member by default
 _BUDGET = 1 << 32  # multiplications of the samples of all members
 _DETERMINISTIC_CALLS = 64
 
 
 class Effort(Enum):
-    """How many samples are drawn."""
+    """The effort of a check: the number of samples."""
 
     DEFAULT = "default"  # by the graph's cost
-    FULL = "full"  # 99 % power for .1 of a mean, 5 % of a deviation, .1 of a correlation
+    FULL = "full"  # 99 % power for .1 of a mean, 5 % of a standard deviation, .1 of a correlation
 
 
 class DistributionError(CompileError):
@@ -58,10 +58,10 @@ class DistributionError(CompileError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """One member: `exact` is the FLOAT graph after the passes that rewrite FLOAT.
+    """One member of a check; `exact` is its FLOAT graph after the passes that rewrite FLOAT.
 
-    `sampled` is the same with what the user opted into, such as masks shared by the batch;
-    `skipped` are the quantities that this changes.
+    `sampled` is the same graph with the user's options, such as masks shared by the batch. These
+    change the quantities `skipped`.
     """
 
     reference: Reference
@@ -72,7 +72,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was compared: settings and design power, never measured values."""
+    """The settings and the design power of a check, never measured values."""
 
     members: int
     calls: int
@@ -84,7 +84,7 @@ class Report:
     program: bool
 
     def __str__(self) -> str:
-        """One line for the provenance."""
+        """The report as one line for the provenance."""
         what = "saved program" if self.program else "module"
         parts = [f"equal to the {what} in {self.calls} coupled calls of {_rows(self.rows)}"]
         if self.power is None:
@@ -93,7 +93,7 @@ class Report:
             parts.append(
                 f"and by {self.samples} samples of {_rows(self.sampled_rows)} "
                 f"(found with 99 %: {_share(self.power.mean)} of a deviation in a mean, "
-                f"{_share(self.power.deviation)} of a deviation, "
+                f"{_share(self.power.standard_deviation)} of a deviation, "
                 f"{self.power.correlation:.2g} of a correlation; false alarms 1e-4)"
             )
         if self.skipped:
@@ -107,9 +107,9 @@ def check_distribution(
     effort: Effort = Effort.DEFAULT,
     progress: Progress | None = None,
 ) -> Report:
-    """DistributionError, at the first module that departs, unless each member is its module.
+    """Raise DistributionError at the first module that departs, unless all members agree.
 
-    `x` [N, *shape] are calibration rows, some of which are used. `progress` is told
+    `x` [N, *shape] are calibration rows, some of which are used. `progress` is called with
     (samples done, samples in all).
     """
     first = subjects[0]
@@ -147,7 +147,7 @@ def check_distribution(
 
 
 def _samples(subjects: Sequence[Subject], rows: int, comparisons: int, effort: Effort) -> int:
-    """By the graph's cost, never by a clock: compiling stays reproducible."""
+    """The number of samples, by the graph's cost and no clock: compiling stays reproducible."""
     if effort is Effort.FULL:
         return samples_for(_FULL, comparisons)
     cost = cost_of_sample(subjects[0].exact) * rows * len(subjects)
@@ -196,7 +196,7 @@ def _check_sampled(
 
 
 def _skipped(subject: Subject) -> frozenset[Quantity]:
-    """Flipout's signs make rows less alike than the weights do that they share in the graph."""
+    """The quantities to skip; Flipout's rows are less alike than rows that share weights."""
     flipout = {Quantity.ROWS} if subject.reference.traced.signs else set()
     return subject.skipped | flipout
 
@@ -204,7 +204,7 @@ def _skipped(subject: Subject) -> frozenset[Quantity]:
 def _check_constant(
     subject: Subject, x: NDArray[np.float32], calls: int, tell: Callable[[int], None]
 ) -> None:
-    """A graph without noise: no call of the module may differ from another."""
+    """Raise DistributionError if calls of the module differ, as the graph has no noise."""
     made = module_samples(subject.reference, x, calls, tell)
     _check_finite(subject, made, made)
     largest = np.abs(made).max((0, 1))

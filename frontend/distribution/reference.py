@@ -1,4 +1,4 @@
-"""What the user trained, ready to be called again and again."""
+"""The reference of a check: the trained module or program, ready to be called repeatedly."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from qbnnc.frontend.awake import Dropout, WithoutDropout, as_meant
-from qbnnc.frontend.batch import Traced
-from qbnnc.frontend.convert.predictions import returned
-from qbnnc.frontend.convert.program import batch_of, the_input
-from qbnnc.frontend.distribution.draws import UnmatchedDraw
-from qbnnc.frontend.outputs import plain
-from qbnnc.frontend.state import untouched
-from qbnnc.frontend.watching import other_generators_kept
-from qbnnc.frontend.wrappers import not_compiled
+from qbnnc.frontend.distribution.supplied_draws import UnmatchedDraw
+from qbnnc.frontend.eager.watched_call import other_generators_kept
+from qbnnc.frontend.module.snapshot import untouched
+from qbnnc.frontend.module.training_mode import Dropout, WithoutDropout, as_meant
+from qbnnc.frontend.module.wrappers import not_compiled
+from qbnnc.frontend.program.nodes import batch_of, the_input
+from qbnnc.frontend.program.output_names import plain
+from qbnnc.frontend.program.predictions import returned
+from qbnnc.frontend.trace.any_batch import Traced
 from qbnnc.support.errors import InputError
 
 Call = Callable[[Tensor], list[Tensor]]
@@ -28,10 +28,10 @@ Call = Callable[[Tensor], list[Tensor]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """A module in the mode its user named, or a saved program, beside what was made of it.
+    """A module in the mode that its user named, or a saved program, with its traced form.
 
-    `load` puts a member's weights into the module, where several members share one. `name` tells a
-    member from the others in messages.
+    `load` puts a member's weights into the module if several members share one. `name` is the
+    member's in messages.
     """
 
     module: nn.Module
@@ -42,7 +42,7 @@ class Reference:
     name: str = ""
 
     def rows(self, x: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-        """`count` rows of x, evenly spaced; as many as the program is made for, if it says so."""
+        """`count` evenly spaced rows of x, or as many as the program's fixed batch has."""
         batch = batch_of(the_input(self.traced.program))
         wanted = batch if isinstance(batch, int) else count
         chosen = np.linspace(0, len(x) - 1, wanted).round().astype(np.int64)
@@ -50,22 +50,22 @@ class Reference:
 
     @property
     def tolerance(self) -> float:
-        """How far equal outputs may be apart, as a share of the largest: by the module's dtype."""
+        """The tolerance for equal outputs, as a share of the largest; it depends on the dtype."""
         value: Tensor = the_input(self.traced.program).meta["val"]
         half = value.dtype in (torch.float16, torch.bfloat16)
         return 32 * torch.finfo(value.dtype).eps if half else 1e-4
 
     def input(self, x: NDArray[np.float32]) -> Tensor:
-        """Rows in the element type that the module was traced with."""
+        """The rows in the element type that the module was traced with."""
         value: Tensor = the_input(self.traced.program).meta["val"]
         return torch.from_numpy(x).to(value.dtype)
 
     @contextmanager
     def opened(self) -> Iterator[Call]:
-        """A call gives the tensors that the graph's outputs stand for, in order.
+        """Yield a function that calls the module, and returns a tensor for each graph output.
 
-        State is not restored between calls; attributes, buffers, modes and generators are in the
-        end.
+        State is not restored between calls. Attributes, buffers, modes and generators are put back
+        at the end.
         """
         if self.load is not None:
             self.load()
@@ -93,6 +93,6 @@ class Reference:
 
 
 def _rows_of(output: Tensor, rows: int, constant: bool) -> Tensor:
-    """An output with the batch's axis; a parameter stands for all rows."""
+    """An output with the batch's axis; a parameter is repeated for all rows."""
     whole = not constant or (output.ndim > 0 and len(output) == rows)
     return output if whole else output.expand(rows, *output.shape)

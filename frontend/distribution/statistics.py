@@ -1,4 +1,4 @@
-"""Two sets of samples: do they have one distribution? A test that needs no normality.
+"""A test whether two sets of samples have one distribution, without assuming normality.
 
 Samples of the module and of the graph are paired, x_i with y_i, or in groups of m, and a statistic
 of each pair is subtracted. If both have one distribution, the differences d_1 .. d_n are symmetric
@@ -32,10 +32,10 @@ _MOST_PAIRED = 12  # elements whose correlations are compared pair by pair
 
 
 class Quantity(Enum):
-    """What is compared."""
+    """The quantities that are compared."""
 
     MEAN = "mean"
-    DEVIATION = "standard deviation"
+    STANDARD_DEVIATION = "standard deviation"
     ROWS = "correlation between rows"
     OUTPUTS = "correlation between outputs"
     CALLS = "correlation between calls"
@@ -43,10 +43,11 @@ class Quantity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One quantity in which the two sets differ; None where it belongs to all rows or elements.
+    """One quantity in which the two sets differ.
 
-    `element` counts through all compared elements of all outputs. `bound` is the probability that
-    samples of one distribution differ so much, before Bonferroni's correction.
+    `row` or `element` is None if the quantity belongs to all of them. `element` counts through the
+    compared elements of all outputs. `bound` is the probability that samples of one distribution
+    differ so much, before Bonferroni's correction.
     """
 
     quantity: Quantity
@@ -61,17 +62,17 @@ class Difference:
 class Power:
     """The least differences that are found with 99 % probability, of normal outputs.
 
-    `mean` in standard deviations, `deviation` as a share of one, `correlation` as a number; inf
-    where so few samples find none.
+    `mean` is in standard deviations, `standard_deviation` is a share of one, and `correlation` is a
+    number. inf means that so few samples find no difference.
     """
 
     mean: float
-    deviation: float
+    standard_deviation: float
     correlation: float
 
 
 def group_size(samples: int) -> int:
-    """m: how many samples give one estimate of a variance or correlation."""
+    """The number m of samples for one estimate of a variance or correlation."""
     return 8 if samples >= 8192 else 4
 
 
@@ -81,10 +82,10 @@ def compare(
     skipped: frozenset[Quantity] = frozenset(),
     comparisons: int | None = None,
 ) -> list[Difference]:
-    """What differs between samples [N, B, E] of the module and of the graph, surest first.
+    """The differences between samples [N, B, E] of module and graph, the surest first.
 
-    `comparisons` is Bonferroni's divisor, that of these arrays if None. ValueError unless both are
-    finite and of one shape.
+    `comparisons` is Bonferroni's divisor; None takes the number for these arrays. ValueError: the
+    arrays are not finite, or not of one shape.
     """
     if module.shape != graph.shape or not (np.isfinite(module).all() & np.isfinite(graph).all()):
         raise ValueError("samples of one shape, all of them finite, can be compared")
@@ -96,16 +97,16 @@ def compare(
 
 
 def number_of_comparisons(rows: int, elements: int) -> int:
-    """How many hypotheses `compare` tests on [N, rows, elements]."""
+    """The number of hypotheses that `compare` tests on [N, rows, elements]."""
     paired = min(elements, _MOST_PAIRED)
     of_rows = elements + rows * (rows - 1) // 2 if rows > 1 else 0
     return 2 * rows * elements + of_rows + paired * (paired - 1) // 2 + elements
 
 
 def power(samples: int, comparisons: int) -> Power:
-    """What `compare` finds with 99 % probability in so many samples of normal outputs.
+    """The differences that `compare` finds with 99 % probability in samples of normal outputs.
 
-    With t^2 = 2 ln(2 comparisons / FALSE_ALARM), a difference whose d has mean e and variance v is
+    Let t^2 = 2 ln(2 comparisons / FALSE_ALARM). A difference whose d has mean e and variance v is
     found if sqrt(n) e / sqrt(v + e^2) >= t + 2.33.
     """
     size = group_size(samples)
@@ -118,7 +119,7 @@ def power(samples: int, comparisons: int) -> Power:
 
 
 def _least_ratio(groups: int, comparisons: int, size: int) -> float:
-    """The least ratio of deviations: s^2 of a group has the variance 2 sigma^4 / (size - 1)."""
+    """The least ratio of standard deviations; a group's s^2 has variance 2 sigma^4 / (size - 1)."""
     ratio = 1.0
     for _ in range(20):  # a fixed point: the larger sigma, the larger that variance
         effect = _least_effect(groups, comparisons, 2 / (size - 1) * (1 + min(ratio, 1e9) ** 4))
@@ -127,7 +128,7 @@ def _least_ratio(groups: int, comparisons: int, size: int) -> float:
 
 
 def samples_for(wanted: Power, comparisons: int) -> int:
-    """The least number of samples, in steps of 1,024, that has this power."""
+    """The least number of samples, in steps of 1,024, with at least this power."""
     samples = 1024
     while not _at_least(power(samples, comparisons), wanted):
         samples += 1024
@@ -137,7 +138,7 @@ def samples_for(wanted: Power, comparisons: int) -> int:
 def _at_least(power: Power, wanted: Power) -> bool:
     return (
         power.mean <= wanted.mean
-        and power.deviation <= wanted.deviation
+        and power.standard_deviation <= wanted.standard_deviation
         and power.correlation <= wanted.correlation
     )
 
@@ -148,7 +149,7 @@ def _least_effect(count: int, comparisons: int, variance: float) -> float:
 
 
 class _Pair:
-    """Both sets, centred and scaled by what they have in common, which keeps them exchangeable."""
+    """Both sets, centred and scaled by common moments, which keeps them exchangeable."""
 
     def __init__(self, module: Float64, graph: Float64) -> None:
         count = len(module) - len(module) % group_size(len(module))
@@ -156,20 +157,20 @@ class _Pair:
         self.largest = np.maximum(np.abs(module).max((0, 1)), np.abs(graph).max((0, 1)))
         self.centre = (self.x.mean(0) + self.y.mean(0)) / 2
         spread = [((a - self.centre) ** 2).mean(0) for a in (self.x, self.y)]
-        self.deviation = np.sqrt((spread[0] + spread[1]) / 2)  # [B, E]
-        self.varies = self.deviation > 1e-5 * self.largest
-        safe = np.where(self.varies, self.deviation, 1.0)
+        self.standard_deviation = np.sqrt((spread[0] + spread[1]) / 2)  # [B, E]
+        self.varies = self.standard_deviation > 1e-5 * self.largest
+        safe = np.where(self.varies, self.standard_deviation, 1.0)
         self.u, self.v = (
             np.where(self.varies, (a - self.centre) / safe, 0.0) for a in (self.x, self.y)
         )
 
     def groups(self, values: Float64) -> Float64:
-        """[G, m, B, E]."""
+        """The values in groups: [G, m, B, E]."""
         size = group_size(len(self.x))
         return values.reshape(-1, size, *values.shape[1:])
 
     def centred(self, values: Float64) -> Float64:
-        """[G, m, B, E], less the mean of each group."""
+        """The values in groups [G, m, B, E], minus the mean of each group."""
         grouped = self.groups(values)
         result: Float64 = grouped - grouped.mean(1, keepdims=True)
         return result
@@ -177,9 +178,9 @@ class _Pair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Test:
-    """Differences [n, ...] of one quantity; the other arrays have their trailing shape.
+    """The differences [n, ...] of one quantity; the other arrays have their trailing shape.
 
-    `row` and `element` number what each place stands for, -1 for all. A place counts if its mean
+    `row` and `element` hold the numbers for each place, -1 for all. A place counts if its mean
     difference is larger than `negligible`.
     """
 
@@ -210,7 +211,7 @@ class _Test:
 
 
 def _tests(pair: _Pair) -> Iterator[_Test]:
-    rows, elements = pair.deviation.shape
+    rows, elements = pair.standard_deviation.shape
     row, element = np.indices((rows, elements))
     yield _Test(
         Quantity.MEAN,
@@ -219,17 +220,17 @@ def _tests(pair: _Pair) -> Iterator[_Test]:
         pair.y.mean(0),
         row,
         element,
-        _NEGLIGIBLE * pair.deviation + _ROUNDING * pair.largest,
+        _NEGLIGIBLE * pair.standard_deviation + _ROUNDING * pair.largest,
     )
     variances = [pair.groups(a).var(1, ddof=1) for a in (pair.x, pair.y)]
     yield _Test(
-        Quantity.DEVIATION,
+        Quantity.STANDARD_DEVIATION,
         variances[0] - variances[1],
         np.sqrt(variances[0].mean(0)),
         np.sqrt(variances[1].mean(0)),
         row,
         element,
-        2 * _NEGLIGIBLE * pair.deviation**2 + (1e-5 * pair.largest) ** 2,
+        2 * _NEGLIGIBLE * pair.standard_deviation**2 + (1e-5 * pair.largest) ** 2,
     )
     if rows > 1:
         yield from _between_rows(pair)
@@ -238,8 +239,8 @@ def _tests(pair: _Pair) -> Iterator[_Test]:
 
 
 def _between_rows(pair: _Pair) -> Iterator[_Test]:
-    """The mean correlation of all pairs of rows, by element; and of each pair, over elements."""
-    rows, elements = pair.deviation.shape
+    """The mean correlation of all pairs of rows by element, and of each pair over elements."""
+    rows, elements = pair.standard_deviation.shape
     every = np.arange(elements)
     by_element = [_mean_of_pairs(pair.centred(a)) for a in (pair.u, pair.v)]
     yield _correlation(Quantity.ROWS, by_element, np.full(elements, -1), every)
@@ -252,7 +253,7 @@ def _between_rows(pair: _Pair) -> Iterator[_Test]:
 
 
 def _mean_of_pairs(c: Float64) -> Float64:
-    """[G, m, B, E] to [G, E]: ((sum_b c)^2 - sum_b c^2) / (B (B - 1)), summed over the group."""
+    """Sum ((sum_b c)^2 - sum_b c^2) / (B (B - 1)) over each group: [G, m, B, E] to [G, E]."""
     rows = c.shape[2]
     cross = c.sum(2) ** 2 - (c**2).sum(2)
     result: Float64 = cross.sum(1) / ((c.shape[1] - 1) * rows * (rows - 1))
@@ -260,8 +261,8 @@ def _mean_of_pairs(c: Float64) -> Float64:
 
 
 def _between_outputs(pair: _Pair) -> _Test:
-    count = min(pair.deviation.shape[1], _MOST_PAIRED)
-    chosen = np.linspace(0, pair.deviation.shape[1] - 1, count).round().astype(np.int64)
+    count = min(pair.standard_deviation.shape[1], _MOST_PAIRED)
+    chosen = np.linspace(0, pair.standard_deviation.shape[1] - 1, count).round().astype(np.int64)
     first, second = np.triu_indices(count, 1)
     a, b = chosen[first], chosen[second]
     found = [
@@ -272,10 +273,10 @@ def _between_outputs(pair: _Pair) -> _Test:
 
 
 def _between_calls(pair: _Pair) -> _Test:
-    """Neighbours in a group, less what both sets have in common; the mean over rows."""
+    """The correlation of neighbours in a group, as a mean over rows."""
     grouped = (pair.groups(a) for a in (pair.u, pair.v))
     found = [(g[:, 1:] * g[:, :-1]).mean((1, 2)) for g in grouped]
-    elements = pair.deviation.shape[1]
+    elements = pair.standard_deviation.shape[1]
     return _correlation(Quantity.CALLS, found, np.full(elements, -1), np.arange(elements))
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from qbnnc.runtime.kernels import context as CONTEXT
 from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.kernels.records import CONTEXT
+from qbnnc.runtime.kernels.vectors import I32, load
 from qbnnc.runtime.program import Place
 
 _COPY, _ROW, _SAMPLE = int(Place.COPY), int(Place.ROW), int(Place.SAMPLE)
@@ -24,16 +25,16 @@ def locate(row, column, context):
     """(base, sample step, row step) of the Buffer in three columns of a program's row."""
     offset, stride, place = row[column], row[column + 1], row[column + 2]
     if place == _COPY:
-        return offset, stride * context[CONTEXT.ROWS], stride
+        return offset, stride * context[CONTEXT.rows], stride
     if place == _ROW:
-        return offset + context[CONTEXT.FIRST_ROW] * stride, 0, stride
+        return offset + context[CONTEXT.first_row] * stride, 0, stride
     if place == _SAMPLE:
         return offset, stride, 0
     if place == _OUT:
-        base = offset * context[CONTEXT.OUT_COPIES] + context[CONTEXT.OUT_FIRST] * stride
-        return base, context[CONTEXT.OUT_STEP] * stride, stride
+        base = offset * context[CONTEXT.out_copies] + context[CONTEXT.out_first] * stride
+        return base, context[CONTEXT.out_step] * stride, stride
     if place == _INPUT:
-        return context[CONTEXT.INPUT_ROW] * stride, 0, stride
+        return context[CONTEXT.input_row] * stride, 0, stride
     return offset, 0, 0
 
 
@@ -47,3 +48,15 @@ def _pointer(_, address):
 
 
 pointer: Any = intrinsic(_pointer)
+
+
+def _int32_at(_, address):
+    """The int32 at any address."""
+
+    def generate(context, builder, signature, args):
+        return load(builder, args[0], I32)
+
+    return types.int32(types.int64), generate
+
+
+int32_at: Any = intrinsic(_int32_at)

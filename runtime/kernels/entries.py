@@ -1,7 +1,8 @@
-"""What the interpreter calls: for each opcode one function, compiled and kept by itself.
+"""The functions that the interpreter calls: one for each opcode, compiled and kept by itself.
 
 All have one signature, three addresses, so that the interpreter calls them through a table. A call
-takes a few nanoseconds, once for an instruction of a block.
+takes a few nanoseconds, once for an instruction of a block. An entry makes arrays of the addresses
+and calls the kernel of its instruction: `kernel(row, context, memory)`.
 """
 
 from __future__ import annotations
@@ -14,24 +15,22 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 
+from qbnnc.runtime.families import INSTRUCTIONS
+from qbnnc.runtime.families.contraction.instructions import Winograd
+from qbnnc.runtime.families.contraction.kernels import convolution, depthwise, winograd
+from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
+from qbnnc.runtime.families.dropout import kernels as dropout
+from qbnnc.runtime.families.moves import kernels as moves
+from qbnnc.runtime.families.pointwise import kernels as pointwise
+from qbnnc.runtime.families.pooling import kernels as pooling
+from qbnnc.runtime.families.quantization import kernels as quantization
+from qbnnc.runtime.families.sampled_weights import kernels as sampled_weights
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.kernels import context as CONTEXT
-from qbnnc.runtime.kernels import memory as MEMORY
 from qbnnc.runtime.kernels.addressing import pointer
-from qbnnc.runtime.kernels.convolution import convolve
-from qbnnc.runtime.kernels.depthwise import depthwise
-from qbnnc.runtime.kernels.elementwise import add, clamp, multiply, select
-from qbnnc.runtime.kernels.jit import inlined
-from qbnnc.runtime.kernels.masks import drop, keep_mask
-from qbnnc.runtime.kernels.moves import copy, gather, load, transpose
-from qbnnc.runtime.kernels.pooling import max_pool, sum_pool
-from qbnnc.runtime.kernels.products import WORD_PRODUCTS
-from qbnnc.runtime.kernels.quantization import dequantize, quantize, requantize
-from qbnnc.runtime.kernels.sampling import draw_weight, eps_codes, fold_bias, sample_weight
-from qbnnc.runtime.kernels.tables import lookup, lookup_real
+from qbnnc.runtime.kernels.jit import Kernel
+from qbnnc.runtime.kernels.records import ARRAYS, CONTEXT
 from qbnnc.runtime.kernels.vectors import I64
-from qbnnc.runtime.kernels.winograd import winograd
-from qbnnc.runtime.program import COLUMNS, Opcode
+from qbnnc.runtime.program import COLUMNS, Instruction
 
 Entry: TypeAlias = Callable[[int, int, int], None]  # row, context and memory: their addresses
 
@@ -40,9 +39,10 @@ SIGNATURE = types.void(*_ADDRESSES)
 
 
 class Memory(NamedTuple):
-    """What instructions read and write; `arena32` is the arena, `ints` and `floats` the constants.
+    """The arrays that instructions read and write.
 
-    uint8 [bytes], int32 or float32 [bytes / 4], float32 [elements].
+    `arena` and `constants` are uint8 [bytes]. `arena32` is the arena as int32 [bytes / 4]; `ints`
+    and `floats` are the constants as int32 and float32 [bytes / 4]. `x` and `out` are float32.
     """
 
     x: Any
@@ -54,62 +54,36 @@ class Memory(NamedTuple):
     out: Any
 
 
-_BODIES: dict[Opcode, Callable[..., None]] = {
-    Opcode.CONVOLVE: lambda row, context, m: convolve(
-        row, context, m.arena, m.arena32, m.constants, m.ints, m.floats, m.out
-    ),
-    Opcode.DEPTHWISE: lambda row, context, m: depthwise(
-        row, context, m.arena, m.arena32, m.constants, m.ints, m.floats, m.out
-    ),
-    Opcode.WINOGRAD: lambda row, context, m: winograd(row, context, m.arena, m.constants),
-    Opcode.DRAW_WEIGHT: lambda row, context, m: draw_weight(
-        row, context, m.arena, m.constants, m.ints
-    ),
-    Opcode.EPS_CODES: lambda row, context, m: eps_codes(row, context, m.arena, m.constants),
-    Opcode.SAMPLE_WEIGHT: lambda row, context, m: sample_weight(
-        row, context, m.arena, m.constants, m.ints
-    ),
-    Opcode.FOLD_BIAS: lambda row, context, m: fold_bias(row, context, m.arena, m.arena32, m.ints),
-    Opcode.MAX_POOL: lambda row, context, m: max_pool(row, context, m.arena),
-    Opcode.SUM_POOL: lambda row, context, m: sum_pool(row, context, m.arena, m.arena32),
-    Opcode.QUANTIZE: lambda row, context, m: quantize(row, context, m.x, m.arena, m.floats),
-    Opcode.REQUANTIZE: lambda row, context, m: requantize(
-        row, context, m.arena, m.arena32, m.floats
-    ),
-    Opcode.DEQUANTIZE: lambda row, context, m: dequantize(
-        row, context, m.arena, m.arena32, m.ints, m.floats, m.out
-    ),
-    Opcode.ADD: lambda row, context, m: add(row, context, m.arena, m.floats),
-    Opcode.MULTIPLY: lambda row, context, m: multiply(row, context, m.arena, m.arena32, m.floats),
-    Opcode.CLAMP: lambda row, context, m: clamp(row, context, m.arena),
-    Opcode.SELECT: lambda row, context, m: select(row, context, m.arena),
-    Opcode.KEEP_MASK: lambda row, context, m: keep_mask(row, context, m.arena),
-    Opcode.DROP: lambda row, context, m: drop(row, context, m.arena),
-    Opcode.LOOKUP: lambda row, context, m: lookup(row, context, m.arena, m.constants),
-    Opcode.LOOKUP_REAL: lambda row, context, m: lookup_real(row, context, m.arena, m.floats, m.out),
-    Opcode.TRANSPOSE: lambda row, context, m: transpose(row, context, m.arena, m.arena32),
-    Opcode.LOAD: lambda row, context, m: load(row, context, m.arena, m.constants),
-    Opcode.COPY: lambda row, context, m: copy(row, context, m.arena),
-    Opcode.GATHER: lambda row, context, m: gather(row, context, m.arena, m.arena32, m.ints),
+KERNELS: dict[type[Instruction], Kernel] = {
+    **convolution.KERNELS,
+    **depthwise.KERNELS,
+    **winograd.KERNELS,
+    **dropout.KERNELS,
+    **moves.KERNELS,
+    **pointwise.KERNELS,
+    **pooling.KERNELS,
+    **quantization.KERNELS,
+    **sampled_weights.KERNELS,
 }
 
 
-def opcodes() -> list[Opcode]:
-    """Those that this instruction set has a kernel for; what takes longest to compile first."""
-    return [o for o in _BODIES if o is not Opcode.WINOGRAD or chosen() in WORD_PRODUCTS]
+def compiled_instructions() -> list[type[Instruction]]:
+    """The instructions that this instruction set has a kernel for, the slowest to compile first."""
+    missing = set() if chosen() in WORD_PRODUCTS else {Winograd}
+    return [instruction for instruction in INSTRUCTIONS if instruction not in missing]
 
 
-def entry(opcode: Opcode) -> Entry:
-    """The function that runs one instruction. Jitted by `qbnnc.runtime.compilation`."""
-    body: Any = inlined(_BODIES[opcode])
+def entry(instruction: type[Instruction]) -> Entry:
+    """The function that runs one instruction. `qbnnc.runtime.compilation` compiles it."""
+    body: Any = KERNELS[instruction]
 
     def run(row_at, context_at, memory_at):
         row = carray(pointer(row_at), COLUMNS, np.int64)
         context = carray(pointer(context_at), CONTEXT.SIZE, np.int64)
-        memory = carray(pointer(memory_at), MEMORY.SIZE, np.int64)
-        x = carray(pointer(memory[MEMORY.X]), memory[MEMORY.X_SIZE], np.float32)
-        arena, size = pointer(memory[MEMORY.ARENA]), memory[MEMORY.ARENA_SIZE]
-        constants, count = pointer(memory[MEMORY.CONSTANTS]), memory[MEMORY.CONSTANTS_SIZE]
+        arrays = carray(pointer(memory_at), ARRAYS.SIZE, np.int64)
+        x = carray(pointer(arrays[ARRAYS.x]), arrays[ARRAYS.x_size], np.float32)
+        arena, size = pointer(arrays[ARRAYS.arena]), arrays[ARRAYS.arena_size]
+        constants, count = pointer(arrays[ARRAYS.constants]), arrays[ARRAYS.constants_size]
         body(
             row,
             context,
@@ -120,7 +94,7 @@ def entry(opcode: Opcode) -> Entry:
                 carray(constants, count, np.uint8),
                 carray(constants, count // 4, np.int32),
                 carray(constants, count // 4, np.float32),
-                carray(pointer(memory[MEMORY.OUT]), memory[MEMORY.OUT_SIZE], np.float32),
+                carray(pointer(arrays[ARRAYS.out]), arrays[ARRAYS.out_size], np.float32),
             ),
         )
 

@@ -6,12 +6,10 @@ import numpy as np
 from numba import types
 from numba.np.numpy_support import carray
 
-from qbnnc.runtime.kernels import context as CONTEXT
-from qbnnc.runtime.kernels import job as JOB
-from qbnnc.runtime.kernels import memory as MEMORY
 from qbnnc.runtime.kernels.addressing import pointer
 from qbnnc.runtime.kernels.entries import call
 from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.kernels.records import ARRAYS, BLOCK, CONTEXT, JOB
 from qbnnc.runtime.program import COLUMNS
 
 SIGNATURE = types.void(
@@ -28,20 +26,20 @@ SIGNATURE = types.void(
 @kernel
 def enter(context, job, seed, first_row, block):
     """What kernels are told of a block."""
-    batch, members = job[JOB.BATCH], job[JOB.MEMBERS]
-    row = block[CONTEXT.BLOCK_START] + block[CONTEXT.BLOCK_FIRST_ROW]
-    sample = block[CONTEXT.BLOCK_FIRST_SAMPLE] * members + job[JOB.MEMBER]
-    context[CONTEXT.SAMPLES] = block[CONTEXT.BLOCK_SAMPLES]
-    context[CONTEXT.ROWS] = block[CONTEXT.BLOCK_ROWS]
-    context[CONTEXT.FIRST_ROW] = block[CONTEXT.BLOCK_FIRST_ROW]
-    context[CONTEXT.SEED] = seed
-    context[CONTEXT.SAMPLE_NUMBER] = sample
-    context[CONTEXT.SAMPLE_STEP] = members
-    context[CONTEXT.ROW_NUMBER] = first_row + row
-    context[CONTEXT.INPUT_ROW] = row
-    context[CONTEXT.OUT_FIRST] = sample * batch + row
-    context[CONTEXT.OUT_STEP] = members * batch
-    context[CONTEXT.OUT_COPIES] = job[JOB.SAMPLES] * batch
+    batch, members = job[JOB.batch], job[JOB.members]
+    row = block[BLOCK.start] + block[BLOCK.first_row]
+    sample = block[BLOCK.first_sample] * members + job[JOB.member]
+    context[CONTEXT.samples] = block[BLOCK.samples]
+    context[CONTEXT.rows] = block[BLOCK.rows]
+    context[CONTEXT.first_row] = block[BLOCK.first_row]
+    context[CONTEXT.seed] = seed
+    context[CONTEXT.sample_number] = sample
+    context[CONTEXT.sample_step] = members
+    context[CONTEXT.row_number] = first_row + row
+    context[CONTEXT.input_row] = row
+    context[CONTEXT.out_first] = sample * batch + row
+    context[CONTEXT.out_step] = members * batch
+    context[CONTEXT.out_copies] = job[JOB.samples] * batch
 
 
 def execute(entries, jobs, seed, first_row, x, arena, out):
@@ -49,22 +47,22 @@ def execute(entries, jobs, seed, first_row, x, arena, out):
 
     Jitted by `qbnnc.runtime.compilation`.
     """
-    context, memory = np.empty(CONTEXT.SIZE, np.int64), np.empty(MEMORY.SIZE, np.int64)
-    memory[MEMORY.X], memory[MEMORY.X_SIZE] = x.ctypes.data, len(x)
-    memory[MEMORY.ARENA], memory[MEMORY.ARENA_SIZE] = arena.ctypes.data, len(arena)
-    memory[MEMORY.OUT], memory[MEMORY.OUT_SIZE] = out.ctypes.data, len(out)
+    context, memory = np.empty(CONTEXT.SIZE, np.int64), np.empty(ARRAYS.SIZE, np.int64)
+    memory[ARRAYS.x], memory[ARRAYS.x_size] = x.ctypes.data, len(x)
+    memory[ARRAYS.arena], memory[ARRAYS.arena_size] = arena.ctypes.data, len(arena)
+    memory[ARRAYS.out], memory[ARRAYS.out_size] = out.ctypes.data, len(out)
     for j in range(len(jobs)):
         job = jobs[j]
-        program = carray(pointer(job[JOB.PROGRAM]), (job[JOB.STEPS], COLUMNS), np.int64)
-        ends = carray(pointer(job[JOB.ENDS]), 3, np.int64)
-        blocks = job[JOB.BLOCKS]
-        schedule = carray(pointer(job[JOB.SCHEDULE]), (blocks, CONTEXT.BLOCK_SIZE), np.int64)
-        memory[MEMORY.CONSTANTS] = job[JOB.CONSTANTS]
-        memory[MEMORY.CONSTANTS_SIZE] = job[JOB.CONSTANT_BYTES]
+        program = carray(pointer(job[JOB.program]), (job[JOB.steps], COLUMNS), np.int64)
+        ends = carray(pointer(job[JOB.ends]), 3, np.int64)
+        blocks = job[JOB.blocks]
+        schedule = carray(pointer(job[JOB.schedule]), (blocks, BLOCK.SIZE), np.int64)
+        memory[ARRAYS.constants] = job[JOB.constants]
+        memory[ARRAYS.constants_size] = job[JOB.constant_bytes]
         for i in range(blocks):
             block = schedule[i]
             enter(context, job, seed, first_row, block)
-            range_ = block[CONTEXT.BLOCK_RANGE]
-            first = 0 if range_ == 0 else ends[range_ - 1]
-            for step in range(first, ends[range_]):
+            phase = block[BLOCK.phase]
+            first = 0 if phase == 0 else ends[phase - 1]
+            for step in range(first, ends[phase]):
                 call(entries[program[step, 0]], program[step], context, memory)

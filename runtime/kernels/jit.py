@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from numba import njit
 
@@ -17,3 +17,5 @@ _OPTIONS: dict[str, Any] = {
 
 kernel = njit(**_OPTIONS)
 inlined = njit(inline="always", **_OPTIONS)
+
+Kernel: TypeAlias = Any  # numba's function of (row, context, memory): see `entries`

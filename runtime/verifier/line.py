@@ -9,18 +9,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.runtime import instructions
-from qbnnc.runtime.program import COLUMNS, Instruction, Opcode, Operand, Place
+from qbnnc.runtime.families import BY_OPCODE
+from qbnnc.runtime.layout import round_up
+from qbnnc.runtime.packing import CODES
+from qbnnc.runtime.program import COLUMNS, Operand, Place
 
 LARGEST = 1 << 46  # of an address, a stride or a count: sums and products of them fit into int64
 LARGEST_EXTENT = (1 << 31) - 1  # of what kernels multiply with each other
 _ANY = frozenset({"stream"})  # only ever mixed into a random key, mod 2^64
-
-CLASSES: dict[int, type[Instruction]] = {
-    int(vars(instructions)[name].opcode): vars(instructions)[name]
-    for name in instructions.__all__
-    if issubclass(vars(instructions)[name], Instruction)
-}
 
 
 class Violation(Exception):
@@ -48,14 +44,14 @@ class Line:
     """Numbers are attributes, buffers `operand(name)`; `accesses` collects what rules say."""
 
     def __init__(self, row: Sequence[int], constants: NDArray[np.uint8]) -> None:
-        if row[0] not in CLASSES:
+        if row[0] not in BY_OPCODE:
             raise Violation(f"{row[0]} is no opcode")
-        self.opcode = Opcode(row[0])
+        self.instruction = BY_OPCODE[row[0]]
         self.accesses: list[Access] = []
         self._constants = constants
         self._numbers, self._operands = dict[str, int](), dict[str, Operand]()
         column = 1
-        for field in fields(CLASSES[row[0]]):
+        for field in fields(self.instruction):
             if field.type == "Buffer":
                 offset, stride, place = row[column : column + 3]
                 _expect_small(f"{field.name}'s offset", offset, LARGEST)
@@ -107,6 +103,18 @@ class Line:
         number = getattr(self, name)
         self.require(number in (0, 1), f"{name} is {number}, neither 0 nor 1")
         return bool(number == 1)
+
+    def leaves(self) -> None:
+        """Require an output of the network: float32 numbers have no other place."""
+        leaving = self.operand("output").place is Place.OUT
+        self.require(leaving, "float32 numbers that do not leave")
+
+    def beyond_vectors(self, channels: int) -> int:
+        """Count the codes of a pixel's whole vectors beyond its channels.
+
+        Kernels that are LLVM IR read and store CODES at a time.
+        """
+        return round_up(channels, CODES) - channels
 
     def read(self, name: str, extent: int, beyond: int = 0, alignment: int = 1) -> None:
         """Bytes of an element, of an input numbers."""

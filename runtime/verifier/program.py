@@ -8,39 +8,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.runtime.program import COLUMNS, Opcode, Operand, Place
-from qbnnc.runtime.verifier import drawing, layers, moves, pointwise
+from qbnnc.runtime.program import COLUMNS, Instruction, Operand, Place
 from qbnnc.runtime.verifier.line import Access, Line, Rule, Violation
 from qbnnc.runtime.verifier.rooms import Room, Rooms
+from qbnnc.runtime.verifier.rules import (
+    contraction,
+    dropout,
+    moves,
+    pointwise,
+    pooling,
+    quantization,
+    sampled_weights,
+)
 
 READ_BEYOND = 64  # bytes that an arena has after its last record, of which nothing is used
 PREFIX, SAMPLE, SUFFIX = 0, 1, 2
 
-RULES: dict[Opcode, Rule] = {
-    Opcode.CONVOLVE: layers.convolve,
-    Opcode.MAX_POOL: pointwise.max_pool,
-    Opcode.SUM_POOL: pointwise.sum_pool,
-    Opcode.QUANTIZE: pointwise.quantize,
-    Opcode.REQUANTIZE: pointwise.requantize,
-    Opcode.DEQUANTIZE: pointwise.dequantize,
-    Opcode.ADD: pointwise.add,
-    Opcode.CLAMP: pointwise.clamp,
-    Opcode.SELECT: pointwise.select,
-    Opcode.KEEP_MASK: drawing.keep_mask,
-    Opcode.TRANSPOSE: moves.transpose,
-    Opcode.LOAD: moves.load,
-    Opcode.DEPTHWISE: layers.depthwise,
-    Opcode.EPS_CODES: drawing.eps_codes,
-    Opcode.SAMPLE_WEIGHT: drawing.sample_weight,
-    Opcode.FOLD_BIAS: drawing.fold_bias,
-    Opcode.LOOKUP: pointwise.lookup,
-    Opcode.LOOKUP_REAL: pointwise.lookup_real,
-    Opcode.MULTIPLY: pointwise.multiply,
-    Opcode.COPY: moves.copy,
-    Opcode.GATHER: moves.gather,
-    Opcode.DRAW_WEIGHT: drawing.draw_weight,
-    Opcode.WINOGRAD: layers.winograd,
-    Opcode.DROP: drawing.drop,
+RULES: dict[type[Instruction], Rule] = {
+    **contraction.RULES,
+    **dropout.RULES,
+    **moves.RULES,
+    **pointwise.RULES,
+    **pooling.RULES,
+    **quantization.RULES,
+    **sampled_weights.RULES,
 }
 
 _READ_FROM = {  # where a block of each range may read, and where it must write
@@ -138,7 +129,7 @@ class _Walk:
 
     def step(self, number: int, range_: int, row: Sequence[int]) -> None:
         line = Line(row, self._constants)
-        RULES[line.opcode](line)
+        RULES[line.instruction](line)
         used, made = list[Room](), list[Room]()
         for access in line.accesses:
             if access.field == "scratch":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.runtime.kernels import context as CONTEXT
+from qbnnc.runtime.kernels.records import BLOCK
 
 
 def verify_schedule(
@@ -14,34 +14,32 @@ def verify_schedule(
     """Whether each block is no larger than `capacity` (rows, samples, copies), inside `rows` of the
     batch and `draws`, and inside a chunk of `chunk` rows.
 
-    `table` int64 [blocks, BLOCK_SIZE], as `schedule.schedule` makes it.
+    `table` int64 [blocks, fields of a Block], as `schedule.schedule` makes it.
     """
     if not len(table):
         return True
-    range_, start, first_row = (
-        table[:, i] for i in (0, CONTEXT.BLOCK_START, CONTEXT.BLOCK_FIRST_ROW)
-    )
+    phase, start, first_row = (table[:, i] for i in (BLOCK.phase, BLOCK.start, BLOCK.first_row))
     some_rows, first_sample, samples = (
-        table[:, i] for i in (CONTEXT.BLOCK_ROWS, CONTEXT.BLOCK_FIRST_SAMPLE, CONTEXT.BLOCK_SAMPLES)
+        table[:, i] for i in (BLOCK.rows, BLOCK.first_sample, BLOCK.samples)
     )
     most_rows = np.array([capacity[0], 1, capacity[2]])
     most_samples = np.array([1, capacity[1], capacity[1]])
-    known = (range_ >= 0) & (range_ <= 2)
-    which = np.where(known, range_, 0)
+    known = (phase >= 0) & (phase <= 2)
+    which = np.where(known, phase, 0)
     fits = (
         known
         & (some_rows >= 1)
         & (samples >= 1)
         & (some_rows <= most_rows[which])
         & (samples <= most_samples[which])
-        & ((range_ != 2) | (some_rows * samples <= capacity[2]))
+        & ((phase != 2) | (some_rows * samples <= capacity[2]))
     )
     inside = (
         (first_row >= 0)
         & (first_row + some_rows <= chunk)
         & (start >= rows.start)
         & (start + first_row + some_rows <= rows.stop)
-        & ((range_ == 0) | (first_sample >= draws.start))
-        & ((range_ == 0) | (first_sample + samples <= draws.stop))
+        & ((phase == 0) | (first_sample >= draws.start))
+        & ((phase == 0) | (first_sample + samples <= draws.stop))
     )
     return bool((fits & inside).all())

@@ -38,10 +38,10 @@ from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, ml
 QUICK = Calibration(passes=2)
 LEVELS = onnxruntime.GraphOptimizationLevel
 NETWORKS = {
-    "lenet mcd": (DEMO / "lenet_mcd.pt", "models:LeNet_MCD", {}, "fashion"),
-    "lenet pointwise": (DATA / "lenet.pt", "models:LeNet", {}, "fashion"),
-    "mlp mcd": (DATA / "mlp_mcd.pt", "models:MLP_MCD", {"in_features": 10}, "diabetes"),
-    "mlp pointwise": (DATA / "mlp.pt", "models:MLP", {"in_features": 10}, "diabetes"),
+    "lenet mcd": (DEMO / "lenet_mcd.pt", "tools.models:LeNet_MCD", {}, "fashion"),
+    "lenet pointwise": (DATA / "lenet.pt", "tools.models:LeNet", {}, "fashion"),
+    "mlp mcd": (DATA / "mlp_mcd.pt", "tools.models:MLP_MCD", {"in_features": 10}, "diabetes"),
+    "mlp pointwise": (DATA / "mlp.pt", "tools.models:MLP", {"in_features": 10}, "diabetes"),
 }
 
 

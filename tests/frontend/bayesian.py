@@ -126,7 +126,7 @@ SPELLINGS = {
 
 
 def noise_of(graph: Graph, draw: Draw) -> list[NDArray[np.float32]]:
-    """What each Normal of the graph draws, in the order of the streams: [L, *shape]."""
+    """The numbers of each Normal of the graph, in the order of the streams: [L, *shape]."""
     normals = [n.op for n in graph.nodes if isinstance(n.op, ops.Normal)]
     return [op.draw(draw)[:, 0] for op in sorted(normals, key=lambda op: op.stream)]
 

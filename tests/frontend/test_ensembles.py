@@ -12,15 +12,16 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from qbnnc.frontend import batch, modes, read_file, save_program
+from qbnnc.frontend import read_file, save_program
+from qbnnc.frontend.trace import any_batch, dropout_mode
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Normal
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import CompileError, FileError, UserError
 from tests.frontend import bayesian
 from tests.frontend.bayesian import Sampled
+from tests.frontend.convert.test_convert import outputs_of
 from tests.frontend.nets import Net, randomise_batch_norm
-from tests.frontend.test_convert import outputs_of
 
 NET = "tests.frontend.nets:Net"
 ROWS = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
@@ -44,15 +45,15 @@ def assert_same(graph: Graph, net: nn.Module) -> None:
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What was traced."""
+    """The modules that were traced, in order."""
     seen: list[object] = []
-    trace = modes.trace_in_mode
+    trace = dropout_mode.trace_in_mode
 
     def counted(module: nn.Module, *rest: Any) -> object:
         seen.append(module)
         return trace(module, *rest)
 
-    monkeypatch.setattr(batch, "trace_in_mode", counted)
+    monkeypatch.setattr(any_batch, "trace_in_mode", counted)
     return seen
 
 
@@ -134,7 +135,7 @@ def test_all_that_a_state_dict_holds_is_swapped(tmp_path: Path) -> None:
 
 
 class WithState(Net):
-    """What it computes depends on more than tensors."""
+    """A network whose outputs depend on more than tensors."""
 
     def __init__(self) -> None:
         super().__init__()

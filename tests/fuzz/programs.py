@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from qbnnc.frontend import read_file, save_program
-from qbnnc.frontend.members import WeightReader
-from qbnnc.frontend.programs import load_program
+from qbnnc.frontend.files.detect_format import FileKind, detect_format
+from qbnnc.frontend.files.exported_program import load_program
 from qbnnc.frontend.read import _members
-from qbnnc.frontend.sniff import FileKind, sniff
+from qbnnc.frontend.weight_reader import WeightReader
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.rng import Draw
 from tests.fuzz import zips
@@ -117,7 +117,7 @@ class ProgramTarget:
 
     def tried(self, *, whole: bool) -> Verdict:
         """The verdict on the file."""
-        if sniff(self.path) is not FileKind.EXPORTED_PROGRAM:
+        if detect_format(self.path) is not FileKind.EXPORTED_PROGRAM:
             for _ in _members(self.path, self.reader):
                 pass
             return Verdict(Kind.RAN)

@@ -18,8 +18,8 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from qbnnc.frontend import read_file
-from qbnnc.frontend.members import WeightReader
 from qbnnc.frontend.read import _members
+from qbnnc.frontend.weight_reader import WeightReader
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.rng import Draw
 from tests.fuzz.folder import new_folder

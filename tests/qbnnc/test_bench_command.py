@@ -84,7 +84,7 @@ def test_the_float32_network_beside_artefacts(
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
     monkeypatch.setattr("torch.compile", fails)
     options = ("--batch", 2, "--samples", 2, "--seconds", 0)
-    of_what = ("--float", "lenet_mcd.pt", "--model", "models:LeNet_MCD")
+    of_what = ("--float", "lenet_mcd.pt", "--model", "tools.models:LeNet_MCD")
     shown = qbnnc_command("bench", artefacts / "lenet.qbnn", *options, *of_what)
     assert shown.code == 0, shown.err
     lines = shown.out.splitlines()
@@ -121,7 +121,13 @@ def test_nothing_is_compiled_with_avx512(monkeypatch: pytest.MonkeyPatch) -> Non
         (("--input", "nothing.npy"), "nothing.npy"),
         (("--float", "nothing.pt"), "nothing.pt"),
         (
-            (*2 * ("--float", "lenet_mcd.pt"), "--model", "models:LeNet_MCD", "--samples", "3"),
+            (
+                *2 * ("--float", "lenet_mcd.pt"),
+                "--model",
+                "tools.models:LeNet_MCD",
+                "--samples",
+                "3",
+            ),
             "its 2 members do not divide 3 samples",
         ),
         (("--float", "lenet_mcd.pt"), "lenet_mcd.pt: holds weights without the network"),

@@ -17,7 +17,14 @@ from qbnnc.ir import format
 from qbnnc.ir.types import Array
 from tests.commands import Runner, npz
 
-COMPILE = ("compile", "lenet_mcd.pt", "--model", "models:LeNet_MCD", "--calib", "fashion.npz:calib")
+COMPILE = (
+    "compile",
+    "lenet_mcd.pt",
+    "--model",
+    "tools.models:LeNet_MCD",
+    "--calib",
+    "fashion.npz:calib",
+)
 
 
 def test_compile_verify_run_inspect(qbnnc_command: Runner) -> None:
@@ -188,7 +195,7 @@ def test_the_plan_of_this_machine(qbnnc_command: Runner, artefacts: Path) -> Non
 
 
 def test_verbose_inspection_names_the_places(qbnnc_command: Runner, artefacts: Path) -> None:
-    assert "conv1 (models.py:" in qbnnc_command("inspect", artefacts / "lenet.qbnn", "-v").out
+    assert "conv1 (lenet.py:" in qbnnc_command("inspect", artefacts / "lenet.qbnn", "-v").out
 
 
 def test_version_and_help(qbnnc_command: Runner) -> None:

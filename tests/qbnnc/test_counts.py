@@ -131,7 +131,7 @@ def test_a_count(value: Any) -> None:
 @pytest.mark.parametrize("samples", [10**12])
 def test_the_command_line(qbnnc_command: Runner, artefacts: Path, samples: int) -> None:
     rows = ("--input", "fashion.npz:x")
-    weights = ("lenet_mcd.pt", "--model", "models:LeNet_MCD", "--calib", "fashion.npz:calib")
+    weights = ("lenet_mcd.pt", "--model", "tools.models:LeNet_MCD", "--calib", "fashion.npz:calib")
     for command in (
         ("run", artefacts / "lenet.qbnn", *rows, "--samples", samples),
         ("run", artefacts / "lenet.onnx", *rows, "--samples", samples),

@@ -15,7 +15,7 @@ import qbnnc
 from qbnnc.support.errors import UserError
 from tests.commands import Runner, npz
 
-WEIGHTS = ("lenet_mcd.pt", "--model", "models:LeNet_MCD", "--calib", "fashion.npz:calib")
+WEIGHTS = ("lenet_mcd.pt", "--model", "tools.models:LeNet_MCD", "--calib", "fashion.npz:calib")
 OUT = ("-o", "out.qbnn", "-o", "out.onnx")
 
 
@@ -66,13 +66,13 @@ def test_pickles_are_not_opened(qbnnc_command: Runner) -> None:
         (("--model-args", "p=x"), "the value is no JSON"),
         (("--model-args", "p"), "write key=value"),
         (("--model-args", "q=0.5"), "check --model-args"),
-        (("--model", "models:Nothing"), "no function or class 'Nothing'"),
+        (("--model", "tools.models:Nothing"), "no function or class 'Nothing'"),
         (("--model", "nowhere:LeNet"), "--model nowhere:LeNet: "),
         (("--model", "models"), "--model models: "),
         (("--calib", "fashion.npz:none"), "no array 'none'"),
         (("--calib", "fashion.npz"), "which array?"),
         (("--calib", "missing.npz"), "missing.npz: cannot be read"),
-        (("--calib", "models.py"), "models.py: no .npy or .npz"),
+        (("--calib", "README.md"), "README.md: no .npy or .npz"),
         (("-o", "model.txt"), "model.txt: the suffix must be"),
         (("-o", "nowhere/model.qbnn"), "there is no folder nowhere"),
         (("-o", "out.qbnn"), "named twice"),

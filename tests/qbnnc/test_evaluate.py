@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 import qbnnc
-from models import LeNet_MCD
 from qbnnc.evaluation.files import evaluate_files
 from qbnnc.ir import format
 from qbnnc.ir.oracle import oracle_samples
@@ -22,8 +21,9 @@ from qbnnc.runtime import metrics
 from qbnnc.support.errors import UserError
 from tests.commands import Runner, npz
 from tests.conftest import DATA
+from tools.models import LeNet_MCD
 
-LENET = ("--model", "models:LeNet_MCD")
+LENET = ("--model", "tools.models:LeNet_MCD")
 DIABETES = f"{DATA / 'diabetes.npz'}:x_test,y_test"
 
 

@@ -85,7 +85,7 @@ def test_data_that_do_not_fit(
         ("fashion.npz:x", "write fashion.npz:XKEY,YKEY"),
         ("fashion.npz:x,nothing", "no array 'nothing'"),
         ("missing.npz", "missing.npz: cannot be read (no such file"),
-        ("models.py", "models.py: no .npz archive"),
+        ("README.md", "README.md: no .npz archive"),
     ],
 )
 def test_data_that_cannot_be_read(

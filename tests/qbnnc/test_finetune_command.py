@@ -15,7 +15,7 @@ from qbnnc.ir.types import Stage
 from tests.commands import Runner
 from tests.study.sweeps import classifier, labelled
 
-NET = ("--model", "models:MLP_MCD", "--model-args", "in_features=10")
+NET = ("--model", "tools.models:MLP_MCD", "--model-args", "in_features=10")
 TUNE = ("finetune", "mlp_mcd.pt", *NET, "--data", "train.npz", "--bits", "w3a3")
 QUICK = (*TUNE, "-o", "tuned.qbnn", "--epochs", 5, "--calibration-passes", 2)
 
@@ -166,7 +166,7 @@ def test_what_is_refused(command: Runner, more: tuple[str, ...], message: str) -
         (lambda x, y: (x[:1], y[:1]), "train.npz: 1 row; fine-tuning needs 2"),
         (
             lambda x, y: (x[:, :3], y),
-            "MLP_MCD (models.py:111): forward fails on the example inputs [2, 3]",
+            "MLP_MCD (mlp.py:111): forward fails on the example inputs [2, 3]",
         ),
         (lambda x, y: (x, y[:9]), "train.npz:y: 9 rows"),
         (lambda x, y: (np.where(x > 2, np.nan, x), y), "train.npz:x: NaN in row"),

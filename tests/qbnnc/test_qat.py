@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 import qbnnc
-from models import MLP, MLP_MCD, LeNet_MCD
 from qbnnc.backends.torch import Simulation
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
@@ -20,6 +19,7 @@ from qbnnc.ir.types import Stage
 from qbnnc.runtime import load
 from qbnnc.support.errors import FileError, InputError, UserError
 from tests.study.sweeps import classifier, labelled
+from tools.models import MLP, MLP_MCD, LeNet_MCD
 
 Arrays = dict[str, NDArray[np.float32]]
 

@@ -107,7 +107,7 @@ def test_images_whose_channels_come_last(net: Runner) -> None:
 
 def test_options_for_a_float_model_need_one(net: Runner, artefacts: object) -> None:
     asked = ("evaluate", f"{artefacts}/lenet.qbnn", "--data", "fashion.npz:x,y")
-    for option in (("--model", "models:LeNet"), ("--dropout", "off")):
+    for option in (("--model", "tools.models:LeNet"), ("--dropout", "off")):
         said = net.refused(*asked, *option)
         assert said.startswith(f"{option[0]}: says how a float model is read")
         assert "--compare" in said

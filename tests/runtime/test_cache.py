@@ -15,11 +15,13 @@ from numba.core import config
 
 from qbnnc.runtime.cache import Progress, build, kernels
 from qbnnc.runtime.compilation import callable_from_python, compiled_entry
+from qbnnc.runtime.families.moves.instructions import Copy, Load
+from qbnnc.runtime.families.pointwise.instructions import Clamp, Lookup
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels import interpreter, moments
-from qbnnc.runtime.kernels.entries import opcodes
+from qbnnc.runtime.kernels.entries import compiled_instructions
 from qbnnc.runtime.place import fingerprint, store
-from qbnnc.runtime.program import Opcode
+from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.store import Store
 
 COMPILED = "from qbnnc.runtime.cache import kernels; print(kernels().compiled)"
@@ -56,9 +58,9 @@ def files(root: Path) -> Path:
     return folder
 
 
-def file(root: Path, opcode: Opcode) -> Path:
-    """The kernel of an opcode."""
-    return files(root) / f"{chosen().value}-{opcode.name.lower()}"
+def file(root: Path, instruction: type[Instruction]) -> Path:
+    """The file of an instruction's kernel."""
+    return files(root) / f"{chosen().value}-{instruction.name()}"
 
 
 def in_process(program: str, root: Path) -> subprocess.CompletedProcess[str]:
@@ -79,7 +81,7 @@ def compiled_in_process(root: Path) -> int:
 
 @pytest.mark.slow
 def test_a_cold_cache_is_filled(tmp_path: Path) -> None:
-    assert compiled_in_process(tmp_path) == len(opcodes()) + 2
+    assert compiled_in_process(tmp_path) == len(compiled_instructions()) + 2
     assert compiled_in_process(tmp_path) == 0
 
 
@@ -87,14 +89,14 @@ def test_a_cold_cache_is_filled(tmp_path: Path) -> None:
 def test_damaged_files_are_compiled_again(root: Path) -> None:
     """One is cut off, one has another bit, one is a folder, others may write to one."""
     assert compiled_in_process(root) == 0
-    cut, changed = file(root, Opcode.LOAD), file(root, Opcode.LOOKUP)
+    cut, changed = file(root, Load), file(root, Lookup)
     cut.write_bytes(cut.read_bytes()[:100])
     content = bytearray(changed.read_bytes())
     content[len(content) // 2] ^= 1
     changed.write_bytes(content)
-    file(root, Opcode.COPY).unlink()
-    file(root, Opcode.COPY).mkdir()
-    file(root, Opcode.CLAMP).chmod(0o666)
+    file(root, Copy).unlink()
+    file(root, Copy).mkdir()
+    file(root, Clamp).chmod(0o666)
     (files(root) / f"{chosen().value}-moments").write_bytes(b"")
     assert compiled_in_process(root) == 5
     assert compiled_in_process(root) == 0
@@ -102,8 +104,8 @@ def test_damaged_files_are_compiled_again(root: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_build_goes_on_where_it_was(root: Path) -> None:
-    for opcode in (Opcode.LOAD, Opcode.LOOKUP, Opcode.COPY):
-        file(root, opcode).unlink()
+    for kind in (Load, Lookup, Copy):
+        file(root, kind).unlink()
     assert in_process(KILLED, root).returncode == 9
     assert compiled_in_process(root) == 2
     assert compiled_in_process(root) == 0
@@ -111,8 +113,8 @@ def test_an_interrupted_build_goes_on_where_it_was(root: Path) -> None:
 
 @pytest.mark.slow
 def test_processes_at_once(root: Path) -> None:
-    for opcode in (Opcode.LOAD, Opcode.LOOKUP):
-        file(root, opcode).unlink()
+    for kind in (Load, Lookup):
+        file(root, kind).unlink()
     environment = os.environ | {"QBNNC_CACHE_DIR": str(root)}
     processes = [
         subprocess.Popen([sys.executable, "-W", "error", "-c", COMPILED], env=environment)
@@ -127,7 +129,7 @@ def test_processes_at_once(root: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    assert compiled_in_process(blocked) == len(opcodes()) + 2
+    assert compiled_in_process(blocked) == len(compiled_instructions()) + 2
     assert [*tmp_path.iterdir()] == [blocked]
 
 
@@ -138,8 +140,8 @@ def test_this_process_uses_the_cache_and_leaves_numba_alone() -> None:
 
 
 def test_what_is_logged(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file(root, Opcode.LOAD).unlink()
-    file(root, Opcode.COPY).unlink()
+    file(root, Load).unlink()
+    file(root, Copy).unlink()
     with caplog.at_level(logging.DEBUG, "qbnnc"):
         assert build(Store(files(root), fingerprint())).compiled == 2
     levels, name = [r.levelno for r in caplog.records], chosen().value
@@ -174,7 +176,7 @@ def test_a_cache_that_cannot_be_used(
         )
     ]
     caplog.clear()
-    file(root, Opcode.LOAD).unlink()
+    file(root, Load).unlink()
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -189,7 +191,7 @@ def test_a_cache_that_cannot_be_used(
 def test_no_fused_arithmetic() -> None:
     """One rounding an operation: in LLVM's code, and in what the target made of it."""
     nothing = Store(None, "")
-    dispatchers: list[Any] = [compiled_entry(opcode) for opcode in opcodes()]
+    dispatchers: list[Any] = [compiled_entry(kind) for kind in compiled_instructions()]
     for module, function in ((interpreter, "execute"), (moments, "moments")):
         python = getattr(module, function)
         dispatchers.append(callable_from_python(python, module.SIGNATURE, nothing, function))

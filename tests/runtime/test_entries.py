@@ -15,9 +15,8 @@ from numba.np.numpy_support import carray
 from qbnnc.ir.types import Array
 from qbnnc.runtime.compilation import Linked, link, object_code
 from qbnnc.runtime.kernels.addressing import pointer
-from qbnnc.runtime.kernels.entries import SIGNATURE, call, opcodes
+from qbnnc.runtime.kernels.entries import SIGNATURE, call
 from qbnnc.runtime.kernels.jit import kernel
-from qbnnc.runtime.program import Opcode
 
 
 def _through(address: int, row: Array, context: Array, memory: Array) -> None:
@@ -76,7 +75,3 @@ def test_objects_of_one_symbol_are_told_apart() -> None:
     """Two builds may give one name to different helpers: each object has an engine of its own."""
     made = [link(returning(number)) for number in (2, 3)]
     assert [CFUNCTYPE(c_int64)(code.address)() for code in made] == [2, 3]
-
-
-def test_each_opcode_has_a_kernel() -> None:
-    assert {*opcodes(), Opcode.WINOGRAD} == set(Opcode)

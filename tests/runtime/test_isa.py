@@ -14,8 +14,8 @@ from numba.core import config
 
 from qbnnc.ir.types import QuantParams
 from qbnnc.runtime import isa as detection
+from qbnnc.runtime.families.contraction.lowering import needs_wide
 from qbnnc.runtime.isa import Isa, available, chosen, target_features
-from qbnnc.runtime.lowering.contraction import needs_wide
 from qbnnc.support.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, tile
 from qbnnc.runtime.isa import Isa, available, target_features
-from qbnnc.runtime.kernels.microkernel import Shape, tile
 from tests.examples import examples
 from tests.runtime.tiles import (
     CHANNEL,

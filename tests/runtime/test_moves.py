@@ -19,7 +19,7 @@ from qbnnc.ir.ops import (
     UpsampleNearest,
 )
 from qbnnc.runtime import load
-from qbnnc.runtime.lowering.moves import _run
+from qbnnc.runtime.families.moves.lowering import _run
 from qbnnc.support.errors import CompileError
 from tests.runtime.nets import Net, assert_equal, codes, images
 from tests.runtime.test_trace import assert_traced

@@ -11,8 +11,8 @@ import unicorn
 from unicorn import arm64_const as arm64
 
 from qbnnc.ir.types import Array
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape
 from qbnnc.runtime.isa import Isa
-from qbnnc.runtime.kernels.microkernel import Shape
 from tests.runtime.tiles import CHANNEL, HIGH, LOW, SHAPES, ZERO, Case, object_code, random_case
 
 TRIPLE = "aarch64-unknown-linux-gnu"

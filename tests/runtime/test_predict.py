@@ -20,9 +20,10 @@ from qbnnc.ir.oracle import oracle_prediction
 from qbnnc.ir.types import Stage
 from qbnnc.runtime import Prediction, Session, load, memory, outputs, packing
 from qbnnc.runtime.arena import Capacity
-from qbnnc.runtime.lowering import Range
+from qbnnc.runtime.kernels.records import Block
 from qbnnc.runtime.plan import plan
-from qbnnc.runtime.schedule import Block, blocks
+from qbnnc.runtime.program import Phase
+from qbnnc.runtime.schedule import blocks
 from qbnnc.support.errors import CompileError, FileError, InputError
 from tests.examples import examples
 from tests.graphs import mlp as float_mlp
@@ -154,16 +155,16 @@ def test_ensemble_samples_are_interleaved() -> None:
 def test_blocks_cover_everything_once(rows: int, chunk: int, draws: int) -> None:
     whole = plan(resnet().graph)
     small = replace(whole, arena=replace(whole.arena, capacity=Capacity(3, 2, 16)))
-    seen = {r: np.zeros((draws, rows), int) for r in Range}
+    seen = {r: np.zeros((draws, rows), int) for r in Phase}
     for block in blocks(small, range(rows), range(draws), chunk):
         first = block.start + block.first_row
-        seen[block.range][
+        seen[block.phase][
             block.first_sample : block.first_sample + block.samples, first : first + block.rows
         ] += 1
-        assert block.rows <= (3 if block.range is Range.PREFIX else 16)
+        assert block.rows <= (3 if block.phase is Phase.PREFIX else 16)
         assert block.samples * block.rows <= 16
-    assert (seen[Range.PREFIX][0] == 1).all()
-    assert (seen[Range.SUFFIX] == 1).all()
+    assert (seen[Phase.PREFIX][0] == 1).all()
+    assert (seen[Phase.SUFFIX] == 1).all()
 
 
 @pytest.mark.parametrize("budget", [1, 3000, 40_000])
@@ -258,7 +259,7 @@ def test_describes_itself() -> None:
     assert isinstance(session, Session)
     assert repr(session) == "Session(MC dropout, input [batch, 3, 8, 8], 4 samples, 10 operations)"
     summary = session.plan_summary()
-    ranges = [o.range for o in summary.operations]
+    ranges = [o.phase for o in summary.operations]
     assert ranges == sorted(ranges, key=["prefix", "sample", "suffix"].index)
     assert ranges.count("prefix") == 3
     assert {o.kind for o in summary.operations} >= {"convolve", "add", "quantize"}
@@ -268,7 +269,7 @@ def test_describes_itself() -> None:
 
 
 def test_block_is_a_plain_record() -> None:
-    assert Block(Range.PREFIX, 0, 1, 2) == Block(Range.PREFIX, 0, 1, 2, 0, 1)
+    assert Block(Phase.PREFIX, 0, 1, 2) == Block(Phase.PREFIX, 0, 1, 2, 0, 1)
 
 
 def test_no_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

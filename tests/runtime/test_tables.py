@@ -22,7 +22,8 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.runtime import load
-from qbnnc.runtime.program import Opcode
+from qbnnc.runtime.families.contraction.instructions import Depthwise
+from qbnnc.runtime.families.quantization import instructions as quantization
 from tests.runtime.nets import Net, assert_equal, codes, images
 from tests.runtime.sampled import product
 from tests.runtime.test_trace import assert_traced
@@ -89,8 +90,8 @@ def test_products(a: tuple[int, ...], b: tuple[int, ...], fused: bool) -> None:
     else:
         net.emit(MultiplyInteger(), x, other)
     model = net.model()
-    opcodes = [s.instruction.opcode for s in load(model)._plans[0].steps]
-    assert Opcode.REQUANTIZE not in opcodes
+    made = [type(s.instruction) for s in load(model)._plans[0].steps]
+    assert quantization.Requantize not in made
     assert_equal(model, images(model, 4), samples=3)
 
 
@@ -136,7 +137,7 @@ def test_depthwise(
     )
     model = net.model(net.emit(Dequantize(), acc))
     plan = load(model)._plans[0]
-    assert [s.instruction.opcode for s in plan.steps].count(Opcode.DEPTHWISE) == 2
+    assert [type(s.instruction) for s in plan.steps].count(Depthwise) == 2
     assert_equal(model, images(model, 3))
 
 

@@ -20,6 +20,7 @@ from qbnnc.ir.types import DType
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import load
+from qbnnc.runtime.families.contraction.instructions import Convolve
 from qbnnc.runtime.session import Session
 from qbnnc.runtime.threads import split
 from qbnnc.runtime.trunk import plan_members
@@ -118,7 +119,7 @@ def test_a_trunk_needs_less_work_and_memory() -> None:
     trunk, members = session._every
     assert trunk is not None
     layers = ["conv1", "conv2"]
-    assert [s.name for s in trunk.steps if s.instruction.opcode.name == "CONVOLVE"] == layers
+    assert [s.name for s in trunk.steps if isinstance(s.instruction, Convolve)] == layers
     for own in members:
         assert not any(s.name in layers for s in own.steps)
     whole = alone._plans[0].work.of(1, 1)
@@ -133,7 +134,7 @@ def test_members_without_a_trunk_worth_it_are_planned_alone() -> None:
 
 def test_the_summary_shows_the_trunk_once() -> None:
     summary = load(with_common_trunk(3, 0.2), 1).plan_summary(member=1, batch=4)
-    ranges = [o.range for o in summary.operations]
+    ranges = [o.phase for o in summary.operations]
     assert ranges[0] == "trunk"
     assert "trunk" not in ranges[ranges.index("suffix") :]
     assert sum(o.share for o in summary.operations) == pytest.approx(1, rel=1e-6)

@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Axis
+from qbnnc.runtime.families import BY_OPCODE
+from qbnnc.runtime.families.contraction import lowering as contraction
+from qbnnc.runtime.families.contraction import winograd
+from qbnnc.runtime.families.contraction.instructions import Convolve
+from qbnnc.runtime.families.moves.instructions import Transpose
+from qbnnc.runtime.families.sampled_weights.instructions import FoldBias
 from qbnnc.runtime.isa import Isa, chosen
-from qbnnc.runtime.lowering import contraction, winograd
-from qbnnc.runtime.program import Opcode, Place, columns_of
+from qbnnc.runtime.program import Place, columns_of
 from qbnnc.runtime.verifier import verify, verify_schedule
-from qbnnc.runtime.verifier.line import CLASSES
 from tests.runtime.nets import lenet, mlp, resnet
 from tests.runtime.redzones import Apart, apart, run, written
 from tests.runtime.sampled import bayes_lenet, bayes_mlp
@@ -52,14 +56,14 @@ def test_honest_plans_pass_and_every_opcode_is_among_them(monkeypatch: pytest.Mo
         for graph in nets():
             made = apart(graph)  # raises CompileError where the verifier refuses
             seen.update(made.plan.program[:, 0].tolist())
-    assert seen == {int(code) for code in Opcode}
+    assert seen == {*BY_OPCODE}
 
 
 def mutants(made: Apart, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Programs that differ from the plan's in one number."""
     for number, row in enumerate(made.plan.program.tolist()):
-        columns = vars(columns_of(CLASSES[row[0]]))
-        names = [f.name for f in fields(CLASSES[row[0]])]
+        columns = vars(columns_of(BY_OPCODE[row[0]]))
+        names = [f.name for f in fields(BY_OPCODE[row[0]])]
         last = columns[names[-1]] + 3
         for column in range(min(last, made.plan.program.shape[1])):
             old = row[column]
@@ -69,7 +73,7 @@ def mutants(made: Apart, rng: np.random.Generator) -> Iterator[tuple[str, NDArra
                 program = made.plan.program.copy()
                 program[number, column] = new
                 name = next((n for n in reversed(names) if columns[n] <= column), "opcode")
-                yield f"line {number}, {Opcode(row[0]).name}.{name}: {old} -> {new}", program
+                yield f"line {number}, {BY_OPCODE[row[0]].name()}.{name}: {old} -> {new}", program
 
 
 def reads_other_constants(made: Apart, program: NDArray[np.int64]) -> bool:
@@ -78,7 +82,7 @@ def reads_other_constants(made: Apart, program: NDArray[np.int64]) -> bool:
     That stays inside the arena; which numbers the constants hold is not the verifier's matter.
     """
     ((number, column),) = np.argwhere(program != made.plan.program)
-    row, columns = program[number], vars(columns_of(CLASSES[program[number, 0]]))
+    row, columns = program[number], vars(columns_of(BY_OPCODE[program[number, 0]]))
     constant = any(
         columns.get(name) == column and row[column + 2] == Place.CONSTANT
         for name in ("weights", "bias")
@@ -125,12 +129,12 @@ def test_all_that_is_let_through_stays_in_its_buffers(seed: int) -> None:
 
 def is_unused(row: list[int], name: str) -> bool:
     """No size, or of something that is not there: a halo, several groups, a sum of weights."""
-    columns = columns_of(CLASSES[row[0]])
-    if row[0] == Opcode.CONVOLVE and row[columns.halo_height] == 0:
+    columns = columns_of(BY_OPCODE[row[0]])
+    if BY_OPCODE[row[0]] is Convolve and row[columns.halo_height] == 0:
         return name in ("height", "width") or (name, row[columns.groups]) == ("channels", 1)
     if name in ("rows", "columns"):
-        return row[0] != Opcode.TRANSPOSE
-    return row[0] == Opcode.FOLD_BIAS and (name == "block" or row[columns.depth] == 0)
+        return BY_OPCODE[row[0]] is not Transpose
+    return BY_OPCODE[row[0]] is FoldBias and (name == "block" or row[columns.depth] == 0)
 
 
 @pytest.mark.parametrize("net", [lenet, mlp, resnet, bayes_lenet, bayes_mlp])
@@ -138,22 +142,22 @@ def test_no_size_may_leave_its_buffer(net: Callable[[], Model]) -> None:
     """Far more than there is room for, and nothing at all."""
     made = apart(net().graph)
     for number, row in enumerate(made.plan.program.tolist()):
-        for name, column in vars(columns_of(CLASSES[row[0]])).items():
+        for name, column in vars(columns_of(BY_OPCODE[row[0]])).items():
             if name not in SIZES or is_unused(row, name):
                 continue
-            none = 1 << 40 if (row[0], name) == (Opcode.FOLD_BIAS, "depth") else 0  # no sum
+            none = 1 << 40 if (BY_OPCODE[row[0]], name) == (FoldBias, "depth") else 0  # no sum
             for new in (-1, none, 1 << 20, 1 << 31, 1 << 62):
                 program = made.plan.program.copy()
                 program[number, column] = new
-                assert made.refusal(program), f"{Opcode(row[0]).name}.{name} = {new}"
+                assert made.refusal(program), f"{BY_OPCODE[row[0]].name()}.{name} = {new}"
 
 
 def test_no_operand_may_be_elsewhere() -> None:
     """Another offset, and a place that there is not; other constants only where they end."""
     made = apart(bayes_lenet().graph)
     for number, row in enumerate(made.plan.program.tolist()):
-        columns = columns_of(CLASSES[row[0]])
-        for field in fields(CLASSES[row[0]]):
+        columns = columns_of(BY_OPCODE[row[0]])
+        for field in fields(BY_OPCODE[row[0]]):
             if field.type != "Buffer" or is_unused(row, field.name):
                 continue
             column = getattr(columns, field.name)
@@ -164,7 +168,7 @@ def test_no_operand_may_be_elsewhere() -> None:
             for which, new in moves:
                 program = made.plan.program.copy()
                 program[number, column + which] = new
-                assert made.refusal(program), f"{Opcode(row[0]).name}.{field.name}: {which}, {new}"
+                assert made.refusal(program), f"{BY_OPCODE[row[0]]}.{field.name}: {which}, {new}"
 
 
 @pytest.mark.parametrize(

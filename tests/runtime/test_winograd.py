@@ -16,10 +16,10 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger
 from qbnnc.ir.types import Array, DType, QuantParams
 from qbnnc.runtime import load
-from qbnnc.runtime.instructions import Convolve, Winograd
+from qbnnc.runtime.families.contraction import costs, winograd
+from qbnnc.runtime.families.contraction.instructions import Convolve, Winograd
+from qbnnc.runtime.families.contraction.kernels.winograd_transforms import spread_weights
 from qbnnc.runtime.isa import Isa, chosen
-from qbnnc.runtime.kernels.winograd_transforms import spread_weights
-from qbnnc.runtime.lowering import costs, winograd
 from qbnnc.runtime.packing import Layout
 from qbnnc.runtime.plan import plan
 from tests.examples import examples

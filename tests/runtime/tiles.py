@@ -11,8 +11,8 @@ import pytest
 from llvmlite import ir
 
 from qbnnc.ir.types import Array
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_tile
 from qbnnc.runtime.isa import Isa
-from qbnnc.runtime.kernels.microkernel import Shape, define_tile
 
 SHAPES = [
     Shape(rows, vectors, wide, sums)

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qbnnc
-from models import MLP_MCD
 from qbnnc.evaluation.files import evaluate_files
 from qbnnc.ir.types import Array
 from qbnnc.loading.sources import CalibrationWarning
@@ -24,6 +23,7 @@ from qbnnc.study.sensitivity.text import choice_lines
 from qbnnc.support.errors import UserError
 from tests.study.sweeps import classifier, labelled
 from tests.study.test_sensitivity import one_that_matters, truth
+from tools.models import MLP_MCD
 
 COSTS = st.floats(0, 10) | st.just(np.inf)
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import qbnnc
-from models import MLP_MCD
 from qbnnc.evaluation.data import LabelledData
 from qbnnc.evaluation.files import evaluate_files
 from qbnnc.evaluation.statistics import distribution, row_nll
@@ -32,6 +31,7 @@ from qbnnc.study.sensitivity.text import lines_of
 from qbnnc.support.errors import UserError
 from tests.net import Net
 from tests.study.sweeps import classifier, labelled
+from tools.models import MLP_MCD
 
 
 def one_that_matters() -> Model:

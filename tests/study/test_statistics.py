@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import LeNet_MCD
 from qbnnc.evaluation.predictors import open_float
 from qbnnc.evaluation.statistics import class_statistics, moments
 from qbnnc.ir.head import Head, Task
 from qbnnc.loading.sources import SourceOptions
 from qbnnc.runtime import metrics
+from tools.models import LeNet_MCD
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))

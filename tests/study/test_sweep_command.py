@@ -146,7 +146,7 @@ def test_data_that_does_not_fit(study: Runner) -> None:
         (("--report", "nowhere/s.html"), "nowhere/s.html: cannot be written"),
         (("-o", "nowhere/s.jsonl"), "nowhere/s.jsonl: cannot be written"),
         (("-o", "train.npz"), "train.npz: "),
-        (("-o", "models.py"), "models.py:1: "),
+        (("-o", "README.md"), "README.md:1: "),
     ],
 )
 def test_wrong_options(study: Runner, options: tuple[str, ...], message: str) -> None:

@@ -259,7 +259,7 @@ def test_small_files_take_little_memory(tmp_path: Path, kind: str) -> None:
 
 
 def test_the_command_line_says_what_is_wrong(qbnnc_command: Runner, artefacts: Path) -> None:
-    weights = ("lenet_mcd.pt", "--model", "models:LeNet_MCD")
+    weights = ("lenet_mcd.pt", "--model", "tools.models:LeNet_MCD")
     for name in ("a trillion elements", "an unclosed text", "records", "nested"):
         Path("x.npy").write_bytes(REFUSED[name][0])
         for command in (

@@ -1,6 +1,6 @@
 """Run a script with AVX-512 and VNNI hidden from onnxruntime, PyTorch, numpy and numba.
 
-    python tools/bench/confine.py SCRIPT [ARGUMENT ...]
+    python -m tools.bench.confine SCRIPT [ARGUMENT ...]
 
 Targets set for a CPU with AVX2 can so be measured on a CPU that has more. Environment variables
 tell PyTorch, numpy, numba and our runtime; onnxruntime asks the CPU. So each `cpuid` in a copy of
@@ -159,10 +159,10 @@ def _output_of(*command: str | Path) -> str:
 def main() -> None:
     """Confine this process, then run the script in it."""
     if len(sys.argv) < 2:
-        raise SystemExit("usage: python tools/bench/confine.py SCRIPT [ARGUMENT ...]")
+        raise SystemExit("usage: python -m tools.bench.confine SCRIPT [ARGUMENT ...]")
     confine()
     sys.argv = sys.argv[1:]
-    sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 

@@ -1,6 +1,6 @@
 """What the choices in our ONNX files are worth: onnxruntime on them, and on naive ones.
 
-    python tools/bench/emission.py [--cases lenet_mcd ...] [--batches 1 32] [--seconds 2]
+    python -m tools.bench.emission [--cases lenet_mcd ...] [--batches 1 32] [--seconds 2]
 
 The same INTEGER model is emitted as it is, and with one choice undone at a time: every mask and
 noise drawn by nodes of its own, tables and noise by Gather in place of GatherElements, masks by
@@ -23,8 +23,6 @@ from unittest.mock import patch
 
 import numpy as np
 import onnx_ir
-from networks import cases
-from speed import SAMPLES, SEED, Compiled, call
 
 from qbnnc.backends.onnx import draws, elementwise
 from qbnnc.backends.onnx.emission import emit
@@ -36,6 +34,8 @@ from qbnnc.ir import format
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.loading.artefacts import open_artefact
 from qbnnc.loading.sources import CalibrationWarning
+from tools.bench.networks import cases
+from tools.bench.speed import SAMPLES, SEED, Compiled, call
 
 Undo = Callable[[], AbstractContextManager[object]]
 _TO_BOOL = int(onnx_ir.DataType.BOOL)

@@ -1,6 +1,6 @@
 """How fast artefacts are: our runtime beside onnxruntime on the same integers, and beside float32.
 
-    python tools/bench/speed.py -o docs/performance.md [--confine avx2] [--resume]
+    python -m tools.bench.speed -o docs/performance.md [--confine avx2] [--resume]
         [--cases lenet_mcd ...] [--batches 1 32] [--threads 1 2] [--bits w8a7] [--seconds S]
 
 Contenders take turns in one process (qbnnc.bench.timing). Each prediction draws L = 20 samples anew
@@ -33,10 +33,8 @@ from typing import TypeAlias
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else PyTorch's threads spin in others' turns
 
-import confine
 import numpy as np
 import torch
-from networks import Case, cases
 
 import qbnnc
 from qbnnc.bench.baselines import COMPILED, EAGER, LOWER_BOUND, FloatNetwork
@@ -47,6 +45,8 @@ from qbnnc.loading.sources import CalibrationWarning, SourceOptions, read
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
 from qbnnc.support.files import write_atomically
+from tools.bench import confine
+from tools.bench.networks import Case, cases
 
 SAMPLES, SEED = 20, 3
 OURS, THEIRS = "qbnnc", "onnxruntime int8"
@@ -120,7 +120,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.machine = options, machine()
-        self.command = " ".join(["python", *sys.argv])
+        self.command = " ".join(["python -m tools.bench.speed", *sys.argv[1:]])
 
     def rows(self, case: Case, known: set[Place]) -> Iterator[Row]:
         """Those that are not known already."""

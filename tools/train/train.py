@@ -1,6 +1,6 @@
 """Train the networks that the repository carries, and cut the samples of data beside them.
 
-    PYTHONPATH=tools/demo python tools/train/train.py FOLDER
+    python -m tools.train.train FOLDER
 
 FOLDER holds `fmnist_train12k.npz`, `fmnist_test.npz` (FashionMNIST) and `mnist5k.npz` (MNIST),
 each with `X` (N, 28, 28) uint8 and `y` (N,). Nothing is downloaded; diabetes comes with
@@ -17,7 +17,8 @@ import torch
 from sklearn.datasets import load_diabetes
 from torch import nn
 
-from fit import (
+from tools.models import MLP, MLP_MCD, LeNet, LeNet_MCD
+from tools.train.fit import (
     classification_figures,
     cross_entropy,
     entropy,
@@ -25,7 +26,6 @@ from fit import (
     gaussian_nll,
     regression_figures,
 )
-from models import MLP, MLP_MCD, LeNet, LeNet_MCD
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "tools" / "demo"

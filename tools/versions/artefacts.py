@@ -15,13 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "bench"))
-
-from networks import Case, cases
-
 import qbnnc
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.loading.sources import CalibrationWarning
+from tools.bench.networks import Case, cases
 
 NAMES = ("lenet_mcd", "lenet_bbb", "resnet18_mcd")
 ROWS, SAMPLES, SEED, FIRST_ROW = 2, 4, 7, 3

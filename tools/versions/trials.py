@@ -135,7 +135,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--pip-flags", type=shlex.split, default=[])
     options = parser.parse_args()
-    subprocess.run([sys.executable, "tools/versions/artefacts.py", NETWORKS], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "tools.versions.artefacts", NETWORKS], cwd=ROOT, check=True
+    )
     results = try_onnxruntimes(options.pip_flags), try_pythons(options.jobs, options.pip_flags)
     sys.exit(not all(results))
 

@@ -139,7 +139,7 @@ class _Writer:
         self.row = (self.row[0], *(n // 2 for n in self.row[1:]))
 
     def _ordinary(self) -> None:
-        """What networks have between their layers."""
+        """The things that networks have between their layers."""
         layer: nn.Module = nn.Identity()
         scale = 0.1 * torch.randn(self.row[0], *[1] * (len(self.row) - 1))
         if len(self.row) == 1:

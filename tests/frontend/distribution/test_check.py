@@ -13,8 +13,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbnnc.frontend.awake import Dropout
-from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.distribution import (
     DistributionError,
     Effort,
@@ -23,9 +21,11 @@ from qbnnc.frontend.distribution import (
     Subject,
     check_distribution,
 )
-from qbnnc.frontend.distribution.coupling import CALLS, coupled
-from qbnnc.frontend.distribution.sampling import graph_samples, module_samples
+from qbnnc.frontend.distribution.coupled_calls import CALLS, coupled
+from qbnnc.frontend.distribution.samples import graph_samples, module_samples
 from qbnnc.frontend.distribution.statistics import compare
+from qbnnc.frontend.module.training_mode import Dropout
+from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
 from qbnnc.ir.graph import Graph
 from tests.frontend.distribution.faults import (
     FEATURES,
@@ -239,7 +239,7 @@ def test_full_reaches_its_power() -> None:
     report = check_distribution([right(net)], rows(), Effort.FULL)
     assert report.power is not None
     assert report.power.mean <= 0.1
-    assert report.power.deviation <= 0.05
+    assert report.power.standard_deviation <= 0.05
     assert report.power.correlation <= 0.1
 
 

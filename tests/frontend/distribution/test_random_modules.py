@@ -1,4 +1,4 @@
-"""Random networks with random noise: most compile, and what compiles has the right law."""
+"""Random networks with random noise: most compile, and each that does keeps its distribution."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 import qbnnc
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact
-from qbnnc.frontend.batch import Traced, trace_for_any_batch
 from qbnnc.frontend.distribution import Reference, Subject, check_distribution
+from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.oracle import oracle_samples
@@ -84,7 +84,7 @@ def assert_same_moments(module: Float64, graph: Float64) -> None:
 
 
 def check(seed: Random | int) -> str | None:
-    """None if the network compiles, with its law; else the message that refuses it."""
+    """None if the network compiles with its distribution; else the message of the error."""
     number = seed if isinstance(seed, int) else 0
     net = random_net(Random(seed) if isinstance(seed, int) else seed)
     x = rows_of(net, number)
@@ -105,12 +105,12 @@ def check(seed: Random | int) -> str | None:
 
 
 @pytest.mark.parametrize("seed", SHORT)
-def test_a_network_is_refused_or_has_its_law(seed: int) -> None:
+def test_a_network_is_not_supported_or_keeps_its_distribution(seed: int) -> None:
     check(seed)
 
 
 @pytest.mark.nightly
-def test_most_of_two_hundred_compile_and_have_their_law(
+def test_most_of_two_hundred_compile_and_keep_their_distribution(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     refused, wrong = dict[int, str](), dict[int, str]()

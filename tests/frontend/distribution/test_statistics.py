@@ -20,9 +20,9 @@ from qbnnc.frontend.distribution.statistics import (
 )
 
 Float64 = NDArray[np.float64]
-Law = Callable[[np.random.Generator, tuple[int, ...]], Float64]
+Distribution = Callable[[np.random.Generator, tuple[int, ...]], Float64]
 
-LAWS: dict[str, Law] = {
+DISTRIBUTIONS: dict[str, Distribution] = {
     "normal": lambda g, s: g.standard_normal(s),
     "rare": lambda g, s: (g.random(s) < 0.03).astype(float),
     "heavy tails": lambda g, s: g.standard_t(2, s),
@@ -32,14 +32,17 @@ LAWS: dict[str, Law] = {
 }
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 @pytest.mark.parametrize("samples", [64, 256])
 def test_false_alarms_are_at_most_as_many_as_promised(
     name: str, samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "FALSE_ALARM", 0.1)
     g, shape = np.random.default_rng(1), (samples, 3, 4)
-    alarms = sum(bool(compare(LAWS[name](g, shape), LAWS[name](g, shape))) for _ in range(200))
+    alarms = sum(
+        bool(compare(DISTRIBUTIONS[name](g, shape), DISTRIBUTIONS[name](g, shape)))
+        for _ in range(200)
+    )
     assert alarms <= 200 * 0.1
 
 
@@ -50,7 +53,7 @@ def changed(y: Float64, quantity: Quantity, effect: float) -> Float64:
     match quantity:
         case Quantity.MEAN:
             y[:, 1, 2] += effect
-        case Quantity.DEVIATION:
+        case Quantity.STANDARD_DEVIATION:
             y[:, 1, 2] *= 1 + effect
         case Quantity.ROWS:
             y[:, 1] = effect * y[:, 0] + rest * y[:, 1]
@@ -65,7 +68,7 @@ def changed(y: Float64, quantity: Quantity, effect: float) -> Float64:
 def test_what_is_designed_for_is_found(quantity: Quantity) -> None:
     g, shape = np.random.default_rng(2), (1024, 4, 6)
     least = power(1024, number_of_comparisons(4, 6))
-    effect = {Quantity.MEAN: least.mean, Quantity.DEVIATION: least.deviation}.get(
+    effect = {Quantity.MEAN: least.mean, Quantity.STANDARD_DEVIATION: least.standard_deviation}.get(
         quantity, least.correlation
     )
     found = [
@@ -93,7 +96,9 @@ def test_a_constant_that_is_another() -> None:
 def test_noise_against_none() -> None:
     g = np.random.default_rng(4)
     noisy = g.standard_normal((256, 2, 2))
-    assert any(d.quantity is Quantity.DEVIATION for d in compare(noisy, np.zeros_like(noisy)))
+    assert any(
+        d.quantity is Quantity.STANDARD_DEVIATION for d in compare(noisy, np.zeros_like(noisy))
+    )
 
 
 @pytest.mark.parametrize(("rows", "elements"), [(1, 1), (1, 5), (3, 1), (4, 6), (2, 20)])
@@ -111,9 +116,9 @@ def test_power_grows_with_samples() -> None:
     count = samples_for(wanted, 300)
     reached, less = power(count, 300), power(count - 1024, 300)
     assert reached.mean <= 0.1
-    assert reached.deviation <= 0.05
+    assert reached.standard_deviation <= 0.05
     assert reached.correlation <= 0.1
-    assert less.deviation > 0.05 or less.mean > 0.1 or less.correlation > 0.1
+    assert less.standard_deviation > 0.05 or less.mean > 0.1 or less.correlation > 0.1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

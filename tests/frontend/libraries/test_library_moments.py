@@ -13,7 +13,7 @@ import pytest
 
 import qbnnc
 from qbnnc.frontend import read_modules
-from qbnnc.frontend.distribution.sampling import elements_of, graph_samples, module_samples
+from qbnnc.frontend.distribution.samples import elements_of, graph_samples, module_samples
 from qbnnc.ir.oracle import oracle_samples
 from tests.examples import nightly_but
 from tests.frontend.libraries.layers import COMPILES

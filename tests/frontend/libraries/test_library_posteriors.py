@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import qbnnc
 from qbnnc.frontend import read_modules
 from qbnnc.frontend.distribution import Subject, check_distribution
-from qbnnc.frontend.distribution.sampling import graph_samples
+from qbnnc.frontend.distribution.samples import graph_samples
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.rng import Draw
 from tests.examples import slow_but

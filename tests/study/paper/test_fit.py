@@ -17,8 +17,8 @@ from qbnnc.study.paper.training.fit import (
     sample,
     weights_of,
 )
-from qbnnc.study.paper.training.models import MLP, MLP_BBB, BBBConv2d, BBBLayer, BBBLinear
 from qbnnc.study.paper.training.recipes import LENET, ChainRecipe, Recipe, scaled
+from tools.models import MLP, MLP_BBB, BBBConv2d, BBBLayer, BBBLinear
 
 
 def test_divergence_is_that_of_torch() -> None:

@@ -57,7 +57,7 @@ class FloatNetwork:
         """Each engine on x [B, *shape], called once; PyTorch uses `threads` from then on."""
         import torch
 
-        from qbnnc.frontend.quiet import quiet_torch
+        from qbnnc.frontend.torch_messages import quiet_torch
 
         torch.set_num_threads(threads)
         makers: dict[str, Callable[[], Contender]] = {

@@ -125,7 +125,7 @@ def _plan_lines(plan: PlanSummary) -> Iterator[str]:
     yield table(
         ("runs for", "operation", "of", "form", "share"),
         [
-            (_RUNS[o.range], o.kind, _short(o.name, 20), o.form, f"{100 * o.share:.1f} %")
+            (_RUNS[o.phase], o.kind, _short(o.name, 20), o.form, f"{100 * o.share:.1f} %")
             for o in plan.operations
         ],
     )

@@ -22,7 +22,7 @@ from qbnnc.cli.options import (
 )
 from qbnnc.ir.head import Task
 from qbnnc.passes.options import Bits
-from qbnnc.study.report import write_report
+from qbnnc.study.report import check_installed, write_report
 from qbnnc.study.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
 from qbnnc.study.sweep.plan import full_grid, paper_grid, parse_bits, parse_widths
 from qbnnc.study.sweep.rows import Header, Precision, Result, Row, read_rows
@@ -227,8 +227,7 @@ def _print(rows: Sequence[Row], results: Sequence[Result]) -> None:
 
 def _check_report(path: str) -> None:
     """Before any work: what draws the page is there, and it can be written."""
-    if find_spec("matplotlib") is None:
-        raise UserError("--report: needs matplotlib: install it with pip install 'qbnnc[study]'")
+    check_installed("--report:")
     check_writable(path, ".html")
 
 

@@ -1,6 +1,6 @@
 """Bit equality of reference networks over widths, weight schemes and scales.
 
-    python tools/study/paper/conformance_matrix.py NETS DATA [--networks boston_bbb ...] [--rows 4]
+    python -m qbnnc.study.paper.conformance_matrix NETS DATA [--networks boston_bbb ...] [--rows 4]
 
 Compiles every network of reference_nets.py under every combination and compares onnxruntime and
 the runtime with the oracle, every sample by bit pattern. One line a network and width; exit code 1

@@ -1,6 +1,6 @@
 """Which lever of post-training quantisation gives what, at few bits: a table in Markdown.
 
-    python tools/study/paper/levers.py NETS DATA [--set regression|lenet] [--bits w4a4 ...]
+    python -m qbnnc.study.paper.levers NETS DATA [--set regression|lenet] [--bits w4a4 ...]
 
 NETS and DATA as in reference_nets.py. Regression: the mean ratio of RMSE to the float network's
 own, over two data sets. LeNet: the error on the first 1,000 test images less the float network's,

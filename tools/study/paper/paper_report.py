@@ -1,6 +1,6 @@
 """Pages and tables of the paper's experiments, and what they say of its claims.
 
-    python tools/study/paper/paper_report.py OUT DOCS
+    python -m qbnnc.study.paper.paper_report OUT DOCS
 
 OUT is what paper_study.py wrote. DOCS gets NETWORK.html of each network and tables.md: each metric
 of each method at each pair of widths, quantised after training (PTQ) and fine-tuned (QAT), mean and

@@ -1,7 +1,7 @@
 """The paper's experiments: every width of weights at 7-bit activations and the other way round.
 
-    python tools/study/paper/train_networks.py DATA NETS
-    python tools/study/paper/paper_study.py NETS OUT [--networks lenet boston concrete]
+    python -m qbnnc.study.paper.train_networks DATA NETS
+    python -m qbnnc.study.paper.paper_study NETS OUT [--networks lenet boston concrete]
         [--methods ...] [--schemes default paper] [--precisions ptq qat]
         [--seeds 3] [--rows 2000] [--workers 2]
 
@@ -38,11 +38,12 @@ from numpy.typing import NDArray
 from qbnnc.loading.sources import SourceOptions
 from qbnnc.passes.options import Bits, CompileOptions
 from qbnnc.study.paper.training import recipes
-from qbnnc.study.paper.training.jobs import IMAGES, NETWORKS
+from qbnnc.study.paper.training.jobs import HIDDEN, IMAGES, NETWORKS
 from qbnnc.study.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
 from qbnnc.study.sweep.plan import paper_grid
 from qbnnc.study.sweep.prepare import Network
 from qbnnc.study.sweep.settings import Tuning
+from tools.models import LENET5
 
 CONFUSION_ROWS = 500
 SHIFTED_ROWS = 500
@@ -84,8 +85,8 @@ class Part:
         return self.network if self.fold is None else f"{self.network}_fold{self.fold}"
 
     def factory(self) -> str:
-        base = "LeNet5" if self.network == IMAGES else "MLP"
-        return f"training.models:{base}{CLASSES[self.method]}"
+        base = "LeNet" if self.network == IMAGES else "MLP"
+        return f"tools.models:{base}{CLASSES[self.method]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,11 @@ def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Ex
     rows = options.rows if images else len(data["x_test"])
     rows = SHIFTED_ROWS if part.shifts else rows
     seeds = [part.fold] if part.fold is not None else list(range(options.seeds))
-    arguments: dict[str, object] = {} if images else {"in_features": data["x_train"].shape[1]}
+    arguments: dict[str, object] = {"widths": LENET5}
+    if images and part.method == "mcd":
+        arguments["pixel_range"] = 1
+    if not images:
+        arguments = {"in_features": data["x_train"].shape[1], "hidden": HIDDEN}
     source = SourceOptions(part.factory(), arguments)
     epochs = (IMAGE_EPOCHS if images else TABLE_EPOCHS)[part.method]
     sweep = partial(
@@ -140,7 +145,7 @@ def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Ex
         target_mean=float(data["y_mean"].item()) if "y_mean" in data else 0.0,
         target_std=float(data["y_std"].item()) if "y_std" in data else 1.0,
         executor=pool,
-        command=f"python tools/study/paper/paper_study.py NETS OUT ({part.name})",
+        command=f"python -m qbnnc.study.paper.paper_study NETS OUT ({part.name})",
     )
     if part.shifts:
         if "default" in options.schemes:

@@ -1,6 +1,6 @@
 """What integers cost reference networks: compiled against float, mean over seeds, L = 20.
 
-    python tools/study/paper/reference_nets.py NETS DATA [--networks lenet_mcd ...]
+    python -m qbnnc.study.paper.reference_nets NETS DATA [--networks lenet_mcd ...]
         [--bits w8a7 w4a4]
 
 NETS: a folder with models.py (MLP, LeNet5, their _MCD and _BBB forms, ResNet18) and state_dicts

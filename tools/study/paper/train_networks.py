@@ -1,11 +1,11 @@
 """Train the float networks of the study (Ferianc et al. 2021, section 4), or what is missing.
 
-    python tools/study/paper/train_networks.py DATA OUT [--networks lenet ...] [--methods mcd ...]
+    python -m qbnnc.study.paper.train_networks DATA OUT [--networks lenet ...] [--methods mcd ...]
         [--folds 10] [--scale 1]
 
 DATA: fmnist_train12k.npz, fmnist_test.npz, mnist5k.npz (X uint8, y) and {boston,concrete}_split.npz
 (see training/datasets.py). OUT gets, for each network, `lenet_METHOD.pt` or `TABLE_METHOD_foldK.pt`
-(state_dicts of training/models.py; of SGHMC a list of 20) and its rows as `lenet.npz` or
+(state_dicts of tools/models; of SGHMC a list of 20) and its rows as `lenet.npz` or
 `TABLE_foldK.npz` (x_train, y_train, x_test, y_test as the network sees them; y_mean and y_std of a
 table; ood, the confusion images). What is there is skipped: use one OUT for one --scale.
 

@@ -11,21 +11,19 @@ from qbnnc.study.sweep.rows import Header, Row
 from qbnnc.support.errors import FileError, UserError
 from qbnnc.support.files import write_atomically
 
-__all__ = ["write_report"]
+__all__ = ["check_installed", "write_report"]
 
 
 def write_report(rows: Iterable[Row], path: str | os.PathLike[str], title: str) -> None:
     """Write figures, tables and a summary of a study's rows; the same rows give the same bytes.
 
-    Rows of several studies of the same task may be given together. UserError if there is nothing
-    to show, tasks are mixed, or matplotlib is missing; FileError if `path` cannot be written.
+    Rows of several studies of the same task may be given together. Raises UserError if there is
+    nothing to show, tasks are mixed, or a library is missing; FileError if `path` cannot be
+    written.
     """
     if Path(path).suffix != ".html":
         raise FileError("a report is written as .html: give a name that ends so", path)
-    if find_spec("matplotlib") is None:
-        raise UserError(
-            "the report of a study needs matplotlib: install it with pip install 'qbnnc[study]'"
-        )
+    check_installed("the report of a study")
     everything = list(rows)
     if all(isinstance(row, Header) for row in everything):
         raise UserError(f"{path}: the study has no results to report yet: run it first")
@@ -34,7 +32,15 @@ def write_report(rows: Iterable[Row], path: str | os.PathLike[str], title: str) 
             f"{path}: studies of classification and of regression: write a report for each"
         )
     # matplotlib takes most of a second to load, and belongs to an extra
+    from qbnnc.study.report.grouping import group
     from qbnnc.study.report.page import page
-    from qbnnc.study.report.study import study
 
-    write_atomically(path, page(study(everything), title).encode())
+    write_atomically(path, page(group(everything), title).encode())
+
+
+def check_installed(what: str) -> None:
+    """UserError, on behalf of `what`, unless the libraries that make a page are installed."""
+    if missing := [module for module in ("matplotlib", "jinja2") if find_spec(module) is None]:
+        raise UserError(
+            f"{what} needs {' and '.join(missing)}: install with pip install 'qbnnc[study]'"
+        )

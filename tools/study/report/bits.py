@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
-from qbnnc.study.report.chart import Chart, Line
-from qbnnc.study.report.figures import Figure, error_bars
-from qbnnc.study.report.looks import INK, Look, look, of
-from qbnnc.study.report.quantities import Quantity, in_order
-from qbnnc.study.report.study import Configuration, Network, Statistic, Study, precision_name
+from qbnnc.study.report.chart import Chart, Line, error_bars
+from qbnnc.study.report.drawing import INK, Figure, Look
+from qbnnc.study.report.grouping import Configuration, Grouped, precision_name
+from qbnnc.study.report.metrics import Metric, in_order
 from qbnnc.study.sweep.rows import Precision
-
-Measure = Callable[[Configuration], Statistic | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Configurations along one axis, at their places; `fixed` says what stays."""
+    """Configurations along one axis, at their places; `fixed` says what stays the same."""
 
     heading: str
     x_label: str
@@ -27,12 +23,12 @@ class Slice:
     ticks: tuple[tuple[float, str], ...]
 
 
-def slices(study: Study) -> Iterator[Slice]:
+def slices(grouped: Grouped) -> Iterator[Slice]:
     """Activations at the most weight bits, weights at the most activation bits.
 
-    If neither has two widths, the configurations that there are, in the order of their bits.
+    If neither has two widths, there is one slice with all configurations in the order of bits.
     """
-    quantised = [c for c in study.groups if c.precision is not Precision.FLOAT]
+    quantised = [c for c in grouped.groups if c.precision is not Precision.FLOAT]
     pairs = [(c, c.weights or 0, c.activations or 0) for c in quantised]
     found = [
         _slice("activation", "weight", {c: (w, a) for c, w, a in pairs}),
@@ -47,80 +43,62 @@ def slices(study: Study) -> Iterator[Slice]:
 
 
 def _slice(moving: str, fixed: str, bits: dict[Configuration, tuple[int, int]]) -> Slice | None:
-    """`bits` are those that are fixed and those that move; None without two that move."""
+    """`bits` are the fixed and the moving widths; None unless two widths move."""
     for most in sorted({f for f, _ in bits.values()}, reverse=True):
         places = {c: m for c, (f, m) in bits.items() if f == most}
         if len(set(places.values())) > 1:
             ticks = tuple((float(m), str(m)) for m in sorted(set(places.values())))
-            return Slice(
-                f"Changing {moving} bits",
-                f"{moving.capitalize()} bits",
-                f"{fixed}s at {most} bits",
-                places,
-                ticks,
-            )
+            heading, label = f"Changing {moving} bits", f"{moving.capitalize()} bits"
+            return Slice(heading, label, f"{fixed}s at {most} bits", places, ticks)
     return None
 
 
-def bit_figures(study: Study) -> Iterator[Figure]:
-    """One for each slice, with a panel for each metric on test and on confusion data."""
-    for along in slices(study):
-        charts = [chart for chart in _charts(study, along) if chart.lines]
+def bit_figures(grouped: Grouped) -> Iterator[Figure]:
+    """A figure for each slice, with a panel for each metric on either kind of data."""
+    for along in slices(grouped):
+        charts = [chart for chart in _charts(grouped, along) if chart.lines]
         fixed = f"{along.fixed.capitalize()}. " * bool(along.fixed)
-        level = any(line.level for chart in charts for line in chart.lines)
-        caption = fixed + error_bars(charts, level=level)
-        yield Figure(along.heading, caption, charts, looks(study, along.places))
+        panels = [chart.image() for chart in charts]
+        yield Figure(along.heading, fixed + error_bars(charts), panels, legend(grouped))
 
 
-def looks(study: Study, shown: Iterable[Configuration]) -> dict[str, Look]:
-    """The legend: networks by colour and marker, precisions by dash."""
-    networks = study.networks
-    entries = {n.label: look(n, networks, Precision.QAT) for n in networks}
-    present = {c.precision for c in (*shown, *study.groups) if c in study.groups}
-    for precision in Precision:
-        if precision in present:
-            entries[precision_name(precision)] = of(INK, "", precision)
-    return entries
+def legend(grouped: Grouped) -> dict[str, Look]:
+    """Networks by colour and marker, precisions by dash."""
+    looks = {n.label: Look.of(n, grouped.networks, Precision.QAT) for n in grouped.networks}
+    present = {c.precision for c in grouped.groups}
+    return looks | {precision_name(p): Look(INK, "", p) for p in Precision if p in present}
 
 
-def _charts(study: Study, along: Slice) -> Iterator[Chart]:
-    results = [r for group in study.groups.values() for r in group]
-    for q in in_order(key for r in results for key in r.metrics):
-        yield _chart(study, along, q, q.name, partial(study.statistic, metric=q.key))
-    for q in in_order(key for r in results for key in r.ood or {}):
-        title = f"{q.name}, confusion data"
-        yield _chart(study, along, q, title, partial(study.confusion, metric=q.key))
+def _charts(grouped: Grouped, along: Slice) -> Iterator[Chart]:
+    for metric in in_order(key for r in grouped.results for key in r.metrics):
+        yield _chart(grouped, along, metric, ood=False)
+    for metric in in_order(key for r in grouped.results for key in r.ood or {}):
+        yield _chart(grouped, along, metric, ood=True)
 
 
-def _chart(study: Study, along: Slice, shown: Quantity, title: str, measure: Measure) -> Chart:
-    lines = tuple(_lines(study, along, shown.factor, measure))
+def _chart(grouped: Grouped, along: Slice, metric: Metric, *, ood: bool) -> Chart:
+    lines = tuple(_lines(grouped, along, metric, ood=ood))
     most = (line.points[-1][1] for line in lines if line.points)
     levels = (line.level for line in lines if line.level)
     always = tuple(s.mean for s in (*most, *levels))
-    return Chart(title, along.x_label, shown.axis, along.ticks, lines, always)
+    title = f"{metric.name}, OOD data" if ood else metric.name
+    return Chart(title, along.x_label, metric.axis, along.ticks, lines, always)
 
 
-def _lines(study: Study, along: Slice, factor: float, measure: Measure) -> Iterator[Line]:
-    for network in study.networks:
+def _lines(grouped: Grouped, along: Slice, metric: Metric, *, ood: bool) -> Iterator[Line]:
+    for network in grouped.networks:
         for precision in Precision:
-            line = _line(study, along, network, precision, factor, measure)
+            found = {
+                c: s.times(metric.factor)
+                for c in grouped.at(network, precision)
+                if (s := grouped.statistic(c, metric.key, ood=ood))
+            }
+            name = f"{network.label}, {precision_name(precision)}"
+            look = Look.of(network, grouped.networks, precision)
+            if precision is Precision.FLOAT:
+                line = Line(name, look, level=next(iter(found.values()), None))
+            else:
+                points = [(float(along.places[c]), found[c]) for c in found if c in along.places]
+                line = Line(name, look, tuple(sorted(points, key=lambda point: point[0])))
             if line.statistics:
                 yield line
-
-
-def _line(
-    study: Study,
-    along: Slice,
-    network: Network,
-    precision: Precision,
-    factor: float,
-    measure: Measure,
-) -> Line:
-    of_line = {c: s.times(factor) for c in study.of(network, precision) if (s := measure(c))}
-    name = f"{network.label}, {precision_name(precision)}"
-    appearance = look(network, study.networks, precision)
-    if precision is Precision.FLOAT:
-        return Line(name, appearance, level=next(iter(of_line.values()), None))
-    shown = sorted((c for c in of_line if c in along.places), key=along.places.__getitem__)
-    points = tuple((float(along.places[c]), of_line[c]) for c in shown)
-    return Line(name, appearance, points)

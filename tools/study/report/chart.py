@@ -1,23 +1,21 @@
-"""Lines of statistics with error bars: against bits, or against the amount of a shift."""
+"""Line charts of statistics with error bars: against bits, or against the amount of a shift."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from matplotlib.axes import Axes
 
-from qbnnc.study.report.canvas import panel, shortened
-from qbnnc.study.report.looks import Look
-from qbnnc.study.report.markup import Markup
-from qbnnc.study.report.quantities import number
-from qbnnc.study.report.scale import Window, window
-from qbnnc.study.report.study import Statistic
+from qbnnc.study.report.axis import Window, window
+from qbnnc.study.report.drawing import Image, Look, image, shortened
+from qbnnc.study.report.grouping import Statistic
+from qbnnc.study.report.metrics import number
 
-_DODGE: Final = 0.012  # of the axis: how far apart lines stand
-_LABELLED: Final = 3  # up to so many values off the axis are written beside their marks
+_DODGE: Final = 0.012  # share of the axis between the error bars of two lines
+_LABELLED: Final = 3  # at most this many values off the axis are written beside their marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +61,10 @@ class Chart:
         shown = self.window
         return any(shown.side(s.mean) for s in self.statistics)
 
-    def markup(self, name: str) -> Markup:
-        return panel(self._draw, self._description(), name)
-
-    def _description(self) -> str:
-        lines = (f"{line.name}: {_spoken(line, self.ticks)}" for line in self.lines)
-        return f"{self.title}. {self.y_label}, against {self.x_label.lower()}. " + "; ".join(lines)
+    def image(self) -> Image:
+        lines = "; ".join(f"{line.name}: {_spoken(line, dict(self.ticks))}" for line in self.lines)
+        against = f"{self.title}. {self.y_label}, against {self.x_label.lower()}. "
+        return image(self._draw, against + lines)
 
     def _draw(self, axes: Axes) -> None:
         shown = self.window
@@ -79,7 +75,7 @@ class Chart:
         axes.set_ylabel(shortened(self.y_label, 22))
         axes.set_xticks(places, [text for _, text in self.ticks])
         axes.set_xlim(min(places) - 0.08 * span, max(places) + 0.08 * span)
-        for line in (line for line in self.lines if line.level):
+        for line in self.lines:
             _draw_level(axes, line, shown)
         curves = [line for line in self.lines if line.points]
         for i, line in enumerate(curves):
@@ -90,11 +86,31 @@ class Chart:
         axes.set_ylim(*_limits(self.statistics, shown))
 
 
-def _spoken(line: Line, ticks: tuple[tuple[float, str], ...]) -> str:
+def error_bars(charts: Sequence[Chart]) -> str:
+    """The sentences on points, bars, levels and marks of charts."""
+    counts = {s.count for chart in charts for s in chart.statistics} or {0}
+    many = "" if counts == {1} else "s"
+    seeds = f"n = {' to '.join(map(str, sorted({min(counts), max(counts)})))} seed{many}"
+    level = "Float is the dotted line across"
+    if max(counts) > 1:
+        text = f"Points are means and bars ± one standard deviation over {seeds}."
+        level += ", its band also ± one standard deviation"
+    else:
+        text = f"Points are single results ({seeds})."
+    if any(line.level for chart in charts for line in chart.lines):
+        text += f" {level}."
+    if any(chart.left_out for chart in charts):
+        text += (
+            " Triangles at the edge are values far beyond the axis (x: undefined numbers); the "
+            "tables have them."
+        )
+    return text
+
+
+def _spoken(line: Line, ticks: dict[float, str]) -> str:
     if line.level is not None:
         return number(line.level.mean)
-    names = dict(ticks)
-    return ", ".join(f"{names.get(x, number(x))}: {number(s.mean)}" for x, s in line.points)
+    return ", ".join(f"{ticks.get(x, number(x))}: {number(s.mean)}" for x, s in line.points)
 
 
 def _draw_level(axes: Axes, line: Line, shown: Window) -> None:
@@ -109,33 +125,28 @@ def _draw_level(axes: Axes, line: Line, shown: Window) -> None:
 
 
 def _draw_points(axes: Axes, line: Line, shown: Window) -> None:
-    """A line through all points; those on the axis with error bars."""
-    look = line.look
-    face = look.colour if look.filled else "white"
+    """A line through all points, error bars on the axis, and marks at its edge.
+
+    A triangle stands for a value beyond the edge, an x for an undefined one.
+    """
+    look, inside = line.look, [(x, s) for x, s in line.points if not shown.side(s.mean)]
     xs, ys = [x for x, _ in line.points], [shown.drawn(s.mean) for _, s in line.points]
     axes.plot(xs, ys, look.dash, color=look.colour)
-    inside = [(x, s) for x, s in line.points if not shown.side(s.mean)]
     axes.errorbar(
         [x for x, _ in inside], [s.mean for _, s in inside], [s.deviation or 0 for _, s in inside],
-        color=look.colour, marker=look.marker, markerfacecolor=face,
+        color=look.colour, marker=look.marker, markerfacecolor=look.face,
         capsize=3 * any(s.deviation for _, s in inside), linestyle="none", zorder=4,
     )  # fmt: skip
     for x, s in line.points:
         if side := shown.side(s.mean):
-            _draw_outside(axes, look, x, s.mean, side)
+            mark = "x" if math.isnan(s.mean) else "^" if side > 0 else "v"
+            axes.plot(
+                [x], [(1 + side) / 2], mark, color=look.colour, markerfacecolor=look.face,
+                markersize=8, clip_on=False, zorder=5, transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
 
 
-def _draw_outside(axes: Axes, look: Look, x: float, value: float, side: int) -> None:
-    """A triangle at the edge, or an x for what is undefined."""
-    mark = "x" if math.isnan(value) else "^" if side > 0 else "v"
-    axes.plot(
-        [x], [(1 + side) / 2], mark, color=look.colour, markersize=8, clip_on=False, zorder=5,
-        markerfacecolor=look.colour if look.filled else "white",
-        transform=axes.get_xaxis_transform(),
-    )  # fmt: skip
-
-
-def _label_outside(axes: Axes, outside: Sequence[tuple[float, float]], shown: Window) -> None:
+def _label_outside(axes: Axes, outside: Iterable[tuple[float, float]], shown: Window) -> None:
     """The values beside their marks, one below the other."""
     for row, (x, value) in enumerate(outside):
         side, left = shown.side(value), x > sum(axes.get_xlim()) / 2
@@ -146,11 +157,10 @@ def _label_outside(axes: Axes, outside: Sequence[tuple[float, float]], shown: Wi
         )  # fmt: skip
 
 
-def _limits(statistics: list[Statistic], shown: Window) -> tuple[float, float]:
+def _limits(statistics: Iterable[Statistic], shown: Window) -> tuple[float, float]:
     """The window and the error bars in it, which may add half of it on either side."""
     inside = [s for s in statistics if shown.side(s.mean) == 0]
-    ends = [(s.mean - (s.deviation or 0), s.mean + (s.deviation or 0)) for s in inside]
     half = shown.height / 2
-    low = max(min((a for a, _ in ends), default=shown.low), shown.low - half)
-    high = min(max((b for _, b in ends), default=shown.high), shown.high + half)
-    return Window(low, high).padded(0.07)
+    low = min((s.mean - (s.deviation or 0) for s in inside), default=shown.low)
+    high = max((s.mean + (s.deviation or 0) for s in inside), default=shown.high)
+    return Window(max(low, shown.low - half), min(high, shown.high + half)).padded(0.07)

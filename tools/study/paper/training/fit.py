@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qbnnc.study.paper.training.models import BBBLayer
 from qbnnc.study.paper.training.recipes import ChainRecipe, Recipe
 from qbnnc.study.paper.training.sghmc import Chain, ChainOptions
+from tools.models import BBBLayer
 
 Weights = dict[str, Tensor]
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]

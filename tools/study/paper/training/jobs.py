@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,25 @@ from qbnnc.loading.arrays import read_array
 from qbnnc.study.paper.training import figures, recipes
 from qbnnc.study.paper.training.datasets import Split, garments, table
 from qbnnc.study.paper.training.fit import Weights, cross_entropy, fit, gaussian_nll, sample
-from qbnnc.study.paper.training.models import MLP, MLP_BBB, MLP_MCD, LeNet5, LeNet5_BBB, LeNet5_MCD
 from qbnnc.study.paper.training.recipes import AnyRecipe, ChainRecipe
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.files import write_atomically
+from tools.models import LENET5, MLP, MLP_BBB, MLP_MCD, LeNet, LeNet_BBB, LeNet_MCD
 
 IMAGES, TABLES = "lenet", ("boston", "concrete")
 NETWORKS = (IMAGES, *TABLES)
-LENETS = {"pointwise": LeNet5, "mcd": LeNet5_MCD, "bbb": LeNet5_BBB, "sghmc": LeNet5}
+HIDDEN = 100  # features of each hidden layer of an MLP
+LENETS: dict[str, Callable[[], nn.Module]] = {
+    "pointwise": partial(LeNet, widths=LENET5),
+    "mcd": partial(LeNet_MCD, widths=LENET5, pixel_range=1),
+    "bbb": partial(LeNet_BBB, widths=LENET5),
+    "sghmc": partial(LeNet, widths=LENET5),
+}
 MLPS: dict[str, Callable[[int], nn.Module]] = {
-    "pointwise": MLP,
-    "mcd": MLP_MCD,
-    "bbb": MLP_BBB,
-    "sghmc": MLP,
+    "pointwise": partial(MLP, hidden=HIDDEN),
+    "mcd": partial(MLP_MCD, hidden=HIDDEN),
+    "bbb": partial(MLP_BBB, hidden=HIDDEN),
+    "sghmc": partial(MLP, hidden=HIDDEN),
 }
 
 

@@ -1,0 +1,255 @@
+"""The context of one conversion, shared by all rules: the graph, the streams, the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NoReturn, TypeAlias
+
+import torch
+from torch import Tensor, fx
+
+from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
+from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
+from qbnnc.frontend.convert.ops.linear import dense
+from qbnnc.frontend.convert.sampled_weights.emit_weights import Weights
+from qbnnc.frontend.convert.sampled_weights.reparameterisation import (
+    ON_ACTIVATIONS,
+    RELAXED,
+    is_relaxed,
+)
+from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.tracked import (
+    Blend,
+    Filled,
+    Fixed,
+    Flipped,
+    Keep,
+    Masked,
+    Noise,
+    Padded,
+    Perturbation,
+    Product,
+    Row,
+    Tracked,
+    Turned,
+    Uniform,
+)
+from qbnnc.frontend.program.locations import Namer, Place
+from qbnnc.frontend.program.random_ops import op_name
+from qbnnc.ir.graph import Builder, Node, Value
+from qbnnc.ir.ops import KeepMask, Mask, Normal, Pad, Reshape
+from qbnnc.ir.types import Stage
+from qbnnc.support.errors import CompileError
+
+_PRODUCTS = frozenset("addmm linear matmul mm".split())
+
+Signs: TypeAlias = "tuple[fx.Node, fx.Node] | None"
+
+
+class Scope:
+    """The graph under construction, with the streams of its masks and noise.
+
+    `nodes` are the program's, in order of execution. `batch` is the size of the input's first axis:
+    a symbol, or a number in a static export.
+    """
+
+    def __init__(self, nodes: Sequence[fx.Node], batch: int | torch.SymInt) -> None:
+        self.build = Builder()
+        self.namer = Namer(nodes)
+        self._batch = batch
+        self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
+        self._draws: dict[int, DrawSource] = {}
+        self._weights = Weights(self.build, self._noise_stream)
+        self._signs: dict[fx.Node, Signs] = {}
+        self._left_out = set[fx.Node]()
+        self._masks: dict[KeepMask, Value] = {}
+        self._emitted: dict[Masked | Product | Padded, Value] = {}
+
+    def graph(self, outputs: tuple[Value, ...]) -> Converted:
+        """The finished graph, its streams numbered in order of execution."""
+        graph = self.build.graph(outputs, Stage.FLOAT)
+        drawing = [n.op.stream for n in graph.nodes if isinstance(n.op, KeepMask | Normal)]
+        number = {stream: i for i, stream in enumerate(sorted(set(drawing)))}
+        numbered = replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
+        draws = tuple(self._draws[stream] for stream in number)
+        return Converted(numbered, draws, frozenset(self._left_out))
+
+    def leave_out(self, signs: Iterable[fx.Node]) -> None:
+        """Leave out nodes that draw random signs, which do not change the distribution of a row."""
+        self._left_out.update(signs)
+
+    def _noise_stream(self, source: fx.Node) -> int:
+        """The stream of a noise tensor of weights."""
+        stream = self._lanes.stream(source)
+        self._draws[stream] = DrawSource(source, low=False)
+        return stream
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that an op is tried on: the batch of a static export, or 2."""
+        return self._batch if isinstance(self._batch, int) else 2
+
+    def is_batch(self, extent: int | torch.SymInt) -> bool:
+        """Whether an axis of this extent holds the rows of the batch."""
+        if isinstance(extent, int) or isinstance(self._batch, int):
+            return isinstance(extent, int) and extent == self._batch
+        same: bool = extent.node.expr == self._batch.node.expr
+        return same
+
+    def constant(self, name: str, tensor: Tensor) -> Value:
+        return self._weights.constant(name, tensor)
+
+    def parameters(
+        self, place: Place, weight: Weight, bias: Weight | None, signs: Signs = None
+    ) -> tuple[Value, Value]:
+        """The weight and the bias of a layer; zeros if it has no bias.
+
+        `signs` are the random signs that a Flipout layer puts around its noise.
+        """
+        sampled = (each.sampling for each in (weight, bias) if each is not None)
+        sources = [each.source for each in sampled if each is not None]
+        if any(self._signs.setdefault(source, signs) != signs for source in sources):
+            raise CompileError(
+                "the noise of a Flipout layer is used again with other signs, or without, which no "
+                "sampled weights are; draw noise for each use, or use the reparameterisation layer "
+                "of the same library",
+                place.loc,
+            )
+        return self._weights.parameters(place, weight, bias)
+
+    def value(self, tracked: Tracked, reader: Call) -> Value:
+        """The IR value of a tensor that is computed from the input; emits it if it was put off."""
+        match tracked:
+            case Row(value):
+                return value
+            case Masked() | Product() | Padded():
+                if tracked not in self._emitted:
+                    self._emitted[tracked] = self._emit(tracked)
+                return self._emitted[tracked]
+            case _:
+                _no_value(tracked, reader)
+
+    def masked(self, x: Value, keep: Keep, call: Call) -> Tracked:
+        """x under one or several masks; x itself if the mask drops nothing."""
+        place = call.place("dropout")
+        if not 0 <= keep.p < 1:
+            raise CompileError(
+                f"dropout with probability {keep.p:g}; it must be at least 0 and below 1", place.loc
+            )
+        for other in keep.others:
+            x = self.value(self.masked(x, other, call), call)
+        if keep.p == 0 and keep.scale == 1:
+            return Row(x)
+        taken = self._lanes.take(keep.drawn, x.type.shape, place.loc)
+        seen = self._reshaped(x, taken.row, place, "rows")
+        return Masked(seen, keep, keep.scale, taken, x.type.shape, place)
+
+    def _reshaped(self, x: Value, shape: tuple[int, ...], place: Place, suffix: str) -> Value:
+        if x.type.shape == shape:
+            return x
+        name = f"{place.name}.{suffix}"
+        return self.build.emit(Reshape(shape), x, loc=place.loc, name=name)
+
+    def _emit(self, waiting: Masked | Product | Padded) -> Value:
+        place = waiting.place
+        match waiting:
+            case Product():
+                return dense(self, place, waiting.x, waiting.weight, None)
+            case Padded():
+                op = Pad(waiting.padding)
+                return self.build.emit(op, waiting.x, loc=place.loc, name=place.name)
+            case Masked():
+                mask, scale = self._mask(waiting), _snapped(waiting.scale, waiting.keep.p)
+                masked = self.build.emit(
+                    Mask(scale), waiting.x, mask, loc=place.loc, name=place.name
+                )
+                return self._reshaped(masked, waiting.shape, place, "back")
+
+    def _mask(self, masked: Masked) -> Value:
+        """The mask: plain for the first use of a stream, inverted for a later, opposite use."""
+        taken, keep, place = masked.taken, masked.keep, masked.place
+        plain = self._draws.setdefault(
+            taken.stream, DrawSource(keep.drawn.source, keep.low, taken.elements)
+        )
+        op = KeepMask(taken.shape, keep.p, taken.stream, taken.shared, keep.low != plain.low)
+        if op not in self._masks:
+            self._masks[op] = self.build.emit(op, loc=place.loc, name=f"{place.name}.keep")
+        return self._masks[op]
+
+
+def _numbered(node: Node, number: dict[int, int]) -> Node:
+    match node.op:
+        case KeepMask() | Normal() as op:
+            return replace(node, op=replace(op, stream=number[op.stream]))
+        case _:
+            return node
+
+
+def _static_shape(node: fx.Node) -> list[int] | None:
+    """The shape of a tensor; None if it depends on the batch."""
+    value = node.meta["val"]
+    static = isinstance(value, Tensor) and all(isinstance(n, int) for n in value.shape)
+    return list(value.shape) if static else None
+
+
+def _shape_of(tracked: Tracked) -> str:
+    """ " of shape [3, 4]"; "" if the shape is not known."""
+    return f" of shape {list(tracked.tensor.shape)}" if isinstance(tracked, Fixed) else ""
+
+
+def _snapped(scale: float, p: float) -> float:
+    """`scale`, or exactly 1 / (1 - p) if only rounding keeps it from that (x / 0.8, x * 1.25)."""
+    usual = 1 / (1 - p)
+    return usual if abs(scale - usual) <= 1e-6 * usual else scale
+
+
+def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
+    match tracked:
+        case Noise() if is_relaxed(tracked):
+            reader.fail(RELAXED)
+        case Noise(refused=CompileError() as refused):
+            raise refused
+        case Noise(source) if (shape := _static_shape(source)) is not None:
+            reader.fail(
+                f"noise is added to activations or scales them (a random tensor of shape {shape}); "
+                "only dropout masks and sampled weights and biases of linear and convolution "
+                "layers are supported"
+            )
+        case Noise(source, function, arguments) if function and _given_constant(source, arguments):
+            reader.fail(
+                "a layer with random weights is given a constant, as the first state of an LSTM or "
+                "GRU is; recurrent layers with random weights do not compile, layers that take "
+                "what is computed from the input do"
+            )
+        case Noise() | Uniform():
+            reader.fail(ON_ACTIVATIONS)
+        case Flipped() | Perturbation():
+            reader.fail(
+                "random signs multiply activations; that is supported only in Flipout layers, "
+                "linear or conv2d, where signs of the input's shape and of the output's shape "
+                "surround a layer whose weights have mean zero"
+            )
+        case Turned(_, batch):
+            reader.fail(
+                f"takes a tensor whose rows of the batch are axis {batch}; move the batch back to "
+                "the front before (transpose, or reduce the axes in front of it)"
+            )
+        case Keep() | Blend():
+            reader.fail(
+                "a dropout mask is used for something other than masking a tensor computed from "
+                "the input; masks on weights (DropConnect) do not compile"
+            )
+        case _:
+            reader.fail(
+                f"is given a constant{_shape_of(tracked)}, and only tensors computed from the "
+                "input are taken here; put what the constant adds into the bias of a linear layer "
+                "or convolution before or after it"
+            )
+
+
+def _given_constant(source: fx.Node, arguments: Mapping[str, object]) -> bool:
+    """Whether noise is a product of a constant and random weights."""
+    given = next(iter(arguments.values()), None)
+    return op_name(source) in _PRODUCTS and isinstance(given, Fixed | Filled)

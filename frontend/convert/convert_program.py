@@ -1,0 +1,181 @@
+"""The conversion of a program: each node in order, with the tracked values of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import cast
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from qbnnc.frontend.convert import unsupported_ops
+from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.context import Scope
+from qbnnc.frontend.convert.draw_sources import Converted
+from qbnnc.frontend.convert.op_rules import result_of
+from qbnnc.frontend.convert.tracked import (
+    Fixed,
+    Noise,
+    Row,
+    Tracked,
+)
+from qbnnc.frontend.program.constant_outputs import Constants
+from qbnnc.frontend.program.locations import location, plain_name
+from qbnnc.frontend.program.nodes import (
+    batch_of,
+    check_finite,
+    is_read,
+    live,
+    stored_tensors,
+    the_input,
+)
+from qbnnc.frontend.program.predictions import Prediction, returned
+from qbnnc.frontend.program.random_ops import op_name
+from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.ops import Clamp
+from qbnnc.ir.types import PER_ROW, DType, TensorType
+from qbnnc.support.errors import CompileError, Loc
+
+_READING = frozenset({"_local_scalar_dense", "item"})
+
+
+def convert(program: ExportedProgram, tensors: Mapping[str, Tensor] | None = None) -> Graph:
+    """The FLOAT graph of a functional program; see convert_with_draws."""
+    return convert_with_draws(program, tensors).graph
+
+
+def convert_with_draws(
+    program: ExportedProgram, tensors: Mapping[str, Tensor] | None = None
+) -> Converted:
+    """The FLOAT graph of a functional program (see trace.export.functionalise), and its draws.
+
+    `tensors` take the place of the program's own, by their names in the user's model.
+    CompileError names the module, the op, and what to do instead.
+    """
+    source = the_input(program)
+    outputs = returned(program).predictions
+    nodes = live(program, (output.node for output in outputs if not output.constant))
+    stored = stored_tensors(program, tensors or {})
+    conversion = _Conversion(Scope(nodes, batch_of(source)), stored, nodes)
+    conversion.start(source)
+    for node in nodes:
+        conversion.visit(node)
+    return conversion.graph(outputs, Constants(program, stored))
+
+
+class _Conversion:
+    """Visits the nodes in order, and remembers the tracked value of each."""
+
+    def __init__(
+        self, scope: Scope, stored: Mapping[str, tuple[str, Tensor]], nodes: Iterable[fx.Node]
+    ) -> None:
+        self._scope = scope
+        self._stored = stored
+        self._needed = frozenset(nodes)
+        self._known: dict[fx.Node, object] = {}
+
+    def start(self, source: fx.Node) -> None:
+        extents = source.meta["val"].shape[1:]
+        if not all(isinstance(extent, int) for extent in extents):
+            raise CompileError(
+                f"takes any {list(extents)} of features; export it for one shape of a row, with no "
+                "axis but the batch dynamic",
+                source.name,
+            )
+        shape = tuple(map(int, extents))
+        type_ = TensorType(DType.F32, shape, PER_ROW)
+        self._known[source] = Row(self._scope.build.input(source.name, type_))
+
+    def graph(self, outputs: Sequence[Prediction], constants: Constants) -> Converted:
+        nodes = {output.node: output for output in outputs}
+        values = {
+            node: self._scope.value(cast(Tracked, self._known[node]), Call(node, {}, self._scope))
+            for node, output in nodes.items()
+            if not output.constant
+        }
+        shape = next(iter(values.values())).type.shape
+        for node, output in nodes.items():
+            if output.constant:
+                values[node] = self._constant(output, constants, shape)
+        return self._scope.graph(tuple(values[output.node] for output in outputs))
+
+    def _constant(self, output: Prediction, constants: Constants, shape: tuple[int, ...]) -> Value:
+        """A constant output; a clamp at 0 marks one that no parameters make negative."""
+        row, name = constants.row(output, shape), constants.name(output)
+        check_finite(name, row)
+        value = self._scope.constant(name, row)
+        if not constants.never_negative(output):
+            return value
+        return self._scope.build.emit(Clamp(0.0, None), value, loc=Loc(name), name=f"{name}.value")
+
+    def visit(self, node: fx.Node) -> None:
+        """Convert one node; CompileError also if torch would need a tensor's values."""
+        try:
+            self._visit(node)
+        except GuardOnDataDependentSymNode as error:
+            raise CompileError(
+                f"{plain_name(node)}: depends on the value of a tensor that tracing does not know; "
+                "use a Python number that __init__ sets, or a mask that multiplies",
+                location(node),
+            ) from error
+
+    def _visit(self, node: fx.Node) -> None:
+        if node in self._known:
+            return
+        if node.op == "placeholder":
+            self._known[node] = self._weight(node)
+        elif isinstance(node.meta.get("val"), int | float | torch.SymInt | torch.SymFloat):
+            self._known[node] = self._number(node)
+        elif node.op == "get_attr":
+            self._known[node] = None  # a branch or a body, for the control flow that follows
+        elif isinstance(node.target, torch._ops.HigherOrderOperator):
+            raise CompileError(unsupported_ops.control_flow(node.target.name()), location(node))
+        elif op_name(node):
+            call = Call(node, self._arguments(node), self._scope)
+            self._known[node] = result_of(call)
+        else:
+            self._known[node] = self._item(node)
+
+    def _number(self, node: fx.Node) -> object:
+        """A size, the number in a buffer, or a number computed from known numbers."""
+        arguments = [self._resolved(argument) for argument in node.args]
+        if op_name(node) in _READING and isinstance(read := arguments[0], Fixed):
+            return read.tensor.item()
+        plain = arguments and all(type(argument) in (int, float) for argument in arguments)
+        if plain and getattr(node.target, "__module__", "") == "_operator" and not node.kwargs:
+            return cast("Callable[..., object]", node.target)(*arguments)
+        return node.meta["val"]
+
+    def _weight(self, node: fx.Node) -> Fixed:
+        if node.name not in self._stored:
+            raise CompileError("is not a tensor; only tensors may enter the network", node.name)
+        name, tensor = self._stored[node.name]
+        if is_read(node, self._needed):
+            check_finite(name, tensor)
+        return Fixed(tensor)
+
+    def _item(self, node: fx.Node) -> object:
+        """results[i]; only tuples and noise are known to have several results."""
+        several, index = self._known.get(cast(fx.Node, node.args[0])), node.args[1]
+        if isinstance(several, Noise):
+            return Noise(several.source, itemgetter(index), {"several": several})
+        if isinstance(several, tuple) and isinstance(index, int) and index < len(several):
+            return several[index]
+        raise CompileError(f"result {index} is not supported; use the first", location(node))
+
+    def _arguments(self, node: fx.Node) -> dict[str, object]:
+        target = cast(torch._ops.OpOverload, node.target)
+        schema = target._schema.arguments
+        given = dict(zip((a.name for a in schema), node.args, strict=False)) | dict(node.kwargs)
+        bound = {a.name: given.get(a.name, a.default_value) for a in schema}
+        return {name: self._resolved(value) for name, value in bound.items()}
+
+    def _resolved(self, argument: object) -> object:
+        if isinstance(argument, fx.Node):
+            return self._known[argument]
+        if isinstance(argument, list | tuple):
+            return [self._resolved(item) for item in argument]
+        return argument

@@ -1,0 +1,1 @@
+"""Dropout masks: where they are recognised, combined, and given lanes."""

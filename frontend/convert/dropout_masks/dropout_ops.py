@@ -1,0 +1,65 @@
+"""Dropout ops: every spelling that torch has an op for."""
+
+from __future__ import annotations
+
+from qbnnc.frontend.convert.call import Call, Rules, number_of
+from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Shape
+from qbnnc.frontend.convert.tracked import (
+    Filled,
+    Fixed,
+    Keep,
+    Noise,
+    Result,
+    Tracked,
+)
+
+_NO_DROPCONNECT = (
+    "does not compile; masks of activations do (nn.Dropout, F.dropout of what a layer gives), and "
+    "so do weights mu + sigma * torch.randn_like(mu)"
+)
+
+
+def dropout(call: Call) -> Tracked:
+    return _dropout(call, call.shape())
+
+
+def native_dropout(call: Call) -> Result:
+    """Dropout that gives (the masked tensor, the mask)."""
+    kept = _dropout(call, call.shape(0))
+    return kept, Keep(Drawn(call.node, call.shape(0)), call.shape(0), call.number("p"))
+
+
+def feature_dropout(call: Call) -> Tracked:
+    """Dropout1d, 2d, 3d, with one draw for each channel."""
+    shape = call.shape()
+    return _dropout(call, shape[:2] + (1,) * (len(shape) - 2))
+
+
+def _dropout(call: Call, shape: Shape) -> Tracked:
+    p, x = call.number("p"), call.tracked("input")
+    if call.arguments["train"] is False:
+        return x
+    if not 0 <= p < 1:
+        call.fail(f"drops with probability {p:g}; it must be at least 0 and below 1")
+    keep = Keep(Drawn(call.node, shape), call.shape(), p, 1 / (1 - p))
+    match x:
+        case Filled(_, number) if number is not None:
+            return keep.scaled(number)
+        case Fixed(tensor) if (number := number_of(tensor)) is not None:
+            return keep.scaled(number)
+        case Noise():
+            call.fail(f"drops out a sampled weight (DropConnect), which {_NO_DROPCONNECT}")
+        case Fixed(tensor):
+            call.fail(
+                f"drops out a constant of shape {list(tensor.shape)}; a mask on weights "
+                f"(DropConnect) {_NO_DROPCONNECT}"
+            )
+        case _:
+            return call.scope.masked(call.scope.value(x, call), keep, call)
+
+
+DROPOUT_RULES: Rules = {
+    "dropout": dropout,
+    "feature_dropout": feature_dropout,
+    "native_dropout": native_dropout,
+}

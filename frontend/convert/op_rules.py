@@ -1,0 +1,111 @@
+"""The rule of each op: what an op gives, by what is known of its arguments."""
+
+from __future__ import annotations
+
+from qbnnc.frontend.convert import constant_folding, noise, unsupported_ops
+from qbnnc.frontend.convert.call import Call, Rules
+from qbnnc.frontend.convert.constant_folding import folded
+from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
+from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
+from qbnnc.frontend.convert.ops import (
+    activations,
+    arithmetic,
+    batch_norm,
+    comparisons,
+    compound_ops,
+    convolutions,
+    einsum,
+    element_moves,
+    elementwise_functions,
+    linear,
+    padding_and_upsampling,
+    pooling,
+    powers,
+    reductions,
+    shapes,
+    split_and_concat,
+)
+from qbnnc.frontend.convert.sampled_weights.reparameterisation import ON_ACTIVATIONS, leads_to_noise
+from qbnnc.frontend.convert.tracked import (
+    Blend,
+    Fixed,
+    Keep,
+    Result,
+    Row,
+    tracked_among,
+)
+from qbnnc.frontend.program.locations import location, plain_name
+from qbnnc.frontend.program.random_ops import op_name
+from qbnnc.support.errors import CompileError
+
+# Rules for ops whose result is not fixed even where all their arguments are.
+_MAKING: Rules = {**constant_folding.MAKING_RULES, **noise.DRAWING_RULES}
+_RULES: Rules = {
+    **_MAKING,
+    **activations.RULES,
+    **arithmetic.RULES,
+    **compound_ops.RULES,
+    **convolutions.RULES,
+    **einsum.RULES,
+    **elementwise_functions.RULES,
+    **linear.RULES,
+    **batch_norm.RULES,
+    **element_moves.RULES,
+    **dropout_ops.DROPOUT_RULES,
+    **handwritten_masks.RULES,
+    **split_and_concat.RULES,
+    **pooling.RULES,
+    **powers.RULES,
+    **reductions.RULES,
+    **shapes.RULES,
+    **padding_and_upsampling.RULES,
+    **comparisons.RULES,  # these leave masks and casts of anything else to the rules above
+}
+_UNFOLDED = frozenset({*dropout_ops.DROPOUT_RULES, "expand", "expand_as"})
+
+
+def result_of(call: Call) -> Result:
+    """The tracked result of an op; CompileError if the op is not supported."""
+    return _checked(call, _unchecked(call))
+
+
+def _unchecked(call: Call) -> Result:
+    name, inputs = op_name(call.node), list(tracked_among(call.arguments))
+    if name in _MAKING:
+        return _MAKING[name](call)
+    if name not in dropout_ops.DROPOUT_RULES and is_noise(call.node, inputs):
+        return noise_of(call)
+    if name not in _UNFOLDED and all(isinstance(each, Fixed) for each in inputs):
+        return folded(call)
+    return _of_masks(call) if is_mask(inputs) else _by_rule(call)
+
+
+def _by_rule(call: Call) -> Result:
+    name = op_name(call.node)
+    if name in _RULES:
+        return _RULES[name](call)
+    if leads_to_noise(call.node):
+        raise CompileError(ON_ACTIVATIONS, location(call.node))
+    raise CompileError(unsupported_ops.sentence(name, plain_name(call.node)), location(call.node))
+
+
+def _of_masks(call: Call) -> Result:
+    """The op applied to masks; noise, which weights may be, if its rule knows no such mask."""
+    try:
+        return (
+            moved_masks.moved(call) if op_name(call.node) in moved_masks.MOVES else _by_rule(call)
+        )
+    except CompileError as error:
+        masks = any(isinstance(each, Keep | Blend) for each in tracked_among(call.arguments))
+        return noise_of(call, error if masks else None)
+
+
+def _checked(call: Call, result: Result) -> Result:
+    """The result; CompileError unless its shape is torch's own, with the batch as first axis."""
+    match result:
+        case Row(value) if value.type.shape != call.row_shape():
+            call.fail(
+                f"gives rows of shape {list(call.row_shape())}, and only {list(value.type.shape)} "
+                "is supported for these inputs"
+            )
+    return result

@@ -1,0 +1,55 @@
+"""x * scale + shift with constants, as the rules emit it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.tracked import Row, Tracked
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Affine
+
+ONE, ZERO = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
+
+
+def negated(call: Call, x: Value, suffix: str = "") -> Value:
+    """-x, as one step of a call."""
+    return affine_by(call, x, -ONE, ZERO, f"{call.place().name}.{suffix}".removesuffix("."))
+
+
+def affine_value(
+    call: Call, x: Value, *, scale: float = 1.0, shift: float = 0.0, suffix: str
+) -> Value:
+    """x * scale + shift with numbers, as one step of a call."""
+    name = f"{call.place().name}.{suffix}"
+    return affine_by(call, x, ONE * scale, ONE * shift, name)
+
+
+def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO) -> Row:
+    """x * scale + shift; the constants have the shapes that torch broadcasts with [B, *shape]."""
+    return Row(affine_by(call, call.scope.value(x, call), scale, shift, call.place().name))
+
+
+def affine_by(call: Call, x: Value, scale: Tensor, shift: Tensor, name: str) -> Value:
+    constants = (
+        call.scope.constant(f"{name}.{what}", _for_one_row(call, tensor, x.type.shape))
+        for what, tensor in (("scale", scale), ("shift", shift))
+    )
+    return call.scope.build.emit(Affine(), x, *constants, loc=call.place().loc, name=name)
+
+
+def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The constant without its batch axis; CompileError unless it broadcasts to the shape."""
+    row = constant
+    if constant.ndim == len(shape) + 1 and constant.shape[0] == 1:
+        row = constant[0]
+    wanted = (1,) * (len(shape) - row.ndim) + tuple(row.shape)
+    if len(wanted) != len(shape) or any(
+        c not in (1, n) for c, n in zip(wanted, shape, strict=True)
+    ):
+        call.fail(
+            f"combines a constant of shape {list(constant.shape)} with rows of shape "
+            f"{list(shape)}; a constant must broadcast to one row"
+        )
+    return row

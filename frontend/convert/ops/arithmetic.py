@@ -1,0 +1,212 @@
+"""Arithmetic: sums, differences, products and quotients of activations, masks and constants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from qbnnc.frontend.convert.call import Call, Rules, number_of
+from qbnnc.frontend.convert.dropout_masks.mask_sums import added, blended, plus, shifted, times
+from qbnnc.frontend.convert.ops.affine import ONE, ZERO, affine, affine_by
+from qbnnc.frontend.convert.ops.linear import dense
+from qbnnc.frontend.convert.ops.powers import power
+from qbnnc.frontend.convert.ops.shapes import broadcast, together
+from qbnnc.frontend.convert.sampled_weights.flipout import flipped, is_signs, joined
+from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    Blend,
+    Filled,
+    Fixed,
+    Keep,
+    Masked,
+    Noise,
+    Perturbation,
+    Product,
+    Row,
+    Tracked,
+    Uniform,
+)
+from qbnnc.ir.ops import Add, Multiply
+
+
+def multiply(call: Call) -> Tracked:
+    _check_dtype(call)
+    return product(call, operand(call, "self"), operand(call, "other"))
+
+
+def _check_dtype(call: Call) -> None:
+    """Raise CompileError for integers that may wrap around."""
+    dtype = call.node.meta["val"].dtype
+    if dtype in (torch.uint8, torch.int8, torch.int16):
+        call.fail(
+            f"is integer arithmetic in {dtype}, which wraps around; convert to float first: "
+            "x.float()"
+        )
+
+
+def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
+    """a * b."""
+    if isinstance(a, Fixed | Keep | Blend | Noise) and not isinstance(b, Fixed):
+        a, b = b, a
+    match a, b:
+        case ((Keep() | Blend() | Masked()), Fixed(tensor)):
+            number = number_of(tensor)
+            if number is not None:
+                return a.scaled(number)
+            return affine(call, a, scale=tensor)
+        case Uniform(), Fixed(tensor) if number := number_of(tensor):
+            return a.scaled(number)
+        case _, Fixed(tensor):
+            return affine(call, a, scale=tensor)
+        case ((Keep() | Blend()), (Keep() | Blend())):
+            return times(call, a, b)
+        case ((Row() | Masked() | Product() | Perturbation()), Noise()) if is_signs(b):
+            return flipped(call, a, b)
+        case ((Row() | Masked() | Product()), (Keep() | Blend())):
+            return blended(call, call.scope.value(a, call), b)
+        case _:
+            return _product_of_rows(call, a, b)
+
+
+def divide(call: Call) -> Tracked:
+    if call.arguments.get("rounding_mode") is not None:
+        call.fail("rounds the quotient; only true division is supported")
+    return quotient(call, operand(call, "self"), operand(call, "other"))
+
+
+def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
+    """a / b; division by an activation is a product with its reciprocal."""
+    if isinstance(b, Activation):
+        return product(call, a, Row(power(call, call.scope.value(b, call), -1.0, "reciprocal")))
+    if not isinstance(b, Fixed):
+        call.fail("divides by random numbers; only constants and activations are supported")
+    if bool((b.tensor == 0).any()):
+        call.fail("divides by zero; check the constant")
+    number = number_of(b.tensor)
+    if isinstance(a, Keep | Blend | Masked | Uniform) and number is not None:
+        return a.scaled(1.0 / number)
+    return affine(call, a, scale=ONE / b.tensor)
+
+
+def add(call: Call) -> Tracked:
+    _check_dtype(call)
+    if call.node.meta["val"].dtype is torch.bool:
+        call.fail("adds booleans, which torch takes as `or`; write a | b")
+    return summed(call, operand(call, "self"), operand(call, "other"), call.number("alpha"))
+
+
+def subtract(call: Call) -> Tracked:
+    _check_dtype(call)
+    return summed(call, operand(call, "self"), operand(call, "other"), -call.number("alpha"))
+
+
+def subtract_from(call: Call) -> Tracked:
+    """rsub: other - alpha * self."""
+    _check_dtype(call)
+    return summed(call, operand(call, "other"), operand(call, "self"), -call.number("alpha"))
+
+
+def negate(call: Call) -> Tracked:
+    x = operand(call, "self")
+    if isinstance(x, Keep | Blend | Masked | Uniform):
+        return x.scaled(-1.0)
+    return affine(call, x, scale=-ONE)
+
+
+def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
+    """a + factor * b."""
+    match a, b:
+        case Perturbation(), _ if factor == 1:
+            return joined(call, b, a)
+        case _, Perturbation() if factor in (-1, 1):
+            return joined(call, a, b)
+        case Uniform(), Fixed(tensor):
+            number = number_of(tensor)
+            offset = call.fail("shifts noise unevenly") if number is None else factor * number
+            return replace(a, offset=a.offset + offset)
+        case Fixed(tensor), Uniform():
+            number = number_of(tensor)
+            offset = call.fail("shifts noise unevenly") if number is None else number
+            turned = b.scaled(factor)
+            return replace(turned, offset=turned.offset + offset)
+        case Fixed(tensor), (Keep() | Blend()) if (number := number_of(tensor)) is not None:
+            return shifted(b.scaled(factor), number)  # c - c * mask is the mask inverted
+        case ((Keep() | Blend()), Fixed(tensor)) if (number := number_of(tensor)) is not None:
+            return shifted(a, factor * number)
+        case ((Keep() | Blend()), (Keep() | Blend())):
+            return plus(a, b.scaled(factor), call.shape())
+        case ((Row() | Masked() | Product()), (Keep() | Blend())):
+            return _with_masks(call, a, b.scaled(factor))
+        case ((Keep() | Blend()), (Row() | Masked() | Product())):
+            scaled = b if factor == 1 else affine(call, b, scale=ONE * factor)
+            return _with_masks(call, scaled, a)
+        case Product(), (Fixed() | Noise()) if _is_bias(a, b):
+            return _biased(call, a, b, factor)
+        case _, Fixed(tensor):
+            return affine(call, a, shift=tensor * factor)
+        case ((Fixed() | Noise()), Product()) if factor == 1 and _is_bias(b, a):
+            return _biased(call, b, a, 1.0)
+        case Fixed(tensor), _:
+            return affine(call, b, scale=ONE * factor, shift=tensor)
+        case _:
+            return _sum_of_rows(call, a, b, factor)
+
+
+def _with_masks(call: Call, x: Activation, masks: Keep | Blend) -> Row:
+    """Add masks to activations of their shape."""
+    value = call.scope.value(x, call)
+    if len(masks.shape) > len(value.type.shape) + 1 or call.row_shape() != value.type.shape:
+        call.fail("adds a mask that is larger than the activations; expand those before")
+    return added(call, value, masks)
+
+
+def _product_of_rows(call: Call, a: Tracked, b: Tracked) -> Row:
+    left, right = call.scope.value(a, call), call.scope.value(b, call)
+    together(call, "multiplies", left, right)
+    return Row(call.emit(Multiply(), left, right))
+
+
+def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Row:
+    left, right = call.scope.value(a, call), call.scope.value(b, call)
+    shape = together(call, "adds", left, right)
+    if factor != 1:
+        right = affine_by(call, right, ONE * factor, ZERO, f"{call.place().name}.scaled")
+    whole = (broadcast(call, each, shape) for each in (left, right))
+    return Row(call.emit(Add(), *whole))
+
+
+def _is_bias(product: Product, added: Fixed | Noise) -> bool:
+    """Whether `added` holds one number for each output, the same for all rows."""
+    if isinstance(added, Fixed):
+        return added.tensor.shape == product.weight.shape[:1]
+    return tuple(added.source.meta["val"].shape) == tuple(product.weight.shape[:1])
+
+
+def _biased(call: Call, product: Product, bias: Fixed | Noise, factor: float) -> Row:
+    """The Linear that x @ weight.T + factor * bias is."""
+    place, scope = product.place, call.scope
+    own = Weight(bias.tensor) if isinstance(bias, Fixed) else call.probed(bias, "bias")
+    return Row(dense(scope, place, product.x, product.weight, own.scaled(factor)))
+
+
+def operand(call: Call, name: str) -> Tracked:
+    """An argument of the call; a constant is in float64."""
+    match call.tracked(name):
+        case Filled(_, number) if number is not None:
+            return Fixed(torch.tensor(number, dtype=torch.float64))
+        case Fixed(tensor):
+            return Fixed(tensor.detach().to(torch.float64))
+        case other:
+            return other
+
+
+RULES: Rules = {
+    **dict.fromkeys("div divide true_divide".split(), divide),
+    **dict.fromkeys("mul multiply".split(), multiply),
+    **dict.fromkeys("neg negative".split(), negate),
+    **dict.fromkeys("sub subtract".split(), subtract),
+    "add": add,
+    "rsub": subtract_from,
+}

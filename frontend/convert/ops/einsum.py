@@ -1,0 +1,208 @@
+"""einsum, matmul and their kin, written as letters: axes with one letter are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_letters
+from typing import cast
+
+import torch
+
+from qbnnc.frontend.convert.call import Call, Rules
+from qbnnc.frontend.convert.ops.contractions import (
+    Letters,
+    of_activations,
+    summed,
+    with_constant,
+)
+from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.tracked import Activation, Fixed, Noise, Row, Tracked
+
+_BATCH = 1 << 62  # stands for the extent of the batch, which is none of a constant's
+
+
+def einsum(call: Call) -> Tracked:
+    operands = cast("list[Tracked]", call.arguments["tensors"])
+    return _product(call, operands, *_equation(call, str(call.arguments["equation"]), operands))
+
+
+def matmul(call: Call) -> Tracked:
+    """x @ y; axes before the last two are paired, and a bias may be added later."""
+    operands = _operands(call, "self", "other", "mat2", "vec")
+    left, right = (len(_shape(call, operand)) for operand in operands)
+    row, inner_, column = "x", "y", "z"
+    pairs = ascii_letters[: max(left, right, 2) - 2]
+    ends = (row + inner_ if left > 1 else inner_, inner_ + column if right > 1 else inner_)
+    letters = [
+        pairs[max(0, len(pairs) - max(0, rank - 2)) :] + end
+        for rank, end in zip((left, right), ends, strict=True)
+    ]
+    out = pairs + (row if left > 1 else "") + (column if right > 1 else "")
+    return _product(call, operands, letters, out)
+
+
+def tensordot(call: Call) -> Tracked:
+    operands = _operands(call, "self", "other")
+    left, right = (len(_shape(call, operand)) for operand in operands)
+    pairs = (cast("Sequence[int]", call.arguments[f"dims_{name}"]) for name in ("self", "other"))
+    a, b = list(ascii_letters[:left]), list(ascii_letters[left : left + right])
+    for mine, other in zip(*pairs, strict=True):
+        b[other] = a[mine]
+    out = [c for c in a if c not in b] + [c for c in b if c not in a]
+    return _product(call, operands, ["".join(a), "".join(b)], "".join(out))
+
+
+def inner(call: Call) -> Tracked:
+    """The product over the last axes of both."""
+    operands = _operands(call, "self", "other")
+    left, right = (len(_shape(call, operand)) for operand in operands)
+    last, a, b = (
+        ascii_letters[0],
+        ascii_letters[1:left],
+        ascii_letters[left : left + right - 1],
+    )
+    return _product(call, operands, [a + last, b + last], a + b)
+
+
+def along_axis(call: Call) -> Tracked:
+    """cumsum, diff: a constant matrix along one axis, given by the op on the unit matrix."""
+    x = call.row("self")
+    rank = len(x.type.shape) + 1
+    axis = call.integer("dim") % rank
+    if axis == 0:
+        call.fail("runs along the batch (axis 0); every row must be predicted by itself")
+    if any(call.arguments.get(name) is not None for name in ("prepend", "append")):
+        call.fail("joins other tensors to its own; join them before")
+    arguments = dict(call.arguments) | {"self": torch.eye(x.type.shape[axis - 1]), "dim": 0}
+    matrix = cast(torch._ops.OpOverload, call.node.target)(**arguments)
+    own = ascii_letters[: rank - 1]
+    out = own.replace(own[axis - 1], "Z")
+    return with_constant(call, x, own, Weight(matrix), "Z" + own[axis - 1], out)
+
+
+def _operands(call: Call, *names: str) -> list[Tracked]:
+    return [call.tracked(name) for name in names if name in call.arguments]
+
+
+def _product(
+    call: Call, operands: Sequence[Tracked], letters: Sequence[Letters], out: Letters
+) -> Tracked:
+    """The sum of products that the letters tell; the batch comes first in each activation."""
+    call.row_shape()
+    letters = _ones_apart(call, operands, letters, out)
+    pairs = list(zip(operands, letters, strict=True))
+    rows = [(v, own) for v, own in pairs if isinstance(v, Activation)]
+    constants = [(v, own) for v, own in pairs if not isinstance(v, Activation)]
+    _check(call, rows, constants, out)
+    values = [(call.scope.value(v, call), own[1:]) for v, own in rows]
+    match values, constants:
+        case [(x, of_x)], []:
+            return Row(summed(call, x, of_x, out[1:]))
+        case [(x, of_x)], [_, *_]:
+            weight, of_w = _weight(call, constants)
+            return with_constant(call, x, of_x, weight, of_w, out[1:])
+        case [(a, of_a), (b, of_b)], []:
+            return of_activations(call, (a, of_a), (b, of_b), out[1:])
+    call.fail(
+        f"multiplies {len(rows)} tensors that are computed from the input and {len(constants)} "
+        "constants at once; multiply two at a time"
+    )
+
+
+def _check(
+    call: Call,
+    rows: Sequence[tuple[Tracked, Letters]],
+    constants: Sequence[tuple[Tracked, Letters]],
+    out: Letters,
+) -> None:
+    batch = rows[0][1][:1]
+    if any(own[:1] != batch for _, own in rows) or out[:1] != batch:
+        call.fail("pairs the batch with another axis; every row must be predicted by itself")
+    if any(batch in own for _, own in constants):
+        call.fail("pairs the batch with an axis of a constant; every row must be treated alike")
+    if any(len(set(own)) != len(own) for _, own in (*rows, *constants)):
+        call.fail("takes a diagonal; every axis of a tensor must have a letter of its own")
+
+
+def _ones_apart(
+    call: Call, operands: Sequence[Tracked], letters: Sequence[Letters], out: Letters
+) -> list[Letters]:
+    """Give an axis of 1 that broadcasts with a longer one a letter of its own."""
+    shapes = [_shape(call, operand) for operand in operands]
+    longest = dict[str, int]()
+    for own, shape in zip(letters, shapes, strict=True):
+        for c, extent in zip(own, shape, strict=True):
+            longest[c] = max(extent, longest.get(c, 1))
+    free = iter(c for c in ascii_letters if c not in longest and c not in out)
+    return [
+        "".join(
+            next(free) if extent == 1 < longest[c] else c
+            for c, extent in zip(own, shape, strict=True)
+        )
+        for own, shape in zip(letters, shapes, strict=True)
+    ]
+
+
+def _weight(call: Call, constants: Sequence[tuple[Tracked, Letters]]) -> tuple[Weight, Letters]:
+    """The constant; if there are several, their product over all their letters."""
+    match constants:
+        case [(Noise() as noise, of_w)]:
+            return call.probed(noise, "weight"), of_w
+        case [(Fixed(tensor), of_w)]:
+            return Weight(tensor.detach().to(torch.float32)), of_w
+    tensors = [tracked.tensor for tracked, _ in constants if isinstance(tracked, Fixed)]
+    if len(tensors) != len(constants):
+        call.fail("multiplies by something that is neither constant nor one sampled weight")
+    every = "".join(dict.fromkeys("".join(own for _, own in constants)))
+    equation = ",".join(own for _, own in constants) + "->" + every
+    double = [tensor.detach().to(torch.float64) for tensor in tensors]
+    return Weight(torch.einsum(equation, *double).to(torch.float32)), every
+
+
+def _shape(call: Call, operand: Tracked) -> tuple[int, ...]:
+    match operand:
+        case Fixed(tensor):
+            return tuple(tensor.shape)
+        case _ if isinstance(operand, Activation):
+            return _BATCH, *call.scope.value(operand, call).type.shape
+        case Noise(source):
+            return tuple(_extent(n) for n in source.meta["val"].shape)
+        case _:
+            call.fail("contracts a random mask; multiply by it instead")
+
+
+def _extent(extent: int | torch.SymInt) -> int:
+    return extent if isinstance(extent, int) else _BATCH
+
+
+def _equation(
+    call: Call, equation: str, operands: Sequence[Tracked]
+) -> tuple[list[Letters], Letters]:
+    """The letters of each operand and of the result, with "..." spelt out."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    free = [c for c in ascii_letters if c not in equation]
+    ranks = [len(_shape(call, operand)) for operand in operands]
+    hidden = [r - len(t) + 3 if "..." in t else 0 for r, t in zip(ranks, terms, strict=True)]
+    outer = "".join(free[: max(hidden)])
+    letters = [
+        term.replace("...", outer[len(outer) - count :])
+        for term, count in zip(terms, hidden, strict=True)
+    ]
+    if arrow:
+        return letters, right.replace("...", outer)
+    plain = "".join(terms).replace(".", "")
+    return letters, outer + "".join(sorted(c for c in set(plain) if plain.count(c) == 1))
+
+
+RULES: Rules = {
+    "bmm": matmul,
+    "cumsum": along_axis,
+    "diff": along_axis,
+    "einsum": einsum,
+    "inner": inner,
+    "matmul": matmul,
+    "mm": matmul,
+    "mv": matmul,
+    "tensordot": tensordot,
+}

@@ -1,0 +1,64 @@
+"""Powers, roots and reciprocals of activations."""
+
+from __future__ import annotations
+
+import math
+
+from qbnnc.frontend.convert.call import Call, Rule, Rules
+from qbnnc.frontend.convert.ops.elementwise_formulas import computed
+from qbnnc.frontend.convert.ops.graph_analysis import row_statistic
+from qbnnc.frontend.convert.ops.shapes import step
+from qbnnc.frontend.convert.tracked import Activation, Filled, Row, Tracked
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Function, Unary
+
+
+def raised(call: Call) -> Tracked:
+    """x ** number, or number ** x."""
+    base, exponent = (call.tracked(name) for name in ("self", "exponent"))
+    if isinstance(base, Activation) and isinstance(exponent, Activation):
+        call.fail(
+            "raises an activation to a power that depends on the input; only a constant exponent "
+            "or a constant base is supported, so write exp(b * log(a))"
+        )
+    if isinstance(base, Activation):
+        return _power_of_row(call, call.number("exponent"))
+    return _exponential(call, call.number("self"))
+
+
+def _power_of_row(call: Call, exponent: float) -> Tracked:
+    x = call.row("self")
+    if exponent == 0:
+        return Filled(call.shape(), 1.0)
+    return Row(x if exponent == 1 else power(call, x, exponent))
+
+
+def _exponential(call: Call, base: float) -> Row:
+    if base <= 0:
+        call.fail(f"is a power of {base:g}; the base must be positive")
+    return computed(call, call.row("exponent"), lambda x: (x * math.log(base)).of(Function.EXP))
+
+
+def of_exponent(exponent: float) -> Rule:
+    return lambda call: Row(power(call, call.row("self"), exponent))
+
+
+def power(call: Call, x: Value, exponent: float, suffix: str = "") -> Value:
+    """x ** exponent; CompileError for a negative power of a statistic of the row."""
+    if exponent < 0 and row_statistic(call.scope.build, x):
+        call.fail(
+            "divides by a statistic of the whole row (a norm, a sum, a mean, a deviation): "
+            "normalisation by row is not supported; batch norm with fixed statistics is, and so "
+            "is division by what is computed for each element"
+        )
+    return step(call, suffix, Unary(Function.POW, exponent), x)
+
+
+RULES: Rules = {
+    "float_power": raised,
+    "pow": raised,
+    "reciprocal": of_exponent(-1.0),
+    "rsqrt": of_exponent(-0.5),
+    "sqrt": of_exponent(0.5),
+    "square": of_exponent(2.0),
+}

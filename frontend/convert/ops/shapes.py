@@ -1,0 +1,230 @@
+"""Shapes: reshapes, transposes, broadcasting, casts and copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import torch
+
+from qbnnc.frontend.convert.call import Call, Rules, number_of
+from qbnnc.frontend.convert.dropout_masks import moved_masks
+from qbnnc.frontend.convert.dropout_masks.handwritten_masks import floored
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    Blend,
+    Filled,
+    Fixed,
+    Keep,
+    Masked,
+    Product,
+    Row,
+    Tracked,
+    Turned,
+    Uniform,
+)
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Gather, Op, Reshape, Transpose
+
+
+def reshape(call: Call) -> Tracked:
+    """A reshape of each row, if the batch stays the first axis; torch's result tells the shape."""
+    match call.tracked("self"):
+        case Filled() as filled:
+            return replace(filled, shape=call.shape())
+        case Turned(value) if (found := _ones_gone(call)) is not None:
+            whole, place = found
+            return placed(call, reshaped(call, value, whole), place)
+        case x:
+            value = call.scope.value(x, call)
+            return Row(reshaped(call, value, call.row_shape()))
+
+
+def _ones_gone(call: Call) -> tuple[tuple[int, ...], int] | None:
+    """(shape, place of the batch) if only axes of 1 come and go around the batch; else None."""
+    old, new = (call.node.all_input_nodes[0].meta["val"].shape, call.shape())
+    places = [axis for axis, extent in enumerate(new) if call.scope.is_batch(extent)]
+    if len(places) != 1 or [n for n in old if n != 1] != [n for n in new if n != 1]:
+        return None
+    whole = tuple(int(n) for axis, n in enumerate(new) if axis != places[0])
+    return whole, places[0]
+
+
+def reshaped(call: Call, x: Value, shape: tuple[int, ...], suffix: str = "") -> Value:
+    """x under another shape, or x itself if it has that shape; `suffix` names the step."""
+    if x.type.shape == shape:
+        return x
+    return step(call, suffix, Reshape(shape), x)
+
+
+def step(call: Call, suffix: str, op: Op, *inputs: Value) -> Value:
+    """The value of one of several ops that a call becomes, named after the call."""
+    place = call.place()
+    name = f"{place.name}.{suffix}".removesuffix(".")
+    return call.scope.build.emit(op, *inputs, loc=place.loc, name=name)
+
+
+def permute(call: Call) -> Tracked:
+    """Axes in another order; a reshape if only axes of 1 move and the batch stays first."""
+    x, before = turned(call)
+    rank = len(x.type.shape) + 1
+    order = [axis % rank for axis in _order(call, rank)]
+    extents = list(x.type.shape)
+    extents.insert(before, 0)
+    long = [axis for axis in order if axis == before or extents[axis] > 1]
+    if before == 0 and order[0] == 0 and long == sorted(long):
+        return reshape(call)
+    inner = [axis - (axis > before) for axis in order if axis != before]
+    if inner != sorted(inner):
+        x = transposed(call, x, *inner)
+    return placed(call, x, order.index(before))
+
+
+def turned(call: Call) -> tuple[Value, int]:
+    """The call's tensor, and the number of torch's axis that is the batch."""
+    match call.tracked("self"):
+        case Turned(value, batch):
+            return value, batch
+        case _:
+            return call.row("self"), 0
+
+
+def placed(call: Call, x: Value, batch: int) -> Row | Turned:
+    """x, whose batch is torch's axis `batch` of the result."""
+    return Row(x) if batch == 0 else Turned(x, batch)
+
+
+def transposed(call: Call, x: Value, *first: int) -> Value:
+    """x with the axes `first` (without the batch) in front, and the others behind in order."""
+    rest = (axis for axis in range(len(x.type.shape)) if axis not in first)
+    return call.emit(Transpose((*first, *rest)), x)
+
+
+def _order(call: Call, rank: int) -> list[int]:
+    if "dims" in call.arguments:
+        return list(cast("Sequence[int]", call.arguments["dims"]))
+    first, second = (call.integer("dim0"), call.integer("dim1")) if rank != 2 else (0, 1)
+    order = list(range(rank))
+    order[first], order[second] = order[second], order[first]
+    return order
+
+
+def expand(call: Call) -> Tracked:
+    match call.tracked("self"):
+        case (Keep() | Blend() | Uniform()) as random:
+            return moved_masks.expanded(call, random)
+        case Filled() as filled:
+            return filled  # broadcasting does the same
+        case Fixed(tensor):
+            return _expanded(call, tensor)
+        case x:
+            value = call.scope.value(x, call)
+            return x if call.row_shape() == value.type.shape else _repeated(call, value)
+
+
+def _repeated(call: Call, x: Value) -> Row:
+    """Repeat activations along axes of length 1."""
+    shape = call.row_shape()
+    x = reshaped(call, x, (1,) * (len(shape) - len(x.type.shape)) + x.type.shape, "axes")
+    return Row(broadcast(call, x, shape))
+
+
+def broadcast(call: Call, x: Value, shape: tuple[int, ...]) -> Value:
+    """x repeated along its axes of length 1 until it has this shape, of the same rank."""
+    for axis, (have, want) in enumerate(zip(x.type.shape, shape, strict=True)):
+        if have != want:
+            x = step(call, "broadcast", Gather(axis, (0,) * want), x)
+    return x
+
+
+def together(call: Call, what: str, a: Value, b: Value) -> tuple[int, ...]:
+    """The shape of two rows that broadcast; CompileError if that would mix the batch."""
+    if len(a.type.shape) != len(b.type.shape):
+        mine, other = (["batch", *v.type.shape] for v in (a, b))
+        call.fail(
+            f"{what} [{', '.join(map(str, mine))}] and [{', '.join(map(str, other))}]; torch "
+            "aligns the last axes, so that the batch of one meets another axis of the other: "
+            "reshape one so that both have the same number of axes, the batch first"
+        )
+    return np.broadcast_shapes(a.type.shape, b.type.shape)
+
+
+def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
+    """A constant repeated: one number in a shape with the batch, or a larger constant."""
+    shape, number = call.shape(), number_of(tensor)
+    if shape and call.scope.is_batch(shape[0]) and number is not None:
+        return Filled(shape, number)
+    static = [extent for extent in shape if isinstance(extent, int)]
+    if len(static) != len(shape):
+        call.fail(
+            "repeats a tensor of different numbers along the batch, so that a row's result would "
+            "depend on its place in the batch (BatchEnsemble's layers do that; make a network of "
+            "each member, and compile a list of these); let the same numbers broadcast to all rows"
+        )
+    return Fixed(tensor.expand(static))
+
+
+def cast_to(call: Call) -> Tracked:
+    """Drop a cast, as the graph computes in float32; CompileError if it rounds activations."""
+    x, dtype = call.tracked("self"), call.arguments.get("dtype")
+    activation = isinstance(x, Activation)
+    if activation and isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
+        call.fail(f"casts activations to {dtype}, which rounds them; only floats are supported")
+    if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
+        return _whole(call, x, dtype)
+    return x
+
+
+def _whole(call: Call, x: Tracked, dtype: torch.dtype) -> Tracked:
+    """Random numbers as integers, or as booleans that are true unless 0."""
+    match x:
+        case Keep() if dtype is torch.bool and x.scale != 0:
+            return replace(x, scale=1.0)
+        case Keep() if x.scale != int(x.scale):
+            call.fail(f"casts a mask of 0 and {x.scale:g} to {dtype}, which rounds it")
+        case Blend() if not call.is_bool("self"):
+            call.fail(f"casts a sum of masks to {dtype}; combine masks with & and | for a mask")
+        case Uniform() if dtype is torch.bool:
+            call.fail("casts uniform noise to bool, which is always true; compare it with a number")
+        case Uniform():
+            return floored(call, x)
+        case _:
+            return x
+    return x
+
+
+def unchanged(call: Call) -> Tracked:
+    return call.tracked("self")
+
+
+def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
+    """Repeat each activation to the common shape; tensors of one shape stay as they are."""
+    tensors = cast("list[Tracked]", call.arguments["tensors"])
+    shapes = {str(list(n.meta["val"].shape)) for n in call.node.all_input_nodes}
+    if len(shapes) == 1 and all(isinstance(t, Activation | Fixed | Filled) for t in tensors):
+        return tuple(tensors)
+    match tensors:
+        case [Row() | Masked() | Product(), *_] if all(isinstance(t, Activation) for t in tensors):
+            values = [call.scope.value(each, call) for each in tensors]
+            shape = values[0].type.shape
+            for value in values[1:]:
+                shape = np.broadcast_shapes(shape, value.type.shape)
+            return tuple(Row(broadcast(call, value, shape)) for value in values)
+        case _:
+            call.fail("broadcasting tensors by hand is not supported; operators do it themselves")
+
+
+RULES: Rules = {
+    **dict.fromkeys(
+        "_unsafe_view flatten reshape squeeze unflatten unsqueeze view _reshape_copy".split(),
+        reshape,
+    ),
+    **dict.fromkeys("alias clone contiguous detach lift_fresh_copy lift_fresh".split(), unchanged),
+    **dict.fromkeys("_to_copy to type_as".split(), cast_to),
+    **dict.fromkeys("permute swapaxes swapdims t transpose".split(), permute),
+    "broadcast_tensors": broadcast_tensors,
+    "expand": expand,
+    "expand_as": expand,
+}

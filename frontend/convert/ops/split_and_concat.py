@@ -1,0 +1,159 @@
+"""Slices, splits and concatenation of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn, cast
+
+from qbnnc.frontend.convert.call import Call, Rules
+from qbnnc.frontend.convert.ops.shapes import placed, reshaped, turned
+from qbnnc.frontend.convert.tracked import Row, Tracked
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Concat, Slice
+
+
+def slice_(call: Call) -> Row:
+    x, axis = call.row("self"), _axis(call, "self")
+    if axis == 0:
+        if call.arguments["start"] not in (None, 0) or call.shape() != _shape_of(call):
+            call.fail("takes some rows of the batch only; every row must be predicted")
+        return Row(x)
+    extent = x.type.shape[axis - 1]
+    start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
+    return Row(part(call, x, axis, start, stop, call.integer("step")))
+
+
+def narrow(call: Call) -> Row:
+    x, axis, start = call.row("self"), _inner_axis(call), call.integer("start")
+    start %= x.type.shape[axis - 1]
+    return Row(part(call, x, axis, start, start + call.integer("length")))
+
+
+def select(call: Call) -> Tracked:
+    """x[:, index]; the axis vanishes."""
+    x, batch = turned(call)
+    axis, index = call.integer("dim") % (len(x.type.shape) + 1), call.integer("index")
+    if axis == batch:
+        _not_apart(call)
+    inner = axis - (axis > batch)
+    return _selected(call, x, inner, index % x.type.shape[inner], batch - (axis < batch))
+
+
+def _selected(call: Call, x: Value, axis: int, index: int, batch: int) -> Tracked:
+    """One element along an axis of the shape; the axis vanishes."""
+    shape = (*x.type.shape[:axis], *x.type.shape[axis + 1 :])
+    taken = part(call, x, axis + 1, index, index + 1)
+    return placed(call, reshaped(call, taken, shape, "flat"), batch)
+
+
+def split(call: Call) -> tuple[Tracked, ...]:
+    """split, chunk, tensor_split; torch's own shapes of the parts tell the cuts."""
+    x, axis = call.row("self"), _inner_axis(call)
+    count = len(cast("Sequence[object]", call.node.meta["val"]))
+    parts, start = list[Tracked](), 0
+    for number in range(count):
+        stop = start + int(call.shape(number)[axis])
+        parts.append(Row(part(call, x, axis, start, stop)))
+        start = stop
+    return tuple(parts)
+
+
+def unbind(call: Call) -> tuple[Tracked, ...]:
+    x, batch = turned(call)
+    axis = call.integer("dim") % (len(x.type.shape) + 1)
+    if axis == batch:
+        _not_apart(call)
+    inner = axis - (axis > batch)
+    count = x.type.shape[inner]
+    return tuple(_selected(call, x, inner, i, batch - (axis < batch)) for i in range(count))
+
+
+def cat(call: Call) -> Row:
+    parts = _parts(call)
+    return _joined(call, parts, call.integer("dim") % (len(parts[0].type.shape) + 1))
+
+
+def side_by_side(call: Call) -> Row:
+    """hstack, column_stack: concatenation along axis 1, which is added if there is none."""
+    parts = [reshaped(call, p, p.type.shape or (1,), "column") for p in _parts(call)]
+    return _joined(call, parts, 1)
+
+
+def deep(call: Call) -> Row:
+    """dstack: concatenation along axis 2."""
+    whole = call.row_shape()
+    inner = (reshaped(call, p, (*p.type.shape, 1)[: len(whole)], "deep") for p in _parts(call))
+    return _joined(call, list(inner), 2)
+
+
+def _parts(call: Call) -> list[Value]:
+    tensors = cast("Sequence[Tracked]", call.arguments["tensors"])
+    return [call.scope.value(each, call) for each in tensors]
+
+
+def _joined(call: Call, parts: list[Value], axis: int) -> Row:
+    if axis == 0:
+        call.fail("joins along the batch; every row must be predicted by itself")
+    return Row(parts[0] if len(parts) == 1 else call.emit(Concat(axis - 1), *parts))
+
+
+def stack(call: Call) -> Tracked:
+    """Concatenation along a new axis, which may be in front of the batch."""
+    parts = _parts(call)
+    shape = parts[0].type.shape
+    axis = call.integer("dim") % (len(shape) + 2)
+    inner = max(axis - 1, 0)
+    single = (*shape[:inner], 1, *shape[inner:])
+    whole = call.emit(Concat(inner), *(reshaped(call, p, single, "part") for p in parts))
+    return placed(call, whole, 1 if axis == 0 else 0)
+
+
+def part(call: Call, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
+    """A slice of x, or x itself if it is the whole; `axis` counts the batch."""
+    if (start, step) == (0, 1) and stop >= x.type.shape[axis - 1]:
+        return x
+    return call.emit(Slice(axis - 1, start, stop, step), x)
+
+
+def _axis(call: Call, name: str) -> int:
+    return call.integer("dim") % (len(call.row(name).type.shape) + 1)
+
+
+def _inner_axis(call: Call) -> int:
+    axis = _axis(call, "self")
+    return _not_apart(call) if axis == 0 else axis
+
+
+def _not_apart(call: Call) -> NoReturn:
+    call.fail("takes the batch apart; every row must be predicted by itself")
+
+
+def _bound(call: Call, name: str, default: int, extent: int) -> int:
+    value = call.arguments[name]
+    if value is None:
+        return default
+    index = call.integer(name)
+    return min(max(index + extent if index < 0 else index, 0), extent)
+
+
+def _shape_of(call: Call) -> tuple[object, ...]:
+    return tuple(call.node.all_input_nodes[0].meta["val"].shape)
+
+
+RULES: Rules = {
+    "cat": cat,
+    "chunk": split,
+    "column_stack": side_by_side,
+    "concat": cat,
+    "concatenate": cat,
+    "dstack": deep,
+    "hstack": side_by_side,
+    "narrow": narrow,
+    "select": select,
+    "slice": slice_,
+    "split": split,
+    "split_with_sizes": split,
+    "stack": stack,
+    "tensor_split": split,
+    "unbind": unbind,
+}

@@ -1,0 +1,1 @@
+"""Sampled weights: mu + sigma * eps, recognised and emitted; Flipout."""

@@ -1,0 +1,148 @@
+"""Flipout: mean(x) + s_out * perturbation(x * s_in), with random signs s for each row.
+
+The weights of the perturbation are sigma * eps, and s_out * eps * s_in has the distribution of eps.
+So each row has the distribution that it has under the weights mu + sigma * eps, and the graph
+computes with those. Rows of one batch now share their weights.
+
+This needs one sign for each input and output feature, or channel. With a sign for each pixel, the
+pixels of an image would no longer share their weights. A value computed from several of them would
+have another distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.sampled_weights.reparameterisation import sources
+from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    Flipped,
+    Keep,
+    Noise,
+    Perturbation,
+    Product,
+    Row,
+    Tracked,
+)
+from qbnnc.frontend.program.locations import Place
+from qbnnc.frontend.program.random_ops import op_name
+from qbnnc.ir.ops import Linear, Op
+
+
+def is_signs(tracked: Tracked) -> bool:
+    """Whether these are random signs: sign(symmetric noise), or 2 * bernoulli(0.5) - 1."""
+    match tracked:
+        case Noise(source, torch._ops.OpOverload(), {"self": Noise() as drawn}):
+            return op_name(source) == "sign" and _is_symmetric(drawn)
+        case Noise(
+            source, torch._ops.OpOverload(), {"self": Keep(p=0.5, scale=2.0, others=()), "other": 1}
+        ):
+            return op_name(source) == "sub"
+        case _:
+            return False
+
+
+def _is_symmetric(noise: Noise) -> bool:
+    if noise.function is not None:
+        return False
+    match op_name(noise.source), noise.arguments:
+        case "uniform", {"from": float() | int() as low, "to": float() | int() as high}:
+            return bool(low == -high)
+        case "randn" | "randn_like", _:
+            return True
+        case "normal" | "normal_functional", {"mean": 0 | 0.0}:
+            return True
+        case _:
+            return False
+
+
+def flipped(call: Call, x: Activation, signs: Noise) -> Tracked:
+    """x times random signs; x is the input of a perturbation, or its output."""
+    value = None if isinstance(x, Perturbation) else call.scope.value(x, call)
+    rows, *shape = signs.source.meta["val"].shape
+    rank = len(call.shape()) - 1
+    if not call.scope.is_batch(rows) or len(shape) != rank:
+        call.fail(
+            "random signs (Flipout) need a sign for each row of the batch, in as many axes as what "
+            "they multiply"
+        )
+    if value is not None and call.row_shape() != value.type.shape:
+        call.fail(f"random signs of shape {shape} repeat an activation along an axis")
+    varies = tuple(axis for axis, extent in enumerate(shape) if extent != 1)
+    if value is not None:
+        return Flipped(value, signs, varies)
+    assert isinstance(x, Perturbation)
+    if x.signs is not None:
+        call.fail("Flipout multiplies the output of the perturbation by random signs once")
+    _check_features(call, x.op, varies, rank)
+    return replace(x, signs=signs)
+
+
+def perturbed(call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | None) -> Tracked:
+    """The layer between the signs; CompileError unless its weights have mean zero."""
+    if any(bool(each.mu.any()) for each in (weight, bias) if each is not None):
+        call.fail(
+            "is given an input with random signs, but its weights have a mean; Flipout's signs "
+            "belong around the layer of the perturbation alone"
+        )
+    _check_features(call, op, x.varies, len(x.x.type.shape))
+    return Perturbation(op, x.x, weight, bias, call.place(), x.signs)
+
+
+def _check_features(call: Call, op: Op, varies: tuple[int, ...], rank: int) -> None:
+    """Raise CompileError unless signs vary along features (last axis) or channels (first) only."""
+    features = rank - 1 if isinstance(op, Linear) else 0
+    if any(axis != features for axis in varies):
+        call.fail(
+            "random signs for each pixel or position (Flipout) make these independent, which no "
+            "weights do that they share; draw one sign a feature or channel, with ones for the "
+            "other axes, or use the reparameterisation layer of the same library (it takes the "
+            "same parameters)"
+        )
+
+
+def joined(call: Call, mean: Tracked, added: Perturbation) -> Row:
+    """The layer with the mean of `mean` and the noise of `added`."""
+    if added.signs is None:
+        call.fail("Flipout needs random signs on the output of the perturbation, too")
+    place, weight, bias = _mean(call, mean, added)
+    if weight.sampling is not None:
+        call.fail("adds a Flipout perturbation to a layer whose weights are random already")
+    _check_independent(call, added)
+    own = replace(weight, sampling=added.weight.sampling)
+    if added.bias is not None:
+        bias = replace(bias, sampling=added.bias.sampling)
+    around = (added.flipped.source, added.signs.source)
+    call.scope.leave_out(sources([added.flipped, added.signs]))
+    parameters = call.scope.parameters(place, own, bias, around)
+    emit = call.scope.build.emit
+    return Row(emit(added.op, added.x, *parameters, loc=place.loc, name=place.name))
+
+
+def _check_independent(call: Call, added: Perturbation) -> None:
+    """Raise CompileError if the signs are made of the noise that they multiply."""
+    parts = [each.sampling for each in (added.weight, added.bias) if each is not None]
+    noise = {part.source for part in parts if part is not None}
+    if noise.intersection(sources([added.flipped, added.signs])):
+        call.fail("Flipout's signs are made of the noise of the weights; draw them independently")
+
+
+def _mean(call: Call, mean: Tracked, added: Perturbation) -> tuple[Place, Weight, Weight]:
+    """The place, weight and bias of the layer that computes the mean from the same input."""
+    build = call.scope.build
+    match mean:
+        case Product(x, weight, place) if x is added.x and added.op == Linear():
+            return place, weight, Weight(torch.zeros(weight.shape[0]))
+        case Row(value) if (node := build.producer(value)) and node.op == added.op:
+            arrays = [build.array(v) for v in node.inputs[1:]]
+            found = [Weight(torch.from_numpy(a)) for a in arrays if a is not None]
+            if node.inputs[0] is added.x and len(found) == 2:
+                return Place(value.name, node.loc), found[0], found[1]
+    call.fail(
+        "adds a Flipout perturbation to something other than the same layer of the same input with "
+        "the mean weights"
+    )

@@ -1,0 +1,212 @@
+"""Tracked values: the forms in which the converter knows each tensor of the user's program.
+
+The program is walked once, in order, and each of its tensors becomes one of these. Only `Row` is
+computed at run time. Masks and products keep a form of their own until an op reads them, so that
+`x * mask / 0.8` and `dropout(x, 0.2)` end up the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import torch
+from torch import fx
+
+from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Moved, Shape
+from qbnnc.frontend.convert.dropout_masks.mask_lanes import Taken
+from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.program.locations import Place
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Op
+from qbnnc.support.errors import CompileError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """An activation, computed from the input: torch's [B, *shape] is an IR value of `shape`."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turned:
+    """An activation with the batch as torch's axis `batch`, which is not the first.
+
+    `value` has torch's other axes in order. Only ops that bring the batch to the front take it.
+    """
+
+    value: Value
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fixed:
+    """A constant: a weight, a buffer, or a tensor computed from nothing else."""
+
+    tensor: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled:
+    """One number everywhere, in a shape that depends on the batch; None if not initialised."""
+
+    shape: Shape
+    number: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uniform:
+    """scale * u + offset with u uniform on [0, 1)."""
+
+    drawn: Drawn
+    shape: Shape
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def scaled(self, factor: float) -> Uniform:
+        return replace(self, scale=self.scale * factor, offset=self.offset * factor)
+
+    def moved(self, made: Moved, shape: Shape) -> Uniform:
+        return replace(self, drawn=replace(self.drawn, moved=made), shape=shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keep:
+    """A dropout mask: `scale` with probability 1 - p, else 0.
+
+    If `low`, it keeps low numbers (u < q, bernoulli == 0), otherwise high ones. It is multiplied by
+    the masks `others` of scale 1, which broadcast to `shape`.
+    """
+
+    drawn: Drawn
+    shape: Shape
+    p: float
+    scale: float = 1.0
+    low: bool = False
+    others: tuple[Keep, ...] = ()
+
+    def scaled(self, factor: float) -> Keep:
+        return replace(self, scale=self.scale * factor)
+
+    def times(self, other: Keep, shape: Shape) -> Keep:
+        """The product of both masks, in the shape that they broadcast to."""
+        factors = (replace(other, scale=1.0, others=()), *other.others)
+        scale = self.scale * other.scale
+        return replace(self, shape=shape, scale=scale, others=(*self.others, *factors))
+
+    def moved(self, made: Moved, shape: Shape) -> Keep:
+        return replace(self, drawn=replace(self.drawn, moved=made), shape=shape)
+
+    def inverted(self) -> Keep:
+        """1 - mask, for one mask that is 0 or 1."""
+        return replace(self, p=exact(1.0 - self.p), low=not self.low)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blend:
+    """The offset plus the sum of the masks `terms`, which broadcast to `shape`."""
+
+    terms: tuple[Keep, ...]
+    offset: float
+    shape: Shape
+
+    def scaled(self, factor: float) -> Blend:
+        terms = tuple(term.scaled(factor) for term in self.terms)
+        return replace(self, terms=terms, offset=self.offset * factor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masked:
+    """x times a mask, whose factor may still change; the result has rows of `shape`."""
+
+    x: Value
+    keep: Keep
+    scale: float
+    taken: Taken
+    shape: tuple[int, ...]
+    place: Place
+
+    def scaled(self, factor: float) -> Masked:
+        return replace(self, scale=self.scale * factor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """x @ weight.T, to which a bias may still be added; the weight is [N, K]."""
+
+    x: Value
+    weight: Weight
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noise:
+    """Random numbers that are no mask: drawn by `source`, or computed there by `function`.
+
+    `arguments` are those of the function, or of the op that draws. `refused` tells why masks among
+    them have become noise.
+    """
+
+    source: fx.Node
+    function: Callable[..., object] | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    refused: CompileError | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Padded:
+    """x with zeros around its last two axes: (top, left, bottom, right).
+
+    A convolution takes them as its own padding.
+    """
+
+    x: Value
+    padding: tuple[int, int, int, int]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flipped:
+    """x times random signs: the input of a Flipout perturbation.
+
+    The signs vary along the axes `varies` of a row.
+    """
+
+    x: Value
+    signs: Noise
+    varies: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Perturbation:
+    """op(x, weight, bias) with weights of mean zero, which Flipout adds to the mean's output.
+
+    Its input is multiplied by the signs `flipped`, and its output by `signs`.
+    """
+
+    op: Op
+    x: Value
+    weight: Weight
+    bias: Weight | None
+    place: Place
+    flipped: Noise
+    signs: Noise | None = None
+
+
+Activation: TypeAlias = Row | Turned | Masked | Product | Padded | Flipped | Perturbation
+Tracked: TypeAlias = Activation | Fixed | Filled | Uniform | Keep | Blend | Noise
+Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
+
+
+def exact(probability: float) -> float:
+    """A probability without the last digits that 1 - 0.8 leaves; masks resolve 2^-16."""
+    return round(probability, 12)
+
+
+def tracked_among(arguments: Mapping[str, object]) -> Iterator[Tracked]:
+    for value in arguments.values():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Tracked):
+                yield item

@@ -1,0 +1,1 @@
+"""Runs of the module as it is, before anything is traced."""

@@ -1,0 +1,87 @@
+"""Example inputs of any form, as one tensor of as many rows as the network takes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from qbnnc.frontend.eager.checked_calls import call
+from qbnnc.frontend.eager.watched_call import other_generators_kept
+from qbnnc.frontend.module.snapshot import untouched
+from qbnnc.frontend.module.wrappers import check_kind, in_its_type, not_compiled, unwrapped
+from qbnnc.support.errors import InputError, SourceWarning
+
+Example: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor]
+
+_EXAMPLE_ROWS = 2  # what tracing needs
+_MANY_ROWS = 64  # so many are calibration data; fewer may be the one batch size a net is made for
+_BATCHES = (128, 256, 64, 32, 16, 8, 4, 512, 1024, 100, 50, 200, 10, 20, 25, 5, 3, 6, 12, 24, 48)
+
+
+def rows_for(module: nn.Module, given: Example) -> Tensor:
+    """Rows of the example, as many as the network takes; it may take one size of a batch only.
+
+    InputError: it takes none of the sizes that are tried, or one row only.
+    """
+    rows = example_rows(given)
+    usual = rows[:_EXAMPLE_ROWS] if len(rows) > _MANY_ROWS else rows
+    module = unwrapped(module)
+    check_kind(module)
+    wanted = [len(usual), len(rows), _EXAMPLE_ROWS, *_BATCHES]
+    sizes = [size for size in dict.fromkeys(wanted) if size <= max(len(rows), _EXAMPLE_ROWS)]
+    failure: InputError | None = None
+    for size in sizes:
+        chosen = rows[:size] if size <= len(rows) else torch.cat([rows, rows])
+        try:
+            _try(module, chosen)
+        except InputError as error:
+            failure = failure or error
+        else:
+            return chosen
+    assert failure is not None  # there is at least one size
+    _refuse_single(module, rows[:1])
+    raise failure
+
+
+def _try(module: nn.Module, rows: Tensor) -> None:
+    """Run the module on the rows; InputError if it does not take them."""
+    with warnings.catch_warnings(), other_generators_kept(), untouched(module), not_compiled():
+        warnings.simplefilter("ignore", SourceWarning)  # said when the network is traced
+        call(module, in_its_type(module, rows), 0)
+
+
+def _refuse_single(module: nn.Module, row: Tensor) -> None:
+    """Raise InputError if the module takes exactly one row."""
+    try:
+        _try(module, row)
+    except InputError:
+        return
+    raise InputError(
+        f"{type(module).__name__}: forward takes one row at a time, and fails on a batch of two; "
+        "write it for any batch, as x.flatten(1) for x.view(1, -1) and x.shape[0] for a 1"
+    )
+
+
+def example_rows(given: Example) -> Tensor:
+    """The example as one tensor [batch, ...]; numpy's float64 becomes float32."""
+    if isinstance(given, np.ndarray):
+        single = given.astype(np.float32) if given.dtype == np.float64 else given
+        given = torch.from_numpy(np.array(single))
+    if not isinstance(given, Tensor):
+        if len(given) != 1:
+            raise InputError(
+                f"example inputs: {len(given)} tensors; only networks of one input tensor are "
+                "supported"
+            )
+        given = torch.as_tensor(given[0])
+    if given.ndim < 1 or not len(given):
+        raise InputError(
+            f"example inputs: shape {list(given.shape)} has no rows; give [batch, ...]"
+        )
+    return given.detach()

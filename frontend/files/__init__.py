@@ -1,0 +1,1 @@
+"""Files: their format, safe loading, and weights."""

@@ -1,0 +1,79 @@
+"""--model package.module:factory: the user's code that builds the network."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+from torch import nn
+
+from qbnnc.support.errors import UserError
+
+
+class ModelError(UserError):
+    """A --model that cannot be imported or called."""
+
+    def __init__(self, factory: str, message: str) -> None:
+        super().__init__(f"--model {factory}: {message}")
+
+
+def build_module(factory: str, arguments: Mapping[str, object]) -> nn.Module:
+    """Import "package.module:factory", also from the current folder, and call it.
+
+    The module comes back in eval mode. ModelError: there is no such module or function, the
+    arguments do not fit, or the result is no nn.Module.
+    """
+    make = _find(factory)
+    try:
+        module = make(**arguments)
+    except Exception as error:  # whatever the user's code raises
+        given = ", ".join(f"{k}={v!r}" for k, v in arguments.items()) or "no arguments"
+        raise ModelError(
+            factory, f"calling it with {given} fails ({error}); check --model-args"
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(
+            factory, f"returns a {type(module).__name__}, not a torch.nn.Module; return the network"
+        )
+    return module.eval()
+
+
+def _find(factory: str) -> Callable[..., object]:
+    where, colon, name = factory.partition(":")
+    if not (where and colon and name):
+        raise ModelError(factory, "is not of the form package.module:factory; write it so")
+    found: object = _imported(factory, where)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise ModelError(factory, f"module {where!r} has no function or class {name!r}; check it")
+    return cast("Callable[..., object]", found)
+
+
+def _imported(factory: str, where: str) -> ModuleType:
+    with _current_folder_first():
+        try:
+            return importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            hint = "check the name, and the folder you are in"
+            if error.name and not f"{where}.".startswith(f"{error.name}."):
+                hint = f"install {error.name!r}"
+            raise ModelError(factory, f"cannot be imported ({error}); {hint}") from error
+        except Exception as error:  # whatever the user's code raises
+            raise ModelError(factory, f"importing it fails ({error}); mend that first") from error
+
+
+@contextmanager
+def _current_folder_first() -> Iterator[None]:
+    folder = str(Path.cwd())
+    importlib.invalidate_caches()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

@@ -1,0 +1,1 @@
+"""An exported program, read: its nodes, random ops, predictions, and names."""

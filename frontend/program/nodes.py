@@ -1,0 +1,91 @@
+"""The nodes of an exported program: its input, what is live, and the tensors that it stores."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from qbnnc.frontend.program.random_ops import op_name
+from qbnnc.support.errors import CompileError, InputError
+
+_DRAWN_INTO = frozenset("normal_functional rand_like randn_like uniform".split())
+_COPIES = frozenset("alias clone detach lift_fresh_copy view".split())
+_ONLY_SHAPES = ("_like", "sym_size", "new_empty", "new_full", "new_ones", "new_zeros")
+
+
+def the_input(program: ExportedProgram) -> fx.Node:
+    """The one tensor that the program is a function of; InputError if there are several."""
+    names = program.graph_signature.user_inputs
+    tensors = [n for n in program.graph.find_nodes(op="placeholder") if n.name in names]
+    if len(tensors) != 1:
+        given = ", ".join(repr(node.name) for node in tensors) or "none"
+        raise InputError(
+            f"{given}: the network takes {len(tensors)} inputs, and only one tensor is supported; "
+            "wrap the network in a module that takes one and splits it"
+        )
+    if not isinstance(tensors[0].meta.get("val"), Tensor) or not tensors[0].meta["val"].ndim:
+        raise InputError(f"{tensors[0].name}: the input must be a tensor [batch, ...]")
+    source: fx.Node = tensors[0]
+    return source
+
+
+def batch_of(source: fx.Node) -> int | torch.SymInt:
+    """The size of the input's first axis: a symbol, or a number where torch has settled on one."""
+    extent: int | torch.SymInt = source.meta["val"].shape[0]
+    settled = extent if isinstance(extent, int) else extent.node.maybe_as_int()
+    return extent if settled is None else int(settled)
+
+
+def reached_from(nodes: Iterable[fx.Node], source: fx.Node) -> set[fx.Node]:
+    """The nodes that depend on the numbers in `source`, and not only on its shape."""
+    reached = {source}
+    for node in nodes:
+        only_shape = any(part in op_name(node) for part in _ONLY_SHAPES)
+        if not only_shape and any(i in reached for i in node.all_input_nodes):
+            reached.add(node)
+    return reached
+
+
+def live(program: ExportedProgram, outputs: Iterable[fx.Node]) -> list[fx.Node]:
+    """The nodes that the outputs need, in order of execution."""
+    needed, waiting = set[fx.Node](), list(outputs)
+    while waiting:
+        node = waiting.pop()
+        if node not in needed:
+            needed.add(node)
+            waiting.extend(node.all_input_nodes)
+    return [node for node in program.graph.nodes if node in needed]
+
+
+def stored_tensors(
+    program: ExportedProgram, replaced: Mapping[str, Tensor]
+) -> dict[str, tuple[str, Tensor]]:
+    """Map each placeholder that holds a tensor to (its name in the user's model, the tensor)."""
+    tensors = {**program.constants, **program.state_dict, **replaced}
+    stored = dict[str, tuple[str, Tensor]]()
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT or spec.target is None:
+            continue
+        tensor = tensors.get(spec.target)
+        if isinstance(tensor, Tensor):
+            stored[spec.arg.name] = (spec.target, tensor)
+    return stored
+
+
+def is_read(node: fx.Node, needed: Container[fx.Node]) -> bool:
+    """Whether any node reads the numbers in a tensor; a buffer for noise is only drawn into."""
+    users = [user for user in node.users if user in needed]
+    return not all(
+        op_name(user) in _DRAWN_INTO or (op_name(user) in _COPIES and not is_read(user, needed))
+        for user in users
+    )
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raise CompileError if a stored tensor holds NaN or infinity."""
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise CompileError("holds NaN or infinity; the training has diverged, train again", name)

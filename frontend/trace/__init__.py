@@ -1,0 +1,1 @@
+"""The module as a torch.export program, with dropout active or not."""

@@ -1,0 +1,74 @@
+"""Traced programs, and the check that the size of the batch does not enter the computation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+
+from qbnnc.frontend.convert import DrawSource, convert, convert_with_draws
+from qbnnc.frontend.module.training_mode import Dropout
+from qbnnc.frontend.module.wrappers import check_kind, in_its_type, unwrapped
+from qbnnc.frontend.program.nodes import batch_of, the_input
+from qbnnc.frontend.trace.dropout_mode import trace_in_mode
+from qbnnc.frontend.trace.export import at_least_two_rows, functionalise
+from qbnnc.ir.graph import Graph
+from qbnnc.support.errors import CompileError, InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A module as a program in torch's training IR, and as a FLOAT graph for any batch.
+
+    `graph` was converted from the program `functional`. Its nodes `draws` draw the numbers of each
+    stream, and its nodes `signs` draw the signs of Flipout.
+    """
+
+    program: ExportedProgram
+    functional: ExportedProgram
+    graph: Graph
+    draws: tuple[DrawSource, ...]
+    signs: frozenset[fx.Node] = frozenset()
+
+
+def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Traced:
+    """Trace and convert the module, and check that the size of the batch does not matter.
+
+    If torch.export insists on the example's batch size, `x / len(x)` has become `x / 2`, which
+    looks like a constant. So one row more must give the same graph. CompileError: it does not.
+    Raises also what trace_in_mode and convert raise.
+    """
+    module = unwrapped(module)
+    check_kind(module)
+    example = in_its_type(module, example)
+    program = trace_in_mode(module, example, dropout)
+    functional = functionalise(program)
+    converted = convert_with_draws(functional)
+    traced = Traced(program, functional, converted.graph, converted.draws, converted.signs)
+    if not isinstance(batch_of(the_input(program)), int):
+        return traced
+    rows = at_least_two_rows(example)
+    longer = _if_any(module, torch.cat([rows, rows[:1]]), dropout)
+    if longer is not None and not _same(traced.graph, longer):
+        raise CompileError(
+            "the size of the batch enters the computation, so that a row's prediction would depend "
+            "on the other rows; remove len(x), x.shape[0] and x.size(0) from the arithmetic",
+            type(module).__name__,
+        )
+    return traced
+
+
+def _if_any(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Graph | None:
+    """The graph of another batch; None if the module takes no other, as `view(4, 800)` does."""
+    try:
+        return convert(functionalise(trace_in_mode(module, example, dropout)))
+    except (CompileError, InputError):
+        return None
+
+
+def _same(a: Graph, b: Graph) -> bool:
+    arrays = zip(a.constants.values(), b.constants.values(), strict=False)
+    return str(a) == str(b) and all(np.array_equal(x, y) for x, y in arrays)

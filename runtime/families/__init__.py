@@ -1,0 +1,46 @@
+"""The families of instructions: what each instruction is, how ops are lowered to it, its kernel.
+
+A family is a folder with `instructions`, `lowering` and `kernels`. To add an instruction, write its
+class, its lowering, its kernel and, in `verifier.rules`, its rule; then name the class below.
+Offsets into the constants are in bytes. "Pixels" are positions of an image, which lies in memory
+as [pixels][channels]; any other value is one pixel.
+"""
+
+from qbnnc.runtime.families.contraction import instructions as contraction
+from qbnnc.runtime.families.dropout import instructions as dropout
+from qbnnc.runtime.families.moves import instructions as moves
+from qbnnc.runtime.families.pointwise import instructions as pointwise
+from qbnnc.runtime.families.pooling import instructions as pooling
+from qbnnc.runtime.families.quantization import instructions as quantization
+from qbnnc.runtime.families.sampled_weights import instructions as sampled_weights
+from qbnnc.runtime.program import Instruction
+
+# The slowest kernels to compile come first: they are compiled in this order.
+INSTRUCTIONS: tuple[type[Instruction], ...] = (
+    contraction.Convolve,
+    contraction.Depthwise,
+    contraction.Winograd,
+    sampled_weights.DrawWeight,
+    sampled_weights.EpsCodes,
+    sampled_weights.SampleWeight,
+    sampled_weights.FoldBias,
+    pooling.MaxPool,
+    pooling.SumPool,
+    quantization.Quantize,
+    quantization.Requantize,
+    quantization.Dequantize,
+    pointwise.Add,
+    pointwise.Multiply,
+    pointwise.Clamp,
+    dropout.Select,
+    dropout.KeepMask,
+    dropout.Drop,
+    pointwise.Lookup,
+    pointwise.LookupReal,
+    moves.Transpose,
+    moves.Load,
+    moves.Copy,
+    moves.Gather,
+)
+OPCODES = {instruction: number for number, instruction in enumerate(INSTRUCTIONS, 1)}
+BY_OPCODE = {number: instruction for instruction, number in OPCODES.items()}

@@ -1,0 +1,299 @@
+"""Convolutions and linear layers: an implicit matrix product over [H, W, C], and its epilogues.
+
+    for each group of images that fit into the cache:
+        copy them into a halo of padding, if windows leave the image
+        for each POSITIONS of their pixels:
+            for each panel of 16 output channels, the last one first:
+                for each tile of up to 6 positions: the microkernel
+
+A panel writes whole vectors: what goes beyond a pixel's channels is overwritten by the panels and
+positions that come after it, and beyond the last pixel there is room in the value's buffer. Only
+where a group's last panel would overwrite the next group the accumulators are stored first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from qbnnc.runtime.families.contraction.instructions import Convolve, Epilogue
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, tile
+from qbnnc.runtime.families.table import Table
+from qbnnc.runtime.isa import Isa, chosen
+from qbnnc.runtime.kernels.addressing import locate
+from qbnnc.runtime.kernels.jit import Kernel, kernel
+from qbnnc.runtime.kernels.records import CONTEXT
+from qbnnc.runtime.kernels.rounding import bounds, round_into
+from qbnnc.runtime.packing import PANEL
+from qbnnc.runtime.program import Instruction, Place, columns_of
+
+KERNELS = Table[type[Instruction], Kernel]()
+C = columns_of(Convolve)
+POSITIONS = 1024  # whose addresses are worked out at a time
+SUMS = 4  # positions whose accumulators are stored at a time
+SCRATCH = 16 * POSITIONS + (4 * PANEL + 8) * SUMS  # bytes, without the halo
+_CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
+_REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
+
+_isa = chosen()
+tile_6x16, tile_4x16, tile_2x16, tile_1x16 = (tile(_isa, Shape(m, 2)) for m in (6, 4, 2, 1))
+tile_6x8, tile_1x8 = (tile(_isa, Shape(m, 1)) for m in (6, 1))
+sums_4x16, sums_1x16 = (tile(_isa, Shape(m, 2, wide=True, sums=True)) for m in (SUMS, 1))
+sums_4x8, sums_1x8 = (tile(_isa, Shape(m, 1, wide=True, sums=True)) for m in (SUMS, 1))
+
+
+def _of_four_rows(**form: Any) -> Any:
+    """A kernel that does up to 4 of `left` positions, and returns how many."""
+    four, one = (tile(_isa, Shape(m, 2, **form)) for m in (4, 1))
+    four_narrow, one_narrow = (tile(_isa, Shape(m, 1, **form)) for m in (4, 1))
+
+    @kernel
+    def some(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high):
+        if width == PANEL:
+            if left >= 4:
+                four(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                return 4
+            one(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            return 1
+        if left >= 4:
+            four_narrow(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            return 4
+        one_narrow(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+        return 1
+
+    return some
+
+
+some_wide = _of_four_rows(wide=True)
+some_deep, some_deepest = (_of_four_rows(steps=n if _isa is Isa.AVX2 else 1) for n in (2, 4))
+
+
+@KERNELS.of(Convolve)
+@kernel
+def convolve(row, context, memory):
+    """All positions of all copies of a block. Those of one sample share sampled weights."""
+    arena, arena32, constants, ints, floats, out = (
+        memory.arena,
+        memory.arena32,
+        memory.constants,
+        memory.ints,
+        memory.floats,
+        memory.out,
+    )
+    sampled = row[C.weights + 2] == _SAMPLE or row[C.bias + 2] == _SAMPLE
+    shares = context[CONTEXT.samples] if sampled else 1
+    copies = context[CONTEXT.samples] * context[CONTEXT.rows] // shares
+    halo = row[C.scratch] + SCRATCH
+    if row[C.halo_height] > 0:
+        arena[halo : halo + row[C.images] * halo_bytes(row)] = np.uint8(row[C.pad_code])
+    for part in range(shares):
+        for first in range(part * copies, (part + 1) * copies, row[C.images]):
+            images = min(row[C.images], (part + 1) * copies - first)
+            if row[C.halo_height] > 0:
+                for i in range(images):
+                    copy_into_halo(row, context, arena, halo + i * halo_bytes(row), first + i)
+            for start in range(0, images * row[C.pixels], POSITIONS):
+                count = min(POSITIONS, images * row[C.pixels] - start)
+                for group in range(row[C.groups]):
+                    find(row, context, arena, ints, first, start, count, group)
+                    multiply(
+                        row, context, arena, arena32, constants, ints, floats, out, part, group,
+                        count,
+                    )  # fmt: skip
+
+
+@kernel
+def halo_bytes(row):
+    return row[C.halo_height] * row[C.halo_width] * row[C.channels] * row[C.groups]
+
+
+@kernel
+def copy_into_halo(row, context, arena, halo, copy):
+    """One image, inside a halo that is there already."""
+    base, sample_step, row_step = locate(row, C.input, context)
+    sample = copy // context[CONTEXT.rows]
+    at = base + sample * sample_step + (copy - sample * context[CONTEXT.rows]) * row_step
+    pixel = row[C.channels] * row[C.groups]
+    height = min(row[C.height], row[C.halo_height] - row[C.top])
+    line = min(row[C.width], row[C.halo_width] - row[C.left]) * pixel
+    for y in range(height):
+        source = arena[at + y * row[C.width] * pixel :]
+        target = arena[halo + ((row[C.top] + y) * row[C.halo_width] + row[C.left]) * pixel :]
+        for i in range(line):
+            target[i] = source[i]
+
+
+@kernel
+def find(row, context, arena, ints, first, start, count, group):
+    """Into the scratch room: where the operands and the outputs of `count` positions begin.
+
+    Positions are numbered from the first pixel of copy `first`.
+    """
+    base, sample_step, row_step = locate(row, C.input, context)
+    target, target_sample, target_row = locate(row, C.output, context)
+    rows, pixels, scratch = context[CONTEXT.rows], row[C.pixels], row[C.scratch]
+    if row[C.epilogue] != _REQUANTIZE and row[C.epilogue] != _DEQUANTIZE:
+        target, target_sample, target_row = target // 4, target_sample // 4, target_row // 4
+    x_at = arena[scratch : scratch + 8 * POSITIONS].view(np.int64)
+    out_at = arena[scratch + 8 * POSITIONS : scratch + 16 * POSITIONS].view(np.int64)
+    places = ints[row[C.places] // 4 :]
+    image = start // pixels
+    pixel, done = start - image * pixels, 0
+    while done < count:
+        some = min(pixels - pixel, count - done)
+        sample = (first + image) // rows
+        number = first + image - sample * rows
+        x = base + sample * sample_step + number * row_step
+        if row[C.halo_height] > 0:
+            x = scratch + SCRATCH + image * halo_bytes(row)
+        x += group * row[C.channels]
+        o = target + sample * target_sample + number * target_row
+        o += group * row[C.filters] * row[C.channel_step]
+        for p in range(some):
+            x_at[done + p] = x + places[pixel + p]
+            out_at[done + p] = o + (pixel + p) * row[C.pixel_step]
+        done += some
+        image, pixel = image + 1, 0
+
+
+@kernel
+def multiply(
+    row, context, arena, arena32, constants, ints, floats, out, part, group, count
+):  # fmt: skip
+    """All panels of the positions that `find` has found."""
+    weights_at, weights_sample, _ = locate(row, C.weights, context)
+    bias_at, bias_sample, _ = locate(row, C.bias, context)
+    first = group * row[C.padded]
+    weights_at += part * weights_sample + first * row[C.depth]
+    bias_at += part * bias_sample + 4 * first
+    of_weights = constants if row[C.weights + 2] == _CONSTANT else arena
+    of_bias = constants if row[C.bias + 2] == _CONSTANT else arena
+    weights, bias = of_weights.ctypes.data + weights_at, of_bias.ctypes.data + bias_at
+    factor = constants.ctypes.data + row[C.factor] + 4 * first
+    whole = row[C.groups] == 1 or row[C.filters] == row[C.padded]
+    codes = row[C.epilogue] == _REQUANTIZE and row[C.weight_zeros] < 0 and whole
+    for done in range((row[C.padded] - 1) // PANEL * PANEL, -1, -PANEL):
+        width = min(PANEL, row[C.padded] - done)
+        panel, its_bias = weights + done * row[C.depth], bias + 4 * done
+        if codes:
+            its_factor = factor + 4 * done
+            multiply_codes(row, arena, constants, panel, its_bias, its_factor, done, width, count)
+        else:
+            multiply_sums(
+                row, arena, arena32, constants, ints, floats, out, panel, its_bias, first, done,
+                width, count,
+            )  # fmt: skip
+
+
+@kernel
+def multiply_codes(row, arena, constants, weights, bias, factor, channel, width, count):
+    """One panel, requantised on the way."""
+    low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])
+    a, x = arena.ctypes.data, arena.ctypes.data + row[C.scratch]
+    o, runs = x + 8 * POSITIONS, constants.ctypes.data + row[C.runs]
+    n, fours, i = row[C.segments], row[C.fours], 0
+    w, b, f, c = weights, bias, factor, channel
+    while i < count:
+        p, q, left = x + 8 * i, o + 8 * i, count - i
+        if row[C.wide] == 1:
+            i += some_wide(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+        elif row[C.steps] == 4:
+            i += some_deepest(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+        elif row[C.steps] == 2:
+            i += some_deep(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+        elif width == PANEL:
+            if left >= 6:
+                tile_6x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 6
+            elif left >= 4:
+                tile_4x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 4
+            elif left >= 2:
+                tile_2x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 2
+            else:
+                tile_1x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                i += 1
+        elif left >= 6:
+            tile_6x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            i += 6
+        else:
+            tile_1x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            i += 1
+
+
+@kernel
+def multiply_sums(
+    row, arena, arena32, constants, ints, floats, out, weights, bias, group, done, width, count
+):  # fmt: skip
+    """One panel, by way of its accumulators; `group` is the number of the group's first channel."""
+    scratch = row[C.scratch]
+    sums = scratch + 16 * POSITIONS
+    targets = arena[sums + 4 * PANEL * SUMS :].view(np.int64)
+    for m in range(SUMS):
+        targets[m] = sums + 4 * width * m
+    x_at = arena[scratch : scratch + 8 * POSITIONS].view(np.int64)
+    out_at = arena[scratch + 8 * POSITIONS : sums].view(np.int64)
+    a, runs = arena.ctypes.data, constants.ctypes.data + row[C.runs]
+    x, o = a + scratch, a + sums + 4 * PANEL * SUMS
+    n, fours, i = row[C.segments], row[C.fours], 0
+    w, b, f = weights, bias, constants.ctypes.data + row[C.factor]
+    zero, real = np.int32(0), np.float32(0)
+    useful, at = min(width, row[C.filters] - done), group + done
+    factor = floats[row[C.factor] // 4 + at : row[C.factor] // 4 + at + useful]
+    while i < count:
+        some = min(SUMS, count - i)
+        p = x + 8 * i
+        if some == SUMS and width == PANEL:
+            sums_4x16(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+        elif some == SUMS:
+            sums_4x8(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+        else:
+            some = 1
+            if width == PANEL:
+                sums_1x16(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+            else:
+                sums_1x8(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+        for m in range(some):
+            start = sums // 4 + width * m
+            acc = arena32[start : start + useful]
+            if row[C.weight_zeros] >= 0:
+                zeros = ints[row[C.weight_zeros] // 4 + at :]
+                subtract_zeros(row, acc, arena, ints, x_at[i + m], zeros, useful)
+            finish(
+                row, acc, factor, out_at[i + m] + done * row[C.channel_step], useful, arena,
+                arena32, out,
+            )  # fmt: skip
+        i += some
+
+
+@kernel
+def subtract_zeros(row, acc, arena, ints, x, zeros, count):
+    """acc[n] -= Z_w[n] * (sum of the operand's codes): the run-time term of affine weights."""
+    total = np.int32(0)
+    for s in range(row[C.segments]):
+        start = x + ints[row[C.runs] // 4 + s]
+        for k in range(row[C.run]):
+            total = np.int32(total + np.int32(arena[start + k]))
+    for n in range(count):
+        acc[n] = np.int32(acc[n] - np.int32(zeros[n] * total))
+
+
+@kernel
+def finish(row, acc, factor, at, count, arena, arena32, out):
+    """The epilogue for `count` channels of one position, whose elements begin at `at`."""
+    step = row[C.channel_step]
+    if row[C.epilogue] == _REQUANTIZE:
+        low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])
+        codes = arena[at : at + count]
+        for n in range(count):
+            code = round_into(np.float32(acc[n]) * factor[n], low, high, zero)
+            codes[n] = np.uint8(code)
+    elif row[C.epilogue] == _DEQUANTIZE:
+        for n in range(count):
+            out[at + n * step] = np.float32(acc[n]) * factor[n]
+    else:
+        sums = arena32[at : at + count]
+        for n in range(count):
+            sums[n] = acc[n]

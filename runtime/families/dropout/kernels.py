@@ -1,0 +1,130 @@
+"""Dropout masks from counters: docs/semantics.md, section 5.
+
+A word's lanes are found by looking at its bytes as little-endian 16-bit numbers; numba has no
+big-endian target.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qbnnc.runtime.families.dropout.instructions import Drop, KeepMask, Select
+from qbnnc.runtime.families.table import Table
+from qbnnc.runtime.kernels.addressing import locate
+from qbnnc.runtime.kernels.codes import drop_codes, select_codes
+from qbnnc.runtime.kernels.jit import Kernel, kernel
+from qbnnc.runtime.kernels.random import derive, draw_words
+from qbnnc.runtime.kernels.records import CONTEXT
+from qbnnc.runtime.packing import CODES
+from qbnnc.runtime.program import Instruction, columns_of
+
+KERNELS = Table[type[Instruction], Kernel]()
+K = columns_of(KeepMask)
+D = columns_of(Drop)
+S = columns_of(Select)
+
+
+@kernel
+def compare(lanes, flip, threshold, mask, count):
+    """mask[i] = lanes[i] ^ flip >= threshold, 1 or 0."""
+    for i in range(count):
+        mask[i] = np.uint8(1) if np.int32(lanes[i] ^ flip) >= threshold else np.uint8(0)
+
+
+@KERNELS.of(KeepMask)
+@kernel
+def keep_mask(row, context, memory):
+    arena = memory.arena
+    target, target_sample, target_row = locate(row, K.output, context)
+    scratch, channels, pixels = row[K.scratch], row[K.channels], row[K.pixels]
+    lanes, threshold = channels * pixels, np.int32(row[K.threshold])
+    flip = np.uint16(row[K.flip])
+    count = (lanes + 3) // 4
+    words = arena[scratch : scratch + 8 * count].view(np.uint64)
+    drawn = arena[scratch : scratch + 8 * count].view(np.uint16)
+    in_order = arena[scratch + 8 * count : scratch + 8 * count + lanes]
+    stream_key = derive(np.uint64(context[CONTEXT.seed]), np.uint64(row[K.stream]))
+    rows = 1 if row[K.shared] == 1 else context[CONTEXT.rows]
+    for s in range(context[CONTEXT.samples]):
+        number = context[CONTEXT.sample_number] + s * context[CONTEXT.sample_step]
+        key = derive(stream_key, np.uint64(number))
+        for r in range(rows):
+            row_number = np.uint64(0)
+            if row[K.shared] == 0:
+                row_number = np.uint64(context[CONTEXT.row_number]) + np.uint64(r)
+            draw_words(words, key, row_number * np.uint64(count))
+            at = target + s * target_sample + r * target_row
+            mask = arena[at : at + lanes]
+            if pixels == 1 or channels == 1:
+                compare(drawn, flip, threshold, mask, lanes)
+            else:
+                compare(drawn, flip, threshold, in_order, lanes)
+                for c in range(channels):
+                    plane = in_order[c * pixels : (c + 1) * pixels]
+                    for p in range(pixels):
+                        mask[p * channels + c] = plane[p]
+
+
+@KERNELS.of(Drop)
+@kernel
+def drop(row, context, memory):
+    """Each copy's lanes, and at once its codes; copies are filled up to multiples of 16 bytes."""
+    arena = memory.arena
+    base, sample_step, row_step = locate(row, D.input, context)
+    target, target_sample, target_row = locate(row, D.output, context)
+    scratch, size, zero = row[D.scratch], row[D.size], np.uint8(row[D.zero])
+    threshold, count = np.uint16(row[D.threshold]), (size + 3) // 4
+    flip = np.uint16(row[D.flip])
+    words = arena[scratch : scratch + 8 * count].view(np.uint64)
+    a, turns = arena.ctypes.data, (size + CODES - 1) // CODES
+    stream_key = derive(np.uint64(context[CONTEXT.seed]), np.uint64(row[D.stream]))
+    for s in range(context[CONTEXT.samples]):
+        number = context[CONTEXT.sample_number] + s * context[CONTEXT.sample_step]
+        key = derive(stream_key, np.uint64(number))
+        for r in range(context[CONTEXT.rows]):
+            row_number = np.uint64(context[CONTEXT.row_number]) + np.uint64(r)
+            draw_words(words, key, row_number * np.uint64(count))
+            at = a + base + s * sample_step + r * row_step
+            to = a + target + s * target_sample + r * target_row
+            drop_codes(a + scratch, at, to, flip, threshold, zero, turns)
+
+
+@KERNELS.of(Select)
+@kernel
+def select(row, context, memory):
+    arena = memory.arena
+    base, sample_step, row_step = locate(row, S.input, context)
+    mask_at, mask_sample, mask_row = locate(row, S.mask, context)
+    target, target_sample, target_row = locate(row, S.output, context)
+    pixels, channels, a = row[S.height] * row[S.width], row[S.channels], arena.ctypes.data
+    one_for_all = row[S.step_channel] == 1 and row[S.step_y] == 0 and row[S.step_x] == 0
+    zero, turns = np.uint8(row[S.zero]), (channels + CODES - 1) // CODES
+    for s in range(context[CONTEXT.samples]):
+        for r in range(context[CONTEXT.rows]):
+            at, mask = (
+                base + s * sample_step + r * row_step,
+                mask_at + s * mask_sample + r * mask_row,
+            )
+            to = target + s * target_sample + r * target_row
+            if one_for_all:
+                select_codes(a + at, a + mask, a + to, zero, pixels, channels, turns)
+            else:
+                select_image(row, arena[at:], arena[mask:], arena[to:])
+
+
+@kernel
+def select_image(row, codes, mask, selected):
+    """Any mask that broadcasts."""
+    channels, zero, step = row[S.channels], np.uint8(row[S.zero]), row[S.step_channel]
+    at = 0
+    for y in range(row[S.height]):
+        for x in range(row[S.width]):
+            source, target = codes[at : at + channels], selected[at : at + channels]
+            keep = mask[y * row[S.step_y] + x * row[S.step_x] :]
+            if step == 1:
+                for c in range(channels):
+                    target[c] = ((source[c] ^ zero) & np.uint8(0 - keep[c])) ^ zero
+            else:
+                for c in range(channels):
+                    target[c] = ((source[c] ^ zero) & np.uint8(0 - keep[c * step])) ^ zero
+            at += channels

@@ -1,0 +1,108 @@
+"""How dropout masks become instructions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qbnnc.ir.graph import Node
+from qbnnc.ir.ops import KeepMask, Select
+from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.types import PER_ROW_AND_SAMPLE
+from qbnnc.runtime.families.dropout import instructions as ins
+from qbnnc.runtime.families.moves.lowering import broadcast
+from qbnnc.runtime.families.table import Table
+from qbnnc.runtime.layout import broadcast_steps, grid, round_up, same_order
+from qbnnc.runtime.lowering import Lower, Lowering
+from qbnnc.runtime.packing import CODES
+
+LOWERINGS = Table[type, Lower]()
+_LANE = int(np.iinfo(np.uint16).max)
+
+
+@LOWERINGS.of(KeepMask)
+def keep_mask(lowering: Lowering, node: Node, op: KeepMask) -> None:
+    """With the codes that it drops, if a Select alone reads it and both are in the same order."""
+    if _dropped_with_codes(lowering, node, op):
+        return
+    pixels, channels = grid(op.shape)
+    words = -(-pixels * channels // 4)
+    instruction = ins.KeepMask(
+        output=lowering.made(node.output),
+        scratch=lowering.scratch(node, 8 * words + pixels * channels),
+        stream=op.stream,
+        threshold=_least_kept(op),
+        flip=_flip(op),
+        shared=op.shared,
+        channels=channels,
+        pixels=pixels,
+    )
+    lowering.emit(node, instruction)
+
+
+@LOWERINGS.of(Select)
+def select(lowering: Lowering, node: Node, op: Select) -> None:
+    maker = lowering.producer(node.inputs[1])
+    if (
+        maker is not None
+        and isinstance(maker.op, KeepMask)
+        and _dropped_with_codes(lowering, maker, maker.op)
+    ):
+        _drop(lowering, node, maker.op)
+        return
+    shape, mask = node.output.type.shape, lowering.buffer(node, 1)
+    found = broadcast_steps((node.inputs[1].type.shape,), shape)
+    if found is None:
+        mask, found = broadcast(lowering, node, 1, shape), broadcast_steps((shape,), shape)
+        assert found is not None
+    (height, width, channels), ((step_y, step_x, step_channel),) = found
+    instruction = ins.Select(
+        output=lowering.made(node.output, CODES),
+        input=lowering.codes(node, 0),
+        mask=mask,
+        zero=codes_of(node.inputs[0].type).per_tensor[1],
+        height=height,
+        width=width,
+        channels=channels,
+        step_y=step_y,
+        step_x=step_x,
+        step_channel=step_channel,
+    )
+    lowering.emit(node, instruction)
+
+
+def _dropped_with_codes(lowering: Lowering, mask: Node, op: KeepMask) -> bool:
+    reader = lowering.only_reader(mask.output)
+    return (
+        not lowering.traced
+        and reader is not None
+        and isinstance(reader.op, Select)
+        and reader.output.type.shape == op.shape
+        and reader.output.type.axes == mask.output.type.axes == PER_ROW_AND_SAMPLE
+        and same_order(op.shape)
+        and _least_kept(op) <= _LANE
+    )
+
+
+def _drop(lowering: Lowering, node: Node, op: KeepMask) -> None:
+    size = node.output.type.size
+    instruction = ins.Drop(
+        output=lowering.made(node.output),
+        input=lowering.codes(node, 0),
+        scratch=lowering.scratch(node, 2 * round_up(size, CODES)),
+        stream=op.stream,
+        threshold=_least_kept(op),
+        flip=_flip(op),
+        zero=codes_of(node.inputs[0].type).per_tensor[1],
+        size=size,
+    )
+    lowering.emit(node, instruction)
+
+
+def _flip(op: KeepMask) -> int:
+    """lane < t is 65535 - lane >= 65536 - t, and 65535 - lane is lane ^ 65535."""
+    return _LANE if op.inverted else 0
+
+
+def _least_kept(op: KeepMask) -> int:
+    """The least of lane ^ flip that is kept."""
+    return _LANE + 1 - op.threshold if op.inverted else op.threshold

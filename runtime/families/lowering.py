@@ -1,0 +1,51 @@
+"""Each INTEGER op as instructions: which function lowers it."""
+
+from __future__ import annotations
+
+from qbnnc.ir.graph import Node
+from qbnnc.ir.ops import Concat, Move, QuantizeInput, Reshape
+from qbnnc.ir.types import DType
+from qbnnc.runtime.families.contraction import lowering as contraction
+from qbnnc.runtime.families.dropout import lowering as dropout
+from qbnnc.runtime.families.moves import lowering as moves
+from qbnnc.runtime.families.pointwise import lowering as pointwise
+from qbnnc.runtime.families.pooling import lowering as pooling
+from qbnnc.runtime.families.quantization import lowering as quantization
+from qbnnc.runtime.families.sampled_weights import lowering as sampled_weights
+from qbnnc.runtime.lowering import Lower, Lowering
+from qbnnc.support.errors import CompileError
+
+LOWERINGS: dict[type, Lower] = {
+    **contraction.LOWERINGS,
+    **dropout.LOWERINGS,
+    **moves.LOWERINGS,
+    **pointwise.LOWERINGS,
+    **pooling.LOWERINGS,
+    **quantization.LOWERINGS,
+    **sampled_weights.LOWERINGS,
+}
+
+
+def lower_node(lowering: Lowering, node: Node) -> None:
+    """Emit the instructions of a node; CompileError, at the node, if no kernel takes its inputs."""
+    if lowering.taken_in(node):
+        return
+    _expect_codes(lowering, node)
+    lower = next((LOWERINGS[kind] for kind in type(node.op).__mro__ if kind in LOWERINGS), None)
+    if lower is None:
+        raise CompileError(f"the runtime has no kernel for {node.op.name}", node.loc)
+    lower(lowering, node, node.op)
+
+
+def _expect_codes(lowering: Lowering, node: Node) -> None:
+    """CompileError if a value between the input and the outputs is float32."""
+    if isinstance(node.op, QuantizeInput | Reshape):
+        return
+    if isinstance(node.op, Move) and lowering.moves_out(node):
+        return
+    joins = isinstance(node.op, Concat)
+    for value in node.inputs:
+        if value.type.dtype is DType.F32 and (joins or value not in lowering.graph.constants):
+            raise CompileError(
+                f"{node.op.name}: the runtime computes on codes, not on {value.type}", node.loc
+            )

@@ -1,0 +1,78 @@
+"""What looks at one element at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qbnnc.runtime.program import Buffer, Instruction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add(Instruction):
+    """quant(dequant(a) + dequant(b)); `scales` are those of a, b and the sum."""
+
+    a: Buffer
+    b: Buffer
+    scales: int
+    a_zero: int
+    b_zero: int
+    zero: int
+    low: int
+    high: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multiply(Instruction):
+    """(a - Z_a)(b - Z_b) over [height][width][channels]: i32, or requantised by one `factor`.
+
+    The steps of a and b are 0 or more, in elements.
+    """
+
+    a: Buffer
+    b: Buffer
+    requantize: int  # whether the product becomes u8
+    factor: int
+    a_zero: int
+    b_zero: int
+    zero: int
+    low: int
+    high: int
+    height: int
+    width: int
+    channels: int
+    a_step_y: int
+    a_step_x: int
+    a_step_channel: int
+    b_step_y: int
+    b_step_x: int
+    b_step_channel: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clamp(Instruction):
+    """u8 codes clamped to low..high."""
+
+    input: Buffer
+    low: int
+    high: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup(Instruction):
+    """table[code], u8 to u8."""
+
+    input: Buffer
+    table: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupReal(Instruction):
+    """table[code], u8 [pixels][channels] to an output [channels][pixels]."""
+
+    input: Buffer
+    table: int
+    pixels: int
+    channels: int

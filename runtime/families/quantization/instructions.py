@@ -1,0 +1,53 @@
+"""Into codes, between codes, and out of codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qbnnc.runtime.program import Buffer, Instruction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantize(Instruction):
+    """The input [channels][pixels] f32 to codes; one offset and one scale for each channel."""
+
+    input: Buffer
+    shift: int
+    scale: int
+    zero: int
+    low: int
+    high: int
+    channels: int
+    pixels: int
+    channel_step: int
+    pixel_step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requantize(Instruction):
+    """i32 [pixels][channels] to u8; factor_step is 0, or channels if each pixel has its own."""
+
+    input: Buffer
+    factor: int
+    factor_step: int
+    zero: int
+    low: int
+    high: int
+    pixels: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dequantize(Instruction):
+    """u8, i8 or i32 [pixels][channels] to an output [channels][pixels].
+
+    `item` is 1, -1 or 4; `step` is as factor_step of Requantize.
+    """
+
+    input: Buffer
+    item: int  # bytes of a code, negative if they are signed
+    scale: int
+    zero: int
+    step: int
+    pixels: int
+    channels: int

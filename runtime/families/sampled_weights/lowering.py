@@ -1,0 +1,224 @@
+"""Noise and sampled weights, and where layers find their weights and biases."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbnnc.ir.graph import Node, Value
+from qbnnc.ir.ops import Conv2dInteger, EpsCodes, LinearInteger, SampledWeightInteger
+from qbnnc.ir.rng import eps_table
+from qbnnc.ir.types import Array
+from qbnnc.runtime.families.moves.instructions import Transpose
+from qbnnc.runtime.families.sampled_weights import instructions as ins
+from qbnnc.runtime.families.table import Table
+from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
+from qbnnc.runtime.lowering import Lower, Lowering
+from qbnnc.runtime.packing import FOURS, LINE, PANEL, Layout
+from qbnnc.runtime.program import Buffer
+from qbnnc.support.errors import CompileError
+
+LOWERINGS = Table[type, Lower]()
+_SCRATCH = 8 * 512  # words drawn at a time; as WORDS in kernels.sampling
+
+
+@LOWERINGS.of(EpsCodes)
+def eps_codes(lowering: Lowering, node: Node, op: EpsCodes) -> None:
+    """Drawn in row-major order, or with the weight."""
+    if _drawn_with_weight(lowering, node):
+        return
+    straight = same_order(op.shape)
+    drawn = lowering.made(node.output) if straight else lowering.room(node.output)
+    instruction = ins.EpsCodes(
+        output=drawn,
+        scratch=lowering.scratch(node, _SCRATCH),
+        table=lowering.constants.add(eps_table()),
+        stream=op.stream,
+        size=node.output.type.size,
+    )
+    lowering.emit(node, instruction)
+    if not straight:
+        columns, rows = grid(op.shape)
+        turned = lowering.made(node.output)
+        lowering.emit(
+            node, Transpose(output=turned, input=drawn, rows=rows, columns=columns, item=1)
+        )
+
+
+@LOWERINGS.of(SampledWeightInteger)
+def sampled_weight(lowering: Lowering, node: Node, op: SampledWeightInteger) -> None:
+    """In the order of memory, if not only layers read it as their weight or bias."""
+    value, plain = node.output, Layout(node.output.type.shape, plain=True)
+    if lowering.is_output(value) or not all(_is_layer(r, value) for r in lowering.readers(value)):
+        lowering.buffers[value] = _packed(lowering, node, op, plain)
+
+
+def _is_layer(reader: Node, value: Value) -> bool:
+    return isinstance(reader.op, Conv2dInteger | LinearInteger) and value is not reader.inputs[0]
+
+
+def _drawn_with_weight(lowering: Lowering, node: Node) -> bool:
+    """Whether all the noise is that of one layer's weight, in its own order."""
+    sampled = lowering.only_reader(node.output)
+    if sampled is None or not isinstance(sampled.op, SampledWeightInteger):
+        return False
+    layer = lowering.only_reader(sampled.output)
+    return (
+        layer is not None
+        and isinstance(layer.op, Conv2dInteger | LinearInteger)
+        and layer.inputs[1] is sampled.output
+        and not is_depthwise(layer)
+        and node.output.type.shape == sampled.output.type.shape
+        and len(sampled.inputs) == 5
+    )
+
+
+def is_depthwise(layer: Node) -> bool:
+    """Whether each output channel of a convolution reads one input channel of its own."""
+    filters, channels, *_ = layer.inputs[1].type.shape
+    groups = layer.op.groups if isinstance(layer.op, Conv2dInteger) else 1
+    return groups == filters > channels == 1
+
+
+def operand(lowering: Lowering, node: Node, index: int, layout: Layout) -> Buffer:
+    """The weight or bias of a layer: a constant, or computed before."""
+    value = node.inputs[index]
+    array = lowering.graph.constants.get(value)
+    if array is not None:
+        return lowering.constant_buffer(value.name, layout.pack(layout.rows(array)))
+    producer = lowering.producer(value)
+    if producer is None or not isinstance(producer.op, SampledWeightInteger):
+        raise CompileError("the runtime takes weights that are constant or sampled", node.loc)
+    return _packed(lowering, producer, producer.op, layout)
+
+
+def _packed(lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout) -> Buffer:
+    """A sampled weight in a layout; made once."""
+    value = node.output
+    if (value, layout) not in lowering.packed:
+        stride = round_up(layout.size * value.type.dtype.numpy.itemsize, ALIGNMENT)
+        buffer = lowering.packed[value, layout] = Buffer(value.name, stride, value.type.axes)
+        noise = lowering.producer(node.inputs[2])
+        if (
+            noise is not None
+            and isinstance(noise.op, EpsCodes)
+            and _drawn_with_weight(lowering, noise)
+        ):
+            lowering.emit(node, _draw(lowering, node, op, noise.op, layout, buffer))
+        else:
+            lowering.emit(node, _sample(lowering, node, op, layout, buffer))
+    return lowering.packed[value, layout]
+
+
+class _Codes(TypedDict):
+    """How codes are made of noise, in SampleWeight and DrawWeight; typed for `**`, as Common."""
+
+    mu: int
+    sigma: int
+    ratio: int
+    divisor: int
+    granule_step: int
+    zeros: int
+    low: int
+    high: int
+    groups: int
+    padded: int
+    depth: int
+
+
+def _codes(lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout) -> _Codes:
+    add, shape = lowering.constants.add, node.output.type.shape
+    mu, sigma = (lowering.constant(node, i, "mean and deviation") for i in (0, 1))
+    ratio, divisor, granule_step = _granules(lowering, node, layout)
+    zeros = op.quant.zero_point_array(len(shape))
+    return _Codes(
+        mu=add(layout.pack(layout.rows(mu))),
+        sigma=add(layout.pack(layout.rows(sigma))),
+        ratio=add(ratio),
+        divisor=add(divisor),
+        granule_step=granule_step,
+        zeros=add(layout.repeat_channels(layout.rows(np.broadcast_to(zeros, shape))[..., 0])),
+        low=op.quant.low,
+        high=op.quant.high,
+        groups=layout.groups,
+        padded=layout.padded,
+        depth=layout.depth,
+    )
+
+
+def _sample(
+    lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout, output: Buffer
+) -> ins.SampleWeight:
+    rows, columns, column_step = _noise(lowering, node, layout)
+    return ins.SampleWeight(
+        **_codes(lowering, node, op, layout),
+        output=output,
+        eps=lowering.buffer(node, 2),
+        scratch=lowering.scratch(node, LINE),
+        rows=lowering.constants.add(rows),
+        columns=lowering.constants.add(columns),
+        column_step=column_step,
+        block=layout.block,
+        step=layout.step,
+        item=node.output.type.dtype.numpy.itemsize,
+    )
+
+
+def _draw(
+    lowering: Lowering,
+    node: Node,
+    op: SampledWeightInteger,
+    noise: EpsCodes,
+    layout: Layout,
+    output: Buffer,
+) -> ins.DrawWeight:
+    channels, codes = layout.shape[1], _codes(lowering, node, op, layout)
+    return ins.DrawWeight(
+        **codes,
+        simple=codes["granule_step"] == 0 and not any(op.quant.zero_point),
+        output=output,
+        scratch=lowering.scratch(node, 8 * (layout.taps // 4 + 2) + PANEL * (layout.taps + FOURS)),
+        table=lowering.constants.add(eps_table()),
+        stream=noise.stream,
+        channels=channels,
+        taps=layout.taps // channels,
+        rows=lowering.constants.add(layout.order_of_taps().astype(np.int32)),
+        filters=layout.filters,
+    )
+
+
+def _noise(
+    lowering: Lowering, node: Node, layout: Layout
+) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    """(rows [depth], columns, column_step): where in memory the noise of each element lies.
+
+    Noise of the weight's own shape, transposed or sliced, is a sum of a part of K and a part of the
+    channel; only an index that is not takes 4 bytes for each element. -1 in `rows` is padding.
+    """
+    order = layout.order_of_taps()
+    eps, shape = node.inputs[2].type, node.output.type.shape
+    index = np.arange(prod(shape))
+    if len(node.inputs) > 5:
+        index = lowering.constant(node, 5, "index").reshape(-1)
+    places = layout.rows(positions(eps.shape).reshape(-1)[index].reshape(shape)).astype(np.int32)
+    rows = places[0, 0] - places[0, 0].min()
+    columns = places[:, :, 0] - rows[0]
+    if (places == rows + columns[..., None]).all():
+        padded = np.where(order < 0, -1, rows[order]).astype(np.int32)
+        return padded, layout.repeat_channels(columns, int(columns[0, 0])), 0
+    return np.where(order < 0, -1, 0).astype(np.int32), layout.pack(places), 1
+
+
+def _granules(lowering: Lowering, node: Node, layout: Layout) -> tuple[Array, Array, int]:
+    """(R, r, granule_step): one of each for each channel, or for each element."""
+    shape = node.output.type.shape
+    ratio, divisor = (
+        layout.rows(np.broadcast_to(lowering.constant(node, i, "R and r"), shape)) for i in (3, 4)
+    )
+    if all((a == a[..., :1]).all() for a in (ratio, divisor)):
+        first = layout.repeat_channels(ratio[..., 0])
+        return first, layout.repeat_channels(divisor[..., 0], 1), 0
+    return layout.pack(ratio), layout.pack(divisor, 1), 1

@@ -1,0 +1,131 @@
+"""One line of sampled weights, as LLVM IR: numba's loop over so many arrays is no vector code.
+
+    codes[n] = Z[n] + rint(clip(f32(eps[n]*sigma[n] + R[n]*mu[n]) / r[n], low - Z[n], high - Z[n]))
+
+docs/semantics.md, section 6; int32 that wraps.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from qbnnc.runtime.kernels.vectors import (
+    F32,
+    I8,
+    I32,
+    I64,
+    LANES,
+    concatenate,
+    constant_add,
+    counted,
+    internal_function,
+    jitted,
+    load,
+    rounded,
+    splat,
+    store,
+    times,
+)
+from qbnnc.runtime.packing import FOURS
+
+
+def line_of(item: int) -> Any:
+    """For numba's jitted code: (codes, eps, pitch, sigma, mu, R, r, Z, low, high, count).
+
+    Addresses of codes i8 or i32 (`item` bytes), sigma and mu i8, R i32, r f32, Z i32, each [count];
+    eps i8 [count / 4][4], with `pitch` bytes from four to four; int32 low and high; count is a
+    multiple of 8.
+    """
+    arguments: list[types.Type] = [types.int64] * 8 + [types.int32, types.int32, types.int64]
+    return jitted(f"qbnnc_sampled_line_{item}", arguments, partial(define_line, item=item))
+
+
+def define_line(module: ir.Module, name: str, item: int) -> ir.Function:
+    """The IR, as a function of the module."""
+    names = "codes eps pitch sigma mu ratio divisor zero low high count".split()
+    function = internal_function(module, name, [I64] * 8 + [I32, I32, I64], names)
+    codes, eps, pitch, sigma, mu, ratio, divisor, zero, low, high, count = function.args
+    ints, floats, bytes_ = (ir.VectorType(t, LANES) for t in (I32, F32, I8))
+    build = ir.IRBuilder(function.append_basic_block("entry"))
+    ends = [splat(build, end, LANES) for end in (low, high)]
+    before, loop = build.block, build.append_basic_block("loop")
+    build.branch(loop)
+    build.position_at_end(loop)
+    at = build.phi(I64)
+    at.add_incoming(I64(0), before)
+
+    def small(address: ir.Value) -> ir.Value:
+        return build.sext(load(build, build.add(address, at), bytes_), ints)
+
+    def large(address: ir.Value, kind: ir.Type) -> ir.Value:
+        return load(build, build.add(address, times(build, at, 4)), kind)
+
+    first = build.add(eps, build.mul(build.udiv(at, I64(4)), pitch))
+    fours = [
+        load(build, address, ir.VectorType(I8, 4)) for address in (first, build.add(first, pitch))
+    ]
+    noise = build.sext(concatenate(build, fours), ints)
+    exact = build.add(build.mul(noise, small(sigma)), build.mul(large(ratio, ints), small(mu)))
+    zeros = large(zero, ints)
+    its_ends = [build.sitofp(build.sub(end, zeros), floats) for end in ends]
+    real = build.fdiv(build.sitofp(exact, floats), large(divisor, floats))
+    made = build.add(rounded(build, real, *its_ends), zeros)
+    if item == 1:
+        made = build.trunc(made, bytes_)
+    store(build, made, build.add(codes, times(build, at, item)))
+    following = constant_add(build, at, LANES)
+    at.add_incoming(following, build.block)
+    after = build.append_basic_block("after")
+    build.cbranch(build.icmp_signed("<", following, count), loop, after)
+    build.position_at_end(after)
+    build.ret_void()
+    return function
+
+
+def define_lines(module: ir.Module, name: str) -> ir.Function:
+    """(codes, eps, pitch, places, sigma, mu, R, r, low, high, count, lines): lines of a panel.
+
+    As `line_of(1)` where all Z are 0. Line k's noise begins at eps + places[4k], places i32; all
+    lines have the same R and r.
+    """
+    names = "codes eps pitch places sigma mu ratio divisor low high count lines".split()
+    function = internal_function(module, name, [I64] * 8 + [I32, I32] + [I64] * 2, names)
+    codes, eps, pitch, places, sigma, mu, ratio, divisor, low, high, count, lines = function.args
+    ints, floats, bytes_ = (ir.VectorType(t, LANES) for t in (I32, F32, I8))
+    build = ir.IRBuilder(function.append_basic_block("entry"))
+    ends = [build.sitofp(splat(build, end, LANES), floats) for end in (low, high)]
+    turns, fours = build.lshr(count, I64(3)), ir.VectorType(I8, FOURS)
+    with counted(build, lines) as line:
+        place = load(build, build.add(places, times(build, line, 4 * FOURS)), I32)
+        start, before = build.add(eps, build.sext(place, I64)), build.mul(line, count)
+        with counted(build, turns) as turn:
+            of_line = times(build, turn, LANES)
+            at, first = (
+                build.add(before, of_line),
+                build.add(start, build.mul(pitch, times(build, turn, 2))),
+            )
+            drawn = [load(build, address, fours) for address in (first, build.add(first, pitch))]
+            noise = build.sext(concatenate(build, drawn), ints)
+            spread, mean = (
+                build.sext(load(build, build.add(address, at), bytes_), ints)
+                for address in (sigma, mu)
+            )
+            of_channel = times(build, of_line, 4)
+            scale = load(build, build.add(ratio, of_channel), ints)
+            its_divisor = load(build, build.add(divisor, of_channel), floats)
+            exact = build.add(build.mul(noise, spread), build.mul(scale, mean))
+            code = rounded(build, build.fdiv(build.sitofp(exact, floats), its_divisor), *ends)
+            store(build, build.trunc(code, bytes_), build.add(codes, at))
+    build.ret_void()
+    return function
+
+
+simple_lines = jitted(
+    "qbnnc_sampled_lines",
+    [*[types.int64] * 8, types.int32, types.int32, types.int64, types.int64],
+    define_lines,
+)

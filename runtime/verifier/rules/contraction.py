@@ -1,0 +1,111 @@
+"""What the kernels of convolutions and linear layers touch."""
+
+from __future__ import annotations
+
+from qbnnc.runtime.families.contraction.instructions import Convolve, Depthwise, Epilogue, Winograd
+from qbnnc.runtime.families.contraction.kernels.convolution import SCRATCH
+from qbnnc.runtime.families.table import Table
+from qbnnc.runtime.packing import FOURS, LINE, PANEL
+from qbnnc.runtime.program import Instruction, Place
+from qbnnc.runtime.verifier.line import Line, Rule
+
+RULES = Table[type[Instruction], Rule]()
+_HALF = PANEL // 2  # channels of the narrower tile
+_NUMBERS = 16  # of a transformed tile of Winograd's
+_APART = 64  # bytes between the numbers of m and u
+_OF_PARAMETERS = (Place.CONSTANT, Place.FIXED, Place.SAMPLE)
+
+
+@RULES.of(Convolve)
+def convolve(line: Line) -> None:
+    """Tiles of up to 16 channels; runs are read in fours, so that up to 15 codes more are read."""
+    line.positive("groups channels segments run fours pixels images height width")
+    line.flag("wide")
+    line.require(line.steps in (1, 2, 4), f"steps is {line.steps}")
+    line.require(line.fours % line.steps == 0, "a run is no whole number of steps")
+    line.require(FOURS * line.fours >= line.run, "a run is longer than its fours")
+    line.require(line.depth == FOURS * line.fours * line.segments, "depth is not that of the runs")
+    pixel = line.channels * line.groups
+    reach = (
+        line.indices("places", line.pixels, 0)
+        + line.indices("runs", line.segments, 0)
+        + (line.groups - 1) * line.channels
+        + line.run
+    )
+    beyond = FOURS * line.fours - line.run
+    if line.halo_height == 0:
+        line.read("input", reach, beyond)
+        line.scratch(SCRATCH)
+    else:
+        line.positive("halo_height halo_width")
+        line.natural("top left")
+        halo = line.halo_height * line.halo_width * pixel
+        line.require(reach <= halo, f"reads {reach} bytes of a halo of {halo}")
+        line.read("input", line.height * line.width * pixel)
+        line.scratch(SCRATCH + line.images * halo, beyond)
+    _parameters(line, line.groups * line.padded, line.depth)
+    vectors = line.weight_zeros < 0 and (line.groups == 1 or line.filters == line.padded)
+    _output(line, line.pixels, line.groups * line.filters, vectors=vectors)
+
+
+@RULES.of(Depthwise)
+def depthwise(line: Line) -> None:
+    """Windows are tested against the image; nothing is read beyond it."""
+    line.positive("height width out_height out_width kernel_height kernel_width")
+    line.positive("stride_y stride_x dilation_y dilation_x")
+    line.require(line.depth == line.kernel_height * line.kernel_width, "depth is not the window's")
+    line.read("input", line.height * line.width * line.filters)
+    line.scratch(5 * LINE)
+    _parameters(line, line.padded, line.depth)
+    _output(line, line.out_height * line.out_width, line.filters, vectors=False)
+
+
+@RULES.of(Winograd)
+def winograd(line: Line) -> None:
+    """Scratch: addresses of tiles, a patch, v, m, u, and where outputs go that nobody needs."""
+    line.positive("height width out_height out_width tiles depth pitch")
+    line.require(line.depth % PANEL == line.filters % PANEL == 0, "channels are not whole panels")
+    line.require(line.epilogue == Epilogue.REQUANTIZE, "sums of Winograd's form stay sums")
+    line.require(line.weight_zeros < 0, "weights of Winograd's form have zero points")
+    line.require(line.pitch >= 2 * line.tiles * line.depth, "numbers of v overlap")
+    numbers = line.values("numbers", _NUMBERS)
+    line.require(numbers == [k * line.pitch for k in range(_NUMBERS)], "v begins elsewhere")
+    line.constants("none", 4 * PANEL)
+    addresses, patch = 48 * line.tiles, 16 * line.depth
+    of_m, of_u = 4 * PANEL * line.tiles + _APART, 2 * PANEL * line.depth + _APART
+    used = addresses + patch + _NUMBERS * (line.pitch + of_m + of_u)
+    line.require(line.nowhere >= used, "what nobody needs goes where something is")
+    line.scratch(line.nowhere + line.filters)
+    line.read("input", line.height * line.width * line.depth)
+    _parameters(line, line.filters, 9 * line.depth)
+    _output(line, line.out_height * line.out_width, line.filters, vectors=False)
+
+
+def _parameters(line: Line, channels: int, depth: int) -> None:
+    """Weights, bias, factors and zero points of all channels, with those that are padding."""
+    line.positive("filters padded")
+    fits = line.filters <= line.padded < line.filters + _HALF and line.padded % _HALF == 0
+    line.require(fits, f"{line.filters} channels are padded to {line.padded}")
+    for name in ("weights", "bias"):
+        line.require(line.operand(name).place in _OF_PARAMETERS, f"{name} vary with the row")
+    line.read("weights", channels * depth)
+    line.read("bias", 4 * channels, alignment=4)
+    line.constants("factor", 4 * channels)
+    if line.weight_zeros >= 0:
+        line.constants("weight_zeros", 4 * channels)
+
+
+def _output(line: Line, pixels: int, channels: int, *, vectors: bool) -> None:
+    """Each element once; whole vectors are stored of codes where the next overwrites the rest."""
+    line.require(line.epilogue in set(Epilogue), f"epilogue {line.epilogue}")
+    steps, leaves = (line.channel_step, line.pixel_step), line.epilogue == Epilogue.DEQUANTIZE
+    orders = [(1, channels), (pixels, 1)] if leaves else [(1, channels)]
+    line.require(steps in orders, f"steps of {steps}")
+    line.require(
+        (line.operand("output").place is Place.OUT) == leaves, "float32 numbers that do not leave"
+    )
+    if line.epilogue == Epilogue.ACCUMULATOR:
+        line.write(4 * pixels * channels, alignment=4)
+    else:
+        beyond = line.padded - line.filters if vectors and not leaves else 0
+        line.write(pixels * channels, beyond)

@@ -1,0 +1,46 @@
+"""What the kernels of dropout masks touch."""
+
+from __future__ import annotations
+
+from qbnnc.runtime.families.dropout.instructions import Drop, KeepMask, Select
+from qbnnc.runtime.families.table import Table
+from qbnnc.runtime.layout import round_up
+from qbnnc.runtime.packing import CODES
+from qbnnc.runtime.program import Instruction, Place
+from qbnnc.runtime.verifier.line import Line, Rule
+
+RULES = Table[type[Instruction], Rule]()
+
+
+@RULES.of(KeepMask)
+def keep_mask(line: Line) -> None:
+    line.positive("channels pixels")
+    place = Place.SAMPLE if line.flag("shared") else Place.COPY
+    line.require(line.operand("output").place is place, "a mask of other copies than it is for")
+    size = line.channels * line.pixels
+    line.scratch(8 * -(-size // 4) + size)
+    line.write(size)
+
+
+@RULES.of(Drop)
+def drop(line: Line) -> None:
+    """Codes and lanes are read 16 at a time, and as many codes are stored."""
+    line.positive("size")
+    beyond = round_up(line.size, CODES) - line.size
+    line.scratch(2 * (line.size + beyond))
+    line.read("input", line.size, beyond)
+    line.write(line.size, beyond)
+
+
+@RULES.of(Select)
+def select(line: Line) -> None:
+    """One mask for all pixels is read with its vectors."""
+    line.positive("height width channels")
+    line.natural("step_y step_x step_channel")
+    pixels = line.height * line.width
+    one_for_all = (line.step_y, line.step_x, line.step_channel) == (0, 0, 1)
+    beyond = line.beyond_vectors(line.channels) if one_for_all else 0
+    line.read("input", pixels * line.channels, beyond)
+    rows, columns = (line.height - 1) * line.step_y, (line.width - 1) * line.step_x
+    line.read("mask", rows + columns + (line.channels - 1) * line.step_channel + 1, beyond)
+    line.write(pixels * line.channels, beyond)

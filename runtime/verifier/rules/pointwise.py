@@ -1,0 +1,61 @@
+"""What pointwise kernels touch."""
+
+from __future__ import annotations
+
+from qbnnc.runtime.families.pointwise.instructions import Add, Clamp, Lookup, LookupReal, Multiply
+from qbnnc.runtime.families.table import Table
+from qbnnc.runtime.program import Instruction
+from qbnnc.runtime.verifier.line import Line, Rule
+
+RULES = Table[type[Instruction], Rule]()
+
+
+@RULES.of(Add)
+def add(line: Line) -> None:
+    line.positive("size")
+    line.constants("scales", 12)
+    line.read("a", line.size)
+    line.read("b", line.size)
+    line.write(line.size)
+
+
+@RULES.of(Multiply)
+def multiply(line: Line) -> None:
+    line.positive("height width channels")
+    for name in ("a", "b"):
+        y, x, channel = (getattr(line, f"{name}_step_{axis}") for axis in ("y", "x", "channel"))
+        line.require(min(y, x, channel) >= 0, f"steps of {name}: {y}, {x}, {channel}")
+        last = (line.height - 1) * y + (line.width - 1) * x + (line.channels - 1) * channel
+        line.read(name, last + 1)
+    size = line.height * line.width * line.channels
+    if line.flag("requantize"):
+        line.constants("factor", 4)
+        line.write(size)
+    else:
+        line.write(4 * size, alignment=4)
+
+
+@RULES.of(Clamp)
+def clamp(line: Line) -> None:
+    line.positive("size")
+    line.read("input", line.size)
+    line.write(line.size)
+
+
+@RULES.of(Lookup)
+def lookup(line: Line) -> None:
+    """Any byte is an index."""
+    line.positive("size")
+    line.constants("table", 256)
+    line.read("input", line.size)
+    line.write(line.size)
+
+
+@RULES.of(LookupReal)
+def lookup_real(line: Line) -> None:
+    """Any byte is an index."""
+    line.positive("pixels channels")
+    line.leaves()
+    line.constants("table", 4 * 256)
+    line.read("input", line.pixels * line.channels)
+    line.write(line.pixels * line.channels)

@@ -1,0 +1,33 @@
+"""The networks of the demo, the study, the benchmarks and the tests.
+
+They are plain PyTorch, as any user would write it: nothing here knows of the compiler. From the
+root of a clone: `qbnnc compile weights.pt --model tools.models:LeNet_MCD ...`.
+
+A `*_MCD` class keeps its dropout on when it predicts (Monte-Carlo dropout, Gal and Ghahramani
+2016): every call draws new masks, for each channel after a convolution and for each element after a
+linear layer. A `*_BBB` class has Gaussian weights (Bayes by Backprop, Blundell et al. 2015), and
+draws them once for a batch. The class without a suffix is the pointwise twin. A posterior of SGHMC
+is a list of state_dicts of the pointwise class.
+"""
+
+from tools.models.dropout import MCDropout, MCDropout2d
+from tools.models.gaussian import BBBConv2d, BBBLayer, BBBLinear
+from tools.models.lenet import LENET5, LeNet, LeNet_BBB, LeNet_MCD
+from tools.models.mlp import MLP, MLP_BBB, MLP_MCD
+from tools.models.resnet import ResNet18
+
+__all__ = [
+    "LENET5",
+    "MLP",
+    "MLP_BBB",
+    "MLP_MCD",
+    "BBBConv2d",
+    "BBBLayer",
+    "BBBLinear",
+    "LeNet",
+    "LeNet_BBB",
+    "LeNet_MCD",
+    "MCDropout",
+    "MCDropout2d",
+    "ResNet18",
+]
