@@ -1,4 +1,4 @@
-"""One network compiled at many bits, sharing all that does not depend on them."""
+"""A compiler of one network at many bits; all that does not depend on them is done once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Compiler:
 
     @staticmethod
     def of(model: Model, rows: NDArray[np.float32], options: Options) -> Compiler:
-        """Calibrated on `rows` [N, *shape]; UserError where model, data and options do not fit."""
+        """Prepare a Model and `rows` [N, *shape]; UserError where model, data and options misfit."""
         model.check()
         rows = check_calibration(model, rows)
         how = replace(options.calibration, outputs=options.quantisation.outputs)
@@ -50,9 +50,9 @@ class Compiler:
         return layers_of(self.ready.graph, members=members, outputs=self.base.outputs)
 
     def compiled(self, quantisation: Quantisation) -> Model:
-        """The INTEGER Model; `quantisation` differs from the base in bits, rounding, correction.
+        """Compile to an INTEGER Model that is to be measured, not kept: it has no provenance.
 
-        Its provenance says nothing of value: a Model to be measured, not to be kept.
+        `quantisation` differs from the base in bits, rounding and bias correction only.
         """
         members = []
         for number, graph in enumerate(self.ready.members):
