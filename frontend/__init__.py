@@ -24,11 +24,13 @@ from qbnnc.frontend.read import (
     save_program,
     save_traced,
 )
+from qbnnc.frontend.weight_reader import NoNetworkError
 
 __all__ = [
     "Dropout",
     "FileKind",
     "ModelError",
+    "NoNetworkError",
     "Source",
     "detect_format",
     "example_rows",

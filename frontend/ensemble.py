@@ -50,7 +50,7 @@ def files_of(paths: Paths) -> list[Path]:
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     files = [file for path in map(Path, given) for file in _files_in(path)]
     if not files:
-        raise FileError("is an empty list of files; name at least one", "the ensemble")
+        raise FileError("is an empty list of files", "the ensemble", remedy="name at least one")
     return files
 
 
@@ -60,7 +60,9 @@ def _files_in(path: Path) -> list[Path]:
     files = [f for f in path.iterdir() if f.is_file() and not f.name.startswith(".")]
     models = [f for f in sorted(files, key=_natural) if detect_format(f) not in _NOT_MODELS]
     if not models:
-        raise FileError("is a folder without models; name the files, or another folder", path)
+        raise FileError(
+            "is a folder without models", path, remedy="name the files, or another folder"
+        )
     return models
 
 
@@ -85,17 +87,18 @@ def check_same_network(members: Sequence[Member]) -> None:
         if _interface(first.graph) != _interface(member.graph):
             raise CompileError(
                 f"{member.name} takes or gives {_interface(member.graph)} and {first.name} "
-                f"{_interface(first.graph)}; the members of an ensemble must be one network",
+                f"{_interface(first.graph)}",
                 "the network",
+                remedy="the members of an ensemble must be one network",
             )
 
 
 def _differ(first: Member, ours: Node | None, member: Member, theirs: Node | None) -> None:
     known = theirs or ours
     raise CompileError(
-        f"{member.name} has {_text(theirs)} here, where {first.name} has {_text(ours)}; the "
-        "members of an ensemble must be one network",
+        f"{member.name} has {_text(theirs)} here, where {first.name} has {_text(ours)}",
         known.loc if known else Loc("the network"),
+        remedy="the members of an ensemble must be one network",
     )
 
 

@@ -99,8 +99,8 @@ def read_modules(
         try:
             members.append(_traced(module, example_inputs, dropout, name))
         except CompileError as error:
-            message = str(error).removeprefix(f"{error.loc}: ")
-            raise CompileError(f"{message} (in {name})", error.loc) from error
+            message = f"{error.message} (in {name})"
+            raise CompileError(message, error.place, error.remedy) from error
     check_same_network(members)
     return Source(tuple(members), None)
 
@@ -177,7 +177,9 @@ def _members(path: Path, weights: WeightReader) -> Iterator[Member]:
         case FileKind.EXPORTED_PROGRAM:
             yield _program(path, weights.dropout)
         case FileKind.QBNN:
-            raise FileError("is a compiled .qbnn already; run it, or compile it to ONNX", path)
+            raise FileError(
+                "is a compiled .qbnn already", path, remedy="run it, or compile it to ONNX"
+            )
         case FileKind() as kind if kind in REFUSALS and not (
             weights.trust_pickle and kind is FileKind.LEGACY_TORCH_SAVE
         ):
@@ -190,9 +192,9 @@ def _program(path: Path, dropout: Dropout | None) -> Member:
     stored = load_program(path)
     if stored.dropout == "off" and dropout == "active":
         raise FileError(
-            "was saved with dropout='off', and the noise is gone from it; save the network again "
-            "with dropout='active'",
+            "was saved with dropout='off', and the noise is gone from it",
             path,
+            remedy="save the network again with dropout='active'",
         )
     as_saved = stored.dropout == "active" and dropout != "off"
     chosen = dropout or stored.dropout

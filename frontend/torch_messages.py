@@ -12,7 +12,7 @@ _ABOUT_TORCH_ITSELF = (
     (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),  # torch.export, 2.13
     (UserWarning, r"The tensor attributes? .* assigned during export"),  # layers keeping a sample
 )
-# Tracebacks and graphs for what is raised as an error as well; that torchvision is not installed.
+# They log tracebacks and graphs of errors that are raised as well, or that torchvision is missing.
 _LOUD = (
     "torch.fx.experimental.symbolic_shapes",
     "torch._subclasses.fake_tensor",

@@ -31,6 +31,10 @@ from qbnnc.support.errors import CompileError, FileError
 _LOADING = ("load_state_dict", "set_extra_state", "_load_from_state_dict")
 
 
+class NoNetworkError(FileError):
+    """A file of weights for which no factory of their network is given."""
+
+
 @dataclass(slots=True)
 class WeightReader:
     """Reads files of weights for the network of one factory; see `read.read_file`."""
@@ -81,19 +85,20 @@ class WeightReader:
 
     def _built(self, path: Path) -> nn.Module:
         if self.factory is None:
-            raise FileError(
-                "holds weights without the network they belong to; pass --model "
-                "package.module:factory, the function or class that builds it",
+            raise NoNetworkError(
+                "holds weights without the network they belong to",
                 path,
+                remedy="pass `model='package.module:factory'`, the function or class that builds "
+                "it",
             )
         return build_module(self.factory, self.model_args)
 
     def _trace(self, module: nn.Module, path: Path) -> Traced:
         if self.example is None:
             raise FileError(
-                "is traced with example rows, and none are given; pass calibration data "
-                "(--calib FILE[:KEY])",
+                "is traced with example rows, and none are given",
                 path,
+                remedy="pass calibration data (`calibration=...`)",
             )
         return trace_for_any_batch(module, rows_for(module, self.example), self.dropout)
 
@@ -104,8 +109,7 @@ def _swapped(traced: Traced, module: nn.Module, name: str) -> Traced:
         converted = convert_with_draws(traced.functional, _tensors(module))
         return replace(traced, graph=converted.graph, draws=converted.draws)
     except CompileError as error:
-        message = str(error).removeprefix(f"{error.loc}: ")
-        raise CompileError(f"{message} (in {name})", error.loc) from error
+        raise CompileError(f"{error.message} (in {name})", error.place, error.remedy) from error
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

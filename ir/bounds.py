@@ -1,4 +1,4 @@
-"""What accumulators can reach, proved from the actual weights (docs/semantics.md, section 3)."""
+"""Bounds of accumulators, proved from the actual weights (docs/semantics.md, section 3)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
-    Conv2dInteger,
-    LinearInteger,
+    ContractionInteger,
     MultiplyInteger,
     SampledWeightInteger,
     SumPoolInteger,
@@ -33,11 +32,11 @@ _SAFE_WEIGHT_BITS = 7
 
 @dataclass(frozen=True, slots=True)
 class AccumulatorBounds:
-    """What one layer's accumulators can reach, whatever the input.
+    """Bounds of one layer's accumulators, whatever the input.
 
     `low` and `high` bound every channel. `largest_sum` bounds |every partial sum| in any order,
     bias included, with the zero point of x subtracted. `saturates`: an instruction that adds two
-    u8*s8 products in int16 (vpmaddubsw) could saturate, so such weights must not be i8 there.
+    u8*s8 products in int16 (vpmaddubsw) could saturate. Such weights must not be i8 there.
     """
 
     low: int
@@ -64,25 +63,26 @@ class AccumulatorBounds:
 def check_bounds(graph: Graph, known: Known | None = None) -> None:
     """CompileError, naming the layer, if an accumulator of an INTEGER graph could leave int32.
 
-    acc_max = q_b + sum max((lo_x - Z_x) w', (hi_x - Z_x) w', 0), acc_min likewise with min; w' =
-    q_w - Z_w, lo_x..hi_x the codes that the value can take, 0 for padding. Only the final sum must
-    fit: partial sums may wrap mod 2^32.
+    acc_max = q_b + sum max((lo_x - Z_x) w', (hi_x - Z_x) w', 0), and acc_min has min for max. Here
+    w' = q_w - Z_w, lo_x..hi_x are the codes that the value can take, and the 0 is for padding. Only
+    the final sum must fit: partial sums may wrap mod 2^32.
     """
     proof = Proof(graph, known)
     for node in graph.nodes:
         bounds = proof.of(node)
         if bounds is not None and not bounds.fits_int32:
             raise CompileError(
-                f"the accumulators could reach {bounds.low}..{bounds.high}, which int32 does not "
-                "hold: use fewer bits, or split the layer",
+                f"the accumulators could reach {bounds.low}..{bounds.high}, which int32 does "
+                "not hold",
                 node.loc,
+                remedy="use fewer bits, or split the layer",
             )
 
 
 class Proof:
-    """What the accumulators of an INTEGER graph can reach, each value looked at once.
+    """Bounds of the accumulators of an INTEGER graph; each value is looked at once.
 
-    `known` are the sums of weights that have been worked out, for graphs that share constants.
+    `known` holds the sums of weights that have been worked out, for graphs that share constants.
     """
 
     def __init__(self, graph: Graph, known: Known | None = None) -> None:
@@ -90,10 +90,13 @@ class Proof:
         self._sums: Known = {} if known is None else known
 
     def of(self, node: Node) -> AccumulatorBounds | None:
-        """The bounds of a node that makes accumulators; None for any other."""
+        """The bounds of a node that makes accumulators; None for any other.
+
+        TypeError for an op that makes accumulators by no rule known here.
+        """
         match node.op:
-            case LinearInteger() | Conv2dInteger():
-                return self._layer(node, folded=node.op.folded)
+            case ContractionInteger(folded=folded):
+                return self._layer(node, folded=folded)
             case MultiplyInteger():
                 return self._product(node)
             case SumPoolInteger(kernel=kernel):
@@ -102,6 +105,8 @@ class Proof:
                 return AccumulatorBounds(
                     count * low, count * high, count * max(-low, high), saturates=False
                 )
+            case op if op.makes_accumulators:
+                raise TypeError(f"nothing proves how large the accumulators of {op.name} become")
         return None
 
     def _product(self, node: Node) -> AccumulatorBounds:
@@ -200,5 +205,5 @@ class _Sampled:
 
 
 def accumulator_bounds(graph: Graph, node: Node) -> AccumulatorBounds | None:
-    """As `Proof.of`, for one node of a graph."""
+    """The bounds of one node of a graph, as `Proof.of` gives them."""
     return Proof(graph).of(node)

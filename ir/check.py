@@ -1,4 +1,4 @@
-"""What holds of every graph, before and after every pass."""
+"""Rules that hold of every graph, before and after every pass."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ Ends = dict[int, tuple[float, float]]  # least and greatest element of an array,
 
 
 def check(graph: Graph, ends: Ends | None = None, *, complete: bool = True) -> None:
-    """CompileError, at the node, unless the graph is well formed.
+    """Raise CompileError, at the node, unless the graph is well formed.
 
     1. Every value is defined once, before it is read, under a printable name of its own.
     2. Every op belongs to the graph's stage, and gives the type its output says.
-    3. Constants have the dtype and shape of their types, are finite, and hold the codes of their
-       types, and what the ops take that read them (`qbnnc.ir.operands`).
+    3. Constants have the dtype and shape of their types, and are finite. They hold codes of their
+       types, and whatever the ops that read them take (`qbnnc.ir.operands`).
     4. Types are valid (`qbnnc.ir.validity`), and all is within the limits (`qbnnc.support.limits`).
-    5. A random stream is drawn by one op, or by masks that all take the same lanes: their number
-       and whether rows share them agree, their shapes, probabilities and `inverted` may differ.
+    5. A random stream is drawn by one op, or by masks that all take the same lanes. Their number of
+       lanes and whether rows share them agree; shapes, probabilities and `inverted` may differ.
 
-    `ends` are those of arrays that have been looked at, for graphs that share constants. Unless
-    the graph is `complete` some constants are zeros that are still to be filled in.
+    `ends` holds the least and greatest element of arrays that have been looked at, for graphs that
+    share constants. Unless the graph is `complete`, some constants are zeros still to be filled in.
     """
     _check_counts(graph)
     _check_input(graph)
@@ -123,7 +123,7 @@ def _check_constant(value: Value, array: Array, ends: Ends) -> None:
         ends[id(array)] = array.min(), array.max()
     least, greatest = ends[id(array)]
     if not (isfinite(least) and isfinite(greatest)):  # NaN is the minimum where there is one
-        raise CompileError("the weight holds NaN or infinity; train or load it again", loc)
+        raise CompileError("the weight holds NaN or infinity", loc, remedy="train or load it again")
     if (quant := type_.quant) is not None and not (
         quant.low <= int(least) <= int(greatest) <= quant.high
     ):

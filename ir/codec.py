@@ -13,7 +13,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
-from qbnnc.ir.ops import ALL_OPS
+from qbnnc.ir.ops import OPS
 from qbnnc.ir.ops.base import Op
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 VERSION = 2  # of the file format
 _MOST_SHOWN = 60
-OPS: dict[str, type[Op]] = {cls.__name__: cls for cls in ALL_OPS}
 
 
 class DecodeError(ValueError):

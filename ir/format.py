@@ -125,11 +125,13 @@ def from_bytes(
     version, expected, record = (header.get(k) for k in ("version", "sha256", "model"))
     if isinstance(version, int) and version > VERSION:
         raise FileError(
-            f"made by a newer qbnnc (format {version}; this one reads {VERSION}): upgrade qbnnc, "
-            "or compile the model again",
+            f"made by a newer qbnnc (format {version}; this one reads {VERSION})",
             path,
+            remedy="upgrade qbnnc, or compile the model again",
         )
-    damaged = FileError("damaged (its SHA-256 does not match): copy or compile it again", path)
+    damaged = FileError(
+        "damaged (its SHA-256 does not match)", path, remedy="copy or compile it again"
+    )
     if type(version) is not int or version < 1:
         raise damaged
     try:
@@ -143,7 +145,7 @@ def from_bytes(
         model.check(complete=complete)
     except (DecodeError, UserError) as error:
         raise FileError(
-            f"no model this version can read ({error}): compile it again", path
+            f"no model this version can read ({error})", path, remedy="compile it again"
         ) from None
     return model
 
@@ -158,17 +160,19 @@ def is_model(data: bytes) -> bool:
 def _opened(data: bytes, path: object) -> tuple[dict[str, Json], dict[str, Array]]:
     """Our header, and the tensors that are stored."""
     if not is_model(data):
-        raise FileError("not a qbnnc model, or truncated: give a file made by qbnnc", path)
+        raise FileError("not a qbnnc model, or truncated", path, remedy="give a file made by qbnnc")
     try:
         container = read_tensors(data)
     except DecodeError as error:
-        raise FileError(f"truncated or damaged ({error}): copy it again", path) from None
+        raise FileError(f"truncated or damaged ({error})", path, remedy="copy it again") from None
     try:
         header = parse(container.metadata.get(_KEY, "").encode())
     except DecodeError as error:
-        raise FileError(f"not a qbnnc model ({error}): give a file made by qbnnc", path) from None
+        raise FileError(
+            f"not a qbnnc model ({error})", path, remedy="give a file made by qbnnc"
+        ) from None
     if not isinstance(header, dict):
-        raise FileError("not a qbnnc model: give a file made by qbnnc", path)
+        raise FileError("not a qbnnc model", path, remedy="give a file made by qbnnc")
     return header, container.tensors
 
 

@@ -46,20 +46,23 @@ class Head:
         """UserError if a network with these outputs cannot have this head."""
         if self.outputs and len(self.outputs) != len(outputs):
             raise UserError(
-                f"--outputs {','.join(self.outputs)}: {counted(len(self.outputs), 'name')}, and "
-                f"the model has {_shapes(outputs)}: give a name for each, or mean,log_var for the "
-                "halves of one output"
+                f"{counted(len(self.outputs), 'name')}, and the model has {_shapes(outputs)}",
+                place=f"`output_names` {','.join(self.outputs)}",
+                remedy="give a name for each, or mean,log_var for the halves of one output",
             )
         match self.task:
             case Task.CLASSIFICATION if len(outputs) != 1:
                 raise UserError(
-                    f"task classification needs one output of logits, and the model has "
-                    f"{_shapes(outputs)}: use --task raw"
+                    "task classification needs one output of logits, and the model has "
+                    f"{_shapes(outputs)}",
+                    remedy="use `task='raw'`",
                 )
             case Task.REGRESSION if not self._is_regression(outputs):
                 raise UserError(
-                    f"task regression needs one output, or two of equal shape: mean and one of "
-                    f"{', '.join(spellings())}. The model has {_shapes(outputs)}: use --task raw"
+                    "task regression needs one output, or two of equal shape: mean and one of "
+                    f"{', '.join(spellings())}. "
+                    f"The model has {_shapes(outputs)}",
+                    remedy="use `task='raw'`",
                 )
             case _:
                 pass

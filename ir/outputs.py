@@ -77,7 +77,7 @@ def role_of(name: str) -> str | None:
 
 
 def spellings() -> tuple[str, ...]:
-    """The names that `--outputs` takes for the second output."""
+    """The names that `output_names` takes for the second output."""
     return tuple(spread.value for spread in Spread)
 
 

@@ -1,19 +1,9 @@
-"""Which codes each value of an INTEGER graph can take: one look at each op, in order."""
+"""The codes that each value of an INTEGER graph can take: one look at each op, in order."""
 
 from __future__ import annotations
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import (
-    AddQuantized,
-    ClampCodes,
-    Concat,
-    MaxPool2d,
-    Move,
-    QuantizeInput,
-    Requantize,
-    Reshape,
-    Select,
-)
+from qbnnc.ir.ops import ClampedOp, MaxPool2d
 from qbnnc.ir.types import QuantParams
 
 Range = tuple[int, int]
@@ -31,9 +21,6 @@ class CodeRanges:
             if (quant := node.output.type.quant) is not None:
                 self._known[node.output] = self._made(node, quant)
 
-    def __getitem__(self, value: Value) -> Range:
-        return self._known[value]
-
     def centred(self, value: Value) -> Range:
         """Least and greatest q - Z, with 0 (the padding) among them."""
         low, high = self._known[value]
@@ -43,19 +30,16 @@ class CodeRanges:
 
     def _made(self, node: Node, quant: QuantParams) -> Range:
         match node.op:
-            case Requantize() | QuantizeInput() | AddQuantized() | ClampCodes() as op:
+            case ClampedOp() as op:
                 return op.low, op.high
-            case Reshape():
-                return self._known[node.inputs[0]]
             case MaxPool2d() as op:
                 low, high = self._known[node.inputs[0]]
                 full = op.windows_meet(node.inputs[0].type.shape)
                 return low if full else min(low, 0), high
-            case Concat():
-                ends = [self._known[value] for value in node.inputs]
+            case op if op.keeps_codes:
+                ends = [self._known[value] for value in node.inputs if value in self._known]
+                if op.adds_zeros:
+                    zero = quant.per_tensor[1]
+                    ends.append((zero, zero))
                 return min(low for low, _ in ends), max(high for _, high in ends)
-            case Select() | Move():
-                low, high = self._known[node.inputs[0]]
-                zero = quant.per_tensor[1]
-                return min(low, zero), max(high, zero)
         return quant.low, quant.high

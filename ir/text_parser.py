@@ -7,8 +7,9 @@ from typing import Final
 
 from qbnnc.ir import text_items as items
 from qbnnc.ir.check import check
-from qbnnc.ir.codec import OPS, DecodeError, decode
+from qbnnc.ir.codec import DecodeError, decode
 from qbnnc.ir.graph import Builder, Graph, Value
+from qbnnc.ir.ops import OPS
 from qbnnc.ir.ops.base import Op, op_name
 from qbnnc.ir.text_scanner import Scanner
 from qbnnc.ir.types import QuantParams, Stage, TensorType

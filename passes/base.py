@@ -19,7 +19,7 @@ class Pass(Protocol):
 
     @property
     def name(self) -> str:
-        """The name that `--print-after` and `qbnnc inspect --passes` know."""
+        """The name by which a user asks for the pass, or for the graph after it."""
 
     def __call__(self, graph: Graph, /) -> Graph:
         """Return the rewritten graph, or raise CompileError at the user's module."""
@@ -54,7 +54,8 @@ class Pipeline:
 
     def _place(self, name: str) -> int:
         if name not in self.names:
-            raise UserError(f"there is no pass {name!r}; the passes are {', '.join(self.names)}")
+            known = f"the passes are {', '.join(self.names)}"
+            raise UserError(f"there is no pass {name!r}", remedy=known)
         return self.names.index(name)
 
 

@@ -20,8 +20,8 @@ from qbnnc.ir.types import Array
 from qbnnc.passes.domains import functions_of, refuse_undefined
 from qbnnc.passes.histograms import Histograms
 from qbnnc.passes.options import Bits, Quantisation, Scales
+from qbnnc.passes.quantisation_points import QuantisationPoint, quantisation_points
 from qbnnc.passes.search import Codes
-from qbnnc.passes.sites import Site, quantised_sites
 from qbnnc.support.errors import CompileError, UserError
 from qbnnc.support.text import counted
 
@@ -98,10 +98,10 @@ def calibrate(
     Raises CompileError, at the layer, where a value is NaN or infinite.
     """
     quantisation = Quantisation() if quantisation is None else quantisation
-    sites = quantised_sites(graph, outputs=how.outputs)
-    searched = _searched(sites, how, quantisation)
+    points = quantisation_points(graph, outputs=how.outputs)
+    searched = _searched(points, how, quantisation)
     sweep = _Sweep(graph, rows, how, 2 if searched else 1, progress)
-    extremes = _Extremes({site.value for site in sites}, how)
+    extremes = _Extremes({point.value for point in points}, how)
     given = _Given({node.inputs[0] for node in functions_of(graph)})
     sweep.run(0, extremes, given)
     refuse_undefined(graph, given.ranges)
@@ -114,20 +114,20 @@ def calibrate(
 
 
 def _searched(
-    sites: tuple[Site, ...], how: Calibration, quantisation: Quantisation
+    points: tuple[QuantisationPoint, ...], how: Calibration, quantisation: Quantisation
 ) -> dict[Value, tuple[Value, Codes]]:
-    """value -> its group and codes, for the sites whose range minimises the squared error."""
-    groups = {site.group for site in sites}
+    """The group and codes of each point whose range is to minimise the squared error."""
+    groups = {point.group for point in points}
     pow2 = quantisation.scales is Scales.POW2
     codes = {
-        site.value: Codes(quantisation.bits_of(site.node).activations, pow2=pow2)
-        for site in sites
-        if site.value in groups
+        point.value: Codes(quantisation.bits_of(point.node).activations, pow2=pow2)
+        for point in points
+        if point.value in groups
     }
     return {
-        site.value: (site.group, codes[site.group])
-        for site in sites
-        if how.activation_observer(codes[site.group].bits) is Observer.MSE
+        point.value: (point.group, codes[point.group])
+        for point in points
+        if how.activation_observer(codes[point.group].bits) is Observer.MSE
     }
 
 
@@ -210,9 +210,9 @@ def _refuse_infinite(graph: Graph, ranges: Ranges) -> None:
     for name, bounds in ranges.items():
         if not np.isfinite(bounds).all():
             raise CompileError(
-                "the calibration data makes this layer's output NaN or infinite: check the "
-                "weights and the scale of the data",
+                "the calibration data makes this layer's output NaN or infinite",
                 locs.get(name, name),
+                remedy="check the weights and the scale of the data",
             )
 
 
@@ -220,8 +220,9 @@ def calibration_of(model: Model) -> NDArray[np.float32]:
     """The calibration rows of a FLOAT model; UserError, saying how to give them, if none."""
     if model.calibration is None:
         raise UserError(
-            "the model: has no calibration data; give typical inputs with --calib FILE[:KEY] (in "
-            "Python calibration=x), 100 rows or more, or save them with the model: "
-            "qbnnc.save(..., calibration=x)"
+            "has no calibration data",
+            place="the model",
+            remedy="give typical inputs with `calibration=...`, 100 rows or more, or save them "
+            "with the model: qbnnc.save(..., calibration=x)",
         )
     return model.calibration

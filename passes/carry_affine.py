@@ -14,15 +14,14 @@ from qbnnc.ir.ops import (
     AveragePool2d,
     Clamp,
     Composite,
-    Conv2d,
+    Contraction,
     Linear,
     Mask,
     MaxPool2d,
-    Move,
     Op,
     Operation,
     Pointwise,
-    Reshape,
+    Rearrangement,
     Step,
 )
 from qbnnc.passes.parameters import constant, float32_constant, rescaled
@@ -123,7 +122,7 @@ def _upwards(
     passed, value = dict[Value, Op](), affine.inputs[0]
     while scaling is not None and value in readers and (node := producers.get(value)) is not None:
         match node.op:
-            case Linear() | Conv2d():
+            case Contraction():
                 takes = scaling.per_channel
                 return Carried(affine.output, passed, value, scaling) if takes else None
             case Pointwise():
@@ -146,7 +145,7 @@ def _raised(node: Node, scaling: Scaling) -> tuple[Op, Scaling] | None:
     """
     x, number = node.inputs[0].type.shape if node.inputs else (), scaling.number
     match node.op:
-        case Reshape() | Move() as op:
+        case Rearrangement() as op:
             moved = scaling.before(op, x)
             return None if moved is None else (op, moved)
         case Clamp() as clamp:
@@ -170,7 +169,7 @@ def _downwards(affine: Node, graph: Graph, readers: Mapping[Value, Node]) -> Car
                 if is_sampled and scaling.shift.any():  # the bias would share the weight's noise
                     return None
                 return Carried(affine.output, {}, node.output, scaling)
-            case Reshape() | Move() as op:
+            case Rearrangement() as op:
                 scaling = scaling.after(op)
             case Mask() if not scaling.shift.any():
                 pass

@@ -11,7 +11,7 @@ from qbnnc.passes.cut_softmax import CutSoftmax, ends_in_softmax
 from qbnnc.passes.intervals import intervals
 from qbnnc.support.errors import UserError
 
-_TASK = "--task classification: "
+_TASK = "`task` classification"
 
 
 def as_classifier(model: Model) -> Model:
@@ -28,8 +28,10 @@ def as_classifier(model: Model) -> Model:
     if ends_in_sigmoid(model.graph):
         if not is_binary(shape):
             raise UserError(
-                f"{_TASK}the {list(shape)} sigmoids are labels of their own, not classes of which "
-                "one is true: use --task raw, which gives mean and variance of each probability"
+                f"the {list(shape)} sigmoids are labels of their own, not classes of which one "
+                "is true",
+                place=_TASK,
+                remedy="use `task='raw'`, which gives mean and variance of each probability",
             )
         return replace(model, members=tuple(map(cut_sigmoid, model.members)), head=head)
     _check_logits(model)
@@ -41,11 +43,15 @@ def _check_logits(model: Model) -> None:
     shape, interval = list(output.type.shape), intervals(model.graph)[output]
     if interval.is_probability:
         raise UserError(
-            f"{_TASK}the output {shape} lies between 0 and 1, as probabilities do, and the task "
-            "takes logits: return what enters the sigmoid or softmax, or use --task raw"
+            f"the output {shape} lies between 0 and 1, as probabilities do, and the task "
+            "takes logits",
+            place=_TASK,
+            remedy="return what enters the sigmoid or softmax, or use `task='raw'`",
         )
     if interval.low > 0 or (is_binary(output.type.shape) and interval.never_negative):
         raise UserError(
-            f"{_TASK}the output {shape} is never negative, as evidence or a rate is, and the task "
-            "takes logits: return logits, or use --task raw"
+            f"the output {shape} is never negative, as evidence or a rate is, and the task "
+            "takes logits",
+            place=_TASK,
+            remedy="return logits, or use `task='raw'`",
         )

@@ -28,9 +28,9 @@ class CutSoftmax:
         for node in graph.nodes:
             if isinstance(node.op, Softmax):
                 raise CompileError(
-                    "only a softmax over the classes that makes the one output compiles: return "
-                    "logits, and leave the rest to what reads them",
+                    "only a softmax over the classes that makes the one output compiles",
                     node.loc,
+                    remedy="return logits, and leave the rest to what reads them",
                 )
         return graph
 

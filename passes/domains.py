@@ -33,10 +33,11 @@ def refuse_undefined(graph: Graph, ranges: Mapping[Value, tuple[float, float]]) 
         values = _function(node).of(points.astype(np.float32))
         if not np.isfinite(values).all():
             raise CompileError(
-                f"{_name(node)} is NaN or infinite on part of {low:.6g} to {high:.6g}, the range "
-                "of what it is given on the calibration data: keep it inside the domain, by a "
-                "clamp or a constant added before, as in torch.log(x.clamp(min=1e-6))",
+                f"{_name(node)} is NaN or infinite on part of {low:.6g} to {high:.6g}, the "
+                "range of what it is given on the calibration data",
                 node.loc,
+                remedy="keep it inside the domain, by a clamp or a constant added before, as in "
+                "torch.log(x.clamp(min=1e-6))",
             )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.arithmetic import sampling_quants
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Conv2d, FakeQuantize, Linear, SampledWeight
+from qbnnc.ir.ops import Contraction, Conv2d, FakeQuantize, SampledWeight
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.lockstep import Evaluation, Reference, live_bytes, parts_of
@@ -55,7 +55,7 @@ class FitLayers:
         if not any(_wanted(node, self.options) for node in layers):
             return graph
         if self.rows is None:
-            raise UserError("fit-layers: fits layers to calibration rows, and there are none")
+            raise UserError("fits layers to calibration rows, and there are none", self.name)
         unrounded = rewrite(graph, _without_rounding, Stage.FLOAT)
         pairs = {a.output: b.output for a, b in zip(layers, _layers(unrounded), strict=True)}
         passes = min(_PASSES, self.how.passes_of(graph))
@@ -80,7 +80,7 @@ class _Fitting:
     options: Quantisation
 
     def rule(self, node: Node, build: Builder) -> Value:
-        if isinstance(node.op, Linear | Conv2d) and _wanted(node, self.options):
+        if isinstance(node.op, Contraction) and _wanted(node, self.options):
             value = self.layer(node, build)
         else:
             value = self.now.emit(node, node.op, node.inputs, build)
@@ -114,7 +114,7 @@ class _Fitting:
         except NotFitted as error:
             warnings.warn(
                 f"{node.loc}: its weight is rounded to nearest, not fitted ({error}): look at its "
-                "calibration data, or ask for --rounding nearest",
+                "calibration data, or ask for `rounding='nearest'`",
                 RoundingWarning,
                 stacklevel=2,
             )
@@ -161,7 +161,7 @@ def _without_rounding(node: Node, build: Builder) -> Value | None:
 
 
 def _layers(graph: Graph) -> list[Node]:
-    return [node for node in graph.nodes if isinstance(node.op, Linear | Conv2d)]
+    return [node for node in graph.nodes if isinstance(node.op, Contraction)]
 
 
 def _wanted(node: Node, options: Quantisation) -> bool:

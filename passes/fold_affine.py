@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Affine, BatchNorm, Conv2d, Linear, Mask
+from qbnnc.ir.ops import Affine, BatchNorm, Contraction, Mask
 from qbnnc.passes.carry_affine import carry_down, carry_up, take_below
 from qbnnc.passes.fold_dropout_scale import folds
 from qbnnc.passes.lower_affine import is_preprocessing, lowered
@@ -123,7 +123,7 @@ def _folds_backward(before: Node, after: Node) -> bool:
         return False
     if isinstance(before.op, Affine):
         return True
-    return isinstance(before.op, Linear | Conv2d) and _is_per_channel(after)
+    return isinstance(before.op, Contraction) and _is_per_channel(after)
 
 
 def _fold_backward(before: Node, after: Node, build: Builder) -> Value:

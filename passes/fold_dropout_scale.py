@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Clamp, Conv2d, Linear, Mask, MaxPool2d, Move, Reshape
+from qbnnc.ir.ops import Clamp, Contraction, Mask, MaxPool2d, Op
 from qbnnc.passes.parameters import rescaled
 
 
@@ -45,9 +45,18 @@ def _chain(graph: Graph, mask: Node) -> Iterator[Node]:
         if graph.only_reader(above.output) is None:
             return
         yield above
-        if not isinstance(above.op, Clamp | MaxPool2d | Reshape | Move):
+        if not _lets_through(above.op):
             return
         node = above
+
+
+def _lets_through(op: Op) -> bool:
+    """Whether the walk goes on above an op that commutes with the factor.
+
+    It ends at an average pool, whose own scale takes the factor, and at another mask, whose own
+    factor would meet this one in the layer.
+    """
+    return op.commutes_with_factor and not op.has_own_scale and not isinstance(op, Mask)
 
 
 def folds(graph: Graph, mask: Node) -> bool:
@@ -55,7 +64,7 @@ def folds(graph: Graph, mask: Node) -> bool:
     assert isinstance(mask.op, Mask)
     scale, chain = mask.op.scale, list(_chain(graph, mask))
     commutes = scale > 0 or (scale < 0 and not any(isinstance(n.op, MaxPool2d) for n in chain))
-    return commutes and isinstance(chain[-1].op, Linear | Conv2d)
+    return commutes and isinstance(chain[-1].op, Contraction)
 
 
 def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | None:
@@ -67,7 +76,7 @@ def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | 
             op = Mask(1.0)
         case Clamp():
             op = op.scaled(factor)
-        case Linear() | Conv2d():
+        case Contraction():
             wide = np.asarray(factor)
             inputs = (inputs[0], *(rescaled(v, wide, 0.0, build, node.loc) for v in inputs[1:]))
         case _:

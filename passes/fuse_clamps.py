@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value
-from qbnnc.ir.ops import Clamp, Mask, MaxPool2d, Move, Reshape
+from qbnnc.ir.ops import Clamp, Mask, MaxPool2d, Op, Reshape
 from qbnnc.passes.peephole import rewrite_pairs
 
 
@@ -32,13 +32,17 @@ def _moves(before: Node, after: Node) -> bool:
     match before.op, after.op:
         case Clamp() as inner, Clamp() as outer:
             return _merged(inner, outer) is not None
-        case ((MaxPool2d() | Reshape()), Clamp()):
-            return True
-        case Move(), Clamp() as clamp:
-            return _keeps_zero(clamp)
-        case Mask(scale=scale), Clamp() as clamp:
-            return scale != 0 and _keeps_zero(clamp)
+        case op, Clamp() as clamp if op.commutes_with_clamp and op.grid_factor != 0:
+            return clamp.keeps_zero or _needs_no_zero(op)
     return False
+
+
+def _needs_no_zero(op: Op) -> bool:
+    """Whether any clamp may move before an op.
+
+    Transposes and slices would allow that too. They do not, so that compiled bits stay as they are.
+    """
+    return isinstance(op, MaxPool2d | Reshape)
 
 
 def _move(before: Node, after: Node, build: Builder) -> Value:
@@ -54,10 +58,6 @@ def _move(before: Node, after: Node, build: Builder) -> Value:
     moved = build.emit(clamp, x, loc=after.loc, name=after.output.name)
     rest = (moved, *before.inputs[1:])
     return build.emit(before.op, *rest, loc=before.loc, name=before.output.name)
-
-
-def _keeps_zero(clamp: Clamp) -> bool:
-    return (clamp.low or 0.0) <= 0.0 <= (clamp.high or 0.0)
 
 
 def _merged(inner: Clamp, outer: Clamp) -> Clamp | None:

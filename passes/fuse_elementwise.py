@@ -6,17 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import (
-    Add,
-    Affine,
-    AveragePool2d,
-    Clamp,
-    Composite,
-    Conv2d,
-    Linear,
-    Multiply,
-    Unary,
-)
+from qbnnc.ir.ops import Affine, Clamp, Composite
 from qbnnc.passes.programs import program_of
 
 
@@ -72,23 +62,24 @@ class _Sets:
                     self.above[node.output] = (nearest, *self.above.get(nearest, ()))
 
     def is_elementwise(self, node: Node, before: Node | None) -> bool:
+        """Whether an op may be in a set. The input's quantiser does the one Affine that is left."""
         match node.op:
-            case Unary() | Composite():
-                return True
+            case Affine():
+                return False
             case Clamp() as clamp:
-                return not (_keeps_zero(clamp) and self.requantises(node, before))
-            case Add() | Multiply():
-                return all(value.type == node.output.type for value in node.inputs)
-        return False
+                return not (clamp.keeps_zero and self.requantises(node, before))
+            case op:
+                same = all(value.type == node.output.type for value in node.inputs)
+                return op.composable and (len(node.inputs) == 1 or same)
 
     def requantises(self, clamp: Node, before: Node | None) -> bool:
         """Rule 3."""
         if self.graph.only_reader(clamp.inputs[0]) is not clamp:
             return False
-        computes = Linear | Conv2d | AveragePool2d | Add | Multiply | Affine
-        return before is None or (
-            isinstance(before.op, computes) and before.output not in self.members
-        )
+        if before is None:
+            return True
+        rounds = before.op.has_own_scale or isinstance(before.op, Affine)
+        return rounds and before.output not in self.members
 
     def determining(self, node: Node) -> Value | None:
         """The nearest value that alone determines a node's output; None if there is none."""
@@ -111,7 +102,3 @@ class _Sets:
             else:
                 needed.add(chain[-1])
                 yield node.output, chain[-1]
-
-
-def _keeps_zero(clamp: Clamp) -> bool:
-    return (clamp.low or 0.0) <= 0.0 <= (clamp.high or 0.0)

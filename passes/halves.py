@@ -8,22 +8,20 @@ from math import prod
 
 from qbnnc.ir.graph import Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
-    Affine,
-    BatchNorm,
-    Clamp,
+    Add,
     Concat,
     Conv2d,
     Conv2dInteger,
     Dequantize,
-    FakeQuantize,
     Linear,
     LinearInteger,
-    Mask,
-    Pointwise,
+    Multiply,
+    Op,
     Reshape,
     Slice,
     Transpose,
 )
+from qbnnc.ir.types import Stage
 from qbnnc.support.errors import Loc
 
 
@@ -52,7 +50,7 @@ def _axis(value: Value, producers: Mapping[Value, Node]) -> int | None:
         return 0 if len(shape) == 1 else None
     above = _axis(node.inputs[0], producers)
     match node.op:
-        case Affine() | BatchNorm() | Clamp() | Pointwise() | Mask() | FakeQuantize():
+        case op if _keeps_channels(op):
             return above
         case Transpose(permutation=permutation) if above is not None:
             return permutation.index(above)
@@ -60,6 +58,16 @@ def _axis(value: Value, producers: Mapping[Value, Node]) -> int | None:
             return _after_reshape(node.inputs[0].type.shape, shape, above)
         case _:
             return None
+
+
+def _keeps_channels(op: Op) -> bool:
+    """Whether the channels of the first input are those of the result.
+
+    A sum or product may join layers whose channels lie along different axes. Codes are followed
+    through their last Dequantize only: what a compiled model says of its outputs stays as it is.
+    """
+    simulated = Stage.SIMULATED in op.stages
+    return op.elementwise and simulated and not isinstance(op, Add | Multiply)
 
 
 def _after_reshape(old: tuple[int, ...], new: tuple[int, ...], axis: int) -> int | None:

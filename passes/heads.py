@@ -44,13 +44,15 @@ def _halved(model: Model, names: tuple[str, ...]) -> Model:
     axis, shape = halves_axis(model.graph), list(model.graph.outputs[0].type.shape)
     if model.stage is not Stage.FLOAT:
         raise UserError(
-            f"--outputs {','.join(names)}: the one output {shape} is compiled already and cannot "
-            "be cut in two; compile the trained model"
+            f"the one output {shape} is compiled already and cannot be cut in two",
+            place=f"`output_names` {','.join(names)}",
+            remedy="compile the trained model",
         )
     if axis is None:
         raise UserError(
-            f"--outputs {','.join(names)}: the one output {shape} has no two halves of channels; "
-            "return two outputs, or name one"
+            f"the one output {shape} has no two halves of channels",
+            place=f"`output_names` {','.join(names)}",
+            remedy="return two outputs, or name one",
         )
     return replace(model, members=tuple(split_halves(m, axis) for m in model.members))
 
@@ -68,8 +70,10 @@ def understood(model: Model, task: Task | None) -> Model:
     softmax, sigmoid = ends_in_softmax(model.graph), ends_in_sigmoid(model.graph)
     if task not in (None, Task.CLASSIFICATION) and softmax:
         raise UserError(
-            f"--task {task.value}: the network ends in softmax, which is part of task "
-            "classification (its samples are the logits): leave --task out, or return logits"
+            "the network ends in softmax, which is part of task classification (its "
+            "samples are the logits)",
+            place=f"`task` {task.value}",
+            remedy="leave `task` out, or return logits",
         )
     if task is None:
         binary = sigmoid and model.graph.outputs[0].type.size == 1

@@ -19,9 +19,9 @@ from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
     Clamp,
     Concat,
+    Contraction,
     Conv2d,
     FakeQuantize,
-    Linear,
     Mask,
     Move,
     SampledWeight,
@@ -30,8 +30,8 @@ from qbnnc.ir.types import EPS_QUANT, Array, QuantParams, Stage
 from qbnnc.passes.calibrate import Calibration, Observer, Ranges
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.parameters import likely_values, source_constant, spread
+from qbnnc.passes.quantisation_points import QuantisationPoint, only_moves, quantisation_points
 from qbnnc.passes.search import Codes, least_error_range
-from qbnnc.passes.sites import Site, moves_all, quantised_sites
 from qbnnc.support.errors import CompileError, Loc
 
 _BIAS_CODES = 2.0**23
@@ -39,24 +39,24 @@ _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
 _BIAS_BITS = 8  # of a sampled bias's mu and sigma
 
 RangesOf: TypeAlias = Callable[[Graph], Ranges]
-"""Observes the range of every site of a FLOAT graph."""
+"""Observes the range of every quantisation point of a FLOAT graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class InsertFakeQuantize:
-    """1. A FakeQuantize follows every site (`qbnnc.passes.sites`), with the scale and zero point
-       of its observed range (of all ranges, where sites share a scale); it takes the site's place
+    """1. A FakeQuantize follows every quantisation point, with the scale and zero point of the
+       observed range, or of all ranges where points share a scale. It takes the place of the point
        everywhere but where a layer's output, its elements moved or not, leaves the graph as a
        number.
-    2. A clamp that is no site keeps the scale of its input, and is quantised again to it; an input
+    2. A clamp that is no point keeps the scale of its input, and is quantised again to it. An input
        of a concatenation that has another scale is quantised again to a common one, which reaches
        as far as each.
-    3. A FakeQuantize follows every weight; its scale is at least |b_j|/(S_x*2^23), so that the
-       bias fits. One follows every bias, with the accumulators' scale f32(S_x*S_w).
-       A depthwise 1x1 convolution has a scale a channel, whatever was chosen, and with powers of
-       two 8 bits: its one weight a channel is exact so.
-    4. Of a sampled weight mu, sigma and eps are quantised (docs/semantics.md, section 6) and then
-       the sample, whose range is mu -+ 3 |sigma|; nothing between.
+    3. A FakeQuantize follows every weight. The scale is at least |b_j|/(S_x*2^23), so that the bias
+       fits. One follows every bias, with the accumulators' scale f32(S_x*S_w). A depthwise 1x1
+       convolution has a scale a channel, whatever was chosen, and with powers of two 8 bits: its
+       one weight a channel is exact then.
+    4. The mu, sigma and eps of a sampled weight are quantised (docs/semantics.md, section 6), and
+       then the sample, whose range is mu -+ 3 |sigma|. Nothing between is.
     5. None follows a dropout mask (section 5), unless scales are powers of two and the mask's
        factor is none.
     """
@@ -68,23 +68,25 @@ class InsertFakeQuantize:
 
     def __call__(self, graph: Graph, /) -> Graph:
         bits = layer_bits(graph, self.options)  # observing takes long: a misspelt layer is told now
-        sites = quantised_sites(graph, outputs=self.options.outputs)
-        quants = self._quants(sites, self.ranges_of(graph))
+        points = quantisation_points(graph, outputs=self.options.outputs)
+        quants = self._quants(points, self.ranges_of(graph))
         work = _Insertion(self.options, quants, bits, self.how)
         simulated = rewrite(graph, work.rule, Stage.SIMULATED, work.enter)
         if self.options.outputs:
             return simulated
         return rewrite(_with_exact_outputs(simulated), lambda node, build: None)
 
-    def _quants(self, sites: tuple[Site, ...], ranges: Ranges) -> dict[str, QuantParams]:
-        """site -> codes; sites of one group have the widest range and the bits of its first."""
+    def _quants(
+        self, points: tuple[QuantisationPoint, ...], ranges: Ranges
+    ) -> dict[str, QuantParams]:
+        """The codes of each point: a group has its widest range and the bits of its first."""
         pow2, quants = self.options.scales is Scales.POW2, {}
-        for site in sites:
-            members = [ranges[s.value.name] for s in sites if s.group is site.group]
-            first = next(s for s in sites if s.group is site.group)
+        for point in points:
+            members = [ranges[p.value.name] for p in points if p.group is point.group]
+            first = next(p for p in points if p.group is point.group)
             low, high = min(a for a, _ in members), max(b for _, b in members)
             bits = self.options.bits_of(first.node).activations
-            quants[site.value.name] = activation_quant(low, high, bits, pow2=pow2)
+            quants[point.value.name] = activation_quant(low, high, bits, pow2=pow2)
         return quants
 
 
@@ -93,7 +95,7 @@ class _Insertion:
     """One run of the pass."""
 
     options: Quantisation
-    sites: Mapping[str, QuantParams]
+    points: Mapping[str, QuantParams]
     bits: Mapping[str, Bits]
     how: Calibration
 
@@ -102,12 +104,12 @@ class _Insertion:
         return self.options.scales is Scales.POW2
 
     def enter(self, value: Value, build: Builder) -> Value:
-        quant = self.sites.get(value.name)
+        quant = self.points.get(value.name)
         return value if quant is None else _fake_quantize(value, quant, Loc(value.name), build)
 
     def rule(self, node: Node, build: Builder) -> Value | None:
         value = build.emit(node.op, *self.inputs(node, build), loc=node.loc, name=node.output.name)
-        quant = self.sites.get(node.output.name)
+        quant = self.points.get(node.output.name)
         if quant is None:
             quant = self.again(node)
         return value if quant is None else _fake_quantize(value, quant, node.loc, build)
@@ -126,7 +128,7 @@ class _Insertion:
 
     def inputs(self, node: Node, build: Builder) -> tuple[Value, ...]:
         match node.op:
-            case Linear() | Conv2d():
+            case Contraction():
                 return (node.inputs[0], *self.parameters(node, build))
             case SampledWeight():
                 return self.sampled(node, build)
@@ -236,8 +238,10 @@ def layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
     known = {node.loc.module for node in graph.nodes} | {n.output.name for n in graph.nodes}
     for layer in options.layers:
         if layer not in known:
-            names = sorted({n.loc.module for n in graph.nodes if isinstance(n.op, Linear | Conv2d)})
-            raise CompileError(f"there is no such layer; there are {', '.join(names)}", layer)
+            names = sorted({n.loc.module for n in graph.nodes if isinstance(n.op, Contraction)})
+            raise CompileError(
+                "there is no such layer", layer, remedy=f"there are {', '.join(names)}"
+            )
     return {node.output.name: options.bits_of(node) for node in graph.nodes}
 
 
@@ -260,7 +264,7 @@ def _with_exact_outputs(graph: Graph) -> Graph:
 def _unmoved(graph: Graph, output: Value) -> tuple[Value, list[Node]]:
     """What an output is before its elements move, and the moves; reshapes alone are none."""
     producers, source, moves = graph.producers(), output, list[Node]()
-    while (node := producers.get(source)) is not None and moves_all(node.op):
+    while (node := producers.get(source)) is not None and only_moves(node.op):
         moves.insert(0, node)
         source = node.inputs[0]
     return (source, moves) if any(isinstance(m.op, Move) for m in moves) else (output, [])
@@ -272,5 +276,5 @@ def _unrounded(graph: Graph, output: Value) -> Value:
     if node is None or not isinstance(node.op, FakeQuantize):
         return output
     layer = graph.producers().get(node.inputs[0])
-    is_layer = layer is not None and isinstance(layer.op, Linear | Conv2d)
+    is_layer = layer is not None and isinstance(layer.op, Contraction)
     return node.inputs[0] if is_layer else output

@@ -22,17 +22,14 @@ from qbnnc.ir.ops import (
     Concat,
     Dequantize,
     FakeQuantize,
-    InsertZeros,
     KeepMask,
     LookupReal,
     Mask,
     MaxPool2d,
-    Move,
     Multiply,
-    Pad,
     Pointwise,
     RandomOp,
-    Reshape,
+    Rearrangement,
     Softmax,
 )
 
@@ -93,14 +90,16 @@ def _of_node(node: Node, known: Mapping[Value, Interval], graph: Graph) -> Inter
             return Interval(0.0, 1.0)
         case Softmax(log=log):
             return Interval(-_INF, 0.0) if log else Interval(0.0, 1.0)
-        case Pad() | InsertZeros() | FakeQuantize():  # the ranges of codes contain 0
+        case FakeQuantize():  # the ranges of codes contain 0
             return inputs[0].with_zero()
         case AveragePool2d(padding=padding) if any(padding):
             return inputs[0].with_zero()
         case AveragePool2d(kernel=kernel, divisors=divisors) if divisors:  # sums among them
             return _products(inputs[0], Interval(0.0, kernel[0] * kernel[1] / min(divisors)))
-        case AveragePool2d() | MaxPool2d() | Reshape() | Move():
+        case AveragePool2d() | MaxPool2d():
             return inputs[0]
+        case Rearrangement() as op:
+            return inputs[0].with_zero() if op.adds_zeros else inputs[0]
         case Concat():
             return Interval(min(i.low for i in inputs), max(i.high for i in inputs))
         case LookupReal():

@@ -32,8 +32,8 @@ class Bits:
         match = re.fullmatch(r"w([2-8])a([2-8])", str(text).strip().lower())
         if match is None:
             raise UserError(
-                f"--bits {text}: write wNaM, the widths of weights and activations, each from 2 "
-                "to 8, such as w8a7"
+                "write wNaM, the widths of weights and activations, each from 2 to 8, such as w8a7",
+                place=f"`bits` {text}",
             )
         return Bits(int(match[1]), int(match[2]))
 

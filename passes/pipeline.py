@@ -54,7 +54,7 @@ def pipeline(
     def observed(graph: Graph) -> Ranges:
         if rows is None:
             raise UserError(
-                "insert-fake-quantize: observes ranges on calibration rows, and there are none"
+                "observes ranges on calibration rows, and there are none", _FIRST_OF_SIMULATED
             )
         return calibrate(graph, rows, how, progress, chosen)
 
@@ -206,9 +206,11 @@ def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.flo
     """Return calibration data as a batch; InputError if it is empty, misshapen, or not finite."""
     batch = as_batch(rows, model.graph.input.type.shape, "the calibration data")
     if len(batch) == 0:
-        raise InputError("the calibration data: no rows; give 100 or more typical inputs")
+        raise InputError(
+            "no rows", place="the calibration data", remedy="give 100 or more typical inputs"
+        )
     if not np.isfinite(batch).all():
-        raise InputError("the calibration data: infinity; remove such rows")
+        raise InputError("infinity", place="the calibration data", remedy="remove such rows")
     return batch
 
 
@@ -227,7 +229,9 @@ def check_layers(model: Model, quantisation: Quantisation) -> None:
 
 def _float(graph: Graph) -> Graph:
     if graph.stage is not Stage.FLOAT:
-        raise UserError(f"the model is {graph.stage.name} already: compile the float model")
+        raise UserError(
+            f"the model is {graph.stage.name} already", remedy="compile the float model"
+        )
     return graph
 
 
@@ -248,11 +252,12 @@ def _samples(model: Model, options: Options) -> int:
     if not model.stochastic:
         if wanted not in (None, 1):
             raise UserError(
-                f"--samples {wanted}: nothing in this network is random, so it gives "
-                f"{counted(members, 'sample')}; leave --samples out"
+                f"nothing in this network is random, so it gives {counted(members, 'sample')}",
+                place=f"`samples` {wanted}",
+                remedy="leave `samples` out",
             )
         return 1
     samples = DEFAULT_SAMPLES if wanted is None else wanted
     if samples < 1:
-        raise UserError(f"--samples {wanted}: give 1 or more")
+        raise UserError("give 1 or more", place=f"`samples` {wanted}")
     return samples

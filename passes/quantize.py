@@ -16,25 +16,22 @@ from qbnnc.ir.ops import (
     AveragePool2d,
     Clamp,
     ClampCodes,
-    Concat,
     Conv2d,
     Conv2dInteger,
     Dequantize,
     EpsCodes,
     FakeQuantize,
-    KeepMask,
     Linear,
     LinearInteger,
     LookupReal,
     Mask,
-    MaxPool2d,
-    Move,
     Multiply,
     MultiplyInteger,
     Normal,
     Op,
     Pointwise,
     QuantizeInput,
+    Rearrangement,
     Requantize,
     Reshape,
     SampledWeight,
@@ -45,7 +42,7 @@ from qbnnc.ir.ops import (
 from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.ir.weights import chunks
-from qbnnc.passes.sites import moves_all
+from qbnnc.passes.quantisation_points import only_moves
 from qbnnc.passes.tables import real_table, table
 from qbnnc.support.errors import CompileError, Loc
 
@@ -77,9 +74,9 @@ class _Codes(dict[Value, Value]):
 
     def __missing__(self, value: Value) -> NoReturn:
         raise CompileError(
-            "is computed on numbers that no FakeQuantize takes to codes; compile the model again "
-            "from its source",
+            "is computed on numbers that no FakeQuantize takes to codes",
             Loc(value.name),
+            remedy="compile the model again from its source",
         )
 
 
@@ -119,9 +116,9 @@ class _Lowering:
             case AveragePool2d():
                 sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
                 return self.same(node, sums)
-            case Reshape() | Move() if node.inputs[0].type.quant is None:
+            case Rearrangement() if node.inputs[0].type.quant is None:
                 return None  # on the way out: see `leave`
-            case MaxPool2d() | Reshape() | Move() | Concat() | KeepMask():
+            case _ if Stage.INTEGER in op.stages:
                 return self.same(node, op)
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
@@ -225,7 +222,7 @@ class _Lowering:
         moves, source = list[Node](), output
         node = self.producers.get(output)
         loc = Loc(output.name) if node is None else node.loc
-        while node is not None and source not in self.codes and moves_all(node.op):
+        while node is not None and source not in self.codes and only_moves(node.op):
             moves.insert(0, node)
             source = node.inputs[0]
             node = self.producers.get(source)
@@ -288,8 +285,9 @@ def _multiplier(layer: Node, acc: Value, quant: QuantParams) -> Array:
         m = multiplier(scale, quant.scale[0])
     if not (np.isfinite(m) & (m >= np.finfo(np.float32).smallest_normal)).all():
         raise CompileError(
-            "the layer's scales are too far apart for a float32 multiplier: rescale its weights",
+            "the layer's scales are too far apart for a float32 multiplier",
             layer.loc,
+            remedy="rescale its weights",
         )
     shape = (1, *m.shape) if isinstance(layer.op, AveragePool2d) else (-1,)
     return m.reshape(*shape, *[1] * (len(acc.type.shape) - len(shape)))

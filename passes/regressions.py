@@ -12,8 +12,8 @@ from qbnnc.passes.halves import halves_axis
 from qbnnc.passes.intervals import intervals
 from qbnnc.support.errors import UserError
 
-_TASK = "--task regression: "
-_SAY = f"--outputs {MEAN},{'|'.join(spellings()[:3])} (in Python output_names=)"
+_TASK = "`task` regression"
+_SAY = f"`output_names='{MEAN},{'|'.join(spellings()[:3])}'`"
 _WORDS = {Spread.VARIANCE: "variance", Spread.STD: "standard deviation"}
 
 
@@ -48,24 +48,29 @@ def _check_alone(model: Model) -> None:
     role = role_of(model.head.outputs[0]) if model.head.outputs else None
     if role not in (None, MEAN):
         raise UserError(
-            f"{_TASK}the one output is called {model.head.outputs[0]!r}, and a regression needs "
-            "the mean: return it too, or say --outputs mean"
+            f"the one output is called {model.head.outputs[0]!r}, and a regression needs the mean",
+            place=_TASK,
+            remedy="return it too, or say `output_names='mean'`",
         )
     axis = halves_axis(model.graph)
     if role is None and not model.head.stated and axis is not None:
         count = model.graph.outputs[0].type.shape[axis]
         raise UserError(
-            f"{_TASK}the one output {shape} could be {count} targets, or the mean and the log "
-            f"variance of {count // 2}: say --outputs mean, or {_SAY}"
+            f"the one output {shape} could be {count} targets, or the mean and the log "
+            f"variance of {count // 2}",
+            place=_TASK,
+            remedy=f"say `output_names='mean'`, or {_SAY}",
         )
 
 
 def _refuse_many(model: Model) -> NoReturn:
     names = f" ({', '.join(model.head.outputs)})" if model.head.outputs else ""
     raise UserError(
-        f"{_TASK}the model has {len(model.graph.outputs)} outputs{names}, and a regression is a "
-        "mean and what says its variance: return these two, or use --task raw, which gives mean "
-        "and variance of each output"
+        f"the model has {len(model.graph.outputs)} outputs{names}, and a regression is "
+        "a mean and what says its variance",
+        place=_TASK,
+        remedy="return these two, or use `task='raw'`, which gives mean and variance of each "
+        "output",
     )
 
 
@@ -84,19 +89,23 @@ def _roles(model: Model) -> tuple[str, str]:
         case [None, None] if not any(names) and outputs[0].type.axes:
             if intervals(model.graph)[outputs[1]].never_negative and not _is_parameter(model, 1):
                 raise UserError(
-                    f"{_TASK}the second output is never negative, so it is hardly the LOG of a "
-                    f"variance, and it has no name that tells: say {_SAY}, or return a dict or "
-                    "NamedTuple with such names"
+                    "the second output is never negative, so it is hardly the LOG of a variance, "
+                    "and it has no name that tells",
+                    place=_TASK,
+                    remedy=f"say {_SAY}, or return a dict or NamedTuple with such names",
                 )
             return MEAN, Spread.LOG_VARIANCE.value
     if not any(names):
         raise UserError(
-            f"{_TASK}the first output is a constant, and it should be the mean: return the mean "
-            f"first, or say {_SAY}, in the order of the outputs"
+            "the first output is a constant, and it should be the mean",
+            place=_TASK,
+            remedy=f"return the mean first, or say {_SAY}, in the order of the outputs",
         )
     raise UserError(
-        f"{_TASK}the outputs are called {', '.join(map(repr, names))}, which does not tell "
-        f"the mean from what says its variance: say {_SAY}, in their order"
+        f"the outputs are called {', '.join(map(repr, names))}, which does not tell the "
+        "mean from what says its variance",
+        place=_TASK,
+        remedy=f"say {_SAY}, in their order",
     )
 
 
@@ -114,6 +123,7 @@ def _check_sign(model: Model, output: int, spread: Spread) -> None:
         if not intervals(member)[value].never_negative:
             name = (model.head.outputs or ("", "", ""))[output] or value.name
             raise UserError(
-                f"{_TASK}the output {name!r} can be negative, and no {_WORDS[spread]} is: say "
-                f"what it is with {_SAY}, or end it in softplus or exp"
+                f"the output {name!r} can be negative, and no {_WORDS[spread]} is",
+                place=_TASK,
+                remedy=f"say what it is with {_SAY}, or end it in softplus or exp",
             )

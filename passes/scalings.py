@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Node, Value
-from qbnnc.ir.ops import Clamp, Move, Reshape, Tensor, Transpose
+from qbnnc.ir.ops import Clamp, Move, Rearrangement, Reshape, Tensor, Transpose
 from qbnnc.ir.types import CONSTANT, Array, DType, TensorType
 
 Float64 = NDArray[np.float64]
@@ -58,7 +58,7 @@ class Scaling:
         scale, shift = (np.broadcast_to(a, self.shape) for a in (self.scale, self.shift))
         return scale, shift
 
-    def before(self, op: Reshape | Move, shape: Shape) -> Scaling | None:
+    def before(self, op: Rearrangement, shape: Shape) -> Scaling | None:
         """What does the same before the move, of a value of this shape; None if nothing does.
 
         A move that makes zeros commutes with one factor, any other with one factor and shift; a
@@ -76,7 +76,7 @@ class Scaling:
                 return Scaling.made(shape, *(a.transpose(inverse) for a in self.full))
         return None
 
-    def after(self, op: Reshape | Move) -> Scaling:
+    def after(self, op: Rearrangement) -> Scaling:
         """What does the same after the move: new zeros stay zeros."""
         type_ = TensorType(DType.F32, self.shape, CONSTANT)
         scale, shift = (op.evaluate(Tensor(a[None, None], type_))[0, 0] for a in self.full)
@@ -93,7 +93,7 @@ class Scaling:
         return clamp if is_relu and (self.scale > 0).all() and not self.shift.any() else None
 
 
-def _makes_zeros(op: Reshape | Move, shape: Shape) -> bool:
+def _makes_zeros(op: Rearrangement, shape: Shape) -> bool:
     return isinstance(op, Move) and bool((op.source_of(shape) < 0).any())
 
 

@@ -11,7 +11,7 @@ from qbnnc.ir.ops import KeepMask
 @dataclass(frozen=True, slots=True)
 class ShareMasks:
     """With `batch` every mask becomes that of row 0, so that a prediction does not depend on its
-    place in the batch (--mask-sharing batch). Otherwise the graph is as it was: rows have masks of
+    place in the batch (mask_sharing "batch"). Otherwise the graph is as it was: rows have masks of
     their own, as in PyTorch.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Conv2d, Linear, SampledWeight, Slice
+from qbnnc.ir.ops import Contraction, Conv2d, SampledWeight, Slice
 from qbnnc.ir.types import Array
 
 
@@ -35,10 +35,14 @@ def _splittable(graph: Graph) -> set[str]:
     return {
         node.output.name
         for node in graph.nodes
-        if isinstance(node.op, Linear) or (isinstance(node.op, Conv2d) and node.op.groups == 1)
+        if isinstance(node.op, Contraction) and not _in_groups(node.op)
         if node.output not in graph.outputs
         and all(isinstance(n.op, Slice) and n.op.axis == 0 for n in consumers[node.output])
     }
+
+
+def _in_groups(op: Contraction) -> bool:
+    return isinstance(op, Conv2d) and op.groups != 1
 
 
 def _cut(node: Node, build: Builder, split: set[str]) -> Value | None:

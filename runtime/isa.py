@@ -65,8 +65,9 @@ def chosen() -> Isa:
         isa = _wanted(wanted, found)
         if why := fault(isa).why:
             raise UserError(
-                f"QBNNC_ISA={wanted}: LLVM cannot compile its products ({why}); leave it out: the "
-                "best that works is taken"
+                f"LLVM cannot compile its products ({why})",
+                place=f"QBNNC_ISA={wanted}",
+                remedy="leave it out: the best that works is taken",
             )
         return isa
     for isa in found:
@@ -81,7 +82,11 @@ def chosen() -> Isa:
 def _wanted(name: str, found: list[Isa]) -> Isa:
     names = [isa.value for isa in found]
     if name not in names:
-        raise UserError(f"QBNNC_ISA={name}: this CPU runs {', '.join(names)}; take one of them")
+        raise UserError(
+            f"this CPU runs {', '.join(names)}",
+            place=f"QBNNC_ISA={name}",
+            remedy="take one of them",
+        )
     return Isa(name)
 
 

@@ -199,13 +199,14 @@ def _labelled(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Float64, Int
     p, y = _probabilities(probabilities), np.asarray(labels)
     if y.dtype.kind not in "iub" or y.shape != p.shape[:1]:
         raise InputError(
-            f"the labels: {y.dtype} of shape {list(y.shape)}; give {len(p)} whole numbers, one "
-            "for each row of the probabilities"
+            f"{y.dtype} of shape {list(y.shape)}",
+            place="the labels",
+            remedy=f"give {len(p)} whole numbers, one for each row of the probabilities",
         )
     if y.min() < 0 or y.max() >= p.shape[1]:
         raise InputError(
-            f"the labels: {y.min()}..{y.max()}, and the {p.shape[1]} classes are "
-            f"0..{p.shape[1] - 1}"
+            f"{y.min()}..{y.max()}, and the {p.shape[1]} classes are 0..{p.shape[1] - 1}",
+            place="the labels",
         )
     return p, y.astype(np.int64)
 
@@ -213,30 +214,36 @@ def _labelled(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Float64, Int
 def _probabilities(values: ArrayLike) -> Float64:
     p = _finite(values, "the probabilities")
     if p.ndim != 2:
-        raise InputError(f"the probabilities: the shape is {list(p.shape)}; give [rows, classes]")
+        raise InputError(
+            f"the shape is {list(p.shape)}",
+            place="the probabilities",
+            remedy="give [rows, classes]",
+        )
     if p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
-        raise InputError("the probabilities: a row does not sum to 1; are they logits?")
+        raise InputError(
+            "a row does not sum to 1", place="the probabilities", remedy="are they logits?"
+        )
     return p
 
 
 def _variance(values: ArrayLike, shape: tuple[int, ...] | None) -> Float64:
     array = _array(values, "the variance", shape)
     if np.isnan(array).any() or array.min() < 0:
-        raise InputError("the variance: negative, or NaN")
+        raise InputError("negative, or NaN", place="the variance")
     return array
 
 
 def _finite(values: ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> Float64:
     array = _array(values, name, shape)
     if not np.isfinite(array).all():
-        raise InputError(f"{name}: NaN or infinity among the values")
+        raise InputError("NaN or infinity among the values", place=name)
     return array
 
 
 def _array(values: ArrayLike, name: str, shape: tuple[int, ...] | None) -> Float64:
     array = np.asarray(values, np.float64)
     if shape is not None and array.shape != shape:
-        raise InputError(f"{name}: the shape is {list(array.shape)}, and {list(shape)} fits")
+        raise InputError(f"the shape is {list(array.shape)}, and {list(shape)} fits", place=name)
     if array.ndim == 0 or array.size == 0:
-        raise InputError(f"{name}: no values; give one row or more")
+        raise InputError("no values", place=name, remedy="give one row or more")
     return array

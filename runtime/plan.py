@@ -151,9 +151,10 @@ def _expect_safe(
         number, why = violation
         loc = made.steps[number].loc if number >= 0 else Loc("the network")
         raise CompileError(
-            f"the program planned for it could leave its memory, and is not run: {why}; no file "
-            f"that qbnnc has written does this, so compile the model again, or report it",
+            f"the program planned for it could leave its memory, and is not run: {why}",
             loc,
+            remedy="no file that qbnnc has written does this, so compile the model again, or "
+            "report it",
         )
 
 

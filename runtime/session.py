@@ -50,7 +50,9 @@ def load(model: str | os.PathLike[str] | Model, threads: int | None = None) -> S
         found = model if isinstance(model, Model) else format.load(model)
         return Session(found, path, threads)
     except MemoryError:
-        raise FileError("no memory to load and plan it: close other programs", path) from None
+        raise FileError(
+            "no memory to load and plan it", path, remedy="close other programs"
+        ) from None
 
 
 class Session:
@@ -66,9 +68,9 @@ class Session:
         """`block_bytes` in use at a time are chosen if None; they have no effect on a result."""
         if model.stage is not Stage.INTEGER:
             raise FileError(
-                f"a model of stage {model.stage.name}, which has no integer program yet; compile "
-                f"it first: qbnnc compile {path} -o compiled.qbnn",
+                f"a model of stage {model.stage.name}, which has no integer program yet",
                 path,
+                remedy=f"compile it first: qbnnc compile {path} -o compiled.qbnn",
             )
         self.model = model
         self._every = plan_members(model.members, model.draws, block_bytes)
@@ -123,8 +125,8 @@ class Session:
             outputs = self._run(prepared, batch, numbers)
         except MemoryError:
             raise InputError(
-                f"no memory for {len(batch)} rows and {count} samples at once: take fewer samples "
-                "or rows, or fewer rows at a time (batch_size)"
+                f"no memory for {len(batch)} rows and {count} samples at once",
+                remedy="take fewer samples or rows, or fewer rows at a time (batch_size)",
             ) from None
         return Prediction(self.model.head, outputs, self._statistics(outputs))
 
@@ -147,7 +149,7 @@ class Session:
         draws = self._samples(samples) // members
         check_asked(len(batch), draws * members, members, self._plans[0].size)
         if not 0 <= as_integer(member, "member") < members:
-            raise InputError(f"member: {member}, and the members are {members}")
+            raise InputError(f"{member}, and the members are {members}", place="member")
         graph = self.model.members[member]
         kept, chunk = plan(graph, draws=self.model.draws, reuse=False), max(1, len(batch))
         arena, outputs = new_arena(kept, chunk), Outputs(kept, len(batch), draws * members)
@@ -166,7 +168,7 @@ class Session:
     def plan_summary(
         self, member: int = 0, batch: int = 1, samples: int | None = None
     ) -> PlanSummary:
-        """Operations, their forms, and the bytes of arena and constants, for `inspect --plan`."""
+        """Operations, their forms, and the bytes of arena and constants, for `qbnnc inspect`."""
         count = self._samples(samples)
         check_asked(as_count(batch, "batch", MOST_ROWS_AT_ONCE), count, 1, self._plans[0].size)
         return summarize(self._every, member, batch, count, self._workers.threads)
@@ -185,12 +187,16 @@ class Session:
         count = self.samples if samples is None else as_integer(samples, "samples")
         if not self._stochastic and count != members:
             raise InputError(
-                f"samples: {count}, but nothing is random here: there is one sample of each of "
-                f"the {members} network(s); leave samples out"
+                f"{count}, but nothing is random here: there is one sample of each of the "
+                f"{members} network(s)",
+                place="samples",
+                remedy="leave samples out",
             )
         if count < 1 or count % members:
             raise InputError(
-                f"samples: {count}; take a positive multiple of the {members} ensemble member(s)"
+                f"{count}",
+                place="samples",
+                remedy=f"take a positive multiple of the {members} ensemble member(s)",
             )
         return count
 

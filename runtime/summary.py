@@ -1,4 +1,4 @@
-"""What a plan looks like: for `qbnnc inspect --plan`."""
+"""What a plan looks like: for `qbnnc inspect`."""
 
 from __future__ import annotations
 

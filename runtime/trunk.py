@@ -62,9 +62,9 @@ def _expect_alike(members: Sequence[Graph]) -> None:
     for number, shapes in enumerate(others, 1):
         if shapes != first:
             raise CompileError(
-                f"member {number} has an input or outputs of shapes {shapes}, member 0 of "
-                f"{first}; all members of an ensemble need the same",
+                f"member {number} has an input or outputs of shapes {shapes}, member 0 of {first}",
                 Loc("the ensemble"),
+                remedy="all members of an ensemble need the same",
             )
 
 

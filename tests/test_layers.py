@@ -29,6 +29,7 @@ def layer(ours: str, third_party: str) -> Layer:
 
 
 CORE = "ir frontend passes backends runtime support"
+NETWORK = "frontend.module frontend.program frontend.torch_modes"
 LIBRARY = "options loading verification evaluation inspection bench version"
 
 # The longest entry that a file lies below is the one that counts.
@@ -36,6 +37,20 @@ LAYERS = {
     "tools/qbnnc/support": layer("", "numpy"),
     "ir": layer("support", "numpy safetensors"),
     "frontend": layer("ir support", "numpy safetensors torch"),
+    "frontend/program": layer("ir support frontend.torch_modes", "torch"),
+    "frontend/module": layer("support frontend.program frontend.torch_modes", "numpy torch"),
+    "frontend/files": layer(
+        "support frontend.module frontend.torch_messages", "numpy safetensors torch"
+    ),
+    "frontend/eager": layer(f"support {NETWORK}", "numpy torch"),
+    "frontend/convert": layer("ir support frontend.program", "numpy torch"),
+    "frontend/trace": layer(
+        f"ir support {NETWORK} frontend.eager frontend.convert frontend.torch_messages",
+        "numpy torch",
+    ),
+    "frontend/distribution": layer(
+        f"ir support {NETWORK} frontend.eager frontend.convert frontend.trace", "numpy torch"
+    ),
     "passes": layer("ir support", "numpy"),
     "backends": layer("ir support", "numpy"),
     "backends/onnx": layer("ir support", "numpy onnx onnx_ir onnxscript"),
@@ -55,7 +70,7 @@ LAYERS = {
     "tools/study": layer(
         f"{CORE} {LIBRARY}", "distributed matplotlib numba numpy onnxruntime torch"
     ),
-    "tools/study/paper": layer(f"{CORE} {LIBRARY} study api", "matplotlib numpy torch"),
+    "tools/study/paper": layer(f"{CORE} {LIBRARY} study api", "matplotlib numpy tools torch"),
     "tools/qbnnc/cli": layer(f"{CORE} {LIBRARY} study api qat", "click numpy rich torch"),
 }
 FOLDERS = ("backends", "frontend", "ir", "passes", "runtime", "tools/qbnnc", "tools/study")

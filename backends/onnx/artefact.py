@@ -105,13 +105,16 @@ def parse(data: bytes, path: str | os.PathLike[str]) -> onnx.ModelProto:
         proto = onnx.load_model_from_string(data)
     except Exception:  # protobuf's own error, which is not ours to import
         raise FileError(
-            "not an ONNX file, or truncated: give a file made by qbnnc, or copy it again", path
+            "not an ONNX file, or truncated",
+            path,
+            remedy="give a file made by qbnnc, or copy it again",
         ) from None
     if proto.producer_name != PRODUCER or not proto.HasField("graph"):
         raise FileError(
-            "not made by qbnnc: only ONNX files that qbnnc compiled can be run, verified and "
-            "inspected; compile the PyTorch model",
+            "not made by qbnnc: only ONNX files that qbnnc compiled can be run, verified "
+            "and inspected",
             path,
+            remedy="compile the PyTorch model",
         )
     return proto
 
@@ -121,7 +124,7 @@ def describe(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Descriptio
     properties = {entry.key: entry.value for entry in proto.metadata_props}
     inputs = {value.name: value for value in proto.graph.input}
     if INPUT not in inputs or not properties.keys() >= _REQUIRED:
-        raise FileError("truncated or changed after qbnnc made it: compile it again", path)
+        raise FileError("truncated or changed after qbnnc made it", path, remedy="compile it again")
     description = Description(
         properties,
         _dimensions(inputs[INPUT])[1:],
@@ -137,7 +140,9 @@ def describe(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Descriptio
         _check_numbers(description)
         _check_interface(description, proto.graph)
     except ValueError as error:
-        raise FileError(f"its metadata was changed ({error}): compile it again", path) from None
+        raise FileError(
+            f"its metadata was changed ({error})", path, remedy="compile it again"
+        ) from None
     return description
 
 

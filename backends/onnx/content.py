@@ -43,7 +43,7 @@ def check_content(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     for entry in stored:
         proto.metadata_props.remove(entry)
     if len(stored) > 1 or stored[0].value != content_digest(proto):
-        raise FileError("changed after qbnnc made it: compile it again", path)
+        raise FileError("changed after qbnnc made it", path, remedy="compile it again")
 
 
 def _check_whole(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
@@ -53,8 +53,9 @@ def _check_whole(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise FileError(
                 f"the tensor {tensor.name[:60]!r} lies in another file, and files of qbnnc are "
-                "whole: compile the model again",
+                "whole",
                 path,
+                remedy="compile the model again",
             )
 
 

@@ -12,7 +12,13 @@ from qbnnc.backends.onnx.requantize import is_fused_multiplier, quantize_float
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.writer import Attribute, Writer
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Conv2dInteger, Dequantize, LinearInteger, Requantize
+from qbnnc.ir.ops import (
+    ContractionInteger,
+    Conv2dInteger,
+    Dequantize,
+    LinearInteger,
+    Requantize,
+)
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import CONSTANT, Array, Axes, QuantParams
 
@@ -45,7 +51,7 @@ def fused_reader(graph: Graph, node: Node) -> Node | None:
     not f32(f32(S_x*S_w)/S_y), or if a convolution's channels have zero points of their own: the
     QLinearConv of onnxruntime 1.21 to 1.24 refuses those when it runs.
     """
-    if not isinstance(node.op, LinearInteger | Conv2dInteger):
+    if not isinstance(node.op, ContractionInteger):
         return None
     if isinstance(node.op, Conv2dInteger) and not _has_one_zero_point(node):
         return None
@@ -162,7 +168,7 @@ def raw_bias(scope: Scope, node: Node) -> Array:
 
 
 def _folded(node: Node) -> bool:
-    assert isinstance(node.op, LinearInteger | Conv2dInteger)
+    assert isinstance(node.op, ContractionInteger)
     return node.op.folded
 
 

@@ -1,13 +1,21 @@
-"""What is done to codes one by one: sums, products, masks, tables."""
+"""Ops on codes one by one, as ONNX nodes: sums, products, masks, tables, clamps."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.requantize import quantize_float
-from qbnnc.backends.onnx.scope import Scope, quant_scalars
+from qbnnc.backends.onnx.requantize import clamp, quantize_float
+from qbnnc.backends.onnx.scope import Scope, Writers, quant_scalars
 from qbnnc.ir.graph import Node, Value
+from qbnnc.ir.ops import (
+    AddQuantized,
+    ClampCodes,
+    Lookup,
+    LookupReal,
+    MultiplyInteger,
+    Select,
+)
 from qbnnc.ir.types import Axes
 
 _TO_INT32 = int(onnx_ir.DataType.INT32)
@@ -59,6 +67,23 @@ def look_up(scope: Scope, node: Node) -> None:
     index = writer.op("Cast", flat, out=f"{name}/index", to=_TO_INT32)
     found = writer.op("GatherElements", scope.stored(table), index, out=f"{name}/found", axis=0)
     scope.layout.merge(found, node.output.type.shape, scope.result(node.output))
+
+
+def clamp_codes(scope: Scope, node: Node) -> None:
+    """A Clip of codes that lie on the grid of the result already."""
+    assert isinstance(node.op, ClampCodes)
+    x = scope.operand(node.inputs[0], _axes(node))
+    clamp(scope.writer, x, node.op.low, node.op.high, scope.result(node.output))
+
+
+WRITERS: Writers = {
+    AddQuantized: add,
+    ClampCodes: clamp_codes,
+    Lookup: look_up,
+    LookupReal: look_up,
+    MultiplyInteger: multiply,
+    Select: select,
+}
 
 
 def _axes(node: Node) -> Axes:

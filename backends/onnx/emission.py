@@ -70,12 +70,14 @@ def _draws(model: Model, samples: int) -> range:
         )
     except ValueError:
         raise UserError(
-            f"{samples} samples cannot be shared among {len(model.members)} members: "
-            "give a positive multiple"
+            f"{samples} samples cannot be shared among {len(model.members)} members",
+            remedy="give a positive multiple",
         ) from None
     if len(draws) > 1 and not model.stochastic:
         raise UserError(
-            f"nothing is random in this model: it gives {len(model.members)} samples, not {samples}"
+            f"nothing is random in this model: it gives {len(model.members)} samples, not "
+            f"{samples}",
+            remedy="leave `samples` out",
         )
     return draws
 
@@ -139,7 +141,7 @@ def _owners(model: Model) -> list[dict[str, tuple[str, str]]]:
 def _samples(scope: Scope, value: Value) -> onnx_ir.Value:
     """One member's samples of one output, ready to be joined: [L, 1, B, *shape]."""
     if value.type.dtype is not DType.F32:
-        raise CompileError("the output is codes: dequantise it", value.name)
+        raise CompileError("the output is codes", value.name, remedy="dequantise it")
     stored = scope.operand(value, PER_ROW_AND_SAMPLE)
     shape = scope.writer.ints(scope.layout.samples, 1, -1, *value.type.shape)
     return scope.writer.op("Reshape", stored, shape, out=f"{scope.name(value)}/samples")

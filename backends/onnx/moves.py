@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.scope import Scope
+from qbnnc.backends.onnx.scope import Scope, Writers
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
     Concat,
@@ -34,30 +34,40 @@ def separate_reshapes(graph: Graph) -> Graph:
     return rewrite(graph, rule)
 
 
-def reshape(scope: Scope, node: Node, op: Reshape) -> None:
+def reshape(scope: Scope, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, Reshape)
     target = scope.writer.ints(0, *op.shape)
     scope.writer.op("Reshape", _moved(scope, node), target, out=scope.result(node.output))
 
 
-def concat(scope: Scope, node: Node, op: Concat) -> None:
+def concat(scope: Scope, node: Node) -> None:
     """Values that vary with less than the result are repeated first."""
+    op = node.op
+    assert isinstance(op, Concat)
     parts = [scope.operand(value, node.output.type.axes) for value in node.inputs]
     scope.writer.op("Concat", *parts, out=scope.result(node.output), axis=op.axis + 1)
 
 
-def transpose(scope: Scope, node: Node, op: Transpose) -> None:
+def transpose(scope: Scope, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, Transpose)
     order = (0, *(axis + 1 for axis in op.permutation))
     scope.writer.op("Transpose", _moved(scope, node), out=scope.result(node.output), perm=order)
 
 
-def take_slice(scope: Scope, node: Node, op: Slice) -> None:
+def take_slice(scope: Scope, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, Slice)
     x, writer = _moved(scope, node), scope.writer
     parts = (writer.ints(n) for n in (op.start, op.stop, op.axis + 1, op.step))
     writer.op("Slice", x, *parts, out=scope.result(node.output))
 
 
-def gather(scope: Scope, node: Node, op: Gather) -> None:
+def gather(scope: Scope, node: Node) -> None:
     """Gather, or Expand where one element is repeated: it copies whole rows."""
+    op = node.op
+    assert isinstance(op, Gather)
     x, writer, extents = _moved(scope, node), scope.writer, node.output.type.shape
     out = scope.result(node.output)
     if node.inputs[0].type.shape[op.axis] == 1:
@@ -67,7 +77,9 @@ def gather(scope: Scope, node: Node, op: Gather) -> None:
         writer.op("Gather", x, writer.ints(*op.indices), out=out, axis=op.axis + 1)
 
 
-def pad(scope: Scope, node: Node, op: Pad) -> None:
+def pad(scope: Scope, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, Pad)
     x, writer = _moved(scope, node), scope.writer
     before = [0] * (len(node.output.type.shape) - 1)
     top, left, bottom, right = op.padding
@@ -75,8 +87,10 @@ def pad(scope: Scope, node: Node, op: Pad) -> None:
     writer.op("Pad", x, widths, _zero(scope, node.output.type), out=scope.result(node.output))
 
 
-def insert_zeros(scope: Scope, node: Node, op: InsertZeros) -> None:
+def insert_zeros(scope: Scope, node: Node) -> None:
     """[.., H, 1, W, 1] padded to [.., H, sh, W, sw]; as [.., H*sh, W*sw] without the last zeros."""
+    op = node.op
+    assert isinstance(op, InsertZeros)
     x, writer, name = _moved(scope, node), scope.writer, scope.name(node.output)
     *outer, height, width = node.inputs[0].type.shape
     step_h, step_w = op.stride
@@ -94,8 +108,10 @@ def insert_zeros(scope: Scope, node: Node, op: InsertZeros) -> None:
     writer.op("Slice", joined, writer.ints(0, 0), ends, axes, out=scope.result(node.output))
 
 
-def upsample(scope: Scope, node: Node, op: UpsampleNearest) -> None:
+def upsample(scope: Scope, node: Node) -> None:
     """[.., H, 1, W, 1] repeated to [.., H, fh, W, fw], as [.., H*fh, W*fw]."""
+    op = node.op
+    assert isinstance(op, UpsampleNearest)
     x, writer, name = _moved(scope, node), scope.writer, scope.name(node.output)
     *outer, height, width = node.inputs[0].type.shape
     apart = writer.op(
@@ -104,6 +120,18 @@ def upsample(scope: Scope, node: Node, op: UpsampleNearest) -> None:
     times = writer.ints(*[1] * (len(outer) + 2), op.factors[0], 1, op.factors[1])
     each = writer.op("Expand", apart, times, out=f"{name}/each")
     scope.layout.merge(each, node.output.type.shape, scope.result(node.output))
+
+
+WRITERS: Writers = {
+    Concat: concat,
+    Gather: gather,
+    InsertZeros: insert_zeros,
+    Pad: pad,
+    Reshape: reshape,
+    Slice: take_slice,
+    Transpose: transpose,
+    UpsampleNearest: upsample,
+}
 
 
 def _moved(scope: Scope, node: Node) -> onnx_ir.Value:

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.scope import Scope, quant_scalars
+from qbnnc.backends.onnx.scope import Scope, Writers, quant_scalars
 from qbnnc.backends.onnx.writer import Attribute
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import MaxPool2d, SumPoolInteger
@@ -49,6 +49,9 @@ def sum_pool(scope: Scope, node: Node) -> None:
         _global_sum(scope, node)
     else:
         _window_sum(scope, node, op)
+
+
+WRITERS: Writers = {MaxPool2d: max_pool, SumPoolInteger: sum_pool}
 
 
 def _global_sum(scope: Scope, node: Node) -> None:

@@ -38,7 +38,7 @@ from qbnnc.ir.arithmetic import multiplier, offline_terms
 from qbnnc.ir.codec import VERSION
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Conv2dInteger, LinearInteger, Requantize
+from qbnnc.ir.ops import ContractionInteger, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType
 from qbnnc.support.errors import FileError
@@ -78,7 +78,7 @@ def embedded_model(
     """The same for a file of `size` bytes that has been read."""
     if not description.embedded:
         raise without_model(path)
-    changed = FileError("changed after qbnnc made it: compile it again", path)
+    changed = FileError("changed after qbnnc made it", path, remedy="compile it again")
     try:
         inflated = _inflate(description.properties[MODEL], _ALWAYS + _MOST_TIMES * size)
         stripped = format.from_bytes(inflated, path, complete=False)
@@ -97,9 +97,10 @@ def embedded_model(
 def without_model(path: str | os.PathLike[str]) -> FileError:
     """The error of what needs a Model that the file has not got."""
     return FileError(
-        "holds no qbnnc model (--no-embedded-model): it can be run, and verified beside the .qbnn "
-        "of the same compile; for anything else give that .qbnn",
+        "holds no qbnnc model (`embedded_model=False`): it can be run, and verified "
+        "beside the .qbnn of the same compile",
         path,
+        remedy="for anything else give that .qbnn",
     )
 
 
@@ -150,7 +151,7 @@ def _biases(graph: Graph) -> dict[Value, Node]:
     """The constant biases that one layer reads, and that layer."""
     found: dict[Value, Node] = {}
     for node in graph.nodes:
-        if isinstance(node.op, LinearInteger | Conv2dInteger) and node.op.folded:
+        if isinstance(node.op, ContractionInteger) and node.op.folded:
             bias = node.inputs[2]
             if bias in graph.constants and graph.only_reader(bias) is node:
                 found[bias] = node

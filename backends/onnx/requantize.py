@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.scope import Scope, quant_scalars
+from qbnnc.backends.onnx.scope import Scope, Writers, quant_scalars
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.arithmetic import multiplier
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import AddQuantized, QuantizeInput, Requantize
+from qbnnc.ir.ops import ClampedOp, Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.types import Array, QuantParams
+from qbnnc.ir.types import Array, DType, QuantParams
 
 _TO_FLOAT = int(onnx_ir.DataType.FLOAT)
 
@@ -32,8 +32,8 @@ def clamp(
 def quantize_float(
     scope: Scope, node: Node, real: onnx_ir.Value, out: onnx_ir.Value
 ) -> onnx_ir.Value:
-    """QuantizeLinear of the float numbers behind a Requantize or AddQuantized, and its clamp."""
-    assert isinstance(node.op, Requantize | AddQuantized)
+    """QuantizeLinear of the float numbers behind an op whose codes are clamped, and its clamp."""
+    assert isinstance(node.op, ClampedOp)
     writer = scope.writer
     scale, zero = (writer.constant(a) for a in quant_scalars(node.output.type))
     codes = writer.op(
@@ -75,13 +75,29 @@ def requantize_explicitly(scope: Scope, node: Node) -> None:
     clamp(writer, codes, op.low, op.high, scope.result(node.output))
 
 
-def dequantize_accumulator(scope: Scope, node: Node) -> None:
+def dequantize(scope: Scope, node: Node) -> None:
+    """The numbers of codes by DequantizeLinear, those of accumulators by Cast and Mul."""
+    if node.inputs[0].type.dtype is DType.I32:
+        return _dequantize_accumulator(scope, node)
+    scale, zero = (scope.writer.constant(a) for a in quant_scalars(node.inputs[0].type))
+    q, out = scope.operand(node.inputs[0], node.output.type.axes), scope.result(node.output)
+    scope.writer.op("DequantizeLinear", q, scale, zero, out=out)
+
+
+def _dequantize_accumulator(scope: Scope, node: Node) -> None:
     """f32(acc) * S, the accumulator's own scale."""
     (acc,), writer, name = node.inputs, scope.writer, scope.name(node.output)
     scale = codes_of(acc.type).scale_array(len(acc.type.shape))
     stored = scope.operand(acc, node.output.type.axes)
     real = writer.op("Cast", stored, out=f"{name}/float", to=_TO_FLOAT)
     writer.op("Mul", real, writer.constant(scale), out=scope.result(node.output))
+
+
+WRITERS: Writers = {
+    Dequantize: dequantize,
+    QuantizeInput: quantize_input,
+    Requantize: requantize_explicitly,
+}
 
 
 def is_fused_multiplier(factor: Array, acc: QuantParams, shape: tuple[int, ...], y: float) -> bool:

@@ -17,7 +17,7 @@ from qbnnc.backends.onnx.contraction import (
 from qbnnc.backends.onnx.names import BIAS
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import Conv2dInteger, LinearInteger
+from qbnnc.ir.ops import ContractionInteger
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.support.errors import CompileError
 
@@ -26,13 +26,13 @@ _TO_UINT8 = int(onnx_ir.DataType.UINT8)
 
 def is_sampled_layer(node: Node) -> bool:
     """Whether every sample has accumulators of its own because of a weight or bias."""
-    layer = isinstance(node.op, LinearInteger | Conv2dInteger)
+    layer = isinstance(node.op, ContractionInteger)
     return layer and any(is_sampled(value) for value in node.inputs[1:])
 
 
 def refuse_folded(node: Node) -> None:
     """CompileError where offline terms are in a bias: those of a sampled weight are not offline."""
-    assert isinstance(node.op, LinearInteger | Conv2dInteger)
+    assert isinstance(node.op, ContractionInteger)
     if node.op.folded:
         raise CompileError("a sampled layer whose offline terms are folded", node.loc)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir
@@ -12,6 +13,7 @@ from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.names import ALSO, AXES, BIAS, VALUE, axes_text, onnx_name
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ops import Op
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType, TensorType
 from qbnnc.support.errors import CompileError
@@ -109,9 +111,9 @@ class Scope:
         """The array of a constant; CompileError if an op needs one and has a computed value."""
         if value not in self.graph.constants:
             raise CompileError(
-                f"{node.op.name} with a computed {value.name} has no ONNX form yet: "
-                "compile to .qbnn",
+                f"{node.op.name} with a computed {value.name} has no ONNX form yet",
                 node.loc,
+                remedy="compile to .qbnn",
             )
         return self.graph.constants[value]
 
@@ -134,6 +136,8 @@ class Scope:
         s, z = self.writer.constant(scale), self.writer.constant(zero)
         return self.writer.op("DequantizeLinear", q, s, z, out=f"{self.name(value)}/real")
 
+
+Writers: TypeAlias = Mapping[type[Op], Callable[[Scope, Node], None]]  # of one node by itself
 
 _ELEMENT = {
     DType.F32: onnx_ir.DataType.FLOAT,

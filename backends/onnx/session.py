@@ -133,7 +133,7 @@ class OnnxArtefact:
         """
         batch = as_batch(x, self.input_shape)
         if missing := [name for name in names if name not in self.description.values]:
-            raise UserError(f"{self.path}: holds no value called {missing[0]!r}")
+            raise UserError(f"holds no value called {missing[0]!r}", place=self.path)
         stored = [self.description.values[name] for name in names]
         session = open_session(self._exposing(stored), self.path, self._threads)
         numbers = as_integer(seed, "seed"), as_integer(first_row, "first_row")
@@ -167,10 +167,11 @@ class OnnxArtefact:
         count, members = as_integer(samples, "samples"), self.description.members
         if not 1 <= count <= self.samples or count % members:
             multiple = f" that is a multiple of {members}" if members > 1 else ""
-            more = "" if self.samples == members else "; for more compile with a larger --samples"
+            more = "" if self.samples == members else "; for more compile with a larger `samples`"
             raise UserError(
-                f"{self.path}: gives up to {self.samples} samples, not {count}: ask for a number"
-                f"{multiple} in 1..{self.samples}{more}"
+                f"gives up to {self.samples} samples, not {count}",
+                place=self.path,
+                remedy=f"ask for a number{multiple} in 1..{self.samples}{more}",
             )
         return count
 
@@ -213,9 +214,9 @@ class OnnxArtefact:
             leading = (self.samples, len(batch)) if sampled else (len(batch),)
             if array.dtype != np.float32 or array.shape[: len(leading)] != leading:
                 raise FileError(
-                    f"gives {name} as {array.dtype} {list(array.shape)}, which is not what it "
-                    "says: compile it again",
+                    f"gives {name} as {array.dtype} {list(array.shape)}, which is not what it says",
                     self.path,
+                    remedy="compile it again",
                 )
         return made
 
@@ -231,7 +232,7 @@ class OnnxArtefact:
         try:
             made: list[Array] = session.run(list(names), feed)
         except Exception as error:  # onnxruntime's errors share no class of their own
-            raise UserError(f"{self.path}: onnxruntime failed ({_line(error)})") from None
+            raise UserError(f"onnxruntime failed ({_line(error)})", place=self.path) from None
         return made
 
 

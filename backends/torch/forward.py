@@ -26,7 +26,7 @@ from qbnnc.backends.torch.roles import (
 from qbnnc.ir.arithmetic import activation_quant, sampling_quants
 from qbnnc.ir.evaluate import last_uses
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import FakeQuantize, Mask, RandomOp
+from qbnnc.ir.ops import FakeQuantize, RandomOp
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import EPS_QUANT, Axis, QuantParams
 from qbnnc.support.errors import CompileError
@@ -69,7 +69,7 @@ class Grids:
         """Ops that keep codes keep their grid; a mask's factor stretches it."""
         kept = self._of.get(node.inputs[0]) if node.inputs else None
         if kept is not None and node.output.type.quant is not None:
-            factor = node.op.scale if isinstance(node.op, Mask) else 1.0
+            factor = node.op.grid_factor
             self._of[node.output] = kept if factor == 1.0 else kept.scaled(factor)
 
     def of(self, node: Node, seen: Tensor | None) -> Grid:

@@ -11,14 +11,10 @@ from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
     Clamp,
     Concat,
-    Conv2d,
+    Contraction,
     FakeQuantize,
-    Linear,
     Mask,
-    MaxPool2d,
-    Move,
     Normal,
-    Reshape,
     SampledWeight,
 )
 from qbnnc.support.errors import CompileError
@@ -97,12 +93,11 @@ def parameters_of(graph: Graph) -> Iterator[Value]:
 
 def source_of(value: Value, producers: Mapping[Value, Node]) -> Node | None:
     """The FakeQuantize whose grid a value lies on, through ops that keep codes."""
-    match producers.get(value):
-        case Node(op=FakeQuantize()) as node:
-            return node
-        case Node(op=MaxPool2d() | Reshape() | Move() | Mask(scale=1.0) | Concat()) as node:
-            return source_of(node.inputs[0], producers)
-    return None
+    node = producers.get(value)
+    if node is None or isinstance(node.op, FakeQuantize):
+        return node
+    keeps_grid = node.op.keeps_codes and node.op.grid_factor == 1.0
+    return source_of(node.inputs[0], producers) if keeps_grid else None
 
 
 class _Roles:
@@ -121,7 +116,7 @@ class _Roles:
             match reader:
                 case Node(op=SampledWeight(), inputs=(mu, sigma, *_)) if node.output in (mu, sigma):
                     return Moment(self.source(mu), self.source(sigma), int(node.output is sigma))
-                case Node(op=Linear() | Conv2d(), inputs=(x, weight, bias)):
+                case Node(op=Contraction(), inputs=(x, weight, bias)):
                     if node.output is weight:
                         return Weight(x, self.source(bias))
                     if node.output is bias:

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
 from qbnnc.frontend.convert.sampled_weights.reparameterisation import probe
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Filled, Fixed, Noise, Result, Tracked
 from qbnnc.frontend.program.locations import Place, location, plain_name
 from qbnnc.ir.graph import Value
@@ -41,8 +41,9 @@ class Call:
             self._place = self.scope.namer.place(self.node, op)
         return self._place
 
-    def fail(self, message: str) -> NoReturn:
-        raise CompileError(f"{plain_name(self.node)}: {message}", location(self.node))
+    def fail(self, message: str, remedy: str = "") -> NoReturn:
+        """CompileError at this call, which the message tells about."""
+        raise CompileError(f"{plain_name(self.node)}: {message}", location(self.node), remedy)
 
     def emit(self, op: Op, *inputs: Value) -> Value:
         place = self.place()
@@ -62,8 +63,8 @@ class Call:
             return Fixed(torch.tensor(value))
         if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
             self.fail(
-                "computes with the size of the batch; a row's prediction must not depend on how "
-                "many rows there are"
+                "computes with the size of the batch",
+                "a row's prediction must not depend on how many rows there are",
             )
         if value is None or isinstance(value, tuple | list):
             self.fail(f"the argument {name!r} is not a tensor")
@@ -83,11 +84,11 @@ class Call:
                 return torch.full([int(n) for n in shape] if static else [], number)
             case Noise():
                 self.fail(
-                    f"its {name} is random; only the weights and biases of linear and convolution "
-                    "layers may be sampled"
+                    f"its {name} is random",
+                    "only the weights and biases of linear and convolution layers may be sampled",
                 )
             case _:
-                self.fail(f"its {name} depends on the input; only constants are supported")
+                self.fail(f"its {name} depends on the input", "only constants are supported")
 
     def fixed_or_none(self, name: str) -> Tensor | None:
         return None if self.arguments[name] is None else self.fixed(name)
@@ -150,8 +151,8 @@ class Call:
         shape = self.shape()
         if not shape or not self.scope.is_batch(shape[0]):
             self.fail(
-                f"gives {list(shape)}, where the rows of the batch are no longer the first axis; "
-                "every layer must treat the rows of a batch one by one"
+                f"gives {list(shape)}, where the rows of the batch are no longer the first axis",
+                "every layer must treat the rows of a batch one by one",
             )
         return tuple(self._static(extent) for extent in shape[1:])
 

@@ -23,7 +23,7 @@ _MAX_FOLDED = 1 << 28  # elements: a hostile program could ask for any number
 def folded(call: Call) -> Result:
     """The result of an op on constants, computed now."""
     if not all(isinstance(extent, int) for extent in bounded_shape(call)):
-        call.fail("makes a tensor of the batch's size from weights; let it broadcast instead")
+        call.fail("makes a tensor of the batch's size from weights", "let it broadcast instead")
     target = cast(torch._ops.OpOverload, call.node.target)
     with torch.no_grad():
         result = target(**{name: _plain(value) for name, value in call.arguments.items()})
@@ -36,7 +36,7 @@ def bounded_shape(call: Call) -> Shape:
     """The shape of the result; CompileError if it is larger than any model's."""
     shape = call.shape() if isinstance(call.node.meta["val"], Tensor) else ()
     if prod(extent for extent in shape if isinstance(extent, int)) > _MAX_FOLDED:
-        call.fail(f"makes a constant of shape {list(shape)}; that is more than a model may hold")
+        call.fail(f"makes a constant of shape {list(shape)}", "that is more than a model may hold")
     return shape
 
 

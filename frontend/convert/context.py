@@ -13,13 +13,12 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.ops.linear import dense
-from qbnnc.frontend.convert.sampled_weights.emit_weights import Weights
 from qbnnc.frontend.convert.sampled_weights.reparameterisation import (
     ON_ACTIVATIONS,
     RELAXED,
     is_relaxed,
 )
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight, WeightEmitter
 from qbnnc.frontend.convert.tracked import (
     Blend,
     Filled,
@@ -61,7 +60,7 @@ class Scope:
         self._batch = batch
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
         self._draws: dict[int, DrawSource] = {}
-        self._weights = Weights(self.build, self._noise_stream)
+        self._weights = WeightEmitter(self.build, self._noise_stream)
         self._signs: dict[fx.Node, Signs] = {}
         self._left_out = set[fx.Node]()
         self._masks: dict[KeepMask, Value] = {}
@@ -112,10 +111,11 @@ class Scope:
         sources = [each.source for each in sampled if each is not None]
         if any(self._signs.setdefault(source, signs) != signs for source in sources):
             raise CompileError(
-                "the noise of a Flipout layer is used again with other signs, or without, which no "
-                "sampled weights are; draw noise for each use, or use the reparameterisation layer "
-                "of the same library",
+                "the noise of a Flipout layer is used again with other signs, or without, "
+                "which no sampled weights are",
                 place.loc,
+                remedy="draw noise for each use, or use the reparameterisation layer of the same "
+                "library",
             )
         return self._weights.parameters(place, weight, bias)
 
@@ -136,7 +136,9 @@ class Scope:
         place = call.place("dropout")
         if not 0 <= keep.p < 1:
             raise CompileError(
-                f"dropout with probability {keep.p:g}; it must be at least 0 and below 1", place.loc
+                f"dropout with probability {keep.p:g}",
+                place.loc,
+                remedy="it must be at least 0 and below 1",
             )
         for other in keep.others:
             x = self.value(self.masked(x, other, call), call)
@@ -208,44 +210,49 @@ def _snapped(scale: float, p: float) -> float:
 def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
     match tracked:
         case Noise() if is_relaxed(tracked):
-            reader.fail(RELAXED)
+            reader.fail(*RELAXED)
         case Noise(refused=CompileError() as refused):
             raise refused
         case Noise(source) if (shape := _static_shape(source)) is not None:
             reader.fail(
-                f"noise is added to activations or scales them (a random tensor of shape {shape}); "
+                f"noise is added to activations or scales them (a random tensor of shape {shape})",
                 "only dropout masks and sampled weights and biases of linear and convolution "
-                "layers are supported"
+                "layers are supported",
             )
         case Noise(source, function, arguments) if function and _given_constant(source, arguments):
             reader.fail(
-                "a layer with random weights is given a constant, as the first state of an LSTM or "
-                "GRU is; recurrent layers with random weights do not compile, layers that take "
-                "what is computed from the input do"
+                "a layer with random weights is given a constant, as the first state of an "
+                "LSTM or GRU is",
+                "recurrent layers with random weights do not compile, layers that take what is "
+                "computed from the input do",
             )
         case Noise() | Uniform():
-            reader.fail(ON_ACTIVATIONS)
+            reader.fail(*ON_ACTIVATIONS)
         case Flipped() | Perturbation():
             reader.fail(
-                "random signs multiply activations; that is supported only in Flipout layers, "
-                "linear or conv2d, where signs of the input's shape and of the output's shape "
-                "surround a layer whose weights have mean zero"
+                "random signs multiply activations",
+                "that is supported only in Flipout layers, linear or conv2d, where signs of "
+                "the input's shape and of the output's shape surround a layer whose weights "
+                "have mean zero",
             )
         case Turned(_, batch):
             reader.fail(
-                f"takes a tensor whose rows of the batch are axis {batch}; move the batch back to "
-                "the front before (transpose, or reduce the axes in front of it)"
+                f"takes a tensor whose rows of the batch are axis {batch}",
+                "move the batch back to the front before (transpose, or reduce the axes in "
+                "front of it)",
             )
         case Keep() | Blend():
             reader.fail(
-                "a dropout mask is used for something other than masking a tensor computed from "
-                "the input; masks on weights (DropConnect) do not compile"
+                "a dropout mask is used for something other than masking a tensor computed "
+                "from the input",
+                "masks on weights (DropConnect) do not compile",
             )
         case _:
             reader.fail(
                 f"is given a constant{_shape_of(tracked)}, and only tensors computed from the "
-                "input are taken here; put what the constant adds into the bias of a linear layer "
-                "or convolution before or after it"
+                "input are taken here",
+                "put what the constant adds into the bias of a linear layer or convolution "
+                "before or after it",
             )
 
 

@@ -81,9 +81,9 @@ class _Conversion:
         extents = source.meta["val"].shape[1:]
         if not all(isinstance(extent, int) for extent in extents):
             raise CompileError(
-                f"takes any {list(extents)} of features; export it for one shape of a row, with no "
-                "axis but the batch dynamic",
+                f"takes any {list(extents)} of features",
                 source.name,
+                remedy="export it for one shape of a row, with no axis but the batch dynamic",
             )
         shape = tuple(map(int, extents))
         type_ = TensorType(DType.F32, shape, PER_ROW)
@@ -117,9 +117,9 @@ class _Conversion:
             self._visit(node)
         except GuardOnDataDependentSymNode as error:
             raise CompileError(
-                f"{plain_name(node)}: depends on the value of a tensor that tracing does not know; "
-                "use a Python number that __init__ sets, or a mask that multiplies",
+                f"{plain_name(node)}: depends on the value of a tensor that tracing does not know",
                 location(node),
+                remedy="use a Python number that __init__ sets, or a mask that multiplies",
             ) from error
 
     def _visit(self, node: fx.Node) -> None:
@@ -132,7 +132,8 @@ class _Conversion:
         elif node.op == "get_attr":
             self._known[node] = None  # a branch or a body, for the control flow that follows
         elif isinstance(node.target, torch._ops.HigherOrderOperator):
-            raise CompileError(unsupported_ops.control_flow(node.target.name()), location(node))
+            message, remedy = unsupported_ops.control_flow(node.target.name())
+            raise CompileError(message, location(node), remedy)
         elif op_name(node):
             call = Call(node, self._arguments(node), self._scope)
             self._known[node] = result_of(call)
@@ -151,7 +152,9 @@ class _Conversion:
 
     def _weight(self, node: fx.Node) -> Fixed:
         if node.name not in self._stored:
-            raise CompileError("is not a tensor; only tensors may enter the network", node.name)
+            raise CompileError(
+                "is not a tensor", node.name, remedy="only tensors may enter the network"
+            )
         name, tensor = self._stored[node.name]
         if is_read(node, self._needed):
             check_finite(name, tensor)
@@ -164,7 +167,9 @@ class _Conversion:
             return Noise(several.source, itemgetter(index), {"several": several})
         if isinstance(several, tuple) and isinstance(index, int) and index < len(several):
             return several[index]
-        raise CompileError(f"result {index} is not supported; use the first", location(node))
+        raise CompileError(
+            f"result {index} is not supported", location(node), remedy="use the first"
+        )
 
     def _arguments(self, node: fx.Node) -> dict[str, object]:
         target = cast(torch._ops.OpOverload, node.target)

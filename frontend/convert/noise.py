@@ -56,7 +56,7 @@ def bernoulli(call: Call) -> Tracked:
     else:
         probability = _even_number(call)
     if probability is None:
-        call.fail("draws with a probability for each element; only one number is supported")
+        call.fail("draws with a probability for each element", "only one number is supported")
     return Keep(Drawn(call.node, call.shape()), call.shape(), exact(1.0 - probability))
 
 

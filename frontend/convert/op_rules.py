@@ -59,7 +59,7 @@ _RULES: Rules = {
     **reductions.RULES,
     **shapes.RULES,
     **padding_and_upsampling.RULES,
-    **comparisons.RULES,  # these leave masks and casts of anything else to the rules above
+    **comparisons.RULES,  # these call the rules above for masks, and for casts of constants
 }
 _UNFOLDED = frozenset({*dropout_ops.DROPOUT_RULES, "expand", "expand_as"})
 
@@ -85,8 +85,9 @@ def _by_rule(call: Call) -> Result:
     if name in _RULES:
         return _RULES[name](call)
     if leads_to_noise(call.node):
-        raise CompileError(ON_ACTIVATIONS, location(call.node))
-    raise CompileError(unsupported_ops.sentence(name, plain_name(call.node)), location(call.node))
+        raise CompileError(ON_ACTIVATIONS.message, location(call.node), ON_ACTIVATIONS.remedy)
+    message, remedy = unsupported_ops.refusal(name, plain_name(call.node))
+    raise CompileError(message, location(call.node), remedy)
 
 
 def _of_masks(call: Call) -> Result:

@@ -16,7 +16,7 @@ from torch import fx
 
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Moved, Shape
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Taken
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op

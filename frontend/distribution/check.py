@@ -36,7 +36,7 @@ from qbnnc.support.errors import CompileError, Loc
 
 Progress = Callable[[int, int], None]
 
-COUPLED_ROWS = 3  # for which convert.draws.DrawSource tells the elements of each draw
+COUPLED_ROWS = 3  # convert.draw_sources.DrawSource lists the elements of each draw for 3 rows
 _ROWS = 4
 _FULL_ROWS = 8
 _FULL = Power(mean=0.1, standard_deviation=0.05, correlation=0.1)
@@ -48,7 +48,7 @@ _DETERMINISTIC_CALLS = 64
 class Effort(Enum):
     """The effort of a check: the number of samples."""
 
-    DEFAULT = "default"  # by the graph's cost
+    DEFAULT = "default"  # the number follows from the graph's cost
     FULL = "full"  # 99 % power for .1 of a mean, 5 % of a standard deviation, .1 of a correlation
 
 
@@ -228,9 +228,9 @@ def _check_finite(subject: Subject, *arrays: NDArray[np.float64]) -> None:
             row, element = (int(i) for i in np.argwhere(~np.isfinite(array))[0][1:])
             name = _output_name(subject, elements_of(subject.exact)[element].output)
             raise DistributionError(
-                f"row {row} of the calibration data gives NaN or infinity in some samples: check "
-                "the weights and the scale of the data",
+                f"row {row} of the calibration data gives NaN or infinity in some samples",
                 name,
+                remedy="check the weights and the scale of the data",
             )
 
 
@@ -251,11 +251,12 @@ def _fail(subject: Subject, loc: Loc, kind: str, told: str) -> NoReturn:
     member = f" (in {subject.reference.name})" if subject.reference.name else ""
     first = f"; the first module whose output departs is this {kind}" if kind else ""
     raise DistributionError(
-        f"the compiled network would not be the trained one{member}: {told}{first}. "
-        "A forward that keeps state between calls, seeds its own noise or draws outside torch "
-        "cannot be compiled: make each call a function of its input and of torch's random "
-        "numbers. If yours is one, report this; --no-distribution-check compiles it all the same",
+        f"the compiled network would not be the trained one{member}: {told}{first}. A "
+        "forward that keeps state between calls, seeds its own noise or draws outside "
+        "torch cannot be compiled",
         loc,
+        remedy="make each call a function of its input and of torch's random numbers. If "
+        "yours is one, report this; `distribution_check=None` compiles it all the same",
     )
 
 

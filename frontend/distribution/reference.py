@@ -78,8 +78,9 @@ class Reference:
                 raise
             except Exception as error:  # whatever the user's forward raises
                 raise InputError(
-                    f"{type(self.module).__name__}: forward fails on {len(x)} calibration rows "
-                    f"({error}); give rows that the network takes"
+                    f"forward fails on {len(x)} calibration rows ({error})",
+                    place=type(self.module).__name__,
+                    remedy="give rows that the network takes",
                 ) from error
             return [_rows_of(leaves[p.position], len(x), p.constant) for p in predictions]
 

@@ -21,12 +21,13 @@ from qbnnc.ir.ops import Conv2d, Linear
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, Axis
 
-Tell: TypeAlias = Callable[[int], None]  # how many samples more are drawn
+Tell: TypeAlias = Callable[[int], None]  # called with the number of samples just drawn
 
 _SEED = 20_260_113
-_MOST_ELEMENTS = 16  # of one output
-_MOST_TOGETHER = 32  # of all outputs
-_ROWS_AT_ONCE = 64
+_MOST_ELEMENTS = 16  # compared in one output
+_MOST_TOGETHER = 32  # compared in all outputs
+_ROWS_AT_ONCE = 64  # of the graph
+_ROWS = 256  # in one call of the module
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,6 @@ def cost_of_sample(graph: Graph) -> int:
             taps = prod(node.inputs[1].type.shape[1:])
             total += taps * node.output.type.size
     return total
-
-
-_ROWS = 256  # in one call of the module
 
 
 def reference_samples(

@@ -26,8 +26,8 @@ Float64 = NDArray[np.float64]
 FALSE_ALARM = 1e-4  # for one compile, all comparisons together
 POWER = 0.99
 _NORMAL_99 = 2.3263  # Phi^-1(POWER)
-_NEGLIGIBLE = 1e-3  # of a standard deviation, of a ratio, of a correlation: no fault is so small
-_ROUNDING = 1e-4  # of the largest output: float32 arithmetic in another order
+_NEGLIGIBLE = 1e-3  # share of a standard deviation, or correlation: no fault is so small
+_ROUNDING = 1e-4  # share of the largest output, for float32 arithmetic in another order
 _MOST_PAIRED = 12  # elements whose correlations are compared pair by pair
 
 

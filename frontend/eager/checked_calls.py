@@ -24,11 +24,10 @@ from qbnnc.frontend.program.random_ops import draws_noise, nodes
 from qbnnc.support.errors import CompileError, InputError, Loc
 
 CALLS = 8
-_SAYS_NO_MORE = (
-    "every call gives another network, and the compiled one would be one of them: compile the "
-    "members as an ensemble (qbnnc.compile([member, ...], ...), or a list of state_dicts with "
-    "--model), or draw a mask or a member with torch.rand in every call, and take out what keeps a "
-    "mask or a result for the next call"
+_KEEP_NOTHING = (
+    "compile the members as an ensemble (qbnnc.compile([member, ...], ...), or a list of "
+    "state_dicts with `model`), or draw a mask or a member with torch.rand in every call, and take "
+    "out what keeps a mask or a result for the next call"
 )
 
 
@@ -98,9 +97,9 @@ def call(module: nn.Module, example: Tensor, seed: int) -> Run:
         except Exception as error:  # whatever the user's forward raises
             _check_used(module, seen)
             raise InputError(
-                f"{Loc(type(module).__name__, user_line(error))}: forward fails on the example "
-                f"inputs {list(example.shape)} ({error}); pass inputs as the network takes them"
-                f"{_channels_advice(example)}"
+                f"forward fails on the example inputs {list(example.shape)} ({error})",
+                place=Loc(type(module).__name__, user_line(error)),
+                remedy=f"pass inputs as the network takes them{_channels_advice(example)}",
             ) from error
     leaves = pytree.tree_leaves(as_plain(outputs))
     return Run([leaf.clone() for leaf in leaves if isinstance(leaf, Tensor)], seen)
@@ -124,17 +123,18 @@ def _check_generators(module: nn.Module, runs: Sequence[Run]) -> None:
     name = type(module).__name__
     if foreign := sorted({each for run in runs for each in run.seen.foreign}):
         raise CompileError(
-            f"forward uses random numbers of {' and '.join(foreign)}, which torch.manual_seed does "
-            "not govern, and tracing would freeze what they decide; draw them as tensors with "
-            "torch.rand, torch.randn or torch.bernoulli",
+            f"forward uses random numbers of {' and '.join(foreign)}, which "
+            "torch.manual_seed does not govern, and tracing would freeze what they decide",
             name,
+            remedy="draw them as tensors with torch.rand, torch.randn or torch.bernoulli",
         )
     if own := [draw for run in runs for draw in run.seen.draws if draw.own]:
         raise CompileError(
-            f"{own[0].op!r} draws from a generator of its own, which torch.manual_seed does not "
-            "govern, so that its numbers are a fixed sequence; leave generator= out, or draw once "
-            "in __init__ and keep the numbers with register_buffer if they are to be constant",
+            f"{own[0].op!r} draws from a generator of its own, which torch.manual_seed does "
+            "not govern, so that its numbers are a fixed sequence",
             name,
+            remedy="leave generator= out, or draw once in __init__ and keep the numbers with "
+            "register_buffer if they are to be constant",
         )
 
 
@@ -149,10 +149,11 @@ def _check_seeds(module: nn.Module, runs: Sequence[Run]) -> None:
 
 def _refuse_seeding(module: nn.Module, consequence: str) -> NoReturn:
     raise CompileError(
-        "forward seeds torch's generator (torch.manual_seed, torch.seed, or a state that it sets), "
-        f"{consequence}; take the seeding out of forward, or draw once in __init__ and keep the "
-        "numbers with register_buffer if they are to be constant",
+        "forward seeds torch's generator (torch.manual_seed, torch.seed, or a state "
+        f"that it sets), {consequence}",
         type(module).__name__,
+        remedy="take the seeding out of forward, or draw once in __init__ and keep the "
+        "numbers with register_buffer if they are to be constant",
     )
 
 
@@ -162,9 +163,9 @@ def _check_kept_generators(module: nn.Module, saved: Snapshot, later: Sequence[S
         if is_generator(name):
             raise CompileError(
                 f"forward draws from the generator {plain(name)!r} of its own, which "
-                "torch.manual_seed does not govern, and tracing would freeze what it decides; draw "
-                "with torch.rand, torch.randn or torch.bernoulli without a generator",
+                "torch.manual_seed does not govern, and tracing would freeze what it decides",
                 type(module).__name__,
+                remedy="draw with torch.rand, torch.randn or torch.bernoulli without a generator",
             )
 
 
@@ -209,19 +210,21 @@ def _states(run: Run) -> list[int]:
 
 def _refuse_ungoverned(module: nn.Module) -> NoReturn:
     raise CompileError(
-        "gives other outputs when it is called again from the same state with the same seed: it "
-        "draws random numbers that torch.manual_seed does not govern (numpy, random, the clock, a "
-        "generator of its own), or keeps state outside the module, and tracing would freeze them; "
-        "draw them with torch.rand, torch.randn or torch.bernoulli",
+        "gives other outputs when it is called again from the same state with the same "
+        "seed: it draws random numbers that torch.manual_seed does not govern (numpy, "
+        "random, the clock, a generator of its own), or keeps state outside the "
+        "module, and tracing would freeze them",
         type(module).__name__,
+        remedy="draw them with torch.rand, torch.randn or torch.bernoulli",
     )
 
 
 def _refuse_state(module: nn.Module, blame: Blame) -> NoReturn:
     raise CompileError(
         f"forward keeps state between calls ({blame}), and what it computes depends on it: "
-        f"{_SAYS_NO_MORE}",
+        "every call gives another network, and the compiled one would be one of them",
         type(module).__name__,
+        remedy=_KEEP_NOTHING,
     )
 
 
@@ -236,7 +239,8 @@ def check_noise_is_traced(module: nn.Module, runs: Sequence[Run], program: Expor
     random = not all(same_outputs(first, run.outputs) for run in runs)
     if random and not any(map(draws_noise, nodes(program))):
         raise CompileError(
-            "gives random outputs, but tracing froze the randomness; draw the random numbers as "
-            "tensors inside forward (torch.rand, torch.randn, torch.bernoulli)",
+            "gives random outputs, but tracing froze the randomness",
             type(module).__name__,
+            remedy="draw the random numbers as tensors inside forward (torch.rand, torch.randn, "
+            "torch.bernoulli)",
         )

@@ -19,8 +19,8 @@ from qbnnc.support.errors import InputError, SourceWarning
 
 Example: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor]
 
-_EXAMPLE_ROWS = 2  # what tracing needs
-_MANY_ROWS = 64  # so many are calibration data; fewer may be the one batch size a net is made for
+_EXAMPLE_ROWS = 2  # tracing needs two
+_MANY_ROWS = 64  # more are calibration data; fewer may be the one batch that a network takes
 _BATCHES = (128, 256, 64, 32, 16, 8, 4, 512, 1024, 100, 50, 200, 10, 20, 25, 5, 3, 6, 12, 24, 48)
 
 
@@ -63,8 +63,9 @@ def _refuse_single(module: nn.Module, row: Tensor) -> None:
     except InputError:
         return
     raise InputError(
-        f"{type(module).__name__}: forward takes one row at a time, and fails on a batch of two; "
-        "write it for any batch, as x.flatten(1) for x.view(1, -1) and x.shape[0] for a 1"
+        "forward takes one row at a time, and fails on a batch of two",
+        place=type(module).__name__,
+        remedy="write it for any batch, as x.flatten(1) for x.view(1, -1) and x.shape[0] for a 1",
     )
 
 
@@ -76,12 +77,14 @@ def example_rows(given: Example) -> Tensor:
     if not isinstance(given, Tensor):
         if len(given) != 1:
             raise InputError(
-                f"example inputs: {len(given)} tensors; only networks of one input tensor are "
-                "supported"
+                f"{len(given)} tensors; only networks of one input tensor are supported",
+                place="example inputs",
             )
         given = torch.as_tensor(given[0])
     if given.ndim < 1 or not len(given):
         raise InputError(
-            f"example inputs: shape {list(given.shape)} has no rows; give [batch, ...]"
+            f"shape {list(given.shape)} has no rows",
+            place="example inputs",
+            remedy="give [batch, ...]",
         )
     return given.detach()

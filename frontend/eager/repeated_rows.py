@@ -30,18 +30,19 @@ def check_rows(module: nn.Module, rows: int, outputs: Sequence[Tensor], seen: Wa
     if often or seen.draws:
         inside = _inside(module, seen.called, samples)
         advice = f"compile {inside} instead" if inside else "compile the network inside"
-        gives += (
-            f"it draws its samples itself, and joins them along the batch; {advice}, and ask the "
-            f"compiled one for samples={samples}"
-        )
+        gives += "it draws its samples itself, and joins them along the batch"
+        remedy = f"{advice}, and ask the compiled one for samples={samples}"
     else:
         gives += (
             "the members of an ensemble are joined along the batch (packed ensembles, "
             "BatchEnsemble, MIMO and wrappers of deep ensembles do so), and every layer must treat "
-            "the rows of a batch one by one; make a network of each member, and compile a list of "
-            "these: qbnnc.compile([member, ...], ...)"
+            "the rows of a batch one by one"
         )
-    raise CompileError(gives, Loc(type(module).__name__))
+        remedy = (
+            "make a network of each member, and compile a list of these: "
+            "qbnnc.compile([member, ...], ...)"
+        )
+    raise CompileError(gives, Loc(type(module).__name__), remedy)
 
 
 def _predictions(output: Tensor, rows: int) -> int:

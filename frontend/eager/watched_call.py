@@ -68,7 +68,7 @@ def watched() -> Iterator[Watched]:
 class _Draws(RandomOpMode):
     """Notes every op that draws, and lets it draw."""
 
-    supports_higher_order_operators = True  # control flow is refused with its place, in convert
+    supports_higher_order_operators = True  # the converter rejects them, and tells the place
 
     def __init__(self, draws: list[Draw]) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from qbnnc.support.files import DAMAGE, check_regular
 class FileKind(Enum):
     EXPORTED_PROGRAM = auto()  # torch.export.save, whatever the file is called
     OLD_EXPORTED_PROGRAM = auto()  # torch.export.save before torch 2.7
-    TORCH_SAVE = auto()  # torch.save of weights or of a whole module: told apart by loading
+    TORCH_SAVE = auto()  # torch.save of weights or a whole module; loading tells them apart
     SAFETENSORS = auto()
     QBNN = auto()  # a safetensors file with a "qbnnc" key in its metadata
     TORCHSCRIPT = auto()
@@ -37,27 +37,39 @@ class FileKind(Enum):
 
 _SAVE_AGAIN = (
     "save the model with qbnnc.save(module, path, example_inputs), or its weights with "
-    "torch.save(module.state_dict(), path) and pass --model package.module:factory"
+    "torch.save(module.state_dict(), path) and pass `model='package.module:factory'`"
 )
-REFUSALS: Mapping[FileKind, str] = {
-    FileKind.OLD_EXPORTED_PROGRAM: "is an exported program of an old torch (before 2.7); "
-    "export and save it again with a newer one",
-    FileKind.TORCHSCRIPT: f"is a TorchScript archive, which is not read; {_SAVE_AGAIN}",
-    FileKind.LEGACY_TORCH_SAVE: "was written by torch.save in the legacy pickle format, and "
-    "opening a pickle runs code from the file; load it in a torch you trust and "
-    f"{_SAVE_AGAIN}",
-    FileKind.PICKLE: "is a pickle, and opening a pickle runs code from the file; load it where "
-    f"you trust it and {_SAVE_AGAIN}",
-    FileKind.ONNX: "is an ONNX model, which has lost the Bayesian layers; start from the "
-    f"PyTorch module: {_SAVE_AGAIN}",
-    FileKind.NUMPY: f"holds numpy arrays, not a model; {_SAVE_AGAIN}",
-    FileKind.TEXT: "is a text file, not a model; pass Python code as --model "
-    "package.module:factory, next to a file with its weights",
-    FileKind.ZIP: f"is a zip archive of a kind that is not known; {_SAVE_AGAIN}",
-    FileKind.TRUNCATED: "is cut off or damaged; copy or download it again",
-    FileKind.EMPTY: "is empty; copy or download it again",
-    FileKind.UNKNOWN: f"is of a kind that is not known; {_SAVE_AGAIN}",
+_COPY_AGAIN = "copy or download it again"
+REFUSALS: Mapping[FileKind, tuple[str, str]] = {
+    FileKind.OLD_EXPORTED_PROGRAM: (
+        "is an exported program of an old torch (before 2.7)",
+        "export and save it again with a newer one",
+    ),
+    FileKind.TORCHSCRIPT: ("is a TorchScript archive, which is not read", _SAVE_AGAIN),
+    FileKind.LEGACY_TORCH_SAVE: (
+        "was written by torch.save in the legacy pickle format, and opening a pickle runs code "
+        "from the file",
+        f"load it in a torch you trust and {_SAVE_AGAIN}",
+    ),
+    FileKind.PICKLE: (
+        "is a pickle, and opening a pickle runs code from the file",
+        f"load it where you trust it and {_SAVE_AGAIN}",
+    ),
+    FileKind.ONNX: (
+        "is an ONNX model, which has lost the Bayesian layers",
+        f"start from the PyTorch module: {_SAVE_AGAIN}",
+    ),
+    FileKind.NUMPY: ("holds numpy arrays, not a model", _SAVE_AGAIN),
+    FileKind.TEXT: (
+        "is a text file, not a model",
+        "pass Python code as `model='package.module:factory'`, next to a file with its weights",
+    ),
+    FileKind.ZIP: ("is a zip archive of a kind that is not known", _SAVE_AGAIN),
+    FileKind.TRUNCATED: ("is cut off or damaged", _COPY_AGAIN),
+    FileKind.EMPTY: ("is empty", _COPY_AGAIN),
+    FileKind.UNKNOWN: ("is of a kind that is not known", _SAVE_AGAIN),
 }
+"""The message and the remedy for each kind that is never read."""
 
 
 def detect_format(path: Path) -> FileKind:
@@ -72,12 +84,13 @@ def detect_format(path: Path) -> FileKind:
         return _safetensors_format(path, head) or _format_of_head(head)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise FileError(f"cannot be read ({reason}); check the path", path) from error
+        raise FileError(f"cannot be read ({reason})", path, remedy="check the path") from error
 
 
 def refuse(path: Path, kind: FileKind) -> FileError:
     """The error for a kind that is never read: what it is, and what to do instead."""
-    return FileError(REFUSALS[kind], path)
+    message, remedy = REFUSALS[kind]
+    return FileError(message, path, remedy)
 
 
 def _zip_format(path: Path) -> FileKind:

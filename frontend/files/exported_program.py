@@ -25,7 +25,7 @@ from qbnnc.support.numpy_files import array_of
 MAX_CALIBRATION_ROWS = 512
 _CALIBRATION = "qbnnc_calibration.npy.base64"
 _METHOD = "qbnnc_method.json"
-_LONGEST = 1000  # characters of a description
+_LONGEST = 1000  # characters in a description
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ def load_program(path: Path) -> StoredProgram:
             program = torch.export.load(safe.archive)
     except Exception as error:  # torch.export.load documents none of what it raises
         raise FileError(
-            f"cannot be loaded by torch {torch.__version__} ({first_line(error)}); "
-            "save the program again with this version",
+            f"cannot be loaded by torch {torch.__version__} ({first_line(error)})",
             path,
+            remedy="save the program again with this version",
         ) from error
     method = _method(safe.extra, path)
     rows = _calibration(safe.extra, path)
@@ -81,7 +81,7 @@ def write_program(
 def _as_text(rows: NDArray[np.float32]) -> str:
     """The .npy bytes in base64, as extra files are text."""
     if not np.isfinite(rows).all():
-        raise InputError("the calibration rows hold NaN or infinity; leave those rows out")
+        raise InputError("the calibration rows hold NaN or infinity", remedy="leave those rows out")
     count = min(len(rows), MAX_CALIBRATION_ROWS)
     chosen = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)] if count else rows
     buffer = io.BytesIO()
@@ -96,9 +96,15 @@ def _calibration(extra: Mapping[str, bytes], path: Path) -> NDArray[np.float32] 
         raw = base64.b64decode(extra[_CALIBRATION], validate=True)
         rows = array_of(raw, path)
     except (ValueError, FileError) as error:
-        raise FileError("holds damaged calibration rows; save the program again", path) from error
+        raise FileError(
+            "holds damaged calibration rows", path, remedy="save the program again"
+        ) from error
     if rows.dtype != np.float32 or rows.ndim < 2:
-        raise FileError("holds calibration rows that are not float32 [rows, ...]", path)
+        raise FileError(
+            "holds calibration rows that are not float32 [rows, ...]",
+            path,
+            remedy="save the program again",
+        )
     return np.asarray(rows, np.float32)
 
 
@@ -106,7 +112,9 @@ def _method(extra: Mapping[str, bytes], path: Path) -> object:
     try:
         method: object = json.loads(extra.get(_METHOD, b"{}"))
     except (ValueError, RecursionError) as error:
-        raise FileError("holds a damaged description; save the program again", path) from error
+        raise FileError(
+            "holds a damaged description", path, remedy="save the program again"
+        ) from error
     return method
 
 

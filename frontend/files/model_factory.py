@@ -1,4 +1,4 @@
-"""--model package.module:factory: the user's code that builds the network."""
+"""The factory package.module:function: the user's code that builds the network."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from qbnnc.support.errors import UserError
 
 
 class ModelError(UserError):
-    """A --model that cannot be imported or called."""
+    """A factory of the user's that cannot be imported or called."""
 
-    def __init__(self, factory: str, message: str) -> None:
-        super().__init__(f"--model {factory}: {message}")
+
+def _place(factory: str) -> str:
+    return f"`model` {factory}"
 
 
 def build_module(factory: str, arguments: Mapping[str, object]) -> nn.Module:
@@ -34,11 +35,13 @@ def build_module(factory: str, arguments: Mapping[str, object]) -> nn.Module:
     except Exception as error:  # whatever the user's code raises
         given = ", ".join(f"{k}={v!r}" for k, v in arguments.items()) or "no arguments"
         raise ModelError(
-            factory, f"calling it with {given} fails ({error}); check --model-args"
+            f"calling it with {given} fails ({error})", _place(factory), "check `model_args`"
         ) from error
     if not isinstance(module, nn.Module):
         raise ModelError(
-            factory, f"returns a {type(module).__name__}, not a torch.nn.Module; return the network"
+            f"returns a {type(module).__name__}, not a torch.nn.Module",
+            _place(factory),
+            "return the network",
         )
     return module.eval()
 
@@ -46,12 +49,16 @@ def build_module(factory: str, arguments: Mapping[str, object]) -> nn.Module:
 def _find(factory: str) -> Callable[..., object]:
     where, colon, name = factory.partition(":")
     if not (where and colon and name):
-        raise ModelError(factory, "is not of the form package.module:factory; write it so")
+        raise ModelError(
+            "is not of the form package.module:factory", _place(factory), "write it so"
+        )
     found: object = _imported(factory, where)
     for part in name.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        raise ModelError(factory, f"module {where!r} has no function or class {name!r}; check it")
+        raise ModelError(
+            f"module {where!r} has no function or class {name!r}", _place(factory), "check it"
+        )
     return cast("Callable[..., object]", found)
 
 
@@ -63,9 +70,11 @@ def _imported(factory: str, where: str) -> ModuleType:
             hint = "check the name, and the folder you are in"
             if error.name and not f"{where}.".startswith(f"{error.name}."):
                 hint = f"install {error.name!r}"
-            raise ModelError(factory, f"cannot be imported ({error}); {hint}") from error
+            raise ModelError(f"cannot be imported ({error})", _place(factory), hint) from error
         except Exception as error:  # whatever the user's code raises
-            raise ModelError(factory, f"importing it fails ({error}); mend that first") from error
+            raise ModelError(
+                f"importing it fails ({error})", _place(factory), "mend that first"
+            ) from error
 
 
 @contextmanager

@@ -74,9 +74,9 @@ def sanitise(path: Path) -> SafeProgram:
         clean = dict(_clean(name, data) for name, data in members.items())
     except _Hostile as error:
         raise FileError(
-            f"{error}; refused, because loading it could run code from the file. Save the program "
-            "again with qbnnc.save(module, path, example_inputs)",
+            f"{error}; refused, because loading it could run code from the file",
             path,
+            remedy="save the program again with qbnnc.save(module, path, example_inputs)",
         ) from error
     extra = {n: clean.pop(n) for n in members if n.startswith("extra/")}
     return SafeProgram(

@@ -13,8 +13,8 @@ from qbnnc.support.errors import FileError, SourceWarning
 
 StateDict: TypeAlias = Mapping[str, Tensor]
 
-_COUNTER = "n_averaged"  # of torch.optim.swa_utils.AveragedModel
-_COMPILED = "_orig_mod."  # of torch.compile, before the names of any part
+_COUNTER = "n_averaged"  # a buffer of torch.optim.swa_utils.AveragedModel
+_COMPILED = "_orig_mod."  # torch.compile puts it before the names of any part
 _SHOWN = 4
 
 
@@ -34,9 +34,9 @@ def as_named_in(ours: StateDict, weights: StateDict, path: Path) -> StateDict:
     found = [prefix for prefix in _prefixes(plain) if _fits(ours, _under(prefix, plain))]
     if len(found) > 1:
         raise FileError(
-            f"holds the network {len(found)} times (under {', '.join(found)}); save the one that "
-            "is meant in a file of its own",
+            f"holds the network {len(found)} times (under {', '.join(found)})",
             path,
+            remedy="save the one that is meant in a file of its own",
         )
     if not found:
         return weights

@@ -30,9 +30,9 @@ def load_weights(module: nn.Module, weights: StateDict, path: Path) -> None:
     problems = _problems(ours, weights) or _untied(ours, weights)
     if problems:
         raise FileError(
-            f"does not fit the network of --model ({'; '.join(problems)}); "
-            "check --model and --model-args",
+            f"does not fit the network of `model` ({'; '.join(problems)})",
             path,
+            remedy="check `model` and `model_args`",
         )
     module.load_state_dict(dict(weights), strict=True)
 
@@ -86,14 +86,17 @@ def _read_torch_save(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FileError(
-            "holds Python objects and not only tensors (a module saved whole, for one), and "
-            "opening it runs code from the file; save torch.save(module.state_dict(), path) and "
-            "pass --model package.module:factory, or use qbnnc.save, or pass --trust-pickle if "
-            "you trust who made the file",
+            "holds Python objects and not only tensors (a module saved whole, for one), "
+            "and opening it runs code from the file",
             path,
+            remedy="save torch.save(module.state_dict(), path) and pass "
+            "`model='package.module:factory'`, or use qbnnc.save, or pass "
+            "`trust_pickle=True` if you trust who made the file",
         ) from error
     except Exception as error:  # a damaged pickle makes torch's reader raise anything
-        raise FileError("is cut off or damaged; copy or download it again", path) from error
+        raise FileError(
+            "is cut off or damaged", path, remedy="copy or download it again"
+        ) from error
 
 
 def _read_trusted(path: Path) -> object:
@@ -101,7 +104,9 @@ def _read_trusted(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:  # unpickling runs code from the file: it raises anything
         raise FileError(
-            f"cannot be unpickled ({error}); its classes must be importable from here", path
+            f"cannot be unpickled ({error})",
+            path,
+            remedy="its classes must be importable from here",
         ) from error
 
 
@@ -109,7 +114,9 @@ def _read_safetensors(path: Path) -> StateDict:
     try:
         return cast(StateDict, safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, OSError) as error:
-        raise FileError(f"is a damaged safetensors file ({error}); copy it again", path) from error
+        raise FileError(
+            f"is a damaged safetensors file ({error})", path, remedy="copy it again"
+        ) from error
 
 
 def state_dicts(stored: object, path: Path) -> list[StateDict]:
@@ -123,13 +130,15 @@ def state_dicts(stored: object, path: Path) -> list[StateDict]:
             if found := _as_members(stored.get(name)):
                 return found
         raise FileError(
-            f"is a checkpoint without weights that are recognised: it holds {_list(list(stored))}; "
-            "save its state_dict in a file of its own",
+            f"is a checkpoint without weights that are recognised: it holds {_list(list(stored))}",
             path,
+            remedy="save its state_dict in a file of its own",
         )
     if found := _as_members(stored):
         return found
-    raise FileError(f"holds a {type(stored).__name__}, not weights; save a state_dict", path)
+    raise FileError(
+        f"holds a {type(stored).__name__}, not weights", path, remedy="save a state_dict"
+    )
 
 
 def _as_members(value: object) -> list[StateDict]:

@@ -16,7 +16,7 @@ MAX_RATIO = 200  # torch stores its members uncompressed: a high ratio is a zip 
 MAX_UNRATED_BYTES = 1 << 20
 
 
-_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # what torch writes
+_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the kinds that torch writes
 
 
 def read_members(path: Path) -> dict[str, bytes]:
@@ -31,22 +31,38 @@ def read_members(path: Path) -> dict[str, bytes]:
             return {_inner(info, path): archive.read(info) for info in archive.infolist()}
     except (*DAMAGE, MemoryError, OSError) as error:
         reason = str(error) or type(error).__name__
-        raise FileError(f"is a damaged archive ({reason}); copy it again", path) from error
+        raise FileError(f"is a damaged archive ({reason})", path, remedy="copy it again") from error
 
 
 def _check_sizes(infos: list[zipfile.ZipInfo], path: Path) -> None:
     names = [info.filename for info in infos]
     if len(set(names)) != len(names):
-        raise FileError("holds two members of the same name; refused, as a trick file does", path)
+        raise FileError(
+            "holds two members of the same name; refused, as a trick file does",
+            path,
+            remedy="save the program again",
+        )
     if len({name.split("/", 1)[0] for name in names}) > 1:
-        raise FileError("holds more than one archive folder; save the program again", path)
+        raise FileError("holds more than one archive folder", path, remedy="save the program again")
     if any(info.compress_type not in _COMPRESSION for info in infos):
-        raise FileError("holds members in a compression that torch does not write; refused", path)
+        raise FileError(
+            "holds members in a compression that torch does not write; refused",
+            path,
+            remedy="save the program again",
+        )
     if sum(info.compress_size for info in infos) > path.stat().st_size:
-        raise FileError("holds members that overlap, or that end after the file; refused", path)
+        raise FileError(
+            "holds members that overlap, or that end after the file; refused",
+            path,
+            remedy="save the program again",
+        )
     too_large = [i.filename for i in infos if _is_bomb(i)]
     if too_large:
-        raise FileError(f"member {too_large[0]!r} unpacks to far more than it takes; refused", path)
+        raise FileError(
+            f"member {too_large[0]!r} unpacks to far more than it takes; refused",
+            path,
+            remedy="save the program again",
+        )
     if len(infos) > MAX_MEMBERS or sum(info.file_size for info in infos) > MAX_TOTAL_BYTES:
         raise FileError("is larger than a model may be (16 GiB, 100,000 members); refused", path)
 
@@ -59,7 +75,11 @@ def _is_bomb(info: zipfile.ZipInfo) -> bool:
 def _inner(info: zipfile.ZipInfo, path: Path) -> str:
     _, slash, inner = info.filename.partition("/")
     if not slash or not inner or ".." in inner.split("/"):
-        raise FileError(f"member {info.filename!r} has no place in a model archive; refused", path)
+        raise FileError(
+            f"member {info.filename!r} has no place in a model archive; refused",
+            path,
+            remedy="save the program again",
+        )
     return inner
 
 

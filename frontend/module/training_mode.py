@@ -1,4 +1,4 @@
-"""The training mode that a user means by --dropout, set on the module itself."""
+"""The training mode that a user means by `dropout`, set on the module itself."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def as_meant(
 
 
 class WithoutDropout(FunctionMode):
-    """Every dropout call gives its input, `training=True` written out or not: --dropout off."""
+    """Every dropout call gives its input, `training=True` written out or not: dropout="off"."""
 
     def called(self, function: Function, args: Arguments, kwargs: Keywords) -> object:
         if _DROPOUT.fullmatch(getattr(function, "__name__", "")):

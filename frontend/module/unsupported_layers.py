@@ -49,7 +49,7 @@ def _kind(layer: nn.Module) -> str:
 
 def _refuse(name: str, layer: nn.Module, kind: str) -> NoReturn:
     raise CompileError(
-        f"{type(layer).__name__}: {kind} no integer form here; linear layers, convolutions, batch "
-        "norm, pooling and dropout compile",
+        f"{type(layer).__name__}: {kind} no integer form here",
         Loc(name or type(layer).__name__),
+        remedy="linear layers, convolutions, batch norm, pooling and dropout compile",
     )

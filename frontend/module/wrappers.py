@@ -45,24 +45,24 @@ def check_kind(module: nn.Module) -> None:
     """Raise CompileError for a module that cannot be called: a list, a script, a lazy module."""
     if isinstance(module, nn.ModuleList | nn.ModuleDict):
         raise CompileError(
-            "is a container without a forward; give the network that holds it, a Python list of "
-            "the modules if they are the members of an ensemble, or nn.Sequential if they follow "
-            "one another",
+            "is a container without a forward",
             type(module).__name__,
+            remedy="give the network that holds it, a Python list of the modules if they are the "
+            "members of an ensemble, or nn.Sequential if they follow one another",
         )
     for name, child in module.named_modules():
         place = Loc(name or type(child).__name__)
         if isinstance(child, torch.jit.ScriptModule):
             raise CompileError(
-                "is a TorchScript module, which cannot be traced; pass the Python module that "
-                "was scripted",
+                "is a TorchScript module, which cannot be traced",
                 place,
+                remedy="pass the Python module that was scripted",
             )
         if any(is_lazy(p) for p in [*child._parameters.values(), *child._buffers.values()]):
             raise CompileError(
-                f"{type(child).__name__}: its weights are not made yet; call the network on a "
-                "batch once, and load its trained weights",
+                f"{type(child).__name__}: its weights are not made yet",
                 place,
+                remedy="call the network on a batch once, and load its trained weights",
             )
 
 
@@ -94,7 +94,7 @@ def _check_tensor(name: str, tensor: Tensor) -> None:
 
 
 def _refuse(name: str, message: str, advice: str) -> NoReturn:
-    raise CompileError(f"{message}, and that does not compile; {advice}", name)
+    raise CompileError(f"{message}, and that does not compile", name, remedy=advice)
 
 
 def in_its_type(module: nn.Module, example: Tensor) -> Tensor:

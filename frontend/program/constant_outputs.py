@@ -18,7 +18,7 @@ from qbnnc.support.errors import CompileError
 
 Stored = Mapping[str, tuple[str, Tensor]]
 
-_ROWS = 2  # of the batch for which they are worked out
+_ROWS = 2  # the size of the batch for which constants are evaluated
 _TRIES = 32
 
 
@@ -88,9 +88,9 @@ class Constants:
             return others[node.name] if node.name in others else self._stored[node.name][1]
         if draws_noise(node):
             raise CompileError(
-                "an output that does not depend on the input is random; return its mean, or add "
-                "the noise to what depends on the input",
+                "an output that does not depend on the input is random",
                 location(node),
+                remedy="return its mean, or add the noise to what depends on the input",
             )
         values = {each: cast(Argument, value) for each, value in known.items()}
         args = cast(Sequence[object], fx.node.map_arg(node.args, values.__getitem__))

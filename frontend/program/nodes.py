@@ -24,11 +24,12 @@ def the_input(program: ExportedProgram) -> fx.Node:
     if len(tensors) != 1:
         given = ", ".join(repr(node.name) for node in tensors) or "none"
         raise InputError(
-            f"{given}: the network takes {len(tensors)} inputs, and only one tensor is supported; "
-            "wrap the network in a module that takes one and splits it"
+            f"the network takes {len(tensors)} inputs, and only one tensor is supported",
+            place=given,
+            remedy="wrap the network in a module that takes one and splits it",
         )
     if not isinstance(tensors[0].meta.get("val"), Tensor) or not tensors[0].meta["val"].ndim:
-        raise InputError(f"{tensors[0].name}: the input must be a tensor [batch, ...]")
+        raise InputError("the input must be a tensor [batch, ...]", place=tensors[0].name)
     source: fx.Node = tensors[0]
     return source
 
@@ -88,4 +89,6 @@ def is_read(node: fx.Node, needed: Container[fx.Node]) -> bool:
 def check_finite(name: str, tensor: Tensor) -> None:
     """Raise CompileError if a stored tensor holds NaN or infinity."""
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        raise CompileError("holds NaN or infinity; the training has diverged, train again", name)
+        raise CompileError(
+            "holds NaN or infinity", name, remedy="the training has diverged, train again"
+        )

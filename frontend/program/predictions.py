@@ -65,7 +65,9 @@ def returned(program: ExportedProgram) -> Returned:
     leaves = list(_leaves(program))
     rows = [node.meta["val"].shape[1:] for node, _, _ in leaves if node in reached]
     if not rows:
-        raise CompileError("no output depends on the input; check what forward returns", "output")
+        raise CompileError(
+            "no output depends on the input", "output", remedy="check what forward returns"
+        )
     for node, name, position in leaves:
         if node in reached:
             found.append(Prediction(node, name, position, constant=False))

@@ -54,9 +54,10 @@ def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | N
     longer = _if_any(module, torch.cat([rows, rows[:1]]), dropout)
     if longer is not None and not _same(traced.graph, longer):
         raise CompileError(
-            "the size of the batch enters the computation, so that a row's prediction would depend "
-            "on the other rows; remove len(x), x.shape[0] and x.size(0) from the arithmetic",
+            "the size of the batch enters the computation, so that a row's prediction "
+            "would depend on the other rows",
             type(module).__name__,
+            remedy="remove len(x), x.shape[0] and x.size(0) from the arithmetic",
         )
     return traced
 

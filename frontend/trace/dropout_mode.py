@@ -77,10 +77,11 @@ def _awake(
 ) -> ExportedProgram:
     if sleeping.error is not None:
         raise CompileError(
-            "dropout='active' means train() on every module but normalisation layers, and then "
-            f"forward cannot be compiled ({sleeping.error}); call .train() on the modules alone "
-            "whose noise is meant, and leave the option out",
+            "dropout='active' means train() on every module but normalisation layers, and "
+            f"then forward cannot be compiled ({sleeping.error})",
             sleeping.place or Loc(type(module).__name__),
+            remedy="call .train() on the modules alone whose noise is meant, and leave the option "
+            "out",
         )
     with as_meant(module, "active"):
         program = _traced(module, example)
@@ -95,16 +96,17 @@ def check_batch_norm(module: nn.Module) -> None:
             continue
         if child.running_mean is None and not child.training:
             raise CompileError(
-                "batch norm without running statistics takes those of the batch in eval(), too, so "
-                "that a row's prediction would depend on the other rows; train it with "
-                "track_running_stats=True, or use a normalisation that keeps statistics",
+                "batch norm without running statistics takes those of the batch in eval(), "
+                "too, so that a row's prediction would depend on the other rows",
                 name or type(child).__name__,
+                remedy="train it with track_running_stats=True, or use a normalisation that keeps "
+                "statistics",
             )
         if child.training:
             raise CompileError(
-                "batch norm in training mode would mix the rows of a batch; call module.eval(), "
-                "then .train() on the dropout layers alone",
+                "batch norm in training mode would mix the rows of a batch",
                 name or type(child).__name__,
+                remedy="call module.eval(), then .train() on the dropout layers alone",
             )
 
 
@@ -130,14 +132,16 @@ def _check_switched(program: ExportedProgram, dropout: Dropout) -> None:
     noisy = [node for node in nodes(program) if draws_noise(node) and not _samples_weights(node)]
     if dropout == "off" and noisy:
         raise CompileError(
-            f"{op_name(noisy[0])!r} is random and no dropout call, so dropout='off' cannot switch "
-            "it off; leave the option out, or remove the layer",
+            f"{op_name(noisy[0])!r} is random and no dropout call, so dropout='off' cannot "
+            "switch it off",
             location(noisy[0]),
+            remedy="leave the option out, or remove the layer",
         )
     if dropout == "active" and not noisy:
         raise CompileError(
-            "dropout='active', but the network has no noise; leave the option out",
+            "dropout='active', but the network has no noise",
             "network",
+            remedy="leave the option out",
         )
 
 
@@ -151,15 +155,18 @@ def _check_alpha(program: ExportedProgram) -> None:
     for node in nodes(program):
         if "alpha_dropout" in op_name(node) and draws_noise(node) and drops(node):
             raise CompileError(
-                "alpha dropout is not supported, as it adds noise; use nn.Dropout", location(node)
+                "alpha dropout is not supported, as it adds noise",
+                location(node),
+                remedy="use nn.Dropout",
             )
 
 
 def _ask(loc: Loc) -> NoReturn:
     raise CompileError(
-        "the network has dropout or other noise here, but it is switched off (eval() does that), "
-        "so it would not be random; say --dropout active to keep it (Monte-Carlo dropout), or "
-        "--dropout off for the network without it (in Python dropout='active' or 'off', or call "
-        ".train() on the dropout layers; put nn.Identity() in place of what is for training only)",
+        "the network has dropout or other noise here, but it is switched off (eval() "
+        "does that), so it would not be random",
         loc,
+        remedy="say `dropout='active'` to keep it (Monte-Carlo dropout), or `dropout='off'` "
+        "for the network without it (or call .train() on the dropout layers; put "
+        "nn.Identity() in place of what is for training only)",
     )

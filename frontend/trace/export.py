@@ -66,8 +66,9 @@ def functionalise(program: ExportedProgram) -> ExportedProgram:
             functional: ExportedProgram = program.run_decompositions({})
         except Exception as error:  # whatever an op raises on inputs that do not fit it
             raise CompileError(
-                f"torch cannot run the program on its own ops ({first_line(error)}); save it again",
+                f"torch cannot run the program on its own ops ({first_line(error)})",
                 "program",
+                remedy="save it again",
             ) from error
     return functional
 
@@ -103,9 +104,9 @@ def _check_constants(program: ExportedProgram) -> None:
     for name, constant in program.constants.items():
         if isinstance(constant, FakeTensor):
             raise CompileError(
-                "is a tensor that forward makes and keeps, and has no value while tracing; make "
-                "it in __init__ with register_buffer, or do not keep it",
+                "is a tensor that forward makes and keeps, and has no value while tracing",
                 name,
+                remedy="make it in __init__ with register_buffer, or do not keep it",
             )
 
 
@@ -118,6 +119,7 @@ def _untraceable(module: nn.Module, error: Exception) -> CompileError:
         )
     said = f"{type(error).__name__}: {first_line(error)}"
     return CompileError(
-        f"torch.export cannot trace forward ({said}); {advice}",
+        f"torch.export cannot trace forward ({said})",
         Loc(type(module).__name__, user_line(error)),
+        remedy=advice,
     )

@@ -30,7 +30,7 @@ from qbnnc.frontend.program.random_ops import (
 from qbnnc.frontend.trace.export import trace
 from qbnnc.support.errors import CompileError, Loc, UserError
 
-# Ops that a mask written by hand needs beside the noise: they may be in one mode alone.
+# Ops that a mask written by hand needs beside the noise. They may be in one mode alone.
 _HARMLESS = frozenset(
     "mul mul_ div div_ add add_ sub sub_ rsub to _to_copy clone detach detach_ alias empty "
     "empty_like zeros zeros_like ones ones_like full full_like new_empty new_ones new_zeros "
@@ -196,8 +196,8 @@ def _without_dropout(program: ExportedProgram, example: Tensor) -> list[Tensor]:
 
 def _refuse(message: str, module: nn.Module, path: str = "") -> NoReturn:
     raise CompileError(
-        f"dropout='active' means train() on every module but normalisation layers, and that "
-        f"changes more than the noise: {message}; call .train() on the modules alone whose noise "
-        "is meant, and leave the option out",
+        "dropout='active' means train() on every module but normalisation layers, and "
+        f"that changes more than the noise: {message}",
         Loc(path or type(module).__name__),
+        remedy="call .train() on the modules alone whose noise is meant, and leave the option out",
     )

@@ -1,13 +1,18 @@
-"""Every op there is, by name: the closed set that files and checks know."""
+"""Every op there is: the closed set that files, checks, backends and tests take from here.
+
+An op is registered by its name in `__all__`. `OPS` holds the ops by the names that files know.
+"""
+
+from inspect import isabstract, isclass
 
 from qbnnc.ir.ops.activation import Clamp, ClampCodes, Softmax
-from qbnnc.ir.ops.base import DeterministicOp, Op, RandomOp, Tensor
+from qbnnc.ir.ops.base import ClampedOp, DeterministicOp, Op, RandomOp, Tensor
 from qbnnc.ir.ops.composite import Composite, Operation, Step
 from qbnnc.ir.ops.dropout import KeepMask, Mask, Select
 from qbnnc.ir.ops.elementwise import Add, AddQuantized, Multiply, MultiplyInteger
 from qbnnc.ir.ops.functions import Function
-from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
-from qbnnc.ir.ops.linear import Conv2d, Linear
+from qbnnc.ir.ops.integer import ContractionInteger, Conv2dInteger, LinearInteger
+from qbnnc.ir.ops.linear import Contraction, Conv2d, Linear
 from qbnnc.ir.ops.normalization import Affine, BatchNorm
 from qbnnc.ir.ops.pooling import AveragePool2d, MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, FakeQuantize, QuantizeInput, Requantize
@@ -18,57 +23,17 @@ from qbnnc.ir.ops.shape import (
     InsertZeros,
     Move,
     Pad,
+    Rearrangement,
     Reshape,
     Slice,
     Transpose,
     UpsampleNearest,
 )
 from qbnnc.ir.ops.unary import Lookup, LookupReal, Pointwise, Unary
-
-ALL_OPS: tuple[type[Op], ...] = (
-    Add,
-    AddQuantized,
-    Affine,
-    AveragePool2d,
-    BatchNorm,
-    Clamp,
-    ClampCodes,
-    Composite,
-    Concat,
-    Conv2d,
-    Conv2dInteger,
-    Dequantize,
-    EpsCodes,
-    FakeQuantize,
-    Gather,
-    InsertZeros,
-    KeepMask,
-    Linear,
-    LinearInteger,
-    Lookup,
-    LookupReal,
-    Mask,
-    MaxPool2d,
-    Multiply,
-    MultiplyInteger,
-    Normal,
-    Pad,
-    QuantizeInput,
-    Requantize,
-    Reshape,
-    SampledWeight,
-    SampledWeightInteger,
-    Select,
-    Slice,
-    Softmax,
-    SumPoolInteger,
-    Transpose,
-    Unary,
-    UpsampleNearest,
-)
+from qbnnc.ir.types import Stage
 
 __all__ = [
-    "ALL_OPS",
+    "OPS",
     "Add",
     "AddQuantized",
     "Affine",
@@ -76,8 +41,11 @@ __all__ = [
     "BatchNorm",
     "Clamp",
     "ClampCodes",
+    "ClampedOp",
     "Composite",
     "Concat",
+    "Contraction",
+    "ContractionInteger",
     "Conv2d",
     "Conv2dInteger",
     "Dequantize",
@@ -104,6 +72,7 @@ __all__ = [
     "Pointwise",
     "QuantizeInput",
     "RandomOp",
+    "Rearrangement",
     "Requantize",
     "Reshape",
     "SampledWeight",
@@ -117,4 +86,16 @@ __all__ = [
     "Transpose",
     "Unary",
     "UpsampleNearest",
+    "ops_of",
 ]
+
+OPS: dict[str, type[Op]] = {
+    name: cls
+    for name, cls in ((name, globals().get(name)) for name in __all__)
+    if isclass(cls) and issubclass(cls, Op) and not isabstract(cls)
+}
+
+
+def ops_of(stage: Stage) -> frozenset[type[Op]]:
+    """The ops that a graph of this stage may hold."""
+    return frozenset(cls for cls in OPS.values() if stage in cls.stages)

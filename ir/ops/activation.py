@@ -9,6 +9,7 @@ import numpy as np
 from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
     INTEGER_STAGE,
+    ClampedOp,
     DeterministicOp,
     Tensor,
     codes_of,
@@ -27,6 +28,7 @@ class Clamp(DeterministicOp):
     """min(max(x, low), high); None is no bound. ReLU is Clamp(0, None)."""
 
     stages = FLOAT_STAGES
+    elementwise = composable = commutes_with_factor = True
     low: float | None
     high: float | None
 
@@ -39,6 +41,11 @@ class Clamp(DeterministicOp):
             raise ValueError("no clamp of 0 tells what the clamp was")
         low, high = (None if b is None else b * factor for b in (self.low, self.high))
         return Clamp(low, high) if factor > 0 else Clamp(high, low)
+
+    @property
+    def keeps_zero(self) -> bool:
+        """Whether the clamp of 0 is 0."""
+        return (self.low or 0.0) <= 0.0 <= (self.high or 0.0)
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 1)
@@ -56,10 +63,11 @@ class Clamp(DeterministicOp):
 
 
 @dataclass(frozen=True, slots=True)
-class ClampCodes(DeterministicOp):
+class ClampCodes(ClampedOp):
     """A clamp of a value whose unclamped codes are needed too: min(max(q, low), high)."""
 
     stages = INTEGER_STAGE
+    keeps_codes = elementwise = True
     low: int
     high: int
 
@@ -79,7 +87,7 @@ class ClampCodes(DeterministicOp):
 
 @dataclass(frozen=True, slots=True)
 class Softmax(DeterministicOp):
-    """Softmax, or its logarithm, over one axis of the shape. A pass cuts it off: see Head."""
+    """Softmax, or its logarithm, over one axis of the shape. A pass strips it: see Head."""
 
     stages = FLOAT_STAGES
     axis: int

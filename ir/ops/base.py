@@ -1,4 +1,4 @@
-"""What a node does: an Op is a frozen dataclass whose fields are the attributes."""
+"""The op of a node: a frozen dataclass whose fields are its attributes, and the traits of ops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERY_STAGE = frozenset(Stage)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """What an op's `evaluate` sees of an input: numbers, and what they mean.
+    """An input as an op's `evaluate` sees it: numbers, and what they mean.
 
     `data` is [L, B, *shape], with 1 in place of L or B where the value does not vary with the
     sample or the row, so that tensors broadcast.
@@ -45,22 +45,55 @@ class Tensor:
 
 
 class Op(ABC):
-    """One operation of the closed set of its stages."""
+    """One operation of the closed set of its stages.
+
+    The traits say what passes and backends must know of an op, so that none of them lists op
+    classes of its own. Each is False unless the class says otherwise:
+
+    - `keeps_codes`: codes of the result are codes of the first input, or its zero point. They mean
+      `grid_factor` times as much.
+    - `adds_zeros`: elements of the result may be zeros that no input holds.
+    - `elementwise`: an element of the result depends on that element of the inputs alone, or on
+      the one that broadcasts to it.
+    - `composable`: several such ops in a row can be steps of one Composite.
+    - `has_own_scale`: the integers of the result need a scale and zero point of their own.
+    - `leaves_as_number`: as an output the result needs no such codes. It leaves as dequantised
+      accumulators, or by a table of numbers.
+    - `commutes_with_clamp`: clamping the first input by bounds that keep 0 clamps the result by
+      `grid_factor` times these bounds.
+    - `commutes_with_factor`: multiplying the first input by a positive number multiplies the
+      result by it, once the bounds of a clamp are multiplied too.
+    - `makes_accumulators`: the result is an int32 sum whose range must be proved.
+    """
 
     __slots__ = ()
     stages: ClassVar[frozenset[Stage]]
+    keeps_codes: ClassVar[bool] = False
+    adds_zeros: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = False
+    composable: ClassVar[bool] = False
+    has_own_scale: ClassVar[bool] = False
+    leaves_as_number: ClassVar[bool] = False
+    commutes_with_clamp: ClassVar[bool] = False
+    commutes_with_factor: ClassVar[bool] = False
+    makes_accumulators: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         """The class's name in snake case: "Conv2d" -> "conv2d"."""
         return op_name(type(self))
 
+    @property
+    def grid_factor(self) -> float:
+        """How much more a code means after an op that keeps codes."""
+        return 1.0
+
     @abstractmethod
     def infer(self, *inputs: TensorType) -> TensorType:
         """The result's type; ValueError, saying why, if the inputs or the fields do not fit."""
 
     def result(self, *inputs: TensorType) -> TensorType:
-        """As `infer`, within the limits: how builders and checks ask an op for its type."""
+        """The type that `infer` gives; ValueError if it is beyond the limits, too."""
         limits.OPERANDS.check(len(inputs))
         type_ = self.infer(*inputs)
         check_type(type_)
@@ -79,7 +112,15 @@ class DeterministicOp(Op):
 
     @abstractmethod
     def evaluate(self, *inputs: Tensor) -> Array:
-        """What the op means, [L, B, *shape]; every backend returns the INTEGER ops' bits."""
+        """The value that defines the op, [L, B, *shape]; backends return these bits (INTEGER)."""
+
+
+class ClampedOp(DeterministicOp):
+    """An op whose result is clamped to the codes low..high."""
+
+    __slots__ = ()
+    low: int
+    high: int
 
 
 class RandomOp(Op):
@@ -95,7 +136,7 @@ class RandomOp(Op):
 
 
 def union(*inputs: TensorType) -> Axes:
-    """What a result varies with: whatever any input varies with."""
+    """The axes of a result: whatever any input varies with."""
     return CONSTANT.union(*(i.axes for i in inputs))
 
 

@@ -1,4 +1,4 @@
-"""A function of one number written as a small program: what several ops in a row compute."""
+"""A function of one number, written as a small program: several ops in a row are one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 import numpy as np
 
-from qbnnc.ir.ops.base import FLOAT_STAGES, expect_count, expect_reals
+from qbnnc.ir.ops.base import expect_count, expect_reals
 from qbnnc.ir.ops.functions import Float64, Function
 from qbnnc.ir.ops.unary import Pointwise
 from qbnnc.ir.types import DType, TensorType
@@ -16,7 +16,7 @@ from qbnnc.support import limits
 
 
 class Operation(Enum):
-    """What a step computes from its operands a, b, c and its numbers."""
+    """The result of a step, from its operands a, b, c and its numbers."""
 
     FUNCTION = "function"  # f(a), with one parameter
     AFFINE = "affine"  # a * scale + shift
@@ -82,7 +82,6 @@ class Step:
 class Composite(Pointwise):
     """The last of `steps`, all of them in float64, rounded once to float32."""
 
-    stages = FLOAT_STAGES
     steps: tuple[Step, ...]
 
     def infer(self, *inputs: TensorType) -> TensorType:

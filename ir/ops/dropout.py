@@ -75,10 +75,16 @@ def masked_type(inputs: tuple[TensorType, ...]) -> TensorType:
 
 @dataclass(frozen=True, slots=True)
 class Mask(DeterministicOp):
-    """x * mask * scale; scale is 1 / (1 - p), or 1 once that is folded into the producer."""
+    """x * mask * scale. The scale is 1 / (1 - p), or 1 once that is folded into the producer."""
 
     stages = FLOAT_STAGES
+    keeps_codes = adds_zeros = elementwise = True
+    commutes_with_clamp = commutes_with_factor = True
     scale: float
+
+    @property
+    def grid_factor(self) -> float:
+        return self.scale
 
     def infer(self, *inputs: TensorType) -> TensorType:
         masked = masked_type(inputs)
@@ -96,10 +102,15 @@ class Mask(DeterministicOp):
 
 @dataclass(frozen=True, slots=True)
 class Select(DeterministicOp):
-    """keep ? q : Z. `scale` is what one code grows by: S_y = float32(float64(S_x) * scale)."""
+    """keep ? q : Z. A code means `scale` times as much: S_y = float32(float64(S_x) * scale)."""
 
     stages = INTEGER_STAGE
+    keeps_codes = adds_zeros = elementwise = True
     scale: float = 1.0
+
+    @property
+    def grid_factor(self) -> float:
+        return self.scale
 
     def infer(self, *inputs: TensorType) -> TensorType:
         masked = masked_type(inputs)

@@ -10,6 +10,7 @@ from qbnnc.ir.arithmetic import accumulator_scale, dequantize, quantize
 from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
     INTEGER_STAGE,
+    ClampedOp,
     DeterministicOp,
     Tensor,
     broadcast,
@@ -30,6 +31,7 @@ class Add(DeterministicOp):
     """a + b, of equal shapes."""
 
     stages = FLOAT_STAGES
+    elementwise = composable = has_own_scale = True
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 2)
@@ -43,10 +45,11 @@ class Add(DeterministicOp):
 
 
 @dataclass(frozen=True, slots=True)
-class AddQuantized(DeterministicOp):
+class AddQuantized(ClampedOp):
     """quant(f32(dequant(a) + dequant(b))), clamped to low..high (a ReLU has low = Z_y)."""
 
     stages = INTEGER_STAGE
+    elementwise = True
     quant: QuantParams
     low: int
     high: int
@@ -70,6 +73,7 @@ class Multiply(DeterministicOp):
     """a * b, of equal rank; 1 broadcasts (squeeze and excite)."""
 
     stages = FLOAT_STAGES
+    elementwise = composable = has_own_scale = True
 
     def infer(self, *inputs: TensorType) -> TensorType:
         shape = product_shape(inputs)
@@ -86,6 +90,7 @@ class MultiplyInteger(DeterministicOp):
     """acc = (q_a - Z_a)(q_b - Z_b), i32 of scale f32(S_a*S_b): a Requantize follows."""
 
     stages = INTEGER_STAGE
+    elementwise = makes_accumulators = True
 
     def infer(self, *inputs: TensorType) -> TensorType:
         shape = product_shape(inputs)

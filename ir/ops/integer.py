@@ -32,11 +32,22 @@ INT32_LOW, INT32_HIGH = -(2**31), 2**31 - 1
 _EXACT_IN_FLOAT32 = 2**24
 
 
+class ContractionInteger(DeterministicOp):
+    """Accumulators of a layer with weights: the inputs are x u8, weight i8 and bias i32.
+
+    `folded`: the bias holds the terms of equation (2) that depend on constants alone.
+    """
+
+    __slots__ = ()
+    stages = INTEGER_STAGE
+    makes_accumulators = True
+    folded: bool
+
+
 @dataclass(frozen=True, slots=True)
-class LinearInteger(DeterministicOp):
+class LinearInteger(ContractionInteger):
     """Accumulators of a linear layer: x u8 [K], weight i8 [N, K], bias i32 [N] -> i32 [N]."""
 
-    stages = INTEGER_STAGE
     folded: bool = False
 
     def infer(self, *inputs: TensorType) -> TensorType:
@@ -50,13 +61,12 @@ class LinearInteger(DeterministicOp):
 
 
 @dataclass(frozen=True, slots=True)
-class Conv2dInteger(ConvolutionGeometry, DeterministicOp):
+class Conv2dInteger(ConvolutionGeometry, ContractionInteger):
     """Accumulators of a convolution: x u8 [C, H, W], weight i8, bias i32 [O] -> i32 [O, Ho, Wo].
 
     Padding pads with the zero point of x, so that the folded offset is the same everywhere.
     """
 
-    stages = INTEGER_STAGE
     folded: bool = False
 
     def infer(self, *inputs: TensorType) -> TensorType:

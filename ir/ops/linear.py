@@ -32,11 +32,17 @@ def linear_shape(inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
     return weight.shape[:1]
 
 
-@dataclass(frozen=True, slots=True)
-class Linear(DeterministicOp):
-    """y = x @ weight.T + bias: x [K], weight [N, K], bias [N]."""
+class Contraction(DeterministicOp):
+    """A layer with weights: sums of products of its inputs x and weight, plus its input bias."""
 
+    __slots__ = ()
     stages = FLOAT_STAGES
+    has_own_scale = leaves_as_number = True
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Contraction):
+    """y = x @ weight.T + bias: x [K], weight [N, K], bias [N]."""
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_reals(*inputs)
@@ -50,7 +56,7 @@ class Linear(DeterministicOp):
 
 @dataclass(frozen=True, slots=True)
 class ConvolutionGeometry:
-    """What all two-dimensional convolutions share. padding is (top, left, bottom, right)."""
+    """Geometry of two-dimensional convolutions. padding is (top, left, bottom, right)."""
 
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -105,10 +111,8 @@ def padded_extents(shape: tuple[int, ...], padding: tuple[int, int, int, int]) -
 
 
 @dataclass(frozen=True, slots=True)
-class Conv2d(ConvolutionGeometry, DeterministicOp):
+class Conv2d(ConvolutionGeometry, Contraction):
     """Cross-correlation plus bias: x [C, H, W], weight [O, C/groups, kh, kw], bias [O]."""
-
-    stages = FLOAT_STAGES
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_reals(*inputs)

@@ -25,6 +25,7 @@ class BatchNorm(DeterministicOp):
     """(x - mean) / sqrt(var + eps) * weight + bias over axis 0 of x; the four are [C]."""
 
     stages = FLOAT_STAGES
+    elementwise = True
     eps: float
 
     def infer(self, *inputs: TensorType) -> TensorType:
@@ -48,6 +49,7 @@ class Affine(DeterministicOp):
     """x * scale + shift; scale and shift are constants that broadcast against x's shape."""
 
     stages = FLOAT_STAGES
+    elementwise = composable = True
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 3)

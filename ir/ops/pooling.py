@@ -78,6 +78,7 @@ class MaxPool2d(PoolingGeometry, DeterministicOp):
     """The maximum over each window, of numbers or of codes; padding never wins."""
 
     stages = EVERY_STAGE
+    keeps_codes = commutes_with_clamp = commutes_with_factor = True
 
     def infer(self, *inputs: TensorType) -> TensorType:
         shape = self.output_shape(inputs)
@@ -102,6 +103,7 @@ class AveragePool2d(PoolingGeometry, DeterministicOp):
     """
 
     stages = FLOAT_STAGES
+    has_own_scale = commutes_with_factor = True
     count_include_pad: bool = True
     divisors: tuple[float, ...] = field(default=(), metadata={"since": 2})
 
@@ -141,6 +143,7 @@ class SumPoolInteger(PoolingGeometry, DeterministicOp):
     """
 
     stages = INTEGER_STAGE
+    makes_accumulators = True
 
     def infer(self, *inputs: TensorType) -> TensorType:
         shape = self.output_shape(inputs)

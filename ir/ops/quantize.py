@@ -10,6 +10,7 @@ import numpy as np
 from qbnnc.ir.arithmetic import dequantize, quantize, requantize
 from qbnnc.ir.ops.base import (
     INTEGER_STAGE,
+    ClampedOp,
     DeterministicOp,
     Tensor,
     broadcasts_to,
@@ -27,6 +28,7 @@ class FakeQuantize(DeterministicOp):
     """SQ of Figures 1-3: a real number rounded to the grid of its codes, dequant(quant(x))."""
 
     stages = frozenset({Stage.SIMULATED})
+    elementwise = True
     quant: QuantParams
 
     def infer(self, *inputs: TensorType) -> TensorType:
@@ -47,7 +49,7 @@ class FakeQuantize(DeterministicOp):
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizeInput(DeterministicOp):
+class QuantizeInput(ClampedOp):
     """The input's codes: quant(f32(x - offset), scale, Z), with preprocessing folded in.
 
     `offset` and `scale` are in units of the raw input, one each or one for each channel (axis 0
@@ -56,6 +58,7 @@ class QuantizeInput(DeterministicOp):
     """
 
     stages = INTEGER_STAGE
+    elementwise = True
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     quant: QuantParams
@@ -87,10 +90,11 @@ class QuantizeInput(DeterministicOp):
 
 
 @dataclass(frozen=True, slots=True)
-class Requantize(DeterministicOp):
+class Requantize(ClampedOp):
     """Accumulators to codes: requant(acc, m), m f32 constant that broadcasts against acc."""
 
     stages = INTEGER_STAGE
+    elementwise = True
     quant: QuantParams
     low: int
     high: int

@@ -1,4 +1,4 @@
-"""Ops that move elements and change none; what is new is zero (or its code)."""
+"""Ops that move elements and change none. Whatever is new is zero, or the code of zero."""
 
 from __future__ import annotations
 
@@ -35,11 +35,18 @@ def _expect_image(shape: tuple[int, ...]) -> None:
         raise ValueError(f"takes images, not {list(shape)}")
 
 
+class Rearrangement(DeterministicOp):
+    """Every element of the result is an element of x, or a new zero (the zero point of codes)."""
+
+    __slots__ = ()
+    stages = EVERY_STAGE
+    keeps_codes = commutes_with_clamp = commutes_with_factor = True
+
+
 @dataclass(frozen=True, slots=True)
-class Reshape(DeterministicOp):
+class Reshape(Rearrangement):
     """The same elements in row-major order under another shape (without the batch)."""
 
-    stages = EVERY_STAGE
     shape: tuple[int, ...]
 
     def infer(self, *inputs: TensorType) -> TensorType:
@@ -55,8 +62,8 @@ class Reshape(DeterministicOp):
         return x.reshape(*x.shape[:2], *self.shape)
 
 
-class Move(DeterministicOp):
-    """Every element of the result is an element of x, or zero."""
+class Move(Rearrangement):
+    """A rearrangement that says by number where each element comes from."""
 
     __slots__ = ()
 
@@ -94,7 +101,6 @@ class Move(DeterministicOp):
 class Transpose(Move):
     """Axes in another order: axis i of the result is axis permutation[i] of x."""
 
-    stages = EVERY_STAGE
     permutation: tuple[int, ...]
 
     def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -110,7 +116,6 @@ class Transpose(Move):
 class Slice(Move):
     """x[..., start:stop:step, ...] along one axis; step is 1 or more."""
 
-    stages = EVERY_STAGE
     axis: int
     start: int
     stop: int
@@ -134,7 +139,7 @@ class Slice(Move):
 class Pad(Move):
     """Zeros around the last two axes; padding is (top, left, bottom, right)."""
 
-    stages = EVERY_STAGE
+    adds_zeros = True
     padding: tuple[int, int, int, int]
 
     def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -154,7 +159,7 @@ class InsertZeros(Move):
     A transposed convolution is this, a Pad, and a convolution with the flipped weight.
     """
 
-    stages = EVERY_STAGE
+    adds_zeros = True
     stride: tuple[int, int]
 
     def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -174,7 +179,6 @@ class InsertZeros(Move):
 class UpsampleNearest(Move):
     """Every element of the last two axes repeated: nearest-neighbour resize by whole factors."""
 
-    stages = EVERY_STAGE
     factors: tuple[int, int]
 
     def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -191,7 +195,6 @@ class UpsampleNearest(Move):
 class Gather(Move):
     """Element i along the axis is element indices[i] of x: repeats, reorders and leaves out."""
 
-    stages = EVERY_STAGE
     axis: int
     indices: tuple[int, ...]
 
@@ -214,6 +217,7 @@ class Concat(DeterministicOp):
     """The inputs one after the other along an axis of the shape; codes must share their scale."""
 
     stages = EVERY_STAGE
+    keeps_codes = True
     axis: int
 
     def infer(self, *inputs: TensorType) -> TensorType:

@@ -26,6 +26,8 @@ class Pointwise(DeterministicOp):
     """f of every element, in float64, rounded once to float32; a table of codes in integers."""
 
     __slots__ = ()
+    stages = FLOAT_STAGES
+    elementwise = composable = has_own_scale = leaves_as_number = True
 
     @abstractmethod
     def real(self, x: Float64) -> Float64:
@@ -49,7 +51,6 @@ class Pointwise(DeterministicOp):
 class Unary(Pointwise):
     """One function that has a name."""
 
-    stages = FLOAT_STAGES
     function: Function
     parameter: float = 0.0
 
@@ -69,6 +70,7 @@ class Lookup(DeterministicOp):
     """
 
     stages = INTEGER_STAGE
+    elementwise = True
     quant: QuantParams
 
     def infer(self, *inputs: TensorType) -> TensorType:
@@ -84,6 +86,7 @@ class LookupReal(DeterministicOp):
     """table[q], f32: a unary function whose value leaves the graph."""
 
     stages = INTEGER_STAGE
+    elementwise = True
 
     def infer(self, *inputs: TensorType) -> TensorType:
         x = _check_table(inputs, DType.F32)

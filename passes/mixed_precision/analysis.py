@@ -38,12 +38,16 @@ class Tried:
             match = re.fullmatch(r"([wa])([2-8])", part.strip().lower())
             if match is None:
                 raise UserError(
-                    f"--tried {text}: write widths of weights and activations, each from 2 to 8, "
-                    "such as w4,a4"
+                    "write widths of weights and activations, each from 2 to 8, such as w4,a4",
+                    place=f"`tried` {text}",
                 )
             tried = Tried(Kind(match[1]), int(match[2]))
             if tried.kind.of(base) == tried.width:
-                raise UserError(f"--tried {text}: {tried} is what --bits {base} has already")
+                raise UserError(
+                    f"{tried} is what `bits={base}` has already",
+                    place=f"`tried` {text}",
+                    remedy="try fewer bits",
+                )
             found.append(tried)
         return tuple(dict.fromkeys(found))
 

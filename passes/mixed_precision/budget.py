@@ -34,8 +34,9 @@ class Budget:
         match = re.fullmatch(r"\s*(\w+)\s*\+\s*(\d+\.?\d*|\.\d+)\s*(%?)\s*", text.lower())
         if match is None or match[1] not in METRICS:
             raise UserError(
-                f"--budget {text}: write METRIC+X% or METRIC+X, such as nll+1% or error+0.5 "
-                f"(points of %), with one of {', '.join(METRICS)}"
+                "write METRIC+X% or METRIC+X, such as nll+1% or error+0.5 (points of %), with "
+                f"one of {', '.join(METRICS)}",
+                place=f"`budget` {text}",
             )
         return Budget(match[1], float(match[2]), bool(match[3]))
 
@@ -47,13 +48,16 @@ class Budget:
         if self.metric not in reference:
             known = [metric for metric in METRICS if metric in reference]
             raise UserError(
-                f"--budget {self}: this task has no {self.metric}; choose one of {', '.join(known)}"
+                f"this task has no {self.metric}",
+                place=f"`budget` {self}",
+                remedy=f"choose one of {', '.join(known)}",
             )
         value = reference[self.metric]
         if not np.isfinite(value):
             raise UserError(
-                f"--budget {self}: {self.metric} of the float network is {value}; choose another "
-                "metric"
+                f"{self.metric} of the float network is {value}",
+                place=f"`budget` {self}",
+                remedy="choose another metric",
             )
         if self.relative:
             return value + self.amount / 100 * abs(value)

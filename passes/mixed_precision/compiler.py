@@ -14,7 +14,7 @@ from qbnnc.passes.calibrate import Calibration, Observer, Ranges, calibrate
 from qbnnc.passes.mixed_precision.layers import Layer, layers_of
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, check_calibration, pipeline, ready_model
-from qbnnc.passes.sites import quantised_sites
+from qbnnc.passes.quantisation_points import quantisation_points
 
 _EXTREMES = 0  # stands for every width at which ranges are minimum and maximum, or their average
 
@@ -36,7 +36,7 @@ class Compiler:
 
     @staticmethod
     def of(model: Model, rows: NDArray[np.float32], options: Options) -> Compiler:
-        """Prepare a Model and `rows` [N, *shape]; UserError where model, data and options misfit."""
+        """Prepare a Model and `rows` [N, *shape]; UserError where model, data, options misfit."""
         model.check()
         rows = check_calibration(model, rows)
         how = replace(options.calibration, outputs=options.quantisation.outputs)
@@ -64,15 +64,15 @@ class Compiler:
         return compiled
 
     def _ranges(self, member: int, quantisation: Quantisation, graph: Graph) -> Ranges:
-        sites = quantised_sites(graph, outputs=quantisation.outputs)
+        points = quantisation_points(graph, outputs=quantisation.outputs)
         widths = {
-            site.group: quantisation.bits_of(site.node).activations
-            for site in sites
-            if site.value is site.group
+            point.group: quantisation.bits_of(point.node).activations
+            for point in points
+            if point.value is point.group
         }
         return {
-            site.value.name: self._observed(widths[site.group])[member][site.value.name]
-            for site in sites
+            point.value.name: self._observed(widths[point.group])[member][point.value.name]
+            for point in points
         }
 
     def _observed(self, width: int) -> tuple[Ranges, ...]:

@@ -11,7 +11,7 @@ from typing import Final
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import Conv2d, Linear, SampledWeight
 from qbnnc.passes.options import Bits, Quantisation
-from qbnnc.passes.sites import quantised_sites
+from qbnnc.passes.quantisation_points import quantisation_points
 
 INPUT: Final = "(input)"  # no module's path has brackets
 
@@ -83,14 +83,14 @@ def layers_of(graph: Graph, *, members: int = 1, outputs: bool = False) -> tuple
     With `outputs`, what leaves the graph is quantised too. Values that a concatenation joins share
     their scale; all of them belong to the layer that gives the first.
     """
-    sites = quantised_sites(graph, outputs=outputs)
-    owners = {site.group: _name(site.node) for site in sites if site.value is site.group}
+    points = quantisation_points(graph, outputs=outputs)
+    owners = {point.group: _name(point.node) for point in points if point.value is point.group}
     given: Counter[str] = Counter()
-    for site in sites:
-        given[owners[site.group]] += site.value.type.size
+    for point in points:
+        given[owners[point.group]] += point.value.type.size
     parameters: dict[str, dict[Value, int]] = {INPUT: {}}
     nodes: dict[str, list[str]] = {INPUT: []}
-    producers, computing = graph.producers(), {site.node for site in sites}
+    producers, computing = graph.producers(), {point.node for point in points}
     for node in graph.nodes:
         stored, name = dict(_parameters(node, producers)), _name(node)
         if stored or (node in computing and given[name]):

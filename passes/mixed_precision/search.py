@@ -83,9 +83,11 @@ def search(
     baseline = bench.integers(base)
     if not budget.allows(value := baseline.metrics[budget.metric], limit):
         raise UserError(
-            f"--budget {budget}: {budget.metric} is {budget.shown(value)} at {base} already, "
+            f"{budget.metric} is {budget.shown(value)} at {base} already, "
             f"{budget.shown(reference[budget.metric])} in float, and may be "
-            f"{budget.shown(limit)}: allow more"
+            f"{budget.shown(limit)}",
+            place=f"`budget` {budget}",
+            remedy="allow more",
         )
     widths = _widths(bench.compiler.layers, base)
     costs = _costs(bench, widths, progress)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qbnnc.ir.graph import Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import ALL_OPS
+from qbnnc.ir.ops import ops_of
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array, Stage
 from tests.backends.equality import EVERY_MODEL, artefact, assert_equal, same_bits
@@ -141,7 +141,7 @@ def test_codes_of_the_strategy_are_spread(ops: Ops) -> None:
 
 
 def test_the_strategies_draw_every_op() -> None:
-    every = {op for op in ALL_OPS if Stage.INTEGER in op.stages}
+    every = ops_of(Stage.INTEGER)
     found = {type(n.op) for s in range(80) for n in random_integer_model(s, ops="all").graph.nodes}
     assert found == every
     found = {type(n.op) for s in range(80) for n in random_integer_model(s).graph.nodes}

@@ -161,7 +161,7 @@ def test_data_that_does_not_fit_is_refused() -> None:
         (rows(mlp(), 0), None, Loss.MATCH, "the training data: 0 rows"),
         (rows(mlp())[:, :3], None, Loss.MATCH, "the training data: the shape is"),
         (np.full_like(rows(mlp()), np.nan), None, Loss.MATCH, "the training data: NaN in row 0"),
-        (rows(mlp()), None, Loss.GAUSSIAN_NLL, "--loss gaussian-nll: the data has no labels"),
+        (rows(mlp()), None, Loss.GAUSSIAN_NLL, "`loss` gaussian-nll: the data has no labels"),
     ):
         with pytest.raises(InputError, match=message):
             finetune(model, x, y, LOW, replace(QUICK, loss=loss))
@@ -169,8 +169,8 @@ def test_data_that_does_not_fit_is_refused() -> None:
 
 def test_a_loss_that_does_not_fit_is_refused() -> None:
     for loss, message in (
-        (Loss.CROSS_ENTROPY, "--loss cross-entropy: needs one output"),
-        (Loss.MSE, "--loss mse: trains one output, and the network has 2: .* use gaussian-nll"),
+        (Loss.CROSS_ENTROPY, "`loss` cross-entropy: needs one output"),
+        (Loss.MSE, "`loss` mse: trains one output, and the network has 2: .* use gaussian-nll"),
     ):
         with pytest.raises(UserError, match=message):
             told(model_of(mlp()), targets(mlp()), replace(QUICK, loss=loss))
@@ -179,20 +179,20 @@ def test_a_loss_that_does_not_fit_is_refused() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"lr": 0.0}, "--lr: must be above 0, and below 1000"),
-        ({"lr": 1e4}, "--lr: must be above 0, and below 1000"),
-        ({"lr": "fast"}, "--lr 'fast': give a finite number"),
-        ({"lr": float("nan")}, "--lr nan: give a finite number"),
-        ({"epochs": -1.0}, "--epochs: must be above 0"),
-        ({"epochs": None}, "--epochs None: give a finite number"),
-        ({"held_out": 1}, "--held-out: must be between 0 and 1"),
+        ({"lr": 0.0}, "`lr`: must be above 0, and below 1000"),
+        ({"lr": 1e4}, "`lr`: must be above 0, and below 1000"),
+        ({"lr": "fast"}, "`lr` 'fast': give a finite number"),
+        ({"lr": float("nan")}, "`lr` nan: give a finite number"),
+        ({"epochs": -1.0}, "`epochs`: must be above 0"),
+        ({"epochs": None}, "`epochs` None: give a finite number"),
+        ({"held_out": 1}, "`held_out`: must be between 0 and 1"),
         ({"moving": 1.5}, "moving: must be from 0 to 1"),
-        ({"batch_size": 0}, "--batch-size 0: give 1 or more"),
-        ({"batch_size": 8.0}, "--batch-size: 8.0 is not a whole number"),
-        ({"seed": -1}, "--seed -1: give 0 or more"),
-        ({"validation_samples": 0}, "validation_samples 0: give 1 or more"),
-        ({"loss": "guess"}, "--loss 'guess': choose one of match, cross-entropy, mse"),
-        ({"loss": ["mse"]}, "--loss"),
+        ({"batch_size": 0}, "`batch_size` 0: give 1 or more"),
+        ({"batch_size": 8.0}, "`batch_size`: 8.0 is not a whole number"),
+        ({"seed": -1}, "`seed` -1: give 0 or more"),
+        ({"validation_samples": 0}, "`validation_samples` 0: give 1 or more"),
+        ({"loss": "guess"}, "`loss` 'guess': choose one of match, cross-entropy, mse"),
+        ({"loss": ["mse"]}, "`loss`"),
     ],
 )
 def test_training_that_makes_no_sense_is_refused(wrong: dict[str, Any], message: str) -> None:
@@ -212,7 +212,7 @@ def test_a_loss_that_is_no_number_is_told_and_not_gone_on_from(tmp_path: Path) -
     state.write_bytes(b"of an earlier validation")
     begun = FineTuning(model, rows(mlp()), targets(mlp()), LOW, training)
     start = format.digest(begun.best)
-    with pytest.raises(Diverged, match=r"--lr 500: the loss is (nan|inf) at step \d+; lower"):
+    with pytest.raises(Diverged, match=r"`lr` 500: the loss is (nan|inf) at step \d+; lower"):
         begun.run(None, state)
     assert not state.exists()
     assert format.digest(begun.best) == start

@@ -22,9 +22,9 @@ from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
 from tests.conformance.test_conformance import Case
-from tests.frontend.convert.test_convert import images
 from tests.frontend.convert.test_element_moves import ALL
 from tests.frontend.nets import SampledLinear, Spelled
+from tests.frontend.outputs import images
 
 SAMPLES, SEED = 3, 11
 # Products with constants, and -x of what is no image, wait for scales that stand alone.

@@ -144,6 +144,6 @@ def test_noise_of_training_is_refused_at_its_module(name: str, tmp_path: Path) -
     net = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.2), gated, nn.Linear(8, 2)).eval()
     with pytest.raises(UserError, match=rf"^2.* \(.*\): .*{message}"):
         compiled(net, str(tmp_path / "net.qbnn"), dropout="active")
-    with pytest.raises(UserError, match="say --dropout active"):
+    with pytest.raises(UserError, match="say `dropout='active'`"):
         compiled(net, str(tmp_path / "net.qbnn"))
     assert list(tmp_path.iterdir()) == []

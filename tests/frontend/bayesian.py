@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from qbnnc.frontend.torch_modes import Function, FunctionMode, Keywords
 from qbnnc.ir import ops
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.rng import Draw
@@ -138,25 +139,19 @@ def injected(noise: list[Tensor]) -> Iterator[None]:
         yield
 
 
-class _Injected(torch.overrides.TorchFunctionMode):
+class _Injected(FunctionMode):
     def __init__(self, noise: Iterator[Tensor]) -> None:
         super().__init__()
         self._noise = noise
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func in (torch.randn, torch.randn_like):
+    def called(self, function: Function, args: tuple[Any, ...], kwargs: Keywords) -> Any:
+        if function in (torch.randn, torch.randn_like):
             return next(self._noise).clone()
-        if func is torch.Tensor.normal_:
+        if function is torch.Tensor.normal_:
             return args[0].copy_(_scaled(next(self._noise), *args[1:]))
-        if func is torch.normal:
+        if function is torch.normal:
             return _scaled(next(self._noise), *args)
-        return func(*args, **(kwargs or {}))
+        return function(*args, **kwargs)
 
 
 def _scaled(eps: Tensor, mean: Tensor | float = 0.0, std: Tensor | float = 1.0) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from qbnnc.frontend import read_module
 from qbnnc.ir.check import check
 from tests.frontend.architectures import ARCHITECTURES
-from tests.frontend.convert.test_convert import images, outputs_of
 from tests.frontend.nets import randomise_batch_norm
+from tests.frontend.outputs import images, outputs_of
 
 
 @pytest.mark.slow

@@ -20,8 +20,8 @@ from qbnnc.ir.types import Array
 from qbnnc.support.errors import CompileError, FileError, UserError
 from tests.frontend import bayesian
 from tests.frontend.bayesian import Sampled
-from tests.frontend.convert.test_convert import outputs_of
 from tests.frontend.nets import Net, randomise_batch_norm
+from tests.frontend.outputs import outputs_of
 
 NET = "tests.frontend.nets:Net"
 ROWS = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)

@@ -18,10 +18,10 @@ from qbnnc.ir.ops import Normal
 from qbnnc.support.errors import CompileError
 from tests.examples import slow_but
 from tests.frontend.bayesian import injected
-from tests.frontend.convert.test_convert import images, outputs_of
 from tests.frontend.convert.test_sampled_weights import assert_same_with_noise
 from tests.frontend.libraries.layers import WithoutKL, bayesian_torch, torchbnn
 from tests.frontend.nets import randomise_batch_norm
+from tests.frontend.outputs import images, outputs_of
 
 
 def assert_same_mean(net: nn.Module, x: Tensor) -> Graph:

@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 
-from qbnnc.ir.codec import OPS
+from qbnnc.ir.ops import OPS
 from qbnnc.ir.types import Array
 from tests.fuzz.signing import Parts
 from tests.fuzz.trees import WHOLE, Tree, mutate

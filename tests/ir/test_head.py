@@ -76,7 +76,7 @@ def test_names_of_several_raw_outputs() -> None:
     ],
 )
 def test_outputs_that_do_not_fit_the_task(task: Task, shapes: list[tuple[int, ...]]) -> None:
-    with pytest.raises(UserError, match=rf"task {task.value} needs .* use --task raw"):
+    with pytest.raises(UserError, match=rf"task {task.value} needs .* use `task='raw'`"):
         Head(task).check(tuple(TensorType(DType.F32, s, PER_ROW) for s in shapes))
 
 

@@ -98,6 +98,28 @@ def test_keep_rate(p: float) -> None:
     assert 1e-6 < survival(statistic, len(kept)) < 1 - 1e-6
 
 
+@pytest.mark.parametrize(
+    ("p", "threshold"),
+    [
+        (0.0, 0),
+        (0.1, 6554),  # 6553.6
+        (0.2, 13107),  # 13107.2
+        (0.3, 19661),  # 19660.8
+        (0.5, 32768),
+        (0.9, 58982),  # 58982.4
+        (0.999, 65470),  # 65470.464
+        (1.5 / 65536, 2),
+        (2.5 / 65536, 2),  # half to even
+    ],
+)
+def test_the_threshold_is_the_nearest_lane(p: float, threshold: int) -> None:
+    """rint(p * 65536): rounded down, a mask of p = 0.3 would keep 2^-16 too many."""
+    assert keep_threshold(p) == threshold
+    lanes = Draw.of(3, [0], range(300)).lanes(0, 400, shared=False)
+    mask = KeepMask((400,), p, 0).draw(Draw.of(3, [0], range(300)))
+    assert (mask == (lanes >= threshold)).all()
+
+
 @pytest.mark.parametrize("axis", ["element", "row", "sample", "stream", "seed"])
 def test_neighbouring_masks_are_independent(axis: str) -> None:
     """A 2x2 contingency table of a lane and its neighbour along each counter."""

@@ -15,19 +15,19 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.passes.calibrate import Calibration, Observer, calibrate
 from qbnnc.passes.options import Bits, Quantisation, Scales
-from qbnnc.passes.sites import quantised_sites
+from qbnnc.passes.quantisation_points import quantisation_points
 from qbnnc.support.errors import CompileError
 from tests.graphs import dense, inputs, lenet, mlp, resnet
 from tests.net import Net
 
 
 def test_sites_are_the_input_and_the_layers_after_their_clamps() -> None:
-    names = [site.value.name for site in quantised_sites(lenet())]
+    names = [site.value.name for site in quantisation_points(lenet())]
     assert names == ["input", "relu1", "relu2", "relu3"]
 
 
 def test_residual_sums_and_pools_are_sites_and_last_layers_are_not() -> None:
-    names = [site.value.name for site in quantised_sites(resnet())]
+    names = [site.value.name for site in quantisation_points(resnet())]
     assert "block1.relu2" in names
     assert "pool" in names
     assert "fc" not in names
@@ -36,7 +36,7 @@ def test_residual_sums_and_pools_are_sites_and_last_layers_are_not() -> None:
 def test_preprocessing_makes_the_site_of_the_input() -> None:
     scale = np.array(0.5, np.float32)
     net = Net((4,)).affine(scale, scale, "normalise").linear(3, "fc")
-    assert [s.value.name for s in quantised_sites(net.graph())] == ["normalise"]
+    assert [s.value.name for s in quantisation_points(net.graph())] == ["normalise"]
 
 
 def test_minmax_sees_every_stochastic_pass() -> None:
@@ -66,6 +66,19 @@ def test_ema_is_inside_minmax() -> None:
     narrow = calibrate(graph, x, Calibration(Observer.EMA, passes=2))
     assert narrow["relu1"][1] < wide["relu1"][1]
     assert wide["relu1"][0] <= narrow["relu1"][0]
+
+
+@pytest.mark.parametrize(
+    ("decay", "low", "high"),
+    [(None, -1.0 + 0.1 * (-3 + 1), 2.0 + 0.1 * (1 - 2)), (0.25, -1.5, 1.75), (1.0, -3.0, 1.0)],
+)
+def test_ema_takes_a_part_of_each_new_batch(decay: float | None, low: float, high: float) -> None:
+    """Batches of 64 rows: -1..2, then -3..1."""
+    graph = Net((2,)).linear(1, "fc").graph()
+    x = np.zeros((128, 2), np.float32)
+    x[5, 0], x[9, 1], x[70, 1], x[127, 0] = -1, 2, -3, 1
+    how = Calibration(Observer.EMA) if decay is None else Calibration(Observer.EMA, decay=decay)
+    assert calibrate(graph, x, how)["input"] == pytest.approx((low, high))
 
 
 def test_the_seed_decides_the_ranges() -> None:
@@ -147,7 +160,7 @@ def test_only_sites_of_few_bits_are_clipped() -> None:
 def test_values_that_are_joined_are_clipped_together() -> None:
     graph, options = dense(), Quantisation(Bits(8, 3))
     found = calibrate(graph, inputs(graph, 40), Calibration(), quantisation=options)
-    sites = quantised_sites(graph)
+    sites = quantisation_points(graph)
     assert any(site.group is not site.value for site in sites)
     for site in sites:
         assert found[site.value.name] == found[site.group.name]

@@ -122,7 +122,7 @@ def test_what_could_be_several_things_is_asked(spelling: str) -> None:
     with pytest.raises(UserError) as refused:
         understood(read(returned), Task.REGRESSION)
     assert said in str(refused.value)
-    assert "--outputs mean,log_var|variance|std" in str(refused.value)
+    assert "`output_names='mean,log_var|variance|std'`" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_names_that_do_not_fit(returned: Returned, names: str, said: str) -> Non
 
 def test_what_is_no_regression() -> None:
     model = read(lambda s, h: Evidence(s.mean(h), s.second(h).exp(), s.mean(h), s.second(h)))
-    with pytest.raises(UserError, match=r"4 outputs \(gamma, nu, alpha, beta\).*--task raw"):
+    with pytest.raises(UserError, match=r"4 outputs \(gamma, nu, alpha, beta\).*`task='raw'`"):
         understood(model, Task.REGRESSION)
     assert understood(model, None).head.outputs == ("gamma", "nu", "alpha", "beta")
     with pytest.raises(UserError, match="the mean: return it too"):
@@ -183,5 +183,5 @@ def test_a_sigmoid_stays_for_other_tasks(task: Task) -> None:
 def test_what_is_no_logits(returned: Returned, said: str) -> None:
     with pytest.raises(UserError, match=said) as refused:
         understood(read(returned, targets=3), Task.CLASSIFICATION)
-    assert "--task raw" in str(refused.value)
+    assert "`task='raw'`" in str(refused.value)
     assert understood(read(returned, targets=3), None).head.task is Task.RAW

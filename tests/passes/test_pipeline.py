@@ -64,7 +64,7 @@ def test_a_softmax_beside_another_output_is_refused() -> None:
 
 
 def test_a_softmax_is_a_classifiers() -> None:
-    with pytest.raises(UserError, match="--task raw: the network ends in softmax"):
+    with pytest.raises(UserError, match="`task` raw: the network ends in softmax"):
         compiled(classifier(False), replace(QUICK, task=Task.RAW))
 
 

@@ -76,6 +76,20 @@ def test_rounding_is_between_the_best_codes_and_a_little_above_the_nearest(seed:
     assert cost(weight, found, hessian) >= best - 1e-9
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "codes"), [(1.0, 4.0, [1, 0]), (4.0, 1.0, [0, 1]), (4.0, 4.0, [0, 0])]
+)
+def test_the_column_of_the_largest_input_is_rounded_first(
+    first: float, second: float, codes: list[int]
+) -> None:
+    """Both columns are 0.4. The first to be rounded goes to 0, and its error of 0.4 moves the
+    other by 0.4 H_01/H_kk: with H_kk = 1 to 0.76, with H_kk = 4 to 0.49. The first of equals.
+    """
+    hessian = np.array([[first, 0.9], [0.9, second]])
+    found = sequential_rounding(np.array([[0.4, 0.4]]), QuantParams((1.0,), (0,), -7, 7), hessian)
+    assert found.tolist() == [codes]
+
+
 def test_gptq_beats_the_nearest_codes_over_several_blocks() -> None:
     x = correlated(600, 150)
     hessian = x.T @ x + np.eye(150)

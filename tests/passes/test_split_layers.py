@@ -51,6 +51,21 @@ def test_a_layer_that_something_else_reads_stays() -> None:
     assert any(isinstance(n.op, Slice) for n in SplitLayers()(graph).nodes)
 
 
+def test_a_convolution_in_groups_stays() -> None:
+    """Its later channels read other inputs than its first."""
+    graph = halves(Net((4, 6, 6)).conv(4, 3, "conv", Conv2d(groups=2)))
+    after = SplitLayers()(graph)
+    assert [n.op for n in after.nodes] == [n.op for n in graph.nodes]
+    x = inputs(graph)
+    for a, b in zip(run(graph, x), run(after, x), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_cut_of_another_axis_stays() -> None:
+    graph = Net((2, 6, 6)).conv(4, 3, "conv").emit(Slice(1, 0, 2), name="rows").graph()
+    assert [n.op for n in SplitLayers()(graph).nodes] == [n.op for n in graph.nodes]
+
+
 def outputs_of(graph: Graph) -> set[str]:
     options = Options(calibration=Calibration(passes=1))
     model = quantise_model(Model((graph,), Head(Task.RAW)), inputs(graph, 64), options)

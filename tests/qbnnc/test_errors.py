@@ -192,7 +192,7 @@ def test_sources_that_are_none(source: Any) -> None:
     ],
 )
 def test_options_of_the_wrong_type(options: dict[str, Any], demo: Path) -> None:
-    with pytest.raises(UserError, match=r"^--"):
+    with pytest.raises(UserError, match=r"^`\w+`"):
         qbnnc.compile(demo / "lenet_mcd.pt", "a.qbnn", **options)
 
 

@@ -122,7 +122,7 @@ def test_a_state_is_kept_until_it_is_resumed_or_deleted(command: Runner) -> None
     Path("tuned.qbnn.state").write_bytes(b"of days of work")
     said = command.refused(*QUICK)
     assert said.startswith(
-        "tuned.qbnn.state: a run was interrupted: go on with --resume, or delete"
+        "tuned.qbnn.state: a run was interrupted; go on with --resume, or delete"
     )
     assert "no state of an interrupted" in command.refused(*QUICK, "--resume")
 

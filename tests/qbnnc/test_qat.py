@@ -118,7 +118,7 @@ def test_the_members_of_an_ensemble_are_prepared_by_number(tmp_path: Path) -> No
     trio, (x, _) = classifier(members=3), labelled(120)
     with pytest.raises(InputError, match=r"^member: the network is an ensemble of 3"):
         qbnnc.prepare_qat(trio, x)
-    with pytest.raises(UserError, match=r"^member 3: give 2 or less"):
+    with pytest.raises(UserError, match=r"^`member` 3: give 2 or less"):
         qbnnc.prepare_qat(trio, x, member=3)
     members = [qbnnc.prepare_qat(trio, x, member=number) for number in range(3)]
     compiled = qbnnc.compile(members, tmp_path / "net.qbnn", task="classification")
@@ -151,7 +151,7 @@ def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) ->
     qat = qbnnc.prepare_qat(mlp, diabetes["x_train"])
     with pytest.raises(InputError, match="a module is compiled with calibration"):
         qbnnc.prepare_qat(mlp)
-    with pytest.raises(UserError, match="--bits w9a9"):
+    with pytest.raises(UserError, match="`bits` w9a9"):
         qbnnc.prepare_qat(mlp, diabetes["x_train"], bits="w9a9")
     decays: tuple[Any, ...] = (0.0, 2, "x")
     for decay, said in zip(decays, ("0: must be", "2: must be", "'x': "), strict=True):
@@ -159,7 +159,7 @@ def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) ->
             qbnnc.prepare_qat(mlp, diabetes["x_train"], decay=decay)
     with pytest.raises(UserError, match="the source: fine-tuned already"):
         qbnnc.prepare_qat(qat.model())
-    with pytest.raises(UserError, match=r"the source: fine-tuned already, .* leave --bits out"):
+    with pytest.raises(UserError, match=r"the source: fine-tuned already, .* leave `bits` out"):
         qbnnc.compile(qat, tmp_path / "net.qbnn", bits="w4a4")
     with pytest.raises(FileError, match=r"saved as \.qbnn"):
         qbnnc.save(qat, tmp_path / "net.pt")

@@ -84,7 +84,7 @@ def test_an_ensemble_samples_its_members(tmp_path: Path) -> None:
     found = qbnnc.verify(tmp_path / "e.qbnn", ROWS[:30], nets)
     assert found.samples == 3
     assert found.agreements[0].deviation_ratio == pytest.approx(1, abs=0.05)
-    with pytest.raises(UserError, match="--source: 1 member, and the artefact has 3"):
+    with pytest.raises(UserError, match="`source`: 1 member, and the artefact has 3"):
         qbnnc.verify(tmp_path / "e.qbnn", ROWS, nets[0])
 
 

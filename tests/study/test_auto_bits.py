@@ -121,9 +121,9 @@ def test_an_impossible_budget_is_refused_with_figures() -> None:
     with pytest.raises(UserError) as refused:
         chosen("nll+0%", bits="w2a2")
     said = str(refused.value)
-    assert said.startswith("--budget nll+0%: nll is ")
+    assert said.startswith("`budget` nll+0%: nll is ")
     assert " at w2a2,input=a7 already, " in said
-    assert said.endswith(": allow more")
+    assert said.endswith("; allow more")
 
 
 def test_budgets_that_this_network_cannot_have() -> None:
@@ -153,7 +153,7 @@ def test_a_network_without_a_variance_has_a_budget_of_its_error() -> None:
     "text", ["", "nll", "nll+", "nll+1%%", "nll-1%", "nll+-1", "ape+1", "nll+1e3", "nll 1%", "+1"]
 )
 def test_wrong_budgets(text: str) -> None:
-    with pytest.raises(UserError, match=r"--budget .*write METRIC\+X% or METRIC\+X"):
+    with pytest.raises(UserError, match=r"`budget` .*write METRIC\+X% or METRIC\+X"):
         Budget.parse(text)
 
 

@@ -255,5 +255,5 @@ def test_rows_and_their_digest_say_what_was_measured() -> None:
 
 def test_widths_are_tried_once() -> None:
     assert Tried.parse_all(" W4, a3,w4", Bits()) == Tried.parse_all("w4,a3", Bits())
-    with pytest.raises(UserError, match="a4 is what --bits w4a4 has"):
+    with pytest.raises(UserError, match="a4 is what `bits=w4a4` has"):
         Tried.parse_all("a4", Bits(4, 4))

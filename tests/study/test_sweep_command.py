@@ -128,7 +128,7 @@ def test_data_that_does_not_fit(study: Runner) -> None:
         (("--bits", "w8a7", "--grid"), "--bits: names them all"),
         (("--task", "regression"), "train.npz:y: the shape is [120]"),
         (("--qat", "--epochs", "-1"), "--epochs"),
-        (("--epochs", "2"), "--epochs: is for fine-tuning: give --qat too"),
+        (("--epochs", "2"), "--epochs: is for fine-tuning; give --qat too"),
         (("--ptq", "--loss", "mse"), "--loss: is for fine-tuning"),
         (("--lr", "0.1"), "--lr: is for fine-tuning"),
         (("--batch-size", "8"), "--batch-size: is for fine-tuning"),

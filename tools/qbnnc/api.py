@@ -75,14 +75,16 @@ def save(
     import torch
 
     if Path(path).suffix == ".onnx":
-        raise FileError("save writes .pt or .qbnn; to get ONNX use qbnnc.compile", path)
+        raise FileError("save writes .pt or .qbnn", path, remedy="to get ONNX use qbnnc.compile")
     modules = members_of(module)
     if modules is None:
-        raise InputError("module: neither a torch.nn.Module nor a list of them; save one by one")
+        raise InputError(
+            "neither a torch.nn.Module nor a list of them", place="module", remedy="save one by one"
+        )
     if len(modules) > 1 and Path(path).suffix != ".qbnn":
-        raise FileError("an ensemble is saved as .qbnn: give a name that ends so", path)
+        raise FileError("an ensemble is saved as .qbnn", path, remedy="give a name that ends so")
     if example_inputs is None:
-        raise InputError("example_inputs: a module needs a batch to be traced with")
+        raise InputError("a module needs a batch to be traced with", place="example_inputs")
     from qbnnc.frontend import example_rows, read_modules, save_traced
 
     names = names_from(output_names)
@@ -105,7 +107,9 @@ def save(
 
 def _save_model(model: Model, path: Path_) -> None:
     if Path(path).suffix != ".qbnn":
-        raise FileError("a fine-tuned network is saved as .qbnn: give a name that ends so", path)
+        raise FileError(
+            "a fine-tuned network is saved as .qbnn", path, remedy="give a name that ends so"
+        )
     format.save(model, path)
 
 
@@ -154,7 +158,7 @@ def compile(
     trained = source if isinstance(source, Trained) else read_whole(source, calibration, reading)
     model_ = trained.model
     if model_.stage is not Stage.FLOAT:
-        given = given_options(compile_options) + ["--calib"] * (calibration is not None)
+        given = given_options(compile_options) + ["calibration"] * (calibration is not None)
         _refuse_remaking(given, model_.stage)
         compiled = relabel(model_, options)
         if compiled.stage is Stage.SIMULATED:
@@ -184,6 +188,7 @@ def _refuse_remaking(given: Sequence[str], stage: Stage) -> None:
     done = "compiled" if stage is Stage.INTEGER else "fine-tuned"
     if given:
         raise UserError(
-            f"the source: {done} already, and its integers stay as they are; leave {given[0]} out, "
-            "or compile the trained model again"
+            f"{done} already, and its integers stay as they are",
+            place="the source",
+            remedy=f"leave `{given[0]}` out, or compile the trained model again",
         )

@@ -18,8 +18,6 @@ from qbnnc.support import limits
 from qbnnc.support.errors import UserError
 from qbnnc.support.inputs import as_integer, choice, whole
 
-_OPTION_NAMES = {"layers": "--layer", "observer": "--calibration"}
-
 
 def options_from(
     given: CompileOptions,
@@ -30,11 +28,11 @@ def options_from(
     """The pipeline's options; UserError for a choice that is none. `bits` is their default."""
     if unknown := given.keys() - CompileOptions.__annotations__.keys():
         known = ", ".join(CompileOptions.__annotations__)
-        raise UserError(f"{min(unknown)}: there is no such option; there are {known}")
+        raise UserError("there is no such option", place=min(unknown), remedy=f"there are {known}")
     return Options(
         quantisation_from(given, bits),
-        None if samples is None else whole("--samples", samples, 1, limits.DRAWS.most),
-        None if task is None else choice("--task", Task, task),
+        None if samples is None else whole("samples", samples, 1, limits.DRAWS.most),
+        None if task is None else choice("task", Task, task),
         _calibration(given),
     )
 
@@ -45,17 +43,17 @@ def quantisation_from(given: CompileOptions, bits: str = "w8a7") -> Quantisation
     layers = given.get("layers") or {}
     return Quantisation(
         Bits.parse(given.get("bits") or bits),
-        choice("--weights", WeightScheme, given.get("weights") or _DEFAULT_WEIGHTS),
-        choice("--scales", Scales, given.get("scales") or Scales.FREE.value),
+        choice("weights", WeightScheme, given.get("weights") or _DEFAULT_WEIGHTS),
+        choice("scales", Scales, given.get("scales") or Scales.FREE.value),
         bool(given.get("quantise_output")),
         choice(
-            "--mask-sharing",
+            "mask_sharing",
             MaskSharing,
             given.get("mask_sharing") or MaskSharing.ROW.value,
         ),
         {layer: Bits.parse(its) for layer, its in layers.items()},
-        None if input_bits is None else whole("--input-bits", input_bits, 2, 8),
-        None if rounding is None else choice("--rounding", Rounding, rounding),
+        None if input_bits is None else whole("input_bits", input_bits, 2, 8),
+        None if rounding is None else choice("rounding", Rounding, rounding),
         given.get("bias_correction"),
     )
 
@@ -66,13 +64,12 @@ _DEFAULT_WEIGHTS = WeightScheme.CHANNEL_SYMMETRIC.value
 def _calibration(given: CompileOptions) -> Calibration:
     observer, passes = given.get("observer"), given.get("calibration_passes")
     return Calibration(
-        None if observer is None else choice("--calibration", Observer, observer),
-        whole("--calibration-passes", 8 if passes is None else passes, 1),
-        as_integer(given.get("calibration_seed") or 0, "--calibration-seed"),
+        None if observer is None else choice("observer", Observer, observer),
+        whole("calibration_passes", 8 if passes is None else passes, 1),
+        as_integer(given.get("calibration_seed") or 0, "`calibration_seed`"),
     )
 
 
 def given_options(given: CompileOptions) -> list[str]:
-    """The names on the command line of what was given."""
-    names = [name for name, value in given.items() if value is not None and value != {}]
-    return [_OPTION_NAMES.get(name, f"--{name.replace('_', '-')}") for name in names]
+    """The names of the options that were given."""
+    return [name for name, value in given.items() if value is not None and value != {}]

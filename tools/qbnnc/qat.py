@@ -67,7 +67,7 @@ def prepare_qat(
         rows = rows.detach().cpu().numpy()
     how, weight = choice("ranges", Ranges, ranges), number("decay", decay)
     if not 0 < weight <= 1:
-        raise UserError(f"decay {weight:g}: must be above 0, and 1 at most")
+        raise UserError("must be above 0, and 1 at most", place=f"`decay` {weight:g}")
     reading = SourceOptions(dropout=dropout, outputs=names_from(output_names))
     model = _member(float_source(module, rows, reading), member)
     options = options_from(compile_options, samples, task)
@@ -80,8 +80,10 @@ def _member(model: Model, member: int | None) -> Model:
     count = len(model.members)
     if member is None and count > 1:
         raise InputError(
-            f"member: the network is an ensemble of {count}; prepare each, with member=0 to "
-            f"member={count - 1}, and give the list to qbnnc.compile"
+            f"the network is an ensemble of {count}",
+            place="`member`",
+            remedy=f"prepare each, with member=0 to member={count - 1}, and give the list to "
+            "qbnnc.compile",
         )
     number = 0 if member is None else whole("member", member, 0, count - 1)
     return replace(model, members=(model.members[number],))

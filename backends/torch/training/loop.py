@@ -145,8 +145,9 @@ class MemberTuning:
         loss = self._loss(self._examples, self._rows(), noise)
         if not torch.isfinite(loss):
             raise Diverged(
-                f"--lr {self._training.lr:g}: the loss is {float(loss.detach())} at step "
-                f"{self.step}; lower the learning rate, and check the data for outliers"
+                f"the loss is {float(loss.detach())} at step {self.step}",
+                place=f"`lr` {self._training.lr:g}",
+                remedy="lower the learning rate, and check the data for outliers",
             )
         self._optimiser.zero_grad()
         loss.backward()

@@ -23,16 +23,23 @@ def check_loss(loss: Loss, model: Model) -> None:
     count = len(model.graph.outputs)
     if loss is Loss.GAUSSIAN_NLL and count != 2:
         raise UserError(
-            f"--loss gaussian-nll: needs two outputs (mu, log variance); the network has {count}. "
-            "If the one holds both, say --outputs mean,log_var"
+            f"needs two outputs (mu, log variance), and the network has {count}",
+            place="`loss` gaussian-nll",
+            remedy="if the one holds both, say `output_names='mean,log_var'`",
         )
     if loss is Loss.MSE and count != 1:
         raise UserError(
-            f"--loss mse: trains one output, and the network has {count}: the others, such as a "
-            "log variance, would drift; use gaussian-nll for (mu, log variance), or match"
+            f"trains one output, and the network has {count}: the others, such as a log "
+            "variance, would drift",
+            place="`loss` mse",
+            remedy="use gaussian-nll for (mu, log variance), or match",
         )
     if loss is Loss.CROSS_ENTROPY and count != 1:
-        raise UserError("--loss cross-entropy: needs one output, the logits [classes]")
+        raise UserError(
+            "needs one output, the logits [classes]",
+            place="`loss` cross-entropy",
+            remedy="return these alone, or use match",
+        )
 
 
 def task_for(loss: Loss, model: Model) -> Task:

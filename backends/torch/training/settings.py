@@ -49,28 +49,19 @@ class Training:
     validation_samples: int = 4
 
     def __post_init__(self) -> None:
-        self._set("loss", choice("--loss", Loss, self.loss))
-        for option, name, least in (
-            ("--batch-size", "batch_size", 1),
-            ("--seed", "seed", 0),
-            ("validation_samples", "validation_samples", 1),
-        ):
-            self._set(name, whole(option, getattr(self, name), least))
-        for option, name in (
-            ("--epochs", "epochs"),
-            ("--lr", "lr"),
-            ("--held-out", "held_out"),
-            ("moving", "moving"),
-        ):
-            self._set(name, number(option, getattr(self, name)))
-        for option, good, need in (
-            ("--epochs", 0 < self.epochs < 1e6, "above 0, and below 1000000"),
-            ("--lr", 0 < self.lr < 1e3, "above 0, and below 1000"),
-            ("--held-out", 0 < self.held_out < 1, "between 0 and 1"),
+        self._set("loss", choice("loss", Loss, self.loss))
+        for name, least in (("batch_size", 1), ("seed", 0), ("validation_samples", 1)):
+            self._set(name, whole(name, getattr(self, name), least))
+        for name in ("epochs", "lr", "held_out", "moving"):
+            self._set(name, number(name, getattr(self, name)))
+        for name, good, need in (
+            ("epochs", 0 < self.epochs < 1e6, "above 0, and below 1000000"),
+            ("lr", 0 < self.lr < 1e3, "above 0, and below 1000"),
+            ("held_out", 0 < self.held_out < 1, "between 0 and 1"),
             ("moving", 0 <= self.moving <= 1, "from 0 to 1"),
         ):
             if not good:
-                raise UserError(f"{option}: must be {need}")
+                raise UserError(f"must be {need}", place=f"`{name}`")
 
     def _set(self, name: str, value: object) -> None:
         """One form of a field: the repr is part of what identifies a fine-tuning."""

@@ -59,11 +59,13 @@ class TuningState:
                 kept["loop"],
             )
         except Exception:  # a damaged pickle makes the reader raise anything
-            raise FileError("no state of an interrupted fine-tuning: delete it", path) from None
+            raise FileError(
+                "no state of an interrupted fine-tuning", path, remedy="delete it"
+            ) from None
         if state.digest != digest:
             raise FileError(
-                "belongs to a fine-tuning of another network, or with other data or options: "
-                "delete it, or give what was given then",
+                "belongs to a fine-tuning of another network, or with other data or options",
                 path,
+                remedy="delete it, or give what was given then",
             )
         return state

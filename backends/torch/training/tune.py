@@ -154,15 +154,20 @@ class FineTuning:
         """Examples to learn from, and to validate on: held out by the seed where none are given."""
         batch = as_batch(x, self._model.graph.input.type.shape, "the training data")
         if self._training.loss.needs_labels and y is None:
-            raise InputError(f"--loss {self._training.loss.value}: the data has no labels")
+            raise InputError(
+                "the data has no labels",
+                place=f"`loss` {self._training.loss.value}",
+                remedy="give them, or use match",
+            )
         if validation is not None:
             if len(batch) == 0:
-                raise InputError("the training data: no rows")
+                raise InputError("no rows", place="the training data", remedy="give 2 or more")
             return self._examples_of(batch, y), self._examples_of(*validation)
         if len(batch) < 2:
             raise InputError(
-                f"the training data: {counted(len(batch), 'row')}; fine-tuning needs "
-                "2 or more, as one is held out for validation"
+                f"{counted(len(batch), 'row')}",
+                place="the training data",
+                remedy="fine-tuning needs 2 or more, as one is held out for validation",
             )
         held = min(len(batch) - 1, max(1, round(len(batch) * self._training.held_out)))
         order = np.random.default_rng(self._training.seed).permutation(len(batch))

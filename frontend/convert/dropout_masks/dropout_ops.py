@@ -13,9 +13,9 @@ from qbnnc.frontend.convert.tracked import (
     Tracked,
 )
 
-_NO_DROPCONNECT = (
-    "does not compile; masks of activations do (nn.Dropout, F.dropout of what a layer gives), and "
-    "so do weights mu + sigma * torch.randn_like(mu)"
+_MASKS = (
+    "masks of activations compile (nn.Dropout, F.dropout of what a layer gives), and so do weights "
+    "mu + sigma * torch.randn_like(mu)"
 )
 
 
@@ -40,7 +40,7 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
     if call.arguments["train"] is False:
         return x
     if not 0 <= p < 1:
-        call.fail(f"drops with probability {p:g}; it must be at least 0 and below 1")
+        call.fail(f"drops with probability {p:g}", "it must be at least 0 and below 1")
     keep = Keep(Drawn(call.node, shape), call.shape(), p, 1 / (1 - p))
     match x:
         case Filled(_, number) if number is not None:
@@ -48,11 +48,12 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
         case Fixed(tensor) if (number := number_of(tensor)) is not None:
             return keep.scaled(number)
         case Noise():
-            call.fail(f"drops out a sampled weight (DropConnect), which {_NO_DROPCONNECT}")
+            call.fail("drops out a sampled weight (DropConnect), which does not compile", _MASKS)
         case Fixed(tensor):
             call.fail(
                 f"drops out a constant of shape {list(tensor.shape)}; a mask on weights "
-                f"(DropConnect) {_NO_DROPCONNECT}"
+                "(DropConnect) does not compile",
+                _MASKS,
             )
         case _:
             return call.scope.masked(call.scope.value(x, call), keep, call)

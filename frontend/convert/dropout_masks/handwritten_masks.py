@@ -47,7 +47,7 @@ def _by_values(
     """The mask, for mask > 0.5, mask == 1 and the like; its inverse, for mask == 0."""
     if isinstance(mask, Blend):
         if not call.is_bool("self"):
-            call.fail("compares a sum of masks; compare one mask, or combine masks with & and |")
+            call.fail("compares a sum of masks", "compare one mask, or combine masks with & and |")
         unit: Keep | Blend = mask
         dropped, kept = (holds(value, call.number("other")) for value in (0.0, 1.0))
     else:
@@ -65,7 +65,9 @@ def _compared(call: Call, *, above: bool) -> Tracked:
         case Fixed() | Filled(), Uniform() as drawn:
             threshold, above = (call.number("self") - drawn.offset) / drawn.scale, not above
         case _:
-            call.fail("comparing activations is not supported; only of random numbers, for a mask")
+            call.fail(
+                "comparing activations is not supported", "only of random numbers, for a mask"
+            )
     high = above == (drawn.scale > 0)
     p = exact(threshold if high else 1.0 - threshold)
     return Keep(drawn.drawn, drawn.shape, p, low=not high)
@@ -81,7 +83,7 @@ def floor(call: Call) -> Tracked:
 
 def floored(call: Call, drawn: Uniform) -> Keep:
     if drawn.scale != 1 or not 0 <= drawn.offset <= 1:
-        call.fail("rounds random numbers to several integers; only 0 and 1 are a mask")
+        call.fail("rounds random numbers to several integers", "only 0 and 1 are a mask")
     return Keep(drawn.drawn, drawn.shape, exact(1.0 - drawn.offset))
 
 
@@ -101,8 +103,8 @@ def where(call: Call) -> Tracked:
             return _filled(call, a, mask, b)
         case _ if not (isinstance(a, Activation) and isinstance(b, Activation)):
             call.fail(
-                "a mask chooses between an activation and an uneven constant; only one number is "
-                "supported, or a choice between two activations"
+                "a mask chooses between an activation and an uneven constant",
+                "only one number is supported, or a choice between two activations",
             )
     parts = (_filled(call, a, mask, 0.0), _filled(call, b, inverse(mask), 0.0))
     left, right = (call.scope.value(part, call) for part in parts)

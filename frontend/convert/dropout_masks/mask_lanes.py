@@ -21,8 +21,8 @@ from torch import Tensor, fx
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn
 from qbnnc.support.errors import CompileError, Loc
 
-_SIZES = (3, 5)  # of the batch, where it may have any: what holds for both holds for all
-_BLOCKS = 1 << 16  # parts of a draw
+_SIZES = (3, 5)  # batches to try if any is allowed: a form that holds for both holds for all
+_BLOCKS = 1 << 16  # streams reserved for the parts of one draw
 
 _HOW = "draw it with the shape of the tensor it masks, or with ones where it is shared"
 
@@ -62,8 +62,9 @@ class Lanes:
             what = "shape" if drawn.moved is None else "rows, after reshapes and the like, of shape"
             raise CompileError(
                 f"a mask of {what} {shape} does not fit {list(row)} for each row of the batch: "
-                f"rows or elements of it share random numbers in a way no broadcast does; {_HOW}",
+                "rows or elements of it share random numbers in a way no broadcast does",
                 loc,
+                remedy=_HOW,
             )
         form, elements = found
         stream = self._stream_of(drawn.source, elements, loc)
@@ -78,8 +79,9 @@ class Lanes:
             if _overlap(other.elements[0], elements[0]):
                 raise CompileError(
                     "one mask is used twice, and the elements are not in the same order or only "
-                    "some of them are used again; use it in one order, or draw two masks",
+                    "some of them are used again",
                     loc,
+                    remedy="use it in one order, or draw two masks",
                 )
         stream = self.stream(source, len(known))
         known.append(Taken((), (), False, stream, elements))
@@ -100,7 +102,7 @@ class _View:
     places: Tensor
     row: tuple[int, ...]
     batch: int
-    of_rows: bool  # its first axis is the batch's
+    of_rows: bool  # the first axis is the batch
     distinct: bool  # each element has one place
     stages: tuple[tuple[int, ...], ...]
 

@@ -48,7 +48,9 @@ def times(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
     terms += [x.scaled(right.offset) for x in left.terms if right.offset]
     terms += [y.scaled(left.offset) for y in right.terms if left.offset]
     if len(terms) > _MOST_TERMS:
-        call.fail(f"a product of sums of masks has more than {_MOST_TERMS} terms; draw fewer masks")
+        call.fail(
+            f"a product of sums of masks has more than {_MOST_TERMS} terms", "draw fewer masks"
+        )
     return Blend(tuple(terms), left.offset * right.offset, shape)
 
 
@@ -115,6 +117,6 @@ def truth(call: Call, name: str) -> Keep | Blend:
             return blend
         case _:
             call.fail(
-                "chooses by something other than a random mask of 0 and 1; that is not supported, "
-                "so draw one: torch.rand(...) < q, or torch.bernoulli(...)"
+                "chooses by something other than a random mask of 0 and 1",
+                "that is not supported, so draw one: torch.rand(...) < q, or torch.bernoulli(...)",
             )

@@ -28,8 +28,8 @@ def moved(call: Call) -> Result:
     first = next(iter(_among(call.arguments)))
     if not all(_is_like(first, each) for each in _among(call.arguments)):
         call.fail(
-            "joins masks of several random tensors or probabilities; draw one mask of the whole "
-            "shape, or mask the parts before they are joined"
+            "joins masks of several random tensors or probabilities",
+            "draw one mask of the whole shape, or mask the parts before they are joined",
         )
     if isinstance(first, Blend):
         return _blend_moved(call, first)

@@ -95,7 +95,7 @@ def _bounded(call: Call, x: Tracked, bound: Tensor, *, at_least: bool) -> Row:
         value = call.scope.value(x, call)
         return _clamp(call, value, *((number, None) if at_least else (None, number)))
     if not bool(bound.isfinite().all()):
-        call.fail("has bounds of which some are infinite; give all channels finite ones")
+        call.fail("has bounds of which some are infinite", "give all channels finite ones")
     sign, c = (ONE if at_least else -ONE), bound.to(torch.float64)
     over = affine(call, x, scale=sign, shift=-sign * c)
     excess = step(call, "excess", Clamp(0.0, None), over.value)
@@ -134,7 +134,7 @@ def _softmax(call: Call, *, log: bool) -> Row:
     x = call.row("self")
     axis = call.integer("dim") % (len(x.type.shape) + 1)
     if axis == 0:
-        call.fail("normalises over the rows of the batch; give it the axis of the classes")
+        call.fail("normalises over the rows of the batch", "give it the axis of the classes")
     return Row(call.emit(Softmax(axis - 1, log), x))
 
 

@@ -49,7 +49,7 @@ def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor
         c not in (1, n) for c, n in zip(wanted, shape, strict=True)
     ):
         call.fail(
-            f"combines a constant of shape {list(constant.shape)} with rows of shape "
-            f"{list(shape)}; a constant must broadcast to one row"
+            f"combines a constant of shape {list(constant.shape)} with rows of shape {list(shape)}",
+            "a constant must broadcast to one row",
         )
     return row

@@ -13,7 +13,7 @@ from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.ops.powers import power
 from qbnnc.frontend.convert.ops.shapes import broadcast, together
 from qbnnc.frontend.convert.sampled_weights.flipout import flipped, is_signs, joined
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Blend,
@@ -41,8 +41,8 @@ def _check_dtype(call: Call) -> None:
     dtype = call.node.meta["val"].dtype
     if dtype in (torch.uint8, torch.int8, torch.int16):
         call.fail(
-            f"is integer arithmetic in {dtype}, which wraps around; convert to float first: "
-            "x.float()"
+            f"is integer arithmetic in {dtype}, which wraps around",
+            "convert to float first: x.float()",
         )
 
 
@@ -72,7 +72,7 @@ def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
 
 def divide(call: Call) -> Tracked:
     if call.arguments.get("rounding_mode") is not None:
-        call.fail("rounds the quotient; only true division is supported")
+        call.fail("rounds the quotient", "only true division is supported")
     return quotient(call, operand(call, "self"), operand(call, "other"))
 
 
@@ -81,9 +81,9 @@ def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
     if isinstance(b, Activation):
         return product(call, a, Row(power(call, call.scope.value(b, call), -1.0, "reciprocal")))
     if not isinstance(b, Fixed):
-        call.fail("divides by random numbers; only constants and activations are supported")
+        call.fail("divides by random numbers", "only constants and activations are supported")
     if bool((b.tensor == 0).any()):
-        call.fail("divides by zero; check the constant")
+        call.fail("divides by zero", "check the constant")
     number = number_of(b.tensor)
     if isinstance(a, Keep | Blend | Masked | Uniform) and number is not None:
         return a.scaled(1.0 / number)
@@ -93,7 +93,7 @@ def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
 def add(call: Call) -> Tracked:
     _check_dtype(call)
     if call.node.meta["val"].dtype is torch.bool:
-        call.fail("adds booleans, which torch takes as `or`; write a | b")
+        call.fail("adds booleans, which torch takes as `or`", "write a | b")
     return summed(call, operand(call, "self"), operand(call, "other"), call.number("alpha"))
 
 
@@ -132,7 +132,7 @@ def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
             turned = b.scaled(factor)
             return replace(turned, offset=turned.offset + offset)
         case Fixed(tensor), (Keep() | Blend()) if (number := number_of(tensor)) is not None:
-            return shifted(b.scaled(factor), number)  # c - c * mask is the mask inverted
+            return shifted(b.scaled(factor), number)  # c - c * mask is an inverted mask
         case ((Keep() | Blend()), Fixed(tensor)) if (number := number_of(tensor)) is not None:
             return shifted(a, factor * number)
         case ((Keep() | Blend()), (Keep() | Blend())):
@@ -158,7 +158,7 @@ def _with_masks(call: Call, x: Activation, masks: Keep | Blend) -> Row:
     """Add masks to activations of their shape."""
     value = call.scope.value(x, call)
     if len(masks.shape) > len(value.type.shape) + 1 or call.row_shape() != value.type.shape:
-        call.fail("adds a mask that is larger than the activations; expand those before")
+        call.fail("adds a mask that is larger than the activations", "expand those before")
     return added(call, value, masks)
 
 

@@ -30,8 +30,8 @@ def whole_batch_norm(call: Call) -> Tracked:
 
 def no_batch_statistics(call: Call) -> Tracked:
     call.fail(
-        "normalises with the statistics of the batch, which a row's prediction must not depend "
-        "on; call eval() on it (and do not set track_running_stats=False)"
+        "normalises with the statistics of the batch, which a row's prediction must not depend on",
+        "call eval() on it (and do not set track_running_stats=False)",
     )
 
 

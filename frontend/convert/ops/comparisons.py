@@ -53,7 +53,7 @@ def compared(name: str) -> Rule:
 
 def _against(call: Call, x: Value, how: str, number: float) -> Row:
     if not isfinite(number):
-        call.fail(f"compares with {number:g}, and activations are finite; leave it out")
+        call.fail(f"compares with {number:g}, and activations are finite", "leave it out")
     above, at_least = (Function.ABOVE, Function.AT_LEAST)
     match how:
         case "gt" | "ge":
@@ -103,11 +103,11 @@ def cast(call: Call) -> Tracked:
     wider = not have.is_floating_point and have.itemsize <= want.itemsize
     if want.is_floating_point or have == want or (wider and not want.is_complex):
         return x
-    return call.fail(f"casts activations to {want}, which rounds them; only floats are supported")
+    return call.fail(f"casts activations to {want}, which rounds them", "only floats are supported")
 
 
 def rounded(call: Call) -> Tracked:
-    return call.fail(unsupported_ops.family("floor") or "")
+    return call.fail(*unsupported_ops.ROUNDING)
 
 
 def heaviside(call: Call) -> Row:
@@ -140,8 +140,8 @@ def chosen(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Tracked:
     for each in (a, b):
         if isinstance(each, Fixed) and not bool(each.tensor.isfinite().all()):
             call.fail(
-                "chooses a number that is not finite, as masked attention does; that is not "
-                "supported: choose a finite number"
+                "chooses a number that is not finite, as masked attention does",
+                "that is not supported: choose a finite number",
             )
     if (one := _as_one_function(call, condition, a, b)) is not None:
         return one
@@ -186,7 +186,7 @@ def _condition(call: Call, name: str) -> Tracked:
     condition = operand(call, name)
     if isinstance(condition, Activation | Fixed):
         return condition
-    return call.fail("chooses by random numbers that are no mask; choose by a mask")
+    return call.fail("chooses by random numbers that are no mask", "choose by a mask")
 
 
 def _truth(call: Call, name: str) -> Tracked:

@@ -87,7 +87,7 @@ def ldexp(call: Call) -> Tracked:
     """self * 2 ** other."""
     powers = operand(call, "other")
     if not isinstance(powers, Fixed):
-        call.fail("scales by a power that depends on the input; only constants are supported")
+        call.fail("scales by a power that depends on the input", "only constants are supported")
     return product(call, operand(call, "self"), Fixed(torch.exp2(powers.tensor)))
 
 
@@ -96,7 +96,7 @@ def glu(call: Call) -> Row:
     x = call.row("self")
     axis = call.integer("dim") % (len(x.type.shape) + 1)
     if axis == 0:
-        call.fail("halves the batch; give it the axis of the features or channels")
+        call.fail("halves the batch", "give it the axis of the features or channels")
     half = x.type.shape[axis - 1] // 2
     values, gates = part(call, x, axis, 0, half), part(call, x, axis, half, 2 * half)
     gate = step(call, "gate", Unary(Function.SIGMOID), gates)
@@ -108,8 +108,8 @@ def nan_to_num(call: Call) -> Tracked:
     x = call.row("self")
     if (function := may_be_undefined(call.scope.build, x)) is not None:
         call.fail(
-            f"replaces what {function} gives outside its domain, which is not supported; clamp "
-            f"the input of {function} instead"
+            f"replaces what {function} gives outside its domain, which is not supported",
+            f"clamp the input of {function} instead",
         )
     return Row(x)
 

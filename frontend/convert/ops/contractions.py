@@ -21,7 +21,7 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.ops.affine import affine
 from qbnnc.frontend.convert.ops.reductions import averaged
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Product, Row, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Conv2d, Multiply, Transpose
@@ -90,8 +90,9 @@ def of_activations(
     letters = out + "".join(sorted({*a[1], *b[1]} - {*out}))
     if len(letters) > len(out) and not any({*own} == {*letters} for _, own in (a, b)):
         call.fail(
-            "contracts two tensors that are both computed from the input, as attention does; only "
-            "contractions with constants, and products of two tensors of the same axes, compile"
+            "contracts two tensors that are both computed from the input, as attention does",
+            "only contractions with constants, and products of two tensors of the same "
+            "axes, compile",
         )
     factors = (_spread(call, v, own, letters) for v, own in (a, b))
     product = step(call, "product" if len(letters) > len(out) else "", Multiply(), *factors)
@@ -139,7 +140,7 @@ def _summed(call: Call, w: Weight, of_w: Letters, read: Letters) -> tuple[Weight
         shape = [n for axis, n in enumerate(w.shape) if axis not in axes]
         return w.moved(lambda t: t.reshape(shape)), kept
     if w.sampling is not None:
-        call.fail("sums a sampled weight over an axis; draw a smaller one")
+        call.fail("sums a sampled weight over an axis", "draw a smaller one")
     return Weight(w.mu.sum(axes)), kept
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.shapes import reshaped
 from qbnnc.frontend.convert.sampled_weights.flipout import perturbed
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Flipped, Padded, Row, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Conv2d, InsertZeros, Slice
@@ -63,7 +63,7 @@ def convolution(call: Call) -> Tracked:
         case 4, True:
             return conv_transpose2d(call)
         case rank, _:
-            call.fail(f"convolutions over {rank - 2} axes are not supported; only 1 and 2 are")
+            call.fail(f"convolutions over {rank - 2} axes are not supported", "only 1 and 2 are")
 
 
 def _conv2d(call: Call, weight: Weight, around: _Padding = (0, 0, 0, 0)) -> Conv2d:
@@ -118,7 +118,7 @@ def _parameters(call: Call, weight: Weight) -> tuple[Value, Value]:
 def _image(call: Call) -> Value:
     x = call.row("input")
     if len(x.type.shape) != 3:
-        call.fail(f"takes rows of shape {list(x.type.shape)}; only [channels, height, width]")
+        call.fail(f"takes rows of shape {list(x.type.shape)}", "only [channels, height, width]")
     return x
 
 
@@ -126,7 +126,7 @@ def _as_image(call: Call) -> Value:
     """[C, L] as [C, 1, L]."""
     x = call.row("input")
     if len(x.type.shape) != 2:
-        call.fail(f"takes rows of shape {list(x.type.shape)}; only [channels, length]")
+        call.fail(f"takes rows of shape {list(x.type.shape)}", "only [channels, length]")
     return reshaped(call, x, (x.type.shape[0], 1, x.type.shape[1]), "image")
 
 

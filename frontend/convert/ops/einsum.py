@@ -15,10 +15,10 @@ from qbnnc.frontend.convert.ops.contractions import (
     summed,
     with_constant,
 )
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Activation, Fixed, Noise, Row, Tracked
 
-_BATCH = 1 << 62  # stands for the extent of the batch, which is none of a constant's
+_BATCH = 1 << 62  # stands for the extent of the batch; no constant has such an axis
 
 
 def einsum(call: Call) -> Tracked:
@@ -70,9 +70,9 @@ def along_axis(call: Call) -> Tracked:
     rank = len(x.type.shape) + 1
     axis = call.integer("dim") % rank
     if axis == 0:
-        call.fail("runs along the batch (axis 0); every row must be predicted by itself")
+        call.fail("runs along the batch (axis 0)", "every row must be predicted by itself")
     if any(call.arguments.get(name) is not None for name in ("prepend", "append")):
-        call.fail("joins other tensors to its own; join them before")
+        call.fail("joins other tensors to its own", "join them before")
     arguments = dict(call.arguments) | {"self": torch.eye(x.type.shape[axis - 1]), "dim": 0}
     matrix = cast(torch._ops.OpOverload, call.node.target)(**arguments)
     own = ascii_letters[: rank - 1]
@@ -104,8 +104,9 @@ def _product(
         case [(a, of_a), (b, of_b)], []:
             return of_activations(call, (a, of_a), (b, of_b), out[1:])
     call.fail(
-        f"multiplies {len(rows)} tensors that are computed from the input and {len(constants)} "
-        "constants at once; multiply two at a time"
+        f"multiplies {len(rows)} tensors that are computed from the input and "
+        f"{len(constants)} constants at once",
+        "multiply two at a time",
     )
 
 
@@ -117,11 +118,11 @@ def _check(
 ) -> None:
     batch = rows[0][1][:1]
     if any(own[:1] != batch for _, own in rows) or out[:1] != batch:
-        call.fail("pairs the batch with another axis; every row must be predicted by itself")
+        call.fail("pairs the batch with another axis", "every row must be predicted by itself")
     if any(batch in own for _, own in constants):
-        call.fail("pairs the batch with an axis of a constant; every row must be treated alike")
+        call.fail("pairs the batch with an axis of a constant", "every row must be treated alike")
     if any(len(set(own)) != len(own) for _, own in (*rows, *constants)):
-        call.fail("takes a diagonal; every axis of a tensor must have a letter of its own")
+        call.fail("takes a diagonal", "every axis of a tensor must have a letter of its own")
 
 
 def _ones_apart(
@@ -168,7 +169,7 @@ def _shape(call: Call, operand: Tracked) -> tuple[int, ...]:
         case Noise(source):
             return tuple(_extent(n) for n in source.meta["val"].shape)
         case _:
-            call.fail("contracts a random mask; multiply by it instead")
+            call.fail("contracts a random mask", "multiply by it instead")
 
 
 def _extent(extent: int | torch.SymInt) -> int:

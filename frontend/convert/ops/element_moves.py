@@ -25,8 +25,8 @@ from qbnnc.ir.ops import Gather, Pad, Slice, Transpose
 
 Index = NDArray[np.int64]
 _MOST_MOVED = 1 << 20  # elements of a row that are moved one by one
-_MOST_NUMBERED = 1 << 27  # of the numbers that an op is run on
-_MOST_ORDERED = 5  # axes whose orders are all tried
+_MOST_NUMBERED = 1 << 27  # elements that an op is run on to number them
+_MOST_ORDERED = 5  # axes: all their orders are tried
 
 
 def moved(call: Call) -> Row:
@@ -40,7 +40,7 @@ def _source(call: Call, x: Value, name: str) -> Index:
     """The number of the element of x that each element of the result is; -1 is a new zero."""
     wanted, rows, size = call.row_shape(), call.scope.rows, x.type.size
     if rows * max(size, prod(wanted)) > _MOST_NUMBERED:
-        call.fail(f"moves more than {_MOST_NUMBERED} elements; make the tensor smaller")
+        call.fail(f"moves more than {_MOST_NUMBERED} elements", "make the tensor smaller")
     numbers = torch.arange(1, rows * size + 1, dtype=torch.float64)
     others = {key: value for key, value in call.arguments.items() if key != name}
     given: dict[str, object] = {key: _plain(call, value) for key, value in others.items()}
@@ -54,8 +54,8 @@ def _source(call: Call, x: Value, name: str) -> Index:
     own = np.where(flat == 0, 0, flat - size * np.arange(rows)[:, None])
     if own.shape[1] != prod(wanted) or (own != own[0]).any() or own.min() < 0 or own.max() > size:
         call.fail(
-            "moves elements between the rows of the batch (axis 0); every row must be predicted "
-            "by itself, so move them along the other axes only"
+            "moves elements between the rows of the batch (axis 0)",
+            "every row must be predicted by itself, so move them along the other axes only",
         )
     return cast(Index, own[0].reshape(wanted) - 1)
 
@@ -165,8 +165,9 @@ def _turned(call: Call, x: Value, order: Sequence[int]) -> Value:
 def _one_by_one(call: Call, x: Value, source: Index) -> Value:
     if source.size > _MOST_MOVED:
         call.fail(
-            f"moves {source.size} elements one by one; only {_MOST_MOVED} are supported where "
-            "the axes do not move independently of each other"
+            f"moves {source.size} elements one by one",
+            f"only {_MOST_MOVED} are supported where the axes do not move independently of "
+            "each other",
         )
     flat = reshaped(call, x, (x.type.size,), "flat")
     moved = taken(call, flat, 0, source.reshape(-1))

@@ -34,8 +34,8 @@ def rrelu(call: Call) -> Tracked:
     """A leaky ReLU with the mean slope; CompileError in training mode."""
     if call.flag("training"):
         call.fail(
-            "draws a slope for each activation, and noise on activations is no dropout mask; call "
-            "eval() on it, where it has the mean slope"
+            "draws a slope for each activation, and noise on activations is no dropout mask",
+            "call eval() on it, where it has the mean slope",
         )
     return _leaky(call, (call.number("lower") + call.number("upper")) / 2)
 
@@ -52,7 +52,7 @@ def prelu(call: Call) -> Row:
     if slope is not None:
         return _leaky(call, slope)
     rank = len(x.type.shape)
-    if slopes.ndim == 1:  # of the channels, the axis after the batch
+    if slopes.ndim == 1:  # one for each channel, the axis after the batch
         slopes = slopes.reshape(-1, *[1] * (rank - 1))
     scale = call.constant("slopes", slopes.reshape(slopes.shape[-rank:]))
     shift = call.constant("shift", slopes.new_zeros(()))

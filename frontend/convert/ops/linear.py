@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.sampled_weights.flipout import perturbed
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Flipped, Product, Row, Tracked
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Value
@@ -27,7 +27,7 @@ def linear(call: Call) -> Tracked:
         return perturbed(call, Linear(), x, weight, bias)
     value = call.row("input")
     if weight.mu.ndim != 2:
-        call.fail(f"has a weight of shape {list(weight.shape)}; give it one of [outputs, inputs]")
+        call.fail(f"has a weight of shape {list(weight.shape)}", "give it one of [outputs, inputs]")
     if bias is None:
         return Product(value, weight, call.place())
     return Row(dense(call.scope, call.place(), value, weight, bias))

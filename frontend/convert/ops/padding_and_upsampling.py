@@ -22,7 +22,7 @@ def pad(call: Call) -> Tracked:
     amounts = list(cast("Sequence[int]", call.arguments["pad"]))
     zeros, value = call.arguments.get("mode", "constant") == "constant", call.arguments.get("value")
     if zeros and value not in (None, 0):
-        call.fail(f"pads with {value}; only zeros, or the elements themselves, are supported")
+        call.fail(f"pads with {value}", "only zeros, or the elements themselves, are supported")
     x = call.row("self")
     if not zeros or len(amounts) > 4 or len(x.type.shape) < 2:
         return moved(call)

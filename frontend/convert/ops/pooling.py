@@ -114,7 +114,7 @@ def _divisors(call: Call) -> tuple[float, ...]:
     if divisor is None:
         return ()
     if not isinstance(divisor, int) or divisor < 1:
-        call.fail(f"divides by {divisor}; only positive divisors are supported")
+        call.fail(f"divides by {divisor}", "only positive divisors are supported")
     return (float(divisor),)
 
 
@@ -145,7 +145,7 @@ def _image(call: Call, rank: int) -> Value:
     shape = x.type.shape if rank == 2 else (*x.type.shape[:-1], 1, *x.type.shape[-1:])
     *channels, height, width = shape
     if len(channels) > 1:
-        call.fail(f"takes rows of shape {list(x.type.shape)}; only [channels, height, width]")
+        call.fail(f"takes rows of shape {list(x.type.shape)}", "only [channels, height, width]")
     return reshaped(call, x, (*(channels or [1]), height, width), "image")
 
 

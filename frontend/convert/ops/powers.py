@@ -18,8 +18,8 @@ def raised(call: Call) -> Tracked:
     base, exponent = (call.tracked(name) for name in ("self", "exponent"))
     if isinstance(base, Activation) and isinstance(exponent, Activation):
         call.fail(
-            "raises an activation to a power that depends on the input; only a constant exponent "
-            "or a constant base is supported, so write exp(b * log(a))"
+            "raises an activation to a power that depends on the input",
+            "only a constant exponent or a constant base is supported, so write exp(b * log(a))",
         )
     if isinstance(base, Activation):
         return _power_of_row(call, call.number("exponent"))
@@ -35,7 +35,7 @@ def _power_of_row(call: Call, exponent: float) -> Tracked:
 
 def _exponential(call: Call, base: float) -> Row:
     if base <= 0:
-        call.fail(f"is a power of {base:g}; the base must be positive")
+        call.fail(f"is a power of {base:g}", "the base must be positive")
     return computed(call, call.row("exponent"), lambda x: (x * math.log(base)).of(Function.EXP))
 
 
@@ -48,8 +48,9 @@ def power(call: Call, x: Value, exponent: float, suffix: str = "") -> Value:
     if exponent < 0 and row_statistic(call.scope.build, x):
         call.fail(
             "divides by a statistic of the whole row (a norm, a sum, a mean, a deviation): "
-            "normalisation by row is not supported; batch norm with fixed statistics is, and so "
-            "is division by what is computed for each element"
+            "normalisation by row is not supported",
+            "batch norm with fixed statistics is, and so is division by what is computed "
+            "for each element",
         )
     return step(call, suffix, Unary(Function.POW, exponent), x)
 

@@ -100,7 +100,7 @@ def norm(call: Call) -> Tracked:
     if order == 1:
         return of.result(averaged(call, size, of.axes, divisor=1.0))
     if order != float("inf"):
-        call.fail(f"is a norm of order {order:g}; only 1, 2 and infinity are supported")
+        call.fail(f"is a norm of order {order:g}", "only 1, 2 and infinity are supported")
     return of.result(_greatest(call, size, of.axes))
 
 
@@ -109,7 +109,7 @@ def norm_of_any(call: Call) -> Tracked:
     order, axes = call.arguments.get("ord"), call.arguments.get("dim")
     matrices = order is not None and (axes is None or len(cast("Sequence[int]", axes)) > 1)
     if matrices or isinstance(order, str):
-        call.fail(f"is a norm of matrices ({order}); only norms of vectors are supported")
+        call.fail(f"is a norm of matrices ({order})", "only norms of vectors are supported")
     return norm(call)
 
 
@@ -138,7 +138,7 @@ def _variance(call: Call, x: Value, centre: Value, axes: Sequence[int]) -> Value
     count = prod(x.type.shape[axis] for axis in axes)
     divisor = count - _correction(call)
     if divisor <= 0:
-        call.fail(f"is taken of {count} elements, and divides by {divisor:g}; it is not a number")
+        call.fail(f"is taken of {count} elements, and divides by {divisor:g}", "it is not a number")
     minus = broadcast(call, negated(call, centre, "minus"), x.type.shape)
     centred = step(call, "centred", Add(), x, minus)
     squares = step(call, "squares", Multiply(), centred, centred)
@@ -162,8 +162,8 @@ def _axes(call: Call, x: Value, batch: int) -> tuple[int, ...]:
     axes = {axis % rank for axis in listed or range(rank)}
     if batch in axes:
         call.fail(
-            f"over the axes {sorted(axes)}, of which {batch} is the batch; every row must be "
-            "predicted by itself, so name the other axes (dim=...)"
+            f"over the axes {sorted(axes)}, of which {batch} is the batch",
+            "every row must be predicted by itself, so name the other axes (dim=...)",
         )
     return tuple(sorted(axis - (axis > batch) for axis in axes))
 

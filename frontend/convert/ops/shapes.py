@@ -144,9 +144,10 @@ def together(call: Call, what: str, a: Value, b: Value) -> tuple[int, ...]:
     if len(a.type.shape) != len(b.type.shape):
         mine, other = (["batch", *v.type.shape] for v in (a, b))
         call.fail(
-            f"{what} [{', '.join(map(str, mine))}] and [{', '.join(map(str, other))}]; torch "
-            "aligns the last axes, so that the batch of one meets another axis of the other: "
-            "reshape one so that both have the same number of axes, the batch first"
+            f"{what} [{', '.join(map(str, mine))}] and [{', '.join(map(str, other))}]",
+            "torch aligns the last axes, so that the batch of one meets another axis of "
+            "the other: reshape one so that both have the same number of axes, the batch "
+            "first",
         )
     return np.broadcast_shapes(a.type.shape, b.type.shape)
 
@@ -159,9 +160,10 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
     static = [extent for extent in shape if isinstance(extent, int)]
     if len(static) != len(shape):
         call.fail(
-            "repeats a tensor of different numbers along the batch, so that a row's result would "
-            "depend on its place in the batch (BatchEnsemble's layers do that; make a network of "
-            "each member, and compile a list of these); let the same numbers broadcast to all rows"
+            "repeats a tensor of different numbers along the batch, so that a row's result "
+            "would depend on its place in the batch (BatchEnsemble's layers do that",
+            "make a network of each member, and compile a list of these); let the same "
+            "numbers broadcast to all rows",
         )
     return Fixed(tensor.expand(static))
 
@@ -171,7 +173,7 @@ def cast_to(call: Call) -> Tracked:
     x, dtype = call.tracked("self"), call.arguments.get("dtype")
     activation = isinstance(x, Activation)
     if activation and isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
-        call.fail(f"casts activations to {dtype}, which rounds them; only floats are supported")
+        call.fail(f"casts activations to {dtype}, which rounds them", "only floats are supported")
     if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
         return _whole(call, x, dtype)
     return x
@@ -185,9 +187,11 @@ def _whole(call: Call, x: Tracked, dtype: torch.dtype) -> Tracked:
         case Keep() if x.scale != int(x.scale):
             call.fail(f"casts a mask of 0 and {x.scale:g} to {dtype}, which rounds it")
         case Blend() if not call.is_bool("self"):
-            call.fail(f"casts a sum of masks to {dtype}; combine masks with & and | for a mask")
+            call.fail(f"casts a sum of masks to {dtype}", "combine masks with & and | for a mask")
         case Uniform() if dtype is torch.bool:
-            call.fail("casts uniform noise to bool, which is always true; compare it with a number")
+            call.fail(
+                "casts uniform noise to bool, which is always true", "compare it with a number"
+            )
         case Uniform():
             return floored(call, x)
         case _:
@@ -213,7 +217,7 @@ def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
                 shape = np.broadcast_shapes(shape, value.type.shape)
             return tuple(Row(broadcast(call, value, shape)) for value in values)
         case _:
-            call.fail("broadcasting tensors by hand is not supported; operators do it themselves")
+            call.fail("broadcasting tensors by hand is not supported", "operators do it themselves")
 
 
 RULES: Rules = {

@@ -16,7 +16,7 @@ def slice_(call: Call) -> Row:
     x, axis = call.row("self"), _axis(call, "self")
     if axis == 0:
         if call.arguments["start"] not in (None, 0) or call.shape() != _shape_of(call):
-            call.fail("takes some rows of the batch only; every row must be predicted")
+            call.fail("takes some rows of the batch only", "every row must be predicted")
         return Row(x)
     extent = x.type.shape[axis - 1]
     start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
@@ -93,7 +93,7 @@ def _parts(call: Call) -> list[Value]:
 
 def _joined(call: Call, parts: list[Value], axis: int) -> Row:
     if axis == 0:
-        call.fail("joins along the batch; every row must be predicted by itself")
+        call.fail("joins along the batch", "every row must be predicted by itself")
     return Row(parts[0] if len(parts) == 1 else call.emit(Concat(axis - 1), *parts))
 
 
@@ -125,7 +125,7 @@ def _inner_axis(call: Call) -> int:
 
 
 def _not_apart(call: Call) -> NoReturn:
-    call.fail("takes the batch apart; every row must be predicted by itself")
+    call.fail("takes the batch apart", "every row must be predicted by itself")
 
 
 def _bound(call: Call, name: str, default: int, extent: int) -> int:

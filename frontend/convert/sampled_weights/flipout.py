@@ -17,7 +17,7 @@ import torch
 
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.sampled_weights.reparameterisation import sources
-from qbnnc.frontend.convert.sampled_weights.weight import Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Flipped,
@@ -86,8 +86,8 @@ def perturbed(call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | Non
     """The layer between the signs; CompileError unless its weights have mean zero."""
     if any(bool(each.mu.any()) for each in (weight, bias) if each is not None):
         call.fail(
-            "is given an input with random signs, but its weights have a mean; Flipout's signs "
-            "belong around the layer of the perturbation alone"
+            "is given an input with random signs, but its weights have a mean",
+            "Flipout's signs belong around the layer of the perturbation alone",
         )
     _check_features(call, op, x.varies, len(x.x.type.shape))
     return Perturbation(op, x.x, weight, bias, call.place(), x.signs)
@@ -98,10 +98,10 @@ def _check_features(call: Call, op: Op, varies: tuple[int, ...], rank: int) -> N
     features = rank - 1 if isinstance(op, Linear) else 0
     if any(axis != features for axis in varies):
         call.fail(
-            "random signs for each pixel or position (Flipout) make these independent, which no "
-            "weights do that they share; draw one sign a feature or channel, with ones for the "
-            "other axes, or use the reparameterisation layer of the same library (it takes the "
-            "same parameters)"
+            "random signs for each pixel or position (Flipout) make these independent, "
+            "which no weights do that they share",
+            "draw one sign a feature or channel, with ones for the other axes, or use the "
+            "reparameterisation layer of the same library (it takes the same parameters)",
         )
 
 
@@ -128,7 +128,7 @@ def _check_independent(call: Call, added: Perturbation) -> None:
     parts = [each.sampling for each in (added.weight, added.bias) if each is not None]
     noise = {part.source for part in parts if part is not None}
     if noise.intersection(sources([added.flipped, added.signs])):
-        call.fail("Flipout's signs are made of the noise of the weights; draw them independently")
+        call.fail("Flipout's signs are made of the noise of the weights", "draw them independently")
 
 
 def _mean(call: Call, mean: Tracked, added: Perturbation) -> tuple[Place, Weight, Weight]:

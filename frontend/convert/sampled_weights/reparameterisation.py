@@ -15,33 +15,42 @@ The parametrisation of sigma does not matter, and the noise may be sliced, trans
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NoReturn, TypeAlias, cast
+from typing import NoReturn, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor, fx
 
-from qbnnc.frontend.convert.sampled_weights.weight import Sampling, Weight
+from qbnnc.frontend.convert.sampled_weights.weights import Sampling, Weight
 from qbnnc.frontend.convert.tracked import Filled, Fixed, Keep, Noise, Row, Uniform
+from qbnnc.frontend.convert.unsupported_ops import Refusal
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
 
-Fail: TypeAlias = Callable[[str], NoReturn]
+
+class Fail(Protocol):
+    """Raises a CompileError with this message and remedy."""
+
+    def __call__(self, message: str, remedy: str = "") -> NoReturn: ...
+
+
 Eps: TypeAlias = Mapping[fx.Node, Tensor]
 
 _LARGE = 2.0**20
 _BASE = 1024
-_TOLERANCE = 1e-7  # of float64 arithmetic, with much to spare
+_TOLERANCE = 1e-7  # a large margin for rounding in float64
 
-ON_ACTIVATIONS = (
+ON_ACTIVATIONS = Refusal(
     "noise is added to activations: that is local reparameterisation (a mean and a variance are "
     "computed from the input, and sampled), or noise of the batch's size, which has no integer "
-    "form; dropout masks compile, and so do layers that sample their weights, mu + "
+    "form",
+    "dropout masks compile, and so do layers that sample their weights, mu + "
     "sigma * torch.randn_like(mu), in place of activations (LinearReparameterization of "
-    "bayesian-torch, BayesLinear of torchbnn), which have the same means and variances"
+    "bayesian-torch, BayesLinear of torchbnn), which have the same means and variances",
 )
-RELAXED = (
+RELAXED = Refusal(
     "a smooth function of uniform noise multiplies activations: that is Concrete dropout or "
-    "another relaxed mask, which exists for training; once trained, its mask is 0 or 1, so use "
-    "F.dropout(x, p=..., training=True) with the probability that was learnt, as a number"
+    "another relaxed mask, which exists for training",
+    "once trained, its mask is 0 or 1, so use "
+    "F.dropout(x, p=..., training=True) with the probability that was learnt, as a number",
 )
 
 
@@ -69,7 +78,7 @@ def _of_one_source(probed: _Probe, mu: Tensor, sigma: Tensor, index: Tensor) -> 
             own = torch.where(sigma == 0, start, index) - start
             return Weight(mu, Sampling(source, sigma, own))
     probed.fail(
-        f"its {probed.what} is put together from several noise tensors; draw one and slice it"
+        f"its {probed.what} is put together from several noise tensors", "draw one and slice it"
     )
 
 
@@ -84,12 +93,12 @@ class _Probe:
             if op_name(source) not in NORMALS:
                 fail(
                     f"its {what} is sampled with noise that is not Gaussian "
-                    f"({op_name(source).strip('_')!r}); only mean + scale * Gaussian noise is "
-                    "supported"
+                    f"({op_name(source).strip('_')!r})",
+                    "only mean + scale * Gaussian noise is supported",
                 )
             count = source.meta["val"].numel()
             if not isinstance(count, int):
-                fail(ON_ACTIVATIONS)
+                fail(*ON_ACTIVATIONS)
             self.ranges[source] = self.size, self.size + count
             self.size += count
 
@@ -125,8 +134,8 @@ class _Probe:
                 "weights are supported"
             )
         self.fail(
-            f"its {self.what} is random, but not mean + scale * Gaussian noise; only independent "
-            "Gaussian weights are supported"
+            f"its {self.what} is random, but not mean + scale * Gaussian noise",
+            "only independent Gaussian weights are supported",
         )
 
 
@@ -207,6 +216,6 @@ def _plain(value: object, eps: Eps, known: dict[Noise, object], fail: Fail) -> o
         case list():
             return [_plain(item, eps, known, fail) for item in value]
         case torch.SymInt() | Filled() | Row():
-            fail(ON_ACTIVATIONS)
+            fail(*ON_ACTIVATIONS)
         case _:
             return value

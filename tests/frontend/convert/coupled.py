@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from qbnnc.frontend.torch_modes import Function, FunctionMode
 from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
 from qbnnc.ir.check import check, random_nodes
 from qbnnc.ir.evaluate import evaluate
@@ -72,35 +73,28 @@ def _called(module: nn.Module, x: Tensor, numbers: list[Tensor]) -> tuple[Tensor
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-class _Injected(torch.overrides.TorchFunctionMode):
+class _Injected(FunctionMode):
     """Whatever draws takes its numbers from the list; bernoulli is 1, dropout keeps, if high."""
 
     def __init__(self, numbers: Iterator[Tensor]) -> None:
         super().__init__()
         self._numbers = numbers
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        given = dict(kwargs or {})
-        match func:
+    def called(self, function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        match function:
             case torch.rand | torch.rand_like | torch.Tensor.uniform_:
-                return self._next(func(*args, **given).shape)
+                return self._next(function(*args, **kwargs).shape)
             case torch.randn | torch.randn_like:
-                return self._next(func(*args, **given).shape)
+                return self._next(function(*args, **kwargs).shape)
             case torch.bernoulli:
-                p = given.get("p", args[0])
+                p = kwargs.get("p", args[0])
                 return (self._next(args[0].shape) >= 1 - p).float()
             case F.dropout:
-                return self._dropped(args[0], args[0].shape, *args[1:], **given)
+                return self._dropped(args[0], args[0].shape, *args[1:], **kwargs)
             case F.dropout2d:
                 shape = (*args[0].shape[:2], 1, 1)
-                return self._dropped(args[0], shape, *args[1:], **given)
-        return func(*args, **given)
+                return self._dropped(args[0], shape, *args[1:], **kwargs)
+        return function(*args, **kwargs)
 
     def _next(self, shape: Sequence[int]) -> Tensor:
         return next(self._numbers).flatten()[: prod(shape)].reshape(*shape).clone()

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module, read_modules
-from qbnnc.ir.evaluate import evaluate
-from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Affine, Conv2d, Linear
-from qbnnc.ir.rng import Draw
-from qbnnc.ir.types import Array
 from qbnnc.support.errors import CompileError, InputError
 from tests.frontend.nets import (
     Around,
@@ -25,28 +20,8 @@ from tests.frontend.nets import (
     image_block,
     randomise_batch_norm,
 )
+from tests.frontend.outputs import assert_same, images
 from tools.models import MLP, LeNet, LeNet_MCD
-
-
-def outputs_of(graph: Graph, x: Tensor) -> tuple[Array, ...]:
-    outputs = evaluate(graph, x.to(torch.float32).numpy(), Draw.of(0, range(1), range(len(x))))
-    return tuple(output[0] for output in outputs)
-
-
-def assert_same(module: nn.Module, x: Tensor) -> Graph:
-    """The graph traced with two rows gives the module's outputs for all rows of x."""
-    module.eval()
-    graph = read_module(module, x[:2], dropout="off")
-    with torch.no_grad():
-        expected = module(x)
-    wanted: list[Tensor] = [expected] if isinstance(expected, Tensor) else list(expected)
-    for ours, theirs in zip(outputs_of(graph, x), wanted, strict=True):
-        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-5, atol=1e-5)
-    return graph
-
-
-def images(count: int, *shape: int) -> Tensor:
-    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(3))
 
 
 def test_mlp_of_two_outputs() -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from qbnnc.frontend import read_file, read_modules
 from qbnnc.ir.ops import KeepMask
 from qbnnc.support.errors import CompileError
-from tests.frontend.convert.test_convert import outputs_of
 from tests.frontend.nets import Net
+from tests.frontend.outputs import outputs_of
 
 ROWS = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
 LOGITS = (-3.0, -1.0, 1.0)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
 from qbnnc.support.errors import CompileError
-from tests.frontend.convert.test_convert import assert_same, images
 from tests.frontend.nets import Spelled
+from tests.frontend.outputs import assert_same, images
 
 Layer: TypeAlias = "nn.Module | Callable[[Tensor], Tensor]"
 W = torch.linspace(-1, 1, 12).reshape(4, 3)

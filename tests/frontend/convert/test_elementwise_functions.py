@@ -12,8 +12,8 @@ from qbnnc.frontend import read_module
 from qbnnc.ir.ops import Clamp, Composite, Unary
 from qbnnc.support.errors import CompileError
 from tests.frontend.convert.spellings import BETA, GROUPS, ONE, Function
-from tests.frontend.convert.test_convert import assert_same, images, outputs_of
 from tests.frontend.nets import Around, Spelled
+from tests.frontend.outputs import assert_same, images, outputs_of
 
 BORDERS = (-1.0, -0.5, 0.0, 0.1, 0.3, 0.5, 1.0, 2.0)
 
@@ -74,6 +74,12 @@ def test_one_op(name: str) -> None:
     """A function of one value is one table, in whatever ops it is exported."""
     graph = read_module(Spelled(ONE_OP[name]).eval(), images(2, 4), dropout="off")
     assert [type(n.op) for n in graph.nodes] in ([Composite], [Unary])
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.2])
+@pytest.mark.parametrize("input_scale", [1.0, 0.5, 2.0])
+def test_elu_has_a_scale_and_an_input_scale(scale: float, input_scale: float) -> None:
+    assert_same(Spelled(lambda x: torch.ops.aten.elu(x, 0.7, scale, input_scale)), images(5, 4))
 
 
 def test_infinite_bounds_are_none() -> None:

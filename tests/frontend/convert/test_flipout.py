@@ -13,9 +13,9 @@ from qbnnc.frontend.distribution import Subject, check_distribution
 from qbnnc.ir.check import check
 from qbnnc.ir.ops import Conv2d, Linear, Normal, SampledWeight
 from qbnnc.support.errors import CompileError
-from tests.frontend.convert.test_convert import images
 from tests.frontend.convert.test_sampled_weights import constants
 from tests.frontend.nets import Around, Spelled
+from tests.frontend.outputs import images
 
 
 class Flipout(nn.Module):

@@ -13,8 +13,8 @@ from qbnnc.frontend.convert import convert
 from qbnnc.frontend.torch_messages import quiet_torch
 from qbnnc.ir.ops import Conv2d, Linear, Unary
 from qbnnc.support.errors import CompileError
-from tests.frontend.convert.test_convert import assert_same, images, outputs_of
 from tests.frontend.nets import Around, Spelled, randomise_batch_norm
+from tests.frontend.outputs import assert_same, images, outputs_of
 
 ONE_LAYER = {
     "clamp": lambda h: h.clamp(-0.5, 0.25),

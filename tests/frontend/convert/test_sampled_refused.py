@@ -13,8 +13,8 @@ from qbnnc.frontend import read_module
 from qbnnc.ir.ops import Normal
 from qbnnc.support.errors import CompileError
 from tests.frontend.bayesian import Sampled
-from tests.frontend.convert.test_convert import images
 from tests.frontend.nets import Around, Spelled
+from tests.frontend.outputs import images
 
 X = images(5, 6)
 

@@ -22,8 +22,8 @@ from qbnnc.support.errors import CompileError
 from tests.examples import slow_but
 from tests.frontend import bayesian
 from tests.frontend.bayesian import SPELLINGS, Sampled, injected, noise_of
-from tests.frontend.convert.test_convert import images
 from tests.frontend.nets import Around, Net, Spelled
+from tests.frontend.outputs import images
 
 X = images(5, 6)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from qbnnc.frontend import read_module
 from qbnnc.frontend.module.snapshot import Snapshot
 from qbnnc.support.errors import CompileError
-from tests.frontend.convert.test_convert import outputs_of
+from tests.frontend.outputs import outputs_of
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 OUTSIDE = [0]

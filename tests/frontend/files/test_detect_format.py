@@ -113,7 +113,7 @@ REFUSED = {
     "ONNX": "is an ONNX model, which has lost the Bayesian layers; start from the PyTorch module",
     "npy": "holds numpy arrays, not a model; save the model with",
     "npz": "holds numpy arrays, not a model; save the model with",
-    "text": "is a text file, not a model; pass Python code as --model package.module:factory",
+    "text": "is a text file, not a model; pass Python code as `model='package.module:factory'`",
     "old program": "of an old torch .before 2.7.; export and save it again",
     "zip": "is a zip archive of a kind that is not known; save the model with",
     "empty": "is empty; copy or download it again",
@@ -121,10 +121,10 @@ REFUSED = {
     "truncated safetensors": "is cut off or damaged; copy or download it again",
     "noise": "is of a kind that is not known; save the model with",
     "qbnn": "is a compiled .qbnn already; run it",
-    "module": "holds Python objects and not only tensors .* runs code .* --trust-pickle",
-    "state_dict": "holds weights without the network they belong to; pass --model",
-    "list of state_dicts": "holds weights without the network they belong to; pass --model",
-    "safetensors": "holds weights without the network they belong to; pass --model",
+    "module": "holds Python objects and not only tensors .* runs code .* `trust_pickle=True`",
+    "state_dict": "holds weights without the network they belong to; pass `model=",
+    "list of state_dicts": "holds weights without the network they belong to; pass `model=",
+    "safetensors": "holds weights without the network they belong to; pass `model=",
 }
 
 

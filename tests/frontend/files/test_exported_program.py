@@ -15,8 +15,8 @@ from qbnnc.frontend import read_file, read_module, save_program
 from qbnnc.frontend.torch_messages import quiet_torch
 from qbnnc.ir.ops import KeepMask
 from qbnnc.support.errors import CompileError, FileError, InputError
-from tests.frontend.convert.test_convert import images, outputs_of
 from tests.frontend.nets import Around, Net, Spelled
+from tests.frontend.outputs import images, outputs_of
 from tools.models import LeNet_MCD
 
 X = images(4, 6)
@@ -65,7 +65,7 @@ def test_dropout_is_saved_as_said(tmp_path: Path) -> None:
 
 def test_dropout_of_a_program_is_decided_on_reading(tmp_path: Path) -> None:
     write(Net().eval(), X, tmp_path / "net.pt2")
-    with pytest.raises(CompileError, match=r"^drop \(nets.py:\d+\): .*--dropout active"):
+    with pytest.raises(CompileError, match=r"^drop \(nets.py:\d+\): .*`dropout='active'`"):
         read_file(tmp_path / "net.pt2")
     graph = read_file(tmp_path / "net.pt2", dropout="active").graph
     assert [n.output.name for n in graph.nodes if isinstance(n.op, KeepMask)] == ["drop.keep"]

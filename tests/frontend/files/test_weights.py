@@ -65,7 +65,7 @@ def test_names_and_shapes_that_do_not_fit(weights: Mapping[str, Tensor], tmp_pat
     changed = {"fc9.bias": torch.zeros(2), **weights, "fc2.weight": torch.zeros(3, 8)}
     del changed["fc1.bias"]
     torch.save(changed, tmp_path / "net.pt")
-    with pytest.raises(FileError, match="does not fit the network of --model") as error:
+    with pytest.raises(FileError, match="does not fit the network of `model`") as error:
         read_file(tmp_path / "net.pt", factory=NET, example=ROWS)
     assert "missing: fc1.bias; unexpected: fc9.bias; shapes: fc2.weight is [3, 8]" in str(
         error.value
@@ -89,7 +89,7 @@ def test_no_one_set_of_weights(value: object, message: str, tmp_path: Path) -> N
 
 def test_a_factory_needs_example_rows(weights: Mapping[str, Tensor], tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "net.pt")
-    with pytest.raises(FileError, match=r"example rows, and none are given; .*--calib"):
+    with pytest.raises(FileError, match=r"example rows, and none are given; .*`calibration=...`"):
         read_file(tmp_path / "net.pt", factory=NET)
 
 
@@ -97,7 +97,7 @@ def test_dropout_that_eval_switched_off_must_be_decided(
     weights: Mapping[str, Tensor], tmp_path: Path
 ) -> None:
     torch.save(weights, tmp_path / "net.pt")
-    with pytest.raises(CompileError, match=r"^drop \(nets.py:\d+\): .*--dropout active.*off"):
+    with pytest.raises(CompileError, match=r"^drop \(nets.py:\d+\): .*`dropout='active'`.*'off'"):
         read_file(tmp_path / "net.pt", factory=NET, example=ROWS)
     off = read_file(tmp_path / "net.pt", factory=NET, example=ROWS, dropout="off")
     assert not any(isinstance(n.op, KeepMask) for n in off.graph.nodes)
@@ -119,7 +119,7 @@ def test_dropout_that_eval_switched_off_must_be_decided(
     ],
 )
 def test_factory_errors(factory: str, arguments: Mapping[str, object], message: str) -> None:
-    with pytest.raises(ModelError, match=f"^--model {factory}: .*{message}"):
+    with pytest.raises(ModelError, match=f"^`model` {factory}: .*{message}"):
         build_module(factory, arguments)
 
 
@@ -173,7 +173,7 @@ def test_trusted_pickle_of_weights_still_needs_a_factory(
     weights: Mapping[str, Tensor], tmp_path: Path
 ) -> None:
     torch.save(weights, tmp_path / "net.pt")
-    with pytest.raises(FileError, match="pass --model"):
+    with pytest.raises(FileError, match="pass `model="):
         read_file(tmp_path / "net.pt", example=ROWS, trust_pickle=True)
 
 

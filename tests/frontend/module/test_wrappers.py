@@ -15,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from qbnnc.frontend import read_module
 from qbnnc.support.errors import CompileError, InputError, SourceWarning, UserError
-from tests.frontend.convert.test_convert import outputs_of
 from tests.frontend.nets import Around, Spelled
+from tests.frontend.outputs import outputs_of
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 

@@ -16,8 +16,8 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import KeepMask, Normal
 from qbnnc.ir.rng import Draw
 from qbnnc.support.errors import CompileError
-from tests.frontend.convert.test_convert import outputs_of
 from tests.frontend.nets import Around
+from tests.frontend.outputs import outputs_of
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 

@@ -49,8 +49,9 @@ class FloatNetwork:
         require("torch", "onnx", "onnxscript", "onnxruntime", what="comparing with float32")
         if self.samples % len(self.model.members):
             raise UserError(
-                f"the float32 network: its {len(self.model.members)} members do not divide "
-                f"{self.samples} samples; give --samples a multiple"
+                f"its {len(self.model.members)} members do not divide {self.samples} samples",
+                place="the float32 network",
+                remedy="give `samples` a multiple",
             )
 
     def rivals(self, x: Array, threads: int) -> Rivals:
@@ -130,8 +131,9 @@ def read_float(paths: Sequence[str | os.PathLike[str]], x: Array, options: Sourc
     model = read_source(paths, x, options)
     if model.stage is not Stage.FLOAT:
         raise UserError(
-            f"{Path(paths[0])}: {model.stage.name}, not float32 any more; give the network that it "
-            "was made of"
+            f"{model.stage.name}, not float32 any more",
+            place=Path(paths[0]),
+            remedy="give the network that it was made of",
         )
     return model
 

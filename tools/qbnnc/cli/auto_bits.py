@@ -42,11 +42,11 @@ def asked_auto(
     if compile_options.get("bits") != "auto":
         for name, value in (("--budget", budget), ("--data", data)):
             if value is not None:
-                raise UserError(f"{name}: is for --bits auto")
+                raise UserError("is for --bits auto", place=name)
         return None
     if budget is None or data is None:
         missing = "--budget, such as nll+1%" if budget is None else "--data FILE.npz[:X,Y]"
-        raise UserError(f"--bits auto: give {missing}")
+        raise UserError(f"give {missing}", place="--bits auto")
     return budget, data
 
 

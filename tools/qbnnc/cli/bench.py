@@ -68,7 +68,7 @@ def command(
     samples: int | None,
     seconds: float,
     floats: tuple[str, ...],
-    factory: str | None,
+    model: str | None,
     model_args: tuple[str, ...],
     dropout: Dropout | None,
     output_names: str | None,
@@ -93,17 +93,17 @@ def command(
     network = None
     if floats:
         options = SourceOptions(
-            factory, parse_arguments(model_args), dropout, trust_pickle, names_from(output_names)
+            model, parse_arguments(model_args), dropout, trust_pickle, names_from(output_names)
         )
         with placed({"the calibration data": floats[0]}):
-            model = read_float(floats, _rows(source, 2, shape), options)
-        network = FloatNetwork(model, samples or first.samples)
+            float_model = read_float(floats, _rows(source, 2, shape), options)
+        network = FloatNetwork(float_model, samples or first.samples)
     rows: list[dict[str, object]] = []
     for count in _numbers("--threads", threads):
         with plain_warnings():
             opened = {path: open_artefact(path, count) for path in artefacts}
         if any(a.input_shape != shape for a in opened.values()):
-            raise UserError(f"{artefacts[0]}: the artefacts take inputs of different shapes")
+            raise UserError("the artefacts take inputs of different shapes", place=artefacts[0])
         for batch in _numbers("--batch", batches):
             x = _rows(source, batch, shape)
             calls = {path: _call(a, x, samples) for path, a in opened.items()}
@@ -147,11 +147,13 @@ def _cells(row: dict[str, object]) -> list[str]:
 def _rows(source: Array | None, batch: int, shape: tuple[int, ...]) -> Array:
     """[batch, *shape] f32: rows of the source again and again, or noise."""
     if (size := 4 * batch * math.prod(shape)) > MOST_PREDICTED:
-        raise UserError(f"--batch {batch}: {size} bytes of input; {MOST_PREDICTED} at most")
+        raise UserError(
+            f"{size} bytes of input", place=f"--batch {batch}", remedy=f"{MOST_PREDICTED} at most"
+        )
     if source is None:
         return np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
     if not len(source):
-        raise UserError("--input: no rows")
+        raise UserError("no rows", place="--input")
     return np.resize(source, (batch, *shape))
 
 
@@ -165,7 +167,7 @@ def _numbers(option: str, text: str) -> list[int]:
         elif word.isdecimal():
             found.append(whole(option, int(word), 1))
         else:
-            raise UserError(f"{option} {text!r}: write whole numbers, such as 1,32")
+            raise UserError("write whole numbers, such as 1,32", place=f"{option} {text!r}")
     return list(dict.fromkeys(found))
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from qbnnc.cli.flags import commands_of, with_flags
 from qbnnc.loading.sources import CalibrationWarning
 from qbnnc.support.errors import ArtefactWarning, RoundingWarning, SourceWarning, UserError
 
@@ -37,9 +38,10 @@ def plain_warnings() -> Iterator[None]:
         try:
             yield
         finally:
+            commands = commands_of(click.get_current_context()) if caught else ()
             for warning in caught:
                 if issubclass(warning.category, _FOR_USERS):
-                    say(f"Warning: {warning.message}")
+                    say(f"Warning: {with_flags(str(warning.message), *commands)}")
 
 
 def echo_json(value: object) -> None:
@@ -49,18 +51,17 @@ def echo_json(value: object) -> None:
 
 @contextmanager
 def placed(files: Mapping[str, str | None]) -> Iterator[None]:
-    """Errors about "the input", "the calibration data", ... begin with the file that holds it.
+    """Errors at "the input", "the calibration data", ... get the file that holds it as their place.
 
     `files` are by those words; None where there is no file.
     """
     try:
         yield
     except UserError as error:
-        text = str(error)
-        for words, file in files.items():
-            if file is not None and text.startswith(f"{words}: "):
-                raise UserError(file + text.removeprefix(words)) from None
-        raise
+        file = files.get(str(error.place))
+        if file is None:
+            raise
+        raise error.at(file) from None
 
 
 def several(files: Sequence[str]) -> str:

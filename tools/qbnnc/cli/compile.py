@@ -50,6 +50,7 @@ from qbnnc.verification.distribution import DistributionCheck
 )
 @click.option(
     "--calib",
+    "calibration",
     metavar="FILE[:KEY]",
     help="Calibration data, typical inputs [batch, ...]: 100 rows or more; 512 are used.",
 )
@@ -84,10 +85,10 @@ from qbnnc.verification.distribution import DistributionCheck
 def command(
     models: tuple[str, ...],
     outputs: tuple[str, ...],
-    calib: str | None,
+    calibration: str | None,
     samples: int | None,
     task: str | None,
-    factory: str | None,
+    model: str | None,
     model_args: tuple[str, ...],
     dropout: Dropout | None,
     output_names: str | None,
@@ -109,18 +110,18 @@ def command(
     of an ensemble; --samples is then the draws of each member. --bits auto gives each layer as few
     bits as --budget allows, w8a7 at most; what --layer and --input-bits give stays.
     """
-    inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calib, data)))]
+    inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calibration, data)))]
     check_outputs(outputs, inputs, embedded_model=embedded_model)
-    calibration = None if calib is None else read_array(calib)
+    rows = None if calibration is None else read_array(calibration)
     chosen, file = chosen_options(compile_options), several(models)
     source: Trained | tuple[str, ...] = models
-    with placed({"the calibration data": calib, "the model": file, "the source": file}):
+    with placed({"the calibration data": calibration, "the model": file, "the source": file}):
         if (asked := asked_auto(chosen, budget, data)) is not None:
             arguments = parse_arguments(model_args)
             source = read_whole(
                 models,
-                calibration,
-                SourceOptions(factory, arguments, dropout, trust_pickle, names_from(output_names)),
+                rows,
+                SourceOptions(model, arguments, dropout, trust_pickle, names_from(output_names)),
             )
             chosen = choose(asked, source.model, chosen, samples=samples, task=task, quiet=quiet)
         effort = effort_of(distribution_check, skipped=no_distribution_check)
@@ -128,10 +129,10 @@ def command(
             compiled = compile_model(
                 source,
                 outputs,
-                calibration=calibration,
+                calibration=rows,
                 samples=samples,
                 task=task,
-                model=factory,
+                model=model,
                 model_args=parse_arguments(model_args),
                 dropout=dropout,
                 output_names=output_names,

@@ -99,7 +99,7 @@ def command(
     target_mean: float,
     target_std: float,
     batch_size: int,
-    factory: str | None,
+    model: str | None,
     model_args: tuple[str, ...],
     dropout: Dropout | None,
     output_names: str | None,
@@ -117,7 +117,7 @@ def command(
     shown = sys.stderr.isatty() and not quiet and not as_json
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
-        raise UserError("no model: name artefacts, or a float model with --compare")
+        raise UserError("no model", remedy="name artefacts, or a float model with --compare")
     with plain_warnings():
         evaluations = evaluate_files(
             sources,
@@ -128,7 +128,7 @@ def command(
             samples=samples,
             target_mean=target_mean,
             target_std=target_std,
-            model=factory,
+            model=model,
             model_args=parse_arguments(model_args),
             dropout=dropout,
             output_names=output_names,

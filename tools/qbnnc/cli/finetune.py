@@ -76,7 +76,10 @@ if TYPE_CHECKING:
     "--held-out", type=float, default=0.1, show_default=True, help="Part of the rows to choose by."
 )
 @click.option(
-    "--calib", metavar="FILE[:KEY]", help="Inputs for the ranges to begin with.  [default: --data]"
+    "--calib",
+    "calibration",
+    metavar="FILE[:KEY]",
+    help="Inputs for the ranges to begin with.  [default: --data]",
 )
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
 @click.option(
@@ -111,12 +114,12 @@ def command(
     ranges: str,
     train_sigma: bool,
     held_out: float,
-    calib: str | None,
+    calibration: str | None,
     resume: bool,
     device: str,
     samples: int | None,
     task: str | None,
-    factory: str | None,
+    model: str | None,
     model_args: tuple[str, ...],
     dropout: Dropout | None,
     output_names: str | None,
@@ -131,7 +134,7 @@ def command(
     validation is in the output at any time, beginning with the one that calibration alone gives.
     After Ctrl-C, --resume goes on.
     """
-    path = _check_output(output, [*models, *map(file_of, filter(None, (calib, data)))])
+    path = _check_output(output, [*models, *map(file_of, filter(None, (calibration, data)))])
     state = _state_of(path, resume)
     require("torch", what="qbnnc finetune")
     from qbnnc.backends.torch.training import Loss, Training
@@ -148,7 +151,7 @@ def command(
         held_out=held_out,
     )
     file = several(models)
-    files = {"the calibration data": calib or data, "the training data": data}
+    files = {"the calibration data": calibration or data, "the training data": data}
     with placed({**files, "the source": file, "the model": file}):
         job = prepare_finetuning(
             list(models),
@@ -156,9 +159,9 @@ def command(
             options_from(chosen_options(compile_options), samples, task),
             training,
             validation=validation,
-            calibration=None if calib is None else read_array(calib),
+            calibration=None if calibration is None else read_array(calibration),
             reading=SourceOptions(
-                factory,
+                model,
                 parse_arguments(model_args),
                 dropout,
                 trust_pickle,
@@ -199,7 +202,8 @@ def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
             job.run(tell, state)
     except Diverged as error:
         format.save(job.best, path)
-        raise UserError(f"{error}. {path} is the best until then") from None
+        kept = f"{error.remedy}. {path} is the best until then"
+        raise UserError(error.message, error.place, kept) from None
     except KeyboardInterrupt:
         goes_on = ", and --resume goes on" * state.exists()
         kept = f"{path} is the best so far{goes_on}" if path.exists() else "nothing was written"
@@ -233,7 +237,9 @@ def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
 def _check_output(output: str, inputs: list[str | Path]) -> Path:
     (path,) = check_outputs([output], inputs)
     if path.suffix != ".qbnn":
-        raise FileError("a fine-tuned network is a .qbnn; qbnnc compile makes .onnx of it", path)
+        raise FileError(
+            "a fine-tuned network is a .qbnn", path, remedy="qbnnc compile makes .onnx of it"
+        )
     return path
 
 
@@ -241,9 +247,11 @@ def _state_of(path: Path, resume: bool) -> Path:
     """The file from which an interrupted run goes on: there if it is to, and else not."""
     state = path.with_name(path.name + ".state")
     if resume and not state.exists():
-        raise FileError("there is nothing to resume: begin without --resume", state)
+        raise FileError("there is nothing to resume", state, remedy="begin without --resume")
     if state.exists() and not resume:
-        raise FileError("a run was interrupted: go on with --resume, or delete this file", state)
+        raise FileError(
+            "a run was interrupted", state, remedy="go on with --resume, or delete this file"
+        )
     return state
 
 
@@ -254,11 +262,11 @@ def _checked_device(device: str) -> str:
         torch.device(device)
     except RuntimeError:  # its text is a long list of devices that hardly anybody has
         raise UserError(
-            f"--device {device}: no device of torch; give cpu, cuda or cuda:1"
+            "no device of torch", place=f"--device {device}", remedy="give cpu, cuda or cuda:1"
         ) from None
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         line = str(error).splitlines()[0]
-        raise UserError(f"--device {device}: cannot be used here ({line})") from None
+        raise UserError(f"cannot be used here ({line})", place=f"--device {device}") from None
     return device

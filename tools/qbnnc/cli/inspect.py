@@ -91,9 +91,13 @@ def _read(file: str) -> Model:
     try:
         return read_source([file], None, SourceOptions())
     except FileError as error:
-        if "--model" not in str(error):
+        from qbnnc.frontend import NoNetworkError
+
+        if not isinstance(error, NoNetworkError):
             raise
-        raise FileError("weights without their network: compile them, then inspect", file) from None
+        raise FileError(
+            "weights without their network", file, remedy="compile them, then inspect"
+        ) from None
 
 
 def _lines(report: Inspection, outputs: str, file: str, verbose: bool) -> Iterator[str]:

@@ -13,6 +13,7 @@ import traceback
 import click
 
 from qbnnc.cli.common import INTERRUPTED, say
+from qbnnc.cli.flags import in_flags
 from qbnnc.cli.progress import shown_log
 from qbnnc.support.errors import UserError
 from qbnnc.version import __version__
@@ -48,9 +49,14 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Ctrl-C is one line; click would put an empty one before it."""
+        """Errors name options by their flags.
+
+        Ctrl-C is one line; click would put an empty one before it.
+        """
         try:
             return super().invoke(ctx)
+        except UserError as error:
+            raise in_flags(error, ctx) from None
         except KeyboardInterrupt:
             click.echo("\n" * sys.stderr.isatty() + "interrupted", err=True)
             return INTERRUPTED

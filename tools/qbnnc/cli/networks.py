@@ -54,11 +54,13 @@ def _named(models: Sequence[str]) -> dict[str, str]:
         if not equals or Path(text).exists():
             name, path = Path(text).resolve().stem, text
         if not name or not path:
-            raise UserError(f"{text!r}: write NAME=MODEL, such as mcd=lenet.pt")
+            raise UserError("write NAME=MODEL, such as mcd=lenet.pt", place=f"{text!r}")
         if name in paths:
             raise UserError(
-                f"{path}: a second network called {name!r}; give names: NAME=MODEL. The members "
-                "of an ensemble are a folder, or a list in one file"
+                f"a second network called {name!r}",
+                place=path,
+                remedy="give names: NAME=MODEL. The members of an ensemble are a folder, or a list "
+                "in one file",
             )
         paths[name] = path
     return paths
@@ -73,13 +75,19 @@ def _single(option: str, texts: Sequence[str], names: Mapping[str, str]) -> dict
         if not equals:
             general.append(text)
         elif name not in names:
-            raise UserError(f"{option} {text!r}: no network is called {name!r}; {_called(names)}")
+            raise UserError(
+                f"no network is called {name!r}",
+                place=f"{option} {text!r}",
+                remedy=f"{_called(names)}",
+            )
         elif name in special:
-            raise UserError(f"{option} {text!r}: given twice for {name}")
+            raise UserError(f"given twice for {name}", place=f"{option} {text!r}")
         else:
             special[name] = value
     if len(general) > 1:
-        raise UserError(f"{option} {general[1]!r}: given twice; write NAME=... for one network")
+        raise UserError(
+            "given twice", place=f"{option} {general[1]!r}", remedy="write NAME=... for one network"
+        )
     return {**dict.fromkeys(names, *general[:1]), **special} if general else special
 
 
@@ -100,7 +108,7 @@ def _arguments(texts: Sequence[str], names: Mapping[str, str]) -> dict[str, dict
 def _dropout(text: str | None) -> Dropout | None:
     if text is None or text in get_args(Dropout):
         return cast(Dropout | None, text)
-    raise UserError(f"--dropout {text!r}: choose one of {', '.join(get_args(Dropout))}")
+    raise UserError(f"choose one of {', '.join(get_args(Dropout))}", place=f"--dropout {text!r}")
 
 
 def _called(names: Mapping[str, str]) -> str:

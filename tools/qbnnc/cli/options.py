@@ -96,7 +96,7 @@ def model_options(function: F) -> F:
         ),
         click.option(
             "--model",
-            "factory",
+            "model",
             metavar="PKG.MODULE:FACTORY",
             help="For a file of weights: what builds the network; the current folder is searched "
             "first.",
@@ -124,15 +124,16 @@ def parse_arguments(texts: tuple[str, ...]) -> dict[str, object]:
         for part in re.split(r",(?=\s*\w+\s*=)", text):
             key, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals or not key.isidentifier():
-                raise UserError(f"--model-args {part!r}: write key=value")
+                raise UserError("write key=value", place=f"--model-args {part!r}")
             if key in arguments:
-                raise UserError(f"--model-args {key}: given twice")
+                raise UserError("given twice", place=f"--model-args {key}")
             try:
                 arguments[key] = json.loads(value)
             except ValueError:
                 raise UserError(
-                    f"--model-args {part!r}: the value is no JSON; write numbers as 0.2, truth as "
-                    f"true, and text as '{key}=\"{value}\"'"
+                    "the value is no JSON",
+                    place=f"--model-args {part!r}",
+                    remedy=f"write numbers as 0.2, truth as true, and text as '{key}=\"{value}\"'",
                 ) from None
     return arguments
 
@@ -228,7 +229,7 @@ def parse_layers(texts: tuple[str, ...]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     for text, (layer, equals, _) in zip(texts, pairs, strict=True):
         if not equals or not layer:
-            raise UserError(f"--layer {text!r}: write NAME=wNaM, such as conv1=w8a8")
+            raise UserError("write NAME=wNaM, such as conv1=w8a8", place=f"--layer {text!r}")
     return {layer: bits for layer, _, bits in pairs}
 
 
@@ -256,5 +257,7 @@ def distribution_options(function: F) -> F:
 def effort_of(chosen: DistributionCheck, *, skipped: bool) -> DistributionCheck:
     """What the two options ask for; UserError if they contradict each other."""
     if skipped and chosen is not None:
-        raise UserError("--no-distribution-check: contradicts --distribution-check; give one")
+        raise UserError(
+            "contradicts --distribution-check", place="--no-distribution-check", remedy="give one"
+        )
     return None if skipped else chosen or "default"

@@ -31,7 +31,9 @@ def command(
     check_apart([output], studies)
     rows = [row for study in studies for row in read_rows(study, interrupted=True)]
     if all(isinstance(row, Header) for row in rows):
-        raise FileError("has no results yet: wait for the sweep, or run it again", studies[0])
+        raise FileError(
+            "has no results yet", studies[0], remedy="wait for the sweep, or run it again"
+        )
     names = dict.fromkeys(row.name for row in rows if isinstance(row, Header))
     write_report(rows, output, title or ", ".join(names))
     if not quiet:

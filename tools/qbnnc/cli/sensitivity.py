@@ -37,7 +37,9 @@ if TYPE_CHECKING:  # numba is not loaded before something is measured
     "--data", required=True, metavar="FILE.npz[:X,Y]",
     help="Labelled data: inputs [N, ...] and labels 0..K-1 or targets.  [default keys: x,y]",
 )  # fmt: skip
-@click.option("--calib", metavar="FILE[:KEY]", help="Calibration data, as in compile.")
+@click.option(
+    "--calib", "calibration", metavar="FILE[:KEY]", help="Calibration data, as in compile."
+)
 @click.option(
     "--tried", default="w4,a4", show_default=True, metavar="wN,aM,...",
     help="What each layer gets in turn: widths of its weights, and of the activations it gives.",
@@ -71,7 +73,7 @@ if TYPE_CHECKING:  # numba is not loaded before something is measured
 def command(
     models: tuple[str, ...],
     data: str,
-    calib: str | None,
+    calibration: str | None,
     tried: str,
     ood: str | None,
     rows: int | None,
@@ -81,7 +83,7 @@ def command(
     target_mean: float,
     target_std: float,
     output: str | None,
-    factory: str | None,
+    model: str | None,
     model_args: tuple[str, ...],
     dropout: Dropout | None,
     output_names: str | None,
@@ -103,13 +105,13 @@ def command(
 
     if output is not None:
         check_output(output)
-        check_apart([output], [*models, *map(file_of, filter(None, (calib, data, ood)))])
-    files = {"the calibration data": calib, "the model": several(models)}
+        check_apart([output], [*models, *map(file_of, filter(None, (calibration, data, ood)))])
+    files = {"the calibration data": calibration, "the model": several(models)}
     with placed(files), plain_warnings(), line_progress(quiet) as progress:
         found = sensitivity(
             models,
             data,
-            calibration=None if calib is None else read_array(calib),
+            calibration=None if calibration is None else read_array(calibration),
             tried=tried,
             ood=ood,
             task=task,
@@ -118,7 +120,7 @@ def command(
             rows=rows,
             target_mean=target_mean,
             target_std=target_std,
-            model=factory,
+            model=model,
             model_args=parse_arguments(model_args),
             dropout=dropout,
             output_names=output_names,

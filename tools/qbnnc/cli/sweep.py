@@ -79,14 +79,14 @@ from qbnnc.support.text import fold, table
     "gaussian-nll, the labels.  [default: match]",
 )  # fmt: skip
 @click.option(
-    "--model", "factories", multiple=True, metavar="[NAME=]PKG.MODULE:FACTORY",
+    "--model", multiple=True, metavar="[NAME=]PKG.MODULE:FACTORY",
     help="What builds the network of a file of weights; with NAME= that of one MODEL only.",
 )  # fmt: skip
 @click.option("--model-args", multiple=True, metavar="[NAME=]KEY=VALUE,...", help="Its arguments.")
+@click.option("--dropout", multiple=True, metavar="[NAME=]active|off", help="As in compile.")
 @click.option(
-    "--dropout", "dropouts", multiple=True, metavar="[NAME=]active|off", help="As in compile."
+    "--outputs", "output_names", multiple=True, metavar="[NAME=]NAMES", help="As in compile."
 )
-@click.option("--outputs", "named", multiple=True, metavar="[NAME=]NAMES", help="As in compile.")
 @trust_option
 @quantisation_options
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: physical cores]")
@@ -117,10 +117,10 @@ def command(
     lr: float | None,
     batch_size: int | None,
     loss: str | None,
-    factories: tuple[str, ...],
+    model: tuple[str, ...],
     model_args: tuple[str, ...],
-    dropouts: tuple[str, ...],
-    named: tuple[str, ...],
+    dropout: tuple[str, ...],
+    output_names: tuple[str, ...],
     trust_pickle: bool,
     workers: int | None,
     scheduler: str | None,
@@ -135,10 +135,10 @@ def command(
     ensemble. Several MODELs are networks to compare. Every result is a line of the output, written
     as it comes: an interrupted sweep goes on when the same command is given again.
     """
-    networks = parse_networks(models, factories, model_args, dropouts, trust_pickle, named)
+    networks = parse_networks(models, model, model_args, dropout, trust_pickle, output_names)
     tuning = Tuning(loss, epochs, lr, batch_size)
     if not qat and (unused := list(tuning.given())):
-        raise UserError(f"{unused[0]}: is for fine-tuning: give --qat too")
+        raise UserError("is for fine-tuning", place=unused[0], remedy="give --qat too")
     check_output(output)
     if report is not None:
         _check_report(report)
@@ -202,7 +202,9 @@ def _bits(
     """What the options about bits choose; None is the paper's grid."""
     if bits is not None:
         if weights is not None or activations is not None or grid:
-            raise UserError("--bits: names them all; leave out --weights-bits and the like")
+            raise UserError(
+                "names them all", place="--bits", remedy="leave out --weights-bits and the like"
+            )
         return parse_bits(bits)
     made = full_grid if grid else paper_grid
     return made(

@@ -81,8 +81,10 @@ def _same_compile(opened: dict[str, Artefact]) -> None:
     for path, other in others:
         if other.digest != artefact.digest:
             raise UserError(
-                f"{path}: not of the same compile as {first} (digest {other.digest[:16]}, not "
-                f"{artefact.digest[:16]}); write both with one qbnnc compile"
+                f"not of the same compile as {first} (digest {other.digest[:16]}, not "
+                f"{artefact.digest[:16]})",
+                place=path,
+                remedy="write both with one qbnnc compile",
             )
 
 

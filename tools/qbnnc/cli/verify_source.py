@@ -55,7 +55,6 @@ def source_options(function: F) -> F:
     function = trust_option(model_options(function))
     return click.option(
         "--source",
-        "files",
         multiple=True,
         metavar="MODEL",
         help="The network that the artefact was compiled from; repeat for an ensemble's files.",
@@ -65,19 +64,21 @@ def source_options(function: F) -> F:
 def asked_source(given: Mapping[str, object]) -> Asked | None:
     """None without --source; UserError if an option is given that needs it."""
     options = SourceOptions(
-        cast("str | None", given["factory"]),
+        cast("str | None", given["model"]),
         parse_arguments(cast("tuple[str, ...]", given["model_args"])),
         cast("Dropout | None", given["dropout"]),
         bool(given["trust_pickle"]),
         names_from(cast("str | None", given["output_names"])),
     )
     values = {name: cast("float | None", given[name]) for name in _LIMITS}
-    files = cast("tuple[str, ...]", given["files"])
+    files = cast("tuple[str, ...]", given["source"])
     if files:
         return Asked(files, options, Limits(**values))
-    used = [f"--max-{n.replace('_', '-')}" for n, v in values.items() if v is not None]
-    for name in [*options.given(), *["--trust-pickle"] * options.trust_pickle, *used]:
-        raise UserError(f"{name}: is for --source MODEL; give the network to compare with")
+    used = [name for name, value in values.items() if value is not None]
+    for name in [*options.given(), *["trust_pickle"] * options.trust_pickle, *used]:
+        raise UserError(
+            "is for --source MODEL", place=f"`{name}`", remedy="give the network to compare with"
+        )
     return None
 
 
@@ -86,7 +87,9 @@ def against_source(
 ) -> int:
     """The exit code: 1 if a limit is exceeded."""
     if len(artefacts) != 1 or len(drawn.seeds) != 1:
-        raise UserError("--source: compares one ARTEFACT, with one --seed; give one of each")
+        raise UserError(
+            "compares one ARTEFACT, with one --seed", place="--source", remedy="give one of each"
+        )
     (artefact,), x = artefacts, read_array(drawn.input_)
     shown = sys.stderr.isatty() and not quiet and not as_json
     file = several(asked.files)

@@ -55,7 +55,7 @@ def read_raw(spec: str) -> RawData:
     names = _names(path)
     given = [key.strip() for key in keys.split(",")] if keys is not None else []
     if len(given) not in (0, 2) or "" in given:
-        raise FileError(f"labelled data are two arrays: write {path}:XKEY,YKEY", path)
+        raise FileError("labelled data are two arrays", path, remedy=f"write {path}:XKEY,YKEY")
     x_key, y_key = given or (_default(path, names, _X), _default(path, names, _Y))
     x_name, y_name = f"{path}:{x_key}", f"{path}:{y_key}"
     return RawData(read_array(x_name), read_array(y_name), x_name, y_name)
@@ -79,9 +79,11 @@ def fit(data: RawData, shape: Shape, output: Shape, task: Task) -> LabelledData:
     x = as_inputs(data.x, shape, data.x_name)
     if data.y.ndim == 0 or len(data.y) != len(x):
         rows = "one number" if data.y.ndim == 0 else counted(len(data.y), "row")
-        raise InputError(f"{data.y_name}: {rows}, and {data.x_name} has {len(x)}")
+        raise InputError(f"{rows}, and {data.x_name} has {len(x)}", place=data.y_name)
     if data.y.dtype.kind not in "fiub":
-        raise InputError(f"{data.y_name}: the element type is {data.y.dtype}; give numbers")
+        raise InputError(
+            f"the element type is {data.y.dtype}", place=data.y_name, remedy="give numbers"
+        )
     if task is Task.CLASSIFICATION:
         return LabelledData(x, _labels(data.y, data.y_name, class_shape(output)))
     return LabelledData(x, _targets(data.y, data.y_name, output))
@@ -91,13 +93,13 @@ def as_inputs(x: NDArray[np.generic], shape: Shape, name: str) -> NDArray[np.flo
     """x as a finite float32 batch [N, *shape] of one row or more; InputError otherwise."""
     if x.ndim and x.shape[1:] != shape:
         if _without_ones(x.shape[1:]) != _without_ones(shape):
-            raise InputError(_misfit(x, shape, name))
+            raise _misfit(x, shape, name)
         x = x.reshape(len(x), *shape)
     batch = as_batch(x, shape, name)
     if len(batch) == 0:
-        raise InputError(f"{name}: no rows; give one or more")
+        raise InputError("no rows", place=name, remedy="give one or more")
     if len(rows := _rows(~np.isfinite(batch))):
-        raise InputError(f"{name}: infinity in row {rows[0]}; remove such rows")
+        raise InputError(f"infinity in row {rows[0]}", place=name, remedy="remove such rows")
     return batch
 
 
@@ -115,11 +117,13 @@ def _labels(y: NDArray[np.generic], name: str, output: Shape) -> NDArray[np.int6
     classes, rest = output[0], output[1:]
     if y.shape[1:] == output and classes > 1:
         raise InputError(
-            f"{name}: the shape is {list(y.shape)}; give labels 0..{classes - 1}, one a row, "
-            f"such as {name.rpartition(':')[2]}.argmax(axis=1)"
+            f"the shape is {list(y.shape)}",
+            place=name,
+            remedy=f"give labels 0..{classes - 1}, one a row, such as "
+            f"{name.rpartition(':')[2]}.argmax(axis=1)",
         )
     if _without_ones(y.shape[1:]) != _without_ones(rest):
-        raise InputError(f"{name}: the shape is {list(y.shape)}, and labels are {_batch(rest)}")
+        raise InputError(f"the shape is {list(y.shape)}, and labels are {_batch(rest)}", place=name)
     numbers = y.astype(np.float64).reshape(len(y), *rest)
     for wrong, what in (
         (np.isnan(numbers), "NaN"),
@@ -129,8 +133,9 @@ def _labels(y: NDArray[np.generic], name: str, output: Shape) -> NDArray[np.int6
         if len(rows := _rows(wrong)):
             value = numbers[rows[0]][wrong[rows[0]]].flat[0]
             raise InputError(
-                f"{name}: row {rows[0]} is {value:g}, {what}; labels of this network are whole "
-                f"numbers 0..{classes - 1}"
+                f"row {rows[0]} is {value:g}, {what}",
+                place=name,
+                remedy=f"labels of this network are whole numbers 0..{classes - 1}",
             )
     return numbers.astype(np.int64)
 
@@ -138,13 +143,14 @@ def _labels(y: NDArray[np.generic], name: str, output: Shape) -> NDArray[np.int6
 def _targets(y: NDArray[np.generic], name: str, output: Shape) -> NDArray[np.float32]:
     if _without_ones(y.shape[1:]) != _without_ones(output):
         raise InputError(
-            f"{name}: the shape is {list(y.shape)}, and the network's output is {_batch(output)}"
-            + _halves_advice(y.shape[1:], output)
+            f"the shape is {list(y.shape)}, and the network's output is {_batch(output)}",
+            place=name,
+            remedy=_halves_advice(y.shape[1:], output),
         )
     with np.errstate(over="ignore"):
         targets = np.ascontiguousarray(y, np.float32).reshape(len(y), *output)
     if len(rows := _rows(~np.isfinite(targets))):
-        raise InputError(f"{name}: NaN or infinity in row {rows[0]}; remove such rows")
+        raise InputError(f"NaN or infinity in row {rows[0]}", place=name, remedy="remove such rows")
     return targets
 
 
@@ -152,7 +158,7 @@ def _halves_advice(target: Shape, output: Shape) -> str:
     """For one output of twice the size: it may be mean and log variance."""
     if np.prod(output, dtype=int) != 2 * np.prod(target, dtype=int):
         return ""
-    return "; if it holds a mean and a log variance, say --outputs mean,log_var"
+    return "if it holds a mean and a log variance, say `output_names='mean,log_var'`"
 
 
 def _rows(wrong: NDArray[np.bool_]) -> list[int]:
@@ -164,10 +170,12 @@ def _without_ones(shape: Shape) -> Shape:
     return tuple(n for n in shape if n != 1)
 
 
-def _misfit(x: NDArray[np.generic], shape: Shape, name: str) -> str:
-    array = name.rpartition(":")[2]
-    advice = layout_advice(x.shape[1:], shape, array)
-    return f"{name}: the shape is {list(x.shape)}, and the network takes {_batch(shape)}{advice}"
+def _misfit(x: NDArray[np.generic], shape: Shape, name: str) -> InputError:
+    return InputError(
+        f"the shape is {list(x.shape)}, and the network takes {_batch(shape)}",
+        place=name,
+        remedy=layout_advice(x.shape[1:], shape, name.rpartition(":")[2]),
+    )
 
 
 def _batch(shape: Shape) -> str:
@@ -177,7 +185,7 @@ def _batch(shape: Shape) -> str:
 def _names(path: Path) -> list[str]:
     """The arrays of an .npz file; FileError if it is none."""
     if not is_archive(path):
-        raise FileError("no .npz archive: write it with numpy.savez(path, x=x, y=y)", path)
+        raise FileError("no .npz archive", path, remedy="write it with numpy.savez(path, x=x, y=y)")
     return array_names(path) or []
 
 
@@ -188,8 +196,9 @@ def _default(path: Path, names: list[str], wanted: tuple[str, ...]) -> str:
     has = ", ".join(names[:8]) or "nothing"
     raise FileError(
         f"has {'both' if found else 'no array'} {' and '.join(wanted) if found else wanted[0]}; "
-        f"it has {has}: name the arrays as {path}:XKEY,YKEY",
+        f"it has {has}",
         path,
+        remedy=f"name the arrays as {path}:XKEY,YKEY",
     )
 
 
@@ -209,7 +218,7 @@ def pair(data: object, name: str, x_name: str, y_name: str) -> RawData:
     """(x, y) as arrays; InputError, which calls `data` `name`, for anything else."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         given = f"{len(data)} of them" if isinstance(data, tuple | list) else type(data).__name__
-        raise InputError(f"{name}: give a file, or two arrays (x, y); this is {given}")
+        raise InputError(f"give a file, or two arrays (x, y); this is {given}", place=name)
     x, y = data
     return RawData(as_array(x, x_name), as_array(y, y_name), x_name, y_name)
 

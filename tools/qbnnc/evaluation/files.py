@@ -26,7 +26,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import QuantizeInput
 from qbnnc.ir.types import Stage
 from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions, names_from
-from qbnnc.support.errors import InputError, UserError
+from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.inputs import as_array, as_integer, choice
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ def evaluate_files(
     options = SourceOptions(
         model, model_args or {}, dropout, trust_pickle, names_from(output_names)
     )
-    wanted = None if task is None else choice("--task", Task, task)
+    wanted = None if task is None else choice("task", Task, task)
     predictors = _open(sources, raw, options, wanted)
     chosen = _task(task, predictors, raw)
-    numbers = [as_integer(seed, "--seed") for seed in seeds]
+    numbers = [as_integer(seed, "`seeds`") for seed in seeds]
     TargetUnits(target_mean, target_std).check()
     evaluations = []
     for source, predictor in zip(sources, predictors, strict=True):
@@ -127,7 +127,7 @@ def _several(models: Source | Sequence[Source]) -> list[Source]:
     if not isinstance(models, Sequence) or isinstance(models, str):
         return [models]
     if not models:
-        raise InputError("the models: none is named; give one or more")
+        raise InputError("none is named", place="the models", remedy="give one or more")
     return list(models)
 
 
@@ -170,10 +170,11 @@ def _open(
 
 
 def _refuse_unused(options: SourceOptions) -> None:
-    for name in (*options.given(), *["--outputs"] * bool(options.outputs)):
+    for name in (*options.given(), *["output_names"] * bool(options.outputs)):
         raise UserError(
-            f"{name}: says how a float model is read, and all of these are compiled: name one with "
-            "--compare, or leave the option out"
+            "says how a float model is read, and all of these are compiled",
+            place=f"`{name}`",
+            remedy="name a float model too, or leave the option out",
         )
 
 
@@ -186,12 +187,14 @@ def _with_samples(predictor: FloatPredictor, samples: int) -> FloatPredictor:
 def _task(option: str | None, predictors: list[Predictor], raw: RawData) -> Task:
     """The option's, or the one that the models know; UserError that says how to give it."""
     if option is not None:
-        return choice("--task", Task, option)
+        return choice("task", Task, option)
     known = {p.model.head.task for p in predictors} - {Task.RAW}
     if len(known) == 1:
         return known.pop()
     if known:
-        raise UserError("the models: some classify and some regress; evaluate them apart")
+        raise UserError(
+            "some classify and some regress", place="the models", remedy="evaluate them apart"
+        )
     outputs = [v.type.shape for v in predictors[0].model.graph.outputs]
     if len(outputs) == 1 and looks_like_labels(raw.y, outputs[0]):
         likely, why = (
@@ -200,9 +203,11 @@ def _task(option: str | None, predictors: list[Predictor], raw: RawData) -> Task
         )
     else:
         likely, why = "regression", f"{raw.y_name} does not look like labels"
+    other = "regression" if likely == "classification" else "classification"
     raise UserError(
-        f"--task: the models do not say what their outputs are; give --task {likely} ({why}) or "
-        f"--task {'regression' if likely == 'classification' else 'classification'}"
+        "the models do not say what their outputs are",
+        place="`task`",
+        remedy=f"give `task='{likely}'` ({why}) or `task='{other}'`",
     )
 
 
@@ -220,13 +225,15 @@ def _bits(model: Model) -> str:
 
 @contextmanager
 def _at(name: str) -> Iterator[None]:
-    """Errors get their place, the model, in front."""
+    """Errors tell which of the models they are about."""
     try:
         yield
+    except FileError:
+        raise  # which tells its own path
     except UserError as error:
-        if str(error).startswith(name):
+        if str(error.place) == name:
             raise
-        raise UserError(f"{name}: {error}") from None
+        raise error.within(name) from None
 
 
 def clipped_share(model: Model, x: NDArray[np.float32]) -> float:

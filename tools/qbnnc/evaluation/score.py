@@ -73,9 +73,9 @@ class TargetUnits:
     def check(self) -> None:
         """InputError unless both are finite, and the standard deviation positive."""
         if not np.isfinite(self.mean):
-            raise InputError(f"--target-mean {self.mean:g}: give a finite number")
+            raise InputError("give a finite number", place=f"`target_mean` {self.mean:g}")
         if not (np.isfinite(self.std) and self.std > 0):
-            raise InputError(f"--target-std {self.std:g}: give a positive number")
+            raise InputError("give a positive number", place=f"`target_std` {self.std:g}")
 
     def value(self, standardised: Float64) -> Float64:
         """In the units of y."""
@@ -120,8 +120,9 @@ class _Run:
             bad = np.argwhere(~np.isfinite(output))
             if len(bad):
                 raise InputError(
-                    f"the network's output is NaN or infinite, first in row {first_row + bad[0][1]}"
-                    f" (sample {bad[0][0]}, seed {self.seed}); no metric is defined then"
+                    "the network's output is NaN or infinite, first in row "
+                    f"{first_row + bad[0][1]} (sample {bad[0][0]}, seed {self.seed}); no metric is "
+                    "defined then"
                 )
         return samples
 
@@ -182,9 +183,13 @@ def check_task(model: Model, task: Task) -> Model:
     """
     has = model.head.task
     if task is Task.RAW:
-        raise UserError("--task raw: there are metrics of classification and of regression only")
+        raise UserError(
+            "there are metrics of classification and of regression only",
+            place="`task` raw",
+            remedy="choose classification or regression",
+        )
     if has not in (Task.RAW, task):
-        raise UserError(f"--task {task.value}: it is a network of task {has.value}")
+        raise UserError(f"it is a network of task {has.value}", place=f"`task` {task.value}")
     return understood(fitted_by_targets(model), task)
 
 

@@ -24,15 +24,18 @@ def read_array(spec: str) -> Array:
     names = array_names(path)
     if names is None:
         if key is not None:
-            raise FileError(f"a .npy file has one array and no key {key!r}: leave it out", path)
+            raise FileError(
+                f"a .npy file has one array and no key {key!r}", path, remedy="leave it out"
+            )
         return read_npy(path)
     if key is None and len(names) == 1:
         key = names[0]
     if key not in names:
-        asked = "which array? write" if key is None else f"no array {key!r}: write"
         choice = " or ".join(f"{path}:{name}" for name in names[:5]) or "(it is empty)"
         choice += ", ..." * (len(names) > 5)
-        raise FileError(f"{asked} {choice}", path)
+        if key is None:
+            raise FileError(f"which array? write {choice}", path)
+        raise FileError(f"no array {key!r}", path, remedy=f"write {choice}")
     return read_member(path, key)
 
 
@@ -45,7 +48,7 @@ def check_array_output(path: str | os.PathLike[str]) -> None:
     """FileError, before any work is done, if this cannot become an .npz file."""
     target = Path(path)
     if target.suffix != ".npz":
-        raise FileError("predictions are written as .npz: give a name that ends so", path)
+        raise FileError("predictions are written as .npz", path, remedy="give a name that ends so")
     check_output(target)
 
 

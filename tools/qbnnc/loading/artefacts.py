@@ -50,7 +50,7 @@ class Artefact(Predictor, Protocol):
 
     @property
     def holds_model(self) -> bool:
-        """Whether `model` can be had: not from an .onnx compiled with --no-embedded-model."""
+        """Whether `model` can be had: not from an .onnx compiled without an embedded model."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -182,8 +182,9 @@ def read_integer_model(path: str | os.PathLike[str]) -> Model:
     model = format.from_bytes(data, path)
     if model.stage is not Stage.INTEGER:
         raise FileError(
-            f"a {model.stage.name} model, not compiled yet: qbnnc compile {os.fspath(path)} -o ...",
+            f"a {model.stage.name} model, not compiled yet",
             path,
+            remedy=f"qbnnc compile {os.fspath(path)} -o ...",
         )
     return model
 
@@ -192,7 +193,7 @@ def check_may_be_onnx(data: bytes, path: str | os.PathLike[str]) -> None:
     """FileError unless this can be a protobuf: no zip, no pickle, no text."""
     if data.startswith((b"PK", b"\x80")) or b"\x00" not in data[:4096]:
         raise FileError(
-            "neither a compiled .qbnn nor an .onnx file: compile the model first "
-            "(qbnnc compile MODEL -o out.qbnn)",
+            "neither a compiled .qbnn nor an .onnx file",
             path,
+            remedy="compile the model first (qbnnc compile MODEL -o out.qbnn)",
         )

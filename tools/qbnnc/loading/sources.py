@@ -56,11 +56,11 @@ class SourceOptions:
     outputs: tuple[str, ...] = ()
 
     def given(self) -> list[str]:
-        """The options that only what torch reads has a use for, as far as they were given."""
+        """The names of those that only a file that torch reads has a use for, if they are given."""
         values = {
-            "--model": self.factory,
-            "--model-args": self.arguments or None,
-            "--dropout": self.dropout,
+            "model": self.factory,
+            "model_args": self.arguments or None,
+            "dropout": self.dropout,
         }
         return [name for name, value in values.items() if value is not None]
 
@@ -88,10 +88,12 @@ def names_from(text: str | Sequence[str] | None) -> tuple[str, ...]:
     given: object = text.split(",") if isinstance(text, str) else text
     parts = list(given) if isinstance(given, Sequence) else []
     if not isinstance(given, Sequence) or not all(isinstance(part, str) for part in parts):
-        raise UserError(f"output_names: {text!r}; give names, as in 'mean, variance'")
+        raise UserError("give names, as in 'mean, variance'", place=f"`output_names` {text!r}")
     names = tuple(part.strip() for part in parts)
     if not names or not all(names) or len({*names}) < len(names):
-        raise UserError(f"--outputs {','.join(names)!r}: give a name of its own for each output")
+        raise UserError(
+            "give a name of its own for each output", place=f"`output_names` {','.join(names)!r}"
+        )
     return names
 
 
@@ -110,7 +112,7 @@ def read_whole(source: object, rows: ArrayLike | None, options: SourceOptions) -
 
 def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
     if options.dropout not in (None, "active", "off"):
-        raise UserError(f"--dropout {options.dropout!r}: choose one of active, off")
+        raise UserError("choose one of active, off", place=f"`dropout` {options.dropout!r}")
     if (known := known_model(source)) is not None:
         return Trained(known if rows is None else with_calibration(known, rows))
     paths = [source] if isinstance(source, str | os.PathLike) else source
@@ -120,8 +122,9 @@ def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Tra
     modules = members_of(source)
     if modules is None:
         raise InputError(
-            f"the source: a {type(source).__name__} cannot be compiled; give a torch.nn.Module or "
-            "a list of them, a file, or several files"
+            f"a {type(source).__name__} cannot be compiled",
+            place="the source",
+            remedy="give a torch.nn.Module or a list of them, a file, or several files",
         )
     if rows is None:
         raise InputError("a module is compiled with calibration=x, 100 or more typical inputs")
@@ -144,7 +147,9 @@ def float_source(source: object, rows: ArrayLike | None, options: SourceOptions)
     model = read(source, rows, options)
     if model.stage is not Stage.FLOAT:
         raise UserError(
-            f"the source: {_DONE[model.stage]} already; fine-tune the float network it was made of"
+            f"{_DONE[model.stage]} already",
+            place="the source",
+            remedy="fine-tune the float network it was made of",
         )
     return model
 
@@ -160,7 +165,9 @@ def known_model(source: object) -> Model | None:
         models = [model for one in source if (model := known_model(one)) is not None]
         if models and len(models) < len(source):
             raise InputError(
-                "the source: a list that holds more than fine-tuned members; give these alone"
+                "a list that holds more than fine-tuned members",
+                place="the source",
+                remedy="give these alone",
             )
         return _ensemble(models) if models else None
     if sys.modules.get("torch") is None:  # then it is no module either
@@ -197,7 +204,7 @@ def _read_files(
 ) -> Trained:
     files = [Path(path) for path in paths]
     if not files:
-        raise InputError("the source: no file is named")
+        raise InputError("no file is named", place="the source", remedy="name one or more")
     if len(files) == 1 and not files[0].is_dir() and format.is_model(read_bytes(files[0])):
         _refuse_for_qbnn(files[0], options)
         model = format.load(files[0])
@@ -220,7 +227,11 @@ def _read_files(
 
 def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
     for name in options.given():
-        raise FileError(f"{name} is for what torch reads; a .qbnn is a network already", path)
+        raise FileError(
+            f"`{name}` is for what torch reads; a .qbnn is a network already",
+            path,
+            remedy="leave it out",
+        )
 
 
 def read_trained(modules: Sequence[nn.Module], rows: ArrayLike, dropout: Dropout | None) -> Trained:

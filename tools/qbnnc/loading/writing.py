@@ -28,17 +28,21 @@ def check_outputs(
     """
     paths = [Path(output) for output in outputs]
     if not paths:
-        raise UserError("no output: name one or more with -o model.onnx or -o model.qbnn")
+        raise UserError("no output", remedy="name one or more, such as model.onnx or model.qbnn")
     for path in paths:
         if sum(same_file(path, other) for other in paths) > 1:
-            raise FileError("named twice as an output", path)
+            raise FileError("named twice as an output", path, remedy="name it once")
         if path.suffix not in SUFFIXES:
             raise FileError(f"the suffix must be one of {', '.join(SUFFIXES)}", path)
         check_output(path)
     check_apart(paths, [file for path in inputs for file in _files_of(Path(path))])
     some_onnx = any(path.suffix == ".onnx" for path in paths)
     if not embedded_model and not some_onnx:
-        raise UserError("--no-embedded-model: is for .onnx files; name one with -o model.onnx")
+        raise UserError(
+            "is for .onnx files",
+            place="`embedded_model=False`",
+            remedy="name one with `outputs='model.onnx'`",
+        )
     if some_onnx:
         require("onnx", "onnx_ir", "onnxscript", what="writing ONNX")
     return paths

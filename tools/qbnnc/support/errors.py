@@ -1,8 +1,9 @@
-"""What may go wrong for a user, and where in their model it did."""
+"""Errors that a user can mend, as fields, and places in the user's model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +21,50 @@ class Loc:
 
 
 class UserError(Exception):
-    """Something the user can mend. The text says where, what is wrong, and what to do."""
+    """Something the user can mend: `place`, `message` and `remedy`, joined when shown.
+
+    The place says where the fault is: a file, a module, an option, an array. The message says what
+    is wrong, the remedy what to do. A field names an option by its Python name in backquotes, alone
+    or with a value: `samples`, `task='raw'`. The command line shows its own spelling instead.
+
+    >>> str(UserError("no rows", place="the input", remedy="give one or more"))
+    'the input: no rows; give one or more'
+    """
+
+    def __init__(self, message: str, place: object = "", remedy: str = "") -> None:
+        super().__init__(message, place, remedy)  # the arguments that copying and pickling repeat
+        self.message = message
+        self.place = place
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if str(self.place) else ""
+        return f"{where}{self.message}" + (f"; {self.remedy}" if self.remedy else "")
+
+    def at(self, place: object) -> Self:
+        """The same error at another place."""
+        return type(self)(self.message, place, self.remedy)
+
+    def within(self, place: object) -> Self:
+        """The same error at its own place within another, which is shown first."""
+        return self.at(f"{place}: {self.place}" if str(self.place) else place)
 
 
 class CompileError(UserError):
-    """A model that cannot be compiled; begins with the place in the user's model."""
+    """A model that cannot be compiled; the place is a Loc in the user's model, or a name."""
 
-    def __init__(self, message: str, loc: Loc | str) -> None:
-        super().__init__(f"{loc}: {message}")
-        self.loc = loc
+    def __init__(self, message: str, place: object, remedy: str = "") -> None:
+        super().__init__(message, place, remedy)
 
 
 class FileError(UserError):
-    """A file that is missing, damaged, of the wrong kind, or cannot be written."""
+    """A file that is missing, damaged, of the wrong kind, or cannot be written.
 
-    def __init__(self, message: str, path: object) -> None:
-        super().__init__(f"{path}: {message}")
+    The place is its path.
+    """
+
+    def __init__(self, message: str, place: object, remedy: str = "") -> None:
+        super().__init__(message, place, remedy)
 
 
 class InputError(UserError):
@@ -43,7 +72,7 @@ class InputError(UserError):
 
 
 class ArtefactWarning(UserWarning):
-    """What a compiled file cannot promise."""
+    """Something that a compiled file cannot promise."""
 
 
 class RoundingWarning(UserWarning):
@@ -51,4 +80,4 @@ class RoundingWarning(UserWarning):
 
 
 class SourceWarning(UserWarning):
-    """What was done to a network on the way in that its user should know."""
+    """A change to a network on the way in that its user should know of."""

@@ -15,6 +15,6 @@ def require(*modules: str, what: str) -> None:
     if missing:
         assert set(missing) <= set(_COMPILER)
         raise UserError(
-            f"{what} needs {', '.join(missing)}: install the compiler with "
-            "pip install 'qbnnc[compile]'"
+            f"{what} needs {', '.join(missing)}",
+            remedy="install the compiler with pip install 'qbnnc[compile]'",
         )

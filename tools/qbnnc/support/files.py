@@ -116,7 +116,9 @@ def check_regular(path: str | os.PathLike[str]) -> None:
         raise FileError(f"cannot be read ({reason(error)})", path) from error
     if kind != stat.S_IFREG:
         advice = "name a file in it" if kind == stat.S_IFDIR else "copy its content to a file first"
-        raise FileError(f"cannot be read (it is {_KINDS.get(kind, 'no file')}): {advice}", path)
+        raise FileError(
+            f"cannot be read (it is {_KINDS.get(kind, 'no file')})", path, remedy=f"{advice}"
+        )
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
@@ -127,13 +129,15 @@ def check_output(path: str | os.PathLike[str]) -> None:
     except (OSError, ValueError) as error:
         raise FileError(f"cannot be written ({reason(error)})", path) from error
     if kind == stat.S_IFDIR:
-        raise FileError("cannot be written: it is a folder; give the name of a file", path)
+        raise FileError("cannot be written: it is a folder", path, remedy="give the name of a file")
     if kind != stat.S_IFREG:
         what = _KINDS.get(kind, "no file")
         raise FileError(f"cannot be written: it is {what}, which is never replaced", path)
     if not target.parent.is_dir():
         missing = target.parent if Path(path).parent.is_dir() else Path(path).parent
-        raise FileError(f"cannot be written: there is no folder {missing}; create it first", path)
+        raise FileError(
+            f"cannot be written: there is no folder {missing}", path, remedy="create it first"
+        )
     if not os.access(target.parent, os.W_OK):
         raise FileError("cannot be written: the folder is not yours to write", path)
 
@@ -147,8 +151,9 @@ def check_apart(
             if same_file(output, each):
                 named = "" if os.fspath(output) == os.fspath(each) else f" ({os.fspath(each)})"
                 raise FileError(
-                    f"is an input as well{named} and would be lost: give the output another name",
+                    f"is an input as well{named} and would be lost",
                     output,
+                    remedy="give the output another name",
                 )
 
 

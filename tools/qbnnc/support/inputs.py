@@ -23,13 +23,16 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
     array = as_array(x, name)
     if array.dtype.kind not in "fiub":
         raise InputError(
-            f"{name}: the element type is {array.dtype}, and the network takes real numbers: "
-            "convert it to float32"
+            f"the element type is {array.dtype}, and the network takes real numbers",
+            place=name,
+            remedy="convert it to float32",
         )
     if array.ndim == 0 or array.shape[1:] != shape:
         raise InputError(
-            f"{name}: the shape is {list(array.shape)}, and the network takes "
-            f"[batch{''.join(f', {n}' for n in shape)}]{layout_advice(array.shape[1:], shape)}"
+            f"the shape is {list(array.shape)}, and the network takes "
+            f"[batch{''.join(f', {n}' for n in shape)}]",
+            place=name,
+            remedy=layout_advice(array.shape[1:], shape),
         )
     if array.dtype == np.float32:
         batch = np.ascontiguousarray(array, np.float32)
@@ -39,20 +42,20 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
     # The maximum of anything with NaN is NaN.
     if batch.size and math.isnan(np.maximum.reduce(batch, axis=None)):
         row = int(np.argwhere(np.isnan(batch))[0][0])
-        raise InputError(f"{name}: NaN in row {row}; remove or fill in missing values")
+        raise InputError(f"NaN in row {row}", place=name, remedy="remove or fill in missing values")
     return batch
 
 
 def layout_advice(rows: tuple[int, ...], shape: tuple[int, ...], array: str = "x") -> str:
-    """What makes rows of `shape` of the `array` with such rows: the end of a sentence, or nothing.
+    """The remedy for an `array` with such rows that should have rows of `shape`; or "".
 
     >>> layout_advice((8, 8, 3), (3, 8, 8))
-    ': channels come first, so give x.transpose(0, 3, 1, 2)'
+    'channels come first, so give x.transpose(0, 3, 1, 2)'
     """
     if len(shape) == 3 and rows == (*shape[1:], shape[0]):
-        return f": channels come first, so give {array}.transpose(0, 3, 1, 2)"
+        return f"channels come first, so give {array}.transpose(0, 3, 1, 2)"
     if rows and math.prod(rows) == math.prod(shape):
-        return f": give {array}.reshape({', '.join(map(str, (-1, *shape)))})"
+        return f"give {array}.reshape({', '.join(map(str, (-1, *shape)))})"
     return ""
 
 
@@ -60,7 +63,7 @@ def as_integer(value: object, name: str) -> int:
     """A seed, row or count as a Python int; InputError if it is not a whole number."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value)
-    raise InputError(f"{name}: {value!r} is not a whole number")
+    raise InputError(f"{value!r} is not a whole number", place=name)
 
 
 def as_array(x: ArrayLike, name: str) -> NDArray[np.generic]:
@@ -68,7 +71,7 @@ def as_array(x: ArrayLike, name: str) -> NDArray[np.generic]:
     try:
         return np.asarray(x)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{name}: not an array of numbers ({error})") from error
+        raise InputError(f"not an array of numbers ({error})", place=name) from error
 
 
 MOST_PREDICTED = 4 << 30
@@ -80,16 +83,16 @@ MOST_THREADS = 1024
 def as_count(value: object, name: str, most: int) -> int:
     """A whole number from 1 to `most`; InputError otherwise, which names value and limit."""
     if (number := as_integer(value, name)) < 1:
-        raise InputError(f"{name}: {number} is not a positive number")
+        raise InputError(f"{number} is not a positive number", place=name)
     if number > most:
-        raise InputError(f"{name}: {number}; give {most} or less")
+        raise InputError(f"{number}", place=name, remedy=f"give {most} or less")
     return number
 
 
 def as_first_row(value: object) -> int:
     """The number of a batch's first row, which counts mod 2^64; InputError if it is negative."""
     if (number := as_integer(value, "first_row")) < 0:
-        raise InputError(f"first_row: {number}; rows are numbered from 0")
+        raise InputError(f"{number}", place="first_row", remedy="rows are numbered from 0")
     return number
 
 
@@ -101,55 +104,58 @@ def check_asked(rows: int, samples: int, members: int, elements: int) -> None:
     if samples > limits.DRAWS.most * members:
         each = "" if members == 1 else f" for each of the {members} members"
         raise InputError(
-            f"samples: {samples}; a prediction has {limits.DRAWS.most} at most{each}: predict "
-            "again with other seeds"
+            f"{samples}; a prediction has {limits.DRAWS.most} at most{each}",
+            place="samples",
+            remedy="predict again with other seeds",
         )
     if (total := 4 * rows * samples * elements) > MOST_PREDICTED:
         raise InputError(
-            f"samples: {samples} of {rows} rows, {elements} numbers each, take {total} bytes, and "
-            f"a prediction {MOST_PREDICTED} at most: give fewer rows, or ask for fewer samples"
+            f"{samples} of {rows} rows, {elements} numbers each, take {total} bytes, and a "
+            f"prediction {MOST_PREDICTED} at most",
+            place="samples",
+            remedy="give fewer rows, or ask for fewer samples",
         )
 
 
 E = TypeVar("E", bound=Enum)
 
 
-def choice(option: str, kind: type[E], value: object) -> E:
+def choice(name: str, kind: type[E], value: object) -> E:
     """The member of an enum by its value; UserError that lists them.
 
     >>> from qbnnc.passes.options import Scales
-    >>> choice("--scales", Scales, "pow2")
+    >>> choice("scales", Scales, "pow2")
     <Scales.POW2: 'pow2'>
     """
     try:
         return kind(value)
     except ValueError:
         choices = ", ".join(str(member.value) for member in kind)
-        raise UserError(f"{option} {value!r}: choose one of {choices}") from None
+        raise UserError(f"choose one of {choices}", place=f"`{name}` {value!r}") from None
 
 
-def number(option: str, value: object) -> float:
+def number(name: str, value: object) -> float:
     """A finite number; UserError otherwise.
 
-    >>> number("--lr", 1)
+    >>> number("lr", 1)
     1.0
     """
     if isinstance(value, SupportsFloat) and not isinstance(value, bool):
         with suppress(ValueError, TypeError, OverflowError):
             if math.isfinite(found := float(value)):
                 return found
-    raise UserError(f"{option} {value!r}: give a finite number")
+    raise UserError("give a finite number", place=f"`{name}` {value!r}")
 
 
-def whole(option: str, value: object, least: int, most: int | None = None) -> int:
+def whole(name: str, value: object, least: int, most: int | None = None) -> int:
     """A whole number that is not below `least` or above `most`; UserError otherwise.
 
-    >>> whole("--samples", 20, 1)
+    >>> whole("samples", 20, 1)
     20
     """
-    number = as_integer(value, option)
+    number = as_integer(value, f"`{name}`")
     if number < least:
-        raise UserError(f"{option} {number}: give {least} or more")
+        raise UserError(f"give {least} or more", place=f"`{name}` {number}")
     if most is not None and number > most:
-        raise UserError(f"{option} {number}: give {most} or less")
+        raise UserError(f"give {most} or less", place=f"`{name}` {number}")
     return number

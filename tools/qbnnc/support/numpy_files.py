@@ -91,16 +91,18 @@ def read_member(path: str | os.PathLike[str], key: str) -> Array:
             raise FileError("is an .npy file, which has no keys", path)
         info = _members(archive, path)[key]
         if info.flag_bits & _ENCRYPTED:
-            raise FileError("is encrypted: save it again without a password", place)
+            raise FileError("is encrypted", place, remedy="save it again without a password")
         packed = info.compress_type == zipfile.ZIP_DEFLATED
         if not packed and info.compress_type != zipfile.ZIP_STORED:
-            raise FileError("is compressed as numpy never does: save it with numpy.savez", place)
+            raise FileError(
+                "is compressed as numpy never does", place, remedy="save it with numpy.savez"
+            )
         fits = info.compress_size * (_DEFLATE if packed else 1)
         with _damage(place), archive.open(info) as stream:
             size = min(info.file_size, fits)
             made = _array(stream, size, MOST_COMPRESSED if packed else MOST_STORED, place)
             if stream.read(1):  # its end, where the checksum is compared
-                raise FileError("goes on after its array: save it again", place)
+                raise FileError("goes on after its array", place, remedy="save it again")
         return made
 
 
@@ -112,9 +114,12 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile | None]:
         if head.startswith(_MAGIC):
             yield None
             return
+        if not head:
+            raise FileError("the file is empty", path)
         if not head.startswith(_ZIP):
-            word = "no .npy or .npz array file: write one with numpy.save or savez"
-            raise FileError(word if head else "the file is empty", path)
+            raise FileError(
+                "no .npy or .npz array file", path, remedy="write one with numpy.save or savez"
+            )
         with _damage(path):
             archive = zipfile.ZipFile(file)
         with archive:
@@ -128,7 +133,7 @@ def _members(archive: zipfile.ZipFile, path: object) -> dict[str, zipfile.ZipInf
         raise FileError(f"{len(infos)} arrays; {MOST_MEMBERS} at most are read from a file", path)
     found = {info.filename.removesuffix(".npy"): info for info in infos}
     if len(found) < len(infos):
-        raise FileError("holds two arrays of the same name: save it again", path)
+        raise FileError("holds two arrays of the same name", path, remedy="save it again")
     return found
 
 
@@ -142,9 +147,10 @@ def _array(stream: _Stream, size: int, most: int, place: object) -> Array:
     total, left = math.prod(shape) * dtype.itemsize, size - header.size
     if total > left:
         raise FileError(
-            f"truncated or damaged (says that it holds {total} bytes of numbers, and there are "
-            f"{max(left, 0)} at most): copy it again",
+            f"truncated or damaged (says that it holds {total} bytes of numbers, and there "
+            f"are {max(left, 0)} at most)",
             place,
+            remedy="copy it again",
         )
     flat = _filled(stream, total, place).view(dtype)
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
@@ -182,11 +188,13 @@ def _dtype(descr: object, place: object) -> np.dtype[np.generic]:
     kind = _KIND.fullmatch(descr) if isinstance(descr, str) else None
     letter = None if kind is None else kind[1]
     if letter == "O":
-        raise FileError("holds Python objects: save numbers", place)
+        raise FileError("holds Python objects", place, remedy="save numbers")
     if letter is not None and letter in "SUa":
-        raise FileError("holds text, not real numbers: give numbers", place)
+        raise FileError("holds text, not real numbers", place, remedy="give numbers")
     if letter is None or letter not in "biufc":
-        raise FileError(f"holds elements of type {str(descr)[:60]!r}: save real numbers", place)
+        raise FileError(
+            f"holds elements of type {str(descr)[:60]!r}", place, remedy="save real numbers"
+        )
     return np.dtype(str(descr))
 
 
@@ -196,9 +204,10 @@ def _check(shape: Shape, dtype: np.dtype[np.generic], most: int, place: object) 
         raise FileError(f"{counted(len(shape), 'axis', 'axes')}; {_MOST_AXES} at most", place)
     if (total := math.prod(max(n, 1) for n in shape) * dtype.itemsize) > most:
         raise FileError(
-            f"says that it has {_short(shape)} elements, {total} bytes, and at most {most} are "
-            "read: save fewer rows, or uncompressed",
+            f"says that it has {_short(shape)} elements, {total} bytes, and at most {most} "
+            "are read",
             place,
+            remedy="save fewer rows, or uncompressed",
         )
 
 
@@ -207,7 +216,9 @@ def _filled(stream: _Stream, total: int, place: object) -> NDArray[np.uint8]:
     try:
         made = np.empty(total, np.uint8)
     except MemoryError:
-        raise FileError(f"no memory for its {total} bytes: save fewer rows", place) from None
+        raise FileError(
+            f"no memory for its {total} bytes", place, remedy="save fewer rows"
+        ) from None
     done = 0
     with _damage(place):
         while done < total:
@@ -225,7 +236,7 @@ def _damage(place: object) -> Iterator[None]:
         yield
     except (*_DAMAGED, MemoryError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise FileError(f"truncated or damaged ({line}): copy it again", place) from None
+        raise FileError(f"truncated or damaged ({line})", place, remedy="copy it again") from None
 
 
 def _short(shape: Shape) -> str:

@@ -186,9 +186,9 @@ def _undo(begun: Sequence[tuple[Staged, Path | None]]) -> None:
                 each.target.unlink(missing_ok=True)
         except OSError as error:
             raise FileError(
-                f"is new, while other files of the same compile are old ({_reason(error)}): "
-                "compile again",
+                f"is new, while other files of the same compile are old ({_reason(error)})",
                 each.path,
+                remedy="compile again",
             ) from error
 
 

@@ -44,7 +44,7 @@ def checked(
         return model
     from qbnnc.frontend.distribution import Effort, check_distribution
 
-    chosen = choice("--distribution-check", Effort, effort)
+    chosen = choice("distribution_check", Effort, effort)
     subjects = _subjects(trained, quantisation)
     report = str(check_distribution(subjects, rows, chosen, progress))
     return with_verdict(model, "; ".join(filter(None, (_when_saved(trained), report))))

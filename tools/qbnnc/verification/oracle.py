@@ -73,9 +73,9 @@ def verify(
     batch = as_batch(x, model.graph.input.type.shape)
     check_samples(model, drawing.samples)
     as_first_row(drawing.first_row)
-    as_count(drawing.batch_size, "--batch-size", MOST_ROWS_AT_ONCE)
+    as_count(drawing.batch_size, "`batch_size`", MOST_ROWS_AT_ONCE)
     if len(batch) == 0:
-        raise InputError("the input: no rows, so that nothing would be compared")
+        raise InputError("no rows, so that nothing would be compared", place="the input")
     results = [Comparison(name) for name in artefacts]
     starts = range(0, len(batch), drawing.batch_size)
     jobs = [(seed, start) for seed in drawing.seeds for start in starts]
@@ -93,13 +93,17 @@ def check_samples(model: Model, samples: int | None) -> None:
     """InputError unless the model can give this many samples."""
     members = len(model.members)
     if samples is not None:
-        as_count(samples, "--samples", limits.DRAWS.most * members)
+        as_count(samples, "`samples`", limits.DRAWS.most * members)
     if samples is None or samples == members or (model.stochastic and samples % members == 0):
         return
     if model.stochastic:
-        raise InputError(f"--samples {samples}: give a multiple of the {members} members")
+        raise InputError(f"give a multiple of the {members} members", place=f"`samples` {samples}")
     gives = "one sample" if members == 1 else f"one sample of each of its {members} members"
-    raise InputError(f"--samples {samples}: nothing is random here, and it gives {gives}")
+    raise InputError(
+        f"nothing is random here, and it gives {gives}",
+        place=f"`samples` {samples}",
+        remedy="leave `samples` out",
+    )
 
 
 class _Batch:

@@ -67,7 +67,7 @@ def verify(
     opened = open_artefact(artefact, threads)
     batch = as_batch(x, opened.model.graph.input.type.shape)
     if len(batch) == 0:
-        raise InputError("the input: no rows, so that nothing would be compared")
+        raise InputError("no rows, so that nothing would be compared", place="the input")
     trained = read_whole(source, batch, source_options or SourceOptions())
     _check_fit(opened, trained)
     count = _count(opened, samples)
@@ -96,19 +96,23 @@ def verify(
 def _check_fit(opened: Predictor, trained: Trained) -> None:
     if not trained.references:
         raise UserError(
-            "--source: a .qbnn or a Model has no module to sample; give what it was compiled from"
+            "a .qbnn or a Model has no module to sample",
+            place="`source`",
+            remedy="give what it was compiled from",
         )
     ours, theirs = len(opened.model.members), len(trained.references)
     if ours != theirs:
         raise UserError(
-            f"--source: {counted(theirs, 'member')}, and the artefact has {ours}; give the network "
-            "that it was compiled from"
+            f"{counted(theirs, 'member')}, and the artefact has {ours}",
+            place="`source`",
+            remedy="give the network that it was compiled from",
         )
     a, b = (model.graph.input.type.shape for model in (opened.model, trained.model))
     if a != b:
         raise UserError(
-            f"--source: takes rows of {list(b)}, and the artefact {list(a)}; give the network that "
-            "it was compiled from"
+            f"takes rows of {list(b)}, and the artefact {list(a)}",
+            place="`source`",
+            remedy="give the network that it was compiled from",
         )
 
 
@@ -118,7 +122,7 @@ def _count(opened: Predictor, samples: int | None) -> int:
     if not opened.model.stochastic:
         check_samples(opened.model, samples)
         return members
-    wanted = SAMPLES if samples is None else as_count(samples, "--samples", limits.DRAWS.most)
+    wanted = SAMPLES if samples is None else as_count(samples, "`samples`", limits.DRAWS.most)
     return -(-wanted // members) * members
 
 

@@ -146,14 +146,14 @@ def title_of(source: object) -> str:
 
 
 def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    chosen = tuple(dict.fromkeys(as_integer(seed, "--seed") for seed in seeds))
+    chosen = tuple(dict.fromkeys(as_integer(seed, "`seeds`") for seed in seeds))
     if not chosen:
         raise InputError("--seed: give one or more")
     return chosen
 
 
 def _some(data: LabelledData, rows: int | None) -> LabelledData:
-    if rows is None or whole("--rows", rows, 1) >= len(data):
+    if rows is None or whole("rows", rows, 1) >= len(data):
         return data
     kept = np.linspace(0, len(data) - 1, rows).round().astype(np.int64)
     return LabelledData(data.x[kept], data.y[kept])

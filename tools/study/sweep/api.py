@@ -91,7 +91,7 @@ def run_sweep(
     first = next(iter(models.values()))
     settings = Settings(
         task_of(task, models),
-        None if samples is None else whole("--samples", samples, 1),
+        None if samples is None else whole("samples", samples, 1),
         {} if compile_options is None else compile_options,
         how,
         target_mean,
@@ -130,11 +130,11 @@ def _bits(bits: str | Sequence[Bits] | None) -> tuple[Bits, ...]:
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(seeds, Sequence):
-        chosen = tuple(dict.fromkeys(as_integer(seed, "--seeds") for seed in seeds))
+        chosen = tuple(dict.fromkeys(as_integer(seed, "`seeds`") for seed in seeds))
         if not chosen:
             raise InputError("--seeds: give one or more")
         return chosen
-    return tuple(range(whole("--seeds", seeds, 1)))
+    return tuple(range(whole("seeds", seeds, 1)))
 
 
 def _pool(workers: int | None, scheduler: str | None, executor: Executor | None) -> Pool:
@@ -144,4 +144,4 @@ def _pool(workers: int | None, scheduler: str | None, executor: Executor | None)
         return Given(executor)
     if scheduler is not None:
         return Cluster(scheduler)
-    return Processes(physical_cores() if workers is None else whole("--workers", workers, 1))
+    return Processes(physical_cores() if workers is None else whole("workers", workers, 1))

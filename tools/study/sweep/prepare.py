@@ -65,7 +65,7 @@ def task_of(task: str | None, models: Mapping[str, Model]) -> Task:
         known.add(Task.CLASSIFICATION)
     if task is None and len(known) != 1:
         raise UserError("--task: the networks do not say; give classification or regression")
-    chosen = known.pop() if task is None else choice("--task", Task, task)
+    chosen = known.pop() if task is None else choice("task", Task, task)
     if chosen is Task.RAW:
         raise UserError("--task raw: a sweep needs metrics; choose classification or regression")
     for model in models.values():
@@ -88,7 +88,7 @@ def check_options(
             if qat:
                 settings.tuning.check(model)
         except UserError as error:
-            raise UserError(f"{name}: {error}" if len(models) > 1 else str(error)) from None
+            raise (error.within(name) if len(models) > 1 else error) from None
 
 
 def study_of(

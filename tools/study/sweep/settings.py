@@ -44,13 +44,13 @@ class Tuning:
 
         made = Training(seed=seed)
         if self.loss is not None:
-            made = replace(made, loss=choice("--loss", Loss, self.loss))
+            made = replace(made, loss=choice("loss", Loss, self.loss))
         if self.epochs is not None:
             made = replace(made, epochs=self.epochs)
         if self.lr is not None:
             made = replace(made, lr=self.lr)
         if self.batch_size is not None:
-            made = replace(made, batch_size=whole("--batch-size", self.batch_size, 1))
+            made = replace(made, batch_size=whole("batch_size", self.batch_size, 1))
         return made
 
     def check(self, model: Model) -> None:

@@ -1,0 +1,98 @@
+"""Quantisation points: the values that get a scale and zero point of their own (Figures 1 to 3).
+
+These are the input, or the value that preprocessing makes of it, and the output of every op that
+has its own scale, after the clamp that alone reads it. Ops that keep codes keep the scale they get.
+Values that a concatenation joins share one. A linear layer, convolution or function of each
+element stays a number, and is no quantisation point, if only outputs of the graph read it, its
+elements moved or not. With quantised outputs it is a point like others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ops import Affine, Clamp, Concat, Op, Rearrangement
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantisationPoint:
+    """A value to be quantised; `node` computes it (None: the input), `group` shares its scale."""
+
+    value: Value
+    node: Node | None
+    group: Value
+
+
+def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[QuantisationPoint, ...]:
+    """The points in order; with `outputs` the outputs of the graph are quantised too."""
+    found = dict(_points(graph, outputs))
+    groups = _groups(graph, tuple(found))
+    return tuple(QuantisationPoint(value, node, groups[value]) for value, node in found.items())
+
+
+def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
+    yield input_point(graph), None
+    readers = graph.consumers()
+    for node in graph.nodes:
+        if node.op.has_own_scale:
+            stays_real = node.op.leaves_as_number and _leaves(node, readers)
+            if outputs or not stays_real:
+                yield clamped(graph, node), node
+
+
+def _leaves(node: Node, readers: Mapping[Value, list[Node]]) -> bool:
+    """Whether nothing but moves of elements on the way out reads this node."""
+    return all(only_moves(n.op) and _leaves(n, readers) for n in readers.get(node.output, ()))
+
+
+def only_moves(op: Op) -> bool:
+    """Whether every element of the result is one of the input: no new zeros."""
+    return isinstance(op, Rearrangement) and not op.adds_zeros
+
+
+def input_point(graph: Graph) -> Value:
+    """The input, or the output of the Affine or clamp that alone reads it, and of a clamp after."""
+    reader = graph.only_reader(graph.input)
+    if reader is None or not isinstance(reader.op, Affine | Clamp):
+        return graph.input
+    return clamped(graph, reader) if isinstance(reader.op, Affine) else reader.output
+
+
+def clamped(graph: Graph, node: Node) -> Value:
+    """The output of the clamp that alone reads this node, or the node's own."""
+    reader = graph.only_reader(node.output)
+    return reader.output if reader is not None and isinstance(reader.op, Clamp) else node.output
+
+
+def _groups(graph: Graph, points: tuple[Value, ...]) -> dict[Value, Value]:
+    """Map each point to the first of those whose scale it shares."""
+    producers = graph.producers()
+    group = {point: point for point in points}
+    for node in graph.nodes:
+        if isinstance(node.op, Concat):
+            joined = {group[p] for v in node.inputs for p in _sources(v, group, producers)}
+            first = next((p for p in points if p in joined), None)
+            group |= {p: first for p in points if first is not None and group[p] in joined}
+    return group
+
+
+def _sources(
+    value: Value, points: Mapping[Value, Value], producers: Mapping[Value, Node]
+) -> Iterator[Value]:
+    """The points whose scale a value has; none if a mask's factor is between.
+
+    A clamp does not keep codes, as its bounds lie between them. But a clamp that is no point is
+    rounded again to the grid of its input (InsertFakeQuantize, rule 2), so that it has its scale.
+    """
+    if value in points:
+        yield value
+        return
+    node = producers.get(value)
+    if node is not None and (_keeps_scale(node.op) or isinstance(node.op, Clamp)):
+        yield from _sources(node.inputs[0], points, producers)
+
+
+def _keeps_scale(op: Op) -> bool:
+    return op.keeps_codes and op.grid_factor == 1.0

@@ -1,0 +1,204 @@
+"""One example of every op: fields and inputs that it takes, by the op's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qbnnc.ir.ops import (
+    Add,
+    AddQuantized,
+    Affine,
+    AveragePool2d,
+    BatchNorm,
+    Clamp,
+    ClampCodes,
+    Composite,
+    Concat,
+    Conv2d,
+    Conv2dInteger,
+    Dequantize,
+    EpsCodes,
+    FakeQuantize,
+    Function,
+    Gather,
+    InsertZeros,
+    KeepMask,
+    Linear,
+    LinearInteger,
+    Lookup,
+    LookupReal,
+    Mask,
+    MaxPool2d,
+    Multiply,
+    MultiplyInteger,
+    Normal,
+    Op,
+    Operation,
+    Pad,
+    QuantizeInput,
+    Requantize,
+    Reshape,
+    SampledWeight,
+    SampledWeightInteger,
+    Select,
+    Slice,
+    Softmax,
+    Step,
+    SumPoolInteger,
+    Tensor,
+    Transpose,
+    Unary,
+    UpsampleNearest,
+)
+from qbnnc.ir.types import (
+    CONSTANT,
+    EPS_QUANT,
+    PER_ROW,
+    PER_SAMPLE,
+    Array,
+    Axes,
+    DType,
+    QuantParams,
+    TensorType,
+)
+
+GRID = QuantParams((0.125,), (3,), 0, 127)
+_OTHER = QuantParams((0.25,), (5,), 0, 127)
+_WEIGHT = QuantParams((0.5,), (0,), -127, 127)
+_TO_CODES = QuantParams((0.5,), (7,), 0, 127)
+_STEPS = (Step(Operation.FUNCTION, (0,), (0.0,), Function.TANH), Step(Operation.ADD, (0, 1)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """An op, and inputs that it takes; random ops take none."""
+
+    op: Op
+    inputs: tuple[Tensor, ...] = ()
+
+    @property
+    def codes(self) -> bool:
+        """Whether the first input holds codes."""
+        return self.inputs[0].type.dtype is not DType.F32
+
+
+def _tensor(array: Array, axes: Axes = PER_ROW, quant: QuantParams | None = None) -> Tensor:
+    """An array [*shape] of one row of one sample."""
+    type_ = TensorType(DType.of(array.dtype), array.shape, axes, quant)
+    return Tensor(array[None, None], type_)
+
+
+def _reals(*shape: int, seed: int = 0, axes: Axes = PER_ROW) -> Tensor:
+    return _tensor(np.random.default_rng(seed).normal(size=shape).astype(np.float32), axes)
+
+
+def _on_grid(*shape: int, seed: int = 0) -> Tensor:
+    """Float32 numbers on GRID: a simulated value."""
+    codes = np.random.default_rng(seed).integers(0, 20, shape)
+    return _tensor(((codes - 3) * 0.125).astype(np.float32), quant=GRID)
+
+
+def _codes(*shape: int, seed: int = 0, quant: QuantParams = GRID) -> Tensor:
+    codes = np.random.default_rng(seed).integers(1, 128, shape).astype(np.uint8)
+    return _tensor(codes, quant=quant)
+
+
+def _constant(array: Array, quant: QuantParams | None = None) -> Tensor:
+    return _tensor(array, CONSTANT, quant)
+
+
+def _weight(*shape: int, axes: Axes = CONSTANT, quant: QuantParams = _WEIGHT) -> Tensor:
+    codes = np.random.default_rng(9).integers(-90, 91, shape).astype(np.int8)
+    return _tensor(codes, axes, quant)
+
+
+def _parameters(*shape: int) -> tuple[Tensor, Tensor]:
+    return _reals(*shape, seed=1, axes=CONSTANT), _reals(shape[0], seed=2, axes=CONSTANT)
+
+
+def _integer_parameters(*shape: int) -> tuple[Tensor, Tensor]:
+    bias = np.arange(shape[0], dtype=np.int32)
+    return _weight(*shape), _constant(bias, QuantParams((0.0625,), (0,), -(2**30), 2**30))
+
+
+def _accumulators() -> Tensor:
+    quant = QuantParams((0.0625,), (0,), -(2**31), 2**31 - 1)
+    return _tensor(np.arange(-90, 6, dtype=np.int32).reshape(4, 4, 6), quant=quant)
+
+
+def _mask(*shape: int) -> Tensor:
+    keep = np.random.default_rng(4).integers(0, 2, shape).astype(np.uint8)
+    return _tensor(keep, PER_ROW)
+
+
+def _channels(number: float) -> Tensor:
+    return _constant(np.full(4, number, np.float32))
+
+
+_IMAGE = (4, 4, 6)
+_SCALARS = tuple(
+    _constant(np.full((4, 1, 1), number, np.float32)) for number in (1.5, 0.25)
+)  # scale and shift
+
+_EXAMPLES: tuple[Example, ...] = (
+    Example(Add(), (_reals(*_IMAGE), _reals(*_IMAGE, seed=1))),
+    Example(AddQuantized(_TO_CODES, 0, 127), (_codes(*_IMAGE), _codes(*_IMAGE, quant=_OTHER))),
+    Example(Affine(), (_reals(*_IMAGE), *_SCALARS)),
+    Example(AveragePool2d((2, 2), (2, 2)), (_on_grid(*_IMAGE),)),
+    Example(BatchNorm(1e-5), (_on_grid(*_IMAGE), *map(_channels, (1.5, 0.5, 0.1, 2.0)))),
+    Example(Clamp(-0.3, 1.0), (_on_grid(*_IMAGE),)),
+    Example(ClampCodes(5, 90), (_codes(*_IMAGE),)),
+    Example(Composite(_STEPS), (_on_grid(*_IMAGE),)),
+    Example(Concat(0), (_on_grid(*_IMAGE), _on_grid(*_IMAGE, seed=1))),
+    Example(Conv2d(), (_on_grid(*_IMAGE), *_parameters(3, 4, 2, 2))),
+    Example(Conv2dInteger(), (_codes(*_IMAGE), *_integer_parameters(3, 4, 2, 2))),
+    Example(Dequantize((96,)), (_codes(*_IMAGE),)),
+    Example(EpsCodes((5,), 0)),
+    Example(FakeQuantize(_TO_CODES), (_reals(*_IMAGE),)),
+    Example(Gather(1, (2, 0, 0)), (_on_grid(*_IMAGE),)),
+    Example(InsertZeros((2, 2)), (_on_grid(*_IMAGE),)),
+    Example(KeepMask((5,), 0.5, 0)),
+    Example(Linear(), (_on_grid(7), *_parameters(3, 7))),
+    Example(LinearInteger(), (_codes(7), *_integer_parameters(3, 7))),
+    Example(Lookup(_TO_CODES), (_codes(*_IMAGE), _constant(np.arange(128, dtype=np.uint8)))),
+    Example(LookupReal(), (_codes(*_IMAGE), _constant(np.arange(128, dtype=np.float32)))),
+    Example(Mask(2.0), (_on_grid(*_IMAGE), _mask(4, 1, 1))),
+    Example(MaxPool2d((2, 2), (2, 2)), (_on_grid(*_IMAGE),)),
+    Example(Multiply(), (_reals(*_IMAGE), _reals(4, 1, 1, seed=1))),
+    Example(MultiplyInteger(), (_codes(*_IMAGE), _codes(4, 1, 1, seed=1))),
+    Example(Normal((5,), 0)),
+    Example(Pad((1, 0, 2, 1)), (_on_grid(*_IMAGE),)),
+    Example(QuantizeInput((0.5,), (0.25,), GRID, 0, 127), (_reals(*_IMAGE),)),
+    Example(
+        Requantize(GRID, 0, 127), (_accumulators(), _constant(np.full((1, 1, 1), 0.5, np.float32)))
+    ),
+    Example(Reshape((8, 12)), (_on_grid(*_IMAGE),)),
+    Example(
+        SampledWeight(),
+        (
+            _reals(3, 2, axes=CONSTANT),
+            _reals(3, 2, seed=1, axes=CONSTANT),
+            _reals(6, seed=2, axes=PER_SAMPLE),
+        ),
+    ),
+    Example(
+        SampledWeightInteger(QuantParams((0.25,), (0,), -127, 127)),
+        (
+            _weight(3, 2),
+            _weight(3, 2),
+            _weight(6, axes=PER_SAMPLE, quant=EPS_QUANT),
+            _constant(np.full((3, 1), 20, np.int32)),
+            _constant(np.full((3, 1), 30, np.float32)),
+        ),
+    ),
+    Example(Select(2.0), (_codes(*_IMAGE), _mask(*_IMAGE))),
+    Example(Slice(2, 1, 5, 2), (_on_grid(*_IMAGE),)),
+    Example(Softmax(0, log=False), (_on_grid(*_IMAGE),)),
+    Example(SumPoolInteger((2, 2), (2, 2)), (_codes(*_IMAGE),)),
+    Example(Transpose((2, 0, 1)), (_on_grid(*_IMAGE),)),
+    Example(Unary(Function.TANH), (_on_grid(*_IMAGE),)),
+    Example(UpsampleNearest((2, 1)), (_on_grid(*_IMAGE),)),
+)
+EXAMPLES = {type(example.op).__name__: example for example in _EXAMPLES}
