@@ -15,7 +15,7 @@ from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.eager.example_rows import Example, rows_for
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
-from qbnnc.frontend.files.detect_format import REFUSALS, FileKind, detect_format, refuse
+from qbnnc.frontend.files.detect_format import NOT_READ, FileKind, detect_format, not_read
 from qbnnc.frontend.files.exported_program import load_program, write_program
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.module.wrappers import unwrapped
@@ -180,10 +180,10 @@ def _members(path: Path, weights: WeightReader) -> Iterator[Member]:
             raise FileError(
                 "is a compiled .qbnn already", path, remedy="run it, or compile it to ONNX"
             )
-        case FileKind() as kind if kind in REFUSALS and not (
+        case FileKind() as kind if kind in NOT_READ and not (
             weights.trust_pickle and kind is FileKind.LEGACY_TORCH_SAVE
         ):
-            raise refuse(path, kind)
+            raise not_read(path, kind)
         case kind:
             yield from weights.read(path, kind)
 

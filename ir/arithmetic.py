@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.types import EPS_QUANT, Array, QuantParams
-from qbnnc.ir.weights import channel_sums
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -73,16 +72,6 @@ def multiplier(accumulator: tuple[float, ...], output_scale: float) -> Float32:
     return m
 
 
-def offline_terms(weight: Array, weight_zero: Int32, input_zero: int) -> Int32:
-    """K Z_w Z_x - Z_x sum_k q_w for each output channel: what equation (2) lets us compute offline.
-
-    `weight` i8 [N, ...], `weight_zero` broadcasts against it; i32 [N], mod 2^32.
-    """
-    total = channel_sums(weight, weight_zero).total
-    terms: Int32 = (-input_zero * total).astype(np.int32)
-    return terms
-
-
 def bias_quant(scale: tuple[float, ...]) -> QuantParams:
     """int32 codes of the accumulators' scale, one or one a channel, zero point 0.
 
@@ -103,10 +92,11 @@ def power_of_two(scale: float) -> float:
 
 
 def activation_quant(low: float, high: float, bits: int, *, pow2: bool = False) -> QuantParams:
-    """Unsigned codes for the range [low, high], widened to contain 0 (section 1).
+    """The quantiser of the range [low, high], widened to contain 0 (section 1): codes 0..2^n - 1.
 
-    S = (b - a) / (2^n - 1), Z = clamp(rint(-a / S), 0, 2^n - 1), in float64, S rounded once (with
-    `pow2` up to a power of two). A range so small that S is no normal float32 has S = 1, Z = 0.
+    S = (b - a) / (2^n - 1) and Z = clamp(rint(-a / S), 0, 2^n - 1), in float64. S is rounded once:
+    to float32, or with `pow2` up to a power of two. A range so small that S is no normal float32
+    has S = 1, Z = 0.
 
     >>> str(activation_quant(-1.0, 1.0, 7))
     '<0.015748, z=64, 0..127>'
@@ -129,7 +119,7 @@ def weight_quant(
     channels: bool = True,
     pow2: bool = False,
 ) -> QuantParams:
-    """Signed codes for a weight [N, ...], per channel of axis 0 or for the whole tensor.
+    """The quantiser of a weight [N, ...], per channel of axis 0 or for the whole tensor.
 
     `least_scale` [N], float64: max(S_w, |b_j| / (S_x * 2^23)) keeps the bias code of channel j
     within 2^23, so that even a dead channel's bias fits. A scale below normal float32 becomes 1.
@@ -154,11 +144,14 @@ def weight_quant(
 def sampling_quants(
     mu: Array, sigma: Array, bits: int, *, channels: bool = True
 ) -> tuple[QuantParams, QuantParams]:
-    """Codes of the mean and the deviation of a sampled weight [N, ...] (section 6).
+    """Quantisers of the mean and the standard deviation of a sampled weight [N, ...] (section 6).
 
-    For each granule, lim the largest code: R = clip(floor(S_mu0/(S_sigma0*S_eps)), 1, 65535), with
-    S_mu0 = max|mu|/lim and S_sigma0 = max|sigma|/lim; S_sigma = max(S_sigma0, S_mu0/(R*S_eps)) and
-    S_mu = R*S_sigma*S_eps. So S_mu is a whole number R of steps of sigma*eps.
+    For each granule, with lim the largest code, S_mu0 = max|mu|/lim and S_sigma0 = max|sigma|/lim:
+
+        R = clip(floor(S_mu0/(S_sigma0*S_eps)), 1, 65535)
+        S_sigma = max(S_sigma0, S_mu0/(R*S_eps)),   S_mu = R*S_sigma*S_eps
+
+    So S_mu is a whole number R of steps of sigma*eps.
     """
     lim, step = 2 ** (bits - 1) - 1, EPS_QUANT.scale[0]
     rows = (len(mu), -1) if channels else (1, -1)
@@ -176,13 +169,13 @@ def sampling_quants(
 
 
 def _largest(rows: Array) -> NDArray[np.float64]:
-    """max|x| of each row, without a copy of them."""
+    """The largest |x| of each row, without a copy of the rows."""
     largest: NDArray[np.float64] = np.maximum(rows.max(axis=1), -rows.min(axis=1)).astype("f8")
     return largest
 
 
 def sampling_ratio(mu: QuantParams, sigma: QuantParams) -> Int32:
-    """R = S_mu/(S_sigma*S_eps) of each granule: a whole number, back from the rounded scales."""
+    """R = S_mu/(S_sigma*S_eps) of each granule: the whole number, from the rounded scales."""
     steps = np.array(sigma.scale) * EPS_QUANT.scale[0]
     ratio: Int32 = np.rint(np.array(mu.scale) / steps).astype(np.int32)
     return ratio

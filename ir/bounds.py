@@ -131,7 +131,7 @@ class Proof:
             greatest = high * sums.positive + low * sums.negative
             size = sums.size * max(-low, high)
             if folded and bias in self._graph.constants:
-                unfolded = least_b + zero * sums.total
+                unfolded = least_b - sums.offline_terms(zero)
                 least_b = greatest_b = unfolded.astype(np.int32).astype(np.int64)  # mod 2^32
         return AccumulatorBounds(
             int((least_b + least).min()),

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back, typed: what is read has the fields its class says.
+"""Frozen dataclasses to JSON and back, typed: a record that is read has its class's fields.
 
 A field that came with version n of the format is declared `field(default=..., metadata={"since":
 n})`. It is left out of records while it has its default, so that older records stay as they are.
@@ -43,7 +43,7 @@ def encode(value: object) -> Json:
 
 
 def version_of(value: object) -> int:
-    """The least version of the format that can say all of `value`."""
+    """The least version of the format that can hold all of `value`."""
     match value:
         case tuple() | list():
             return max(map(version_of, value), default=1)
@@ -77,7 +77,7 @@ def decode(cls: type[T], record: Json, version: int = VERSION) -> T:
 
 
 class _Field(NamedTuple):
-    """What a record may say of a field of a dataclass."""
+    """A field of a dataclass as records may hold it."""
 
     hint: Any
     since: int
@@ -130,7 +130,7 @@ def _since(field: Field[Any]) -> int:
 
 
 def _left_out(field: Field[Any], value: object) -> bool:
-    """Whether a record says nothing of a field that has this value."""
+    """Whether a record leaves out a field that has this value."""
     return _since(field) > 1 and bool(value == field.default)
 
 
@@ -192,6 +192,6 @@ def _member(hint: type[Enum], value: Json) -> Enum:
 
 
 def _shown(value: Json) -> str:
-    """The beginning of what a record says, for people."""
+    """The beginning of a record's text, for messages."""
     said = repr(value)
     return said if len(said) <= _MOST_SHOWN else f"{said[:_MOST_SHOWN]}..."

@@ -1,21 +1,21 @@
 """The file format of a Model at any stage; `.qbnn` is its usual suffix.
 
-A safetensors file (its header is a JSON object of tensor names, dtypes, shapes and offsets). The
-tensors are those of each member, "<member>/<name>" (`qbnnc.ir.records`), and "calibration". The
+It is a safetensors file. The header is a JSON object of tensor names, dtypes, shapes and offsets.
+It holds the tensors of each member, "<member>/<name>" (`qbnnc.ir.records`), and "calibration". The
 header's metadata has one key, "qbnnc", which holds
 
     {"version": 2, "sha256": "...", "shared": {"<name>": "<name>"},
      "model": {"stage", "members", "head", "draws", "provenance"}}
 
-1. Tensors that are equal are stored once, under the first name in the order of members; "shared"
-   gives the others' names. A constant or node of a later member that has the record of the first
-   member's at the same place is a 0.
-2. The SHA-256 is the Model's digest: of version, model, and each tensor's name and own SHA-256
-   (`digest`). So it does not depend on what is shared.
+1. Equal tensors are stored once, under the first name in the order of members. "shared" gives the
+   others' names. A constant or node of a later member is a 0 if its record is that of the first
+   member at the same place.
+2. The SHA-256 is the Model's digest (`digest`). It covers version, model, and each tensor's name
+   and own SHA-256, so that sharing does not change it.
 3. A field that came with version 2 is left out while it has its default (`qbnnc.ir.codec`).
 4. A file of version 1 has no "shared", its members' records are whole, and its SHA-256 is of the
-   tensors themselves. It is read as it always was. Its Model keeps `version` 1, hence its digest
-   and its bytes, also when it is relabelled, until it holds something version 1 cannot say.
+   tensors themselves. It is read as it always was. The Model keeps `version` 1, and so its digest
+   and its bytes, also when it is relabelled. It loses them once version 1 cannot hold it.
 
 Nothing depends on a CPU, a batch size or a number of samples; no offset is ever read.
 """
@@ -117,7 +117,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 def from_bytes(
     data: bytes, path: str | os.PathLike[str] = "model", *, complete: bool = True
 ) -> Model:
-    """The Model in `data`; `path` is for the error. Its arrays are views of the bytes.
+    """The Model in `data`, with arrays that are views of the bytes; `path` is for the error.
 
     Unless it is `complete` some constants are zeros: the caller fills them in, and checks it then.
     """

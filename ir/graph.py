@@ -70,19 +70,19 @@ class Builder:
         self._constants: dict[Value, Array] = {}
 
     def input(self, name: str, type: TensorType) -> Value:
-        """The batch the graph is a function of; once."""
+        """Set the input, the batch that the graph is a function of; ValueError the second time."""
         if self._input is not None:
             raise ValueError("a graph has one input")
         self._input = Value(name, type)
         return self._input
 
     def constant(self, name: str, array: Array, quant: QuantParams | None = None) -> Value:
-        """A constant; `quant` says what its codes mean."""
+        """Add a constant; `quant` says what its codes mean."""
         value = Value(name, TensorType(DType.of(array.dtype), array.shape, CONSTANT, quant))
         return self.keep_constant(value, array)
 
     def keep_constant(self, value: Value, array: Array) -> Value:
-        """A constant of another graph, as it stands."""
+        """Add a constant of another graph as it stands."""
         self._constants[value] = array
         return value
 
@@ -152,9 +152,9 @@ def rewrite(
 ) -> Graph:
     """Rebuild the graph in order.
 
-    `rule` sees each node with its inputs already rewritten and returns the value that takes its
-    place, or None to keep the node; its output is that of the old graph. `enter` gives the value
-    that takes the place of the input. Nodes and constants nobody needs any more are dropped.
+    `rule` sees each node with its inputs rewritten already, and its output as in the old graph. It
+    returns the value that takes the node's place, or None to keep the node. `enter` gives the value
+    that takes the place of the input. Nodes and constants that nobody needs are dropped.
     """
     build, new = Builder(), dict[Value, Value]()
     entry = build.input(graph.input.name, graph.input.type)

@@ -1,8 +1,8 @@
-"""What is made of the samples: defined once, for every backend (docs/semantics.md, section 4).
+"""Statistics of the samples, defined once for every backend (docs/semantics.md, section 4).
 
-The samples themselves are bit-equal everywhere. What follows is float arithmetic over them: it is
-computed in float64 and rounded to float32, and backends agree to 1e-6*max(1, max|x|) for means
-and probabilities, and to 1e-5 relative for variances.
+The samples themselves are bit-equal everywhere. The statistics are computed from them in float64
+and rounded to float32. Backends agree to 1e-6*max(1, max|x|) for means and probabilities, and to
+1e-5 relative for variances.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Task(Enum):
 class Head:
     """The statistics a prediction carries besides its samples.
 
-    `outputs` are names, one an output, or none. Of a regression of two they are "mean" and the
-    value of a Spread; none means (mean, log_var). `stated`: of a network that has no task yet,
-    whether its user has said what the outputs are, so that nobody need be asked.
+    `outputs` are names, one an output, or none. A regression of two outputs has "mean" and the
+    value of a Spread; none means (mean, log_var). `stated` belongs to a network that has no task
+    yet: its user has said what the outputs are, so that nobody need be asked.
     """
 
     task: Task
@@ -78,11 +78,11 @@ class Head:
         return Spread(self.outputs[1]) if len(self.outputs) == 2 else Spread.LOG_VARIANCE
 
     def sample_names(self, count: int) -> tuple[str, ...]:
-        """What the samples of the network's `count` outputs are called."""
+        """The names of the samples of the network's `count` outputs."""
         return _sample_names(self, count)
 
     def statistic_names(self, count: int) -> tuple[str, ...]:
-        """What is computed from them, in order."""
+        """The names of the statistics computed from the samples, in order."""
         return _statistic_names(self, count)
 
     @property
@@ -116,7 +116,7 @@ def class_shape(output: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def class_logits(logits: Float64) -> Float64:
-    """Logits [L, B, K, *map]: as they are, or (0, z) for one logit z [L, B] or [L, B, 1, *map].
+    """The logits of classes [L, B, K, *map], which are (0, z) for one logit z a row or pixel.
 
     The softmax of (0, z) is (1 - sigmoid(z), sigmoid(z)).
     """

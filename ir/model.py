@@ -22,7 +22,7 @@ from qbnnc.support.text import counted
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a Model was made; every field is text for people and for `inspect`."""
+    """The history of a Model; every field is text for people and for `inspect`."""
 
     compiler: str = ""  # "qbnnc 0.1.0"
     bits: str = ""  # "w8a7"
@@ -37,7 +37,7 @@ class Provenance:
 class Model:
     """`members` share one structure and have scales of their own.
 
-    `draws` is how many samples each member gives by default: 1 where nothing is random.
+    `draws` is the default number of samples per member: 1 where nothing is random.
     `calibration` [N, *shape] f32 travels with a FLOAT model, so that it can be compiled later.
     `version` is that of the file format (`qbnnc.ir.format`) by whose rules it is written.
     """
@@ -74,7 +74,7 @@ class Model:
 
     @property
     def samples(self) -> int:
-        """L by default: draws times members."""
+        """L by default: samples per member times members."""
         return self.draws * len(self.members)
 
     @property
@@ -87,9 +87,9 @@ class Model:
         return " + ".join(parts) or "pointwise"
 
     def check(self, *, complete: bool = True) -> None:
-        """CompileError unless every member is well formed and all have one structure.
+        """Raise CompileError unless every member is well formed and all have one structure.
 
-        That is the same ops, with the same inputs, and inputs and outputs of the same types.
+        They have the same ops, with the same inputs, and inputs and outputs of the same types.
         Unless it is `complete` some constants are zeros that are still to be filled in.
         """
         try:
@@ -129,7 +129,7 @@ class Model:
             )
 
     def draws_for(self, samples: int) -> range:
-        """The draws that give `samples` samples; ValueError unless members divide them."""
+        """Each member's samples for `samples` in all; ValueError unless members divide them."""
         if samples < 1 or samples % len(self.members):
             raise ValueError(f"{samples} samples of an ensemble of {len(self.members)}")
         return range(samples // len(self.members))
@@ -141,7 +141,7 @@ class Model:
 
 
 def _structure(graph: Graph) -> list[Hashable]:
-    """What members have in common, line by line: ops, and values with all but what codes mean."""
+    """The structure that members share, line by line: all but the scales and zero points."""
     ends = _outline(graph.input), tuple(map(_outline, graph.outputs))
     return [graph.stage, *map(_structure_of, graph.nodes), ends]
 
@@ -157,7 +157,7 @@ def _outline(value: Value) -> Hashable:
 
 
 def _difference(first: Graph, other: Graph) -> str | None:
-    """Where two members are not the same, or None."""
+    """The first place where two members differ in structure; None if they do not."""
     if _structure(first) == _structure(other):
         return None
     if first.stage is not other.stage:

@@ -1,4 +1,4 @@
-"""What constants must hold for the ops that read them; their types alone do not tell."""
+"""Checks of constants against the ops that read them, where types alone do not tell."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SMALLEST = float(np.finfo(np.float32).smallest_normal)
 
 
 def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
-    """ValueError unless the constants that `node` reads hold what it takes.
+    """Raise ValueError unless the constants that `node` reads hold values that it takes.
 
     1. A table is a constant; its codes are those of the result.
     2. A factor that takes accumulators to codes is a positive, normal float32.
-    3. The ratio and the divisor of a sampled weight are constants, in range, and so is the index of
-       its noise: whole numbers of elements.
+    3. The ratio and the divisor of a sampled weight are constants in range. So is the index of its
+       noise, which holds numbers of elements.
     4. The variance of a batch normalisation is not negative.
     """
     match node.op:
@@ -54,10 +54,10 @@ def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
 
 
 def check_real(node: Node) -> None:
-    """ValueError if an INTEGER op computes on a float32 constant, for which no backend has room.
+    """Raise ValueError if an INTEGER op computes on a float32 constant, which no backend takes.
 
-    A constant may be an output, under another shape too; what else is to become of it is worked out
-    when the model is made.
+    A constant may be an output, under another shape too. Anything else is computed from it when the
+    model is compiled.
     """
     type_ = node.output.type
     if type_.dtype is DType.F32 and any(

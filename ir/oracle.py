@@ -1,4 +1,4 @@
-"""What a Model predicts, by definition: every backend is held against this."""
+"""The definition of a prediction: every backend is held against it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def oracle_samples(
 ) -> tuple[NDArray[np.float32], ...]:
     """The samples of each output, [L, B, *shape], for a batch x [B, *shape].
 
-    Rows are numbered first_row, first_row + 1, ...; `observe` sees (member, value, array).
+    Rows are numbered from `first_row` on. `observe` sees (member, value, array).
     InputError for numbers that no backend takes (`ir.counts`).
     """
     members = len(model.members)

@@ -1,4 +1,4 @@
-"""Names of a network's outputs: what they tell, and how artefacts spell them."""
+"""Names of a network's outputs: their meaning, and their spelling in artefacts."""
 
 from __future__ import annotations
 

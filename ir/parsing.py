@@ -11,7 +11,7 @@ from qbnnc.support import limits
 
 
 def parse(text: bytes) -> Json:
-    """What the text says; DecodeError if it is no JSON, or beyond the limits.
+    """The value of a JSON text; DecodeError if it is no JSON, or beyond the limits.
 
     Whole numbers, nesting and strings are held to `qbnnc.support.limits`. Numbers are finite, and
     strings are Unicode without surrogates.

@@ -123,7 +123,7 @@ class _Reader:
         self._values.append(self._build.emit(made, *inputs, loc=node.loc, name=node.name))
 
     def graph(self, outputs: list[Json], stage: Stage) -> Graph:
-        """All of it; DecodeError if no output needs some of it."""
+        """The whole graph; DecodeError if no output needs some value."""
         made = self._build.graph(
             tuple(self._at(number(place, "an output")) for place in outputs), stage
         )

@@ -43,7 +43,7 @@ def derive(parent: UInt64, index: UInt64) -> UInt64:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draw:
-    """Which random numbers an evaluation sees: seed, sample numbers [L], row numbers [B]."""
+    """The numbers that an evaluation draws by: seed, sample numbers [L], row numbers [B]."""
 
     seed: int
     samples: UInt64

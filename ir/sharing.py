@@ -1,9 +1,8 @@
-"""What members of an ensemble have in common: values that are equal because their graphs begin
-alike.
+"""Values that members of an ensemble share, because their graphs begin alike.
 
 Two values are the same if they are the input, if they are equal constants that mean the same, or if
 equal ops make them of the same values. Nothing random is the same as anything else: members draw
-numbers of their own. So what is shared varies with the row alone, and is computed once.
+numbers of their own. So shared values vary with the row alone, and are computed once.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ Shared = dict[Value, tuple[int, Value]]
 
 
 def shared_values(members: Sequence[Graph]) -> tuple[Shared, ...]:
-    """For each member, the computed values that an earlier one computes too: (its number, its).
+    """For each member, the computed values that an earlier one computes too.
 
-    That is the first such member; the value has the same place and name there.
+    Each maps to the number of the first such member and to the value there, which has the same
+    place and name.
     """
     if len(members) == 1:
         return ({},)

@@ -1,4 +1,4 @@
-"""What a file of version 2 stores once: tensors that are equal, and records that members share."""
+"""Parts that a file of version 2 stores once: equal tensors, and records that members share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The safetensors container: https://github.com/huggingface/safetensors#format
 
 Eight bytes that give the length of a JSON header, the header, and the elements of all tensors.
-What is read is views of the file's bytes: nothing is copied.
+Tensors are views of the file's bytes: nothing is copied.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def header_of(data: bytes) -> memoryview | None:
 
 
 def read(data: bytes) -> Container:
-    """What is in a file; DecodeError unless the tensors fill it without gaps."""
+    """The contents of a file; DecodeError unless the tensors fill it without gaps."""
     header = header_of(data)
     if header is None or len(data) < _PREFIX + len(header):
         raise DecodeError("the header is no header of tensors")
@@ -73,7 +73,7 @@ class _Place:
 
     @staticmethod
     def of(name: str, entry: Json) -> _Place:
-        """Where a tensor lies, by its entry in the header; DecodeError if that is no entry."""
+        """The place of a tensor, by its entry in the header; DecodeError if that is no entry."""
         if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
             raise DecodeError(f"the tensor {name!r} has a dtype, a shape and offsets")
         dtype, shape = entry["dtype"], _whole_numbers(name, entry["shape"])

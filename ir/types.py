@@ -14,9 +14,9 @@ Array: TypeAlias = NDArray[Any]  # the element type is the TensorType's business
 
 
 class Stage(IntEnum):
-    """How far a graph has been lowered. Each stage is a closed set of ops."""
+    """The level of a graph: float, fake-quantised or integer. Each is a closed set of ops."""
 
-    FLOAT = 0  # what the user's model computes
+    FLOAT = 0  # the user's model
     SIMULATED = 1  # the same, with FakeQuantize (SQ) nodes where codes will be
     INTEGER = 2  # codes only, between the input quantiser and the outputs
 
@@ -121,7 +121,7 @@ class QuantParams:
         return f"<{scales}, z={zeros}{codes}>"
 
 
-EPS_QUANT = QuantParams((float(np.float32(3 / 127)),), (0,), -127, 127)  # of codes of N(0, 1)
+EPS_QUANT = QuantParams((float(np.float32(3 / 127)),), (0,), -127, 127)  # for N(0, 1)
 
 
 @dataclass(frozen=True, slots=True)

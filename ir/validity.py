@@ -1,4 +1,4 @@
-"""What holds of every type: a shape within the limits, and codes that are what they are called."""
+"""Rules of every type: its shape is within the limits, and its codes fit its element type."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from qbnnc.support import limits
 _SMALLEST = float(np.finfo(np.float32).smallest_normal)
 _LARGEST = float(np.finfo(np.float32).max)
 _CODES = {DType.U8: (0, 255), DType.I8: (-128, 127), DType.I32: (-(2**31), 2**31 - 1)}
-_GRID = _CODES[DType.I32]  # of simulated codes, which are float32 numbers
+_GRID = _CODES[DType.I32]  # for simulated codes, which are float32 numbers
 
 
 def check_type(type: TensorType, elements: limits.Limit = limits.ELEMENTS) -> None:
-    """ValueError unless a value may have this type.
+    """Raise ValueError unless a value may have this type.
 
-    1. Its shape is within the limits.
-    2. Its codes fit its element type; those of u8 are 0..high, under one scale and zero point.
+    1. The shape is within the limits.
+    2. Codes fit the element type; u8 codes are 0..high, under one scale and zero point.
     3. int32 codes have the zero point 0.
     4. One scale a channel is one for each index of an axis of the shape.
     """

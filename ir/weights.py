@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.types import Array
 
+Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
-_CHUNK = 1 << 20  # elements looked at together: a sum of so many int8 codes fits int32
+_CHUNK = 1 << 20  # elements summed together: a sum of so many int8 codes fits int32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,9 +33,18 @@ class ChannelSums:
         """sum |w'|."""
         return self.positive - self.negative
 
+    def offline_terms(self, input_zero: int) -> Int32:
+        """K Z_w Z_x - Z_x sum q_w = -Z_x sum w': [N], mod 2^32.
+
+        These terms of equation (2) depend on constants alone. A layer that is folded has them in
+        its bias.
+        """
+        terms: Int32 = (-input_zero * self.total).astype(np.int32)
+        return terms
+
 
 def channel_sums(weight: Array, zero: Array) -> ChannelSums:
-    """Those of codes i8 [N, ...] under zero points [N] or [1]."""
+    """The sums of codes i8 [N, ...] under zero points [N] or [1]."""
     total, size = np.zeros(len(weight), np.int64), np.zeros(len(weight), np.int64)
     flat, zeros = weight.reshape(len(weight), -1), np.broadcast_to(zero.reshape(-1), len(weight))
     symmetric = not zeros.any()
@@ -49,7 +59,7 @@ def channel_sums(weight: Array, zero: Array) -> ChannelSums:
 
 
 def chunks(rows: int, columns: int, size: int = 1) -> Iterator[tuple[slice, slice]]:
-    """A matrix, `size` numbers at each place, in pieces of at most a million numbers."""
+    """Cut a matrix, `size` numbers at each place, into pieces of at most a million numbers."""
     width = max(1, min(columns, _CHUNK // size))
     height = max(1, _CHUNK // (width * size))
     for row in range(0, rows, height):

@@ -17,24 +17,25 @@ from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
-from qbnnc.passes.domains import functions_of, refuse_undefined
+from qbnnc.passes.function_domains import functions_of, refuse_undefined
 from qbnnc.passes.histograms import Histograms
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.quantisation_points import QuantisationPoint, quantisation_points
-from qbnnc.passes.search import Codes
+from qbnnc.passes.range_search import Codes
 from qbnnc.support.errors import CompileError, UserError
 from qbnnc.support.text import counted
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 Progress: TypeAlias = Callable[[int, int], None]
 
-_FEW_ACTIVATION_BITS = 6  # up to here a clipped range beats that of all values: of activations
-_FEW_WEIGHT_BITS = 4  # and of weights
+# Up to so many bits a clipped range beats the range of all values.
+_FEW_ACTIVATION_BITS = 6
+_FEW_WEIGHT_BITS = 4
 _BATCH = 64
 
 
 class Observer(Enum):
-    """How the values of several batches become one range."""
+    """The rule by which values of several batches become one range."""
 
     MINMAX = "minmax"  # the global minimum and maximum: nothing seen is clipped
     EMA = "ema"  # the paper's exponential moving average of each batch's minimum and maximum
@@ -43,11 +44,12 @@ class Observer(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`passes` draws of every random number are observed (1 where nothing is random).
+    """The options of a calibration.
 
-    `observer` None is MSE for activations of 6 bits or less and weights of 4, MINMAX for more; for
-    weights EMA is MINMAX, and `weights`, if given, decides instead. `decay` is the weight of a new
-    batch in the moving average; `outputs` observes what leaves the graph too. Masks come from
+    `passes` samples of every random number are observed, or 1 where nothing is random. `observer`
+    None is MSE for activations of 6 bits or less and weights of 4 or less, and MINMAX for more. EMA
+    means MINMAX for weights. `weights`, if given, is their observer instead. `decay` weighs a new
+    batch in the moving average. `outputs` observes the outputs of the graph too. Masks come from
     `seed`, by the counters of section 5, so that calibrating twice gives the same ranges.
     """
 
@@ -59,17 +61,17 @@ class Calibration:
     weights: Observer | None = None
 
     def activation_observer(self, bits: int) -> Observer:
-        """What was chosen, or what is best for activations of so many bits."""
+        """The observer that was chosen, or the best one for activations of so many bits."""
         return self.observer or _by_bits(bits, _FEW_ACTIVATION_BITS)
 
     def weight_observer(self, bits: int) -> Observer:
-        """MSE or MINMAX: what was chosen, or what is best for weights of so many bits."""
+        """MSE or MINMAX: as was chosen, or the better one for weights of so many bits."""
         if (chosen := self.weights or self.observer) is None:
             return _by_bits(bits, _FEW_WEIGHT_BITS)
         return Observer.MSE if chosen is Observer.MSE else Observer.MINMAX
 
     def describe(self, rows: NDArray[np.float32], passes: int, widths: Iterable[Bits]) -> str:
-        """For the provenance: how, on how much, and a digest of the data."""
+        """Text for the provenance: observers, number of rows, and a digest of the data."""
         sha = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
         widths = tuple(widths)
         seen = dict.fromkeys(self.activation_observer(b.activations).value for b in widths)
@@ -81,7 +83,7 @@ class Calibration:
         )
 
     def passes_of(self, graph: Graph) -> int:
-        """How often the data is evaluated."""
+        """The number of times that the data is evaluated."""
         return self.passes if any(True for _ in random_nodes(graph)) else 1
 
 
@@ -141,7 +143,7 @@ class _Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sweep:
-    """Evaluations of all rows, `passes` draws each, in batches."""
+    """Evaluations of all rows in batches, with `passes` samples of the random numbers."""
 
     graph: Graph
     rows: NDArray[np.float32]
@@ -182,7 +184,7 @@ class _Extremes:
 
 
 class _Given:
-    """Minimum and maximum of all that each value was."""
+    """The least and the greatest number that each value held."""
 
     def __init__(self, watched: set[Value]) -> None:
         self.ranges = dict.fromkeys(watched, (np.inf, -np.inf))

@@ -30,8 +30,11 @@ from qbnnc.passes.scalings import Scaling
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Carried:
-    """An Affine on its way: the ops it has passed, as they are then, the node that takes it, and
-    what scaling it is there."""
+    """An Affine on its way.
+
+    `passed` holds the ops it has passed as they are then. `target` is the output of the node that
+    takes it, as the scaling `scaling`.
+    """
 
     affine: Value
     passed: Mapping[Value, Op]
@@ -45,8 +48,7 @@ Take: TypeAlias = Callable[[Node, Scaling, Builder], Value]
 def carry_up(graph: Graph, kept: Value | None) -> Graph:
     """Fold each Affine that can be carried up to a layer, a function or another Affine but `kept`.
 
-    It passes reshapes, moves of elements, clamps, masks and pools, as `_raised` says, that nothing
-    else reads.
+    It passes rearrangements, clamps, masks and pools that nothing else reads, as `_raised` says.
     """
     producers, readers = graph.producers(), _read_once(graph)
     if kept is not None:
@@ -59,7 +61,7 @@ def carry_up(graph: Graph, kept: Value | None) -> Graph:
 def carry_down(graph: Graph, kept: Value | None) -> Graph:
     """Fold each Affine but `kept` that can be carried down to a linear layer, its only reader.
 
-    It passes reshapes and moves of elements; masks if it does not shift.
+    It passes rearrangements, and masks if it does not shift.
     """
     readers = _read_once(graph)
     affines = (n for n in graph.nodes if isinstance(n.op, Affine) and n.output is not kept)
@@ -68,7 +70,10 @@ def carry_down(graph: Graph, kept: Value | None) -> Graph:
 
 
 def take_below(layer: Node, scaling: Scaling, build: Builder) -> Value:
-    """The layer with the scaling of its outputs in weight and bias; of a function one behind it."""
+    """The layer with the scaling of its outputs in weight and bias.
+
+    A function of each element gets another one behind it.
+    """
     if isinstance(layer.op, Pointwise):
         number = scaling.number
         assert number is not None
@@ -87,7 +92,7 @@ def take_below(layer: Node, scaling: Scaling, build: Builder) -> Value:
 
 
 def _joined(affine: Node, scaling: Scaling, build: Builder) -> Value:
-    """Two scalings as one."""
+    """One Affine in place of two."""
     first, offset = (constant(v, build, affine.loc) for v in affine.inputs[1:])
     both = (
         ("scale", scaling.scale * first),

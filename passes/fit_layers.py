@@ -1,4 +1,4 @@
-"""Layer after layer, weights and biases that give what the float layer gave."""
+"""Fit weights and biases, layer after layer, to the outputs of the float layer."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Contraction, Conv2d, FakeQuantize, SampledWeight
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.calibrate import Calibration
-from qbnnc.passes.lockstep import Evaluation, Reference, live_bytes, parts_of
+from qbnnc.passes.im2col import layer_moments
 from qbnnc.passes.options import Bits, Quantisation, Rounding
+from qbnnc.passes.paired_evaluation import RebuiltValues, ReferenceValues, batches_of, live_bytes
 from qbnnc.passes.parameters import float32_constant, source_constant
 from qbnnc.passes.rounding import NotFitted, fitted_codes
-from qbnnc.passes.unfold import layer_moments
 from qbnnc.support.errors import CompileError, RoundingWarning, UserError
 
 Float64 = NDArray[np.float64]
 
 _PASSES = 4
-_MOST_INPUTS = 4608  # of one output: H is square in it
+_MOST_INPUTS = 4608  # per output: H is square in it
 _BIAS_CODES = 2.0**23
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitLayers:
-    """The SIMULATED graph is evaluated beside itself without FakeQuantize nodes, which is the FLOAT
-    one that it was made of, on the same calibration rows, masks and eps (at most 4 draws, and 1 GiB
-    of values). In execution order, each layer reading what the fitted ones before it give:
+    """The SIMULATED graph is evaluated beside the FLOAT graph that it was made of: the same without
+    FakeQuantize nodes. Both see the same calibration rows, masks and eps, of at most 4 samples and
+    1 GiB of values. Layers are fitted in execution order, and each reads the values that the
+    fitted ones before it give.
 
-    1. A constant weight becomes codes fitted to what the float layer gave (`passes.rounding`).
-       Declined for convolutions in groups and more than 4,608 inputs of an output; with a
-       RoundingWarning where the observations do not say how.
+    1. A constant weight becomes codes fitted to the output of the float layer (`passes.rounding`).
+       Declined for convolutions in groups and for more than 4,608 inputs of an output. Declined
+       with a RoundingWarning where the observations do not say how.
     2. A bias moves by the mean difference of the layer's output, channel by channel (Nagel et al.
-       2019; Finkelstein et al. 2019), within the 2^23 codes of section 1. Of a sampled bias mu
-       moves, and its codes are made anew.
+       2019; Finkelstein et al. 2019), within the 2^23 codes of section 1. The mu of a sampled bias
+       moves, and is quantised anew.
     3. Sampled weights, and layers whose bits ask for neither, stay as they are.
 
-    The scales of activations and weights stay, and so does what every integer means.
+    The scales of activations and weights stay, and so does the meaning of every integer.
     """
 
     rows: NDArray[np.float32] | None
@@ -60,8 +61,8 @@ class FitLayers:
         pairs = {a.output: b.output for a, b in zip(layers, _layers(unrounded), strict=True)}
         passes = min(_PASSES, self.how.passes_of(graph))
         row_bytes = live_bytes(graph) + live_bytes(unrounded)
-        parts = parts_of(self.rows, self.how.seed, passes, row_bytes)
-        reference, now = Reference(unrounded, parts), Evaluation(graph, parts)
+        batches = batches_of(self.rows, self.how.seed, passes, row_bytes)
+        reference, now = ReferenceValues(unrounded, batches), RebuiltValues(graph, batches)
         work = _Fitting(reference, now, pairs, self.options)
         with np.errstate(over="ignore", invalid="ignore"):
             return rewrite(graph, work.rule, None, lambda v, _: now.enter(v, graph.input))
@@ -69,13 +70,13 @@ class FitLayers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fitting:
-    """One run of the pass: `reference` gives what is wanted, `now` what there is.
+    """One run of the pass: `reference` gives the wanted values, `now` those of the new graph.
 
-    `pairs` maps each layer's output to that of the float layer.
+    `pairs` maps each layer's output to the output of the float layer.
     """
 
-    reference: Reference
-    now: Evaluation
+    reference: ReferenceValues
+    now: RebuiltValues
     pairs: Mapping[Value, Value]
     options: Quantisation
 
@@ -146,7 +147,7 @@ class _Fitting:
         return self.now.emit(node, SampledWeight(), (*made, *noise), build)
 
     def rounded(self, value: Value) -> Array:
-        """A constant as its codes have it: the shift was measured with that."""
+        """A constant as its codes have it: the shift was measured with these numbers."""
         real: Array = self.now.values(value)[0][0, 0]
         return real
 
@@ -174,12 +175,12 @@ def _corrects_bias(layer: Node, options: Quantisation) -> bool:
 
 
 def _is_sampled(layer: Node) -> bool:
-    """Whether the weight is: it then varies with the sample."""
+    """Whether the weight is sampled: it then varies with the sample."""
     return bool(layer.inputs[1].type.axes)
 
 
 def _bits(layer: Node) -> Bits:
-    """Those of a layer's weight and of what it reads."""
+    """The bits of a layer's weight and of its input."""
     x, weight, _ = layer.inputs
     return Bits(_quant(weight).bits, _quant(x).bits)
 

@@ -26,23 +26,24 @@ class FoldAffine:
 
     1. y = BatchNorm(x) is the Affine scale*x + shift, with scale = weight/sqrt(var + eps) and
        shift = bias - scale*mean.
-    2. After another Affine that nothing else reads: the two are one.
-    3. After a linear layer or convolution that nothing else reads, one scale and shift a channel:
-       weight_n *= scale_n, bias_n = scale_n*bias_n + shift_n; of sampled weights mu *= scale_n and
-       sigma *= scale_n, whose sign it keeps. An Affine is carried up to the layer over reshapes
-       and transposes; one without shift over masks; one number for all elements over moves, pools
-       and clamps too, whose bounds it moves, and exchanges if it is negative. A max pool is passed
-       only by positive factors.
-    4. Before a linear layer that alone reads it: bias_n += sum_k weight_nk*shift_k, weight_nk *=
-       scale_k. It is carried down over reshapes and moves; without shift over masks. Declined for
-       a shift before a sampled weight.
+    2. An Affine after another one that nothing else reads: the two are one.
+    3. An Affine with one scale and shift a channel, after a linear layer or convolution that
+       nothing else reads, is folded there: weight_n *= scale_n, bias_n = scale_n*bias_n + shift_n.
+       A sampled weight has mu *= scale_n and sigma *= scale_n, whose sign it keeps. An Affine is
+       carried up to the layer over reshapes and transposes, and over masks if it has no shift. One
+       number for all elements is carried over moves, pools and clamps too. It moves the bounds of
+       clamps, and exchanges them if it is negative. Only positive factors pass a max pool.
+    4. An Affine before a linear layer that alone reads it is folded there: bias_n +=
+       sum_k weight_nk*shift_k, weight_nk *= scale_k. It is carried down over reshapes and moves,
+       and over masks if it has no shift. Declined for a shift before a sampled weight.
     5. An Affine that alone reads the input, with positive factors, one or one a channel, stays:
        the input's quantiser does it.
-    6. A mask whose factor is not positive, and is not for fold-dropout-scale, has the factor's
-       size; its sign (or 0) is an Affine before the mask.
-    7. One number for all elements, anywhere else: a function of each element (fuse-elementwise).
-    8. Any other: a depthwise 1x1 convolution, on a view [n, 1, rest] whose channels are all that
-       have numbers of their own.
+    6. A mask whose factor is not positive, and is not for fold-dropout-scale, gets the factor's
+       absolute value. The sign (or 0) becomes an Affine before the mask.
+    7. An Affine of one number for all elements anywhere else becomes a function of each element
+       (fuse-elementwise).
+    8. Any other becomes a depthwise 1x1 convolution, on a view [n, 1, rest] whose channels are all
+       that have numbers of their own.
 
     Each step is computed in float64 and rounded to float32; the oracle is the same to rounding.
     """
@@ -61,7 +62,7 @@ class FoldAffine:
 
 
 def _fold(graph: Graph) -> Graph:
-    """Rules 2 to 4, until nothing changes."""
+    """Apply rules 2 to 4 until nothing changes."""
     while True:
         down = carry_down(graph, _kept(graph))
         up = carry_up(down, _kept(down))
@@ -71,7 +72,7 @@ def _fold(graph: Graph) -> Graph:
 
 
 def _lower(graph: Graph, *, scalars: bool) -> Graph:
-    """Rules 5, 7 and 8; without `scalars` only 8."""
+    """Apply rules 5, 7 and 8; without `scalars` only rule 8."""
     kept = _kept(graph)
 
     def rule(node: Node, build: Builder) -> Value | None:
@@ -88,7 +89,7 @@ def _lower(graph: Graph, *, scalars: bool) -> Graph:
 
 
 def _kept(graph: Graph) -> Value | None:
-    """Rule 5."""
+    """The output of the Affine that stays by rule 5; None if there is none."""
     reader = graph.only_reader(graph.input)
     if reader is None or not isinstance(reader.op, Affine):
         return None

@@ -1,4 +1,4 @@
-"""Fold dropout's factor 1/(1-p) into the layer that makes the value."""
+"""Fold the factor 1/(1-p) of dropout into the layer that makes the value."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class FoldDropoutScale:
 
     1. Walk up from the mask through clamps, max pools and moves of elements, each read by nothing
        else, to a linear layer or convolution.
-    2. Its weight and bias, and the bounds of the clamps on the way, are multiplied by the scale
+    2. The layer's weight and bias, and the bounds of clamps on the way, are multiplied by the scale
        (in float64, rounded once).
     3. Declined where the walk ends elsewhere: the scale then goes into the value's own scale.
-    4. A scale below 0 swaps the bounds of clamps; declined where a max pool is on the way, which it
-       would make a min pool, and for a scale of 0.
+    4. A scale below 0 swaps the bounds of clamps. It is declined where a max pool is on the way,
+       which would become a min pool. A scale of 0 is declined.
 
     The oracle is the same to rounding.
     """
@@ -38,7 +38,7 @@ class FoldDropoutScale:
 
 
 def _chain(graph: Graph, mask: Node) -> Iterator[Node]:
-    """The mask, and what is above it as far as rule 1 goes."""
+    """The mask, and the nodes above it as far as rule 1 goes."""
     producers, node = graph.producers(), mask
     yield node
     while (above := producers.get(node.inputs[0])) is not None:

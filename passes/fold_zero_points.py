@@ -1,4 +1,4 @@
-"""Compute offline what equation (2) says can be: the terms of the zero points."""
+"""Compute the terms of the zero points offline, as equation (2) allows."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import offline_terms
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger
+from qbnnc.ir.weights import channel_sums
 
 
 @dataclass(frozen=True, slots=True)
 class FoldZeroPoints:
     """1. offset_n = q_b,n + K Z_w Z_x - Z_x sum_k q_w replaces the bias of a layer whose weight and
-       bias are constants; at run time there remain sum_k q_x q_w and, if Z_w is not 0,
+       bias are constants. The run time is left with sum_k q_x q_w and, if Z_w is not 0,
        -Z_w sum_k q_x.
     2. Sums are taken mod 2^32: the final accumulator fits int32, which ProveOverflow shows.
 
@@ -34,8 +34,8 @@ def _fold(node: Node, build: Builder) -> Value | None:
     codes, raw = build.array(weight), build.array(bias)
     if codes is None or raw is None or x.type.quant is None or weight.type.quant is None:
         return None
-    zero = weight.type.quant.zero_point_array(codes.ndim)
-    offset = raw + offline_terms(codes, zero, x.type.quant.per_tensor[1])
+    sums = channel_sums(codes, np.array(weight.type.quant.zero_point, np.int32))
+    offset = raw + sums.offline_terms(x.type.quant.per_tensor[1])
     constant = build.constant(bias.name, offset.astype(np.int32))
     op = replace(node.op, folded=True)
     return build.emit(op, x, weight, constant, loc=node.loc, name=node.output.name)

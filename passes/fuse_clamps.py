@@ -14,10 +14,10 @@ class FuseClamps:
     """1. Clamp(Clamp(x)) is one clamp, when nothing else reads the inner one.
     2. A clamp after a max pool or reshape that it alone reads moves before it: these select or
        move elements, and a clamp is monotone.
-    3. A clamp that keeps 0, after a dropout mask that it alone reads, moves before it, its bounds
-       divided by the mask's scale (and swapped if that is below 0; declined if it is 0): a dropped
-       element is 0 on either side. Likewise before moves of elements (transposes, pads, ...), where
-       what is new is 0.
+    3. A clamp that keeps 0, after a dropout mask that it alone reads, moves before it, as a dropped
+       element is 0 on either side. The bounds are divided by the mask's scale, and swapped if that
+       is below 0. Declined if the scale is 0. Such a clamp also moves before moves of elements
+       (transposes, pads, ...), whose new elements are 0.
 
     The oracle is the same bit for bit, but for rule 3 with a bound that is neither 0 nor absent.
     """

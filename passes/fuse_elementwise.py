@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Affine, Clamp, Composite
-from qbnnc.passes.programs import program_of
+from qbnnc.ir.ops import Add, Affine, Clamp, Composite, Multiply, Operation, Step, Unary
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +18,9 @@ class FuseElementwise:
     1. The largest set of elementwise ops that compute a value from one other value, its root,
        becomes one Composite, hence one table. The sum or product of a value with itself is a set.
     2. A value inside a set that is read elsewhere too is computed from the same root a second
-       time: what reads it sees what it saw.
-    3. A clamp that keeps 0 and alone reads the input, a layer, an average, or a sum or product that
-       is in no set, belongs to their requantisation: it is in no set.
+       time, so that its readers see no change.
+    3. A clamp that keeps 0 is in no set if it belongs to a requantisation. It then alone reads the
+       input, a layer, an average, or a sum or product that is in no set.
     4. A single unary function, composite or clamp stays as it is.
 
     The oracle is the same to rounding: inside a Composite nothing is rounded to float32.
@@ -38,7 +39,7 @@ class FuseElementwise:
         def rule(node: Node, build: Builder) -> Value:
             op, inputs = node.op, node.inputs
             if (root := roots.get(node.output)) is not None:
-                op, inputs = Composite(program_of(node.output, root, sets.members)), (now[root],)
+                op, inputs = Composite(_program_of(node.output, root, sets.members)), (now[root],)
             now[node.output] = build.emit(op, *inputs, loc=node.loc, name=node.output.name)
             return now[node.output]
 
@@ -46,8 +47,11 @@ class FuseElementwise:
 
 
 class _Sets:
-    """`members` are the elementwise nodes by what they compute; `above` the values that alone
-    determine each, nearest first, ending with its root."""
+    """The sets of elementwise nodes of a graph.
+
+    `members` maps values to the elementwise nodes that compute them. `above` maps each of these
+    values to those that alone determine it, nearest first, ending with its root.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -73,7 +77,7 @@ class _Sets:
                 return op.composable and (len(node.inputs) == 1 or same)
 
     def requantises(self, clamp: Node, before: Node | None) -> bool:
-        """Rule 3."""
+        """Whether a clamp belongs to a requantisation (rule 3)."""
         if self.graph.only_reader(clamp.inputs[0]) is not clamp:
             return False
         if before is None:
@@ -102,3 +106,72 @@ class _Sets:
             else:
                 needed.add(chain[-1])
                 yield node.output, chain[-1]
+
+
+def _program_of(value: Value, root: Value, members: Mapping[Value, Node]) -> tuple[Step, ...]:
+    """The steps that compute a value from each element of `root`, by `members`."""
+    program = _Program(root)
+    for node in _in_order(value, root, members):
+        program.add(node)
+    return program.ending_with(value)
+
+
+def _in_order(value: Value, root: Value, members: Mapping[Value, Node]) -> list[Node]:
+    """The members between root and value, each after those it reads."""
+    needed = {value}
+    for node in reversed(list(members.values())):  # they are in the order of the graph
+        if node.output in needed and node.output is not root:
+            needed.update(node.inputs)
+    return [n for v, n in members.items() if v in needed and v is not root]
+
+
+class _Program:
+    """Steps so far; `operands` maps each value to the step that computes it, the root to 0."""
+
+    def __init__(self, root: Value) -> None:
+        self.operands, self.steps = {root: 0}, list[Step]()
+
+    def add(self, node: Node) -> None:
+        inputs = tuple(self.operands[v] for v in node.inputs)
+        match node.op:
+            case Unary(function, parameter):
+                result = self.step(Operation.FUNCTION, inputs, parameter)
+                self.steps[-1] = replace(self.steps[-1], function=function)
+            case Composite(steps):
+                result = self.inlined(steps, inputs[0])
+            case Clamp(low, high):
+                result = self.bounded(inputs[0], low, high)
+            case Add():
+                result = self.step(Operation.ADD, inputs)
+            case Multiply():
+                result = self.step(Operation.MULTIPLY, inputs)
+            case op:
+                raise TypeError(f"{op.name} is not elementwise")
+        self.operands[node.output] = result
+
+    def step(self, operation: Operation, operands: tuple[int, ...], *numbers: float) -> int:
+        self.steps.append(Step(operation, operands, numbers))
+        return len(self.steps)
+
+    def inlined(self, steps: tuple[Step, ...], x: int) -> int:
+        places = [x]
+        for step in steps:
+            operands = tuple(places[operand] for operand in step.operands)
+            self.steps.append(replace(step, operands=operands))
+            places.append(len(self.steps))
+        return places[-1]
+
+    def bounded(self, x: int, low: float | None, high: float | None) -> int:
+        """Add the steps of a clamp, whose bounds are float32."""
+        both = (Operation.LOWER_BOUND, low), (Operation.UPPER_BOUND, high)
+        for operation, bound in both:
+            if bound is not None:
+                x = self.step(operation, (x,), float(np.float32(bound)))
+        return x
+
+    def ending_with(self, value: Value) -> tuple[Step, ...]:
+        """The steps; the last one computes `value`, if need be again."""
+        result = self.operands[value]
+        if result == len(self.steps) and self.steps:
+            return tuple(self.steps)
+        return (*self.steps, Step(Operation.AFFINE, (result,), (1.0, 0.0)))

@@ -1,4 +1,4 @@
-"""Histograms of what is to be quantised, and the ranges that clip it best."""
+"""Histograms of values to be quantised, and the ranges that clip them best."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from qbnnc.ir.graph import Value
 from qbnnc.ir.types import Array
-from qbnnc.passes.search import Codes, least_error_range
+from qbnnc.passes.range_search import Codes, least_error_range
 
 _BINS = 2048
 
 
 class Histograms:
-    """How often each value occurs, in bins of the range of its group and 0.
+    """Counts of each value in bins, which divide the range of its group and 0.
 
     Zeros are left out: every range has a code for them.
     """

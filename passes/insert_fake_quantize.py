@@ -31,12 +31,12 @@ from qbnnc.passes.calibrate import Calibration, Observer, Ranges
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.parameters import likely_values, source_constant, spread
 from qbnnc.passes.quantisation_points import QuantisationPoint, only_moves, quantisation_points
-from qbnnc.passes.search import Codes, least_error_range
+from qbnnc.passes.range_search import Codes, least_error_range
 from qbnnc.support.errors import CompileError, Loc
 
 _BIAS_CODES = 2.0**23
 _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
-_BIAS_BITS = 8  # of a sampled bias's mu and sigma
+_BIAS_BITS = 8  # for mu and sigma of a sampled bias
 
 RangesOf: TypeAlias = Callable[[Graph], Ranges]
 """Observes the range of every quantisation point of a FLOAT graph."""
@@ -167,7 +167,7 @@ class _Insertion:
     def weight_range(
         self, weight: Value, ends: Array, bits: int, build: Builder, *, channels: bool
     ) -> Array:
-        """What each channel's scale (or the tensor's) has to cover: [N, M], any M."""
+        """Numbers that each channel's scale (or the tensor's) has to cover: [N, M], any M."""
         each = [end.reshape(len(end), -1) for end in ends]
         rows = each[0] if len(each) == 1 else np.concatenate(each, axis=1)
         if self.how.weight_observer(bits) is not Observer.MSE:
@@ -246,7 +246,7 @@ def layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
 
 
 def _with_exact_outputs(graph: Graph) -> Graph:
-    """Outputs that are a layer's, perhaps moved, made of what it gave before its FakeQuantize."""
+    """The graph whose outputs come from their layer directly, not from its FakeQuantize."""
     nodes, outputs = list(graph.nodes), list[Value]()
     for output in graph.outputs:
         source, moves = _unmoved(graph, output)
@@ -262,7 +262,7 @@ def _with_exact_outputs(graph: Graph) -> Graph:
 
 
 def _unmoved(graph: Graph, output: Value) -> tuple[Value, list[Node]]:
-    """What an output is before its elements move, and the moves; reshapes alone are none."""
+    """The value of an output before its elements move, and the moves; reshapes alone are none."""
     producers, source, moves = graph.producers(), output, list[Node]()
     while (node := producers.get(source)) is not None and only_moves(node.op):
         moves.insert(0, node)
@@ -271,7 +271,7 @@ def _unmoved(graph: Graph, output: Value) -> tuple[Value, list[Node]]:
 
 
 def _unrounded(graph: Graph, output: Value) -> Value:
-    """What a layer gave before its FakeQuantize, if that is what the output is."""
+    """The layer's result before its FakeQuantize, if the output is made by one; else the output."""
     node = graph.producers().get(output)
     if node is None or not isinstance(node.op, FakeQuantize):
         return output

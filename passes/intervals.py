@@ -1,7 +1,7 @@
-"""Between which numbers each value of a graph lies, whatever the input: an interval analysis.
+"""Interval analysis: the numbers between which each value of a graph lies, whatever the input.
 
 Intervals are too wide rather than too narrow, with one exception: functions of one variable are
-looked at on a grid, so that a new one needs no rule here. What is not known is unbounded.
+evaluated on a grid, so that a new one needs no rule here. Unknown values are unbounded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from qbnnc.ir.ops import (
 
 Float64 = NDArray[np.float64]
 _INF = float("inf")
-_NEAR = 80.0  # exp(-80) is not yet 0 in float32: what is positive is seen to be
+_NEAR = 80.0  # exp(-80) is not yet 0 in float32: positive values are seen to be positive
 _FAR = np.array([1e3, 1e6])
 _POINTS = 16_001
 
@@ -60,7 +60,7 @@ class Interval:
 
 
 def intervals(graph: Graph) -> dict[Value, Interval]:
-    """The interval of every value; that of an input, or of what no rule knows, is unbounded."""
+    """The interval of every value. The input, and values that no rule knows, are unbounded."""
     known = {graph.input: Interval()}
     for value, array in graph.constants.items():
         known[value] = _hull(array) if array.size else Interval()
@@ -150,7 +150,7 @@ def _sum(a: Interval, b: Interval) -> Interval:
 
 
 def _products(a: Interval, b: Interval) -> Interval:
-    """0 times infinity is 0: the numbers themselves are finite."""
+    """The products of two intervals. 0 times infinity is 0: the numbers themselves are finite."""
     ends = [0.0 if 0 in pair else pair[0] * pair[1] for pair in product(_ends(a), _ends(b))]
     return Interval(min(ends), max(ends))
 
@@ -160,7 +160,7 @@ def _ends(interval: Interval) -> Iterable[float]:
 
 
 def _image(function: Callable[[Float64], Float64], x: Interval) -> Interval:
-    """The image under a function of one variable, on a grid that is close near 0."""
+    """The image of an interval under a function, on a grid that is close near 0."""
     near = np.linspace(max(x.low, -_NEAR), min(x.high, _NEAR), _POINTS)
     near = np.append(near, 0.0) if x.low <= 0 <= x.high else near
     far = np.array([p for p in (*-_FAR, *_FAR) if x.low <= p <= x.high])

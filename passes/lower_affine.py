@@ -1,4 +1,4 @@
-"""What becomes of a scale and shift that no neighbour can take."""
+"""Lower a scale and shift that no neighbour can take to a function or a convolution."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from qbnnc.passes.scalings import Scaling
 
 
 def is_preprocessing(graph: Graph, affine: Node) -> bool:
-    """Whether the input's quantiser can do it: it alone reads the input, with positive factors,
-    one or one a channel."""
+    """Whether the input's quantiser can do an Affine.
+
+    The Affine alone reads the input, with positive factors, one or one a channel.
+    """
     scaling = Scaling.of(affine, graph.constants)
     alone = affine.inputs[0] is graph.input and graph.only_reader(graph.input) is affine
     return alone and scaling.per_channel and bool((scaling.scale > 0).all())
 
 
 def lowered(affine: Node, scaling: Scaling, build: Builder) -> Value:
-    """A function of each element if one number scales all and one shifts all; else a depthwise
-    1x1 convolution, in which everything that has its own numbers is a channel."""
+    """The Affine as a function of each element, or as a depthwise 1x1 convolution.
+
+    It is a function if one number scales all elements and one shifts all. In the convolution
+    everything that has its own numbers is a channel.
+    """
     number = scaling.number
     if number is not None:
         return scaled_elements(affine.inputs[0], number, affine, build)

@@ -1,4 +1,4 @@
-"""What a user chooses about the integers."""
+"""Options of quantisation: bits, granularity, scales and rounding."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TypedDict
 from qbnnc.ir.graph import Node
 from qbnnc.support.errors import UserError
 
-_INPUT_BITS = 7  # of an input at least: few bits there cost most, and save least
-_FITTED_BITS = 6  # up to here, of weights or what they read, fitting beats nearest codes
+_INPUT_BITS = 7  # an input has at least so many: few bits there cost most, and save least
+_FITTED_BITS = 6  # up to so many bits of weights or their inputs, fitting beats nearest codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +59,33 @@ class WeightScheme(Enum):
 
 
 class Scales(Enum):
-    """Which numbers a scale may be."""
+    """The numbers that a scale may be."""
 
     FREE = "free"
     POW2 = "pow2"  # powers of two: requantisation is a shift
 
 
 class MaskSharing(Enum):
-    """Whose dropout masks are the same within a sample."""
+    """The rows whose dropout masks are the same within a sample."""
 
     ROW = "row"  # every row has its own
     BATCH = "batch"  # all rows share one
 
 
 class Rounding(Enum):
-    """What a weight's codes are the best of."""
+    """The aim of rounding a weight to codes."""
 
-    NEAREST = "nearest"  # the weight itself
-    FITTED = "fitted"  # what the layer gives on the calibration data: least squares, then GPTQ
+    NEAREST = "nearest"  # close to the weight itself
+    FITTED = "fitted"  # close outputs on the calibration data: least squares, then GPTQ
 
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """All of it. `layers` maps a layer (its module path) to bits of its own.
+    """The options of quantisation. `layers` maps a layer (its module path) to bits of its own.
 
-    A layer's bits are those of its weight and of the codes it gives. `outputs` quantises what
-    leaves the graph, as the paper does. `input_bits` None: those of activations, at least 7;
-    `rounding` and `bias_correction` None: by a layer's bits.
+    A layer's bits are the bits of its weight and of the codes it gives. `outputs` quantises the
+    outputs of the graph, as the paper does. `input_bits` None means the bits of activations, and at
+    least 7. `rounding` and `bias_correction` None depend on a layer's bits.
     """
 
     bits: Bits = field(default_factory=Bits)
@@ -104,15 +104,15 @@ class Quantisation:
         return self.input_bits or max(self.bits.activations, _INPUT_BITS)
 
     def bits_of(self, node: Node | None) -> Bits:
-        """Those of a layer, by its module path or else its name; None is the network's input."""
+        """The bits of a layer, by its module path or else its name; None is the network's input."""
         if node is None:
             return replace(self.bits, activations=self.input_width)
         return self.layers.get(node.loc.module, self.layers.get(node.output.name, self.bits))
 
     def rounding_of(self, bits: Bits) -> Rounding:
-        """That of a layer with such weights that reads such activations.
+        """The rounding of a layer with such weights that reads such activations.
 
-        By default nearest where biases are not to be corrected: fitted weights need biases of
+        By default it is nearest where biases are not to be corrected: fitted weights need biases of
         their own.
         """
         if self.rounding is not None:
@@ -123,7 +123,7 @@ class Quantisation:
     def corrects_bias(self, bits: Bits, *, sampled: bool) -> bool:
         """Whether the bias of a layer with such weights that reads such activations is corrected.
 
-        By default not of `sampled` weights: what rounding does to them averages out.
+        By default a bias beside `sampled` weights is not, as their rounding errors average out.
         """
         if self.bias_correction is not None:
             return self.bias_correction
@@ -136,7 +136,7 @@ class Quantisation:
         return ",".join(parts)
 
     def scheme(self) -> str:
-        """For the provenance: "channel-symmetric", and what else is not the default."""
+        """Text for the provenance: "channel-symmetric", and any option that is not the default."""
         parts = [self.weights.value]
         parts += ["pow2 scales"] * (self.scales is Scales.POW2)
         parts += ["quantised outputs"] * self.outputs
@@ -155,11 +155,12 @@ def _few(bits: Bits) -> bool:
 class CompileOptions(TypedDict, total=False):
     """Keyword arguments of everything that quantises; None is the default.
 
-    `bits` "w8a7": weights and activations, 2..8 each; `layers` gives layers bits of their own,
-    `input_bits` the network's input. `weights`, `scales`, `quantise_output`, `mask_sharing`: see
-    this module. `observer` "minmax", "ema" or "mse", `rounding` "nearest" or "fitted",
-    `bias_correction`: by bits unless they are given (docs/semantics.md, "How ranges and codes are
-    chosen"). Ranges are observed over `calibration_passes` draws at `calibration_seed`.
+    `bits` "w8a7" are weights and activations, 2..8 each. `layers` gives layers bits of their own,
+    and `input_bits` the network's input. `weights`, `scales` and `mask_sharing` take the values of
+    the enums above; `quantise_output` quantises outputs. `observer` ("minmax", "ema", "mse"),
+    `rounding` ("nearest", "fitted") and `bias_correction` depend on the bits unless they are given
+    (docs/semantics.md, "How ranges and codes are chosen"). Ranges are observed over
+    `calibration_passes` samples at `calibration_seed`.
     """
 
     bits: str | None

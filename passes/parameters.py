@@ -1,4 +1,4 @@
-"""Weights and biases that passes rescale: constants, or sampled from a mean and a deviation."""
+"""Weights and biases that passes rescale: constants, or sampled by mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def rescaled(
 ) -> Value:
     """parameter * scale + shift, `scale` and `shift` broadcasting against it.
 
-    Of a sampled weight the mean is scaled and shifted and the deviation scaled, its sign included:
-    others may take the same noise.
+    A sampled weight has its mean scaled and shifted, and its standard deviation scaled, sign
+    included: others may take the same noise.
     """
     sampled = build.producer(parameter)
     if sampled is None or not isinstance(sampled.op, SampledWeight):
@@ -66,7 +66,8 @@ def spread(parameter: Value, build: Builder, deviations: float) -> Array | None:
 def likely_values(parameter: Value, build: Builder) -> tuple[Array, Float64] | None:
     """Values of a parameter [K, *shape] and their probabilities [K]; None if it is computed.
 
-    A constant has one; a sampled one mu + sigma*z, z = -3, -2.5, .., 3, as likely as N(0, 1) says.
+    A constant has one value. A sampled parameter has mu + sigma*z for z from -3 to 3 in steps of
+    0.5, with the probabilities of N(0, 1).
     """
     if (array := build.array(parameter)) is not None:
         return array[None], np.ones(1)

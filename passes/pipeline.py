@@ -11,23 +11,23 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
+from qbnnc.passes.assign_head import with_head
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pipeline
 from qbnnc.passes.calibrate import Calibration, Progress, Ranges, calibrate
-from qbnnc.passes.cut_softmax import CutSoftmax
 from qbnnc.passes.fit_layers import FitLayers
 from qbnnc.passes.fold_affine import FoldAffine
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fold_zero_points import FoldZeroPoints
 from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.passes.fuse_elementwise import FuseElementwise
-from qbnnc.passes.heads import understood
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize, RangesOf, layer_bits
 from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
 from qbnnc.passes.share_masks import ShareMasks
 from qbnnc.passes.split_layers import SplitLayers
+from qbnnc.passes.strip_softmax import StripSoftmax
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted
@@ -60,7 +60,7 @@ def pipeline(
 
     return Pipeline(
         (
-            CutSoftmax(),
+            StripSoftmax(),
             ShareMasks(chosen.mask_sharing is MaskSharing.BATCH),
             SplitLayers(),
             FoldAffine(),
@@ -137,7 +137,7 @@ def simulate_model(
     """
     model.check()
     rows = check_calibration(model, rows)
-    model = understood(model, options.task)
+    model = with_head(model, options.task)
     samples = _samples(model, options)
     chosen, how = options.quantisation, options.calibration
     passes, widths = how.passes_of(model.graph), (chosen.bits_of(None), chosen.bits)
@@ -176,7 +176,7 @@ def ready_model(model: Model, options: Options) -> Model:
 
     Raises UserError where the task, the samples or a layer's bits do not fit the model.
     """
-    model = understood(model, options.task)
+    model = with_head(model, options.task)
     steps = pipeline(options.quantisation).before(_FIRST_OF_SIMULATED)
     members = tuple(steps(_float(member)) for member in model.members)
     layer_bits(members[0], options.quantisation)
@@ -186,7 +186,7 @@ def ready_model(model: Model, options: Options) -> Model:
 def relabel(model: Model, options: Options) -> Model:
     """Give a Model another number of samples or another task; its integers stay as they are."""
     samples = model.draws if options.samples is None else _samples(model, options)
-    relabelled = replace(understood(model, options.task), draws=samples)
+    relabelled = replace(with_head(model, options.task), draws=samples)
     relabelled.check()
     return relabelled
 
@@ -216,7 +216,7 @@ def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.flo
 
 def check_options(model: Model, options: Options) -> None:
     """UserError if the task, the samples or a layer's bits do not fit a FLOAT model."""
-    understood(model, options.task), _samples(model, options)
+    with_head(model, options.task), _samples(model, options)
     check_layers(model, options.quantisation)
 
 

@@ -1,4 +1,4 @@
-"""Codes in place of simulated numbers: SIMULATED becomes INTEGER."""
+"""Put codes in place of simulated numbers: SIMULATED becomes INTEGER."""
 
 from __future__ import annotations
 
@@ -42,23 +42,25 @@ from qbnnc.ir.ops import (
 from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.ir.weights import chunks
+from qbnnc.passes.lookup_tables import real_table, table
 from qbnnc.passes.quantisation_points import only_moves
-from qbnnc.passes.tables import real_table, table
 from qbnnc.support.errors import CompileError, Loc
 
 
 @dataclass(frozen=True, slots=True)
 class Quantize:
-    """1. A weight becomes its codes; a bias int32 codes of scale f32(S_x*S_w); a sampled one the
-       codes of mu, sigma and eps and one integer expression of them.
-    2. A linear layer, convolution or product becomes its accumulators; an average pool window sums.
-    3. The FakeQuantize after it, and the clamp between, becomes one Requantize, whose low and high
-       codes are the clamp's bounds; after an addition one AddQuantized; after a function of each
-       element, or a value that has codes of another scale, a table; after the input one
-       QuantizeInput, with preprocessing (one scale and offset, or one a channel) folded in.
+    """1. A weight becomes its codes, and a bias int32 codes of scale f32(S_x*S_w). A sampled one
+       becomes the codes of mu, sigma and eps, and one integer expression of them.
+    2. A linear layer, convolution or product becomes its accumulators; an average pool becomes
+       sums over its windows.
+    3. The FakeQuantize after these, with the clamp between, becomes one Requantize. The bounds of
+       the clamp are its low and high codes. After an addition it becomes one AddQuantized. After a
+       function of each element, or a value that has codes of another scale, it becomes a table.
+       After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
+       one a channel) folded in.
     4. A dropout mask becomes Select: codes kept, or the zero point.
-    5. An output is dequantised, straight from the accumulators if a layer made it, by a table of
-       numbers if a function of each element did. A constant leaves as it is.
+    5. An output is dequantised, straight from the accumulators if a layer made it. If a function of
+       each element did, it leaves by a table of numbers. A constant leaves as it is.
 
     Each node, fed the simulated codes, gives the simulated codes within 1.
     """
@@ -70,7 +72,7 @@ class Quantize:
 
 
 class _Codes(dict[Value, Value]):
-    """What stands for each simulated value; CompileError for one that stays a number."""
+    """The value that stands for each simulated one; CompileError for one that stays a number."""
 
     def __missing__(self, value: Value) -> NoReturn:
         raise CompileError(
@@ -81,7 +83,7 @@ class _Codes(dict[Value, Value]):
 
 
 class _Lowering:
-    """One run of the pass: `codes` maps each simulated value to what stands for it."""
+    """One run of the pass: `codes` maps each simulated value to the one that stands for it."""
 
     def __init__(self, graph: Graph) -> None:
         self.old, self.build = graph, Builder()
@@ -101,7 +103,7 @@ class _Lowering:
         return self.build.graph(outputs, Stage.INTEGER)
 
     def lower(self, node: Node) -> Value | None:
-        """What stands for a node's output; None where the FakeQuantize after it stands for both."""
+        """The integer form of a node; None where the FakeQuantize after it stands for both."""
         op = node.op
         match op:
             case FakeQuantize():
@@ -133,7 +135,7 @@ class _Lowering:
         return self.build.emit(op, *inputs, loc=node.loc, name=node.output.name)
 
     def fake_quantize(self, node: Node, quant: QuantParams) -> Value:
-        """What stands for a rounded value: by what made it, and the clamp between (rule 3)."""
+        """The integer form of a rounded value, by the op that made it and the clamp between."""
         source = node.inputs[0]
         if source in self.old.constants:
             return self.parameter(node, quant)
@@ -174,7 +176,7 @@ class _Lowering:
         return None, source
 
     def again(self, node: Node, quant: QuantParams, x: Value, clamp: Clamp | None) -> Value:
-        """Codes of a value that has codes: clamped, or under another scale."""
+        """Codes of a value that has codes already: clamped, or under another scale."""
         low, high = _clamp_codes(clamp, quant)
         if _quant(x) == quant:
             return self.emit(ClampCodes(low, high), (x,), node)
@@ -193,7 +195,7 @@ class _Lowering:
         return self.build.constant(node.output.name, codes, quant)
 
     def sampled(self, made_by: Node, node: Node, quant: QuantParams) -> Value:
-        """Section 6: R and r of each granule beside the codes of mu, sigma and eps."""
+        """A sampled weight (section 6): R and r of each granule beside codes of mu, sigma, eps."""
         mu, sigma, eps, *index = (self.codes[v] for v in made_by.inputs)
         rank = len(mu.type.shape)
         ratio = sampling_ratio(_quant(mu), _quant(sigma))
@@ -216,7 +218,7 @@ class _Lowering:
         return QuantizeInput(_floats(offset), _floats(scale), quant, low, high)
 
     def leave(self, output: Value) -> Value:
-        """What an output is: numbers for the codes or accumulators, moved as they were."""
+        """An output: the numbers of codes or accumulators, moved as the graph moves them."""
         if output in self.old.constants:
             return self.codes[output]
         moves, source = list[Node](), output
@@ -244,7 +246,7 @@ class _Lowering:
     ) -> Value:
         """The elements of x as `moves` leave them; one reshape where nothing else moves them.
 
-        Codes have a `suffix`: what has the name of a value holds its numbers.
+        Names of codes end in `suffix`: the value's own name is for its numbers.
         """
         if all(isinstance(each.op, Reshape) for each in moves):
             if x.type.shape == shape:
@@ -263,7 +265,7 @@ def _quant(value: Value) -> QuantParams:
 
 
 def _clamp_codes(clamp: Clamp | None, quant: QuantParams) -> tuple[int, int]:
-    """The codes of the clamp's bounds; those of the range where there is none."""
+    """The codes of the clamp's bounds; the ends of the range where there is no clamp."""
     if clamp is None:
         return quant.low, quant.high
     scale, zero = quant.per_tensor

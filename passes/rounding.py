@@ -1,4 +1,4 @@
-"""Weights rounded for what a layer gives, not for themselves: least squares, then GPTQ."""
+"""Round weights so that a layer's outputs are close: least squares, then GPTQ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from qbnnc.ir.types import Array, QuantParams
 
 Float64 = NDArray[np.float64]
 
-_DAMPINGS = 0.01, 0.1, 1.0  # of the mean diagonal of H: what a direction that no input has costs
+# Parts of the mean diagonal of H: the cost of a direction that no input has.
+_DAMPINGS = 0.01, 0.1, 1.0
 _BLOCK = 128
 
 
@@ -30,7 +31,7 @@ class Moments:
 class MomentSum:
     """Adds observations up to Moments.
 
-    They are taken from the first one, so that an input that never varies adds exactly 0.
+    The first observation is subtracted, so that an input that never varies adds exactly 0.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -57,20 +58,20 @@ class MomentSum:
 
 
 class NotFitted(Exception):
-    """Why a weight is rounded to nearest: its observations do not say how to fit it."""
+    """The observations do not say how to fit a weight, which is then rounded to nearest."""
 
 
 def fitted_codes(weight: Array, quant: QuantParams, moments: Moments) -> Array:
     """A weight [N, ...], f32, on the grid of `quant`, that gives nearly the wanted outputs.
 
-    1. Least squares: W' = W + (cross^T - W H)(H + d I)^-1, which makes up for what quantised
-       inputs lost; d is 1 % of the mean diagonal of H, so that W' stays near W.
-    2. GPTQ (Frantar et al. 2023): columns are rounded in the order of falling H_kk, and the error
-       of each is made up for by those that are not rounded yet.
+    1. Least squares: W' = W + (cross^T - W H)(H + d I)^-1 makes up for what quantised inputs lost.
+       The damping d is 1 % of the mean diagonal of H, so that W' stays near W.
+    2. GPTQ (Frantar et al. 2023): columns are rounded in the order of falling H_kk. Those that are
+       not rounded yet make up for the error of each.
 
-    H is a sum of squares but for what rounding did to it: it is made symmetric, and damped by up
-    to 100 times as much until it is positive definite. A layer whose inputs never vary is rounded
-    to nearest, which is as good. NotFitted if moments are infinite or NaN, or no damping helps.
+    H is a sum of squares, apart from rounding errors. It is made symmetric, and damped by up to 100
+    times as much until it is positive definite. A layer whose inputs never vary is rounded to
+    nearest, which is as good. NotFitted if moments are infinite or NaN, or no damping helps.
     """
     rows = weight.reshape(len(weight), -1).astype(np.float64)
     given = (moments.hessian + moments.hessian.T) / 2

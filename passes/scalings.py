@@ -18,8 +18,10 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
-    """x * scale + shift for x of this shape; both have x's rank, and length 1 where they are
-    the same along an axis."""
+    """x * scale + shift for x of this shape.
+
+    Both arrays have x's rank, and length 1 where they are the same along an axis.
+    """
 
     shape: Shape
     scale: Float64
@@ -27,7 +29,7 @@ class Scaling:
 
     @classmethod
     def of(cls, affine: Node, constants: Mapping[Value, Array]) -> Scaling:
-        """What an Affine computes."""
+        """The scaling that an Affine computes."""
         scale, shift = (constants[v].astype(np.float64) for v in affine.inputs[1:])
         return cls.made(affine.output.type.shape, scale, shift)
 
@@ -59,10 +61,10 @@ class Scaling:
         return scale, shift
 
     def before(self, op: Rearrangement, shape: Shape) -> Scaling | None:
-        """What does the same before the move, of a value of this shape; None if nothing does.
+        """The scaling of a value of this shape that does the same before the move, if there is one.
 
-        A move that makes zeros commutes with one factor, any other with one factor and shift; a
-        reshape or transpose with everything.
+        A move that adds zeros commutes with one factor, any other with one factor and shift. A
+        reshape or transpose commutes with everything.
         """
         if (number := self.number) is not None:
             keeps = number[1] == 0 or not _makes_zeros(op, shape)
@@ -77,14 +79,16 @@ class Scaling:
         return None
 
     def after(self, op: Rearrangement) -> Scaling:
-        """What does the same after the move: new zeros stay zeros."""
+        """The scaling that does the same after the move: new zeros stay zeros."""
         type_ = TensorType(DType.F32, self.shape, CONSTANT)
         scale, shift = (op.evaluate(Tensor(a[None, None], type_))[0, 0] for a in self.full)
         return Scaling.made(scale.shape, scale, shift)
 
     def clamped(self, clamp: Clamp) -> Clamp | None:
-        """The clamp of x * scale + shift that gives clamp(x) * scale + shift; None if there is
-        none. A negative scale exchanges the bounds."""
+        """The clamp of x * scale + shift that gives clamp(x) * scale + shift, if there is one.
+
+        A negative scale exchanges the bounds.
+        """
         if (number := self.number) is not None:
             scale, shift = number
             low, high = (None if b is None else b * scale + shift for b in (clamp.low, clamp.high))
@@ -98,7 +102,7 @@ def _makes_zeros(op: Rearrangement, shape: Shape) -> bool:
 
 
 def _shortest(array: Float64, rank: int) -> Float64:
-    """Of this rank, with length 1 along the axes where all is equal."""
+    """An array of this rank, with length 1 along the axes where all is equal."""
     array = array.reshape((1,) * (rank - array.ndim) + array.shape)
     for axis in range(rank):
         first = array.take([0], axis=axis)

@@ -13,10 +13,10 @@ from qbnnc.ir.types import Array
 
 @dataclass(frozen=True, slots=True)
 class SplitLayers:
-    """1. A slice of channels (axis 0 of the shape) of a linear layer or convolution that only such
-       slices read becomes the same layer with those rows of weight and bias; so
+    """1. A slice of channels (axis 0 of the shape) of a linear layer or convolution becomes that
+       layer with these rows of weight and bias. Only such slices may read the layer. So
        `mu, log_var = net(x).split(1, 1)` leaves as accumulators, not as codes of one scale.
-    2. Of sampled weights mu, sigma and the noise's index are cut.
+    2. A sampled weight has its mu, sigma and the index of its noise cut.
     3. Declined for convolutions in groups.
 
     The oracle is the same bit for bit, but for the order of float sums.

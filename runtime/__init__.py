@@ -1,4 +1,4 @@
-"""Runs compiled models: `load("model.qbnn").predict(x)`. Needs no compiler and no PyTorch."""
+"""Run compiled models: `load("model.qbnn").predict(x)`. This needs no compiler and no PyTorch."""
 
 from qbnnc.runtime.prediction import Prediction
 from qbnnc.runtime.session import Session, load

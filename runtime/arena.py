@@ -1,10 +1,12 @@
-"""Where each buffer lies: space is shared by buffers that are never needed at the same time.
+"""The arena: the memory of a program, in which buffers share space over time.
 
-The arena is a scratch part of fixed size, and one record for each row of a chunk with the values
-of the prefix that the suffix reads. In the scratch part a buffer has room for as many elements as
-a block has (`Capacity`). Largest first, each buffer goes to the lowest offset that is free while
-it is needed (Pisarchyk and Lee, "Efficient memory management for deep neural net inference",
-2020, greedy by size).
+The arena has a scratch part of fixed size, and a record for each row of a chunk. Records hold the
+values of the prefix that the suffix reads. In the scratch part a buffer has as many elements as a
+block (`Capacity`). Two buffers share space if they are never needed at the same time.
+
+Buffers are placed largest first. Each goes to the lowest offset that is free while it is needed.
+Source: Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020, greedy
+by size.
 """
 
 from __future__ import annotations
@@ -14,20 +16,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import accumulate
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
 
 from qbnnc.ir.types import PER_ROW, PER_ROW_AND_SAMPLE, PER_SAMPLE, Axis
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.lowering import Step
+from qbnnc.runtime.packing import aligned_bytes
 from qbnnc.runtime.program import Buffer, Kind, Operand, Phase, Place
 
+LARGEST_KEPT = 64 << 20  # bytes; a larger arena is freed after its prediction
 _ALIGNMENT = 64
-_MOST_BY_SIZE = 2000  # buffers, of which each is compared with each
+_MOST_BY_SIZE = 2000  # buffers, each of which is compared with each
 _MOST = 1024  # elements of a block: enough to forget what a call costs
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many rows a block of the prefix has, samples and copies a block of the suffix."""
+    """The most rows of a block of the prefix, and samples and copies of a block of the suffix."""
 
     rows: int
     samples: int
@@ -36,7 +44,7 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A buffer of the scratch part; it is needed in steps first..last."""
+    """A buffer of the scratch part, which steps first..last need."""
 
     buffer: Buffer
     offset: int
@@ -47,9 +55,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """`lower_bound` is what is needed at once at the worst step: no layout takes less.
+    """The layout of an arena.
 
-    `kept` are the buffers of a row's record, in their order.
+    `kept` are the buffers of a row's record, in their order. `lower_bound` is needed at the worst
+    step, so that no layout takes less.
     """
 
     capacity: Capacity
@@ -61,7 +70,7 @@ class Arena:
     lower_bound: int
 
     def locate(self, buffer: Buffer) -> Operand:
-        """What a program says of a buffer."""
+        """Return the operand of a buffer, as a program states it."""
         match buffer.kind:
             case Kind.OUT:
                 return Operand(buffer.position, buffer.stride, Place.OUT)
@@ -73,13 +82,13 @@ class Arena:
                 return self.operands[buffer]
 
 
-def place(
+def allocate(
     steps: Sequence[Step], budget: int, *, reuse: bool = True, shared: Sequence[Buffer] = ()
 ) -> Arena:
-    """Lay out the buffers of `steps`; blocks are so large that about `budget` bytes are in use.
+    """Lay out the buffers of `steps`; blocks use about `budget` bytes at a time.
 
-    Without `reuse` every value is still there when its range has run: for `trace`. `shared` are
-    first in the record of a row: other programs in the same arena know them too.
+    Without `reuse` every value is still there when its phase has run, as `trace` needs it. The
+    buffers `shared` come first in the record of a row: other programs in the arena use them too.
     """
     spans, known = _spans(steps, reuse=reuse), frozenset(shared)
     read = {b for s in steps if s.phase is Phase.SUFFIX for b in s.instruction.buffers()}
@@ -100,7 +109,7 @@ def place(
 
 
 def in_one(arenas: Sequence[Arena]) -> tuple[Arena, ...]:
-    """The same with records at one place and of one size, so that programs can share them."""
+    """Move the records to one place and give them one size, so that programs can share them."""
     scratch_bytes = max(arena.scratch_bytes for arena in arenas)
     record_bytes = max(arena.record_bytes for arena in arenas)
 
@@ -122,12 +131,12 @@ def in_one(arenas: Sequence[Arena]) -> tuple[Arena, ...]:
 
 
 def lower_bound(slots: Sequence[Slot], steps: int) -> int:
-    """The most bytes needed at one step."""
+    """Return the most bytes that one step needs."""
     return _most_at_once(((s.nbytes, s.first, s.last) for s in slots), steps)
 
 
 def _most_at_once(sizes: Iterable[tuple[int, int, int]], steps: int) -> int:
-    """The greatest sum at one step, of (bytes, first step, last step)."""
+    """Return the greatest sum at one step of (bytes, first step, last step)."""
     changes = [0] * (steps + 1)
     for nbytes, first, last in sizes:
         changes[first] += nbytes
@@ -136,9 +145,9 @@ def _most_at_once(sizes: Iterable[tuple[int, int, int]], steps: int) -> int:
 
 
 def _spans(steps: Sequence[Step], *, reuse: bool) -> dict[Buffer, tuple[int, int]]:
-    """The first and the last step that needs each buffer.
+    """Find the first and the last step that needs each buffer.
 
-    What is made once for many runs of the suffix is needed to the end of it.
+    A value that is made once for many runs of the suffix is needed until the suffix ends.
     """
     spans, end = dict[Buffer, tuple[int, int]](), len(steps) - 1
     for i, step in enumerate(steps):
@@ -157,7 +166,7 @@ def _spans(steps: Sequence[Step], *, reuse: bool) -> dict[Buffer, tuple[int, int
 
 
 def _of_a_row(buffer: Buffer) -> bool:
-    """A value of the prefix, which is kept in records if the suffix reads it."""
+    """Tell whether a buffer holds a value of the prefix; records keep it if the suffix reads it."""
     return buffer.kind is Kind.VALUE and buffer.axes == PER_ROW
 
 
@@ -169,7 +178,7 @@ def _place(buffer: Buffer) -> Place:
 
 def _capacity(spans: Mapping[Buffer, tuple[int, int]], steps: int, budget: int) -> Capacity:
     def most(axes: frozenset[Axis]) -> int:
-        """Bytes of one element of each of the buffers with these axes needed at once."""
+        """Return the most bytes that one element of each buffer with these axes needs at once."""
         return _most_at_once(((b.stride, *s) for b, s in spans.items() if b.axes == axes), steps)
 
     rows, samples, copies = (
@@ -192,6 +201,7 @@ def _nbytes(buffer: Buffer, capacity: Capacity) -> int:
 
 
 def _by_size(wanted: Mapping[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
+    """Place buffers largest first, each at the lowest offset that is free while it is needed."""
     slots = list[Slot]()
     for buffer, (nbytes, first, last) in sorted(wanted.items(), key=lambda i: -i[1][0]):
         meanwhile = [s for s in slots if s.first <= last and first <= s.last]
@@ -205,9 +215,9 @@ def _by_size(wanted: Mapping[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
 
 
 def _by_time(wanted: Mapping[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
-    """In the order of first steps, each at the lowest place that is free and large enough.
+    """Place buffers in the order of first steps, each at the lowest gap that is large enough.
 
-    For programs of so many buffers that comparing all of them takes too long.
+    This serves programs of so many buffers that comparing all of them takes too long.
     """
     slots, free, end = list[Slot](), list[tuple[int, int]](), 0  # free: (offset, bytes), apart
     leaving = list[tuple[int, int, int]]()
@@ -227,7 +237,7 @@ def _by_time(wanted: Mapping[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
 
 
 def _give_back(free: list[tuple[int, int]], offset: int, size: int) -> None:
-    """Space that is free now, joined with its neighbours."""
+    """Enter space that is free now, joined with its neighbours."""
     number = bisect_left(free, (offset, 0))
     if number < len(free) and free[number][0] == offset + size:
         size += free.pop(number)[1]
@@ -235,3 +245,23 @@ def _give_back(free: list[tuple[int, int]], offset: int, size: int) -> None:
         offset, before = free.pop(number - 1)
         size, number = size + before, number - 1
     free.insert(number, (offset, size))
+
+
+class ArenaPool:
+    """Arenas that predictions take and give back, so that threads never share one."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._free: list[NDArray[np.uint8]] = []
+
+    def take(self, count: int) -> NDArray[np.uint8]:
+        """Take an arena of at least `count` bytes, not cleared, for the caller alone."""
+        with self._lock:
+            arena = self._free.pop() if self._free else None
+        return arena if arena is not None and arena.size >= count else aligned_bytes(count)
+
+    def give_back(self, arena: NDArray[np.uint8]) -> None:
+        """Give an arena back for the next prediction."""
+        if arena.size <= LARGEST_KEPT:
+            with self._lock:
+                self._free.append(arena)

@@ -1,8 +1,8 @@
-"""The kernels, found where they are kept or compiled now.
+"""The compiled kernels, which are loaded from the cache or compiled now.
 
-Each is kept as soon as it is compiled, so that an interrupted build goes on where it was. The
-logger `qbnnc` tells of it: INFO before and after, DEBUG for each kernel, all with a Progress as the
-record's attribute `compiling`; WARNING where kernels cannot be kept.
+Each kernel is kept as soon as it is compiled, so that an interrupted build goes on where it was.
+The logger `qbnnc` reports a build: INFO before and after it, DEBUG for each kernel. These records
+have a Progress as the attribute `compiling`. A WARNING says that kernels cannot be kept.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import NamedTuple, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.runtime.cache_folder import store
+from qbnnc.runtime.cache_store import Store
 from qbnnc.runtime.compilation import (
     Linked,
     callable_from_python,
@@ -29,9 +31,7 @@ from qbnnc.runtime.families import OPCODES
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels import interpreter, moments
 from qbnnc.runtime.kernels.entries import compiled_instructions
-from qbnnc.runtime.place import store
 from qbnnc.runtime.program import Instruction
-from qbnnc.runtime.store import Store
 from qbnnc.support.text import counted
 
 Execute: TypeAlias = Callable[
@@ -47,14 +47,14 @@ Execute: TypeAlias = Callable[
 ]
 Moments: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32]], None]
 
-_LOCK = Lock()  # one thread compiles, the others wait
+_LOCK = Lock()  # one thread compiles while the others wait
 _LOG = logging.getLogger("qbnnc")
 _EXECUTE, _MOMENTS = "execute", "moments"
 _NOT_KEPT = "each process compiles the kernels anew, because they cannot be kept: %s"
 
 
 class Progress(NamedTuple):
-    """How many of the missing kernels are compiled, and which one is next; "" is none."""
+    """The state of a build: `done` of `total` missing kernels, and the next one ("" is none)."""
 
     done: int
     total: int
@@ -62,9 +62,10 @@ class Progress(NamedTuple):
 
 
 class Kernels(NamedTuple):
-    """kernels.interpreter.execute with its entries, and kernels.moments.moments.
+    """The two functions that Python calls: `interpreter.execute` and `moments.moments`.
 
-    `compiled`: how many were missing. `linked` has the machine code that `execute` calls.
+    `compiled` counts the kernels that were missing. `linked` owns the machine code that `execute`
+    calls.
     """
 
     execute: Execute
@@ -74,7 +75,7 @@ class Kernels(NamedTuple):
 
 
 def kernels() -> Kernels:
-    """Loaded from the cache or compiled; the first call takes seconds, and half a minute once."""
+    """Return the kernels; the first call takes seconds, or half a minute if it compiles them."""
     with _LOCK:
         return _kernels()
 
@@ -85,7 +86,7 @@ def _kernels() -> Kernels:
 
 
 def build(kept: Store) -> Kernels:
-    """All kernels: those that are kept, and the others compiled and kept."""
+    """Load the kernels that are kept; compile and keep the others."""
     instructions = compiled_instructions()
     names = [*(instruction.name() for instruction in instructions), _EXECUTE, _MOMENTS]
     missing = [name for name in names if kept.read(_file(name)) is None]
@@ -106,6 +107,7 @@ def build(kept: Store) -> Kernels:
 
 
 def _linked(instruction: type[Instruction], kept: Store) -> Linked:
+    """Load or compile the entry of an instruction."""
     name = _file(instruction.name())
     if (code := kept.read(name)) is None:
         code = object_code(compiled_entry(instruction))
@@ -119,7 +121,7 @@ def _file(name: str) -> str:
 
 @contextmanager
 def _told(missing: Sequence[str], kept: Store) -> Iterator[Callable[[str], None]]:
-    """Logs what begins and ends; gives what is called with the name of each kernel's turn."""
+    """Log the begin and the end of a build; yield a function that logs a kernel's turn."""
     start, known, count = time.perf_counter(), kept.fault, len(missing)
     what = f"{counted(count, 'kernel')} for {chosen().value}"
 

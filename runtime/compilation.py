@@ -1,8 +1,8 @@
-"""Kernels compiled one by one, and what was compiled made callable again.
+"""Compiling kernels one by one, and loading compiled ones.
 
-An entry is kept as object code and its symbol. Each is linked by an engine of its own: names of
-helpers are unique in the process that compiled them, no further. The two functions that Python
-calls need numba's wrappers, and are kept as numba's pickle.
+An entry is kept as object code and its symbol. An LLVM engine of its own links each entry, because
+the names of helpers are unique only in the process that compiled them. The two functions that
+Python calls need numba's wrappers, and are kept as numba's pickle.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from numba.core.caching import _Cache
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import Signature
 
+from qbnnc.runtime.cache_store import Store
 from qbnnc.runtime.kernels import entries
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.program import Instruction
-from qbnnc.runtime.store import Store
 
 Dispatcher: TypeAlias = Any  # numba's, which is more than a function
 CompileResult: TypeAlias = Any  # numba's
@@ -33,7 +33,7 @@ _dumps: Any = serialize.dumps
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linked:
-    """Machine code at an address, which is there as long as its engine."""
+    """Machine code at an address, which lives as long as its engine."""
 
     address: int
     engine: llvm.ExecutionEngine
@@ -47,7 +47,7 @@ def compiled_entry(instruction: type[Instruction]) -> Dispatcher:
 
 
 def object_code(dispatcher: Dispatcher) -> bytes:
-    """The symbol, a zero byte, and the object file of a function that has one signature."""
+    """Return the symbol, a zero byte, and the object file of a function with one signature."""
     (result,) = dispatcher.overloads.values()
     _no_address_of_this_process(result)
     _, kind, (code, _) = result.library.serialize_using_object_code()
@@ -56,7 +56,7 @@ def object_code(dispatcher: Dispatcher) -> bytes:
 
 
 def link(payload: bytes) -> Linked:
-    """The machine code of `object_code`, ready to be called."""
+    """Link the result of `object_code`, so that it can be called."""
     symbol, _, code = payload.partition(b"\0")
     cpu_target.target_context.refresh()  # numba tells LLVM of the helpers that code may call
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine()
@@ -69,7 +69,7 @@ def link(payload: bytes) -> Linked:
 def callable_from_python(
     function: Callable[..., None], signature: Signature, store: Store, name: str
 ) -> Dispatcher:
-    """From the store, or compiled and put there."""
+    """Load a function from the store, or compile it and keep it there."""
     dispatcher = njit(nogil=True, error_model="numpy")(function)
     vars(dispatcher)["_cache"] = _Kept(store, name)
     dispatcher.compile(signature)
@@ -78,7 +78,7 @@ def callable_from_python(
 
 
 class _Kept(_Cache):
-    """numba's cache of one function with one signature."""
+    """The cache of one function with one signature, as numba asks for it."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name
@@ -98,13 +98,13 @@ class _Kept(_Cache):
         self._store.write(self._name, _dumps(data._reduce()))
 
     def enable(self) -> None:
-        """Always on."""
+        """Do nothing: the cache is always on."""
 
     def disable(self) -> None:
-        """Always on."""
+        """Do nothing: the cache is always on."""
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: the store holds nothing back."""
 
 
 def _no_address_of_this_process(result: CompileResult) -> None:

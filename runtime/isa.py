@@ -1,7 +1,7 @@
-"""Which instructions the kernels may use: found at import, or forced by $QBNNC_ISA.
+"""The instruction set of the kernels, which is detected at import or forced by $QBNNC_ISA.
 
-To add one: a member of Isa, the features that it needs, and its product in
-`kernels.products.PRODUCTS`.
+To add an instruction set, write a member of Isa, the features that it needs, and its product in
+`families.contraction.kernels.products.PRODUCTS`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Isa(Enum):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """LLVM's names of what it needs."""
+        """The features that the instruction set needs, by LLVM's names."""
         return _FEATURES[self]
 
 
@@ -47,16 +47,16 @@ _AT_HWCAP, _HWCAP_ASIMDDP = 16, 1 << 20  # Linux's, for 64-bit Arm
 
 
 def available(features: Mapping[str, bool]) -> list[Isa]:
-    """Those that a CPU with these features has, the best one first."""
+    """Return the instruction sets of a CPU with these features, the best one first."""
     return [isa for isa in Isa if all(features.get(name, False) for name in isa.features)]
 
 
 @cache
 def chosen() -> Isa:
-    """The best that the CPU has and LLVM compiles, or $QBNNC_ISA.
+    """Return $QBNNC_ISA, or the best instruction set that the CPU has and LLVM compiles.
 
-    One that LLVM cannot compile is passed over, with a warning in the log at the time that this is
-    found out; later processes know it. UserError if the CPU lacks the wanted one, or LLVM fails.
+    An instruction set that LLVM cannot compile is passed over. The process that finds this out logs
+    a warning; later ones know it. Raises UserError if the CPU lacks the forced one, or LLVM fails.
     """
     from qbnnc.runtime.isa_probe import fault  # which compiles kernels, and they import this module
 
@@ -91,7 +91,7 @@ def _wanted(name: str, found: list[Isa]) -> Isa:
 
 
 def target_features() -> dict[str, bool]:
-    """What numba compiles for: this CPU, unless its configuration names another."""
+    """Return the features that numba compiles for: of this CPU, or of the configured one."""
     settings = vars(config)
     if settings["CPU_FEATURES"] is not None:
         names = str(settings["CPU_FEATURES"]).split(",")
@@ -108,9 +108,9 @@ def target_features() -> dict[str, bool]:
 
 
 def _has_dotprod() -> bool:
-    """Of a 64-bit Arm: LLVM 22 and older do not say it on Linux and macOS."""
+    """Tell whether a 64-bit Arm has sdot: LLVM 22 and older do not say it on Linux and macOS."""
     if sys.platform == "linux":
         getauxval = ctypes.CDLL(None).getauxval
         getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
         return bool(getauxval(_AT_HWCAP) & _HWCAP_ASIMDDP)
-    return sys.platform == "darwin"  # every one that macOS runs on
+    return sys.platform == "darwin"  # every CPU that macOS runs on has it

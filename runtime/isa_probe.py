@@ -1,8 +1,7 @@
-"""Whether this machine's LLVM compiles an instruction set's products: tried before it is chosen.
+"""A trial of an instruction set: whether this machine's LLVM compiles its products.
 
-LLVM ends the process where it cannot select an instruction, so that it is tried in another one,
-once: the answer is kept beside the kernels. Where no Python can be started, the products are only
-verified here.
+LLVM ends the process if it cannot select an instruction. So another process tries it, once, and the
+answer is kept beside the kernels. If no Python can be started, LLVM only verifies the products.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from llvmlite import ir
 from numba.core.registry import cpu_target
 
 from qbnnc.runtime import isa_trial
+from qbnnc.runtime.cache_folder import store
 from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_tile
 from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
 from qbnnc.runtime.isa import Isa
-from qbnnc.runtime.place import store
 
 _LOG = logging.getLogger("qbnnc")
 _WORKS = b"works"
@@ -33,14 +32,20 @@ _SECONDS = 300  # a machine that is slower than that has other troubles
 
 
 class Fault(NamedTuple):
-    """Why LLVM cannot compile an instruction set's products, "" if it can; `is_new`: tried now."""
+    """The reason why LLVM cannot compile an instruction set, "" if it can.
+
+    `is_new` says that it was tried now.
+    """
 
     why: str
     is_new: bool
 
 
 def fault(isa: Isa) -> Fault:
-    """Tried once for a machine and a version. GENERIC is plain arithmetic, and always works."""
+    """Try an instruction set, once for a machine and a version.
+
+    GENERIC is plain arithmetic, and always works.
+    """
     if isa is Isa.GENERIC:
         return Fault("", is_new=False)
     name = f"{isa.value}-products"
@@ -52,25 +57,26 @@ def fault(isa: Isa) -> Fault:
 
 
 def _tried(isa: Isa) -> str:
+    """Try an instruction set; return the reason of a failure, or ""."""
     try:
         text = str(_products(isa))
         with llvm.parse_assembly(text) as module:
             module.verify()
-    except Exception as error:  # whatever llvmlite and LLVM raise: it is why the set is left out
+    except Exception as error:  # of any kind: it is the reason why the set is left out
         first = _first(error)
         return f"{type(first).__name__}: {' '.join(str(first).splitlines()[:2])}"
     return _tried_elsewhere(text)
 
 
 def _first(error: BaseException) -> BaseException:
-    """The one that the others followed from: blocks that it leaves may raise others."""
+    """Return the error that came first: the blocks that it leaves may raise others."""
     while error.__context__ is not None:
         error = error.__context__
     return error
 
 
 def _products(isa: Isa) -> ir.Module:
-    """One tile of each form that the instruction set has."""
+    """Write one tile of each form that the instruction set has."""
     shapes = [Shape(1, 2), Shape(1, 1), Shape(1, 2, wide=True), Shape(1, 2, wide=True, sums=True)]
     if isa in WORD_PRODUCTS:
         shapes.append(Shape(1, 2, words=True, sums=True))
@@ -84,7 +90,10 @@ def _products(isa: Isa) -> ir.Module:
 
 
 def _tried_elsewhere(text: str) -> str:
-    """What another process says of the IR; "" also where none can be asked."""
+    """Compile the IR in another process; return the reason of a failure.
+
+    The result is "" too if no process can be asked.
+    """
     triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
     task = {"path": _LLVMLITE, "triple": triple, "cpu": cpu, "features": features, "ir": text}
     if not _is_python(sys.executable):
@@ -107,12 +116,12 @@ def _tried_elsewhere(text: str) -> str:
 
 
 def _is_python(executable: str | None) -> bool:
-    """An application that embeds Python, or is frozen, would be started again."""
+    """Tell Python from an application that embeds it or is frozen, and would start again."""
     name = Path(executable or os.devnull).name.lower()
     return name.startswith("python") and not getattr(sys, "frozen", False)
 
 
 def _said(stderr: str) -> str:
-    """What LLVM ended with, or else the last line: that of Python's exception."""
+    """Return LLVM's error, or else the last line, which is Python's exception."""
     lines = [line.strip() for line in stderr.strip().splitlines()] or [""]
     return next((line for line in lines if line.startswith("LLVM ERROR")), lines[-1])

@@ -1,7 +1,8 @@
-"""A program for a process of its own: compiles LLVM IR, which may end that process.
+"""A program for a process of its own, which compiles LLVM IR and may end in LLVM.
 
-It reads JSON on stdin: `path`, where llvmlite is imported from, `triple`, `cpu`, `features`, `ir`.
-It says BEGUN when LLVM is loaded, and ENDED when all is compiled and no intrinsic is left over.
+The program reads JSON on stdin. `path` is the folder from which llvmlite is imported; `triple`,
+`cpu` and `features` name the target, and `ir` is the module. It prints BEGUN when LLVM is loaded,
+and ENDED when all is compiled and no intrinsic is left over.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ BEGUN, ENDED = "begun", "ended"
 
 
 def main() -> None:
-    """Exits with a message for an intrinsic that this LLVM does not have."""
+    """Compile the IR; exit with a message for an intrinsic that this LLVM does not have."""
     task = json.load(sys.stdin)
     sys.path.append(task["path"])
     import llvmlite.binding as llvm

@@ -1,8 +1,9 @@
-"""What all predictions of one size have in common: made once, so that a small one costs little.
+"""Jobs for predictions of one size, made once, so that a small prediction costs little.
 
-A job is a program, its constants and a schedule: one member of an ensemble, some rows, some draws
-(kernels.job). A part is what one thread runs in one call. Where members have a trunk in common, its
-job for a chunk of rows leaves in the arena what the members' jobs for that chunk read.
+A job is a program, its constants and a schedule, for one member, some rows and some samples
+(`kernels.records.Job`). A part is the jobs that one thread runs in one call. Members may have a
+trunk in common. Then the trunk's job for a chunk of rows leaves values in the arena, and the
+members' jobs for that chunk read them.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from qbnnc.runtime.trunk import Plans
 from qbnnc.runtime.verifier import verify_schedule
 
 _TRUNK = -1  # in place of a member
-CHUNK_BYTES = 8 << 20  # of what the prefix leaves to the suffix, for all rows of a chunk
+CHUNK_BYTES = 8 << 20  # of the records that the prefix leaves to the suffix
 
 
 class Size(NamedTuple):
-    """Of a prediction: B, L and rows at a time, chosen if None."""
+    """The size of a prediction: B, L and rows at a time, which are chosen if None."""
 
     batch: int
     samples: int
@@ -37,7 +38,7 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """`jobs` int64 [count, JOB.SIZE], and the bytes of an arena that serves each of them."""
+    """The jobs of one call: int64 [count, JOB.SIZE], and the bytes of an arena for any of them."""
 
     jobs: NDArray[np.int64]
     arena_bytes: int
@@ -45,7 +46,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """The parts have the addresses of what `plans` and `schedules` own: they are kept with them."""
+    """The parts of a prediction.
+
+    Parts hold addresses of arrays of `plans` and `schedules`, which are therefore kept with them.
+    """
 
     parts: tuple[Part, ...]
     outputs: Outputs
@@ -54,7 +58,7 @@ class Prepared:
 
 
 def prepare(plans: Plans, size: Size, threads: int) -> Prepared:
-    """The work on a batch for up to `threads` threads."""
+    """Split the work on a batch into parts for up to `threads` threads."""
     (trunk, members), (batch, samples, most) = plans, size
     parts, schedules = list[Part](), list[Schedule]()
     for tasks in split(members, batch, samples // len(members), threads, trunk):
@@ -73,7 +77,7 @@ def prepare(plans: Plans, size: Size, threads: int) -> Prepared:
 
 
 def _expect_inside(plan: Plan, table: Schedule, task: Task, chunk: int) -> None:
-    """The kernels check nothing: no block may be larger than the plan has room for."""
+    """Check that no block is larger than the arena's capacity: the kernels check nothing."""
     capacity = plan.arena.capacity
     size = capacity.rows, capacity.samples, capacity.copies
     if not verify_schedule(table, size, task.rows, task.draws, chunk):
@@ -81,9 +85,9 @@ def _expect_inside(plan: Plan, table: Schedule, task: Task, chunk: int) -> None:
 
 
 def _with_trunk(trunk: Plan, tasks: Sequence[Task], most: int | None) -> Iterator[Task]:
-    """The tasks of one call a chunk of rows at a time, before each chunk the trunk's.
+    """Yield the tasks of one call, a chunk of rows at a time, each after the trunk's task.
 
-    Chunks are as large as the records allow, which are of one size for all plans.
+    Chunks are as large as the records allow, which have one size for all plans.
     """
     for rows, some in groupby(tasks, key=lambda task: task.rows):
         whole = tuple(some)
@@ -94,6 +98,7 @@ def _with_trunk(trunk: Plan, tasks: Sequence[Task], most: int | None) -> Iterato
 
 
 def _plan(plans: Plans, task: Task) -> Plan:
+    """Return the plan of a task's member, or of the trunk."""
     if task.member == _TRUNK:
         assert plans.trunk is not None
         return plans.trunk
@@ -101,7 +106,7 @@ def _plan(plans: Plans, task: Task) -> Plan:
 
 
 def job(plan: Plan, table: Schedule, member: int, members: int, batch: int, samples: int) -> Job:
-    """The record that tells the interpreter to run a plan; `samples` are those of all members."""
+    """Make the record of a job; `samples` counts those of all members."""
     return Job(
         member=member,
         members=members,
@@ -118,11 +123,11 @@ def job(plan: Plan, table: Schedule, member: int, members: int, batch: int, samp
 
 
 def signed(number: int) -> int:
-    """`number` mod 2^64 as the int64 of the same bits."""
+    """Return `number` mod 2^64 as the int64 of the same bits."""
     return (number + 2**63) % 2**64 - 2**63
 
 
 def _chunk(plan: Plan, task: Task, most: int | None) -> int:
-    """Rows at a time, so that what the prefix leaves to the suffix stays within CHUNK_BYTES."""
+    """Return the rows of a chunk: their records stay within CHUNK_BYTES."""
     fit = CHUNK_BYTES // max(1, plan.arena.record_bytes)
     return max(1, min(len(task.rows), fit if most is None else most))

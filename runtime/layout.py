@@ -1,7 +1,7 @@
-"""How values and constants lie in memory.
+"""The order of values in memory.
 
-A value of shape [C, H, W] lies as [H, W, C]; one of any other shape in row-major order. Every
-value is a grid of `pixels` x `channels`; what is not an image is one pixel.
+A value of shape [C, H, W] lies as [H, W, C]. A value of any other shape lies in row-major order.
+Every value is a grid of `pixels` x `channels`; one that is no image has one pixel.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ ALIGNMENT = 16  # bytes, of each element of a buffer
 
 
 def round_up(number: int, step: int) -> int:
-    """The least multiple of `step` that is at least `number`."""
+    """Return the least multiple of `step` that is at least `number`."""
     return -(-number // step) * step
 
 
 def grid(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(pixels, channels) of a value."""
+    """Return (pixels, channels) of a value."""
     return (shape[1] * shape[2], shape[0]) if len(shape) == 3 else (1, prod(shape))
 
 
 def to_memory(array: Array, shape: tuple[int, ...]) -> Array:
-    """[..., *shape] to [..., pixels, channels] in the order of memory."""
+    """Reorder [..., *shape] to [..., pixels, channels], the order of memory."""
     lead = array.shape[: array.ndim - len(shape)]
     if len(shape) == 3:
         array = np.moveaxis(array, -3, -1)
@@ -35,7 +35,7 @@ def to_memory(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def from_memory(array: Array, shape: tuple[int, ...]) -> Array:
-    """[..., size] in the order of memory to [..., *shape]."""
+    """Reorder [..., size], in the order of memory, to [..., *shape]."""
     lead = array.shape[:-1]
     if len(shape) != 3:
         return array.reshape((*lead, *shape))
@@ -44,17 +44,17 @@ def from_memory(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def positions(shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Where in memory each element lies, counted in elements: [*shape]."""
+    """Return the place in memory of each element, counted in elements: [*shape]."""
     return from_memory(np.arange(prod(shape), dtype=np.int64), shape)
 
 
 def same_order(shape: tuple[int, ...]) -> bool:
-    """Whether the order of memory is row-major order."""
+    """Tell whether the order of memory is row-major order."""
     return len(shape) != 3 or shape[0] == 1 or shape[1] * shape[2] == 1
 
 
 def parameter(array: Array, shape: tuple[int, ...]) -> Array:
-    """A parameter that broadcasts to `shape`, as [pixels, channels], or [1, channels] if it can."""
+    """Broadcast a parameter to `shape`: [pixels, channels], or [1, channels] if pixels agree."""
     whole = to_memory(np.broadcast_to(array, shape), shape)
     return whole[:1] if (whole == whole[:1]).all() else whole
 
@@ -62,9 +62,10 @@ def parameter(array: Array, shape: tuple[int, ...]) -> Array:
 def broadcast_steps(
     operands: tuple[tuple[int, ...], ...], shape: tuple[int, ...]
 ) -> tuple[tuple[int, int, int], list[tuple[int, int, int]]] | None:
-    """((height, width, channels), each operand's step along each), for shapes that broadcast.
+    """Return ((height, width, channels), the steps of each operand along them) of a broadcast.
 
-    None if three steps cannot say it: an operand of another rank, or of some of more than 3 axes.
+    None if three steps cannot describe it: an operand has another rank, or some of more than 3 axes
+    are broadcast.
     """
     if all(operand == shape for operand in operands):
         return (1, 1, prod(shape)), [(0, 0, 1)] * len(operands)
@@ -76,7 +77,7 @@ def broadcast_steps(
 
 
 def _steps(operand: tuple[int, ...]) -> tuple[int, int, int]:
-    """Elements from one to the next along (height, width, channels); 0 along an axis of 1."""
+    """Return the step in elements along (height, width, channels); it is 0 along an axis of 1."""
     steps, step = [0] * len(operand), 1
     for axis in (0, 2, 1) if len(operand) == 3 else range(len(operand) - 1, -1, -1):
         steps[axis] = step if operand[axis] > 1 else 0

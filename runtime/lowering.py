@@ -1,12 +1,14 @@
-"""An INTEGER graph as a list of instructions over buffers that have no address yet.
+"""Lowering: from an INTEGER graph to instructions over buffers that have no address yet.
 
-1. A convolution or linear layer whose accumulators have one reader takes it in: a Requantize
-   with multipliers per channel, or a Dequantize that is one output. Otherwise the accumulators
-   are a value like any other.
+1. A convolution or linear layer absorbs the one reader of its accumulators, if that is a
+   Requantize with multipliers per channel, or a Dequantize that is one output. Otherwise the
+   accumulators are a value like any other.
 2. A Reshape is another name for a buffer where memory order is row-major order, else a copy.
-3. Sampled weights are made in the layout that the layers read which they belong to.
-4. A Dequantize writes to the float32 outputs, in the order that moves on the way out give them;
-   float32 values live nowhere else.
+3. Sampled weights are made in the layout that their layers read.
+4. A Dequantize writes to the float32 outputs. If the graph then moves the numbers, it writes them
+   in their final order. Float32 values exist nowhere else.
+
+`families.lowering` says which function lowers each op.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from qbnnc.support.errors import CompileError, Loc
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An instruction, and the node it comes from."""
+    """An instruction with its phase, and the node that it comes from."""
 
     phase: Phase
     instruction: Instruction
@@ -40,16 +42,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """An output: element i is element order[i] of a value, in row-major order; None: element i."""
+    """An output whose element i is element order[i] of a value, in row-major order.
+
+    An order of None keeps all elements in place.
+    """
 
     buffer: Buffer
     order: NDArray[np.int64] | None
 
 
 class Lowering:
-    """What lowering a graph collects: steps in the order of nodes, buffers and constants.
+    """The state of lowering a graph: steps in the order of nodes, buffers and constants.
 
-    `outputs` are the buffers of the graph's outputs, `packed` those of weights that are computed.
+    `outputs` are the buffers of the graph's outputs. `packed` are the buffers of sampled weights.
     """
 
     def __init__(
@@ -62,11 +67,15 @@ class Lowering:
         left: Collection[Value] = (),
         constants: Constants | None = None,
     ) -> None:
-        """`draws`: how many samples a prediction has, as far as is known; it changes no result.
+        """Begin with no steps.
 
-        `traced`: masks are values, not drawn where they are used. `given`: values that another
-        program has made. `left`: values that another program reads. `constants`: those of several
-        programs.
+        Args:
+            graph: the graph, or the graph of which other programs compute a part.
+            draws: the samples of a member in most predictions; no result depends on it.
+            traced: dropout masks are values of their own, for `trace`.
+            given: values that another program has made.
+            left: values that another program reads.
+            constants: the constants of several programs; None makes new ones.
         """
         self.graph = graph
         self.constants = Constants() if constants is None else constants
@@ -86,15 +95,15 @@ class Lowering:
 
     @property
     def partial(self) -> bool:
-        """Whether other programs make the outputs of what this one leaves."""
+        """Whether other programs go on with the values of this one and make the outputs."""
         return bool(self._left)
 
     def given(self, buffer: Buffer) -> bool:
-        """Whether another program has made it."""
+        """Tell whether another program has made a buffer's value."""
         return buffer in self._given
 
     def root(self, value: Value) -> Value:
-        """What `value` is once reshapes are taken off."""
+        """Return the value that `value` reshapes, or itself."""
         node = self._producers.get(value)
         while node is not None and isinstance(node.op, Reshape):
             value = node.inputs[0]
@@ -102,7 +111,7 @@ class Lowering:
         return value
 
     def _way_out(self, value: Value) -> tuple[Value, NDArray[np.int64] | None]:
-        """What `value` is once reshapes and moves are taken off, and the order they give it."""
+        """Return the value that `value` reshapes and moves, and the order that this gives it."""
         order, node = None, self._producers.get(value)
         while node is not None and isinstance(node.op, Reshape | Move):
             if isinstance(node.op, Move):
@@ -115,7 +124,7 @@ class Lowering:
         return value, order
 
     def moves_out(self, node: Node) -> bool:
-        """Whether a move of float32 numbers is part of what writes an output."""
+        """Tell whether the instruction that writes an output does a move of float32 numbers too."""
         root, order = self._way_out(node.output)
         made = self._producers.get(root)
         writes = made is not None and isinstance(made.op, Dequantize | LookupReal)
@@ -130,7 +139,7 @@ class Lowering:
         return buffers
 
     def copied(self) -> dict[int, Array | None]:
-        """The outputs that are the input (None) or a constant: no program makes them."""
+        """Return the outputs that no program makes: they are the input (None) or a constant."""
         return {
             i: self.graph.constants.get(root)
             for i, (root, _) in enumerate(self._leaving)
@@ -138,69 +147,72 @@ class Lowering:
         }
 
     def outputs_of(self, value: Value) -> list[Leaving]:
-        """The outputs that are `value`, perhaps moved."""
+        """Return the outputs that are `value`, perhaps moved."""
         leaving = zip(self.outputs, self._leaving, strict=True)
         return [Leaving(buffer, order) for buffer, (root, order) in leaving if root is value]
 
     def emit(self, node: Node, instruction: Instruction) -> None:
-        """Add an instruction; it runs as often as its output varies."""
+        """Add an instruction, in the phase in which its output varies."""
         phase = phase_of(instruction.output.axes)
         self.steps.append(Step(phase, instruction, node.output.name, node.loc))
 
     def copies(self, node: Node) -> int:
-        """Of a node's value in a prediction for one row."""
+        """Count the copies of a node's value in a prediction for one row."""
         return self._draws if Axis.SAMPLE in node.output.type.axes else 1
 
     def made(self, value: Value, more: int = 0) -> Buffer:
-        """The buffer of `value`, which this makes, writing up to `more` bytes beyond its end."""
-        self.buffers[value] = self.room(value, more)
+        """Make the buffer of `value`; its writer may store up to `more` bytes beyond the end."""
+        self.buffers[value] = self.new_buffer(value, more)
         return self.buffers[value]
 
-    def room(self, value: Value, more: int = 0) -> Buffer:
-        """A new buffer as large as `value`, and `more` bytes."""
+    def new_buffer(self, value: Value, more: int = 0) -> Buffer:
+        """Make a buffer as large as `value` and `more` bytes."""
         stride = round_up(max(1, value.type.nbytes + more), ALIGNMENT)
         return Buffer(value.name, stride, value.type.axes)
 
     def scratch(self, node: Node, count: int) -> Buffer:
-        """Room for one instruction."""
+        """Make a scratch buffer of `count` bytes for one instruction."""
         return Buffer(f"{node.output.name} scratch", count, CONSTANT, Kind.SCRATCH)
 
     def constant(self, node: Node, index: int, what: str) -> Array:
-        """The array of an input that must be constant."""
+        """Return the array of an input; raise CompileError if it is not constant."""
         array = self.graph.constants.get(node.inputs[index])
         if array is None:
             raise CompileError(f"{node.op.name}: the runtime takes a constant {what}", node.loc)
         return array
 
     def constant_buffer(self, name: str, array: Array) -> Buffer:
-        """A constant that takes the place of a computed operand."""
+        """Make a constant that serves as an operand which may also be computed."""
         return Buffer(name, 0, CONSTANT, Kind.CONSTANT, self.constants.add(array))
 
     def producer(self, value: Value) -> Node | None:
+        """Return the node that makes `value`; None for the input and constants."""
         return self._producers.get(value)
 
     def readers(self, value: Value) -> list[Node]:
+        """Return the nodes that read `value`."""
         return self._consumers.get(value, [])
 
     def only_reader(self, value: Value) -> Node | None:
-        """As Graph.only_reader, without looking at all nodes; None if another program reads it."""
+        """Return the node that alone reads `value`; None if an output or another program does."""
         readers, others = self._consumers.get(value, []), self._left
         alone = len(readers) == 1 and value not in self._left_by_graph and value not in others
         return readers[0] if alone else None
 
     def is_output(self, value: Value) -> bool:
-        """Whether an output is `value`, perhaps moved."""
+        """Tell whether an output is `value`, perhaps moved."""
         return value in self._roots
 
     def take_in(self, node: Node) -> None:
-        """`node` is part of the instruction of its input."""
+        """Note that the instruction of its input does the work of `node` too."""
         self._taken_in.add(node)
 
     def taken_in(self, node: Node) -> bool:
+        """Tell whether the instruction of its input does the work of `node`."""
         return node in self._taken_in
 
     def buffer(self, node: Node, index: int) -> Buffer:
-        """Where an input is; a constant becomes a value."""
+        """Return the buffer of an input; a constant is loaded into one."""
         value = node.inputs[index]
         if value not in self.buffers:
             array = self.constant(node, index, "or computed input")
@@ -211,7 +223,7 @@ class Lowering:
         return self.buffers[value]
 
     def codes(self, node: Node, index: int) -> Buffer:
-        """Where an input is that must be u8 codes."""
+        """Return the buffer of an input; raise CompileError if it holds no u8 codes."""
         type_ = node.inputs[index].type
         if type_.dtype is not DType.U8:
             raise CompileError(f"{node.op.name}: the runtime takes u8 codes, not {type_}", node.loc)

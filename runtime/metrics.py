@@ -1,9 +1,9 @@
-"""How good predictions and their uncertainties are: the metrics of Ferianc et al. (UAI 2021).
+"""Metrics of predictions and their uncertainties, after Ferianc et al. (UAI 2021).
 
-Equation numbers are those of its appendix B. Everything is float64 and over the WHOLE set: an
-ECE of batches, averaged, is another and larger number. Errors and calibration errors are
-fractions in 0..1, entropies and likelihoods are in nats. Nothing is clipped: a likelihood of 0
-gives a negative log-likelihood of infinity. Arrays that do not fit, or hold NaN, raise InputError.
+Equation numbers are those of the paper's appendix B. Everything is float64 and over the WHOLE set:
+the mean ECE of batches is another and larger number. Errors and calibration errors are fractions in
+0..1; entropies and likelihoods are in nats. Nothing is clipped: a likelihood of 0 gives a negative
+log-likelihood of infinity. Arrays that do not fit, or hold NaN, raise InputError.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True)
 class ClassificationScores:
-    """Means over a labelled set; `error` and `ece` are fractions, the entropies in nats."""
+    """Means over a labelled set. `error` and `ece` are fractions; the entropies are in nats."""
 
     error: float
     nll: float
@@ -45,7 +45,7 @@ class ClassificationScores:
 
 @dataclass(frozen=True, slots=True)
 class RegressionScores:
-    """`rmse` and `epistemic_std` are in the units of the targets, `nll` in nats."""
+    """Scores of a regression. `nll` is in nats, and the others are in the units of the targets."""
 
     rmse: float
     nll: float
@@ -56,7 +56,7 @@ class RegressionScores:
 def classification_scores(
     probabilities: ArrayLike, labels: ArrayLike, mutual_information: ArrayLike
 ) -> ClassificationScores:
-    """All metrics of predictive probabilities [N, K], labels [N] and mutual information [N]."""
+    """Compute all metrics of probabilities [N, K], labels [N] and mutual information [N]."""
     p, y = _labelled(probabilities, labels)
     information = _finite(mutual_information, "the mutual information", (len(p),))
     return ClassificationScores(
@@ -70,7 +70,10 @@ def classification_scores(
 
 
 def classification_error(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """The fraction of N whose greatest probability [N, K] is not the label's; ties: the first."""
+    """Return the fraction of N whose greatest probability [N, K] is not the label's.
+
+    The first of equal probabilities counts.
+    """
     p, y = _labelled(probabilities, labels)
     return float((p.argmax(axis=1) != y).mean())
 
@@ -101,7 +104,7 @@ def entropy(p: Float64) -> Float64:
 
 
 def mutual_information(p: Float64) -> Float64:
-    """Of the class and the weights: H(mean_l p_l) - mean_l H(p_l), in nats, 0 or more.
+    """Mutual information of class and weights: H(mean_l p_l) - mean_l H(p_l), in nats, 0 or more.
 
     p [L, ..., K] are the probabilities of each sample.
     """
@@ -156,9 +159,9 @@ def regression_scores(
     epistemic: ArrayLike | None = None,
     aleatoric: ArrayLike | None = None,
 ) -> RegressionScores:
-    """All metrics of predictive means, variances and targets, all of one shape [N, ...].
+    """Compute all metrics of predictive means, variances and targets, of one shape [N, ...].
 
-    `epistemic` and `aleatoric` are the parts of the variance; without them it is all epistemic.
+    `epistemic` and `aleatoric` are the parts of the variance. Without them all of it is epistemic.
     """
     return RegressionScores(
         rmse(mean, targets),
@@ -191,7 +194,7 @@ def gaussian_nll(mean: ArrayLike, variance: ArrayLike, targets: ArrayLike) -> fl
 
 
 def median_std(variance: ArrayLike) -> float:
-    """The median of sqrt(variance) [N, ...]: their mean is that of one outlier, or inf."""
+    """Return the median of sqrt(variance) [N, ...]: one outlier would decide their mean."""
     return float(np.median(np.sqrt(_variance(variance, None))))
 
 

@@ -1,4 +1,4 @@
-"""The float32 outputs of all samples: one after the other in one array, [L, B, *shape] each."""
+"""The float32 outputs of all samples, one after the other in one array: [L, B, *shape] each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Float32 = NDArray[np.float32]
 
 
 class Outputs:
-    """Those of predictions of one size, by the `plan` of any member of an ensemble."""
+    """The outputs of predictions of one size.
+
+    `plan` is that of any member: all members have the same outputs.
+    """
 
     def __init__(self, plan: Plan, batch: int, samples: int) -> None:
         self.batch, self.samples = batch, samples
@@ -23,24 +26,24 @@ class Outputs:
             self._parts.append((slice(start, stop), (samples, batch, *type_.shape)))
             start = stop
 
-    def room(self) -> Float32:
-        """The array that programs write to."""
+    def allocate(self) -> Float32:
+        """Allocate the array that programs write to."""
         return np.empty(self._size, np.float32)
 
     def split(self, out: Float32) -> tuple[Float32, ...]:
-        """Each output [L, B, *shape], as a view."""
+        """Return each output [L, B, *shape], as a view."""
         return tuple([out[part].reshape(shape) for part, shape in self._parts])
 
 
 def is_complete(plan: Plan) -> bool:
-    """Whether its program writes every sample of every row."""
+    """Tell whether the program of a plan writes every sample of every row."""
     return not plan.copied and all(type_.axes == PER_ROW_AND_SAMPLE for type_ in plan.outputs)
 
 
 def complete(
     plan: Plan, outputs: tuple[Float32, ...], x: Float32, member: int, members: int
 ) -> None:
-    """Fill in what programs write once for all samples or all rows, or not at all."""
+    """Fill in the outputs that a program writes once for all samples or rows, or not at all."""
     if not len(x):
         return
     for i, (output, type_) in enumerate(zip(outputs, plan.outputs, strict=True)):

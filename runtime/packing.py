@@ -1,4 +1,4 @@
-"""Constants of a program: one buffer of bytes, and the packed forms that kernels read."""
+"""Constants of a program: one buffer of bytes, with weights in the layout that kernels read."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from qbnnc.ir.types import Array
 from qbnnc.ir.weights import channel_sums
 from qbnnc.runtime.layout import round_up, to_memory
 
-LINE = 128  # output channels whose weights lie together where channels are by themselves
+CHANNEL_BLOCK = 128  # output channels whose weights lie together in a depthwise convolution
 PANEL = 16  # output channels of a panel: two vectors of accumulators
-CODES = 16  # that are looked at together, one by one
-FOURS = 4  # codes of K that are multiplied at a time
+CODES = 16  # quantised values of a vector
+K_BLOCK = 4  # quantised values of K that one product takes
 _ALIGNMENT = 64
 
 
 class Constants:
-    """Collects arrays, equal ones once; `add` returns the offset in bytes.
+    """A collection of arrays that keeps equal ones once.
 
-    `asked` counts the bytes of all that were added, as if none were equal.
+    `asked` counts the bytes of all arrays that were added, as if none were equal.
     """
 
     def __init__(self) -> None:
@@ -32,20 +32,21 @@ class Constants:
         self._size, self.asked = 0, 0
 
     def add(self, array: Array) -> int:
-        """Keep a copy of `array`, row-major, aligned to 64 bytes."""
+        """Keep `array`, row-major and aligned to 64 bytes; return its offset in bytes."""
         part = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        room = round_up(part.nbytes, _ALIGNMENT)
-        self.asked += room
+        size = round_up(part.nbytes, _ALIGNMENT)
+        self.asked += size
         offset = self._known.setdefault(sha256(part.data).digest(), self._size)
-        if offset == self._size and room:
+        if offset == self._size and size:
             self._parts.append(part)
-            self._size += room
+            self._size += size
         return offset
 
     def pack(self) -> NDArray[np.uint8]:
-        """All of them, with some room to read past the end; once: each part is given up.
+        """Return all arrays as one, with space to read past the end; call this once.
 
-        So they are never in memory twice: a page of the room is there when it is written to.
+        Each part is released when it is copied. So the arrays are never in memory twice: the system
+        provides a page of the result when it is written to.
         """
         packed, offset = aligned_bytes(self._size + _ALIGNMENT), 0
         for number, part in enumerate(self._parts):
@@ -59,21 +60,24 @@ class Constants:
 
 
 def aligned_bytes(count: int) -> NDArray[np.uint8]:
-    """`count` bytes, rounded up to 64, at an address that is a multiple of 64; not cleared."""
+    """Allocate `count` bytes, rounded up to 64, at a multiple of 64; they are not cleared."""
     count = round_up(count, _ALIGNMENT)
-    room = np.empty(count + _ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT
-    return room[start : start + count]
+    memory = np.empty(count + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + count]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """[groups][blocks of channels][lines][channels][step]: how kernels read a weight, or make one.
+    """The order in which kernels read a weight: [groups][channel blocks][lines][channels][step].
 
-    Of a weight [O, K] or [O, C, kh, kw] (K runs over [kh][kw][C]), a bias [O] (K is 1), or with
-    `plain` any value in the order of memory. K is `lines` x `step`: one a line, or with `run`, the
-    codes of a layer's operand that lie side by side, FOURS, each run filled up to a multiple of
-    `steps` of them.
+    A weight has the shape [O, K] or [O, C, kh, kw]: then K runs over [kh][kw][C]. A bias [O] has a
+    K of 1.
+    With `plain` the value is of any shape, in the order of memory.
+
+    A line has `step` of the K elements for each channel of a block. Without `run`, `step` is 1.
+    With `run`, `step` is K_BLOCK: `run` elements of K lie side by side in a layer's operand, and
+    padding fills them up to a multiple of `steps` k-blocks.
     """
 
     shape: tuple[int, ...]
@@ -83,7 +87,7 @@ class Layout:
     steps: int = 1
 
     def rows(self, array: Array) -> Array:
-        """[*shape] as [groups, filters, K]."""
+        """Reshape [*shape] to [groups, filters, K]."""
         if self.plain:
             return to_memory(array, self.shape).reshape(1, -1, 1)
         moved = np.moveaxis(array, 1, -1) if array.ndim == 4 else array
@@ -91,53 +95,54 @@ class Layout:
 
     @property
     def filters(self) -> int:
-        """Channels of a group."""
+        """The output channels of a group."""
         return prod(self.shape) if self.plain else self.shape[0] // self.groups
 
     @property
     def padded(self) -> int:
-        """The same, padded."""
+        """The output channels of a group, padded to whole vectors."""
         return round_up(self.filters, PANEL // 2)
 
     @property
     def block(self) -> int:
-        """Channels of a block; the last may have fewer."""
-        return PANEL if self.run else LINE
+        """The channels of a block; the last block may have fewer."""
+        return PANEL if self.run else CHANNEL_BLOCK
 
     @property
     def step(self) -> int:
-        return FOURS if self.run else 1
+        """The elements of K of a line, for each channel."""
+        return K_BLOCK if self.run else 1
 
     @property
     def taps(self) -> int:
-        """K."""
+        """The number K of elements of a channel, without padding."""
         return 1 if self.plain else prod(self.shape[1:])
 
     @property
     def depth(self) -> int:
-        """K padded."""
-        return self.taps if not self.run else self.taps // self.run * self.fours * FOURS
+        """The number K of elements of a channel, with padding."""
+        return self.taps if not self.run else self.taps // self.run * self.k_blocks * K_BLOCK
 
     def order_of_taps(self) -> NDArray[np.int64]:
-        """Which of K is at each place of a channel; -1 is padding."""
+        """Return the element of K at each place of a channel; -1 is padding."""
         taps = np.arange(self.taps)
         if not self.run:
             return taps
-        runs, missing = taps.reshape(-1, self.run), self.fours * FOURS - self.run
+        runs, missing = taps.reshape(-1, self.run), self.k_blocks * K_BLOCK - self.run
         return np.pad(runs, ((0, 0), (0, missing)), constant_values=-1).reshape(-1)
 
     @property
-    def fours(self) -> int:
-        """Of a run."""
-        return round_up(self.run, self.steps * FOURS) // FOURS
+    def k_blocks(self) -> int:
+        """The k-blocks of a run."""
+        return round_up(self.run, self.steps * K_BLOCK) // K_BLOCK
 
     @property
     def size(self) -> int:
-        """Elements with the padding."""
+        """The number of elements with padding."""
         return self.groups * self.padded * self.depth
 
     def pack(self, rows: Array, fill: int = 0) -> Array:
-        """[groups, filters, K] in this layout: [size]."""
+        """Pack [groups, filters, K] in this layout: [size]."""
         packed, start = np.empty(self.size, rows.dtype), 0
         for group in rows:
             for first in range(0, self.padded, self.block):
@@ -150,31 +155,34 @@ class Layout:
         return packed
 
     def _fill(self, block: Array, rows: Array) -> None:
-        """Rows [channels, K] into a block [at least as many, depth], with the padding of runs."""
+        """Copy [channels, K] into a block [channels or more, depth], with the padding of runs."""
         if not self.run:
             block[: len(rows)] = rows
             return
-        runs = block[: len(rows)].reshape(len(rows), -1, self.fours * FOURS)
+        runs = block[: len(rows)].reshape(len(rows), -1, self.k_blocks * K_BLOCK)
         runs[..., : self.run] = rows.reshape(len(rows), -1, self.run)
 
     def lanes(self, rows: Array) -> Array:
-        """Rows [channels, K] as they meet in int16: [channels, turns, steps, 2, 2]."""
+        """Arrange [channels, K] as products meet in int16 lanes.
+
+        Returns [channels, turns, steps, lanes, pair].
+        """
         block = np.zeros((len(rows), self.depth), rows.dtype)
         self._fill(block, rows)
-        return block.reshape(len(rows), -1, self.steps, FOURS // 2, 2)
+        return block.reshape(len(rows), -1, self.steps, K_BLOCK // 2, 2)
 
     def pack_channels(self, rows: Array, fill: int = 0) -> Array:
-        """[groups, filters] as [groups][padded channels]."""
+        """Pack [groups, filters] as [groups][padded channels]."""
         whole = np.full((self.groups, self.padded), fill, rows.dtype)
         whole[:, : self.filters] = rows
         return whole
 
     def repeat_channels(self, rows: Array, fill: int = 0) -> Array:
-        """[groups, filters] as [groups][padded channels][step]: as the channels of a line lie."""
+        """Pack [groups, filters] as [groups][padded channels][step], in the order of a line."""
         return np.repeat(self.pack_channels(rows, fill).reshape(-1), self.step)
 
     def order(self) -> NDArray[np.int64]:
-        """Where in this layout each element of [*shape] lies, in row-major order."""
+        """Return the place in this layout of each element of [*shape], in row-major order."""
         numbers = np.arange(prod(self.shape), dtype=np.int64).reshape(self.shape)
         packed = self.pack(self.rows(numbers), -1)
         order = np.empty(numbers.size, np.int64)
@@ -183,7 +191,7 @@ class Layout:
 
 
 def per_channel(values: Array, layout: Layout) -> Array:
-    """One number, or one for each of all channels, as [groups][padded channels]."""
+    """Pack one number, or one for each channel, as [groups][padded channels]."""
     channels = layout.groups * layout.filters
     return layout.pack_channels(np.broadcast_to(values, (channels,)).reshape(layout.groups, -1))
 
@@ -191,11 +199,10 @@ def per_channel(values: Array, layout: Layout) -> Array:
 def offline_terms(
     shape: tuple[int, ...], weight: Array | None, weight_zero: Array, input_zero: int
 ) -> NDArray[np.int32]:
-    """K Z_w Z_x - Z_x sum_k q_w for each channel, mod 2^32: docs/semantics.md, section 3.
+    """Compute K Z_w Z_x - Z_x sum_k q_w for each channel, mod 2^32.
 
-    Without the second term if the weight is None, that is, not constant.
+    The second term is left out if the weight is None, which means that it is not constant.
+    Source: docs/semantics.md, section 3.
     """
-    terms = np.broadcast_to(weight_zero.astype(np.int64) * input_zero * prod(shape[1:]), shape[:1])
-    if weight is not None:
-        terms = terms - input_zero * channel_sums(weight, np.zeros(1, np.int32)).total
-    return terms.astype(np.int32)
+    codes = np.broadcast_to(np.int8(0), shape) if weight is None else weight
+    return channel_sums(codes, weight_zero).offline_terms(input_zero)

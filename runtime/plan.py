@@ -1,6 +1,6 @@
-"""A graph planned for the runtime: program, constants and arena layout.
+"""Plans: a graph as a program, its constants and the layout of its arena.
 
-A plan does not depend on the batch, the number of samples or the CPU's cache beyond BLOCK_BYTES.
+A plan does not depend on the batch or the number of samples.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.types import Array, TensorType
-from qbnnc.runtime.arena import Arena, place
+from qbnnc.runtime.arena import Arena, allocate
 from qbnnc.runtime.families import OPCODES
 from qbnnc.runtime.families.lowering import lower_node
 from qbnnc.runtime.lowering import Lowering, Step
 from qbnnc.runtime.packing import Layout, aligned_bytes
 from qbnnc.runtime.program import COLUMNS, Buffer, Phase, phase_of
-from qbnnc.runtime.verifier import Memory, Room, verify
+from qbnnc.runtime.verifier import Memory, Region, verify
 from qbnnc.support.errors import CompileError, Loc
 
-BLOCK_BYTES = 1 << 19  # in use at a time: stays in the L2 cache of most CPUs
-MOST_BLOCK_BYTES = 1 << 22  # where weights do not stay there: they are read again for each block
+BLOCK_BYTES = 1 << 19  # in use at a time, which stay in the L2 cache of most CPUs
+MOST_BLOCK_BYTES = 1 << 22  # where weights do not stay there and are read again for each block
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a value is: in the order of memory, or in the layout of a weight."""
+    """The place of a value: a buffer, in the order of memory or in the layout of a weight."""
 
     buffer: Buffer
     type: TensorType
@@ -37,23 +37,24 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """About how many multiplications the ranges take the time of: for a row, a sample, a copy."""
+    """The cost for a row, a sample and a copy, in multiplications of a convolution."""
 
     row: float
     sample: float
     copy: float
 
     def of(self, batch: int, draws: int) -> float:
-        """Of a whole prediction."""
+        """Return the cost of a whole prediction; `draws` are samples of a member."""
         return batch * self.row + draws * self.sample + batch * draws * self.copy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """`program` int64 [steps, COLUMNS], prefix first; `ends` where prefix, sample and suffix end.
+    """A program with its memory, proved to stay inside it.
 
-    `values` says where the values are, by name, and `copied` which outputs no step makes: the input
-    (None) or a constant. `constants` may be those of several plans; `constant_bytes` are its own.
+    `program` is int64 [steps, COLUMNS], prefix first. `ends` says where each phase ends. `values`
+    says where values are, by name. `copied` has the outputs that no step makes: they are the input
+    (None) or a constant. Several plans may share `constants`; `constant_bytes` counts its own.
     """
 
     program: NDArray[np.int64]
@@ -69,23 +70,23 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Elements of all outputs of one copy."""
+        """The elements of all outputs of one copy."""
         return sum(type_.size for type_ in self.outputs)
 
     def arena_bytes(self, rows: int) -> int:
-        """Bytes of an arena for chunks of `rows` rows, with room to read past the end."""
+        """Count the bytes of an arena for `rows` rows at a time, and 64 more to read past it."""
         return self.arena.scratch_bytes + rows * self.arena.record_bytes + 64
 
 
 def plan(graph: Graph, *, draws: int = 1, reuse: bool = True, budget: int | None = None) -> Plan:
-    """CompileError, at the node, if no kernel takes its inputs.
+    """Plan a graph; raise CompileError, at the node, if no kernel takes its inputs.
 
-    `draws`: of most predictions, by which forms of layers are chosen.
-    `budget`: bytes of a block; None chooses them.
-    Without `reuse` of the arena's space, every value of a range is there when the range has run.
+    `draws` are the samples of most predictions, by which forms of layers are chosen. `budget` is
+    the size of a block in bytes; None chooses it. Without `reuse` of the arena's space, every value
+    of a phase is still there when the phase has run.
     """
     made = draft(Lowering(graph, draws, traced=not reuse), graph.nodes)
-    arena = place(made.steps, made.block_bytes(budget), reuse=reuse)
+    arena = allocate(made.steps, made.block_bytes(budget), reuse=reuse)
     return finish(made, arena, made.lowering.constants.pack())
 
 
@@ -99,18 +100,18 @@ class Draft:
 
     @property
     def work(self) -> Work:
-        """By the ranges of its steps."""
+        """The cost of its steps, by phase."""
         return Work(*(sum(s.instruction.work for s in self.steps if s.phase is r) for r in Phase))
 
     def block_bytes(self, budget: int | None) -> int:
-        """Bytes of a block; `budget` if it is given."""
+        """Return the size of a block in bytes: `budget` if it is given."""
         if budget is not None:
             return budget
         return max(BLOCK_BYTES, min(self.constant_bytes // 4, MOST_BLOCK_BYTES))
 
 
 def draft(lowering: Lowering, nodes: Iterable[Node]) -> Draft:
-    """The program of some nodes of a graph; CompileError, at the node, if no kernel takes it."""
+    """Lower some nodes of a graph; raise CompileError, at the node, if no kernel takes it."""
     before = lowering.constants.asked
     for node in nodes:
         lower_node(lowering, node)
@@ -119,7 +120,7 @@ def draft(lowering: Lowering, nodes: Iterable[Node]) -> Draft:
 
 
 def finish(made: Draft, arena: Arena, constants: NDArray[np.uint8]) -> Plan:
-    """The plan of a program whose buffers lie in `arena`; CompileError if it could leave them."""
+    """Make the plan of a program in `arena`; raise CompileError if it could leave its memory."""
     program, ends = _program(made.steps, arena), _ends(made.steps)
     _expect_safe(made, program, ends, constants, arena)
     return Plan(
@@ -143,7 +144,7 @@ def _expect_safe(
     constants: NDArray[np.uint8],
     arena: Arena,
 ) -> None:
-    """The kernels check nothing: CompileError, at the node, if a line could leave its memory."""
+    """Raise CompileError, at the node, if a line could leave its memory: kernels check nothing."""
     violation = verify(
         program, ends.tolist(), constants, memory_of(made.lowering, arena, len(program))
     )
@@ -159,15 +160,17 @@ def _expect_safe(
 
 
 def memory_of(lowering: Lowering, arena: Arena, steps: int) -> Memory:
-    """What the verifier holds a program against."""
-    rooms = [Room(s.offset, s.nbytes, s.first, s.last) for s in arena.slots]
-    rooms += [
-        Room(arena.operands[b].offset, b.stride, 0, steps, in_record=True, given=lowering.given(b))
+    """Describe the memory of a program, as the verifier needs it."""
+    regions = [Region(s.offset, s.nbytes, s.first, s.last) for s in arena.slots]
+    regions += [
+        Region(
+            arena.operands[b].offset, b.stride, 0, steps, in_record=True, given=lowering.given(b)
+        )
         for b in arena.kept
     ]
     copied, partial = lowering.copied(), lowering.partial
     return Memory(
-        rooms=tuple(rooms),
+        regions=tuple(regions),
         scratch_bytes=arena.scratch_bytes,
         record_bytes=arena.record_bytes,
         rows=arena.capacity.rows,
@@ -191,7 +194,7 @@ def _values(lowering: Lowering) -> dict[str, Stored]:
 
 
 def new_arena(plan: Plan, rows: int) -> NDArray[np.uint8]:
-    """Memory for a chunk of `rows` rows, not cleared."""
+    """Allocate an arena for a chunk of `rows` rows, not cleared."""
     return aligned_bytes(plan.arena_bytes(rows))
 
 

@@ -1,4 +1,4 @@
-"""What `predict` returns: arrays by the names that the ONNX outputs have too."""
+"""The result of `predict`: arrays by name. The outputs of the ONNX file have the same names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from qbnnc.ir.head import Head
 class Prediction(Mapping[str, NDArray[np.float32]]):
     """The samples [L, B, *shape] and their statistics [B, ...], float32.
 
-    p["samples"], or p.samples. What else there is depends on the task: `mean` and `variance`;
-    `probabilities`, `entropy` and `mutual_information` of a classification; `mean`, `epistemic`,
-    `variance` and perhaps `aleatoric` of a regression (qbnnc.ir.head says how they are computed).
+    Read them as p["samples"] or p.samples. The task decides which statistics there are:
+
+    - A classification has `probabilities`, `entropy` and `mutual_information`.
+    - A regression has `mean`, `epistemic` and `variance`, and perhaps `aleatoric`.
+    - Any other task has `mean` and `variance`.
+
+    `qbnnc.ir.head` says how they are computed.
     """
 
     __slots__ = ("_arrays", "_head", "_names", "_samples")
@@ -26,7 +30,7 @@ class Prediction(Mapping[str, NDArray[np.float32]]):
         samples: tuple[NDArray[np.float32], ...],
         statistics: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
-        """`samples` [L, B, *shape] of each output.
+        """`samples` are [L, B, *shape] for each output.
 
         Statistics that are not given are computed when they are read.
         """

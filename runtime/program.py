@@ -1,8 +1,8 @@
-"""What an instruction is, and the columns in which a flat program holds it.
+"""Instructions, their buffers, and the columns in which a flat program holds them.
 
 A program is `int64[operations, COLUMNS]`: the opcode, then the fields of an instruction in order.
-A Buffer takes three columns (offset, stride, place), anything else one. `columns_of` gives the
-kernels the number of each field's column, so that nobody writes a number by hand.
+A Buffer takes three columns (offset, stride, place), and any other field takes one. `columns_of`
+gives the kernels the number of each field's column, so that nobody writes a number by hand.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from qbnnc.ir.types import Axes, Axis
 
 COLUMNS = 48
 
-_OF_A_BYTE = 5.0  # multiplications of a convolution in the time of one byte of what is pointwise
+_WORK_OF_A_BYTE = 5.0  # of a pointwise output, in multiplications of a convolution
 
 
 class Phase(IntEnum):
-    """When an instruction runs; each phase is run whole before the next one begins."""
+    """The times at which instructions run; each phase runs whole before the next one begins."""
 
     PREFIX = 0  # once for each row
     SAMPLE = 1  # once for each sample
@@ -30,27 +30,29 @@ class Phase(IntEnum):
 
 
 def phase_of(axes: Axes) -> Phase:
-    """The phase that makes a value which varies along these axes."""
+    """Return the phase that makes a value which varies along these axes."""
     if Axis.SAMPLE not in axes:
         return Phase.PREFIX
     return Phase.SUFFIX if Axis.ROW in axes else Phase.SAMPLE
 
 
 class Place(IntEnum):
-    """How the s-th sample and the r-th row of a block find their element of a buffer."""
+    """The rule by which sample s and row r of a block find their element of a buffer."""
 
-    COPY = 0  # s * rows of the block + r, in scratch space
-    ROW = 1  # first row of the block + r: kept for all rows of a chunk
-    SAMPLE = 2  # s
-    FIXED = 3  # one element for all
-    OUT = 4  # sample and row of the prediction, in the float32 outputs
-    INPUT = 5  # row of the batch, in the float32 input
+    COPY = 0  # element s * rows of the block + r, in scratch space
+    ROW = 1  # element first row of the block + r, in records kept for all rows of a chunk
+    SAMPLE = 2  # element s, in scratch space
+    FIXED = 3  # one element for all, in scratch space
+    OUT = 4  # the sample and row of the prediction, in the float32 outputs
+    INPUT = 5  # the row of the batch, in the float32 input
     CONSTANT = 6  # one element for all, in the constants
 
 
 class Kind(IntEnum):
-    VALUE = 0  # of the graph, or made on the way
-    SCRATCH = 1  # used inside one instruction
+    """The memory that a buffer belongs to."""
+
+    VALUE = 0  # the arena: a value of the graph, or an intermediate one
+    SCRATCH = 1  # the arena, inside one instruction
     OUT = 2
     INPUT = 3
     CONSTANT = 4
@@ -58,10 +60,10 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)  # a Buffer is equal only to itself
 class Buffer:
-    """Room for a value: `stride` bytes (elements, if it is an input or output) for each index.
+    """Memory for a value: `stride` bytes for each element, in the sense of Place.
 
-    `position` is where an output begins in one copy's row of all outputs, in elements, or where a
-    constant lies, in bytes.
+    The stride of an input or output counts float32 numbers. `position` is the byte at which a
+    constant begins, or the number at which an output begins among all outputs of a copy.
     """
 
     name: str
@@ -73,7 +75,7 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A Buffer with its place: what a program says of it."""
+    """A Buffer as a program states it: three columns."""
 
     offset: int
     stride: int
@@ -85,7 +87,10 @@ Locate: TypeAlias = Callable[[Buffer], Operand]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """`output` is written; every other Buffer is read, or scratch space."""
+    """An operation of a program, which writes `output`.
+
+    Other Buffers are read, or are scratch space.
+    """
 
     output: Buffer
 
@@ -95,22 +100,22 @@ class Instruction:
         return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def buffers(self) -> list[Buffer]:
-        """All buffers, the output first."""
+        """Return all buffers, the output first."""
         values = (getattr(self, f.name) for f in fields(self))
         return [v for v in values if isinstance(v, Buffer)]
 
     @property
     def work(self) -> float:
-        """About how many multiplications it takes the time of, once."""
-        return _OF_A_BYTE * self.output.stride
+        """The estimated time of one run, in multiplications of a convolution."""
+        return _WORK_OF_A_BYTE * self.output.stride
 
     @property
     def form(self) -> str:
-        """Which of several ways it is done, for people to read."""
+        """The variant of the kernel that runs, in words; "" if there is one alone."""
         return ""
 
     def encode(self, locate: Locate) -> list[int]:
-        """The columns of a program's row after the opcode, not yet filled up with zeros."""
+        """Return the columns of a program's row after the opcode, without padding."""
         row = list[int]()
         for field in fields(self):
             value = getattr(self, field.name)
@@ -123,7 +128,7 @@ class Instruction:
 
 
 def columns_of(cls: type[Instruction]) -> ModuleType:
-    """The first column of each field of `cls`, as attributes."""
+    """Return the first column of each field of `cls`, as attributes of a module."""
     sizes = [(field.name, 3 if field.type == "Buffer" else 1) for field in fields(cls)]
     columns = numbered(cls.__name__, sizes, first=1)
     assert 1 + sum(size for _, size in sizes) <= COLUMNS
@@ -131,7 +136,7 @@ def columns_of(cls: type[Instruction]) -> ModuleType:
 
 
 def numbered(name: str, sizes: Sequence[tuple[str, int]], first: int = 0) -> ModuleType:
-    """Where each field of a record of numbers begins, as attributes.
+    """Return the place at which each field of a record begins, as attributes of a module.
 
     The result is a module, because numba reads a module's numbers as constants and compiles them
     fast.

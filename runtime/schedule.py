@@ -1,13 +1,13 @@
-"""In which order a plan is run: the batch in chunks of rows, each in blocks that stay in the cache.
+"""The order in which a plan runs: chunks of rows, each in blocks that stay in the cache.
 
     for each chunk of rows:
         for each block of its rows: the prefix
         for each block of samples:
-            the sample range, with one row
+            the sample phase, with one row
             for each block of the chunk's rows: the suffix
 
-What is computed does not depend on any of these sizes. The loops are worked out here, as a table
-that the interpreter goes through.
+No result depends on any of these sizes. The loops are unrolled here into a table of blocks, which
+the interpreter walks.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Schedule = NDArray[np.int64]
 
 
 def schedule(plan: Plan, rows: range, draws: range, chunk: int) -> Schedule:
-    """The blocks as int64 [blocks, fields of a Block]."""
+    """Return the blocks as int64 [blocks, fields of a Block]."""
     table = [*blocks(plan, rows, draws, chunk)]
     return np.array(table, np.int64).reshape(-1, BLOCK.SIZE)
 
 
 def blocks(plan: Plan, batch: range, draws: range, chunk: int) -> Iterator[Block]:
-    """In which order which range is run over which rows and samples."""
+    """Yield the blocks of these rows and samples of one member, in the order of execution."""
     capacity = plan.arena.capacity
     prefix, sample, suffix = np.diff(plan.ends, prepend=0) > 0
     for start in batch[::chunk]:

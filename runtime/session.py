@@ -1,4 +1,12 @@
-"""A model loaded and planned: what predicts."""
+"""Loading a compiled model, and predicting with it.
+
+A prediction goes this way:
+
+1. `Session.predict` checks the batch.
+2. `jobs.prepare` splits the work into parts for the threads, once for each size of a prediction.
+3. `kernels.interpreter.execute` runs the jobs of a part, each thread a part at a time.
+4. `Prediction` holds the samples and their statistics.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +18,9 @@ from numpy.typing import ArrayLike
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
+from qbnnc.runtime.arena import ArenaPool
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.jobs import Part, Prepared, Size, job, prepare, signed
-from qbnnc.runtime.memory import ArenaPool
 from qbnnc.runtime.outputs import Float32, Outputs, complete, is_complete
 from qbnnc.runtime.plan import new_arena, plan
 from qbnnc.runtime.prediction import Prediction
@@ -32,18 +40,18 @@ from qbnnc.support.inputs import (
     check_asked,
 )
 
-MOST_PREPARED = 256
-SMALL = 256  # elements of a sample of the batch
+MOST_PREPARED = 256  # sizes of predictions that are kept
+SMALL = 256  # elements of a sample of the batch, up to which a kernel computes the statistics
 
 
 def load(model: str | os.PathLike[str] | Model, threads: int | None = None) -> Session:
-    """A compiled model (a `.qbnn` file, or a Model), ready to predict.
+    """Load a compiled model (a `.qbnn` file, or a Model) and make it ready to predict.
 
-    `threads`: how many cores a prediction may use, all physical ones if None; no result depends on
-    it. Small predictions use one.
+    `threads` is how many cores a prediction may use; None takes all physical ones. No result
+    depends on it. Small predictions use one core.
 
-    Raises FileError for a file that is missing or damaged, or a model that is not compiled;
-    CompileError for one with an op that this runtime has no kernel for.
+    Raises FileError for a file that is missing or damaged, or a model that is not compiled. Raises
+    CompileError for a model with an op that this runtime has no kernel for.
     """
     path: object = "the model" if isinstance(model, Model) else model
     try:
@@ -56,7 +64,7 @@ def load(model: str | os.PathLike[str] | Model, threads: int | None = None) -> S
 
 
 class Session:
-    """Predicts with one model. Any number of Python threads may use one Session at once."""
+    """A model that predicts. Any number of Python threads may use one Session at once."""
 
     def __init__(
         self,
@@ -65,7 +73,10 @@ class Session:
         threads: int | None = None,
         block_bytes: int | None = None,
     ) -> None:
-        """`block_bytes` in use at a time are chosen if None; they have no effect on a result."""
+        """Plan the model. `block_bytes` are in use at a time; None chooses them.
+
+        No result depends on `block_bytes`.
+        """
         if model.stage is not Stage.INTEGER:
             raise FileError(
                 f"a model of stage {model.stage.name}, which has no integer program yet",
@@ -73,8 +84,8 @@ class Session:
                 remedy=f"compile it first: qbnnc compile {path} -o compiled.qbnn",
             )
         self.model = model
-        self._every = plan_members(model.members, model.draws, block_bytes)
-        self._plans = self._every.members
+        self._ensemble = plan_members(model.members, model.draws, block_bytes)
+        self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._complete = all(map(is_complete, self._plans))
         self._prepared: dict[Size, Prepared] = {}
@@ -85,7 +96,7 @@ class Session:
 
     @property
     def samples(self) -> int:
-        """L when a prediction does not ask for another number."""
+        """The number of samples L of a prediction that asks for no other number."""
         return self.model.samples
 
     def __repr__(self) -> str:
@@ -103,14 +114,14 @@ class Session:
         first_row: int = 0,
         batch_size: int | None = None,
     ) -> Prediction:
-        """Samples and statistics for a batch x [B, *shape]; B may be 0.
+        """Compute samples and statistics for a batch x [B, *shape]; B may be 0.
 
         Args:
-            x: real numbers; cast to float32.
-            samples: L, a multiple of the members; the model's own number if None.
+            x: real numbers, which are cast to float32.
+            samples: L, a multiple of the members; None takes the model's own number.
             seed: any whole number, mod 2^64. The same seed gives the same bits.
-            first_row: the number of the first row: a batch may be split without any effect.
-            batch_size: rows at a time; has no effect on the result. Chosen if None.
+            first_row: the number of the first row. With it a batch may be split without any effect.
+            batch_size: rows at a time; no result depends on it. None chooses it.
 
         Raises InputError for data or numbers that do not fit the model.
         """
@@ -138,11 +149,12 @@ class Session:
         first_row: int = 0,
         member: int = 0,
     ) -> dict[str, Array]:
-        """Every value of one member by its name in the IR: [L|1, B|1, *shape], in its own dtype.
+        """Compute every value of one member, by its name in the IR: [L|1, B|1, *shape].
 
-        What `qbnnc.ir.evaluate` shows an observer, but for the input and for what fusion has
-        removed: accumulators, and the noise of weights. L counts this member's samples. Keeps all
-        values: for small batches.
+        Each value has its own dtype, and L counts the samples of this member. These are the values
+        that `qbnnc.ir.evaluate` shows an observer. The input is not among them, and neither is what
+        fusion removes: accumulators, and the noise of weights. All values are in memory at once, so
+        that this is for small batches.
         """
         batch = as_batch(x, self.model.graph.input.type.shape)
         members, numbers = len(self.model.members), _numbers(seed, first_row)
@@ -153,7 +165,7 @@ class Session:
         graph = self.model.members[member]
         kept, chunk = plan(graph, draws=self.model.draws, reuse=False), max(1, len(batch))
         arena, outputs = new_arena(kept, chunk), Outputs(kept, len(batch), draws * members)
-        out, recorder = outputs.room(), Recorder(kept, len(batch), draws, arena)
+        out, recorder = outputs.allocate(), Recorder(kept, len(batch), draws, arena)
         every = kept, range(len(batch)), range(draws), chunk
         table, size = schedule(*every), (member, members, len(batch), draws * members)
         for i, block in enumerate(blocks(*every)):
@@ -168,21 +180,24 @@ class Session:
     def plan_summary(
         self, member: int = 0, batch: int = 1, samples: int | None = None
     ) -> PlanSummary:
-        """Operations, their forms, and the bytes of arena and constants, for `qbnnc inspect`."""
+        """Describe the operations, their forms, and the bytes of arena and constants.
+
+        `qbnnc inspect` prints this.
+        """
         count = self._samples(samples)
         check_asked(as_count(batch, "batch", MOST_ROWS_AT_ONCE), count, 1, self._plans[0].size)
-        return summarize(self._every, member, batch, count, self._workers.threads)
+        return summarize(self._ensemble, member, batch, count, self._workers.threads)
 
     def peak_bytes(self, batch: int, samples: int | None = None) -> int:
-        """Bytes that a prediction's program needs: constants, arena, input and samples."""
+        """Count the bytes that a prediction needs: constants, arenas, input and samples."""
         count = self.samples if samples is None else samples
         prepared = self._prepare(Size(batch, max(count, len(self._plans)), None))
         arenas = sorted(part.arena_bytes for part in prepared.parts)
         reals = batch * (self.model.graph.input.type.size + count * self._plans[0].size)
-        return self._every.constant_bytes + sum(arenas[-self._workers.threads :]) + 4 * reals
+        return self._ensemble.constant_bytes + sum(arenas[-self._workers.threads :]) + 4 * reals
 
     def _samples(self, samples: int | None) -> int:
-        """L; InputError if the model cannot give so many."""
+        """Return L; raise InputError if the model cannot give so many samples."""
         members = len(self.model.members)
         count = self.samples if samples is None else as_integer(samples, "samples")
         if not self._stochastic and count != members:
@@ -201,18 +216,19 @@ class Session:
         return count
 
     def _prepare(self, size: Size) -> Prepared:
-        """Made once for each size; the last few are kept."""
+        """Prepare predictions of a size, once; the last MOST_PREPARED sizes are kept."""
         if (found := self._prepared.get(size)) is None:
             if len(self._prepared) >= MOST_PREPARED:
                 self._prepared = {}
-            found = prepare(self._every, size, self._workers.threads)
+            found = prepare(self._ensemble, size, self._workers.threads)
             self._prepared[size] = found
         return found
 
     def _run(
         self, prepared: Prepared, batch: Float32, numbers: tuple[int, int]
     ) -> tuple[Float32, ...]:
-        out, x = prepared.outputs.room(), _flat(batch)
+        """Run all parts of a prediction; return the samples of each output."""
+        out, x = prepared.outputs.allocate(), _flat(batch)
 
         def work(part: Part) -> None:
             arena = self._arenas.take(part.arena_bytes)
@@ -229,7 +245,10 @@ class Session:
         return outputs
 
     def _statistics(self, outputs: tuple[Float32, ...]) -> dict[str, Float32] | None:
-        """Of a small prediction, for which numpy's calls would take longer than the network."""
+        """Compute mean and variance of a small prediction with a kernel; None for others.
+
+        In a small prediction numpy's calls would take longer than the network.
+        """
         head, first = self.model.head, outputs[0]
         size = first[0].size
         if len(outputs) > 1 or size > SMALL or not head.moments_alone:
@@ -241,12 +260,12 @@ class Session:
 
 
 def _numbers(seed: int, first_row: int) -> tuple[int, int]:
-    """Both mod 2^64, as the kernels take them."""
+    """Return both numbers mod 2^64, as the kernels take them."""
     return signed(as_integer(seed, "seed")), signed(as_first_row(first_row))
 
 
 def _flat(batch: Float32) -> Float32:
-    """[elements], as the kernels take it: they are compiled for one type of each argument."""
+    """Return the batch as [elements], read-only: the one type that kernels are compiled for."""
     x = batch.reshape(-1)
     if x.flags.writeable:
         x.flags.writeable = False

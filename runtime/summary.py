@@ -1,4 +1,4 @@
-"""What a plan looks like: for `qbnnc inspect`."""
+"""Descriptions of plans, which `qbnnc inspect` prints."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from qbnnc.runtime.trunk import Plans
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One instruction: what it does, in which range and form, for which value of the graph.
+    """One instruction: its kind, phase and form, and the value of the graph that it makes.
 
-    `share` is its part of what a prediction takes, by the planner's estimate; `nbytes` its output
-    for each copy.
+    `share` is its part of the time of a prediction, by the planner's estimate. `nbytes` is the size
+    of its output for each copy.
     """
 
     kind: str
@@ -29,14 +29,14 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class PlanSummary:
-    """Of one member: bytes, and the operations in order of execution, for a batch and L.
+    """The plan of one member for a batch and L: bytes, and operations in order of execution.
 
-    Operations of the range "trunk" are run once for all members.
+    Operations of the phase "trunk" run once for all members.
 
-    `scratch_bytes` is shared by buffers over time; no layout takes less than `lower_bound`, what is
-    needed at the worst step. `row_bytes` is kept for each row of a chunk between prefix and suffix.
-    `work` is what a prediction takes in multiplications of a convolution, by the estimate, and
-    `calls` what each thread's calls do, of all members.
+    Buffers share `scratch_bytes` over time. `lower_bound` is needed at the worst step, so that no
+    layout takes less. `row_bytes` are kept for each row of a chunk between prefix and suffix.
+    `work` estimates a prediction, in multiplications of a convolution. `calls` describe the calls
+    of the threads, for all members.
     """
 
     batch: int
@@ -52,7 +52,7 @@ class PlanSummary:
 
 
 def summarize(plans: Plans, member: int, batch: int, samples: int, threads: int) -> PlanSummary:
-    """Of the plan of `member`, after the trunk if there is one."""
+    """Describe the trunk, if there is one, and the plan of `member`."""
     trunk, members = plans
     plan, draws = members[member], samples // len(members)
     common = () if trunk is None else trunk.steps
@@ -88,7 +88,7 @@ def summarize(plans: Plans, member: int, batch: int, samples: int, threads: int)
 
 
 def _call(tasks: Sequence[Task]) -> str:
-    """ "members 0..4, rows 0..31, samples 0..19"; samples are those of a member."""
+    """Describe a call: "members 0..4, rows 0..31, samples 0..19"; samples are those of a member."""
     first, last = tasks[0], tasks[-1]
     ranges = {
         "member": range(first.member, last.member + 1),

@@ -1,7 +1,7 @@
-"""Predictions on several cores: members, samples or rows of one prediction, side by side.
+"""Predictions on several cores, which compute members, samples or rows of a batch in parallel.
 
-Random numbers belong to a seed, a sample and a row, and every task writes samples of its own: the
-split changes no bit. A task runs outside Python's lock, in an arena of its own.
+Random numbers belong to a seed, a sample and a row, and every task writes samples of its own. So
+the split changes no bit. A task runs outside Python's lock, in an arena of its own.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from qbnnc.runtime.plan import Plan
 
-_CALLS = 4  # of a thread, if there are as many tasks: threads are not equally fast
-_ROWS = 16  # of such a call of all members, or more
+_CALLS = 4  # for each thread, if there are as many tasks: threads are not equally fast
+_ROWS = 16  # at least, for such a call of all members
 WORTH = 20e6  # multiplications that make another thread worth waking: tenths of a millisecond
 
 
@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A part of a prediction: of one member, these rows of the batch and these of its draws."""
+    """A part of a prediction: one member, rows of the batch and samples of that member (draws)."""
 
     member: int
     rows: range
@@ -37,11 +37,14 @@ class Task:
 def split(
     plans: Sequence[Plan], batch: int, draws: int, threads: int, trunk: Plan | None = None
 ) -> list[list[Task]]:
-    """What is done in one call each, for up to `threads` threads: one call if that is all it takes.
+    """Split a prediction into the tasks of each call, for up to `threads` threads.
 
-    Members are split first, then draws where weights are sampled (each sample's are made once) or
-    rows are few, else rows (what does not vary with the sample is then computed once). With a
-    trunk rows are split, if there are enough and that repeats less work than the trunk is.
+    1. A prediction that is too small for two threads is one call.
+    2. With a trunk, rows are split, if there are enough rows and splitting them repeats less work
+       than the trunk takes.
+    3. Otherwise each member has calls of its own. Samples are split where weights are sampled,
+       because each sample's weights are then made once, or where rows are few.
+    4. Otherwise rows are split, so that the prefix is computed once for each row.
     """
     whole = [Task(member, range(batch), range(draws)) for member in range(len(plans))]
     common = 0.0 if trunk is None else trunk.work.of(batch, 0)
@@ -59,6 +62,7 @@ def split(
 
 
 def _parts(task: Task, plan: Plan, count: int) -> Iterator[Task]:
+    """Split a task into up to `count` parts, by samples or by rows."""
     by_draws = len(task.draws) >= count and (plan.work.sample > 0 or len(task.rows) < count)
     for some in _ranges(task.draws if by_draws else task.rows, count):
         if by_draws:
@@ -68,7 +72,7 @@ def _parts(task: Task, plan: Plan, count: int) -> Iterator[Task]:
 
 
 def _ranges(whole: range, count: int) -> Iterator[range]:
-    """Up to `count` ranges of about the same length, none empty."""
+    """Yield up to `count` ranges of about the same length, none of which is empty."""
     ends = [len(whole) * i // count for i in range(count + 1)]
     for start, stop in pairwise(ends):
         if stop > start:
@@ -76,7 +80,7 @@ def _ranges(whole: range, count: int) -> Iterator[range]:
 
 
 class Workers:
-    """Threads that are started with the first task they get, and sleep when there is none."""
+    """Threads that start with their first task, and sleep while there is none."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -85,7 +89,7 @@ class Workers:
         self._process = 0
 
     def run(self, tasks: Sequence[Item], work: Callable[[Item], None]) -> None:
-        """All of them; the caller's thread takes its share. Errors are raised when all are done."""
+        """Run all tasks, some of them in the caller's thread; raise errors when all are done."""
         if len(tasks) == 1 or self.threads == 1:
             for task in tasks:
                 work(task)
@@ -118,7 +122,7 @@ class Workers:
 
 
 def physical_cores() -> int:
-    """Cores this process may use, those that share a core counted once."""
+    """Count the physical cores that this process may use."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
     siblings = set()
     for number in usable:

@@ -1,4 +1,4 @@
-"""Every value of a graph, read out of an arena that reuses no space: for `verify`."""
+"""Every value of a graph, read out of an arena that reuses no space. `qbnnc verify` uses it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qbnnc.runtime.program import Place, phase_of
 
 
 class Recorder:
-    """Watches an execution; `values` are [L|1, B|1, *shape] by name, in the values' dtypes."""
+    """An observer of an execution: `values` are [L|1, B|1, *shape] by name, in their dtypes."""
 
     def __init__(self, plan: Plan, batch: int, draws: int, arena: NDArray[np.uint8]) -> None:
         self._plan, self._arena, self.values = plan, arena, dict[str, Array]()
@@ -25,14 +25,14 @@ class Recorder:
             self.values[name] = np.empty(whole_shape(type_, counts), type_.dtype.numpy)
 
     def __call__(self, block: Block) -> None:
-        """After each block."""
+        """Read the values that a block has made."""
         for name, stored in self._plan.values.items():
             if phase_of(stored.type.axes) is block.phase:
                 rows, samples = _index(stored.type.axes, block)
                 self.values[name][samples, rows] = self._read(stored, block)
 
     def _read(self, stored: Stored, block: Block) -> Array:
-        """[samples|1, rows|1, *shape] of a block."""
+        """Return a value of a block: [samples|1, rows|1, *shape]."""
         type_, layout, operand = stored.type, stored.layout, self._plan.arena.locate(stored.buffer)
         samples = block.samples if Axis.SAMPLE in type_.axes else 1
         rows = block.rows if Axis.ROW in type_.axes else 1
@@ -48,6 +48,7 @@ class Recorder:
 
 
 def _index(axes: Axes, block: Block) -> tuple[slice, slice]:
+    """Return the rows and the samples of a block, among all of them."""
     first = block.start + block.first_row
     rows = slice(first, first + block.rows) if Axis.ROW in axes else slice(0, 1)
     samples = slice(block.first_sample, block.first_sample + block.samples)
@@ -55,13 +56,13 @@ def _index(axes: Axes, block: Block) -> tuple[slice, slice]:
 
 
 def whole_shape(type_: TensorType, counts: dict[Axis, int]) -> tuple[int, ...]:
-    """[L|1, B|1, *shape]."""
+    """Return [L|1, B|1, *shape], with the counts of the axes that a value varies along."""
     lead = (counts[a] if a in type_.axes else 1 for a in (Axis.SAMPLE, Axis.ROW))
     return *lead, *type_.shape
 
 
 def real_values(graph: Graph, outputs: tuple[Array, ...]) -> dict[str, Array]:
-    """The float32 values of one member by name: each is an output, perhaps of another shape."""
+    """Return the float32 values of one member by name: outputs, perhaps of another shape."""
     producers, values = graph.producers(), dict[str, Array]()
     for value, mine in zip(graph.outputs, outputs, strict=True):
         counts = {Axis.SAMPLE: mine.shape[0], Axis.ROW: mine.shape[1]}

@@ -1,8 +1,8 @@
-"""Plans of an ensemble whose members begin alike: the trunk runs once, then each member's own part.
+"""Plans of an ensemble whose members begin alike: a trunk that runs once, then each member's part.
 
-The trunk is a program of its own, made of what all members compute from the row alone
-(qbnnc.ir.sharing). What members read of it lies in the records of the arena, at the same place for
-all of them: a thread runs the trunk for a chunk of rows, then the members in the same arena.
+The trunk is a program of its own, of the values that all members compute from the row alone
+(`qbnnc.ir.sharing`). Members read its results in the records of the arena, at the same place for
+all of them. So a thread runs the trunk for a chunk of rows, then the members in the same arena.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from typing import NamedTuple
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.sharing import common_values
 from qbnnc.ir.types import PER_ROW, DType
-from qbnnc.runtime.arena import in_one, place
+from qbnnc.runtime.arena import allocate, in_one
 from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import Constants
 from qbnnc.runtime.plan import Draft, Plan, draft, finish
 from qbnnc.runtime.program import Buffer
 from qbnnc.support.errors import CompileError, Loc
 
-WORTH = 0.05  # of a member's work for a row: less is not worth a program of its own
+WORTH = 0.05  # of a member's work for a row; a smaller trunk is not worth a program of its own
 
 
 class Plans(NamedTuple):
-    """Those of a model; with a trunk, the members' are without it."""
+    """The plans of a model; with a trunk, the plans of the members leave it out."""
 
     trunk: Plan | None
     members: tuple[Plan, ...]
 
     @property
     def constant_bytes(self) -> int:
-        """All programs have the same constants, in which equal ones are once."""
+        """The bytes of the constants of all programs, in which equal ones are once."""
         return self.members[0].constants.nbytes
 
 
 def plan_members(members: Sequence[Graph], draws: int, budget: int | None = None) -> Plans:
-    """As qbnnc.runtime.plan.plan of each member, but what all have in common once.
+    """Plan all members, and what they have in common once.
 
-    CompileError if members differ in their input or outputs: one room serves them all.
+    Raises CompileError if members differ in their input or outputs, which share one array.
     """
     _expect_alike(members)
     trunk = None if len(members) == 1 else _trunk(members, draws)
@@ -46,10 +46,10 @@ def plan_members(members: Sequence[Graph], draws: int, budget: int | None = None
         constants = Constants()
         lowered = (Lowering(member, draws, constants=constants) for member in members)
         drafts = [draft(lowering, lowering.graph.nodes) for lowering in lowered]
-        arenas = [place(made.steps, made.block_bytes(budget)) for made in drafts]
+        arenas = [allocate(made.steps, made.block_bytes(budget)) for made in drafts]
     else:
         drafts, shared = trunk
-        places = (place(made.steps, made.block_bytes(budget), shared=shared) for made in drafts)
+        places = (allocate(made.steps, made.block_bytes(budget), shared=shared) for made in drafts)
         arenas = [*in_one(tuple(places))]
     packed = drafts[0].lowering.constants.pack()
     plans = [finish(made, arena, packed) for made, arena in zip(drafts, arenas, strict=True)]
@@ -57,7 +57,7 @@ def plan_members(members: Sequence[Graph], draws: int, budget: int | None = None
 
 
 def _expect_alike(members: Sequence[Graph]) -> None:
-    """In what the kernels are given, and what they write."""
+    """Raise CompileError if inputs or outputs of the members have different shapes."""
     first, *others = ([m.input.type.shape, *(v.type.shape for v in m.outputs)] for m in members)
     for number, shapes in enumerate(others, 1):
         if shapes != first:
@@ -69,7 +69,10 @@ def _expect_alike(members: Sequence[Graph]) -> None:
 
 
 def _trunk(members: Sequence[Graph], draws: int) -> tuple[list[Draft], list[Buffer]] | None:
-    """The trunk, then each member's own part, and the buffers between; None if it is too small."""
+    """Draft the trunk and each member's own part; None if the trunk is too small.
+
+    Returns the drafts, the trunk's first, and the buffers that the trunk leaves to the members.
+    """
     common, graph = [_codes(values) for values in common_values(members)], members[0]
     inside = [node for node in graph.nodes if node.output in common[0]]
     read = {v for node in graph.nodes if node.output not in common[0] for v in node.inputs}
@@ -90,7 +93,7 @@ def _trunk(members: Sequence[Graph], draws: int) -> tuple[list[Draft], list[Buff
 
 
 def _codes(common: dict[Value, Value]) -> dict[Value, Value]:
-    """Without float32 values: each member writes outputs of its own."""
+    """Leave out float32 values: each member writes outputs of its own."""
     return {
         mine: value
         for mine, value in common.items()
@@ -99,5 +102,5 @@ def _codes(common: dict[Value, Value]) -> dict[Value, Value]:
 
 
 def _work(drafts: Sequence[Draft], draws: int) -> float:
-    """For one more row of a batch."""
+    """Return the cost of one more row of a batch."""
     return sum(made.work.row + draws * made.work.copy for made in drafts)

@@ -16,7 +16,7 @@ from qbnnc.ir.types import Array
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left: its exit code and what it printed."""
+    """A command's exit code and output."""
 
     code: int
     out: str
@@ -24,7 +24,7 @@ class Result:
 
     @property
     def words(self) -> str:
-        """What it printed, wherever the lines end."""
+        """The output as one line of words."""
         return " ".join(self.out.split())
 
 

@@ -88,7 +88,7 @@ def lenet_mcd() -> LeNet_MCD:
 
 @pytest.fixture
 def lenet() -> LeNet:
-    """Its pointwise twin; takes pixels scaled to 0..1."""
+    """The pointwise twin of `lenet_mcd`; takes pixels scaled to 0..1."""
     from tools.models import LeNet
 
     return trained(LeNet(), DATA / "lenet.pt")
@@ -104,7 +104,7 @@ def mlp_mcd() -> MLP_MCD:
 
 @pytest.fixture
 def mlp() -> MLP:
-    """Its pointwise twin."""
+    """The pointwise twin of `mlp_mcd`."""
     from tools.models import MLP
 
     return trained(MLP(10), DATA / "mlp.pt")

@@ -1,4 +1,4 @@
-"""Which of a test's cases are tried before every commit, and which by the full set alone."""
+"""Cases of a test that are tried before every commit, and those of the full set alone."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.runtime import session
-from qbnnc.runtime.memory import ArenaPool
+from qbnnc.runtime.arena import ArenaPool
 from qbnnc.runtime.outputs import Outputs
 from qbnnc.support.inputs import as_batch
 
@@ -64,7 +64,7 @@ def fences(side: Side) -> Iterator[None]:
     def give_back(pool: ArenaPool, arena: NDArray[np.uint8]) -> None:
         """An arena of a larger prediction would hide what the next one reads past its end."""
 
-    def room(outputs: Outputs) -> NDArray[np.float32]:
+    def allocate(outputs: Outputs) -> NDArray[np.float32]:
         size = sum(part.stop - part.start for part, _ in outputs._parts)
         return fenced_bytes(4 * size, side).view(np.float32)
 
@@ -76,7 +76,7 @@ def fences(side: Side) -> Iterator[None]:
             stack.enter_context(patch.object(module, "aligned_bytes", lines))
         stack.enter_context(patch.object(ArenaPool, "take", take))
         stack.enter_context(patch.object(ArenaPool, "give_back", give_back))
-        stack.enter_context(patch.object(Outputs, "room", room))
+        stack.enter_context(patch.object(Outputs, "allocate", allocate))
         stack.enter_context(patch.object(session, "as_batch", batch))
         yield
 

@@ -19,6 +19,6 @@ def golden(name: str) -> bytes:
 
 
 def results() -> dict[str, NDArray[np.generic]]:
-    """What the same compiler said: "<file>_input", "_<output>" (samples at seed 5), "_digest"."""
+    """The results of that compiler: "<file>_input", "_<output>" (samples at seed 5), "_digest"."""
     with np.load(io.BytesIO(golden("results.npz"))) as file:
         return dict(file)

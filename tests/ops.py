@@ -1,4 +1,4 @@
-"""One example of every op: fields and inputs that it takes, by the op's name."""
+"""One example of every op: its fields, inputs that it takes, and its traits, written by hand."""
 
 from __future__ import annotations
 
@@ -68,15 +68,17 @@ GRID = QuantParams((0.125,), (3,), 0, 127)
 _OTHER = QuantParams((0.25,), (5,), 0, 127)
 _WEIGHT = QuantParams((0.5,), (0,), -127, 127)
 _TO_CODES = QuantParams((0.5,), (7,), 0, 127)
+MOVES = "keeps_codes commutes_with_clamp commutes_with_factor"
 _STEPS = (Step(Operation.FUNCTION, (0,), (0.0,), Function.TANH), Step(Operation.ADD, (0, 1)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """An op, and inputs that it takes; random ops take none."""
+    """An op, inputs that it takes (none for a random op), and the names of its traits."""
 
     op: Op
     inputs: tuple[Tensor, ...] = ()
+    traits: str = ""
 
     @property
     def codes(self) -> bool:
@@ -143,38 +145,88 @@ _SCALARS = tuple(
 )  # scale and shift
 
 _EXAMPLES: tuple[Example, ...] = (
-    Example(Add(), (_reals(*_IMAGE), _reals(*_IMAGE, seed=1))),
-    Example(AddQuantized(_TO_CODES, 0, 127), (_codes(*_IMAGE), _codes(*_IMAGE, quant=_OTHER))),
-    Example(Affine(), (_reals(*_IMAGE), *_SCALARS)),
-    Example(AveragePool2d((2, 2), (2, 2)), (_on_grid(*_IMAGE),)),
-    Example(BatchNorm(1e-5), (_on_grid(*_IMAGE), *map(_channels, (1.5, 0.5, 0.1, 2.0)))),
-    Example(Clamp(-0.3, 1.0), (_on_grid(*_IMAGE),)),
-    Example(ClampCodes(5, 90), (_codes(*_IMAGE),)),
-    Example(Composite(_STEPS), (_on_grid(*_IMAGE),)),
-    Example(Concat(0), (_on_grid(*_IMAGE), _on_grid(*_IMAGE, seed=1))),
-    Example(Conv2d(), (_on_grid(*_IMAGE), *_parameters(3, 4, 2, 2))),
-    Example(Conv2dInteger(), (_codes(*_IMAGE), *_integer_parameters(3, 4, 2, 2))),
+    Example(
+        Add(),
+        (_reals(*_IMAGE), _reals(*_IMAGE, seed=1)),
+        traits="elementwise composable has_own_scale",
+    ),
+    Example(
+        AddQuantized(_TO_CODES, 0, 127),
+        (_codes(*_IMAGE), _codes(*_IMAGE, quant=_OTHER)),
+        traits="elementwise",
+    ),
+    Example(Affine(), (_reals(*_IMAGE), *_SCALARS), traits="elementwise composable"),
+    Example(
+        AveragePool2d((2, 2), (2, 2)),
+        (_on_grid(*_IMAGE),),
+        traits="has_own_scale commutes_with_factor",
+    ),
+    Example(
+        BatchNorm(1e-5),
+        (_on_grid(*_IMAGE), *map(_channels, (1.5, 0.5, 0.1, 2.0))),
+        traits="elementwise",
+    ),
+    Example(
+        Clamp(-0.3, 1.0), (_on_grid(*_IMAGE),), traits="elementwise composable commutes_with_factor"
+    ),
+    Example(ClampCodes(5, 90), (_codes(*_IMAGE),), traits="keeps_codes elementwise"),
+    Example(
+        Composite(_STEPS),
+        (_on_grid(*_IMAGE),),
+        traits="elementwise composable has_own_scale leaves_as_number",
+    ),
+    Example(Concat(0), (_on_grid(*_IMAGE), _on_grid(*_IMAGE, seed=1)), traits="keeps_codes"),
+    Example(
+        Conv2d(),
+        (_on_grid(*_IMAGE), *_parameters(3, 4, 2, 2)),
+        traits="has_own_scale leaves_as_number",
+    ),
+    Example(
+        Conv2dInteger(),
+        (_codes(*_IMAGE), *_integer_parameters(3, 4, 2, 2)),
+        traits="makes_accumulators",
+    ),
     Example(Dequantize((96,)), (_codes(*_IMAGE),)),
     Example(EpsCodes((5,), 0)),
-    Example(FakeQuantize(_TO_CODES), (_reals(*_IMAGE),)),
-    Example(Gather(1, (2, 0, 0)), (_on_grid(*_IMAGE),)),
-    Example(InsertZeros((2, 2)), (_on_grid(*_IMAGE),)),
+    Example(FakeQuantize(_TO_CODES), (_reals(*_IMAGE),), traits="elementwise"),
+    Example(Gather(1, (2, 0, 0)), (_on_grid(*_IMAGE),), traits=MOVES),
+    Example(InsertZeros((2, 2)), (_on_grid(*_IMAGE),), traits=f"{MOVES} adds_zeros"),
     Example(KeepMask((5,), 0.5, 0)),
-    Example(Linear(), (_on_grid(7), *_parameters(3, 7))),
-    Example(LinearInteger(), (_codes(7), *_integer_parameters(3, 7))),
-    Example(Lookup(_TO_CODES), (_codes(*_IMAGE), _constant(np.arange(128, dtype=np.uint8)))),
-    Example(LookupReal(), (_codes(*_IMAGE), _constant(np.arange(128, dtype=np.float32)))),
-    Example(Mask(2.0), (_on_grid(*_IMAGE), _mask(4, 1, 1))),
-    Example(MaxPool2d((2, 2), (2, 2)), (_on_grid(*_IMAGE),)),
-    Example(Multiply(), (_reals(*_IMAGE), _reals(4, 1, 1, seed=1))),
-    Example(MultiplyInteger(), (_codes(*_IMAGE), _codes(4, 1, 1, seed=1))),
-    Example(Normal((5,), 0)),
-    Example(Pad((1, 0, 2, 1)), (_on_grid(*_IMAGE),)),
-    Example(QuantizeInput((0.5,), (0.25,), GRID, 0, 127), (_reals(*_IMAGE),)),
+    Example(Linear(), (_on_grid(7), *_parameters(3, 7)), traits="has_own_scale leaves_as_number"),
+    Example(LinearInteger(), (_codes(7), *_integer_parameters(3, 7)), traits="makes_accumulators"),
     Example(
-        Requantize(GRID, 0, 127), (_accumulators(), _constant(np.full((1, 1, 1), 0.5, np.float32)))
+        Lookup(_TO_CODES),
+        (_codes(*_IMAGE), _constant(np.arange(128, dtype=np.uint8))),
+        traits="elementwise",
     ),
-    Example(Reshape((8, 12)), (_on_grid(*_IMAGE),)),
+    Example(
+        LookupReal(),
+        (_codes(*_IMAGE), _constant(np.arange(128, dtype=np.float32))),
+        traits="elementwise",
+    ),
+    Example(
+        Mask(2.0), (_on_grid(*_IMAGE), _mask(4, 1, 1)), traits=f"{MOVES} adds_zeros elementwise"
+    ),
+    Example(MaxPool2d((2, 2), (2, 2)), (_on_grid(*_IMAGE),), traits=MOVES),
+    Example(
+        Multiply(),
+        (_reals(*_IMAGE), _reals(4, 1, 1, seed=1)),
+        traits="elementwise composable has_own_scale",
+    ),
+    Example(
+        MultiplyInteger(),
+        (_codes(*_IMAGE), _codes(4, 1, 1, seed=1)),
+        traits="elementwise makes_accumulators",
+    ),
+    Example(Normal((5,), 0)),
+    Example(Pad((1, 0, 2, 1)), (_on_grid(*_IMAGE),), traits=f"{MOVES} adds_zeros"),
+    Example(QuantizeInput((0.5,), (0.25,), GRID, 0, 127), (_reals(*_IMAGE),), traits="elementwise"),
+    Example(
+        Requantize(GRID, 0, 127),
+        (_accumulators(), _constant(np.full((1, 1, 1), 0.5, np.float32))),
+        traits="elementwise",
+    ),
+    Example(Reshape((8, 12)), (_on_grid(*_IMAGE),), traits=MOVES),
     Example(
         SampledWeight(),
         (
@@ -193,12 +245,18 @@ _EXAMPLES: tuple[Example, ...] = (
             _constant(np.full((3, 1), 30, np.float32)),
         ),
     ),
-    Example(Select(2.0), (_codes(*_IMAGE), _mask(*_IMAGE))),
-    Example(Slice(2, 1, 5, 2), (_on_grid(*_IMAGE),)),
+    Example(
+        Select(2.0), (_codes(*_IMAGE), _mask(*_IMAGE)), traits="keeps_codes adds_zeros elementwise"
+    ),
+    Example(Slice(2, 1, 5, 2), (_on_grid(*_IMAGE),), traits=MOVES),
     Example(Softmax(0, log=False), (_on_grid(*_IMAGE),)),
-    Example(SumPoolInteger((2, 2), (2, 2)), (_codes(*_IMAGE),)),
-    Example(Transpose((2, 0, 1)), (_on_grid(*_IMAGE),)),
-    Example(Unary(Function.TANH), (_on_grid(*_IMAGE),)),
-    Example(UpsampleNearest((2, 1)), (_on_grid(*_IMAGE),)),
+    Example(SumPoolInteger((2, 2), (2, 2)), (_codes(*_IMAGE),), traits="makes_accumulators"),
+    Example(Transpose((2, 0, 1)), (_on_grid(*_IMAGE),), traits=MOVES),
+    Example(
+        Unary(Function.TANH),
+        (_on_grid(*_IMAGE),),
+        traits="elementwise composable has_own_scale leaves_as_number",
+    ),
+    Example(UpsampleNearest((2, 1)), (_on_grid(*_IMAGE),), traits=MOVES),
 )
 EXAMPLES = {type(example.op).__name__: example for example in _EXAMPLES}

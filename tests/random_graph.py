@@ -38,7 +38,7 @@ Step: TypeAlias = Callable[[str], Value]
 
 
 class Choose(Protocol):
-    """Where choices come from: hypothesis, or a seeded generator."""
+    """The source of choices: hypothesis, or a seeded generator."""
 
     def __call__(self, options: Sequence[T]) -> T: ...
 
@@ -85,7 +85,7 @@ class RandomGraph:
         self.value = self.steps()[kind](name)
 
     def kinds(self) -> list[str]:
-        """What may come next; more often what stands there more often."""
+        """The kinds of layer that may come next, listed as often as they are likely."""
         kinds = ["layer", "layer", "residual", "clamp", "reshape"]
         if self.dropout:
             kinds += ["dropout", "dropout", "skip"]
@@ -94,7 +94,7 @@ class RandomGraph:
         return kinds
 
     def steps(self) -> dict[str, Step]:
-        """How each kind of layer is grown from its name."""
+        """The function that grows each kind of layer."""
         return {
             "layer": lambda n: self.requantized(self.layer(n, same=False), n),
             "residual": self.residual,

@@ -180,7 +180,7 @@ class RandomGraphOfAllOps(RandomGraph):
     def contraction(
         self, op: LinearInteger | Conv2dInteger, name: str, outputs: int, kernel: int
     ) -> Value:
-        """As in other graphs, or with what is sampled."""
+        """Grow a layer as other graphs have it, or one with a sampled weight or bias."""
         if not self.sampled or self.choose((False, False, True)):
             return super().contraction(op, name, outputs, kernel)
         what = self.choose(("weight", "bias", "both"))

@@ -2,19 +2,19 @@
 
 `integer_models()` is the hypothesis strategy; `random_integer_model(seed)` is the same generator
 for loops over thousands of models. Weights, biases and scales come from a calibration that runs
-along, so that requantised codes fill their range and rounding errors show: a model whose codes
-are all saturated would make a test that cannot fail. `input_batch` gives data in the range.
+along. So requantised codes fill their range, and rounding errors show. A model whose codes are
+all saturated would make a test that cannot fail. `input_batch` gives data in the range.
 
     integer_models(classification=True)   one output of logits
     integer_models(dropout=False)         deterministic models
     integer_models(members=2)             ensembles: one structure, scales of their own
 
-What is drawn: chains and residual branches (of the deterministic prefix with what follows it,
-too); strides, padding, dilation, groups; pools with padding larger than the kernel; masks of
-elements and channels, shared or not; folded and plain biases; weights per channel or tensor,
-symmetric or affine; activations and weights of 2..8 bits; zero points that are 0 and that are not;
-the clamps of a ReLU and others; accumulators with two readers; multipliers that no fused kernel
-has; one or two outputs, of codes or accumulators.
+Graphs are chains and residual branches, which may leave from the deterministic prefix. Layers have
+strides, padding, dilation and groups, and pools may have more padding than their kernel. Masks are
+of elements and channels, shared or not. Biases are folded or plain. Weights have 2..8 bits, a scale
+for a channel or the tensor, symmetric or affine. Activations have 2..8 bits. Zero points are 0 and
+others, clamps are those of a ReLU and others. Accumulators may have two readers, and multipliers
+may fit no fused kernel. One or two outputs are codes or accumulators.
 
     integer_models(ops="all")             tables, products, concatenation, moves, sampled weights
     integer_models(ops="all", sampled=False)                 the same without sampled weights
@@ -54,7 +54,7 @@ def input_batch(model: Model, rows: int, seed: int = 0) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a model may hold."""
+    """The ops that a model may hold."""
 
     classification: bool
     dropout: bool

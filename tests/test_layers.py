@@ -18,7 +18,7 @@ MAX_LINES = 300
 
 
 class Layer(NamedTuple):
-    """What the files below a folder may import besides the standard library and the folder."""
+    """The imports of files below a folder, besides the standard library and the folder."""
 
     ours: frozenset[str]
     third_party: frozenset[str]
@@ -68,7 +68,7 @@ LAYERS = {
     "tools/qbnnc": layer(f"{CORE} {LIBRARY} api qat", "numpy torch"),
     "tools/qbnnc/sensitivity.py": layer("support study", ""),  # an old name
     "tools/study": layer(
-        f"{CORE} {LIBRARY}", "distributed matplotlib numba numpy onnxruntime torch"
+        f"{CORE} {LIBRARY}", "distributed jinja2 matplotlib numba numpy onnxruntime torch"
     ),
     "tools/study/paper": layer(f"{CORE} {LIBRARY} study api", "matplotlib numpy tools torch"),
     "tools/qbnnc/cli": layer(f"{CORE} {LIBRARY} study api qat", "click numpy rich torch"),
@@ -114,7 +114,7 @@ def allowed(name: str, key: str) -> bool:
 
 
 def violations(file: str, source: str) -> Iterator[str]:
-    """What `file`, a path from the root, does that its layer may not; one line each."""
+    """Yield a line for each import of `file`, a path from the root, that its layer may not have."""
     key = layer_of(file)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):

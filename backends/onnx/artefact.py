@@ -1,4 +1,4 @@
-"""What can be read from an ONNX file of ours without running it."""
+"""The description of an ONNX file of ours, read without running it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from qbnnc.backends.onnx.content import check_content
+from qbnnc.backends.onnx.content_digest import check_content
 from qbnnc.backends.onnx.names import (
     ALSO,
     AXES,
@@ -31,7 +31,7 @@ _REQUIRED = frozenset({"digest", "task", "samples", "members", "method", "versio
 
 @dataclass(frozen=True, slots=True)
 class StoredValue:
-    """Where a value of the IR is in the file, and what it varies with: "row,sample"."""
+    """A value of the IR in the file: its name there, and what it varies with ("row,sample")."""
 
     name: str
     axes: str
@@ -120,7 +120,7 @@ def parse(data: bytes, path: str | os.PathLike[str]) -> onnx.ModelProto:
 
 
 def describe(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Description:
-    """What the file says about itself; FileError if a part is missing or no such thing."""
+    """The description that a file holds of itself; FileError if a part is missing or wrong."""
     properties = {entry.key: entry.value for entry in proto.metadata_props}
     inputs = {value.name: value for value in proto.graph.input}
     if INPUT not in inputs or not properties.keys() >= _REQUIRED:
@@ -172,7 +172,7 @@ def _check_interface(description: Description, graph: onnx.GraphProto) -> None:
 
 
 def _outputs(names: Sequence[str]) -> int:
-    """The network's own outputs, of which each has samples."""
+    """The number of the network's own outputs, each of which has samples."""
     return sum(name.startswith("samples") for name in names)
 
 
@@ -197,7 +197,7 @@ def _values(proto: onnx.ModelProto) -> dict[str, StoredValue]:
 
 
 def _names(properties: Mapping[str, str]) -> list[str]:
-    """What a value is called in the IR, once for each member that has it."""
+    """The names of a value in the IR, one for each member that has it."""
     name, others = properties[VALUE], properties.get(ALSO, "")
     rest = name.partition("/")[2]
     return [name, *(f"{member_prefix(int(n), 2)}{rest}" for n in others.split(",") if n.isdigit())]

@@ -21,6 +21,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import CONSTANT, Array, Axes, QuantParams
+from qbnnc.ir.weights import channel_sums
 
 SIGNED_TO_UNSIGNED = 128
 
@@ -40,16 +41,16 @@ def is_sampled(value: Value) -> bool:
 
 
 def input_axes(node: Node) -> Axes:
-    """What the input of a layer varies with; as the output where it is a constant."""
+    """The axes of a layer's input; the axes of its output where the input is a constant."""
     return node.inputs[0].type.axes or node.output.type.axes
 
 
 def fused_reader(graph: Graph, node: Node) -> Node | None:
-    """The Requantize (or, of a linear layer, Dequantize) that one kernel computes with `node`.
+    """The Requantize that one kernel computes with `node`; after a linear layer a Dequantize too.
 
-    None if `node` is no layer, if its accumulators are read by anything else, if the multiplier is
-    not f32(f32(S_x*S_w)/S_y), or if a convolution's channels have zero points of their own: the
-    QLinearConv of onnxruntime 1.21 to 1.24 refuses those when it runs.
+    None if `node` is no layer, if its accumulators have another reader, or if the multiplier is not
+    f32(f32(S_x*S_w)/S_y). None, too, if channels of a convolution have zero points of their own:
+    the QLinearConv of onnxruntime 1.21 to 1.24 rejects these when it runs.
     """
     if not isinstance(node.op, ContractionInteger):
         return None
@@ -74,7 +75,7 @@ def _has_one_zero_point(layer: Node) -> bool:
 def write_fused(scope: Scope, node: Node, reader: Node) -> None:
     """DequantizeLinear of x, weight and bias -> Conv or Gemm [-> QuantizeLinear -> clamp].
 
-    onnxruntime makes QLinearConv or QGemm of it. A Conv may not be without its QuantizeLinear: it
+    onnxruntime makes QLinearConv or QGemm of these. A Conv must have its QuantizeLinear, or it
     would stay float.
     """
     writer, name = scope.writer, scope.name(reader.output)
@@ -93,7 +94,7 @@ def write_fused(scope: Scope, node: Node, reader: Node) -> None:
 
 
 def write_accumulators(scope: Scope, node: Node) -> None:
-    """The int32 accumulators themselves: MatMulInteger or ConvInteger, plus the bias."""
+    """Write the int32 accumulators themselves: MatMulInteger or ConvInteger, plus the bias."""
     name, writer = scope.name(node.output), scope.writer
     bias = raw_bias(scope, node)
     if isinstance(node.op, LinearInteger):
@@ -152,18 +153,16 @@ def unsigned(codes: Array) -> Array:
 
 
 def raw_bias(scope: Scope, node: Node) -> Array:
-    """q_b, i32 [O], mod 2^32: without the terms of equation (2) that a pass folded into it.
-
-    offset = q_b + K*Z_w*Z_x - Z_x*sum(q_w), so q_b = offset + Z_x*sum(q_w - Z_w).
-    """
+    """q_b, i32 [O], mod 2^32: without the terms of equation (2) that a pass folded into it."""
     bias = scope.constant(node.inputs[2], node)
     x, weight = codes_of(node.inputs[0].type), codes_of(node.inputs[1].type)
     if not _folded(node):
         return bias
-    codes = scope.constant(node.inputs[1], node).astype(np.int64)
-    centred = codes - weight.zero_point_array(codes.ndim)
-    folded = x.per_tensor[1] * centred.sum(axis=tuple(range(1, codes.ndim)))
-    wrapped: Array = (bias + folded).astype(np.int32)
+    codes = scope.constant(node.inputs[1], node)
+    terms = channel_sums(codes, np.array(weight.zero_point, np.int32)).offline_terms(
+        x.per_tensor[1]
+    )
+    wrapped: Array = (bias.astype(np.int64) - terms).astype(np.int32)
     return wrapped
 
 
@@ -213,9 +212,10 @@ def write_matmul(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
 
 
 def write_convolution(scope: Scope, node: Node, name: str) -> onnx_ir.Value:
-    """The same by ConvInteger, whose u8 weights are faster than i8 and cannot saturate.
+    """sum (q_x - Z_x)(q_w - Z_w) by ConvInteger: u8 weights are faster than i8, cannot saturate.
 
-    It takes one zero point for all channels: others are -Z_w * sum(q_x - Z_x) by a second one.
+    It takes one zero point for all channels. Several ones subtract Z_w * sum(q_x - Z_x), which is a
+    second ConvInteger.
     """
     writer, quant = scope.writer, codes_of(node.inputs[1].type)
     codes = unsigned(scope.constant(node.inputs[1], node))

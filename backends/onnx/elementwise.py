@@ -1,4 +1,4 @@
-"""Ops on codes one by one, as ONNX nodes: sums, products, masks, tables, clamps."""
+"""Ops on single codes as ONNX nodes: sums, products, masks, tables and clamps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir
 
 from qbnnc.backends.onnx.requantize import clamp, quantize_float
-from qbnnc.backends.onnx.scope import Scope, Writers, quant_scalars
+from qbnnc.backends.onnx.scope import Scope, Write, quant_scalars
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops import (
     AddQuantized,
@@ -14,14 +14,19 @@ from qbnnc.ir.ops import (
     Lookup,
     LookupReal,
     MultiplyInteger,
+    Op,
     Select,
 )
 from qbnnc.ir.types import Axes
+from qbnnc.support.table import Table
+
+WRITERS = Table[type[Op], Write]()
 
 _TO_INT32 = int(onnx_ir.DataType.INT32)
 
 
-def add(scope: Scope, node: Node) -> None:
+@WRITERS.of(AddQuantized)
+def add(scope: Scope, node: Node, op: AddQuantized) -> None:
     """Sum(DQ, DQ) -> Q. Not Add: onnxruntime would fuse it to a kernel that uses FMA."""
     axes = node.output.type.axes
     terms = [scope.codes(value, axes) for value in node.inputs]
@@ -29,7 +34,8 @@ def add(scope: Scope, node: Node) -> None:
     quantize_float(scope, node, total, scope.result(node.output))
 
 
-def multiply(scope: Scope, node: Node) -> None:
+@WRITERS.of(MultiplyInteger)
+def multiply(scope: Scope, node: Node, op: MultiplyInteger) -> None:
     """(q_a - Z_a)(q_b - Z_b) in int32. Not a QDQ Mul, whose kernel rounds in its own way."""
     name, (values, apart) = scope.name(node.output), scope.aligned(node.inputs, _axes(node))
     factors = [
@@ -43,7 +49,8 @@ def multiply(scope: Scope, node: Node) -> None:
     scope.layout.merge(made, node.output.type.shape, product)
 
 
-def select(scope: Scope, node: Node) -> None:
+@WRITERS.of(Select)
+def select(scope: Scope, node: Node, op: Select) -> None:
     """q * keep, or (q - Z) * keep + Z in wrapping uint8 where Z is not 0."""
     writer, name, out = scope.writer, scope.name(node.output), scope.result(node.output)
     (stored, keep), apart = scope.aligned(node.inputs, _axes(node))
@@ -59,7 +66,8 @@ def select(scope: Scope, node: Node) -> None:
         scope.layout.merge(made, node.output.type.shape, out)
 
 
-def look_up(scope: Scope, node: Node) -> None:
+@WRITERS.of(Lookup, LookupReal)
+def look_up(scope: Scope, node: Node, op: Lookup | LookupReal) -> None:
     """table[q] by GatherElements on one axis, which is nine times faster than Gather."""
     writer, name, (q, table) = scope.writer, scope.name(node.output), node.inputs
     codes = scope.operand(q, _axes(node))
@@ -69,21 +77,11 @@ def look_up(scope: Scope, node: Node) -> None:
     scope.layout.merge(found, node.output.type.shape, scope.result(node.output))
 
 
-def clamp_codes(scope: Scope, node: Node) -> None:
+@WRITERS.of(ClampCodes)
+def clamp_codes(scope: Scope, node: Node, op: ClampCodes) -> None:
     """A Clip of codes that lie on the grid of the result already."""
-    assert isinstance(node.op, ClampCodes)
     x = scope.operand(node.inputs[0], _axes(node))
-    clamp(scope.writer, x, node.op.low, node.op.high, scope.result(node.output))
-
-
-WRITERS: Writers = {
-    AddQuantized: add,
-    ClampCodes: clamp_codes,
-    Lookup: look_up,
-    LookupReal: look_up,
-    MultiplyInteger: multiply,
-    Select: select,
-}
+    clamp(scope.writer, x, op.low, op.high, scope.result(node.output))
 
 
 def _axes(node: Node) -> Axes:

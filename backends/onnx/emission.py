@@ -6,8 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir
 
-from qbnnc.backends.onnx.content import KEY, content_digest
-from qbnnc.backends.onnx.draws import write_draws
+from qbnnc.backends.onnx.content_digest import KEY, content_digest
 from qbnnc.backends.onnx.head import write_statistics
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.lower import write_nodes
@@ -22,6 +21,7 @@ from qbnnc.backends.onnx.names import (
     member_prefix,
     value_names,
 )
+from qbnnc.backends.onnx.random_values import write_random_values
 from qbnnc.backends.onnx.scope import Scope, Twin
 from qbnnc.backends.onnx.splitmix64 import DOMAIN, DOMAIN_VERSION, functions
 from qbnnc.backends.onnx.streams import counters
@@ -43,10 +43,10 @@ def emit(model: Model, *, samples: int | None = None, embedded_model: bool = Tru
     default). The same bytes for the same model and version of qbnnc.
 
     Inputs: `input` f32 [batch, *shape], `seed` and `first_row` i64 scalars. Outputs: the samples
-    [L, batch, ...] and the statistics [batch, ...] of the model's head, all f32. The graph does
-    without samples what does not depend on them, repeats the batch where the first mask or sampled
-    weight is, and draws masks and noise with a few large calls (docs/semantics.md, section 5).
-    A file without the `embedded_model` can only be run, or verified beside its .qbnn.
+    [L, batch, ...] and the statistics [batch, ...] of the model's head, all f32. Values that do not
+    depend on samples are computed once. The batch is repeated at the first mask or sampled weight.
+    Masks and noise are drawn by a few large calls (docs/semantics.md, section 5). A file without
+    the `embedded_model` can only be run, or verified beside its .qbnn.
     Raises UserError for a number of samples the model cannot give, CompileError for what has no
     ONNX form.
     """
@@ -109,7 +109,7 @@ def _write_graph(
     made = []
     for scope in _scopes(model, layout, x):
         if random is not None:
-            write_draws(scope, random, model.sample_numbers(scope.number, draws))
+            write_random_values(scope, random, model.sample_numbers(scope.number, draws))
         write_nodes(scope)
         made.append([_samples(scope, value) for value in scope.graph.outputs])
     samples = _joined(model, writer, made, len(draws))
@@ -119,7 +119,7 @@ def _write_graph(
 
 
 def _scopes(model: Model, layout: Layout, x: onnx_ir.Value) -> list[Scope]:
-    """One for each member; each knows what earlier ones write."""
+    """A scope for each member, which knows the values that earlier ones write."""
     members, scopes = tuple(map(separate_reshapes, model.members)), list[Scope]()
     owners, interface = _owners(model), interface_names(model)
     for number, (graph, shared) in enumerate(zip(members, shared_values(members), strict=True)):

@@ -70,7 +70,7 @@ def _classification(doubles: _Doubles, logits: onnx_ir.Value) -> list[onnx_ir.Va
 def _class_logits(
     doubles: _Doubles, samples: onnx_ir.Value, logits: onnx_ir.Value
 ) -> onnx_ir.Value:
-    """The logits as they are, or (0, z) for one logit z [L, B] or [L, B, 1, *map]."""
+    """The logits of classes, which are (0, z) for one logit z a row or pixel."""
     assert samples.shape is not None
     shape = tuple(samples.shape)[2:]
     if not is_binary(tuple(n if isinstance(n, int) else 0 for n in shape)):

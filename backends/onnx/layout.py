@@ -1,7 +1,8 @@
-"""How [L, B, *shape] lies in an ONNX tensor, and how one layout becomes another.
+"""The layout of [L, B, *shape] in an ONNX tensor, and changes of layout.
 
-A value that varies with the row is [B, *shape], with the sample [L, *shape], with both
-[L*B, *shape], sample-major: copy = sample*B + row. A constant is [*shape].
+A value that varies with the row is [B, *shape]; one that varies with the sample is [L, *shape]. A
+value that varies with both is [L*B, *shape], sample-major: copy = sample*B + row. A constant is
+[*shape].
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Layout:
     rows: onnx_ir.Value
 
     def lift(self, x: onnx_ir.Value, type: TensorType, axes: Axes) -> onnx_ir.Value:
-        """`x`, repeated along the axes it lacks."""
+        """Repeat `x` along the axes that it lacks."""
         if axes == type.axes:
             return x
         spread = self.spread(x, type) if Axis.SAMPLE in type.axes else x
@@ -31,7 +32,7 @@ class Layout:
         return self.merge(full, type.shape, f"{x.name}/repeated")
 
     def spread(self, x: onnx_ir.Value, type: TensorType) -> onnx_ir.Value:
-        """The same numbers as [L, B, *shape], [L, 1, *shape] or [1, B, *shape]."""
+        """The same numbers with both leading axes; one that x lacks has length 1."""
         leading = {PER_ROW: (1, -1), PER_SAMPLE: (-1, 1), PER_ROW_AND_SAMPLE: (self.samples, -1)}
         shape = self.writer.ints(*leading[type.axes], *type.shape)
         return self.writer.op("Reshape", x, shape, out=f"{x.name}/spread")

@@ -8,13 +8,14 @@ from qbnnc.backends.onnx.noise import sampled_weight
 from qbnnc.backends.onnx.sampled_fusion import fuses_in_scan, write_fused_scan
 from qbnnc.backends.onnx.sampled_layers import write_sampled_accumulators
 from qbnnc.backends.onnx.sampled_operands import is_sampled_layer
-from qbnnc.backends.onnx.scope import Scope, Writers
+from qbnnc.backends.onnx.scope import Scope, Write
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (
     Conv2dInteger,
     EpsCodes,
     KeepMask,
     LinearInteger,
+    Op,
     SampledWeightInteger,
 )
 from qbnnc.ir.types import CONSTANT
@@ -52,19 +53,19 @@ def _write_node(scope: Scope, node: Node) -> None:
     write = WRITERS.get(type(node.op))
     if write is None:
         raise CompileError(f"{node.op.name} has no ONNX form", node.loc)
-    write(scope, node)
+    write(scope, node, node.op)
 
 
-def _write_layer(scope: Scope, node: Node) -> None:
+def _write_layer(scope: Scope, node: Node, _: Op) -> None:
     write = write_sampled_accumulators if is_sampled_layer(node) else write_accumulators
     write(scope, node)
 
 
-def _is_drawn(scope: Scope, node: Node) -> None:
-    """Masks and noise are written before all nodes: `qbnnc.backends.onnx.draws`."""
+def _is_drawn(scope: Scope, node: Node, _: Op) -> None:
+    """Masks and noise are written before all nodes: `qbnnc.backends.onnx.random_values`."""
 
 
-WRITERS: Writers = {
+WRITERS: dict[type[Op], Write] = {
     **elementwise.WRITERS,
     **moves.WRITERS,
     **pooling.WRITERS,

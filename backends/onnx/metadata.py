@@ -1,11 +1,11 @@
-"""What the ONNX file says about itself, in its metadata properties."""
+"""The metadata properties of an ONNX file: its description of itself."""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from qbnnc.backends.onnx.embedded_model import embedded
 from qbnnc.backends.onnx.names import MODEL, PRODUCER
-from qbnnc.backends.onnx.read import embedded
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
 
@@ -51,7 +51,7 @@ def properties(model: Model, samples: int, *, with_model: bool) -> dict[str, str
 
 
 def description(model: Model, samples: int) -> str:
-    """The file's doc_string: what it takes, what it gives."""
+    """The file's doc_string: its inputs and outputs."""
     names = ", ".join(model.head.sample_names(len(model.graph.outputs)))
     return (
         f"An integer Bayesian neural network ({model.method}), made by qbnnc. "

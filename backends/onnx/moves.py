@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.scope import Scope, Writers
+from qbnnc.backends.onnx.scope import Scope, Write
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
     Concat,
     Dequantize,
     Gather,
     InsertZeros,
+    Op,
     Pad,
     Reshape,
     Slice,
@@ -19,10 +20,13 @@ from qbnnc.ir.ops import (
     UpsampleNearest,
 )
 from qbnnc.ir.types import TensorType
+from qbnnc.support.table import Table
+
+WRITERS = Table[type[Op], Write]()
 
 
 def separate_reshapes(graph: Graph) -> Graph:
-    """Outputs that are reshaped as they leave: first the numbers, then their shape."""
+    """The graph with outputs that are reshaped as they leave: first the numbers, then the shape."""
 
     def rule(node: Node, build: Builder) -> Value | None:
         if not isinstance(node.op, Dequantize) or node.op.shape is None:
@@ -34,40 +38,35 @@ def separate_reshapes(graph: Graph) -> Graph:
     return rewrite(graph, rule)
 
 
-def reshape(scope: Scope, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Reshape)
+@WRITERS.of(Reshape)
+def reshape(scope: Scope, node: Node, op: Reshape) -> None:
     target = scope.writer.ints(0, *op.shape)
     scope.writer.op("Reshape", _moved(scope, node), target, out=scope.result(node.output))
 
 
-def concat(scope: Scope, node: Node) -> None:
+@WRITERS.of(Concat)
+def concat(scope: Scope, node: Node, op: Concat) -> None:
     """Values that vary with less than the result are repeated first."""
-    op = node.op
-    assert isinstance(op, Concat)
     parts = [scope.operand(value, node.output.type.axes) for value in node.inputs]
     scope.writer.op("Concat", *parts, out=scope.result(node.output), axis=op.axis + 1)
 
 
-def transpose(scope: Scope, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Transpose)
+@WRITERS.of(Transpose)
+def transpose(scope: Scope, node: Node, op: Transpose) -> None:
     order = (0, *(axis + 1 for axis in op.permutation))
     scope.writer.op("Transpose", _moved(scope, node), out=scope.result(node.output), perm=order)
 
 
-def take_slice(scope: Scope, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Slice)
+@WRITERS.of(Slice)
+def take_slice(scope: Scope, node: Node, op: Slice) -> None:
     x, writer = _moved(scope, node), scope.writer
     parts = (writer.ints(n) for n in (op.start, op.stop, op.axis + 1, op.step))
     writer.op("Slice", x, *parts, out=scope.result(node.output))
 
 
-def gather(scope: Scope, node: Node) -> None:
+@WRITERS.of(Gather)
+def gather(scope: Scope, node: Node, op: Gather) -> None:
     """Gather, or Expand where one element is repeated: it copies whole rows."""
-    op = node.op
-    assert isinstance(op, Gather)
     x, writer, extents = _moved(scope, node), scope.writer, node.output.type.shape
     out = scope.result(node.output)
     if node.inputs[0].type.shape[op.axis] == 1:
@@ -77,9 +76,8 @@ def gather(scope: Scope, node: Node) -> None:
         writer.op("Gather", x, writer.ints(*op.indices), out=out, axis=op.axis + 1)
 
 
-def pad(scope: Scope, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Pad)
+@WRITERS.of(Pad)
+def pad(scope: Scope, node: Node, op: Pad) -> None:
     x, writer = _moved(scope, node), scope.writer
     before = [0] * (len(node.output.type.shape) - 1)
     top, left, bottom, right = op.padding
@@ -87,10 +85,9 @@ def pad(scope: Scope, node: Node) -> None:
     writer.op("Pad", x, widths, _zero(scope, node.output.type), out=scope.result(node.output))
 
 
-def insert_zeros(scope: Scope, node: Node) -> None:
-    """[.., H, 1, W, 1] padded to [.., H, sh, W, sw]; as [.., H*sh, W*sw] without the last zeros."""
-    op = node.op
-    assert isinstance(op, InsertZeros)
+@WRITERS.of(InsertZeros)
+def insert_zeros(scope: Scope, node: Node, op: InsertZeros) -> None:
+    """Pad [.., H, 1, W, 1] to [.., H, sh, W, sw], merge to [.., H*sh, W*sw], cut the last zeros."""
     x, writer, name = _moved(scope, node), scope.writer, scope.name(node.output)
     *outer, height, width = node.inputs[0].type.shape
     step_h, step_w = op.stride
@@ -108,10 +105,9 @@ def insert_zeros(scope: Scope, node: Node) -> None:
     writer.op("Slice", joined, writer.ints(0, 0), ends, axes, out=scope.result(node.output))
 
 
-def upsample(scope: Scope, node: Node) -> None:
-    """[.., H, 1, W, 1] repeated to [.., H, fh, W, fw], as [.., H*fh, W*fw]."""
-    op = node.op
-    assert isinstance(op, UpsampleNearest)
+@WRITERS.of(UpsampleNearest)
+def upsample(scope: Scope, node: Node, op: UpsampleNearest) -> None:
+    """Repeat [.., H, 1, W, 1] to [.., H, fh, W, fw], and merge that to [.., H*fh, W*fw]."""
     x, writer, name = _moved(scope, node), scope.writer, scope.name(node.output)
     *outer, height, width = node.inputs[0].type.shape
     apart = writer.op(
@@ -122,23 +118,11 @@ def upsample(scope: Scope, node: Node) -> None:
     scope.layout.merge(each, node.output.type.shape, scope.result(node.output))
 
 
-WRITERS: Writers = {
-    Concat: concat,
-    Gather: gather,
-    InsertZeros: insert_zeros,
-    Pad: pad,
-    Reshape: reshape,
-    Slice: take_slice,
-    Transpose: transpose,
-    UpsampleNearest: upsample,
-}
-
-
 def _moved(scope: Scope, node: Node) -> onnx_ir.Value:
     return scope.operand(node.inputs[0], node.output.type.axes)
 
 
 def _zero(scope: Scope, type: TensorType) -> onnx_ir.Value:
-    """What stands for zero: the zero point of codes."""
+    """The zero of a type: the zero point of codes."""
     zero = 0 if type.quant is None else type.quant.per_tensor[1]
     return scope.writer.constant(np.array(zero, type.dtype.numpy))

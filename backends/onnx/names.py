@@ -1,4 +1,4 @@
-"""What values of the IR are called in the ONNX file, so that anyone can find them there.
+"""Names of the IR's values in the ONNX file, so that anyone can find them there.
 
 A value of the IR that exists in the file has its IR name, which comes from the user's module:
 "conv1.q" is the uint8 codes of the value "conv1.q". There are two exceptions:
@@ -9,10 +9,12 @@ A value of the IR that exists in the file has its IR name, which comes from the 
 In the value_info of such a value the metadata property "value" is the IR's own name (with the
 member), and "axes" says what it varies with: "row", "sample", "row,sample". A value with both is
 stored with the two leading axes in one: row sample*B + row. Members' common values are there once,
-under the first one's name; "also_of" are the numbers of the others. Not in the file are
-accumulators that onnxruntime's fused kernels keep to themselves. Weights are initialisers, as int8
-under their own name, or with a suffix as u8 (plus 128), transposed, or two int4 in a byte; equal
-ones are there once. Sampled weights are values as others: int8 codes for each sample.
+under the first one's name; "also_of" has the numbers of the others. Accumulators that onnxruntime's
+fused kernels keep to themselves are not in the file.
+
+Weights are initialisers. They are int8 under their own name, or have a suffix: u8 (plus 128),
+transposed, two int4 in a byte. Equal ones are there once. Sampled weights are values like others,
+int8 codes for each sample.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
 VALUE, AXES, ALSO = "value", "axes", "also_of"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
 MODEL = "model"  # the metadata property that holds the INTEGER Model
-BIAS = "/bias"  # of a layer: without the terms that are folded into the IR's own
+BIAS = "/bias"  # a layer's bias without the terms that are folded into the IR's own
 
 
 def interface_names(model: Model) -> tuple[str, ...]:

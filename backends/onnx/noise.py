@@ -57,12 +57,12 @@ def _table(scope: Scope) -> onnx_ir.Value:
     return writer.op("Cast", codes, out="random/eps_table", to=int(onnx_ir.DataType.INT8))
 
 
-def sampled_weight(scope: Scope, node: Node) -> None:
-    """quant(f32(q_eps * q_sigma + R * q_mu), r, Z_w, lo, hi), [L, *shape].
+def sampled_weight(scope: Scope, node: Node, op: SampledWeightInteger) -> None:
+    """Write quant(f32(q_eps * q_sigma + R * q_mu), r, Z_w, lo, hi): [L, *shape].
 
-    Both products are integers below 2^24, so that their float32 is exact and the sum has the one
-    rounding of f32(..): the integers' own bits, without int32 in between. mu and sigma are stored
-    as int8; onnxruntime computes R * mu once, when it loads the file.
+    Both products are integers below 2^24, so that their float32 is exact, and the sum has the one
+    rounding of f32(..). These are the integers' own bits, without int32 in between. mu and sigma
+    are stored as int8; onnxruntime computes R * mu once, when it loads the file.
     """
     writer, name = scope.writer, scope.name(node.output)
     mu, sigma, _, ratio, divisor = node.inputs[:5]
@@ -86,7 +86,7 @@ def sampled_weight(scope: Scope, node: Node) -> None:
 
 
 def _arranged(scope: Scope, node: Node) -> onnx_ir.Value:
-    """The noise of each element of the weight, i8 [L, *shape]: all in order, or those of an index.
+    """The noise of each element of the weight, i8 [L, *shape]: in order, or by an index.
 
     The index takes 1-D GatherElements over all samples at once: Gather along an axis is seven
     times slower.

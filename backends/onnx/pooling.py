@@ -7,25 +7,28 @@ from math import prod
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.scope import Scope, Writers, quant_scalars
+from qbnnc.backends.onnx.scope import Scope, Write, quant_scalars
 from qbnnc.backends.onnx.writer import Attribute
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import MaxPool2d, SumPoolInteger
+from qbnnc.ir.ops import MaxPool2d, Op, SumPoolInteger
 from qbnnc.ir.ops.pooling import PoolingGeometry
+from qbnnc.support.table import Table
+
+WRITERS = Table[type[Op], Write]()
 
 _TO_INT32, _TO_UINT8 = int(onnx_ir.DataType.INT32), int(onnx_ir.DataType.UINT8)
 _TO_FLOAT = int(onnx_ir.DataType.FLOAT)
 
 
-def max_pool(scope: Scope, node: Node) -> None:
+@WRITERS.of(MaxPool2d)
+def max_pool(scope: Scope, node: Node, op: MaxPool2d) -> None:
     """The maximum of u8 codes, computed in float32 where every window holds a code.
 
-    Exact, because float32 holds every code; onnxruntime's u8 MaxPool is 8 to 12 times slower. A
-    window of padding alone must give 0, the least code, and not minus infinity: then it is the u8
-    MaxPool after a Pad with 0 (which takes no padding as large as the kernel itself).
+    This is exact, because float32 holds every code; onnxruntime's u8 MaxPool is 8 to 12 times
+    slower. A window of padding alone must give 0, the least code, and not minus infinity. There it
+    is the u8 MaxPool after a Pad with 0, as MaxPool takes no padding as large as the kernel.
     """
-    op, writer, name = node.op, scope.writer, scope.name(node.output)
-    assert isinstance(op, MaxPool2d)
+    writer, name = scope.writer, scope.name(node.output)
     x, attributes = scope.operand(node.inputs[0], node.output.type.axes), _geometry(op)
     if op.dilation == (1, 1) and all(p < k for p, k in zip(op.padding, op.kernel * 2, strict=True)):
         real = writer.op("Cast", x, out=f"{name}/float", to=_TO_FLOAT)
@@ -41,17 +44,14 @@ def max_pool(scope: Scope, node: Node) -> None:
     writer.op("MaxPool", x, out=scope.result(node.output), **attributes)
 
 
-def sum_pool(scope: Scope, node: Node) -> None:
+@WRITERS.of(SumPoolInteger)
+def sum_pool(scope: Scope, node: Node, op: SumPoolInteger) -> None:
     """sum(q - Z) over each window, i32."""
-    op, (x,) = node.op, node.inputs
-    assert isinstance(op, SumPoolInteger)
+    (x,) = node.inputs
     if op.kernel == x.type.shape[1:] and not any(op.padding):
         _global_sum(scope, node)
     else:
         _window_sum(scope, node, op)
-
-
-WRITERS: Writers = {MaxPool2d: max_pool, SumPoolInteger: sum_pool}
 
 
 def _global_sum(scope: Scope, node: Node) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.scope import Scope, Writers, quant_scalars
+from qbnnc.backends.onnx.scope import Scope, Write, quant_scalars
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.arithmetic import multiplier
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import ClampedOp, Dequantize, QuantizeInput, Requantize
+from qbnnc.ir.ops import ClampedOp, Dequantize, Op, QuantizeInput, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType, QuantParams
+from qbnnc.support.table import Table
+
+WRITERS = Table[type[Op], Write]()
 
 _TO_FLOAT = int(onnx_ir.DataType.FLOAT)
 
@@ -42,10 +45,10 @@ def quantize_float(
     return clamp(writer, codes, node.op.low, node.op.high, out)
 
 
-def quantize_input(scope: Scope, node: Node) -> None:
+@WRITERS.of(QuantizeInput)
+def quantize_input(scope: Scope, node: Node, op: QuantizeInput) -> None:
     """quant(f32(x - offset), scale, Z), per channel where the scales are."""
-    op, writer, name = node.op, scope.writer, scope.name(node.output)
-    assert isinstance(op, QuantizeInput)
+    writer, name = scope.writer, scope.name(node.output)
     x, rank = scope.operand(node.inputs[0], node.output.type.axes), len(node.output.type.shape)
     if any(op.offset):
         offset = np.asarray(op.offset, np.float32).reshape(-1, *[1] * (rank - 1))
@@ -61,10 +64,10 @@ def quantize_input(scope: Scope, node: Node) -> None:
     clamp(writer, codes, op.low, op.high, scope.result(node.output))
 
 
-def requantize_explicitly(scope: Scope, node: Node) -> None:
+@WRITERS.of(Requantize)
+def requantize_explicitly(scope: Scope, node: Node, op: Requantize) -> None:
     """f32(acc) * m, rounded by a QuantizeLinear of scale 1: the same at every level."""
-    op, writer, name = node.op, scope.writer, scope.name(node.output)
-    assert isinstance(op, Requantize)
+    writer, name = scope.writer, scope.name(node.output)
     acc = scope.operand(node.inputs[0], node.output.type.axes)
     factor = scope.constant(node.inputs[1], node)
     real = writer.op("Cast", acc, out=f"{name}/float", to=_TO_FLOAT)
@@ -75,7 +78,8 @@ def requantize_explicitly(scope: Scope, node: Node) -> None:
     clamp(writer, codes, op.low, op.high, scope.result(node.output))
 
 
-def dequantize(scope: Scope, node: Node) -> None:
+@WRITERS.of(Dequantize)
+def dequantize(scope: Scope, node: Node, op: Dequantize) -> None:
     """The numbers of codes by DequantizeLinear, those of accumulators by Cast and Mul."""
     if node.inputs[0].type.dtype is DType.I32:
         return _dequantize_accumulator(scope, node)
@@ -91,13 +95,6 @@ def _dequantize_accumulator(scope: Scope, node: Node) -> None:
     stored = scope.operand(acc, node.output.type.axes)
     real = writer.op("Cast", stored, out=f"{name}/float", to=_TO_FLOAT)
     writer.op("Mul", real, writer.constant(scale), out=scope.result(node.output))
-
-
-WRITERS: Writers = {
-    Dequantize: dequantize,
-    QuantizeInput: quantize_input,
-    Requantize: requantize_explicitly,
-}
 
 
 def is_fused_multiplier(factor: Array, acc: QuantParams, shape: tuple[int, ...], y: float) -> bool:

@@ -2,7 +2,7 @@
 
 - linear: MatMulInteger of x and the transposed weights, which broadcasts over the samples. Not a
   QDQ MatMul, which onnxruntime leaves in float when its weights have a batch.
-- convolution of a value without samples: those of the weights become output channels.
+- convolution of a value without samples: the samples of the weights become output channels.
 - other convolutions: a Scan over the samples, whose body is a QDQ Conv where a fused kernel
   returns the same bits (`sampled_fusion`), and a ConvInteger otherwise.
 
@@ -60,7 +60,7 @@ def _apart(scope: Scope, node: Node, products: onnx_ir.Value) -> onnx_ir.Value:
 
 
 def _matmul(scope: Scope, node: Node) -> onnx_ir.Value:
-    """x [L or 1, B, K] times W^T [L, K, N]: a batch takes zero points [L, 1, N], or one."""
+    """x [L or 1, B, K] times W^T [L, K, N], with one zero point or zero points [L, 1, N]."""
     writer, name, (x, weight, _) = scope.writer, scope.name(node.output), node.inputs
     codes, shift = weight_codes(scope, node, unsigned=False)
     matrix = writer.op("Transpose", codes, out=f"{name}/matrix", perm=(0, 2, 1))
@@ -106,7 +106,7 @@ def _scan(scope: Scope, node: Node, codes: onnx_ir.Value, zero: onnx_ir.Value) -
 def _all_channels(
     scope: Scope, node: Node, codes: onnx_ir.Value, zero: onnx_ir.Value
 ) -> onnx_ir.Value:
-    """[B, L*O, Ho, Wo], as [L, B, O, Ho, Wo]."""
+    """Convolve with the weights of all samples at once: L*O channels, taken apart afterwards."""
     writer, name = scope.writer, scope.name(node.output)
     kernel = writer.ints(-1, *node.inputs[1].type.shape[1:])
     weights = writer.op("Reshape", codes, kernel, out=f"{name}/channels")

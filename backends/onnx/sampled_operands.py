@@ -1,4 +1,4 @@
-"""What a layer reads whose weight or bias is sampled.
+"""Operands of a layer whose weight or bias is sampled.
 
 Values here are [L, B, *shape], with 1 in place of L or B where a value lacks it.
 """
@@ -31,7 +31,7 @@ def is_sampled_layer(node: Node) -> bool:
 
 
 def refuse_folded(node: Node) -> None:
-    """CompileError where offline terms are in a bias: those of a sampled weight are not offline."""
+    """Raise CompileError where offline terms are in a bias: a sampled weight has none."""
     assert isinstance(node.op, ContractionInteger)
     if node.op.folded:
         raise CompileError("a sampled layer whose offline terms are folded", node.loc)
@@ -58,7 +58,7 @@ def weight_codes(scope: Scope, node: Node, *, unsigned: bool) -> tuple[onnx_ir.V
 
 
 def bias_codes(scope: Scope, node: Node) -> onnx_ir.Value:
-    """i32 [L, 1, O, ...], or [O, ...] of a constant."""
+    """The bias, i32 [L, 1, O, ...]; a constant one is [O, ...]."""
     bias, writer, ones = node.inputs[2], scope.writer, (1,) * (len(node.output.type.shape) - 1)
     name = f"{scope.name(node.output)}{BIAS}"
     if not is_sampled(bias):

@@ -1,10 +1,10 @@
-"""What the lowering of one member's nodes shares."""
+"""The scope in which one member's nodes are written: its ONNX values, names and constants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir
@@ -13,7 +13,6 @@ from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.names import ALSO, AXES, BIAS, VALUE, axes_text, onnx_name
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Op
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType, TensorType
 from qbnnc.support.errors import CompileError
@@ -31,8 +30,8 @@ class Twin:
 class Scope:
     """A member, where its nodes are written to, and the ONNX values of its values so far.
 
-    `twins` are values that an earlier member computes too. `owners` says of constants which equal
-    one comes first: (its member's prefix, its name).
+    `twins` are values that an earlier member computes too. `owners` maps constants to the first one
+    that equals them: (its member's prefix, its name).
     """
 
     graph: Graph
@@ -75,7 +74,7 @@ class Scope:
         return self._lifted[key]
 
     def spread(self, value: Value, axes: Axes) -> onnx_ir.Value:
-        """`value`, lifted to `axes`, as [L, B, *shape], with 1 for the one it lacks."""
+        """`value`, lifted to `axes`, with both leading axes; one that it lacks has length 1."""
         return self.layout.spread(self.operand(value, axes), replace(value.type, axes=axes))
 
     def aligned(self, values: Sequence[Value], axes: Axes) -> tuple[list[onnx_ir.Value], bool]:
@@ -137,7 +136,7 @@ class Scope:
         return self.writer.op("DequantizeLinear", q, s, z, out=f"{self.name(value)}/real")
 
 
-Writers: TypeAlias = Mapping[type[Op], Callable[[Scope, Node], None]]  # of one node by itself
+Write: TypeAlias = Callable[[Scope, Node, Any], None]  # writes one node by itself, given its op
 
 _ELEMENT = {
     DType.F32: onnx_ir.DataType.FLOAT,

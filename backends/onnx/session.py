@@ -14,8 +14,8 @@ import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.backends.onnx.artefact import Description, StoredValue, parse, read_proto
+from qbnnc.backends.onnx.embedded_model import embedded_model
 from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, SEED
-from qbnnc.backends.onnx.read import embedded_model
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import FileError, UserError
@@ -29,7 +29,7 @@ from qbnnc.support.inputs import (
     check_asked,
 )
 
-_FATAL_ONLY = 4  # errors become exceptions; onnxruntime need not print them too
+_FATAL_ONLY = 4  # errors become exceptions, so that onnxruntime need not print them too
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ class OnnxArtefact:
 
     @property
     def digest(self) -> str:
-        """Of the Model; artefacts of one compile share it."""
+        """The SHA-256 of the Model; artefacts of one compile share it."""
         return self.description.digest
 
     @property
@@ -95,7 +95,7 @@ class OnnxArtefact:
         batch_size: int | None = None,
         threads: int | None = None,
     ) -> dict[str, NDArray[np.float32]]:
-        """All outputs for a batch x [B, *shape]: samples [L, B, ...], statistics [B, ...].
+        """All outputs for a batch x [B, *shape]: samples [L, B, ...] and statistics [B, ...].
 
         With fewer `samples` than the file has, the first ones, and the statistics of those. The
         batch is run `batch_size` rows at a time (all at once by default), which changes no bit of
@@ -129,7 +129,7 @@ class OnnxArtefact:
         """Values of the IR by name ("member<i>/name" with several members).
 
         Each is [L, B, *shape], with 1 in place of L or B where it does not vary; L counts one
-        member's draws. UserError for a value that is not in the file: see `value_names`.
+        member's samples. UserError for a value that is not in the file: see `value_names`.
         """
         batch = as_batch(x, self.input_shape)
         if missing := [name for name in names if name not in self.description.values]:
@@ -207,7 +207,7 @@ class OnnxArtefact:
         seed: int,
         first_row: int,
     ) -> list[Array]:
-        """What `_run` gives; FileError unless it is what the file says of itself."""
+        """The outputs of `_run`; FileError unless they are as the file says of itself."""
         made = self._run(session, names, batch, seed, first_row)
         for name, array in zip(names, made, strict=True):
             sampled = name in self.description.sample_names
@@ -270,9 +270,9 @@ def open_session(
     threads: int | None,
     optimised: Path | None = None,
 ) -> onnxruntime.InferenceSession:
-    """A file, ours or not, ready to run; `optimised` gets what onnxruntime makes of it.
+    """A session for a file, ours or not; `optimised` gets the graph that onnxruntime makes of it.
 
-    Its threads spin within a run and stop at its end: they would take a core from what comes next.
+    Threads spin within a run and stop at its end: they would take a core from later work.
     """
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.force_spinning_stop", "1")

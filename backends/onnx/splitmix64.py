@@ -1,7 +1,7 @@
 """The random numbers as functions inside the ONNX file (docs/semantics.md, section 5).
 
-They stay functions in the file, so that a reader of the graph sees `derive`, `mix`, `keep` and
-`lanes`, and not thirty shifts; onnxruntime inlines them when it loads the file.
+They stay functions in the file: a reader of the graph sees `derive`, `mix`, `keep` and `lanes`, and
+not thirty shifts. onnxruntime inlines them when it loads the file.
 """
 
 # onnxscript reads these functions as text and never calls them: the stubs of its operators have

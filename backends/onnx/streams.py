@@ -22,14 +22,14 @@ from qbnnc.ir.rng import GOLDEN, LANES_PER_WORD
 
 _TO_UINT64 = int(onnx_ir.DataType.UINT64)
 _FEW_WORDS = 64
-_MOST_WORDS = 1 << 18  # drawn at once, of all samples: 2 MiB; more gain nothing and cost memory
+_MOST_WORDS = 1 << 18  # drawn at once for all samples: 2 MiB; more only costs memory
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What random numbers are made of: `seed` u64 scalar, `row_numbers` u64 [B, 1].
+    """The counters of random numbers: `seed` u64 scalar, `row_numbers` u64 [B, 1].
 
-    No row numbers where all rows share all numbers.
+    There are no row numbers where all rows share all numbers.
     """
 
     seed: onnx_ir.Value
@@ -82,8 +82,8 @@ def _streams(graph: Graph) -> list[Stream]:
 def groups(graph: Graph, samples: int) -> list[list[Stream]]:
     """The streams that are drawn together, because a few large nodes cost less than many small.
 
-    All masks that rows have of their own; then what the rows share, masks before noise, in
-    groups of bounded size.
+    The first group holds all masks that rows have of their own. Then come streams that the rows
+    share, masks before noise, in groups of bounded size.
     """
     streams = _streams(graph)
     of_rows = [s for s in streams if not s.shared]
@@ -102,7 +102,7 @@ def groups(graph: Graph, samples: int) -> list[list[Stream]]:
 def write_words(
     scope: Scope, counters: Counters, group: list[Stream], sample_numbers: range
 ) -> onnx_ir.Value:
-    """The words of a group, one stream after the other: u64 [L, B, words], or [L, 1, words]."""
+    """The words of a group, one stream after the other: u64 [L, B or 1, words]."""
     writer, prefix = scope.writer, scope.prefix
     keys = _sample_keys(scope, counters, group, sample_numbers)
     states = [_states(scope, counters, s, keys, i) for i, s in enumerate(group)]
@@ -142,7 +142,7 @@ def _sample_keys(
 def _steps(scope: Scope, stream: Stream) -> onnx_ir.Value:
     """GOLDEN*(w + 1) for each word w, u64 [words].
 
-    Of many words computed: onnxruntime does it once, when it loads the file.
+    Many words are computed, which onnxruntime does once, when it loads the file.
     """
     writer, name = scope.writer, scope.name(stream.output)
     if stream.words <= _FEW_WORDS:

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir
 
+from qbnnc.backends.onnx.int4_packing import is_packed, pack, unpack
 from qbnnc.backends.onnx.names import PACKED
-from qbnnc.backends.onnx.packing import is_packed, pack, unpack
 from qbnnc.backends.onnx.splitmix64 import DOMAIN
 from qbnnc.ir.types import Array
 
@@ -72,8 +72,8 @@ class Writer:
     def weight(self, array: Array, name: str, *, exact: bool, owner: str) -> onnx_ir.Value:
         """The array under `name`; `exact` if that is the name of a value of the IR.
 
-        If `owner` has been written and holds the same, it is that. int8 codes of four bits are
-        stored as two in a byte: onnxruntime takes them apart once, when it loads the file.
+        If `owner` has been written and holds the same, it is used. Codes of four bits, int8, are
+        stored as two in a byte; onnxruntime takes them apart once, when it loads the file.
         """
         if owner in self._weights and _equal(self._arrays[owner], array):
             return self._weights[owner]

@@ -1,4 +1,4 @@
-"""The constants of a graph as parameters and buffers, and what a range must cover."""
+"""The constants of a graph as parameters and buffers."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ class Constants(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """The device of the constants."""
         tensors = [self[value] for value in self._names]
         return tensors[0].device if tensors else torch.device("cpu")
 
     def arrays(self) -> dict[Value, Array]:
-        """What the graph's constants are now."""
+        """The graph's constants as they are now."""
         return {value: self[value].detach().cpu().numpy().copy() for value in self._names}
 
     def spread(self, value: Value) -> Tensor:
-        """What the range of a weight or bias must cover, [N, K]: its values, or mu -+ 3 |sigma|."""
+        """Numbers that the range of a weight or bias covers, [N, K]: values, or mu -+ 3 |sigma|."""
         if value in self._names:
             return self[value].reshape(value.type.shape[0], -1)
         if value not in self._moments:

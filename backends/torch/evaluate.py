@@ -19,8 +19,8 @@ def torch_samples(
 ) -> tuple[NDArray[np.float32], ...]:
     """The samples of each output, [L, B, *shape], for a batch x [B, *shape].
 
-    What `qbnnc.ir.oracle.oracle_samples` defines, to float32 rounding; many times faster. Rows are
-    numbered first_row, first_row + 1, ...
+    They are those of `qbnnc.ir.oracle.oracle_samples` to float32 rounding, many times faster. Rows
+    are numbered from `first_row` on.
     """
     rows, draws = range(first_row, first_row + len(x)), model.draws_for(samples)
     made = [np.empty((samples, len(x), *v.type.shape), np.float32) for v in model.graph.outputs]

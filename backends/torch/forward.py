@@ -15,8 +15,8 @@ from qbnnc.backends.torch.operators import apply
 from qbnnc.backends.torch.quantizers import ValueQuantizer, WeightQuantizer
 from qbnnc.backends.torch.roles import (
     Bias,
-    Fixed,
     Moment,
+    NoiseGrid,
     Observed,
     Role,
     SameGrid,
@@ -112,13 +112,13 @@ class Grids:
                 mean, deviation = (self._constants[m].detach().cpu().numpy() for m in (mu, sigma))
                 per_channel = quant.axis is not None
                 return sampling_quants(mean, deviation, quant.bits, channels=per_channel)[index]
-            case Fixed():
+            case NoiseGrid():
                 return EPS_QUANT
         raise CompileError("has no grid", node.loc)
 
     @staticmethod
     def _accumulators(x: Grid, weight: Grid) -> Grid:
-        """Of accumulators, f32(S_x*S_w), as `bias_quant` makes it; no gradient of the scales."""
+        """The grid of accumulators, f32(S_x*S_w), as in `bias_quant`; scales get no gradient."""
         scale = (x.scale * weight.scale).detach()
         axis = None if len(scale) == 1 else 0
         return Grid(scale, torch.zeros_like(scale), -(2**30), 2**30, axis)
@@ -146,8 +146,8 @@ class Evaluation:
     ) -> tuple[Tensor, ...]:
         """The outputs [B or 1, ...] for x [B, *shape].
 
-        `known`, empty for the first sample, carries what does not vary with the sample, and the
-        others need, to the next.
+        `known` is empty for the first sample. It carries values that do not vary with the sample,
+        and are needed again, to the next.
         """
         values = {self._graph.input: x, **(known or {})}
         is_first = not known
@@ -184,7 +184,7 @@ def _varies(node: Node) -> bool:
 
 
 def _kept(graph: Graph) -> frozenset[Value]:
-    """What does not vary with the sample, and is an output or read by what does."""
+    """Values that do not vary with the sample, and are outputs or read by nodes that do."""
     read = {value for node in graph.nodes if _varies(node) for value in node.inputs}
     needed = read.union(graph.outputs)
     return frozenset(n.output for n in graph.nodes if not _varies(n) and n.output in needed)

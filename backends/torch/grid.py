@@ -46,8 +46,8 @@ class Grid:
     def round(self, x: Tensor) -> Tensor:
         """dequantize(quantize(x)) of section 2, x [B, *shape]; gradients pass where x is in range.
 
-        The gradient of a scale is that of learned step size quantisation (Esser et al. 2020): the
-        rounding error in range, the code at the bound outside, times 1/sqrt(n*high) for n
+        The gradient of a scale follows learned step size quantisation (Esser et al. 2020). It is
+        the rounding error in range and the code at the bound outside, times 1/sqrt(n*high) for n
         elements a scale.
         """
         shape = [1] * x.ndim

@@ -1,4 +1,4 @@
-"""FLOAT graphs as a plain module, and as ONNX: what other engines are given to run."""
+"""FLOAT graphs as a plain module and as ONNX, for other engines to run."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class _DropoutNoise:
 
 
 def _fold_constants(module: fx.GraphModule) -> None:
-    """What is made of constants alone becomes a constant: not to be made at every call."""
+    """Fold nodes that read constants alone into constants, so that no call computes them."""
     known: dict[fx.Node, Tensor] = {}
     for node in list(module.graph.nodes):
         inputs = node.all_input_nodes

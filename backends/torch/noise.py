@@ -1,4 +1,4 @@
-"""Where random numbers come from: a generator while training, the counters when evaluating."""
+"""Sources of random numbers: a generator while training, the counters when evaluating."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FreshNoise:
 
 
 class CountedNoise:
-    """The numbers of docs/semantics.md, section 5, of one sample: those of every backend."""
+    """The numbers of one sample by docs/semantics.md, section 5, as every backend draws them."""
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw

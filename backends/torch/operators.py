@@ -1,7 +1,7 @@
-"""What each op of the FLOAT and SIMULATED stages computes, in PyTorch.
+"""The ops of the FLOAT and SIMULATED stages in PyTorch.
 
-Tensors are [B, *shape], f32 (masks u8), with 1 in place of B where a value does not vary with the
-row, so that they broadcast; there is no axis for samples: one call is one sample.
+Tensors are [B, *shape], f32 (masks u8). They have 1 in place of B where a value does not vary with
+the row, so that they broadcast. There is no axis for samples: one call is one sample.
 """
 
 from __future__ import annotations

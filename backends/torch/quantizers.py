@@ -1,4 +1,4 @@
-"""How grids follow what they round: observed or learned ranges of values and of weights."""
+"""Quantisers whose grids follow the values they round, by observed or learned ranges."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from qbnnc.ir.types import QuantParams
 
 
 class Ranges(Enum):
-    """How a range changes while training, from the calibrated one on."""
+    """The rule by which a calibrated range changes while training."""
 
     EMA = "ema"  # with an exponential moving average of what is seen (the paper's)
     LEARNED = "learned"  # by the gradient of its scale (Esser et al. 2020)
 
 
 def is_power_of_two(quant: QuantParams) -> bool:
-    """Whether every scale is."""
+    """Whether every scale is a power of two."""
     return all(power_of_two(scale) == scale for scale in quant.scale)
 
 
@@ -31,9 +31,9 @@ class ValueQuantizer(nn.Module):
 
     LEARNED: scale = S * exp(t), S the calibrated scale and t a parameter; the zero point stays.
     EMA: both ends of the calibrated range move in proportion to the moving averages of the
-    batches' minimum and maximum, so that a range that clips goes on clipping the same part; of a
-    range that was empty or one-sided, the end at 0 stays. The first 1/decay batches are averaged
-    with equal weights: that is what the range moves in proportion to.
+    batches' minimum and maximum. So a range that clips goes on clipping the same part. An end at 0
+    stays there. The first 1/decay batches are averaged with equal weights, and the range moves in
+    proportion to that average.
     """
 
     seen: Tensor
@@ -100,7 +100,7 @@ class WeightQuantizer(nn.Module):
     high_part: Tensor
 
     def __init__(self, quant: QuantParams, ranges: Ranges, spread: Tensor) -> None:
-        """`spread` [N, K]: the weight's values, of a sampled weight mu -+ 3 sigma."""
+        """`spread` [N, K] holds the weight's values, or mu -+ 3 sigma of a sampled weight."""
         super().__init__()
         self.calibrated, self.ranges = quant, ranges
         self.frozen = False
@@ -117,7 +117,7 @@ class WeightQuantizer(nn.Module):
             self.register_buffer(name, part)
 
     def _ends(self, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """The minimum and maximum, of a symmetric grid -+ the largest magnitude: f64 [granules]."""
+        """The minimum and maximum, or -+ the largest magnitude if symmetric: f64 [granules]."""
         rows = spread.detach().double()
         rows = rows if self.calibrated.axis is not None else rows.reshape(1, -1)
         low, high = rows.amin(dim=1).clamp(max=0), rows.amax(dim=1).clamp(min=0)

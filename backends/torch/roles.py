@@ -1,4 +1,4 @@
-"""What each FakeQuantize of a SIMULATED graph rounds, found from its neighbours (Figures 1-3)."""
+"""The role of each FakeQuantize of a SIMULATED graph, found from its neighbours (Figures 1-3)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from qbnnc.support.errors import CompileError
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A value with a range of its own; those that a concatenation joins share `group`'s.
+    """A value with a range of its own; values that a concatenation joins share the `group`'s.
 
     `place` counts the values of a group.
     """
@@ -72,11 +72,11 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
-    """A grid that never changes: that of eps."""
+class NoiseGrid:
+    """The grid of eps, which never changes."""
 
 
-Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | Fixed
+Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | NoiseGrid
 
 
 def roles_of(graph: Graph) -> dict[Node, Role]:
@@ -123,7 +123,7 @@ class _Roles:
                         return Bias(x, weight)
         producer = self.producers.get(node.inputs[0])
         if producer is not None and isinstance(producer.op, Normal):
-            return Fixed()
+            return NoiseGrid()
         on_grid = node.inputs[0].type.quant is not None or self.clamped_again(producer)
         return self.again(node, producer, readers) if on_grid else Observed(node.output)
 

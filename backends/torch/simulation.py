@@ -25,14 +25,16 @@ _USUAL_SPREAD = 0.02
 
 
 class Simulation(nn.Module):
-    """The network with simulated quantisation: what it computes, its integers will.
+    """The network with simulated quantisation: the integers will compute the same.
 
-    Called with a batch [B, *shape] it gives the outputs [B, ...] of one Monte-Carlo sample (a tuple
-    if there are several), with fresh random numbers each time, in train() and in eval(): dropout
-    that is part of the compiled network is active in both. train() lets ranges move, until
-    `freeze_ranges`. Gradients pass straight through the rounding. Trainable are weights and biases;
-    of sampled weights mu, and sigma only with `train_sigma`: no loss here regularises it as the
-    ELBO does, so that training would shrink it. Batch normalisation is folded already.
+    Called with a batch [B, *shape] it gives the outputs [B, ...] of one Monte-Carlo sample, as a
+    tuple if there are several outputs. Random numbers are fresh each time. Dropout that is part of
+    the compiled network is active in train() and in eval(). train() lets ranges move, until
+    `freeze_ranges`. Gradients pass straight through the rounding.
+
+    Weights and biases are trained. A sampled weight has its mu trained, and sigma only with
+    `train_sigma`: no loss here regularises sigma as the ELBO does, so that training would shrink
+    it. Batch normalisation is folded already.
     """
 
     def __init__(
@@ -78,8 +80,8 @@ class Simulation(nn.Module):
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """The trainable parameters for an optimiser whose steps are about `lr` long (Adam).
 
-        A weight tensor whose values are small, root mean square r < 0.02, as the first layer's is
-        where the network divides its inputs by 255, gets the learning rate lr * r / 0.02.
+        A weight tensor of small values, with root mean square r < 0.02, gets the learning rate
+        lr * r / 0.02. The first layer is one where the network divides its inputs by 255.
         """
         groups: list[dict[str, Any]] = []
         for parameter in self.parameters():

@@ -12,14 +12,14 @@ from torch import Tensor, fx
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
 from qbnnc.frontend.convert.sampled_weights.reparameterisation import probe
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Filled, Fixed, Noise, Result, Tracked
+from qbnnc.frontend.convert.tracked import Constant, Filled, Noise, Result, Tracked
 from qbnnc.frontend.program.locations import Place, location, plain_name
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op
 from qbnnc.support.errors import CompileError
 
 if TYPE_CHECKING:
-    from qbnnc.frontend.convert.context import Scope
+    from qbnnc.frontend.convert.context import Context
 
 
 @dataclass(slots=True, eq=False)
@@ -32,13 +32,13 @@ class Call:
 
     node: fx.Node
     arguments: Mapping[str, object]
-    scope: Scope
+    context: Context
     _place: Place | None = field(default=None)
 
     def place(self, op: str | None = None) -> Place:
         """The place of this call in the user's model; the same each time."""
         if self._place is None:
-            self._place = self.scope.namer.place(self.node, op)
+            self._place = self.context.namer.place(self.node, op)
         return self._place
 
     def fail(self, message: str, remedy: str = "") -> NoReturn:
@@ -47,20 +47,20 @@ class Call:
 
     def emit(self, op: Op, *inputs: Value) -> Value:
         place = self.place()
-        return self.scope.build.emit(op, *inputs, loc=place.loc, name=place.name)
+        return self.context.build.emit(op, *inputs, loc=place.loc, name=place.name)
 
     def constant(self, suffix: str, tensor: Tensor) -> Value:
-        return self.scope.constant(f"{self.place().name}.{suffix}", tensor)
+        return self.context.constant(f"{self.place().name}.{suffix}", tensor)
 
     def parameters(self, weight: Weight, bias: Weight | None) -> tuple[Value, Value]:
         """The weight and bias of this layer as values; no bias is zeros."""
-        return self.scope.parameters(self.place(), weight, bias)
+        return self.context.parameters(self.place(), weight, bias)
 
     def tracked(self, name: str) -> Tracked:
         """The tracked value of a tensor argument; a plain number counts as a constant."""
         value = self.arguments[name]
         if isinstance(value, bool | int | float):
-            return Fixed(torch.tensor(value))
+            return Constant(torch.tensor(value))
         if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
             self.fail(
                 "computes with the size of the batch",
@@ -72,12 +72,12 @@ class Call:
 
     def row(self, name: str) -> Value:
         """A tensor argument that is computed from the input."""
-        return self.scope.value(self.tracked(name), self)
+        return self.context.value(self.tracked(name), self)
 
     def fixed(self, name: str) -> Tensor:
         """A tensor argument that is known now, in float32."""
         match self.tracked(name):
-            case Fixed(tensor):
+            case Constant(tensor):
                 return tensor.detach().to(torch.float32)
             case Filled(shape, number) if number is not None:
                 static = all(isinstance(extent, int) for extent in shape)
@@ -149,7 +149,7 @@ class Call:
     def row_shape(self) -> tuple[int, ...]:
         """The shape of the result without the batch; CompileError if its rows are mixed."""
         shape = self.shape()
-        if not shape or not self.scope.is_batch(shape[0]):
+        if not shape or not self.context.is_batch(shape[0]):
             self.fail(
                 f"gives {list(shape)}, where the rows of the batch are no longer the first axis",
                 "every layer must treat the rows of a batch one by one",

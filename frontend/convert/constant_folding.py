@@ -11,8 +11,8 @@ from torch import Tensor
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
 from qbnnc.frontend.convert.tracked import (
+    Constant,
     Filled,
-    Fixed,
     Result,
     Tracked,
 )
@@ -28,8 +28,8 @@ def folded(call: Call) -> Result:
     with torch.no_grad():
         result = target(**{name: _plain(value) for name, value in call.arguments.items()})
     if isinstance(result, bool | int | float):
-        return Fixed(torch.tensor(result))
-    return Fixed(result) if isinstance(result, Tensor) else tuple(map(Fixed, result))
+        return Constant(torch.tensor(result))
+    return Constant(result) if isinstance(result, Tensor) else tuple(map(Constant, result))
 
 
 def bounded_shape(call: Call) -> Shape:
@@ -42,7 +42,7 @@ def bounded_shape(call: Call) -> Shape:
 
 def _plain(value: object) -> object:
     match value:
-        case Fixed(tensor):
+        case Constant(tensor):
             return tensor
         case list():
             return [_plain(item) for item in value]
@@ -70,9 +70,9 @@ def empty(call: Call) -> Tracked:
 def _filled(call: Call, number: float) -> Tracked:
     shape = call.shape()
     static = [extent for extent in shape if isinstance(extent, int)]
-    if len(static) != len(shape) or any(call.scope.is_batch(extent) for extent in shape[:1]):
+    if len(static) != len(shape) or any(call.context.is_batch(extent) for extent in shape[:1]):
         return Filled(shape, number)
-    return Fixed(torch.full(static, number))
+    return Constant(torch.full(static, number))
 
 
 MAKING_RULES: Rules = {

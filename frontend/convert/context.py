@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, fx
@@ -13,41 +13,26 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.ops.linear import dense
-from qbnnc.frontend.convert.sampled_weights.reparameterisation import (
-    ON_ACTIVATIONS,
-    RELAXED,
-    is_relaxed,
-)
 from qbnnc.frontend.convert.sampled_weights.weights import Weight, WeightEmitter
 from qbnnc.frontend.convert.tracked import (
-    Blend,
-    Filled,
-    Fixed,
-    Flipped,
-    Keep,
+    Activation,
+    DropoutMask,
     Masked,
-    Noise,
     Padded,
-    Perturbation,
     Product,
-    Row,
     Tracked,
-    Turned,
-    Uniform,
 )
+from qbnnc.frontend.convert.unsupported_values import value_not_supported
 from qbnnc.frontend.program.locations import Namer, Place
-from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import KeepMask, Mask, Normal, Pad, Reshape
 from qbnnc.ir.types import Stage
 from qbnnc.support.errors import CompileError
 
-_PRODUCTS = frozenset("addmm linear matmul mm".split())
-
 Signs: TypeAlias = "tuple[fx.Node, fx.Node] | None"
 
 
-class Scope:
+class Context:
     """The graph under construction, with the streams of its masks and noise.
 
     `nodes` are the program's, in order of execution. `batch` is the size of the input's first axis:
@@ -122,16 +107,16 @@ class Scope:
     def value(self, tracked: Tracked, reader: Call) -> Value:
         """The IR value of a tensor that is computed from the input; emits it if it was put off."""
         match tracked:
-            case Row(value):
+            case Activation(value):
                 return value
             case Masked() | Product() | Padded():
                 if tracked not in self._emitted:
                     self._emitted[tracked] = self._emit(tracked)
                 return self._emitted[tracked]
             case _:
-                _no_value(tracked, reader)
+                value_not_supported(tracked, reader)
 
-    def masked(self, x: Value, keep: Keep, call: Call) -> Tracked:
+    def masked(self, x: Value, keep: DropoutMask, call: Call) -> Tracked:
         """x under one or several masks; x itself if the mask drops nothing."""
         place = call.place("dropout")
         if not 0 <= keep.p < 1:
@@ -143,7 +128,7 @@ class Scope:
         for other in keep.others:
             x = self.value(self.masked(x, other, call), call)
         if keep.p == 0 and keep.scale == 1:
-            return Row(x)
+            return Activation(x)
         taken = self._lanes.take(keep.drawn, x.type.shape, place.loc)
         seen = self._reshaped(x, taken.row, place, "rows")
         return Masked(seen, keep, keep.scale, taken, x.type.shape, place)
@@ -189,74 +174,7 @@ def _numbered(node: Node, number: dict[int, int]) -> Node:
             return node
 
 
-def _static_shape(node: fx.Node) -> list[int] | None:
-    """The shape of a tensor; None if it depends on the batch."""
-    value = node.meta["val"]
-    static = isinstance(value, Tensor) and all(isinstance(n, int) for n in value.shape)
-    return list(value.shape) if static else None
-
-
-def _shape_of(tracked: Tracked) -> str:
-    """ " of shape [3, 4]"; "" if the shape is not known."""
-    return f" of shape {list(tracked.tensor.shape)}" if isinstance(tracked, Fixed) else ""
-
-
 def _snapped(scale: float, p: float) -> float:
     """`scale`, or exactly 1 / (1 - p) if only rounding keeps it from that (x / 0.8, x * 1.25)."""
     usual = 1 / (1 - p)
     return usual if abs(scale - usual) <= 1e-6 * usual else scale
-
-
-def _no_value(tracked: Tracked, reader: Call) -> NoReturn:
-    match tracked:
-        case Noise() if is_relaxed(tracked):
-            reader.fail(*RELAXED)
-        case Noise(refused=CompileError() as refused):
-            raise refused
-        case Noise(source) if (shape := _static_shape(source)) is not None:
-            reader.fail(
-                f"noise is added to activations or scales them (a random tensor of shape {shape})",
-                "only dropout masks and sampled weights and biases of linear and convolution "
-                "layers are supported",
-            )
-        case Noise(source, function, arguments) if function and _given_constant(source, arguments):
-            reader.fail(
-                "a layer with random weights is given a constant, as the first state of an "
-                "LSTM or GRU is",
-                "recurrent layers with random weights do not compile, layers that take what is "
-                "computed from the input do",
-            )
-        case Noise() | Uniform():
-            reader.fail(*ON_ACTIVATIONS)
-        case Flipped() | Perturbation():
-            reader.fail(
-                "random signs multiply activations",
-                "that is supported only in Flipout layers, linear or conv2d, where signs of "
-                "the input's shape and of the output's shape surround a layer whose weights "
-                "have mean zero",
-            )
-        case Turned(_, batch):
-            reader.fail(
-                f"takes a tensor whose rows of the batch are axis {batch}",
-                "move the batch back to the front before (transpose, or reduce the axes in "
-                "front of it)",
-            )
-        case Keep() | Blend():
-            reader.fail(
-                "a dropout mask is used for something other than masking a tensor computed "
-                "from the input",
-                "masks on weights (DropConnect) do not compile",
-            )
-        case _:
-            reader.fail(
-                f"is given a constant{_shape_of(tracked)}, and only tensors computed from the "
-                "input are taken here",
-                "put what the constant adds into the bias of a linear layer or convolution "
-                "before or after it",
-            )
-
-
-def _given_constant(source: fx.Node, arguments: Mapping[str, object]) -> bool:
-    """Whether noise is a product of a constant and random weights."""
-    given = next(iter(arguments.values()), None)
-    return op_name(source) in _PRODUCTS and isinstance(given, Fixed | Filled)

@@ -13,13 +13,13 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from qbnnc.frontend.convert import unsupported_ops
 from qbnnc.frontend.convert.call import Call
-from qbnnc.frontend.convert.context import Scope
+from qbnnc.frontend.convert.context import Context
 from qbnnc.frontend.convert.draw_sources import Converted
 from qbnnc.frontend.convert.op_rules import result_of
 from qbnnc.frontend.convert.tracked import (
-    Fixed,
+    Activation,
+    Constant,
     Noise,
-    Row,
     Tracked,
 )
 from qbnnc.frontend.program.constant_outputs import Constants
@@ -59,7 +59,7 @@ def convert_with_draws(
     outputs = returned(program).predictions
     nodes = live(program, (output.node for output in outputs if not output.constant))
     stored = stored_tensors(program, tensors or {})
-    conversion = _Conversion(Scope(nodes, batch_of(source)), stored, nodes)
+    conversion = _Conversion(Context(nodes, batch_of(source)), stored, nodes)
     conversion.start(source)
     for node in nodes:
         conversion.visit(node)
@@ -70,9 +70,9 @@ class _Conversion:
     """Visits the nodes in order, and remembers the tracked value of each."""
 
     def __init__(
-        self, scope: Scope, stored: Mapping[str, tuple[str, Tensor]], nodes: Iterable[fx.Node]
+        self, context: Context, stored: Mapping[str, tuple[str, Tensor]], nodes: Iterable[fx.Node]
     ) -> None:
-        self._scope = scope
+        self._context = context
         self._stored = stored
         self._needed = frozenset(nodes)
         self._known: dict[fx.Node, object] = {}
@@ -87,12 +87,14 @@ class _Conversion:
             )
         shape = tuple(map(int, extents))
         type_ = TensorType(DType.F32, shape, PER_ROW)
-        self._known[source] = Row(self._scope.build.input(source.name, type_))
+        self._known[source] = Activation(self._context.build.input(source.name, type_))
 
     def graph(self, outputs: Sequence[Prediction], constants: Constants) -> Converted:
         nodes = {output.node: output for output in outputs}
         values = {
-            node: self._scope.value(cast(Tracked, self._known[node]), Call(node, {}, self._scope))
+            node: self._context.value(
+                cast(Tracked, self._known[node]), Call(node, {}, self._context)
+            )
             for node, output in nodes.items()
             if not output.constant
         }
@@ -100,16 +102,18 @@ class _Conversion:
         for node, output in nodes.items():
             if output.constant:
                 values[node] = self._constant(output, constants, shape)
-        return self._scope.graph(tuple(values[output.node] for output in outputs))
+        return self._context.graph(tuple(values[output.node] for output in outputs))
 
     def _constant(self, output: Prediction, constants: Constants, shape: tuple[int, ...]) -> Value:
         """A constant output; a clamp at 0 marks one that no parameters make negative."""
         row, name = constants.row(output, shape), constants.name(output)
         check_finite(name, row)
-        value = self._scope.constant(name, row)
+        value = self._context.constant(name, row)
         if not constants.never_negative(output):
             return value
-        return self._scope.build.emit(Clamp(0.0, None), value, loc=Loc(name), name=f"{name}.value")
+        return self._context.build.emit(
+            Clamp(0.0, None), value, loc=Loc(name), name=f"{name}.value"
+        )
 
     def visit(self, node: fx.Node) -> None:
         """Convert one node; CompileError also if torch would need a tensor's values."""
@@ -135,7 +139,7 @@ class _Conversion:
             message, remedy = unsupported_ops.control_flow(node.target.name())
             raise CompileError(message, location(node), remedy)
         elif op_name(node):
-            call = Call(node, self._arguments(node), self._scope)
+            call = Call(node, self._arguments(node), self._context)
             self._known[node] = result_of(call)
         else:
             self._known[node] = self._item(node)
@@ -143,14 +147,14 @@ class _Conversion:
     def _number(self, node: fx.Node) -> object:
         """A size, the number in a buffer, or a number computed from known numbers."""
         arguments = [self._resolved(argument) for argument in node.args]
-        if op_name(node) in _READING and isinstance(read := arguments[0], Fixed):
+        if op_name(node) in _READING and isinstance(read := arguments[0], Constant):
             return read.tensor.item()
         plain = arguments and all(type(argument) in (int, float) for argument in arguments)
         if plain and getattr(node.target, "__module__", "") == "_operator" and not node.kwargs:
             return cast("Callable[..., object]", node.target)(*arguments)
         return node.meta["val"]
 
-    def _weight(self, node: fx.Node) -> Fixed:
+    def _weight(self, node: fx.Node) -> Constant:
         if node.name not in self._stored:
             raise CompileError(
                 "is not a tensor", node.name, remedy="only tensors may enter the network"
@@ -158,7 +162,7 @@ class _Conversion:
         name, tensor = self._stored[node.name]
         if is_read(node, self._needed):
             check_finite(name, tensor)
-        return Fixed(tensor)
+        return Constant(tensor)
 
     def _item(self, node: fx.Node) -> object:
         """results[i]; only tuples and noise are known to have several results."""

@@ -11,11 +11,11 @@ from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.constant_folding import bounded_shape
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn
 from qbnnc.frontend.convert.tracked import (
-    Activation,
-    Blend,
+    AnyActivation,
+    Constant,
+    DropoutMask,
     Filled,
-    Fixed,
-    Keep,
+    MaskSum,
     Noise,
     Tracked,
     Uniform,
@@ -29,24 +29,26 @@ from qbnnc.support.errors import CompileError
 def is_noise(node: fx.Node, inputs: list[Tracked]) -> bool:
     """Whether an op draws, or computes from noise and not from the input."""
     noisy = is_seeded(node) or any(isinstance(each, Noise) for each in inputs)
-    return noisy and not any(isinstance(each, Activation) for each in inputs)
+    return noisy and not any(isinstance(each, AnyActivation) for each in inputs)
 
 
 def is_mask(inputs: list[Tracked]) -> bool:
     """Whether an op computes from masks or uniform noise and not from the input."""
-    random = any(isinstance(each, Keep | Blend | Uniform) for each in inputs)
-    return random and not any(isinstance(each, Activation) for each in inputs)
+    random = any(isinstance(each, DropoutMask | MaskSum | Uniform) for each in inputs)
+    return random and not any(isinstance(each, AnyActivation) for each in inputs)
 
 
-def noise_of(call: Call, refused: CompileError | None = None) -> Noise:
-    """The drawn numbers, or the result of an op on noise; `refused` tells why it is no mask."""
+def noise_of(call: Call, why_no_mask: CompileError | None = None) -> Noise:
+    """The drawn numbers, or the result of an op on noise; `why_no_mask` tells why it is no mask."""
     bounded_shape(call)
     if is_seeded(call.node):
         return Noise(call.node, None, call.arguments)
     target = cast(torch._ops.OpOverload, call.node.target)
     noisy = (each for each in tracked_among(call.arguments) if isinstance(each, Noise))
-    refused = refused or next((each.refused for each in noisy if each.refused), None)
-    return Noise(call.node, target, call.arguments, refused)
+    why_no_mask = why_no_mask or next(
+        (each.why_no_mask for each in noisy if each.why_no_mask), None
+    )
+    return Noise(call.node, target, call.arguments, why_no_mask)
 
 
 def bernoulli(call: Call) -> Tracked:
@@ -57,14 +59,14 @@ def bernoulli(call: Call) -> Tracked:
         probability = _even_number(call)
     if probability is None:
         call.fail("draws with a probability for each element", "only one number is supported")
-    return Keep(Drawn(call.node, call.shape()), call.shape(), exact(1.0 - probability))
+    return DropoutMask(Drawn(call.node, call.shape()), call.shape(), exact(1.0 - probability))
 
 
 def _even_number(call: Call) -> float | None:
     match call.tracked("self"):
         case Filled(_, number):
             return number
-        case Fixed(tensor):
+        case Constant(tensor):
             return number_of(tensor)
         case _:
             return None

@@ -27,11 +27,11 @@ from qbnnc.frontend.convert.ops import (
 )
 from qbnnc.frontend.convert.sampled_weights.reparameterisation import ON_ACTIVATIONS, leads_to_noise
 from qbnnc.frontend.convert.tracked import (
-    Blend,
-    Fixed,
-    Keep,
+    Activation,
+    Constant,
+    DropoutMask,
+    MaskSum,
     Result,
-    Row,
     tracked_among,
 )
 from qbnnc.frontend.program.locations import location, plain_name
@@ -75,7 +75,7 @@ def _unchecked(call: Call) -> Result:
         return _MAKING[name](call)
     if name not in dropout_ops.DROPOUT_RULES and is_noise(call.node, inputs):
         return noise_of(call)
-    if name not in _UNFOLDED and all(isinstance(each, Fixed) for each in inputs):
+    if name not in _UNFOLDED and all(isinstance(each, Constant) for each in inputs):
         return folded(call)
     return _of_masks(call) if is_mask(inputs) else _by_rule(call)
 
@@ -86,7 +86,7 @@ def _by_rule(call: Call) -> Result:
         return _RULES[name](call)
     if leads_to_noise(call.node):
         raise CompileError(ON_ACTIVATIONS.message, location(call.node), ON_ACTIVATIONS.remedy)
-    message, remedy = unsupported_ops.refusal(name, plain_name(call.node))
+    message, remedy = unsupported_ops.not_supported(name, plain_name(call.node))
     raise CompileError(message, location(call.node), remedy)
 
 
@@ -97,14 +97,16 @@ def _of_masks(call: Call) -> Result:
             moved_masks.moved(call) if op_name(call.node) in moved_masks.MOVES else _by_rule(call)
         )
     except CompileError as error:
-        masks = any(isinstance(each, Keep | Blend) for each in tracked_among(call.arguments))
+        masks = any(
+            isinstance(each, DropoutMask | MaskSum) for each in tracked_among(call.arguments)
+        )
         return noise_of(call, error if masks else None)
 
 
 def _checked(call: Call, result: Result) -> Result:
     """The result; CompileError unless its shape is torch's own, with the batch as first axis."""
     match result:
-        case Row(value) if value.type.shape != call.row_shape():
+        case Activation(value) if value.type.shape != call.row_shape():
             call.fail(
                 f"gives rows of shape {list(call.row_shape())}, and only {list(value.type.shape)} "
                 "is supported for these inputs"

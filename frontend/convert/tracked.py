@@ -1,8 +1,8 @@
 """Tracked values: the forms in which the converter knows each tensor of the user's program.
 
-The program is walked once, in order, and each of its tensors becomes one of these. Only `Row` is
-computed at run time. Masks and products keep a form of their own until an op reads them, so that
-`x * mask / 0.8` and `dropout(x, 0.2)` end up the same.
+The program is walked once, in order, and each of its tensors becomes one of these. Only an
+`Activation` is computed at run time. Masks and products keep a form of their own until an op reads
+them, so that `x * mask / 0.8` and `dropout(x, 0.2)` end up the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import fx
 
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Moved, Shape
-from qbnnc.frontend.convert.dropout_masks.mask_lanes import Taken
+from qbnnc.frontend.convert.dropout_masks.mask_lanes import MaskLanes
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Value
@@ -24,14 +24,14 @@ from qbnnc.support.errors import CompileError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class Activation:
     """An activation, computed from the input: torch's [B, *shape] is an IR value of `shape`."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turned:
+class Transposed:
     """An activation with the batch as torch's axis `batch`, which is not the first.
 
     `value` has torch's other axes in order. Only ops that bring the batch to the front take it.
@@ -42,7 +42,7 @@ class Turned:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fixed:
+class Constant:
     """A constant: a weight, a buffer, or a tensor computed from nothing else."""
 
     tensor: torch.Tensor
@@ -73,7 +73,7 @@ class Uniform:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Keep:
+class DropoutMask:
     """A dropout mask: `scale` with probability 1 - p, else 0.
 
     If `low`, it keeps low numbers (u < q, bernoulli == 0), otherwise high ones. It is multiplied by
@@ -85,34 +85,34 @@ class Keep:
     p: float
     scale: float = 1.0
     low: bool = False
-    others: tuple[Keep, ...] = ()
+    others: tuple[DropoutMask, ...] = ()
 
-    def scaled(self, factor: float) -> Keep:
+    def scaled(self, factor: float) -> DropoutMask:
         return replace(self, scale=self.scale * factor)
 
-    def times(self, other: Keep, shape: Shape) -> Keep:
+    def times(self, other: DropoutMask, shape: Shape) -> DropoutMask:
         """The product of both masks, in the shape that they broadcast to."""
         factors = (replace(other, scale=1.0, others=()), *other.others)
         scale = self.scale * other.scale
         return replace(self, shape=shape, scale=scale, others=(*self.others, *factors))
 
-    def moved(self, made: Moved, shape: Shape) -> Keep:
+    def moved(self, made: Moved, shape: Shape) -> DropoutMask:
         return replace(self, drawn=replace(self.drawn, moved=made), shape=shape)
 
-    def inverted(self) -> Keep:
+    def inverted(self) -> DropoutMask:
         """1 - mask, for one mask that is 0 or 1."""
         return replace(self, p=exact(1.0 - self.p), low=not self.low)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Blend:
+class MaskSum:
     """The offset plus the sum of the masks `terms`, which broadcast to `shape`."""
 
-    terms: tuple[Keep, ...]
+    terms: tuple[DropoutMask, ...]
     offset: float
     shape: Shape
 
-    def scaled(self, factor: float) -> Blend:
+    def scaled(self, factor: float) -> MaskSum:
         terms = tuple(term.scaled(factor) for term in self.terms)
         return replace(self, terms=terms, offset=self.offset * factor)
 
@@ -122,9 +122,9 @@ class Masked:
     """x times a mask, whose factor may still change; the result has rows of `shape`."""
 
     x: Value
-    keep: Keep
+    keep: DropoutMask
     scale: float
-    taken: Taken
+    taken: MaskLanes
     shape: tuple[int, ...]
     place: Place
 
@@ -145,14 +145,14 @@ class Product:
 class Noise:
     """Random numbers that are no mask: drawn by `source`, or computed there by `function`.
 
-    `arguments` are those of the function, or of the op that draws. `refused` tells why masks among
-    them have become noise.
+    `arguments` are those of the function, or of the op that draws. `why_no_mask` tells why masks
+    among them have become noise.
     """
 
     source: fx.Node
     function: Callable[..., object] | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
-    refused: CompileError | None = None
+    why_no_mask: CompileError | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,8 +195,10 @@ class Perturbation:
     signs: Noise | None = None
 
 
-Activation: TypeAlias = Row | Turned | Masked | Product | Padded | Flipped | Perturbation
-Tracked: TypeAlias = Activation | Fixed | Filled | Uniform | Keep | Blend | Noise
+AnyActivation: TypeAlias = (
+    Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation
+)
+Tracked: TypeAlias = AnyActivation | Constant | Filled | Uniform | DropoutMask | MaskSum | Noise
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 
 

@@ -11,14 +11,14 @@ _USUAL = (
 )
 
 
-class Refusal(NamedTuple):
-    """The message and the remedy of an error."""
+class NotSupported(NamedTuple):
+    """The message and the remedy of an error about an op."""
 
     message: str
     remedy: str
 
 
-ROUNDING = Refusal(
+ROUNDING = NotSupported(
     "rounds activations, and a small error before it becomes a large one after it",
     "leave it out, or do it after the prediction",
 )
@@ -28,44 +28,44 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
     (
         r".*(layer_norm|group_norm|instance_norm|rms_norm|renorm|local_response_norm).*",
         "normalises each row by its own statistics, which is not supported",
-        "batch norm with fixed statistics is, and a fixed scale and shift",
+        "use batch norm with fixed statistics, or a fixed scale and shift",
     ),
     (
         r".*(logsumexp|cosine_similarity|cosine_embedding|cdist|pairwise_distance|dist).*",
         "compares or normalises whole rows, which is not supported",
-        "return what it is computed from and do this after the prediction",
+        "return the tensors that it is computed from, and do this after the prediction",
     ),
     (
         r".*(softmax|softmin).*",
         "is a softmax inside the network, which is not supported",
-        "a softmax that ends it is, and so is a sigmoid anywhere",
+        "use a softmax that ends the network, or a sigmoid",
     ),
     (
         r".*attention.*|_native_multi_head.*|transformer_encoder.*",
         "is attention: it multiplies activations by weights that a softmax computes "
         "from the input, which is not supported",
-        "convolutions over the positions are, and products of two activations",
+        "use convolutions over the positions, or products of two activations",
     ),
     (
         r".*(lstm|gru|rnn).*",
         "is a recurrent layer, which is not supported",
-        "convolutions over time are (nn.Conv1d), and linear layers at each step",
+        "use convolutions over time (nn.Conv1d), or linear layers at each step",
     ),
     (
         r".*upsample.*|.*interpolate.*|.*grid_sampl.*|affine_grid.*|.*roi_align.*",
         "resizes by interpolation, which is not supported",
-        "mode='nearest', 'nearest-exact' and transposed convolutions are",
+        "use mode='nearest' or 'nearest-exact', or a transposed convolution",
     ),
     (
         r".*unpool.*",
         "puts values where a pooling took them from, which is not supported",
-        "nearest upsampling and transposed convolutions are",
+        "use nearest upsampling, or a transposed convolution",
     ),
     (
         r"sort.*|.*argsort.*|msort|topk|argmax|argmin|kthvalue|.*median|.*quantile|mode|aminmax"
         r"|searchsorted|bucketize|.*histc?|histogram.*|unique.*",
         "sorts or ranks activations, or gives their indices, which is not supported",
-        "max, min and amax over an axis are, and ranks can be taken after the prediction",
+        "use max, min or amax over an axis, or rank after the prediction",
     ),
     (
         r".*fft.*|.*stft.*|.*complex.*|view_as_real.*|polar|real|imag|angle|conj.*|_conj.*",
@@ -75,51 +75,51 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
     (
         r".*cum(sum|prod|max|min).*|logcumsumexp|.*diff|.*trapz|.*trapezoid.*|cumulative.*",
         "runs along an axis step by step, which is not supported",
-        "a matmul with a constant triangular matrix of ones is a cumulative sum",
+        "write a cumulative sum as a matmul with a constant triangular matrix of ones",
     ),
     (
         r".*scatter.*|.*index_(put|add|copy|fill|reduce).*|put_?|masked_scatter.*|.*gather.*",
         "writes or reads at places that are computed, which is not supported",
-        "slices, concatenation, constant indices and products with constant masks are",
+        "use slices, concatenation, constant indices, or products with constant masks",
     ),
     (
         r".*embedding.*|one_hot",
         "looks up a table by integers of the input, which is not supported",
-        "do it before the network and give it the vectors",
+        "do it before the network, and give the network the vectors",
     ),
     (
         r".*quantize.*|.*quantized.*|.*fake_quant.*|.*_observer.*|int_repr|q_scale|q_zero_point",
         "is quantised arithmetic",
-        "compile the float network, which is quantised here (convert back with torch, "
+        "compile the float network, as qbnnc quantises it (convert back with torch, "
         "or save the model before it was prepared)",
     ),
     (r"round.*|floor|ceil|trunc|fix|frac|fmod|remainder|floor_divide|.*special_round", *ROUNDING),
     (
         r".*bitwise.*|__(l|r|i)?shift__|.*_shift|gcd|lcm|_int_mm|__and__|__or__|__xor__",
         "is integer arithmetic, which is not supported",
-        "the network must compute with floats",
+        "compute with floats",
     ),
     (
         r"isnan|isinf|isfinite|isposinf|isneginf|is_nonzero|isclose|allclose|equal",
         "asks whether values are NaN, infinite or equal, which is not supported",
-        "calibration refuses what is not finite",
+        "leave it out, as calibration rejects values that are not finite",
     ),
     (
         r".*(prod|nansum|nanmean|any|all|count_nonzero)",
         "reduces an axis in a way that is not supported",
-        "sum, mean, var, std, amax, amin and norms are",
+        "use sum, mean, var, std, amax, amin or a norm",
     ),
     (
         r"(special_)?(log_ndtr|erfcx|i[01]e?|digamma|psi|gammaln|lgamma|ndtri|erfinv|polygamma"
         r"|multigammaln|zeta|bessel.*|modified_bessel.*|airy_ai|xlog1py|.*_polynomial_.)",
         "is a special function that is not supported",
-        "exp, log, powers, erf, sin, cos, tanh, their inverses and what is composed of them are",
+        "use exp, log, powers, erf, sin, cos, tanh, their inverses, or a composition of these",
     ),
     (
         r"(rand|normal|bernoulli|poisson|exponential|cauchy|geometric|multinomial|binomial"
         r"|log_normal|_standard_gamma|_sample_dirichlet|rrelu|(feature_)?alpha_dropout).*",
-        "draws random numbers that depend on the input, or are none that is known",
-        "dropout masks and Gaussian weights are supported",
+        "draws random numbers that depend on the input, or have a distribution that is not known",
+        "use dropout masks or Gaussian weights",
     ),
     (
         r"(linalg_)?_?(det|slogdet|logdet|inverse|inv|inv_ex|solve.*|cholesky.*|eig.*|svd.*|qr"
@@ -130,22 +130,24 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def refusal(name: str, plain: str) -> Refusal:
-    """The refusal of the aten op `name`, which users know as `plain`."""
+def not_supported(name: str, plain: str) -> NotSupported:
+    """The reason why the aten op `name`, which users know as `plain`, is not supported."""
     for pattern, message, remedy in _FAMILIES:
         if re.fullmatch(pattern, name):
-            return Refusal(f"{plain}: {message}", remedy)
+            return NotSupported(f"{plain}: {message}", remedy)
     if "::" in name:
-        return Refusal(
+        return NotSupported(
             f"the op {plain!r} is not one of torch's own, and what it computes is unknown",
             "write it with torch functions",
         )
-    return Refusal(f"the op {plain!r} is not supported", f"replace it by one that is: {_USUAL}")
+    return NotSupported(
+        f"the op {plain!r} is not supported", f"replace it by one that is: {_USUAL}"
+    )
 
 
-def control_flow(name: str) -> Refusal:
-    """The refusal of a higher order op: cond, while_loop, scan, map."""
-    return Refusal(
+def control_flow(name: str) -> NotSupported:
+    """The reason why a higher order op (cond, while_loop, scan, map) is not supported."""
+    return NotSupported(
         f"{name}: control flow that depends on tensors is not supported",
         "compute both branches and choose by torch.where, unroll loops, and branch in Python on "
         "what __init__ sets",

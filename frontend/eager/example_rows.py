@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbnnc.frontend.eager.checked_calls import call
+from qbnnc.frontend.eager.calls import call
 from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import untouched
-from qbnnc.frontend.module.wrappers import check_kind, in_its_type, not_compiled, unwrapped
+from qbnnc.frontend.module.unsupported_modules import check_kind
+from qbnnc.frontend.module.wrappers import in_its_type, not_compiled, unwrapped
 from qbnnc.support.errors import InputError, SourceWarning
 
 Example: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor]
@@ -45,7 +46,7 @@ def rows_for(module: nn.Module, given: Example) -> Tensor:
         else:
             return chosen
     assert failure is not None  # there is at least one size
-    _refuse_single(module, rows[:1])
+    _check_takes_batches(module, rows[:1])
     raise failure
 
 
@@ -56,7 +57,7 @@ def _try(module: nn.Module, rows: Tensor) -> None:
         call(module, in_its_type(module, rows), 0)
 
 
-def _refuse_single(module: nn.Module, row: Tensor) -> None:
+def _check_takes_batches(module: nn.Module, row: Tensor) -> None:
     """Raise InputError if the module takes exactly one row."""
     try:
         _try(module, row)

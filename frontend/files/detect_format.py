@@ -40,7 +40,7 @@ _SAVE_AGAIN = (
     "torch.save(module.state_dict(), path) and pass `model='package.module:factory'`"
 )
 _COPY_AGAIN = "copy or download it again"
-REFUSALS: Mapping[FileKind, tuple[str, str]] = {
+NOT_READ: Mapping[FileKind, tuple[str, str]] = {
     FileKind.OLD_EXPORTED_PROGRAM: (
         "is an exported program of an old torch (before 2.7)",
         "export and save it again with a newer one",
@@ -87,9 +87,9 @@ def detect_format(path: Path) -> FileKind:
         raise FileError(f"cannot be read ({reason})", path, remedy="check the path") from error
 
 
-def refuse(path: Path, kind: FileKind) -> FileError:
+def not_read(path: Path, kind: FileKind) -> FileError:
     """The error for a kind that is never read: what it is, and what to do instead."""
-    message, remedy = REFUSALS[kind]
+    message, remedy = NOT_READ[kind]
     return FileError(message, path, remedy)
 
 

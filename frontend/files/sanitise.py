@@ -74,7 +74,7 @@ def sanitise(path: Path) -> SafeProgram:
         clean = dict(_clean(name, data) for name, data in members.items())
     except _Hostile as error:
         raise FileError(
-            f"{error}; refused, because loading it could run code from the file",
+            f"{error}, and loading it could run code from the file",
             path,
             remedy="save the program again with qbnnc.save(module, path, example_inputs)",
         ) from error

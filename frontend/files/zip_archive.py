@@ -38,7 +38,7 @@ def _check_sizes(infos: list[zipfile.ZipInfo], path: Path) -> None:
     names = [info.filename for info in infos]
     if len(set(names)) != len(names):
         raise FileError(
-            "holds two members of the same name; refused, as a trick file does",
+            "holds two members of the same name, as a forged file does",
             path,
             remedy="save the program again",
         )
@@ -46,25 +46,25 @@ def _check_sizes(infos: list[zipfile.ZipInfo], path: Path) -> None:
         raise FileError("holds more than one archive folder", path, remedy="save the program again")
     if any(info.compress_type not in _COMPRESSION for info in infos):
         raise FileError(
-            "holds members in a compression that torch does not write; refused",
+            "holds members in a compression that torch does not write",
             path,
             remedy="save the program again",
         )
     if sum(info.compress_size for info in infos) > path.stat().st_size:
         raise FileError(
-            "holds members that overlap, or that end after the file; refused",
+            "holds members that overlap, or that end after the file",
             path,
             remedy="save the program again",
         )
     too_large = [i.filename for i in infos if _is_bomb(i)]
     if too_large:
         raise FileError(
-            f"member {too_large[0]!r} unpacks to far more than it takes; refused",
+            f"member {too_large[0]!r} unpacks to far more than it takes",
             path,
             remedy="save the program again",
         )
     if len(infos) > MAX_MEMBERS or sum(info.file_size for info in infos) > MAX_TOTAL_BYTES:
-        raise FileError("is larger than a model may be (16 GiB, 100,000 members); refused", path)
+        raise FileError("is larger than a model may be (16 GiB, 100,000 members)", path)
 
 
 def _is_bomb(info: zipfile.ZipInfo) -> bool:
@@ -76,7 +76,7 @@ def _inner(info: zipfile.ZipInfo, path: Path) -> str:
     _, slash, inner = info.filename.partition("/")
     if not slash or not inner or ".." in inner.split("/"):
         raise FileError(
-            f"member {info.filename!r} has no place in a model archive; refused",
+            f"member {info.filename!r} has no place in a model archive",
             path,
             remedy="save the program again",
         )

@@ -11,7 +11,8 @@ from torch.export import ExportedProgram
 
 from qbnnc.frontend.convert import DrawSource, convert, convert_with_draws
 from qbnnc.frontend.module.training_mode import Dropout
-from qbnnc.frontend.module.wrappers import check_kind, in_its_type, unwrapped
+from qbnnc.frontend.module.unsupported_modules import check_kind
+from qbnnc.frontend.module.wrappers import in_its_type, unwrapped
 from qbnnc.frontend.program.nodes import batch_of, the_input
 from qbnnc.frontend.trace.dropout_mode import trace_in_mode
 from qbnnc.frontend.trace.export import at_least_two_rows, functionalise

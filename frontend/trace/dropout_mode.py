@@ -8,9 +8,10 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from qbnnc.frontend.eager.checked_calls import Run, check_noise_is_traced, run_eagerly
+from qbnnc.frontend.eager.calls import Run
+from qbnnc.frontend.eager.run_eagerly import check_noise_is_traced, run_eagerly
 from qbnnc.frontend.module.training_mode import Dropout, as_meant
-from qbnnc.frontend.module.unsupported_layers import check_layers, check_program_layers
+from qbnnc.frontend.module.unsupported_modules import check_layers, check_program_layers
 from qbnnc.frontend.program.locations import location
 from qbnnc.frontend.program.random_ops import DROPOUTS, NORMALS, draws_noise, drops, nodes, op_name
 from qbnnc.frontend.trace.export import at_least_two_rows, trace

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from qbnnc.frontend.eager.checked_calls import call, same_outputs
+from qbnnc.frontend.eager.calls import call, same_outputs
 from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import untouched
 from qbnnc.frontend.module.training_mode import as_meant, is_normalisation
@@ -128,13 +128,15 @@ def check_only_noise_awakes(
     """
     before, after = _returned(asleep), _returned(awake)
     if before != after:
-        _refuse(f"forward returns {after} in training mode and {before} in eval mode", module)
+        _more_than_noise(
+            f"forward returns {after} in training mode and {before} in eval mode", module
+        )
     ours, theirs = _ops(asleep, {}), _ops(awake, _with_noise(awake))
     noisy = {path for path, _ in map(_place, _noise(awake)) if not _only_dropouts(awake, path)}
     for path, op in [*(theirs - ours), *(ours - theirs)]:
         if path not in noisy:
             mode = "training" if (path, op) in theirs - ours else "eval"
-            _refuse(f"{op.strip('_')!r} is computed in {mode} mode only", module, path)
+            _more_than_noise(f"{op.strip('_')!r} is computed in {mode} mode only", module, path)
     if all(op_name(node) in DROPOUTS for node in _noise(awake)):
         _check_values(module, example, asleep, awake)
 
@@ -177,7 +179,9 @@ def _check_values(
     for a, b in zip(ours, theirs, strict=True):
         largest = float(a.abs().nan_to_num(0.0, 0.0, 0.0).max())
         if not torch.allclose(a, b, rtol=_RTOL, atol=_RTOL * largest, equal_nan=True):
-            _refuse("without dropout, its outputs differ in training mode and in eval mode", module)
+            _more_than_noise(
+                "without dropout, its outputs differ in training mode and in eval mode", module
+            )
 
 
 def _without_dropout(program: ExportedProgram, example: Tensor) -> list[Tensor]:
@@ -194,7 +198,7 @@ def _without_dropout(program: ExportedProgram, example: Tensor) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
 
-def _refuse(message: str, module: nn.Module, path: str = "") -> NoReturn:
+def _more_than_noise(message: str, module: nn.Module, path: str = "") -> NoReturn:
     raise CompileError(
         "dropout='active' means train() on every module but normalisation layers, and "
         f"that changes more than the noise: {message}",

@@ -30,7 +30,7 @@ class Tensor:
 
     @property
     def quant(self) -> QuantParams:
-        """What the codes mean; ValueError if these are not codes."""
+        """The quantiser of the codes; ValueError if these are not codes."""
         return codes_of(self.type)
 
     @property
@@ -85,7 +85,7 @@ class Op(ABC):
 
     @property
     def grid_factor(self) -> float:
-        """How much more a code means after an op that keeps codes."""
+        """The factor by which an op that keeps codes multiplies what they mean."""
         return 1.0
 
     @abstractmethod
@@ -132,7 +132,7 @@ class RandomOp(Op):
 
     @abstractmethod
     def draw(self, draw: Draw) -> Array:
-        """[L, B, *shape], or [L, 1, *shape] if the rows share it."""
+        """Random numbers [L, B, *shape], or [L, 1, *shape] if the rows share them."""
 
 
 def union(*inputs: TensorType) -> Axes:
@@ -141,7 +141,7 @@ def union(*inputs: TensorType) -> Axes:
 
 
 def codes_of(type: TensorType) -> QuantParams:
-    """What the codes of a type mean; ValueError if it has none."""
+    """The quantiser of a type; ValueError if it has none."""
     if type.quant is None:
         raise ValueError(f"takes codes, not {type}")
     return type.quant

@@ -7,11 +7,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from qbnnc.ir.types import Array
 
-_CHUNK_ELEMENTS = 1 << 23  # of the unfolded input at a time: bounds memory, not meaning
+_CHUNK_ELEMENTS = 1 << 23  # im2col elements at a time: bounds memory, not meaning
 
 
 def contract(x: Array, weight: Array) -> Array:
-    """sum_k x[l, b, k] * weight[l, 0, n, k]: [L, B, N]."""
+    """Products [L, B, N] of x and the transposed weight: sum_k x[l, b, k] * weight[l, 0, n, k]."""
     product: Array = np.matmul(x, weight[:, 0].swapaxes(-1, -2))
     return product
 
@@ -33,7 +33,7 @@ def convolve(
 def windows(
     x: Array, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
 ) -> Array:
-    """The kernel's view at every position: [..., H, W] -> [..., Ho, Wo, kh, kw]."""
+    """Views [..., Ho, Wo, kh, kw] of x at every position of the kernel."""
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     view = sliding_window_view(x, extent, axis=(-2, -1))
     strided: Array = view[..., :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]

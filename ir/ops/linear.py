@@ -102,7 +102,7 @@ def spatial_extents(
 
 
 def padded_extents(shape: tuple[int, ...], padding: tuple[int, int, int, int]) -> tuple[int, int]:
-    """[..., H, W] with padding (top, left, bottom, right); ValueError beyond the limits."""
+    """Height and width with padding (top, left, bottom, right); ValueError beyond the limits."""
     for number in padding:
         limits.PADDING.check(number)
     height, width = shape[-2] + padding[0] + padding[2], shape[-1] + padding[1] + padding[3]

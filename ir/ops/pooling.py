@@ -69,7 +69,7 @@ class PoolingGeometry:
         return total
 
     def positions_inside(self, height: int, width: int) -> Array:
-        """How many places of each window lie inside the image: i64 [Ho, Wo]."""
+        """The number of places of each window that lie inside the image: i64 [Ho, Wo]."""
         return self.window_sums(np.ones((height, width), np.int64), 0)
 
 

@@ -1,4 +1,4 @@
-"""Into codes, between codes, and out of codes (docs/semantics.md, sections 2 and 4)."""
+"""Ops into codes, between codes, and out of codes (docs/semantics.md, sections 2 and 4)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class QuantizeInput(ClampedOp):
     """The input's codes: quant(f32(x - offset), scale, Z), with preprocessing folded in.
 
     `offset` and `scale` are in units of the raw input, one each or one for each channel (axis 0
-    of the shape); the codes mean what the network's first layer sees (`quant`). An offset of zero
+    of the shape). `quant` says what the codes mean to the network's first layer. An offset of zero
     is no subtraction.
     """
 
@@ -119,7 +119,7 @@ class Requantize(ClampedOp):
 class Dequantize(DeterministicOp):
     """A value that leaves the graph: f32(q - Z) * S, of codes or of accumulators (Z = 0).
 
-    In row-major order under `shape`, if that is not the value's own.
+    Elements are in row-major order under `shape`, if that is not the value's own.
     """
 
     stages = INTEGER_STAGE

@@ -95,10 +95,10 @@ class SampledWeight(DeterministicOp):
 class SampledWeightInteger(DeterministicOp):
     """quant(f32(q_eps * q_sigma + R * q_mu), r, Z_w, lo, hi): codes of a sampled weight or bias.
 
-    Inputs: mu, sigma i8 [*shape] (zero point 0), eps i8, ratio R i32 and divisor r f32 that
-    broadcast against the weight, and the index of `SampledWeight` if there is one. The sum is below
-    2^24, so that its float32 is exact: one integer expression, one rounding. Gives i8 codes, or
-    i32 for a bias (`quant` then has more than 8 bits).
+    Inputs: mu and sigma i8 [*shape] (zero point 0), eps i8, the ratio R i32 and the divisor r f32,
+    and the index of `SampledWeight` if there is one. R and r broadcast against the weight. The sum
+    is below 2^24, so that its float32 is exact: one integer expression, one rounding. The result is
+    i8 codes, or i32 for a bias (`quant` then has more than 8 bits).
     """
 
     stages = INTEGER_STAGE

@@ -73,7 +73,7 @@ class Move(Rearrangement):
 
     @abstractmethod
     def source(self, index: Index) -> Index:
-        """Where each element comes from: `index` is x's own row-major numbers in x's shape.
+        """The number of the element that each one comes from; `index` numbers x in row-major order.
 
         The result has the shape of the output; -1 stands for a new zero.
         """

@@ -77,8 +77,7 @@ class Cost:
 class Sensitivities:
     """The costs of all layers, in the order of the network. Metrics are the means over the seeds.
 
-    The metrics have the names of a study, such as error, nll, ece, rmse, ape (average predictive
-    entropy) and ood_ape.
+    The metrics have the names of a study: ape, for one, is the average predictive entropy.
     """
 
     network: str

@@ -1,9 +1,11 @@
-"""The families of instructions: what each instruction is, how ops are lowered to it, its kernel.
+"""The families of instructions, and the list of all instructions.
 
 A family is a folder with `instructions`, `lowering` and `kernels`. To add an instruction, write its
-class, its lowering, its kernel and, in `verifier.rules`, its rule; then name the class below.
-Offsets into the constants are in bytes. "Pixels" are positions of an image, which lies in memory
-as [pixels][channels]; any other value is one pixel.
+class, its lowering and its kernel there, and its rule in `verifier.rules`. Then enter the class in
+the list below.
+
+In the fields of instructions, offsets into the constants are in bytes. "Pixels" are positions of an
+image, which lies in memory as [pixels][channels]. Any other value is one pixel.
 """
 
 from qbnnc.runtime.families.contraction import instructions as contraction

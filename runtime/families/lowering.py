@@ -1,4 +1,4 @@
-"""Each INTEGER op as instructions: which function lowers it."""
+"""The dispatch of lowering: the function that lowers each INTEGER op."""
 
 from __future__ import annotations
 

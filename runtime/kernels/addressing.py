@@ -1,6 +1,6 @@
-"""Where in memory the elements of a block lie.
+"""The addresses of the elements of a block.
 
-A block is `samples` x `rows` copies, sample-major. `locate` turns the three columns of a Buffer
+A block has `samples` x `rows` copies, sample-major. `locate` turns the three columns of a Buffer
 into (base, step of a sample, step of a row), in the Buffer's units.
 """
 
@@ -22,7 +22,7 @@ _OUT, _INPUT = int(Place.OUT), int(Place.INPUT)
 
 @kernel
 def locate(row, column, context):
-    """(base, sample step, row step) of the Buffer in three columns of a program's row."""
+    """Return (base, sample step, row step) of the Buffer in three columns of a program's row."""
     offset, stride, place = row[column], row[column + 1], row[column + 2]
     if place == _COPY:
         return offset, stride * context[CONTEXT.rows], stride
@@ -39,7 +39,7 @@ def locate(row, column, context):
 
 
 def _pointer(_, address):
-    """What numba's carray takes, of an address."""
+    """Turn an address into the pointer that numba's carray takes."""
 
     def generate(context, builder, signature, args):
         return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
@@ -51,7 +51,7 @@ pointer: Any = intrinsic(_pointer)
 
 
 def _int32_at(_, address):
-    """The int32 at any address."""
+    """Load the int32 at any address."""
 
     def generate(context, builder, signature, args):
         return load(builder, args[0], I32)

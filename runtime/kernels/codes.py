@@ -1,7 +1,7 @@
-"""Lines of u8 codes, as LLVM IR: numba's own loops over bytes take several times as long.
+"""Loops over u8 codes, as LLVM IR: numba's own loops over bytes take several times as long.
 
-All take CODES codes at a time, so that up to CODES - 1 beyond the last are read and written: what
-they write beyond a pixel is overwritten by the next pixel, and after the last there is room.
+All loops take CODES codes at a time. So they read and write up to CODES - 1 codes beyond the last
+one of a pixel. The next pixel overwrites these, and a buffer has space beyond its last pixel.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ _VECTOR = ir.VectorType(I8, CODES)
 
 
 def define_drop(module: ir.Module, name: str) -> ir.Function:
-    """(lanes, codes, kept, flip, threshold, zero, turns): lane ^ flip >= threshold ? code : zero.
+    """Write a loop of lane ^ flip >= threshold ? code : zero.
 
-    Addresses of lanes u16, codes and kept u8.
+    The arguments are `lanes codes kept flip threshold zero turns`. `lanes` is the address of u16;
+    `codes` and `kept` are addresses of u8.
     """
     names = "lanes codes kept flip threshold zero turns".split()
     function = internal_function(module, name, [I64] * 3 + [I16, I16, I8, I64], names)
@@ -48,9 +49,10 @@ def define_drop(module: ir.Module, name: str) -> ir.Function:
 
 
 def define_select(module: ir.Module, name: str) -> ir.Function:
-    """(codes, mask, selected, zero, pixels, pitch, turns): mask ? code : zero for each pixel.
+    """Write loops of mask ? code : zero, with one mask for all pixels.
 
-    One mask, u8 0 or 1, for all pixels, which are `pitch` bytes apart.
+    The arguments are `codes mask selected zero pixels pitch turns`. The mask is u8, 0 or 1. Pixels
+    are `pitch` bytes apart.
     """
     names = "codes mask selected zero pixels pitch turns".split()
     function = internal_function(module, name, [I64] * 3 + [I8] + [I64] * 3, names)
@@ -70,9 +72,10 @@ def define_select(module: ir.Module, name: str) -> ir.Function:
 
 
 def define_largest(module: ir.Module, name: str) -> ir.Function:
-    """(codes, line, pixel, rows, columns, largest, turns): the greatest of rows x columns pixels.
+    """Write loops that find the greatest code of each channel, of rows x columns pixels.
 
-    They are `line` and `pixel` bytes apart; of each channel.
+    The arguments are `codes line pixel rows columns largest turns`. Rows are `line` bytes apart,
+    and columns are `pixel` bytes apart.
     """
     names = "codes line pixel rows columns largest turns".split()
     function = internal_function(module, name, [I64] * 7, names)

@@ -102,7 +102,7 @@ def entry(instruction: type[Instruction]) -> Entry:
 
 
 def _call(_, address, row, context, memory):
-    """Calls an entry, by its address, on int64 arrays; passes on what it raises."""
+    """Call an entry by its address, with int64 arrays; pass on its exceptions."""
 
     def generate(cg, builder, signature, args):
         arrays = zip(signature.args[1:], args[1:], strict=True)

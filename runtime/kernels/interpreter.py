@@ -1,4 +1,4 @@
-"""The interpreter: one function runs any program, block by block."""
+"""The interpreter, which runs any program block by block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIGNATURE = types.void(
 
 @kernel
 def enter(context, job, seed, first_row, block):
-    """What kernels are told of a block."""
+    """Tell kernels of a block: write its context."""
     batch, members = job[JOB.batch], job[JOB.members]
     row = block[BLOCK.start] + block[BLOCK.first_row]
     sample = block[BLOCK.first_sample] * members + job[JOB.member]
@@ -43,9 +43,9 @@ def enter(context, job, seed, first_row, block):
 
 
 def execute(entries, jobs, seed, first_row, x, arena, out):
-    """All blocks of all jobs, one after the other in one arena, whose length is a multiple of 8.
+    """Run all blocks of all jobs, one after the other in one arena.
 
-    Jitted by `qbnnc.runtime.compilation`.
+    The length of the arena is a multiple of 8. `qbnnc.runtime.compilation` compiles this function.
     """
     context, memory = np.empty(CONTEXT.SIZE, np.int64), np.empty(ARRAYS.SIZE, np.int64)
     memory[ARRAYS.x], memory[ARRAYS.x_size] = x.ctypes.data, len(x)

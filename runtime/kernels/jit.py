@@ -1,4 +1,4 @@
-"""The decorators of kernels, which only other kernels call."""
+"""The decorators of kernels: functions that only other kernels call."""
 
 from __future__ import annotations
 

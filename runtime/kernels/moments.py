@@ -1,4 +1,7 @@
-"""Mean and variance over the samples: what Head computes, for arrays so small that calls count."""
+"""Mean and variance over the samples, as Head computes them, for small arrays.
+
+For these numpy's calls would take longer than the arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ SIGNATURE = types.void(types.float32[:, ::1], types.float32[:, ::1])
 
 
 def moments(samples, made):
-    """samples [L, n] to made [2 or more, n]: the mean, then the variance, in float64, sums in the
-    order of the samples.
+    """Write the mean and the variance of samples [L, n] to made [2 or more, n].
 
-    Jitted by `qbnnc.runtime.cache`.
+    Sums are float64, in the order of the samples. `qbnnc.runtime.compilation` compiles this
+    function.
     """
     count = np.float64(len(samples))
     for n in range(samples.shape[1]):

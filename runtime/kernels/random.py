@@ -20,13 +20,13 @@ def mix(z):
 
 @kernel
 def derive(parent, index):
-    """mix(parent + GOLDEN*(index+1))."""
+    """Return mix(parent + GOLDEN*(index+1))."""
     return mix(parent + GOLDEN * (index + _ONE))
 
 
 @kernel
 def draw_words(words, key, first):
-    """words[i] = word number first + i of a sample's key; the counter is a running sum."""
+    """words[i] = word number first + i of a sample's key. The counter is a running sum."""
     start = key + GOLDEN * (first + _ONE)
     for i in range(len(words)):
         words[i] = mix(start + GOLDEN * np.uint64(i))

@@ -47,7 +47,7 @@ class Block(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What kernels know of the block that they run."""
+    """The facts of a block that its kernels read."""
 
     samples: int
     rows: int
@@ -63,9 +63,9 @@ class Context(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """Addresses and lengths of what kernels read and write.
+    """Addresses and lengths of the arrays that kernels read and write.
 
-    x and out are float32, arena and constants uint8.
+    x and out are float32; arena and constants are uint8.
     """
 
     x: int

@@ -1,6 +1,6 @@
-"""The two roundings of docs/semantics.md, section 2, for one element.
+"""Rounding for one element, as docs/semantics.md, section 2, defines it.
 
-Every step is cast: numba widens int32 + int32 to int64, and one float64 would round differently.
+Every step is cast: numba widens int32 + int32 to int64, and a float64 would round differently.
 Comparisons are written so that NaN gives `low`.
 """
 
@@ -13,7 +13,10 @@ from qbnnc.runtime.kernels.jit import inlined, kernel
 
 @inlined
 def round_into(code, low, high, zero):
-    """Z + rint(clip(code, low, high)); code, low, high float32 and relative to Z; zero int32."""
+    """Return Z + rint(clip(code, low, high)).
+
+    `code`, `low` and `high` are float32 and relative to Z; `zero` is Z, int32.
+    """
     code = code if code > low else low
     code = code if code < high else high
     return np.int32(np.int32(np.rint(code)) + zero)
@@ -21,5 +24,5 @@ def round_into(code, low, high, zero):
 
 @kernel
 def bounds(low, high, zero):
-    """(f32(low - Z), f32(high - Z), int32 Z)."""
+    """Return (f32(low - Z), f32(high - Z), int32 Z)."""
     return np.float32(low - zero), np.float32(high - zero), np.int32(zero)

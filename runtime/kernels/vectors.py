@@ -1,4 +1,4 @@
-"""LLVM IR by hand: the words that kernels written for vector registers are made of."""
+"""Writing LLVM IR by hand: helpers for kernels that use vector registers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LANES = 8  # of a vector of int32 or float32
 
 
 def rounded(build: ir.IRBuilder, real: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
-    """rint(clip(real, low, high)) as int32, half to even; NaN gives `low`."""
+    """Emit rint(clip(real, low, high)) as int32, half to even; NaN gives `low`."""
     floats = real.type
     real = build.select(build.fcmp_ordered(">", real, low), real, low)
     real = build.select(build.fcmp_ordered("<", real, high), real, high)
@@ -27,13 +27,13 @@ def rounded(build: ir.IRBuilder, real: ir.Value, low: ir.Value, high: ir.Value) 
 def declare(
     build: ir.IRBuilder, name: str, result: ir.Type, arguments: Sequence[ir.Type]
 ) -> ir.Function:
-    """A function of LLVM's."""
+    """Declare an intrinsic of LLVM."""
     kind = ir.FunctionType(result, arguments)
     return build.module.globals.get(name) or ir.Function(build.module, kind, name)
 
 
 def load(build: ir.IRBuilder, address: ir.Value, kind: ir.Type, offset: int = 0) -> ir.Value:
-    """From any address."""
+    """Load from any address."""
     pointer = build.inttoptr(constant_add(build, address, offset), kind.as_pointer())
     value = build.load(pointer)
     value.align = 1
@@ -41,7 +41,7 @@ def load(build: ir.IRBuilder, address: ir.Value, kind: ir.Type, offset: int = 0)
 
 
 def store(build: ir.IRBuilder, value: ir.Value, address: ir.Value, offset: int = 0) -> None:
-    """To any address."""
+    """Store to any address."""
     pointer = build.inttoptr(constant_add(build, address, offset), value.type.as_pointer())
     build.store(value, pointer).align = 1
 
@@ -59,7 +59,7 @@ def splat_constant(kind: ir.Type, count: int, number: int) -> ir.Constant:
 
 
 def splat(build: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
-    """The value in every lane."""
+    """Put a value in every lane."""
     vector = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
     first = build.insert_element(vector, value, I32(0))
     return shuffle(build, first, vector, [0] * count)
@@ -70,13 +70,13 @@ def shuffle(build: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: Sequence[int])
 
 
 def part(build: ir.IRBuilder, value: ir.Value, half: int) -> ir.Value:
-    """The lower or the upper half of the lanes."""
+    """Take the lower or the upper half of the lanes."""
     count = value.type.count // 2
     return shuffle(build, value, value, range(half * count, (half + 1) * count))
 
 
 def concatenate(build: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
-    """One or two vectors as one."""
+    """Join one or two vectors."""
     if len(values) == 1:
         return values[0]
     first, second = values
@@ -85,7 +85,7 @@ def concatenate(build: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
 
 @contextmanager
 def counted(build: ir.IRBuilder, count: ir.Value) -> Iterator[ir.Value]:
-    """The body of a loop of `count` turns; gives the number of the turn."""
+    """Write a loop of `count` turns around the body; yield the number of the turn."""
     before, loop, after = build.block, *(build.append_basic_block(b) for b in ("loop", "after"))
     build.cbranch(build.icmp_signed("<", I64(0), count), loop, after)
     build.position_at_end(loop)
@@ -101,7 +101,7 @@ def counted(build: ir.IRBuilder, count: ir.Value) -> Iterator[ir.Value]:
 def internal_function(
     module: ir.Module, name: str, arguments: Sequence[ir.Type], names: Sequence[str]
 ) -> ir.Function:
-    """A function that only this module sees and that is not inlined; it gives nothing."""
+    """Make a function that only this module sees, that is not inlined and returns nothing."""
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "internal"
     for attribute in ("noinline", "nounwind"):
@@ -112,7 +112,7 @@ def internal_function(
 
 
 def enable(function: ir.Function, features: Sequence[str]) -> None:
-    """In this function, also where LLVM does not know that the CPU has them."""
+    """Enable features in a function, even if LLVM does not know that the CPU has them."""
     names = ",".join(f"+{name}" for name in features)
     set.add(function.attributes, f'"target-features"="{names}"')  # llvmlite's add knows no values
 
@@ -120,9 +120,9 @@ def enable(function: ir.Function, features: Sequence[str]) -> None:
 def jitted(
     name: str, arguments: Sequence[types.Type], define: Callable[[ir.Module, str], ir.Function]
 ) -> Any:
-    """For numba's jitted code, the function that `define` writes into a module; it gives nothing.
+    """Give numba's jitted code the function that `define` writes; it returns nothing.
 
-    The name tells it from all others in a module.
+    The name is unique in a module.
     """
 
     def typing(_, *given):

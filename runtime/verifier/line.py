@@ -1,4 +1,4 @@
-"""One line of a program, decoded, and what its kernel touches."""
+"""One line of a program, decoded, and the bytes that its kernel touches."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import COLUMNS, Operand, Place
 
-LARGEST = 1 << 46  # of an address, a stride or a count: sums and products of them fit into int64
-LARGEST_EXTENT = (1 << 31) - 1  # of what kernels multiply with each other
-_ANY = frozenset({"stream"})  # only ever mixed into a random key, mod 2^64
+LARGEST = 1 << 46  # address, stride or count, so that sums and products fit into int64
+LARGEST_EXTENT = (1 << 31) - 1  # of the numbers that kernels multiply with each other
+_ANY = frozenset({"stream"})  # numbers that are only mixed into a random key, mod 2^64
 
 
 class Violation(Exception):
-    """A line that could leave its memory, or read what nothing has written."""
+    """A line that could leave its memory, or read bytes that no line has written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`extent` bytes from the begin of an element; of an input or output, float32 numbers.
+    """The bytes of an element that a kernel touches; float32 numbers of an input or output.
 
-    `beyond` more are read and not used, or stored and then overwritten. A write fills its extent,
-    or the `part` (first, run, step, count): a run in each of so many steps.
+    `extent` bytes count from the begin of the element. `beyond` more are read and not used, or
+    stored and then overwritten. A write fills its extent, or a run in each of some steps: then
+    `part` is (first, run, step, count).
     """
 
     field: str
@@ -41,7 +42,10 @@ class Access:
 
 
 class Line:
-    """Numbers are attributes, buffers `operand(name)`; `accesses` collects what rules say."""
+    """A line of a program. Numbers are attributes, and buffers are `operand(name)`.
+
+    `accesses` collects the bytes that the rule of the line's instruction states.
+    """
 
     def __init__(self, row: Sequence[int], constants: NDArray[np.uint8]) -> None:
         if row[0] not in BY_OPCODE:
@@ -76,30 +80,30 @@ class Line:
             raise AttributeError(name) from None
 
     def operand(self, name: str) -> Operand:
-        """The place of a buffer."""
+        """Return the operand of a buffer."""
         return self._operands[name]
 
     def require(self, holds: bool, what: str) -> None:
-        """Violation unless it holds."""
+        """Raise Violation unless `holds`."""
         if not holds:
             raise Violation(what)
 
     def positive(self, names: str) -> None:
-        """All of these numbers are 1 or more."""
+        """Require that each of these numbers is 1 or more."""
         for name in names.split():
             self.require(
                 getattr(self, name) >= 1, f"{name} is {getattr(self, name)}, not 1 or more"
             )
 
     def natural(self, names: str) -> None:
-        """All of these numbers are 0 or more."""
+        """Require that each of these numbers is 0 or more."""
         for name in names.split():
             self.require(
                 getattr(self, name) >= 0, f"{name} is {getattr(self, name)}, not 0 or more"
             )
 
     def flag(self, name: str) -> bool:
-        """A number that is 0 or 1."""
+        """Require that a number is 0 or 1; return it as a bool."""
         number = getattr(self, name)
         self.require(number in (0, 1), f"{name} is {number}, neither 0 nor 1")
         return bool(number == 1)
@@ -117,27 +121,27 @@ class Line:
         return round_up(channels, CODES) - channels
 
     def read(self, name: str, extent: int, beyond: int = 0, alignment: int = 1) -> None:
-        """Bytes of an element, of an input numbers."""
+        """State a read of an element: bytes, or numbers of an input."""
         self.accesses.append(Access(name, self.operand(name), extent, beyond, alignment))
 
     def write(self, extent: int, beyond: int = 0, alignment: int = 1) -> None:
-        """Every byte of the output's extent."""
+        """State a write of every byte of the output's extent."""
         output = self.operand("output")
         self.accesses.append(Access("output", output, extent, beyond, alignment, writes=True))
 
     def write_part(self, first: int, run: int, step: int, count: int) -> None:
-        """Bytes first..first + run of each of `count` steps of the output."""
+        """State a write of bytes first..first + run of each of `count` steps of the output."""
         output, extent = self.operand("output"), first + (count - 1) * step + run
         self.accesses.append(
             Access("output", output, extent, writes=True, part=(first, run, step, count))
         )
 
     def scratch(self, nbytes: int, beyond: int = 0) -> None:
-        """Room of this line's own."""
+        """State the use of scratch space of this line's own."""
         self.accesses.append(Access("scratch", self.operand("scratch"), nbytes, beyond, 8))
 
     def constants(self, name: str, nbytes: int, alignment: int = 4) -> int:
-        """So many bytes of the constants begin at the offset that this number is; returns it."""
+        """Require `nbytes` of constants at the offset that this number is; return the offset."""
         offset = getattr(self, name)
         self.require(
             offset >= 0 and offset % alignment == 0 and offset + nbytes <= self._constants.size,
@@ -146,14 +150,14 @@ class Line:
         return int(offset)
 
     def indices(self, name: str, count: int, least: int) -> int:
-        """The greatest of `count` int32 constants, none of which is less than `least`."""
+        """Return the greatest of `count` int32 constants, and require `least` or more of each."""
         offset = self.constants(name, 4 * count)
         found = self._constants[offset : offset + 4 * count].view(np.int32)
         self.require(int(found.min()) >= least, f"{name}: an index of {found.min()}")
         return int(found.max())
 
     def values(self, name: str, count: int) -> list[int]:
-        """`count` int32 constants."""
+        """Return `count` int32 constants."""
         offset = self.constants(name, 4 * count)
         return [int(n) for n in self._constants[offset : offset + 4 * count].view(np.int32)]
 

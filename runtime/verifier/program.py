@@ -1,4 +1,4 @@
-"""The walk over a program: each line's accesses against rooms, outputs, input and constants."""
+"""The walk over a program, which checks each line's accesses against its memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.runtime.program import COLUMNS, Instruction, Operand, Place
+from qbnnc.runtime.program import COLUMNS, Instruction, Operand, Phase, Place
 from qbnnc.runtime.verifier.line import Access, Line, Rule, Violation
-from qbnnc.runtime.verifier.rooms import Room, Rooms
+from qbnnc.runtime.verifier.regions import Region, Regions
 from qbnnc.runtime.verifier.rules import (
     contraction,
     dropout,
@@ -21,8 +21,7 @@ from qbnnc.runtime.verifier.rules import (
     sampled_weights,
 )
 
-READ_BEYOND = 64  # bytes that an arena has after its last record, of which nothing is used
-PREFIX, SAMPLE, SUFFIX = 0, 1, 2
+READ_BEYOND = 64  # bytes that an arena has after its last record, which no value uses
 
 RULES: dict[type[Instruction], Rule] = {
     **contraction.RULES,
@@ -35,25 +34,26 @@ RULES: dict[type[Instruction], Rule] = {
 }
 
 _READ_FROM = {  # where a block of each range may read, and where it must write
-    PREFIX: {Place.COPY, Place.ROW, Place.FIXED, Place.INPUT, Place.CONSTANT},
-    SAMPLE: {Place.SAMPLE, Place.FIXED, Place.CONSTANT},
-    SUFFIX: {Place.COPY, Place.ROW, Place.SAMPLE, Place.FIXED, Place.CONSTANT},
+    Phase.PREFIX: {Place.COPY, Place.ROW, Place.FIXED, Place.INPUT, Place.CONSTANT},
+    Phase.SAMPLE: {Place.SAMPLE, Place.FIXED, Place.CONSTANT},
+    Phase.SUFFIX: {Place.COPY, Place.ROW, Place.SAMPLE, Place.FIXED, Place.CONSTANT},
 }
 _WRITTEN_TO = {
-    PREFIX: {Place.COPY, Place.ROW, Place.FIXED, Place.OUT},
-    SAMPLE: {Place.SAMPLE, Place.OUT},
-    SUFFIX: {Place.COPY, Place.OUT},
+    Phase.PREFIX: {Place.COPY, Place.ROW, Place.FIXED, Place.OUT},
+    Phase.SAMPLE: {Place.SAMPLE, Place.OUT},
+    Phase.SUFFIX: {Place.COPY, Place.OUT},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a program has: `outputs` are (float32 numbers of a copy, range that writes it or None).
+    """The memory of a program.
 
-    `rows`, `samples` and `copies` are the most of a block; `input_size` in float32 numbers.
+    `rows`, `samples` and `copies` are the most that a block has. `input_size` is in float32
+    numbers. `outputs` are (float32 numbers of a copy, phase that writes it or None).
     """
 
-    rooms: tuple[Room, ...]
+    regions: tuple[Region, ...]
     scratch_bytes: int
     record_bytes: int
     rows: int
@@ -65,12 +65,12 @@ class Memory:
 
 @dataclass(slots=True)
 class _Written:
-    """By which range, at which place and stride, the bytes from the begin of each element.
+    """A write that has happened: its phase, place, stride, and bytes from each element's begin.
 
-    Of what is written in parts: `joined` bytes of each step, of `count` steps of `step` bytes.
+    A value that is written in parts has `joined` bytes of each of its `steps` (bytes, count).
     """
 
-    range: int
+    phase: Phase
     place: Place
     stride: int
     extent: int
@@ -84,18 +84,18 @@ def verify(
     constants: NDArray[np.uint8],
     memory: Memory,
 ) -> tuple[int, str] | None:
-    """The first line that could leave its memory, and why; None if none can.
+    """Find the first line that could leave its memory; return (number, reason), or None.
 
-    `program` int64 [steps, COLUMNS]; `ends`: where prefix, sample range and suffix end. A number
-    of -1 in place of a line: it is the memory or the outputs that are wrong.
+    `program` is int64 [steps, COLUMNS]. `ends` says where prefix, sample phase and suffix end. The
+    number is -1 if the memory or the outputs are wrong.
     """
     number = -1
     try:
         walk = _Walk(len(program), constants, memory)
         _expect_ends(program, ends)
         for number, row in enumerate(program.tolist()):
-            range_ = next(i for i, end in enumerate(ends) if number < end)
-            walk.step(number, range_, row)
+            phase = next(Phase(i) for i, end in enumerate(ends) if number < end)
+            walk.step(number, phase, row)
         number = -1
         walk.expect_made()
     except Violation as violation:
@@ -111,45 +111,48 @@ def _expect_ends(program: NDArray[np.int64], ends: Sequence[int]) -> None:
 
 
 class _Walk:
+    """The state of a walk: which regions and outputs are written."""
+
     def __init__(self, steps: int, constants: NDArray[np.uint8], memory: Memory) -> None:
         if min(memory.rows, memory.samples, memory.copies) < 1:
             raise Violation("blocks of nothing")
         self._last, self._constants, self._memory = steps - 1, constants, memory
-        self._rooms = Rooms(memory.rooms, memory.scratch_bytes, memory.record_bytes)
+        self._regions = Regions(memory.regions, memory.scratch_bytes, memory.record_bytes)
         self._written = {
-            room: _Written(PREFIX, Place.ROW, memory.record_bytes, room.nbytes)
-            for room in memory.rooms
-            if room.given
+            region: _Written(Phase.PREFIX, Place.ROW, memory.record_bytes, region.nbytes)
+            for region in memory.regions
+            if region.given
         }
         self._outputs, position = dict[int, tuple[int, int | None]](), 0
-        for size, range_ in memory.outputs:
-            self._outputs[position] = (size, range_)
+        for size, phase in memory.outputs:
+            self._outputs[position] = (size, phase)
             position += size
         self._made = set[int]()
 
-    def step(self, number: int, range_: int, row: Sequence[int]) -> None:
+    def step(self, number: int, phase: Phase, row: Sequence[int]) -> None:
+        """Check one line."""
         line = Line(row, self._constants)
         RULES[line.instruction](line)
-        used, made = list[Room](), list[Room]()
+        used, made = list[Region](), list[Region]()
         for access in line.accesses:
             if access.field == "scratch":
                 used.append(self._scratch(number, access))
             elif access.writes:
-                made += self._write(number, range_, access)
+                made += self._write(number, phase, access)
             else:
-                used += self._read(number, range_, access)
+                used += self._read(number, phase, access)
         if any(mine is other for mine in made for other in used):
             raise Violation("writes what it reads")
 
-    def _scratch(self, number: int, access: Access) -> Room:
-        room = self._rooms.find(access.operand.offset, number)
-        _expect_room(access, access.extent, room)
-        _expect_aligned(access, room.offset)
-        return room
+    def _scratch(self, number: int, access: Access) -> Region:
+        region = self._regions.find(access.operand.offset, number)
+        _expect_inside(access, access.extent, region)
+        _expect_aligned(access, region.offset)
+        return region
 
-    def _read(self, number: int, range_: int, access: Access) -> list[Room]:
+    def _read(self, number: int, phase: Phase, access: Access) -> list[Region]:
         operand = access.operand
-        if operand.place not in _READ_FROM[range_]:
+        if operand.place not in _READ_FROM[phase]:
             raise Violation(f"{access.field} is read at place {operand.place.name}")
         match operand.place:
             case Place.INPUT:
@@ -161,8 +164,8 @@ class _Walk:
                     raise Violation(f"{access.field} reads constants up to byte {whole}")
                 _expect_aligned(access, operand.offset)
                 return []
-        room = self._room(number, range_, access)
-        written = self._written.get(room)
+        region = self._region(number, phase, access)
+        written = self._written.get(region)
         if written is None or written.extent < access.extent:
             done = 0 if written is None else written.extent
             raise Violation(f"{access.field}: {access.extent} bytes are read, {done} are written")
@@ -170,88 +173,88 @@ class _Walk:
             raise Violation(f"{access.field} is read at other places than it is written")
         if access.beyond > READ_BEYOND:
             raise Violation(f"{access.field} reads {access.beyond} bytes beyond its end")
-        if written.range < range_ and not room.in_record and room.last < self._last:
+        if written.phase < phase and not region.in_record and region.last < self._last:
             raise Violation(f"{access.field} is not kept until the last step")
-        if (operand.place, written.range) == (Place.COPY, PREFIX) and range_ == SUFFIX:
+        if (operand.place, written.phase) == (Place.COPY, Phase.PREFIX) and phase == Phase.SUFFIX:
             raise Violation(f"{access.field} is one of each row, not of each sample")
-        return [room]
+        return [region]
 
-    def _write(self, number: int, range_: int, access: Access) -> list[Room]:
+    def _write(self, number: int, phase: Phase, access: Access) -> list[Region]:
         operand = access.operand
-        if operand.place not in _WRITTEN_TO[range_]:
+        if operand.place not in _WRITTEN_TO[phase]:
             raise Violation(f"{access.field} is written at place {operand.place.name}")
         if operand.place is Place.OUT:
-            size, its_range = self._outputs.get(operand.offset, (-1, None))
-            if size != access.extent or its_range != range_ or access.beyond:
+            size, its_phase = self._outputs.get(operand.offset, (-1, None))
+            if size != access.extent or its_phase != phase or access.beyond:
                 raise Violation(f"{access.field}: {access.extent} numbers are no output")
             self._expect_numbers(access, size)
             self._made.add(operand.offset)
             return []
-        room = self._room(number, range_, access)
-        if access.extent + access.beyond > self._each(room, operand):
+        region = self._region(number, phase, access)
+        if access.extent + access.beyond > self._each(region, operand):
             raise Violation(f"{access.field} stores beyond its end")
-        self._note(room, range_, access)
-        return [room]
+        self._note(region, phase, access)
+        return [region]
 
-    def _note(self, room: Room, range_: int, access: Access) -> None:
-        """What is written now; parts in the order of their places make a whole."""
-        made = _Written(range_, access.operand.place, access.operand.stride, 0)
+    def _note(self, region: Region, phase: Phase, access: Access) -> None:
+        """Note a write; parts in the order of their places make a whole."""
+        made = _Written(phase, access.operand.place, access.operand.stride, 0)
         if access.part is None:
-            self._written[room] = made
+            self._written[region] = made
             made.extent = access.extent
             return
         first, run, step, count = access.part
         made.steps = (step, count)
-        before = self._written.setdefault(room, made)
+        before = self._written.setdefault(region, made)
         if before.joined != first or replace(before, joined=0, extent=0) != replace(made, joined=0):
             raise Violation(f"{access.field}: parts of a value that leave something out")
         before.joined = first + run
         before.extent = step * count if before.joined == step else 0
 
-    def _room(self, number: int, range_: int, access: Access) -> Room:
-        """That of an operand, which holds all elements of a block or a chunk."""
+    def _region(self, number: int, phase: Phase, access: Access) -> Region:
+        """Find the region of an operand, and check that it holds all elements of a block."""
         operand, memory = access.operand, self._memory
-        room = self._rooms.find(operand.offset, number)
-        if room.in_record != (operand.place is Place.ROW):
+        region = self._regions.find(operand.offset, number)
+        if region.in_record != (operand.place is Place.ROW):
             raise Violation(f"{access.field} is kept elsewhere")
         _expect_aligned(access, operand.offset, operand.stride)
-        if room.in_record:
+        if region.in_record:
             if operand.stride != memory.record_bytes:
                 raise Violation(f"{access.field} has records of {operand.stride} bytes")
-            _expect_room(access, access.extent, room)
-            return room
+            _expect_inside(access, access.extent, region)
+            return region
         count = 1
         if operand.place is Place.COPY:
-            count = memory.rows if range_ == PREFIX else memory.copies
+            count = memory.rows if phase == Phase.PREFIX else memory.copies
         elif operand.place is Place.SAMPLE:
             count = memory.samples
         if count > 1 and access.extent > operand.stride:
             raise Violation(f"{access.field}: {access.extent} bytes, one each {operand.stride}")
-        _expect_room(access, (count - 1) * operand.stride + access.extent, room)
-        return room
+        _expect_inside(access, (count - 1) * operand.stride + access.extent, region)
+        return region
 
-    def _each(self, room: Room, operand: Operand) -> int:
-        """Bytes for one element, so that vectors stored beyond it reach nothing that is done."""
+    def _each(self, region: Region, operand: Operand) -> int:
+        """Return the bytes of one element: vectors stored beyond them would reach finished ones."""
         if operand.place in (Place.COPY, Place.SAMPLE):
-            return min(operand.stride, room.nbytes)
-        return room.nbytes
+            return min(operand.stride, region.nbytes)
+        return region.nbytes
 
     def _expect_numbers(self, access: Access, size: int) -> None:
         if access.operand.stride != size or access.extent + access.beyond > size:
             raise Violation(f"{access.field}: {access.extent} of {size} numbers")
 
     def expect_made(self) -> None:
-        """What others read is written: records, and outputs that are no copies of anything."""
-        if any(room.in_record and room not in self._written for room in self._memory.rooms):
+        """Check that records are written, and outputs that are no copies of other values."""
+        if any(region.in_record and region not in self._written for region in self._memory.regions):
             raise Violation("nothing writes a part of the records")
-        for position, (_, range_) in self._outputs.items():
-            if range_ is not None and position not in self._made:
+        for position, (_, phase) in self._outputs.items():
+            if phase is not None and position not in self._made:
                 raise Violation(f"nothing writes the output at number {position}")
 
 
-def _expect_room(access: Access, extent: int, room: Room) -> None:
-    if extent > room.nbytes:
-        raise Violation(f"{access.field} takes {extent} bytes, and has {room.nbytes}")
+def _expect_inside(access: Access, extent: int, region: Region) -> None:
+    if extent > region.nbytes:
+        raise Violation(f"{access.field} takes {extent} bytes, and has {region.nbytes}")
 
 
 def _expect_aligned(access: Access, *places: int) -> None:

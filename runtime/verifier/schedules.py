@@ -1,4 +1,4 @@
-"""Proof that blocks stay within what a plan has room for, and within their prediction."""
+"""Proof that blocks stay within the capacity of an arena, and within their prediction."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from qbnnc.runtime.kernels.records import BLOCK
 def verify_schedule(
     table: NDArray[np.int64], capacity: tuple[int, int, int], rows: range, draws: range, chunk: int
 ) -> bool:
-    """Whether each block is no larger than `capacity` (rows, samples, copies), inside `rows` of the
-    batch and `draws`, and inside a chunk of `chunk` rows.
+    """Tell whether each block stays inside its limits.
+
+    `capacity` is (rows, samples, copies). Blocks stay inside `rows` of the batch, the samples
+    `draws`, and a chunk of `chunk` rows.
 
     `table` int64 [blocks, fields of a Block], as `schedule.schedule` makes it.
     """

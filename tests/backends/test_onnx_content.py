@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.read import read_model
+from qbnnc.backends.onnx.embedded_model import read_model
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model

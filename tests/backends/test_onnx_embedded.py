@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.read import read_model
+from qbnnc.backends.onnx.embedded_model import read_model
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.format import digest
 from qbnnc.support.errors import ArtefactWarning, FileError
@@ -55,7 +55,7 @@ def test_a_file_without_its_model() -> None:
 BOMB = base64.b64encode(bz2.compress(bytes(300_000_000))).decode()
 MEASURE = """
 import resource, sys
-from qbnnc.backends.onnx.read import read_model
+from qbnnc.backends.onnx.embedded_model import read_model
 from qbnnc.support.errors import FileError
 data = open(sys.argv[1], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

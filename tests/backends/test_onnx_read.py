@@ -10,7 +10,7 @@ from hypothesis import given
 from onnx import numpy_helper
 
 from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.read import read_model
+from qbnnc.backends.onnx.embedded_model import read_model
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.format import digest, from_bytes

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.read import read_model
+from qbnnc.backends.onnx.embedded_model import read_model
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
 from tests.backends.equality import artefact, assert_equal, assert_values_equal

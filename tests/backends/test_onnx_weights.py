@@ -11,9 +11,9 @@ from onnx import numpy_helper
 
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.contraction import may_saturate, raw_bias
+from qbnnc.backends.onnx.embedded_model import read_model
+from qbnnc.backends.onnx.int4_packing import is_packed, pack, unpack
 from qbnnc.backends.onnx.layout import Layout
-from qbnnc.backends.onnx.packing import is_packed, pack, unpack
-from qbnnc.backends.onnx.read import read_model
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.session import float_compute_nodes
 from qbnnc.backends.onnx.writer import Writer

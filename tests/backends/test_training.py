@@ -186,7 +186,7 @@ def test_a_loss_that_does_not_fit_is_refused() -> None:
         ({"epochs": -1.0}, "`epochs`: must be above 0"),
         ({"epochs": None}, "`epochs` None: give a finite number"),
         ({"held_out": 1}, "`held_out`: must be between 0 and 1"),
-        ({"moving": 1.5}, "moving: must be from 0 to 1"),
+        ({"moving": 1.5}, "`moving`: must be from 0 to 1"),
         ({"batch_size": 0}, "`batch_size` 0: give 1 or more"),
         ({"batch_size": 8.0}, "`batch_size`: 8.0 is not a whole number"),
         ({"seed": -1}, "`seed` -1: give 0 or more"),

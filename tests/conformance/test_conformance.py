@@ -126,7 +126,7 @@ def test_quantised_outputs_shared_masks_and_layer_bits(outputs: bool, sharing: M
 
 @pytest.mark.parametrize("family", ["mlp", "lenet", "bayesian mlp"])
 def test_powers_of_two_are_exact_at_every_optimisation_level(family: str) -> None:
-    """Where every partial sum is below 2^24, float kernels give the same codes."""
+    """Float kernels give the same codes as long as every partial sum is below 2^24."""
     graph = {"mlp": mlp, "lenet": lenet, "bayesian mlp": bayesian_mlp}[family]()
     how = Quantisation(Bits(4, 4), scales=Scales.POW2)
     model = compiled(graph, Options(how, 3, calibration=QUICK))

@@ -50,7 +50,7 @@ class Perturbed(nn.Module):
 
 
 class Depth(nn.Module):
-    """As torchvision.ops.StochasticDepth: rows of a branch."""
+    """Drop rows of a branch, as torchvision.ops.StochasticDepth does."""
 
     def __init__(self, mode: str) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def test_a_draw_of_the_batch_is_shared_by_its_rows(tmp_path: Path) -> None:
 
 
 class Derived(nn.Module):
-    """What loading derives from the weights, by `hook`: a probability, a slope, a mask."""
+    """A probability, a slope or a mask that loading derives from the weights, by `hook`."""
 
     def __init__(self) -> None:
         super().__init__()

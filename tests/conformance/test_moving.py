@@ -70,7 +70,7 @@ def test_backends_agree(case: str, at_the_end: bool) -> None:
 
 
 def test_a_layer_at_each_position_leaves_as_its_accumulators() -> None:
-    """Its numbers are moved, not codes of 7 bits: there are more of them than codes."""
+    """The layer's own numbers are moved, and not codes of 7 bits: there are more of them."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 5))
     graph = read_module(net, images(2, 9, 6))

@@ -1,4 +1,4 @@
-"""Networks as users write them: Bayesian ones, odd ones, and ones that must be refused."""
+"""Networks as users write them: Bayesian ones, odd ones, and ones that are not supported."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _resumed(options: argparse.Namespace) -> list[Tally]:
-    """Where the state's file says, or from the first input of the seed."""
+    """Start where the state's file says, or from the first input of the seed."""
     state = options.state
     kept = json.loads(state.read_bytes()) if state is not None and state.exists() else {}
     seed = int(time.time()) if options.seed is None else options.seed

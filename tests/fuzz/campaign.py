@@ -147,7 +147,7 @@ def made(target: str, index: int) -> bytes:
 
 
 def suffix(target: str) -> str:
-    """Of the files that a target's inputs are kept in."""
+    """The suffix of the files that hold a target's inputs."""
     return _opened(target).suffix
 
 

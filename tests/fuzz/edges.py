@@ -34,7 +34,7 @@ from qbnnc.ir.types import QuantParams, TensorType
 
 
 class Window(TypedDict):
-    """How a window moves."""
+    """The attributes by which a window moves."""
 
     stride: tuple[int, int]
     padding: tuple[int, int, int, int]
@@ -42,7 +42,7 @@ class Window(TypedDict):
 
 
 class Ends(TypedDict):
-    """Of a clamp."""
+    """The attributes of a clamp."""
 
     low: int
     high: int

@@ -12,7 +12,7 @@ _IN_MEMORY = Path("/dev/shm")
 
 @contextmanager
 def temporary() -> Iterator[str]:
-    """Where a worker and what it runs put temporary files: gone with all that a crash left."""
+    """Yield a folder for a worker's temporary files, which goes away with all that a crash left."""
     parent = _IN_MEMORY if _IN_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="qbnnc-fuzz-", dir=parent) as folder:
         yield folder

@@ -138,7 +138,7 @@ def _compiled(model: Model, rng: Random) -> Verdict:
 
 
 def _check_rewritten(model: Model) -> None:
-    """What has been read can be written and read again, and is the same."""
+    """Check that a model that was read is the same after it is written and read again."""
     again = format.from_bytes(format.to_bytes(model))
     if format.digest(again) != format.digest(model):
         raise WrongAnswer("the Model has another digest when it is written and read again")

@@ -180,7 +180,7 @@ def _interface(rng: Random, proto: onnx.ModelProto) -> None:
 
 
 def _property(rng: Random, proto: onnx.ModelProto) -> None:
-    """What the file says about itself."""
+    """Change a metadata property of the file."""
     entries = proto.metadata_props
     if not entries:
         return

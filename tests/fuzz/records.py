@@ -120,7 +120,7 @@ def _member(rng: Random, parts: Parts, other: Parts) -> None:
 
 
 def _codes(rng: Random, parts: Parts, other: Parts) -> None:
-    """What codes of a constant or of an op's result mean, and their range."""
+    """Change the meaning of a constant's or a result's codes, and their range."""
     graph = _graph(rng, parts)
     ops = [n["op"]["quant"] for n in graph["nodes"] if isinstance(n, dict) and n["op"].get("quant")]
     constants = [c["codes"] for c in graph["constants"] if isinstance(c, dict) and c["codes"]]
@@ -219,7 +219,7 @@ def _anything(rng: Random, parts: Parts, other: Parts) -> None:
 
 
 def _shared(rng: Random, parts: Parts, other: Parts) -> None:
-    """Which tensors are stored under another's name, and the version."""
+    """Change the list of tensors that are stored under another's name, and the version."""
     if rng.random() < 0.4:
         parts.version = rng.choice((0, 1, 2, 3, -1, "2", None, 2.0, True, 2**70))
     elif rng.random() < 0.5 and len(parts.tensors) > 1:

@@ -98,7 +98,7 @@ class Regrown:
         return self.rng.choice(np.clip(ends, info.min, info.max), array.shape).astype(array.dtype)
 
     def node(self, node: Node) -> Value:
-        """What takes the place of a node."""
+        """The value that takes the place of a node's."""
         op = node.op
         inputs = [self.new[v] for v in node.inputs]
         if self.happens(0.15):
@@ -254,7 +254,7 @@ class Regrown:
         return self.constant("table", np.resize(array, count).astype(array.dtype))
 
     def joined(self, op: Concat, inputs: list[Value]) -> list[Value]:
-        """Those that fit the first, and the first itself in the place of the others."""
+        """The inputs that fit the first; the first itself takes the place of the others."""
         first = inputs[0]
         axis = op.axis % max(1, len(first.type.shape))
 

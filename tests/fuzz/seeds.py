@@ -25,7 +25,7 @@ _SAME = Conv2dInteger(padding=(1, 1, 1, 1))
 
 
 def models() -> tuple[Model, ...]:
-    """Of all stages, the same in every process."""
+    """Models of all stages, the same in every process."""
     return (*compiled(), *by_hand(), *uncompiled())
 
 

@@ -32,7 +32,7 @@ class Parts:
 
     @staticmethod
     def of(data: bytes) -> Parts:
-        """Those of an honest file; tensors by name, as safetensors gives them in any order."""
+        """Read the parts of an honest file; tensors are sorted, as safetensors gives any order."""
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         ours = json.loads(header["__metadata__"]["qbnnc"])
         stored = {name: array.copy() for name, array in sorted(load_tensors(data).items())}

@@ -20,7 +20,7 @@ class Target(Protocol):
 
     @property
     def suffix(self) -> str:
-        """Of the files that inputs are kept in."""
+        """The suffix of the files that hold inputs."""
 
     def make(self, rng: Random) -> bytes:
         """One input, which depends on nothing but the generator's state; or Unmade."""

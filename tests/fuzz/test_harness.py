@@ -1,4 +1,4 @@
-"""What the harness promises: inputs by number, true signatures, and faults that are seen."""
+"""The promises of the harness: inputs by number, true signatures, and faults that are seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of an input: the verdicts that are right, and the faults that are findings."""
+"""The fate of an input: the verdicts that are right, and the faults that are findings."""
 
 from __future__ import annotations
 

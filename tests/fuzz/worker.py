@@ -4,8 +4,8 @@
 
 With files, input i is the content of the i-th.
 
-It writes a line of JSON for each input to the pipe that was its standard output, and everything
-else, with the traceback of a crash or of an input that takes too long, to its standard error.
+It writes a line of JSON for each input to the pipe that was its standard output. Everything else
+goes to its standard error, as does the traceback of a crash or of an input that takes too long.
 """
 
 from __future__ import annotations

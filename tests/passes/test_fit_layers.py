@@ -21,11 +21,11 @@ from qbnnc.passes.fit_layers import FitLayers
 from qbnnc.passes.fold_affine import FoldAffine
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fuse_clamps import FuseClamps
+from qbnnc.passes.im2col import im2col
 from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
-from qbnnc.passes.lockstep import live_bytes, parts_of
 from qbnnc.passes.options import Bits, Quantisation, Rounding
+from qbnnc.passes.paired_evaluation import batches_of, live_bytes
 from qbnnc.passes.rounding import Moments, MomentSum
-from qbnnc.passes.unfold import unfolded
 from qbnnc.support.errors import RoundingWarning
 from tests.graphs import bayesian_lenet, bayesian_mlp, dense, inputs, lenet, mlp, resnet, run
 from tests.net import Net
@@ -170,10 +170,10 @@ def test_unfolded_rows_are_what_a_convolution_multiplies(
     op = Conv2d(stride=stride, padding=padding, dilation=dilation)
     y = _evaluate(op, x, w, b)
     expected = np.moveaxis(y, 1, -1).reshape(-1, 4)[::step]
-    rows = unfolded(op, w.shape, x, step)
+    rows = im2col(op, w.shape, x, step)
     np.testing.assert_allclose(rows @ w.reshape(4, -1).T + b, expected, atol=1e-5)
     flat = x.reshape(len(x), -1)
-    assert (unfolded(Linear(), (4, flat.shape[1]), flat, step) == flat[::step]).all()
+    assert (im2col(Linear(), (4, flat.shape[1]), flat, step) == flat[::step]).all()
 
 
 def _evaluate(op: Conv2d, *arrays: Array) -> Array:
@@ -188,14 +188,14 @@ def _evaluate(op: Conv2d, *arrays: Array) -> Array:
 
 def test_memory_bounds_the_rows_and_draws_number_them() -> None:
     rows = np.arange(1000, dtype=np.float32)[:, None]
-    every = parts_of(rows, 5, 2, 1)
+    every = batches_of(rows, 5, 2, 1)
     assert sum(len(p.rows) for p in every) == 2000
     assert [int(p.draw.samples[0]) for p in every] == [0] * 16 + [1] * 16
-    few = parts_of(rows, 5, 2, 2**30 // 200)
+    few = batches_of(rows, 5, 2, 2**30 // 200)
     taken = np.concatenate([p.rows[:, 0] for p in few[:2]])
     assert len(taken) == 100
     assert (taken[0], taken[-1]) == (0, 999)
-    assert len(parts_of(rows, 5, 2, 2**40)) == 2
+    assert len(batches_of(rows, 5, 2, 2**40)) == 2
 
 
 def test_live_bytes_are_the_most_that_is_alive_at_a_time() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from qbnnc.cli.progress import shown_log
 from qbnnc.runtime.cache import Progress, kernels
+from qbnnc.runtime.cache_folder import store
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.place import store
 
 LOG = logging.getLogger("qbnnc")
 WARM_UP = [sys.executable, "-c", "from qbnnc.cli.main import main; main()", "warmup"]

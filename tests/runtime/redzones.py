@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.types import Axis
-from qbnnc.runtime.arena import Arena, place
+from qbnnc.runtime.arena import Arena, allocate
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.jobs import job
 from qbnnc.runtime.lowering import Lowering
@@ -43,7 +43,7 @@ class Apart:
 def apart(graph: Graph) -> Apart:
     """The plan of a graph, every buffer in a place of its own."""
     made = draft(Lowering(graph), graph.nodes)
-    arena = _spread(place(made.steps, 1 << 12))  # several blocks of a few rows or samples
+    arena = _spread(allocate(made.steps, 1 << 12))  # several blocks of a few rows or samples
     plan = finish(made, arena, made.lowering.constants.pack())
     return Apart(made, plan, memory_of(made.lowering, arena, len(made.steps)))
 

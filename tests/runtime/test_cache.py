@@ -14,15 +14,15 @@ import pytest
 from numba.core import config
 
 from qbnnc.runtime.cache import Progress, build, kernels
+from qbnnc.runtime.cache_folder import fingerprint, store
+from qbnnc.runtime.cache_store import Store
 from qbnnc.runtime.compilation import callable_from_python, compiled_entry
 from qbnnc.runtime.families.moves.instructions import Copy, Load
 from qbnnc.runtime.families.pointwise.instructions import Clamp, Lookup
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels import interpreter, moments
 from qbnnc.runtime.kernels.entries import compiled_instructions
-from qbnnc.runtime.place import fingerprint, store
 from qbnnc.runtime.program import Instruction
-from qbnnc.runtime.store import Store
 
 COMPILED = "from qbnnc.runtime.cache import kernels; print(kernels().compiled)"
 # Ends without any clean-up when the second of the missing kernels is about to be compiled.

@@ -9,10 +9,10 @@ import pytest
 
 from qbnnc.runtime import families
 from qbnnc.runtime.families import BY_OPCODE, INSTRUCTIONS, OPCODES
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.entries import KERNELS
 from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.verifier.program import RULES
+from qbnnc.support.table import Table
 
 NAMES = sorted(f.parent.name for f in Path(families.__file__).parent.glob("*/instructions.py"))
 

@@ -13,6 +13,7 @@ import pytest
 from llvmlite import ir
 
 from qbnnc.runtime import isa_probe
+from qbnnc.runtime.cache_store import Store
 from qbnnc.runtime.families.contraction.kernels.products import (
     PRODUCTS,
     WIDE_PRODUCTS,
@@ -22,7 +23,6 @@ from qbnnc.runtime.families.contraction.kernels.products import (
 from qbnnc.runtime.isa import Isa, available, chosen, target_features
 from qbnnc.runtime.isa_probe import fault
 from qbnnc.runtime.kernels.vectors import I8, I32, LANES, declare, splat
-from qbnnc.runtime.store import Store
 from qbnnc.support.errors import UserError
 
 

@@ -34,11 +34,11 @@ def compiled(isa: Isa, shape: Shape) -> Any:
     kernel = tile(isa, shape)
 
     def run(
-        arena: Any, x: Any, runs: Any, fours: int, weights: Any, bias: Any, factor: Any, out: Any,
-        zero: np.int32, low: np.float32, high: np.float32,
+        arena: Any, x: Any, runs: Any, k_blocks: int, weights: Any, bias: Any, factor: Any,
+        out: Any, zero: np.int32, low: np.float32, high: np.float32,
     ) -> None:  # fmt: skip
         kernel(
-            arena.ctypes.data, x.ctypes.data, runs.ctypes.data, len(runs), fours,
+            arena.ctypes.data, x.ctypes.data, runs.ctypes.data, len(runs), k_blocks,
             weights.ctypes.data, bias.ctypes.data, factor.ctypes.data, out.ctypes.data, CHANNEL,
             zero, low, high,
         )  # fmt: skip
@@ -51,18 +51,18 @@ def compiled(isa: Isa, shape: Shape) -> Any:
 @given(
     seed=st.integers(0, 2**32 - 1),
     segments=st.integers(1, 5),
-    fours=st.integers(1, 9),
+    k_blocks=st.integers(1, 9),
     extreme=st.booleans(),
 )
 @examples(25)
 def test_every_instruction_set_gives_the_same(
-    isa: Isa, shape: Shape, seed: int, segments: int, fours: int, extreme: bool
+    isa: Isa, shape: Shape, seed: int, segments: int, k_blocks: int, extreme: bool
 ) -> None:
-    case = random_case(np.random.default_rng(seed), shape, segments, fours, extreme=extreme)
+    case = random_case(np.random.default_rng(seed), shape, segments, k_blocks, extreme=extreme)
     arena, real = case.arena.copy(), (np.float32(LOW), np.float32(HIGH))
     run = compiled(isa, shape)
     run(
-        arena, case.x, case.runs, fours, case.weights, case.bias, case.factor, case.out,
+        arena, case.x, case.runs, k_blocks, case.weights, case.bias, case.factor, case.out,
         np.int32(ZERO), *real,
     )  # fmt: skip
     assert np.array_equal(arena, case.expected())
@@ -107,19 +107,19 @@ def test_steps_that_are_summed_as_int16_give_the_same(
     steps: int, seed: int, segments: int, turns: int
 ) -> None:
     """Weights whose products reach the ends of int16, and no further."""
-    rng, most, fours = np.random.default_rng(seed), 128 // steps, steps * turns
+    rng, most, k_blocks = np.random.default_rng(seed), 128 // steps, steps * turns
     for shape in (Shape(4, 2, sums=True, steps=steps), Shape(1, 1, sums=True, steps=steps)):
         arena = rng.choice([0, 127], OUT + 4096).astype(np.uint8)
         x = rng.integers(0, 4000, shape.rows)
         runs = rng.integers(0, 4000, segments).astype(np.int32)
         ends = [-most, 1 - most, most, most - 1]
-        weights = rng.choice(ends, (segments, fours, shape.channels, 4))
+        weights = rng.choice(ends, (segments, k_blocks, shape.channels, 4))
         weights = weights.astype(np.int8)
         bias, factor = np.zeros(shape.channels, np.int32), np.ones(shape.channels, np.float32)
         out = OUT + 300 * np.arange(shape.rows)
         total = products(arena, x, runs, weights)
         zero = np.int32(0), np.float32(0), np.float32(0)
-        compiled(Isa.AVX2, shape)(arena, x, runs, fours, weights, bias, factor, out, *zero)
+        compiled(Isa.AVX2, shape)(arena, x, runs, k_blocks, weights, bias, factor, out, *zero)
         made = np.stack([arena[at + CHANNEL :][: 4 * shape.channels] for at in out])
         assert np.array_equal(made.view(np.int32), total)
 

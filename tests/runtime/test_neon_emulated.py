@@ -44,8 +44,8 @@ def run(machine: unicorn.Uc, case: Case) -> Array:
     """The arena afterwards."""
     arrays = (case.arena, case.x, case.runs, case.weights, case.bias, case.factor, case.out)
     arena, x, runs, weights, bias, factor, out = place(machine, arrays)
-    segments, fours = case.weights.shape[:2]
-    for i, value in enumerate((arena, x, runs, segments, fours, weights, bias, factor)):
+    segments, k_blocks = case.weights.shape[:2]
+    for i, value in enumerate((arena, x, runs, segments, k_blocks, weights, bias, factor)):
         machine.reg_write(arm64.UC_ARM64_REG_X0 + i, value)
     for register, real in ((arm64.UC_ARM64_REG_S0, LOW), (arm64.UC_ARM64_REG_S1, HIGH)):
         machine.reg_write(register, int(np.float32(real).view(np.uint32)))
@@ -71,8 +71,8 @@ def place(machine: unicorn.Uc, arrays: Sequence[Array]) -> list[int]:
 def test_tiles(shape: Shape) -> None:
     rng, machine = np.random.default_rng(0), processor(compiled(shape))
     for extreme in [False, True] * 10:
-        segments, fours = (int(n) for n in rng.integers(1, (6, 10)))
-        case = random_case(rng, shape, segments, fours, extreme=extreme)
+        segments, k_blocks = (int(n) for n in rng.integers(1, (6, 10)))
+        case = random_case(rng, shape, segments, k_blocks, extreme=extreme)
         assert np.array_equal(run(machine, case), case.expected())
 
 

@@ -18,7 +18,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Dequantize, Linear, MaxPool2d, QuantizeInput
 from qbnnc.ir.oracle import oracle_prediction
 from qbnnc.ir.types import Stage
-from qbnnc.runtime import Prediction, Session, load, memory, outputs, packing
+from qbnnc.runtime import Prediction, Session, arena, load, outputs, packing
 from qbnnc.runtime.arena import Capacity
 from qbnnc.runtime.kernels.records import Block
 from qbnnc.runtime.plan import plan
@@ -284,7 +284,7 @@ def test_no_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(packing, "aligned_bytes", fails)
         with pytest.raises(FileError, match="no memory to load and plan it"):
             load(model)
-    for module, name in ((memory, "aligned_bytes"), (outputs.Outputs, "room")):
+    for module, name in ((arena, "aligned_bytes"), (outputs.Outputs, "allocate")):
         with monkeypatch.context() as patched:
             patched.setattr(module, name, fails)
             with pytest.raises(InputError, match="no memory for 2 rows and 5 samples at once"):

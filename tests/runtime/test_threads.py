@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.model import Model
 from qbnnc.runtime import load
-from qbnnc.runtime.memory import LARGEST_KEPT, ArenaPool
+from qbnnc.runtime.arena import LARGEST_KEPT, ArenaPool
 from qbnnc.runtime.plan import Work, plan
 from qbnnc.runtime.threads import Task, Workers, split
 from qbnnc.support.errors import InputError

@@ -48,7 +48,7 @@ def test_heads_on_a_trunk(p: float | None, bits: str, rows: int) -> None:
     model = with_common_trunk(3, p, bits)
     samples = 3 if p is None else 6
     session = load(model, threads=1)
-    assert session._every.trunk is not None
+    assert session._ensemble.trunk is not None
     x = inputs(model.graph, rows)
     assert_equal(session, x, samples)
     assert_equal(session, x, samples, batch_size=2)
@@ -86,7 +86,7 @@ def test_sampled_heads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1.0)
     model = sampled_heads(2)
     session = load(model, threads=threads)
-    assert session._every.trunk is not None
+    assert session._ensemble.trunk is not None
     assert_equal(session, inputs(model.graph, 9), 6)
 
 
@@ -107,8 +107,8 @@ def test_members_part_between_a_layer_and_its_codes() -> None:
     model = with_common_trunk(2, 0.2)
     model = replace(model, members=(model.members[0], narrower(model.members[1])))
     session = load(model, threads=1)
-    assert session._every.trunk is not None
-    kept = [step.instruction.output.name for step in session._every.trunk.steps]
+    assert session._ensemble.trunk is not None
+    kept = [step.instruction.output.name for step in session._ensemble.trunk.steps]
     assert kept[-1] == "conv2"
     assert_equal(session, inputs(model.graph, 9), 6)
 
@@ -116,7 +116,7 @@ def test_members_part_between_a_layer_and_its_codes() -> None:
 def test_a_trunk_needs_less_work_and_memory() -> None:
     model = with_common_trunk(5, None)
     session, alone = load(model, 1), load(replace(model, members=model.members[:1]), 1)
-    trunk, members = session._every
+    trunk, members = session._ensemble
     assert trunk is not None
     layers = ["conv1", "conv2"]
     assert [s.name for s in trunk.steps if isinstance(s.instruction, Convolve)] == layers
@@ -200,7 +200,7 @@ def test_equal_weights_after_a_mask_are_in_memory_once() -> None:
     model = Model(tuple(graphs), Head(Task.CLASSIFICATION))
     model = quantise_model(model, inputs(graphs[0], 16), Options(samples=2))
     one, four = (load(replace(model, members=model.members[:n]), 1) for n in (1, 4))
-    assert four._every.constant_bytes < 1.4 * one._every.constant_bytes
+    assert four._ensemble.constant_bytes < 1.4 * one._ensemble.constant_bytes
     assert_equal(four, inputs(graphs[0], 5), 8)
 
 

@@ -30,7 +30,7 @@ from tests.runtime.test_winograd import network as winograd_net
 from tests.strategies import random_integer_model
 
 # Which constants are read, and in which order sampled weights lie.
-ORDER = "rows columns mu sigma runs places zeros index step block".split()
+ORDER = "rows columns mu sigma run_offsets pixel_offsets zeros index step block".split()
 SIZES = {  # which must be what the buffers hold: twice or none of it is refused
     "size", "channels", "pixels", "height", "width", "count", "rows", "columns", "groups",
     "padded", "filters", "segments", "depth", "out_height", "out_width", "block",
@@ -202,15 +202,15 @@ def test_ranges_that_do_not_end_with_the_program(ends: list[int]) -> None:
 
 def test_rooms_that_overlap() -> None:
     made = apart(lenet().graph)
-    for number, room in enumerate(made.memory.rooms):
-        for other in made.memory.rooms[:number]:
-            if room.in_record or other.in_record:
+    for number, region in enumerate(made.memory.regions):
+        for other in made.memory.regions[:number]:
+            if region.in_record or other.in_record:
                 continue
-            if other.first > room.last or room.first > other.last:
+            if other.first > region.last or region.first > other.last:
                 continue
-            rooms = list(made.memory.rooms)
-            rooms[number] = replace(room, offset=other.offset + other.nbytes - 1)
-            memory = replace(made.memory, rooms=tuple(rooms))
+            regions = list(made.memory.regions)
+            regions[number] = replace(region, offset=other.offset + other.nbytes - 1)
+            memory = replace(made.memory, regions=tuple(regions))
             assert verify(
                 made.plan.program, made.plan.ends.tolist(), made.plan.constants, memory
             ) == (-1, f"two values share bytes {other.offset + other.nbytes - 1} and on")

@@ -16,9 +16,9 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger
 from qbnnc.ir.types import Array, DType, QuantParams
 from qbnnc.runtime import load
-from qbnnc.runtime.families.contraction import costs, winograd
+from qbnnc.runtime.families.contraction import winograd
 from qbnnc.runtime.families.contraction.instructions import Convolve, Winograd
-from qbnnc.runtime.families.contraction.kernels.winograd_transforms import spread_weights
+from qbnnc.runtime.families.contraction.kernels.winograd_transforms import filter_transform
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.packing import Layout
 from qbnnc.runtime.plan import plan
@@ -155,7 +155,7 @@ def test_large_layers_are_done_so() -> None:
 
 
 def run_spread_weights(panel: Array, made: Array, channels: int) -> None:
-    spread_weights(
+    filter_transform(
         panel.ctypes.data, 16 * channels, made.ctypes.data, 2 * 16 * channels, channels // 4
     )
 
@@ -186,9 +186,9 @@ def test_transformed_weights() -> None:
 )
 def test_costs(channels: int, size: int, copies: int, wins: bool) -> None:
     """Weights that are read for few tiles cost more than they save."""
-    layer = costs.Layer(channels, channels, size, size, copies)
+    layer = winograd.Square(channels, channels, size, size, copies)
     tiles = winograd.tiles_at_once(layer)
-    assert (costs.winograd(layer, tiles) < costs.direct(layer, 1)) is wins
+    assert (winograd.winograd_cost(layer, tiles) < winograd.direct_cost(layer, 1)) is wins
 
 
 @pytest.mark.parametrize("change", ["stride", "kernel", "channels", "affine", "accumulators"])

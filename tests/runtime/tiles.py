@@ -26,7 +26,7 @@ _OUT = 1 << 14  # where results go
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """What a tile is called with; weights [segments, fours, channels, 4]."""
+    """What a tile is called with; weights [segments, k_blocks, channels, 4]."""
 
     shape: Shape
     arena: Array
@@ -49,7 +49,7 @@ class Case:
 
 
 def random_case(
-    rng: np.random.Generator, shape: Shape, segments: int, fours: int, *, extreme: bool
+    rng: np.random.Generator, shape: Shape, segments: int, k_blocks: int, *, extreme: bool
 ) -> Case:
     """`extreme`: only the ends of what codes and weights may be."""
     highest = 255 if shape.wide else 127
@@ -57,7 +57,7 @@ def random_case(
     arena[:_OUT] = rng.choice([0, highest], _OUT) if extreme else rng.integers(0, highest + 1, _OUT)
     x = rng.integers(0, 4000, shape.rows)
     runs = rng.integers(0, 4000, segments).astype(np.int32)
-    size = (segments, fours, shape.channels, 4)
+    size = (segments, k_blocks, shape.channels, 4)
     weights = rng.choice([-128, 127], size) if extreme else rng.integers(-128, 128, size)
     return Case(
         shape,
@@ -72,7 +72,7 @@ def random_case(
 
 
 def products(arena: Array, x: Array, runs: Array, weights: Array) -> Array:
-    """[rows, channels] in int64; weights [segments, fours, channels, 4]."""
+    """[rows, channels] in int64; weights [segments, k_blocks, channels, 4]."""
     count = 4 * weights.shape[1]
     codes = np.stack([[arena[at + run :][:count] for run in runs] for at in x]).astype(np.int64)
     whole = codes.reshape(len(x), len(runs), -1, 4)

@@ -19,10 +19,9 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array
 from qbnnc.loading.sources import float_model
-from qbnnc.study.sweep.api import run_sweep
-from qbnnc.study.sweep.rows import Result
-from qbnnc.study.sweep.settings import Settings
-from qbnnc.study.sweep.work import Study
+from qbnnc.study.results import Result
+from qbnnc.study.run import run_sweep
+from qbnnc.study.settings import Settings, Study
 from tests.net import Net
 
 FEATURES, CLASSES = 6, 3

@@ -19,7 +19,7 @@ from qbnnc.passes.mixed_precision.descent import Width, cost_curve, ordered_move
 from qbnnc.passes.mixed_precision.layers import Kind
 from qbnnc.passes.options import Bits
 from qbnnc.study.sensitivity import Budget, Choice, Layer, choose_bits
-from qbnnc.study.sensitivity.text import choice_lines
+from qbnnc.study.terminal import choice_lines
 from qbnnc.support.errors import UserError
 from tests.study.sweeps import classifier, labelled
 from tests.study.test_sensitivity import one_that_matters, truth

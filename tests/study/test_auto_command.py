@@ -10,7 +10,7 @@ import pytest
 from qbnnc.evaluation.files import evaluate_files
 from qbnnc.ir import format
 from qbnnc.study.sensitivity import choose_bits
-from qbnnc.study.sensitivity.text import choice_lines
+from qbnnc.study.terminal import choice_lines
 from tests.commands import Runner
 from tests.study.sweeps import classifier, labelled
 

@@ -25,7 +25,7 @@ from qbnnc.study.report import write_report
 from qbnnc.study.report.axis import window
 from qbnnc.study.report.grouping import Statistic, group, statistic
 from qbnnc.study.report.summary import findings
-from qbnnc.study.sweep.rows import (
+from qbnnc.study.results import (
     Bin,
     Entropies,
     Header,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbnnc.ir.head import Task
-from qbnnc.study.sweep.rows import (
+from qbnnc.study.results import (
     Bin,
     Entropies,
     Header,

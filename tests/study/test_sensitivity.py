@@ -1,4 +1,4 @@
-"""What each layer alone costs at fewer bits."""
+"""The cost of each layer alone at fewer bits."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from qbnnc.passes.mixed_precision.measured import divergence, standard_error
 from qbnnc.passes.options import Bits, Quantisation, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.study.sensitivity import Layer, Tried, sensitivity
-from qbnnc.study.sensitivity.rows import rows_of
-from qbnnc.study.sensitivity.text import lines_of
+from qbnnc.study.sensitivity.api import rows_of
+from qbnnc.study.terminal import lines_of
 from qbnnc.support.errors import UserError
 from tests.net import Net
 from tests.study.sweeps import classifier, labelled

@@ -11,13 +11,13 @@ import pytest
 
 from qbnnc.ir import format
 from qbnnc.study.report import write_report
-from qbnnc.study.sweep.rows import Sensitivity, read_rows
+from qbnnc.study.results import Sensitivity, read_rows
 from tests.commands import Runner
 from tests.study.sweeps import classifier, labelled
 
 
 class Costs(TypedDict):
-    """What --json says, as far as it is looked at."""
+    """The part of --json that the tests read."""
 
     bits: str
     baseline: dict[str, float]

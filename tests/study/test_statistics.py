@@ -1,4 +1,4 @@
-"""What metrics are made of: statistics of samples in float64, and samples of float models."""
+"""The parts of metrics: statistics of samples in float64, and samples of float models."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from qbnnc.loading.sources import float_model
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import load
-from qbnnc.study.sweep.rows import Precision, read_rows
-from qbnnc.study.sweep.settings import Tuning
+from qbnnc.study.results import Precision, read_rows
+from qbnnc.study.settings import Tuning
 from qbnnc.support.errors import CompileError, UserError
 from tests.net import Net
 from tests.study.sweeps import Stop, classifier, labelled, small_sweep, timeless
@@ -211,7 +211,7 @@ def test_a_failing_configuration_is_told_in_its_rows(
             raise error
         return quantise_model(model, rows, options, **more)
 
-    monkeypatch.setattr("qbnnc.study.sweep.work.quantise_model", failing)
+    monkeypatch.setattr("qbnnc.study.jobs.quantise_model", failing)
     results = small_sweep(path)
     assert [said in (r.error or "") for r in results] == [False] * 4 + [True] * 2
     assert not results[-1].metrics

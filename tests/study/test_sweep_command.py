@@ -20,11 +20,11 @@ from torch import nn
 import qbnnc
 from qbnnc.cli import sweep
 from qbnnc.runtime.threads import physical_cores
-from qbnnc.study.sweep import work
-from qbnnc.study.sweep.executors import Processes
-from qbnnc.study.sweep.plan import Item, Job
-from qbnnc.study.sweep.rows import Precision, read_rows
-from qbnnc.study.sweep.schedule import run_jobs
+from qbnnc.study import jobs
+from qbnnc.study.plan import Item, Job
+from qbnnc.study.results import Precision, read_rows
+from qbnnc.study.run import run_jobs
+from qbnnc.study.workers import Processes
 from qbnnc.support.errors import UserError
 from tests.commands import Result, Runner
 from tests.study.sweeps import classifier, deadly_study, labelled, small_sweep, timeless
@@ -190,7 +190,7 @@ def test_a_sweep_of_which_nothing_quantised_came_has_failed(
     monkeypatch.setattr(sweep, "run_sweep", here)
     asked = (*SWEEP, *CLASSES, "--seeds", 1, "--samples", 2)
     assert study(*asked, "-o", "whole.jsonl", "--bits", "w8a7", "-q").code == 0
-    monkeypatch.setattr(work, "quantise_model", failing)
+    monkeypatch.setattr(jobs, "quantise_model", failing)
     done = study(*asked, "-q")
     assert done.code == 1
     *reasons, last = done.err.splitlines()
@@ -226,8 +226,8 @@ def test_a_sweep_that_is_interrupted_and_killed_goes_on_to_the_same_file(
 @pytest.mark.slow
 def test_a_job_that_kills_its_worker_is_told_and_the_others_done() -> None:
     items = [Item(n, Precision.FLOAT, None, s) for n in ("good", "deadly") for s in (0, 1)]
-    jobs = [Job((item,)) for item in items]
-    done = {r.key: r for rows in run_jobs(Processes(2), deadly_study(), jobs) for r in rows}
+    each = [Job((item,)) for item in items]
+    done = {r.key: r for rows in run_jobs(Processes(2), deadly_study(), each) for r in rows}
     assert {key for key, r in done.items() if r.error is None} == {
         "good/float/seed0", "good/float/seed1"
     }  # fmt: skip

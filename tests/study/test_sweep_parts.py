@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from qbnnc.cli.networks import parse_networks
 from qbnnc.ir.head import Task
 from qbnnc.passes.options import Bits
-from qbnnc.study.sweep.plan import (
+from qbnnc.study.plan import (
     Plan,
     full_grid,
     in_order,
@@ -23,9 +23,9 @@ from qbnnc.study.sweep.plan import (
     parse_bits,
     parse_widths,
 )
-from qbnnc.study.sweep.rows import Header, Precision, Result, read_rows
-from qbnnc.study.sweep.store import check_output, open_store
-from qbnnc.study.sweep.summary import failures, tables
+from qbnnc.study.results import Header, Precision, Result, read_rows
+from qbnnc.study.store import check_output, open_store
+from qbnnc.study.terminal import failures, tables
 from qbnnc.support.errors import FileError, UserError
 from qbnnc.support.text import table
 

@@ -1,12 +1,12 @@
-"""What the choices in our ONNX files are worth: onnxruntime on them, and on naive ones.
+"""The worth of the choices in our ONNX files: onnxruntime on them, and on naive ones.
 
     python -m tools.bench.emission [--cases lenet_mcd ...] [--batches 1 32] [--seconds 2]
 
-The same INTEGER model is emitted as it is, and with one choice undone at a time: every mask and
-noise drawn by nodes of its own, tables and noise by Gather in place of GatherElements, masks by
-Where in place of multiplications; with all undone; and as a file of one sample, run L times.
-All but the last are checked to give the same bits. Figures are ratios to our emission, one thread,
-contenders in turns.
+The same integer model is emitted as it is, and with one choice undone at a time. Every mask and
+noise is then drawn by nodes of its own, or tables and noise use Gather in place of GatherElements,
+or masks use Where in place of multiplications. Then all are undone, and last comes a file of one
+sample that is run L times. All but the last are checked to give the same bits. Figures are ratios
+to our emission, one thread, contenders in turns.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from unittest.mock import patch
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx import draws, elementwise
+from qbnnc.backends.onnx import lower, random_values
 from qbnnc.backends.onnx.emission import emit
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.streams import Stream, groups
@@ -32,6 +32,7 @@ from qbnnc.backends.onnx.writer import Writer
 from qbnnc.bench.timing import ratio, take_turns
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph, Node
+from qbnnc.ir.ops import Select
 from qbnnc.loading.artefacts import open_artefact
 from qbnnc.loading.sources import CalibrationWarning
 from tools.bench.networks import cases
@@ -47,7 +48,7 @@ def apart() -> AbstractContextManager[object]:
     def each(graph: Graph, samples: int) -> list[list[Stream]]:
         return [[stream] for group in groups(graph, samples) for stream in group]
 
-    return patch.object(draws, "groups", each)
+    return patch.object(random_values, "groups", each)
 
 
 def gathered() -> AbstractContextManager[object]:
@@ -61,9 +62,9 @@ def gathered() -> AbstractContextManager[object]:
 
 
 def chosen() -> AbstractContextManager[object]:
-    """Where(mask, code, zero)."""
+    """Emit masks as Where(mask, code, zero)."""
 
-    def select(scope: Scope, node: Node) -> None:
+    def select(scope: Scope, node: Node, _: Select) -> None:
         writer, name, out = scope.writer, scope.name(node.output), scope.result(node.output)
         (stored, keep), far = scope.aligned(node.inputs, node.output.type.axes)
         zero = writer.constant(quant_scalars(node.inputs[0].type)[1])
@@ -72,7 +73,7 @@ def chosen() -> AbstractContextManager[object]:
         if far:
             scope.layout.merge(made, node.output.type.shape, out)
 
-    return patch.object(elementwise, "select", select)
+    return patch.dict(lower.WRITERS, {Select: select})
 
 
 def together() -> AbstractContextManager[object]:
@@ -104,7 +105,7 @@ def variants(compiled: Compiled, folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def each_alone(one: Callable[[], object]) -> None:
-    """As many runs of one sample each as a prediction has samples."""
+    """Run one sample as many times as a prediction has samples."""
     for _ in range(SAMPLES):
         one()
 

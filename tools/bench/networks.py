@@ -31,7 +31,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """All of them, small ones first."""
+    """Yield all cases, small ones first."""
     digits, colours = (1, 28, 28), (3, 32, 32)
     yield Case("mlp_mcd", "MLP 13-100-100-100 MCD", (13,), lambda: [MLP("mcd")])
     yield Case("mlp_bbb", "MLP BBB", (13,), lambda: [MLP("bbb")])

@@ -1,4 +1,4 @@
-"""How fast artefacts are: our runtime beside onnxruntime on the same integers, and beside float32.
+"""The speed of artefacts: our runtime beside onnxruntime on the same integers, and beside float32.
 
     python -m tools.bench.speed -o docs/performance.md [--confine avx2] [--resume]
         [--cases lenet_mcd ...] [--batches 1 32] [--threads 1 2] [--bits w8a7] [--seconds S]
@@ -10,9 +10,9 @@ are those of qbnnc.bench.baselines: a lower bound for float engines, PyTorch eag
 A figure is the ratio of the medians of their times. Our runtime with one thread and with all
 threads is compared too.
 
-Every row is added to a file beside the page as soon as it is measured, and the page is made of that
-file, so that rows can be measured again one by one (--cases, ...), and a stopped run continued
-(--resume). $QBNNC_ISA forces an instruction set on our runtime; --confine on all contenders.
+Every row goes to a file beside the page as soon as it is measured, and the page is made of that
+file. So rows can be measured again one by one (--cases, ...), and --resume continues a stopped run.
+$QBNNC_ISA forces an instruction set on our runtime; --confine on all contenders.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ class Row:
 
     @property
     def place(self) -> Place:
-        """What it is a row of: measured again, it takes the place of the older."""
+        """The place of this measurement; a newer row replaces an older one of the same place."""
         return self.machine, self.case, self.batch, self.threads
 
     def cells(self, titles: dict[str, str]) -> list[str]:
-        """As the page has them."""
+        """The row's cells in the page."""
         threads = " and ".join(map(str, self.threads))
         which = [titles[self.case], str(self.batch), threads]
         columns = RIVALS if len(self.threads) == 1 else (OURS,)
@@ -123,7 +123,7 @@ class Bench:
         self.command = " ".join(["python -m tools.bench.speed", *sys.argv[1:]])
 
     def rows(self, case: Case, known: set[Place]) -> Iterator[Row]:
-        """Those that are not known already."""
+        """Measure the rows of a case that are not known already."""
         options, compiled = self.options, None
         counts: list[tuple[int, ...]] = [(count,) for count in options.threads]
         if len(options.threads) > 1:
@@ -154,7 +154,7 @@ class Bench:
 
 
 def contenders(compiled: Compiled, x: Array, threads: int) -> dict[str, Contender]:
-    """Those that work here."""
+    """The contenders that work on this machine, by name."""
     ours, theirs = (open_artefact(file, threads) for file in compiled.files)
     same_bits(ours, theirs, x)
     rivals = compiled.network.rivals(x, threads)
@@ -175,7 +175,7 @@ def same_bits(a: Artefact, b: Artefact, x: Array) -> None:
 
 
 def machine() -> str:
-    """What the figures depend on."""
+    """The machine and the versions that the figures depend on."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("numba", "onnxruntime", "torch"))
     hidden = (
         ", AVX-512 and VNNI hidden from onnxruntime, PyTorch and numpy"
@@ -225,7 +225,7 @@ def line(cells: Sequence[str]) -> str:
 
 
 def marked(output: Path) -> tuple[str, str]:
-    """What is before and after the tables of this machine in a page, with the marks."""
+    """The page before and after the tables of this machine, with the marks."""
     mark = "<!-- speed avx2 -->" if confine.CONFINED in os.environ else "<!-- speed -->"
     parts = output.read_text().split(mark) if output.exists() else []
     if len(parts) != 3:

@@ -32,7 +32,7 @@ Floats = npt.NDArray[np.floating]
 
 
 class Prediction(NamedTuple):
-    """What the network says of N images.
+    """The network's answers for N images.
 
     Fields:
         probabilities: (N, 10), the mean over the Monte-Carlo samples.

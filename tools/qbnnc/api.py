@@ -26,8 +26,8 @@ from qbnnc.loading.sources import (
 )
 from qbnnc.loading.writing import check_outputs, write_artefacts
 from qbnnc.options import given_options, options_from
+from qbnnc.passes.assign_head import name_outputs
 from qbnnc.passes.calibrate import calibration_of
-from qbnnc.passes.heads import name_outputs
 from qbnnc.passes.options import CompileOptions, Quantisation
 from qbnnc.passes.pipeline import (
     Watch,

@@ -1,8 +1,9 @@
 """Distribution shifts of images: rotation, brightness and horizontal shift, as in the paper.
 
-Ferianc et al. (2021), section 4, evaluate networks on test images that are rotated by 15 to 75
-degrees, 1.5 to 3.5 times as bright, or moved sideways by 0.1 to 0.5 of their width. What comes
-into view is the least value of each channel in the data, which is black, normalised or not.
+Ferianc et al. (2021), section 4, evaluate networks on shifted test images. These are rotated by 15
+to 75 degrees, made 1.5 to 3.5 times as bright, or moved sideways by 0.1 to 0.5 of their width.
+Pixels that come into view have the least value of their channel in the data: black, normalised or
+not.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Images = NDArray[np.float32]
 
 
 class ShiftKind(Enum):
-    """What `amount` counts: degrees, a factor, a share of the width."""
+    """A kind of shift; its amount is in degrees, a factor, or a share of the width."""
 
     ROTATION = "rotation"
     BRIGHTNESS = "brightness"
@@ -34,8 +35,8 @@ class ShiftKind(Enum):
 class Shift:
     """One distribution shift; str() is "rotation 15". UserError if the amount makes no sense.
 
-    Rotation is counter-clockwise by any finite number of degrees; a brightness factor is not below
-    0, and 1 changes nothing; a horizontal shift is from -1 to 1 of the width, to the right.
+    Rotation is counter-clockwise by any finite number of degrees. A brightness factor is 0 or more,
+    and 1 changes nothing. A horizontal shift is -1 to 1 of the width, to the right.
     """
 
     kind: ShiftKind
@@ -50,10 +51,10 @@ class Shift:
         return f"{self.kind.value} {self.amount:g}"
 
     def apply(self, images: Images) -> Images:
-        """The images [N, C, H, W] shifted, in the same range; float32.
+        """Shift images [N, C, H, W] float32, and keep their range.
 
-        The least and greatest values are those of `images`: give all the data at once, or the
-        parts of it are shifted differently. InputError if these are no such images.
+        The least and greatest values are those of `images`: give all the data at once, for parts
+        would be shifted differently. InputError for other shapes, types and values.
         """
         _check(images)
         if self.kind is ShiftKind.ROTATION:
@@ -62,10 +63,10 @@ class Shift:
 
 
 def _rotate(images: Images, degrees: float) -> Images:
-    """Bilinear, about the centre: theta takes places of the result to places of the image.
+    """Rotate about the centre, bilinear; theta takes places in the result to places in the image.
 
-    torch's coordinates go from -1 to 1 along either side, hence the ratio of the sides. What comes
-    into view is 0, so the least value is subtracted first.
+    torch's coordinates go from -1 to 1 along either side, hence the ratio of the sides. Pixels that
+    come into view are 0, so the least value is subtracted first.
     """
     import torch  # belongs to an extra
     from torch.nn.functional import affine_grid, grid_sample
@@ -90,7 +91,7 @@ def _brighten(images: Images, factor: float) -> Images:
 
 
 def _move(images: Images, share: float) -> Images:
-    """To the right by `share` of the width, in whole pixels."""
+    """Move to the right by `share` of the width, in whole pixels."""
     width = images.shape[3]
     pixels = round(share * width)
     black, _ = _range(images)
@@ -112,7 +113,7 @@ _RANGES: Final = {
     ShiftKind.BRIGHTNESS: (0.0, math.inf),
     ShiftKind.SHIFT: (-1.0, 1.0),
 }
-# Those of the paper, in the order of a report.
+# The shifts of the paper, in the order of a report.
 STANDARD_SHIFTS: Final = (
     *(Shift(ShiftKind.ROTATION, degrees) for degrees in (15.0, 30.0, 45.0, 60.0, 75.0)),
     *(Shift(ShiftKind.BRIGHTNESS, factor) for factor in (1.5, 2.0, 2.5, 3.0, 3.5)),

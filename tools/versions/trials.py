@@ -1,9 +1,9 @@
 """Try every Python, and old and new onnxruntimes: what docs/versions.md says.
 
-    python tools/versions/trials.py [--jobs 2] [--pip-flags ...]
+    python -m tools.versions.trials [--jobs 2] [--pip-flags ...]
 
 Each Python from 3.11 on that the PATH or pyenv has gets the newest runtime that its package index
-offers, and runs the runtime's tests that need no torch, then the networks of artefacts.py. Each
+offers. It runs the runtime's tests that need no torch, then the networks of artefacts.py. Each
 onnxruntime gets their ONNX files. Every trial has a virtual environment of its own, in
 .venv-versions. Prints two tables in Markdown; exits with 1 if a trial failed.
 """
@@ -51,7 +51,7 @@ class Trial:
         )
 
     def run(self, *arguments: str | Path) -> str:
-        """What the command prints last; raises CalledProcessError."""
+        """Run a command, and return its last line; raises CalledProcessError."""
         command = [self.executable, *arguments]
         made = subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
         return (made.stdout.strip().splitlines() or [""])[-1]
@@ -85,7 +85,7 @@ def pythons() -> Iterator[tuple[str, Path]]:
 
 
 def runtime_tests() -> list[Path]:
-    """Of the runtime and of what it stands on, without those that need more than the runtime."""
+    """The tests of the runtime and of its ground that need no more than the runtime."""
     files = [f for folder in ("ir", "runtime") for f in (ROOT / "tests" / folder).glob("test_*.py")]
     return sorted(f for f in files if not FOREIGN.search(f.read_text()))
 

@@ -1,4 +1,4 @@
-"""What fine-tuning minimises: a mean over the rows of a batch, of one Monte-Carlo sample."""
+"""Losses of fine-tuning: means over the rows of a batch, of one Monte-Carlo sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qbnnc.backends.torch.training.settings import Loss
 from qbnnc.ir.head import Head, Task, is_binary
 from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import Spread
-from qbnnc.passes.heads import understood
+from qbnnc.passes.assign_head import with_head
 from qbnnc.support.errors import UserError
 
 _LEAST_VARIANCE = 1e-6
@@ -46,7 +46,7 @@ def task_for(loss: Loss, model: Model) -> Task:
     """The task a loss implies where the model does not say: RAW otherwise."""
     if model.head.task is not Task.RAW:
         return model.head.task
-    if loss is Loss.CROSS_ENTROPY or understood(model, None).head.task is Task.CLASSIFICATION:
+    if loss is Loss.CROSS_ENTROPY or with_head(model, None).head.task is Task.CLASSIFICATION:
         return Task.CLASSIFICATION
     return Task.REGRESSION if loss in (Loss.MSE, Loss.GAUSSIAN_NLL) else Task.RAW
 
@@ -58,7 +58,7 @@ def could_classify(model: Model) -> bool:
 
 
 def loss_title(loss: Loss, task: Task) -> str:
-    """What is minimised, in words: that of MATCH is by the task."""
+    """The loss in words; for MATCH it depends on the task."""
     match loss:
         case Loss.CROSS_ENTROPY:
             return "of logits against labels"
@@ -73,7 +73,7 @@ def loss_title(loss: Loss, task: Task) -> str:
 
 
 def loss_of(loss: Loss, head: Head, outputs: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """A scalar. `target` is labels or targets [B, ...]; of MATCH the float network's outputs."""
+    """The loss, a scalar. `target` holds labels or targets [B, ...], or for MATCH float outputs."""
     match loss:
         case Loss.CROSS_ENTROPY:
             return F.cross_entropy(class_logits(outputs[0]), target[0])
@@ -89,7 +89,7 @@ def loss_of(loss: Loss, head: Head, outputs: Sequence[Tensor], target: Sequence[
 
 
 def class_logits(logits: Tensor) -> Tensor:
-    """[B, K, *map], of one logit z [B] or [B, 1, *map] those of two classes, (0, z)."""
+    """Logits of classes [B, K, *map], which are (0, z) for one logit z a row or pixel."""
     if not is_binary(tuple(logits.shape[1:])):
         return logits
     z = logits.reshape(len(logits), 1, *logits.shape[2:])

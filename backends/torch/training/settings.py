@@ -1,4 +1,4 @@
-"""How a network is fine-tuned, and what is told while it is."""
+"""Settings of a fine-tuning, and reports of its progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qbnnc.support.inputs import choice, number, whole
 
 
 class Loss(Enum):
-    """What fine-tuning minimises, of one Monte-Carlo sample a step."""
+    """The loss that fine-tuning minimises, of one Monte-Carlo sample a step."""
 
     # The distance to the float network under the same masks and eps, without labels: the KL
     # divergence of class probabilities if the task is classification, else the squared error.
@@ -30,11 +30,11 @@ class Loss(Enum):
 class Training:
     """Adam, with a learning rate that falls from `lr` to 0 along half a cosine.
 
-    `epochs` passes over the data, of each ensemble member; a fraction is fine. Ranges of values
-    move for the first `moving` part of the steps and are frozen then; with `learn_ranges` by their
-    gradient, else by a moving average. `held_out` is the part of the rows, at least one, that
-    validation uses where there is no other set. For `loss` its value will do: "match". UserError
-    for numbers that make no sense.
+    Each ensemble member passes over the data `epochs` times; a fraction is fine. Ranges of values
+    move for the first `moving` part of the steps and are frozen then. They move by their gradient
+    with `learn_ranges`, else by a moving average. `held_out` is the part of the rows, at least one,
+    that validation uses where there is no other set. `loss` may be given by its value: "match".
+    UserError for numbers that make no sense.
     """
 
     loss: Loss = Loss.MATCH
@@ -68,7 +68,7 @@ class Training:
         object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
-        """For the provenance."""
+        """Text for the provenance."""
         ranges = "learned ranges" if self.learn_ranges else "moving-average ranges"
         epochs = f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}"
         return f"{epochs} of {self.loss.value}, lr {self.lr:g}, {ranges}"
@@ -76,7 +76,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where fine-tuning is, told after each validation.
+    """A report of fine-tuning, made after each validation.
 
     `loss` is the mean over the steps since the last one (None before the first step), `best` the
     least validation loss so far.

@@ -1,4 +1,4 @@
-"""What an interrupted fine-tuning leaves behind, so that it can go on."""
+"""The state of an interrupted fine-tuning, from which it can go on."""
 
 from __future__ import annotations
 

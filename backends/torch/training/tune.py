@@ -18,9 +18,9 @@ from qbnnc.backends.torch.training.state import TuningState
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.model import Model
+from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.base import run_passes
 from qbnnc.passes.calibrate import calibration_of
-from qbnnc.passes.heads import fitted_by_targets, understood
 from qbnnc.passes.options import MaskSharing
 from qbnnc.passes.pipeline import Options, simulate_model
 from qbnnc.passes.share_masks import ShareMasks
@@ -45,8 +45,8 @@ def finetune(
 ) -> Model:
     """The SIMULATED Model that fine-tuning makes of a FLOAT one; `lower_model` makes it INTEGER.
 
-    x [N, *shape] and, unless the loss is MATCH, y: labels i64 [N] or targets f32 [N, ...]; of
-    `validation` likewise (None: rows held out). The model's calibration rows give the first
+    `x` is [N, *shape]. `y` holds labels i64 [N] or targets f32 [N, ...], unless the loss is MATCH.
+    `validation` is such a pair (None: rows held out). The model's calibration rows give the first
     ranges. Each member is the best of all validations, the one before the first step included.
     Raises UserError (InputError, CompileError) where these do not fit.
     """
@@ -75,7 +75,7 @@ class FineTuning:
         task = task_for(training.loss, model) if options.task is None else options.task
         if training.loss.needs_labels:  # which have the shape of its first output
             model = fitted_by_targets(model)
-        model, options = understood(model, task), replace(options, task=task)
+        model, options = with_head(model, task), replace(options, task=task)
         self._shared = options.quantisation.mask_sharing is MaskSharing.BATCH
         self._model, self._training, self._device = model, training, torch.device(device)
         self._examples, self._validation = self._split(x, y, validation)
@@ -186,7 +186,7 @@ class FineTuning:
         )
 
     def _digest(self, start: Model) -> str:
-        """Of all that decides the result."""
+        """The digest of all that decides the result."""
         sha = hashlib.sha256(repr(self._training).encode())
         sha.update(format.digest(start).encode())
         for part in (self._examples, self._validation):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Shape
 from qbnnc.frontend.convert.tracked import (
+    Constant,
+    DropoutMask,
     Filled,
-    Fixed,
-    Keep,
     Noise,
     Result,
     Tracked,
 )
 
 _MASKS = (
-    "masks of activations compile (nn.Dropout, F.dropout of what a layer gives), and so do weights "
+    "masks of activations do (nn.Dropout, F.dropout of what a layer gives), and so do weights "
     "mu + sigma * torch.randn_like(mu)"
 )
 
@@ -26,7 +26,7 @@ def dropout(call: Call) -> Tracked:
 def native_dropout(call: Call) -> Result:
     """Dropout that gives (the masked tensor, the mask)."""
     kept = _dropout(call, call.shape(0))
-    return kept, Keep(Drawn(call.node, call.shape(0)), call.shape(0), call.number("p"))
+    return kept, DropoutMask(Drawn(call.node, call.shape(0)), call.shape(0), call.number("p"))
 
 
 def feature_dropout(call: Call) -> Tracked:
@@ -41,22 +41,22 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
         return x
     if not 0 <= p < 1:
         call.fail(f"drops with probability {p:g}", "it must be at least 0 and below 1")
-    keep = Keep(Drawn(call.node, shape), call.shape(), p, 1 / (1 - p))
+    keep = DropoutMask(Drawn(call.node, shape), call.shape(), p, 1 / (1 - p))
     match x:
         case Filled(_, number) if number is not None:
             return keep.scaled(number)
-        case Fixed(tensor) if (number := number_of(tensor)) is not None:
+        case Constant(tensor) if (number := number_of(tensor)) is not None:
             return keep.scaled(number)
         case Noise():
             call.fail("drops out a sampled weight (DropConnect), which does not compile", _MASKS)
-        case Fixed(tensor):
+        case Constant(tensor):
             call.fail(
                 f"drops out a constant of shape {list(tensor.shape)}; a mask on weights "
                 "(DropConnect) does not compile",
                 _MASKS,
             )
         case _:
-            return call.scope.masked(call.scope.value(x, call), keep, call)
+            return call.context.masked(call.context.value(x, call), keep, call)
 
 
 DROPOUT_RULES: Rules = {

@@ -18,11 +18,11 @@ from qbnnc.frontend.convert.dropout_masks.mask_sums import (
 )
 from qbnnc.frontend.convert.tracked import (
     Activation,
-    Blend,
+    AnyActivation,
+    Constant,
+    DropoutMask,
     Filled,
-    Fixed,
-    Keep,
-    Row,
+    MaskSum,
     Tracked,
     Uniform,
     exact,
@@ -34,7 +34,7 @@ def compared(call: Call) -> Tracked:
     """A comparison of uniform noise with a number, or of a mask's two values."""
     name = str(getattr(call.node.target, "__name__", "")).split(".")[0]
     random = call.tracked("self")
-    if isinstance(random, Keep | Blend):
+    if isinstance(random, DropoutMask | MaskSum):
         return _by_values(call, random, _COMPARISONS[name])
     if name in ("eq", "ne"):
         call.fail("comparing activations is not supported")
@@ -42,13 +42,13 @@ def compared(call: Call) -> Tracked:
 
 
 def _by_values(
-    call: Call, mask: Keep | Blend, holds: Callable[[float, float], bool]
-) -> Keep | Blend:
+    call: Call, mask: DropoutMask | MaskSum, holds: Callable[[float, float], bool]
+) -> DropoutMask | MaskSum:
     """The mask, for mask > 0.5, mask == 1 and the like; its inverse, for mask == 0."""
-    if isinstance(mask, Blend):
+    if isinstance(mask, MaskSum):
         if not call.is_bool("self"):
             call.fail("compares a sum of masks", "compare one mask, or combine masks with & and |")
-        unit: Keep | Blend = mask
+        unit: DropoutMask | MaskSum = mask
         dropped, kept = (holds(value, call.number("other")) for value in (0.0, 1.0))
     else:
         unit = replace(mask, scale=1.0)
@@ -62,7 +62,7 @@ def _compared(call: Call, *, above: bool) -> Tracked:
     match call.tracked("self"), call.tracked("other"):
         case Uniform() as drawn, _:
             threshold = (call.number("other") - drawn.offset) / drawn.scale
-        case Fixed() | Filled(), Uniform() as drawn:
+        case Constant() | Filled(), Uniform() as drawn:
             threshold, above = (call.number("self") - drawn.offset) / drawn.scale, not above
         case _:
             call.fail(
@@ -70,7 +70,7 @@ def _compared(call: Call, *, above: bool) -> Tracked:
             )
     high = above == (drawn.scale > 0)
     p = exact(threshold if high else 1.0 - threshold)
-    return Keep(drawn.drawn, drawn.shape, p, low=not high)
+    return DropoutMask(drawn.drawn, drawn.shape, p, low=not high)
 
 
 def floor(call: Call) -> Tracked:
@@ -81,10 +81,10 @@ def floor(call: Call) -> Tracked:
     return floored(call, drawn)
 
 
-def floored(call: Call, drawn: Uniform) -> Keep:
+def floored(call: Call, drawn: Uniform) -> DropoutMask:
     if drawn.scale != 1 or not 0 <= drawn.offset <= 1:
         call.fail("rounds random numbers to several integers", "only 0 and 1 are a mask")
-    return Keep(drawn.drawn, drawn.shape, exact(1.0 - drawn.offset))
+    return DropoutMask(drawn.drawn, drawn.shape, exact(1.0 - drawn.offset))
 
 
 def invert(call: Call) -> Tracked:
@@ -101,14 +101,14 @@ def where(call: Call) -> Tracked:
             return _filled(call, b, inverse(mask), a)
         case _, float():
             return _filled(call, a, mask, b)
-        case _ if not (isinstance(a, Activation) and isinstance(b, Activation)):
+        case _ if not (isinstance(a, AnyActivation) and isinstance(b, AnyActivation)):
             call.fail(
                 "a mask chooses between an activation and an uneven constant",
                 "only one number is supported, or a choice between two activations",
             )
     parts = (_filled(call, a, mask, 0.0), _filled(call, b, inverse(mask), 0.0))
-    left, right = (call.scope.value(part, call) for part in parts)
-    return Row(call.emit(Add(), left, right))
+    left, right = (call.context.value(part, call) for part in parts)
+    return Activation(call.emit(Add(), left, right))
 
 
 def masked_fill(call: Call) -> Tracked:
@@ -119,9 +119,9 @@ def masked_fill(call: Call) -> Tracked:
     return _filled(call, x, kept, value)
 
 
-def _filled(call: Call, x: Tracked | float, mask: Keep | Blend, number: float) -> Tracked:
+def _filled(call: Call, x: Tracked | float, mask: DropoutMask | MaskSum, number: float) -> Tracked:
     assert not isinstance(x, float)
-    return filled(call, call.scope.value(x, call), mask, number)
+    return filled(call, call.context.value(x, call), mask, number)
 
 
 def both(call: Call) -> Tracked:
@@ -139,7 +139,7 @@ def one_of_both(call: Call) -> Tracked:
     return exclusive(call, _mask(call, "self"), _mask(call, "other"))
 
 
-def _mask(call: Call, name: str) -> Keep | Blend:
+def _mask(call: Call, name: str) -> DropoutMask | MaskSum:
     """An argument that is a mask of 0 and 1."""
     return truth(call, name)
 
@@ -149,7 +149,7 @@ def _plain(x: Tracked) -> Tracked | float:
     match x:
         case Filled(_, number) if number is not None:
             return number
-        case Fixed(tensor) if (value := number_of(tensor)) is not None:
+        case Constant(tensor) if (value := number_of(tensor)) is not None:
             return value
         case _:
             return x

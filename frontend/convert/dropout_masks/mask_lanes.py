@@ -28,7 +28,7 @@ _HOW = "draw it with the shape of the tensor it masks, or with ones where it is 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taken:
+class MaskLanes:
     """The lanes of a KeepMask: `shape` of a row, and `stream` in order of execution.
 
     The masked value broadcasts with it under the shape `row`. `elements` [rows or 1, lanes] are the
@@ -48,12 +48,12 @@ class Lanes:
     def __init__(self, batch: int | torch.SymInt, position: Mapping[fx.Node, int]) -> None:
         self._sizes = (batch,) if isinstance(batch, int) else _SIZES
         self._position = position
-        self._taken: dict[fx.Node, list[Taken]] = {}
+        self._taken: dict[fx.Node, list[MaskLanes]] = {}
 
     def stream(self, source: fx.Node, part: int = 0) -> int:
         return self._position[source] * _BLOCKS + part
 
-    def take(self, drawn: Drawn, row: tuple[int, ...], loc: Loc) -> Taken:
+    def take(self, drawn: Drawn, row: tuple[int, ...], loc: Loc) -> MaskLanes:
         """The lanes that mask rows of this shape; CompileError if no KeepMask has such lanes."""
         views = [_View.of(drawn, row, size) for size in self._sizes]
         found = next((f for f in _forms(views, row) if f is not None), None)
@@ -68,7 +68,7 @@ class Lanes:
             )
         form, elements = found
         stream = self._stream_of(drawn.source, elements, loc)
-        return Taken(form.shape, form.row, form.shared, stream, elements)
+        return MaskLanes(form.shape, form.row, form.shared, stream, elements)
 
     def _stream_of(self, source: fx.Node, elements: tuple[Tensor, ...], loc: Loc) -> int:
         """The stream of these elements; elements that were used before keep their stream."""
@@ -84,7 +84,7 @@ class Lanes:
                     remedy="use it in one order, or draw two masks",
                 )
         stream = self.stream(source, len(known))
-        known.append(Taken((), (), False, stream, elements))
+        known.append(MaskLanes((), (), False, stream, elements))
         return stream
 
 

@@ -1,4 +1,4 @@
-"""Sums of masks and a number: 1 - m * n, m | n, m ^ n, 0.5 + 0.5 * m; see tracked.Blend."""
+"""Sums of masks and a number: 1 - m * n, m | n, m ^ n, 0.5 + 0.5 * m; see tracked.MaskSum."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import replace
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
 from qbnnc.frontend.convert.ops.affine import affine_value
-from qbnnc.frontend.convert.tracked import Blend, Keep, Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, DropoutMask, MaskSum, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Add
 
 _MOST_TERMS = 16
 
 
-def blend_of(x: Keep | Blend) -> Blend:
-    return x if isinstance(x, Blend) else Blend((x,), 0.0, x.shape)
+def blend_of(x: DropoutMask | MaskSum) -> MaskSum:
+    return x if isinstance(x, MaskSum) else MaskSum((x,), 0.0, x.shape)
 
 
-def plus(a: Keep | Blend, b: Keep | Blend, shape: Shape) -> Blend:
+def plus(a: DropoutMask | MaskSum, b: DropoutMask | MaskSum, shape: Shape) -> MaskSum:
     """a + b."""
     left, right = blend_of(a), blend_of(b)
-    return Blend((*left.terms, *right.terms), left.offset + right.offset, shape)
+    return MaskSum((*left.terms, *right.terms), left.offset + right.offset, shape)
 
 
-def shifted(x: Keep | Blend, number: float) -> Keep | Blend:
+def shifted(x: DropoutMask | MaskSum, number: float) -> DropoutMask | MaskSum:
     """x + number, as a single mask if it is one: 1 - m is the inverted mask."""
     whole = blend_of(x)
     offset = whole.offset + number
     match whole.terms:
-        case (Keep(others=()) as mask,) if offset and abs(offset + mask.scale) <= 1e-6 * abs(
+        case (DropoutMask(others=()) as mask,) if offset and abs(offset + mask.scale) <= 1e-6 * abs(
             offset
         ):
             return replace(mask.inverted(), scale=offset)
@@ -39,9 +39,9 @@ def shifted(x: Keep | Blend, number: float) -> Keep | Blend:
             return replace(whole, offset=offset)
 
 
-def times(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
+def times(call: Call, a: DropoutMask | MaskSum, b: DropoutMask | MaskSum) -> DropoutMask | MaskSum:
     """a * b: each term of a times each term of b."""
-    if isinstance(a, Keep) and isinstance(b, Keep):
+    if isinstance(a, DropoutMask) and isinstance(b, DropoutMask):
         return a.times(b, call.shape())
     left, right, shape = blend_of(a), blend_of(b), call.shape()
     terms = [x.times(y, shape) for x in left.terms for y in right.terms]
@@ -51,69 +51,73 @@ def times(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
         call.fail(
             f"a product of sums of masks has more than {_MOST_TERMS} terms", "draw fewer masks"
         )
-    return Blend(tuple(terms), left.offset * right.offset, shape)
+    return MaskSum(tuple(terms), left.offset * right.offset, shape)
 
 
-def inverse(x: Keep | Blend) -> Keep | Blend:
+def inverse(x: DropoutMask | MaskSum) -> DropoutMask | MaskSum:
     """1 - x, the complement of a mask that is 0 or 1."""
     return shifted(x.scaled(-1.0), 1.0)
 
 
-def either(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
+def either(call: Call, a: DropoutMask | MaskSum, b: DropoutMask | MaskSum) -> DropoutMask | MaskSum:
     """a | b of masks of 0 and 1: 1 - (1 - a)(1 - b)."""
     return inverse(times(call, inverse(a), inverse(b)))
 
 
-def exclusive(call: Call, a: Keep | Blend, b: Keep | Blend) -> Keep | Blend:
+def exclusive(
+    call: Call, a: DropoutMask | MaskSum, b: DropoutMask | MaskSum
+) -> DropoutMask | MaskSum:
     """a ^ b of masks of 0 and 1: a (1 - b) + (1 - a) b."""
     parts = times(call, a, inverse(b)), times(call, inverse(a), b)
     return plus(*parts, call.shape())
 
 
-def blended(call: Call, x: Value, blend: Keep | Blend) -> Tracked:
+def blended(call: Call, x: Value, blend: DropoutMask | MaskSum) -> Tracked:
     """x * blend: the sum of x under each mask, and of x times the offset."""
-    if isinstance(blend, Keep):
-        return call.scope.masked(x, blend, call)
+    if isinstance(blend, DropoutMask):
+        return call.context.masked(x, blend, call)
     name, total = call.place("dropout").name, list[Value]()
     if blend.offset:
         total.append(affine_value(call, x, scale=blend.offset, suffix="unmasked"))
     for term in blend.terms:
-        total.append(call.scope.value(call.scope.masked(x, term, call), call))
+        total.append(call.context.value(call.context.masked(x, term, call), call))
     if not total:
-        return Row(affine_value(call, x, scale=0.0, suffix="none"))
+        return Activation(affine_value(call, x, scale=0.0, suffix="none"))
     whole = total[0]
     for part in total[1:]:
-        whole = call.scope.build.emit(Add(), whole, part, loc=call.place().loc, name=name)
-    return Row(whole)
+        whole = call.context.build.emit(Add(), whole, part, loc=call.place().loc, name=name)
+    return Activation(whole)
 
 
-def filled(call: Call, x: Value, mask: Keep | Blend, number: float) -> Tracked:
+def filled(call: Call, x: Value, mask: DropoutMask | MaskSum, number: float) -> Tracked:
     """mask ? x : number, as (x - number) * mask + number."""
     if number == 0:
         return blended(call, x, mask)
     moved = affine_value(call, x, shift=-number, suffix="moved")
-    kept = call.scope.value(blended(call, moved, mask), call)
-    return Row(affine_value(call, kept, shift=number, suffix="filled"))
+    kept = call.context.value(blended(call, moved, mask), call)
+    return Activation(affine_value(call, kept, shift=number, suffix="filled"))
 
 
-def added(call: Call, x: Value, blend: Keep | Blend) -> Row:
+def added(call: Call, x: Value, blend: DropoutMask | MaskSum) -> Activation:
     """x + blend: each mask selects between x and x + its scale."""
     whole = blend_of(blend)
     for term in whole.terms:
         unit = replace(term, scale=1.0)
-        other = call.scope.value(blended(call, x, inverse(unit)), call)
+        other = call.context.value(blended(call, x, inverse(unit)), call)
         more = affine_value(call, x, shift=term.scale, suffix="raised")
-        raised = call.scope.value(blended(call, more, unit), call)
+        raised = call.context.value(blended(call, more, unit), call)
         x = call.emit(Add(), other, raised)
-    return Row(affine_value(call, x, shift=whole.offset, suffix="shifted") if whole.offset else x)
+    return Activation(
+        affine_value(call, x, shift=whole.offset, suffix="shifted") if whole.offset else x
+    )
 
 
-def truth(call: Call, name: str) -> Keep | Blend:
+def truth(call: Call, name: str) -> DropoutMask | MaskSum:
     """An argument that is a mask of 0 and 1, to choose by."""
     match call.tracked(name):
-        case Keep(scale=scale) as mask if abs(scale - 1) <= 1e-6:
+        case DropoutMask(scale=scale) as mask if abs(scale - 1) <= 1e-6:
             return replace(mask, scale=1.0)
-        case Blend() as blend if call.is_bool(name):
+        case MaskSum() as blend if call.is_bool(name):
             return blend
         case _:
             call.fail(

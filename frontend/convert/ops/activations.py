@@ -11,24 +11,24 @@ from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.ops import reductions
 from qbnnc.frontend.convert.ops.affine import ONE, affine, negated
 from qbnnc.frontend.convert.ops.shapes import broadcast, reshaped, step, together
-from qbnnc.frontend.convert.tracked import Filled, Fixed, Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Constant, Filled, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Clamp, Concat, MaxPool2d, Softmax
 
 
-def relu(call: Call) -> Row:
+def relu(call: Call) -> Activation:
     return _clamp(call, call.row("self"), 0.0, None)
 
 
-def relu6(call: Call) -> Row:
+def relu6(call: Call) -> Activation:
     return _clamp(call, call.row("self"), 0.0, 6.0)
 
 
-def hardtanh(call: Call) -> Row:
+def hardtanh(call: Call) -> Activation:
     return _clamp(call, call.row("self"), call.number("min_val"), call.number("max_val"))
 
 
-def clamp(call: Call) -> Row:
+def clamp(call: Call) -> Activation:
     """Clamp between numbers, or between constants for each channel or element."""
     given = [_bound(call, name) for name in ("min", "max")]
     numbers = [None if bound is None else number_of(bound) for bound in given]
@@ -37,21 +37,21 @@ def clamp(call: Call) -> Row:
     x = call.tracked("self")
     for bound, at_least in zip(given, (True, False), strict=True):
         x = x if bound is None else _bounded(call, x, bound, at_least=at_least)
-    return Row(call.scope.value(x, call))
+    return Activation(call.context.value(x, call))
 
 
-def maximum(call: Call) -> Row:
+def maximum(call: Call) -> Activation:
     if (known := _with_constant(call)) is not None:
         return _bounded(call, *known, at_least=True)
-    return Row(_greater(call, *_both(call)))
+    return Activation(_greater(call, *_both(call)))
 
 
-def minimum(call: Call) -> Row:
+def minimum(call: Call) -> Activation:
     """Minimum of two tensors: -max(-a, -b)."""
     if (known := _with_constant(call)) is not None:
         return _bounded(call, *known, at_least=False)
     mirrored = (negated(call, value, "mirrored") for value in _both(call))
-    return Row(negated(call, _greater(call, *mirrored)))
+    return Activation(negated(call, _greater(call, *mirrored)))
 
 
 def largest(call: Call) -> Tracked | tuple[Tracked, ...]:
@@ -67,20 +67,20 @@ def least(call: Call) -> Tracked | tuple[Tracked, ...]:
     return reductions.least_of(call) if "dim" in call.arguments else reductions.least(call)
 
 
-def softmax(call: Call) -> Row:
+def softmax(call: Call) -> Activation:
     return _softmax(call, log=False)
 
 
-def log_softmax(call: Call) -> Row:
+def log_softmax(call: Call) -> Activation:
     return _softmax(call, log=True)
 
 
-def _clamp(call: Call, x: Value, low: float | None, high: float | None) -> Row:
+def _clamp(call: Call, x: Value, low: float | None, high: float | None) -> Activation:
     """Clamp x; an infinite bound is none. torch gives the upper bound if the two are crossed."""
     low, high = (_finite(call, bound, end) for bound, end in ((low, -inf), (high, inf)))
     if low is not None and high is not None and low > high:
-        return Row(call.emit(Clamp(None, high), step(call, "low", Clamp(low, None), x)))
-    return Row(call.emit(Clamp(low, high), x))
+        return Activation(call.emit(Clamp(None, high), step(call, "low", Clamp(low, None), x)))
+    return Activation(call.emit(Clamp(low, high), x))
 
 
 def _finite(call: Call, bound: float | None, none: float) -> float | None:
@@ -89,17 +89,17 @@ def _finite(call: Call, bound: float | None, none: float) -> float | None:
     return bound if isfinite(bound) else call.fail(f"has the bound {bound:g}, which leaves nothing")
 
 
-def _bounded(call: Call, x: Tracked, bound: Tensor, *, at_least: bool) -> Row:
+def _bounded(call: Call, x: Tracked, bound: Tensor, *, at_least: bool) -> Activation:
     """max(x, c) = c + relu(x - c), and min(x, c) = c - relu(c - x), for a constant c."""
     if (number := number_of(bound)) is not None:
-        value = call.scope.value(x, call)
+        value = call.context.value(x, call)
         return _clamp(call, value, *((number, None) if at_least else (None, number)))
     if not bool(bound.isfinite().all()):
         call.fail("has bounds of which some are infinite", "give all channels finite ones")
     sign, c = (ONE if at_least else -ONE), bound.to(torch.float64)
     over = affine(call, x, scale=sign, shift=-sign * c)
     excess = step(call, "excess", Clamp(0.0, None), over.value)
-    return affine(call, Row(excess), scale=sign, shift=c)
+    return affine(call, Activation(excess), scale=sign, shift=c)
 
 
 def _bound(call: Call, name: str) -> Tensor | None:
@@ -109,7 +109,7 @@ def _bound(call: Call, name: str) -> Tensor | None:
 def _with_constant(call: Call) -> tuple[Tracked, Tensor] | None:
     """The activation and the constant of max(x, constant), in either order; None if not such."""
     for x, name in (("self", "other"), ("other", "self")):
-        if isinstance(call.tracked(name), Fixed | Filled):
+        if isinstance(call.tracked(name), Constant | Filled):
             return call.tracked(x), call.fixed(name)
     return None
 
@@ -130,12 +130,12 @@ def _greater(call: Call, a: Value, b: Value) -> Value:
     return reshaped(call, step(call, "greater", window, pair), shape)
 
 
-def _softmax(call: Call, *, log: bool) -> Row:
+def _softmax(call: Call, *, log: bool) -> Activation:
     x = call.row("self")
     axis = call.integer("dim") % (len(x.type.shape) + 1)
     if axis == 0:
         call.fail("normalises over the rows of the batch", "give it the axis of the classes")
-    return Row(call.emit(Softmax(axis - 1, log), x))
+    return Activation(call.emit(Softmax(axis - 1, log), x))
 
 
 RULES: Rules = {

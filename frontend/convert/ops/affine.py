@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call
-from qbnnc.frontend.convert.tracked import Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Affine
 
@@ -26,17 +26,17 @@ def affine_value(
     return affine_by(call, x, ONE * scale, ONE * shift, name)
 
 
-def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO) -> Row:
+def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO) -> Activation:
     """x * scale + shift; the constants have the shapes that torch broadcasts with [B, *shape]."""
-    return Row(affine_by(call, call.scope.value(x, call), scale, shift, call.place().name))
+    return Activation(affine_by(call, call.context.value(x, call), scale, shift, call.place().name))
 
 
 def affine_by(call: Call, x: Value, scale: Tensor, shift: Tensor, name: str) -> Value:
     constants = (
-        call.scope.constant(f"{name}.{what}", _for_one_row(call, tensor, x.type.shape))
+        call.context.constant(f"{name}.{what}", _for_one_row(call, tensor, x.type.shape))
         for what, tensor in (("scale", scale), ("shift", shift))
     )
-    return call.scope.build.emit(Affine(), x, *constants, loc=call.place().loc, name=name)
+    return call.context.build.emit(Affine(), x, *constants, loc=call.place().loc, name=name)
 
 
 def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -16,15 +16,15 @@ from qbnnc.frontend.convert.sampled_weights.flipout import flipped, is_signs, jo
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
     Activation,
-    Blend,
+    AnyActivation,
+    Constant,
+    DropoutMask,
     Filled,
-    Fixed,
-    Keep,
     Masked,
+    MaskSum,
     Noise,
     Perturbation,
     Product,
-    Row,
     Tracked,
     Uniform,
 )
@@ -48,24 +48,24 @@ def _check_dtype(call: Call) -> None:
 
 def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
     """a * b."""
-    if isinstance(a, Fixed | Keep | Blend | Noise) and not isinstance(b, Fixed):
+    if isinstance(a, Constant | DropoutMask | MaskSum | Noise) and not isinstance(b, Constant):
         a, b = b, a
     match a, b:
-        case ((Keep() | Blend() | Masked()), Fixed(tensor)):
+        case ((DropoutMask() | MaskSum() | Masked()), Constant(tensor)):
             number = number_of(tensor)
             if number is not None:
                 return a.scaled(number)
             return affine(call, a, scale=tensor)
-        case Uniform(), Fixed(tensor) if number := number_of(tensor):
+        case Uniform(), Constant(tensor) if number := number_of(tensor):
             return a.scaled(number)
-        case _, Fixed(tensor):
+        case _, Constant(tensor):
             return affine(call, a, scale=tensor)
-        case ((Keep() | Blend()), (Keep() | Blend())):
+        case ((DropoutMask() | MaskSum()), (DropoutMask() | MaskSum())):
             return times(call, a, b)
-        case ((Row() | Masked() | Product() | Perturbation()), Noise()) if is_signs(b):
+        case ((Activation() | Masked() | Product() | Perturbation()), Noise()) if is_signs(b):
             return flipped(call, a, b)
-        case ((Row() | Masked() | Product()), (Keep() | Blend())):
-            return blended(call, call.scope.value(a, call), b)
+        case ((Activation() | Masked() | Product()), (DropoutMask() | MaskSum())):
+            return blended(call, call.context.value(a, call), b)
         case _:
             return _product_of_rows(call, a, b)
 
@@ -78,14 +78,16 @@ def divide(call: Call) -> Tracked:
 
 def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
     """a / b; division by an activation is a product with its reciprocal."""
-    if isinstance(b, Activation):
-        return product(call, a, Row(power(call, call.scope.value(b, call), -1.0, "reciprocal")))
-    if not isinstance(b, Fixed):
+    if isinstance(b, AnyActivation):
+        return product(
+            call, a, Activation(power(call, call.context.value(b, call), -1.0, "reciprocal"))
+        )
+    if not isinstance(b, Constant):
         call.fail("divides by random numbers", "only constants and activations are supported")
     if bool((b.tensor == 0).any()):
         call.fail("divides by zero", "check the constant")
     number = number_of(b.tensor)
-    if isinstance(a, Keep | Blend | Masked | Uniform) and number is not None:
+    if isinstance(a, DropoutMask | MaskSum | Masked | Uniform) and number is not None:
         return a.scaled(1.0 / number)
     return affine(call, a, scale=ONE / b.tensor)
 
@@ -110,7 +112,7 @@ def subtract_from(call: Call) -> Tracked:
 
 def negate(call: Call) -> Tracked:
     x = operand(call, "self")
-    if isinstance(x, Keep | Blend | Masked | Uniform):
+    if isinstance(x, DropoutMask | MaskSum | Masked | Uniform):
         return x.scaled(-1.0)
     return affine(call, x, scale=-ONE)
 
@@ -122,82 +124,86 @@ def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
             return joined(call, b, a)
         case _, Perturbation() if factor in (-1, 1):
             return joined(call, a, b)
-        case Uniform(), Fixed(tensor):
+        case Uniform(), Constant(tensor):
             number = number_of(tensor)
             offset = call.fail("shifts noise unevenly") if number is None else factor * number
             return replace(a, offset=a.offset + offset)
-        case Fixed(tensor), Uniform():
+        case Constant(tensor), Uniform():
             number = number_of(tensor)
             offset = call.fail("shifts noise unevenly") if number is None else number
             turned = b.scaled(factor)
             return replace(turned, offset=turned.offset + offset)
-        case Fixed(tensor), (Keep() | Blend()) if (number := number_of(tensor)) is not None:
+        case Constant(tensor), (DropoutMask() | MaskSum()) if (
+            number := number_of(tensor)
+        ) is not None:
             return shifted(b.scaled(factor), number)  # c - c * mask is an inverted mask
-        case ((Keep() | Blend()), Fixed(tensor)) if (number := number_of(tensor)) is not None:
+        case ((DropoutMask() | MaskSum()), Constant(tensor)) if (
+            number := number_of(tensor)
+        ) is not None:
             return shifted(a, factor * number)
-        case ((Keep() | Blend()), (Keep() | Blend())):
+        case ((DropoutMask() | MaskSum()), (DropoutMask() | MaskSum())):
             return plus(a, b.scaled(factor), call.shape())
-        case ((Row() | Masked() | Product()), (Keep() | Blend())):
+        case ((Activation() | Masked() | Product()), (DropoutMask() | MaskSum())):
             return _with_masks(call, a, b.scaled(factor))
-        case ((Keep() | Blend()), (Row() | Masked() | Product())):
+        case ((DropoutMask() | MaskSum()), (Activation() | Masked() | Product())):
             scaled = b if factor == 1 else affine(call, b, scale=ONE * factor)
             return _with_masks(call, scaled, a)
-        case Product(), (Fixed() | Noise()) if _is_bias(a, b):
+        case Product(), (Constant() | Noise()) if _is_bias(a, b):
             return _biased(call, a, b, factor)
-        case _, Fixed(tensor):
+        case _, Constant(tensor):
             return affine(call, a, shift=tensor * factor)
-        case ((Fixed() | Noise()), Product()) if factor == 1 and _is_bias(b, a):
+        case ((Constant() | Noise()), Product()) if factor == 1 and _is_bias(b, a):
             return _biased(call, b, a, 1.0)
-        case Fixed(tensor), _:
+        case Constant(tensor), _:
             return affine(call, b, scale=ONE * factor, shift=tensor)
         case _:
             return _sum_of_rows(call, a, b, factor)
 
 
-def _with_masks(call: Call, x: Activation, masks: Keep | Blend) -> Row:
+def _with_masks(call: Call, x: AnyActivation, masks: DropoutMask | MaskSum) -> Activation:
     """Add masks to activations of their shape."""
-    value = call.scope.value(x, call)
+    value = call.context.value(x, call)
     if len(masks.shape) > len(value.type.shape) + 1 or call.row_shape() != value.type.shape:
         call.fail("adds a mask that is larger than the activations", "expand those before")
     return added(call, value, masks)
 
 
-def _product_of_rows(call: Call, a: Tracked, b: Tracked) -> Row:
-    left, right = call.scope.value(a, call), call.scope.value(b, call)
+def _product_of_rows(call: Call, a: Tracked, b: Tracked) -> Activation:
+    left, right = call.context.value(a, call), call.context.value(b, call)
     together(call, "multiplies", left, right)
-    return Row(call.emit(Multiply(), left, right))
+    return Activation(call.emit(Multiply(), left, right))
 
 
-def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Row:
-    left, right = call.scope.value(a, call), call.scope.value(b, call)
+def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Activation:
+    left, right = call.context.value(a, call), call.context.value(b, call)
     shape = together(call, "adds", left, right)
     if factor != 1:
         right = affine_by(call, right, ONE * factor, ZERO, f"{call.place().name}.scaled")
     whole = (broadcast(call, each, shape) for each in (left, right))
-    return Row(call.emit(Add(), *whole))
+    return Activation(call.emit(Add(), *whole))
 
 
-def _is_bias(product: Product, added: Fixed | Noise) -> bool:
+def _is_bias(product: Product, added: Constant | Noise) -> bool:
     """Whether `added` holds one number for each output, the same for all rows."""
-    if isinstance(added, Fixed):
+    if isinstance(added, Constant):
         return added.tensor.shape == product.weight.shape[:1]
     return tuple(added.source.meta["val"].shape) == tuple(product.weight.shape[:1])
 
 
-def _biased(call: Call, product: Product, bias: Fixed | Noise, factor: float) -> Row:
+def _biased(call: Call, product: Product, bias: Constant | Noise, factor: float) -> Activation:
     """The Linear that x @ weight.T + factor * bias is."""
-    place, scope = product.place, call.scope
-    own = Weight(bias.tensor) if isinstance(bias, Fixed) else call.probed(bias, "bias")
-    return Row(dense(scope, place, product.x, product.weight, own.scaled(factor)))
+    place, context = product.place, call.context
+    own = Weight(bias.tensor) if isinstance(bias, Constant) else call.probed(bias, "bias")
+    return Activation(dense(context, place, product.x, product.weight, own.scaled(factor)))
 
 
 def operand(call: Call, name: str) -> Tracked:
     """An argument of the call; a constant is in float64."""
     match call.tracked(name):
         case Filled(_, number) if number is not None:
-            return Fixed(torch.tensor(number, dtype=torch.float64))
-        case Fixed(tensor):
-            return Fixed(tensor.detach().to(torch.float64))
+            return Constant(torch.tensor(number, dtype=torch.float64))
+        case Constant(tensor):
+            return Constant(tensor.detach().to(torch.float64))
         case other:
             return other
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.tracked import Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.ir.ops import BatchNorm
 
 
@@ -20,7 +20,7 @@ def batch_norm(call: Call) -> tuple[Tracked, ...]:
         call.constant("mean", mean),
         call.constant("var", call.fixed("running_var")),
     )
-    return (Row(call.emit(BatchNorm(call.number("eps")), x, *constants)),)
+    return (Activation(call.emit(BatchNorm(call.number("eps")), x, *constants)),)
 
 
 def whole_batch_norm(call: Call) -> Tracked:

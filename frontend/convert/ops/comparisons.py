@@ -21,11 +21,11 @@ from qbnnc.frontend.convert.ops.elementwise_functions import single
 from qbnnc.frontend.convert.ops.graph_analysis import common_source, steps_of
 from qbnnc.frontend.convert.tracked import (
     Activation,
+    AnyActivation,
+    Constant,
+    DropoutMask,
     Filled,
-    Fixed,
-    Keep,
     Result,
-    Row,
     Tracked,
     tracked_among,
 )
@@ -39,26 +39,26 @@ _MIRRORED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge", "eq": "eq", "ne": "
 def compared(name: str) -> Rule:
     """The rule of a comparison of an activation with a number, a constant, or an activation."""
 
-    def rule(call: Call) -> Row:
+    def rule(call: Call) -> Activation:
         a, b, how = call.tracked("self"), call.tracked("other"), name
-        if not isinstance(a, Activation):
+        if not isinstance(a, AnyActivation):
             a, b, how = b, a, _MIRRORED[name]
         if (number := _number(b)) is not None:
-            return _against(call, call.scope.value(a, call), how, single(number))
+            return _against(call, call.context.value(a, call), how, single(number))
         difference = summed(call, a, b, -1.0)  # its sign is exact in floating point
-        return _against(call, call.scope.value(difference, call), how, 0.0)
+        return _against(call, call.context.value(difference, call), how, 0.0)
 
     return rule
 
 
-def _against(call: Call, x: Value, how: str, number: float) -> Row:
+def _against(call: Call, x: Value, how: str, number: float) -> Activation:
     if not isfinite(number):
         call.fail(f"compares with {number:g}, and activations are finite", "leave it out")
     above, at_least = (Function.ABOVE, Function.AT_LEAST)
     match how:
         case "gt" | "ge":
             function = above if how == "gt" else at_least
-            return Row(call.emit(Unary(function, number), x))
+            return Activation(call.emit(Unary(function, number), x))
         case "lt" | "le":
             function = at_least if how == "lt" else above
             return computed(call, x, lambda x: x.of(function, number).affine(-1.0, 1.0))
@@ -95,7 +95,7 @@ def one_of_two(call: Call) -> Tracked:
 def cast(call: Call) -> Tracked:
     """Drop a cast that rounds nothing; a cast to bool is x != 0."""
     x, want = call.tracked("self"), call.node.meta["val"].dtype
-    if not isinstance(x, Activation):
+    if not isinstance(x, AnyActivation):
         return shapes.cast_to(call)
     have = _dtype_of(call, "self")
     if want is torch.bool:
@@ -110,7 +110,7 @@ def rounded(call: Call) -> Tracked:
     return call.fail(*unsupported_ops.ROUNDING)
 
 
-def heaviside(call: Call) -> Row:
+def heaviside(call: Call) -> Activation:
     """Step function: 0 below 0, 1 above, and `values` at 0."""
     value = call.number("values")
     return computed(
@@ -127,7 +127,7 @@ def where(call: Call) -> Tracked:
 
 
 def masked_fill(call: Call) -> Tracked:
-    value = Fixed(torch.tensor(call.number("value"), dtype=torch.float64))
+    value = Constant(torch.tensor(call.number("value"), dtype=torch.float64))
     return chosen(call, _condition(call, "mask"), value, operand(call, "self"))
 
 
@@ -138,7 +138,7 @@ def chosen(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Tracked:
     condition * a + (1 - condition) * b, which needs finite a and b.
     """
     for each in (a, b):
-        if isinstance(each, Fixed) and not bool(each.tensor.isfinite().all()):
+        if isinstance(each, Constant) and not bool(each.tensor.isfinite().all()):
             call.fail(
                 "chooses a number that is not finite, as masked attention does",
                 "that is not supported: choose a finite number",
@@ -150,19 +150,19 @@ def chosen(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Tracked:
 
 def _times(call: Call, x: Tracked, factor: Tracked) -> Tracked:
     match x, factor:
-        case Fixed(tensor), Fixed(other):
-            return Fixed(tensor * other)
+        case Constant(tensor), Constant(other):
+            return Constant(tensor * other)
         case _:
             return product(call, x, factor)
 
 
-def _as_one_function(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Row | None:
-    build, parts = call.scope.build, (condition, a, b)
+def _as_one_function(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Activation | None:
+    build, parts = call.context.build, (condition, a, b)
     numbers = [_number(part) for part in parts]
     rows = [
-        call.scope.value(part, call)
+        call.context.value(part, call)
         for part, number in zip(parts, numbers, strict=True)
-        if number is None and isinstance(part, Activation)
+        if number is None and isinstance(part, AnyActivation)
     ]
     shapes = {value.type.shape for value in rows}
     known = len(rows) + sum(number is not None for number in numbers) == len(parts)
@@ -179,12 +179,12 @@ def _as_one_function(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> 
     if not isinstance(choice, Term):
         return None
     choice.chosen(left, right)
-    return Row(emitted(call, source, steps))
+    return Activation(emitted(call, source, steps))
 
 
 def _condition(call: Call, name: str) -> Tracked:
     condition = operand(call, name)
-    if isinstance(condition, Activation | Fixed):
+    if isinstance(condition, AnyActivation | Constant):
         return condition
     return call.fail("chooses by random numbers that are no mask", "choose by a mask")
 
@@ -193,15 +193,15 @@ def _truth(call: Call, name: str) -> Tracked:
     """An argument as 0 or 1: whether it is not 0."""
     x = operand(call, name)
     match x:
-        case Fixed(tensor):
-            return Fixed((tensor != 0).to(torch.float64))
-        case Keep():
+        case Constant(tensor):
+            return Constant((tensor != 0).to(torch.float64))
+        case DropoutMask():
             return x
         case _ if _is_bool(call, name):
             return x
         case _:
             return computed(
-                call, call.scope.value(x, call), lambda x: _equal(x, 0.0).affine(-1.0, 1.0)
+                call, call.context.value(x, call), lambda x: _equal(x, 0.0).affine(-1.0, 1.0)
             )
 
 
@@ -218,15 +218,15 @@ def _dtype_of(call: Call, name: str) -> torch.dtype:
 
 def _not(call: Call, truth: Tracked) -> Tracked:
     match truth:
-        case Fixed(tensor):
-            return Fixed(1 - tensor)
+        case Constant(tensor):
+            return Constant(1 - tensor)
         case _:
             return affine(call, truth, scale=-_ONE, shift=_ONE)
 
 
 def _number(x: Tracked) -> float | None:
     match x:
-        case Fixed(tensor):
+        case Constant(tensor):
             return number_of(tensor)
         case Filled(_, number):
             return number
@@ -241,7 +241,7 @@ def _of_activations(name: str, ours: Rule) -> Rule:
     def rule(call: Call) -> Result:
         by = [call.arguments[key] for key in ("condition", "mask") if key in call.arguments]
         mine = by or list(tracked_among(call.arguments))
-        readable = Activation | Fixed if by else Activation
+        readable = AnyActivation | Constant if by else AnyActivation
         return (ours if any(isinstance(x, readable) for x in mine) else of_masks)(call)
 
     return rule

@@ -13,44 +13,46 @@ from qbnnc.frontend.convert.ops.elementwise_formulas import computed
 from qbnnc.frontend.convert.ops.graph_analysis import may_be_undefined
 from qbnnc.frontend.convert.ops.shapes import step
 from qbnnc.frontend.convert.ops.split_and_concat import part
-from qbnnc.frontend.convert.tracked import Activation, Fixed, Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, AnyActivation, Constant, Tracked
 from qbnnc.ir.ops import Function, Multiply, Unary
 
 
 def lerp(call: Call) -> Tracked:
     """start + weight * (end - start)."""
     start, end, weight = (operand(call, name) for name in ("self", "end", "weight"))
-    if isinstance(weight, Fixed):
-        kept = Fixed(1 - weight.tensor)
+    if isinstance(weight, Constant):
+        kept = Constant(1 - weight.tensor)
         return summed(call, _scaled(call, start, kept), _scaled(call, end, weight), 1.0)
-    if isinstance(start, Fixed) and isinstance(end, Fixed):
+    if isinstance(start, Constant) and isinstance(end, Constant):
         return affine(call, weight, scale=end.tensor - start.tensor, shift=start.tensor)
     return summed(call, start, product(call, summed(call, end, start, -1.0), weight), 1.0)
 
 
-def _scaled(call: Call, x: Tracked, factor: Fixed) -> Tracked:
-    return Fixed(x.tensor * factor.tensor) if isinstance(x, Fixed) else product(call, x, factor)
+def _scaled(call: Call, x: Tracked, factor: Constant) -> Tracked:
+    return (
+        Constant(x.tensor * factor.tensor) if isinstance(x, Constant) else product(call, x, factor)
+    )
 
 
 def addcmul(call: Call) -> Tracked:
     """self + value * tensor1 * tensor2."""
     a, b = operand(call, "tensor1"), operand(call, "tensor2")
-    term = _scaled(call, a, b) if isinstance(b, Fixed) else product(call, a, b)
+    term = _scaled(call, a, b) if isinstance(b, Constant) else product(call, a, b)
     return _added(call, term)
 
 
 def addcdiv(call: Call) -> Tracked:
     """self + value * tensor1 / tensor2."""
     a, b = operand(call, "tensor1"), operand(call, "tensor2")
-    if isinstance(a, Fixed) and isinstance(b, Fixed):
-        return _added(call, Fixed(a.tensor / b.tensor))
+    if isinstance(a, Constant) and isinstance(b, Constant):
+        return _added(call, Constant(a.tensor / b.tensor))
     return _added(call, quotient(call, a, b))
 
 
 def _added(call: Call, term: Tracked) -> Tracked:
     value = call.number("value")
-    if isinstance(term, Fixed):
-        return summed(call, operand(call, "self"), Fixed(term.tensor * value), 1.0)
+    if isinstance(term, Constant):
+        return summed(call, operand(call, "self"), Constant(term.tensor * value), 1.0)
     return summed(call, operand(call, "self"), term, value)
 
 
@@ -65,9 +67,9 @@ def logaddexp2(call: Call) -> Tracked:
 def _log_of_sum(call: Call, rate: float) -> Tracked:
     """log(e^a + e^b) = b + softplus(a - b), with `rate` as a factor inside and 1 / rate outside."""
     a, b = operand(call, "self"), operand(call, "other")
-    if not isinstance(a, Activation):
+    if not isinstance(a, AnyActivation):
         a, b = b, a
-    difference = call.scope.value(summed(call, a, b, -1.0), call)
+    difference = call.context.value(summed(call, a, b, -1.0), call)
     above = computed(call, difference, lambda x: (x * rate).of(Function.SOFTPLUS) * (1 / rate))
     return summed(call, above, b, 1.0)
 
@@ -75,23 +77,23 @@ def _log_of_sum(call: Call, rate: float) -> Tracked:
 def xlogy(call: Call) -> Tracked:
     """x * log(number), or number * log(y)."""
     a, b = operand(call, "self"), operand(call, "other")
-    if isinstance(b, Fixed):
+    if isinstance(b, Constant):
         return affine(call, a, scale=torch.log(b.tensor))
-    if not isinstance(a, Fixed) or bool((a.tensor == 0).any()):
+    if not isinstance(a, Constant) or bool((a.tensor == 0).any()):
         call.fail("is supported with a constant that is not 0 as one of the two")
-    logarithm = step(call, "log", Unary(Function.LOG), call.scope.value(b, call))
-    return affine(call, Row(logarithm), scale=a.tensor)
+    logarithm = step(call, "log", Unary(Function.LOG), call.context.value(b, call))
+    return affine(call, Activation(logarithm), scale=a.tensor)
 
 
 def ldexp(call: Call) -> Tracked:
     """self * 2 ** other."""
     powers = operand(call, "other")
-    if not isinstance(powers, Fixed):
+    if not isinstance(powers, Constant):
         call.fail("scales by a power that depends on the input", "only constants are supported")
-    return product(call, operand(call, "self"), Fixed(torch.exp2(powers.tensor)))
+    return product(call, operand(call, "self"), Constant(torch.exp2(powers.tensor)))
 
 
-def glu(call: Call) -> Row:
+def glu(call: Call) -> Activation:
     """The first half of an axis times the sigmoid of the second."""
     x = call.row("self")
     axis = call.integer("dim") % (len(x.type.shape) + 1)
@@ -100,18 +102,18 @@ def glu(call: Call) -> Row:
     half = x.type.shape[axis - 1] // 2
     values, gates = part(call, x, axis, 0, half), part(call, x, axis, half, 2 * half)
     gate = step(call, "gate", Unary(Function.SIGMOID), gates)
-    return Row(call.emit(Multiply(), values, gate))
+    return Activation(call.emit(Multiply(), values, gate))
 
 
 def nan_to_num(call: Call) -> Tracked:
     """x itself; CompileError if an op before could give NaN or infinity."""
     x = call.row("self")
-    if (function := may_be_undefined(call.scope.build, x)) is not None:
+    if (function := may_be_undefined(call.context.build, x)) is not None:
         call.fail(
             f"replaces what {function} gives outside its domain, which is not supported",
             f"clamp the input of {function} instead",
         )
-    return Row(x)
+    return Activation(x)
 
 
 def degrees(call: Call) -> Tracked:

@@ -22,7 +22,7 @@ from qbnnc.frontend.convert.ops.affine import affine
 from qbnnc.frontend.convert.ops.reductions import averaged
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Product, Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Product, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Conv2d, Multiply, Transpose
 
@@ -49,8 +49,10 @@ def with_constant(
         axes = [out.index(c) for c in of_w]
         scale = w.mu.permute(*sorted(range(len(axes)), key=axes.__getitem__)).to(torch.float64)
         shape = [extents[c] if c in of_w else 1 for c in out]
-        return affine(call, Row(turned), scale=scale.reshape(shape))
-    return Row(_convolved(call, x, of_x, w, of_w, (grouped, contracted, positions, new), out))
+        return affine(call, Activation(turned), scale=scale.reshape(shape))
+    return Activation(
+        _convolved(call, x, of_x, w, of_w, (grouped, contracted, positions, new), out)
+    )
 
 
 def _linear(call: Call, x: Value, matrix: Weight, kept: int, new: Sequence[int]) -> Tracked:
@@ -60,7 +62,9 @@ def _linear(call: Call, x: Value, matrix: Weight, kept: int, new: Sequence[int])
     product = Product(flat, matrix, call.place("linear"))
     if len(new) == 1:
         return product
-    return Row(reshaped(call, call.scope.value(product, call), (*shape[:kept], *new), "axes"))
+    return Activation(
+        reshaped(call, call.context.value(product, call), (*shape[:kept], *new), "axes")
+    )
 
 
 def _convolved(
@@ -85,7 +89,7 @@ def _convolved(
 
 def of_activations(
     call: Call, a: tuple[Value, Letters], b: tuple[Value, Letters], out: Letters
-) -> Row:
+) -> Activation:
     """The product of two tensors computed from the input, one of which has all axes."""
     letters = out + "".join(sorted({*a[1], *b[1]} - {*out}))
     if len(letters) > len(out) and not any({*own} == {*letters} for _, own in (a, b)):
@@ -96,7 +100,7 @@ def of_activations(
         )
     factors = (_spread(call, v, own, letters) for v, own in (a, b))
     product = step(call, "product" if len(letters) > len(out) else "", Multiply(), *factors)
-    return Row(summed(call, product, letters, out))
+    return Activation(summed(call, product, letters, out))
 
 
 def summed(call: Call, x: Value, letters: Letters, out: Letters) -> Value:

@@ -8,7 +8,7 @@ from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.shapes import reshaped
 from qbnnc.frontend.convert.sampled_weights.flipout import perturbed
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Flipped, Padded, Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Flipped, Padded, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Conv2d, InsertZeros, Slice
 
@@ -25,10 +25,10 @@ def conv2d(call: Call) -> Tracked:
             return perturbed(call, _conv2d(call, weight), flipped, weight, bias)
         case _:
             x, op = _image(call), _conv2d(call, weight)
-    return Row(call.emit(op, x, *call.parameters(weight, bias)))
+    return Activation(call.emit(op, x, *call.parameters(weight, bias)))
 
 
-def conv1d(call: Call) -> Row:
+def conv1d(call: Call) -> Activation:
     """A conv2d over [C, 1, L] with a kernel one high."""
     weight = call.weight("weight").moved(lambda w: w.unsqueeze(2))
     stride, dilation = call.pair("stride")[1], call.pair("dilation")[1]
@@ -37,14 +37,14 @@ def conv1d(call: Call) -> Row:
     return _sequence(call, call.emit(op, _as_image(call), *_parameters(call, weight)))
 
 
-def conv_transpose2d(call: Call) -> Row:
+def conv_transpose2d(call: Call) -> Activation:
     """Put zeros between the input's elements, then convolve with the flipped weight."""
     names = ("stride", "padding", "output_padding", "dilation")
     geometry = _Transposed(*(call.pair(name) for name in names))
-    return Row(_transposed(call, _image(call), call.weight("weight"), geometry))
+    return Activation(_transposed(call, _image(call), call.weight("weight"), geometry))
 
 
-def conv_transpose1d(call: Call) -> Row:
+def conv_transpose1d(call: Call) -> Activation:
     neutral = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
     geometry = _Transposed(*((n, call.pair(name)[1]) for name, n in neutral.items()))
     weight = call.weight("weight").moved(lambda w: w.unsqueeze(2))
@@ -92,11 +92,11 @@ def _transposed(call: Call, x: Value, weight: Weight, geometry: _Transposed) -> 
     after = [b + a for b, a in zip(before, added, strict=True)]
     if stride != (1, 1):
         spread, name = InsertZeros(stride), f"{place.name}.spread"
-        x = call.scope.build.emit(spread, x, loc=place.loc, name=name)
+        x = call.context.build.emit(spread, x, loc=place.loc, name=name)
     for axis, (low, high) in enumerate(zip(before, after, strict=True), start=1):
         if low < 0 or high < 0:
             crop = Slice(axis, max(-low, 0), x.type.shape[axis] - max(-high, 0))
-            x = call.scope.build.emit(crop, x, loc=place.loc, name=f"{place.name}.crop")
+            x = call.context.build.emit(crop, x, loc=place.loc, name=f"{place.name}.crop")
     top, left, bottom, right = (max(n, 0) for n in (*before, *after))
     op = Conv2d((1, 1), (top, left, bottom, right), dilation, groups)
     return call.emit(op, x, *_parameters(call, _flipped(weight, groups)))
@@ -130,8 +130,8 @@ def _as_image(call: Call) -> Value:
     return reshaped(call, x, (x.type.shape[0], 1, x.type.shape[1]), "image")
 
 
-def _sequence(call: Call, y: Value) -> Row:
-    return Row(reshaped(call, y, (y.type.shape[0], y.type.shape[2]), "sequence"))
+def _sequence(call: Call, y: Value) -> Activation:
+    return Activation(reshaped(call, y, (y.type.shape[0], y.type.shape[2]), "sequence"))
 
 
 def _padding(call: Call, kernel: _Pair, dilation: _Pair) -> _Padding:

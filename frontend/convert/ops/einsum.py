@@ -16,7 +16,7 @@ from qbnnc.frontend.convert.ops.contractions import (
     with_constant,
 )
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Activation, Fixed, Noise, Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, AnyActivation, Constant, Noise, Tracked
 
 _BATCH = 1 << 62  # stands for the extent of the batch; no constant has such an axis
 
@@ -91,13 +91,13 @@ def _product(
     call.row_shape()
     letters = _ones_apart(call, operands, letters, out)
     pairs = list(zip(operands, letters, strict=True))
-    rows = [(v, own) for v, own in pairs if isinstance(v, Activation)]
-    constants = [(v, own) for v, own in pairs if not isinstance(v, Activation)]
+    rows = [(v, own) for v, own in pairs if isinstance(v, AnyActivation)]
+    constants = [(v, own) for v, own in pairs if not isinstance(v, AnyActivation)]
     _check(call, rows, constants, out)
-    values = [(call.scope.value(v, call), own[1:]) for v, own in rows]
+    values = [(call.context.value(v, call), own[1:]) for v, own in rows]
     match values, constants:
         case [(x, of_x)], []:
-            return Row(summed(call, x, of_x, out[1:]))
+            return Activation(summed(call, x, of_x, out[1:]))
         case [(x, of_x)], [_, *_]:
             weight, of_w = _weight(call, constants)
             return with_constant(call, x, of_x, weight, of_w, out[1:])
@@ -149,9 +149,9 @@ def _weight(call: Call, constants: Sequence[tuple[Tracked, Letters]]) -> tuple[W
     match constants:
         case [(Noise() as noise, of_w)]:
             return call.probed(noise, "weight"), of_w
-        case [(Fixed(tensor), of_w)]:
+        case [(Constant(tensor), of_w)]:
             return Weight(tensor.detach().to(torch.float32)), of_w
-    tensors = [tracked.tensor for tracked, _ in constants if isinstance(tracked, Fixed)]
+    tensors = [tracked.tensor for tracked, _ in constants if isinstance(tracked, Constant)]
     if len(tensors) != len(constants):
         call.fail("multiplies by something that is neither constant nor one sampled weight")
     every = "".join(dict.fromkeys("".join(own for _, own in constants)))
@@ -162,10 +162,10 @@ def _weight(call: Call, constants: Sequence[tuple[Tracked, Letters]]) -> tuple[W
 
 def _shape(call: Call, operand: Tracked) -> tuple[int, ...]:
     match operand:
-        case Fixed(tensor):
+        case Constant(tensor):
             return tuple(tensor.shape)
-        case _ if isinstance(operand, Activation):
-            return _BATCH, *call.scope.value(operand, call).type.shape
+        case _ if isinstance(operand, AnyActivation):
+            return _BATCH, *call.context.value(operand, call).type.shape
         case Noise(source):
             return tuple(_extent(n) for n in source.meta["val"].shape)
         case _:

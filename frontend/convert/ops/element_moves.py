@@ -19,7 +19,7 @@ from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.tracked import Fixed, Row
+from qbnnc.frontend.convert.tracked import Activation, Constant
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Gather, Pad, Slice, Transpose
 
@@ -29,16 +29,16 @@ _MOST_NUMBERED = 1 << 27  # elements that an op is run on to number them
 _MOST_ORDERED = 5  # axes: all their orders are tried
 
 
-def moved(call: Call) -> Row:
+def moved(call: Call) -> Activation:
     """The op applied to its one tensor that is computed from the input."""
     name = "input" if "input" in call.arguments else "self"
     x = call.row(name)
-    return Row(rearranged(call, x, _source(call, x, name)))
+    return Activation(rearranged(call, x, _source(call, x, name)))
 
 
 def _source(call: Call, x: Value, name: str) -> Index:
     """The number of the element of x that each element of the result is; -1 is a new zero."""
-    wanted, rows, size = call.row_shape(), call.scope.rows, x.type.size
+    wanted, rows, size = call.row_shape(), call.context.rows, x.type.size
     if rows * max(size, prod(wanted)) > _MOST_NUMBERED:
         call.fail(f"moves more than {_MOST_NUMBERED} elements", "make the tensor smaller")
     numbers = torch.arange(1, rows * size + 1, dtype=torch.float64)
@@ -62,12 +62,12 @@ def _source(call: Call, x: Value, name: str) -> Index:
 
 def _plain(call: Call, value: object) -> object:
     match value:
-        case Fixed(tensor):
+        case Constant(tensor):
             return tensor
         case list():
             return [_plain(call, item) for item in value]
-        case torch.SymInt() if call.scope.is_batch(value):
-            return call.scope.rows
+        case torch.SymInt() if call.context.is_batch(value):
+            return call.context.rows
         case torch.SymInt():
             call.fail(f"takes a size {value} that depends on the batch")
         case Tensor() | None | bool() | int() | float() | str():

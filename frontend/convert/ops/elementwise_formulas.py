@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from qbnnc.frontend.convert.call import Call, Rule
-from qbnnc.frontend.convert.tracked import Row
+from qbnnc.frontend.convert.tracked import Activation
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Composite, Function, Operation, Step, Unary
 
@@ -74,13 +74,13 @@ def formula(build: Formula) -> Rule:
     return lambda call: computed(call, call.row("self"), build)
 
 
-def computed(call: Call, x: Value, build: Formula) -> Row:
+def computed(call: Call, x: Value, build: Formula) -> Activation:
     """The function of x that `build` writes down as steps."""
     steps: list[Step] = []
     last = build(Term(steps))
     if last.place != len(steps):
         raise ValueError("a formula ends in its last step")
-    return Row(emitted(call, x, steps))
+    return Activation(emitted(call, x, steps))
 
 
 def emitted(call: Call, x: Value, steps: list[Step]) -> Value:

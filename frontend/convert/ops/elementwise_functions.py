@@ -9,7 +9,7 @@ import numpy as np
 from qbnnc.frontend.convert.call import Call, Rule, Rules, number_of
 from qbnnc.frontend.convert.ops.elementwise_formulas import Term, computed, formula
 from qbnnc.frontend.convert.ops.shapes import step
-from qbnnc.frontend.convert.tracked import Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.ir.ops import Add, Affine, Clamp, Function, Unary
 
 _SATURATED = 20.0  # softplus(x) is x from here on, in float32
@@ -17,16 +17,16 @@ _SATURATED = 20.0  # softplus(x) is x from here on, in float32
 
 def plain(function: Function) -> Rule:
     """The rule of a function without parameters."""
-    return lambda call: Row(call.emit(Unary(function), call.row("self")))
+    return lambda call: Activation(call.emit(Unary(function), call.row("self")))
 
 
-def gelu(call: Call) -> Row:
+def gelu(call: Call) -> Activation:
     tanh = call.arguments["approximate"] == "tanh"
     function = Function.GELU_TANH if tanh else Function.GELU
-    return Row(call.emit(Unary(function), call.row("self")))
+    return Activation(call.emit(Unary(function), call.row("self")))
 
 
-def leaky_relu(call: Call) -> Row:
+def leaky_relu(call: Call) -> Activation:
     return _leaky(call, call.number("negative_slope"))
 
 
@@ -45,7 +45,7 @@ def rrelu_functional(call: Call) -> tuple[Tracked, ...]:
     return (rrelu(call),)
 
 
-def prelu(call: Call) -> Row:
+def prelu(call: Call) -> Activation:
     """A leaky ReLU for one slope; max(x, 0) + slope * min(x, 0) for a slope of each channel."""
     slopes, x = call.fixed("weight"), call.row("self")
     slope = number_of(slopes)
@@ -59,31 +59,31 @@ def prelu(call: Call) -> Row:
     positive = step(call, "positive", Clamp(0.0, None), x)
     negative = step(call, "negative", Clamp(None, 0.0), x)
     sloped = step(call, "sloped", Affine(), negative, scale, shift)
-    return Row(call.emit(Add(), positive, sloped))
+    return Activation(call.emit(Add(), positive, sloped))
 
 
-def elu(call: Call) -> Row:
+def elu(call: Call) -> Activation:
     """ELU: scale * x above 0, else scale * alpha * (exp(input_scale * x) - 1)."""
     names = ("alpha", "scale", "input_scale")
     return _elu(call, *(call.number(name) for name in names))
 
 
-def celu(call: Call) -> Row:
+def celu(call: Call) -> Activation:
     alpha = call.number("alpha")
     if alpha == 0:
         call.fail("divides by alpha, which is 0")
     return _elu(call, alpha, 1.0, 1 / alpha)
 
 
-def selu(call: Call) -> Row:
+def selu(call: Call) -> Activation:
     """ELU with the constants of Klambauer et al., Self-Normalizing Neural Networks, 2017."""
     return _elu(call, 1.6732632423543772, 1.0507009873554805, 1.0)
 
 
-def _elu(call: Call, alpha: float, scale: float, input_scale: float) -> Row:
+def _elu(call: Call, alpha: float, scale: float, input_scale: float) -> Activation:
     x = call.row("self")
     if (scale, input_scale) == (1, 1):
-        return Row(call.emit(Unary(Function.ELU, alpha), x))
+        return Activation(call.emit(Unary(Function.ELU, alpha), x))
 
     def scaled(x: Term) -> Term:
         below = (x.at_most(0.0) * input_scale).of(Function.EXPM1) * (scale * alpha)
@@ -92,14 +92,14 @@ def _elu(call: Call, alpha: float, scale: float, input_scale: float) -> Row:
     return computed(call, x, scaled)
 
 
-def softplus(call: Call) -> Row:
+def softplus(call: Call) -> Activation:
     """log(1 + exp(beta * x)) / beta; x itself if beta * x is above the threshold."""
     beta, threshold = call.number("beta"), call.number("threshold")
     if beta == 0:
         call.fail("divides by beta, which is 0")
     x = call.row("self")
     if beta == 1:
-        return Row(call.emit(_softplus(threshold), x))
+        return Activation(call.emit(_softplus(threshold), x))
 
     def sharper(x: Term) -> Term:
         op = _softplus(threshold)
@@ -116,10 +116,10 @@ def _softplus(threshold: float) -> Unary:
 
 def log_sigmoid_forward(call: Call) -> tuple[Tracked, ...]:
     """The first of (the result, a buffer for the gradient)."""
-    return (Row(call.emit(Unary(Function.LOG_SIGMOID), call.row("self"))),)
+    return (Activation(call.emit(Unary(Function.LOG_SIGMOID), call.row("self"))),)
 
 
-def logit(call: Call) -> Row:
+def logit(call: Call) -> Activation:
     eps = call.arguments.get("eps")
     bound = None if eps is None else call.number("eps")
 
@@ -130,7 +130,7 @@ def logit(call: Call) -> Row:
     return computed(call, call.row("self"), odds)
 
 
-def hardshrink(call: Call) -> Row:
+def hardshrink(call: Call) -> Activation:
     """x, or 0 if |x| is at most lambda."""
     bound = call.number("lambd")
 
@@ -140,17 +140,17 @@ def hardshrink(call: Call) -> Row:
     return computed(call, call.row("self"), shrunk)
 
 
-def softshrink(call: Call) -> Row:
+def softshrink(call: Call) -> Activation:
     """x - clamp(x, -lambda, lambda)."""
     bound = call.number("lambd")
     return computed(call, call.row("self"), lambda x: x - x.at_least(-bound).at_most(bound))
 
 
-def threshold(call: Call) -> Row:
+def threshold(call: Call) -> Activation:
     """x if it is above the threshold, else the value; a clamp if the two are equal."""
     bound, value, x = call.number("threshold"), call.number("value"), call.row("self")
     if bound == value:
-        return Row(call.emit(Clamp(bound, None), x))
+        return Activation(call.emit(Clamp(bound, None), x))
     return computed(call, x, lambda x: x.of(Function.ABOVE, single(bound)).chosen(x, value))
 
 
@@ -159,8 +159,8 @@ def single(number: float) -> float:
     return float(np.float32(number))
 
 
-def _leaky(call: Call, slope: float) -> Row:
-    return Row(call.emit(Unary(Function.LEAKY_RELU, slope), call.row("self")))
+def _leaky(call: Call, slope: float) -> Activation:
+    return Activation(call.emit(Unary(Function.LEAKY_RELU, slope), call.row("self")))
 
 
 def _erfc(x: Term) -> Term:

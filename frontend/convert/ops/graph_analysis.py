@@ -16,9 +16,7 @@ from qbnnc.ir.ops import (
     Function,
     Gather,
     MaxPool2d,
-    Multiply,
     Operation,
-    Pointwise,
     Reshape,
     Step,
     Transpose,
@@ -26,7 +24,6 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.types import Array
 
-_ELEMENTWISE = (Add, Affine, Clamp, Multiply, Pointwise)
 _LIMIT = 64  # values looked at: a formula by hand has fewer
 
 
@@ -46,9 +43,7 @@ def row_statistic(build: Builder, x: Value) -> bool:
             case AveragePool2d() | MaxPool2d():
                 if _covers(node):
                     return True
-            case Reshape() | Transpose() | Gather() | Pointwise() | Clamp() | Affine() | Add():
-                waiting.extend(node.inputs)
-            case Multiply():
+            case op if op.composable or isinstance(op, Reshape | Transpose | Gather):
                 waiting.extend(node.inputs)
     return False
 
@@ -118,7 +113,7 @@ def _is_elementwise(build: Builder, node: Node, shape: Collection[int]) -> bool:
     constants = [a for v in node.inputs if (a := build.array(v)) is not None]
     rows = [v for v in node.inputs if build.array(v) is None]
     return (
-        isinstance(node.op, _ELEMENTWISE)
+        node.op.composable
         and all(v.type.shape == shape for v in (*rows, node.output))
         and all(_number(a) is not None for a in constants)
     )

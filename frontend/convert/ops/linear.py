@@ -10,13 +10,13 @@ from torch import Tensor
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.sampled_weights.flipout import perturbed
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Flipped, Product, Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Flipped, Product, Tracked
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Conv2d, Linear, Op, Reshape, Transpose
 
 if TYPE_CHECKING:
-    from qbnnc.frontend.convert.context import Scope
+    from qbnnc.frontend.convert.context import Context
 
 
 def linear(call: Call) -> Tracked:
@@ -30,18 +30,18 @@ def linear(call: Call) -> Tracked:
         call.fail(f"has a weight of shape {list(weight.shape)}", "give it one of [outputs, inputs]")
     if bias is None:
         return Product(value, weight, call.place())
-    return Row(dense(call.scope, call.place(), value, weight, bias))
+    return Activation(dense(call.context, call.place(), value, weight, bias))
 
 
-def addmm(call: Call) -> Row:
+def addmm(call: Call) -> Activation:
     """beta * self + alpha * (mat1 @ mat2)."""
     weight = call.weight("mat2").moved(Tensor.t).scaled(call.number("alpha"))
     bias = call.weight("self").scaled(call.number("beta"))
     bias = bias.moved(lambda b: b.expand(weight.shape[0]))
-    return Row(dense(call.scope, call.place(), call.row("mat1"), weight, bias))
+    return Activation(dense(call.context, call.place(), call.row("mat1"), weight, bias))
 
 
-def dense(scope: Scope, place: Place, x: Value, weight: Weight, bias: Weight | None) -> Value:
+def dense(context: Context, place: Place, x: Value, weight: Weight, bias: Weight | None) -> Value:
     """x @ weight.T + bias over the last axis of x; weight [N, K].
 
     If x has more axes, its positions T lie along an image [1, T, K]. A convolution with N kernels
@@ -49,24 +49,26 @@ def dense(scope: Scope, place: Place, x: Value, weight: Weight, bias: Weight | N
     """
     *outer, features = x.type.shape
     if not outer:
-        return _emit(scope, place, Linear(), x, *scope.parameters(place, weight, bias))
+        return _emit(context, place, Linear(), x, *context.parameters(place, weight, bias))
     positions, outputs = prod(outer), weight.shape[0]
     kernels = weight.moved(lambda w: w.reshape(outputs, 1, 1, features))
-    image = _reshaped(scope, place, x, (1, positions, features), "positions")
-    y = _emit(scope, place, Conv2d(), image, *scope.parameters(place, kernels, bias))
-    turned = _emit(scope, place, Transpose((2, 1, 0)), y, suffix=".turned")
-    return _reshaped(scope, place, turned, (*outer, outputs), "features")
+    image = _reshaped(context, place, x, (1, positions, features), "positions")
+    y = _emit(context, place, Conv2d(), image, *context.parameters(place, kernels, bias))
+    turned = _emit(context, place, Transpose((2, 1, 0)), y, suffix=".turned")
+    return _reshaped(context, place, turned, (*outer, outputs), "features")
 
 
-def _reshaped(scope: Scope, place: Place, x: Value, shape: tuple[int, ...], suffix: str) -> Value:
+def _reshaped(
+    context: Context, place: Place, x: Value, shape: tuple[int, ...], suffix: str
+) -> Value:
     if x.type.shape == shape:
         return x
-    return _emit(scope, place, Reshape(shape), x, suffix=f".{suffix}")
+    return _emit(context, place, Reshape(shape), x, suffix=f".{suffix}")
 
 
-def _emit(scope: Scope, place: Place, op: Op, *inputs: Value, suffix: str = "") -> Value:
+def _emit(context: Context, place: Place, op: Op, *inputs: Value, suffix: str = "") -> Value:
     name = f"{place.name}{suffix}"
-    return scope.build.emit(op, *inputs, loc=place.loc, name=name)
+    return context.build.emit(op, *inputs, loc=place.loc, name=name)
 
 
 RULES: Rules = {

@@ -8,7 +8,7 @@ from typing import cast
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.element_moves import moved
 from qbnnc.frontend.convert.ops.shapes import reshaped, transposed
-from qbnnc.frontend.convert.tracked import Padded, Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Padded, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Slice, UpsampleNearest
 
@@ -43,7 +43,7 @@ def _cropped(call: Call, x: Value, cuts: list[tuple[int, int]]) -> Value:
     return x
 
 
-def upsample_nearest(call: Call) -> Row:
+def upsample_nearest(call: Call) -> Activation:
     """Upsampling by whole factors, told by torch's shape of the result; else a move of elements."""
     x, wanted = call.row("input" if "input" in call.arguments else "self"), call.row_shape()
     shape = x.type.shape
@@ -53,31 +53,31 @@ def upsample_nearest(call: Call) -> Row:
         x = reshaped(call, x, (shape[0], 1, shape[1]), "image")
     factors = (1, *(m // n for m, n in zip(wanted, shape, strict=True)))[-2:]
     y = call.emit(UpsampleNearest((factors[0], factors[1])), x)
-    return Row(reshaped(call, y, wanted, "sequence"))
+    return Activation(reshaped(call, y, wanted, "sequence"))
 
 
-def channel_shuffle(call: Call) -> Row:
+def channel_shuffle(call: Call) -> Activation:
     """Move channel g*n + i to i*groups + g."""
     x, groups = call.row("self"), call.integer("groups")
     shape = x.type.shape
     split = reshaped(call, x, (groups, shape[0] // groups, *shape[1:]), "groups")
-    return Row(reshaped(call, transposed(call, split, 1, 0), shape))
+    return Activation(reshaped(call, transposed(call, split, 1, 0), shape))
 
 
-def pixel_shuffle(call: Call) -> Row:
+def pixel_shuffle(call: Call) -> Activation:
     """[C*r*r, H, W] to [C, H*r, W*r]."""
     x, r = call.row("self"), call.integer("upscale_factor")
     channels, height, width = x.type.shape
     split = reshaped(call, x, (channels // r**2, r, r, height, width), "blocks")
-    return Row(reshaped(call, transposed(call, split, 0, 3, 1, 4, 2), call.row_shape()))
+    return Activation(reshaped(call, transposed(call, split, 0, 3, 1, 4, 2), call.row_shape()))
 
 
-def pixel_unshuffle(call: Call) -> Row:
+def pixel_unshuffle(call: Call) -> Activation:
     """[C, H*r, W*r] to [C*r*r, H, W]."""
     x, r = call.row("self"), call.integer("downscale_factor")
     channels, height, width = x.type.shape
     split = reshaped(call, x, (channels, height // r, r, width // r, r), "blocks")
-    return Row(reshaped(call, transposed(call, split, 0, 2, 4, 1, 3), call.row_shape()))
+    return Activation(reshaped(call, transposed(call, split, 0, 2, 4, 1, 3), call.row_shape()))
 
 
 RULES: Rules = {

@@ -9,7 +9,7 @@ import numpy as np
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.element_moves import Index, taken
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.tracked import Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.frontend.program.locations import plain_name
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import AveragePool2d, MaxPool2d, Pad
@@ -18,11 +18,11 @@ _Pair = tuple[int, int]
 _Around = tuple[int, int, int, int]
 
 
-def max_pool2d(call: Call) -> Row:
+def max_pool2d(call: Call) -> Activation:
     return _max_pool(call, 2)
 
 
-def max_pool1d(call: Call) -> Row:
+def max_pool1d(call: Call) -> Activation:
     return _max_pool(call, 1)
 
 
@@ -34,15 +34,15 @@ def max_pool1d_with_indices(call: Call) -> tuple[Tracked, ...]:
     return (_max_pool(call, 1),)
 
 
-def average_pool2d(call: Call) -> Row:
+def average_pool2d(call: Call) -> Activation:
     return _average_pool(call, 2)
 
 
-def average_pool1d(call: Call) -> Row:
+def average_pool1d(call: Call) -> Activation:
     return _average_pool(call, 1)
 
 
-def adaptive_average_pool(call: Call) -> Row:
+def adaptive_average_pool(call: Call) -> Activation:
     """Adaptive average pooling; uneven windows get zeros, and each sum its own divisor."""
     x, outputs = _adaptive(call)
     if (window := _even(x, outputs)) is not None:
@@ -88,14 +88,14 @@ class _Windows(NamedTuple):
         return top, left, top + below, left + right
 
 
-def _max_pool(call: Call, rank: int) -> Row:
+def _max_pool(call: Call, rank: int) -> Activation:
     x = _image(call, rank)
     windows = _geometry(call, x, rank)
     op = MaxPool2d(windows.kernel, windows.stride, windows.around, windows.dilation)
     return _flat(call, call.emit(op, x))
 
 
-def _average_pool(call: Call, rank: int) -> Row:
+def _average_pool(call: Call, rank: int) -> Activation:
     """Average pooling; torch counts padding (count_include_pad), but never what ceil_mode adds."""
     x = _image(call, rank)
     windows = _geometry(call, x, rank)
@@ -171,8 +171,8 @@ def _windows(extent: int, count: int) -> Index:
     return np.where(places < ends[:, None], places, -1)
 
 
-def _flat(call: Call, y: Value) -> Row:
-    return Row(reshaped(call, y, call.row_shape(), "flat"))
+def _flat(call: Call, y: Value) -> Activation:
+    return Activation(reshaped(call, y, call.row_shape(), "flat"))
 
 
 RULES: Rules = {

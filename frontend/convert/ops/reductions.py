@@ -10,7 +10,7 @@ from typing import cast
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.affine import negated
 from qbnnc.frontend.convert.ops.shapes import broadcast, placed, reshaped, step, transposed, turned
-from qbnnc.frontend.convert.tracked import Row, Tracked, Turned
+from qbnnc.frontend.convert.tracked import Activation, Tracked, Transposed
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Add, AveragePool2d, Function, MaxPool2d, Multiply, Unary
 
@@ -31,7 +31,7 @@ class _Reduced:
         x, batch = turned(call)
         return _Reduced(call, x, _axes(call, x, batch), batch)
 
-    def result(self, y: Value) -> Row | Turned:
+    def result(self, y: Value) -> Activation | Transposed:
         """y with the axes that torch's result has."""
         if self.call.flag("keepdim"):
             kept = _kept(self.x, self.axes)

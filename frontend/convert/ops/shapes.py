@@ -14,15 +14,15 @@ from qbnnc.frontend.convert.dropout_masks import moved_masks
 from qbnnc.frontend.convert.dropout_masks.handwritten_masks import floored
 from qbnnc.frontend.convert.tracked import (
     Activation,
-    Blend,
+    AnyActivation,
+    Constant,
+    DropoutMask,
     Filled,
-    Fixed,
-    Keep,
     Masked,
+    MaskSum,
     Product,
-    Row,
     Tracked,
-    Turned,
+    Transposed,
     Uniform,
 )
 from qbnnc.ir.graph import Value
@@ -34,18 +34,18 @@ def reshape(call: Call) -> Tracked:
     match call.tracked("self"):
         case Filled() as filled:
             return replace(filled, shape=call.shape())
-        case Turned(value) if (found := _ones_gone(call)) is not None:
+        case Transposed(value) if (found := _ones_gone(call)) is not None:
             whole, place = found
             return placed(call, reshaped(call, value, whole), place)
         case x:
-            value = call.scope.value(x, call)
-            return Row(reshaped(call, value, call.row_shape()))
+            value = call.context.value(x, call)
+            return Activation(reshaped(call, value, call.row_shape()))
 
 
 def _ones_gone(call: Call) -> tuple[tuple[int, ...], int] | None:
     """(shape, place of the batch) if only axes of 1 come and go around the batch; else None."""
     old, new = (call.node.all_input_nodes[0].meta["val"].shape, call.shape())
-    places = [axis for axis, extent in enumerate(new) if call.scope.is_batch(extent)]
+    places = [axis for axis, extent in enumerate(new) if call.context.is_batch(extent)]
     if len(places) != 1 or [n for n in old if n != 1] != [n for n in new if n != 1]:
         return None
     whole = tuple(int(n) for axis, n in enumerate(new) if axis != places[0])
@@ -63,7 +63,7 @@ def step(call: Call, suffix: str, op: Op, *inputs: Value) -> Value:
     """The value of one of several ops that a call becomes, named after the call."""
     place = call.place()
     name = f"{place.name}.{suffix}".removesuffix(".")
-    return call.scope.build.emit(op, *inputs, loc=place.loc, name=name)
+    return call.context.build.emit(op, *inputs, loc=place.loc, name=name)
 
 
 def permute(call: Call) -> Tracked:
@@ -85,15 +85,15 @@ def permute(call: Call) -> Tracked:
 def turned(call: Call) -> tuple[Value, int]:
     """The call's tensor, and the number of torch's axis that is the batch."""
     match call.tracked("self"):
-        case Turned(value, batch):
+        case Transposed(value, batch):
             return value, batch
         case _:
             return call.row("self"), 0
 
 
-def placed(call: Call, x: Value, batch: int) -> Row | Turned:
+def placed(call: Call, x: Value, batch: int) -> Activation | Transposed:
     """x, whose batch is torch's axis `batch` of the result."""
-    return Row(x) if batch == 0 else Turned(x, batch)
+    return Activation(x) if batch == 0 else Transposed(x, batch)
 
 
 def transposed(call: Call, x: Value, *first: int) -> Value:
@@ -113,22 +113,22 @@ def _order(call: Call, rank: int) -> list[int]:
 
 def expand(call: Call) -> Tracked:
     match call.tracked("self"):
-        case (Keep() | Blend() | Uniform()) as random:
+        case (DropoutMask() | MaskSum() | Uniform()) as random:
             return moved_masks.expanded(call, random)
         case Filled() as filled:
             return filled  # broadcasting does the same
-        case Fixed(tensor):
+        case Constant(tensor):
             return _expanded(call, tensor)
         case x:
-            value = call.scope.value(x, call)
+            value = call.context.value(x, call)
             return x if call.row_shape() == value.type.shape else _repeated(call, value)
 
 
-def _repeated(call: Call, x: Value) -> Row:
+def _repeated(call: Call, x: Value) -> Activation:
     """Repeat activations along axes of length 1."""
     shape = call.row_shape()
     x = reshaped(call, x, (1,) * (len(shape) - len(x.type.shape)) + x.type.shape, "axes")
-    return Row(broadcast(call, x, shape))
+    return Activation(broadcast(call, x, shape))
 
 
 def broadcast(call: Call, x: Value, shape: tuple[int, ...]) -> Value:
@@ -155,7 +155,7 @@ def together(call: Call, what: str, a: Value, b: Value) -> tuple[int, ...]:
 def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
     """A constant repeated: one number in a shape with the batch, or a larger constant."""
     shape, number = call.shape(), number_of(tensor)
-    if shape and call.scope.is_batch(shape[0]) and number is not None:
+    if shape and call.context.is_batch(shape[0]) and number is not None:
         return Filled(shape, number)
     static = [extent for extent in shape if isinstance(extent, int)]
     if len(static) != len(shape):
@@ -165,13 +165,13 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
             "make a network of each member, and compile a list of these); let the same "
             "numbers broadcast to all rows",
         )
-    return Fixed(tensor.expand(static))
+    return Constant(tensor.expand(static))
 
 
 def cast_to(call: Call) -> Tracked:
     """Drop a cast, as the graph computes in float32; CompileError if it rounds activations."""
     x, dtype = call.tracked("self"), call.arguments.get("dtype")
-    activation = isinstance(x, Activation)
+    activation = isinstance(x, AnyActivation)
     if activation and isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
         call.fail(f"casts activations to {dtype}, which rounds them", "only floats are supported")
     if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
@@ -182,11 +182,11 @@ def cast_to(call: Call) -> Tracked:
 def _whole(call: Call, x: Tracked, dtype: torch.dtype) -> Tracked:
     """Random numbers as integers, or as booleans that are true unless 0."""
     match x:
-        case Keep() if dtype is torch.bool and x.scale != 0:
+        case DropoutMask() if dtype is torch.bool and x.scale != 0:
             return replace(x, scale=1.0)
-        case Keep() if x.scale != int(x.scale):
+        case DropoutMask() if x.scale != int(x.scale):
             call.fail(f"casts a mask of 0 and {x.scale:g} to {dtype}, which rounds it")
-        case Blend() if not call.is_bool("self"):
+        case MaskSum() if not call.is_bool("self"):
             call.fail(f"casts a sum of masks to {dtype}", "combine masks with & and | for a mask")
         case Uniform() if dtype is torch.bool:
             call.fail(
@@ -207,15 +207,17 @@ def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
     """Repeat each activation to the common shape; tensors of one shape stay as they are."""
     tensors = cast("list[Tracked]", call.arguments["tensors"])
     shapes = {str(list(n.meta["val"].shape)) for n in call.node.all_input_nodes}
-    if len(shapes) == 1 and all(isinstance(t, Activation | Fixed | Filled) for t in tensors):
+    if len(shapes) == 1 and all(isinstance(t, AnyActivation | Constant | Filled) for t in tensors):
         return tuple(tensors)
     match tensors:
-        case [Row() | Masked() | Product(), *_] if all(isinstance(t, Activation) for t in tensors):
-            values = [call.scope.value(each, call) for each in tensors]
+        case [Activation() | Masked() | Product(), *_] if all(
+            isinstance(t, AnyActivation) for t in tensors
+        ):
+            values = [call.context.value(each, call) for each in tensors]
             shape = values[0].type.shape
             for value in values[1:]:
                 shape = np.broadcast_shapes(shape, value.type.shape)
-            return tuple(Row(broadcast(call, value, shape)) for value in values)
+            return tuple(Activation(broadcast(call, value, shape)) for value in values)
         case _:
             call.fail("broadcasting tensors by hand is not supported", "operators do it themselves")
 

@@ -7,26 +7,26 @@ from typing import NoReturn, cast
 
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.shapes import placed, reshaped, turned
-from qbnnc.frontend.convert.tracked import Row, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Concat, Slice
 
 
-def slice_(call: Call) -> Row:
+def slice_(call: Call) -> Activation:
     x, axis = call.row("self"), _axis(call, "self")
     if axis == 0:
         if call.arguments["start"] not in (None, 0) or call.shape() != _shape_of(call):
             call.fail("takes some rows of the batch only", "every row must be predicted")
-        return Row(x)
+        return Activation(x)
     extent = x.type.shape[axis - 1]
     start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
-    return Row(part(call, x, axis, start, stop, call.integer("step")))
+    return Activation(part(call, x, axis, start, stop, call.integer("step")))
 
 
-def narrow(call: Call) -> Row:
+def narrow(call: Call) -> Activation:
     x, axis, start = call.row("self"), _inner_axis(call), call.integer("start")
     start %= x.type.shape[axis - 1]
-    return Row(part(call, x, axis, start, start + call.integer("length")))
+    return Activation(part(call, x, axis, start, start + call.integer("length")))
 
 
 def select(call: Call) -> Tracked:
@@ -53,7 +53,7 @@ def split(call: Call) -> tuple[Tracked, ...]:
     parts, start = list[Tracked](), 0
     for number in range(count):
         stop = start + int(call.shape(number)[axis])
-        parts.append(Row(part(call, x, axis, start, stop)))
+        parts.append(Activation(part(call, x, axis, start, stop)))
         start = stop
     return tuple(parts)
 
@@ -68,18 +68,18 @@ def unbind(call: Call) -> tuple[Tracked, ...]:
     return tuple(_selected(call, x, inner, i, batch - (axis < batch)) for i in range(count))
 
 
-def cat(call: Call) -> Row:
+def cat(call: Call) -> Activation:
     parts = _parts(call)
     return _joined(call, parts, call.integer("dim") % (len(parts[0].type.shape) + 1))
 
 
-def side_by_side(call: Call) -> Row:
+def side_by_side(call: Call) -> Activation:
     """hstack, column_stack: concatenation along axis 1, which is added if there is none."""
     parts = [reshaped(call, p, p.type.shape or (1,), "column") for p in _parts(call)]
     return _joined(call, parts, 1)
 
 
-def deep(call: Call) -> Row:
+def deep(call: Call) -> Activation:
     """dstack: concatenation along axis 2."""
     whole = call.row_shape()
     inner = (reshaped(call, p, (*p.type.shape, 1)[: len(whole)], "deep") for p in _parts(call))
@@ -88,13 +88,13 @@ def deep(call: Call) -> Row:
 
 def _parts(call: Call) -> list[Value]:
     tensors = cast("Sequence[Tracked]", call.arguments["tensors"])
-    return [call.scope.value(each, call) for each in tensors]
+    return [call.context.value(each, call) for each in tensors]
 
 
-def _joined(call: Call, parts: list[Value], axis: int) -> Row:
+def _joined(call: Call, parts: list[Value], axis: int) -> Activation:
     if axis == 0:
         call.fail("joins along the batch", "every row must be predicted by itself")
-    return Row(parts[0] if len(parts) == 1 else call.emit(Concat(axis - 1), *parts))
+    return Activation(parts[0] if len(parts) == 1 else call.emit(Concat(axis - 1), *parts))
 
 
 def stack(call: Call) -> Tracked:

@@ -20,12 +20,12 @@ from qbnnc.frontend.convert.sampled_weights.reparameterisation import sources
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
     Activation,
+    AnyActivation,
+    DropoutMask,
     Flipped,
-    Keep,
     Noise,
     Perturbation,
     Product,
-    Row,
     Tracked,
 )
 from qbnnc.frontend.program.locations import Place
@@ -39,7 +39,9 @@ def is_signs(tracked: Tracked) -> bool:
         case Noise(source, torch._ops.OpOverload(), {"self": Noise() as drawn}):
             return op_name(source) == "sign" and _is_symmetric(drawn)
         case Noise(
-            source, torch._ops.OpOverload(), {"self": Keep(p=0.5, scale=2.0, others=()), "other": 1}
+            source,
+            torch._ops.OpOverload(),
+            {"self": DropoutMask(p=0.5, scale=2.0, others=()), "other": 1},
         ):
             return op_name(source) == "sub"
         case _:
@@ -60,12 +62,12 @@ def _is_symmetric(noise: Noise) -> bool:
             return False
 
 
-def flipped(call: Call, x: Activation, signs: Noise) -> Tracked:
+def flipped(call: Call, x: AnyActivation, signs: Noise) -> Tracked:
     """x times random signs; x is the input of a perturbation, or its output."""
-    value = None if isinstance(x, Perturbation) else call.scope.value(x, call)
+    value = None if isinstance(x, Perturbation) else call.context.value(x, call)
     rows, *shape = signs.source.meta["val"].shape
     rank = len(call.shape()) - 1
-    if not call.scope.is_batch(rows) or len(shape) != rank:
+    if not call.context.is_batch(rows) or len(shape) != rank:
         call.fail(
             "random signs (Flipout) need a sign for each row of the batch, in as many axes as what "
             "they multiply"
@@ -105,7 +107,7 @@ def _check_features(call: Call, op: Op, varies: tuple[int, ...], rank: int) -> N
         )
 
 
-def joined(call: Call, mean: Tracked, added: Perturbation) -> Row:
+def joined(call: Call, mean: Tracked, added: Perturbation) -> Activation:
     """The layer with the mean of `mean` and the noise of `added`."""
     if added.signs is None:
         call.fail("Flipout needs random signs on the output of the perturbation, too")
@@ -117,10 +119,10 @@ def joined(call: Call, mean: Tracked, added: Perturbation) -> Row:
     if added.bias is not None:
         bias = replace(bias, sampling=added.bias.sampling)
     around = (added.flipped.source, added.signs.source)
-    call.scope.leave_out(sources([added.flipped, added.signs]))
-    parameters = call.scope.parameters(place, own, bias, around)
-    emit = call.scope.build.emit
-    return Row(emit(added.op, added.x, *parameters, loc=place.loc, name=place.name))
+    call.context.leave_out(sources([added.flipped, added.signs]))
+    parameters = call.context.parameters(place, own, bias, around)
+    emit = call.context.build.emit
+    return Activation(emit(added.op, added.x, *parameters, loc=place.loc, name=place.name))
 
 
 def _check_independent(call: Call, added: Perturbation) -> None:
@@ -133,11 +135,11 @@ def _check_independent(call: Call, added: Perturbation) -> None:
 
 def _mean(call: Call, mean: Tracked, added: Perturbation) -> tuple[Place, Weight, Weight]:
     """The place, weight and bias of the layer that computes the mean from the same input."""
-    build = call.scope.build
+    build = call.context.build
     match mean:
         case Product(x, weight, place) if x is added.x and added.op == Linear():
             return place, weight, Weight(torch.zeros(weight.shape[0]))
-        case Row(value) if (node := build.producer(value)) and node.op == added.op:
+        case Activation(value) if (node := build.producer(value)) and node.op == added.op:
             arrays = [build.array(v) for v in node.inputs[1:]]
             found = [Weight(torch.from_numpy(a)) for a in arrays if a is not None]
             if node.inputs[0] is added.x and len(found) == 2:

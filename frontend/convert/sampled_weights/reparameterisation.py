@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.sampled_weights.weights import Sampling, Weight
-from qbnnc.frontend.convert.tracked import Filled, Fixed, Keep, Noise, Row, Uniform
-from qbnnc.frontend.convert.unsupported_ops import Refusal
+from qbnnc.frontend.convert.tracked import Activation, Constant, DropoutMask, Filled, Noise, Uniform
+from qbnnc.frontend.convert.unsupported_ops import NotSupported
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
 
 
@@ -38,7 +38,7 @@ _LARGE = 2.0**20
 _BASE = 1024
 _TOLERANCE = 1e-7  # a large margin for rounding in float64
 
-ON_ACTIVATIONS = Refusal(
+ON_ACTIVATIONS = NotSupported(
     "noise is added to activations: that is local reparameterisation (a mean and a variance are "
     "computed from the input, and sampled), or noise of the batch's size, which has no integer "
     "form",
@@ -46,7 +46,7 @@ ON_ACTIVATIONS = Refusal(
     "sigma * torch.randn_like(mu), in place of activations (LinearReparameterization of "
     "bayesian-torch, BayesLinear of torchbnn), which have the same means and variances",
 )
-RELAXED = Refusal(
+RELAXED = NotSupported(
     "a smooth function of uniform noise multiplies activations: that is Concrete dropout or "
     "another relaxed mask, which exists for training",
     "once trained, its mask is 0 or 1, so use "
@@ -124,9 +124,9 @@ class _Probe:
         for size in (1.0, 8.0, _LARGE):
             eps = size * torch.randn(self.size, generator=random, dtype=torch.float64)
             if not _same(self.at(eps), mu, sigma * eps[index]):
-                self._refuse(mu, eps / size)
+                self._fail_unlike(mu, eps / size)
 
-    def _refuse(self, mu: Tensor, eps: Tensor) -> NoReturn:
+    def _fail_unlike(self, mu: Tensor, eps: Tensor) -> NoReturn:
         if _same(self.at(_LARGE * eps), mu, _LARGE * (self.at(eps) - mu)):
             self.fail(
                 f"its {self.what} has correlated noise: an element depends on several elements of "
@@ -179,7 +179,7 @@ def sources(noise: object) -> Iterator[fx.Node]:
         case Noise(_, _, arguments):
             for argument in arguments.values():
                 yield from sources(argument)
-        case Keep(drawn) | Uniform(drawn):
+        case DropoutMask(drawn) | Uniform(drawn):
             yield drawn.source
         case list():
             for item in noise:
@@ -207,7 +207,7 @@ def _plain(value: object, eps: Eps, known: dict[Noise, object], fail: Fail) -> o
     match value:
         case Noise():
             return _evaluated(value, eps, known, fail)
-        case Fixed(tensor):
+        case Constant(tensor):
             return tensor.double() if tensor.is_floating_point() else tensor
         case Filled(shape, number) if all(isinstance(n, int) for n in shape):
             return torch.full([int(n) for n in shape], number or 0.0, dtype=torch.float64)
@@ -215,7 +215,7 @@ def _plain(value: object, eps: Eps, known: dict[Noise, object], fail: Fail) -> o
             return torch.float64
         case list():
             return [_plain(item, eps, known, fail) for item in value]
-        case torch.SymInt() | Filled() | Row():
+        case torch.SymInt() | Filled() | Activation():
             fail(*ON_ACTIVATIONS)
         case _:
             return value

@@ -1,4 +1,4 @@
-"""What every layer's instruction has, whatever its window: bias, epilogue, where it writes."""
+"""The fields of a layer that do not depend on its window: bias, epilogue and output."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from qbnnc.runtime.program import Buffer
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What becomes of the accumulators, and where. `factor` is for each channel, or one.
+    """The end of the accumulators, and the buffer that they go to.
 
-    Results lie as [pixels, channels] (channels last) or [channels, pixels].
+    `factor` has one number, or one for each channel. Results lie as [pixels, channels] (channels
+    last) or [channels, pixels].
     """
 
     epilogue: Epilogue
@@ -37,7 +38,7 @@ class _End:
 
 
 class Common(TypedDict):
-    """The fields of a Layer that do not depend on its window, typed for `**`: mypy checks them."""
+    """The fields of a Layer that do not depend on its window, typed so that `**` is checked."""
 
     output: Buffer
     input: Buffer
@@ -63,7 +64,10 @@ class Common(TypedDict):
 def common(
     lowering: Lowering, node: Node, layout: Layout, weights: Buffer, scratch: int, *, folded: bool
 ) -> Common:
-    """`weights` are those of the layout, or what is made of them; `scratch` in bytes."""
+    """Make the common fields of a layer.
+
+    `weights` are constant or computed, in the layout. `scratch` is in bytes.
+    """
     end, add = _end(lowering, node, layout), lowering.constants.add
     weight_zero = np.array(codes_of(node.inputs[1].type).zero_point, np.int32)
     height, width = extents(node.inputs[0].type)
@@ -94,7 +98,7 @@ def common(
 def _bias(
     lowering: Lowering, node: Node, weights: Buffer, layout: Layout, *, folded: bool
 ) -> Buffer:
-    """The bias with the terms of the zero points; by an instruction if something is sampled."""
+    """Add the terms of the zero points to the bias; with an instruction if something is sampled."""
     x, weight, bias = node.inputs
     input_zero, of_bias = codes_of(x.type).per_tensor[1], Layout(bias.type.shape, layout.groups)
     if folded or input_zero == 0:
@@ -124,11 +128,15 @@ def _bias(
 
 
 def extents(type: TensorType) -> tuple[int, int]:
+    """Return (height, width) of a value; one that is no image has one pixel."""
     return (type.shape[1], type.shape[2]) if len(type.shape) == 3 else (1, 1)
 
 
 def requantized(lowering: Lowering, node: Node) -> tuple[Value, Requantize, Array] | None:
-    """The codes, op and multipliers [channels] or [1] of a reader that a layer can take in."""
+    """Return value, op and multipliers of a Requantize that a layer can absorb, or None.
+
+    The multipliers are [channels] or [1].
+    """
     reader = lowering.only_reader(node.output)
     if reader is None or not isinstance(reader.op, Requantize):
         return None
@@ -139,7 +147,7 @@ def requantized(lowering: Lowering, node: Node) -> tuple[Value, Requantize, Arra
 
 
 def _end(lowering: Lowering, node: Node, layout: Layout) -> _End:
-    """Take the reader in if it is the only one and its factor is one for each channel."""
+    """Absorb the reader if it is the only one, with one factor or one for each channel."""
     shape = node.output.type.shape
     reader = lowering.only_reader(node.output)
     if reader is not None and (found := requantized(lowering, node)) is not None:
@@ -167,7 +175,10 @@ def _end(lowering: Lowering, node: Node, layout: Layout) -> _End:
 
 
 def _is_channels_last(output: Leaving, shape: tuple[int, ...]) -> bool | None:
-    """Whether an output is [pixels, channels] of this shape (False: as it is); None: neither."""
+    """Tell whether an output is [pixels, channels] of this shape.
+
+    False: it is in row-major order. None: it is in another order.
+    """
     if output.order is None:
         return False
     pixels, channels = grid(shape)

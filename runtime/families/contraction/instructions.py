@@ -1,4 +1,4 @@
-"""Convolutions and linear layers."""
+"""The instructions of convolutions and linear layers."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from enum import IntEnum
 
 from qbnnc.runtime.program import Buffer, Instruction
 
-OF_STEPS = {1: 1.0, 2: 0.77, 4: 0.69}  # of a product, if so many are summed before they are widened
-_OF_A_TILE = 20.0  # multiplications in the time of a tile of Winograd's form and a pair of channels
-_OF_A_PLACE = 10.0  # multiplications of a convolution in the time of one of a depthwise one
+# The work of a product if so many are summed as int16 before they are widened.
+PRODUCT_WORK = {1: 1.0, 2: 0.77, 4: 0.69}
+_WORK_OF_A_TILE = 20.0  # of Winograd's form, for a pair of channels
+_WORK_OF_A_TAP = 10.0  # of a depthwise convolution
 
 
 class Epilogue(IntEnum):
-    """What becomes of an accumulator."""
+    """The end of an accumulator."""
 
-    ACCUMULATOR = 0  # stays int32
-    REQUANTIZE = 1  # u8 codes
-    DEQUANTIZE = 2  # a float32 output
+    ACCUMULATOR = 0  # it stays int32
+    REQUANTIZE = 1  # it becomes a u8 code
+    DEQUANTIZE = 2  # it becomes a float32 output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer(Instruction):
-    """What a convolution and a depthwise one have in common.
+    """The fields that all convolutions have.
 
-    `weights` and `bias` are constants, or sampled; `bias`, `factor` (multipliers or scales) and
-    `weight_zeros` (-1: none) have one number for each channel. `filters` are the output channels of
-    a group, `padded` with those that fill up its last block, `depth` K with its padding. Channel n
-    of pixel p of the output is element n * channel_step + p * pixel_step.
+    `weights` and `bias` are constants, or sampled. `bias`, `factor` (multipliers or scales) and
+    `weight_zeros` (-1: none) have one number for each channel. `filters` counts the output channels
+    of a group, `padded` those with padding. `depth` is K with padding. Channel n of pixel p of the
+    output is element n * channel_step + p * pixel_step.
     """
 
     input: Buffer
@@ -54,22 +55,24 @@ class Layer(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convolve(Layer):
-    """A convolution or linear layer; a Layout with runs says how the weights lie.
+    """A convolution or linear layer, whose weights lie in a Layout with runs.
 
-    The operand of pixel p are the runs at places[p] + runs[s] of its image, each `run` codes long,
-    with what fills them up `fours` x 4: `places` i32 [pixels] and `runs` i32 [segments] are
-    constants. The image is the input, or where
-    a window leaves it, a copy with a halo of padding, halo_height x halo_width (0: none), in the
-    scratch room, which holds `images` of them. `wide` and `steps`: see kernels.microkernel.
+    The operand of pixel p has `segments` runs. Run s begins at pixel_offsets[p] + run_offsets[s] of
+    the image and has `run` codes, which padding fills up to `k_blocks` x 4. `pixel_offsets` i32
+    [pixels] and `run_offsets` i32 [segments] are constants.
+
+    The image is the input. If a window leaves it, the image is a copy with a halo of padding,
+    halo_height x halo_width (0: none). The copies lie in the scratch space, `images` at a time.
+    `wide` and `steps` are fields of `kernels.microkernel.Shape`.
     """
 
     groups: int
     channels: int  # of a group of the input
     segments: int
     run: int
-    fours: int
-    runs: int
-    places: int
+    k_blocks: int
+    run_offsets: int
+    pixel_offsets: int
     pixels: int
     halo_height: int
     halo_width: int
@@ -80,7 +83,7 @@ class Convolve(Layer):
     @property
     def work(self) -> float:
         products = float(self.pixels * self.groups * self.padded * self.depth)
-        return products * OF_STEPS[self.steps]
+        return products * PRODUCT_WORK[self.steps]
 
     @property
     def form(self) -> str:
@@ -92,12 +95,12 @@ class Convolve(Layer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winograd(Layer):
-    """A 3x3 convolution of stride 1, one group, requantised: see kernels.winograd.
+    """A 3x3 convolution of stride 1 with one group, which is requantised: see kernels.winograd.
 
-    `depth` are the input channels and `filters` the output channels, multiples of 16. The weights
-    lie as those of Convolve. `tiles` are done at a time; `numbers` i32 [16] says
-    where in v each number begins, `pitch` bytes apart. `none` are 64 bytes of zeros, and `nowhere`
-    is where in the scratch room outputs go that nobody needs.
+    `depth` counts the input channels and `filters` the output channels: both are multiples of 16.
+    The weights lie as those of Convolve. `tiles` are computed at a time. `numbers` i32 [16] says
+    where in v each number begins, `pitch` bytes apart. `none` are 64 bytes of zeros. Outputs beyond
+    the image go to `nowhere` in the scratch space.
     """
 
     out_height: int
@@ -111,7 +114,7 @@ class Winograd(Layer):
     @property
     def work(self) -> float:
         tiles = -(-self.out_height // 2) * -(-self.out_width // 2)
-        return _OF_A_TILE * tiles * self.filters * self.depth
+        return _WORK_OF_A_TILE * tiles * self.filters * self.depth
 
     @property
     def form(self) -> str:
@@ -121,9 +124,10 @@ class Winograd(Layer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depthwise(Layer):
-    """A convolution of each channel by itself: `filters` are all channels, K the window's places.
+    """A depthwise convolution, which has a window of its own for each channel.
 
-    The weights lie as [blocks of channels][K][channels].
+    `filters` counts all channels, and K the taps of a window. The weights lie as
+    [channel blocks][K][channels].
     """
 
     out_height: int
@@ -137,4 +141,4 @@ class Depthwise(Layer):
 
     @property
     def work(self) -> float:
-        return _OF_A_PLACE * self.out_height * self.out_width * self.filters * self.depth
+        return _WORK_OF_A_TAP * self.out_height * self.out_width * self.filters * self.depth

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers, with what follows them, as one instruction."""
+"""The lowering of convolutions and linear layers, each with its epilogue in one instruction."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from qbnnc.ir.types import Array, QuantParams
 from qbnnc.ir.weights import chunks
 from qbnnc.runtime.families.contraction import winograd
 from qbnnc.runtime.families.contraction.epilogue import common, extents
-from qbnnc.runtime.families.contraction.instructions import OF_STEPS, Convolve, Depthwise
+from qbnnc.runtime.families.contraction.instructions import PRODUCT_WORK, Convolve, Depthwise
 from qbnnc.runtime.families.contraction.kernels.convolution import SCRATCH
 from qbnnc.runtime.families.sampled_weights.lowering import is_depthwise, operand
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import LINE, Layout
+from qbnnc.runtime.packing import CHANNEL_BLOCK, Layout
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
-HALO_BYTES = 96 << 10  # of the images that a layer copies into halos at a time
+HALO_BYTES = 96 << 10  # of the images that a layer copies at a time
 _MOST_IMAGES = 1024
 
 
 @LOWERINGS.of(Conv2dInteger, LinearInteger)
 def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) -> None:
-    """Emit a Convolve or Depthwise; a linear layer is a 1 x 1 convolution of one pixel."""
+    """Emit a Convolve, Depthwise or Winograd.
+
+    A linear layer is a 1 x 1 convolution of one pixel.
+    """
     geometry = op if isinstance(op, Conv2dInteger) else Conv2dInteger()
     shape = node.inputs[1].type.shape
     if is_depthwise(node):
@@ -51,12 +54,12 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
         left=geometry.padding[1],
         groups=geometry.groups,
         channels=shape[1],
-        segments=len(window.runs),
+        segments=len(window.run_offsets),
         run=window.run,
-        fours=layout.fours,
-        runs=add(window.runs),
-        places=add(window.places),
-        pixels=len(window.places),
+        k_blocks=layout.k_blocks,
+        run_offsets=add(window.run_offsets),
+        pixel_offsets=add(window.pixel_offsets),
+        pixels=len(window.pixel_offsets),
         halo_height=window.halo[0],
         halo_width=window.halo[1],
         images=window.images,
@@ -67,9 +70,9 @@ def convolve(lowering: Lowering, node: Node, op: Conv2dInteger | LinearInteger) 
 
 
 def needs_wide(isa: Isa, x: QuantParams, weight: QuantParams) -> bool:
-    """Whether codes are too large for the instruction set's plain product.
+    """Tell whether codes are too large for the instruction set's plain product.
 
-    That of AVX2 adds two products as int16, that of NEON takes codes as int8.
+    The product of AVX2 adds two products as int16. The product of NEON takes codes as int8.
     """
     if isa is Isa.AVX2:
         largest = max(abs(weight.low), abs(weight.high))
@@ -78,7 +81,7 @@ def needs_wide(isa: Isa, x: QuantParams, weight: QuantParams) -> bool:
 
 
 def _steps(lowering: Lowering, node: Node, geometry: Conv2dInteger, run: int) -> int:
-    """How many steps of four codes are summed as int16: proved to fit, and with little padding."""
+    """Choose the k-blocks that are summed as int16: proved to fit, and with little padding."""
     value, largest = node.inputs[1], codes_of(node.inputs[0].type).high
     weight, array = codes_of(value.type), lowering.graph.constants.get(value)
 
@@ -86,7 +89,7 @@ def _steps(lowering: Lowering, node: Node, geometry: Conv2dInteger, run: int) ->
         return Layout(value.type.shape, geometry.groups, run=run, steps=steps)
 
     def fit(steps: int) -> bool:
-        """From the weights themselves where they are constant, else from what they may be."""
+        """Prove that sums fit, from constant weights or from the bounds of sampled ones."""
         if array is None:
             most = 2 * steps * max(abs(weight.low), abs(weight.high))
         else:
@@ -94,11 +97,11 @@ def _steps(lowering: Lowering, node: Node, geometry: Conv2dInteger, run: int) ->
         return largest * most <= np.iinfo(np.int16).max
 
     proved = [1, *(steps for steps in (2, 4) if fit(steps))]
-    return min(proved, key=lambda steps: OF_STEPS[steps] * layout(steps).fours)
+    return min(proved, key=lambda steps: PRODUCT_WORK[steps] * layout(steps).k_blocks)
 
 
 def _largest_in_a_lane(layout: Layout, array: Array) -> int:
-    """Of the positive or of the negative weights that meet in a lane of int16."""
+    """Return the greatest sum of positive or of negative weights that meet in a lane of int16."""
     largest, rows = 0, layout.rows(array).reshape(len(array), -1)
     for some, _ in chunks(len(rows), 1, rows.shape[1]):
         lanes = layout.lanes(rows[some])  # [.., turn, step, lane, pair]
@@ -111,10 +114,10 @@ def _largest_in_a_lane(layout: Layout, array: Array) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Window:
-    """Where operands lie: see Convolve. `halo` (height, width) is (0, 0) if none is needed."""
+    """The places of operands, as in Convolve; `halo` (height, width) is (0, 0) for none."""
 
-    places: NDArray[np.int32]
-    runs: NDArray[np.int32]
+    pixel_offsets: NDArray[np.int32]
+    run_offsets: NDArray[np.int32]
     run: int
     halo: tuple[int, int]
     images: int
@@ -142,8 +145,8 @@ def _window(node: Node, geometry: Conv2dInteger) -> _Window:
     halo_bytes = 0 if inside else needed[0] * line
     images = max(1, HALO_BYTES // halo_bytes) if halo_bytes else _MOST_IMAGES
     return _Window(
-        places=np.add.outer(ys * line, xs * pixel).reshape(-1).astype(np.int32),
-        runs=np.add.outer(rows * line, columns * pixel).reshape(-1).astype(np.int32),
+        pixel_offsets=np.add.outer(ys * line, xs * pixel).reshape(-1).astype(np.int32),
+        run_offsets=np.add.outer(rows * line, columns * pixel).reshape(-1).astype(np.int32),
         run=run,
         halo=(0, 0) if inside else needed,
         images=min(images, _MOST_IMAGES),
@@ -157,7 +160,7 @@ def _depthwise(lowering: Lowering, node: Node, geometry: Conv2dInteger, *, folde
     _, _, kernel_height, kernel_width = layout.shape
     out_height, out_width = extents(node.output.type)
     instruction = Depthwise(
-        **common(lowering, node, layout, weights, 5 * LINE, folded=folded),
+        **common(lowering, node, layout, weights, 5 * CHANNEL_BLOCK, folded=folded),
         top=geometry.padding[0],
         left=geometry.padding[1],
         out_height=out_height,

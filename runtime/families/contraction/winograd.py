@@ -1,7 +1,8 @@
-"""Which convolutions are done by Winograd's F(2x2, 3x3), and their instruction."""
+"""The choice of Winograd's F(2x2, 3x3) for a convolution, and its lowering."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -10,25 +11,35 @@ from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops import Conv2dInteger
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.weights import channel_sums
-from qbnnc.runtime.families.contraction import costs
 from qbnnc.runtime.families.contraction.epilogue import common, extents, requantized
-from qbnnc.runtime.families.contraction.instructions import Winograd
+from qbnnc.runtime.families.contraction.instructions import PRODUCT_WORK, Winograd
 from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
-from qbnnc.runtime.families.contraction.kernels.winograd import scratch_bytes, spread_pitch
+from qbnnc.runtime.families.contraction.kernels.winograd import input_pitch, scratch_bytes
 from qbnnc.runtime.families.sampled_weights.lowering import operand
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import PANEL, Layout
 
-_BYTES = 256 << 10  # of v and m at a time: v is read once for each panel, m written and read
-_LEAST_TILES, _ROWS = 84, 6  # so that weights are not read too often; of the microkernel
-_IMAGES = 16  # for which there is room at least
+_BYTES = 256 << 10  # of v and m at a time: v is read once for each panel, m is written and read
+_LEAST_TILES = 84  # at a time, so that weights are not read too often
+_ROWS = 6  # of the microkernel's tile
+_IMAGES = 16  # for which there is space at least
 _ROWS_OF_A_SAMPLE = 4  # that share sampled weights: one row loses little, many gain much
+
+# Cycles of one core, fitted to both forms of layers of 16 to 256 channels with AVX2
+# (docs/performance.md). Only their ratios matter.
+_PRODUCTS, _WORD_PRODUCTS = 32.0, 27.0  # products of 8 or 16 bits in a cycle
+_TILE = 250.0  # for each tile
+_INPUT_TRANSFORM, _OUTPUT_TRANSFORM = 4.0, 6.0  # for each tile and channel
+_FILTER_TRANSFORM = 2.0  # for each pair of channels
 
 
 def applies(lowering: Lowering, node: Node, geometry: Conv2dInteger) -> bool:
-    """Whether the form exists for a layer: the sums are four times what they are without it."""
+    """Tell whether the form exists for a layer.
+
+    Its sums are four times those of the direct form, and must fit into int32.
+    """
     if requantized(lowering, node) is None:
         return False
     filters, channels, *kernel = node.inputs[1].type.shape
@@ -43,7 +54,7 @@ def applies(lowering: Lowering, node: Node, geometry: Conv2dInteger) -> bool:
 
 
 def _largest_sum(lowering: Lowering, weight: Value) -> int:
-    """Of the sizes of one output channel's weights, or of what they may be if they are sampled."""
+    """Return the greatest sum of |weight| of an output channel, or a bound for sampled weights."""
     array = lowering.graph.constants.get(weight)
     if array is None:
         quant = codes_of(weight.type)
@@ -52,35 +63,35 @@ def _largest_sum(lowering: Lowering, weight: Value) -> int:
 
 
 def wins(lowering: Lowering, node: Node, geometry: Conv2dInteger, steps: int) -> bool:
-    """Whether it applies and takes less time than the direct form."""
+    """Tell whether the form exists for a layer and takes less time than the direct form."""
     if chosen() not in WORD_PRODUCTS or not applies(lowering, node, geometry):
         return False
     layer = _layer(lowering, node)
-    return costs.winograd(layer, tiles_at_once(layer)) < costs.direct(layer, steps)
+    return winograd_cost(layer, tiles_at_once(layer)) < direct_cost(layer, steps)
 
 
-def tiles_at_once(layer: costs.Layer) -> int:
-    """A multiple of the microkernel's rows, no more than there are."""
-    room = _BYTES // (2 * 16 * layer.channels + 4 * 16 * PANEL)
+def tiles_at_once(layer: Square) -> int:
+    """Choose the tiles at a time: a multiple of the microkernel's rows, no more than there are."""
+    fitting = _BYTES // (2 * 16 * layer.channels + 4 * 16 * PANEL)
     needed = max(layer.copies, _IMAGES) * layer.tiles
-    return round_up(min(max(_LEAST_TILES, room), needed), _ROWS)
+    return round_up(min(max(_LEAST_TILES, fitting), needed), _ROWS)
 
 
-def _layer(lowering: Lowering, node: Node) -> costs.Layer:
-    """In a prediction for one row, or for a few if each sample has its own weights."""
+def _layer(lowering: Lowering, node: Node) -> Square:
+    """Describe a layer in a prediction for one row, or for a few if its weights are sampled."""
     sampled = any(value not in lowering.graph.constants for value in node.inputs[1:3])
-    return costs.Layer.of(node, _ROWS_OF_A_SAMPLE if sampled else lowering.copies(node))
+    return Square.of(node, _ROWS_OF_A_SAMPLE if sampled else lowering.copies(node))
 
 
 def convolve(lowering: Lowering, node: Node, geometry: Conv2dInteger, *, folded: bool) -> None:
-    """Emit it for a layer that it applies to."""
+    """Emit the instruction for a layer for which the form exists."""
     shape = node.inputs[1].type.shape
     filters, channels = shape[:2]
     tiles, (out_height, out_width) = (
         tiles_at_once(_layer(lowering, node)),
         extents(node.output.type),
     )
-    pitch, scratch = spread_pitch(tiles, channels), scratch_bytes(tiles, channels, filters)
+    pitch, scratch = input_pitch(tiles, channels), scratch_bytes(tiles, channels, filters)
     layout, add = Layout(shape, run=channels), lowering.constants.add
     weights = operand(lowering, node, 1, layout)
     fields = common(lowering, node, layout, weights, scratch, folded=folded)
@@ -97,3 +108,44 @@ def convolve(lowering: Lowering, node: Node, geometry: Conv2dInteger, *, folded:
         nowhere=scratch - filters,
     )
     lowering.emit(node, instruction)
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """The size of a 3x3 convolution of stride 1.
+
+    `copies` are the images with the same weights.
+    """
+
+    channels: int
+    filters: int
+    height: int
+    width: int
+    copies: int
+
+    @staticmethod
+    def of(node: Node, copies: int) -> Square:
+        """Read the size from a convolution."""
+        filters, channels = node.inputs[1].type.shape[:2]
+        _, height, width = node.output.type.shape
+        return Square(channels, filters, height, width, copies)
+
+    @property
+    def tiles(self) -> int:
+        """The tiles of 2x2 outputs in an image."""
+        return -(-self.height // 2) * -(-self.width // 2)
+
+
+def direct_cost(layer: Square, steps: int) -> float:
+    """Return the cycles of the direct form, with `steps` products summed as int16."""
+    pixels = layer.copies * layer.height * layer.width
+    products = 9.0 * pixels * layer.channels * layer.filters
+    return PRODUCT_WORK[steps] * products / _PRODUCTS
+
+
+def winograd_cost(layer: Square, tiles: int) -> float:
+    """Return the cycles of Winograd's form, which transforms its weights once for `tiles` tiles."""
+    pairs, all_tiles = float(layer.channels * layer.filters), layer.copies * layer.tiles
+    ends = _TILE + _INPUT_TRANSFORM * layer.channels + _OUTPUT_TRANSFORM * layer.filters
+    blocks = -(-all_tiles // tiles)
+    return all_tiles * (16 * pairs / _WORD_PRODUCTS + ends) + blocks * _FILTER_TRANSFORM * pairs

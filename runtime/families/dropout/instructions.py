@@ -1,4 +1,4 @@
-"""Dropout masks, and the codes that they keep."""
+"""The instructions of dropout: masks, and codes that masks keep or drop."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from qbnnc.runtime.program import Buffer, Instruction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepMask(Instruction):
-    """lane ^ flip >= threshold: lanes drawn as [channels][pixels], kept as [pixels][channels].
+    """A dropout mask: lane ^ flip >= threshold for each element.
 
-    `flip` is 0, or 65535 for an inverted mask, which keeps low lanes.
-
-    Scratch is room for the lanes, and for the mask in the order drawn.
+    Lanes are drawn as [channels][pixels]; the mask lies as [pixels][channels]. `flip` is 0, or
+    65535 for an inverted mask, which keeps low lanes. The scratch space holds the lanes, and the
+    mask in the order of the lanes.
     """
 
     scratch: Buffer
@@ -27,9 +27,10 @@ class KeepMask(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop(Instruction):
-    """lane ^ flip >= threshold ? code : zero, a lane for each of `size` codes, in the order drawn.
+    """A dropout mask and its Select in one: lane ^ flip >= threshold ? code : zero.
 
-    Scratch is room for the lanes of `size`, rounded up to 16.
+    Each of `size` codes has a lane, in the order of the lanes. The scratch space holds the lanes of
+    `size`, rounded up to 16.
     """
 
     input: Buffer
@@ -43,7 +44,10 @@ class Drop(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Select(Instruction):
-    """mask ? code : zero over [height][width][channels]; the steps are the mask's, 0 or more."""
+    """mask ? code : zero over [height][width][channels].
+
+    The steps are those of the mask, 0 or more.
+    """
 
     input: Buffer
     mask: Buffer

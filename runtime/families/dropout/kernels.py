@@ -1,7 +1,7 @@
-"""Dropout masks from counters: docs/semantics.md, section 5.
+"""Dropout masks from counters, and the codes that they keep: docs/semantics.md, section 5.
 
-A word's lanes are found by looking at its bytes as little-endian 16-bit numbers; numba has no
-big-endian target.
+The lanes of a word are its bytes, read as little-endian 16-bit numbers. numba has no big-endian
+target.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.families.dropout.instructions import Drop, KeepMask, Select
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.codes import drop_codes, select_codes
 from qbnnc.runtime.kernels.jit import Kernel, kernel
@@ -17,6 +16,7 @@ from qbnnc.runtime.kernels.random import derive, draw_words
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Instruction, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 K = columns_of(KeepMask)
@@ -26,7 +26,7 @@ S = columns_of(Select)
 
 @kernel
 def compare(lanes, flip, threshold, mask, count):
-    """mask[i] = lanes[i] ^ flip >= threshold, 1 or 0."""
+    """mask[i] = lanes[i] ^ flip >= threshold, as 1 or 0."""
     for i in range(count):
         mask[i] = np.uint8(1) if np.int32(lanes[i] ^ flip) >= threshold else np.uint8(0)
 
@@ -68,7 +68,7 @@ def keep_mask(row, context, memory):
 @KERNELS.of(Drop)
 @kernel
 def drop(row, context, memory):
-    """Each copy's lanes, and at once its codes; copies are filled up to multiples of 16 bytes."""
+    """Draw the lanes of each copy and drop its codes; copies have multiples of 16 bytes."""
     arena = memory.arena
     base, sample_step, row_step = locate(row, D.input, context)
     target, target_sample, target_row = locate(row, D.output, context)
@@ -114,7 +114,7 @@ def select(row, context, memory):
 
 @kernel
 def select_image(row, codes, mask, selected):
-    """Any mask that broadcasts."""
+    """Select the codes of one image, with any mask that broadcasts."""
     channels, zero, step = row[S.channels], np.uint8(row[S.zero]), row[S.step_channel]
     at = 0
     for y in range(row[S.height]):

@@ -1,4 +1,4 @@
-"""How dropout masks become instructions."""
+"""The lowering of dropout masks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE
 from qbnnc.runtime.families.dropout import instructions as ins
 from qbnnc.runtime.families.moves.lowering import broadcast
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import broadcast_steps, grid, round_up, same_order
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.packing import CODES
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 _LANE = int(np.iinfo(np.uint16).max)
@@ -21,7 +21,7 @@ _LANE = int(np.iinfo(np.uint16).max)
 
 @LOWERINGS.of(KeepMask)
 def keep_mask(lowering: Lowering, node: Node, op: KeepMask) -> None:
-    """With the codes that it drops, if a Select alone reads it and both are in the same order."""
+    """Emit a mask, unless a Drop makes it together with the codes that it drops."""
     if _dropped_with_codes(lowering, node, op):
         return
     pixels, channels = grid(op.shape)
@@ -71,6 +71,7 @@ def select(lowering: Lowering, node: Node, op: Select) -> None:
 
 
 def _dropped_with_codes(lowering: Lowering, mask: Node, op: KeepMask) -> bool:
+    """Tell whether a Select alone reads a mask, in the order in which its lanes are drawn."""
     reader = lowering.only_reader(mask.output)
     return (
         not lowering.traced
@@ -99,10 +100,14 @@ def _drop(lowering: Lowering, node: Node, op: KeepMask) -> None:
 
 
 def _flip(op: KeepMask) -> int:
-    """lane < t is 65535 - lane >= 65536 - t, and 65535 - lane is lane ^ 65535."""
+    """Return the bits of a lane to flip.
+
+    An inverted mask keeps lane < t, which is 65535 - lane >= 65536 - t. The number 65535 - lane is
+    lane ^ 65535.
+    """
     return _LANE if op.inverted else 0
 
 
 def _least_kept(op: KeepMask) -> int:
-    """The least of lane ^ flip that is kept."""
+    """Return the least value of lane ^ flip that is kept."""
     return _LANE + 1 - op.threshold if op.inverted else op.threshold

@@ -1,4 +1,4 @@
-"""What moves elements of 1 or 4 bytes and changes none."""
+"""The instructions that move elements of 1 or 4 bytes and change none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qbnnc.runtime.program import Buffer, Instruction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transpose(Instruction):
-    """[rows][columns] to [columns][rows], elements of `item` bytes."""
+    """[rows][columns] to [columns][rows], with elements of `item` bytes."""
 
     input: Buffer
     rows: int
@@ -19,9 +19,9 @@ class Transpose(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gather(Instruction):
-    """`count` runs of `run` elements of `item` bytes; `index` i32 [count] says where they begin.
+    """`count` runs of `run` elements of `item` bytes.
 
-    -1 is a run of `fill`.
+    `index` i32 [count] says where the runs begin; -1 is a run of `fill`.
     """
 
     input: Buffer
@@ -34,7 +34,7 @@ class Gather(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy(Instruction):
-    """`count` runs of `run` bytes, to `first`, `first + step`, ... of the output."""
+    """A copy of `count` runs of `run` bytes to `first`, `first + step`, ... of the output."""
 
     input: Buffer
     first: int
@@ -45,7 +45,7 @@ class Copy(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load(Instruction):
-    """A constant as a value."""
+    """A copy of a constant to a buffer."""
 
     constant: int
     size: int

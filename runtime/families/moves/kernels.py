@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.families.moves.instructions import Copy, Gather, Load, Transpose
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.program import Instruction, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 T = columns_of(Transpose)
@@ -20,6 +20,7 @@ L = columns_of(Load)
 
 @kernel
 def transpose_matrix(source, target, rows, columns):
+    """Transpose [rows][columns]."""
     for j in range(columns):
         line = target[j * rows : (j + 1) * rows]
         for i in range(rows):

@@ -1,4 +1,4 @@
-"""Reshapes, moves and concatenations as instructions."""
+"""The lowering of reshapes, moves and concatenations."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from qbnnc.ir.ops import Concat, Move, Reshape
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import DType
 from qbnnc.runtime.families.moves import instructions as ins
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order, to_memory
 from qbnnc.runtime.lowering import Leaving, Lower, Lowering
 from qbnnc.runtime.program import Buffer
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 
 
 @LOWERINGS.of(Reshape)
 def reshape(lowering: Lowering, node: Node, op: Reshape) -> None:
-    """Another name if both shapes lie in row-major order, else through row-major order."""
+    """Name the buffer anew if both shapes lie in row-major order; else transpose."""
     source, target = node.inputs[0].type.shape, node.output.type.shape
     if node.output.type.dtype is DType.F32:
         return
@@ -33,14 +33,14 @@ def reshape(lowering: Lowering, node: Node, op: Reshape) -> None:
         return
     item = node.output.type.dtype.numpy.itemsize
     if not same_order(source):
-        flat = lowering.room(node.output)
+        flat = lowering.new_buffer(node.output)
         rows, columns = grid(source)
         lowering.emit(node, ins.Transpose(output=flat, input=buffer, rows=rows, columns=columns,
                                           item=item))  # fmt: skip
         buffer = flat
     if not same_order(target):
         columns, rows = grid(target)
-        image = lowering.room(node.output)
+        image = lowering.new_buffer(node.output)
         lowering.emit(node, ins.Transpose(output=image, input=buffer, rows=rows, columns=columns,
                                           item=item))  # fmt: skip
         buffer = image
@@ -49,7 +49,10 @@ def reshape(lowering: Lowering, node: Node, op: Reshape) -> None:
 
 @LOWERINGS.of(Move)
 def move(lowering: Lowering, node: Node, op: Move) -> None:
-    """Another name if nothing moves in memory; of numbers part of what writes the output."""
+    """Name the buffer anew if nothing moves in memory; else gather.
+
+    The instruction that writes an output moves float32 numbers.
+    """
     x, made = node.inputs[0].type, node.output
     if made.type.dtype is DType.F32:
         return
@@ -72,7 +75,7 @@ def gather(
     item: int,
     fill: int = 0,
 ) -> ins.Gather:
-    """Element i of the output is element index[i] of the source, or `fill` where that is -1."""
+    """Make a Gather: element i is element index[i] of the source, or `fill` if that is -1."""
     run = _run(index)
     return ins.Gather(
         output=output,
@@ -86,20 +89,20 @@ def gather(
 
 
 def leaving(lowering: Lowering, node: Node, output: Leaving) -> tuple[Buffer, int, int]:
-    """(where codes or accumulators lie as an output takes them, pixels, channels)."""
+    """Bring a node's input into the order of an output; return (buffer, pixels, channels)."""
     value, source = node.inputs[0], lowering.buffer(node, 0)
     if output.order is None:
         return source, *grid(value.type.shape)
     places, item = positions(value.type.shape).reshape(-1), value.type.dtype.numpy.itemsize
     count = output.order.size
     stride = round_up(count * item, ALIGNMENT)
-    moved = replace(lowering.room(value), name=f"{value.name} leaving", stride=stride)
+    moved = replace(lowering.new_buffer(value), name=f"{value.name} leaving", stride=stride)
     lowering.emit(node, gather(lowering, moved, source, places[output.order], item))
     return moved, 1, count
 
 
 def _run(index: NDArray[np.int64]) -> int:
-    """The greatest run of neighbours, or of -1, that the index is made of."""
+    """Return the length of the greatest runs of neighbours, or of -1, that make up the index."""
     before, after = index[:-1], index[1:]
     goes_on = np.where(before < 0, after < 0, after == before + 1)
     breaks = np.flatnonzero(~goes_on) + 1
@@ -107,12 +110,12 @@ def _run(index: NDArray[np.int64]) -> int:
 
 
 def broadcast(lowering: Lowering, node: Node, index: int, shape: tuple[int, ...]) -> Buffer:
-    """An input repeated until it has this shape."""
+    """Broadcast an input to this shape."""
     value = node.inputs[index]
     source = np.broadcast_to(positions(value.type.shape), shape)
     item = value.type.dtype.numpy.itemsize
     stride = round_up(prod(shape) * item, ALIGNMENT)
-    repeated = replace(lowering.room(value), stride=stride)
+    repeated = replace(lowering.new_buffer(value), stride=stride)
     flat = to_memory(source, shape).reshape(-1)
     lowering.emit(node, gather(lowering, repeated, lowering.buffer(node, index), flat, item))
     return repeated
@@ -120,7 +123,7 @@ def broadcast(lowering: Lowering, node: Node, index: int, shape: tuple[int, ...]
 
 @LOWERINGS.of(Concat)
 def concat(lowering: Lowering, node: Node, op: Concat) -> None:
-    """Each input to its place; the axes lie in the order (1, 2, 0) if there are three."""
+    """Copy each input to its place; three axes lie in the order (1, 2, 0)."""
     output, shape = lowering.made(node.output), node.output.type.shape
     item, first = node.output.type.dtype.numpy.itemsize, 0
     order = (1, 2, 0) if len(shape) == 3 else tuple(range(len(shape)))

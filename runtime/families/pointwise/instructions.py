@@ -1,4 +1,4 @@
-"""What looks at one element at a time."""
+"""The instructions that compute one element at a time, or look it up in a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qbnnc.runtime.program import Buffer, Instruction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(Instruction):
-    """quant(dequant(a) + dequant(b)); `scales` are those of a, b and the sum."""
+    """quant(dequant(a) + dequant(b)), with the `scales` of a, b and the sum."""
 
     a: Buffer
     b: Buffer
@@ -24,9 +24,9 @@ class Add(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Multiply(Instruction):
-    """(a - Z_a)(b - Z_b) over [height][width][channels]: i32, or requantised by one `factor`.
+    """(a - Z_a)(b - Z_b) over [height][width][channels], i32 or requantised by one `factor`.
 
-    The steps of a and b are 0 or more, in elements.
+    The steps of a and b are in elements, 0 or more.
     """
 
     a: Buffer

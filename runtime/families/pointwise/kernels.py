@@ -1,16 +1,16 @@
-"""Kernels that look at one element at a time: sums, products, clamps, selects."""
+"""Kernels that compute one element at a time, or look it up in a table."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from qbnnc.runtime.families.pointwise.instructions import Add, Clamp, Lookup, LookupReal, Multiply
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds, round_into
 from qbnnc.runtime.program import Instruction, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 A = columns_of(Add)
@@ -84,6 +84,7 @@ def multiply(row, context, memory):
 
 @kernel
 def multiply_image(row, a, b, products):
+    """Multiply two images to int32."""
     channels, a_step, b_step = row[M.channels], row[M.a_step_channel], row[M.b_step_channel]
     a_zero, b_zero = np.int32(row[M.a_zero]), np.int32(row[M.b_zero])
     for y in range(row[M.height]):
@@ -100,6 +101,7 @@ def multiply_image(row, a, b, products):
 
 @kernel
 def multiply_to_codes(row, a, b, factor, codes):
+    """Multiply two images and requantise the products."""
     channels, a_step, b_step = row[M.channels], row[M.a_step_channel], row[M.b_step_channel]
     a_zero, b_zero = np.int32(row[M.a_zero]), np.int32(row[M.b_zero])
     low, high, zero = bounds(row[M.low], row[M.high], row[M.zero])

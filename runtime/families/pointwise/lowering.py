@@ -1,4 +1,4 @@
-"""How pointwise ops become instructions."""
+"""The lowering of pointwise ops."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from qbnnc.ir.ops import AddQuantized, ClampCodes, Lookup, LookupReal, MultiplyI
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.runtime.families.moves.lowering import broadcast, leaving
 from qbnnc.runtime.families.pointwise import instructions as ins
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import broadcast_steps
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.program import Buffer
 from qbnnc.support.errors import CompileError
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
-_BYTES = 256  # that there are
+_BYTES = 256  # values of a byte
 
 
 @LOWERINGS.of(AddQuantized)
@@ -42,7 +42,7 @@ def add(lowering: Lowering, node: Node, op: AddQuantized) -> None:
 
 @LOWERINGS.of(MultiplyInteger)
 def multiply(lowering: Lowering, node: Node, op: MultiplyInteger) -> None:
-    """With the Requantize that follows, if it is the only reader and has one multiplier."""
+    """Emit a Multiply; it absorbs a Requantize that alone reads it and has one multiplier."""
     shape, zeros = node.output.type.shape, [codes_of(v.type).per_tensor[1] for v in node.inputs]
     buffers = [lowering.codes(node, index) for index in (0, 1)]
     shapes = tuple(value.type.shape for value in node.inputs)
@@ -103,7 +103,7 @@ def lookup(lowering: Lowering, node: Node, op: Lookup) -> None:
 
 @LOWERINGS.of(LookupReal)
 def lookup_real(lowering: Lowering, node: Node, op: LookupReal) -> None:
-    """One instruction for each output that this is, perhaps moved."""
+    """Emit one instruction for each output that is this value, perhaps moved."""
     table = _table(lowering, node)
     lowering.codes(node, 0)
     for output in lowering.outputs_of(node.output):
@@ -115,7 +115,7 @@ def lookup_real(lowering: Lowering, node: Node, op: LookupReal) -> None:
 
 
 def _requantized_by_one(lowering: Lowering, node: Node) -> tuple[Requantize, Buffer, int] | None:
-    """Take the reader in: (op, its output, its multiplier)."""
+    """Absorb the reader: return (op, its output, its multiplier), or None."""
     reader = lowering.only_reader(node.output)
     if reader is None or not isinstance(reader.op, Requantize):
         return None
@@ -128,6 +128,6 @@ def _requantized_by_one(lowering: Lowering, node: Node) -> tuple[Requantize, Buf
 
 
 def _table(lowering: Lowering, node: Node) -> int:
-    """An entry for every byte, so that none leads beyond the table."""
+    """Make a table with an entry for every byte, so that no code leads beyond it."""
     table = lowering.constant(node, 1, "table").reshape(-1)
     return lowering.constants.add(np.pad(table, (0, _BYTES - table.size), mode="edge"))

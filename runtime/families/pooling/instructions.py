@@ -1,4 +1,4 @@
-"""Windows over an image."""
+"""The instructions of pooling: windows over an image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from qbnnc.runtime.program import Buffer, Instruction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pool(Instruction):
+    """The fields of a window; `zero` counts in sums alone."""
+
     input: Buffer
     channels: int
     height: int
@@ -27,12 +29,12 @@ class _Pool(Instruction):
 
 
 class MaxPool(_Pool):
-    """The greatest code of each window: u8 to u8."""
+    """The greatest code of each window, u8 to u8."""
 
     __slots__ = ()
 
 
 class SumPool(_Pool):
-    """The sum of code - zero over each window: u8 to i32."""
+    """The sum of code - zero over each window, u8 to i32."""
 
     __slots__ = ()

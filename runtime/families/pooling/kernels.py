@@ -1,17 +1,17 @@
-"""Maximum and sum over windows of an image [H, W, C]; nothing outside the image counts."""
+"""Maximum and sum over windows of an image [H, W, C]; pixels outside the image do not count."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from qbnnc.runtime.families.pooling.instructions import MaxPool, SumPool
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.codes import largest_codes
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Instruction, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 C = columns_of(MaxPool)
@@ -20,7 +20,7 @@ assert vars(columns_of(SumPool)).keys() == vars(C).keys()
 
 @kernel
 def window(row, i, which):
-    """(first tap, end, place of tap 0) of window i along y (which = 0) or x (1), clipped."""
+    """Return (first tap, end, place of tap 0) of window i along y (which = 0) or x (1), clipped."""
     if which == 0:
         size, taps, dilation = row[C.height], row[C.kernel_height], row[C.dilation_y]
         start = i * row[C.stride_y] - row[C.top]
@@ -36,7 +36,7 @@ def window(row, i, which):
 
 @kernel
 def max_image(row, image, pooled):
-    """Addresses of an image and its result."""
+    """Pool one image; `image` and `pooled` are addresses."""
     channels, pitch = row[C.channels], row[C.width] * row[C.channels]
     line, pixel = row[C.dilation_y] * pitch, row[C.dilation_x] * channels
     turns = (channels + CODES - 1) // CODES
@@ -55,6 +55,7 @@ def max_image(row, image, pooled):
 
 @kernel
 def sum_image(row, image, sums):
+    """Sum the windows of one image."""
     channels, width = row[C.channels], row[C.width]
     for y in range(row[C.out_height]):
         i0, i1, top = window(row, y, 0)

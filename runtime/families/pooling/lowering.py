@@ -1,4 +1,4 @@
-"""How pooling becomes instructions."""
+"""The lowering of pooling."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.runtime.families.pooling import instructions as ins
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.packing import CODES
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 

@@ -1,4 +1,4 @@
-"""Into codes, between codes, and out of codes."""
+"""The instructions that quantise the input, requantise accumulators and dequantise outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qbnnc.runtime.program import Buffer, Instruction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantize(Instruction):
-    """The input [channels][pixels] f32 to codes; one offset and one scale for each channel."""
+    """The input [channels][pixels] f32 to u8, with one offset and one scale for each channel."""
 
     input: Buffer
     shift: int
@@ -25,7 +25,10 @@ class Quantize(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requantize(Instruction):
-    """i32 [pixels][channels] to u8; factor_step is 0, or channels if each pixel has its own."""
+    """i32 [pixels][channels] to u8.
+
+    `factor_step` is 0, or channels if each pixel has its own factors.
+    """
 
     input: Buffer
     factor: int
@@ -41,7 +44,7 @@ class Requantize(Instruction):
 class Dequantize(Instruction):
     """u8, i8 or i32 [pixels][channels] to an output [channels][pixels].
 
-    `item` is 1, -1 or 4; `step` is as factor_step of Requantize.
+    `item` is 1, -1 or 4. `step` has the meaning of factor_step in Requantize.
     """
 
     input: Buffer

@@ -1,16 +1,16 @@
-"""Into codes, from accumulators to codes, and out of codes into the outputs."""
+"""Kernels that quantise the input, requantise accumulators and dequantise outputs."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from qbnnc.runtime.families.quantization.instructions import Dequantize, Quantize, Requantize
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds, round_into
 from qbnnc.runtime.program import Instruction, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 Q = columns_of(Quantize)
@@ -34,6 +34,7 @@ def quantize(row, context, memory):
 
 @kernel
 def quantize_row(row, real, codes, floats):
+    """Quantise one row of the batch."""
     channels, pixels = row[Q.channels], row[Q.pixels]
     channel_step, pixel_step = row[Q.channel_step], row[Q.pixel_step]
     low, high, zero = bounds(row[Q.low], row[Q.high], row[Q.zero])
@@ -103,7 +104,7 @@ def dequantize(row, context, memory):
 
 @kernel
 def dequantize_row(row, codes, zeros, scales, real):
-    """[pixels][channels] to [channels][pixels]."""
+    """Dequantise [pixels][channels] to [channels][pixels]."""
     channels, pixels, step = row[D.channels], row[D.pixels], row[D.step]
     if pixels == 1:
         for c in range(channels):

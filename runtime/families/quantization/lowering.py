@@ -1,4 +1,4 @@
-"""How the input becomes codes, and how accumulators and codes become others or outputs."""
+"""The lowering of quantisation: of the input, of accumulators, and to the outputs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType
 from qbnnc.runtime.families.moves.lowering import leaving as leaving_of
 from qbnnc.runtime.families.quantization import instructions as ins
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import grid, parameter
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.support.errors import CompileError
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
 
@@ -67,7 +67,7 @@ def requantize(lowering: Lowering, node: Node, op: Requantize) -> None:
 
 @LOWERINGS.of(Dequantize)
 def dequantize(lowering: Lowering, node: Node, op: Dequantize) -> None:
-    """One instruction for each output that this is, perhaps moved."""
+    """Emit one instruction for each output that is this value, perhaps moved."""
     type_ = node.inputs[0].type
     quant, rank = codes_of(type_), len(type_.shape)
     for leaving in lowering.outputs_of(node.output):
@@ -91,7 +91,7 @@ def dequantize(lowering: Lowering, node: Node, op: Dequantize) -> None:
 
 
 def _each_element(array: Array, shape: tuple[int, ...], order: NDArray[np.int64] | None) -> Array:
-    """A parameter as [pixels or 1, channels] of what leaves in this order."""
+    """Bring a parameter into the order of an output: [pixels or 1, channels]."""
     if order is None:
         return parameter(array, shape)
     return np.broadcast_to(array, shape).reshape(-1)[order][None]

@@ -1,4 +1,4 @@
-"""What is drawn: masks, noise, and the weights made of noise."""
+"""The instructions of noise, and of weights and biases that are made of noise."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from qbnnc.runtime.program import Buffer, Instruction
 
-_OF_A_WEIGHT = 100.0  # multiplications of a convolution in the time of drawing one weight
+_WORK_OF_A_WEIGHT = 100.0  # in multiplications of a convolution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpsCodes(Instruction):
-    """table[lane], i8, in the order drawn; scratch is room for some of the lanes."""
+    """Noise: table[lane], i8, in the order of the lanes. The scratch space holds some lanes."""
 
     scratch: Buffer
     table: int
@@ -21,13 +21,15 @@ class EpsCodes(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleWeight(Instruction):
-    """Codes of a sampled weight in the layout of Convolve, or of a bias (depth 1, item 4).
+    """A sampled weight in the layout of Convolve, or a sampled bias (depth 1, item 4).
 
-    `mu` and `sigma` i8 have the layout of the result, a Layout. The noise of place k of channel n
-    is eps[rows[k] + columns[n]], or eps[rows[k] + columns[element]] with column_step 1; where
-    rows[k] is -1 there is padding, 0. Of each element, or `step` times of each channel with
-    column_step or granule_step 0: `columns` i32; `ratio` i32 and `divisor` f32. `zeros` i32 are
-    `step` times of each channel.
+    `mu` and `sigma` i8 have the layout of the result. The noise of place k of channel n is
+    eps[rows[k] + columns[n]], or eps[rows[k] + columns[element]] if column_step is 1. If rows[k] is
+    -1, the place is padding, 0.
+
+    `columns` i32 has a number for each element if column_step is 1, otherwise `step` equal numbers
+    for each channel. `ratio` i32 and `divisor` f32 follow granule_step in the same way. `zeros` i32
+    has `step` equal numbers for each channel.
     """
 
     eps: Buffer
@@ -52,17 +54,18 @@ class SampleWeight(Instruction):
 
     @property
     def work(self) -> float:
-        return _OF_A_WEIGHT * self.groups * self.padded * self.depth
+        return _WORK_OF_A_WEIGHT * self.groups * self.padded * self.depth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawWeight(Instruction):
-    """Noise and the codes of a sampled weight in one, in the panels of Convolve.
+    """Noise and a sampled weight in one, in the panels of Convolve.
 
-    The noise of channel n are the lanes n * K and on, [channels][taps] (the window's places), and
-    its K-th code is made of place rows[k] of [taps][channels]; -1 is padding, 0. The rest is as in
-    SampleWeight; `simple`: all zeros are 0, and R and r are of channels. Scratch is room for a
-    channel's lanes, and for the noise of a panel.
+    Channel n has the lanes from n * K on, as [channels][taps] of the window. The noise becomes
+    [taps][channels], and code k takes element rows[k] of it; -1 is padding, 0. Other fields have
+    their meaning in SampleWeight. `simple` says that all zeros are 0, and that ratio and divisor
+    have one number for each channel. The scratch space holds a channel's lanes, and the noise of a
+    panel.
     """
 
     scratch: Buffer
@@ -87,14 +90,14 @@ class DrawWeight(Instruction):
 
     @property
     def work(self) -> float:
-        return _OF_A_WEIGHT * self.groups * self.padded * self.depth
+        return _WORK_OF_A_WEIGHT * self.groups * self.padded * self.depth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldBias(Instruction):
     """bias + terms - input_zero * sum_k weights[k] for each channel, i32 [groups][padded].
 
-    Without a sum, `depth` is 0. `block` and `step` are those of the weights' Layout.
+    A `depth` of 0 leaves out the sum. `block` and `step` are those of the weights' Layout.
     """
 
     bias: Buffer

@@ -1,4 +1,4 @@
-"""Noise, and the weights made of it, once for each sample: docs/semantics.md, sections 5 and 6."""
+"""Noise and sampled weights, once for each sample: docs/semantics.md, sections 5 and 6."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from qbnnc.runtime.families.sampled_weights.instructions import (
     FoldBias,
     SampleWeight,
 )
-from qbnnc.runtime.families.sampled_weights.noise_to_codes import line_of, simple_lines
-from qbnnc.runtime.families.table import Table
+from qbnnc.runtime.families.sampled_weights.noise_to_codes import codes_from_noise, panel_from_noise
 from qbnnc.runtime.kernels.addressing import int32_at, locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.random import derive, draw_words
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.packing import FOURS, PANEL
+from qbnnc.runtime.packing import K_BLOCK, PANEL
 from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 E = columns_of(EpsCodes)
 W = columns_of(SampleWeight)
 D = columns_of(DrawWeight)
 F = columns_of(FoldBias)
-WORDS = 512  # drawn at a time
+WORDS = 512  # random words at a time
 _CHANNELS = 64  # whose words stay in the cache while they are read once for each tap
 _CONSTANT = int(Place.CONSTANT)
 
-code_line, wide_line = line_of(1), line_of(4)
+int8_codes, int32_codes = codes_from_noise(1), codes_from_noise(4)
 
 
 @KERNELS.of(EpsCodes)
@@ -55,15 +55,15 @@ def eps_codes(row, context, memory):
 
 @kernel
 def gather_noise(noise, eps, places, columns, width):
-    """noise[n][j] = eps[places[j] + columns[n][j]]; where places[j] is -1, anything."""
+    """noise[n][j] = eps[places[j] + columns[n][j]]; it is any number if places[j] is -1."""
     step = len(places)
-    adjacent = step == FOURS and places[0] >= 0
+    adjacent = step == K_BLOCK and places[0] >= 0
     for j in range(1, step):
         adjacent = adjacent and places[j] == places[0] + j
     if adjacent:
-        fours, start = noise.view(np.int32), eps.ctypes.data + places[0]
+        quads, start = noise.view(np.int32), eps.ctypes.data + places[0]
         for n in range(width):
-            fours[n] = int32_at(start + columns[n * FOURS])
+            quads[n] = int32_at(start + columns[n * K_BLOCK])
         return
     for j in range(step):
         of_place = eps[max(0, places[j]) :]
@@ -74,7 +74,7 @@ def gather_noise(noise, eps, places, columns, width):
 
 @kernel
 def clear_padding(codes, places, width):
-    """Zeros where places[j] is -1, or the padding of a run would be multiplied."""
+    """Write zeros if places[j] is -1, or the padding of a run would be multiplied."""
     step = len(places)
     if places[step - 1] >= 0:
         return
@@ -86,7 +86,7 @@ def clear_padding(codes, places, width):
 
 @kernel
 def sample_block(row, eps, noise, arena, constants, ints, target, first):
-    """One block of channels, the first of which is `first`: [lines][width][step] of the target."""
+    """Make one block of channels from `first` on: [lines][width][step] of the target."""
     step, item = row[W.step], row[W.item]
     width = min(row[W.block], row[W.padded] - first % row[W.padded])
     low, high, count = np.int32(row[W.low]), np.int32(row[W.high]), width * step
@@ -102,10 +102,10 @@ def sample_block(row, eps, noise, arena, constants, ints, target, first):
         zeros, codes = base + row[W.zeros] + 4 * first * step, target + item * at
         made, drawn = arena.ctypes.data + codes, noise.ctypes.data
         if item == 1:
-            code_line(made, drawn, 4, sigma, mu, ratio, divisor, zeros, low, high, count)
+            int8_codes(made, drawn, 4, sigma, mu, ratio, divisor, zeros, low, high, count)
             clear_padding(arena[codes : codes + count], places, width)
         else:
-            wide_line(made, drawn, 4, sigma, mu, ratio, divisor, zeros, low, high, count)
+            int32_codes(made, drawn, 4, sigma, mu, ratio, divisor, zeros, low, high, count)
 
 
 @KERNELS.of(SampleWeight)
@@ -127,7 +127,7 @@ def sample_weight(row, context, memory):
 
 @kernel
 def draw_channel(noise, words, lanes, table, key, first, channels, taps):
-    """noise[t][c] is the eps of lane first + c * taps + t of a sample's key.
+    """Write noise[t][c], the eps of lane first + c * taps + t of a sample's key.
 
     The longer of the two loops is the inner one.
     """
@@ -157,15 +157,18 @@ def draw_channel(noise, words, lanes, table, key, first, channels, taps):
 @KERNELS.of(DrawWeight)
 @kernel
 def draw_weight(row, context, memory):
-    """Panel by panel: the noise of its channels, then its lines."""
+    """Draw each panel: the noise of its channels, then its codes."""
     arena, constants, ints = memory.arena, memory.constants, memory.ints
     target, target_sample, _ = locate(row, D.output, context)
     table = constants[row[D.table] : row[D.table] + 65536].view(np.int8)
     stream_key = derive(np.uint64(context[CONTEXT.seed]), np.uint64(row[D.stream]))
     size, at = row[D.channels] * row[D.taps], row[D.scratch]
-    pitch, room = size + FOURS, 8 * (size // 4 + 2)
-    words, lanes = arena[at : at + room].view(np.uint64), arena[at : at + room].view(np.uint16)
-    noise = arena[at + room : at + room + PANEL * pitch].view(np.int8)
+    pitch, word_bytes = size + K_BLOCK, 8 * (size // 4 + 2)
+    words, lanes = (
+        arena[at : at + word_bytes].view(np.uint64),
+        arena[at : at + word_bytes].view(np.uint16),
+    )
+    noise = arena[at + word_bytes : at + word_bytes + PANEL * pitch].view(np.int8)
     for s in range(context[CONTEXT.samples]):
         number = context[CONTEXT.sample_number] + s * context[CONTEXT.sample_step]
         key = derive(stream_key, np.uint64(number))
@@ -184,25 +187,25 @@ def draw_weight(row, context, memory):
 
 @kernel
 def make_panel(row, noise, pitch, arena, constants, ints, target, first):
-    """The codes of the panel whose first channel is `first`."""
+    """Make the codes of the panel whose first channel is `first`."""
     width = min(PANEL, row[D.padded] - first % row[D.padded])
-    low, high, count = np.int32(row[D.low]), np.int32(row[D.high]), width * FOURS
-    base, of_channels = constants.ctypes.data, 4 * first * FOURS
-    made, drawn, lines = arena.ctypes.data + target, noise.ctypes.data, row[D.depth] // FOURS
+    low, high, count = np.int32(row[D.low]), np.int32(row[D.high]), width * K_BLOCK
+    base, of_channels = constants.ctypes.data, 4 * first * K_BLOCK
+    made, drawn, lines = arena.ctypes.data + target, noise.ctypes.data, row[D.depth] // K_BLOCK
     first_code, places = first * row[D.depth], base + row[D.rows]
     if row[D.simple] == 1:
         sigma, mu = base + row[D.sigma] + first_code, base + row[D.mu] + first_code
         ratio, divisor = base + row[D.ratio] + of_channels, base + row[D.divisor] + of_channels
-        simple_lines(
+        panel_from_noise(
             made + first_code, drawn, pitch, places, sigma, mu, ratio, divisor, low, high, count,
             lines,
         )  # fmt: skip
     for line in range(lines):
         at = first_code + line * count
-        start = row[D.rows] // 4 + line * FOURS
+        start = row[D.rows] // 4 + line * K_BLOCK
         if row[D.simple] == 0:
             granule = 4 * at if row[D.granule_step] == 1 else of_channels
-            code_line(
+            int8_codes(
                 made + at,
                 drawn + ints[start],
                 pitch,
@@ -216,12 +219,12 @@ def make_panel(row, noise, pitch, arena, constants, ints, target, first):
                 count,
             )
         codes = arena[target + at : target + at + count]
-        clear_padding(codes, ints[start : start + FOURS], width)
+        clear_padding(codes, ints[start : start + K_BLOCK], width)
 
 
 @kernel
 def fold_channels(row, folded, bias, weights, terms, count):
-    """`weights` is [lines][channels][step]; int32 that wraps."""
+    """Fold `weights` [lines][channels][step] into the bias, in int32 that wraps."""
     step, zero = row[F.step], np.int32(row[F.input_zero])
     for n in range(count):
         folded[n] = 0
@@ -237,7 +240,7 @@ def fold_channels(row, folded, bias, weights, terms, count):
 @KERNELS.of(FoldBias)
 @kernel
 def fold_bias(row, context, memory):
-    """`weights` lie in the arena if there is a sum."""
+    """Fold sums of sampled weights into a bias; constant weights have no sum here."""
     arena, arena32, ints = memory.arena, memory.arena32, memory.ints
     target, target_sample, _ = locate(row, F.output, context)
     weights_base, weights_sample, _ = locate(row, F.weights, context)

@@ -1,4 +1,4 @@
-"""Noise and sampled weights, and where layers find their weights and biases."""
+"""The lowering of noise and sampled weights, and the weights and biases of layers."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from qbnnc.ir.rng import eps_table
 from qbnnc.ir.types import Array
 from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights import instructions as ins
-from qbnnc.runtime.families.table import Table
+from qbnnc.runtime.families.sampled_weights.kernels import WORDS
 from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import FOURS, LINE, PANEL, Layout
+from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, PANEL, Layout
 from qbnnc.runtime.program import Buffer
 from qbnnc.support.errors import CompileError
+from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
-_SCRATCH = 8 * 512  # words drawn at a time; as WORDS in kernels.sampling
 
 
 @LOWERINGS.of(EpsCodes)
 def eps_codes(lowering: Lowering, node: Node, op: EpsCodes) -> None:
-    """Drawn in row-major order, or with the weight."""
+    """Emit noise in row-major order, unless a DrawWeight draws it."""
     if _drawn_with_weight(lowering, node):
         return
     straight = same_order(op.shape)
-    drawn = lowering.made(node.output) if straight else lowering.room(node.output)
+    drawn = lowering.made(node.output) if straight else lowering.new_buffer(node.output)
     instruction = ins.EpsCodes(
         output=drawn,
-        scratch=lowering.scratch(node, _SCRATCH),
+        scratch=lowering.scratch(node, 8 * WORDS),
         table=lowering.constants.add(eps_table()),
         stream=op.stream,
         size=node.output.type.size,
@@ -50,18 +50,19 @@ def eps_codes(lowering: Lowering, node: Node, op: EpsCodes) -> None:
 
 @LOWERINGS.of(SampledWeightInteger)
 def sampled_weight(lowering: Lowering, node: Node, op: SampledWeightInteger) -> None:
-    """In the order of memory, if not only layers read it as their weight or bias."""
+    """Emit the weight in the order of memory if others read it than layers as their parameter."""
     value, plain = node.output, Layout(node.output.type.shape, plain=True)
     if lowering.is_output(value) or not all(_is_layer(r, value) for r in lowering.readers(value)):
         lowering.buffers[value] = _packed(lowering, node, op, plain)
 
 
 def _is_layer(reader: Node, value: Value) -> bool:
+    """Tell whether a reader is a layer with `value` as its weight or bias."""
     return isinstance(reader.op, Conv2dInteger | LinearInteger) and value is not reader.inputs[0]
 
 
 def _drawn_with_weight(lowering: Lowering, node: Node) -> bool:
-    """Whether all the noise is that of one layer's weight, in its own order."""
+    """Tell whether noise belongs to one layer's weight alone, in the order of the weight."""
     sampled = lowering.only_reader(node.output)
     if sampled is None or not isinstance(sampled.op, SampledWeightInteger):
         return False
@@ -77,14 +78,14 @@ def _drawn_with_weight(lowering: Lowering, node: Node) -> bool:
 
 
 def is_depthwise(layer: Node) -> bool:
-    """Whether each output channel of a convolution reads one input channel of its own."""
+    """Tell whether each output channel of a convolution reads one input channel of its own."""
     filters, channels, *_ = layer.inputs[1].type.shape
     groups = layer.op.groups if isinstance(layer.op, Conv2dInteger) else 1
     return groups == filters > channels == 1
 
 
 def operand(lowering: Lowering, node: Node, index: int, layout: Layout) -> Buffer:
-    """The weight or bias of a layer: a constant, or computed before."""
+    """Return the buffer of a layer's weight or bias, which is constant or sampled."""
     value = node.inputs[index]
     array = lowering.graph.constants.get(value)
     if array is not None:
@@ -96,7 +97,7 @@ def operand(lowering: Lowering, node: Node, index: int, layout: Layout) -> Buffe
 
 
 def _packed(lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout) -> Buffer:
-    """A sampled weight in a layout; made once."""
+    """Emit a sampled weight in a layout, once; return its buffer."""
     value = node.output
     if (value, layout) not in lowering.packed:
         stride = round_up(layout.size * value.type.dtype.numpy.itemsize, ALIGNMENT)
@@ -114,7 +115,7 @@ def _packed(lowering: Lowering, node: Node, op: SampledWeightInteger, layout: La
 
 
 class _Codes(TypedDict):
-    """How codes are made of noise, in SampleWeight and DrawWeight; typed for `**`, as Common."""
+    """The fields that SampleWeight and DrawWeight share, typed so that `**` is checked."""
 
     mu: int
     sigma: int
@@ -157,7 +158,7 @@ def _sample(
         **_codes(lowering, node, op, layout),
         output=output,
         eps=lowering.buffer(node, 2),
-        scratch=lowering.scratch(node, LINE),
+        scratch=lowering.scratch(node, CHANNEL_BLOCK),
         rows=lowering.constants.add(rows),
         columns=lowering.constants.add(columns),
         column_step=column_step,
@@ -180,7 +181,9 @@ def _draw(
         **codes,
         simple=codes["granule_step"] == 0 and not any(op.quant.zero_point),
         output=output,
-        scratch=lowering.scratch(node, 8 * (layout.taps // 4 + 2) + PANEL * (layout.taps + FOURS)),
+        scratch=lowering.scratch(
+            node, 8 * (layout.taps // 4 + 2) + PANEL * (layout.taps + K_BLOCK)
+        ),
         table=lowering.constants.add(eps_table()),
         stream=noise.stream,
         channels=channels,
@@ -193,10 +196,11 @@ def _draw(
 def _noise(
     lowering: Lowering, node: Node, layout: Layout
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    """(rows [depth], columns, column_step): where in memory the noise of each element lies.
+    """Return (rows [depth], columns, column_step): the place of each element's noise in memory.
 
-    Noise of the weight's own shape, transposed or sliced, is a sum of a part of K and a part of the
-    channel; only an index that is not takes 4 bytes for each element. -1 in `rows` is padding.
+    The place is a sum of a part for K and a part for the channel, if the noise has the weight's
+    shape, transposed or sliced. Any other index takes 4 bytes for each element. -1 in `rows` is
+    padding.
     """
     order = layout.order_of_taps()
     eps, shape = node.inputs[2].type, node.output.type.shape
@@ -213,7 +217,7 @@ def _noise(
 
 
 def _granules(lowering: Lowering, node: Node, layout: Layout) -> tuple[Array, Array, int]:
-    """(R, r, granule_step): one of each for each channel, or for each element."""
+    """Return (R, r, granule_step), with R and r for each channel or for each element."""
     shape = node.output.type.shape
     ratio, divisor = (
         layout.rows(np.broadcast_to(lowering.constant(node, i, "R and r"), shape)) for i in (3, 4)

@@ -1,8 +1,10 @@
-"""One line of sampled weights, as LLVM IR: numba's loop over so many arrays is no vector code.
+"""From noise to the codes of sampled weights, as LLVM IR.
+
+numba makes no vector code of a loop over so many arrays.
 
     codes[n] = Z[n] + rint(clip(f32(eps[n]*sigma[n] + R[n]*mu[n]) / r[n], low - Z[n], high - Z[n]))
 
-docs/semantics.md, section 6; int32 that wraps.
+Integers are int32 that wraps. Source: docs/semantics.md, section 6.
 """
 
 from __future__ import annotations
@@ -30,22 +32,30 @@ from qbnnc.runtime.kernels.vectors import (
     store,
     times,
 )
-from qbnnc.runtime.packing import FOURS
+from qbnnc.runtime.packing import K_BLOCK
 
 
-def line_of(item: int) -> Any:
-    """For numba's jitted code: (codes, eps, pitch, sigma, mu, R, r, Z, low, high, count).
+def codes_from_noise(item: int) -> Any:
+    """Make a kernel that writes `count` codes of `item` bytes, for numba's jitted code.
 
-    Addresses of codes i8 or i32 (`item` bytes), sigma and mu i8, R i32, r f32, Z i32, each [count];
-    eps i8 [count / 4][4], with `pitch` bytes from four to four; int32 low and high; count is a
-    multiple of 8.
+    Arguments are numbers or addresses, in this order:
+
+        codes       int8 or int32 [count], by `item`
+        eps         int8 [count / 4][4], with `pitch` bytes from four to four
+        pitch
+        sigma, mu   int8 [count] each
+        R           int32 [count]
+        r           float32 [count]
+        Z           int32 [count]
+        low, high   int32
+        count       a multiple of 8
     """
     arguments: list[types.Type] = [types.int64] * 8 + [types.int32, types.int32, types.int64]
-    return jitted(f"qbnnc_sampled_line_{item}", arguments, partial(define_line, item=item))
+    return jitted(f"qbnnc_codes_from_noise_{item}", arguments, partial(define_codes, item=item))
 
 
-def define_line(module: ir.Module, name: str, item: int) -> ir.Function:
-    """The IR, as a function of the module."""
+def define_codes(module: ir.Module, name: str, item: int) -> ir.Function:
+    """Write the kernel as a function of the module."""
     names = "codes eps pitch sigma mu ratio divisor zero low high count".split()
     function = internal_function(module, name, [I64] * 8 + [I32, I32, I64], names)
     codes, eps, pitch, sigma, mu, ratio, divisor, zero, low, high, count = function.args
@@ -65,10 +75,10 @@ def define_line(module: ir.Module, name: str, item: int) -> ir.Function:
         return load(build, build.add(address, times(build, at, 4)), kind)
 
     first = build.add(eps, build.mul(build.udiv(at, I64(4)), pitch))
-    fours = [
+    quads = [
         load(build, address, ir.VectorType(I8, 4)) for address in (first, build.add(first, pitch))
     ]
-    noise = build.sext(concatenate(build, fours), ints)
+    noise = build.sext(concatenate(build, quads), ints)
     exact = build.add(build.mul(noise, small(sigma)), build.mul(large(ratio, ints), small(mu)))
     zeros = large(zero, ints)
     its_ends = [build.sitofp(build.sub(end, zeros), floats) for end in ends]
@@ -86,11 +96,12 @@ def define_line(module: ir.Module, name: str, item: int) -> ir.Function:
     return function
 
 
-def define_lines(module: ir.Module, name: str) -> ir.Function:
-    """(codes, eps, pitch, places, sigma, mu, R, r, low, high, count, lines): lines of a panel.
+def define_panel(module: ir.Module, name: str) -> ir.Function:
+    """Write a kernel for `lines` lines of a panel whose Z are all 0.
 
-    As `line_of(1)` where all Z are 0. Line k's noise begins at eps + places[4k], places i32; all
-    lines have the same R and r.
+    The arguments are `codes eps pitch places sigma mu ratio divisor low high count lines`, with the
+    meaning they have in `codes_from_noise`. The noise of line k begins at eps + places[4k], int32.
+    All lines have the same R and r.
     """
     names = "codes eps pitch places sigma mu ratio divisor low high count lines".split()
     function = internal_function(module, name, [I64] * 8 + [I32, I32] + [I64] * 2, names)
@@ -98,9 +109,9 @@ def define_lines(module: ir.Module, name: str) -> ir.Function:
     ints, floats, bytes_ = (ir.VectorType(t, LANES) for t in (I32, F32, I8))
     build = ir.IRBuilder(function.append_basic_block("entry"))
     ends = [build.sitofp(splat(build, end, LANES), floats) for end in (low, high)]
-    turns, fours = build.lshr(count, I64(3)), ir.VectorType(I8, FOURS)
+    turns, quads = build.lshr(count, I64(3)), ir.VectorType(I8, K_BLOCK)
     with counted(build, lines) as line:
-        place = load(build, build.add(places, times(build, line, 4 * FOURS)), I32)
+        place = load(build, build.add(places, times(build, line, 4 * K_BLOCK)), I32)
         start, before = build.add(eps, build.sext(place, I64)), build.mul(line, count)
         with counted(build, turns) as turn:
             of_line = times(build, turn, LANES)
@@ -108,7 +119,7 @@ def define_lines(module: ir.Module, name: str) -> ir.Function:
                 build.add(before, of_line),
                 build.add(start, build.mul(pitch, times(build, turn, 2))),
             )
-            drawn = [load(build, address, fours) for address in (first, build.add(first, pitch))]
+            drawn = [load(build, address, quads) for address in (first, build.add(first, pitch))]
             noise = build.sext(concatenate(build, drawn), ints)
             spread, mean = (
                 build.sext(load(build, build.add(address, at), bytes_), ints)
@@ -124,8 +135,8 @@ def define_lines(module: ir.Module, name: str) -> ir.Function:
     return function
 
 
-simple_lines = jitted(
-    "qbnnc_sampled_lines",
+panel_from_noise = jitted(
+    "qbnnc_panel_from_noise",
     [*[types.int64] * 8, types.int32, types.int32, types.int64, types.int64],
-    define_lines,
+    define_panel,
 )

@@ -1,1 +1,1 @@
-"""Rules: each says, with Python's integers, which bytes the kernel of an instruction may touch."""
+"""Rules of instructions: each states the bytes that a kernel may touch, in Python's integers."""

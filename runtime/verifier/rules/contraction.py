@@ -1,38 +1,40 @@
-"""What the kernels of convolutions and linear layers touch."""
+"""Rules of convolutions and linear layers."""
 
 from __future__ import annotations
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Depthwise, Epilogue, Winograd
 from qbnnc.runtime.families.contraction.kernels.convolution import SCRATCH
-from qbnnc.runtime.families.table import Table
-from qbnnc.runtime.packing import FOURS, LINE, PANEL
+from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, PANEL
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
 _HALF = PANEL // 2  # channels of the narrower tile
 _NUMBERS = 16  # of a transformed tile of Winograd's
 _APART = 64  # bytes between the numbers of m and u
-_OF_PARAMETERS = (Place.CONSTANT, Place.FIXED, Place.SAMPLE)
+_PARAMETER_PLACES = (Place.CONSTANT, Place.FIXED, Place.SAMPLE)
 
 
 @RULES.of(Convolve)
 def convolve(line: Line) -> None:
-    """Tiles of up to 16 channels; runs are read in fours, so that up to 15 codes more are read."""
-    line.positive("groups channels segments run fours pixels images height width")
+    """Tiles have up to 16 channels. Runs are read in k-blocks, with up to 15 codes beyond."""
+    line.positive("groups channels segments run k_blocks pixels images height width")
     line.flag("wide")
     line.require(line.steps in (1, 2, 4), f"steps is {line.steps}")
-    line.require(line.fours % line.steps == 0, "a run is no whole number of steps")
-    line.require(FOURS * line.fours >= line.run, "a run is longer than its fours")
-    line.require(line.depth == FOURS * line.fours * line.segments, "depth is not that of the runs")
+    line.require(line.k_blocks % line.steps == 0, "a run is no whole number of steps")
+    line.require(K_BLOCK * line.k_blocks >= line.run, "a run is longer than its k-blocks")
+    line.require(
+        line.depth == K_BLOCK * line.k_blocks * line.segments, "depth is not that of the runs"
+    )
     pixel = line.channels * line.groups
     reach = (
-        line.indices("places", line.pixels, 0)
-        + line.indices("runs", line.segments, 0)
+        line.indices("pixel_offsets", line.pixels, 0)
+        + line.indices("run_offsets", line.segments, 0)
         + (line.groups - 1) * line.channels
         + line.run
     )
-    beyond = FOURS * line.fours - line.run
+    beyond = K_BLOCK * line.k_blocks - line.run
     if line.halo_height == 0:
         line.read("input", reach, beyond)
         line.scratch(SCRATCH)
@@ -50,19 +52,19 @@ def convolve(line: Line) -> None:
 
 @RULES.of(Depthwise)
 def depthwise(line: Line) -> None:
-    """Windows are tested against the image; nothing is read beyond it."""
+    """The kernel tests windows against the image, and reads nothing beyond it."""
     line.positive("height width out_height out_width kernel_height kernel_width")
     line.positive("stride_y stride_x dilation_y dilation_x")
     line.require(line.depth == line.kernel_height * line.kernel_width, "depth is not the window's")
     line.read("input", line.height * line.width * line.filters)
-    line.scratch(5 * LINE)
+    line.scratch(5 * CHANNEL_BLOCK)
     _parameters(line, line.padded, line.depth)
     _output(line, line.out_height * line.out_width, line.filters, vectors=False)
 
 
 @RULES.of(Winograd)
 def winograd(line: Line) -> None:
-    """Scratch: addresses of tiles, a patch, v, m, u, and where outputs go that nobody needs."""
+    """The scratch space has addresses, a patch, v, m and u, then outputs beyond the image."""
     line.positive("height width out_height out_width tiles depth pitch")
     line.require(line.depth % PANEL == line.filters % PANEL == 0, "channels are not whole panels")
     line.require(line.epilogue == Epilogue.REQUANTIZE, "sums of Winograd's form stay sums")
@@ -74,7 +76,7 @@ def winograd(line: Line) -> None:
     addresses, patch = 48 * line.tiles, 16 * line.depth
     of_m, of_u = 4 * PANEL * line.tiles + _APART, 2 * PANEL * line.depth + _APART
     used = addresses + patch + _NUMBERS * (line.pitch + of_m + of_u)
-    line.require(line.nowhere >= used, "what nobody needs goes where something is")
+    line.require(line.nowhere >= used, "outputs beyond the image go to used bytes")
     line.scratch(line.nowhere + line.filters)
     line.read("input", line.height * line.width * line.depth)
     _parameters(line, line.filters, 9 * line.depth)
@@ -82,12 +84,12 @@ def winograd(line: Line) -> None:
 
 
 def _parameters(line: Line, channels: int, depth: int) -> None:
-    """Weights, bias, factors and zero points of all channels, with those that are padding."""
+    """State weights, bias, factors and zero points of all channels, with padding."""
     line.positive("filters padded")
     fits = line.filters <= line.padded < line.filters + _HALF and line.padded % _HALF == 0
     line.require(fits, f"{line.filters} channels are padded to {line.padded}")
     for name in ("weights", "bias"):
-        line.require(line.operand(name).place in _OF_PARAMETERS, f"{name} vary with the row")
+        line.require(line.operand(name).place in _PARAMETER_PLACES, f"{name} vary with the row")
     line.read("weights", channels * depth)
     line.read("bias", 4 * channels, alignment=4)
     line.constants("factor", 4 * channels)
@@ -96,7 +98,7 @@ def _parameters(line: Line, channels: int, depth: int) -> None:
 
 
 def _output(line: Line, pixels: int, channels: int, *, vectors: bool) -> None:
-    """Each element once; whole vectors are stored of codes where the next overwrites the rest."""
+    """State the output; whole vectors of codes are stored if the next ones overwrite the rest."""
     line.require(line.epilogue in set(Epilogue), f"epilogue {line.epilogue}")
     steps, leaves = (line.channel_step, line.pixel_step), line.epilogue == Epilogue.DEQUANTIZE
     orders = [(1, channels), (pixels, 1)] if leaves else [(1, channels)]

@@ -1,13 +1,13 @@
-"""What the kernels of dropout masks touch."""
+"""Rules of dropout masks."""
 
 from __future__ import annotations
 
 from qbnnc.runtime.families.dropout.instructions import Drop, KeepMask, Select
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.packing import CODES
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
 
@@ -24,7 +24,7 @@ def keep_mask(line: Line) -> None:
 
 @RULES.of(Drop)
 def drop(line: Line) -> None:
-    """Codes and lanes are read 16 at a time, and as many codes are stored."""
+    """The kernel reads 16 codes and lanes at a time, and stores as many codes."""
     line.positive("size")
     beyond = round_up(line.size, CODES) - line.size
     line.scratch(2 * (line.size + beyond))
@@ -34,7 +34,7 @@ def drop(line: Line) -> None:
 
 @RULES.of(Select)
 def select(line: Line) -> None:
-    """One mask for all pixels is read with its vectors."""
+    """A mask for all pixels is read in whole vectors."""
     line.positive("height width channels")
     line.natural("step_y step_x step_channel")
     pixels = line.height * line.width

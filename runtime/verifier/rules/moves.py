@@ -1,11 +1,11 @@
-"""What the kernels touch that move elements."""
+"""Rules of instructions that move elements."""
 
 from __future__ import annotations
 
 from qbnnc.runtime.families.moves.instructions import Copy, Gather, Load, Transpose
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
 
@@ -44,5 +44,6 @@ def load(line: Line) -> None:
 
 
 def _item(line: Line) -> int:
+    """Require elements of 1 or 4 bytes; return their size."""
     line.require(line.item in (1, 4), f"elements of {line.item} bytes")
     return line.item

@@ -1,11 +1,11 @@
-"""What pointwise kernels touch."""
+"""Rules of pointwise instructions."""
 
 from __future__ import annotations
 
 from qbnnc.runtime.families.pointwise.instructions import Add, Clamp, Lookup, LookupReal, Multiply
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
 

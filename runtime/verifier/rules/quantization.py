@@ -1,11 +1,11 @@
-"""What the kernels touch that quantise, requantise and dequantise."""
+"""Rules of quantising, requantising and dequantising."""
 
 from __future__ import annotations
 
 from qbnnc.runtime.families.quantization.instructions import Dequantize, Quantize, Requantize
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
 

@@ -1,4 +1,4 @@
-"""What the kernels of noise and sampled weights touch."""
+"""Rules of noise and sampled weights."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from qbnnc.runtime.families.sampled_weights.instructions import (
     SampleWeight,
 )
 from qbnnc.runtime.families.sampled_weights.kernels import WORDS
-from qbnnc.runtime.families.table import Table
-from qbnnc.runtime.packing import FOURS, PANEL
+from qbnnc.runtime.packing import K_BLOCK, PANEL
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
 _LANES = 1 << 16  # of a table of noise, which any lane is an index of
@@ -21,7 +21,7 @@ _LANES = 1 << 16  # of a table of noise, which any lane is an index of
 @RULES.of(EpsCodes)
 def eps_codes(line: Line) -> None:
     line.positive("size")
-    _of_a_sample(line)
+    _expect_of_a_sample(line)
     line.constants("table", _LANES, alignment=1)
     line.scratch(8 * WORDS)
     line.write(line.size)
@@ -29,12 +29,14 @@ def eps_codes(line: Line) -> None:
 
 @RULES.of(SampleWeight)
 def sample_weight(line: Line) -> None:
-    """Lines of `block` channels times `step`, 8 numbers at a time."""
+    """A line has `block` channels times `step`, and is made 8 numbers at a time."""
     line.positive("groups padded depth block step")
-    _of_a_sample(line)
+    _expect_of_a_sample(line)
     line.require(line.item in (1, 4), f"codes of {line.item} bytes")
     line.require(line.padded % 8 == line.block % 8 == 0, "channels are not whole vectors")
-    line.require(line.step in (1, FOURS) and line.depth % line.step == 0, "depth is no whole steps")
+    line.require(
+        line.step in (1, K_BLOCK) and line.depth % line.step == 0, "depth is no whole steps"
+    )
     line.require(line.item == 1 or line.step == 1, "int32 codes in steps")
     size = line.groups * line.padded * line.depth
     channels = line.groups * line.padded * line.step
@@ -48,18 +50,18 @@ def sample_weight(line: Line) -> None:
 
 @RULES.of(DrawWeight)
 def draw_weight(line: Line) -> None:
-    """A line's noise is read in fours from where its first code's is, or just before the noise."""
+    """The noise of a line is read in k-blocks from its first code's, or just before the noise."""
     line.positive("channels taps groups filters padded depth")
-    _of_a_sample(line)
+    _expect_of_a_sample(line)
     fits = line.filters <= line.padded < line.filters + 8 and line.padded % 8 == 0
     line.require(fits, f"{line.filters} channels are padded to {line.padded}")
-    line.require(line.depth % FOURS == 0, "depth is no whole fours")
+    line.require(line.depth % K_BLOCK == 0, "depth is no whole k-blocks")
     size, noise = line.groups * line.padded * line.depth, line.channels * line.taps
-    _codes(line, size, line.groups * line.padded * FOURS)
+    _codes(line, size, line.groups * line.padded * K_BLOCK)
     line.require(not line.flag("simple") or line.granule_step == 0, "a simple line has granules")
-    line.require(line.indices("rows", line.depth, -1) < noise, "codes of noise that there is not")
+    line.require(line.indices("rows", line.depth, -1) < noise, "codes of noise that does not exist")
     line.constants("table", _LANES, alignment=1)
-    line.scratch(8 * (noise // 4 + 2) + PANEL * (noise + FOURS))
+    line.scratch(8 * (noise // 4 + 2) + PANEL * (noise + K_BLOCK))
     line.write(size)
 
 
@@ -67,7 +69,7 @@ def draw_weight(line: Line) -> None:
 def fold_bias(line: Line) -> None:
     line.positive("groups padded block step")
     line.natural("depth")
-    _of_a_sample(line)
+    _expect_of_a_sample(line)
     line.require(line.depth % line.step == 0, "depth is no whole steps")
     channels = line.groups * line.padded
     line.constants("terms", 4 * channels)
@@ -78,12 +80,14 @@ def fold_bias(line: Line) -> None:
     line.write(4 * channels, alignment=4)
 
 
-def _of_a_sample(line: Line) -> None:
-    line.require(line.operand("output").place is Place.SAMPLE, "what is drawn once for a sample")
+def _expect_of_a_sample(line: Line) -> None:
+    line.require(
+        line.operand("output").place is Place.SAMPLE, "an output that is not one for each sample"
+    )
 
 
 def _codes(line: Line, size: int, channels: int) -> None:
-    """Means, deviations, granules and zero points; `channels` with their repetitions."""
+    """State means, standard deviations, granules and zero points; `channels` counts repetitions."""
     line.constants("mu", size, alignment=1)
     line.constants("sigma", size, alignment=1)
     granules = size if line.flag("granule_step") else channels

@@ -164,7 +164,7 @@ def test_the_batch_must_not_enter_the_computation(
         read_module(Spelled(layer), images(2, 6))
 
 
-def test_nan_weights_are_refused_by_name() -> None:
+def test_nan_weights_are_named() -> None:
     net = Around(nn.Identity())
     with torch.no_grad():
         net.last.weight[1, 1] = float("nan")
@@ -177,6 +177,6 @@ def test_nothing_depends_on_the_input() -> None:
         read_module(Spelled(lambda x: torch.ones(3)), images(2, 6))
 
 
-def test_several_inputs_are_refused() -> None:
+def test_several_inputs_are_not_supported() -> None:
     with pytest.raises(InputError, match="2 tensors"):
         read_module(Around(nn.Identity()), (images(2, 6), images(2, 6)))

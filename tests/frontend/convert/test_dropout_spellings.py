@@ -139,6 +139,6 @@ def test_dropout_that_drops_nothing_disappears() -> None:
         ),
     ],
 )
-def test_refused_by_name(layer: nn.Module, message: str) -> None:
+def test_not_supported_by_name(layer: nn.Module, message: str) -> None:
     with pytest.raises(CompileError, match=message):
         graph_of(layer)

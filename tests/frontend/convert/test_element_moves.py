@@ -187,7 +187,7 @@ def test_same(case: str) -> None:
     assert_same(net, images(5, 4, 5, 3))
 
 
-REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "flip of the batch": (lambda x: x.flip(0), r"flip: .*between the rows of the batch"),
     "roll of the batch": (lambda x: x.roll(1), r"roll: .*between the rows of the batch"),
     "sum of the batch": (lambda x: x.sum((0, 2)), r"sum: over the axes \[0, 2\], of which 0 is"),
@@ -214,8 +214,8 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str) -> None:
-    layer, message = REFUSED[case]
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_not_supported(case: str) -> None:
+    layer, message = UNSUPPORTED[case]
     with pytest.raises(CompileError, match=message):
         read_module(Spelled(layer).eval(), images(7, 4, 5, 3))

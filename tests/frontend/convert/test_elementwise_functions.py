@@ -93,7 +93,7 @@ def test_prelu_of_a_network() -> None:
     assert_same(nn.Sequential(nn.Conv2d(2, 4, 3), layer, nn.Flatten()), images(3, 2, 5, 5))
 
 
-REFUSED: dict[str, tuple[Function, str]] = {
+UNSUPPORTED: dict[str, tuple[Function, str]] = {
     "power of two": (lambda x: x**x, r"pow: .*write exp\(b \* log\(a\)\)"),
     "exponents": (lambda x: x ** torch.tensor([1.0, 2, 3, 4]), r"its exponent must be one number"),
     "negative base": (lambda x: (-2) ** x, r"power of -2; the base must be positive"),
@@ -160,14 +160,14 @@ REFUSED: dict[str, tuple[Function, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str) -> None:
-    function, message = REFUSED[case]
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_not_supported(case: str) -> None:
+    function, message = UNSUPPORTED[case]
     with pytest.raises(CompileError, match=message):
         read_module(Spelled(function).eval(), images(2, 4))
 
 
-def test_refusals_name_module_and_line() -> None:
+def test_errors_name_module_and_line() -> None:
     layer = Spelled(lambda x: F.layer_norm(x, (6,)))
     with pytest.raises(CompileError, match=r"^layer \(nets\.py:\d+\): layer_norm: normalises"):
         read_module(Around(layer).eval(), images(2, 6))

@@ -122,7 +122,7 @@ def used_without_signs(h: Tensor) -> Tensor:
     return perturbation(h, noise, signs(h), signs(h)) + F.linear(h, noise)
 
 
-REFUSED = {
+UNSUPPORTED = {
     "signs of each step": (lambda h: steps(h, again=False), "used again with other signs"),
     "sampled mean": (sampled_mean, "random already"),
     "used without signs": (used_without_signs, "used again with other signs, or without"),
@@ -150,9 +150,9 @@ def test_signs_drawn_once_for_all_steps() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str) -> None:
-    layer, message = REFUSED[name]
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_not_supported(name: str) -> None:
+    layer, message = UNSUPPORTED[name]
     with pytest.raises(CompileError, match=message) as error:
         read_module(Around(Spelled(layer)), images(2, 6))
     assert str(error.value).startswith("layer")

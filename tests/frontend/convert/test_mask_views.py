@@ -128,7 +128,7 @@ def by_the_uniform(h: Tensor) -> Tensor:
     return h * torch.rand(len(h), 1).expand(-1, 6)
 
 
-REFUSED: dict[Spelling, str] = {
+UNSUPPORTED: dict[Spelling, str] = {
     repeated: "does not fit",
     of_the_next_row: "unfold: a dropout mask is used for something other than masking",
     in_two_orders: "one mask is used twice",
@@ -138,9 +138,9 @@ REFUSED: dict[Spelling, str] = {
 }
 
 
-@pytest.mark.parametrize("spelling", REFUSED, ids=lambda f: f.__name__)
-def test_refused(spelling: Spelling) -> None:
-    with pytest.raises(CompileError, match=REFUSED[spelling]):
+@pytest.mark.parametrize("spelling", UNSUPPORTED, ids=lambda f: f.__name__)
+def test_not_supported(spelling: Spelling) -> None:
+    with pytest.raises(CompileError, match=UNSUPPORTED[spelling]):
         read_module(Net(spelling), X)
 
 

@@ -1,4 +1,4 @@
-"""Every op that is supported, and what is refused: each alone, in a small network."""
+"""Ops that are supported, and ops that are not: each alone, in a small network."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_one_layer(op: str) -> None:
     assert_same(nn.Sequential(nn.Linear(6, 6), Spelled(ONE_LAYER[op])), images(5, 6))
 
 
-REFUSED = {
+UNSUPPORTED = {
     "unknown op": (
         Spelled(lambda h: torch.block_diag(h, h)[: len(h), :6]),
         r"^layer \(.*'block_diag' is not supported; replace",
@@ -167,7 +167,8 @@ REFUSED = {
                 :, 0, 0
             ]
         ),
-        r"upsample_bilinear2d: resizes by interpolation, which is not supported; mode='nearest'",
+        r"upsample_bilinear2d: resizes by interpolation, which is not supported; "
+        r"use mode='nearest'",
     ),
     "rows mixed": (Spelled(lambda h: h.reshape(-1, 2, 6).mean(1)), r"rows of the batch"),
     "rounded": (Spelled(lambda h: h.int().float()), r"casts activations to torch.int32"),
@@ -175,14 +176,14 @@ REFUSED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused_with_the_place_first(case: str) -> None:
-    layer, message = REFUSED[case]
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_errors_begin_with_the_place(case: str) -> None:
+    layer, message = UNSUPPORTED[case]
     with pytest.raises(CompileError, match=message) as error:
         read_module(Around(layer).eval(), images(2, 6))
     assert str(error.value).startswith("layer")
 
 
-def test_a_batch_that_is_joined_is_refused() -> None:
+def test_a_batch_that_is_joined_is_not_supported() -> None:
     with pytest.raises(CompileError, match=r"^Around: .*joined along the batch"):
         read_module(Around(Spelled(lambda h: torch.cat([h, h]))).eval(), images(2, 6))

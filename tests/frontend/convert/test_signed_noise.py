@@ -105,6 +105,6 @@ class ByTheInput(Noisy):
         return h + x[:, :3].abs() * torch.randn(3)
 
 
-def test_noise_scaled_by_the_input_is_refused() -> None:
+def test_noise_scaled_by_the_input_is_not_supported() -> None:
     with pytest.raises(CompileError, match="noise is added to activations or scales them"):
         read_module(ByTheInput().eval(), X)

@@ -105,7 +105,7 @@ def test_sampling_alone_finds_it_too(name: str) -> None:
 
 
 def _without_conversion(net: Body) -> Reference:
-    """A reference whose graph is that of plain dropout: the converter may refuse the module."""
+    """A reference with the graph of plain dropout, as `net` itself may not be supported."""
     known = trace_for_any_batch(net, torch.from_numpy(rows(2)), None)
     return Reference(net, known)
 

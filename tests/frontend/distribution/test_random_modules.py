@@ -91,12 +91,12 @@ def check(seed: Random | int) -> str | None:
     try:
         traced, graph = traced_and_rewritten(net, x)
     except CompileError as error:
-        refusal = str(error)
+        failure = str(error)
     else:
-        refusal = ""
-    if refusal:
-        assert _PLACE.search(refusal), f"{number}: no place in: {refusal}"
-        return refusal
+        failure = ""
+    if failure:
+        assert _PLACE.search(failure), f"{number}: no place in: {failure}"
+        return failure
     reference = Reference(net, traced)
     check_distribution([Subject(reference, graph, graph)], x)
     few = reference.rows(x, 4)
@@ -113,7 +113,7 @@ def test_a_network_is_not_supported_or_keeps_its_distribution(seed: int) -> None
 def test_most_of_two_hundred_compile_and_keep_their_distribution(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    refused, wrong = dict[int, str](), dict[int, str]()
+    unsupported, wrong = dict[int, str](), dict[int, str]()
     for seed in range(NETWORKS):
         try:
             message = check(seed)
@@ -121,13 +121,13 @@ def test_most_of_two_hundred_compile_and_keep_their_distribution(
             wrong[seed] = f"{error} in {random_net(Random(seed))}"
             continue
         if message is not None:
-            refused[seed] = message
+            unsupported[seed] = message
     with capsys.disabled():
-        print(f"\n{NETWORKS - len(refused)} of {NETWORKS} random networks compile")
-        for reason, count in Counter(map(_reason, refused.values())).most_common():
+        print(f"\n{NETWORKS - len(unsupported)} of {NETWORKS} random networks compile")
+        for reason, count in Counter(map(_reason, unsupported.values())).most_common():
             print(f"{count:5} {reason}")
     assert not wrong, "\n".join(f"{seed}: {told}" for seed, told in wrong.items())
-    assert NETWORKS - len(refused) >= LEAST
+    assert NETWORKS - len(unsupported) >= LEAST
 
 
 def _reason(message: str) -> str:

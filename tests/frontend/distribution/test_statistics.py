@@ -122,7 +122,7 @@ def test_power_grows_with_samples() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_is_refused(bad: float) -> None:
+def test_samples_must_be_finite(bad: float) -> None:
     x = np.zeros((64, 1, 1))
     y = x.copy()
     y[3] = bad

@@ -1,4 +1,4 @@
-"""State that forward keeps between calls, seeds, and generators of others: refused by name."""
+"""State that forward keeps between calls, seeds, and generators of others are not supported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of file, told from its bytes, and what is said about each that is refused."""
+"""The format of every kind of file, and the message about each that is not read."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ KINDS: dict[str, tuple[Callable[[], bytes], FileKind]] = {
     "truncated safetensors": (lambda: safetensors_file()[:-4], FileKind.TRUNCATED),
     "noise": (lambda: bytes(range(200, 256)), FileKind.UNKNOWN),
 }
-REFUSED = {
+UNSUPPORTED = {
     "TorchScript": "is a TorchScript archive, which is not read; save the model with qbnnc.save",
     "legacy": "legacy pickle format, and opening a pickle runs code from the file; load it",
     "pickle": "is a pickle, and opening a pickle runs code from the file; load it",
@@ -140,11 +140,11 @@ def test_every_kind_is_tested() -> None:
     assert {kind for _, kind in KINDS.values()} == set(FileKind)
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_refused_with_what_to_do(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", UNSUPPORTED)
+def test_not_read_with_a_remedy(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(KINDS[kind][0]())
-    with pytest.raises(FileError, match=REFUSED[kind]) as error:
+    with pytest.raises(FileError, match=UNSUPPORTED[kind]) as error:
         read_file(path)
     assert str(error.value).startswith(f"{path}: ")
 

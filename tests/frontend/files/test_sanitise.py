@@ -1,4 +1,4 @@
-"""Hostile exported programs: refused, and nothing of theirs has run.
+"""Hostile exported programs are rejected, and none of their code has run.
 
 Each exploit writes a canary file if its code runs. `test_the_exploits_are_real` shows that they
 do run when torch.export.load is given the same files.
@@ -111,7 +111,7 @@ EXPLOITS = {
 
 
 @pytest.mark.parametrize("exploit", EXPLOITS)
-def test_exploit_is_refused_and_does_not_run(exploit: str, plain: Members, tmp_path: Path) -> None:
+def test_exploit_is_rejected_and_does_not_run(exploit: str, plain: Members, tmp_path: Path) -> None:
     craft, message = EXPLOITS[exploit]
     canary = tmp_path / "canary"
     path = write(tmp_path / "net.pt2", craft(plain, canary))
@@ -195,7 +195,7 @@ HOSTILE: dict[Callable[[Members], Members], str] = {
 
 
 @pytest.mark.parametrize("craft", HOSTILE)
-def test_hostile_file_is_refused(
+def test_hostile_file_is_rejected(
     craft: Callable[[Members], Members], plain: Members, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "net.pt2", craft(plain))
@@ -203,7 +203,7 @@ def test_hostile_file_is_refused(
         read_file(path)
 
 
-def test_zip_bomb_is_refused_before_it_is_unpacked(plain: Members, tmp_path: Path) -> None:
+def test_zip_bomb_is_rejected_before_it_is_unpacked(plain: Members, tmp_path: Path) -> None:
     path = tmp_path / "net.pt2"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in bomb(plain).items():

@@ -1,4 +1,4 @@
-"""Layers and wrappers of libraries for Bayesian networks: what compiles, and what is refused."""
+"""Layers and wrappers of libraries for Bayesian networks, supported and not supported."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _BARE = ("torch_uncertainty", _MODELS, f"{_MODELS}.classification")
 class Case:
     """A network made of one library's parts, the shape of its rows, and the option --dropout.
 
-    `refused`: the pattern of the message where it does not compile. `independent`: so many outputs
-    or channels have random numbers of their own, and rows if these are dropped out.
+    `fails` is the pattern of the message if it does not compile. `independent` is the number
+    of outputs or channels with random numbers of their own, or of rows if these are dropped out.
     """
 
     make: Callable[[], nn.Module]
     shape: tuple[int, ...]
     dropout: Literal["active", "off"] | None = None
-    refused: str = ""
+    fails: str = ""
     independent: int = 1
 
     def module(self) -> nn.Module:
@@ -197,104 +197,104 @@ _ITS_SAMPLES = r"draws its samples itself.* compile \.core_model instead"
 _MEMBERS = r"members of an ensemble are joined along the batch.*compile a list"
 _BY_PLACE = r"depend on its place in the batch"
 
-REFUSED: dict[str, Case] = {
+UNSUPPORTED: dict[str, Case] = {
     "bayesian-torch LSTM": Case(
-        lambda: _bt("LSTMReparameterization", 4, 3), (5, 4), refused=_RECURRENT
+        lambda: _bt("LSTMReparameterization", 4, 3), (5, 4), fails=_RECURRENT
     ),
-    "bayesian-torch LSTM Flipout": Case(
-        lambda: _bt("LSTMFlipout", 4, 3), (5, 4), refused=_RECURRENT
-    ),
+    "bayesian-torch LSTM Flipout": Case(lambda: _bt("LSTMFlipout", 4, 3), (5, 4), fails=_RECURRENT),
     "bayesian-torch Flipout 1d": Case(
-        lambda: _bt("Conv1dFlipout", 3, 3, 3), (3, 7), refused=r"random signs"
+        lambda: _bt("Conv1dFlipout", 3, 3, 3), (3, 7), fails=r"random signs"
     ),
     "bayesian-torch Flipout 2d": Case(
-        lambda: _bt("Conv2dFlipout", 3, 3, 3), (3, 6, 6), refused=_PER_PIXEL
+        lambda: _bt("Conv2dFlipout", 3, 3, 3), (3, 6, 6), fails=_PER_PIXEL
     ),
     "bayesian-torch conv3d": Case(
         lambda: _bt("Conv3dReparameterization", 1, 2, 3, 0.0, 1.0, 0.0, -3.0),
         (1, 4, 4, 4),
-        refused=_NO_3D,
+        fails=_NO_3D,
     ),
     "torchbnn batch norm": Case(
         lambda: nn.Sequential(nn.Conv2d(2, 2, 1), torchbnn().BayesBatchNorm2d(0.0, 0.1, 2)),
         (2, 6, 6),
-        refused=r"its weight is random; only the weights",
+        fails=r"its weight is random; only the weights",
     ),
     "blitz conv3d": Case(
-        lambda: _blitz("BayesianConv3d", 1, 2, (3, 3, 3)), (1, 4, 4, 4), refused=_NO_3D
+        lambda: _blitz("BayesianConv3d", 1, 2, (3, 3, 3)), (1, 4, 4, 4), fails=_NO_3D
     ),
-    "blitz LSTM": Case(lambda: WithoutKL(_blitz("BayesianLSTM", 4, 3)), (5, 4), refused=_RECURRENT),
-    "blitz GRU": Case(lambda: WithoutKL(_blitz("BayesianGRU", 4, 3)), (5, 4), refused=_RECURRENT),
+    "blitz LSTM": Case(lambda: WithoutKL(_blitz("BayesianLSTM", 4, 3)), (5, 4), fails=_RECURRENT),
+    "blitz GRU": Case(lambda: WithoutKL(_blitz("BayesianGRU", 4, 3)), (5, 4), fails=_RECURRENT),
     "baal DropConnect": Case(
         lambda: baal("weight_drop").patch_module(mlp(), ["Linear"], 0.3),
         (6,),
-        refused=_DROPCONNECT,
+        fails=_DROPCONNECT,
     ),
     "baal MCDropoutConnectModule": Case(
         lambda: baal("weight_drop").MCDropoutConnectModule(cnn(), ["Conv2d"], 0.3),
         (1, 6, 6),
         dropout="active",
-        refused=_DROPCONNECT,
+        fails=_DROPCONNECT,
     ),
     "baal consistent dropout": Case(
-        lambda: baal("consistent_dropout").patch_module(mlp()), (6,), refused=_STATE
+        lambda: baal("consistent_dropout").patch_module(mlp()), (6,), fails=_STATE
     ),
     "baal caching": Case(
         lambda: baal("caching_utils").MCCachingModule(baal("dropout").patch_module(mlp())),
         (6,),
-        refused=_STATE,
+        fails=_STATE,
     ),
     "torch-uncertainty mc_dropout": Case(
-        lambda: _mc_dropout(on_batch=True), (6,), refused=_ITS_SAMPLES
+        lambda: _mc_dropout(on_batch=True), (6,), fails=_ITS_SAMPLES
     ),
     "torch-uncertainty bayesian_mlp": Case(
-        lambda: uncertainty("models.mlp").bayesian_mlp(6, 2, [8]), (6,), refused=_ITS_SAMPLES
+        lambda: uncertainty("models.mlp").bayesian_mlp(6, 2, [8]), (6,), fails=_ITS_SAMPLES
     ),
     "torch-uncertainty deep_ensembles": Case(
         lambda: uncertainty("methods").deep_ensembles([mlp(), mlp()], task="classification"),
         (6,),
-        refused=_MEMBERS,
+        fails=_MEMBERS,
     ),
-    "torch-uncertainty packed_mlp": Case(lambda: _tu_model("packed_mlp"), (6,), refused=_MEMBERS),
+    "torch-uncertainty packed_mlp": Case(lambda: _tu_model("packed_mlp"), (6,), fails=_MEMBERS),
     "torch-uncertainty packed_lenet": Case(
         lambda: uncertainty("models.classification.lenet").packed_lenet(
             1, 3, alpha=2, num_estimators=2
         ),
         (1, 28, 28),
-        refused=_MEMBERS,
+        fails=_MEMBERS,
     ),
     "torch-uncertainty batched_mlp": Case(
-        lambda: uncertainty("models.mlp").batched_mlp(6, 2, [8]), (6,), refused=_MEMBERS
+        lambda: uncertainty("models.mlp").batched_mlp(6, 2, [8]), (6,), fails=_MEMBERS
     ),
     "torch-uncertainty batch linear": Case(
-        lambda: uncertainty("layers").BatchLinear(6, 3, num_estimators=2), (6,), refused=_BY_PLACE
+        lambda: uncertainty("layers").BatchLinear(6, 3, num_estimators=2),
+        (6,),
+        fails=_BY_PLACE,
     ),
     "torch-uncertainty batch conv2d": Case(
         lambda: uncertainty("layers").BatchConv2d(2, 3, 3, num_estimators=2),
         (2, 6, 6),
-        refused=_BY_PLACE,
+        fails=_BY_PLACE,
     ),
     "torch-uncertainty masked linear": Case(
         lambda: uncertainty("layers").MaskedLinear(12, 3, num_estimators=2, scale=2.0),
         (12,),
-        refused=r"mask",
+        fails=r"mask",
     ),
     "torch-uncertainty LP-BNN": Case(
         lambda: uncertainty("layers.bayesian").LPBNNLinear(6, 3, num_estimators=2),
         (6,),
-        refused=r"noise is added to activations or scales them",
+        fails=r"noise is added to activations or scales them",
     ),
     "torch-uncertainty ABNN": Case(
         lambda: uncertainty("layers.bayesian.abnn").BatchNormAdapter2d(2),
         (2, 6, 6),
-        refused=r"noise is added to activations",
+        fails=r"noise is added to activations",
     ),
     "torch-uncertainty MC batch norm": Case(
         lambda: uncertainty("layers.mc_batch_norm").MCBatchNorm2d(2, 4),
         (2, 6, 6),
-        refused=r"batch norm without running statistics",
+        fails=r"batch norm without running statistics",
     ),
     "torch-uncertainty conv3d": Case(
-        lambda: _tu("BayesConv3d", 1, 2, 3), (1, 4, 4, 4), refused=_NO_3D
+        lambda: _tu("BayesConv3d", 1, 2, 3), (1, 4, 4, 4), fails=_NO_3D
     ),
 }

@@ -1,4 +1,4 @@
-"""Each layer of the libraries compiles, with the distribution of its module, or is refused."""
+"""Each layer of the libraries compiles with its distribution, or is not supported by name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from qbnnc.frontend.distribution import Subject, check_distribution
 from qbnnc.ir.check import check, random_nodes
 from qbnnc.support.errors import CompileError
 from tests.examples import slow_but
-from tests.frontend.libraries.layers import COMPILES, REFUSED
+from tests.frontend.libraries.layers import COMPILES, UNSUPPORTED
 
 _QUICK = ["bayesian-torch Flipout", "torchbnn linear", "blitz linear", "baal dropout"]
 
-_QUICKLY_REFUSED = [
+_QUICKLY_UNSUPPORTED = [
     "bayesian-torch Flipout 2d",
     "torch-uncertainty mc_dropout",
     "torch-uncertainty packed_mlp",
@@ -46,8 +46,8 @@ def test_distribution(name: str) -> None:
     assert report.skipped == (("correlation between rows",) if "Flipout" in name else ())
 
 
-@pytest.mark.parametrize("name", slow_but(_QUICKLY_REFUSED, REFUSED))
-def test_refused(name: str) -> None:
-    case = REFUSED[name]
-    with quiet(), pytest.raises(CompileError, match=case.refused):
+@pytest.mark.parametrize("name", slow_but(_QUICKLY_UNSUPPORTED, UNSUPPORTED))
+def test_not_supported(name: str) -> None:
+    case = UNSUPPORTED[name]
+    with quiet(), pytest.raises(CompileError, match=case.fails):
         read_modules([case.module()], case.rows(2), dropout=case.dropout)

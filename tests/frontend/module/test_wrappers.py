@@ -190,7 +190,7 @@ class Local(nn.Module):
         return mean + torch.sqrt(variance + 1e-8) * torch.randn_like(mean)
 
 
-REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+UNSUPPORTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "quantised": (quantised, r"^0: Linear: is quantised already.*pass the float network"),
     "scripted": (scripted, r"TorchScript module.*pass the Python module"),
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(4)), r"^0: LazyLinear: its weights are not made"),
@@ -213,8 +213,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_kinds_that_are_refused(name: str) -> None:
-    make, message = REFUSED[name]
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_kinds_that_are_not_supported(name: str) -> None:
+    make, message = UNSUPPORTED[name]
     with pytest.raises(UserError, match=message):
         read_module(make().eval(), X)

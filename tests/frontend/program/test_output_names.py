@@ -117,7 +117,7 @@ def test_a_name_says_that_a_number_is_a_variance() -> None:
     assert source.graph.constants[value].tolist() == [-1, -1, -1]
 
 
-def test_a_random_constant_is_refused() -> None:
+def test_a_random_constant_is_not_supported() -> None:
     with pytest.raises(CompileError, match="does not depend on the input is random"):
         read(lambda s, h: (s.mean(h), torch.randn(3).expand_as(s.mean(h))))
 

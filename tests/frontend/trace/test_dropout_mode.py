@@ -35,7 +35,8 @@ OFF_IN_EVAL = {"nn": nn.Dropout(0.25), "F": ByTraining(), "own": SelfMadeDropout
 @pytest.mark.parametrize("kind", OFF_IN_EVAL)
 def test_eval_needs_a_word(kind: str) -> None:
     net = Around(OFF_IN_EVAL[kind]).eval()
-    with pytest.raises(CompileError, match=r"^layer.*switched off.*dropout='active' or 'off'"):
+    message = r"^layer.*switched off.*`dropout='active'`.*`dropout='off'`"
+    with pytest.raises(CompileError, match=message):
         read_module(net, X)
     assert masks(read_module(net, X, dropout="active")) == [KeepMask((6,), 0.25, 0)]
     assert masks(read_module(net, X, dropout="off")) == []

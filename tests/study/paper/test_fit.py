@@ -100,7 +100,7 @@ def test_classification_line_averages_probabilities() -> None:
     text = classification_line(logits, torch.tensor([1]), ood)
     entropy = -(0.7 * math.log(0.7) + 0.3 * math.log(0.3))
     nll = -math.log(0.3)
-    expected = f"error 100.00 %, NLL {nll:.3f}, aPE {entropy:.3f}, confusion 0.693 nats"
+    expected = f"error 100.00 %, NLL {nll:.3f}, aPE {entropy:.3f}, OOD aPE 0.693 nats"
     assert text == expected
 
 

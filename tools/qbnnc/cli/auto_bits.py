@@ -61,7 +61,7 @@ def choose(
 ) -> CompileOptions:
     """The compile options with the bits that are chosen; prints them, and what was measured."""
     from qbnnc.study.sensitivity import choose_bits
-    from qbnnc.study.sensitivity.text import choice_lines
+    from qbnnc.study.terminal import choice_lines
 
     budget, data = asked
     with plain_warnings(), line_progress(quiet) as progress:

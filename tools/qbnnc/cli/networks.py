@@ -8,7 +8,7 @@ from typing import cast, get_args
 
 from qbnnc.cli.options import parse_arguments
 from qbnnc.loading.sources import Dropout, SourceOptions, names_from
-from qbnnc.study.sweep.prepare import Network
+from qbnnc.study.prepare import Network
 from qbnnc.support.errors import UserError
 
 

@@ -6,7 +6,7 @@ import click
 
 from qbnnc.cli.options import quiet_option, verbose_option
 from qbnnc.study.report import write_report
-from qbnnc.study.sweep.rows import Header, read_rows
+from qbnnc.study.results import Header, read_rows
 from qbnnc.support.errors import FileError
 from qbnnc.support.files import check_apart, check_output
 

@@ -100,8 +100,8 @@ def command(
     --layer NAME=wNaM, and those that cost nothing fewer.
     """
     from qbnnc.study.sensitivity import sensitivity
-    from qbnnc.study.sensitivity.rows import check_output, write_rows
-    from qbnnc.study.sensitivity.text import lines_of
+    from qbnnc.study.sensitivity.api import check_output, write_rows
+    from qbnnc.study.terminal import lines_of
 
     if output is not None:
         check_output(output)

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from qbnnc.cli.common import INTERRUPTED, placed, plain_warnings, say
+from qbnnc.cli.flags import with_flags
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.options import (
     chosen_options,
@@ -22,14 +23,13 @@ from qbnnc.cli.options import (
 )
 from qbnnc.ir.head import Task
 from qbnnc.passes.options import Bits
+from qbnnc.study.plan import full_grid, paper_grid, parse_bits, parse_widths
 from qbnnc.study.report import check_installed, write_report
-from qbnnc.study.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
-from qbnnc.study.sweep.plan import full_grid, paper_grid, parse_bits, parse_widths
-from qbnnc.study.sweep.rows import Header, Precision, Result, Row, read_rows
-from qbnnc.study.sweep.schedule import Progress
-from qbnnc.study.sweep.settings import Tuning
-from qbnnc.study.sweep.store import check_writable
-from qbnnc.study.sweep.summary import configuration, failures, tables
+from qbnnc.study.results import Header, Precision, Result, Row, read_rows
+from qbnnc.study.run import PAPER_ACTIVATIONS, PAPER_WEIGHTS, Progress, run_sweep
+from qbnnc.study.settings import Tuning
+from qbnnc.study.store import check_writable
+from qbnnc.study.terminal import configuration, failures, tables
 from qbnnc.support.errors import UserError
 from qbnnc.support.files import check_output
 from qbnnc.support.text import fold, table
@@ -176,7 +176,7 @@ def command(
     if not quiet:
         _print(rows, results)
     for sentence in failures(results):
-        say(f"Failed: {sentence}")
+        say(f"Failed: {with_flags(sentence, click.get_current_context().command)}")
     if report is not None and any(result.error is None for result in results):
         write_report(rows, report, ", ".join(networks))
         if not quiet:

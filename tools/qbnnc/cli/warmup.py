@@ -8,8 +8,8 @@ import click
 
 from qbnnc.cli.options import quiet_option, verbose_option
 from qbnnc.runtime.cache import kernels
+from qbnnc.runtime.cache_folder import store
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.place import store
 from qbnnc.support.text import counted, fold
 
 

@@ -19,7 +19,7 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Stage
 from qbnnc.loading.artefacts import Predictor, QbnnArtefact, open_artefact
 from qbnnc.loading.sources import SourceOptions, read
-from qbnnc.passes.heads import fitted_by_targets, understood
+from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.pipeline import DEFAULT_SAMPLES
 from qbnnc.runtime import load
 from qbnnc.support.files import read_bytes
@@ -40,14 +40,14 @@ class FloatPredictor:
 
         What belongs to the head of the task, such as a softmax at the end, becomes part of it.
         """
-        model = understood(model, task)
+        model = with_head(model, task)
         decided = model.stage is not Stage.FLOAT or not model.stochastic
         draws = model.draws if decided else DEFAULT_SAMPLES
         return FloatPredictor(model, draws * len(model.members))
 
     def with_task(self, task: Task) -> FloatPredictor:
         """The same network with the head of this task; UserError if it cannot have it."""
-        return replace(self, model=understood(self.model, task))
+        return replace(self, model=with_head(self.model, task))
 
     def predict(
         self,

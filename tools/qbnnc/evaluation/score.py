@@ -16,7 +16,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import Spread
 from qbnnc.ir.types import Array
 from qbnnc.loading.artefacts import Predictor
-from qbnnc.passes.heads import fitted_by_targets, understood
+from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.runtime.metrics import (
     CalibrationBin,
     Float64,
@@ -190,7 +190,7 @@ def check_task(model: Model, task: Task) -> Model:
         )
     if has not in (Task.RAW, task):
         raise UserError(f"it is a network of task {has.value}", place=f"`task` {task.value}")
-    return understood(fitted_by_targets(model), task)
+    return with_head(fitted_by_targets(model), task)
 
 
 def _classification(

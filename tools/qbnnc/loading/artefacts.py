@@ -176,7 +176,7 @@ def read_integer_model(path: str | os.PathLike[str]) -> Model:
     if not format.is_model(data):
         check_may_be_onnx(data, path)
         require("onnx", what=f"reading {os.fspath(path)}")
-        from qbnnc.backends.onnx.read import read_model
+        from qbnnc.backends.onnx.embedded_model import read_model
 
         return read_model(data, path)
     model = format.from_bytes(data, path)

@@ -18,11 +18,11 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
-from qbnnc.passes.heads import name_outputs
+from qbnnc.passes.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
-from qbnnc.support.inputs import as_array, as_batch
+from qbnnc.support.inputs import as_array, as_batch, evenly_spaced
 from qbnnc.support.text import counted
 from qbnnc.version import COMPILER
 
@@ -265,7 +265,7 @@ def with_calibration(model: Model, rows: ArrayLike) -> Model:
     """
     batch = as_batch(rows, model.graph.input.type.shape, _ROWS)
     if len(batch) > MOST_ROWS:
-        batch = batch[np.linspace(0, len(batch) - 1, MOST_ROWS).round().astype(np.int64)]
+        batch = batch[evenly_spaced(len(batch), MOST_ROWS)]
     return replace(model, calibration=batch)
 
 

@@ -74,6 +74,17 @@ def as_array(x: ArrayLike, name: str) -> NDArray[np.generic]:
         raise InputError(f"not an array of numbers ({error})", place=name) from error
 
 
+def evenly_spaced(rows: int, most: int) -> NDArray[np.int64]:
+    """The numbers of `most` rows, the first and the last among them; all if there are no more.
+
+    >>> evenly_spaced(5, 3).tolist(), evenly_spaced(2, 3).tolist()
+    ([0, 2, 4], [0, 1])
+    """
+    if rows <= most:
+        return np.arange(rows)
+    return np.linspace(0, rows - 1, most).round().astype(np.int64)
+
+
 MOST_PREDICTED = 4 << 30
 """Bytes of the samples that one prediction gives: 4 for each row, sample and output element."""
 MOST_ROWS_AT_ONCE = 2**31 - 1

@@ -18,8 +18,8 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Softmax
 from qbnnc.ir.outputs import MEAN, role_of
 from qbnnc.ir.types import Array
-from qbnnc.passes.cut_sigmoid import ends_in_sigmoid
-from qbnnc.passes.halves import halves_axis
+from qbnnc.passes.mean_and_variance import mean_and_variance_axis
+from qbnnc.passes.strip_sigmoid import ends_in_sigmoid
 
 Float64 = NDArray[np.float64]
 Reading = Callable[[Sequence[Array]], dict[str, Array]]
@@ -168,7 +168,7 @@ def reading(trained: Model, compiled: Model) -> Reading:
     graph, head, count = trained.graph, compiled.head, len(compiled.graph.outputs)
     if head.task is Task.CLASSIFICATION:
         return lambda outputs: {"probabilities": _class_probabilities(graph, outputs[0])}
-    names, axis = head.sample_names(count), halves_axis(graph)
+    names, axis = head.sample_names(count), mean_and_variance_axis(graph)
     if count == 2 and len(graph.outputs) == 1 and axis is not None:
         return lambda outputs: dict(zip(names, np.split(outputs[0], 2, axis + 2), strict=True))
     roles = [role_of(name) for name in trained.head.outputs]

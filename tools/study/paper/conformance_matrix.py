@@ -2,9 +2,9 @@
 
     python -m qbnnc.study.paper.conformance_matrix NETS DATA [--networks boston_bbb ...] [--rows 4]
 
-Compiles every network of reference_nets.py under every combination and compares onnxruntime and
-the runtime with the oracle, every sample by bit pattern. One line a network and width; exit code 1
-if anything differs.
+This script compiles every network of reference_nets.py under every combination. It compares the
+samples of onnxruntime and the runtime with the oracle's, bit by bit. It prints a line for each
+network and width; the exit code is 1 if anything differs.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Which lever of post-training quantisation gives what, at few bits: a table in Markdown.
+"""Options of post-training quantisation compared at few bits: a table in Markdown.
 
     python -m qbnnc.study.paper.levers NETS DATA [--set regression|lenet] [--bits w4a4 ...]
 
-NETS and DATA as in reference_nets.py. Regression: the mean ratio of RMSE to the float network's
-own, over two data sets. LeNet: the error on the first 1,000 test images less the float network's,
-in points, and aPE in domain / on confusion data. Mean over seeds of the drawing, L = 20.
+NETS and DATA are as in reference_nets.py. A cell of regression is the ratio of RMSE to the float
+network's, as a mean over two data sets. A cell of LeNet is the error on the first 1,000 test images
+minus the float network's, in points, and aPE on test / out-of-distribution data. All are means over
+seeds of the samples, with L = 20.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ from qbnnc.study.paper.reference_nets import (
 
 METHODS = ("pointwise", "mcd", "bbb", "sghmc")
 WIDTHS = ("w8a7", "w8a5", "w5a7", "w4a7", "w8a4", "w4a4", "w3a3")
-IMAGES, CONFUSION = 1000, 500
+IMAGES, OOD_IMAGES = 1000, 500
 PLAIN = Quantisation(rounding=Rounding.NEAREST, bias_correction=False)
 MSE = Calibration(Observer.MSE)
 
 
 @dataclass(frozen=True)
 class Lever:
-    """Options that one row of the table holds against the others; bits are set for each width."""
+    """The options of one row of the table; each column of widths sets the bits."""
 
     name: str
     quantisation: Quantisation
     calibration: Calibration
-    input_bits: int | None = 0  # 0: those of activations, as the paper has it
+    input_bits: int | None = 0  # 0: as many as activations have, as in the paper
 
 
 LEVERS = (
@@ -65,7 +66,7 @@ LEVERS = (
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its data, its FLOAT Model and what the float network measures, seed by seed."""
+    """A network's data, its FLOAT Model, and the float network's measures, seed by seed."""
 
     data: Data
     model: Model
@@ -76,9 +77,9 @@ def prepare(name: str, nets: Path, folder: Path, seeds: int) -> Case:
     """Read a network and measure it in float."""
     network, load_data = networks(folder)[name]
     data = load_data()
-    if data.confusion is not None:
-        cut = data.confusion[:CONFUSION]
-        data = replace(data, x=data.x[:IMAGES], y=data.y[:IMAGES], confusion=cut)
+    if data.ood is not None:
+        cut = data.ood[:OOD_IMAGES]
+        data = replace(data, x=data.x[:IMAGES], y=data.y[:IMAGES], ood=cut)
     model = trained(network, nets, data)
     draw = float_samples(model)
     return Case(data, model, measured(draw, data, seeds if model.stochastic else 1))
@@ -107,14 +108,14 @@ def compiled(case: Case, lever: Lever, bits: str) -> Samples:
 
 
 def cell(cases: list[Case], lever: Lever, bits: str) -> str:
-    """One number for the cases of a method."""
+    """The cell of a method, from all its cases."""
     ours = [measured(compiled(case, lever, bits), case.data, len(case.real)) for case in cases]
     if "rmse" in cases[0].real[0]:
         pairs = zip(ours, (case.real for case in cases), strict=True)
         return f"{np.mean([mean(a, 'rmse') / mean(b, 'rmse') for a, b in pairs]):.3f}"
     (runs,), (case,) = ours, cases
     change = mean(runs, "error") - mean(case.real, "error")
-    return f"{change:+.1f} ({mean(runs, 'ape'):.2f}/{mean(runs, 'confusion_ape'):.2f})"
+    return f"{change:+.1f} ({mean(runs, 'ape'):.2f}/{mean(runs, 'ood_ape'):.2f})"
 
 
 def mean(runs: list[dict[str, float]], key: str) -> float:
@@ -142,7 +143,7 @@ def rows(options: argparse.Namespace) -> Iterator[str]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Which lever gives what at few bits.")
+    parser = argparse.ArgumentParser(description="Compare options of quantisation.")
     parser.add_argument("nets", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--set", choices=["regression", "lenet"], default="regression")

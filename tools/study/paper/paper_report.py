@@ -1,11 +1,11 @@
-"""Pages and tables of the paper's experiments, and what they say of its claims.
+"""Pages and tables of the paper's experiments, and a check of its claims.
 
     python -m qbnnc.study.paper.paper_report OUT DOCS
 
-OUT is what paper_study.py wrote. DOCS gets NETWORK.html of each network and tables.md: each metric
-of each method at each pair of widths, quantised after training (PTQ) and fine-tuned (QAT), mean and
-standard deviation over seeds or folds, with the compiler's defaults and with the paper's scheme;
-and the paper's claims with the figures that bear them out, or do not, of the better of the two.
+paper_study.py writes OUT. DOCS gets a page NETWORK.html for each network, and tables.md. The tables
+have a metric of each method at each pair of widths, quantised after training (PTQ) and fine-tuned
+(QAT). They show mean and standard deviation over seeds or folds, with the compiler's defaults and
+with the paper's scheme. The paper's claims come with the figures of the better of PTQ and QAT.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import numpy as np
 from qbnnc.study.paper.training.jobs import IMAGES, NETWORKS
 from qbnnc.study.paper.training.recipes import METHODS
 from qbnnc.study.report import write_report
-from qbnnc.study.sweep.rows import Precision, Result, Row, read_rows
+from qbnnc.study.results import Precision, Result, Row, read_rows
 from qbnnc.support.files import write_atomically
 
 PERCENT = ("error", "ece")
 TITLES = {"error": "error, %", "ece": "ECE, %", "nll": "NLL, nats", "ape": "aPE, nats"}
-TITLES |= {"ood_ape": "aPE of confusion data, nats", "rmse": "RMSE, units of y"}
+TITLES |= {"ood_ape": "aPE of OOD data, nats", "rmse": "RMSE, units of y"}
 IMAGE_METRICS = ("error", "nll", "ece", "ape", "ood_ape")
 TABLE_METRICS = ("rmse", "nll")
 WEIGHTS = ("w8a7", "w7a7", "w6a7", "w5a7", "w4a7", "w3a7")
@@ -41,7 +41,7 @@ class Cell:
     seeds: tuple[int, ...]
 
     def change_from(self, other: Cell) -> float:
-        """Of the mean, over the seeds or folds that both have."""
+        """The change of the mean, over the seeds or folds that both have."""
         known = dict(zip(other.seeds, other.values, strict=True))
         theirs = [known[seed] for seed in self.seeds if seed in known] or list(other.values)
         return self.mean - float(np.mean(theirs))
@@ -59,9 +59,9 @@ class Cell:
 
 
 class Network:
-    """All results of one network in one scheme, without those of shifted images.
+    """All results of one network in one scheme, without shifted images.
 
-    `folder` is where those of the paper's scheme are; None: the compiler's defaults.
+    `folder` holds the results of the paper's scheme; None: the compiler's defaults.
     """
 
     def __init__(self, name: str, out: Path, folder: str | None = None) -> None:
@@ -83,7 +83,7 @@ class Network:
         self.methods = [method for method in METHODS if method in compiled]
 
     def cell(self, method: str, bits: str | None, precision: Precision, metric: str) -> Cell | None:
-        """`bits` None for float."""
+        """The values of one configuration; `bits` is None for float."""
         found = [
             r
             for r in self.results
@@ -94,7 +94,7 @@ class Network:
         return Cell(values, tuple(r.seed for r in found)) if found else None
 
     def best(self, method: str, bits: str | None, metric: str) -> Cell | None:
-        """Of PTQ and QAT that with the lower NLL; the float network's if `bits` is None."""
+        """The values of PTQ or QAT, whichever has the lower NLL; of float if `bits` is None."""
         real = self.cell(method, None, Precision.FLOAT, metric if bits is None else "nll")
         if bits is None or real is None:
             return real
@@ -106,14 +106,14 @@ class Network:
         return self.cell(method, bits, min(both)[1], metric) if both else None
 
     def ratio(self, method: str, bits: str, metric: str) -> float:
-        """To the float network; NaN where there are no results."""
+        """The ratio to the float network; NaN without results."""
         ours, real = self.best(method, bits, metric), self.best(method, None, metric)
         if ours is None or real is None:
             return np.nan
         return ours.mean / (ours.mean - ours.change_from(real))
 
     def change(self, method: str, bits: str, metric: str) -> float:
-        """From the float network."""
+        """The change from the float network; NaN without results."""
         ours, real = self.best(method, bits, metric), self.best(method, None, metric)
         return np.nan if ours is None or real is None else ours.change_from(real)
 
@@ -129,7 +129,7 @@ def _value(result: Result, metric: str) -> float:
 
 
 def tables(network: Network) -> Iterator[str]:
-    """One table a metric: a row for each pair of widths, PTQ and QAT of each method beside."""
+    """A table for each metric: a row for each pair of widths, two columns for each method."""
     for metric in network.metrics:
         yield f"\n### {network.name}, {network.scheme}: {TITLES[metric]}\n"
         yield "| bits | " + " | ".join(f"{m} PTQ | {m} QAT" for m in network.methods) + " |"
@@ -151,7 +151,7 @@ def _line(title: str, cells: list[str]) -> str:
 
 
 def claims(network: Network) -> Iterator[str]:
-    """The paper's takeaways, each with the figures of this network that it rests on."""
+    """The paper's claims, each with the figures of this network that decide it."""
     first = network.metrics[0]
     name = TITLES[first].split(",")[0]
     yield f"\n### {network.name}, {network.scheme}\n"
@@ -199,7 +199,7 @@ def _uncertain(network: Network) -> Iterator[str]:
         )
         margins[method] = min(a.mean - b.mean for a, b in pairs if a is not None and b is not None)
     yield _claim(
-        "no method collapses: least of (aPE of confusion data - aPE of test data) over all widths",
+        "no method collapses: least of (aPE of OOD data - aPE of test data) over all widths",
         margins, all(v > 0 for v in margins.values()), "{:+.3f}",
     )  # fmt: skip
 

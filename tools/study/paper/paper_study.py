@@ -5,21 +5,30 @@
         [--methods ...] [--schemes default paper] [--precisions ptq qat]
         [--seeds 3] [--rows 2000] [--workers 2]
 
-NETS is what train_networks.py wrote. OUT gets NETWORK_METHOD.jsonl of each image network,
-NETWORK_METHOD_shifts.jsonl (rotated, brightened and moved images, in float and at w8a7, one seed,
-500 images) and TABLE_METHOD_foldK.jsonl of each fold of a table, as they come: an interrupted study
-goes on with the same command. A fold is the seed of its results, so that the spread over "seeds"
-is that over folds. OUT/paper gets the same with the paper's scheme instead of the compiler's
-defaults, a file for each width of activations: one scale for a weight tensor, affine; ranges by
-moving average; the outputs quantised and the input with as few bits as activations have; codes
-nearest to the weights. `paper_report.py OUT` makes pages and tables of it all.
+train_networks.py writes NETS. OUT gets files as they come, and an interrupted study goes on with
+the same command:
 
-L = 20 samples, 3 seeds (images; one where ensembles and where networks in the paper's scheme are
-fine-tuned), 10 folds (tables); metrics of the first `--rows` test images and
-500 confusion images. Besides the paper's grid w4a4 and w3a3. Fine-tuning (QAT) at the widths where
-calibration alone may not do, 4 bits and less: it matches the float network's outputs under the same
-masks and eps, by Adam with a cosine, with learned ranges; the epochs, of each ensemble member, are
-below. (The paper fine-tunes every width, 10 epochs of its training loss, by SGD.)
+- NETWORK_METHOD.jsonl: an image network;
+- NETWORK_METHOD_shifts.jsonl: 500 rotated, brightened and moved images, in float and at w8a7, with
+  one seed;
+- TABLE_METHOD_foldK.jsonl: a fold of a table. A fold is the seed of its results, so that the spread
+  over "seeds" is the spread over folds;
+- paper/: the same with the paper's scheme instead of the compiler's defaults, a file for each width
+  of activations.
+
+The paper's scheme has one affine scale for a weight tensor, and ranges by moving average. It
+quantises the outputs, gives the input as few bits as activations, and rounds weights to the nearest
+integer. `paper_report.py OUT DOCS` makes pages and tables of the results.
+
+Every prediction has L = 20 samples. Images have 3 seeds; fine-tuned ensembles, and networks
+fine-tuned in the paper's scheme, have one. Tables have 10 folds. Metrics are those of the first
+`--rows` test images and of 500 out-of-distribution images. The grid is the paper's, and w4a4 and
+w3a3.
+
+Networks are fine-tuned (QAT) at 4 bits and less, where calibration alone may not do. Fine-tuning
+matches the float network's outputs under the same masks and eps, by Adam with a cosine, with
+learned ranges. The epochs below are those of each ensemble member. (The paper fine-tunes every
+width by SGD, 10 epochs of its training loss.)
 """
 
 from __future__ import annotations
@@ -39,13 +48,13 @@ from qbnnc.loading.sources import SourceOptions
 from qbnnc.passes.options import Bits, CompileOptions
 from qbnnc.study.paper.training import recipes
 from qbnnc.study.paper.training.jobs import HIDDEN, IMAGES, NETWORKS
-from qbnnc.study.sweep.api import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
-from qbnnc.study.sweep.plan import paper_grid
-from qbnnc.study.sweep.prepare import Network
-from qbnnc.study.sweep.settings import Tuning
+from qbnnc.study.plan import paper_grid
+from qbnnc.study.prepare import Network
+from qbnnc.study.run import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
+from qbnnc.study.settings import Tuning
 from tools.models import LENET5
 
-CONFUSION_ROWS = 500
+OOD_ROWS = 500
 SHIFTED_ROWS = 500
 BITS = (*paper_grid(PAPER_WEIGHTS, PAPER_ACTIVATIONS), Bits(4, 4), Bits(3, 3))
 TUNED_BITS = tuple(b for b in BITS if min(b.weights, b.activations) <= 4)
@@ -64,7 +73,7 @@ TABLE_EPOCHS = {"pointwise": 30.0, "mcd": 30.0, "bbb": 30.0, "sghmc": 6.0}
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One network, one method, and of a table one fold."""
+    """One network and method; for a table, also one fold."""
 
     network: str
     method: str
@@ -91,7 +100,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How integers are made, at which bits, and the file of its results."""
+    """Options of compiling at some bits, and the file of their results."""
 
     file: Path
     bits: tuple[Bits, ...]
@@ -99,7 +108,7 @@ class Scheme:
 
 
 def parts(networks: list[str], methods: list[str], nets: Path) -> Iterator[Part]:
-    """Images first; of tables the folds that were trained, every method of one before the next."""
+    """Images first, then the trained folds of tables, every method of one before the next."""
     for network in networks:
         folds = [None] if network == IMAGES else range(len(list(nets.glob(f"{network}_fold*.npz"))))
         for fold in folds:
@@ -119,7 +128,7 @@ def schemes(part: Part, out: Path) -> Iterator[Scheme]:
 
 
 def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Executor) -> None:
-    """One results file, and of the paper's scheme one for each width of activations."""
+    """Write one file of results, and for the paper's scheme one for each width of activations."""
     with np.load(nets / f"{part.data}.npz") as archive:
         data: dict[str, NDArray[np.generic]] = dict(archive)
     images = part.fold is None
@@ -138,7 +147,7 @@ def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Ex
         {part.method: Network(nets / f"{part.weights}.pt", source)},
         train=(data["x_train"], data["y_train"]),
         test=(data["x_test"][:rows], data["y_test"][:rows]),
-        ood=data["ood"][:CONFUSION_ROWS] if images else None,
+        ood=data["ood"][:OOD_ROWS] if images else None,
         task="classification" if images else "regression",
         tuning=Tuning("match", epochs, 1e-3, 64 if images else 32),
         shifts=part.shifts,
@@ -170,7 +179,7 @@ def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Ex
 
 
 def main() -> None:
-    """Run what is not in OUT yet."""
+    """Run the parts that OUT lacks."""
     parser = argparse.ArgumentParser(description="The paper's experiments.")
     parser.add_argument("nets", type=Path)
     parser.add_argument("out", type=Path)
@@ -178,7 +187,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=list(CLASSES), choices=recipes.METHODS)
     parser.add_argument("--schemes", nargs="*", default=list(SCHEMES), choices=SCHEMES)
     parser.add_argument("--precisions", nargs="*", default=["ptq", "qat"], choices=["ptq", "qat"])
-    parser.add_argument("--seeds", type=int, default=3, help="of images")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of images")
     parser.add_argument("--rows", type=int, default=2000, help="test images")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()

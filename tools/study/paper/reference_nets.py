@@ -1,16 +1,24 @@
-"""What integers cost reference networks: compiled against float, mean over seeds, L = 20.
+"""Reference networks in integers against float: means over seeds, L = 20.
 
     python -m qbnnc.study.paper.reference_nets NETS DATA [--networks lenet_mcd ...]
         [--bits w8a7 w4a4]
 
-NETS: a folder with models.py (MLP, LeNet5, their _MCD and _BBB forms, ResNet18) and state_dicts
-mlp_{boston,concrete}_{pointwise,mcd_p0.1,bbb,sghmc}.pt, lenet_fmnist_{pointwise,mcd_p0.2,bbb,
-sghmc}.pt, resnet18_w8_tintfmnist_mcd_p0.15.pt (sghmc: a list of state_dicts). DATA: a folder with
-{boston,concrete}_split.npz (x_train, x_test, y_test), fmnist_{train12k,test}.npz, mnist5k.npz and
-tintfmnist_test300_u8.npz (X uint8, y, conf). Calibration uses the first 512 training rows; of the
-coloured images, which have no training rows, the confusion images. One line for a network at
-one width: float -> compiled (difference, two standard errors of it); both draw the same masks and
-eps.
+NETS is a folder with models.py (MLP, LeNet5, their _MCD and _BBB forms, ResNet18) and state_dicts;
+an SGHMC file holds a list of them:
+
+    mlp_{boston,concrete}_{pointwise,mcd_p0.1,bbb,sghmc}.pt
+    lenet_fmnist_{pointwise,mcd_p0.2,bbb,sghmc}.pt
+    resnet18_w8_tintfmnist_mcd_p0.15.pt
+
+DATA is a folder with arrays:
+
+    {boston,concrete}_split.npz (x_train, x_test, y_test)
+    fmnist_{train12k,test}.npz, mnist5k.npz (X uint8, y)
+    tintfmnist_test300_u8.npz (X uint8, y, conf)
+
+Calibration uses the first 512 training rows. The coloured images have no training rows, so that
+their out-of-distribution images calibrate. A line shows a network at one width: float -> compiled
+(difference, two standard errors of it). Both draw the same masks and eps.
 """
 
 from __future__ import annotations
@@ -48,17 +56,17 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Data:
-    """`confusion` is for classifiers."""
+    """Arrays of a data set; `ood`, out-of-distribution inputs, is for classifiers."""
 
     calibration: Floats
     x: Floats
     y: NDArray[np.generic]
-    confusion: Floats | None = None
+    ood: Floats | None = None
 
 
 @dataclass(frozen=True)
 class Network:
-    """A file of weights, and what builds the module they belong to."""
+    """A file of weights, and the factory of the module that they belong to."""
 
     file: str
     factory: str
@@ -72,29 +80,29 @@ def regression(folder: Path, name: str) -> Data:
 
 
 def fashion(folder: Path) -> Data:
-    """FashionMNIST test[:4000], MNIST[:1000] as confusion, pixels/255."""
+    """FashionMNIST test[:4000], and MNIST[:1000] out of distribution, pixels/255."""
     train, test, digits = (
         np.load(folder / f"{name}.npz") for name in ("fmnist_train12k", "fmnist_test", "mnist5k")
     )
-    calibration, x, confusion = (
+    calibration, x, ood = (
         (part["X"][:count, None] / np.float32(255)).astype(np.float32)
         for part, count in ((train, 512), (test, 4000), (digits, 1000))
     )
-    return Data(calibration, x, test["y"][:4000], confusion)
+    return Data(calibration, x, test["y"][:4000], ood)
 
 
 def coloured(folder: Path) -> Data:
-    """300 FashionMNIST images in random colours, 150 digits as confusion, (pixels/255-.29)/.24."""
+    """300 FashionMNIST images in random colours, 150 OOD digits, (pixels/255-.29)/.24."""
     data = np.load(folder / "tintfmnist_test300_u8.npz")
-    x, confusion = (
+    x, ood = (
         ((data[key] / np.float32(255) - np.float32(0.29)) / np.float32(0.24)).astype(np.float32)
         for key in ("X", "conf")
     )
-    return Data(confusion, x, data["y"], confusion)
+    return Data(ood, x, data["y"], ood)
 
 
 def networks(data: Path) -> dict[str, tuple[Network, Callable[[], Data]]]:
-    """Every network by name, with what loads its data."""
+    """Every network by name, with the loader of its data."""
     found: dict[str, tuple[Network, Callable[[], Data]]] = {}
     kinds = {"pointwise": "", "mcd": "_MCD", "bbb": "_BBB", "sghmc": ""}
     for kind, suffix in kinds.items():
@@ -146,26 +154,26 @@ def compiled_samples(model: Model, bits: str) -> Samples:
 
 
 def measures(draw: Samples, data: Data, seed: int) -> dict[str, float]:
-    """RMSE and NLL; or error and ECE in percent, NLL, aPE, and aPE on confusion data."""
+    """RMSE and NLL; or error and ECE in percent, NLL, and aPE on test and OOD data."""
     samples = draw(data.x, seed)
-    if data.confusion is None:
+    if data.ood is None:
         mean, epistemic, aleatoric = moments(samples)
         y = data.y.reshape(mean.shape)
         return {"rmse": rmse(mean, y), "nll": gaussian_nll(mean, epistemic + aleatoric, y)}
     p, information = class_statistics(samples)
     scores = classification_scores(p, data.y, information)
-    confusion, _ = class_statistics(draw(data.confusion, seed))
+    ood, _ = class_statistics(draw(data.ood, seed))
     return {
         "error": 100 * scores.error,
         "nll": scores.nll,
         "ece": 100 * scores.ece,
         "ape": scores.entropy,
-        "confusion_ape": average_predictive_entropy(confusion),
+        "ood_ape": average_predictive_entropy(ood),
     }
 
 
 def report(name: str, model: Model, data: Data, bits: Sequence[str], seeds: int) -> Iterator[str]:
-    """float -> compiled of each measure: means over the seeds, change, 2 standard errors of it."""
+    """A line for each width: every measure in float and compiled, as means over the seeds."""
     count = seeds if model.stochastic else 1
     draw = float_samples(model)
     real = [measures(draw, data, seed) for seed in range(count)]
@@ -184,7 +192,7 @@ def _compared(key: str, real: list[dict[str, float]], ours: list[dict[str, float
 
 def main() -> None:
     """Measure the networks named, or all."""
-    parser = argparse.ArgumentParser(description="What integers cost reference networks.")
+    parser = argparse.ArgumentParser(description="Reference networks in integers and float.")
     parser.add_argument("nets", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--networks", nargs="*")

@@ -1,17 +1,22 @@
-"""Train the float networks of the study (Ferianc et al. 2021, section 4), or what is missing.
+"""Train the float networks of the study (Ferianc et al. 2021, section 4) that are missing.
 
     python -m qbnnc.study.paper.train_networks DATA OUT [--networks lenet ...] [--methods mcd ...]
         [--folds 10] [--scale 1]
 
-DATA: fmnist_train12k.npz, fmnist_test.npz, mnist5k.npz (X uint8, y) and {boston,concrete}_split.npz
-(see training/datasets.py). OUT gets, for each network, `lenet_METHOD.pt` or `TABLE_METHOD_foldK.pt`
-(state_dicts of tools/models; of SGHMC a list of 20) and its rows as `lenet.npz` or
-`TABLE_foldK.npz` (x_train, y_train, x_test, y_test as the network sees them; y_mean and y_std of a
-table; ood, the confusion images). What is there is skipped: use one OUT for one --scale.
+DATA holds fmnist_train12k.npz, fmnist_test.npz, mnist5k.npz (X uint8, y) and
+{boston,concrete}_split.npz (see training/datasets.py). OUT gets two files for each network:
 
-How the paper's recipes were scaled to about twenty minutes on one core. LeNet-5 has its biases, no
-padding, and 12,000 images of FashionMNIST (MNIST is the confusion data) instead of 60,000 of MNIST.
-Epochs are of these 12,000; the paper has 100 for LeNet-5 and 300 for tables.
+- `lenet_METHOD.pt` or `TABLE_METHOD_foldK.pt`: the state_dict of a network in tools/models, or a
+  list of 20 for SGHMC;
+- `lenet.npz` or `TABLE_foldK.npz`: its rows x_train, y_train, x_test, y_test as the network sees
+  them, y_mean and y_std of a table, and the out-of-distribution images `ood`.
+
+Files that exist are skipped: use one OUT for one --scale.
+
+The paper's recipes are scaled to about twenty minutes on one core. LeNet-5 has its biases and no
+padding. It learns from 12,000 images of FashionMNIST instead of 60,000 of MNIST, which gives the
+out-of-distribution data. An epoch is one pass over the 12,000; the paper has 100 epochs for LeNet-5
+and 300 for tables.
 
     LeNet-5                     scaled to                               paper
     pointwise   15 epochs, batch 256, rate 1e-3, decay 1e-4             100 epochs
@@ -25,11 +30,11 @@ Epochs are of these 12,000; the paper has 100 for LeNet-5 and 300 for tables.
     BBB         300 epochs, batch 128, rate 3e-3, prior 1, KL x .1      batch 1000, 1e-2, KL x 1
     SGHMC       300 + 20*15 epochs, batch 128, l = 5e-5                 burn-in 200 of 300
 
-Adam everywhere but for SGHMC, its rate falling to zero along half a cosine; decay is an L2 penalty.
-BBB starts with sigma .01 (LeNet-5) or .05. KL x 1 is the evidence lower bound of the rows; on a
-table it leaves the mean-field MLP at an RMSE of .5, so .1 is used. SGHMC is in another form than
-the paper's code (training/sghmc.py): a rate l with a mass for each tensor, friction .05, momentum
-drawn again every 50 steps, precisions of the priors every 15, temperature 1. The pointwise MLP
+All but SGHMC use Adam, with a rate that falls to zero along half a cosine; decay is an L2 penalty.
+BBB starts with sigma .01 (LeNet-5) or .05. KL x 1 is the evidence lower bound of the rows. On a
+table it leaves the mean-field MLP at an RMSE of .5, so .1 is used. SGHMC has another form than the
+paper's code (training/sghmc.py): a rate l with a mass for each tensor, friction .05, temperature 1.
+It draws momentum again every 50 steps, and precisions of the priors every 15. The pointwise MLP
 stops early because its likelihood, with a variance of its own for each row, overfits.
 The rates were chosen by the figures of four or five folds, and of the first 4000 test images.
 """
@@ -54,8 +59,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("out", type=Path, help="folder of the networks; made if missing")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--folds", type=folds, default=10, help="of the tables (10)")
-    parser.add_argument("--scale", type=factor, default=1.0, help="times the epochs (1)")
+    parser.add_argument("--folds", type=folds, default=10, help="folds of the tables (10)")
+    parser.add_argument("--scale", type=factor, default=1.0, help="factor of the epochs (1)")
     return parser.parse_args()
 
 
@@ -78,7 +83,7 @@ def factor(text: str) -> float:
 
 
 def main() -> int:
-    """Train, one line a network; exit code 2 for what the user can mend."""
+    """Train and print a line for each network; exit code 2 for errors that the user can mend."""
     given = options()
     torch.set_num_threads(1)
     try:
@@ -92,7 +97,7 @@ def main() -> int:
 
 
 def make_folder(path: Path) -> None:
-    """FileError if it cannot be made."""
+    """Make a folder; FileError if that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from qbnnc.study.sweep.rows import Header, Row
+from qbnnc.study.results import Header, Row
 from qbnnc.support.errors import FileError, UserError
 from qbnnc.support.files import write_atomically
 

@@ -9,7 +9,7 @@ from qbnnc.study.report.chart import Chart, Line, error_bars
 from qbnnc.study.report.drawing import INK, Figure, Look
 from qbnnc.study.report.grouping import Configuration, Grouped, precision_name
 from qbnnc.study.report.metrics import Metric, in_order
-from qbnnc.study.sweep.rows import Precision
+from qbnnc.study.results import Precision
 
 
 @dataclass(frozen=True, slots=True)

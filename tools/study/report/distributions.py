@@ -19,7 +19,7 @@ from qbnnc.study.report.drawing import (
 )
 from qbnnc.study.report.grouping import Configuration, Grouped, Network, precision_name
 from qbnnc.study.report.metrics import number
-from qbnnc.study.sweep.rows import Bin, Entropies, Precision, Result
+from qbnnc.study.results import Bin, Entropies, Precision, Result
 
 _HEIGHT: Final = 3.75
 _DATA: Final = {

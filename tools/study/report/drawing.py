@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from qbnnc.study.report.grouping import Network
-from qbnnc.study.sweep.rows import Precision
+from qbnnc.study.results import Precision
 
 # Okabe and Ito (2008): told apart with any colour vision. Their yellow is too pale for lines.
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#A6508C"
@@ -29,7 +29,7 @@ _NO_METADATA: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a line looks. The dash tells the precision; only QAT has filled markers."""
+    """The look of a line. The dash tells the precision; only QAT has filled markers."""
 
     colour: str
     marker: str

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from qbnnc.study.sweep.rows import Header, Precision, Result, Row, Sensitivity
+from qbnnc.study.results import Header, Precision, Result, Row, Sensitivity
 
 _ORDER: Final = tuple(Precision)
 

@@ -36,52 +36,23 @@ class Metric:
 
 
 _AXIS: Final = 21  # characters of a label that fit along a panel's axis
-# Metrics appear in this order.
-KNOWN: Final = (
+KNOWN: Final = (  # in the order of a report
     Metric("error", "Error", "%", 100, "share of the rows whose most probable class is wrong"),
     Metric("rmse", "RMSE", "target units", 1, "root of the mean squared error of the mean"),
     Metric("nll", "NLL", "nats", 1, "mean negative log-likelihood of the targets; less is better"),
-    Metric(
-        "ece",
-        "ECE",
-        "%",
-        100,
-        "expected calibration error: how far confidence and accuracy are apart, over bins of "
-        "confidence",
-    ),
+    Metric("ece", "ECE", "%", 100, "expected calibration error: how far confidence and accuracy "
+           "are apart, over bins of confidence"),
     Metric("brier", "Brier score", "", 1, "mean squared error of the probabilities"),
-    Metric(
-        "ape",
-        "aPE",
-        "nats",
-        1,
-        "average predictive entropy, of the probabilities averaged over the samples; should be "
-        "low on test data and high on out-of-distribution data",
-    ),
-    Metric(
-        "mutual_information",
-        "MI",
-        "nats",
-        1,
-        "mutual information of output and weights: the part of the predictive entropy that comes "
-        "from not knowing the weights",
-    ),
-    Metric(
-        "epistemic_std",
-        "Epistemic std",
-        "target units",
-        1,
-        "median standard deviation of the mean between samples: what the weights leave open",
-    ),
-    Metric(
-        "aleatoric_std",
-        "Aleatoric std",
-        "target units",
-        1,
-        "median standard deviation that the network predicts: noise in the targets",
-    ),
+    Metric("ape", "aPE", "nats", 1, "average predictive entropy, of the probabilities averaged "
+           "over the samples; should be low on test data and high on out-of-distribution data"),
+    Metric("mutual_information", "MI", "nats", 1, "mutual information of output and weights: the "
+           "part of the predictive entropy that comes from not knowing the weights"),
+    Metric("epistemic_std", "Epistemic std", "target units", 1, "median standard deviation of the "
+           "mean between samples: what the weights leave open"),
+    Metric("aleatoric_std", "Aleatoric std", "target units", 1, "median standard deviation that "
+           "the network predicts: noise in the targets"),
     Metric("confidence", "Confidence", "%", 100, "mean probability of the most probable class"),
-)
+)  # fmt: skip
 
 
 def metric(key: str) -> Metric:

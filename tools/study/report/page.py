@@ -24,7 +24,7 @@ from qbnnc.study.report.tables import (
     sensitivity_table,
     shifts_table,
 )
-from qbnnc.study.sweep.rows import Header
+from qbnnc.study.results import Header
 
 
 @dataclass(frozen=True, slots=True)

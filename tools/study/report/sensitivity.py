@@ -12,7 +12,7 @@ from qbnnc.study.report.axis import window
 from qbnnc.study.report.drawing import BLUE, Figure, Image, image, shortened
 from qbnnc.study.report.grouping import Grouped
 from qbnnc.study.report.metrics import Metric, in_order, number
-from qbnnc.study.sweep.rows import Sensitivity
+from qbnnc.study.results import Sensitivity
 
 _MOST_BARS: Final = 32
 _SHOWN: Final = ("nll", "error", "rmse")

@@ -10,7 +10,7 @@ from qbnnc.study.report.chart import Chart, Line, error_bars
 from qbnnc.study.report.drawing import Figure, Look
 from qbnnc.study.report.grouping import Configuration, Grouped, Statistic, precision_name, statistic
 from qbnnc.study.report.metrics import Metric, in_order, number
-from qbnnc.study.sweep.rows import Precision, Result
+from qbnnc.study.results import Precision, Result
 
 # kind of shift: heading, label of its axis, the amount that changes nothing
 _SHIFTS: Final = {

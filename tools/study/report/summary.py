@@ -1,4 +1,4 @@
-"""What a study found, in sentences computed from its rows."""
+"""The findings of a study, in sentences computed from its rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qbnnc.study.report.grouping import (
 )
 from qbnnc.study.report.metrics import Metric, in_order, padded
 from qbnnc.study.report.tables import Table
-from qbnnc.study.sweep.rows import Precision
+from qbnnc.study.results import Precision
 from qbnnc.support.text import counted
 
 _TOLERANCE: Final = 0.01  # of float's NLL
@@ -26,9 +26,9 @@ _COMPARED: Final = ("error", "rmse", "nll", "ece")
 
 
 def findings(grouped: Grouped) -> Iterator[tuple[str, str]]:
-    """The extent, how far the bits of each network can fall, and what to keep in mind.
+    """Yield the extent, the fewest bits that each network can do with, and caveats.
 
-    Each is a subject, which may be "", and its sentence.
+    A finding is a subject, which may be "", and its sentence.
     """
     yield "", _extent(grouped)
     for network in grouped.networks:
@@ -47,15 +47,15 @@ def findings(grouped: Grouped) -> Iterator[tuple[str, str]]:
 
 def most_bits_table(grouped: Grouped) -> Table | None:
     """The metrics at the most bits beside those of float; None without any quantised result."""
-    results = [r for group in grouped.groups.values() for r in group]
-    metrics = [q for q in in_order(key for r in results for key in r.metrics) if q.key in _COMPARED]
+    keys = {key for r in grouped.results for key in r.metrics}
+    metrics = [metric for metric in in_order(keys) if metric.key in _COMPARED]
     rows = [
-        [n.label, c.label, *(_beside_float(grouped, n, c, q) for q in metrics)]
+        [n.label, c.label, *(_beside_float(grouped, n, c, m) for m in metrics)]
         for n in grouped.networks
         for precision in (Precision.PTQ, Precision.QAT)
         for c in grouped.at(n, precision)[:1]
     ]
-    header = ["Network", "Most bits", *(q.label for q in metrics)]
+    header = ["Network", "Most bits", *(m.label for m in metrics)]
     return Table("With the most bits, and float in brackets", header, rows) if rows else None
 
 
@@ -67,8 +67,7 @@ def _beside_float(grouped: Grouped, network: Network, c: Configuration, metric: 
 
 def _extent(grouped: Grouped) -> str:
     names = ", ".join(n.label for n in grouped.networks) or "no network"
-    results = sum(map(len, grouped.groups.values()))
-    seeds = len({r.seed for group in grouped.groups.values() for r in group})
+    results, seeds = len(grouped.results), len({r.seed for r in grouped.results})
     return (
         f"{counted(results, 'result')} of {counted(len(grouped.groups), 'configuration')}, "
         f"{counted(seeds, 'seed')}: {names}."
@@ -76,7 +75,7 @@ def _extent(grouped: Grouped) -> str:
 
 
 def _lowest(grouped: Grouped, network: Network, precision: Precision) -> Iterator[tuple[str, str]]:
-    """How far along each slice NLL stays within 1 % of float."""
+    """The fewest bits along each slice at which NLL stays within 1 % of float."""
     base = _float(grouped, network, "nll")
     found = grouped.at(network, precision)
     if base is None or not math.isfinite(base.mean) or not found:

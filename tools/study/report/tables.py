@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qbnnc.study.report.grouping import Grouped, Statistic, statistic
 from qbnnc.study.report.metrics import in_order, number, padded
 from qbnnc.study.report.sensitivity import increase
-from qbnnc.study.sweep.rows import Result, Shifted
+from qbnnc.study.results import Result, Shifted
 from qbnnc.support.text import human_bytes
 
 

@@ -1,4 +1,4 @@
-"""What a layer costs at fewer bits, and bits for every layer by a budget."""
+"""The cost of each layer at fewer bits, and bits for every layer by a budget."""
 
 from qbnnc.passes.mixed_precision.analysis import Cost, Progress, Sensitivities, Tried
 from qbnnc.passes.mixed_precision.budget import Budget

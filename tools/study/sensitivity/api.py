@@ -1,9 +1,12 @@
-"""What a layer costs at fewer bits, and bits for every layer by a budget."""
+"""The cost of each layer at fewer bits, and bits for every layer by a budget."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Unpack
 
 from numpy.typing import ArrayLike
@@ -25,8 +28,12 @@ from qbnnc.passes.mixed_precision.analysis import Progress, Sensitivities, Tried
 from qbnnc.passes.mixed_precision.budget import Budget
 from qbnnc.passes.mixed_precision.search import Choice, search
 from qbnnc.passes.options import CompileOptions
+from qbnnc.study.results import Header, Row, Sensitivity, read_rows, to_json
 from qbnnc.study.sensitivity.bench import Bench, Setting, bench_of, place_of, title_of
-from qbnnc.study.sweep.settings import describe_array
+from qbnnc.study.settings import describe_array, digest
+from qbnnc.study.store import check_writable
+from qbnnc.support.errors import FileError
+from qbnnc.support.files import write_atomically
 from qbnnc.version import COMPILER
 
 
@@ -51,16 +58,18 @@ def sensitivity(
     progress: Progress | None = None,
     **compile_options: Unpack[CompileOptions],
 ) -> Sensitivities:
-    """What each layer alone costs at fewer bits, the others at `bits`, as integers in our runtime.
+    """Measure the cost of each layer alone at fewer bits, the others at `bits`.
 
-    `source` and the options of reading and compiling are those of `qbnnc.compile`. `tried` are the
-    widths that each layer's weights ("w4") and activations ("a4") get in turn. Metrics are those of
-    `data`, "FILE.npz[:XKEY,YKEY]" or (x, y), of which `rows`, evenly spaced, are used (None: all),
-    and of `ood`, inputs of another distribution; the means over `seeds`. Masks and eps are the same
+    Every network is compiled to integers and runs in our runtime. `source` and the options of
+    reading and compiling are those of `qbnnc.compile`. `tried` are the widths that each layer's
+    weights ("w4") and activations ("a4") get in turn.
+
+    `data` is "FILE.npz[:XKEY,YKEY]" or (x, y). Evenly spaced `rows` of it are used (None: all).
+    `ood` are out-of-distribution inputs. Metrics are means over `seeds`. Masks and eps are the same
     throughout, so that differences are paired.
 
-    Raises UserError: the text says where, what is wrong and what to do. CalibrationWarning of few
-    calibration rows.
+    Raises UserError with the place, the fault and the remedy. Warns CalibrationWarning if there
+    are few calibration rows.
     """
     options = options_from(compile_options, samples, task)
     base = options.quantisation
@@ -109,18 +118,20 @@ def choose_bits(
     progress: Progress | None = None,
     **compile_options: Unpack[CompileOptions],
 ) -> Choice:
-    """Bits for every layer and the input, as few as `budget` allows, on the labelled `data`.
+    """Choose bits for every layer and the input, as few as `budget` allows, on labelled `data`.
 
-    `budget` "METRIC+X%", or "METRIC+X" in the metric's unit (error and ece: points of %), of nll,
-    error, ece, brier or rmse, is relative to the float network on the same data, seeds, masks and
-    eps. The search begins at `bits` (default and "auto": w8a7), the most that any layer gets;
-    `layers` with bits of their own, and an input that has `input_bits`, keep them. `source` and the
-    options of reading and compiling are those of `qbnnc.compile`, which makes what was measured of
-    the choice's `options`; `data` and `rows` are as in `sensitivity`.
+    `budget` is "METRIC+X%", or "METRIC+X" in the metric's unit (error and ece: points of %). The
+    metric is nll, error, ece, brier or rmse. It is relative to the float network on the same data,
+    seeds, masks and eps.
 
-    What is chosen is measured as a whole. It is chosen on these data: on others the metric tends to
-    be a little worse, the more so the fewer they are: CalibrationWarning of less than 200 rows.
-    UserError if `bits` are over the budget.
+    The search begins at `bits` (default and "auto": w8a7), the most that any layer gets. `layers`
+    with bits of their own, and an input that has `input_bits`, keep them. `source` and the options
+    of reading and compiling are those of `qbnnc.compile`. With the choice's `options`, it compiles
+    the network that was measured. `data` and `rows` are as in `sensitivity`.
+
+    The choice is measured as a whole, on these data. On other data the metric tends to be a little
+    worse, the more so the fewer these are: CalibrationWarning for less than 200 rows. UserError if
+    `bits` are over the budget.
     """
     limits = Budget.parse(budget)
     if compile_options.get("bits") == "auto":
@@ -136,7 +147,7 @@ def choose_bits(
 
 
 def _configuration(model: Model, bench: Bench, tried: Sequence[Tried]) -> dict[str, str]:
-    """Everything that decides the costs, as text."""
+    """Everything that decides the costs, as texts: the keys are those of files of results."""
     compiler, how = bench.compiler, bench.compiler.how
     arrays = {"calibration": compiler.rows, "test": bench.data.x, "test labels": bench.data.y}
     if bench.ood is not None:
@@ -152,3 +163,51 @@ def _configuration(model: Model, bench: Bench, tried: Sequence[Tried]) -> dict[s
         "--samples": str(bench.samples),
         **{f"calibration {f.name}": str(getattr(how, f.name)) for f in fields(how)},
     }
+
+
+def rows_of(found: Sensitivities, command: str = "") -> Iterator[Row]:
+    """A header, and a row for each cost. `command` is for people."""
+    made = {"qbnnc": COMPILER.split()[-1], "python": platform.python_version()}
+    made |= {"command": command} if command else {}
+    yield Header(
+        found.network,
+        found.method,
+        found.task,
+        digest(found.configuration),
+        made,
+        found.configuration,
+    )
+    for cost in found.costs:
+        yield Sensitivity(
+            found.network,
+            cost.layer.name,
+            cost.bits.weights,
+            cost.bits.activations,
+            cost.metrics,
+            found.baseline,
+        )
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Raise FileError, before any work, unless sensitivities can go there."""
+    check_writable(path)
+    if Path(path).exists() and not _holds_sensitivities(path):
+        raise FileError(
+            "holds something else than sensitivities", path, "give another file with `output`"
+        )
+
+
+def _holds_sensitivities(path: str | os.PathLike[str]) -> bool:
+    try:
+        rows = read_rows(path)
+    except FileError:
+        return False
+    first = next(iter(rows), None)
+    of_us = isinstance(first, Header) and "--tried" in first.data
+    return of_us and all(isinstance(row, Sensitivity) for row in rows[1:])
+
+
+def write_rows(found: Sensitivities, path: str | os.PathLike[str], command: str = "") -> None:
+    """Write sensitivities as a study's file; FileError if it cannot be written."""
+    lines = (to_json(row) + "\n" for row in rows_of(found, command))
+    write_atomically(path, "".join(lines).encode())

@@ -1,4 +1,4 @@
-"""One float network on labelled data: what its compiled forms are measured with, always alike."""
+"""A bench: measures all compiled forms of a float network alike, on labelled data."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.loading.artefacts import Predictor, QbnnArtefact
+from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.calibrate import calibration_of
-from qbnnc.passes.heads import fitted_by_targets, understood
 from qbnnc.passes.mixed_precision.compiler import Compiler
 from qbnnc.passes.mixed_precision.measured import Distribution, Measured
 from qbnnc.passes.options import Quantisation
 from qbnnc.passes.pipeline import Options, check_calibration
 from qbnnc.runtime import load
-from qbnnc.study.sweep.prepare import task_of
+from qbnnc.study.prepare import task_of
 from qbnnc.support.errors import InputError, UserError
-from qbnnc.support.inputs import as_integer, whole
+from qbnnc.support.inputs import as_integer, evenly_spaced, whole
 
 _NAMES = {"entropy": "ape", "ood_entropy": "ood_ape"}  # as in the rows of a study
 Floats = NDArray[np.float32]
@@ -35,9 +35,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bench:
-    """`seeds`, and so masks and eps, are the same for all that is measured: differences are paired.
+    """A float network, its compiler and data.
 
-    `ood` [N, *shape] are inputs of another distribution.
+    `seeds`, masks and eps are the same for every measurement: differences are paired. `ood`
+    [N, *shape] are out-of-distribution inputs.
     """
 
     model: Model
@@ -50,16 +51,16 @@ class Bench:
 
     @property
     def samples(self) -> int:
-        """L of everything that is measured."""
+        """L, the samples over all members, of every measurement."""
         return self.compiler.ready.draws * len(self.model.members)
 
     def integers(self, quantisation: Quantisation) -> Measured:
-        """What the network gives in integers."""
+        """Measure the network in integers."""
         return self._measured(QbnnArtefact(load(self.compiler.compiled(quantisation))))
 
     def float32(self) -> Measured:
-        """What it gives in float."""
-        model = understood(self.model, self.task)
+        """Measure the network in float."""
+        model = with_head(self.model, self.task)
         return self._measured(replace(FloatPredictor.of(model), samples=self.samples))
 
     def _measured(self, predictor: Predictor) -> Measured:
@@ -74,7 +75,7 @@ class Bench:
             target_std=self.units.std,
         )
         metrics = {_NAMES.get(name, name): m.mean for name, m in scores.measures.items()}
-        every = 2 if self.ood is not None else 1  # sets of confusion data are between
+        every = 2 if self.ood is not None else 1  # every other set is out of distribution
         predictions = _joined(recorder.sets[::every])
         each = [row_nll(self.task, predicted, self.data) for predicted in predictions]
         with np.errstate(invalid="ignore"):
@@ -95,10 +96,10 @@ def _joined(sets: Sequence[Sequence[Distribution]]) -> tuple[Distribution, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """On what and how networks are measured, as the user gave it.
+    """The user's choice of data and seeds.
 
-    `data` are "FILE.npz[:XKEY,YKEY]" or (x, y), of which `rows`, evenly spaced, are used (None:
-    all); `ood` is "FILE[:KEY]" or x; `units` are those of a regression's targets.
+    `data` is "FILE.npz[:XKEY,YKEY]" or (x, y). Evenly spaced `rows` of it are used (None: all).
+    `ood` is "FILE[:KEY]" or x. `units` are those of a regression's targets.
     """
 
     data: Labelled
@@ -109,13 +110,10 @@ class Setting:
 
 
 def bench_of(model: Model, name: str, setting: Setting, options: Options) -> Bench:
-    """A FLOAT Model, with its calibration rows, ready to be compiled at many bits and measured.
-
-    UserError, with the place, where anything does not fit.
-    """
+    """Prepare a FLOAT Model with its calibration rows; UserError where anything does not fit."""
     if model.stage is not Stage.FLOAT:
         raise UserError(
-            f"{name}: quantised already ({model.provenance.bits}); give the float network"
+            f"quantised already ({model.provenance.bits})", name, "give the float network"
         )
     setting.units.check()
     seeds = _seeds(setting.seeds)
@@ -131,13 +129,13 @@ def bench_of(model: Model, name: str, setting: Setting, options: Options) -> Ben
 
 
 def place_of(source: object) -> str:
-    """What errors call a network: its file, or the first of several, as it was given."""
+    """The name of a network in errors: its file, or the first of several, as it was given."""
     first = source[0] if isinstance(source, list | tuple) and source else source
     return os.fspath(first) if isinstance(first, str | os.PathLike) else title_of(source)
 
 
 def title_of(source: object) -> str:
-    """What rows call a network: a file's name, without its folders and suffix."""
+    """The name of a network in rows: that of its file, without folders and suffix."""
     first = source[0] if isinstance(source, list | tuple) and source else source
     if isinstance(first, str | os.PathLike):
         stem = os.path.splitext(os.path.basename(os.path.abspath(first)))[0]
@@ -148,12 +146,12 @@ def title_of(source: object) -> str:
 def _seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     chosen = tuple(dict.fromkeys(as_integer(seed, "`seeds`") for seed in seeds))
     if not chosen:
-        raise InputError("--seed: give one or more")
+        raise InputError("give one or more", "`seeds`")
     return chosen
 
 
 def _some(data: LabelledData, rows: int | None) -> LabelledData:
     if rows is None or whole("rows", rows, 1) >= len(data):
         return data
-    kept = np.linspace(0, len(data) - 1, rows).round().astype(np.int64)
+    kept = evenly_spaced(len(data), rows)
     return LabelledData(data.x[kept], data.y[kept])

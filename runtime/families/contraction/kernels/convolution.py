@@ -6,9 +6,9 @@
             for each panel of 16 output channels, the last one first:
                 for each tile of up to 6 positions: the microkernel
 
-A panel writes whole vectors: what goes beyond a pixel's channels is overwritten by the panels and
-positions that come after it, and beyond the last pixel there is room in the value's buffer. Only
-where a group's last panel would overwrite the next group the accumulators are stored first.
+A panel stores whole vectors. The panels and positions that come after it overwrite the codes that
+lie beyond a pixel's channels. The value's buffer has space beyond the last pixel. Accumulators are
+stored first only if a group's last panel would overwrite the next group.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Epilogue
 from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, tile
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
@@ -27,10 +26,11 @@ from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds, round_into
 from qbnnc.runtime.packing import PANEL
 from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 C = columns_of(Convolve)
-POSITIONS = 1024  # whose addresses are worked out at a time
+POSITIONS = 1024  # whose addresses are computed at a time
 SUMS = 4  # positions whose accumulators are stored at a time
 SCRATCH = 16 * POSITIONS + (4 * PANEL + 8) * SUMS  # bytes, without the halo
 _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
@@ -44,22 +44,22 @@ sums_4x8, sums_1x8 = (tile(_isa, Shape(m, 1, wide=True, sums=True)) for m in (SU
 
 
 def _of_four_rows(**form: Any) -> Any:
-    """A kernel that does up to 4 of `left` positions, and returns how many."""
+    """Make a kernel that computes up to 4 of `left` positions, and returns their number."""
     four, one = (tile(_isa, Shape(m, 2, **form)) for m in (4, 1))
     four_narrow, one_narrow = (tile(_isa, Shape(m, 1, **form)) for m in (4, 1))
 
     @kernel
-    def some(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high):
+    def some(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high):
         if width == PANEL:
             if left >= 4:
-                four(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                four(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
                 return 4
-            one(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            one(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
             return 1
         if left >= 4:
-            four_narrow(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            four_narrow(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
             return 4
-        one_narrow(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+        one_narrow(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
         return 1
 
     return some
@@ -72,7 +72,7 @@ some_deep, some_deepest = (_of_four_rows(steps=n if _isa is Isa.AVX2 else 1) for
 @KERNELS.of(Convolve)
 @kernel
 def convolve(row, context, memory):
-    """All positions of all copies of a block. Those of one sample share sampled weights."""
+    """Compute all positions of a block; the copies of one sample share its weights."""
     arena, arena32, constants, ints, floats, out = (
         memory.arena,
         memory.arena32,
@@ -105,12 +105,13 @@ def convolve(row, context, memory):
 
 @kernel
 def halo_bytes(row):
+    """Return the bytes of an image with its halo."""
     return row[C.halo_height] * row[C.halo_width] * row[C.channels] * row[C.groups]
 
 
 @kernel
 def copy_into_halo(row, context, arena, halo, copy):
-    """One image, inside a halo that is there already."""
+    """Copy one image into a halo that is already filled."""
     base, sample_step, row_step = locate(row, C.input, context)
     sample = copy // context[CONTEXT.rows]
     at = base + sample * sample_step + (copy - sample * context[CONTEXT.rows]) * row_step
@@ -126,7 +127,7 @@ def copy_into_halo(row, context, arena, halo, copy):
 
 @kernel
 def find(row, context, arena, ints, first, start, count, group):
-    """Into the scratch room: where the operands and the outputs of `count` positions begin.
+    """Write the addresses of operands and outputs of `count` positions to the scratch space.
 
     Positions are numbered from the first pixel of copy `first`.
     """
@@ -137,7 +138,7 @@ def find(row, context, arena, ints, first, start, count, group):
         target, target_sample, target_row = target // 4, target_sample // 4, target_row // 4
     x_at = arena[scratch : scratch + 8 * POSITIONS].view(np.int64)
     out_at = arena[scratch + 8 * POSITIONS : scratch + 16 * POSITIONS].view(np.int64)
-    places = ints[row[C.places] // 4 :]
+    offsets = ints[row[C.pixel_offsets] // 4 :]
     image = start // pixels
     pixel, done = start - image * pixels, 0
     while done < count:
@@ -151,7 +152,7 @@ def find(row, context, arena, ints, first, start, count, group):
         o = target + sample * target_sample + number * target_row
         o += group * row[C.filters] * row[C.channel_step]
         for p in range(some):
-            x_at[done + p] = x + places[pixel + p]
+            x_at[done + p] = x + offsets[pixel + p]
             out_at[done + p] = o + (pixel + p) * row[C.pixel_step]
         done += some
         image, pixel = image + 1, 0
@@ -161,7 +162,7 @@ def find(row, context, arena, ints, first, start, count, group):
 def multiply(
     row, context, arena, arena32, constants, ints, floats, out, part, group, count
 ):  # fmt: skip
-    """All panels of the positions that `find` has found."""
+    """Compute all panels of the positions that `find` has found."""
     weights_at, weights_sample, _ = locate(row, C.weights, context)
     bias_at, bias_sample, _ = locate(row, C.bias, context)
     first = group * row[C.padded]
@@ -188,38 +189,38 @@ def multiply(
 
 @kernel
 def multiply_codes(row, arena, constants, weights, bias, factor, channel, width, count):
-    """One panel, requantised on the way."""
+    """Compute one panel and requantise it on the way."""
     low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])
     a, x = arena.ctypes.data, arena.ctypes.data + row[C.scratch]
-    o, runs = x + 8 * POSITIONS, constants.ctypes.data + row[C.runs]
-    n, fours, i = row[C.segments], row[C.fours], 0
+    o, runs = x + 8 * POSITIONS, constants.ctypes.data + row[C.run_offsets]
+    n, k_blocks, i = row[C.segments], row[C.k_blocks], 0
     w, b, f, c = weights, bias, factor, channel
     while i < count:
         p, q, left = x + 8 * i, o + 8 * i, count - i
         if row[C.wide] == 1:
-            i += some_wide(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            i += some_wide(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
         elif row[C.steps] == 4:
-            i += some_deepest(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            i += some_deepest(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
         elif row[C.steps] == 2:
-            i += some_deep(left, width, a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            i += some_deep(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
         elif width == PANEL:
             if left >= 6:
-                tile_6x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                tile_6x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
                 i += 6
             elif left >= 4:
-                tile_4x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                tile_4x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
                 i += 4
             elif left >= 2:
-                tile_2x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                tile_2x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
                 i += 2
             else:
-                tile_1x16(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+                tile_1x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
                 i += 1
         elif left >= 6:
-            tile_6x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            tile_6x8(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
             i += 6
         else:
-            tile_1x8(a, p, runs, n, fours, w, b, f, q, c, zero, low, high)
+            tile_1x8(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
             i += 1
 
 
@@ -227,7 +228,7 @@ def multiply_codes(row, arena, constants, weights, bias, factor, channel, width,
 def multiply_sums(
     row, arena, arena32, constants, ints, floats, out, weights, bias, group, done, width, count
 ):  # fmt: skip
-    """One panel, by way of its accumulators; `group` is the number of the group's first channel."""
+    """Compute one panel by way of its accumulators; `group` is the group's first channel."""
     scratch = row[C.scratch]
     sums = scratch + 16 * POSITIONS
     targets = arena[sums + 4 * PANEL * SUMS :].view(np.int64)
@@ -235,9 +236,9 @@ def multiply_sums(
         targets[m] = sums + 4 * width * m
     x_at = arena[scratch : scratch + 8 * POSITIONS].view(np.int64)
     out_at = arena[scratch + 8 * POSITIONS : sums].view(np.int64)
-    a, runs = arena.ctypes.data, constants.ctypes.data + row[C.runs]
+    a, runs = arena.ctypes.data, constants.ctypes.data + row[C.run_offsets]
     x, o = a + scratch, a + sums + 4 * PANEL * SUMS
-    n, fours, i = row[C.segments], row[C.fours], 0
+    n, k_blocks, i = row[C.segments], row[C.k_blocks], 0
     w, b, f = weights, bias, constants.ctypes.data + row[C.factor]
     zero, real = np.int32(0), np.float32(0)
     useful, at = min(width, row[C.filters] - done), group + done
@@ -246,15 +247,15 @@ def multiply_sums(
         some = min(SUMS, count - i)
         p = x + 8 * i
         if some == SUMS and width == PANEL:
-            sums_4x16(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+            sums_4x16(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
         elif some == SUMS:
-            sums_4x8(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+            sums_4x8(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
         else:
             some = 1
             if width == PANEL:
-                sums_1x16(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+                sums_1x16(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
             else:
-                sums_1x8(a, p, runs, n, fours, w, b, f, o, 0, zero, real, real)
+                sums_1x8(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
         for m in range(some):
             start = sums // 4 + width * m
             acc = arena32[start : start + useful]
@@ -270,10 +271,10 @@ def multiply_sums(
 
 @kernel
 def subtract_zeros(row, acc, arena, ints, x, zeros, count):
-    """acc[n] -= Z_w[n] * (sum of the operand's codes): the run-time term of affine weights."""
+    """acc[n] -= Z_w[n] * (sum of the operand's codes), which affine weights need at run time."""
     total = np.int32(0)
     for s in range(row[C.segments]):
-        start = x + ints[row[C.runs] // 4 + s]
+        start = x + ints[row[C.run_offsets] // 4 + s]
         for k in range(row[C.run]):
             total = np.int32(total + np.int32(arena[start + k]))
     for n in range(count):
@@ -282,7 +283,7 @@ def subtract_zeros(row, acc, arena, ints, x, zeros, count):
 
 @kernel
 def finish(row, acc, factor, at, count, arena, arena32, out):
-    """The epilogue for `count` channels of one position, whose elements begin at `at`."""
+    """Finish `count` channels of one position, whose elements begin at `at`."""
     step = row[C.channel_step]
     if row[C.epilogue] == _REQUANTIZE:
         low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])

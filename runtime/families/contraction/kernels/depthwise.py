@@ -1,4 +1,4 @@
-"""Convolutions of each channel by itself: LINE channels of one position at a time."""
+"""Depthwise convolutions: CHANNEL_BLOCK channels of one position at a time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Depthwise, Epilogue
 from qbnnc.runtime.families.contraction.kernels.convolution import finish
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.packing import LINE
+from qbnnc.runtime.packing import CHANNEL_BLOCK
 from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 C = columns_of(Depthwise)
@@ -27,14 +27,14 @@ def add_products(acc, x, weights, count):
 
 @kernel
 def subtract_products(acc, x, zeros, count):
-    """acc[n] -= x[n] * Z_w[n]: the run-time term of affine weights."""
+    """acc[n] -= x[n] * Z_w[n], which affine weights need at run time."""
     for n in range(count):
         acc[n] = np.int32(acc[n] - np.int32(np.int32(x[n]) * zeros[n]))
 
 
 @kernel
 def accumulate(row, acc, pixels, padding, weights, zeros, y, x):
-    """The window of position (y, x) for the channels of `padding`, which lies outside the image.
+    """Add the window of position (y, x); `padding` stands for the pixels outside the image.
 
     `pixels` begins at the first of these channels; `zeros` is empty for symmetric weights.
     """
@@ -74,9 +74,9 @@ def depthwise(row, context, memory):
         target, target_sample, target_row = target // 4, target_sample // 4, target_row // 4
     filters, depth = row[C.filters], row[C.depth]
     padded = row[C.padded]
-    acc_at, padding_at = row[C.scratch] // 4, row[C.scratch] + 4 * LINE
-    for done in range(0, filters, LINE):
-        width, count = min(LINE, padded - done), min(LINE, filters - done)
+    acc_at, padding_at = row[C.scratch] // 4, row[C.scratch] + 4 * CHANNEL_BLOCK
+    for done in range(0, filters, CHANNEL_BLOCK):
+        width, count = min(CHANNEL_BLOCK, padded - done), min(CHANNEL_BLOCK, filters - done)
         acc = arena32[acc_at : acc_at + count]
         padding = arena[padding_at : padding_at + count]
         for n in range(count):

@@ -10,12 +10,12 @@
                                                                acc[m][v] += dot(x, w[v])
 
 Accumulators are int32 and stay in registers. The codes are read where they lie: position m's
-operand is `segments` runs of bytes, the same distance from each other for all positions, so that
-one kernel is a linear layer and a convolution of any window and stride. Where a run is no multiple
-of four, the weights are zero and what the codes are does not matter.
+operand has `segments` runs of bytes, whose distances are the same for all positions. So one kernel
+serves a linear layer and a convolution of any window and stride. If a run is no multiple of four,
+its last weights are zero, and any codes may stand there.
 
-Where the product takes codes as int8 and they may be above 127, it gets x - 128. A row of ones more
-gives the sum of the weights, and 128 times that is added to the bias.
+If the product takes codes as int8 and they may be above 127, it gets x - 128. One more row of ones
+gives the sum of the weights, and 128 times that sum is added to the bias.
 
 The weights of a panel lie as [segment][four codes][channel][4], int8.
 """
@@ -62,11 +62,12 @@ from qbnnc.runtime.kernels.vectors import (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of a tile. `wide`: codes may be too large for the plain product, see lowering.contraction.
+    """The geometry and form of a tile.
 
-    `steps` of four codes are summed as int16, which is proved to hold them; `fours` is a multiple.
-    `words`: operands and weights are pairs of int16, not fours of bytes.
-    `sums`: the accumulators themselves are stored, as int32 [rows][channels], else codes.
+    `wide` tiles take codes that are too large for the plain product. Their caller decides that:
+    `contraction.lowering.needs_wide`. `steps` k-blocks are summed as int16, which is proved to hold
+    them, and divide the k-blocks of a run. With `words`, operands and weights are pairs of int16.
+    With `sums`, the tile stores its accumulators as int32 [rows][channels], otherwise codes.
     """
 
     rows: int
@@ -78,6 +79,7 @@ class Shape:
 
     @property
     def channels(self) -> int:
+        """The output channels of a tile."""
         return self.vectors * LANES
 
     def __str__(self) -> str:
@@ -85,20 +87,29 @@ class Shape:
         return f"{self.rows}x{self.channels}" + "".join(m for m, has in marks.items() if has)
 
     def product(self, isa: Isa) -> Emitter:
-        """Of one step."""
+        """Return the product of one k-block."""
         if self.words:
             return WORD_PRODUCTS[isa]
         return (WIDE_PRODUCTS if self.wide else PRODUCTS)[isa]
 
 
 def tile(isa: Isa, shape: Shape) -> Any:
-    """A function for numba's jitted code: (arena, x, segments, count, fours, weights, bias, factor,
-    out, channel, zero, low, high).
+    """Make the kernel of a tile, for numba's jitted code.
 
-    arena, weights, bias i32 and factor f32 are addresses; x and out are addresses of int64 [rows],
-    places in the arena in bytes, to which `channel` is added for out; segments is the address of
-    int32 [count], places relative to x, each of 4 * `fours` codes. The codes are
-    zero + rint(clip((sum + bias) * factor, low, high)).
+    Its result is zero + rint(clip((sum + bias) * factor, low, high)) for each code. Arguments are
+    numbers or addresses, in this order:
+
+        arena       address of the arena
+        x           address of int64 [rows]: where operands begin in the arena, in bytes
+        segments    address of int32 [count]: where runs begin, from x
+        count       runs of an operand
+        k_blocks    k-blocks of a run
+        weights     address of the panel
+        bias        address of int32 [channels]
+        factor      address of float32 [channels]
+        out         address of int64 [rows]: where results go in the arena, in bytes
+        channel     bytes that are added to each of these
+        zero, low, high
     """
     arguments = [types.int64] * 10 + [types.int32, types.float32, types.float32]
     name = f"qbnnc_tile_{isa.value}_{shape}"
@@ -106,8 +117,8 @@ def tile(isa: Isa, shape: Shape) -> Any:
 
 
 def define_tile(module: ir.Module, name: str, isa: Isa, shape: Shape) -> ir.Function:
-    """The IR of one tile, as a function of the module."""
-    names = "arena x segments count fours weights bias factor out channel zero low high".split()
+    """Write one tile as a function of the module."""
+    names = "arena x segments count k_blocks weights bias factor out channel zero low high".split()
     function = internal_function(module, name, [I64] * 10 + [I32, F32, F32], names)
     if isa is Isa.NEON_DOT:
         enable(function, isa.features)
@@ -118,7 +129,7 @@ def define_tile(module: ir.Module, name: str, isa: Isa, shape: Shape) -> ir.Func
 class _Tile:
     def __init__(self, function: ir.Function, isa: Isa, shape: Shape) -> None:
         (
-            self.arena, self.x, self.segments, self.count, self.fours, self.weights,
+            self.arena, self.x, self.segments, self.count, self.k_blocks, self.weights,
             self.bias, self.factor, self.out, self.channel, self.zero, self.low, self.high,
         ) = function.args  # fmt: skip
         self.function, self.shape = function, shape
@@ -127,7 +138,7 @@ class _Tile:
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
 
     def emit(self) -> None:
-        """Two nested loops, then what becomes of the accumulators."""
+        """Write two nested loops, then the end of the accumulators."""
         build = self.builder
         bases = [
             build.add(self.arena, load(build, self.x, I64, 8 * m)) for m in range(self.shape.rows)
@@ -139,7 +150,7 @@ class _Tile:
             offset = build.sext(place, I64)
             starts = [build.add(base, offset) for base in bases]
             steps = self.shape.steps
-            turns = build.udiv(self.fours, I64(steps)) if steps > 1 else self.fours
+            turns = build.udiv(self.k_blocks, I64(steps)) if steps > 1 else self.k_blocks
             with _Loop(build, turns, segments.pointer, segments.sums) as loop:
                 operands = [self.operands(loop, starts, steps, number) for number in range(steps)]
                 if steps > 1:
@@ -153,7 +164,7 @@ class _Tile:
         build.ret_void()
 
     def operands(self, loop: _Loop, starts: list[ir.Value], steps: int, number: int) -> Operands:
-        """Of one of the `steps` that a turn of the loop takes."""
+        """Load the operands of step `number`, of the `steps` that a turn of the loop takes."""
         build = self.builder
         inside = times(build, loop.index, 4 * steps)
         kind, first = ir.VectorType(I8, 4 * LANES), number * 4 * self.shape.channels
@@ -169,6 +180,7 @@ class _Tile:
         )
 
     def finish(self, sums: Accumulators) -> None:
+        """Add the bias and store the accumulators, or requantise them and store codes."""
         build, vectors = self.builder, range(self.shape.vectors)
         ints, floats = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
         bias = [load(build, self.bias, ints, 4 * LANES * v) for v in vectors]
@@ -224,7 +236,7 @@ class _Loop:
         return self
 
     def next(self, pointer: ir.Value, sums: Accumulators) -> None:
-        """What the next turn begins with, or what the loop leaves."""
+        """Set the values with which the next turn begins, or which the loop leaves."""
         self.last_pointer, self.last_sums = pointer, sums
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,7 @@
 """The product of four 8-bit pairs: the one place where instruction sets differ.
 
-To add one: a member of `runtime.isa.Isa`, a function like these, and a line in PRODUCTS.
+To add an instruction set, write a member of `runtime.isa.Isa`, a function like these, and a line in
+PRODUCTS.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ Emitter = Callable[[ir.IRBuilder, "Operands", Accumulators], Accumulators]
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """Of one step: `codes` i32 [rows], four codes each, and `weights` <4*LANES x i8> [vectors]."""
+    """The operands of one k-block.
+
+    `codes` are i32 [rows], each with four codes; `weights` are <4*LANES x i8> [vectors].
+    """
 
     codes: list[ir.Value]
     weights: list[ir.Value]
@@ -39,8 +43,8 @@ class Operands:
 def multiply_vnni(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
     """vpdpbusd: u8 x s8, four products and the sum into int32, exact.
 
-    Its operands are declared as int32, as LLVM 20 and older have them; newer ones have bytes there,
-    and read this form as theirs.
+    The operands are declared as int32, as in LLVM 20 and older. Newer versions declare bytes, and
+    read this form as theirs.
     """
     ints = ir.VectorType(I32, LANES)
     dot = declare(build, "llvm.x86.avx512.vpdpbusd.256", ints, [ints, ints, ints])
@@ -80,9 +84,9 @@ def multiply_avx2(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -
 def multiply_avx2_deep(
     build: ir.IRBuilder, steps: list[Operands], sums: Accumulators
 ) -> Accumulators:
-    """The steps of vpmaddubsw added as int16 before vpmaddwd, which is then done once for all.
+    """vpmaddubsw for each step, sums as int16, then vpmaddwd once.
 
-    Exact while two products of each step fit into int16 together.
+    This is exact while the products of all steps that share a lane fit into int16 together.
     """
     pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
     bytes_ = ir.VectorType(I8, 4 * LANES)
@@ -135,7 +139,7 @@ def multiply_avx2_wide(build: ir.IRBuilder, operands: Operands, sums: Accumulato
 def multiply_avx2_words(
     build: ir.IRBuilder, operands: Operands, sums: Accumulators
 ) -> Accumulators:
-    """vpmaddwd: the operands are pairs of int16, not fours of codes."""
+    """vpmaddwd on operands that are pairs of int16."""
     pairs, ints = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
     multiply = declare(build, "llvm.x86.avx2.pmadd.wd", ints, [pairs] * 2)
     weights, made = [build.bitcast(w, pairs) for w in operands.weights], list[list[ir.Value]]()
@@ -147,7 +151,7 @@ def multiply_avx2_words(
 
 
 def multiply_generic(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -> Accumulators:
-    """Products in int32; LLVM finds what the CPU has for them."""
+    """Products in int32, for which LLVM selects instructions of the CPU."""
     wide = ir.VectorType(I32, 4 * LANES)
 
     def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
@@ -168,7 +172,7 @@ PRODUCTS: dict[Isa, Emitter] = {
     Isa.GENERIC: multiply_generic,
 }
 WIDE_PRODUCTS = PRODUCTS | {Isa.AVX2: multiply_avx2_wide}
-WORD_PRODUCTS = {Isa.AVX2: multiply_avx2_words}  # for Winograd, which pays nowhere else
+WORD_PRODUCTS = {Isa.AVX2: multiply_avx2_words}  # for Winograd's form, which pays nowhere else
 SIGNED = {Isa.NEON_DOT}  # the product takes codes as int8: a wide tile gives it code - 128
 DEEP_PRODUCT = multiply_avx2_deep  # of AVX2 only: elsewhere four products are one instruction
 
@@ -179,7 +183,7 @@ def _for_each(
     sums: Accumulators,
     add: Callable[[ir.Value, ir.Value, ir.Value], ir.Value],
 ) -> Accumulators:
-    """add(codes in every lane, weights, accumulator) for each accumulator."""
+    """Emit add(codes in every lane, weights, accumulator) for each accumulator."""
     made: Accumulators = []
     for codes, row in zip(operands.codes, sums, strict=True):
         x = build.bitcast(splat(build, codes, LANES), ir.VectorType(I8, 4 * LANES))

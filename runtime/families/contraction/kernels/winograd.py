@@ -3,22 +3,22 @@
     Y = A' [ (G g G') * (B' d B) ] A      (Lavin and Gray, "Fast algorithms for convolutional
                                            neural networks", 2015, section 4)
 
-A 2x2 tile of outputs takes 16 products for each pair of channels, not 36. B has only 0, 1 and -1:
-what becomes of a 4x4 patch d of codes fits into int16. G has halves: 2G is taken, so that the
-weights become integers in int16 and the sums four times what they should be, exactly.
+A 2x2 tile of outputs takes 16 products for each pair of channels, not 36. B has only 0, 1 and -1,
+so that a transformed 4x4 patch d of codes fits into int16. G has halves, so that 2G is taken. Then
+transformed weights are integers in int16, and sums are exactly four times the true ones.
 
-    for each `tiles` tiles of the block's images, those of one sample where something is sampled:
-        spread: d -> 16 numbers for each tile and channel            v [16][tiles][channels]  int16
+    for each `tiles` tiles of the block's images (of one sample, if something is sampled):
+        input_transform: d -> 16 numbers for each channel        v [16][tiles][channels]     int16
         for each panel of 16 output channels:
-            spread_weights: g -> 16 numbers for each channel         u [16][channels / 2][16][2]
-            for each of the 16: the microkernel on int16 pairs       m [16][tiles][16]        int32
-            gather: m -> 2x2 outputs, requantised
+            filter_transform: g -> 16 numbers for each channel   u [16][channels / 2][16][2] int16
+            for each of the 16 numbers: the microkernel          m [16][tiles][16]           int32
+            output_transform: m -> 2x2 outputs, requantised
 
-The weights lie as for the direct form, in bytes: transformed they would be 3.6 times as large, and
-take longer to read from memory than to make.
+The weights lie as for the direct form, in bytes. Transformed weights would be 3.6 times as large,
+and would take longer to read from memory than to make.
 
-It pays where a product of int16 pairs takes no more instructions than one of four bytes: with AVX2,
-not with a dot product.
+The form pays if a product of int16 pairs takes no more instructions than one of four bytes. This is
+so with AVX2, but not with a dot product.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from qbnnc.runtime.families.contraction.instructions import Winograd
 from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, tile
 from qbnnc.runtime.families.contraction.kernels.winograd_transforms import (
     WIDTH,
-    gather,
-    spread,
-    spread_weights,
+    filter_transform,
+    input_transform,
+    output_transform,
 )
-from qbnnc.runtime.families.table import Table
 from qbnnc.runtime.isa import Isa
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds
-from qbnnc.runtime.packing import FOURS, PANEL
+from qbnnc.runtime.packing import K_BLOCK, PANEL
 from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 W = columns_of(Winograd)
 _NUMBERS = 16  # of a transformed tile
-_APART = 64
+_APART = 64  # bytes between numbers, so that their addresses do not share cache sets
 _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 
 words_6x16, words_4x16, words_1x16 = (
@@ -53,25 +53,32 @@ words_6x16, words_4x16, words_1x16 = (
 )
 
 
-def spread_pitch(tiles: int, channels: int) -> int:
-    """Bytes from one number of v to the next: no power of 2, or all would fall into one set."""
+def input_pitch(tiles: int, channels: int) -> int:
+    """Return the bytes from one number of v to the next, which are no power of 2.
+
+    With a power of 2 all numbers would share one set of the cache.
+    """
     return 2 * tiles * channels + _APART
 
 
 def _u_pitch(channels: int) -> int:
+    """Return the bytes from one number of u to the next."""
     return 2 * PANEL * channels + _APART
 
 
 def scratch_bytes(tiles: int, channels: int, filters: int) -> int:
-    """The scratch room: addresses, a patch, v, m, u, and where outputs go that there are not."""
-    of_numbers = spread_pitch(tiles, channels) + 4 * tiles * PANEL + _APART + _u_pitch(channels)
+    """Return the size of the scratch space.
+
+    It holds addresses, a patch, v, m and u, and takes outputs beyond the image.
+    """
+    of_numbers = input_pitch(tiles, channels) + 4 * tiles * PANEL + _APART + _u_pitch(channels)
     return 48 * tiles + 16 * channels + _NUMBERS * of_numbers + filters
 
 
 @KERNELS.of(Winograd)
 @kernel
 def winograd(row, context, memory):
-    """All images of a block, a number of tiles at a time; those of a sample share its weights."""
+    """Compute all images of a block, some tiles at a time; those of a sample share its weights."""
     arena, constants = memory.arena, memory.constants
     most, channels, scratch = row[W.tiles], row[W.depth], row[W.scratch]
     across = (row[W.out_width] + 1) // 2
@@ -99,27 +106,27 @@ def winograd(row, context, memory):
                 image = (first + t) // each
                 y = (first + t - image * each) // across
                 x = first + t - image * each - y * across
-                spread_tile(row, context, arena, image, 2 * y, 2 * x, patch, v_at[t])
-                place_outputs(row, context, outs[4 * t : 4 * t + 4], image, 2 * y, 2 * x)
+                transform_input(row, context, arena, image, 2 * y, 2 * x, patch, v_at[t])
+                find_outputs(row, context, outs[4 * t : 4 * t + 4], image, 2 * y, 2 * x)
             for panel in range(0, row[W.filters], PANEL):
                 of_panel = weights + 9 * channels * panel
                 of_u = arena.ctypes.data + u
-                spread_weights(of_panel, PANEL * channels, of_u, u_pitch, channels // FOURS)
+                filter_transform(of_panel, PANEL * channels, of_u, u_pitch, channels // K_BLOCK)
                 multiply_panel(row, arena, constants, of_u, u_pitch, count)
-                gather_panel(row, arena, constants, bias + 4 * panel, panel, count, m)
+                transform_outputs(row, arena, constants, bias + 4 * panel, panel, count, m)
 
 
 @kernel
 def address(row, column, context, arena, constants, share):
-    """Of a constant, or of what one sample of the block has of a buffer."""
+    """Return the address of a constant, or of one sample's element of a buffer."""
     base, sample_step, _ = locate(row, column, context)
     memory = constants if row[column + 2] == _CONSTANT else arena
     return memory.ctypes.data + base + share * sample_step
 
 
 @kernel
-def spread_tile(row, context, arena, image, y, x, patch, v):
-    """One tile of the outputs, whose first is (y, x); a patch that leaves the image is copied."""
+def transform_input(row, context, arena, image, y, x, patch, v):
+    """Transform the patch of the outputs at (y, x); a patch that leaves the image is copied."""
     base, sample_step, row_step = locate(row, W.input, context)
     sample = image // context[CONTEXT.rows]
     base += sample * sample_step + (image - sample * context[CONTEXT.rows]) * row_step
@@ -128,7 +135,7 @@ def spread_tile(row, context, arena, image, y, x, patch, v):
     pitch, count = row[W.pitch], pixel // WIDTH
     if top >= 0 and left >= 0 and top + 4 <= height and left + 4 <= width:
         start = a + base + (top * width + left) * pixel
-        spread(start, width * pixel, pixel, a + v, pitch, count)
+        input_transform(start, width * pixel, pixel, a + v, pitch, count)
         return
     arena[patch : patch + 16 * pixel] = np.uint8(row[W.pad_code])
     before, after = max(0, -left), min(4, width - left)
@@ -138,12 +145,12 @@ def spread_tile(row, context, arena, image, y, x, patch, v):
             target = patch + (4 * r + before) * pixel
             for i in range((after - before) * pixel):
                 arena[target + i] = arena[source + i]
-    spread(a + patch, 4 * pixel, pixel, a + v, pitch, count)
+    input_transform(a + patch, 4 * pixel, pixel, a + v, pitch, count)
 
 
 @kernel
-def place_outputs(row, context, outs, image, y, x):
-    """Where the four outputs of a tile begin; those beyond the last row or column: in scratch."""
+def find_outputs(row, context, outs, image, y, x):
+    """Find the four outputs of a tile; those beyond the image go to the scratch space."""
     base, sample_step, row_step = locate(row, W.output, context)
     sample = image // context[CONTEXT.rows]
     base += sample * sample_step + (image - sample * context[CONTEXT.rows]) * row_step
@@ -157,7 +164,7 @@ def place_outputs(row, context, outs, image, y, x):
 
 @kernel
 def multiply_panel(row, arena, constants, u, u_pitch, count):
-    """m of 16 output channels, whose transformed weights are at u."""
+    """Compute m of 16 output channels, whose transformed weights are at u."""
     tiles, pairs = row[W.tiles], row[W.depth] // 2
     a, c = arena.ctypes.data, constants.ctypes.data
     x, o = a + row[W.scratch], a + row[W.scratch] + 8 * tiles
@@ -181,11 +188,12 @@ def multiply_panel(row, arena, constants, u, u_pitch, count):
 
 
 @kernel
-def gather_panel(row, arena, constants, bias, panel, count, m):
+def transform_outputs(row, arena, constants, bias, panel, count, m):
+    """Transform m to the outputs of 16 channels, for `count` tiles."""
     low, high, zero = bounds(row[W.low], row[W.high], row[W.zero])
     a, c, tiles = arena.ctypes.data, constants.ctypes.data, row[W.tiles]
     factor = c + row[W.factor] + 4 * panel
     outs, pitch = a + row[W.scratch] + 16 * tiles, 4 * PANEL * tiles + _APART
     for t in range(count):
         start = a + m + 4 * PANEL * t
-        gather(start, pitch, bias, factor, a, outs + 32 * t, panel, zero, low, high)
+        output_transform(start, pitch, bias, factor, a, outs + 32 * t, panel, zero, low, high)

@@ -1,6 +1,6 @@
-"""The transforms of Winograd's F(2x2, 3x3), as LLVM IR: of operands, of weights, of sums.
+"""The input, filter and output transform of Winograd's F(2x2, 3x3), as LLVM IR.
 
-What they are for is in kernels.winograd.
+`winograd` says how a convolution uses them.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ from qbnnc.runtime.kernels.vectors import (
     store,
     times,
 )
-from qbnnc.runtime.packing import FOURS, PANEL
+from qbnnc.runtime.packing import K_BLOCK, PANEL
 
-WIDTH = 2 * LANES  # channels that are spread at a time
+WIDTH = 2 * LANES  # channels that are input_transform at a time
 
 
-def define_spread(module: ir.Module, name: str) -> ir.Function:
-    """(x, line, pixel, v, pitch, count): B' d B, B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1].
+def define_input_transform(module: ir.Module, name: str) -> ir.Function:
+    """Write B' d B, with B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1].
 
-    Of 4x4 patches of u8 at x, line and pixel bytes apart, of `count` times 16 channels; number k of
-    each goes to v + k * pitch as i16.
+    The arguments are `x line pixel v pitch count`. A 4x4 patch of u8 begins at x and has `count`
+    times 16 channels. Its lines are `line` bytes apart, and its pixels are `pixel` bytes apart.
+    Number k of each channel goes to v + k * pitch as i16.
     """
     function = internal_function(module, name, [I64] * 6, "x line pixel v pitch count".split())
     x, line, pixel, v, pitch, count = function.args
@@ -66,23 +67,23 @@ def define_spread(module: ir.Module, name: str) -> ir.Function:
     return function
 
 
-def define_spread_weights(module: ir.Module, name: str) -> ir.Function:
-    """(w, step, u, pitch, fours): (2G) g (2G)', 2G = [2 0 0; 1 1 1; 1 -1 1; 0 0 2].
+def define_filter_transform(module: ir.Module, name: str) -> ir.Function:
+    """Write (2G) g (2G)', with 2G = [2 0 0; 1 1 1; 1 -1 1; 0 0 2].
 
-    Of a panel of weights i8 [9][fours][16][4], whose places are `step` bytes apart; number k goes
-    to u + k * pitch as i16 [2 * fours][16][2].
+    The arguments are `w step u pitch k_blocks`. A panel of weights is i8 [9][k_blocks][16][4], and
+    its taps are `step` bytes apart. Number k goes to u + k * pitch as i16 [2 * k_blocks][16][2].
     """
-    function = internal_function(module, name, [I64] * 5, "w step u pitch fours".split())
-    w, step, u, pitch, fours = function.args
+    function = internal_function(module, name, [I64] * 5, "w step u pitch k_blocks".split())
+    w, step, u, pitch, k_blocks = function.args
     build = ir.IRBuilder(function.append_basic_block("entry"))
     half = PANEL // 2
-    bytes_, words = ir.VectorType(I8, half * FOURS), ir.VectorType(I16, 2 * half)
-    zeros = splat_constant(I8, half * FOURS, 0)
+    bytes_, words = ir.VectorType(I8, half * K_BLOCK), ir.VectorType(I16, 2 * half)
+    zeros = splat_constant(I8, half * K_BLOCK, 0)
 
-    def widened(fours: ir.Value, pair: int) -> ir.Value:
-        """Bytes 2 pair and 2 pair + 1 of each four, first as the upper bytes of its two words."""
-        lanes = [i for n in range(half) for k in range(2) for i in (32, FOURS * n + 2 * pair + k)]
-        upper = build.bitcast(shuffle(build, fours, zeros, lanes), words)
+    def widened(k_blocks: ir.Value, pair: int) -> ir.Value:
+        """Widen bytes 2 pair and 2 pair + 1 of each four, by way of the upper bytes of words."""
+        lanes = [i for n in range(half) for k in range(2) for i in (32, K_BLOCK * n + 2 * pair + k)]
+        upper = build.bitcast(shuffle(build, k_blocks, zeros, lanes), words)
         return build.ashr(upper, splat_constant(I16, 2 * half, 8))
 
     def transformed(g: list[ir.Value]) -> list[ir.Value]:
@@ -90,13 +91,13 @@ def define_spread_weights(module: ir.Module, name: str) -> ir.Function:
         twice = [build.add(g[i], g[i]) for i in (0, 2)]
         return [twice[0], build.add(ends, g[1]), build.sub(ends, g[1]), twice[1]]
 
-    with counted(build, fours) as at:
+    with counted(build, k_blocks) as at:
         start, target = build.add(w, times(build, at, 64)), build.add(u, times(build, at, 128))
         for part, pair in product(range(2), range(2)):
             columns = []
             for x in range(3):
                 places = [build.add(start, times(build, step, 3 * y + x)) for y in range(3)]
-                loaded = [load(build, p, bytes_, half * FOURS * part) for p in places]
+                loaded = [load(build, p, bytes_, half * K_BLOCK * part) for p in places]
                 columns.append(transformed([widened(v, pair) for v in loaded]))
             for r in range(4):
                 for c, number in enumerate(transformed([column[r] for column in columns])):
@@ -106,12 +107,11 @@ def define_spread_weights(module: ir.Module, name: str) -> ir.Function:
     return function
 
 
-def define_gather(module: ir.Module, name: str) -> ir.Function:
-    """(m, pitch, bias, factor, arena, outs, channel, zero, low, high): A' m A / 4, requantised,
-    A' = [1 1 1 0; 0 1 -1 -1].
+def define_output_transform(module: ir.Module, name: str) -> ir.Function:
+    """Write A' m A / 4, requantised, with A' = [1 1 1 0; 0 1 -1 -1].
 
-    Of 16 channels of a tile, whose number k is i32 at m + k * pitch, to codes at the four places
-    outs[2y + x] + channel.
+    The arguments are `m pitch bias factor arena outs channel zero low high`. Number k of a tile's
+    16 channels is i32 at m + k * pitch. The codes go to the four places outs[2y + x] + channel.
     """
     names = "m pitch bias factor arena outs channel zero low high".split()
     function = internal_function(module, name, [I64] * 7 + [I32, F32, F32], names)
@@ -146,10 +146,14 @@ def define_gather(module: ir.Module, name: str) -> ir.Function:
     return function
 
 
-spread = jitted("qbnnc_winograd_spread", [types.int64] * 6, define_spread)
-spread_weights = jitted("qbnnc_winograd_weights", [types.int64] * 5, define_spread_weights)
-gather = jitted(
-    "qbnnc_winograd_gather",
+input_transform = jitted(
+    "qbnnc_winograd_input_transform", [types.int64] * 6, define_input_transform
+)
+filter_transform = jitted(
+    "qbnnc_winograd_filter_transform", [types.int64] * 5, define_filter_transform
+)
+output_transform = jitted(
+    "qbnnc_winograd_output_transform",
     [types.int64] * 7 + [types.int32, types.float32, types.float32],
-    define_gather,
+    define_output_transform,
 )

@@ -38,9 +38,9 @@ class Split:
 def table(folder: Path, name: str, fold: int, folds: int) -> Split:
     """Fold `fold` of `folds` of FOLDER/NAME_split.npz, standardised with its training rows.
 
-    The file holds one split (x_train, x_test (N, d), y_train, y_test (N, 1)), standardised with
-    x_mean, x_std, y_mean, y_std: its rows are put together again in the user's units first, and
-    permuted, with the same permutation for every fold.
+    The file holds one split: x_train, x_test (N, d), y_train, y_test (N, 1), standardised with
+    x_mean, x_std, y_mean, y_std. All rows are first joined in the user's units, and permuted alike
+    for every fold.
 
     Raises FileError if the file or an array is missing or of another shape, InputError if there
     are fewer rows than folds.
@@ -95,10 +95,11 @@ def _standardised(
 
 
 def garments(folder: Path) -> Split:
-    """FashionMNIST, 12,000 training and 10,000 test images, and 5,000 digits of MNIST as `ood`.
+    """Read 12,000 training and 10,000 test images of FashionMNIST; `ood` are 5,000 of MNIST.
 
-    Images (N, 1, 28, 28) float32, pixels / 255, from FOLDER/fmnist_train12k.npz, fmnist_test.npz
-    and mnist5k.npz: `X` (N, 28, 28) uint8, `y` (N,). Raises FileError if one is missing.
+    The files in FOLDER are fmnist_train12k.npz, fmnist_test.npz and mnist5k.npz, each with `X`
+    (N, 28, 28) uint8 and `y` (N,). Images are (N, 1, 28, 28) float32, pixels / 255. Raises
+    FileError if a file is missing.
     """
     x_train, y_train = _images(folder / "fmnist_train12k.npz")
     x_test, y_test = _images(folder / "fmnist_test.npz")

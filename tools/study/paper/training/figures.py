@@ -1,4 +1,4 @@
-"""Figures of float networks, by which a bad training is seen at once. Float64 inside."""
+"""Figures of float networks, in float64, that show a bad training at once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from qbnnc.study.paper.training.fit import Weights
 
 Outputs = tuple[Tensor, ...]
-ROWS = 500  # of a batch
+ROWS = 500  # rows of a batch
 PASSES = 20
-TEST, CONFUSION = 4000, 1000  # images that the line of a classifier is about
+TEST, OOD = 4000, 1000  # images behind the line of a classifier
 
 
 @torch.no_grad()
 def samples(model: nn.Module, members: Sequence[Weights], x: Tensor) -> Outputs:
-    """Outputs (L, N, ...) float64: one pass a member, or PASSES passes of the only one."""
+    """Outputs (L, N, ...) float64: one pass of each member, or PASSES passes of a single one."""
     model.eval()
     passes = []
     for weights in members if len(members) > 1 else [members[0]] * PASSES:
@@ -43,12 +43,12 @@ def regression_line(outputs: Outputs, y: Tensor) -> str:
 
 
 def classification_line(logits: Tensor, y: Tensor, ood: Tensor) -> str:
-    """Error, NLL and entropy of samples (L, N, classes), and the entropy of confusion samples."""
+    """Error, NLL and entropy of samples (L, N, classes), and the entropy of OOD samples."""
     p = logits.softmax(-1).mean(0)
     error = 100 * (p.argmax(1) != y).double().mean().item()
     nll = -p[torch.arange(len(y)), y].clamp_min(1e-12).log().mean().item()
     other = entropy(ood.softmax(-1).mean(0))
-    return f"error {error:.2f} %, NLL {nll:.3f}, aPE {entropy(p):.3f}, confusion {other:.3f} nats"
+    return f"error {error:.2f} %, NLL {nll:.3f}, aPE {entropy(p):.3f}, OOD aPE {other:.3f} nats"
 
 
 def entropy(p: Tensor) -> float:

@@ -45,9 +45,9 @@ class Job:
     """A network to train.
 
     Fields:
-        network: of NETWORKS.
-        method: of recipes.METHODS.
-        fold, folds: which part of a table is held out; None for images, which come split.
+        network: one of NETWORKS.
+        method: one of recipes.METHODS.
+        fold, folds: the part of a table that is held out; None for images, which come split.
     """
 
     network: str
@@ -70,7 +70,7 @@ class Job:
         return kind[self.method]
 
     def data(self, folder: Path) -> Split:
-        """The rows it is trained and tested on; errors as in `training.datasets`."""
+        """The rows for training and testing; errors as in `training.datasets`."""
         if self.fold is None:
             return garments(folder)
         return table(folder, self.network, self.fold, self.folds)
@@ -81,7 +81,7 @@ class Job:
 
 
 def jobs(networks: Sequence[str], methods: Sequence[str], folds: int) -> Iterator[Job]:
-    """All that is to be trained: the images' networks first, then fold by fold."""
+    """The networks to train: for images first, then fold by fold."""
     for network in networks:
         for fold in [None] if network == IMAGES else range(folds):
             for method in methods:
@@ -89,7 +89,7 @@ def jobs(networks: Sequence[str], methods: Sequence[str], folds: int) -> Iterato
 
 
 def run(job: Job, data: Path, out: Path, scale: float) -> str:
-    """Train a network unless its files are there; the line to print about it.
+    """Train a network unless its files are there, and return the line to print about it.
 
     OUT/<data_name>.npz holds the rows, OUT/<name>.pt the weights. Raises FileError or InputError
     for data that cannot be used, UserError if the training diverged; no weights are written then.
@@ -110,7 +110,7 @@ def run(job: Job, data: Path, out: Path, scale: float) -> str:
 
 
 def keep_rows(file: Path, split: Split) -> None:
-    """Write the rows, or see that these are those of the networks which are there already.
+    """Write the rows, or check that networks which are there already have the same.
 
     Raises InputError if they are not: networks of other folds must not be mixed with these.
     """
@@ -123,9 +123,9 @@ def keep_rows(file: Path, split: Split) -> None:
 
 
 def trained(job: Job, split: Split, scale: float) -> tuple[nn.Module, list[Weights]]:
-    """The module and its trained weights: one state_dict, of a chain one a member.
+    """The module and its trained weights: one state_dict, or one for each member of a chain.
 
-    The seed is the network's name, so that it does not matter which were trained before.
+    The seed is the network's name: the networks trained before it do not matter.
     """
     torch.manual_seed(zlib.crc32(job.name.encode()))
     module = job.module(split.features)
@@ -139,11 +139,11 @@ def trained(job: Job, split: Split, scale: float) -> tuple[nn.Module, list[Weigh
 
 
 def figures_line(module: nn.Module, members: Sequence[Weights], split: Split) -> str:
-    """Float figures on the test rows; of images, on the first ones."""
+    """Float figures on the test rows; on the first ones for images."""
     x, y = tensor(split, "x_test"), tensor(split, "y_test")
     if "ood" not in split.arrays:
         return figures.regression_line(figures.samples(module, members, x), y)
-    ood = tensor(split, "ood")[: figures.CONFUSION]
+    ood = tensor(split, "ood")[: figures.OOD]
     x, y = x[: figures.TEST], y[: figures.TEST]
     (logits,), (other,) = (figures.samples(module, members, part) for part in (x, ood))
     return figures.classification_line(logits, y, other)
@@ -155,7 +155,7 @@ def tensor(split: Split, name: str) -> Tensor:
 
 
 def _pt(members: list[Weights], job: Job) -> bytes:
-    """A file that torch.load(..., weights_only=True) reads: a state_dict, of a chain a list."""
+    """A file for torch.load(..., weights_only=True): a state_dict, or a list for a chain."""
     plain = [{name: value.contiguous() for name, value in w.items()} for w in members]
     buffer = io.BytesIO()
     torch.save(plain if isinstance(job.recipe, ChainRecipe) else plain[0], buffer)

@@ -1,4 +1,4 @@
-"""How each network is trained."""
+"""Recipes for training each network."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Adam with a cosine.
+    """A recipe of Adam with a cosine.
 
     Fields:
-        epochs, batch: passes over the training rows, rows a step.
+        epochs: passes over the training rows.
+        batch: rows of a step.
         rate: initial learning rate.
         decay: factor of the L2 penalty on all parameters (Adam, not AdamW).
-        kl_weight: of the Kullback-Leibler term of Bayes by Backprop; 0 leaves it out.
+        kl_weight: factor of the Kullback-Leibler term of Bayes by Backprop; 0 leaves it out.
         prior: standard deviation of the Gaussian prior, for that term.
     """
 

@@ -1,7 +1,7 @@
 """Stochastic gradient Hamiltonian Monte Carlo (Chen, Fox and Guestrin 2014): a chain of weights.
 
-In the form of Wenzel et al. (2020, algorithm 1), the parameters of SGD with momentum, with l the
-learning rate, b the momentum, N the rows of the training set and m the mass of a tensor:
+The form is that of Wenzel et al. (2020, algorithm 1), with the parameters of SGD with momentum. Let
+l be the learning rate, b the momentum, N the rows of the training set and m the mass of a tensor:
 
     v <- b*v - (l/m)*(grad + precision*theta/N) + sqrt(2*(1-b)*l/(N*m))*normal
     theta <- theta + v
@@ -9,11 +9,11 @@ learning rate, b the momentum, N the rows of the training set and m the mass of 
 `grad` is the gradient of the MEAN negative log likelihood of a batch, so that the stationary
 density is exp(-N*loss - precision*|theta|^2/2), at temperature 1.
 
-- One mass a tensor: the root mean square of its gradients, a running mean over the burn-in and
-  fixed from there on. A mass for every weight (Springenberg et al. 2016) lets the weights that see
-  few gradients run off: their tails reach 20 standard deviations, which no scale of 5 bits serves.
-- One Gaussian prior a tensor, whose precision has a Gamma(10, 10) prior of its own and is drawn
-  again every few steps given the weights. The momentum is drawn again now and then too.
+- Each tensor has one mass: the root mean square of its gradients, a running mean over the burn-in
+  and fixed from there on. With a mass for every weight (Springenberg et al. 2016), weights that see
+  few gradients run off. Their tails reach 20 standard deviations, which no scale of 5 bits serves.
+- Each tensor has one Gaussian prior, whose precision has a Gamma(10, 10) prior of its own and is
+  drawn again every few steps given the weights. The momentum is drawn again now and then too.
 - l/m is capped for tensors that (nearly) no gradient reaches: they follow their prior.
 """
 
@@ -26,18 +26,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-SHAPE, RATE = 10.0, 10.0  # of the Gamma prior on precisions
-DECAY = 0.99  # of the running mean of squared gradients
+SHAPE, RATE = 10.0, 10.0  # shape and rate of the Gamma prior on precisions
+DECAY = 0.99  # decay of the running mean of squared gradients
 STABLE = 0.1  # largest (l/m) * precision/N; from 2*(1+b) the chain would run off
 
 
 @dataclass(frozen=True, slots=True)
 class ChainOptions:
-    """How the chain moves.
+    """The rates of a chain.
 
     Fields:
-        rate: l of a tensor with mass 1; the masses of a trained network are .001 to .1.
-        momentum: b; 1-b is the friction of one step.
+        rate: the learning rate l of a tensor with mass 1; a trained network has masses of .001 to
+            .1.
+        momentum: the momentum b; 1-b is the friction of one step.
         momentum_every: steps between fresh momenta.
         prior_every: steps between fresh precisions.
     """
@@ -60,7 +61,7 @@ class Chain:
 
     @torch.no_grad()
     def step(self, *, burn_in: bool) -> None:
-        """One step from the gradients that `backward` has left."""
+        """Make one step from the gradients that `backward` has left."""
         if self.steps % self.options.prior_every == 0:
             self.precisions = [drawn_precision(p) for p in self.parameters]
         if burn_in:

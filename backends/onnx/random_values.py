@@ -1,0 +1,38 @@
+"""Every random value of a member, before the nodes that read them."""
+
+from __future__ import annotations
+
+import onnx_ir
+
+from qbnnc.backends.onnx.masks import write_masks
+from qbnnc.backends.onnx.noise import write_noise
+from qbnnc.backends.onnx.scope import Scope
+from qbnnc.backends.onnx.streams import Counters, Stream, groups, write_words
+from qbnnc.ir.ops import KeepMask
+
+
+def write_random_values(scope: Scope, counters: Counters, sample_numbers: range) -> None:
+    """All masks and noise as values of `scope`; each group of streams is mixed in one call."""
+    for group in groups(scope.graph, len(sample_numbers)):
+        words = write_words(scope, counters, group, sample_numbers)
+        masks = [s for s in group if isinstance(s.op, KeepMask)]
+        noise = group[len(masks) :]  # `groups` puts the masks first
+        if masks:
+            write_masks(scope, masks, _part(scope, group, masks, 0, words))
+        if noise:
+            write_noise(scope, noise, _part(scope, group, noise, _words(masks), words))
+
+
+def _part(
+    scope: Scope, group: list[Stream], part: list[Stream], start: int, words: onnx_ir.Value
+) -> onnx_ir.Value:
+    """The words of some of a group's streams, which follow each other."""
+    if len(part) == len(group):
+        return words
+    writer = scope.writer
+    ends = (writer.ints(start), writer.ints(start + _words(part)), writer.ints(2))
+    return writer.op("Slice", words, *ends, out=f"{words.name}/part")
+
+
+def _words(streams: list[Stream]) -> int:
+    return sum(s.words for s in streams)

@@ -1,0 +1,99 @@
+"""Tracked values that an op cannot read as an activation: the reason, and what compiles instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+from torch import Tensor, fx
+
+from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.sampled_weights.reparameterisation import (
+    ON_ACTIVATIONS,
+    RELAXED,
+    is_relaxed,
+)
+from qbnnc.frontend.convert.tracked import (
+    Constant,
+    DropoutMask,
+    Filled,
+    Flipped,
+    MaskSum,
+    Noise,
+    Perturbation,
+    Tracked,
+    Transposed,
+    Uniform,
+)
+from qbnnc.frontend.program.random_ops import op_name
+from qbnnc.support.errors import CompileError
+
+_PRODUCTS = frozenset("addmm linear matmul mm".split())
+
+
+def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
+    """Raise CompileError at the op `reader`, which needs an activation and gets `tracked`."""
+    match tracked:
+        case Noise() if is_relaxed(tracked):
+            reader.fail(*RELAXED)
+        case Noise(why_no_mask=CompileError() as why_no_mask):
+            raise why_no_mask
+        case Noise(source) if (shape := _static_shape(source)) is not None:
+            reader.fail(
+                f"noise is added to activations or scales them (a random tensor of shape {shape})",
+                "only dropout masks and sampled weights and biases of linear and convolution "
+                "layers are supported",
+            )
+        case Noise(source, function, arguments) if function and _given_constant(source, arguments):
+            reader.fail(
+                "a layer with random weights is given a constant, as the first state of an "
+                "LSTM or GRU is",
+                "recurrent layers with random weights do not compile, layers that take what is "
+                "computed from the input do",
+            )
+        case Noise() | Uniform():
+            reader.fail(*ON_ACTIVATIONS)
+        case Flipped() | Perturbation():
+            reader.fail(
+                "random signs multiply activations",
+                "that is supported only in Flipout layers, linear or conv2d, where signs of "
+                "the input's shape and of the output's shape surround a layer whose weights "
+                "have mean zero",
+            )
+        case Transposed(_, batch):
+            reader.fail(
+                f"takes a tensor whose rows of the batch are axis {batch}",
+                "move the batch back to the front before (transpose, or reduce the axes in "
+                "front of it)",
+            )
+        case DropoutMask() | MaskSum():
+            reader.fail(
+                "a dropout mask is used for something other than masking a tensor computed "
+                "from the input",
+                "masks on weights (DropConnect) do not compile",
+            )
+        case _:
+            reader.fail(
+                f"is given a constant{_shape_of(tracked)}, and only tensors computed from the "
+                "input are taken here",
+                "put what the constant adds into the bias of a linear layer or convolution "
+                "before or after it",
+            )
+
+
+def _static_shape(node: fx.Node) -> list[int] | None:
+    """The shape of a tensor; None if it depends on the batch."""
+    value = node.meta["val"]
+    static = isinstance(value, Tensor) and all(isinstance(n, int) for n in value.shape)
+    return list(value.shape) if static else None
+
+
+def _shape_of(tracked: Tracked) -> str:
+    """ " of shape [3, 4]"; "" if the shape is not known."""
+    return f" of shape {list(tracked.tensor.shape)}" if isinstance(tracked, Constant) else ""
+
+
+def _given_constant(source: fx.Node, arguments: Mapping[str, object]) -> bool:
+    """Whether noise is a product of a constant and random weights."""
+    given = next(iter(arguments.values()), None)
+    return op_name(source) in _PRODUCTS and isinstance(given, Constant | Filled)

@@ -1,0 +1,47 @@
+"""Strip the sigmoid that ends a network of one probability: it belongs to the head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qbnnc.ir.graph import Graph, Node, Value, rewrite
+from qbnnc.ir.ops import Function, Reshape, Slice, Transpose, Unary
+
+
+def ends_in_sigmoid(graph: Graph) -> bool:
+    """Whether the only output is a sigmoid, perhaps moved or reshaped."""
+    return len(graph.outputs) == 1 and _sigmoid(graph) is not None
+
+
+def strip_sigmoid(graph: Graph) -> Graph:
+    """1. The only output, made by a sigmoid, becomes the sigmoid's input: the logit.
+    2. Nodes that reshape the probabilities on the way out reshape the logits.
+    3. A graph that ends otherwise stays as it is.
+    """
+    node = _sigmoid(graph) if len(graph.outputs) == 1 else None
+    if node is None:
+        return graph
+    value, moved = node.inputs[0], list[Node]()
+    for move in _moves(graph):
+        output = Value(move.output.name, replace(move.output.type, axes=value.type.axes))
+        moved.append(replace(move, inputs=(value,), output=output))
+        value = output
+    cut = replace(graph, nodes=(*graph.nodes, *moved), outputs=(value,))
+    return rewrite(cut, lambda node, build: None)
+
+
+def _sigmoid(graph: Graph) -> Node | None:
+    moves, producers = _moves(graph), graph.producers()
+    node = producers.get(moves[0].inputs[0] if moves else graph.outputs[0])
+    is_sigmoid = node is not None and node.op == Unary(Function.SIGMOID)
+    return node if is_sigmoid else None
+
+
+def _moves(graph: Graph) -> list[Node]:
+    """The nodes on the way out that only move elements, in order."""
+    moves, producers = list[Node](), graph.producers()
+    node = producers.get(graph.outputs[0])
+    while node is not None and isinstance(node.op, Reshape | Transpose | Slice):
+        moves.insert(0, node)
+        node = producers.get(node.inputs[0])
+    return moves

@@ -1,0 +1,143 @@
+"""Mutants from the command line.
+
+    python -m tests.mutants --count 300             a seeded choice; goes on where it was stopped
+    python -m tests.mutants ir/bounds.py            all mutants of some files
+    python -m tests.mutants --like "sites.py _sou"  mutants whose names hold this text
+    python -m tests.mutants --list                  names alone, nothing is run
+
+The exit code is 1 if tests notice less than 90 % of the mutants, but for those that
+tests/mutants/equivalent.toml says no test can tell from the original.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.mutants.equivalent import reasons
+from tests.mutants.mutations import mutations
+from tests.mutants.record import Entry, Record
+from tests.mutants.table import ROOT, pattern_of, sources, tests_of
+from tests.mutants.trials import Trial, load, outcomes
+
+_FIRST_SECONDS = 60  # of CPU, for the tests of a source that is not mutated
+_SLACK = 20, 3  # seconds of CPU that a mutant has: so many, and times what the original took
+_WANTED = 0.9
+
+
+def main() -> int:
+    """Try the mutants; 1 if too many survive."""
+    options = _arguments()
+    chosen = _chosen(options)
+    if options.list:
+        print(*(trial.name for trial in chosen), sep="\n")
+        return 0
+    record = Record(options.state / "outcomes.jsonl")
+    originals = _originals(chosen)
+    if any(record.known(trial) is None for trial in [*originals, *chosen]):
+        load()
+        if not options.unchecked:
+            _try(originals, record, options)
+        originals_known = [(trial, record.known(trial)) for trial in originals]
+        if failed := [
+            t.path for t, entry in originals_known if entry is not None and entry.noticed
+        ]:
+            raise SystemExit(f"without a mutation tests fail: {', '.join(failed)}")
+        limits = {pattern_of(trial.path): _limit(entry) for trial, entry in originals_known}
+        _try((_limited(t, limits[pattern_of(t.path)]) for t in chosen), record, options)
+    return _report(chosen, record)
+
+
+def _arguments() -> argparse.Namespace:
+    lines = (__doc__ or "").partition("\n")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("tests.mutants", description=lines[2], formatter_class=form)
+    parser.add_argument("files", nargs="*", help="of the files that are mutated; all by default")
+    parser.add_argument("--count", type=int, help="how many mutants, chosen by the seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--like", default="", metavar="TEXT", help="a part of the mutant's name")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--state", type=Path, default=ROOT / "build" / "mutants")
+    parser.add_argument("--unchecked", action="store_true", help="tests are known to pass")
+    parser.add_argument("--list", action="store_true", help="print the names alone")
+    options = parser.parse_args()
+    if unknown := set(options.files) - set(sources()):
+        parser.error(f"not mutated: {', '.join(sorted(unknown))}")
+    options.state.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def _chosen(options: argparse.Namespace) -> list[Trial]:
+    """The mutants to try, in a shuffled order that the seed decides."""
+    equivalent = reasons()
+    found = [
+        Trial(mutation.name, path, mutation.source, _FIRST_SECONDS)
+        for path in options.files or sources()
+        for mutation in mutations(path, (ROOT / path).read_text(encoding="utf-8"))
+        if mutation.name not in equivalent and options.like in mutation.name
+    ]
+    if options.count is None:
+        return found
+    return random.Random(options.seed).sample(found, min(options.count, len(found)))
+
+
+def _originals(chosen: list[Trial]) -> list[Trial]:
+    """One source as it is for each pattern of the table that the mutants fall under."""
+    paths = {pattern_of(trial.path): trial.path for trial in chosen}
+    return [
+        Trial(f"{path}: as it is", path, (ROOT / path).read_text(encoding="utf-8"), _FIRST_SECONDS)
+        for path in paths.values()
+    ]
+
+
+def _try(
+    trials: Iterator[Trial] | list[Trial], record: Record, options: argparse.Namespace
+) -> None:
+    """Run the trials whose outcomes are not known."""
+    left, started = [trial for trial in trials if record.known(trial) is None], time.monotonic()
+    for number, outcome in enumerate(outcomes(left, options.jobs, options.state), 1):
+        record.add(outcome)
+        spent = time.monotonic() - started
+        mark = " " if outcome.noticed else "S"
+        name = outcome.trial.name
+        print(f"{mark} {number}/{len(left)} {spent:.0f} s: {outcome.how}: {name}", flush=True)
+
+
+def _limited(trial: Trial, seconds: int) -> Trial:
+    return Trial(trial.name, trial.path, trial.source, seconds)
+
+
+def _limit(original: Entry | None) -> int:
+    if original is None:
+        return _FIRST_SECONDS
+    return int(_SLACK[0] + _SLACK[1] * original.seconds)
+
+
+def _noticed(record: Record, trial: Trial) -> bool:
+    entry = record.known(trial)
+    assert entry is not None
+    return entry.noticed
+
+
+def _report(chosen: list[Trial], record: Record) -> int:
+    """Print the rate of each file and the survivors; the exit code."""
+    noticed, total, survivors = Counter[str](), Counter[str](), list[str]()
+    for trial in chosen:
+        total[trial.path] += 1
+        noticed[trial.path] += _noticed(record, trial)
+        if not _noticed(record, trial):
+            survivors.append(f"  {trial.name}   [{' '.join(tests_of(trial.path))}]")
+    for path in sorted(total):
+        print(f"{noticed[path]:5} of {total[path]:4}  {path}")
+    print(f"{len(survivors)} survivors", *sorted(survivors), sep="\n")
+    rate = noticed.total() / max(total.total(), 1)
+    print(f"{noticed.total()} of {total.total()} mutants noticed: {100 * rate:.1f} %")
+    return int(rate < _WANTED)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,137 @@
+"""The mutation run: every source has tests, and mutants are what they are said to be."""
+
+from __future__ import annotations
+
+import ast
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.equivalent import reasons
+from tests.mutants.mutations import mutations
+from tests.mutants.record import Record
+from tests.mutants.table import ROOT, SCOPE, TABLE, module, pattern_of, sources, tests_of
+from tests.mutants.trials import Outcome, Trial, outcomes
+
+
+def changes(source: str) -> set[str]:
+    """Each change of a function f, without its name."""
+    return {m.name.partition(" f: ")[2] for m in mutations("a.py", source)}
+
+
+@pytest.mark.parametrize("path", sources())
+def test_every_source_has_tests(path: str) -> None:
+    assert all((ROOT / name).is_file() for name in tests_of(path))
+    assert (ROOT / path).is_file()
+
+
+def test_every_pattern_finds_a_source() -> None:
+    assert {pattern_of(path) for path in sources()} == TABLE.keys()
+    for pattern in SCOPE:
+        assert any(fnmatch(path, pattern.replace("**/", "*")) for path in sources()), pattern
+
+
+def test_every_equivalent_mutant_exists() -> None:
+    names = {
+        mutation.name
+        for path in sources()
+        for mutation in mutations(path, (ROOT / path).read_text(encoding="utf-8"))
+    }
+    assert reasons().keys() <= names
+    assert all(len(reason) > 20 for reason in reasons().values())
+
+
+@pytest.mark.parametrize("path", sources())
+def test_every_mutant_is_another_program(path: str) -> None:
+    source = (ROOT / path).read_text(encoding="utf-8")
+    names = set[str]()
+    for mutation in mutations(path, source):
+        assert mutation.source != source
+        ast.parse(mutation.source)
+        names.add(mutation.name)
+    assert len(names) == len([*mutations(path, source)])
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def f(a, b):\n    return a + b", {"a + b -> a - b"}),
+        ("def f(a, b):\n    return a < b", {"a < b -> a <= b"}),
+        ("def f(a):\n    return not a", {"not a -> a"}),
+        ("def f(a, b):\n    return a and b", {"a and b -> a or b", "a and b -> a"}),
+        ("def f(a):\n    return a[0]", {"a[0] -> a[1]"}),
+        ("def f(a):\n    return a[1:]", {"a[1:] -> a[:]", "1: -> 2:"}),
+        ("def f(a, b):\n    return min(a, b)", {"min(a, b) -> max(a, b)", "min(a, b) -> a"}),
+        ("def f(a):\n    return np.rint(a)", {"np.rint(a) -> np.floor(a)", "np.rint(a) -> a"}),
+        ("def f(a):\n    return g(a, b=a)", {"g(a, b=a) -> g(a)"}),
+        ("def f(a, *, b=True):\n    return a", {"True -> False"}),
+        ("def f(a):\n    a += a", {"a += a -> a -= a"}),
+        ("def f(a):\n    a.append(a)", {"a.append(a) -> pass"}),
+        ("def f(a, b):\n    return a if b else 2.5", {
+            "a if b else 2.5 -> 2.5 if b else a",
+            "a if b else 2.5 -> a if b else 5.0",
+            "a if b else 2.5 -> a if not b else 2.5",
+        }),
+        ("def f(a: int | None = None) -> A | B:\n    raise ValueError(f'{a + 1}' + str(a))", set()),
+        ("def f(a):\n    '''A text of 1 + 1.'''\n    assert a > 0", set()),
+    ],
+)  # fmt: skip
+def test_what_is_changed(source: str, expected: set[str]) -> None:
+    assert changes(source) == expected
+
+
+def test_equal_changes_have_numbers() -> None:
+    source = "def f(a):\n    return g(a[0]) - h(a[0])"
+    assert {"a[0] -> a[1]", "a[0] -> a[1] #2"} <= changes(source)
+
+
+def trial(source: str, name: str = "mutant") -> Trial:
+    return Trial(name, "ir/rng.py", source, 60)
+
+
+def test_trials_tell_a_mutant_from_the_original(tmp_path: Path) -> None:
+    """Also one that cannot be imported, and one that never ends."""
+    source = (ROOT / "ir" / "rng.py").read_text(encoding="utf-8")
+    threshold = "np.rint(p * 65536)"
+    assert threshold in source
+    trials = [
+        trial(source, "original"),
+        trial(source.replace(threshold, "np.floor(p * 65536)"), "floor"),
+        trial("import nowhere", "import"),
+        Trial("endless", "ir/rng.py", "while True:\n    pass", 1),
+    ]
+    found = {outcome.trial.name: outcome for outcome in outcomes(trials, 2, tmp_path)}
+    assert {name: outcome.noticed for name, outcome in found.items()} == {
+        "original": False,
+        "floor": True,
+        "import": True,
+        "endless": True,
+    }
+    assert found["endless"].how == "out of time"
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_record_knows_what_ran(tmp_path: Path) -> None:
+    file = tmp_path / "outcomes.jsonl"
+    one, other = trial("a = 1"), trial("a = 2")
+    Record(file).add(Outcome(one, noticed=True, how="a test failed", seconds=1.25))
+    known = Record(file).known(one)
+    assert known is not None
+    assert (known.noticed, known.seconds) == (True, 1.25)
+    assert Record(file).known(other) is None
+
+
+def test_a_survivor_is_tried_again_when_tests_change(tmp_path: Path) -> None:
+    file, one = tmp_path / "outcomes.jsonl", trial("a = 1")
+    Record(file).add(Outcome(one, noticed=False, how="passed", seconds=1.0))
+    assert Record(file).known(one) is not None
+    known = Record(file).known(one)
+    assert known is not None
+    file.write_text(file.read_text().replace(known.tests, "other"))
+    assert Record(file).known(one) is None
+
+
+def test_names_of_modules() -> None:
+    assert module("ir/rng.py") == "qbnnc.ir.rng"
+    assert module("passes/__init__.py") == "qbnnc.passes"
