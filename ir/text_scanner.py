@@ -10,11 +10,13 @@ from typing import Final
 
 from qbnnc.support.errors import FileError
 
-_BLANK: Final = re.compile(r"(?:\s|//[^\n]*)*")  # between tokens, with comments
-_TOKEN: Final = re.compile(r'%?"(?:[^"\\\n]|\\.)*"|%?[\w.$@/-]+|\.\.|#[^\n]*|\S')
+_QUOTED: Final = r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
+_BARE: Final = r"[\w.$@/-]+"
+_BLANK: Final = re.compile(r"(?:\s+|//[^\n]*)*+")  # between tokens, with comments
+_TOKEN: Final = re.compile(rf"%?{_QUOTED}|%?{_BARE}|\.\.|#[^\n]*|\S")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?(?![\w%])")
-_TEXT: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"')
-_NAME: Final = re.compile(r'%(?:[\w.$@/-]+|"(?:[^"\\\n]|\\.)*")')
+_TEXT: Final = re.compile(_QUOTED)
+_NAME: Final = re.compile(rf"%(?:{_BARE}|{_QUOTED})")
 _WORD: Final = re.compile(r"[A-Za-z_]\w*")
 _PLACE: Final = re.compile(r"#[ \t]*([^\n]*)")
 _MOST_SHOWN, _MOST_DIGITS = 40, 20
