@@ -74,7 +74,7 @@ class Plan:
         return sum(type_.size for type_ in self.outputs)
 
     def arena_bytes(self, rows: int) -> int:
-        """Count the bytes of an arena for `rows` rows at a time, and 64 more to read past it."""
+        """Count the bytes of an arena for chunks of `rows` rows, with 64 to read past the end."""
         return self.arena.scratch_bytes + rows * self.arena.record_bytes + 64
 
 

@@ -71,7 +71,7 @@ LAYERS = {
         f"{CORE} {LIBRARY}", "distributed jinja2 matplotlib numba numpy onnxruntime torch"
     ),
     "tools/study/paper": layer(f"{CORE} {LIBRARY} study api", "matplotlib numpy tools torch"),
-    "tools/qbnnc/cli": layer(f"{CORE} {LIBRARY} study api qat", "click numpy rich torch"),
+    "tools/qbnnc/cli": layer(f"{CORE} {LIBRARY} study api qat", "click numpy torch"),
 }
 FOLDERS = ("backends", "frontend", "ir", "passes", "runtime", "tools/qbnnc", "tools/study")
 FILES = sorted(

@@ -143,7 +143,7 @@ def test_what_is_no_regression() -> None:
     with pytest.raises(UserError, match=r"4 outputs \(gamma, nu, alpha, beta\).*`task='raw'`"):
         with_head(model, Task.REGRESSION)
     assert with_head(model, None).head.outputs == ("gamma", "nu", "alpha", "beta")
-    with pytest.raises(UserError, match="the mean: return it too"):
+    with pytest.raises(UserError, match="the mean; return it too"):
         with_head(read(lambda s, h: {"variance": s.mean(h)}), Task.REGRESSION)
 
 

@@ -1,4 +1,4 @@
-"""Small INTEGER models made by hand, one op at a time, for tests of the runtime."""
+"""Small INTEGER models that are built by hand, one op at a time, for tests of the runtime."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from qbnnc.support.errors import Loc
 
 
 def codes(scale: float, zero: int = 0, bits: int = 7) -> QuantParams:
-    """Activation codes of a scale and zero point."""
+    """Make the quantisation parameters of an activation."""
     return QuantParams((f32(scale),), (zero,), 0, 2**bits - 1)
 
 
 @dataclass
 class Net:
-    """Builds a graph op by op; `value` is what the last op gave."""
+    """A builder of graphs, op by op; `value` is the result of the last op."""
 
     shape: tuple[int, ...]
     seed: int = 0
@@ -52,7 +52,7 @@ class Net:
         self.value = self.build.emit(op, x, loc=Loc("input"), name="input.q")
 
     def emit(self, op: Op, *inputs: Value) -> Value:
-        """Any op on `inputs`, or on the last value."""
+        """Add any op on `inputs`, or on the last value."""
         self.names += 1
         name = f"{op.name}{self.names}"
         self.value = self.build.emit(op, *(inputs or (self.value,)), loc=Loc(name), name=name)
@@ -63,7 +63,7 @@ class Net:
         return self.build.constant(f"constant{self.names}", array, quant)
 
     def weight(self, *shape: int, bits: int = 8, zero: int = 0, tensor: bool = False) -> Value:
-        """Random codes, with a scale for each channel or one; `zero` makes them affine."""
+        """Make random weights, with a scale for each channel or one; `zero` makes them affine."""
         high = 2 ** (bits - 1) - 1
         low, count = -high - (zero != 0), 1 if tensor else shape[0]
         scale = tuple(f32(s) for s in self.rng.uniform(0.001, 0.01, count))
@@ -101,7 +101,7 @@ class Net:
         return self.emit(Reshape((self.value.type.size,)))
 
     def dropout(self, p: float, *shape: int, shared: bool = False, scale: float = 1.0) -> Value:
-        """A mask of the value's shape, or of `shape`."""
+        """Add a dropout mask of the value's shape, or of `shape`."""
         x = self.value
         return self.emit(Select(scale), x, self.mask(*(shape or x.type.shape), p=p, shared=shared))
 
@@ -115,7 +115,7 @@ class Net:
         return self.emit(AddQuantized(quant, quant.zero_point[0], quant.high), a, b)
 
     def graph(self, *outputs: Value) -> Graph:
-        """With the dequantised last value, or the given values, as outputs."""
+        """Finish the model: its outputs are the dequantised last value, or the given values."""
         return self.build.graph(outputs or (self.emit(Dequantize()),), Stage.INTEGER)
 
     def model(self, *outputs: Value, task: Task = Task.RAW, draws: int = 1) -> Model:
@@ -125,7 +125,7 @@ class Net:
 
 
 def lenet(seed: int = 0, draws: int = 1, p: float | None = 0.2) -> Model:
-    """LeNet-5 of 1x28x28 images; channel dropout after each pool, element dropout before fc2."""
+    """LeNet-5 of 1x28x28 images: channel dropout after pools, element dropout before fc2."""
     net = Net((1, 28, 28), seed, codes(0.01))
     for filters in (6, 16):
         net.conv(filters, 5)
@@ -143,7 +143,7 @@ def lenet(seed: int = 0, draws: int = 1, p: float | None = 0.2) -> Model:
 
 
 def mlp(seed: int = 0, draws: int = 1, p: float = 0.1) -> Model:
-    """Regression with two outputs, mu and log variance."""
+    """A regression with two outputs, mu and log variance."""
     net = Net((10,), seed, codes(0.05, 64))
     for width in (50, 50):
         net.linear(width)
@@ -158,7 +158,7 @@ def mlp(seed: int = 0, draws: int = 1, p: float = 0.1) -> Model:
 
 
 def resnet(seed: int = 0, draws: int = 1) -> Model:
-    """A residual block over the boundary between what is random and what is not."""
+    """A residual block across the boundary between random and deterministic values."""
     net = Net((3, 8, 8), seed, codes(0.03, 60))
     padded = Conv2dInteger(padding=(1, 1, 1, 1))
     net.conv(8, 3, padded)
@@ -176,7 +176,7 @@ def resnet(seed: int = 0, draws: int = 1) -> Model:
 
 
 def images(model: Model, rows: int, seed: int = 0) -> NDArray[np.float32]:
-    """[rows, *shape], wider than the input's codes on both sides."""
+    """Make images [rows, *shape] whose values exceed the input's codes on both sides."""
     entry = model.graph.nodes[0].op
     assert isinstance(entry, QuantizeInput)
     scale, zero = entry.quant.per_tensor
@@ -194,7 +194,7 @@ def assert_equal(
     first_row: int = 0,
     batch_size: int | None = None,
 ) -> None:
-    """Every bit of the runtime's samples is the oracle's."""
+    """Assert that every bit of the runtime's samples is the oracle's."""
     p = load(model).predict(x, samples, seed, first_row, batch_size)
     want = oracle_samples(model, x, samples=samples, seed=seed, first_row=first_row)
     for name, expected in zip(model.head.sample_names(len(want)), want, strict=True):

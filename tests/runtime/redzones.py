@@ -1,4 +1,4 @@
-"""Plans whose buffers lie apart, with bytes between them that tell who touched them.
+"""Plans whose buffers lie apart, with bytes between them that show who touched them.
 
 A program is run twice, with other bytes wherever nothing was written: between buffers, in buffers,
 around constants, input and outputs. What reads a byte that is not its own gives other outputs the
@@ -28,20 +28,20 @@ ZONE = 1 << 16  # bytes before and after each buffer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Apart:
-    """A plan with red zones, and what the verifier holds it against."""
+    """A plan with red zones, and its memory as the verifier knows it."""
 
     made: Draft
     plan: Plan
     memory: Memory
 
     def refusal(self, program: NDArray[np.int64]) -> str | None:
-        """Why the verifier does not accept a program in place of the plan's own."""
+        """Return the verifier's reason against a program in place of the plan's own, or None."""
         found = verify(program, self.plan.ends.tolist(), self.plan.constants, self.memory)
         return None if found is None else found[1]
 
 
 def apart(graph: Graph) -> Apart:
-    """The plan of a graph, every buffer in a place of its own."""
+    """Plan a graph with every buffer in a place of its own."""
     made = draft(Lowering(graph), graph.nodes)
     arena = _spread(allocate(made.steps, 1 << 12))  # several blocks of a few rows or samples
     plan = finish(made, arena, made.lowering.constants.pack())
@@ -49,7 +49,7 @@ def apart(graph: Graph) -> Apart:
 
 
 def _spread(arena: Arena) -> Arena:
-    """Slots one after the other with zones between them; records stay as they are."""
+    """Move slots apart, with zones between them; records stay where they are."""
     slots, offset = [], ZONE
     operands = dict(arena.operands)
     for slot in arena.slots:
@@ -65,7 +65,7 @@ def _spread(arena: Arena) -> Arena:
 def run(
     apart: Apart, program: NDArray[np.int64], x: NDArray[np.float32], draws: int, poison: int
 ) -> tuple[NDArray[np.float32], bool]:
-    """(outputs [numbers], whether the zones are as they were)."""
+    """Run a program; return (outputs [numbers], whether the zones are intact)."""
     plan, rows, chunk = apart.plan, len(x), min(len(x), 3)
     constants = _poisoned(plan.constants.size, poison)
     constants[ZONE:-ZONE] = plan.constants
@@ -93,7 +93,7 @@ def run(
 
 
 def written(apart: Apart, draws: int, rows: int) -> NDArray[np.bool_]:
-    """Which of the outputs' numbers the program writes: not those that are copies of others."""
+    """Tell for each number of the outputs whether the program writes it: it writes no copies."""
     made = list[NDArray[np.bool_]]()
     for i, type_ in enumerate(apart.plan.outputs):
         mask = np.full((draws, rows, type_.size), i not in apart.plan.copied)
@@ -104,7 +104,7 @@ def written(apart: Apart, draws: int, rows: int) -> NDArray[np.bool_]:
 
 
 def _poisoned(count: int, poison: int) -> NDArray[np.uint8]:
-    """`count` bytes with a zone before and after them, aligned as the runtime's are."""
+    """Allocate `count` bytes with a zone before and after them, aligned as in the runtime."""
     room = aligned_bytes(count + 2 * ZONE + 64)[: count + 2 * ZONE]
     room[:] = poison
     return room

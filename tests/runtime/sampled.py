@@ -1,4 +1,4 @@
-"""Hand-made models whose weights are sampled (Bayes by Backprop), and parts of such models."""
+"""Models with sampled weights (Bayes by Backprop) that are built by hand, and their parts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BayesNet(Net):
     """A Net with layers whose weights and biases are sampled."""
 
     def eps(self, *shape: int) -> Value:
-        """Noise of a stream of its own."""
+        """Add noise from a stream of its own."""
         self.streams += 1
         op, name = EpsCodes(shape, self.streams - 1), f"eps{self.streams}"
         return self.build.emit(op, loc=Loc(name), name=name)
@@ -56,7 +56,7 @@ class BayesNet(Net):
         channels: bool = True,
         granules: bool = True,
     ) -> Value:
-        """A weight; `channels` and `granules` say whether it and mu have a scale for each."""
+        """Add a weight; `channels` and `granules` give it and mu a scale for each channel."""
         mu = self.rng.normal(0 if symmetric else 0.5, 1, shape) / np.sqrt(np.prod(shape[1:]))
         sigma = self.rng.uniform(0, 0.15, shape) * np.abs(mu).max()
         ends = np.concatenate([(mu + s * sigma).reshape(shape[0], -1) for s in (-3, 3)], axis=1)
@@ -122,7 +122,7 @@ class BayesNet(Net):
 
 
 def product(net: Net, a: Value, b: Value, zero: int = 0) -> Value:
-    """MultiplyInteger and a Requantize with one multiplier."""
+    """Add a MultiplyInteger and a Requantize with one multiplier."""
     acc = net.emit(MultiplyInteger(), a, b)
     high = [codes_of(v.type).high * codes_of(v.type).scale[0] for v in (a, b)]
     quant = activation_quant(-0.4 * high[0] * high[1] * (zero > 0), 0.5 * high[0] * high[1], 7)
@@ -131,7 +131,10 @@ def product(net: Net, a: Value, b: Value, zero: int = 0) -> Value:
 
 
 def bayes_mlp(seed: int = 0, draws: int = 1, p: float | None = None) -> Model:
-    """Everything is sampled; the input's zero point is 40, the hidden layers' 0 and 20."""
+    """An MLP with sampled weights and biases.
+
+    The zero points are 40 at the input, and 0 and 20 in the hidden layers.
+    """
     net = BayesNet((9,), seed, codes(0.03, 40))
     for width, zero in ((33, 0), (20, 20)):
         net.bayes_linear(width)
@@ -143,7 +146,7 @@ def bayes_mlp(seed: int = 0, draws: int = 1, p: float | None = None) -> Model:
 
 
 def bayes_lenet(seed: int = 0, draws: int = 1) -> Model:
-    """LeNet-5: 61,706 weights and biases, all sampled."""
+    """LeNet-5, whose 61,706 weights and biases are all sampled."""
     net = BayesNet((1, 28, 28), seed, codes(0.03, 20))
     for filters, padding in ((6, (2, 2, 2, 2)), (16, (0, 0, 0, 0))):
         net.bayes_conv(filters, 5, Conv2dInteger(padding=padding))

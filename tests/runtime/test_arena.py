@@ -1,4 +1,4 @@
-"""The arena: what is needed at the same time never overlaps, and little space is lost."""
+"""The arena: buffers that are needed at one time never overlap, and little space is lost."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -30,7 +30,7 @@ def assert_sound(made: Plan) -> None:
 
 
 def assert_needed(made: Plan, arena: Arena) -> None:
-    """Slots cover each use, worked out here once more; what outlives a range is not recycled."""
+    """Slots cover each use, computed here anew; a value that outlives its phase keeps its slot."""
     slots = {slot.buffer: slot for slot in arena.slots}
     kept = set[str]()
     for i, step in enumerate(made.steps):
@@ -72,7 +72,7 @@ def test_random_models_of_all_ops(model: Model) -> None:
 def test_programs_of_very_many_buffers(
     make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are laid out in the order of time, as well as these are."""
+    """Programs of many buffers are laid out in the order of time, as well as these are."""
     monkeypatch.setattr(arena, "_MOST_BY_SIZE", 0)
     made = plan(make().graph)
     assert_sound(made)
@@ -81,7 +81,7 @@ def test_programs_of_very_many_buffers(
 
 @pytest.mark.slow
 def test_the_time_to_lay_out_many_buffers_does_not_explode() -> None:
-    """Ten thousand steps, each buffer read by the next."""
+    """A chain of ten thousand steps is laid out: each reads the buffer of the step before."""
     net = Net((4,))
     for _ in range(10_000):
         net.emit(ClampCodes(0, 100))

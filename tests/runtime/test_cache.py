@@ -1,4 +1,4 @@
-"""Kernels are compiled once, one by one, and what is kept is never in the way."""
+"""Kernels are compiled once, one by one, and kept files never get in the way."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ kernels()
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A place for caches that has a copy of this process's."""
+    """A folder of caches with a copy of the kernels of this process."""
     kernels()
     folder = store().folder
     if folder is None:
@@ -87,7 +87,7 @@ def test_a_cold_cache_is_filled(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_damaged_files_are_compiled_again(root: Path) -> None:
-    """One is cut off, one has another bit, one is a folder, others may write to one."""
+    """Damage costs one kernel alone: a cut, another bit, a folder, or a file open to others."""
     assert compiled_in_process(root) == 0
     cut, changed = file(root, Load), file(root, Lookup)
     cut.write_bytes(cut.read_bytes()[:100])
@@ -166,7 +166,7 @@ def test_nothing_is_logged_of_a_warm_cache(root: Path, caplog: pytest.LogCapture
 def test_a_cache_that_cannot_be_used(
     root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Said once, whether it is known before, or found out at the first file."""
+    """One warning is logged, whether the fault is known before or found at the first file."""
     readable = Store(files(root), fingerprint(), "the reason")
     build(readable)
     assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
@@ -189,7 +189,7 @@ def test_a_cache_that_cannot_be_used(
 
 @pytest.mark.slow
 def test_no_fused_arithmetic() -> None:
-    """One rounding an operation: in LLVM's code, and in what the target made of it."""
+    """Each operation rounds once, in LLVM's code and in the machine code of the target."""
     nothing = Store(None, "")
     dispatchers: list[Any] = [compiled_entry(kind) for kind in compiled_instructions()]
     for module, function in ((interpreter, "execute"), (moments, "moments")):

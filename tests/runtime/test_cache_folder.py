@@ -1,4 +1,4 @@
-"""Where kernels are kept, and what the folder's name depends on."""
+"""The folder of the kernels, and the facts that its name depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads are read as they were written, or not at all."""
+"""Payloads are read as they were written, or count as missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAYLOAD = bytes(range(40))
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """With PAYLOAD as "a"."""
+    """A store with PAYLOAD as "a"."""
     made = Store(tmp_path, "key")
     assert made.write("a", PAYLOAD)
     return made

@@ -20,7 +20,7 @@ from qbnnc.runtime.kernels.jit import kernel
 
 
 def _through(address: int, row: Array, context: Array, memory: Array) -> None:
-    """What the interpreter does with an instruction."""
+    """Call an entry as the interpreter does."""
     call(address, row, context, memory)
 
 
@@ -61,7 +61,7 @@ def test_what_an_entry_raises_is_passed_on() -> None:
 
 
 def returning(number: int) -> bytes:
-    """As `object_code`: a function `same` by way of a helper that may be merged with others."""
+    """Make object code of a function `same` that calls a helper of a common name."""
     module = llvm.parse_assembly(
         f"define linkonce_odr i64 @helper() noinline {{ ret i64 {number} }}\n"
         "define i64 @same() { %value = call i64 @helper()\n ret i64 %value }"

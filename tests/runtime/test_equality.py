@@ -24,7 +24,7 @@ def test_networks(make: Callable[..., Model], rows: int) -> None:
 
 @pytest.mark.parametrize("make", [lenet, mlp, resnet])
 def test_codes_are_not_all_saturated(make: Callable[..., Model]) -> None:
-    """Else the tests above could not fail."""
+    """The tests above could fail: another network gives other samples."""
     model = make()
     (first, *_) = oracle_samples(model, images(model, 9), samples=4)
     assert len(np.unique(first)) > 20

@@ -1,4 +1,4 @@
-"""Which instruction set is chosen, what a forced one says, and that each gives the same bits."""
+"""The choice of an instruction set, forced or not; each one gives the same bits."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_one_that_the_processor_lacks(name: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_numba_is_told_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What numba compiles for decides, not what the machine has."""
+    """The CPU that numba compiles for decides, not the machine's."""
     monkeypatch.setitem(vars(config), "CPU_NAME", "generic")
     monkeypatch.setitem(vars(config), "CPU_FEATURES", None)
     assert target_features() == {}
@@ -108,7 +108,7 @@ def test_numba_is_told_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("isa", available(target_features()))
 def test_whole_networks(isa: Isa, tmp_path: Path) -> None:
-    """Each instruction set of this machine in a process of its own, against the oracle."""
+    """Each instruction set of this machine gives the oracle's bits, in a process of its own."""
     files = [f"tests/runtime/test_{name}.py" for name in ("equality", "ops", "sampled", "winograd")]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files],

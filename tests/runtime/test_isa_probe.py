@@ -1,4 +1,4 @@
-"""What becomes of an instruction set that the CPU has and this LLVM cannot compile."""
+"""Instruction sets that the CPU has and this LLVM cannot compile."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def _forgotten() -> Iterator[None]:
 
 
 def broken_verify(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
-    """As of an LLVM for which the intrinsic has other arguments."""
+    """Write a product as for an LLVM whose intrinsic has other arguments."""
     return _by(build, operands, sums, "llvm.x86.avx2.psad.bw", ir.VectorType(I32, LANES))
 
 
 def broken_name(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
-    """As of an LLVM that does not have it."""
+    """Write a product as for an LLVM that does not have the intrinsic."""
     return _by(build, operands, sums, "llvm.x86.avx999.dot.256", ir.VectorType(I8, 4 * LANES))
 
 
 def broken_selection(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
-    """As of an LLVM that ends the process: here for a feature that the CPU does not have."""
+    """Write a product at which LLVM ends the process: the CPU lacks its feature."""
     return _by(build, operands, sums, "llvm.x86.avx2.vpdpbssd.256", ir.VectorType(I8, 4 * LANES))
 
 
@@ -93,7 +93,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 @pytest.mark.parametrize("isa", available(target_features()))
 def test_llvm_compiles_what_the_processor_has(isa: Isa, kept: Store) -> None:
-    """If not, with this LLVM the runtime runs slower than it could."""
+    """LLVM compiles all sets of this CPU; otherwise the runtime would be slower than it could."""
     assert fault(isa).why == ""
 
 
@@ -142,7 +142,7 @@ def test_generic_needs_no_trial(kept: Store, monkeypatch: pytest.MonkeyPatch) ->
 def test_where_no_python_can_be_started(
     executable: str | None, kept: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What LLVM verifies is found all the same; the rest is believed."""
+    """LLVM's verifier alone decides if no other process can be started."""
     monkeypatch.setattr(sys, "executable", executable)
     assert fault(Isa.AVX2) == ("", True)
     monkeypatch.setitem(PRODUCTS, Isa.AVX2, broken_verify)

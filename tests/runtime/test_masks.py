@@ -1,4 +1,4 @@
-"""Dropout masks of any shape and probability: the runtime keeps what the oracle keeps."""
+"""Dropout masks of any shape and probability: the runtime keeps the oracle's elements."""
 
 import pytest
 

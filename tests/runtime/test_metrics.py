@@ -1,4 +1,4 @@
-"""Metrics: equations (3) to (6) by hand, against torchmetrics, and what must hold for any data."""
+"""Metrics: equations (3) to (6) by hand, against torchmetrics, and laws for any data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def classes(seed: int, rows: int = 200, count: int = 5) -> tuple[Float64, NDArray[np.int64]]:
-    """Probabilities [rows, count], more right than wrong, and labels."""
+    """Make probabilities [rows, count], more right than wrong, and labels."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, count, rows)
     logits = rng.normal(size=(rows, count)) * 2
@@ -73,7 +73,7 @@ def test_four_rows_by_hand() -> None:
 
 @given(SEEDS, st.integers(1, 6))
 def test_mean_of_batch_eces_is_never_below_that_of_the_set(seed: int, batches: int) -> None:
-    """Triangle inequality in each bin: over-confident batches cannot make up for others."""
+    """The triangle inequality holds in each bin: over-confident batches do not offset others."""
     p, y = classes(seed, 60)
     parts = list(zip(np.array_split(p, batches), np.array_split(y, batches), strict=True))
     of_batches = sum(len(b) * metrics.expected_calibration_error(a, b) for a, b in parts) / 60

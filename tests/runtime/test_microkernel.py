@@ -1,4 +1,4 @@
-"""The product of a tile: every instruction set against numpy, and what it compiles to."""
+"""The product of a tile: every instruction set against numpy, and its machine code."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ INSTRUCTIONS = {
 
 @pytest.mark.parametrize("isa", INSTRUCTIONS)
 def test_the_instruction_is_there(isa: Isa) -> None:
-    """Also of a CPU that this machine is not: once for each accumulator and step."""
+    """Each accumulator and step has one instruction, also on a CPU that this machine is not."""
     triple, instruction = INSTRUCTIONS[isa]
     text = assembly(isa, Shape(4, 2), triple)
     tile_size = 4 * 2 * (2 if isa is Isa.NEON_DOT else 1)  # vectors of 4 lanes there
@@ -86,7 +86,7 @@ def test_the_instruction_is_there(isa: Isa) -> None:
 
 
 def test_neon_needs_no_unsigned_product() -> None:
-    """Which many processors lack; a row of ones more is what a wide tile costs."""
+    """Wide tiles do without i8mm, which many processors lack; they cost one more row of ones."""
     triple, _ = INSTRUCTIONS[Isa.NEON_DOT]
     text = assembly(Isa.NEON_DOT, Shape(4, 2, wide=True), triple)
     assert text.count("\tsdot\t") == (4 + 1) * 2 * 2
@@ -94,7 +94,7 @@ def test_neon_needs_no_unsigned_product() -> None:
 
 
 def test_neon_where_llvm_does_not_know_the_processor() -> None:
-    """The function itself says what it needs."""
+    """The function states the features that it needs."""
     triple, _ = INSTRUCTIONS[Isa.NEON_DOT]
     assert "\tsdot\t" in assembly(Isa.NEON_DOT, Shape(4, 2), triple, features=())
 
@@ -106,7 +106,7 @@ def test_neon_where_llvm_does_not_know_the_processor() -> None:
 def test_steps_that_are_summed_as_int16_give_the_same(
     steps: int, seed: int, segments: int, turns: int
 ) -> None:
-    """Weights whose products reach the ends of int16, and no further."""
+    """Deep tiles are exact for products that reach the ends of int16."""
     rng, most, k_blocks = np.random.default_rng(seed), 128 // steps, steps * turns
     for shape in (Shape(4, 2, sums=True, steps=steps), Shape(1, 1, sums=True, steps=steps)):
         arena = rng.choice([0, 127], OUT + 4096).astype(np.uint8)

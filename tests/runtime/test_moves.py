@@ -1,4 +1,4 @@
-"""Moves and concatenations: elements change place, and what is new is the zero point."""
+"""Moves and concatenations: elements change place, and new ones are the zero point."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ MOVES: list[tuple[tuple[int, ...], Move]] = [
     [(*m, wide) for m in MOVES for wide in (False, True) if len(m[0]) == 3 or not wide],
 )
 def test_moves(shape: tuple[int, ...], op: Move, wide: bool) -> None:
-    """Of codes, and of accumulators where an op makes them of one scale."""
+    """Concatenation works on codes, and on accumulators of one scale."""
     net = Net(shape, 1, codes(0.03, 0 if wide else 17))
     if wide:
         net.emit(SumPoolInteger((1, 1), (1, 1)))
@@ -97,7 +97,7 @@ def test_reshapes_between_moves(shapes: tuple[tuple[int, ...], ...]) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("wide", [False, True])
 def test_concat(shape: tuple[int, ...], axis: int, wide: bool) -> None:
-    """Of a row, of a sample, of both and of nothing, of different extents."""
+    """Values that vary with the row, the sample, both or nothing are joined."""
     net = Net(shape, 4, codes(0.03, 9))
     x = net.value
     fixed = net.constant(net.rng.integers(0, 128, shape).astype(np.uint8), net.quant)
@@ -116,7 +116,7 @@ def test_concat(shape: tuple[int, ...], axis: int, wide: bool) -> None:
 
 
 def unet() -> Net:
-    """Down, up by a transposed convolution and by nearest neighbours, and across."""
+    """A U-Net: down, up by a transposed convolution and by nearest neighbours, and across."""
     net = Net((3, 8, 8), 5, codes(0.03, 30))
     quant = codes(0.25, 40)
 
@@ -164,7 +164,7 @@ def test_runs_of_neighbours_are_moved_together() -> None:
 
 @pytest.mark.parametrize("shapes", [[], [(3, 2)], [(3, 2), (6,)]])
 def test_constants_that_leave(shapes: list[tuple[int, ...]]) -> None:
-    """No instruction makes them: each row of each sample gets them."""
+    """Outputs that no instruction makes reach each row of each sample."""
     net = Net((4,))
     numbers = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
     value = net.constant(numbers)
@@ -175,7 +175,7 @@ def test_constants_that_leave(shapes: list[tuple[int, ...]]) -> None:
 
 
 def test_a_pad_before_which_numbers_were_moved_is_no_part_of_an_output() -> None:
-    """What is new is zero, not the last number: the runtime refuses what it cannot write."""
+    """New elements are zero and not the last number; the runtime cannot write such an output."""
     net = Net((2, 3))
     net.emit(Dequantize())
     net.emit(Transpose((1, 0)))

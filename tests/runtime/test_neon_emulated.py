@@ -1,4 +1,4 @@
-"""The NEON tiles against numpy, run by an emulated processor with dotprod and without i8mm."""
+"""The NEON tiles against numpy, on an emulated processor with dotprod and without i8mm."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def processor(code: bytes) -> unicorn.Uc:
 
 
 def compiled(shape: Shape) -> bytes:
-    """The code of a tile; it refers to nothing else."""
+    """Compile a tile to code that refers to nothing else."""
     made = llvm.ObjectFileRef.from_data(object_code(Isa.NEON_DOT, {"tile": shape}, TRIPLE))
     sections = {section.name() or b"": section.data() for section in made.sections()}
     assert not any(name.startswith(b".rel") for name in sections)
@@ -41,7 +41,7 @@ def compiled(shape: Shape) -> bytes:
 
 
 def run(machine: unicorn.Uc, case: Case) -> Array:
-    """The arena afterwards."""
+    """Run a tile on the emulator; return the arena afterwards."""
     arrays = (case.arena, case.x, case.runs, case.weights, case.bias, case.factor, case.out)
     arena, x, runs, weights, bias, factor, out = place(machine, arrays)
     segments, k_blocks = case.weights.shape[:2]
@@ -58,7 +58,7 @@ def run(machine: unicorn.Uc, case: Case) -> Array:
 
 
 def place(machine: unicorn.Uc, arrays: Sequence[Array]) -> list[int]:
-    """Where they lie in the machine's memory, one behind the other."""
+    """Copy arrays into the machine's memory, one behind the other; return their addresses."""
     addresses, end = list[int](), DATA
     for array in arrays:
         machine.mem_write(end, array.tobytes())
@@ -77,7 +77,7 @@ def test_tiles(shape: Shape) -> None:
 
 
 def test_the_processor_has_no_unsigned_product() -> None:
-    """Else the test above would not show that it is not needed."""
+    """The test above could fail: the emulator rejects i8mm."""
     machine = processor(USDOT)
     with pytest.raises(unicorn.UcError):
         machine.emu_start(CODE, CODE + len(USDOT))

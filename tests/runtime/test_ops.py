@@ -1,4 +1,4 @@
-"""Every op and every parameter against the oracle, one small graph each."""
+"""Every op and every parameter against the oracle, in one small graph each."""
 
 from itertools import product
 
@@ -81,7 +81,7 @@ def test_bit_widths(w: int, a: int) -> None:
 
 
 def test_widest_codes_do_not_saturate() -> None:
-    """255 * -128, 400 times: beyond int16 at once, and the sum is exact."""
+    """The sum of 400 products 255 * -128 is exact, although two exceed int16."""
     net = Net((400,), 0, codes(1.0, 0, 8))
     quant = QuantParams((1.0,), (0,), -128, 127)
     weight = net.constant(np.full((3, 400), -128, np.int8), quant)
@@ -160,7 +160,7 @@ def test_multipliers_of_any_shape(shape: tuple[int, ...]) -> None:
 )
 @pytest.mark.parametrize("wide", [False, True])
 def test_reshapes(shapes: list[tuple[int, ...]], wide: bool) -> None:
-    """Of codes and of accumulators, and of what leaves the graph."""
+    """Reshapes work on codes, accumulators and outputs."""
     net = Net((3, 4, 5), 9)
     codes_ = net.value
     if wide:
@@ -195,7 +195,7 @@ def test_clamp() -> None:
 
 @pytest.mark.parametrize("zeros", [(0, 0, 0), (64, 3, 127)])
 def test_residual_sum_of_all_pairs_of_codes(zeros: tuple[int, int, int]) -> None:
-    """All 128 x 128 pairs, with scales that make exact ties of many sums."""
+    """Sums of all 128 x 128 pairs agree, with scales that make exact ties of many."""
     pairs = np.stack(np.meshgrid(np.arange(128), np.arange(128)), -1).reshape(-1, 2)
     net = Net((2, 1, 1), 0, codes(0.25, zeros[0]))
     eye = QuantParams((1.0, 1.0), (0, 0), -1, 1, 0)
@@ -227,7 +227,7 @@ def test_accumulators_with_several_readers() -> None:
 
 
 def test_outputs_of_every_kind() -> None:
-    """The input, a constant, twice the same, reshaped, of rows, samples or nothing alone."""
+    """Outputs of each kind agree: an input, a constant, a repeated, reshaped or invariant value."""
     net = Net((3, 4, 4), 3)
     fixed = net.constant(np.arange(6, dtype=np.float32))
     ones = net.constant(np.full((3, 4, 4), 9, np.uint8), codes(0.5, 3))

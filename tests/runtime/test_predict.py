@@ -1,4 +1,4 @@
-"""The public face: arguments, statistics, errors, and what a prediction does not depend on."""
+"""The public interface: arguments, statistics, errors, and independence of how work is split."""
 
 import copy
 import pickle
@@ -139,7 +139,7 @@ def test_sample_l_does_not_depend_on_l(make: Callable[..., Model]) -> None:
 
 
 def test_ensemble_samples_are_interleaved() -> None:
-    """Sample s = draw * M + member; each member alone gives its own."""
+    """Sample s = draw * M + member is the one that the member gives alone."""
     model = Model(tuple(lenet(seed, p=None).graph for seed in range(3)), Head(Task.CLASSIFICATION))
     x = images(model, 4)
     whole = load(model).predict(x).samples
@@ -273,7 +273,7 @@ def test_block_is_a_plain_record() -> None:
 
 
 def test_no_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To plan a model, for what a prediction gives, and for the arena."""
+    """A lack of memory is told: for the plan, the outputs and the arena."""
 
     def fails(*_: object) -> NoReturn:
         raise MemoryError

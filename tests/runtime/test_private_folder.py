@@ -1,4 +1,4 @@
-"""Folders and files of which the content may be executed."""
+"""Folders and files whose content may be executed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANOTHER = 54321  # a user
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder of this user's in an ordinary place."""
+    """A folder of this user in an ordinary place."""
     folder = tmp_path / "qbnnc"
     folder.mkdir(mode=0o755)
     return folder
@@ -54,7 +54,7 @@ def test_others_can_write(root: Path, mode: int, which: str) -> None:
 
 @pytest.mark.parametrize(("mode", "accepted"), [(0o777, False), (0o1777, True), (0o775, True)])
 def test_parent_that_all_can_write_to(tmp_path: Path, mode: int, accepted: bool) -> None:
-    """Only its sticky bit keeps others from renaming what is in it."""
+    """A folder that all can write to needs its sticky bit, or others could rename its content."""
     parent = tmp_path / "shared"
     parent.mkdir()
     parent.chmod(mode)

@@ -1,4 +1,4 @@
-"""The two roundings and the masks inside kernels, against their definitions."""
+"""Both roundings and the masks inside kernels, against their definitions."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ EXTREMES = [2**31 - 1, -(2**31), 2**24 + 1, -(2**24) - 1, 2**24, 0, 1, -1]
 def requantized(
     acc: NDArray[np.int32], m: float, quant: QuantParams, low: int, high: int, *, fused: bool
 ) -> NDArray[np.uint8]:
-    """The runtime's codes of these accumulators, which are biases of a layer that sees zeros."""
+    """Return the runtime's codes of accumulators: the biases of a layer that sees zeros."""
     net = Net((1,))
     weight = net.constant(np.zeros((len(acc), 1), np.int8), QuantParams((1.0,), (0,), -1, 1))
     sums = net.emit(LinearInteger(True), net.value, weight, net.constant(acc))
@@ -62,7 +62,7 @@ def test_requantize(m: float, zero: int, low: int, high: int, fused: bool) -> No
 
 @pytest.mark.parametrize(("scale", "zero"), [(0.25, 0), (0.1, 7), (0.3, 64), (1.2e-38, 3)])
 def test_quantize_divides(scale: float, zero: int) -> None:
-    """x / S and x * (1 / S) differ in some of these; so do ties to even and away from zero."""
+    """Numbers for which x / S and x * (1 / S) differ, or ties to even and away from zero."""
     quant = codes(scale, zero)
     steps = np.arange(-300, 300, dtype=np.float32) * np.float32(0.5)
     x = np.concatenate([steps * np.float32(scale), np.linspace(-9, 30, 3000, dtype=np.float32)])
@@ -109,7 +109,7 @@ def test_a_lane_equal_to_the_threshold_is_kept(index: int) -> None:
 
 
 def test_golden_masks(data: Path) -> None:
-    """Vectors made by an independent program."""
+    """Masks equal the vectors of an independent program."""
     checked = 0
     with np.load(data / "golden_semantics.npz") as golden:
         for name in golden.files:

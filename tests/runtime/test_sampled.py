@@ -39,7 +39,7 @@ def test_lenet(rows: int) -> None:
 
 
 def test_codes_are_not_all_saturated() -> None:
-    """Else the tests here could not fail."""
+    """The tests here could fail: samples differ."""
     model = bayes_mlp(p=0.2)
     x = images(model, 9)
     (samples,) = oracle_samples(model, x, samples=6)
@@ -117,7 +117,7 @@ def test_transposed_noise() -> None:
 
 
 def test_joint_noise_is_sliced() -> None:
-    """One draw for the weight and the bias of a layer, and for another layer's weight."""
+    """One noise serves the weight and the bias of a layer, and another layer's weight."""
     net = BayesNet((6,), 5, codes(0.03, 20))
     eps = net.eps(9, 10)
     whole = np.arange(90).reshape(9, 10)
@@ -164,7 +164,7 @@ def test_noise_is_moved() -> None:
 
 
 def test_granules_of_any_shape() -> None:
-    """R and r for each element: no compiler makes them, and the definition allows them."""
+    """R and r may differ for each element: no compiler does this, and the definition allows it."""
     net = BayesNet((6,), 9, codes(0.03, 20))
     weight = net.sampled(10, 6)
     node = net.build.producer(weight)
@@ -214,7 +214,7 @@ def test_weight_that_is_computed_otherwise_is_refused() -> None:
 
 
 def test_layer_of_a_constant() -> None:
-    """Its result varies with the sample alone."""
+    """A sampled weight on a constant input varies with the sample alone."""
     net = BayesNet((5,), 13, codes(0.03, 20))
     x = net.value
     net.value = net.constant(np.arange(5, dtype=np.uint8), codes(0.03, 2))
@@ -273,7 +273,7 @@ def test_block_sizes_change_nothing(budget: int) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """Room for as many samples as a block has, not for all of them; and it is counted."""
+    """The arena has space for the samples of a block, not for all, and counts it."""
     model = bayes_lenet()
     session = load(model, threads=1)
     samples = session.plan_summary().capacity.samples

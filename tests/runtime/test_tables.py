@@ -1,4 +1,4 @@
-"""Tables and products, and the blocks they are used in: MobileNet, squeeze and excite."""
+"""Tables and products, and blocks that use them: MobileNet, squeeze and excite."""
 
 from itertools import product as combinations
 
@@ -30,7 +30,7 @@ from tests.runtime.test_trace import assert_traced
 
 
 def real(net: Net, function: Function) -> NDArray[np.float32]:
-    """f of every code of the last value."""
+    """Add a table of f for every code of the last value."""
     quant = codes_of(net.value.type)
     scale, zero = quant.per_tensor
     codes = np.arange(quant.high + 1, dtype=np.float64) - zero
@@ -48,7 +48,7 @@ def lookup(net: Net, function: Function) -> Value:
 @pytest.mark.parametrize("shape", [(9,), (3, 4), (3, 4, 5), (1, 4, 4), (2, 2, 2, 3)])
 @pytest.mark.parametrize("bits", [2, 7, 8])
 def test_tables(shape: tuple[int, ...], bits: int) -> None:
-    """Every code; once as codes, and twice as numbers, of which one is reshaped."""
+    """A table of every code agrees: as codes, as numbers, and as numbers that are reshaped."""
     net = Net(shape, 1, codes(6 / 2**bits, 2 ** (bits - 1), bits))
     lookup(net, Function.GELU)
     net.dropout(0.2)
@@ -109,7 +109,7 @@ def test_products_with_two_readers_or_many_multipliers(shape: tuple[int, ...]) -
 
 
 def test_product_of_a_value_with_itself() -> None:
-    """All codes: the squares of the ends are the largest."""
+    """Products of all codes agree: the squares of the ends are the largest."""
     net = Net((128,), 4, codes(1.0, 64))
     product(net, net.value, net.value)
     x = (np.arange(128) - 64)[None].astype(np.float32)
@@ -142,7 +142,7 @@ def test_depthwise(
 
 
 def mobilenet(rows: int = 0) -> Net:
-    """Inverted residual with squeeze and excite, hard swish and dropout."""
+    """An inverted residual with squeeze and excite, hard swish and dropout."""
     net = Net((8, 7, 7), rows, codes(0.04, 60))
     x = net.value
     net.conv(24, 1)

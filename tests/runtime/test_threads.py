@@ -90,7 +90,7 @@ def test_an_error_of_a_task_is_raised() -> None:
 
 
 def test_an_error_waits_for_the_others() -> None:
-    """They write to arrays that the caller may drop."""
+    """Errors are raised after all threads have ended, which write to arrays of the caller."""
     failing, done = Event(), list[int]()
 
     def work(task: Task) -> None:

@@ -1,4 +1,4 @@
-"""`trace`: every value by its name, as the oracle shows them."""
+"""`trace`: every value by its name, with the oracle's bits."""
 
 from collections.abc import Callable
 

@@ -70,7 +70,7 @@ def test_any_number_of_threads(
 
 
 def sampled_heads(members: int) -> Model:
-    """A trunk of one convolution, heads with sampled weights: MC dropout's other half."""
+    """A trunk of one convolution, and heads with sampled weights."""
     graphs = []
     for number in range(members):
         net = Net((2, 8, 8), 3).conv(6, 3, "conv").relu("relu").flatten("flatten")
@@ -91,7 +91,7 @@ def test_sampled_heads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def narrower(graph: Graph) -> Graph:
-    """The same network whose second convolution leaves fewer codes."""
+    """The same network, whose second convolution leaves fewer codes."""
 
     def rule(node: Node, build: Builder) -> Value | None:
         if node.output.name != "relu2.codes" or not isinstance(node.op, Requantize):
@@ -103,7 +103,7 @@ def narrower(graph: Graph) -> Graph:
 
 
 def test_members_part_between_a_layer_and_its_codes() -> None:
-    """The accumulators are what they have in common."""
+    """Members that share accumulators keep them in the trunk."""
     model = with_common_trunk(2, 0.2)
     model = replace(model, members=(model.members[0], narrower(model.members[1])))
     session = load(model, threads=1)
@@ -127,7 +127,7 @@ def test_a_trunk_needs_less_work_and_memory() -> None:
 
 
 def test_members_without_a_trunk_worth_it_are_planned_alone() -> None:
-    """They quantise the input alike, and nothing else."""
+    """Members that only quantise the input alike have no trunk."""
     model = with_common_trunk(2, 0.2, trunks=(1, 2))
     assert plan_members(model.members, 2).trunk is None
 
@@ -190,7 +190,7 @@ def test_members_that_part_anywhere(model: Model, rows: int) -> None:
 
 
 def test_equal_weights_after_a_mask_are_in_memory_once() -> None:
-    """A trunk that draws masks runs for each member, but its weights are there once."""
+    """A trunk that draws masks runs for each member, but its weights are in memory once."""
     graphs = []
     for number in range(4):
         net = Net((64,), 3).linear(64, "fc1").relu("relu1").dropout(0.2, "drop")
@@ -205,7 +205,7 @@ def test_equal_weights_after_a_mask_are_in_memory_once() -> None:
 
 
 def test_members_of_other_shapes_are_not_planned() -> None:
-    """One room serves them all: the runtime does not rely on Model.check for it."""
+    """One array serves all members: the runtime checks that itself, without Model.check."""
     for first, other in (((4,), (5,)), ((4,), (4, 1))):
         members = []
         for shape in (first, other):

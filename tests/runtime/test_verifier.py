@@ -1,4 +1,4 @@
-"""The verifier of plans: honest ones pass, and whatever it lets through stays in its buffers."""
+"""The verifier of plans: honest ones pass, and any accepted program stays in its buffers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SIZES = {  # which must be what the buffers hold: twice or none of it is refused
 
 
 def nets() -> Iterator[Graph]:
-    """Of every form there is, with the random ones."""
+    """Yield graphs of every op and form, some of them random."""
     for model in (lenet(), mlp(), resnet(), bayes_lenet(), bayes_mlp()):
         yield model.graph
     yield winograd_net(8, 9, (1, 1, 0, 2)).graph
@@ -60,7 +60,7 @@ def test_honest_plans_pass_and_every_opcode_is_among_them(monkeypatch: pytest.Mo
 
 
 def mutants(made: Apart, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Programs that differ from the plan's in one number."""
+    """Yield programs that differ from the plan's in one number."""
     for number, row in enumerate(made.plan.program.tolist()):
         columns = vars(columns_of(BY_OPCODE[row[0]]))
         names = [f.name for f in fields(BY_OPCODE[row[0]])]
@@ -77,7 +77,9 @@ def mutants(made: Apart, rng: np.random.Generator) -> Iterator[tuple[str, NDArra
 
 
 def reads_other_constants(made: Apart, program: NDArray[np.int64]) -> bool:
-    """Weights that should be zeros may not be: what is read beyond a run then counts.
+    """Tell whether other constants are read.
+
+    Weights that should be zeros may then be others, so that codes beyond a run count.
 
     That stays inside the arena; which numbers the constants hold is not the verifier's matter.
     """
@@ -91,7 +93,7 @@ def reads_other_constants(made: Apart, program: NDArray[np.int64]) -> bool:
 
 
 def assert_inside(graph: Graph, seed: int, share: float) -> int:
-    """Run a share of the mutants that the verifier accepts; how many those are."""
+    """Run a share of the mutants that the verifier accepts; return their number."""
     made, rng, ran = apart(graph), np.random.default_rng(seed), 0
     shape = (4, *graph.input.type.shape)
     x = np.random.default_rng(seed).normal(0, 1.3, shape).astype(np.float32)
@@ -112,7 +114,7 @@ def assert_inside(graph: Graph, seed: int, share: float) -> int:
 
 
 def test_what_is_let_through_stays_in_its_buffers() -> None:
-    """Of small networks of every op: mutants run twice, with other bytes around each buffer."""
+    """Mutants of small networks of every op run twice, with other bytes around each buffer."""
     ran = 0
     for seed in range(8):
         graph = random_integer_model(seed, ops="all").graph
@@ -128,7 +130,7 @@ def test_all_that_is_let_through_stays_in_its_buffers(seed: int) -> None:
 
 
 def is_unused(row: list[int], name: str) -> bool:
-    """No size, or of something that is not there: a halo, several groups, a sum of weights."""
+    """Tell whether a field is no size, or the size of a missing halo, group or sum."""
     columns = columns_of(BY_OPCODE[row[0]])
     if BY_OPCODE[row[0]] is Convolve and row[columns.halo_height] == 0:
         return name in ("height", "width") or (name, row[columns.groups]) == ("channels", 1)
@@ -139,7 +141,7 @@ def is_unused(row: list[int], name: str) -> bool:
 
 @pytest.mark.parametrize("net", [lenet, mlp, resnet, bayes_lenet, bayes_mlp])
 def test_no_size_may_leave_its_buffer(net: Callable[[], Model]) -> None:
-    """Far more than there is room for, and nothing at all."""
+    """Sizes far beyond a buffer, zero and negative ones are rejected."""
     made = apart(net().graph)
     for number, row in enumerate(made.plan.program.tolist()):
         for name, column in vars(columns_of(BY_OPCODE[row[0]])).items():
@@ -153,7 +155,7 @@ def test_no_size_may_leave_its_buffer(net: Callable[[], Model]) -> None:
 
 
 def test_no_operand_may_be_elsewhere() -> None:
-    """Another offset, and a place that there is not; other constants only where they end."""
+    """Other offsets and unknown places are rejected; constants may move up to their end."""
     made = apart(bayes_lenet().graph)
     for number, row in enumerate(made.plan.program.tolist()):
         columns = columns_of(BY_OPCODE[row[0]])

@@ -1,4 +1,4 @@
-"""Winograd's form of a 3x3 convolution: the same bits as the oracle, chosen where it is faster."""
+"""Winograd's form of a 3x3 convolution: it has the oracle's bits, and is chosen if faster."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def network(
     seed: int = 0,
     p: float | None = 0.2,
 ) -> Model:
-    """A 1x1 convolution, a mask, and the 3x3 convolution in question."""
+    """Build a 1x1 convolution, a mask, and the 3x3 convolution in question."""
     net = Net((3, height, width), seed, codes(0.03, 17))
     net.conv(channels, 1)
     net.requantize(codes(0.03, 40) if x is None else x)
@@ -55,7 +55,7 @@ def network(
 
 
 def forms(model: Model) -> list[type]:
-    """Of the convolutions, in order."""
+    """Return the instructions of the convolutions, in order."""
     steps = plan(model.graph, draws=8).steps
     kinds = [type(s.instruction) for s in steps]
     return [k for k in kinds if k in (Convolve, Winograd)]
@@ -63,7 +63,7 @@ def forms(model: Model) -> list[type]:
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever it applies."""
+    """Force Winograd's form if it exists for a layer."""
     monkeypatch.setattr(winograd, "wins", lambda *layer: winograd.applies(*layer[:3]))
 
 
@@ -101,7 +101,7 @@ def test_every_geometry(
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_extreme_codes(sign: int) -> None:
-    """Weights and codes at the ends of 8 bits, on 64 channels: the largest sums."""
+    """The largest sums are exact: weights and codes at the ends of 8 bits, on 64 channels."""
     net = Net((64, 6, 5), 0, codes(0.03, 0, 8))
     quant = QuantParams((f32(0.01),) * 16, (0,) * 16, -127, 127, 0)
     weight = net.constant(np.full((16, 64, 3, 3), sign * 127, np.int8), quant)
@@ -118,7 +118,7 @@ def test_extreme_codes(sign: int) -> None:
 @pytest.mark.parametrize("zero", [0, 20])
 @pytest.mark.parametrize("bias", [True, False])
 def test_sampled_weights(zero: int, bias: bool) -> None:
-    """Each sample has its own, for all rows; the bias, folded or not, may be sampled too."""
+    """Sampled weights serve all rows of a sample; the bias, folded or not, may be sampled too."""
     net = BayesNet((16, 7, 6), 5, codes(0.03, 30))
     for filters in (32, 16):
         x = net.value
@@ -136,7 +136,7 @@ def test_sampled_weights(zero: int, bias: bool) -> None:
 
 @runs_here
 def test_sampled_weights_that_are_large_are_done_so() -> None:
-    """By the planner's own choice."""
+    """The planner chooses the form by itself."""
     net = BayesNet((32, 16, 16), 6, codes(0.03, 30))
     net.bayes_conv(64, 3, Conv2dInteger(padding=(1, 1, 1, 1)))
     net.observed()
@@ -147,7 +147,7 @@ def test_sampled_weights_that_are_large_are_done_so() -> None:
 
 @runs_here
 def test_large_layers_are_done_so() -> None:
-    """By the planner's own choice: many tiles at a time, several blocks."""
+    """The planner chooses the form by itself, with many tiles at a time and several blocks."""
     model = network(32, 32, (1, 1, 1, 1), channels=64, filters=64)
     assert forms(model) == [Convolve, Winograd]
     assert_equal(model, images(model, 2), samples=4)
@@ -161,7 +161,7 @@ def run_spread_weights(panel: Array, made: Array, channels: int) -> None:
 
 
 def test_transformed_weights() -> None:
-    """Four times G g G', in pairs of channels: by the definition, in float64."""
+    """Compute four times G g G' in float64, by the definition, in pairs of channels."""
     weights = np.random.default_rng(0).integers(-128, 128, (16, 48, 3, 3)).astype(np.int8)
     weights[0], weights[1] = -128, 127
     layout = Layout(weights.shape, run=48)

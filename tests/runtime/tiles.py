@@ -1,4 +1,4 @@
-"""Operands for tiles of the product, what must come out, and tiles compiled for any processor."""
+"""Operands and expected results of tiles, and tiles compiled for any processor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OUT = 1 << 14  # where results go
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """What a tile is called with; weights [segments, k_blocks, channels, 4]."""
+    """The arguments of a tile; weights are [segments, k_blocks, channels, 4]."""
 
     shape: Shape
     arena: Array
@@ -38,7 +38,7 @@ class Case:
     out: Array
 
     def expected(self) -> Array:
-        """The arena afterwards; not a byte beyond the results is another."""
+        """Return the arena that must result: no byte beyond the results changes."""
         arena, width = self.arena.copy(), self.shape.channels * (4 if self.shape.sums else 1)
         total = (products(self.arena, self.x, self.runs, self.weights) + self.bias).astype(np.int32)
         real = np.rint(np.clip(total.astype(np.float32) * self.factor, LOW, HIGH))
@@ -51,7 +51,7 @@ class Case:
 def random_case(
     rng: np.random.Generator, shape: Shape, segments: int, k_blocks: int, *, extreme: bool
 ) -> Case:
-    """`extreme`: only the ends of what codes and weights may be."""
+    """Make a case; `extreme` ones have only the least and greatest codes and weights."""
     highest = 255 if shape.wide else 127
     arena = rng.integers(0, 256, _OUT + 4096).astype(np.uint8)
     arena[:_OUT] = rng.choice([0, highest], _OUT) if extreme else rng.integers(0, highest + 1, _OUT)
@@ -72,7 +72,10 @@ def random_case(
 
 
 def products(arena: Array, x: Array, runs: Array, weights: Array) -> Array:
-    """[rows, channels] in int64; weights [segments, k_blocks, channels, 4]."""
+    """Multiply in int64: [rows, channels].
+
+    Weights are [segments, k_blocks, channels, 4].
+    """
     count = 4 * weights.shape[1]
     codes = np.stack([[arena[at + run :][:count] for run in runs] for at in x]).astype(np.int64)
     whole = codes.reshape(len(x), len(runs), -1, 4)
@@ -81,13 +84,13 @@ def products(arena: Array, x: Array, runs: Array, weights: Array) -> Array:
 
 
 def assembly(isa: Isa, shape: Shape, triple: str, features: Sequence[str] | None = None) -> str:
-    """What LLVM makes of one tile for a CPU that has the features (isa's if None), no more."""
+    """Compile one tile for a CPU that has these features (isa's if None) and no others."""
     machine, module = _for_processor(isa, {"tile": shape}, triple, features)
     return str(machine.emit_assembly(module))
 
 
 def object_code(isa: Isa, shapes: Mapping[str, Shape], triple: str) -> bytes:
-    """Tiles by these names."""
+    """Make tiles by these names."""
     machine, module = _for_processor(isa, shapes, triple)
     return bytes(machine.emit_object(module))
 

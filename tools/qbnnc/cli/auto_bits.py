@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 
 from qbnnc.cli.common import plain_warnings
-from qbnnc.cli.progress import line_progress
+from qbnnc.cli.progress import ProgressLine, show_measured
 from qbnnc.ir.model import Model
 from qbnnc.passes.options import CompileOptions
 from qbnnc.support.errors import UserError
@@ -64,9 +65,15 @@ def choose(
     from qbnnc.study.terminal import choice_lines
 
     budget, data = asked
-    with plain_warnings(), line_progress(quiet) as progress:
+    with plain_warnings(), ProgressLine(quiet) as line:
         choice = choose_bits(
-            source, data, budget, samples=samples, task=task, progress=progress, **compile_options
+            source,
+            data,
+            budget,
+            samples=samples,
+            task=task,
+            progress=partial(show_measured, line),
+            **compile_options,
         )
     if not quiet:
         click.echo("\n".join(choice_lines(choice)))

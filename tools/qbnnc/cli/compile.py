@@ -22,7 +22,7 @@ from qbnnc.cli.options import (
     trust_option,
     verbose_option,
 )
-from qbnnc.cli.progress import bars
+from qbnnc.cli.progress import ProgressLine
 from qbnnc.inspection.report import describe_outputs
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
@@ -125,7 +125,7 @@ def command(
             )
             chosen = choose(asked, source.model, chosen, samples=samples, task=task, quiet=quiet)
         effort = effort_of(distribution_check, skipped=no_distribution_check)
-        with bars(quiet) as (calibrating, comparing), plain_warnings():
+        with plain_warnings(), ProgressLine(quiet) as line:
             compiled = compile_model(
                 source,
                 outputs,
@@ -139,7 +139,11 @@ def command(
                 trust_pickle=trust_pickle,
                 distribution_check=effort,
                 embedded_model=embedded_model,
-                watch=Watch(_printer(print_after, verbose), calibrating, comparing),
+                watch=Watch(
+                    _printer(print_after, verbose),
+                    line.counter("calibrating"),
+                    line.counter("comparing"),
+                ),
                 **chosen,
             )
     if not quiet:

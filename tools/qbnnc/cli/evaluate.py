@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from qbnnc.cli.options import (
     trust_option,
     verbose_option,
 )
+from qbnnc.cli.progress import ProgressLine
 from qbnnc.evaluation.files import Evaluation, evaluate_files
 from qbnnc.evaluation.score import Measure
 from qbnnc.ir.head import Task
@@ -114,11 +114,10 @@ def command(
     average predictive entropy (aPE), mutual information, Brier score. Regression: RMSE, NLL, and
     medians of the standard deviations. All over the whole set.
     """
-    shown = sys.stderr.isatty() and not quiet and not as_json
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
         raise UserError("no model", remedy="name artefacts, or a float model with --compare")
-    with plain_warnings():
+    with plain_warnings(), ProgressLine(quiet or as_json) as line:
         evaluations = evaluate_files(
             sources,
             data,
@@ -134,18 +133,13 @@ def command(
             output_names=output_names,
             trust_pickle=trust_pickle,
             batch_size=batch_size,
-            progress=_progress if shown else None,
+            progress=lambda name, *done: line.show(f"evaluating {shortened(name, 30)}", *done),
         )
     if as_json:
         echo_json([_record(evaluation) for evaluation in evaluations])
     else:
         click.echo("\n".join(_lines(evaluations, data, ood)))
     return 0
-
-
-def _progress(name: str, done: int, total: int) -> None:
-    end = "\n" if done == total else "\r"
-    click.echo(f"evaluating {shortened(name, 50)} {done}/{total}{end}", err=True, nl=False)
 
 
 def _lines(evaluations: Sequence[Evaluation], data: str, ood: str | None) -> Iterator[str]:

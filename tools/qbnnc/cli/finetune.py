@@ -18,7 +18,7 @@ from qbnnc.cli.options import (
     trust_option,
     verbose_option,
 )
-from qbnnc.cli.progress import TrainingProgress
+from qbnnc.cli.progress import ProgressLine
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
@@ -191,13 +191,13 @@ def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
 
     reports: list[Progress] = []
     try:
-        with TrainingProgress(quiet) as show:
+        with ProgressLine(quiet) as line:
 
             def tell(progress: Progress) -> None:
                 reports.append(progress)
                 if progress.improved or not path.exists():
                     format.save(job.best, path)
-                show(progress)
+                _tell(progress, line, quiet)
 
             job.run(tell, state)
     except Diverged as error:
@@ -213,6 +213,16 @@ def _run(job: FineTuning, path: Path, state: Path, quiet: bool) -> int:
     if not quiet:
         _report(job, path, reports)
     return 0
+
+
+def _tell(progress: Progress, line: ProgressLine, quiet: bool) -> None:
+    """Draw the line of a terminal; elsewhere print a line for each validation."""
+    who = f"member {progress.member + 1}/{progress.members}" if progress.members > 1 else ""
+    losses = f"validation {progress.validation:.4g}, best {progress.best:.4g}"
+    line.show(who or "fine-tuning", progress.step, progress.steps, losses)
+    if not line.shown and not quiet:
+        parts = (who, f"step {progress.step}/{progress.steps}", losses)
+        click.echo(", ".join(filter(None, parts)), err=True)
 
 
 def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:

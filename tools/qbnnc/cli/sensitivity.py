@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +22,7 @@ from qbnnc.cli.options import (
     trust_option,
     verbose_option,
 )
-from qbnnc.cli.progress import line_progress
+from qbnnc.cli.progress import ProgressLine, show_measured
 from qbnnc.ir.head import Task
 from qbnnc.loading.arrays import file_of, read_array
 from qbnnc.loading.sources import Dropout
@@ -107,7 +108,7 @@ def command(
         check_output(output)
         check_apart([output], [*models, *map(file_of, filter(None, (calibration, data, ood)))])
     files = {"the calibration data": calibration, "the model": several(models)}
-    with placed(files), plain_warnings(), line_progress(quiet) as progress:
+    with placed(files), plain_warnings(), ProgressLine(quiet) as line:
         found = sensitivity(
             models,
             data,
@@ -125,7 +126,7 @@ def command(
             dropout=dropout,
             output_names=output_names,
             trust_pickle=trust_pickle,
-            progress=progress,
+            progress=partial(show_measured, line),
             **chosen_options(compile_options),
         )
     if output is not None:

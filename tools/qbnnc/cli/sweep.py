@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,12 +20,13 @@ from qbnnc.cli.options import (
     trust_option,
     verbose_option,
 )
+from qbnnc.cli.progress import ProgressLine
 from qbnnc.ir.head import Task
 from qbnnc.passes.options import Bits
 from qbnnc.study.plan import full_grid, paper_grid, parse_bits, parse_widths
 from qbnnc.study.report import check_installed, write_report
 from qbnnc.study.results import Header, Precision, Result, Row, read_rows
-from qbnnc.study.run import PAPER_ACTIVATIONS, PAPER_WEIGHTS, Progress, run_sweep
+from qbnnc.study.run import PAPER_ACTIVATIONS, PAPER_WEIGHTS, run_sweep
 from qbnnc.study.settings import Tuning
 from qbnnc.study.store import check_writable
 from qbnnc.study.terminal import configuration, failures, tables
@@ -144,7 +144,7 @@ def command(
         _check_report(report)
     try:
         files = {"the calibration data": train, "the training data": train}
-        with placed(files), plain_warnings(), _progress(quiet) as progress:
+        with placed(files), plain_warnings(), ProgressLine(quiet) as line:
             results = run_sweep(
                 networks,
                 output,
@@ -166,7 +166,7 @@ def command(
                 scheduler=scheduler,
                 retry_failed=retry_failed,
                 command=shlex.join(["qbnnc", *sys.argv[1:]]),
-                progress=progress,
+                progress=partial(_show, line),
             )
     except KeyboardInterrupt:
         kept = f"{output} holds what is done: give the same command again to go on"
@@ -233,28 +233,7 @@ def _check_report(path: str) -> None:
     check_writable(path, ".html")
 
 
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A bar with the time that is left, on a terminal's stderr; nothing elsewhere."""
-    if quiet or not sys.stderr.isatty() or find_spec("rich") is None:
-        yield None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        MofNCompleteColumn(),
-        BarColumn(20),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def show(done: int, total: int, latest: tuple[Result, ...]) -> None:
-            last = [f"{r.network} {configuration(r)}" for r in latest[-1:]]
-            bar.update(task, completed=done, total=total, description=escape("".join(last)))
-
-        yield show
+def _show(line: ProgressLine, done: int, total: int, latest: tuple[Result, ...]) -> None:
+    """Draw how many results there are, and the latest."""
+    last = [f"{result.network} {configuration(result)}" for result in latest[-1:]]
+    line.show("sweeping", done, total, "".join(last))

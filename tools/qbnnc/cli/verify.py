@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 
 import click
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings
 from qbnnc.cli.options import input_option, json_option, quiet_option, verbose_option
+from qbnnc.cli.progress import ProgressLine
 from qbnnc.cli.verify_source import Drawn, against_source, asked_source, source_options
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.artefacts import Artefact, open_artefact
@@ -65,10 +65,9 @@ def command(
     _same_compile(opened)
     model = next((a for a in opened.values() if a.holds_model), opened[artefacts[0]]).model
     x = read_array(input_)
-    shown = sys.stderr.isatty() and not quiet and not as_json
     drawing = Drawing(seeds, samples, first_row, batch_size)
-    with placed({"the input": input_}):
-        results = verify(model, opened, x, drawing, _progress if shown else None)
+    with placed({"the input": input_}), ProgressLine(quiet or as_json) as line:
+        results = verify(model, opened, x, drawing, line.counter("verifying"))
     if as_json:
         echo_json([asdict(result) | {"equal": result.equal} for result in results])
     elif not quiet or not all(result.equal for result in results):
@@ -86,11 +85,6 @@ def _same_compile(opened: dict[str, Artefact]) -> None:
                 place=path,
                 remedy="write both with one qbnnc compile",
             )
-
-
-def _progress(done: int, total: int) -> None:
-    end = "\n" if done == total else "\r"
-    click.echo(f"verifying {done}/{total}{end}", err=True, nl=False)
 
 
 def _report(results: list[Comparison], rows: int, seeds: tuple[int, ...], samples: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, cast
@@ -11,6 +10,7 @@ import click
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings, several
 from qbnnc.cli.options import model_options, parse_arguments, trust_option
+from qbnnc.cli.progress import ProgressLine
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.sources import Dropout, SourceOptions, names_from
 from qbnnc.support.errors import UserError
@@ -91,9 +91,9 @@ def against_source(
             "compares one ARTEFACT, with one --seed", place="--source", remedy="give one of each"
         )
     (artefact,), x = artefacts, read_array(drawn.input_)
-    shown = sys.stderr.isatty() and not quiet and not as_json
     file = several(asked.files)
-    with placed({"the input": drawn.input_, "the source": file}), plain_warnings():
+    files = {"the input": drawn.input_, "the source": file}
+    with placed(files), plain_warnings(), ProgressLine(quiet or as_json) as line:
         found = verify(
             artefact,
             x,
@@ -103,18 +103,13 @@ def against_source(
             limits=asked.limits,
             source_options=asked.options,
             threads=drawn.threads,
-            progress=_progress if shown else None,
+            progress=line.counter("sampling"),
         )
     if as_json:
         echo_json(asdict(found) | {"accepted": found.accepted})
     elif not quiet or not found.accepted:
         _report(found, file)
     return 0 if found.accepted else 1
-
-
-def _progress(done: int, total: int) -> None:
-    end = "\n" if done == total else "\r"
-    click.echo(f"sampling {done}/{total}{end}", err=True, nl=False)
 
 
 def _report(found: SourceComparison, file: str) -> None:
