@@ -26,7 +26,7 @@ def scales_of(
     graph: Graph, options: Quantisation, top: float = 255.0
 ) -> tuple[QuantParams, QuantParams]:
     """The codes of weight and bias, of an input 0..top: its scale is top / 255."""
-    simulated = InsertFakeQuantize({"input": (0.0, top)}, options)(graph)
+    simulated = InsertFakeQuantize(lambda _: {"input": (0.0, top)}, options)(graph)
     quants = {n.output.name: n.op.quant for n in simulated.nodes if isinstance(n.op, FakeQuantize)}
     return quants["fc.weight.codes"], quants["fc.bias.codes"]
 

@@ -52,7 +52,7 @@ class Bench:
     @property
     def samples(self) -> int:
         """L, the samples over all members, of every measurement."""
-        return self.compiler.shell.draws * len(self.model.members)
+        return self.compiler.ready.draws * len(self.model.members)
 
     def integers(self, quantisation: Quantisation) -> Measured:
         """Measure the network in integers."""
