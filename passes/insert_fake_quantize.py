@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -37,6 +38,9 @@ _BIAS_CODES = 2.0**23
 _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
 _BIAS_BITS = 8  # for mu and sigma of a sampled bias
 
+RangesOf: TypeAlias = Callable[[Graph], Ranges]
+"""Observes the range of every quantisation point of a FLOAT graph."""
+
 
 @dataclass(frozen=True, slots=True)
 class InsertFakeQuantize:
@@ -57,25 +61,28 @@ class InsertFakeQuantize:
        factor is none.
     """
 
-    ranges: Ranges
+    ranges_of: RangesOf
     options: Quantisation
     how: Calibration = field(default_factory=Calibration)
     name: str = "insert-fake-quantize"
 
     def __call__(self, graph: Graph, /) -> Graph:
+        bits = layer_bits(graph, self.options)  # observing takes long: a misspelt layer is told now
         points = quantisation_points(graph, outputs=self.options.outputs)
-        bits = layer_bits(graph, self.options)
-        work = _Insertion(self.options, self._quants(points), bits, self.how)
+        quants = self._quants(points, self.ranges_of(graph))
+        work = _Insertion(self.options, quants, bits, self.how)
         simulated = rewrite(graph, work.rule, Stage.SIMULATED, work.enter)
         if self.options.outputs:
             return simulated
         return rewrite(_with_exact_outputs(simulated), lambda node, build: None)
 
-    def _quants(self, points: tuple[QuantisationPoint, ...]) -> dict[str, QuantParams]:
+    def _quants(
+        self, points: tuple[QuantisationPoint, ...], ranges: Ranges
+    ) -> dict[str, QuantParams]:
         """The codes of each point: a group has its widest range and the bits of its first."""
         pow2, quants = self.options.scales is Scales.POW2, {}
         for point in points:
-            members = [self.ranges[p.value.name] for p in points if p.group is point.group]
+            members = [ranges[p.value.name] for p in points if p.group is point.group]
             first = next(p for p in points if p.group is point.group)
             low, high = min(a for a, _ in members), max(b for _, b in members)
             bits = self.options.bits_of(first.node).activations
@@ -108,7 +115,7 @@ class _Insertion:
         return value if quant is None else _fake_quantize(value, quant, node.loc, build)
 
     def again(self, node: Node) -> QuantParams | None:
-        """Rules 2 and 5: the codes of a value that has codes already."""
+        """The codes of a value that has codes already (rules 2 and 5); None if it keeps them."""
         if not node.inputs or (quant := node.inputs[0].type.quant) is None:
             return None
         if isinstance(node.op, Clamp):
@@ -206,7 +213,7 @@ class _Insertion:
 
 
 def _has_one_tap(layer: Node) -> bool:
-    """Whether each channel is multiplied by one constant: what a scale and shift become."""
+    """Whether each channel is multiplied by one constant, as in a lowered scale and shift."""
     _, weight, _ = layer.inputs
     is_constant = not weight.type.axes
     return isinstance(layer.op, Conv2d) and is_constant and weight.type.size == layer.op.groups
@@ -227,7 +234,7 @@ def _fake_quantize(value: Value, quant: QuantParams, loc: Loc, build: Builder) -
 
 
 def layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
-    """value -> bits, for layers with bits of their own; CompileError if a layer does not exist."""
+    """The bits of each value's layer, by name; CompileError for a layer that does not exist."""
     known = {node.loc.module for node in graph.nodes} | {n.output.name for n in graph.nodes}
     for layer in options.layers:
         if layer not in known:

@@ -18,6 +18,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.runtime import load
 from qbnnc.support.errors import FileError, InputError, UserError
+from tests.examples import slow_but
 from tests.study.sweeps import classifier, labelled
 from tools.models import MLP, MLP_MCD, LeNet_MCD
 
@@ -51,8 +52,7 @@ def nll(model: Model, data: Arrays) -> float:
     return evaluation.scores.measures["nll"].mean
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("ranges", ["ema", "learned"])
+@pytest.mark.parametrize("ranges", slow_but(["learned"], ["ema", "learned"]))
 def test_a_loop_of_ones_own_ends_in_artefacts(
     ranges: str, mlp_mcd: MLP_MCD, diabetes: Arrays, tmp_path: Path
 ) -> None:
