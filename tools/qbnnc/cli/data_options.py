@@ -1,4 +1,4 @@
-"""Options about data and metrics that several commands share."""
+"""Options about data, metrics and training."""
 
 from __future__ import annotations
 
@@ -94,3 +94,65 @@ def seeds_option(function: F) -> F:
         default=(0,),
         help="Metrics are means over the seeds; repeat for several.  [default: 0]",
     )(function)
+
+
+def training_options(function: F) -> F:
+    """The options of a fine-tuning, from --loss to --held-out."""
+    for option in (
+        click.option(
+            "--held-out",
+            type=float,
+            default=0.1,
+            show_default=True,
+            help="Hold out this part of the rows to choose by.",
+        ),
+        click.option(
+            "--train-sigma", is_flag=True, help="Train sigma of sampled weights too, not only mu."
+        ),
+        click.option(
+            "--ranges",
+            type=click.Choice(["learned", "ema"]),
+            default="learned",
+            show_default=True,
+            help="Move ranges by gradient, or as a moving average.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Shuffle and draw by this seed.",
+        ),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            default=64,
+            show_default=True,
+            help="Train with batches of so many rows.",
+        ),
+        click.option(
+            "--lr",
+            type=float,
+            default=1e-3,
+            show_default=True,
+            help="Begin Adam with this learning rate, which falls to 0.",
+        ),
+        click.option(
+            "--epochs",
+            type=float,
+            default=3.0,
+            show_default=True,
+            help="Train each member for so many epochs.",
+        ),
+        click.option(
+            "--loss",
+            type=click.Choice(["match", "cross-entropy", "mse", "gaussian-nll"]),
+            default="match",
+            show_default=True,
+            help="Minimise this loss. match needs no labels: it compares with the float "
+            "network under the same random numbers, by KL divergence with --task "
+            "classification, else by squared error.",
+        ),
+    ):
+        function = option(function)
+    return function

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qbnnc.cli.common import INTERRUPTED, placed, say, several
-from qbnnc.cli.data_options import compiled_samples_option
+from qbnnc.cli.data_options import compiled_samples_option, training_options
 from qbnnc.cli.options import (
     bits_option,
     chosen_options,
@@ -57,60 +57,7 @@ if TYPE_CHECKING:
     metavar="FILE.npz[:X,Y]",
     help="Choose the best model on these data.  [default: rows held out]",
 )
-@click.option(
-    "--loss",
-    type=click.Choice(["match", "cross-entropy", "mse", "gaussian-nll"]),
-    default="match",
-    show_default=True,
-    help="Minimise this loss. match needs no labels: it compares with the float "
-    "network under the same random numbers, by KL divergence with --task "
-    "classification, else by squared error.",
-)
-@click.option(
-    "--epochs",
-    type=float,
-    default=3.0,
-    show_default=True,
-    help="Train each member for so many epochs.",
-)
-@click.option(
-    "--lr",
-    type=float,
-    default=1e-3,
-    show_default=True,
-    help="Begin Adam with this learning rate, which falls to 0.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
-    help="Train with batches of so many rows.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Shuffle and draw by this seed.",
-)
-@click.option(
-    "--ranges",
-    type=click.Choice(["learned", "ema"]),
-    default="learned",
-    show_default=True,
-    help="Move ranges by gradient, or as a moving average.",
-)
-@click.option(
-    "--train-sigma", is_flag=True, help="Train sigma of sampled weights too, not only mu."
-)
-@click.option(
-    "--held-out",
-    type=float,
-    default=0.1,
-    show_default=True,
-    help="Hold out this part of the rows to choose by.",
-)
+@training_options
 @click.option(
     "--calib",
     "calibration",
