@@ -2,7 +2,7 @@
 
     python -m tests.mutants --count 300             a seeded choice; goes on where it was stopped
     python -m tests.mutants ir/bounds.py            all mutants of some files
-    python -m tests.mutants --like "sites.py _sou"  mutants whose names hold this text
+    python -m tests.mutants --like "quantisation_points.py _sou"  mutants whose names hold this text
     python -m tests.mutants --list                  names alone, nothing is run
 
 The exit code is 1 if tests notice less than 90 % of the mutants, but for those that

@@ -29,7 +29,6 @@ TABLE = {
     "ir/rng.py": "ir/test_rng",
     "runtime/metrics.py": "runtime/test_metrics",
     "passes/calibrate.py": "passes/test_calibrate passes/test_function_domains",
-    "passes/histograms.py": "passes/test_range_search passes/test_calibrate",
     "passes/range_search.py": "passes/test_range_search passes/test_calibrate",
     "passes/function_domains.py": "passes/test_function_domains",
     "passes/lookup_tables.py": "passes/test_function_domains passes/test_quantize",

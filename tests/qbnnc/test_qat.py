@@ -116,7 +116,7 @@ def test_members_that_were_prepared_one_by_one_are_an_ensemble(
 
 def test_the_members_of_an_ensemble_are_prepared_by_number(tmp_path: Path) -> None:
     trio, (x, _) = classifier(members=3), labelled(120)
-    with pytest.raises(InputError, match=r"^member: the network is an ensemble of 3"):
+    with pytest.raises(InputError, match=r"^`member`: the network is an ensemble of 3"):
         qbnnc.prepare_qat(trio, x)
     with pytest.raises(UserError, match=r"^`member` 3: give 2 or less"):
         qbnnc.prepare_qat(trio, x, member=3)
@@ -155,7 +155,7 @@ def test_what_prepare_qat_refuses(mlp: MLP, diabetes: Arrays, tmp_path: Path) ->
         qbnnc.prepare_qat(mlp, diabetes["x_train"], bits="w9a9")
     decays: tuple[Any, ...] = (0.0, 2, "x")
     for decay, said in zip(decays, ("0: must be", "2: must be", "'x': "), strict=True):
-        with pytest.raises(UserError, match=f"^decay {said}"):
+        with pytest.raises(UserError, match=f"^`decay` {said}"):
             qbnnc.prepare_qat(mlp, diabetes["x_train"], decay=decay)
     with pytest.raises(UserError, match="the source: fine-tuned already"):
         qbnnc.prepare_qat(qat.model())

@@ -17,7 +17,7 @@ from qbnnc.evaluation.statistics import distribution, row_nll
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
-from qbnnc.loading.artefacts import Predictor, QbnnArtefact
+from qbnnc.loading.artefacts import Predictor
 from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.calibrate import calibration_of
 from qbnnc.passes.mixed_precision.compiler import Compiler
@@ -56,7 +56,7 @@ class Bench:
 
     def integers(self, quantisation: Quantisation) -> Measured:
         """Measure the network in integers."""
-        return self._measured(QbnnArtefact(load(self.compiler.compiled(quantisation))))
+        return self._measured(load(self.compiler.compiled(quantisation)))
 
     def float32(self) -> Measured:
         """Measure the network in float."""
