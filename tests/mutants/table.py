@@ -70,7 +70,7 @@ TABLE = {
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/e*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
     f"{_OPS}/[ps]*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
-    f"{_OPS}/*.py": f"{_CONVERT}/test_biases {_CONVERT}/test_ops {_CONVERT}/test_element_moves",
+    f"{_OPS}/*.py": f"{_CONVERT}/test_biases {_CONVERT}/test_flipout {_CONVERT}/test_ops",
     f"{_CONVERT}/dropout_masks/*.py": (
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_mask_views"
     ),
