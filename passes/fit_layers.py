@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from qbnnc.ir.arithmetic import sampling_quants
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Contraction, Conv2d, FakeQuantize, SampledWeight
-from qbnnc.ir.types import Array, QuantParams
+from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.im2col import layer_moments
 from qbnnc.passes.options import Bits, Quantisation, Rounding
 from qbnnc.passes.paired_evaluation import RebuiltValues, ReferenceValues, batches_of, live_bytes
 from qbnnc.passes.parameters import float32_constant, source_constant
 from qbnnc.passes.rounding import NotFitted, fitted_codes
-from qbnnc.support.errors import CompileError, RoundingWarning
+from qbnnc.support.errors import CompileError, RoundingWarning, UserError
 
 Float64 = NDArray[np.float64]
 
@@ -30,9 +30,10 @@ _BIAS_CODES = 2.0**23
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitLayers:
-    """The SIMULATED graph is evaluated beside the FLOAT graph that it was made of. Both see the
-    same calibration rows, masks and eps, of at most 4 samples and 1 GiB of values. Layers are
-    fitted in execution order, and each reads the values that the fitted ones before it give.
+    """The SIMULATED graph is evaluated beside the FLOAT graph that it was made of: the same without
+    FakeQuantize nodes. Both see the same calibration rows, masks and eps, of at most 4 samples and
+    1 GiB of values. Layers are fitted in execution order, and each reads the values that the
+    fitted ones before it give.
 
     1. A constant weight becomes codes fitted to the output of the float layer (`passes.rounding`).
        Declined for convolutions in groups and for more than 4,608 inputs of an output. Declined
@@ -45,21 +46,23 @@ class FitLayers:
     The scales of activations and weights stay, and so does the meaning of every integer.
     """
 
-    reference: Graph
-    rows: NDArray[np.float32]
+    rows: NDArray[np.float32] | None
     how: Calibration
     options: Quantisation
     name: str = "fit-layers"
 
     def __call__(self, graph: Graph, /) -> Graph:
-        layers, wanted = _layers(graph), _layers(self.reference)
+        layers = _layers(graph)
         if not any(_wanted(node, self.options) for node in layers):
             return graph
-        pairs = {a.output: b.output for a, b in zip(layers, wanted, strict=True)}
-        passes = min(_PASSES, self.how.passes_of(self.reference))
-        row_bytes = live_bytes(graph) + live_bytes(self.reference)
+        if self.rows is None:
+            raise UserError("fits layers to calibration rows, and there are none", self.name)
+        unrounded = rewrite(graph, _without_rounding, Stage.FLOAT)
+        pairs = {a.output: b.output for a, b in zip(layers, _layers(unrounded), strict=True)}
+        passes = min(_PASSES, self.how.passes_of(graph))
+        row_bytes = live_bytes(graph) + live_bytes(unrounded)
         batches = batches_of(self.rows, self.how.seed, passes, row_bytes)
-        reference, now = ReferenceValues(self.reference, batches), RebuiltValues(graph, batches)
+        reference, now = ReferenceValues(unrounded, batches), RebuiltValues(graph, batches)
         work = _Fitting(reference, now, pairs, self.options)
         with np.errstate(over="ignore", invalid="ignore"):
             return rewrite(graph, work.rule, None, lambda v, _: now.enter(v, graph.input))
@@ -152,6 +155,10 @@ class _Fitting:
         rounded = _producer(value, build)
         constant = float32_constant(rounded.inputs[0].name, array, build)
         return self.now.emit(rounded, FakeQuantize(quant), (constant,), build)
+
+
+def _without_rounding(node: Node, build: Builder) -> Value | None:
+    return node.inputs[0] if isinstance(node.op, FakeQuantize) else None
 
 
 def _layers(graph: Graph) -> list[Node]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -37,6 +38,9 @@ _BIAS_CODES = 2.0**23
 _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
 _BIAS_BITS = 8  # for mu and sigma of a sampled bias
 
+RangesOf: TypeAlias = Callable[[Graph], Ranges]
+"""Observes the range of every quantisation point of a FLOAT graph."""
+
 
 @dataclass(frozen=True, slots=True)
 class InsertFakeQuantize:
@@ -57,25 +61,28 @@ class InsertFakeQuantize:
        factor is none.
     """
 
-    ranges: Ranges
+    ranges_of: RangesOf
     options: Quantisation
     how: Calibration = field(default_factory=Calibration)
     name: str = "insert-fake-quantize"
 
     def __call__(self, graph: Graph, /) -> Graph:
+        bits = layer_bits(graph, self.options)  # observing takes long: a misspelt layer is told now
         points = quantisation_points(graph, outputs=self.options.outputs)
-        bits = layer_bits(graph, self.options)
-        work = _Insertion(self.options, self._quants(points), bits, self.how)
+        quants = self._quants(points, self.ranges_of(graph))
+        work = _Insertion(self.options, quants, bits, self.how)
         simulated = rewrite(graph, work.rule, Stage.SIMULATED, work.enter)
         if self.options.outputs:
             return simulated
         return rewrite(_with_exact_outputs(simulated), lambda node, build: None)
 
-    def _quants(self, points: tuple[QuantisationPoint, ...]) -> dict[str, QuantParams]:
+    def _quants(
+        self, points: tuple[QuantisationPoint, ...], ranges: Ranges
+    ) -> dict[str, QuantParams]:
         """The codes of each point: a group has its widest range and the bits of its first."""
         pow2, quants = self.options.scales is Scales.POW2, {}
         for point in points:
-            members = [self.ranges[p.value.name] for p in points if p.group is point.group]
+            members = [ranges[p.value.name] for p in points if p.group is point.group]
             first = next(p for p in points if p.group is point.group)
             low, high = min(a for a, _ in members), max(b for _, b in members)
             bits = self.options.bits_of(first.node).activations

@@ -1,4 +1,4 @@
-"""The compiler as straight functions: FLOAT Model and data to SIMULATED, SIMULATED to INTEGER."""
+"""The pipeline: every pass in order; and the Models before, between and after its levels."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
 from qbnnc.passes.assign_head import with_head
 from qbnnc.passes.base import Observer as PassObserver
-from qbnnc.passes.base import Pass, run_passes
-from qbnnc.passes.calibrate import Calibration, Progress, calibrate
+from qbnnc.passes.base import Pipeline
+from qbnnc.passes.calibrate import Calibration, Progress, Ranges, calibrate
 from qbnnc.passes.fit_layers import FitLayers
 from qbnnc.passes.fold_affine import FoldAffine
 from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fold_zero_points import FoldZeroPoints
 from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.passes.fuse_elementwise import FuseElementwise
-from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize, layer_bits
+from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize, RangesOf, layer_bits
 from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.prove_overflow import ProveOverflow
 from qbnnc.passes.quantize import Quantize
@@ -33,29 +33,60 @@ from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted
 
 DEFAULT_SAMPLES = 20
-PASS_NAMES = (
-    "cut-softmax",
-    "share-masks",
-    "split-layers",
-    "fold-affine",
-    "fuse-clamps",
-    "fuse-elementwise",
-    "fold-dropout-scale",
-    "insert-fake-quantize",
-    "fit-layers",
-    "quantize",
-    "fold-zero-points",
-    "prove-overflow",
-)
+
+
+def pipeline(
+    quantisation: Quantisation | None = None,
+    calibration: Calibration | None = None,
+    rows: NDArray[np.float32] | None = None,
+    *,
+    progress: Progress | None = None,
+    ranges_of: RangesOf | None = None,
+) -> Pipeline:
+    """Every pass, in the order in which a FLOAT graph becomes an INTEGER one.
+
+    `rows` [N, *shape] are the calibration data, which insert-fake-quantize and fit-layers ask for.
+    `ranges_of` observes the ranges; by default `calibrate` does, and `progress` hears of it.
+    """
+    chosen = Quantisation() if quantisation is None else quantisation
+    how = replace(calibration or Calibration(), outputs=chosen.outputs)
+
+    def observed(graph: Graph) -> Ranges:
+        if rows is None:
+            raise UserError(
+                "observes ranges on calibration rows, and there are none", _FIRST_OF_SIMULATED
+            )
+        return calibrate(graph, rows, how, progress, chosen)
+
+    return Pipeline(
+        (
+            StripSoftmax(),
+            ShareMasks(chosen.mask_sharing is MaskSharing.BATCH),
+            SplitLayers(),
+            FoldAffine(),
+            FuseClamps(),
+            FuseElementwise(),
+            FoldDropoutScale(),
+            InsertFakeQuantize(ranges_of or observed, chosen, how),
+            FitLayers(rows, how, chosen),
+            Quantize(),
+            FoldZeroPoints(),
+            ProveOverflow(),
+        )
+    )
+
+
+PASS_NAMES = pipeline().names
+_FIRST_OF_SIMULATED, _FIRST_OF_INTEGER = "insert-fake-quantize", "quantize"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Everything that decides what the artefact is.
 
-    `samples` is the draws of each member, L for a single network (None: 20, or 1 where nothing is
-    random); `task` None is what the model says, or
-    classification for a network that ends in a softmax or in a sigmoid of one number.
+    `samples` is the number of samples that each member gives, L for a single network. None is 20,
+    or 1 where nothing is random. `task` None is the model's own task, or classification for a
+    network that ends in a softmax or in a sigmoid of one number.
     """
 
     quantisation: Quantisation = field(default_factory=Quantisation)
@@ -66,8 +97,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told about progress: each pass's graph, the batches of the calibration, and the
-    samples of the distribution check."""
+    """Callbacks for progress.
+
+    `graph` receives each pass's graph, `calibration` the batches of the calibration, and
+    `distribution` the samples of the distribution check.
+    """
 
     graph: PassObserver | None = None
     calibration: Progress | None = None
@@ -82,7 +116,7 @@ def quantise_model(
     version: str = "",
     watch: Watch | None = None,
 ) -> Model:
-    """The INTEGER Model of a FLOAT one, calibrated on `rows` [N, *shape].
+    """Compile a FLOAT Model to an INTEGER one, calibrated on `rows` [N, *shape].
 
     Raises UserError (CompileError, InputError) where model, data and options do not fit.
     """
@@ -97,71 +131,79 @@ def simulate_model(
     version: str = "",
     watch: Watch | None = None,
 ) -> Model:
-    """The SIMULATED Model of a FLOAT one: SQ nodes in it, ranges calibrated on `rows` [N, *shape].
+    """Make a SIMULATED Model of a FLOAT one: FakeQuantize nodes with ranges observed on `rows`.
 
     Raises UserError (CompileError, InputError) where model, data and options do not fit.
     """
     model.check()
     rows = check_calibration(model, rows)
     model = with_head(model, options.task)
-    draws = _draws(model, options)
-    how, passes = options.calibration, options.calibration.passes_of(model.graph)
-    options = replace(options, calibration=replace(how, outputs=options.quantisation.outputs))
+    samples = _samples(model, options)
+    chosen, how = options.quantisation, options.calibration
+    passes, widths = how.passes_of(model.graph), (chosen.bits_of(None), chosen.bits)
     watch = Watch() if watch is None else watch
-    members = tuple(
-        _simulated(member, rows, options, _share(watch, number, len(model.members)))
-        for number, member in enumerate(model.members)
-    )
-    chosen = options.quantisation
-    widths = (chosen.bits_of(None), chosen.bits, *chosen.layers.values())
+    members = []
+    for number, member in enumerate(model.members):
+        tell = _share(watch, number, len(model.members))
+        steps = pipeline(chosen, how, rows, progress=tell.calibration).before(_FIRST_OF_INTEGER)
+        members.append(steps(_float(member), tell.graph))
     provenance = Provenance(
         version,
         str(chosen),
         chosen.scheme(),
-        how.describe(rows, passes, widths),
+        how.describe(rows, passes, (*widths, *chosen.layers.values())),
         distribution=model.provenance.distribution,
         left_out=model.provenance.left_out,
     )
-    simulated = Model(members, model.head, draws, provenance)
+    simulated = Model(tuple(members), model.head, samples, provenance)
     simulated.check()
     return simulated
 
 
 def lower_model(model: Model, watch: Watch | None = None) -> Model:
-    """The INTEGER Model of a SIMULATED one; CompileError where a layer has no integer form."""
-    steps: tuple[Pass, ...] = (Quantize(), FoldZeroPoints(), ProveOverflow())
-    tell = None if watch is None else watch.graph
+    """Make an INTEGER Model of a SIMULATED one; CompileError for a layer without integer form."""
+    steps, tell = pipeline().since(_FIRST_OF_INTEGER), None if watch is None else watch.graph
     members = tuple(
-        run_passes(member, steps, tell if number == 0 else None)
-        for number, member in enumerate(model.members)
+        steps(member, tell if number == 0 else None) for number, member in enumerate(model.members)
     )
     compiled = replace(model, members=members)
     compiled.check()
     return compiled
 
 
-def _share(watch: Watch, member: int, members: int) -> Watch:
-    """What is told of one member: passes of the first only, and its part of the calibration."""
-    tell = watch.calibration
-    if tell is None or members == 1:
-        return watch if member == 0 else Watch(None, tell)
+def ready_model(model: Model, options: Options) -> Model:
+    """Run the passes that rewrite FLOAT: every layer of the Model returned can be quantised.
 
-    def progress(done: int, total: int) -> None:
-        tell(member * total + done, members * total)
-
-    return Watch(watch.graph if member == 0 else None, progress)
+    Raises UserError where the task, the samples or a layer's bits do not fit the model.
+    """
+    model = with_head(model, options.task)
+    steps = pipeline(options.quantisation).before(_FIRST_OF_SIMULATED)
+    members = tuple(steps(_float(member)) for member in model.members)
+    layer_bits(members[0], options.quantisation)
+    return replace(model, members=members, draws=_samples(model, options))
 
 
 def relabel(model: Model, options: Options) -> Model:
-    """Another number of samples or another task for a model whose integers stay as they are."""
-    draws = model.draws if options.samples is None else _draws(model, options)
-    relabelled = replace(with_head(model, options.task), draws=draws)
+    """Give a Model another number of samples or another task; its integers stay as they are."""
+    samples = model.draws if options.samples is None else _samples(model, options)
+    relabelled = replace(with_head(model, options.task), draws=samples)
     relabelled.check()
     return relabelled
 
 
+def comparable(graph: Graph, *, shared: bool) -> Graph:
+    """Run the passes that rewrite FLOAT, but keep the outputs of the module: no softmax is cut.
+
+    `shared` gives every row the masks of row 0. CompileError where a layer has no integer form.
+    """
+    sharing = MaskSharing.BATCH if shared else MaskSharing.ROW
+    steps = pipeline(Quantisation(mask_sharing=sharing)).before(_FIRST_OF_SIMULATED)
+    steps(_float(graph))
+    return steps.since("share-masks")(graph)
+
+
 def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Calibration data as a batch; InputError if it is empty, of another shape, or holds NaN."""
+    """Return calibration data as a batch; InputError if it is empty, misshapen, or not finite."""
     batch = as_batch(rows, model.graph.input.type.shape, "the calibration data")
     if len(batch) == 0:
         raise InputError(
@@ -174,57 +216,38 @@ def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.flo
 
 def check_options(model: Model, options: Options) -> None:
     """UserError if the task, the samples or a layer's bits do not fit a FLOAT model."""
-    with_head(model, options.task), _draws(model, options)
+    with_head(model, options.task), _samples(model, options)
     check_layers(model, options.quantisation)
 
 
 def check_layers(model: Model, quantisation: Quantisation) -> None:
-    """CompileError if a FLOAT model has no such layer as is given bits of its own."""
+    """CompileError if a FLOAT model lacks a layer that is given bits of its own."""
     if quantisation.layers:
-        layer_bits(_ready(model.graph, quantisation, Watch()), quantisation)
+        steps = pipeline(quantisation).before(_FIRST_OF_SIMULATED)
+        layer_bits(steps(_float(model.graph)), quantisation)
 
 
-def _ready(graph: Graph, quantisation: Quantisation, watch: Watch) -> Graph:
-    """A FLOAT graph in which every layer is one that can be quantised."""
+def _float(graph: Graph) -> Graph:
     if graph.stage is not Stage.FLOAT:
         raise UserError(
             f"the model is {graph.stage.name} already", remedy="compile the float model"
         )
-    shared = quantisation.mask_sharing is MaskSharing.BATCH
-    return run_passes(graph, (StripSoftmax(), *_rewrites(shared=shared)), watch.graph)
+    return graph
 
 
-def _rewrites(*, shared: bool) -> tuple[Pass, ...]:
-    return (
-        ShareMasks(shared),
-        SplitLayers(),
-        FoldAffine(),
-        FuseClamps(),
-        FuseElementwise(),
-        FoldDropoutScale(),
-    )
+def _share(watch: Watch, member: int, members: int) -> Watch:
+    """Callbacks for one member: passes of the first only, and its part of the calibration."""
+    tell, graph = watch.calibration, watch.graph if member == 0 else None
+    if tell is None or members == 1:
+        return Watch(graph, tell)
+
+    def progress(done: int, total: int) -> None:
+        tell(member * total + done, members * total)
+
+    return Watch(graph, progress)
 
 
-def comparable(graph: Graph, *, shared: bool) -> Graph:
-    """What the passes that rewrite FLOAT make of a graph; its outputs stay those of the module.
-
-    `shared` gives every row the masks of row 0. CompileError where a layer has no integer form.
-    """
-    _ready(graph, Quantisation(), Watch())
-    return run_passes(graph, _rewrites(shared=shared))
-
-
-def _simulated(graph: Graph, rows: NDArray[np.float32], options: Options, watch: Watch) -> Graph:
-    how, quantisation = options.calibration, options.quantisation
-    graph = _ready(graph, quantisation, watch)
-    layer_bits(graph, quantisation)  # calibration takes long: a misspelt layer is told before
-    ranges = calibrate(graph, rows, how, watch.calibration, quantisation)
-    insert = InsertFakeQuantize(ranges, quantisation, how)
-    fit = FitLayers(graph, rows, how, quantisation)
-    return run_passes(graph, [insert, fit], watch.graph)
-
-
-def _draws(model: Model, options: Options) -> int:
+def _samples(model: Model, options: Options) -> int:
     members, wanted = len(model.members), options.samples
     if not model.stochastic:
         if wanted not in (None, 1):
@@ -234,7 +257,7 @@ def _draws(model: Model, options: Options) -> int:
                 remedy="leave `samples` out",
             )
         return 1
-    draws = DEFAULT_SAMPLES if wanted is None else wanted
-    if draws < 1:
+    samples = DEFAULT_SAMPLES if wanted is None else wanted
+    if samples < 1:
         raise UserError("give 1 or more", place=f"`samples` {wanted}")
-    return draws
+    return samples

@@ -81,7 +81,7 @@ class Op(ABC):
     @property
     def name(self) -> str:
         """The class's name in snake case: "Conv2d" -> "conv2d"."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        return op_name(type(self))
 
     @property
     def grid_factor(self) -> float:
@@ -98,6 +98,11 @@ class Op(ABC):
         type_ = self.infer(*inputs)
         check_type(type_)
         return type_
+
+
+def op_name(cls: type[Op]) -> str:
+    """The name of a class of ops in texts: "conv2d" for Conv2d."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
 
 class DeterministicOp(Op):

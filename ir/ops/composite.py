@@ -77,12 +77,6 @@ class Step:
                 return chosen
         raise ValueError(f"{self} is no step")
 
-    def __str__(self) -> str:
-        name = (self.function or self.operation).value
-        inputs = ["x" if operand == 0 else f"s{operand}" for operand in self.operands]
-        numbers = self.numbers if self.numbers != (0.0,) or self.function is None else ()
-        return f"{name}({', '.join([*inputs, *(f'{n:.6g}' for n in numbers)])})"
-
 
 @dataclass(frozen=True, slots=True)
 class Composite(Pointwise):

@@ -1,1 +1,1 @@
-"""Bits for each layer: what fewer cost, and as few as a budget allows."""
+"""Bits for each layer: the cost of fewer bits, and the fewest that a budget allows."""

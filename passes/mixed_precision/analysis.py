@@ -1,4 +1,4 @@
-"""What each layer alone costs at fewer bits, all others at the base bits."""
+"""The cost of fewer bits in one layer alone, while all others keep the base bits."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.support.errors import UserError
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told what comes next, how many networks are measured, and of how many."""
+"""Receives the next network's name, how many networks are measured, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A width that each layer's weights, or activations, get in turn."""
+    """A width that the weights, or the activations, of each layer get in turn."""
 
     kind: Kind
     width: int
 
     @staticmethod
     def parse_all(text: str, base: Bits) -> tuple[Tried, ...]:
-        """ "w4,a4", each once; UserError for anything else, and for widths of the base.
+        """Read "w4,a4", each once; UserError for anything else, and for widths of the base.
 
         >>> [str(tried) for tried in Tried.parse_all("w4,a3", Bits())]
         ['w4', 'a3']
@@ -57,11 +57,11 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cost:
-    """One layer with `bits`, of which `tried` is other than the base's; metrics of the whole.
+    """The metrics of the whole network when one layer has `bits`, which `tried` made of the base's.
 
-    `nll_error` is the standard error, over the rows, of the difference of the NLL from the
-    baseline's; None where a likelihood is 0. `divergence` is KL(base || this), the mean over rows
-    and seeds, in nats. `saved` are the bits that the layer's numbers have less.
+    `nll_error` is the standard error, over the rows, of the difference between this NLL and the
+    baseline's. It is None where a likelihood is 0. `divergence` is KL(base || this) in nats, the
+    mean over rows and seeds. `saved` counts the bits that the layer's numbers need no more.
     """
 
     layer: Layer
@@ -75,10 +75,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivities:
-    """`costs` in the order of the network's layers. Metrics are the means over the seeds.
+    """The costs of all layers, in the order of the network. Metrics are the means over the seeds.
 
-    Their names are those of a study: error, nll, ece, ape (average predictive entropy), rmse, ...,
-    ood_ape. `weight_bits` and `activation_bits` are those of all layers at the base bits.
+    The metrics have the names of a study: ape, for one, is the average predictive entropy.
     """
 
     network: str
@@ -94,7 +93,7 @@ class Sensitivities:
     configuration: Mapping[str, str]
 
     def bits(self, kind: Kind) -> int:
-        """Of all weights, or all activations, at the base bits."""
+        """The bits of all weights, or all activations, at the base bits."""
         widths = [(layer.numbers(kind), kind.of(layer.bits(self.base))) for layer in self.layers]
         return sum(numbers * width for numbers, width in widths)
 
@@ -102,7 +101,7 @@ class Sensitivities:
 def costs_of(
     bench: Bench, baseline: Measured, tried: Sequence[Tried], progress: Progress | None = None
 ) -> tuple[Cost, ...]:
-    """Every layer at every tried width that it has numbers of, and does not have already."""
+    """Measure each layer at each tried width that it has numbers of and does not have already."""
     base = bench.compiler.base
     pairs = [
         (layer, one)

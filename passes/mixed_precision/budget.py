@@ -1,4 +1,4 @@
-"""What quantisation may cost: "nll+1%"."""
+"""The loss that quantisation may cause: "nll+1%"."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Budget:
 
     @staticmethod
     def parse(text: str) -> Budget:
-        """METRIC+X% or METRIC+X; X of error and ece is in points of %. UserError otherwise.
+        """Read METRIC+X% or METRIC+X; X of error and ece is in points of %. UserError otherwise.
 
         >>> Budget.parse("nll+1%")
         Budget(metric='nll', amount=1.0, relative=True)
@@ -41,7 +41,7 @@ class Budget:
         return Budget(match[1], float(match[2]), bool(match[3]))
 
     def limit(self, reference: Mapping[str, float]) -> float:
-        """The most that the metric may be, beside the float network's metrics.
+        """The most that the metric may be, for the float network's metrics `reference`.
 
         UserError if there is no such metric, or it is infinite.
         """

@@ -1,4 +1,4 @@
-"""In which order bits are taken away: the cheapest first, by predicted cost for a bit saved."""
+"""The order in which bits are taken away: first the least predicted cost for a bit saved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEASURED: Final = (4, 3, 2)
 
 @dataclass(frozen=True, slots=True)
 class Width:
-    """A width that can be less: `width` bits of each of a layer's numbers."""
+    """A width that can shrink: each of the layer's numbers of this kind has `width` bits."""
 
     layer: Layer
     kind: Kind
@@ -25,13 +25,13 @@ class Width:
 
     @property
     def measured(self) -> tuple[int, ...]:
-        """The widths at which its cost is measured; between them it is interpolated."""
+        """The widths at which the cost is measured; between them it is interpolated."""
         return tuple(w for w in _MEASURED if w < self.width)
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A width becomes one bit less, `width`; `cost` is what the network is predicted to lose."""
+    """A step to one bit less, `width`; `cost` is the predicted divergence in nats."""
 
     layer: Layer
     kind: Kind
@@ -39,17 +39,17 @@ class Move:
     cost: float
 
     def applied(self, quantisation: Quantisation) -> Quantisation:
-        """With the layer's new width."""
+        """Return the same choices with the layer's new width."""
         bits = self.kind.changed(self.layer.bits(quantisation), self.width)
         return self.layer.changed(quantisation, bits)
 
 
 def cost_curve(measured: Mapping[int, float], width: int) -> dict[int, float]:
-    """What each width from `width` down to 2 costs, of costs measured at a few.
+    """The cost of each width from `width` down to 2, interpolated from costs measured at a few.
 
-    0 at `width`; geometric between measured widths, and 4 times as much for each bit less above
-    them: the error of rounding has 4 times the variance. Never less than at more bits: there a
-    smaller cost is noise. At measured widths it is otherwise what was measured.
+    The cost is 0 at `width`. It is geometric between measured widths. Above them it grows 4 times
+    for each bit less, because the error of rounding has 4 times the variance. A cost is never less
+    than at more bits, where a smaller one is noise.
     """
     curve = {width: 0.0}
     for bits in range(width - 1, LEAST - 1, -1):
@@ -67,8 +67,8 @@ def ordered_moves(
 ) -> tuple[Move, ...]:
     """All single-bit moves down to 2 bits, always the one that costs least for each bit it saves.
 
-    Of equal ones that which saves most, then the earlier layer's. What a move costs is what it
-    adds to its own curve: costs of different layers are taken to add up.
+    Among equal moves the one that saves most comes first, then the earlier layer's. The cost of a
+    move is the rise of the layer's own curve: costs of different layers are taken to add up.
     """
     queue = [_entry(number, w, w.width, curves) for number, w in enumerate(widths)]
     heapq.heapify(queue)

@@ -1,4 +1,4 @@
-"""What has bits of its own: the layers as `layers` names them, and the network's input."""
+"""The parts that can have bits of their own: layers, by the names users know, and the input."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ INPUT: Final = "(input)"  # no module's path has brackets
 
 
 class Kind(Enum):
-    """Which of a layer's two widths."""
+    """One of a layer's two widths."""
 
     WEIGHTS = "w"
     ACTIVATIONS = "a"
 
     def of(self, bits: Bits) -> int:
-        """That width."""
+        """This width of some bits."""
         return bits.weights if self is Kind.WEIGHTS else bits.activations
 
     def changed(self, bits: Bits, width: int) -> Bits:
-        """The same bits with another such width."""
+        """The same bits, but with this width changed."""
         if self is Kind.WEIGHTS:
             return replace(bits, weights=width)
         return replace(bits, activations=width)
@@ -35,12 +35,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A module and what its bits decide; `nodes` are other names that `layers` knows it by.
+    """A module, and how many numbers its bits decide; `nodes` are other names for it.
 
-    `weights` are numbers stored, of sampled weights mean and deviation, of an ensemble those of
-    every member; `activations` are the elements of the codes it gives, of one row and sample. A
-    layer without weights, such as a sum, has none, and one whose output leaves the network as a
-    number gives no codes. Biases have widths of their own and do not count.
+    `weights` counts the numbers stored. A sampled weight has a mean and a standard deviation, and
+    an ensemble stores the numbers of every member. `activations` counts the quantised values that
+    the layer gives for one row and sample. A layer whose output leaves the network as a number has
+    none. Biases have widths of their own and do not count.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Layer:
     nodes: tuple[str, ...] = ()
 
     def numbers(self, kind: Kind) -> int:
-        """How many numbers have this width."""
+        """The count of numbers that have this width."""
         return self.weights if kind is Kind.WEIGHTS else self.activations
 
     def bits(self, quantisation: Quantisation) -> Bits:
-        """What it has there."""
+        """The layer's bits under these choices."""
         base = quantisation.bits
         if self.name == INPUT:
             return replace(base, activations=quantisation.input_width)
@@ -61,13 +61,13 @@ class Layer:
         return next(own, base)
 
     def changed(self, quantisation: Quantisation, bits: Bits) -> Quantisation:
-        """The same with these bits for this layer."""
+        """Return the same choices with these bits for this layer."""
         if self.name == INPUT:
             return replace(quantisation, input_bits=bits.activations)
         return replace(quantisation, layers={**quantisation.layers, self.name: bits})
 
     def is_set(self, quantisation: Quantisation) -> bool:
-        """Whether it has bits of its own there."""
+        """Whether these choices give the layer bits of its own."""
         if self.name == INPUT:
             return quantisation.input_bits is not None
         return any(name in quantisation.layers for name in self._names)
@@ -80,17 +80,17 @@ class Layer:
 def layers_of(graph: Graph, *, members: int = 1, outputs: bool = False) -> tuple[Layer, ...]:
     """The layers of a FLOAT graph that is ready to be quantised, in order, the input first.
 
-    `outputs`: what leaves the graph has codes too. Of values that a concatenation joins, which
-    share their codes, all belong to the layer that gives the first.
+    With `outputs`, what leaves the graph is quantised too. Values that a concatenation joins share
+    their scale; all of them belong to the layer that gives the first.
     """
-    sites = quantisation_points(graph, outputs=outputs)
-    owners = {site.group: _name(site.node) for site in sites if site.value is site.group}
+    points = quantisation_points(graph, outputs=outputs)
+    owners = {point.group: _name(point.node) for point in points if point.value is point.group}
     given: Counter[str] = Counter()
-    for site in sites:
-        given[owners[site.group]] += site.value.type.size
+    for point in points:
+        given[owners[point.group]] += point.value.type.size
     parameters: dict[str, dict[Value, int]] = {INPUT: {}}
     nodes: dict[str, list[str]] = {INPUT: []}
-    producers, computing = graph.producers(), {site.node for site in sites}
+    producers, computing = graph.producers(), {point.node for point in points}
     for node in graph.nodes:
         stored, name = dict(_parameters(node, producers)), _name(node)
         if stored or (node in computing and given[name]):
@@ -112,7 +112,7 @@ def _name(node: Node | None) -> str:
 
 
 def _parameters(node: Node, producers: Mapping[Value, Node]) -> Iterator[tuple[Value, int]]:
-    """The values that a layer's weight is stored in, and their sizes."""
+    """The constants that hold a layer's weight, and their sizes."""
     if isinstance(node.op, Contraction):
         made = producers.get(weight := node.inputs[1])
         sampled = made is not None and isinstance(made.op, SampledWeight)

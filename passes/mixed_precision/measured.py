@@ -1,4 +1,4 @@
-"""One compiled form of a network on data: its metrics, predictions, and distance from another's."""
+"""A compiled network on data: its metrics, its predictions, its distance from another."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from qbnnc.passes.options import Quantisation
 
 Float64: TypeAlias = NDArray[np.float64]
 Distribution: TypeAlias = tuple[Float64, ...]
-"""Of a classification (p,) [N, K], places of a map as rows; else (mean, variance) [N, *shape]."""
+"""(p,) [N, K] for a classification, places of a map as rows; else (mean, variance) [N, *shape]."""
 
 _FLOOR = 1e-6  # of the mean variance: a network that gives no variance is compared by its means
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Metrics, the means over the seeds; and the predictions of the data's rows for each seed.
+    """Metrics, which are means over the seeds, and the predictions for each seed.
 
     `row_nll` [N] is the mean over the seeds, up to a constant of the data.
     """
@@ -48,8 +48,8 @@ class Bench(Protocol):
 def divergence(base: Distribution, other: Distribution) -> float:
     """KL(base || other) in nats, the mean over the rows: 0 or more, and inf.
 
-    By so much the NLL of `other` would exceed that of `base`, were the truth drawn from `base`:
-    what a change costs, without the noise of labels. Variances are kept off 0.
+    The NLL of `other` would exceed that of `base` by this much, were the truth drawn from `base`.
+    It is the cost of a change without the noise of labels. Variances are kept off 0.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if len(base) == 1:
@@ -64,7 +64,7 @@ def divergence(base: Distribution, other: Distribution) -> float:
 
 
 def standard_error(first: Float64, second: Float64) -> float | None:
-    """Of the mean of first - second [N]; None of one row, or where they are not finite."""
+    """The standard error of the mean of first - second [N]; None for one row or if not finite."""
     with np.errstate(invalid="ignore"):
         differences = first - second
     if len(differences) < 2 or not np.isfinite(differences).all():

@@ -1,4 +1,4 @@
-"""Bits for each layer, as few as a budget allows."""
+"""A search for the fewest bits of each layer that a budget allows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qbnnc.support.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A whole network that was measured: after `moves` bits were taken, in their order.
+    """A measurement of the whole network, after the first `moves` moves.
 
     `predicted` is the sum of the moves' costs, in nats; `value` the budget's metric as measured.
     """
@@ -30,13 +30,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The bits of every layer, what they were measured to give, and how they were found.
+    """The bits of every layer, the metrics measured with them, and how they were found.
 
-    `layers` and `input_bits` are those that differ from `base`. `reference` are metrics of the
-    float network, `baseline` of the base bits, `result` of what is chosen, on the same data, seeds,
-    masks and eps; the budget's is at most `limit`. `costs`, of each width that was measured, are
-    KL(base || that) in nats; `all_bits` are those of every layer, in order. `options` are
-    those with which qbnnc.compile makes what was measured.
+    `layers` and `input_bits` differ from `base`. `reference` holds the metrics of the float
+    network, `baseline` those at the base bits, `result` those of the choice. All are measured on
+    the same data, seeds, masks and eps. The metric of the budget is at most `limit`. `costs` maps
+    each width that was measured to KL(base || that) in nats. `all_bits` has every layer, in order.
+    With `options`, qbnnc.compile makes the network that was measured.
     """
 
     budget: Budget
@@ -67,14 +67,13 @@ class Choice:
 def search(
     bench: Bench, budget: Budget, options: CompileOptions, progress: Progress | None = None
 ) -> Choice:
-    """As few bits as `budget` allows; `options` are those that `bench` compiles with.
+    """Find the fewest bits that `budget` allows; `bench` compiles with `options`.
 
-    1. The cost of each width alone is measured at 4, 3 and 2 bits, as KL(base || that), with
-       codes rounded to nearest: a compile without fitting is many times faster.
-    2. Single-bit moves are put in order (`moves.ordered_moves`).
-    3. By bisection: the longest run of them after which the metric of the whole network, compiled
-       as it will be, is within the budget. The metric is taken to grow with the run's length;
-       what is chosen was measured in any case.
+    1. The cost of each width alone is measured at 4, 3 and 2 bits, as KL(base || that). Weights are
+       rounded to nearest, because a compile without fitting is many times faster.
+    2. Single-bit moves are put in order (`descent.ordered_moves`).
+    3. Bisection finds the longest run of moves that keeps the whole network within the budget. The
+       metric is taken to grow with the length of the run. The choice itself is always measured.
 
     Layers that have bits of their own in the base keep them. UserError if the base bits are over
     the budget already.
@@ -124,7 +123,7 @@ def _chosen(
 
 
 def _named(widths: Sequence[Width], costs: Sequence[Mapping[int, float]]) -> dict[str, float]:
-    """ "conv1 w4" -> its cost."""
+    """Costs by names such as "conv1 w4"."""
     return {
         f"{one.layer.name} {one.kind.value}{width}": value
         for one, cost in zip(widths, costs, strict=True)
@@ -133,7 +132,7 @@ def _named(widths: Sequence[Width], costs: Sequence[Mapping[int, float]]) -> dic
 
 
 def _widths(layers: Sequence[Layer], base: Quantisation) -> list[Width]:
-    """What may get fewer bits."""
+    """The widths that may shrink."""
     return [
         Width(layer, kind, kind.of(layer.bits(base)))
         for layer in layers
@@ -145,7 +144,7 @@ def _widths(layers: Sequence[Layer], base: Quantisation) -> list[Width]:
 def _costs(
     bench: Bench, widths: Sequence[Width], progress: Progress | None
 ) -> list[dict[int, float]]:
-    """Of each width at the few bits where it is measured."""
+    """The costs of each width, measured at a few bits."""
     plain = replace(bench.compiler.base, rounding=Rounding.NEAREST, bias_correction=False)
     baseline = bench.integers(plain)
     total, done = sum(len(one.measured) for one in widths), 0
@@ -163,7 +162,7 @@ def _costs(
 
 @dataclass(frozen=True, slots=True)
 class _Bisection:
-    """Networks after runs of moves; `trace` gets those that are measured."""
+    """A bisection over runs of moves; each network that is measured goes to `trace`."""
 
     bench: Bench
     budget: Budget
@@ -173,7 +172,7 @@ class _Bisection:
     progress: Progress | None
 
     def furthest(self, measured: Measured) -> tuple[int, Measured]:
-        """The longest run within the budget, and what it gives; `measured` is the run of none."""
+        """The longest run within the budget, measured; `measured` is the network without moves."""
         least, most = 0, len(self.moves) + 1  # the one is within the budget, the other is not
         steps = most.bit_length()
         while most - least > 1:

@@ -42,12 +42,12 @@ class Case:
         self.rows = inputs(source, rows)
         self.float = run_passes(source, [FoldAffine(), FuseClamps(), FoldDropoutScale()])
         ranges = calibrate(self.float, self.rows, HOW, quantisation=options)
-        insert = InsertFakeQuantize(ranges, options, HOW)
+        insert = InsertFakeQuantize(lambda _: ranges, options, HOW)
         self.simulated = run_passes(self.float, [insert])
         self.fitted = run_passes(self.simulated, [self.fit(options)])
 
     def fit(self, options: Quantisation) -> FitLayers:
-        return FitLayers(self.float, self.rows, HOW, options)
+        return FitLayers(self.rows, HOW, options)
 
     def means(self, graph: Graph) -> dict[str, Array]:
         """The mean of each layer's output over rows and draws, by channel."""
@@ -83,13 +83,6 @@ def test_bias_correction_brings_the_means_together(source: Callable[[], Graph]) 
         assert (np.abs(after[name] - mean) <= 0.51 * scales[name] + 2e-2 * np.abs(mean)).all()
     total = [sum(float(np.abs(m[k] - wanted[k]).sum()) for k in wanted) for m in (before, after)]
     assert total[1] < 0.4 * total[0]
-
-
-def test_a_network_that_agrees_with_its_reference_is_not_moved() -> None:
-    case = Case(lenet(), BIASES)
-    same = FitLayers(case.simulated, case.rows, HOW, BIASES)(case.simulated)
-    for before, after in zip(run(case.simulated, case.rows), run(same, case.rows), strict=True):
-        np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize("source", [mlp, lenet, resnet])

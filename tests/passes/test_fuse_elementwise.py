@@ -33,22 +33,6 @@ def names(graph: Graph) -> list[str]:
     return [node.op.name for node in graph.nodes]
 
 
-def test_mish_by_hand() -> None:
-    """x * tanh(softplus(x)) of what a layer gives."""
-    net = Net((5,)).linear(4, "fc")
-    x = net.value
-    net.unary(Function.SOFTPLUS, "softplus").unary(Function.TANH, "tanh")
-    assert str(fused(net.emit(Multiply(), x, name="mish").graph())) == (
-        "float graph(%input: f32[5]{row})\n"
-        "  %fc.weight = constant f32[4,5]\n"
-        "  %fc.bias = constant f32[4]\n"
-        "  %fc: f32[4]{row} = linear(%input, %fc.weight, %fc.bias)  # fc (net.py:1)\n"
-        "  %mish: f32[4]{row} = composite(%fc)"
-        " steps=[softplus(x), tanh(s1), multiply(s2, x)]  # mish (net.py:1)\n"
-        "  return %mish\n"
-    )
-
-
 def test_scale_and_shift_join_the_function_before_them() -> None:
     net = Net((5,)).linear(4, "fc").unary(Function.SOFTPLUS, "softplus")
     after = fused(net.emit(affine(2.0, 1e-6), name="floor").graph())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,13 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Softmax
+from qbnnc.ir.text import graph_text
 from qbnnc.ir.types import Stage
+from qbnnc.passes.base import Pipeline
 from qbnnc.passes.calibrate import Calibration
-from qbnnc.passes.pipeline import PASS_NAMES, Options, Watch, quantise_model, relabel
+from qbnnc.passes.fold_affine import FoldAffine
+from qbnnc.passes.fuse_clamps import FuseClamps
+from qbnnc.passes.pipeline import PASS_NAMES, Options, Watch, pipeline, quantise_model, relabel
 from qbnnc.support.errors import CompileError, InputError, UserError
 from tests.graphs import inputs, lenet, mlp
 from tests.net import Net
@@ -83,6 +88,69 @@ def test_a_task_that_does_not_fit_the_outputs_is_refused() -> None:
 
 def test_compiling_twice_gives_the_same_bytes() -> None:
     assert format.to_bytes(compiled(lenet())) == format.to_bytes(compiled(lenet()))
+
+
+def test_the_names_that_users_know() -> None:
+    assert PASS_NAMES == (
+        "cut-softmax",
+        "share-masks",
+        "split-layers",
+        "fold-affine",
+        "fuse-clamps",
+        "fuse-elementwise",
+        "fold-dropout-scale",
+        "insert-fake-quantize",
+        "fit-layers",
+        "quantize",
+        "fold-zero-points",
+        "prove-overflow",
+    )
+
+
+def test_a_part_is_a_pipeline() -> None:
+    whole = pipeline()
+    assert whole.before("fold-affine").names == PASS_NAMES[:3]
+    assert whole.since("quantize").names == PASS_NAMES[9:]
+    assert whole.since("fold-affine").before("fuse-elementwise").names == PASS_NAMES[3:5]
+    assert whole.only("quantize", "share-masks").names == ("quantize", "share-masks")
+    assert whole.before("cut-softmax").names == whole.only().names == ()
+
+
+def test_parts_one_after_another_give_what_the_whole_gives() -> None:
+    graph, seen = lenet(), list[str]()
+    whole = pipeline(rows=inputs(graph, 8))
+    for name in PASS_NAMES:
+        graph = whole.only(name)(graph, lambda each, _: seen.append(each))
+    assert graph_text(graph, whole=True) == graph_text(whole(lenet()), whole=True)
+    assert tuple(seen) == PASS_NAMES
+
+
+@pytest.mark.parametrize("part", [Pipeline.before, Pipeline.since, Pipeline.only])
+def test_an_unknown_pass_is_told_with_the_known_ones(
+    part: Callable[[Pipeline, str], Pipeline],
+) -> None:
+    known = Pipeline((FoldAffine(), FuseClamps()))
+    with pytest.raises(UserError) as raised:
+        part(known, "fold-afine")
+    assert str(raised.value) == (
+        "there is no pass 'fold-afine'; the passes are fold-affine, fuse-clamps"
+    )
+
+
+def test_a_graph_is_checked_before_the_first_pass_and_after_each() -> None:
+    """A pass that gives a graph of the wrong level is caught at once."""
+    broken = replace(mlp(), stage=Stage.INTEGER)
+
+    @dataclass(frozen=True)
+    class Breaks:
+        name: str = "breaks"
+
+        def __call__(self, graph: Graph, /) -> Graph:
+            return broken
+
+    for passes, graph in (((), broken), ((Breaks(),), mlp())):
+        with pytest.raises(CompileError, match="may not appear in a graph of stage INTEGER"):
+            Pipeline(passes)(graph)
 
 
 def test_passes_are_shown_by_the_names_the_command_line_knows() -> None:

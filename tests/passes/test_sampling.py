@@ -31,7 +31,7 @@ SCHEMES = list(WeightScheme)
 def integer(graph: Graph, bits: str = "w8a7", weights: WeightScheme = SCHEMES[0]) -> Graph:
     graph = run_passes(graph, [FoldAffine(), FuseClamps(), FoldDropoutScale()])
     ranges = calibrate(graph, inputs(graph, 20), Calibration(passes=2))
-    insert = InsertFakeQuantize(ranges, Quantisation(Bits.parse(bits), weights))
+    insert = InsertFakeQuantize(lambda _: ranges, Quantisation(Bits.parse(bits), weights))
     return run_passes(graph, [insert, Quantize()])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from qbnnc.cli.common import echo_json, plain_warnings
+from qbnnc.cli.inspect_ir import graph_texts, is_graph_text, read_graph_text
 from qbnnc.cli.options import json_option, verbose_option
 from qbnnc.inspection import Inspection, inspect
 from qbnnc.inspection.report import NodeReport, describe_outputs
@@ -39,19 +40,39 @@ from qbnnc.support.text import counted, fold, human_bytes, spaced, table
     type=click.IntRange(min=1),
     help="Plan for so many threads. [default: physical cores]",
 )
+@click.option("--ir", "as_text", is_flag=True, help="Print the graphs as text that is read back.")
+@click.option(
+    "--passes", metavar="PASS,...", help="Run passes, and print the graphs that they give."
+)
 @json_option
 @verbose_option
 def command(
-    file: str, planned: bool, batch: int, threads: int | None, as_json: bool, verbose: bool
+    file: str,
+    planned: bool,
+    batch: int,
+    threads: int | None,
+    as_text: bool,
+    passes: str | None,
+    as_json: bool,
+    verbose: bool,
 ) -> int:
-    """Show what FILE holds: a .qbnn or .onnx artefact, or a model of qbnnc.save.
+    """Show what FILE holds: a .qbnn or .onnx artefact, a model of qbnnc.save, or a .qir text.
 
     Nodes with their codes and costs, the proof that no accumulator overflows, sizes and memory.
     With -v also the place of every node in the trained model. With --plan, how the runtime runs a
     batch of it here: the form of each layer, blocks, memory, and what each call of a thread does.
+    With --ir, the graphs as text: save it as .qir, edit it, and give it to --passes.
     """
     with plain_warnings():
         model = _read(file)
+    if as_text or passes is not None:
+        if planned or as_json:
+            raise click.UsageError("--ir and --passes print text: leave --plan and --json out")
+        names = [] if passes is None else [name.strip() for name in passes.split(",")]
+        click.echo("".join(graph_texts(model, names)), nl=False)
+        return 0
+    if is_graph_text(file):
+        model.check()
     if planned:
         plan = load(model, threads).plan_summary(batch=batch)
         if as_json:
@@ -68,6 +89,8 @@ def command(
 
 
 def _read(file: str) -> Model:
+    if is_graph_text(file):
+        return read_graph_text(file)
     data = read_bytes(file)
     if format.is_model(data):
         return format.from_bytes(data, file)

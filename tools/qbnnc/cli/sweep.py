@@ -266,7 +266,7 @@ def _print(rows: Sequence[Row], results: Sequence[Result]) -> None:
 
 def _check_report(path: str) -> None:
     """Before any work: what draws the page is there, and it can be written."""
-    check_installed("--report:")
+    check_installed("`report`")
     check_writable(path, ".html")
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qbnnc.evaluation.data import Labelled, LabelledData, Path_, fit, read_confusion, read_labelled
+from qbnnc.evaluation.data import Labelled, LabelledData, Path_, fit, read_labelled, read_ood
 from qbnnc.evaluation.predictors import FloatPredictor, Recording
 from qbnnc.evaluation.score import TargetUnits, evaluate
 from qbnnc.evaluation.statistics import distribution, row_nll
@@ -52,7 +52,7 @@ class Bench:
     @property
     def samples(self) -> int:
         """L, the samples over all members, of every measurement."""
-        return self.compiler.shell.draws * len(self.model.members)
+        return self.compiler.ready.draws * len(self.model.members)
 
     def integers(self, quantisation: Quantisation) -> Measured:
         """Measure the network in integers."""
@@ -122,7 +122,7 @@ def bench_of(model: Model, name: str, setting: Setting, options: Options) -> Ben
     model = fitted_by_targets(model)
     shape, output = model.graph.input.type.shape, model.graph.outputs[0].type.shape
     data = fit(read_labelled(setting.data, "the data"), shape, output, task)
-    ood = read_confusion(setting.ood, shape)
+    ood = read_ood(setting.ood, shape)
     rows = check_calibration(model, calibration_of(model))
     compiler = Compiler.of(model, rows, replace(options, task=task))
     return Bench(model, task, compiler, _some(data, setting.rows), ood, seeds, setting.units)
