@@ -40,10 +40,8 @@ from qbnnc.support.text import counted, fold, human_bytes, spaced, table
     type=click.IntRange(min=1),
     help="Plan for so many threads. [default: physical cores]",
 )
-@click.option("--ir", "as_text", is_flag=True, help="Print the graphs as text that is read back.")
-@click.option(
-    "--passes", metavar="PASS,...", help="Run passes, and print the graphs that they give."
-)
+@click.option("--ir", "as_text", is_flag=True, help="Print the graphs as text (docs/ir.md).")
+@click.option("--passes", metavar="PASS,...", help="Run these passes and print the graphs after.")
 @json_option
 @verbose_option
 def command(
