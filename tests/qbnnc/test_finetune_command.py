@@ -166,7 +166,7 @@ def test_what_is_refused(command: Runner, more: tuple[str, ...], message: str) -
         (lambda x, y: (x[:1], y[:1]), "train.npz: 1 row; fine-tuning needs 2"),
         (
             lambda x, y: (x[:, :3], y),
-            "MLP_MCD (mlp.py:111): forward fails on the example inputs [2, 3]",
+            "MLP_MCD (mlp.py:50): forward fails on the example inputs [2, 3]",
         ),
         (lambda x, y: (x, y[:9]), "train.npz:y: 9 rows"),
         (lambda x, y: (np.where(x > 2, np.nan, x), y), "train.npz:x: NaN in row"),
