@@ -177,13 +177,13 @@ def test_no_operand_may_be_elsewhere() -> None:
     ("changed", "why"),
     [
         ({"scratch_bytes": 64}, "are not within"),
-        ({"record_bytes": 0}, "are not within|has records"),
+        ({"record_bytes": 0}, "are not within|is in records"),
         ({"copies": 1000}, "takes .* bytes, and has"),
-        ({"samples": 0}, "blocks of nothing"),
-        ({"input_size": 783}, "of 783 numbers"),
-        ({"outputs": ((9, 2),)}, "are no output"),
-        ({"outputs": ((10, 0),)}, "are no output"),
-        ({"outputs": ((10, 2), (3, 2))}, "nothing writes the output at number 10"),
+        ({"samples": 0}, "a block has no rows, samples or copies"),
+        ({"input_size": 783}, "784 numbers are used, and it has 783"),
+        ({"outputs": ((9, 2),)}, "no output of this phase has 10 numbers there"),
+        ({"outputs": ((10, 0),)}, "no output of this phase has 10 numbers there"),
+        ({"outputs": ((10, 2), (3, 2))}, "no line writes the output at number 10"),
     ],
 )
 def test_a_memory_that_is_not_the_programs(changed: dict[str, Any], why: str) -> None:
@@ -195,14 +195,14 @@ def test_a_memory_that_is_not_the_programs(changed: dict[str, Any], why: str) ->
 
 
 @pytest.mark.parametrize("ends", [[0, 0, 0], [3, 2, 9], [-1, 2, 9], [1, 2], [1, 2, 99]])
-def test_ranges_that_do_not_end_with_the_program(ends: list[int]) -> None:
+def test_phases_that_do_not_end_with_the_program(ends: list[int]) -> None:
     made = apart(lenet().graph)
     found = verify(made.plan.program, ends, made.plan.constants, made.memory)
     assert found is not None
-    assert found[1].startswith("ranges end")
+    assert found[1].startswith("phases end")
 
 
-def test_rooms_that_overlap() -> None:
+def test_regions_that_overlap() -> None:
     made = apart(lenet().graph)
     for number, region in enumerate(made.memory.regions):
         for other in made.memory.regions[:number]:
@@ -215,7 +215,7 @@ def test_rooms_that_overlap() -> None:
             memory = replace(made.memory, regions=tuple(regions))
             assert verify(
                 made.plan.program, made.plan.ends.tolist(), made.plan.constants, memory
-            ) == (-1, f"two values share bytes {other.offset + other.nbytes - 1} and on")
+            ) == (-1, f"two values share byte {other.offset + other.nbytes - 1}")
 
 
 CAPACITY = (4, 2, 6)  # rows, samples, copies
