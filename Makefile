@@ -8,6 +8,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 JOBS ?= 2
 MINUTES ?= 10
+MUTANTS ?= 300
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -18,8 +19,8 @@ MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py hea
     tests/runtime/test_microkernel.py
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS)
 
-.PHONY: help demo check test nightly fuzz fuzz-million fenced coverage minimum versions lint types
-.PHONY: format clean distclean FORCE
+.PHONY: help demo check test nightly fuzz fuzz-million fenced mutants coverage minimum versions
+.PHONY: lint types format clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -46,7 +47,7 @@ test: lint types ## Lint, types and all tests but the longest: what CI runs
 
 nightly: lint types ## Everything, the longest tests too
 	$(PYTEST)
-	$(MAKE) fenced fuzz-million
+	$(MAKE) fenced mutants fuzz-million
 
 fuzz: $(READY) ## Fuzz every format for MINUTES=10; inputs by the clock, or of SEED=
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(addprefix --seed ,$(SEED))
@@ -57,6 +58,9 @@ fuzz-million: $(READY) ## Fuzz .qbnn files to the millionth; goes on where it wa
 fenced: $(READY) ## The tests of the runtime with guard pages around what kernels touch
 	$(PYTEST) -p tests.fenced --fence after tests/runtime
 	$(PYTEST) -p tests.fenced --fence before tests/runtime
+
+mutants: $(READY) ## MUTANTS=300 small changes of the sources: do tests notice? Goes on where it was
+	$(BIN)/python -m tests.mutants --count $(MUTANTS) --jobs $(JOBS)
 
 # Kernels are machine code, which coverage does not see: their lines count as never run.
 coverage: $(READY) ## Branch coverage of our packages by the tests of `make test`

@@ -18,10 +18,9 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.passes.function_domains import functions_of, refuse_undefined
-from qbnnc.passes.histograms import Histograms
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.quantisation_points import QuantisationPoint, quantisation_points
-from qbnnc.passes.range_search import Codes
+from qbnnc.passes.range_search import Codes, Histograms
 from qbnnc.support.errors import CompileError, UserError
 from qbnnc.support.text import counted
 
@@ -152,7 +151,7 @@ class _Sweep:
     progress: Progress | None
 
     def run(self, number: int, *watchers: _Watcher) -> None:
-        """Sweep `number` of `count`."""
+        """Run sweep `number` of `count`, and show every value to the watchers."""
         passes = self.how.passes_of(self.graph)
         starts = range(0, len(self.rows), _BATCH)
 

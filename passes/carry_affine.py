@@ -30,7 +30,7 @@ from qbnnc.passes.scalings import Scaling
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Carried:
-    """An Affine on its way.
+    """An Affine that is carried to another node.
 
     `passed` holds the ops it has passed as they are then. `target` is the output of the node that
     takes it, as the scaling `scaling`.
@@ -144,7 +144,7 @@ def _upwards(
 
 
 def _raised(node: Node, scaling: Scaling) -> tuple[Op, Scaling] | None:
-    """An op and a scaling before it that do the same as the node's op and the scaling after it.
+    """An op, and a scaling before it, that do the same as the node's op and the scaling after it.
 
     A factor that is not positive would exchange the greatest and the least element of a max pool.
     """

@@ -89,7 +89,7 @@ class _Fitting:
         return value
 
     def layer(self, node: Node, build: Builder) -> Value:
-        """Rules 1 and 2: the weight first, then the bias that goes with it."""
+        """The fitted layer: the weight first (rule 1), then the bias that goes with it (rule 2)."""
         wanted = self.reference.values(self.pairs[node.output])
         x, weight, bias = node.inputs
         if self.options.rounding_of(_bits(node)) is Rounding.FITTED:
@@ -102,7 +102,7 @@ class _Fitting:
         return self.now.emit(node, node.op, (x, weight, bias), build)
 
     def weight(self, node: Node, wanted: list[Array], build: Builder) -> Value:
-        """Rule 1."""
+        """The weight with codes fitted by rule 1; the weight as it is where that is declined."""
         x, weight, _ = node.inputs
         rounded = _producer(weight, build)
         real = build.array(rounded.inputs[0])
@@ -124,7 +124,7 @@ class _Fitting:
         return self.now.emit(rounded, rounded.op, (constant,), build)
 
     def bias(self, bias: Value, shift: Float64, build: Builder) -> Value:
-        """Rule 2."""
+        """The bias moved by `shift`, by rule 2."""
         rounded = _producer(bias, build)
         source = rounded.inputs[0]
         most = np.array(_quant(bias).scale) * _BIAS_CODES

@@ -97,7 +97,7 @@ def _kept(graph: Graph) -> Value | None:
 
 
 def _lower_mask_sign(node: Node, build: Builder, kept: Container[Value]) -> Value | None:
-    """Rule 6: no max pool and no scale of codes may be multiplied by a factor below 0."""
+    """Apply rule 6: no max pool and no scale of codes may be multiplied by a factor below 0."""
     if not isinstance(node.op, Mask) or node.op.scale > 0 or node.output in kept:
         return None
     x, mask = node.inputs
@@ -109,7 +109,7 @@ def _lower_mask_sign(node: Node, build: Builder, kept: Container[Value]) -> Valu
 
 
 def _lower_batch_norm(node: Node, build: Builder) -> Value | None:
-    """Rule 1."""
+    """Apply rule 1."""
     if not isinstance(node.op, BatchNorm):
         return None
     weight, bias, mean, var = (constant(v, build, node.loc) for v in node.inputs[1:])
@@ -128,7 +128,7 @@ def _folds_backward(before: Node, after: Node) -> bool:
 
 
 def _fold_backward(before: Node, after: Node, build: Builder) -> Value:
-    """Rules 2 and 3."""
+    """Apply rules 2 and 3."""
     scale, shift = _constants(after, build)
     if isinstance(before.op, Affine):
         first, offset = _constants(before, build)

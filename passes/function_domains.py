@@ -19,10 +19,10 @@ def functions_of(graph: Graph) -> tuple[Node, ...]:
 
 
 def refuse_undefined(graph: Graph, ranges: Mapping[Value, tuple[float, float]]) -> None:
-    """CompileError if a function is NaN or infinite somewhere on the range that it was given.
+    """Raise CompileError if a function is NaN or infinite somewhere on the range of its input.
 
-    `ranges` has that of the input of each function. Between the calibration's numbers there are
-    codes too: 1/x is infinite on -1..1 even if no number was 0.
+    `ranges` holds the range of the input of each function. Between the calibration's numbers there
+    are codes too: 1/x is infinite on -1..1 even if no number was 0.
     """
     for node in functions_of(graph):
         low, high = ranges[node.inputs[0]]

@@ -1,4 +1,4 @@
-"""Make one function of what several ops compute from each element of one value."""
+"""Fuse ops that compute one number from each element of one value into one function."""
 
 from __future__ import annotations
 

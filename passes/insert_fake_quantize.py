@@ -115,7 +115,7 @@ class _Insertion:
         return value if quant is None else _fake_quantize(value, quant, node.loc, build)
 
     def again(self, node: Node) -> QuantParams | None:
-        """Rules 2 and 5: the codes of a value that has codes already."""
+        """The codes of a value that has codes already (rules 2 and 5); None if it keeps them."""
         if not node.inputs or (quant := node.inputs[0].type.quant) is None:
             return None
         if isinstance(node.op, Clamp):
@@ -213,7 +213,7 @@ class _Insertion:
 
 
 def _has_one_tap(layer: Node) -> bool:
-    """Whether each channel is multiplied by one constant: what a scale and shift become."""
+    """Whether each channel is multiplied by one constant, as in a lowered scale and shift."""
     _, weight, _ = layer.inputs
     is_constant = not weight.type.axes
     return isinstance(layer.op, Conv2d) and is_constant and weight.type.size == layer.op.groups
@@ -234,7 +234,7 @@ def _fake_quantize(value: Value, quant: QuantParams, loc: Loc, build: Builder) -
 
 
 def layer_bits(graph: Graph, options: Quantisation) -> dict[str, Bits]:
-    """value -> bits, for layers with bits of their own; CompileError if a layer does not exist."""
+    """The bits of each value's layer, by name; CompileError for a layer that does not exist."""
     known = {node.loc.module for node in graph.nodes} | {n.output.name for n in graph.nodes}
     for layer in options.layers:
         if layer not in known:

@@ -28,8 +28,8 @@ from qbnnc.support.errors import Loc
 def mean_and_variance_axis(graph: Graph) -> int | None:
     """The axis of the only output's shape whose two halves could be (mean, log_var).
 
-    The channels of the layer that makes it, or what a concatenation joins; None if their number is
-    odd, or not known.
+    It is the axis of the channels of the layer that makes the output, or of a concatenation. None
+    if the number of channels is odd, or not known.
     """
     value = graph.outputs[0]
     axis = _axis(value, graph.producers())
@@ -63,8 +63,8 @@ def _axis(value: Value, producers: Mapping[Value, Node]) -> int | None:
 def _keeps_channels(op: Op) -> bool:
     """Whether the channels of the first input are those of the result.
 
-    A sum or product may join layers whose channels lie along different axes. Codes are followed
-    through their last Dequantize only: what a compiled model says of its outputs stays as it is.
+    A sum or product may join layers whose channels lie along different axes. Integer ops but the
+    last Dequantize are not followed, so that compiled models are read as they always were.
     """
     simulated = Stage.SIMULATED in op.stages
     return op.elementwise and simulated and not isinstance(op, Add | Multiply)

@@ -61,7 +61,7 @@ def _row_bytes(value: Value) -> int:
 
 
 class ReferenceValues:
-    """A graph that is evaluated as far as somebody asks."""
+    """The values of a graph that is evaluated only as far as they are asked for."""
 
     def __init__(self, graph: Graph, batches: Sequence[Batch]) -> None:
         self.graph, self.batches = graph, batches
@@ -70,7 +70,7 @@ class ReferenceValues:
         self.dies, self.done = last_uses(graph), 0
 
     def values(self, value: Value) -> list[Array]:
-        """A value that was neither asked for nor passed over before, for each batch."""
+        """A value for each batch; one that was asked for or passed over before is gone."""
         while True:
             node = self.graph.nodes[self.done]
             self.done += 1
@@ -115,11 +115,11 @@ class RebuiltValues:
         return [data[value] for data in self.data]
 
     def taken(self, value: Value) -> list[Array]:
-        """The same, and nothing will read it."""
+        """A value for each batch, which is dropped: nothing will read it."""
         return [data.pop(value) for data in self.data]
 
     def replaced(self, old: Value, new: Value) -> None:
-        """`new` stands for `old` from here on; batches that nobody reads any more are dropped."""
+        """Let `new` stand for `old` from here on; drop values that nobody reads any more."""
         self.now[old] = new
         for value in self.dies.get(old, ()):
             if Axis.ROW in value.type.axes:

@@ -14,9 +14,9 @@ Replace: TypeAlias = Callable[[Node, Node, Builder], Value]
 def rewrite_pairs(graph: Graph, match: Match, replace: Replace) -> Graph:
     """Replace pairs (before, after) until `match` finds none.
 
-    `after` is the only reader of `before`, as its first input. `replace` gets both with their
-    inputs rewritten, but for after's first, which is that of `before`; it returns the value that
-    takes the place of after's output.
+    `after` is the only reader of `before`, as its first input. `replace` gets both nodes with their
+    inputs rewritten, but the first input of `after` is that of `before`. It returns the value that
+    takes the place of the output of `after`.
     """
     while pairs := _disjoint_pairs(graph, match):
         graph = _replace_all(graph, pairs, replace)
@@ -24,7 +24,7 @@ def rewrite_pairs(graph: Graph, match: Match, replace: Replace) -> Graph:
 
 
 def _disjoint_pairs(graph: Graph, match: Match) -> dict[Value, Value]:
-    """after's output -> before's output, no node in two pairs."""
+    """Pairs as a map from the output of `after` to that of `before`; no node is in two pairs."""
     producers, consumers = graph.producers(), graph.consumers()
     taken, pairs = set[Value](), dict[Value, Value]()
     for after in graph.nodes:

@@ -1,4 +1,4 @@
-"""The network without randomness: what one pass of it costs when nothing is drawn."""
+"""Remove the noise of a network, to measure the cost of a pass that draws nothing."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Moments:
     """Centred sums over M observations of a layer's inputs x [K] and its wanted outputs y [N].
 
     `hessian` [K, K] is sum (x - mean)(x - mean)^T, `cross` [K, N] is sum (x - mean)(y - mean)^T:
-    the means are the bias's business.
+    the bias takes care of the means.
     """
 
     hessian: Float64
@@ -29,7 +29,7 @@ class Moments:
 
 
 class MomentSum:
-    """Adds observations up to Moments.
+    """A running sum of observations, from which Moments are made.
 
     The first observation is subtracted, so that an input that never varies adds exactly 0.
     """

@@ -38,7 +38,10 @@ def _sigmoid(graph: Graph) -> Node | None:
 
 
 def _moves(graph: Graph) -> list[Node]:
-    """The nodes on the way out that only move elements, in order."""
+    """The nodes on the way out that only move elements, in order.
+
+    Gather and UpsampleNearest are not among them: a repeated probability is no class of its own.
+    """
     moves, producers = list[Node](), graph.producers()
     node = producers.get(graph.outputs[0])
     while node is not None and isinstance(node.op, Reshape | Transpose | Slice):

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Dequantize, LookupReal, Move, Reshape
+from qbnnc.ir.ops import Dequantize, LookupReal, Move, Rearrangement, Reshape
 from qbnnc.ir.types import CONSTANT, Array, Axis, DType
 from qbnnc.runtime.families.moves.instructions import Load
 from qbnnc.runtime.layout import ALIGNMENT, round_up
@@ -113,7 +113,7 @@ class Lowering:
     def _way_out(self, value: Value) -> tuple[Value, NDArray[np.int64] | None]:
         """Return the value that `value` reshapes and moves, and the order that this gives it."""
         order, node = None, self._producers.get(value)
-        while node is not None and isinstance(node.op, Reshape | Move):
+        while node is not None and isinstance(node.op, Rearrangement):
             if isinstance(node.op, Move):
                 if node.output.type.dtype is not DType.F32:
                     break

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def emit(model: Model, *, samples: int | None = None, embedded_model: bool = True) -> bytes:
     """The ONNX file of a model: `qbnnc.backends.onnx.emission.emit`.
 
-    Imported when it is called: who only runs a file needs neither onnx_ir nor onnxscript.
+    It is imported by the call, as running a file needs neither onnx_ir nor onnxscript.
     """
     from qbnnc.backends.onnx import emission
 

@@ -65,7 +65,7 @@ class Description:
 
     @property
     def samples(self) -> int:
-        """L."""
+        """The number of samples L."""
         return int(self.properties["samples"])
 
     @property
@@ -147,7 +147,7 @@ def describe(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Descriptio
 
 
 def _check_numbers(description: Description) -> None:
-    """ValueError if L is no multiple of the members, or no number at all."""
+    """Raise ValueError if L is no multiple of the members, or no number at all."""
     samples, members = description.samples, description.members
     if not 1 <= members <= samples <= limits.DRAWS.most * members or samples % members:
         raise ValueError(f"{samples} samples of {members} members")

@@ -62,7 +62,7 @@ def _write_layer(scope: Scope, node: Node, _: Op) -> None:
 
 
 def _is_drawn(scope: Scope, node: Node, _: Op) -> None:
-    """Masks and noise are written before all nodes: `qbnnc.backends.onnx.random_values`."""
+    """Write nothing: `qbnnc.backends.onnx.random_values` has written masks and noise already."""
 
 
 WRITERS: dict[type[Op], Write] = {

@@ -15,7 +15,7 @@ _ALL_LANES = 1 << 16
 
 
 def write_masks(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> None:
-    """Every mask of a group as a value of `scope`; `words` u64 [L, B, words of the group]."""
+    """Write every mask of a group as a value of `scope`; `words` u64 [L, B, words of the group]."""
     writer = scope.writer
     keep = _keep(scope, group, words)
     for stream, flat in lanes_of_each(scope, group, keep):

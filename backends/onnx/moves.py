@@ -46,7 +46,7 @@ def reshape(scope: Scope, node: Node, op: Reshape) -> None:
 
 @WRITERS.of(Concat)
 def concat(scope: Scope, node: Node, op: Concat) -> None:
-    """Values that vary with less than the result are repeated first."""
+    """Concat, after repeating values along the axes that they lack."""
     parts = [scope.operand(value, node.output.type.axes) for value in node.inputs]
     scope.writer.op("Concat", *parts, out=scope.result(node.output), axis=op.axis + 1)
 

@@ -20,9 +20,10 @@ _INT32_ZERO = onnx_ir.tensor(np.zeros(1, np.int32))
 
 
 def write_noise(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> None:
-    """Every EpsCodes of a group as a value of `scope`; `words` u64 [L, 1, words of the group].
+    """Write every EpsCodes of a group as a value of `scope`; `words` u64 [L, 1, words].
 
-    One table for the whole file, and GatherElements on one axis: Gather is twelve times slower.
+    There is one table for the whole file. GatherElements on one axis reads it: Gather is twelve
+    times slower.
     """
     writer, prefix = scope.writer, scope.prefix
     lanes = writer.call("lanes", words, out=f"{prefix}random/noise_lanes")

@@ -1,4 +1,4 @@
-"""Every random value of a member, before the nodes that read them."""
+"""Random values of a member, written before the nodes that read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qbnnc.ir.ops import KeepMask
 
 
 def write_random_values(scope: Scope, counters: Counters, sample_numbers: range) -> None:
-    """All masks and noise as values of `scope`; each group of streams is mixed in one call."""
+    """Write all masks and noise as values of `scope`; one call mixes each group of streams."""
     for group in groups(scope.graph, len(sample_numbers)):
         words = write_words(scope, counters, group, sample_numbers)
         masks = [s for s in group if isinstance(s.op, KeepMask)]

@@ -55,7 +55,7 @@ def _constant_weight(scope: Scope, node: Node) -> onnx_ir.Value:
 
 
 def _apart(scope: Scope, node: Node, products: onnx_ir.Value) -> onnx_ir.Value:
-    """Products that vary with what x varies with."""
+    """Products, which vary as x does, with both leading axes."""
     return scope.layout.spread(products, replace(node.output.type, axes=input_axes(node)))
 
 
@@ -75,7 +75,7 @@ def _matmul(scope: Scope, node: Node) -> onnx_ir.Value:
 
 
 def _convolution(scope: Scope, node: Node) -> onnx_ir.Value:
-    """ConvInteger takes one zero point for all channels: others as in `write_convolution`."""
+    """The products of a convolution by ConvInteger, with zero points as in `write_convolution`."""
     writer, name, quant = scope.writer, scope.name(node.output), codes_of(node.inputs[1].type)
     codes, shift = weight_codes(scope, node, unsigned=True)
     same = len(set(quant.zero_point)) == 1

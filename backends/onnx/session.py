@@ -73,7 +73,7 @@ class OnnxArtefact:
 
     @property
     def samples(self) -> int:
-        """L, fixed when the file was made."""
+        """The number of samples L, fixed when the file was made."""
         return self.description.samples
 
     @property

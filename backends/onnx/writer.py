@@ -1,4 +1,4 @@
-"""Collects the nodes, initialisers and names of one ONNX graph."""
+"""The nodes, initialisers and names of one ONNX graph while it is written."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Writer:
         return self._append(DOMAIN, function, inputs, out, {})
 
     def scan(self, body: Body, *inputs: onnx_ir.Value, out: str) -> onnx_ir.Value:
-        """`body` of each element along axis 0 of the inputs, its results along a new axis 0.
+        """Apply `body` to each element along axis 0 of the inputs; results lie along a new axis 0.
 
-        `body` may read any value that exists already; what it writes is known inside it alone.
+        `body` may read any value that exists already. The values that it writes exist only inside.
         """
         outside, self.nodes = self.nodes, []
         items = [onnx_ir.Value(name=self.unique(f"{x.name}/item")) for x in inputs]
@@ -128,7 +128,7 @@ class Writer:
         return value
 
     def unique(self, hint: str) -> str:
-        """`hint`, or that with a number, if something has this name already."""
+        """A name like `hint`, with a number if something has this name already."""
         name, count = hint, 1
         while name in self._taken:
             count += 1

@@ -35,13 +35,13 @@ _BIAS_CODES = 2.0**23
 
 
 class GridSource(Protocol):
-    """Tells the grid of every FakeQuantize, asked in the graph's order."""
+    """A source of the grids of all FakeQuantize nodes, asked in the graph's order."""
 
     def of(self, node: Node, seen: Tensor | None) -> Grid:
         """The grid of a FakeQuantize; `seen`, what it is about to round, may move its range."""
 
     def follow(self, node: Node) -> None:
-        """Any other node has been reached."""
+        """Tell that any other node has been reached."""
 
 
 class StoredGrids:
@@ -66,7 +66,7 @@ class Grids:
         self._of_group: dict[Value, Grid] = {}
 
     def follow(self, node: Node) -> None:
-        """Ops that keep codes keep their grid; a mask's factor stretches it."""
+        """Pass the grid of an op's input on if the op keeps codes, stretched by a mask's factor."""
         kept = self._of.get(node.inputs[0]) if node.inputs else None
         if kept is not None and node.output.type.quant is not None:
             factor = node.op.grid_factor
@@ -130,9 +130,9 @@ def key_of(value: Value) -> str:
 
 
 class Evaluation:
-    """Evaluates a graph for one sample. `constants` gives the tensors of its constants.
+    """An evaluation of a graph for one sample. `constants` gives the tensors of its constants.
 
-    Without `grids` FakeQuantize does nothing: that is the network before quantisation.
+    Without `grids` a FakeQuantize does nothing, and this is the network before quantisation.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from qbnnc.ir.rng import Draw
 
 
 class Noise(Protocol):
-    """Draws what the random ops of one sample need: [B, *shape], or [1, *shape] if rows share."""
+    """A source of random numbers for one sample: [B, *shape], or [1, *shape] if rows share them."""
 
     def draw(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
         """The numbers of `op`, f32, on the device of `like`."""

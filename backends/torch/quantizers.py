@@ -53,7 +53,7 @@ class ValueQuantizer(nn.Module):
         self.register_buffer("count", torch.zeros(places, dtype=torch.int64))
 
     def observe(self, x: Tensor, place: int = 0) -> None:
-        """One batch of the value at a place, before it is rounded."""
+        """Take one batch of the value at a place into the averages, before it is rounded."""
         if self.frozen or not self.training or self.ranges is Ranges.LEARNED:
             return
         batch = torch.stack(torch.aminmax(x.detach()))

@@ -152,7 +152,7 @@ class _Roles:
         return node.inputs[0] if node is not None and isinstance(node.op, FakeQuantize) else value
 
     def join(self) -> None:
-        """Concatenated values that lie on one grid get one group: that of the first."""
+        """Give concatenated values that lie on one grid one group: that of the first."""
         for node in self.graph.nodes:
             if isinstance(node.op, Concat):
                 sources = [source_of(value, self.producers) for value in node.inputs]

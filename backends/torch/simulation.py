@@ -93,7 +93,7 @@ class Simulation(nn.Module):
         return groups
 
     def freeze_ranges(self) -> None:
-        """From here on the ranges of values stay as they are, learned ones of weights too."""
+        """Keep the ranges of values as they are from here on, and learned ranges of weights too."""
         for quantizer in self.quantizers.values():
             assert isinstance(quantizer, ValueQuantizer | WeightQuantizer)
             quantizer.frozen = True

@@ -38,7 +38,7 @@ from qbnnc.frontend.program.locations import location, plain_name
 from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.support.errors import CompileError
 
-# Rules for ops whose result is not fixed even where all their arguments are.
+# Rules for ops whose result may be random or depend on the batch, though no argument does.
 _MAKING: Rules = {**constant_folding.MAKING_RULES, **noise.DRAWING_RULES}
 _RULES: Rules = {
     **_MAKING,
@@ -92,14 +92,12 @@ def _by_rule(call: Call) -> Result:
 
 def _of_masks(call: Call) -> Result:
     """The op applied to masks; noise, which weights may be, if its rule knows no such mask."""
+    name = op_name(call.node)
     try:
-        return (
-            moved_masks.moved(call) if op_name(call.node) in moved_masks.MOVES else _by_rule(call)
-        )
+        return moved_masks.moved(call) if name in moved_masks.MOVES else _by_rule(call)
     except CompileError as error:
-        masks = any(
-            isinstance(each, DropoutMask | MaskSum) for each in tracked_among(call.arguments)
-        )
+        tracked = tracked_among(call.arguments)
+        masks = any(isinstance(each, DropoutMask | MaskSum) for each in tracked)
         return noise_of(call, error if masks else None)
 
 

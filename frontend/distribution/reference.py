@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from qbnnc.frontend.distribution.supplied_draws import UnmatchedDraw
 from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import untouched
-from qbnnc.frontend.module.training_mode import Dropout, WithoutDropout, as_meant
+from qbnnc.frontend.module.training_mode import Dropout, WithoutDropout, training_mode
 from qbnnc.frontend.module.wrappers import not_compiled
 from qbnnc.frontend.program.nodes import batch_of, the_input
 from qbnnc.frontend.program.output_names import plain
@@ -89,7 +89,7 @@ class Reference:
                 yield call
             else:
                 off = WithoutDropout() if self.dropout == "off" else nullcontext()
-                with as_meant(self.module, self.dropout), off:
+                with training_mode(self.module, self.dropout), off:
                     yield call
 
 

@@ -17,7 +17,7 @@ from qbnnc.frontend.distribution.statistics import Float64
 from qbnnc.frontend.program.nodes import batch_of, the_input
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import Conv2d, Linear
+from qbnnc.ir.ops import Contraction
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array, Axis
 
@@ -95,7 +95,7 @@ def cost_of_sample(graph: Graph) -> int:
     """The multiplications of one row of one sample, in layers that vary with the sample."""
     total = 0
     for node in graph.nodes:
-        if Axis.SAMPLE in node.output.type.axes and isinstance(node.op, Linear | Conv2d):
+        if Axis.SAMPLE in node.output.type.axes and isinstance(node.op, Contraction):
             taps = prod(node.inputs[1].type.shape[1:])
             total += taps * node.output.type.size
     return total

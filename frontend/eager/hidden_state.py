@@ -27,7 +27,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
+class StateNames:
     """The attributes, buffers and variables that forward changes, and on which it depends."""
 
     names: tuple[str, ...]
@@ -38,9 +38,9 @@ class Blame:
         return shown + f" and {len(self.names) - _SHOWN} more" * (len(self.names) > _SHOWN)
 
 
-def blamed(
+def state_that_matters(
     saved: Snapshot, later: Sequence[Snapshot], differs: Callable[[int], bool], known: bool
-) -> Blame:
+) -> StateNames:
     """The places that `later` states have changed, and after which a call `differs`.
 
     Places are tried one at a time, and changed counters at larger numbers also. If it is `known`
@@ -48,14 +48,14 @@ def blamed(
     put back.
     """
     changed = [(name, after) for after in later for name in saved.changed(after)]
-    guilty = list[str]()
+    matters = list[str]()
     for name, after in changed[:_MOST_TRIED]:
         after.restore([name])
         found = differs(0) or differs(1)
         saved.restore()
         if found or (not known and _matters(saved, name, differs)):
-            guilty.append(name)
-    return Blame(tuple(outermost(guilty or ([name for name, _ in changed] if known else []))))
+            matters.append(name)
+    return StateNames(tuple(outermost(matters or ([name for name, _ in changed] if known else []))))
 
 
 def _matters(saved: Snapshot, name: str, differs: Callable[[int], bool]) -> bool:
@@ -107,18 +107,18 @@ def check_state(
     ]
     if len(in_sequence) < CALLS and not unlike:
         unlike = [len(in_sequence)]
-    blame = blamed(saved, later, differs, bool(unlike))
-    if unlike or blame.names:
-        state_not_supported(module, blame)
+    state = state_that_matters(saved, later, differs, bool(unlike))
+    if unlike or state.names:
+        state_not_supported(module, state)
 
 
 def _states(run: Run) -> list[int]:
     return [draw.before for draw in run.seen.draws]
 
 
-def state_not_supported(module: nn.Module, blame: Blame) -> NoReturn:
+def state_not_supported(module: nn.Module, state: StateNames) -> NoReturn:
     raise CompileError(
-        f"forward keeps state between calls ({blame}), and what it computes depends on it: "
+        f"forward keeps state between calls ({state}), and what it computes depends on it: "
         "every call gives another network, and the compiled one would be one of them",
         type(module).__name__,
         remedy=_KEEP_NOTHING,

@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 
 from qbnnc.frontend.eager.calls import CALLS, Run, call, called_from, check_used, same_outputs
 from qbnnc.frontend.eager.generators import check_generators, check_kept_generators, check_seeds
-from qbnnc.frontend.eager.hidden_state import Blame, check_state, state_not_supported
+from qbnnc.frontend.eager.hidden_state import StateNames, check_state, state_not_supported
 from qbnnc.frontend.eager.repeated_rows import check_rows
 from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import Snapshot
@@ -31,7 +31,7 @@ def run_eagerly(module: nn.Module, example: Tensor) -> list[Run]:
         try:
             runs = [called_from(module, example, saved, seed) for seed in range(CALLS)]
             if lost := saved.lost(Snapshot.of(module)):
-                state_not_supported(module, Blame(tuple(lost)))
+                state_not_supported(module, StateNames(tuple(lost)))
             check_used(module, runs[0].seen, layers=False)
             check_rows(module, len(example), runs[0].outputs, runs[0].seen)
             check_generators(module, runs)

@@ -35,7 +35,7 @@ _TABLES = frozenset("_parameters _buffers _modules".split())
 
 
 @dataclass(slots=True)
-class Place:
+class SavedValue:
     """One remembered value: how to put it back, and how to assign another (numbers only)."""
 
     value: object
@@ -47,7 +47,7 @@ class Place:
 class Snapshot:
     """The state of a module at one moment; `places` are by name ("layer.i", "Net.calls")."""
 
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, SavedValue] = field(default_factory=dict)
     _seen: dict[int, object] = field(default_factory=dict, repr=False)  # kept alive: ids stay
 
     @staticmethod
@@ -110,13 +110,13 @@ class Snapshot:
             case type():
                 pass
             case _ if (state := generator_state(value)) is not None:
-                self.places[f"{name}{_STATE}"] = Place(*state)
+                self.places[f"{name}{_STATE}"] = SavedValue(*state)
             case _ if not is_of_library(type(value)) and hasattr(value, "__dict__"):
                 self._mapping(name, value.__dict__, depth + 2)
 
     def _mapping(self, name: str, table: MutableMapping[str, object], depth: int) -> None:
         saved = {key: fresh(value) for key, value in table.items()}
-        self.places[f"{name}{_KEYS}"] = Place(tuple(saved), lambda: _only_keys(table, saved))
+        self.places[f"{name}{_KEYS}"] = SavedValue(tuple(saved), lambda: _only_keys(table, saved))
         for key, value in list(table.items()):
             self._entry(_joined(name, str(key)), table, key, saved[key])
             self._visit(_joined(name, str(key)), value, depth + 1)
@@ -132,7 +132,7 @@ class Snapshot:
 
         numeric = isinstance(saved, int) and not isinstance(saved, bool)
         if key not in _TABLES:
-            self.places[f"{name}"] = Place(token(saved), put_back, assign if numeric else None)
+            self.places[f"{name}"] = SavedValue(token(saved), put_back, assign if numeric else None)
 
     def _sequence(self, name: str, value: list[object] | deque[object], depth: int) -> None:
         saved = [fresh(item) for item in value]
@@ -142,7 +142,7 @@ class Snapshot:
             value.extend(map(fresh, saved))
 
         tokens = tuple(token(item) for item in saved)
-        self.places[f"{name}{_ITEMS}"] = Place(tokens, put_back)
+        self.places[f"{name}{_ITEMS}"] = SavedValue(tokens, put_back)
         for i, item in enumerate(saved):
             self._visit(f"{name}[{i}]", item, depth + 1)
 
@@ -153,7 +153,7 @@ class Snapshot:
             value.clear()
             value.update(saved)
 
-        self.places[f"{name}{_ITEMS}"] = Place(frozenset(map(token, saved)), put_back)
+        self.places[f"{name}{_ITEMS}"] = SavedValue(frozenset(map(token, saved)), put_back)
 
     def _tensor(self, name: str, value: Tensor) -> None:
         if not can_be_kept(value):
@@ -170,12 +170,12 @@ class Snapshot:
             memory.fill_(number)
 
         counts = saved.numel() == 1 and not saved.is_floating_point() and saved.dtype != torch.bool
-        self.places[f"{name}{_DATA}"] = Place(saved, put_back, assign if counts else None)
+        self.places[f"{name}{_DATA}"] = SavedValue(saved, put_back, assign if counts else None)
 
     def _array(self, name: str, value: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
         if value.flags.writeable and value.dtype != object:
             saved = value.copy()
-            self.places[f"{name}{_DATA}"] = Place(
+            self.places[f"{name}{_DATA}"] = SavedValue(
                 saved, lambda: np.copyto(value, saved, casting="no")
             )
 
@@ -193,7 +193,7 @@ class Snapshot:
 
     def _attribute(self, name: str, kind: type, key: str, depth: int) -> None:
         saved = fresh(vars(kind)[key])
-        self.places[name] = Place(token(saved), lambda: setattr(kind, key, fresh(saved)))
+        self.places[name] = SavedValue(token(saved), lambda: setattr(kind, key, fresh(saved)))
         self._visit(name, vars(kind)[key], depth + 1)
 
     def _function(self, function: FunctionType | MethodType, depth: int) -> None:
@@ -222,7 +222,7 @@ class Snapshot:
         def put_back() -> None:
             cell.cell_contents = fresh(saved)
 
-        self.places[name] = Place(token(saved), put_back)
+        self.places[name] = SavedValue(token(saved), put_back)
         self._visit(name, cell.cell_contents, depth + 1)
 
 

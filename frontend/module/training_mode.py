@@ -19,7 +19,7 @@ _DROPOUT = re.compile(r"(feature_)?(alpha_)?dropout([123]d)?_?")
 
 
 @contextmanager
-def as_meant(
+def training_mode(
     module: nn.Module, dropout: Dropout | None, *, innermost: bool = False
 ) -> Iterator[None]:
     """Call `train()` ("active") or `eval()` ("off") on all parts of the module; None: on none.

@@ -10,15 +10,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from qbnnc.frontend.eager.calls import Run
 from qbnnc.frontend.eager.run_eagerly import check_noise_is_traced, run_eagerly
-from qbnnc.frontend.module.training_mode import Dropout, as_meant
+from qbnnc.frontend.module.training_mode import Dropout, training_mode
 from qbnnc.frontend.module.unsupported_modules import check_layers, check_program_layers
 from qbnnc.frontend.program.locations import location
 from qbnnc.frontend.program.random_ops import DROPOUTS, NORMALS, draws_noise, drops, nodes, op_name
 from qbnnc.frontend.trace.export import at_least_two_rows, trace
 from qbnnc.frontend.trace.switched_off_noise import (
-    Sleeping,
-    check_only_noise_awakes,
-    sleeping_noise,
+    SwitchedOff,
+    check_only_noise_is_added,
+    switched_off_noise,
 )
 from qbnnc.support.errors import CompileError, Loc
 
@@ -38,16 +38,16 @@ def trace_in_mode(module: nn.Module, example: Tensor, dropout: Dropout | None) -
     check_batch_norm(module)
     example = at_least_two_rows(example)
     program = _traced(module, example)
-    sleeping = (
-        Sleeping(None, None) if dropout == "off" else sleeping_noise(module, example, program)
+    off = (
+        SwitchedOff(None, None)
+        if dropout == "off"
+        else switched_off_noise(module, example, program)
     )
-    if sleeping.place is not None:
+    if off.place is not None:
         if dropout is None:
-            _ask(sleeping.place)
-        program = _awake(module, example, program, sleeping)
-    if dropout == "active" and (
-        sleeping.place is None or not any(map(draws_noise, nodes(program)))
-    ):
+            _ask(off.place)
+        program = _with_noise_on(module, example, program, off)
+    if dropout == "active" and (off.place is None or not any(map(draws_noise, nodes(program)))):
         _check_switched(program, dropout)
     if dropout != "active":
         set_dropout(program, dropout)
@@ -73,20 +73,20 @@ def _traced_or_why_not(module: nn.Module, example: Tensor, runs: list[Run]) -> E
         raise
 
 
-def _awake(
-    module: nn.Module, example: Tensor, asleep: ExportedProgram, sleeping: Sleeping
+def _with_noise_on(
+    module: nn.Module, example: Tensor, in_eval: ExportedProgram, off: SwitchedOff
 ) -> ExportedProgram:
-    if sleeping.error is not None:
+    if off.error is not None:
         raise CompileError(
             "dropout='active' means train() on every module but normalisation layers, and "
-            f"then forward cannot be compiled ({sleeping.error})",
-            sleeping.place or Loc(type(module).__name__),
+            f"then forward cannot be compiled ({off.error})",
+            off.place or Loc(type(module).__name__),
             remedy="call .train() on the modules alone whose noise is meant, and leave the option "
             "out",
         )
-    with as_meant(module, "active"):
+    with training_mode(module, "active"):
         program = _traced(module, example)
-    check_only_noise_awakes(module, example, asleep, program)
+    check_only_noise_is_added(module, example, in_eval, program)
     return program
 
 

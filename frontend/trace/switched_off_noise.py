@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from qbnnc.frontend.eager.calls import call, same_outputs
 from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import untouched
-from qbnnc.frontend.module.training_mode import as_meant, is_normalisation
+from qbnnc.frontend.module.training_mode import is_normalisation, training_mode
 from qbnnc.frontend.program.locations import location
 from qbnnc.frontend.program.nodes import live
 from qbnnc.frontend.program.predictions import predicted
@@ -39,11 +39,11 @@ _HARMLESS = frozenset(
     "_assert_tensor_metadata".split()
 )
 _RTOL = 1e-4
-Place = tuple[str, str]  # a module's path, and an op's name
+OpPlace = tuple[str, str]  # a module's path, and an op's name
 
 
 @dataclass(frozen=True, slots=True)
-class Sleeping:
+class SwitchedOff:
     """Noise that is switched off at `place`, None if there is none.
 
     `error` tells why the module cannot be traced in training mode.
@@ -53,56 +53,56 @@ class Sleeping:
     error: UserError | None
 
 
-def sleeping_noise(module: nn.Module, example: Tensor, asleep: ExportedProgram) -> Sleeping:
+def switched_off_noise(module: nn.Module, example: Tensor, in_eval: ExportedProgram) -> SwitchedOff:
     """Find noise that train() on all but the normalisation layers would add to the program."""
-    off = [n for n in nodes(asleep) if op_name(n) in DROPOUTS and drops(n) and n.args[2] is False]
+    off = [n for n in nodes(in_eval) if op_name(n) in DROPOUTS and drops(n) and n.args[2] is False]
     place = location(off[0]) if off else None
     if all(child.training or is_normalisation(child) for child in module.modules()):
-        return Sleeping(place, None)
+        return SwitchedOff(place, None)
     try:
-        with as_meant(module, "active"):
-            awake = trace(module, example)
+        with training_mode(module, "active"):
+            in_training = trace(module, example)
     except CompileError as error:
-        return _not_traced(module, example, asleep, place, error)
-    woken = _woken(asleep, awake)
-    return Sleeping(place or woken, None)
+        return _not_traced(module, example, in_eval, place, error)
+    added = _added_noise(in_eval, in_training)
+    return SwitchedOff(place or added, None)
 
 
-def _woken(asleep: ExportedProgram, awake: ExportedProgram) -> Loc | None:
+def _added_noise(in_eval: ExportedProgram, in_training: ExportedProgram) -> Loc | None:
     """The place of noise that the second program has and the first has not."""
     try:
-        before, after = _noise(asleep), _noise(awake)
+        before, after = _noise(in_eval), _noise(in_training)
     except UserError:  # it cannot be converted; what is wrong is said there
         return None
     more = Counter(map(_place, after)) - Counter(map(_place, before))
-    woken = (location(node) for node in after if _place(node) in more)
-    return next(woken, None)
+    added = (location(node) for node in after if _place(node) in more)
+    return next(added, None)
 
 
 def _not_traced(
     module: nn.Module,
     example: Tensor,
-    asleep: ExportedProgram,
+    in_eval: ExportedProgram,
     place: Loc | None,
     error: UserError,
-) -> Sleeping:
+) -> SwitchedOff:
     """Find noise of a module that cannot be traced in training mode, by running it there.
 
     If forward itself fails (because it takes targets, say), only the innermost layers are switched.
     """
-    with as_meant(module, "active"), untouched(module), other_generators_kept():
+    with training_mode(module, "active"), untouched(module), other_generators_kept():
         try:
             runs = [call(module, example, seed).outputs for seed in range(4)]
             if not all(same_outputs(runs[0], run) for run in runs):
-                return Sleeping(place or Loc(type(module).__name__), error)
-            return Sleeping(place, error)
+                return SwitchedOff(place or Loc(type(module).__name__), error)
+            return SwitchedOff(place, error)
         except UserError as failure:
             error = failure
     try:
-        with as_meant(module, "active", innermost=True):
-            return Sleeping(place or _woken(asleep, trace(module, example)), error)
+        with training_mode(module, "active", innermost=True):
+            return SwitchedOff(place or _added_noise(in_eval, trace(module, example)), error)
     except CompileError:
-        return Sleeping(place, error)
+        return SwitchedOff(place, error)
 
 
 def _noise(program: ExportedProgram) -> list[fx.Node]:
@@ -114,31 +114,35 @@ def _noise(program: ExportedProgram) -> list[fx.Node]:
     return [n for n in dropped if op_name(n) not in DROPOUTS or drops(n)]
 
 
-def _place(node: fx.Node) -> Place:
+def _place(node: fx.Node) -> OpPlace:
     return location(node).module, op_name(node).strip("_")
 
 
-def check_only_noise_awakes(
-    module: nn.Module, example: Tensor, asleep: ExportedProgram, awake: ExportedProgram
+def check_only_noise_is_added(
+    module: nn.Module, example: Tensor, in_eval: ExportedProgram, in_training: ExportedProgram
 ) -> None:
     """Raise CompileError if training mode changes more of the network than its noise.
 
     Two things are compared: the ops of both programs without those that belong to noise, and the
     outputs of both with every dropout off, if there is no other noise.
     """
-    before, after = _returned(asleep), _returned(awake)
+    before, after = _returned(in_eval), _returned(in_training)
     if before != after:
         _more_than_noise(
             f"forward returns {after} in training mode and {before} in eval mode", module
         )
-    ours, theirs = _ops(asleep, {}), _ops(awake, _with_noise(awake))
-    noisy = {path for path, _ in map(_place, _noise(awake)) if not _only_dropouts(awake, path)}
+    ours, theirs = _ops(in_eval, {}), _ops(in_training, _with_noise(in_training))
+    noisy = {
+        path
+        for path, _ in map(_place, _noise(in_training))
+        if not _only_dropouts(in_training, path)
+    }
     for path, op in [*(theirs - ours), *(ours - theirs)]:
         if path not in noisy:
             mode = "training" if (path, op) in theirs - ours else "eval"
             _more_than_noise(f"{op.strip('_')!r} is computed in {mode} mode only", module, path)
-    if all(op_name(node) in DROPOUTS for node in _noise(awake)):
-        _check_values(module, example, asleep, awake)
+    if all(op_name(node) in DROPOUTS for node in _noise(in_training)):
+        _check_values(module, example, in_eval, in_training)
 
 
 def _only_dropouts(program: ExportedProgram, path: str) -> bool:
@@ -163,7 +167,7 @@ def _with_noise(program: ExportedProgram) -> Mapping[fx.Node, bool]:
     return alone
 
 
-def _ops(program: ExportedProgram, left_out: Mapping[fx.Node, bool]) -> Counter[Place]:
+def _ops(program: ExportedProgram, left_out: Mapping[fx.Node, bool]) -> Counter[OpPlace]:
     """Count the ops that the outputs need, by module, without those that belong to noise."""
     needed = live(program, predicted(program))
     names = (n for n in needed if op_name(n) and not left_out.get(n) and not draws_noise(n))
@@ -172,10 +176,10 @@ def _ops(program: ExportedProgram, left_out: Mapping[fx.Node, bool]) -> Counter[
 
 
 def _check_values(
-    module: nn.Module, example: Tensor, asleep: ExportedProgram, awake: ExportedProgram
+    module: nn.Module, example: Tensor, in_eval: ExportedProgram, in_training: ExportedProgram
 ) -> None:
     """Compare the outputs of both programs with every dropout off."""
-    ours, theirs = (_without_dropout(program, example) for program in (asleep, awake))
+    ours, theirs = (_without_dropout(program, example) for program in (in_eval, in_training))
     for a, b in zip(ours, theirs, strict=True):
         largest = float(a.abs().nan_to_num(0.0, 0.0, 0.0).max())
         if not torch.allclose(a, b, rtol=_RTOL, atol=_RTOL * largest, equal_nan=True):

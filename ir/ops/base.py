@@ -50,8 +50,8 @@ class Op(ABC):
     The traits say what passes and backends must know of an op, so that none of them lists op
     classes of its own. Each is False unless the class says otherwise:
 
-    - `keeps_codes`: codes of the result are codes of the first input, or its zero point. They mean
-      `grid_factor` times as much.
+    - `keeps_codes`: codes of the result are codes of the inputs, and mean `grid_factor` times as
+      much as on the first input's grid. New ones are the zero point, or 0 in a pool's padding.
     - `adds_zeros`: elements of the result may be zeros that no input holds.
     - `elementwise`: an element of the result depends on that element of the inputs alone, or on
       the one that broadcasts to it.

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Conv2d, Linear, SampledWeight
+from qbnnc.ir.ops import Contraction, SampledWeight
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.quantisation_points import quantisation_points
 
@@ -113,7 +113,7 @@ def _name(node: Node | None) -> str:
 
 def _parameters(node: Node, producers: Mapping[Value, Node]) -> Iterator[tuple[Value, int]]:
     """The constants that hold a layer's weight, and their sizes."""
-    if isinstance(node.op, Linear | Conv2d):
+    if isinstance(node.op, Contraction):
         made = producers.get(weight := node.inputs[1])
         sampled = made is not None and isinstance(made.op, SampledWeight)
         for value in made.inputs[:2] if made is not None and sampled else (weight,):

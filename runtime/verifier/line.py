@@ -61,7 +61,7 @@ class Line:
                 _expect_small(f"{field.name}'s offset", offset, LARGEST)
                 _expect_small(f"{field.name}'s stride", stride, LARGEST)
                 if place not in {int(p) for p in Place}:
-                    raise Violation(f"{field.name} is at place {place}, which there is not")
+                    raise Violation(f"{field.name} is at place {place}, which does not exist")
                 self._operands[field.name] = Operand(offset, stride, Place(place))
                 column += 3
             else:
@@ -71,7 +71,7 @@ class Line:
                 self._numbers[field.name] = row[column]
                 column += 1
         if any(row[column:COLUMNS]):
-            raise Violation("there are numbers after the last field")
+            raise Violation("numbers follow the last field")
 
     def __getattr__(self, name: str) -> int:
         try:
@@ -111,7 +111,7 @@ class Line:
     def leaves(self) -> None:
         """Require an output of the network: float32 numbers have no other place."""
         leaving = self.operand("output").place is Place.OUT
-        self.require(leaving, "float32 numbers that do not leave")
+        self.require(leaving, "float32 numbers go elsewhere than to an output")
 
     def beyond_vectors(self, channels: int) -> int:
         """Count the codes of a pixel's whole vectors beyond its channels.
@@ -145,7 +145,8 @@ class Line:
         offset = getattr(self, name)
         self.require(
             offset >= 0 and offset % alignment == 0 and offset + nbytes <= self._constants.size,
-            f"{name}: bytes {offset} to {offset + nbytes} of {self._constants.size} of constants",
+            f"{name}: bytes {offset} to {offset + nbytes} are not in the constants, which have "
+            f"{self._constants.size}",
         )
         return int(offset)
 
@@ -153,7 +154,7 @@ class Line:
         """Return the greatest of `count` int32 constants, and require `least` or more of each."""
         offset = self.constants(name, 4 * count)
         found = self._constants[offset : offset + 4 * count].view(np.int32)
-        self.require(int(found.min()) >= least, f"{name}: an index of {found.min()}")
+        self.require(int(found.min()) >= least, f"{name}: an index is {found.min()}")
         return int(found.max())
 
     def values(self, name: str, count: int) -> list[int]:

@@ -33,7 +33,7 @@ RULES: dict[type[Instruction], Rule] = {
     **sampled_weights.RULES,
 }
 
-_READ_FROM = {  # where a block of each range may read, and where it must write
+_READ_FROM = {  # the places that a block of each phase reads and writes
     Phase.PREFIX: {Place.COPY, Place.ROW, Place.FIXED, Place.INPUT, Place.CONSTANT},
     Phase.SAMPLE: {Place.SAMPLE, Place.FIXED, Place.CONSTANT},
     Phase.SUFFIX: {Place.COPY, Place.ROW, Place.SAMPLE, Place.FIXED, Place.CONSTANT},
@@ -105,9 +105,9 @@ def verify(
 
 def _expect_ends(program: NDArray[np.int64], ends: Sequence[int]) -> None:
     if list(ends) != sorted(ends) or len(ends) != 3 or ends[0] < 0 or ends[2] != len(program):
-        raise Violation(f"ranges end at {list(ends)} in a program of {len(program)} lines")
+        raise Violation(f"phases end at {list(ends)} in a program of {len(program)} lines")
     if program.shape[1:] != (COLUMNS,):
-        raise Violation(f"lines of {program.shape[1:]} numbers")
+        raise Violation(f"lines have {program.shape[1:]} numbers")
 
 
 class _Walk:
@@ -115,7 +115,7 @@ class _Walk:
 
     def __init__(self, steps: int, constants: NDArray[np.uint8], memory: Memory) -> None:
         if min(memory.rows, memory.samples, memory.copies) < 1:
-            raise Violation("blocks of nothing")
+            raise Violation("a block has no rows, samples or copies")
         self._last, self._constants, self._memory = steps - 1, constants, memory
         self._regions = Regions(memory.regions, memory.scratch_bytes, memory.record_bytes)
         self._written = {
@@ -142,7 +142,7 @@ class _Walk:
             else:
                 used += self._read(number, phase, access)
         if any(mine is other for mine in made for other in used):
-            raise Violation("writes what it reads")
+            raise Violation("the line writes to a region that it reads")
 
     def _scratch(self, number: int, access: Access) -> Region:
         region = self._regions.find(access.operand.offset, number)
@@ -176,7 +176,7 @@ class _Walk:
         if written.phase < phase and not region.in_record and region.last < self._last:
             raise Violation(f"{access.field} is not kept until the last step")
         if (operand.place, written.phase) == (Place.COPY, Phase.PREFIX) and phase == Phase.SUFFIX:
-            raise Violation(f"{access.field} is one of each row, not of each sample")
+            raise Violation(f"{access.field} exists for each row, and is read for each sample")
         return [region]
 
     def _write(self, number: int, phase: Phase, access: Access) -> list[Region]:
@@ -186,7 +186,9 @@ class _Walk:
         if operand.place is Place.OUT:
             size, its_phase = self._outputs.get(operand.offset, (-1, None))
             if size != access.extent or its_phase != phase or access.beyond:
-                raise Violation(f"{access.field}: {access.extent} numbers are no output")
+                raise Violation(
+                    f"{access.field}: no output of this phase has {access.extent} numbers there"
+                )
             self._expect_numbers(access, size)
             self._made.add(operand.offset)
             return []
@@ -207,7 +209,7 @@ class _Walk:
         made.steps = (step, count)
         before = self._written.setdefault(region, made)
         if before.joined != first or replace(before, joined=0, extent=0) != replace(made, joined=0):
-            raise Violation(f"{access.field}: parts of a value that leave something out")
+            raise Violation(f"{access.field}: the parts of the value leave bytes out")
         before.joined = first + run
         before.extent = step * count if before.joined == step else 0
 
@@ -220,7 +222,7 @@ class _Walk:
         _expect_aligned(access, operand.offset, operand.stride)
         if region.in_record:
             if operand.stride != memory.record_bytes:
-                raise Violation(f"{access.field} has records of {operand.stride} bytes")
+                raise Violation(f"{access.field} is in records of {operand.stride} bytes")
             _expect_inside(access, access.extent, region)
             return region
         count = 1
@@ -229,7 +231,9 @@ class _Walk:
         elif operand.place is Place.SAMPLE:
             count = memory.samples
         if count > 1 and access.extent > operand.stride:
-            raise Violation(f"{access.field}: {access.extent} bytes, one each {operand.stride}")
+            raise Violation(
+                f"{access.field}: elements of {access.extent} bytes are {operand.stride} apart"
+            )
         _expect_inside(access, (count - 1) * operand.stride + access.extent, region)
         return region
 
@@ -241,15 +245,15 @@ class _Walk:
 
     def _expect_numbers(self, access: Access, size: int) -> None:
         if access.operand.stride != size or access.extent + access.beyond > size:
-            raise Violation(f"{access.field}: {access.extent} of {size} numbers")
+            raise Violation(f"{access.field}: {access.extent} numbers are used, and it has {size}")
 
     def expect_made(self) -> None:
         """Check that records are written, and outputs that are no copies of other values."""
         if any(region.in_record and region not in self._written for region in self._memory.regions):
-            raise Violation("nothing writes a part of the records")
+            raise Violation("no line writes a part of the records")
         for position, (_, phase) in self._outputs.items():
             if phase is not None and position not in self._made:
-                raise Violation(f"nothing writes the output at number {position}")
+                raise Violation(f"no line writes the output at number {position}")
 
 
 def _expect_inside(access: Access, extent: int, region: Region) -> None:

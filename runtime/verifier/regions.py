@@ -55,7 +55,7 @@ class Regions:
         at = self._at.get(offset, [])
         number = bisect_right(self._firsts.get(offset, []), step) - 1
         if number < 0 or step > at[number].last:
-            raise Violation(f"byte {offset} of the arena is the begin of no value")
+            raise Violation(f"no value begins at byte {offset} of the arena at this step")
         return at[number]
 
 
@@ -74,5 +74,5 @@ def _expect_apart(regions: Sequence[Region]) -> None:
         number = bisect_right(there, mine) - 1
         for other in there[max(0, number - 1) : number] + there[number + 1 : number + 2]:
             if other[0] < mine[1] and mine[0] < other[1]:
-                raise Violation(f"two values share bytes {max(other[0], mine[0])} and on")
+                raise Violation(f"two values share byte {max(other[0], mine[0])}")
         heappush(leaving, (region.last, mine))

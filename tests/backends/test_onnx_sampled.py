@@ -91,9 +91,8 @@ class Layers(RandomGraphOfAllOps):
         return model
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("bits", [0, 8])
-@pytest.mark.parametrize("kind", ["constant", "row", "sample", "both"])
+@pytest.mark.parametrize("bits", slow_but([8], [0, 8]))
+@pytest.mark.parametrize("kind", slow_but(["both"], ["constant", "row", "sample", "both"]))
 @pytest.mark.parametrize("what", slow_but(["both"], ["weight", "bias", "both"]))
 def test_every_input_meets_every_layer(kind: str, what: str, bits: int) -> None:
     """As accumulators and as codes, of convolutions and linear layers; with 0 rows, too."""

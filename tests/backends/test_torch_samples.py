@@ -30,6 +30,7 @@ from qbnnc.ir.rng import Draw
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, simulate_model
+from tests.examples import slow_but
 from tests.graphs import FAMILIES, float_graphs, inputs, lenet, mlp, resnet
 from tests.net import Net
 
@@ -57,8 +58,7 @@ def test_float_networks(name: str) -> None:
     assert_same(model_of(NETWORKS[name]()))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", slow_but(["mlp"], NETWORKS))
 @pytest.mark.parametrize("bits", ["w8a7", "w3a3"])
 def test_simulated_networks(name: str, bits: str) -> None:
     model = model_of(NETWORKS[name]())

@@ -28,6 +28,7 @@ from qbnnc.passes.options import Scales, WeightScheme
 from qbnnc.passes.pipeline import lower_model
 from qbnnc.support.errors import CompileError
 from tests.backends.simulations import simulated
+from tests.examples import slow_but
 from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, mlp, resnet
 
 NETWORKS = {"mlp": mlp, "lenet": lenet, "resnet": resnet} | FAMILIES
@@ -92,9 +93,8 @@ def largest_step(tuned: Model, x: Array) -> int:
     return worst
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list(NETWORKS))
-@pytest.mark.parametrize("ranges", list(Ranges))
+@pytest.mark.parametrize("name", slow_but(["mlp"], NETWORKS))
+@pytest.mark.parametrize("ranges", slow_but([Ranges.LEARNED], Ranges))
 @pytest.mark.parametrize(
     ("bits", "weights", "scales"),
     [

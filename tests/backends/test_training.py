@@ -119,9 +119,8 @@ class Stop:
             raise KeyboardInterrupt
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("after", [1, 3, 7])
-@pytest.mark.parametrize("learn_ranges", [True, False])
+@pytest.mark.parametrize("after", slow_but([3], [1, 3, 7]))
+@pytest.mark.parametrize("learn_ranges", slow_but([True], [True, False]))
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(
     after: int, learn_ranges: bool, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ most of these graphs are too small to be anything else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,9 +15,10 @@ import torch
 
 from qbnnc.backends.onnx.lower import WRITERS
 from qbnnc.backends.torch.operators import apply
-from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import OPS, DeterministicOp, FakeQuantize, ops_of
-from qbnnc.ir.types import CONSTANT, Array, Stage, TensorType
+from qbnnc.ir.bounds import accumulator_bounds
+from qbnnc.ir.graph import Builder, Graph, Node, Value
+from qbnnc.ir.ops import OPS, DeterministicOp, FakeQuantize, QuantizeInput, ops_of
+from qbnnc.ir.types import CONSTANT, Array, DType, Stage, TensorType
 from qbnnc.passes.quantize import Quantize
 from qbnnc.runtime.families.lowering import LOWERINGS
 from qbnnc.support.errors import CompileError, Loc
@@ -31,6 +32,7 @@ class Unknown(DeterministicOp):
     """An op that no backend can know."""
 
     stages = frozenset({Stage.FLOAT, Stage.SIMULATED})
+    makes_accumulators = True
 
     def infer(self, *inputs: TensorType) -> TensorType:
         return inputs[0]
@@ -101,6 +103,31 @@ def test_onnx_has_a_form_of_every_integer_op() -> None:
 def test_the_runtime_has_a_form_of_every_integer_op() -> None:
     lowered = {op for op in ops_of(Stage.INTEGER) if {*op.__mro__} & LOWERINGS.keys()}
     assert {op.__name__ for op in ops_of(Stage.INTEGER) - lowered} == set()
+
+
+@pytest.mark.parametrize("name", sorted(name for name in OPS if OPS[name].makes_accumulators))
+def test_the_accumulators_of_every_op_are_proved(name: str) -> None:
+    """The bounds hold the accumulators of the example, whose other inputs are constants here."""
+    example = EXAMPLES[name]
+    assert isinstance(example.op, DeterministicOp)
+    x, *others = example.inputs
+    build = Builder()
+    entry = build.input("x", replace(x.type, dtype=DType.F32, quant=None))
+    codes = QuantizeInput((0.0,), x.quant.scale, x.quant, x.quant.low, x.quant.high)
+    inputs = [build.emit(codes, entry, loc=Loc("q"), name="q")]
+    inputs += [build.constant(f"c{i}", t.data[0, 0], t.type.quant) for i, t in enumerate(others)]
+    acc = build.emit(example.op, *inputs, loc=Loc("acc"), name="acc")
+    graph = build.graph((acc,), Stage.INTEGER)
+    bounds, made = accumulator_bounds(graph, graph.nodes[-1]), example.op.evaluate(*example.inputs)
+    assert bounds is not None
+    assert bounds.low <= made.min() <= made.max() <= bounds.high
+
+
+def test_accumulators_that_nothing_bounds_are_an_error() -> None:
+    node = node_of(Example(Unknown(), UNKNOWN.inputs))
+    graph = Graph(node.inputs[0], (node,), (node.output,), {}, Stage.INTEGER)
+    with pytest.raises(TypeError, match="accumulators of unknown"):
+        accumulator_bounds(graph, node)
 
 
 FLOAT_OPS = [op for op in ops_of(Stage.FLOAT) if issubclass(op, DeterministicOp)]

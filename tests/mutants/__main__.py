@@ -2,7 +2,7 @@
 
     python -m tests.mutants --count 300             a seeded choice; goes on where it was stopped
     python -m tests.mutants ir/bounds.py            all mutants of some files
-    python -m tests.mutants --like "sites.py _sou"  mutants whose names hold this text
+    python -m tests.mutants --like "quantisation_points.py _sou"  mutants whose names hold this text
     python -m tests.mutants --list                  names alone, nothing is run
 
 The exit code is 1 if tests notice less than 90 % of the mutants, but for those that
@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.mutants.equivalent import reasons
 from tests.mutants.mutations import mutations
 from tests.mutants.record import Entry, Record
-from tests.mutants.table import ROOT, pattern_of, sources, tests_of
+from tests.mutants.table import ROOT, pattern_of, sources, watching_tests
 from tests.mutants.trials import Trial, load, outcomes
 
 _FIRST_SECONDS = 60  # of CPU, for the tests of a source that is not mutated
@@ -130,7 +130,7 @@ def _report(chosen: list[Trial], record: Record) -> int:
         total[trial.path] += 1
         noticed[trial.path] += _noticed(record, trial)
         if not _noticed(record, trial):
-            survivors.append(f"  {trial.name}   [{' '.join(tests_of(trial.path))}]")
+            survivors.append(f"  {trial.name}   [{' '.join(watching_tests(trial.path))}]")
     for path in sorted(total):
         print(f"{noticed[path]:5} of {total[path]:4}  {path}")
     print(f"{len(survivors)} survivors", *sorted(survivors), sep="\n")

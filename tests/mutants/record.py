@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.mutants.table import ROOT, tests_of
+from tests.mutants.table import ROOT, watching_tests
 from tests.mutants.trials import Outcome, Trial
 
 
@@ -64,7 +64,7 @@ def _source(trial: Trial) -> str:
 
 @cache
 def _tests(path: str) -> str:
-    return _digest(b"".join((ROOT / name).read_bytes() for name in tests_of(path)))
+    return _digest(b"".join((ROOT / name).read_bytes() for name in watching_tests(path)))
 
 
 def _digest(data: bytes) -> str:

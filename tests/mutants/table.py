@@ -21,13 +21,14 @@ SCOPE = (
 
 _CONVERT, _OPS = "frontend/convert", "frontend/convert/ops"
 TABLE = {
-    "ir/arithmetic.py": "ir/test_arithmetic passes/test_insert_fake_quantize ir/test_ops",
+    "ir/arithmetic.py": (
+        "ir/test_arithmetic ir/test_sampling_scales passes/test_insert_fake_quantize"
+    ),
     "ir/bounds.py": "ir/test_bounds passes/test_prove_overflow",
     "ir/ranges.py": "ir/test_bounds passes/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
     "runtime/metrics.py": "runtime/test_metrics",
     "passes/calibrate.py": "passes/test_calibrate passes/test_function_domains",
-    "passes/histograms.py": "passes/test_range_search passes/test_calibrate",
     "passes/range_search.py": "passes/test_range_search passes/test_calibrate",
     "passes/function_domains.py": "passes/test_function_domains",
     "passes/lookup_tables.py": "passes/test_function_domains passes/test_quantize",
@@ -81,7 +82,7 @@ TABLE = {
     f"{_CONVERT}/*.py": f"{_CONVERT}/test_convert {_CONVERT}/test_derived {_CONVERT}/test_ops",
 }
 
-PACKAGES = {"qbnnc", "tests", "models"}  # what each mutant imports anew
+PACKAGES = {"qbnnc", "tests", "models"}  # each trial imports these anew
 
 
 def sources() -> list[str]:
@@ -98,7 +99,7 @@ def pattern_of(path: str) -> str:
     raise LookupError(f"{path}: no pattern of the table of tests")
 
 
-def tests_of(path: str) -> tuple[str, ...]:
+def watching_tests(path: str) -> tuple[str, ...]:
     """The files of tests that run on mutants of a source."""
     return tuple(f"tests/{name}.py" for name in TABLE[pattern_of(path)].split())
 

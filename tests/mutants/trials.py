@@ -24,7 +24,7 @@ import pytest
 import torch
 from hypothesis import Phase, settings
 
-from tests.mutants.table import ROOT, module, tests_of
+from tests.mutants.table import PACKAGES, ROOT, module, watching_tests
 
 _MEMORY = 12 << 30  # bytes of address space; some mutants would take all there is
 _SLOW_CLOCK = 10  # seconds by the clock for each second of CPU: other processes run too
@@ -131,10 +131,13 @@ def _run(trial: Trial) -> int:
     """The exit code of pytest, run in this process; 98 if its tests do not use the source."""
     os.chdir(ROOT)
     name = module(trial.path)
+    for known in [*sys.modules]:
+        if known.partition(".")[0] in PACKAGES:
+            del sys.modules[known]
     sys.meta_path.insert(0, _Mutated(name, trial.source))
     options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow and not nightly"]
     options += ["-W", "ignore:Module already imported"]  # pytest cannot rewrite what `load` has
-    code = pytest.main([*options, *tests_of(trial.path)], [_Hurried()])
+    code = pytest.main([*options, *watching_tests(trial.path)], [_Hurried()])
     return int(code) if code or name in sys.modules else 98
 
 

@@ -22,12 +22,12 @@ from tests.net import Net
 
 
 def test_sites_are_the_input_and_the_layers_after_their_clamps() -> None:
-    names = [site.value.name for site in quantisation_points(lenet())]
+    names = [point.value.name for point in quantisation_points(lenet())]
     assert names == ["input", "relu1", "relu2", "relu3"]
 
 
 def test_residual_sums_and_pools_are_sites_and_last_layers_are_not() -> None:
-    names = [site.value.name for site in quantisation_points(resnet())]
+    names = [point.value.name for point in quantisation_points(resnet())]
     assert "block1.relu2" in names
     assert "pool" in names
     assert "fc" not in names
@@ -160,10 +160,10 @@ def test_only_sites_of_few_bits_are_clipped() -> None:
 def test_values_that_are_joined_are_clipped_together() -> None:
     graph, options = dense(), Quantisation(Bits(8, 3))
     found = calibrate(graph, inputs(graph, 40), Calibration(), quantisation=options)
-    sites = quantisation_points(graph)
-    assert any(site.group is not site.value for site in sites)
-    for site in sites:
-        assert found[site.value.name] == found[site.group.name]
+    points = quantisation_points(graph)
+    assert any(point.group is not point.value for point in points)
+    for point in points:
+        assert found[point.value.name] == found[point.group.name]
 
 
 def test_a_value_that_is_always_zero_or_hardly_varies_has_a_range() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 
 from qbnnc.ir.check import check
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import Clamp, KeepMask, Mask
+from qbnnc.ir.ops import Clamp, KeepMask, Mask, Move, Pad, Slice, Transpose
 from qbnnc.passes.fuse_clamps import FuseClamps
 from qbnnc.support.errors import Loc
 from tests.graphs import float_graphs, inputs, run
@@ -68,6 +69,23 @@ def test_a_clamp_after_a_negative_factor_has_its_bounds_swapped() -> None:
 def test_a_clamp_that_moves_zero_stays_after_dropout() -> None:
     net = Net((4,)).linear(30, "fc").dropout(0.5, "drop").emit(Clamp(0.1, 1.0), name="clip")
     assert names(fused(net.graph()))[-1] == "clamp"
+
+
+CLIP = Clamp(0.1, 1.0)
+
+
+def test_a_clamp_that_moves_zero_moves_before_pools_and_reshapes() -> None:
+    net = Net((2, 6, 6)).conv(3, 3, "conv").max_pool("pool").flatten("flatten")
+    after = fused(net.emit(CLIP, name="clip").graph())
+    assert names(after) == ["conv2d", "clamp", "max_pool2d", "reshape"]
+
+
+@pytest.mark.parametrize("move", [Pad((1, 1, 1, 1)), Transpose((1, 2, 0)), Slice(1, 0, 2)])
+def test_only_a_clamp_that_keeps_zero_moves_before_other_moves(move: Move) -> None:
+    net = Net((2, 6, 6)).conv(3, 3, "conv").emit(move, name="move")
+    assert names(fused(net.emit(CLIP, name="clip").graph()))[-1] == "clamp"
+    net = Net((2, 6, 6)).conv(3, 3, "conv").emit(move, name="move").relu("relu")
+    assert names(fused(net.graph())) == ["conv2d", "clamp", move.name]
 
 
 def test_a_pool_that_is_read_twice_keeps_its_input() -> None:

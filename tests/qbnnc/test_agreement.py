@@ -23,7 +23,7 @@ def of(module: list[list[float]], artefact: list[list[float]], name: str = "y") 
 
 
 def test_by_hand() -> None:
-    """Module: means 0, 0 and deviations 1, 2; artefact: means .5, .5, deviations 2, 4."""
+    """The module has means 0, 0 and deviations 1, 2. The artefact has .5, .5 and 2, 4."""
     found = of([[-1, -2], [1, 2]], [[-1.5, -3.5], [2.5, 4.5]])
     assert found.mean_shift == pytest.approx(0.5 / math.sqrt(2.5))
     assert found.deviation_ratio == pytest.approx(2)

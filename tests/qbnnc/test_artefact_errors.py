@@ -1,4 +1,4 @@
-"""What a user gets wrong with artefacts: one clear sentence, exit code 2, nothing written."""
+"""Mistakes with artefacts: each is one clear sentence, exit code 2, nothing written."""
 
 from __future__ import annotations
 

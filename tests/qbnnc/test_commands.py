@@ -74,7 +74,7 @@ def test_compiling_twice_gives_the_same_bytes(qbnnc_command: Runner) -> None:
 
 @pytest.mark.slow
 def test_few_bits_are_clipped_and_fitted_unless_told_otherwise(qbnnc_command: Runner) -> None:
-    """What was done is in the report and in the artefact; verify holds for it."""
+    """The report and the artefact tell what was done; verify holds for it."""
     quick = ("--calibration-passes", 1, "--bits", "w4a4", "--input-bits", 8)
     made = qbnnc_command(*COMPILE, "-o", "a.onnx", "-o", "a.qbnn", *quick)
     assert "MC dropout, w4a4, input=a8" in made.out

@@ -1,4 +1,4 @@
-"""What a person sees while kernels are compiled, on a terminal and elsewhere."""
+"""The display while kernels are compiled, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WARM_UP = [sys.executable, "-c", "from qbnnc.cli.main import main; main()", "war
 
 
 def log_a_build() -> None:
-    """As the runtime does for two kernels."""
+    """Log as the runtime does for two kernels."""
     LOG.info("compiling 2 kernels", extra={"compiling": Progress(0, 2, "")})
     LOG.debug("compiling one", extra={"compiling": Progress(0, 2, "one")})
     LOG.debug("compiling two", extra={"compiling": Progress(1, 2, "two")})
@@ -66,7 +66,7 @@ def test_warnings_are_sentences_and_the_log_is_left_as_it_was(
 
 
 def test_the_library_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    """Its logger has a handler that does nothing, or Python would print warnings."""
+    """The logger has a handler that does nothing, or Python would print warnings."""
     assert any(isinstance(handler, logging.NullHandler) for handler in LOG.handlers)
     log_a_build()
     assert capfd.readouterr() == ("", "")

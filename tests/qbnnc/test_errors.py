@@ -1,4 +1,4 @@
-"""What a user gets wrong when compiling: one clear sentence, exit code 2, nothing written."""
+"""Mistakes when compiling: each is one clear sentence, exit code 2, nothing written."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ DIABETES = f"{DATA / 'diabetes.npz'}:x_test,y_test"
 
 
 class Record(TypedDict):
-    """What --json says of one model."""
+    """The record of one model in --json."""
 
     bits: str
     samples: int

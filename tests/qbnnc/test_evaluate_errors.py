@@ -1,4 +1,4 @@
-"""What a user gets wrong when evaluating: one sentence with its place, exit code 2."""
+"""Mistakes when evaluating: each is one sentence with its place, exit code 2."""
 
 from __future__ import annotations
 

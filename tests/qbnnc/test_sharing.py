@@ -1,4 +1,4 @@
-"""What `inspect` says of members that share a backbone, and of the check of the distribution."""
+"""`inspect` tells about members that share a backbone, and about the distribution check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command has in common on a terminal: Ctrl-C, and lines of 80 columns."""
+"""Every command on a terminal: Ctrl-C, and lines of 80 columns."""
 
 from __future__ import annotations
 

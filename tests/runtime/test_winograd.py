@@ -186,7 +186,7 @@ def test_transformed_weights() -> None:
 )
 def test_costs(channels: int, size: int, copies: int, wins: bool) -> None:
     """Weights that are read for few tiles cost more than they save."""
-    layer = winograd.Square(channels, channels, size, size, copies)
+    layer = winograd.Convolution3x3(channels, channels, size, size, copies)
     tiles = winograd.tiles_at_once(layer)
     assert (winograd.winograd_cost(layer, tiles) < winograd.direct_cost(layer, 1)) is wins
 

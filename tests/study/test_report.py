@@ -274,6 +274,16 @@ def test_names_are_text(tmp_path: Path, name: str) -> None:
     assert name not in found.attributes("id")
 
 
+def test_a_long_title_is_not_cut(tmp_path: Path) -> None:
+    """The drawing of a short one is 3.75 inches wide, a longer title widens it."""
+    widths = []
+    for name in ("a", "W" * 40):
+        found = page([HEADER, result(name, PTQ, (8, 7), 0, 0.5)], tmp_path / "a.html")
+        widths.append(float(found.charts[0].elements[0].attrib["viewBox"].split()[2]))
+    assert widths[0] == 270
+    assert widths[1] > 300
+
+
 def test_little_is_enough(tmp_path: Path) -> None:
     only_failures: list[Row] = [
         HEADER,
@@ -301,7 +311,7 @@ def test_what_cannot_be_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(
             "qbnnc.study.report.find_spec", lambda name, gone=missing: None if name == gone else 1
         )
-        with pytest.raises(UserError, match=rf"needs {missing}: .*pip install 'qbnnc\[study\]'"):
+        with pytest.raises(UserError, match=rf"needs {missing}; .*pip install 'qbnnc\[study\]'"):
             write_report(rows(), path, "A")
     assert list(tmp_path.iterdir()) == []
 

@@ -215,7 +215,7 @@ def test_the_largest_array(
 
 
 def test_bytes_after_the_array(tmp_path: Path) -> None:
-    """As numpy: a file of several np.save gives the first array, an archive's member is one."""
+    """A file of several np.save gives the first array, as in numpy; a member holds one."""
     (tmp_path / "a.npy").write_bytes(npy(np.arange(3)) + npy(np.arange(9)))
     assert (read_array(str(tmp_path / "a.npy")) == [0, 1, 2]).all()
     path = npz(tmp_path / "a.npz", {"x": npy(np.arange(3)) + bytes(99)})

@@ -20,7 +20,7 @@ from qbnnc.loading.sources import (
     members_of,
     model_of,
     names_from,
-    read_whole,
+    read_trained,
     warn_of_few,
     with_calibration,
 )
@@ -69,7 +69,7 @@ def save(
     example. Raises UserError, and writes nothing, if the network cannot be compiled.
     """
     if (known := known_model(module)) is not None:
-        _save_model(known if calibration is None else with_calibration(known, calibration), path)
+        _save_model(with_calibration(known, calibration), path)
         return
     require("torch", what="qbnnc.save")
     import torch
@@ -91,8 +91,7 @@ def save(
     source = read_modules(modules, example_inputs, dropout=dropout)
     model = model_of(source)
     model = name_outputs(model, names) if names else model
-    if calibration is not None:
-        model = with_calibration(model, calibration)
+    model = with_calibration(model, calibration)
     rows = model.calibration
     if rows is None:
         rows = example_rows(example_inputs).cpu().to(torch.float32).numpy()
@@ -132,14 +131,14 @@ def compile(
 ) -> Model:
     """Compile a network to the artefacts `outputs` (suffix .onnx or .qbnn); returns the Model.
 
-    `source`: a module, a file (see README: exported program, weights with `model`, .qbnn), a Model,
-    what `prepare_qat` gave, or the members of an ensemble: several files, or a folder of them.
+    `source` is a module, a Model, or a file: an exported program, weights with `model`, or a
+    .qbnn. Several files, or a folder of them, are the members of an ensemble.
     `compile_options`: bits and all else that decides the integers, see
-    qbnnc.options.CompileOptions. `calibration` [N, *shape]: 100 or more typical inputs, of which
-    512, evenly spaced, are used. `samples`: L
-    (default 20; 1 where nothing is random), of an ensemble the draws of each member. `task`:
-    "raw", "classification" or "regression". `output_names`: what the outputs are, such as
-    "mean,variance" (`--outputs`), where no dict or NamedTuple says so. A compiled .qbnn is only
+    qbnnc.passes.options.CompileOptions. `calibration` [N, *shape]: 100 or more typical inputs, of
+    which 512, evenly spaced, are used. `samples`: L (default 20; 1 where nothing is random), for
+    an ensemble the samples per member. `task`: "raw", "classification" or "regression".
+    `output_names`: names of the outputs, such as "mean,variance", where no dict or NamedTuple has
+    them. A compiled .qbnn is only
     written in other formats, with other samples or another task: options that decide its
     integers are refused. They are refused for a fine-tuned one too, whose ranges are decided.
     `distribution_check`: the float graph is compared with the module (docs/distribution.md);
@@ -152,10 +151,8 @@ def compile(
     inputs = _paths_among(source)
     paths = check_outputs(_several(outputs), inputs, embedded_model=embedded_model)
     options = options_from(compile_options, samples, task)
-    reading = SourceOptions(
-        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
-    )
-    trained = source if isinstance(source, Trained) else read_whole(source, calibration, reading)
+    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
+    trained = source if isinstance(source, Trained) else read_trained(source, calibration, reading)
     model_ = trained.model
     if model_.stage is not Stage.FLOAT:
         given = given_options(compile_options) + ["calibration"] * (calibration is not None)

@@ -1,4 +1,4 @@
-"""What decides the integers of a network, as users give it, in Python and on the command line."""
+"""Options that decide the integers of a network, as users give them."""
 
 from __future__ import annotations
 

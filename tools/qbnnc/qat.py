@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
-from qbnnc.loading.sources import Dropout, SourceOptions, float_source, names_from, with_calibration
+from qbnnc.ir.types import Stage
+from qbnnc.loading.sources import Dropout, SourceOptions, read, with_calibration
 from qbnnc.options import options_from
 from qbnnc.passes.calibrate import calibration_of
 from qbnnc.passes.options import CompileOptions
@@ -51,11 +52,11 @@ def prepare_qat(
 
     `example_inputs` [N, *shape]: 100 or more typical inputs; they give the ranges to begin with. A
     FLOAT Model has its own. The module's weights are copied, batch normalisation is folded.
-    `ranges`: "ema", a moving average of each batch's minimum and maximum, in which a new batch
-    weighs `decay`, in (0, 1]; or "learned", by gradient. They move in train() until
-    `.freeze_ranges()`. Then `qbnnc.save(qat, "model.qbnn")`, or `qbnnc.compile(qat,
-    ["model.onnx"])`. Of a Model that is an ensemble prepare each `member`, 0, 1, ..., by itself,
-    and give them the list. Raises UserError as `qbnnc.compile` does.
+    `ranges` is "ema" or "learned". "ema" is a moving average of each batch's minimum and maximum.
+    A new batch weighs `decay`, in (0, 1]. "learned" moves ranges by gradient. They move in
+    train() until `.freeze_ranges()`. Then call `qbnnc.save(qat, "model.qbnn")`, or
+    `qbnnc.compile(qat, ["model.onnx"])`. Prepare each `member` of an ensemble by itself, and give
+    them the list. Raises UserError as `qbnnc.compile` does.
     """
     require("torch", what="qbnnc.prepare_qat")
     from torch import Tensor
@@ -68,11 +69,24 @@ def prepare_qat(
     how, weight = choice("ranges", Ranges, ranges), number("decay", decay)
     if not 0 < weight <= 1:
         raise UserError("must be above 0, and 1 at most", place=f"`decay` {weight:g}")
-    reading = SourceOptions(dropout=dropout, outputs=names_from(output_names))
-    model = _member(float_source(module, rows, reading), member)
+    reading = SourceOptions.of(dropout=dropout, output_names=output_names)
+    model = _member(_float_model(module, rows, reading), member)
     options = options_from(compile_options, samples, task)
     simulated = simulate_model(model, calibration_of(model), options, version=COMPILER)
     return Simulation(simulated, ranges=how, decay=weight, train_sigma=train_sigma)
+
+
+def _float_model(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
+    """The FLOAT Model that will be trained; UserError if it is lowered already."""
+    model = read(source, rows, options)
+    if model.stage is not Stage.FLOAT:
+        done = "compiled" if model.stage is Stage.INTEGER else "fine-tuned"
+        raise UserError(
+            f"{done} already",
+            place="the source",
+            remedy="fine-tune the float network it was made of",
+        )
+    return model
 
 
 def _member(model: Model, member: int | None) -> Model:
@@ -107,11 +121,11 @@ def finetune(
 ) -> Model:
     """Fine-tune a network with simulated quantisation; returns the SIMULATED Model.
 
-    `source` is what `qbnnc.compile` takes. `data`: "FILE.npz[:XKEY,YKEY]" or (x, y); x alone is
-    enough for the loss "match", the default of `training` (a qbnnc.Training): with `task`
-    "classification" the KL divergence from the float network, else the squared error.
-    `validation` likewise; without it rows are held out. `calibration` [N, *shape] gives the ranges
-    to begin with; without it, and without rows in the model's file, x does. Raises UserError.
+    `source` is what `qbnnc.compile` takes. `data`: "FILE.npz[:XKEY,YKEY]" or (x, y). x alone is
+    enough for the loss "match", the default of `training` (a qbnnc.Training). With `task`
+    "classification" it is the KL divergence from the float network, else the squared error.
+    `validation` is like `data`; without it rows are held out. `calibration` [N, *shape] gives the
+    ranges to begin with. Without it the rows in the model's file do, or else x. Raises UserError.
     """
     require("torch", what="qbnnc.finetune")
     from qbnnc.backends.torch.training import Training
@@ -123,9 +137,7 @@ def finetune(
         Training() if training is None else training,
         validation=validation,
         calibration=calibration,
-        reading=SourceOptions(
-            model, model_args or {}, dropout, trust_pickle, names_from(output_names)
-        ),
+        reading=SourceOptions.of(model, model_args, dropout, trust_pickle, output_names),
     )
     job.run()
     return job.best
@@ -154,7 +166,7 @@ def prepare_finetuning(
     labels = training.loss.needs_labels
     given = read_training(data, labels=labels)
     as_inputs(given.x, given.x.shape[1:], given.x_name)
-    model = float_source(source, given.x if calibration is None else calibration, reading)
+    model = _float_model(source, given.x if calibration is None else calibration, reading)
     check_loss(training.loss, model)
     if options.task is None:
         options = replace(options, task=task_for(training.loss, model))

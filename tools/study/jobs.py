@@ -18,7 +18,7 @@ from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
 from qbnnc.ir.head import class_shape
 from qbnnc.ir.model import Model
-from qbnnc.loading.artefacts import Predictor, QbnnArtefact
+from qbnnc.loading.artefacts import Predictor
 from qbnnc.passes.assign_head import with_head
 from qbnnc.passes.pipeline import Options, lower_model, quantise_model
 from qbnnc.runtime import load
@@ -105,7 +105,7 @@ def _predictor(study: Study, model: Model, item: Item) -> tuple[Predictor, dict[
         compiled = quantise_model(model, study.calibration, options, version=COMPILER)
     else:
         compiled = _fine_tuned(study, model, options, item.seed)
-    return QbnnArtefact(load(compiled, threads=1)), {"qbnn": len(format.to_bytes(compiled))}
+    return load(compiled, threads=1), {"qbnn": len(format.to_bytes(compiled))}
 
 
 def _fine_tuned(study: Study, model: Model, options: Options, seed: int) -> Model:

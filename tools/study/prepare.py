@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from numpy.typing import ArrayLike
 
-from qbnnc.evaluation.data import Path_, RawData, as_inputs, fit, has_labels, read_confusion
+from qbnnc.evaluation.data import Path_, RawData, as_inputs, fit, has_labels, read_ood
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
@@ -115,7 +115,7 @@ def study_of(
         inputs,
         None if labelled is None else labelled.y,
         fit(testing, shape, output, settings.task),
-        read_confusion(ood, shape),
+        read_ood(ood, shape),
         settings,
     )
 

@@ -181,7 +181,7 @@ def read_rows(path: str | os.PathLike[str], *, interrupted: bool = False) -> tup
     try:
         text = read_bytes(path).decode()
     except UnicodeDecodeError:
-        raise FileError("is no text in UTF-8: give the results of a study", path) from None
+        raise FileError("is no text in UTF-8", path, "give the results of a study") from None
     lines = text.split("\n")
     if interrupted:
         lines[-1] = ""
@@ -199,9 +199,9 @@ def _add(rows: dict[str, Row], row: Row, place: str) -> None:
     key = f"result {row.key}" if isinstance(row, Result) else f"line {place}"
     earlier = rows.pop(key, None)
     if isinstance(earlier, Result) and earlier.error is None:
-        raise FileError(f"a second result with key {key[7:]!r}: remove one of them", place)
+        raise FileError(f"a second result with key {key[7:]!r}", place, "remove one of them")
     if rows and isinstance(row, Header):
-        raise FileError("a second header: keep each study in a file of its own", place)
+        raise FileError("a second header", place, "keep each study in a file of its own")
     rows[key] = row
 
 

@@ -30,7 +30,7 @@ class TuningState:
     loop: dict[str, object] | None = None
 
     def save(self, path: Path) -> None:
-        """Whole or not at all."""
+        """Write the file whole, or not at all."""
         buffer = io.BytesIO()
         kept = {
             "version": _VERSION,
@@ -46,7 +46,7 @@ class TuningState:
 
     @staticmethod
     def load(path: Path, digest: str) -> TuningState:
-        """FileError if it is damaged, or of another network, other data or other options."""
+        """Read a file; FileError if it is damaged, or of another network, data or options."""
         try:
             kept = torch.load(io.BytesIO(read_bytes(path)), weights_only=True)
             if kept["version"] != _VERSION:

@@ -92,7 +92,7 @@ class FineTuning:
         self.best, self._begin = self._resumed.best, self._resumed.member
 
     def run(self, tell: Tell | None = None, state: Path | None = None) -> None:
-        """To the end; after each validation `state` is written, and removed when all is done.
+        """Run to the end; `state` is written after each validation, and removed when all is done.
 
         Diverged if the loss is not finite: `state` is removed then too, and `best` stays.
         """

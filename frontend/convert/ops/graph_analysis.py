@@ -16,6 +16,7 @@ from qbnnc.ir.ops import (
     Function,
     Gather,
     MaxPool2d,
+    Multiply,
     Operation,
     Reshape,
     Step,
@@ -147,8 +148,10 @@ def _append(steps: list[Step], node: Node, operands: list[int], numbers: list[fl
             return _clamped(steps, operands[0], low, high)
         case Add():
             steps.append(Step(Operation.ADD, tuple(operands)))
-        case _:
+        case Multiply():
             steps.append(Step(Operation.MULTIPLY, tuple(operands)))
+        case op:
+            raise TypeError(f"{op.name} is no step of a Composite")
     return len(steps)
 
 

@@ -70,17 +70,17 @@ def wins(lowering: Lowering, node: Node, geometry: Conv2dInteger, steps: int) ->
     return winograd_cost(layer, tiles_at_once(layer)) < direct_cost(layer, steps)
 
 
-def tiles_at_once(layer: Square) -> int:
+def tiles_at_once(layer: Convolution3x3) -> int:
     """Choose the tiles at a time: a multiple of the microkernel's rows, no more than there are."""
     fitting = _BYTES // (2 * 16 * layer.channels + 4 * 16 * PANEL)
     needed = max(layer.copies, _IMAGES) * layer.tiles
     return round_up(min(max(_LEAST_TILES, fitting), needed), _ROWS)
 
 
-def _layer(lowering: Lowering, node: Node) -> Square:
+def _layer(lowering: Lowering, node: Node) -> Convolution3x3:
     """Describe a layer in a prediction for one row, or for a few if its weights are sampled."""
     sampled = any(value not in lowering.graph.constants for value in node.inputs[1:3])
-    return Square.of(node, _ROWS_OF_A_SAMPLE if sampled else lowering.copies(node))
+    return Convolution3x3.of(node, _ROWS_OF_A_SAMPLE if sampled else lowering.copies(node))
 
 
 def convolve(lowering: Lowering, node: Node, geometry: Conv2dInteger, *, folded: bool) -> None:
@@ -111,7 +111,7 @@ def convolve(lowering: Lowering, node: Node, geometry: Conv2dInteger, *, folded:
 
 
 @dataclass(frozen=True, slots=True)
-class Square:
+class Convolution3x3:
     """The size of a 3x3 convolution of stride 1.
 
     `copies` are the images with the same weights.
@@ -124,11 +124,11 @@ class Square:
     copies: int
 
     @staticmethod
-    def of(node: Node, copies: int) -> Square:
+    def of(node: Node, copies: int) -> Convolution3x3:
         """Read the size from a convolution."""
         filters, channels = node.inputs[1].type.shape[:2]
         _, height, width = node.output.type.shape
-        return Square(channels, filters, height, width, copies)
+        return Convolution3x3(channels, filters, height, width, copies)
 
     @property
     def tiles(self) -> int:
@@ -136,14 +136,14 @@ class Square:
         return -(-self.height // 2) * -(-self.width // 2)
 
 
-def direct_cost(layer: Square, steps: int) -> float:
+def direct_cost(layer: Convolution3x3, steps: int) -> float:
     """Return the cycles of the direct form, with `steps` products summed as int16."""
     pixels = layer.copies * layer.height * layer.width
     products = 9.0 * pixels * layer.channels * layer.filters
     return PRODUCT_WORK[steps] * products / _PRODUCTS
 
 
-def winograd_cost(layer: Square, tiles: int) -> float:
+def winograd_cost(layer: Convolution3x3, tiles: int) -> float:
     """Return the cycles of Winograd's form, which transforms its weights once for `tiles` tiles."""
     pairs, all_tiles = float(layer.channels * layer.filters), layer.copies * layer.tiles
     ends = _TILE + _INPUT_TRANSFORM * layer.channels + _OUTPUT_TRANSFORM * layer.filters

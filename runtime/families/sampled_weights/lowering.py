@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Node, Value
-from qbnnc.ir.ops import Conv2dInteger, EpsCodes, LinearInteger, SampledWeightInteger
+from qbnnc.ir.ops import ContractionInteger, Conv2dInteger, EpsCodes, SampledWeightInteger
 from qbnnc.ir.rng import eps_table
 from qbnnc.ir.types import Array
 from qbnnc.runtime.families.moves.instructions import Transpose
@@ -58,7 +58,7 @@ def sampled_weight(lowering: Lowering, node: Node, op: SampledWeightInteger) -> 
 
 def _is_layer(reader: Node, value: Value) -> bool:
     """Tell whether a reader is a layer with `value` as its weight or bias."""
-    return isinstance(reader.op, Conv2dInteger | LinearInteger) and value is not reader.inputs[0]
+    return isinstance(reader.op, ContractionInteger) and value is not reader.inputs[0]
 
 
 def _drawn_with_weight(lowering: Lowering, node: Node) -> bool:
@@ -69,7 +69,7 @@ def _drawn_with_weight(lowering: Lowering, node: Node) -> bool:
     layer = lowering.only_reader(sampled.output)
     return (
         layer is not None
-        and isinstance(layer.op, Conv2dInteger | LinearInteger)
+        and isinstance(layer.op, ContractionInteger)
         and layer.inputs[1] is sampled.output
         and not is_depthwise(layer)
         and node.output.type.shape == sampled.output.type.shape

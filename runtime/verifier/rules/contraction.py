@@ -21,11 +21,11 @@ def convolve(line: Line) -> None:
     """Tiles have up to 16 channels. Runs are read in k-blocks, with up to 15 codes beyond."""
     line.positive("groups channels segments run k_blocks pixels images height width")
     line.flag("wide")
-    line.require(line.steps in (1, 2, 4), f"steps is {line.steps}")
+    line.require(line.steps in (1, 2, 4), f"steps is {line.steps}, not 1, 2 or 4")
     line.require(line.k_blocks % line.steps == 0, "a run is no whole number of steps")
     line.require(K_BLOCK * line.k_blocks >= line.run, "a run is longer than its k-blocks")
     line.require(
-        line.depth == K_BLOCK * line.k_blocks * line.segments, "depth is not that of the runs"
+        line.depth == K_BLOCK * line.k_blocks * line.segments, "the depth is not that of the runs"
     )
     pixel = line.channels * line.groups
     reach = (
@@ -42,7 +42,7 @@ def convolve(line: Line) -> None:
         line.positive("halo_height halo_width")
         line.natural("top left")
         halo = line.halo_height * line.halo_width * pixel
-        line.require(reach <= halo, f"reads {reach} bytes of a halo of {halo}")
+        line.require(reach <= halo, f"the line reads {reach} bytes of a halo of {halo}")
         line.read("input", line.height * line.width * pixel)
         line.scratch(SCRATCH + line.images * halo, beyond)
     _parameters(line, line.groups * line.padded, line.depth)
@@ -55,7 +55,9 @@ def depthwise(line: Line) -> None:
     """The kernel tests windows against the image, and reads nothing beyond it."""
     line.positive("height width out_height out_width kernel_height kernel_width")
     line.positive("stride_y stride_x dilation_y dilation_x")
-    line.require(line.depth == line.kernel_height * line.kernel_width, "depth is not the window's")
+    line.require(
+        line.depth == line.kernel_height * line.kernel_width, "the depth is not that of the window"
+    )
     line.read("input", line.height * line.width * line.filters)
     line.scratch(5 * CHANNEL_BLOCK)
     _parameters(line, line.padded, line.depth)
@@ -66,17 +68,23 @@ def depthwise(line: Line) -> None:
 def winograd(line: Line) -> None:
     """The scratch space has addresses, a patch, v, m and u, then outputs beyond the image."""
     line.positive("height width out_height out_width tiles depth pitch")
-    line.require(line.depth % PANEL == line.filters % PANEL == 0, "channels are not whole panels")
-    line.require(line.epilogue == Epilogue.REQUANTIZE, "sums of Winograd's form stay sums")
-    line.require(line.weight_zeros < 0, "weights of Winograd's form have zero points")
-    line.require(line.pitch >= 2 * line.tiles * line.depth, "numbers of v overlap")
+    line.require(
+        line.depth % PANEL == line.filters % PANEL == 0, "the channels are no whole panels"
+    )
+    line.require(
+        line.epilogue == Epilogue.REQUANTIZE, "Winograd's form does not requantise its sums"
+    )
+    line.require(line.weight_zeros < 0, "the weights of Winograd's form have zero points")
+    line.require(line.pitch >= 2 * line.tiles * line.depth, "the numbers of v overlap")
     numbers = line.values("numbers", _NUMBERS)
-    line.require(numbers == [k * line.pitch for k in range(_NUMBERS)], "v begins elsewhere")
+    line.require(
+        numbers == [k * line.pitch for k in range(_NUMBERS)], "the numbers of v begin elsewhere"
+    )
     line.constants("none", 4 * PANEL)
     addresses, patch = 48 * line.tiles, 16 * line.depth
     of_m, of_u = 4 * PANEL * line.tiles + _APART, 2 * PANEL * line.depth + _APART
     used = addresses + patch + _NUMBERS * (line.pitch + of_m + of_u)
-    line.require(line.nowhere >= used, "outputs beyond the image go to used bytes")
+    line.require(line.nowhere >= used, "outputs beyond the image overwrite the scratch space")
     line.scratch(line.nowhere + line.filters)
     line.read("input", line.height * line.width * line.depth)
     _parameters(line, line.filters, 9 * line.depth)
@@ -89,7 +97,7 @@ def _parameters(line: Line, channels: int, depth: int) -> None:
     fits = line.filters <= line.padded < line.filters + _HALF and line.padded % _HALF == 0
     line.require(fits, f"{line.filters} channels are padded to {line.padded}")
     for name in ("weights", "bias"):
-        line.require(line.operand(name).place in _PARAMETER_PLACES, f"{name} vary with the row")
+        line.require(line.operand(name).place in _PARAMETER_PLACES, f"{name} varies with the row")
     line.read("weights", channels * depth)
     line.read("bias", 4 * channels, alignment=4)
     line.constants("factor", 4 * channels)
@@ -99,12 +107,13 @@ def _parameters(line: Line, channels: int, depth: int) -> None:
 
 def _output(line: Line, pixels: int, channels: int, *, vectors: bool) -> None:
     """State the output; whole vectors of codes are stored if the next ones overwrite the rest."""
-    line.require(line.epilogue in set(Epilogue), f"epilogue {line.epilogue}")
+    line.require(line.epilogue in set(Epilogue), f"epilogue {line.epilogue} does not exist")
     steps, leaves = (line.channel_step, line.pixel_step), line.epilogue == Epilogue.DEQUANTIZE
     orders = [(1, channels), (pixels, 1)] if leaves else [(1, channels)]
-    line.require(steps in orders, f"steps of {steps}")
+    line.require(steps in orders, f"the steps {steps} are of no known order")
     line.require(
-        (line.operand("output").place is Place.OUT) == leaves, "float32 numbers that do not leave"
+        (line.operand("output").place is Place.OUT) == leaves,
+        "float32 numbers go elsewhere than to an output",
     )
     if line.epilogue == Epilogue.ACCUMULATOR:
         line.write(4 * pixels * channels, alignment=4)

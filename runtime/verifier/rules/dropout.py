@@ -16,7 +16,9 @@ RULES = Table[type[Instruction], Rule]()
 def keep_mask(line: Line) -> None:
     line.positive("channels pixels")
     place = Place.SAMPLE if line.flag("shared") else Place.COPY
-    line.require(line.operand("output").place is place, "a mask of other copies than it is for")
+    line.require(
+        line.operand("output").place is place, "the mask varies with other axes than it should"
+    )
     size = line.channels * line.pixels
     line.scratch(8 * -(-size // 4) + size)
     line.write(size)

@@ -38,12 +38,14 @@ def copy(line: Line) -> None:
 @RULES.of(Load)
 def load(line: Line) -> None:
     line.positive("size")
-    line.require(line.operand("output").place is Place.FIXED, "a constant that varies")
+    line.require(
+        line.operand("output").place is Place.FIXED, "a constant varies with the row or sample"
+    )
     line.constants("constant", line.size, alignment=1)
     line.write(line.size)
 
 
 def _item(line: Line) -> int:
     """Require elements of 1 or 4 bytes; return their size."""
-    line.require(line.item in (1, 4), f"elements of {line.item} bytes")
+    line.require(line.item in (1, 4), f"an element has {line.item} bytes")
     return line.item

@@ -24,7 +24,9 @@ def multiply(line: Line) -> None:
     line.positive("height width channels")
     for name in ("a", "b"):
         y, x, channel = (getattr(line, f"{name}_step_{axis}") for axis in ("y", "x", "channel"))
-        line.require(min(y, x, channel) >= 0, f"steps of {name}: {y}, {x}, {channel}")
+        line.require(
+            min(y, x, channel) >= 0, f"the steps of {name} are {y}, {x}, {channel}: one is negative"
+        )
         last = (line.height - 1) * y + (line.width - 1) * x + (line.channels - 1) * channel
         line.read(name, last + 1)
     size = line.height * line.width * line.channels

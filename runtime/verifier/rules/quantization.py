@@ -14,8 +14,12 @@ RULES = Table[type[Instruction], Rule]()
 def quantize(line: Line) -> None:
     line.positive("channels pixels")
     size, steps = line.channels * line.pixels, (line.channel_step, line.pixel_step)
-    line.require(steps in ((1, line.channels), (line.pixels, 1)), f"steps of {steps}")
-    line.require(line.operand("input").place is Place.INPUT, "quantises what is no input")
+    line.require(
+        steps in ((1, line.channels), (line.pixels, 1)), f"the steps {steps} are of no known order"
+    )
+    line.require(
+        line.operand("input").place is Place.INPUT, "the input of Quantize is not the network's"
+    )
     line.constants("shift", 4 * line.channels)
     line.constants("scale", 4 * line.channels)
     line.read("input", size)
@@ -35,7 +39,7 @@ def requantize(line: Line) -> None:
 def dequantize(line: Line) -> None:
     line.positive("channels pixels")
     line.natural("step")
-    line.require(line.item in (-1, 1, 4), f"codes of {line.item} bytes")
+    line.require(line.item in (-1, 1, 4), f"a code has {line.item} bytes")
     line.leaves()
     parameters = (line.pixels - 1) * line.step + line.channels
     line.constants("scale", 4 * parameters)

@@ -32,12 +32,13 @@ def sample_weight(line: Line) -> None:
     """A line has `block` channels times `step`, and is made 8 numbers at a time."""
     line.positive("groups padded depth block step")
     _expect_of_a_sample(line)
-    line.require(line.item in (1, 4), f"codes of {line.item} bytes")
-    line.require(line.padded % 8 == line.block % 8 == 0, "channels are not whole vectors")
+    line.require(line.item in (1, 4), f"a code has {line.item} bytes")
+    line.require(line.padded % 8 == line.block % 8 == 0, "the channels are no whole vectors")
     line.require(
-        line.step in (1, K_BLOCK) and line.depth % line.step == 0, "depth is no whole steps"
+        line.step in (1, K_BLOCK) and line.depth % line.step == 0,
+        "the depth is no whole number of steps",
     )
-    line.require(line.item == 1 or line.step == 1, "int32 codes in steps")
+    line.require(line.item == 1 or line.step == 1, "int32 codes have a step of more than 1")
     size = line.groups * line.padded * line.depth
     channels = line.groups * line.padded * line.step
     _codes(line, size, channels)
@@ -55,11 +56,16 @@ def draw_weight(line: Line) -> None:
     _expect_of_a_sample(line)
     fits = line.filters <= line.padded < line.filters + 8 and line.padded % 8 == 0
     line.require(fits, f"{line.filters} channels are padded to {line.padded}")
-    line.require(line.depth % K_BLOCK == 0, "depth is no whole k-blocks")
+    line.require(line.depth % K_BLOCK == 0, "the depth is no whole number of k-blocks")
     size, noise = line.groups * line.padded * line.depth, line.channels * line.taps
     _codes(line, size, line.groups * line.padded * K_BLOCK)
-    line.require(not line.flag("simple") or line.granule_step == 0, "a simple line has granules")
-    line.require(line.indices("rows", line.depth, -1) < noise, "codes of noise that does not exist")
+    line.require(
+        not line.flag("simple") or line.granule_step == 0,
+        "a simple weight has ratios for each element",
+    )
+    line.require(
+        line.indices("rows", line.depth, -1) < noise, "a code takes noise that does not exist"
+    )
     line.constants("table", _LANES, alignment=1)
     line.scratch(8 * (noise // 4 + 2) + PANEL * (noise + K_BLOCK))
     line.write(size)
@@ -70,19 +76,22 @@ def fold_bias(line: Line) -> None:
     line.positive("groups padded block step")
     line.natural("depth")
     _expect_of_a_sample(line)
-    line.require(line.depth % line.step == 0, "depth is no whole steps")
+    line.require(line.depth % line.step == 0, "the depth is no whole number of steps")
     channels = line.groups * line.padded
     line.constants("terms", 4 * channels)
     line.read("bias", 4 * channels, alignment=4)
     if line.depth:
-        line.require(line.operand("weights").place is not Place.CONSTANT, "sums constant weights")
+        line.require(
+            line.operand("weights").place is not Place.CONSTANT, "the weights of a sum are constant"
+        )
         line.read("weights", channels * line.depth)
     line.write(4 * channels, alignment=4)
 
 
 def _expect_of_a_sample(line: Line) -> None:
     line.require(
-        line.operand("output").place is Place.SAMPLE, "an output that is not one for each sample"
+        line.operand("output").place is Place.SAMPLE,
+        "the output does not vary with the sample alone",
     )
 
 

@@ -12,6 +12,7 @@ from qbnnc.frontend import read_module
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import KeepMask, Mask
 from qbnnc.support.errors import CompileError
+from tests.examples import slow_but
 from tests.frontend.nets import Around, Spelled
 
 
@@ -66,8 +67,9 @@ def test_the_reference_is_one_mask() -> None:
     ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("spelling", A_DROPOUT)
+@pytest.mark.parametrize(
+    "spelling", slow_but(["floor", "rand below", "inverted mask", "masked_fill"], A_DROPOUT)
+)
 def test_same_graph(spelling: str, reference: str) -> None:
     assert text_of(Spelled(A_DROPOUT[spelling])) == reference
 

@@ -13,6 +13,7 @@ from qbnnc.frontend.distribution import Subject, check_distribution
 from qbnnc.ir.check import check
 from qbnnc.ir.ops import Conv2d, Linear, Normal, SampledWeight
 from qbnnc.support.errors import CompileError
+from tests.examples import slow_but
 from tests.frontend.convert.test_sampled_weights import constants
 from tests.frontend.nets import Around, Spelled
 from tests.frontend.outputs import images
@@ -46,8 +47,7 @@ class Flipout(nn.Module):
         return mean + added * self._signs(mean)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("signs", ["uniform", "normal"])
+@pytest.mark.parametrize("signs", slow_but(["normal"], ["uniform", "normal"]))
 @pytest.mark.parametrize("bias", [False, True])
 def test_linear(signs: str, bias: bool) -> None:
     layer = Flipout(signs, bias=bias)
@@ -149,8 +149,7 @@ def test_signs_drawn_once_for_all_steps() -> None:
     assert sum(isinstance(n.op, SampledWeight) for n in graph.nodes) == 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", UNSUPPORTED)
+@pytest.mark.parametrize("name", slow_but([*UNSUPPORTED][:2], UNSUPPORTED))
 def test_not_supported(name: str) -> None:
     layer, message = UNSUPPORTED[name]
     with pytest.raises(CompileError, match=message) as error:

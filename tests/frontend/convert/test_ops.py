@@ -13,6 +13,7 @@ from qbnnc.frontend.convert import convert
 from qbnnc.frontend.torch_messages import quiet_torch
 from qbnnc.ir.ops import Conv2d, Linear, Unary
 from qbnnc.support.errors import CompileError
+from tests.examples import slow_but
 from tests.frontend.nets import Around, Spelled, randomise_batch_norm
 from tests.frontend.outputs import assert_same, images, outputs_of
 
@@ -94,8 +95,7 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", slow_but(["leaky ReLU", "ELU", "softplus"], FUNCTIONS))
 def test_functions(name: str) -> None:
     graph = assert_same(nn.Sequential(nn.Linear(6, 6), FUNCTIONS[name]), 4 * images(5, 6))
     assert [type(n.op) for n in graph.nodes] == [Linear, Unary]

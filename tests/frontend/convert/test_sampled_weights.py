@@ -48,8 +48,7 @@ def assert_same_with_noise(net: nn.Module, x: Tensor) -> Graph:
     return graph
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("name", slow_but(["log_variance", "transposed", "shared"], SPELLINGS))
 def test_spellings(name: str) -> None:
     """The index of transposed, sliced and shared noise is right, or the outputs would differ."""
     graph = assert_same_with_noise(Sampled(SPELLINGS[name]), X)

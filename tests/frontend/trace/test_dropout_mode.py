@@ -140,7 +140,7 @@ def test_noise_that_leaves_torch_is_not_frozen_in() -> None:
 def test_branches_on_values_are_told_and_torch_is_quiet(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    message = r"^Around \(test_modes.py:\d+\): torch.export cannot trace forward"
+    message = r"^Around \(test_dropout_mode.py:\d+\): torch.export cannot trace forward"
     with pytest.raises(CompileError, match=message):
         read_module(Around(Spelled(lambda x: x if x.sum() > 0 else -x)), X)
     assert capfd.readouterr() == ("", "")

@@ -1,1 +1,1 @@
-"""How fast artefacts and float networks predict, measured in turns."""
+"""The speed of artefacts and float networks, measured in turns."""

@@ -13,7 +13,7 @@ import numpy as np
 from qbnnc.bench.timing import Contender
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
-from qbnnc.loading.sources import SourceOptions, read_source
+from qbnnc.loading.sources import SourceOptions, read
 from qbnnc.support.errors import UserError
 from qbnnc.support.extras import require
 
@@ -128,7 +128,7 @@ def read_float(paths: Sequence[str | os.PathLike[str]], x: Array, options: Sourc
     os.environ.setdefault(
         "OMP_WAIT_POLICY", "passive"
     )  # else torch's threads spin in others' turns
-    model = read_source(paths, x, options)
+    model = read(paths, x, options)
     if model.stage is not Stage.FLOAT:
         raise UserError(
             f"{model.stage.name}, not float32 any more",

@@ -1,4 +1,4 @@
-"""How long predictions take, compared fairly: contenders take turns in one process."""
+"""Times of predictions, compared fairly: contenders take turns in one process."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _LONG = 5.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times longer one contender takes than another.
+    """The ratio of two contenders' times.
 
-    `median` is the ratio of the medians; `low` and `high` that of the quartiles farthest apart.
+    `median` is the ratio of the medians. `low` and `high` are ratios of quartiles, the farthest
+    apart.
     """
 
     median: float
@@ -53,7 +54,7 @@ def take_turns(
 
 
 def _wanting(times: Mapping[str, Sequence[float]]) -> set[str]:
-    """Who has not been called often enough."""
+    """The contenders that were not called often enough."""
     return {n for n, its in times.items() if len(its) < _least(its)}
 
 
@@ -62,7 +63,7 @@ def _least(times: Sequence[float]) -> int:
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
-    """Of times of two contenders, each at least one."""
+    """The ratio of `theirs` to `ours`, one time or more of each."""
     a, b = sorted(theirs), sorted(ours)
     return Ratio(
         statistics.median(a) / statistics.median(b),

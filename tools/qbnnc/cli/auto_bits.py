@@ -23,13 +23,13 @@ def auto_options(function: F) -> F:
         click.option(
             "--data",
             metavar="FILE.npz[:X,Y]",
-            help="With --bits auto: labelled data that it is measured on.  [default keys: x,y]",
+            help="With --bits auto, measure on these labelled data.  [default keys: x,y]",
         ),
         click.option(
             "--budget",
             metavar="METRIC+X[%]",
-            help="With --bits auto: how much worse than float it may be: nll+1%, or error+0.5 "
-            "(points of %).",
+            help="With --bits auto, let a metric be worse than in float by this: nll+1%, or "
+            "error+0.5 (points of %).",
         ),
     ):
         function = option(function)

@@ -15,6 +15,7 @@ import numpy as np
 from qbnnc.bench.baselines import FloatNetwork, Rivals, read_float
 from qbnnc.bench.timing import Contender, ratio, take_turns
 from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.options import (
     json_option,
     model_options,
@@ -25,7 +26,7 @@ from qbnnc.cli.options import (
 from qbnnc.ir.types import Array
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.artefacts import Artefact, open_artefact
-from qbnnc.loading.sources import Dropout, SourceOptions, names_from
+from qbnnc.loading.sources import Dropout, SourceOptions
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
 from qbnnc.support.errors import ArtefactWarning, UserError
@@ -41,20 +42,38 @@ _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
     "--input",
     "input_",
     metavar="FILE[:KEY]",
-    help="Rows to predict, repeated as needed. [default: noise]",
+    help="Predict these rows, repeated as needed. [default: noise]",
 )
-@click.option("--batch", "batches", default="1,32", show_default=True, metavar="B,...")
 @click.option(
-    "--threads", default="1,all", show_default=True, metavar="T,...", help='"all": physical cores.'
+    "--batch",
+    "batches",
+    default="1,32",
+    show_default=True,
+    metavar="B,...",
+    help="Predict batches of so many rows.",
 )
-@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: as compiled]")
-@click.option("--seconds", type=click.FloatRange(min=0), default=3.0, show_default=True)
+@click.option(
+    "--threads",
+    default="1,all",
+    show_default=True,
+    metavar="T,...",
+    help='Predict with so many threads; "all" is the physical cores.',
+)
+@samples_option
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=3.0,
+    show_default=True,
+    help="Measure for so many seconds at each batch size and number of threads.",
+)
 @click.option(
     "--float",
     "floats",
     multiple=True,
     metavar="MODEL",
-    help="The float32 network, a file as compile takes it; repeat for several members.",
+    help="Compare with the float32 network in a file that compile takes; repeat for "
+    "several members.",
 )
 @model_options
 @trust_option
@@ -82,9 +101,9 @@ def command(
     its samples drawn anew and its statistics. The last column is the ratio of the medians to the
     first artefact, in brackets that of the quartiles farthest apart.
 
-    With --float also: onnxruntime on the float32 network without dropout, weights at their means,
-    all samples' rows at once, a lower bound for any float engine; PyTorch eager, a pass for each
-    sample; torch.compile, where it works.
+    --float adds engines that run the float32 network. onnxruntime gets it without dropout, weights
+    at their means, and all samples' rows at once: a lower bound for any float engine. PyTorch
+    eager makes a pass for each sample, and so does torch.compile where it works.
     """
     with warnings.catch_warnings(action="ignore", category=ArtefactWarning):
         first = open_artefact(artefacts[0])
@@ -92,8 +111,8 @@ def command(
     source = None if input_ is None else as_batch(read_array(input_), shape)
     network = None
     if floats:
-        options = SourceOptions(
-            model, parse_arguments(model_args), dropout, trust_pickle, names_from(output_names)
+        options = SourceOptions.of(
+            model, parse_arguments(model_args), dropout, trust_pickle, output_names
         )
         with placed({"the calibration data": floats[0]}):
             float_model = read_float(floats, _rows(source, 2, shape), options)
@@ -172,7 +191,7 @@ def _numbers(option: str, text: str) -> list[int]:
 
 
 def _machine(names: Sequence[str]) -> str:
-    """What the figures depend on."""
+    """The machine and the versions that the figures depend on."""
     versions = [f"{name} {found}" for name in names if (found := _version(name)) is not None]
     instructions = f"{platform.machine()}, {physical_cores()} cores, {chosen().value}"
     return ", ".join([instructions, *versions])

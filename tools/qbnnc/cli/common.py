@@ -1,8 +1,9 @@
-"""What several commands do alike: warnings, places of errors, JSON, exit codes."""
+"""The common part of the commands: warnings, places of errors, JSON, exit codes."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import textwrap
@@ -45,8 +46,20 @@ def plain_warnings() -> Iterator[None]:
 
 
 def echo_json(value: object) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2))
+    """Print one JSON document on stdout; infinity and NaN, which JSON lacks, are texts."""
+    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case Mapping():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case _:
+            return value
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import click
 from qbnnc.api import compile as compile_model
 from qbnnc.cli.auto_bits import asked_auto, auto_options, choose
 from qbnnc.cli.common import placed, plain_warnings, several
+from qbnnc.cli.data_options import calibration_option, compiled_samples_option
 from qbnnc.cli.options import (
     bits_option,
     chosen_options,
@@ -30,7 +31,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.loading.arrays import file_of, read_array
-from qbnnc.loading.sources import Dropout, SourceOptions, Trained, names_from, read_whole
+from qbnnc.loading.sources import Dropout, SourceOptions, Trained, read_trained
 from qbnnc.loading.writing import check_outputs
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
 from qbnnc.support.text import counted, fold, human_bytes, spaced
@@ -46,19 +47,14 @@ from qbnnc.verification.distribution import DistributionCheck
     multiple=True,
     required=True,
     metavar="FILE",
-    help="An artefact, .onnx or .qbnn; repeat for several of one compile.",
+    help="Write an artefact, .onnx or .qbnn; repeat for several of one compile.",
 )
-@click.option(
-    "--calib",
-    "calibration",
-    metavar="FILE[:KEY]",
-    help="Calibration data, typical inputs [batch, ...]: 100 rows or more; 512 are used.",
-)
-@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: 20]")
+@calibration_option
+@compiled_samples_option
 @click.option(
     "--task",
     type=click.Choice([t.value for t in Task]),
-    help="What is computed from the samples.  [default: raw, or classification after a softmax or "
+    help="The task decides the statistics.  [default: raw, or classification after a softmax or "
     "the sigmoid of one number]",
 )
 @model_options
@@ -69,9 +65,9 @@ from qbnnc.verification.distribution import DistributionCheck
 @click.option(
     "--embedded-model/--no-embedded-model",
     default=True,
-    help="Whether an .onnx also holds the qbnnc model. Without it the file runs in onnxruntime, in "
-    "qbnnc run and bench, and verify checks it beside the .qbnn of the same compile; inspect, "
-    "evaluate and verify of the file alone need that model.",
+    help="An .onnx also holds the qbnnc model, which inspect, evaluate and verify of the file "
+    "alone need. Without it the file runs in onnxruntime, in qbnnc run and in bench. verify then "
+    "checks it beside the .qbnn of the same compile.",
 )
 @click.option(
     "--print-after",
@@ -107,8 +103,8 @@ def command(
 
     MODEL is a file of qbnnc.save or torch.export.save, a state_dict or safetensors file with
     --model, or a .qbnn. A list of state_dicts, several files or a folder of them are the members
-    of an ensemble; --samples is then the draws of each member. --bits auto gives each layer as few
-    bits as --budget allows, w8a7 at most; what --layer and --input-bits give stays.
+    of an ensemble. For an ensemble --samples counts the samples of each member. --bits auto gives
+    each layer as few bits as --budget allows, w8a7 at most. Bits of --layer and --input-bits stay.
     """
     inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calibration, data)))]
     check_outputs(outputs, inputs, embedded_model=embedded_model)
@@ -118,10 +114,10 @@ def command(
     with placed({"the calibration data": calibration, "the model": file, "the source": file}):
         if (asked := asked_auto(chosen, budget, data)) is not None:
             arguments = parse_arguments(model_args)
-            source = read_whole(
+            source = read_trained(
                 models,
                 rows,
-                SourceOptions(model, arguments, dropout, trust_pickle, names_from(output_names)),
+                SourceOptions.of(model, arguments, dropout, trust_pickle, output_names),
             )
             chosen = choose(asked, source.model, chosen, samples=samples, task=task, quiet=quiet)
         effort = effort_of(distribution_check, skipped=no_distribution_check)

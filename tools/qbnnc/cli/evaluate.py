@@ -10,6 +10,13 @@ import click
 import numpy as np
 
 from qbnnc.cli.common import echo_json, plain_warnings
+from qbnnc.cli.data_options import (
+    labelled_data_option,
+    metric_options,
+    ood_option,
+    samples_option,
+    seeds_option,
+)
 from qbnnc.cli.options import (
     json_option,
     model_options,
@@ -21,7 +28,6 @@ from qbnnc.cli.options import (
 from qbnnc.cli.progress import ProgressLine
 from qbnnc.evaluation.files import Evaluation, evaluate_files
 from qbnnc.evaluation.score import Measure
-from qbnnc.ir.head import Task
 from qbnnc.loading.sources import Dropout
 from qbnnc.support.errors import UserError
 from qbnnc.support.text import WIDTH, counted, fold, shortened, spaced, table
@@ -48,41 +54,21 @@ _TITLES = {
 
 @click.command(name="evaluate", short_help="Measure error and uncertainty on labelled data.")
 @click.argument("models", nargs=-1, metavar="ARTEFACT...")
+@labelled_data_option
+@ood_option
 @click.option(
-    "--data",
-    required=True,
-    metavar="FILE.npz[:X,Y]",
-    help="Labelled data: inputs [N, ...], taken as they are, and labels 0..K-1 or targets.  "
-    "[default keys: x,y]",
+    "--compare", metavar="MODEL", help="Show a float model first; MODEL is what compile reads."
 )
+@seeds_option
+@samples_option
+@metric_options
 @click.option(
-    "--ood", metavar="FILE[:KEY]", help="Inputs of another distribution: is it less sure there?"
-)
-@click.option("--compare", metavar="MODEL", help="A float model, shown first: what compile reads.")
-@click.option(
-    "--seed", "seeds", type=int, multiple=True, default=(0,),
-    help="Repeat for several: mean and standard deviation.  [default: 0]",
-)  # fmt: skip
-@click.option(
-    "--samples",
+    "--batch-size",
     type=click.IntRange(min=1),
-    metavar="L",
-    help="Samples of what is random.  [default: as compiled]",
+    default=256,
+    show_default=True,
+    help="Predict so many rows at a time.",
 )
-@click.option(
-    "--task",
-    type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]),
-    help="For models that were compiled without one.",
-)
-@click.option(
-    "--target-mean", type=float, default=0.0, show_default=True,
-    help="Of a regression trained on (y - mean)/std; the data are standardised so.",
-)  # fmt: skip
-@click.option(
-    "--target-std", type=float, default=1.0, show_default=True,
-    help="Metrics are then in the units of y before that.",
-)  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
 @model_options
 @trust_option
 @json_option
@@ -110,9 +96,9 @@ def command(
 ) -> int:
     """Evaluate ARTEFACTs, and a float model, on labelled data.
 
-    Classification: error, negative log-likelihood (NLL), expected calibration error (ECE),
-    average predictive entropy (aPE), mutual information, Brier score. Regression: RMSE, NLL, and
-    medians of the standard deviations. All over the whole set.
+    Metrics are over the whole set. A classification has the error, negative log-likelihood (NLL)
+    and expected calibration error (ECE). It also has the average predictive entropy (aPE), mutual
+    information and Brier score. A regression has RMSE, NLL, and medians of the standard deviations.
     """
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
@@ -168,7 +154,7 @@ def _unique_titles(names: Sequence[str]) -> list[str]:
 
 
 def _tables(titles: Sequence[str], evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    """As many models side by side as 80 columns hold, then the next ones."""
+    """Tables of as many models as fit in 80 columns side by side."""
     keys = list(dict.fromkeys(key for e in evaluations for key in e.scores.measures))
     columns = [
         [title, *(_cell(key, e.scores.measures.get(key)) for key in keys)]
@@ -223,7 +209,7 @@ def _notes(evaluations: Sequence[Evaluation]) -> Iterator[str]:
 
 
 def _record(evaluation: Evaluation) -> dict[str, object]:
-    """For JSON, which knows no infinity: "inf" then, and fractions where the table has %."""
+    """The record for JSON, with fractions where the table has %."""
     scores = evaluation.scores
     return {
         "model": evaluation.name,
@@ -235,12 +221,8 @@ def _record(evaluation: Evaluation) -> dict[str, object]:
         "seeds": list(scores.seeds),
         "clipped": evaluation.clipped,
         "measures": {
-            key: {"mean": _finite(measure.mean), "std": measure.std}
+            key: {"mean": measure.mean, "std": measure.std}
             for key, measure in scores.measures.items()
         },
         "calibration": [asdict(one) for one in scores.calibration],
     }
-
-
-def _finite(value: float) -> float | str:
-    return value if np.isfinite(value) else str(value)

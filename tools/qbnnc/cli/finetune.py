@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qbnnc.cli.common import INTERRUPTED, placed, say, several
+from qbnnc.cli.data_options import compiled_samples_option
 from qbnnc.cli.options import (
     bits_option,
     chosen_options,
@@ -23,7 +24,7 @@ from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.loading.arrays import file_of, read_array
-from qbnnc.loading.sources import Dropout, SourceOptions, names_from
+from qbnnc.loading.sources import Dropout, SourceOptions
 from qbnnc.loading.writing import check_outputs
 from qbnnc.options import options_from
 from qbnnc.support.errors import FileError, UserError
@@ -38,48 +39,83 @@ if TYPE_CHECKING:
 @click.command(name="finetune", short_help="Train with simulated quantisation.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
-    "-o", "--output", required=True, metavar="FILE.qbnn", help="The best model so far, always."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE.qbnn",
+    help="Write the best model so far to this file, at any time.",
 )
 @click.option(
     "--data",
     required=True,
     metavar="FILE.npz[:X,Y]",
-    help="Training data: inputs [N, ...] and, if the loss needs them, labels 0..K-1 or targets.  "
-    "[default keys: x,y]",
+    help="Train on inputs [N, ...] and, if the loss needs them, labels 0..K-1 or "
+    "targets.  [default keys: x,y]",
 )
 @click.option(
-    "--validation", metavar="FILE.npz[:X,Y]", help="Data to choose by.  [default: rows held out]"
+    "--validation",
+    metavar="FILE.npz[:X,Y]",
+    help="Choose the best model on these data.  [default: rows held out]",
 )
 @click.option(
     "--loss",
     type=click.Choice(["match", "cross-entropy", "mse", "gaussian-nll"]),
     default="match",
     show_default=True,
-    help="match: be like the float network, under the same random numbers, without labels: KL "
-    "divergence with --task classification, else squared error.",
+    help="Minimise this loss. match needs no labels: it compares with the float "
+    "network under the same random numbers, by KL divergence with --task "
+    "classification, else by squared error.",
 )
-@click.option("--epochs", type=float, default=3.0, show_default=True, help="Of each member.")
-@click.option("--lr", type=float, default=1e-3, show_default=True, help="Adam's; falls to 0.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--epochs",
+    type=float,
+    default=3.0,
+    show_default=True,
+    help="Train each member for so many epochs.",
+)
+@click.option(
+    "--lr",
+    type=float,
+    default=1e-3,
+    show_default=True,
+    help="Begin Adam with this learning rate, which falls to 0.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Train with batches of so many rows.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Shuffle and draw by this seed.",
+)
 @click.option(
     "--ranges",
     type=click.Choice(["learned", "ema"]),
     default="learned",
     show_default=True,
-    help="How ranges move: by gradient, or a moving average.",
+    help="Move ranges by gradient, or as a moving average.",
 )
 @click.option(
-    "--train-sigma", is_flag=True, help="Of sampled weights train sigma too, not only mu."
+    "--train-sigma", is_flag=True, help="Train sigma of sampled weights too, not only mu."
 )
 @click.option(
-    "--held-out", type=float, default=0.1, show_default=True, help="Part of the rows to choose by."
+    "--held-out",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Hold out this part of the rows to choose by.",
 )
 @click.option(
     "--calib",
     "calibration",
     metavar="FILE[:KEY]",
-    help="Inputs for the ranges to begin with.  [default: --data]",
+    help="Begin with the ranges of these inputs.  [default: --data]",
 )
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
 @click.option(
@@ -87,13 +123,13 @@ if TYPE_CHECKING:
     default="cpu",
     show_default=True,
     metavar="DEVICE",
-    help="Where to train: cpu, cuda, cuda:1, or another that torch knows.",
+    help="Train on this device: cpu, cuda, cuda:1, or another that torch knows.",
 )
-@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: 20]")
+@compiled_samples_option
 @click.option(
     "--task",
     type=click.Choice([t.value for t in Task]),
-    help="What is computed from the samples.  [default: what the loss implies]",
+    help="The task decides the statistics.  [default: the loss implies it]",
 )
 @model_options
 @bits_option
@@ -160,12 +196,8 @@ def command(
             training,
             validation=validation,
             calibration=None if calibration is None else read_array(calibration),
-            reading=SourceOptions(
-                model,
-                parse_arguments(model_args),
-                dropout,
-                trust_pickle,
-                names_from(output_names),
+            reading=SourceOptions.of(
+                model, parse_arguments(model_args), dropout, trust_pickle, output_names
             ),
             device=_checked_device(device),
         )
@@ -177,7 +209,7 @@ def command(
 
 
 def _announce(training: Training, start: Model) -> None:
-    """What is minimised, and how it would be that of a classifier."""
+    """Tell what is minimised, and how a classifier would be asked for."""
     from qbnnc.backends.torch.training.losses import could_classify, loss_title
 
     title = loss_title(training.loss, start.head.task)
@@ -226,7 +258,7 @@ def _tell(progress: Progress, line: ProgressLine, quiet: bool) -> None:
 
 
 def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
-    """What validation said before and after, a mean over the members; and what comes next."""
+    """Tell the validation loss before and after, a mean over the members, and the next step."""
     from qbnnc.backends.torch.training.losses import could_classify
 
     members = {r.member for r in reports}

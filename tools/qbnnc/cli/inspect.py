@@ -16,7 +16,7 @@ from qbnnc.inspection.report import NodeReport, describe_outputs
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
 from qbnnc.loading.artefacts import read_integer_model
-from qbnnc.loading.sources import SourceOptions, read_source
+from qbnnc.loading.sources import SourceOptions, read
 from qbnnc.runtime import load
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.summary import PlanSummary
@@ -27,11 +27,19 @@ from qbnnc.support.text import counted, fold, human_bytes, spaced, table
 
 @click.command(name="inspect", short_help="Show what a file holds.")
 @click.argument("file", metavar="FILE")
-@click.option("--plan", "planned", is_flag=True, help="How the runtime runs it on this machine.")
+@click.option("--plan", "planned", is_flag=True, help="Show the runtime's plan on this machine.")
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Of --plan."
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Plan for so many rows.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Of --plan. [default: physical cores]")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Plan for so many threads. [default: physical cores]",
+)
 @click.option("--ir", "as_text", is_flag=True, help="Print the graphs as text (docs/ir.md).")
 @click.option("--passes", metavar="PASS,...", help="Run these passes and print the graphs after.")
 @json_option
@@ -87,7 +95,7 @@ def _read(file: str) -> Model:
     if Path(file).suffix == ".onnx":
         return read_integer_model(file)
     try:
-        return read_source([file], None, SourceOptions())
+        return read([file], None, SourceOptions())
     except FileError as error:
         from qbnnc.frontend import NoNetworkError
 

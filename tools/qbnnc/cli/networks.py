@@ -67,7 +67,7 @@ def _named(models: Sequence[str]) -> dict[str, str]:
 
 
 def _single(option: str, texts: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:
-    """What the option is for each network."""
+    """The value of the option for each network."""
     general: list[str] = []
     special: dict[str, str] = {}
     for text in texts:

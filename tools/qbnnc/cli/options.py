@@ -22,7 +22,7 @@ def input_option(function: F) -> F:
         "input_",
         required=True,
         metavar="FILE[:KEY]",
-        help="The inputs, [batch, ...]: a .npy file, or an array of an .npz file.",
+        help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file.",
     )(function)
 
 
@@ -32,21 +32,21 @@ def drawing_options(function: F) -> F:
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),
-            help="Rows at a time; changes speed and memory, never the result.",
+            help="Compute so many rows at a time; this changes speed and memory, never the result.",
         ),
         click.option(
             "--first-row",
             type=click.IntRange(min=0),
             default=0,
             show_default=True,
-            help="The number of the first row, for a batch that is split.",
+            help="Count rows from this number, for a batch that is split.",
         ),
         click.option(
             "--samples",
             type=click.IntRange(min=1),
             metavar="L",
-            help="Monte-Carlo samples; of an ensemble a multiple of its members. "
-            "[default: as compiled; .onnx: no more than that]",
+            help="Draw so many Monte-Carlo samples; for an ensemble give a multiple of its "
+            "members. [default: as compiled; .onnx: no more than that]",
         ),
     ):
         function = option(function)
@@ -79,9 +79,9 @@ def model_options(function: F) -> F:
             "--outputs",
             "output_names",
             metavar="NAME,...",
-            help="What the outputs are: for a regression mean, or mean and one of log_var, "
-            "variance, std, log_std; in one output these are its halves.  [default: the names in "
-            "a dict or NamedTuple]",
+            help="Name the outputs. A regression has mean alone, or mean and one of these: "
+            "log_var, variance, std, log_std. One output may hold both as halves.  "
+            "[default: the names in a dict or NamedTuple]",
         ),
         click.option(
             "--dropout",
@@ -92,14 +92,14 @@ def model_options(function: F) -> F:
             "--model-args",
             multiple=True,
             metavar="KEY=VALUE,...",
-            help="Its arguments; values are JSON.",
+            help="Give these arguments to --model; values are JSON.",
         ),
         click.option(
             "--model",
             "model",
             metavar="PKG.MODULE:FACTORY",
-            help="For a file of weights: what builds the network; the current folder is searched "
-            "first.",
+            help="Build the network of a file of weights with this code; the current folder "
+            "is searched first.",
         ),
     ):
         function = option(function)
@@ -143,7 +143,8 @@ def bits_option(function: F) -> F:
     return click.option(
         "--bits",
         metavar="wNaM",
-        help="Bits of weights and activations; compile takes auto too.  [default: w8a7]",
+        help="Use N bits for weights and M for activations; compile takes auto too.  "
+        "[default: w8a7]",
     )(function)
 
 
@@ -158,47 +159,54 @@ def quantisation_options(function: F) -> F:
         click.option(
             "--rounding",
             type=click.Choice([r.value for r in Rounding]),
-            help="Codes nearest to the weights, or fitted to what layers give.  [default: by bits]",
+            help="Round weights to the nearest value, or fit them to the layers' outputs.  "
+            "[default: by bits]",
         ),
-        click.option("--calibration-seed", type=int, help="[default: 0]"),
         click.option(
-            "--calibration-passes", type=click.IntRange(min=1), help="Draws observed.  [default: 8]"
+            "--calibration-seed", type=int, help="Observe samples of this seed.  [default: 0]"
+        ),
+        click.option(
+            "--calibration-passes",
+            type=click.IntRange(min=1),
+            help="Observe so many samples.  [default: 8]",
         ),
         click.option(
             "--calibration",
             "observer",
             type=click.Choice([o.value for o in Observer]),
-            help="How ranges are observed.  [default: by bits, mse at few and minmax at many]",
+            help="Choose the observer of ranges.  [default: by bits, mse at few and minmax at "
+            "many]",
         ),
         click.option(
             "--layer",
             "layers",
             multiple=True,
             metavar="NAME=wNaM",
-            help="Other bits for one layer; repeat for several.",
+            help="Use other bits for one layer; repeat for several.",
         ),
         click.option(
             "--mask-sharing",
             type=click.Choice([m.value for m in MaskSharing]),
-            help="Dropout masks of every row, or one for the batch.  [default: row]",
+            help="Draw dropout masks for every row, or one for the batch.  [default: row]",
         ),
         click.option(
-            "--quantise-output", is_flag=True, help="Quantise what leaves the network too."
+            "--quantise-output", is_flag=True, help="Quantise the outputs of the network too."
         ),
         click.option(
             "--input-bits",
             type=click.IntRange(2, 8),
-            help="Bits of the network's input.  [default: those of activations, at least 7]",
+            help="Use so many bits for the network's input.  [default: those of activations, "
+            "at least 7]",
         ),
         click.option(
             "--scales",
             type=click.Choice([s.value for s in Scales]),
-            help="Any scale, or powers of two: shifts.  [default: free]",
+            help="Allow any scale, or powers of two, which are shifts.  [default: free]",
         ),
         click.option(
             "--weights",
             type=click.Choice([w.value for w in WeightScheme]),
-            help="Granularity of weight scales.  [default: channel-symmetric]",
+            help="Choose the granularity of weight scales.  [default: channel-symmetric]",
         ),
     ):
         function = option(function)
@@ -206,7 +214,7 @@ def quantisation_options(function: F) -> F:
 
 
 def chosen_options(given: Mapping[str, object]) -> CompileOptions:
-    """What these options gave to a command, by the names of its parameters; only what was given.
+    """The compile options that were given to a command, by name.
 
     UserError for a wrong --layer.
     """
@@ -247,7 +255,8 @@ def distribution_options(function: F) -> F:
         click.option(
             "--distribution-check",
             type=click.Choice(["default", "full"]),
-            help="How many samples are compared with the module's.  [default: by cost]",
+            help="Compare a default or a full number of samples with the module's.  [default: "
+            "by cost]",
         ),
     ):
         function = option(function)
@@ -255,7 +264,7 @@ def distribution_options(function: F) -> F:
 
 
 def effort_of(chosen: DistributionCheck, *, skipped: bool) -> DistributionCheck:
-    """What the two options ask for; UserError if they contradict each other."""
+    """The effort that the two options ask for; UserError if they contradict each other."""
     if skipped and chosen is not None:
         raise UserError(
             "contradicts --distribution-check", place="--no-distribution-check", remedy="give one"

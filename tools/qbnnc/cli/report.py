@@ -14,9 +14,13 @@ from qbnnc.support.files import check_apart, check_output
 @click.command(name="report", short_help="Show a sweep as one HTML page.")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY.jsonl...")
 @click.option(
-    "-o", "--output", required=True, metavar="FILE.html", help="The page; it needs no other file."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE.html",
+    help="Write the page to this file; it needs no other file.",
 )
-@click.option("--title", help="What the page is called.  [default: the networks' names]")
+@click.option("--title", help="Give the page this title.  [default: the networks' names]")
 @quiet_option
 @verbose_option
 def command(

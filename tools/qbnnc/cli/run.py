@@ -27,10 +27,12 @@ _ROWS_SHOWN = 5
 @click.command(name="run", short_help="Predict with an artefact.")
 @click.argument("artefact", metavar="ARTEFACT")
 @input_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Which random numbers.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Draw the random numbers of this seed."
+)
 @drawing_options
 @click.option(
-    "-o", "--output", metavar="FILE.npz", help="Where to write all samples and statistics."
+    "-o", "--output", metavar="FILE.npz", help="Write all samples and statistics to this file."
 )
 @json_option
 @quiet_option
@@ -86,7 +88,7 @@ def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> st
 
 
 def _tables(numbers: list[str], columns: list[list[str]]) -> Iterator[str]:
-    """As many tables as the columns need in 80 columns of text; each begins with the rows."""
+    """Tables of 80 columns of text at most; each begins with the rows."""
     while columns:
         count = len(columns)
         while count > 1 and _width(numbers, columns[:count]) > WIDTH:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from functools import partial
@@ -11,6 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings, several
+from qbnnc.cli.data_options import (
+    calibration_option,
+    compiled_samples_option,
+    labelled_data_option,
+    metric_options,
+    ood_option,
+    seeds_option,
+)
 from qbnnc.cli.options import (
     bits_option,
     chosen_options,
@@ -23,7 +30,6 @@ from qbnnc.cli.options import (
     verbose_option,
 )
 from qbnnc.cli.progress import ProgressLine, show_measured
-from qbnnc.ir.head import Task
 from qbnnc.loading.arrays import file_of, read_array
 from qbnnc.loading.sources import Dropout
 from qbnnc.support.files import check_apart
@@ -34,36 +40,28 @@ if TYPE_CHECKING:  # numba is not loaded before something is measured
 
 @click.command(name="sensitivity", short_help="What each layer costs at fewer bits.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@labelled_data_option
+@calibration_option
 @click.option(
-    "--data", required=True, metavar="FILE.npz[:X,Y]",
-    help="Labelled data: inputs [N, ...] and labels 0..K-1 or targets.  [default keys: x,y]",
-)  # fmt: skip
-@click.option(
-    "--calib", "calibration", metavar="FILE[:KEY]", help="Calibration data, as in compile."
+    "--tried",
+    default="w4,a4",
+    show_default=True,
+    metavar="wN,aM,...",
+    help="Give each layer these in turn: widths of its weights, and of its activations.",
 )
+@ood_option
 @click.option(
-    "--tried", default="w4,a4", show_default=True, metavar="wN,aM,...",
-    help="What each layer gets in turn: widths of its weights, and of the activations it gives.",
-)  # fmt: skip
-@click.option("--ood", metavar="FILE[:KEY]", help="Inputs of another distribution.")
-@click.option(
-    "--rows", type=click.IntRange(min=1), metavar="N",
+    "--rows",
+    type=click.IntRange(min=1),
+    metavar="N",
     help="Use N rows of the data, evenly spaced.  [default: all]",
-)  # fmt: skip
-@click.option(
-    "--seed", "seeds", type=int, multiple=True, default=(0,),
-    help="Repeat for several: metrics are means.  [default: 0]",
-)  # fmt: skip
-@click.option(
-    "--samples", type=click.IntRange(min=1), metavar="L", help="As in compile.  [default: 20]"
 )
-@click.option("--task", type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]))
+@seeds_option
+@compiled_samples_option
+@metric_options
 @click.option(
-    "--target-mean", type=float, default=0.0, show_default=True,
-    help="Of a regression trained on (y - mean)/std, as the targets of the data are.",
-)  # fmt: skip
-@click.option("--target-std", type=float, default=1.0, show_default=True)
-@click.option("-o", "--output", metavar="FILE.jsonl", help="Rows for qbnnc report.")
+    "-o", "--output", metavar="FILE.jsonl", help="Write rows for qbnnc report to this file."
+)
 @model_options
 @bits_option
 @quantisation_options
@@ -97,8 +95,8 @@ def command(
     """Measure what each layer of MODEL alone costs at fewer bits, all others at --bits.
 
     MODEL is what compile takes. Every network is compiled to integers and run on the same data,
-    with the same masks and eps: compile then gives the layers that cost much more bits with
-    --layer NAME=wNaM, and those that cost nothing fewer.
+    with the same masks and eps. With --layer NAME=wNaM compile then gives more bits to layers that
+    cost much, and fewer to others.
     """
     from qbnnc.study.sensitivity import sensitivity
     from qbnnc.study.sensitivity.api import check_output, write_rows
@@ -139,7 +137,7 @@ def command(
 
 
 def _record(found: Sensitivities) -> dict[str, object]:
-    """For JSON, which knows no infinity: "inf" then; error and ece are fractions."""
+    """The record for JSON; error and ece are fractions."""
     return {
         "network": found.network,
         "method": found.method,
@@ -148,7 +146,7 @@ def _record(found: Sensitivities) -> dict[str, object]:
         "rows": found.rows,
         "samples": found.samples,
         "seeds": list(found.seeds),
-        "baseline": {name: _finite(value) for name, value in found.baseline.items()},
+        "baseline": dict(found.baseline),
         "layers": [
             {"name": one.name, "weights": one.weights, "activations": one.activations}
             for one in found.layers
@@ -159,14 +157,10 @@ def _record(found: Sensitivities) -> dict[str, object]:
                 "tried": str(cost.tried),
                 "bits": str(cost.bits),
                 "bits_saved": cost.saved,
-                "metrics": {name: _finite(value) for name, value in cost.metrics.items()},
+                "metrics": dict(cost.metrics),
                 "nll_error": cost.nll_error,
-                "divergence": _finite(cost.divergence),
+                "divergence": cost.divergence,
             }
             for cost in found.costs
         ],
     }
-
-
-def _finite(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)

@@ -11,6 +11,12 @@ from pathlib import Path
 import click
 
 from qbnnc.cli.common import INTERRUPTED, placed, plain_warnings, say
+from qbnnc.cli.data_options import (
+    compiled_samples_option,
+    labelled_data_option,
+    metric_options,
+    ood_option,
+)
 from qbnnc.cli.flags import with_flags
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.options import (
@@ -21,7 +27,6 @@ from qbnnc.cli.options import (
     verbose_option,
 )
 from qbnnc.cli.progress import ProgressLine
-from qbnnc.ir.head import Task
 from qbnnc.passes.options import Bits
 from qbnnc.study.plan import full_grid, paper_grid, parse_bits, parse_widths
 from qbnnc.study.report import check_installed, write_report
@@ -38,59 +43,91 @@ from qbnnc.support.text import fold, table
 @click.command(name="sweep", short_help="Evaluate in float and at many bits.")
 @click.argument("models", nargs=-1, required=True, metavar="[NAME=]MODEL...")
 @click.option(
-    "--train", required=True, metavar="FILE.npz[:X,Y]",
-    help="Training data: 512 rows calibrate, all of it fine-tunes.  Inputs alone, FILE[:KEY], "
-    "are enough with --loss match.  [default keys: x,y]",
-)  # fmt: skip
-@click.option(
-    "--data", required=True, metavar="FILE.npz[:X,Y]",
-    help="Test data: inputs [N, ...] and labels 0..K-1 or targets.",
-)  # fmt: skip
-@click.option("--ood", metavar="FILE[:KEY]", help="Confusion data: inputs from elsewhere.")
-@click.option("-o", "--output", required=True, metavar="FILE.jsonl", help="The results.")
-@click.option("--report", metavar="FILE.html", help="A page of figures and tables at the end.")
-@click.option(
-    "--bits", metavar="wNaM,...",
-    help="Which bits.  [default: the paper's: weights 3..8 at 7-bit activations, and activations "
-    "3..7 at 8-bit weights]",
-)  # fmt: skip
-@click.option("--weights-bits", metavar="N..M", help="Widths of weights: 3..8, or 4,6,8.")
-@click.option("--activation-bits", metavar="N..M", help="Widths of activations.")
-@click.option("--grid", is_flag=True, help="Every width of weights with every one of activations.")
-@click.option("--ptq", is_flag=True, help="Post-training quantisation.  [default without --qat]")
-@click.option("--qat", is_flag=True, help="Quantisation-aware training; with --ptq both.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option(
-    "--samples", type=click.IntRange(min=1), metavar="L", help="As in compile.  [default: 20]"
+    "--train",
+    required=True,
+    metavar="FILE.npz[:X,Y]",
+    help="Calibrate with 512 rows of these data and fine-tune with all. Inputs alone, "
+    "FILE[:KEY], are enough with --loss match.  [default keys: x,y]",
 )
-@click.option("--task", type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]))
+@labelled_data_option
+@ood_option
 @click.option(
-    "--target-mean", type=float, default=0.0, show_default=True,
-    help="Of a regression trained on (y - mean)/std, as the targets of the data are.",
-)  # fmt: skip
-@click.option("--target-std", type=float, default=1.0, show_default=True)
-@click.option("--shifts", is_flag=True, help="Images rotated, brightened, moved: float, most bits.")
-@click.option("--epochs", type=float, help="Of fine-tuning; may be a fraction.")
-@click.option("--lr", type=float, help="Of fine-tuning.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Of fine-tuning.")
+    "-o", "--output", required=True, metavar="FILE.jsonl", help="Write the results to this file."
+)
 @click.option(
-    "--loss", metavar="LOSS",
-    help="Of fine-tuning: match, the float network's outputs; cross-entropy, mse or "
-    "gaussian-nll, the labels.  [default: match]",
-)  # fmt: skip
+    "--report", metavar="FILE.html", help="Write a page of figures and tables at the end."
+)
 @click.option(
-    "--model", multiple=True, metavar="[NAME=]PKG.MODULE:FACTORY",
-    help="What builds the network of a file of weights; with NAME= that of one MODEL only.",
-)  # fmt: skip
-@click.option("--model-args", multiple=True, metavar="[NAME=]KEY=VALUE,...", help="Its arguments.")
-@click.option("--dropout", multiple=True, metavar="[NAME=]active|off", help="As in compile.")
+    "--bits",
+    metavar="wNaM,...",
+    help="Try these bits.  [default: the paper's: weights 3..8 at 7-bit activations, "
+    "and activations 3..7 at 8-bit weights]",
+)
+@click.option("--weights-bits", metavar="N..M", help="Try these widths of weights: 3..8, or 4,6,8.")
+@click.option("--activation-bits", metavar="N..M", help="Try these widths of activations.")
 @click.option(
-    "--outputs", "output_names", multiple=True, metavar="[NAME=]NAMES", help="As in compile."
+    "--grid", is_flag=True, help="Try every width of weights with every one of activations."
+)
+@click.option("--ptq", is_flag=True, help="Quantise after training.  [default without --qat]")
+@click.option("--qat", is_flag=True, help="Train with simulated quantisation; with --ptq do both.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Repeat everything with so many seeds.",
+)
+@compiled_samples_option
+@metric_options
+@click.option(
+    "--shifts",
+    is_flag=True,
+    help="Measure float and most bits on images that are rotated, brightened and moved.",
+)
+@click.option("--epochs", type=float, help="Fine-tune for so many epochs; fractions are allowed.")
+@click.option("--lr", type=float, help="Fine-tune with this learning rate.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="Fine-tune with batches of so many rows."
+)
+@click.option(
+    "--loss",
+    metavar="LOSS",
+    help="Fine-tune with this loss. match compares with the float network; "
+    "cross-entropy, mse and gaussian-nll compare with labels.  [default: match]",
+)
+@click.option(
+    "--model",
+    multiple=True,
+    metavar="[NAME=]PKG.MODULE:FACTORY",
+    help="Build the network of a file of weights with this code; NAME= is for one MODEL only.",
+)
+@click.option(
+    "--model-args",
+    multiple=True,
+    metavar="[NAME=]KEY=VALUE,...",
+    help="Give these arguments to --model.",
+)
+@click.option(
+    "--dropout",
+    multiple=True,
+    metavar="[NAME=]active|off",
+    help="Keep dropout or take it out, as in compile.",
+)
+@click.option(
+    "--outputs",
+    "output_names",
+    multiple=True,
+    metavar="[NAME=]NAMES",
+    help="Name the outputs, as in compile.",
 )
 @trust_option
 @quantisation_options
-@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: physical cores]")
-@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, whose workers are used.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Use so many processes.  [default: physical cores]",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
 @click.option("--retry-failed", is_flag=True, help="Compute again what has an error.")
 @quiet_option
 @verbose_option
@@ -199,7 +236,7 @@ def _outcome(results: Sequence[Result], output: str) -> int:
 def _bits(
     bits: str | None, weights: str | None, activations: str | None, grid: bool
 ) -> tuple[Bits, ...] | None:
-    """What the options about bits choose; None is the paper's grid."""
+    """The bits that the options choose; None is the paper's grid."""
     if bits is not None:
         if weights is not None or activations is not None or grid:
             raise UserError(
@@ -229,7 +266,7 @@ def _print(rows: Sequence[Row], results: Sequence[Result]) -> None:
 
 def _check_report(path: str) -> None:
     """Before any work: what draws the page is there, and it can be written."""
-    check_installed("--report:")
+    check_installed("`report`")
     check_writable(path, ".html")
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.options import input_option, json_option, quiet_option, verbose_option
 from qbnnc.cli.progress import ProgressLine
 from qbnnc.cli.verify_source import Drawn, against_source, asked_source, source_options
@@ -26,13 +27,29 @@ from qbnnc.verification.oracle import Comparison, Drawing, verify
     type=int,
     multiple=True,
     default=(0,),
-    help="Repeat for several. [default: 0]",
+    help="Compare the random numbers of this seed; repeat for several. [default: 0]",
 )
-@click.option("--samples", type=click.IntRange(min=1), metavar="L", help="[default: as compiled]")
-@click.option("--first-row", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@samples_option
+@click.option(
+    "--first-row",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Count rows from this number.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="Compare so many rows at a time.",
+)
 @source_options
-@click.option("--threads", type=click.IntRange(min=1), help="onnxruntime's threads in an operator.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Let onnxruntime use so many threads in an operator.",
+)
 @json_option
 @quiet_option
 @verbose_option

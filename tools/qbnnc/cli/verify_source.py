@@ -21,10 +21,10 @@ from qbnnc.verification.source import SourceComparison, verify
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LIMITS = {
-    "mean_shift": "Means: root mean square difference, in standard deviations.",
-    "deviation_ratio": "Standard deviations: the larger over the smaller, 1 or more.",
-    "rank_loss": "Order of the rows' uncertainties: 1 - Spearman's correlation.",
-    "divergence": "KL(module || artefact) in nats.",
+    "mean_shift": "Limit the root mean square difference of means, in standard deviations.",
+    "deviation_ratio": "Limit the ratio of standard deviations, the larger over the smaller.",
+    "rank_loss": "Limit 1 - Spearman's correlation of the rows' uncertainties.",
+    "divergence": "Limit KL(module || artefact), in nats.",
 }
 
 
@@ -57,7 +57,8 @@ def source_options(function: F) -> F:
         "--source",
         multiple=True,
         metavar="MODEL",
-        help="The network that the artefact was compiled from; repeat for an ensemble's files.",
+        help="Compare with the network that the artefact was compiled from; repeat for an "
+        "ensemble's files.",
     )(function)
 
 

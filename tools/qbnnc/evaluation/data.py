@@ -35,8 +35,8 @@ class RawData:
 class LabelledData:
     """N rows that fit a network.
 
-    x is [N, *input shape] float32. y is the labels, int64 [N] (of a map of classes [K, *map]:
-    [N, *map]), or the targets of a regression, float32 [N, *output shape].
+    x is [N, *input shape] float32. Labels y are int64 [N], or [N, *map] for a map of classes
+    [K, *map]. Targets y of a regression are, float32 [N, *output shape].
     """
 
     x: NDArray[np.float32]
@@ -73,8 +73,8 @@ def fit(data: RawData, shape: Shape, output: Shape, task: Task) -> LabelledData:
     """The data as a network from rows of `shape` to rows of `output` takes them.
 
     Values stay as they are: pixels 0..255 are not divided. Axes of length 1 may be missing.
-    InputError, with the row, for no rows, NaN, infinity, other shapes, labels that are not whole
-    numbers 0..K-1, and lengths that differ.
+    InputError tells the row. It is raised for no rows, NaN or infinity, and for other shapes or
+    lengths. Labels that are not whole numbers 0..K-1 raise it too.
     """
     x = as_inputs(data.x, shape, data.x_name)
     if data.y.ndim == 0 or len(data.y) != len(x):
@@ -208,7 +208,7 @@ Floats = NDArray[np.float32]
 
 
 def read_labelled(data: Labelled, name: str) -> RawData:
-    """ "FILE.npz[:XKEY,YKEY]", or (x, y), which errors call `name`; FileError if unreadable."""
+    """Data in "FILE.npz[:XKEY,YKEY]", or (x, y), which errors call `name`."""
     if isinstance(data, str | os.PathLike):
         return read_raw(os.fspath(data))
     return pair(data, name, f"{name}, x", f"{name}, y")
@@ -224,7 +224,7 @@ def pair(data: object, name: str, x_name: str, y_name: str) -> RawData:
 
 
 def read_training(data: Labelled | ArrayLike, *, labels: bool) -> RawData:
-    """As `read_labelled`; without `labels`, inputs alone are enough: "FILE[:KEY]", or x.
+    """Read labelled data; without `labels`, inputs alone are enough: "FILE[:KEY]", or x.
 
     Where they are alone, y is empty.
     """
@@ -247,13 +247,14 @@ def has_labels(data: RawData) -> bool:
     return data.y.size > 0 or len(data.x) == 0
 
 
-def read_confusion(data: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> Floats | None:
-    """Inputs from elsewhere [N, *shape]; InputError if they do not fit."""
+def read_ood(data: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> Floats | None:
+    """Read out-of-distribution inputs [N, *shape]; InputError if they do not fit."""
     if data is None:
         return None
     if isinstance(data, str | os.PathLike):
         return read_inputs(os.fspath(data), shape)
-    return as_inputs(as_array(data, "the confusion data"), shape, "the confusion data")
+    name = "the out-of-distribution data"
+    return as_inputs(as_array(data, name), shape, name)
 
 
 def _alone(x: NDArray[np.generic], name: str) -> RawData:

@@ -25,7 +25,7 @@ from qbnnc.ir.head import Task, class_shape
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import QuantizeInput
 from qbnnc.ir.types import Stage
-from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions, names_from
+from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.inputs import as_array, as_integer, choice
 
@@ -75,14 +75,14 @@ def evaluate_files(
 ) -> list[Evaluation]:
     """Error, likelihood, calibration and uncertainty of `models` on labelled `data`.
 
-    `models`: one or several compiled artefacts, float models (whatever `qbnnc.compile` reads;
-    `model`, `model_args`, `dropout`, `trust_pickle` are for weights, `output_names` for outputs),
-    modules or Models. `data`:
-    "FILE.npz[:XKEY,YKEY]" or (x [N, ...], y): labels 0..K-1, or targets, standardised as the
-    network was trained, with `target_mean` and `target_std` to have metrics in the user's units.
-    `ood`: inputs of another distribution, "FILE.npz[:KEY]" or an array. `task`: for models that do
-    not know theirs. `samples`: L of what is random; a float model has that of the first artefact
-    by default. Returns an Evaluation for each model, in order: see qbnnc.evaluation.score.Scores.
+    `models`: one or several compiled artefacts, modules, Models, or files that `qbnnc.compile`
+    reads. The options `model`, `model_args`, `dropout`, `trust_pickle` and `output_names` say how
+    a float model is read. `data`: "FILE.npz[:XKEY,YKEY]" or (x [N, ...], y). Labels y are
+    0..K-1. Targets y are standardised as the network was trained; `target_mean` and `target_std`
+    then give metrics in the user's units. `ood`: out-of-distribution inputs, "FILE.npz[:KEY]" or an
+    array. `task`: for models that do not know theirs. `samples`: L of what is random; a float model
+    has as many as the first artefact by default. Returns an Evaluation for each model, in order:
+    see qbnnc.evaluation.score.Scores.
     UserError says what is wrong, and with which file.
     """
     from qbnnc.evaluation.score import TargetUnits, check_task, evaluate
@@ -90,9 +90,7 @@ def evaluate_files(
     sources = _several(models)
     raw = _raw(data)
     as_inputs(raw.x, raw.x.shape[1:], raw.x_name)
-    options = SourceOptions(
-        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
-    )
+    options = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
     wanted = None if task is None else choice("task", Task, task)
     predictors = _open(sources, raw, options, wanted)
     chosen = _task(task, predictors, raw)

@@ -17,7 +17,7 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Stage
-from qbnnc.loading.artefacts import Predictor, QbnnArtefact, open_artefact
+from qbnnc.loading.artefacts import Predictor, Wrapped, open_artefact
 from qbnnc.loading.sources import SourceOptions, read
 from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.pipeline import DEFAULT_SAMPLES
@@ -57,7 +57,7 @@ class FloatPredictor:
         first_row: int = 0,
         batch_size: int | None = None,
     ) -> Mapping[str, NDArray[np.float32]]:
-        """As a compiled artefact does; `batch_size` has no effect."""
+        """Predict as a compiled artefact does; `batch_size` has no effect."""
         batch = as_batch(x, self.model.graph.input.type.shape)
         check_samples(self.model, samples)
         count = self.samples if samples is None else samples
@@ -83,9 +83,7 @@ def is_compiled(source: object) -> TypeGuard[str | os.PathLike[str] | Model]:
 
 def open_compiled(source: str | os.PathLike[str] | Model, threads: int | None = None) -> Predictor:
     """The artefact in a file, or an INTEGER Model in our runtime."""
-    return (
-        QbnnArtefact(load(source)) if isinstance(source, Model) else open_artefact(source, threads)
-    )
+    return load(source) if isinstance(source, Model) else open_artefact(source, threads)
 
 
 def open_float(
@@ -120,9 +118,9 @@ def float_samples(
 ) -> tuple[NDArray[np.float32], ...]:
     """The samples [L, B, *shape] of each output of a FLOAT or SIMULATED Model, for x [B, *shape].
 
-    Its random numbers are those of a compiled model at this seed (docs/semantics.md, section 5).
-    float32 arithmetic, by PyTorch where it is installed: other batches, and the oracle, may differ
-    in the last bits.
+    The random numbers are those of a compiled model at this seed (docs/semantics.md, section 5).
+    The arithmetic is float32, by PyTorch where it is installed. Other batches, and the oracle, may
+    differ in the last bits.
     """
     parts = [
         _samples(model, x[start : start + _ROWS], samples, seed, first_row + start)
@@ -146,20 +144,19 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Recording(Generic[T]):
-    """What `keep` makes of each batch's prediction is in `sets`, a list for each set of rows."""
+class Recording(Wrapped, Generic[T]):
+    """A predictor that keeps something of each batch's prediction.
 
-    inner: Predictor
+    `keep` gives what is kept. `sets` has a list of it for each set of rows.
+    """
+
+    session: Predictor
     keep: Callable[[Mapping[str, Floats]], T]
     sets: list[list[T]] = field(default_factory=list)
 
     @property
     def model(self) -> Model:
-        return self.inner.model
-
-    @property
-    def samples(self) -> int:
-        return self.inner.samples
+        return self.session.model
 
     def predict(
         self,
@@ -169,8 +166,8 @@ class Recording(Generic[T]):
         first_row: int = 0,
         batch_size: int | None = None,
     ) -> Mapping[str, Floats]:
-        """What the inner one predicts; row 0 begins another set."""
-        made = self.inner.predict(x, samples, seed, first_row, batch_size)
+        """The session's prediction; row 0 begins another set."""
+        made = self.session.predict(x, samples, seed, first_row, batch_size)
         if first_row == 0:
             self.sets.append([])
         self.sets[-1].append(self.keep(made))

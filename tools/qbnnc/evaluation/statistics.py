@@ -1,8 +1,8 @@
-"""What metrics need of each row's samples, in float64.
+"""Statistics of each row's samples in float64, for metrics.
 
-The statistics of `qbnnc.ir.head` before they are rounded to float32: a likelihood below 1e-45, or
-a variance above 3e38, is an ordinary number here. Sums over the samples keep one order, so that a
-row's bits do not depend on how many rows are computed at once.
+They are the statistics of `qbnnc.ir.head` before they are rounded to float32. A likelihood below
+1e-45, or a variance above 3e38, is an ordinary number here. Sums over the samples keep one order,
+so that a row's bits do not depend on how many rows are computed at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qbnnc.runtime.metrics import Float64, mean_over_samples, mutual_information
 
 
 def class_statistics(samples: tuple[Array, ...]) -> tuple[Float64, Float64]:
-    """Mean softmax [N, K] and mutual information [N] in nats, of logits [L, B, K, *map].
+    """Mean softmax [N, K] and mutual information [N] in nats for logits [L, B, K, *map].
 
     N is B, or of a map of classes B times its places. One logit is that of class 1 of two.
     """

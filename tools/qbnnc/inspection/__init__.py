@@ -1,4 +1,4 @@
-"""What a Model is made of: nodes, sizes, proofs, memory."""
+"""The parts of a Model: nodes, sizes, proofs, memory."""
 
 from qbnnc.inspection.report import Inspection, inspect
 

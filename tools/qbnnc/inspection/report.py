@@ -80,7 +80,7 @@ class Inspection:
 
 
 def inspect(model: Model, file_bytes: int) -> Inspection:
-    """What there is to say about a Model; nodes are those of the first member."""
+    """The inspection of a Model; its nodes are those of the first member."""
     graph = model.graph
     nodes = tuple(_node(graph, node) for node in graph.nodes)
     return Inspection(

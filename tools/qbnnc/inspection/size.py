@@ -8,7 +8,7 @@ from qbnnc.ir.evaluate import last_uses
 from qbnnc.ir.format import shared_tensors
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Conv2d, Conv2dInteger, Linear, LinearInteger, RandomOp
+from qbnnc.ir.ops import Contraction, ContractionInteger, RandomOp
 from qbnnc.ir.rng import LANES_PER_WORD
 from qbnnc.ir.sharing import common_values
 from qbnnc.ir.types import Axis
@@ -67,7 +67,7 @@ def _shared_by_members(model: Model) -> list[set[str]]:
 
 def macs(node: Node) -> int:
     """Multiply-accumulates of one row of one sample; 0 for what is no layer."""
-    if not isinstance(node.op, Linear | LinearInteger | Conv2d | Conv2dInteger):
+    if not isinstance(node.op, Contraction | ContractionInteger):
         return 0
     return node.output.type.size * prod(node.inputs[1].type.shape[1:])
 

@@ -1,4 +1,4 @@
-"""What can be run: an .onnx file by onnxruntime, a .qbnn file by our runtime. One interface."""
+"""Artefacts behind one interface: .onnx in onnxruntime, .qbnn in our runtime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
-from qbnnc.runtime import Session, load
+from qbnnc.runtime import Session as QbnnSession
+from qbnnc.runtime import load
 from qbnnc.support.errors import FileError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
@@ -23,16 +24,12 @@ if TYPE_CHECKING:
     from qbnnc.backends.onnx.session import OnnxArtefact
 
 
-class Predictor(Protocol):
-    """Predicts, given a seed; every compiled artefact is one."""
-
-    @property
-    def model(self) -> Model:
-        """The Model behind it: its head, shapes and method."""
+class Session(Protocol):
+    """Predicts by one signature, which the sessions of both runtimes have."""
 
     @property
     def samples(self) -> int:
-        """L by default."""
+        """L by default: the samples of all members together."""
 
     def predict(
         self,
@@ -43,6 +40,35 @@ class Predictor(Protocol):
         batch_size: int | None = None,
     ) -> Mapping[str, NDArray[np.float32]]:
         """Samples, whose names begin so and which come in order, and statistics by name."""
+
+
+class Predictor(Session, Protocol):
+    """A session that knows the Model behind it: its head, shapes and method."""
+
+    @property
+    def model(self) -> Model:
+        """The Model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """A session with more than a session has; it predicts as the `session` does."""
+
+    session: Session
+
+    @property
+    def samples(self) -> int:
+        return self.session.samples
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        return self.session.predict(x, samples, seed, first_row, batch_size)
 
 
 class Artefact(Predictor, Protocol):
@@ -67,10 +93,10 @@ class Artefact(Predictor, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class QbnnArtefact:
+class QbnnArtefact(Wrapped):
     """A .qbnn file in our runtime."""
 
-    session: Session
+    session: QbnnSession
     holds_model: bool = True
 
     @property
@@ -85,20 +111,6 @@ class QbnnArtefact:
     def digest(self) -> str:
         return format.digest(self.session.model)
 
-    @property
-    def samples(self) -> int:
-        return self.session.samples
-
-    def predict(
-        self,
-        x: ArrayLike,
-        samples: int | None = None,
-        seed: int = 0,
-        first_row: int = 0,
-        batch_size: int | None = None,
-    ) -> Mapping[str, NDArray[np.float32]]:
-        return self.session.predict(x, samples, seed, first_row, batch_size)
-
     def trace(
         self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> Mapping[str, Array]:
@@ -112,11 +124,11 @@ class QbnnArtefact:
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxFile:
+class OnnxFile(Wrapped):
     """An .onnx file in onnxruntime; `known` is the Model in it, if it has one."""
 
+    session: OnnxArtefact
     known: Model | None
-    artefact: OnnxArtefact
 
     @property
     def holds_model(self) -> bool:
@@ -124,34 +136,20 @@ class OnnxFile:
 
     @property
     def model(self) -> Model:
-        return self.artefact.model() if self.known is None else self.known
+        return self.session.model() if self.known is None else self.known
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        return self.artefact.input_shape
+        return self.session.input_shape
 
     @property
     def digest(self) -> str:
-        return self.artefact.digest
-
-    @property
-    def samples(self) -> int:
-        return self.artefact.samples
-
-    def predict(
-        self,
-        x: ArrayLike,
-        samples: int | None = None,
-        seed: int = 0,
-        first_row: int = 0,
-        batch_size: int | None = None,
-    ) -> Mapping[str, NDArray[np.float32]]:
-        return self.artefact.predict(x, samples, seed, first_row, batch_size)
+        return self.session.digest
 
     def trace(
         self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> Mapping[str, Array]:
-        return self.artefact.trace(x, samples, seed, first_row)
+        return self.session.trace(x, samples, seed, first_row)
 
 
 def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> Artefact:
@@ -167,7 +165,7 @@ def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> A
 
     check_may_be_onnx(data, path)
     artefact = OnnxArtefact.from_bytes(data, path, threads)
-    return OnnxFile(artefact.model() if artefact.description.embedded else None, artefact)
+    return OnnxFile(artefact, artefact.model() if artefact.description.embedded else None)
 
 
 def read_integer_model(path: str | os.PathLike[str]) -> Model:

@@ -17,7 +17,6 @@ from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
-from qbnnc.ir.types import Stage
 from qbnnc.passes.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
@@ -38,7 +37,6 @@ MOST_ROWS = 512
 FEW_ROWS = 100
 _FEW_TO_CHOOSE_BY = 200
 _ROWS = "the calibration data"
-_DONE = {Stage.SIMULATED: "fine-tuned", Stage.INTEGER: "compiled"}
 
 
 class CalibrationWarning(UserWarning):
@@ -47,13 +45,25 @@ class CalibrationWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """How a network is read: see `qbnnc compile --help`. `outputs` are names, none if ()."""
+    """Options for reading a network. `outputs` are names; () gives none."""
 
     factory: str | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     dropout: Dropout | None = None
     trust_pickle: bool = False
     outputs: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(
+        model: str | None = None,
+        model_args: Mapping[str, object] | None = None,
+        dropout: Dropout | None = None,
+        trust_pickle: bool = False,
+        output_names: str | Sequence[str] | None = None,
+    ) -> SourceOptions:
+        """The options as the functions of `qbnnc` take them."""
+        names = names_from(output_names)
+        return SourceOptions(model, model_args or {}, dropout, trust_pickle, names)
 
     def given(self) -> list[str]:
         """The names of those that only a file that torch reads has a use for, if they are given."""
@@ -67,7 +77,7 @@ class SourceOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """A Model, and what each member was made of; nothing of what was a Model already.
+    """A Model that was read, with the module behind each member; a .qbnn or a Model has none.
 
     `checked` says how a saved program was compared with its module.
     """
@@ -98,26 +108,58 @@ def names_from(text: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
-    """The Model of whatever a user hands in: a Model, a file or several, or a module."""
-    return read_whole(source, rows, options).model
+    """The Model of whatever a user hands in: a Model, a file or several, or a module.
+
+    Several files, or a folder of them, are the members of an ensemble. A compiled .qbnn gives an
+    INTEGER Model. `rows` [N, *shape] are calibration data, which go before those in a file.
+    """
+    return read_trained(source, rows, options).model
 
 
-def read_whole(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
-    """The same, and what it was made of, to compare it with."""
+def read_trained(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
+    """The same Model, and the modules that it was made of, to compare it with."""
     trained = _read(source, rows, options)
-    if not options.outputs:
-        return trained
-    return replace(trained, model=name_outputs(trained.model, options.outputs))
+    model = with_calibration(trained.model, rows)
+    return replace(
+        trained, model=name_outputs(model, options.outputs) if options.outputs else model
+    )
 
 
 def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
     if options.dropout not in (None, "active", "off"):
         raise UserError("choose one of active, off", place=f"`dropout` {options.dropout!r}")
     if (known := known_model(source)) is not None:
-        return Trained(known if rows is None else with_calibration(known, rows))
+        return Trained(known)
     paths = [source] if isinstance(source, str | os.PathLike) else source
     if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
-        return _read_files(paths, None if rows is None else as_array(rows, _ROWS), options)
+        return _read_files(paths, rows, options)
+    return _read_modules(source, rows, options.dropout)
+
+
+def _read_files(
+    paths: Sequence[str | os.PathLike[str]], rows: ArrayLike | None, options: SourceOptions
+) -> Trained:
+    files = [Path(path) for path in paths]
+    if not files:
+        raise InputError("no file is named", place="the source", remedy="name one or more")
+    if len(files) == 1 and not files[0].is_dir() and format.is_model(read_bytes(files[0])):
+        _refuse_for_qbnn(files[0], options)
+        return Trained(format.load(files[0]))
+    require("torch", what=f"reading {files[0].name}")
+    from qbnnc.frontend import read_file
+
+    source = read_file(
+        files[0] if len(files) == 1 else files,
+        factory=options.factory,
+        model_args=options.arguments,
+        example=None if rows is None else as_array(rows, _ROWS),
+        dropout=options.dropout,
+        trust_pickle=options.trust_pickle,
+    )
+    return Trained(model_of(source), source.references, source.checked)
+
+
+def _read_modules(source: object, rows: ArrayLike | None, dropout: Dropout | None) -> Trained:
     require("torch", what="compiling a module")
     modules = members_of(source)
     if modules is None:
@@ -128,7 +170,10 @@ def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Tra
         )
     if rows is None:
         raise InputError("a module is compiled with calibration=x, 100 or more typical inputs")
-    return read_trained(modules, rows, options.dropout)
+    from qbnnc.frontend import read_modules
+
+    traced = read_modules(modules, as_array(rows, _ROWS), dropout=dropout)
+    return Trained(model_of(traced), traced.references)
 
 
 def members_of(source: object) -> list[nn.Module] | None:
@@ -140,18 +185,6 @@ def members_of(source: object) -> list[nn.Module] | None:
     given = list(source) if isinstance(source, list | tuple) else []
     modules = [each for each in given if isinstance(each, nn.Module)]
     return modules if modules and len(modules) == len(given) else None
-
-
-def float_source(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
-    """The FLOAT Model that will be trained; UserError if it is lowered already."""
-    model = read(source, rows, options)
-    if model.stage is not Stage.FLOAT:
-        raise UserError(
-            f"{_DONE[model.stage]} already",
-            place="the source",
-            remedy="fine-tune the float network it was made of",
-        )
-    return model
 
 
 def known_model(source: object) -> Model | None:
@@ -184,47 +217,6 @@ def _ensemble(models: Sequence[Model]) -> Model:
     return joined
 
 
-def read_source(
-    paths: Sequence[str | os.PathLike[str]],
-    rows: NDArray[np.generic] | None,
-    options: SourceOptions,
-) -> Model:
-    """The Model in a file, FLOAT or (a compiled .qbnn) INTEGER, with its calibration rows.
-
-    Several files, or a folder of them, are the members of an ensemble. `rows` [N, *shape] are
-    calibration data from elsewhere; they go before those in the file.
-    """
-    return _read_files(paths, rows, options).model
-
-
-def _read_files(
-    paths: Sequence[str | os.PathLike[str]],
-    rows: NDArray[np.generic] | None,
-    options: SourceOptions,
-) -> Trained:
-    files = [Path(path) for path in paths]
-    if not files:
-        raise InputError("no file is named", place="the source", remedy="name one or more")
-    if len(files) == 1 and not files[0].is_dir() and format.is_model(read_bytes(files[0])):
-        _refuse_for_qbnn(files[0], options)
-        model = format.load(files[0])
-        return Trained(model if rows is None else with_calibration(model, rows))
-    require("torch", what=f"reading {files[0].name}")
-    from qbnnc.frontend import read_file
-
-    source = read_file(
-        files[0] if len(files) == 1 else files,
-        factory=options.factory,
-        model_args=options.arguments,
-        example=rows,
-        dropout=options.dropout,
-        trust_pickle=options.trust_pickle,
-    )
-    model = model_of(source)
-    model = model if rows is None else with_calibration(model, rows)
-    return Trained(model, source.references, source.checked)
-
-
 def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
     for name in options.given():
         raise FileError(
@@ -232,15 +224,6 @@ def _refuse_for_qbnn(path: Path, options: SourceOptions) -> None:
             path,
             remedy="leave it out",
         )
-
-
-def read_trained(modules: Sequence[nn.Module], rows: ArrayLike, dropout: Dropout | None) -> Trained:
-    """The FLOAT Model of modules in memory, one a member; `rows` [N, *shape] calibrate it."""
-    from qbnnc.frontend import read_modules
-
-    array = as_array(rows, _ROWS)
-    source = read_modules(modules, array, dropout=dropout)
-    return Trained(with_calibration(model_of(source), array), source.references)
 
 
 def model_of(source: Source) -> Model:
@@ -258,11 +241,13 @@ def float_model(members: tuple[Graph, ...], rows: NDArray[np.float32] | None) ->
     return model
 
 
-def with_calibration(model: Model, rows: ArrayLike) -> Model:
+def with_calibration(model: Model, rows: ArrayLike | None) -> Model:
     """The model with these calibration rows; at most 512, evenly spaced, are kept.
 
-    InputError if they do not fit the network.
+    None leaves the model as it is. InputError if rows do not fit the network.
     """
+    if rows is None:
+        return model
     batch = as_batch(rows, model.graph.input.type.shape, _ROWS)
     if len(batch) > MOST_ROWS:
         batch = batch[evenly_spaced(len(batch), MOST_ROWS)]

@@ -8,7 +8,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Loc:
-    """Where in the user's model a node comes from.
+    """The place in the user's model that a node comes from.
 
     `module` is the path of the module ("features.3.bn"), `source` the line ("net.py:42") if known.
     """

@@ -1,7 +1,7 @@
 """Files of users: which are read, and how others are replaced whole or not at all.
 
-Only regular files are read and replaced, also through links: a FIFO would wait for ever, a device
-gives no end, and a rename would put a file in its place.
+Only regular files are read and replaced, also through links. A FIFO would wait for ever, and a
+device has no end. A rename would put a file in the place of either.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_all(files: Sequence[tuple[Path, bytes]]) -> None:
-    """All of the files are new afterwards, or all are as they were.
+    """Write all of the files or none.
 
     1. Each is written beside its place, and on the disk, before the first is renamed; if a rename
        fails, those before it are undone.

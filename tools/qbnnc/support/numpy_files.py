@@ -1,8 +1,8 @@
 """Arrays from .npy and .npz files that anybody may have written.
 
-No array gets memory before its header has been held against what the file really has: a stored
-array is in the file byte for byte, and deflate makes at most 1,032 bytes of one (zlib's technical
-notes, "Maximum Compression Factor"). Only arrays of real or complex numbers are read; nothing is
+No array gets memory before its header has been held against the size of the file. A stored array is
+in the file byte for byte, and deflate makes at most 1,032 bytes of one (zlib's technical notes,
+"Maximum Compression Factor"). Only arrays of real or complex numbers are read; nothing is
 ever unpickled. Format: numpy.lib.format.
 """
 
@@ -158,7 +158,7 @@ def _array(stream: _Stream, size: int, most: int, place: object) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What an array says about itself, in `size` bytes before its numbers."""
+    """The description of an array, in `size` bytes before its numbers."""
 
     descr: object
     fortran: bool
@@ -231,7 +231,7 @@ def _filled(stream: _Stream, total: int, place: object) -> NDArray[np.uint8]:
 
 @contextmanager
 def _damage(place: object) -> Iterator[None]:
-    """What cannot be read, as a FileError that says so."""
+    """Turn an error of reading into a FileError."""
     try:
         yield
     except (*_DAMAGED, MemoryError) as error:

@@ -18,8 +18,9 @@ class _Stopped(BaseException):
 
 @contextmanager
 def held_signals() -> Iterator[Callable[[], None]]:
-    """SIGINT, SIGTERM and SIGHUP have their effect at the end, or where the yielded function is
-    called: it leaves the `with`, which undoes what it holds, and only then they do.
+    """Hold SIGINT, SIGTERM and SIGHUP until the end, or until the yielded function is called.
+
+    The function leaves the `with`, which undoes what it holds. The signals have their effect then.
 
     Handlers of a program's own run at once, as ever. A thread that is not the main one gets no
     signals, and none are held there.

@@ -1,4 +1,4 @@
-"""How far an artefact is from what its user trained, in distribution: means, spread, order, KL.
+"""The distance of an artefact from the trained network: means, spread, order, KL.
 
 `qbnnc.verification.oracle` compares bits. These measures tell what integers cost, and what a wrong
 network would show.
@@ -59,7 +59,7 @@ class Limits:
     divergence: float | None = None
 
     def exceeded(self, found: Agreement) -> list[str]:
-        """Which limits one output exceeds, as sentences."""
+        """Sentences about the limits that one output exceeds."""
         ratio = found.deviation_ratio
         spread = None if ratio is None else max(ratio, 1 / ratio) if ratio > 0 else np.inf
         rank = found.rank_correlation
@@ -146,7 +146,7 @@ def _normal(means: Sequence[Float64], spreads: Sequence[Float64]) -> float | Non
 
 
 def quantities(head: Head, samples: Sequence[Array]) -> dict[str, Array]:
-    """What is compared of an artefact's samples [L, B, ...]: class probabilities, or outputs."""
+    """The compared quantities of an artefact's samples [L, B, ...]: probabilities, or outputs."""
     if head.task is Task.CLASSIFICATION:
         return {"probabilities": probabilities(samples[0])}
     return dict(zip(head.sample_names(len(samples)), samples, strict=True))
@@ -161,7 +161,7 @@ def probabilities(logits: Array) -> Float64:
 
 
 def reading(trained: Model, compiled: Model) -> Reading:
-    """How outputs of the trained module, as forward returns them, become the artefact's quantities.
+    """A function from the outputs of the trained module's forward to the artefact's quantities.
 
     `trained` is the FLOAT Model as it was read, `compiled` that of the artefact.
     """
@@ -178,7 +178,7 @@ def reading(trained: Model, compiled: Model) -> Reading:
 
 
 def _class_probabilities(graph: Graph, output: Array) -> Float64:
-    """Of what the module gives: a softmax, its logarithm, a sigmoid, or logits."""
+    """Probabilities from the module's softmax, its logarithm, a sigmoid, or logits."""
     last = graph.producers().get(graph.outputs[0])
     if last is not None and isinstance(last.op, Softmax):
         return np.exp(output) if last.op.log else np.asarray(output, np.float64)

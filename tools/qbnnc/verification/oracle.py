@@ -51,7 +51,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Which random numbers are compared, and how many rows at a time."""
+    """The random numbers that are compared, and how many rows at a time."""
 
     seeds: Sequence[int] = (0,)
     samples: int | None = None

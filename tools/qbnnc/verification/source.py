@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.loading.artefacts import Predictor, open_artefact
-from qbnnc.loading.sources import SourceOptions, Trained, read_whole
+from qbnnc.loading.sources import SourceOptions, Trained, read_trained
 from qbnnc.support import limits
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_batch, as_count
@@ -68,7 +68,7 @@ def verify(
     batch = as_batch(x, opened.model.graph.input.type.shape)
     if len(batch) == 0:
         raise InputError("no rows, so that nothing would be compared", place="the input")
-    trained = read_whole(source, batch, source_options or SourceOptions())
+    trained = read_trained(source, batch, source_options or SourceOptions())
     _check_fit(opened, trained)
     count = _count(opened, samples)
     from qbnnc.frontend.distribution import reference_samples

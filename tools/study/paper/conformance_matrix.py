@@ -19,7 +19,7 @@ from pathlib import Path
 from qbnnc.api import compile as compile_network
 from qbnnc.ir.model import Model
 from qbnnc.loading.artefacts import open_artefact
-from qbnnc.loading.sources import CalibrationWarning, SourceOptions, read_source, with_calibration
+from qbnnc.loading.sources import CalibrationWarning, SourceOptions, read, with_calibration
 from qbnnc.passes.options import Scales, WeightScheme
 from qbnnc.study.paper.reference_nets import Data, Network, networks
 from qbnnc.verification.oracle import Drawing, verify
@@ -28,11 +28,11 @@ WIDTHS = ("w8a7", "w8a8", "w4a4", "w3a3", "w2a2")
 CALIBRATION_ROWS = 32
 
 
-def read(network: Network, nets: Path, data: Data) -> Model:
+def read_network(network: Network, nets: Path, data: Data) -> Model:
     """The FLOAT Model, traced once for all combinations."""
     options = SourceOptions(f"models:{network.factory}", network.arguments)
     rows = data.calibration[:CALIBRATION_ROWS]
-    return with_calibration(read_source([nets / network.file], rows, options), rows)
+    return with_calibration(read([nets / network.file], rows, options), rows)
 
 
 def differing(model: Model, data: Data, rows: int, width: str) -> tuple[int, int]:
@@ -72,7 +72,7 @@ def main() -> int:
         if options.networks and name not in options.networks:
             continue
         data = load()
-        model = read(network, options.nets, data)
+        model = read_network(network, options.nets, data)
         for width in options.widths:
             compared, differ = differing(model, data, options.rows, width)
             print(f"{name} {width}: {compared} values, {differ} differ", flush=True)

@@ -22,14 +22,14 @@ def write_report(rows: Iterable[Row], path: str | os.PathLike[str], title: str) 
     written.
     """
     if Path(path).suffix != ".html":
-        raise FileError("a report is written as .html: give a name that ends so", path)
-    check_installed("the report of a study")
+        raise FileError("a report is written as .html", path, "give a name that ends so")
+    check_installed("the report")
     everything = list(rows)
     if all(isinstance(row, Header) for row in everything):
-        raise UserError(f"{path}: the study has no results to report yet: run it first")
+        raise UserError("the study has no results to report yet", path, "run it first")
     if len({row.task for row in everything if isinstance(row, Header)}) > 1:
         raise UserError(
-            f"{path}: studies of classification and of regression: write a report for each"
+            "studies of classification and of regression", path, "write a report for each"
         )
     # matplotlib takes most of a second to load, and belongs to an extra
     from qbnnc.study.report.grouping import group
@@ -38,9 +38,9 @@ def write_report(rows: Iterable[Row], path: str | os.PathLike[str], title: str) 
     write_atomically(path, page(group(everything), title).encode())
 
 
-def check_installed(what: str) -> None:
-    """UserError, on behalf of `what`, unless the libraries that make a page are installed."""
+def check_installed(place: str) -> None:
+    """Raise UserError at `place` unless the libraries that make a page are installed."""
     if missing := [module for module in ("matplotlib", "jinja2") if find_spec(module) is None]:
         raise UserError(
-            f"{what} needs {' and '.join(missing)}: install with pip install 'qbnnc[study]'"
+            f"needs {' and '.join(missing)}", place, "install with pip install 'qbnnc[study]'"
         )

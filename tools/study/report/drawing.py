@@ -13,6 +13,7 @@ from typing import Final
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.transforms import Bbox
 
 from qbnnc.study.report.grouping import Network
 from qbnnc.study.results import Precision
@@ -77,7 +78,8 @@ class Figure:
 def image(draw: Callable[[Axes], None], alt: str, height: float = 2.9, left: float = 0.74) -> Image:
     """Draw a panel `height` inches high, with a margin to the `left` for names.
 
-    Margins are fixed: a layout for every panel would take longer than the drawing.
+    Margins are fixed, as a layout would take longer than the drawing. The image grows where a long
+    name needs more.
     """
     box = (left / _WIDTH, 0.58 / height, 1 - (left + 0.1) / _WIDTH, 1 - 0.98 / height)
     return Image(_data_uri(draw, (_WIDTH, height), box), printable(alt))
@@ -127,7 +129,10 @@ def _data_uri(
         _set_style()
         canvas = Canvas(figsize=size)
         draw(canvas.add_axes(box))
-        canvas.savefig(buffer, format="svg", metadata=_NO_METADATA, transparent=True)
+        whole = Bbox.union([Bbox.from_bounds(0, 0, *size), canvas.get_tightbbox()])
+        canvas.savefig(
+            buffer, format="svg", metadata=_NO_METADATA, transparent=True, bbox_inches=whole
+        )
     return f"data:image/svg+xml;base64,{b64encode(buffer.getvalue()).decode()}"
 
 

@@ -18,7 +18,6 @@ from qbnnc.ir.model import Model
 from qbnnc.loading.sources import (
     Dropout,
     SourceOptions,
-    names_from,
     read,
     warn_of_few,
     warn_of_noisy_choice,
@@ -74,9 +73,7 @@ def sensitivity(
     options = options_from(compile_options, samples, task)
     base = options.quantisation
     widths = Tried.parse_all(tried, base.bits)
-    reading = SourceOptions(
-        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
-    )
+    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
     trained = read(source, calibration, reading)
     if trained.calibration is not None:
         warn_of_few(len(trained.calibration))
@@ -137,9 +134,7 @@ def choose_bits(
     if compile_options.get("bits") == "auto":
         compile_options["bits"] = None
     options = options_from(compile_options, samples, task)
-    reading = SourceOptions(
-        model, model_args or {}, dropout, trust_pickle, names_from(output_names)
-    )
+    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
     setting = Setting(data, None, seeds, rows, TargetUnits(target_mean, target_std))
     bench = bench_of(read(source, calibration, reading), place_of(source), setting, options)
     warn_of_noisy_choice(len(bench.data))

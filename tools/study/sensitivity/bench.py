@@ -10,14 +10,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qbnnc.evaluation.data import Labelled, LabelledData, Path_, fit, read_confusion, read_labelled
+from qbnnc.evaluation.data import Labelled, LabelledData, Path_, fit, read_labelled, read_ood
 from qbnnc.evaluation.predictors import FloatPredictor, Recording
 from qbnnc.evaluation.score import TargetUnits, evaluate
 from qbnnc.evaluation.statistics import distribution, row_nll
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
-from qbnnc.loading.artefacts import Predictor, QbnnArtefact
+from qbnnc.loading.artefacts import Predictor
 from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.calibrate import calibration_of
 from qbnnc.passes.mixed_precision.compiler import Compiler
@@ -56,7 +56,7 @@ class Bench:
 
     def integers(self, quantisation: Quantisation) -> Measured:
         """Measure the network in integers."""
-        return self._measured(QbnnArtefact(load(self.compiler.compiled(quantisation))))
+        return self._measured(load(self.compiler.compiled(quantisation)))
 
     def float32(self) -> Measured:
         """Measure the network in float."""
@@ -122,7 +122,7 @@ def bench_of(model: Model, name: str, setting: Setting, options: Options) -> Ben
     model = fitted_by_targets(model)
     shape, output = model.graph.input.type.shape, model.graph.outputs[0].type.shape
     data = fit(read_labelled(setting.data, "the data"), shape, output, task)
-    ood = read_confusion(setting.ood, shape)
+    ood = read_ood(setting.ood, shape)
     rows = check_calibration(model, calibration_of(model))
     compiler = Compiler.of(model, rows, replace(options, task=task))
     return Bench(model, task, compiler, _some(data, setting.rows), ood, seeds, setting.units)

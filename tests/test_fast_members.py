@@ -1,0 +1,74 @@
+"""`make check` runs a member of every family of cases: none is marked slow as a whole."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+FILES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py"))
+
+# A family that is slow as a whole, and the test of the same file or another that stands for it.
+STAND_INS = {
+    "backends/test_onnx_equality.py::test_samples_are_the_oracles_for_thousands_of_models": (
+        "backends/test_onnx_equality.py::test_samples_are_the_oracles"
+    ),
+    "frontend/distribution/test_random_modules.py::test_integers_have_the_law_of_the_module": (
+        "frontend/distribution/test_random_modules.py::test_a_network_is_not_supported_or_keeps_its_distribution"
+    ),
+    "fuzz/test_fenced_runtime.py::test_kernels_stay_inside_their_memory": (
+        "runtime/test_verifier.py::test_what_is_let_through_stays_in_its_buffers"
+    ),
+    "fuzz/test_sample.py::test_nothing_is_found": (
+        "fuzz/test_sample.py::test_nothing_is_found_in_the_first_archives"
+    ),
+    "runtime/test_equality.py::test_thousands_of_random_models": (
+        "runtime/test_equality.py::test_random_ensembles_of_all_ops"
+    ),
+    "runtime/test_verifier.py::test_all_that_is_let_through_stays_in_its_buffers": (
+        "runtime/test_verifier.py::test_what_is_let_through_stays_in_its_buffers"
+    ),
+    "runtime/test_isa.py::test_whole_networks": (
+        "runtime/test_microkernel.py::test_every_instruction_set_gives_the_same"
+    ),
+    "study/test_report.py::test_nothing_is_wider_than_the_screen": (
+        "study/test_report.py::test_what_cannot_be_reported"
+    ),
+}
+
+
+def functions_of(file: str) -> Iterator[ast.FunctionDef]:
+    for node in ast.walk(ast.parse((TESTS / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node
+
+
+def slow_families(file: str) -> set[str]:
+    """The tests with cases that a mark of the whole test, or of the file, makes slow."""
+    slow = set[str]()
+    lines = (TESTS / file).read_text(encoding="utf-8").splitlines()
+    whole = any(line.startswith("pytestmark = pytest.mark.slow") for line in lines)
+    for node in functions_of(file):
+        marks = {ast.unparse(mark).partition("(")[0] for mark in node.decorator_list}
+        marked = whole or marks & {"pytest.mark.slow", "pytest.mark.nightly"}
+        if marked and "pytest.mark.parametrize" in marks:
+            slow.add(f"{file}::{node.name}")
+    return slow
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_family_has_a_fast_member(file: str) -> None:
+    assert slow_families(file) <= STAND_INS.keys()
+
+
+def test_what_stands_for_a_slow_family_is_there_and_fast() -> None:
+    known = {file: {node.name: node for node in functions_of(file)} for file in FILES}
+    for slow, fast in STAND_INS.items():
+        assert slow.partition("::")[2] in known[slow.partition("::")[0]], slow
+        file, _, name = fast.partition("::")
+        assert name in known[file], fast
+        marks = map(ast.unparse, known[file][name].decorator_list)
+        assert not {"pytest.mark.slow", "pytest.mark.nightly"} & {*marks}, fast
