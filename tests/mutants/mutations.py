@@ -52,7 +52,7 @@ _TWINS = {
     "start": "stop",
 }
 _TWINS |= {b: a for a, b in _TWINS.items()} | {"rint": "floor", "round": "floor"}
-_FIRST = set("abs clip f32 float32 max maximum min minimum rint sorted sqrt tuple".split())
+_FIRST = set("abs clip f32 float32 max maximum min minimum rint sorted sqrt".split())
 _FIXED = ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr
 
 

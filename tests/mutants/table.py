@@ -60,12 +60,17 @@ TABLE = {
     ),
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
     f"{_OPS}/elementwise_*.py": f"{_CONVERT}/test_elementwise_functions",
+    f"{_OPS}/convolutions.py": f"{_CONVERT}/test_convolutions {_CONVERT}/test_ops",
+    f"{_OPS}/reductions.py": f"{_CONVERT}/test_reductions {_CONVERT}/test_element_moves",
+    f"{_OPS}/shapes.py": (
+        f"{_CONVERT}/test_casts {_CONVERT}/test_element_moves {_CONVERT}/test_ops"
+    ),
     f"{_OPS}/powers.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/e*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
-    f"{_OPS}/[prs]*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
-    f"{_OPS}/*.py": f"{_CONVERT}/test_biases {_CONVERT}/test_ops {_CONVERT}/test_element_moves",
+    f"{_OPS}/[ps]*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
+    f"{_OPS}/*.py": f"{_CONVERT}/test_biases {_CONVERT}/test_flipout {_CONVERT}/test_ops",
     f"{_CONVERT}/dropout_masks/*.py": (
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_mask_views"
     ),

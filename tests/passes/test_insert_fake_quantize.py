@@ -71,8 +71,9 @@ def test_powers_of_two_are_not_below_the_scale() -> None:
 def test_a_sampled_weight_has_as_many_scales_as_the_scheme_says(scheme: WeightScheme) -> None:
     """The mean, the deviation and the samples; mean and deviation have zero point 0."""
     graph = Net((3,)).bayesian(4, "fc", Linear()).graph()
-    options = Quantisation(Bits(5, 8), scheme)
-    simulated = InsertFakeQuantize(lambda _: {"input": (0.0, 1.0)}, options)(graph)
+    simulated = InsertFakeQuantize(
+        lambda _: {"input": (0.0, 1.0)}, Quantisation(Bits(5, 8), scheme)
+    )(graph)
     quants = {n.output.name: n.op.quant for n in simulated.nodes if isinstance(n.op, FakeQuantize)}
     count = 4 if scheme.per_channel else 1
     for name in ("fc.weight.mu", "fc.weight.sigma", "fc.weight"):

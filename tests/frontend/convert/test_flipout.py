@@ -87,6 +87,27 @@ def test_signs_of_channels() -> None:
     np.testing.assert_array_equal(constants(graph)["conv2d.weight.mu"], mu.numpy())
 
 
+@pytest.mark.parametrize("order", ["added", "added before", "subtracted"])
+def test_a_perturbation_may_be_subtracted(order: str) -> None:
+    """Its law is symmetric, so that the sign makes no difference."""
+    mu, sigma = torch.randn(4, 6), torch.rand(4, 6)
+
+    def layer(x: Tensor) -> Tensor:
+        mean = F.linear(x, mu)
+        noise = F.linear(x * signs(x), sigma * torch.randn(4, 6)) * signs(mean)
+        match order:
+            case "added":
+                return mean + noise
+            case "added before":
+                return noise + mean
+            case _:
+                return mean - noise
+
+    graph = read_module(Spelled(layer), images(2, 6))
+    assert [type(n.op) for n in graph.nodes] == [Normal, SampledWeight, Linear]
+    np.testing.assert_array_equal(constants(graph)["linear.weight.mu"], mu.numpy())
+
+
 def pixels(x: Tensor) -> Tensor:
     image = x.reshape(-1, 1, 2, 3)
     noise = F.conv2d(image * torch.randn_like(image).sign(), torch.randn(1, 1, 1, 1))
