@@ -37,7 +37,7 @@ def changed(change: Change, data: bytes = DATA) -> bytes:
 
 
 def signed(change: Change, data: bytes = DATA) -> bytes:
-    """As somebody would who knows how the digest is made."""
+    """Sign a file again, as somebody would who knows how the digest is made."""
 
     def both(proto: onnx.ModelProto) -> None:
         change(proto)
@@ -135,7 +135,7 @@ def test_what_was_changed_is_refused(name: str) -> None:
 
 
 def test_every_constant_counts() -> None:
-    """Those too that the Model in the file says nothing of: shapes, bounds, random numbers."""
+    """Constants count too that no Model tells: shapes, bounds, random numbers."""
     names = [t.name for t in onnx.load_model_from_string(DATA).graph.initializer]
     assert len(names) > 10
     for name in names:

@@ -83,7 +83,7 @@ def test_a_bomb_takes_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("members", [1, 3])
 def test_honest_models_are_far_below_the_limit(members: int) -> None:
-    """What is unpacked is smaller than the file; 8 times the file and 1 MiB is the limit."""
+    """The unpacked bytes are fewer than the file's; the limit is 8 times the file and 1 MiB."""
     for seed in range(5):
         data = emit(random_integer_model(seed, members=members))
         properties = {p.key: p.value for p in onnx.load_model_from_string(data).metadata_props}

@@ -1,4 +1,4 @@
-"""What is in the ONNX file: structure, names, metadata."""
+"""The content of the ONNX file: structure, names, metadata."""
 
 from __future__ import annotations
 

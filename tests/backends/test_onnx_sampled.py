@@ -95,7 +95,7 @@ class Layers(RandomGraphOfAllOps):
 @pytest.mark.parametrize("kind", slow_but(["both"], ["constant", "row", "sample", "both"]))
 @pytest.mark.parametrize("what", slow_but(["both"], ["weight", "bias", "both"]))
 def test_every_input_meets_every_layer(kind: str, what: str, bits: int) -> None:
-    """As accumulators and as codes, of convolutions and linear layers; with 0 rows, too."""
+    """Sampled layers give accumulators and codes, also of 0 rows."""
     net = Layers(len(kind) + 10 * len(what), bits)
     net.value = x = net.input_of(kind)
     outputs = list[Value]()

@@ -1,4 +1,4 @@
-"""How weights and biases are stored: the saturation rule, and the bias that was folded."""
+"""The stored form of weights and biases: the saturation rule, and the bias that was folded."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_packed_codes_lie_as_onnx_lays_int4(data: bytes) -> None:
 
 
 def test_files_with_int4_initialisers_are_read() -> None:
-    """As they were written before weights of four bits were bytes."""
+    """Write weights of four bits as they were written before they were bytes."""
     model = Lenet(weight_bits=4).model()
     proto, changed = proto_of(model), 0
     for tensor in proto.graph.initializer:

@@ -85,7 +85,7 @@ def test_values_that_are_joined_move_one_range_together() -> None:
 
 
 def joined_scale(graph: Graph) -> float:
-    """Of what the values that meet in the concatenation are rounded to: one for all."""
+    """The range that all values share which meet in the concatenation."""
     (joined,) = [n for n in graph.nodes if isinstance(n.op, Concat)]
     (scale,) = {v.type.quant.scale for v in joined.inputs if v.type.quant is not None}
     return scale[0]

@@ -256,7 +256,7 @@ def test_a_sampled_layer_reaches_its_bounds(taken: tuple[int, int], noisy_bias: 
 
 @pytest.mark.parametrize("taken", TAKEN)
 def test_the_terms_of_a_folded_sampled_layer_are_not_known(taken: tuple[int, int]) -> None:
-    """Its sums are of codes, not of codes less the zero point."""
+    """The sums are those of codes, not of codes less the zero point."""
     found = bounds_of(sampled(True, taken))
     codes = sorted({*range(taken[0], taken[1] + 1), 5})
     assert (found.low, found.high, found.largest_sum) == _reached_by_samples(codes, False)

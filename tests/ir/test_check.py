@@ -1,4 +1,4 @@
-"""What `check` refuses, and where it says the fault is."""
+"""`check` refuses faulty graphs, and says where the fault is."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_values_are_held_to_their_types(make: Make, says: str) -> None:
 
 
 def model_of(net: Net, make: Make, entry: Value) -> Model:
-    """What `make` builds, and the input's codes, as outputs."""
+    """A graph whose outputs are the value that `make` builds, and the input's codes."""
     make(net)
     made = net.value if net.value.type.dtype is DType.F32 else net.emit(Dequantize())
     rest = net.build.emit(Dequantize(), entry, loc=Loc("rest"), name="rest")

@@ -1,4 +1,4 @@
-"""What a Model is called."""
+"""The name of a Model's method."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Small changes of a Python source that its tests should notice.
 
-Each is one node replaced: an operator by its neighbour, a number by the next, a condition by its
-opposite, a function by its twin (min and max), a keyword or a statement by nothing. Texts, types,
+A mutation replaces one node: an operator by its neighbour, a number by the next, a condition by its
+opposite, or a function by its twin (min and max). It may also drop a keyword or a statement. Texts, types,
 `raise` statements and `assert` statements stay as they are.
 """
 
@@ -137,7 +137,7 @@ def _below(node: ast.AST, parent: ast.AST, scope: str) -> Iterator[_Place]:
 
 
 def _changes(place: _Place) -> Iterator[ast.AST]:
-    """What may stand in place of a node."""
+    """Yield the nodes that may stand in place of a node."""
     node = place.node
     match node:
         case ast.BinOp(op=op) if type(op) in _OPERATORS and not _is_text(node):

@@ -46,7 +46,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a trial ended, and the seconds of CPU that it took."""
+    """The end of a trial, and the seconds of CPU that it took."""
 
     trial: Trial
     noticed: bool
@@ -188,5 +188,5 @@ class _Hurried:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self) -> bool | None:
-        """What is left when the time is up counts as run."""
+        """Tests that are left when the time is up count as run."""
         return True if time.process_time() > self._end else None

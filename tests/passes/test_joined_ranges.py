@@ -13,7 +13,7 @@ from qbnnc.ir.oracle import oracle_samples
 
 
 class Joined(nn.Module):
-    """What dropout scales, beside what is negative: the first range has no room for the second."""
+    """Dropout scales one value; the range of that one has no room for the other, negative one."""
 
     def __init__(self, *, first: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which values get codes, and which of them share a scale."""
+"""The values that get codes, and those that share a scale."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_what_a_concatenation_joins_shares_a_scale(scale: float | None) -> None:
 
 @pytest.mark.parametrize("scale", [1.25, 0.5, -1.0])
 def test_a_value_behind_the_factor_of_a_mask_has_a_scale_of_its_own(scale: float) -> None:
-    """Its codes mean 1.25 times as much behind the mask as before it."""
+    """A code means 1.25 times as much behind the mask as before it."""
     graph = joined(Net((2, 6, 6)), scale)
     assert groups(graph) == [{"input"}, {"first.relu"}, {"second.relu"}]
 

@@ -82,8 +82,8 @@ def test_rounding_is_between_the_best_codes_and_a_little_above_the_nearest(seed:
 def test_the_column_of_the_largest_input_is_rounded_first(
     first: float, second: float, codes: list[int]
 ) -> None:
-    """Both columns are 0.4. The first to be rounded goes to 0, and its error of 0.4 moves the
-    other by 0.4 H_01/H_kk: with H_kk = 1 to 0.76, with H_kk = 4 to 0.49. The first of equals.
+    """Both columns are 0.4. The first to be rounded goes to 0, and the error of 0.4 moves the
+    other by 0.4 H_01/H_kk. With H_kk = 1 that is 0.76, and with H_kk = 4 it is 0.49.
     """
     hessian = np.array([[first, 0.9], [0.9, second]])
     found = sequential_rounding(np.array([[0.4, 0.4]]), QuantParams((1.0,), (0,), -7, 7), hessian)

@@ -52,7 +52,7 @@ def test_a_layer_that_something_else_reads_stays() -> None:
 
 
 def test_a_convolution_in_groups_stays() -> None:
-    """Its later channels read other inputs than its first."""
+    """The later channels of a grouped layer read other inputs than the first."""
     graph = halves(Net((4, 6, 6)).conv(4, 3, "conv", Conv2d(groups=2)))
     after = SplitLayers()(graph)
     assert [n.op for n in after.nodes] == [n.op for n in graph.nodes]

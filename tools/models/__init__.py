@@ -4,7 +4,7 @@ They are plain PyTorch, as any user would write it: nothing here knows of the co
 root of a clone: `qbnnc compile weights.pt --model tools.models:LeNet_MCD ...`.
 
 A `*_MCD` class keeps its dropout on when it predicts (Monte-Carlo dropout, Gal and Ghahramani
-2016): every call draws new masks, for each channel after a convolution and for each element after a
+2016). Every call draws new masks, for each channel after a convolution and for each element after a
 linear layer. A `*_BBB` class has Gaussian weights (Bayes by Backprop, Blundell et al. 2015), and
 draws them once for a batch. The class without a suffix is the pointwise twin. A posterior of SGHMC
 is a list of state_dicts of the pointwise class.

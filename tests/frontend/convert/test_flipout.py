@@ -89,7 +89,7 @@ def test_signs_of_channels() -> None:
 
 @pytest.mark.parametrize("order", ["added", "added before", "subtracted"])
 def test_a_perturbation_may_be_subtracted(order: str) -> None:
-    """Its law is symmetric, so that the sign makes no difference."""
+    """The distribution is symmetric, so that the sign makes no difference."""
     mu, sigma = torch.randn(4, 6), torch.rand(4, 6)
 
     def layer(x: Tensor) -> Tensor:
