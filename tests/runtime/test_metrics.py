@@ -172,6 +172,7 @@ P = np.full((3, 2), 0.5)
         (P, [0.0, 1.0, 0.0], "float64"),
         (P, [0, 1], "give 3 whole numbers"),
         (P * 4, [0, 1, 0], "are they logits"),
+        (P / 2, [0, 1, 0], "are they logits"),
         (P * np.nan, [0, 1, 0], "NaN"),
         (P[0], [0, 1], r"give \[rows, classes\]"),
         (P[:0], [], "no values"),
