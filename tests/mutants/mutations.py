@@ -1,8 +1,8 @@
 """Small changes of a Python source that its tests should notice.
 
 A mutation replaces one node: an operator by its neighbour, a number by the next, a condition by its
-opposite, or a function by its twin (min and max). It may also drop a keyword or a statement. Texts, types,
-`raise` statements and `assert` statements stay as they are.
+opposite, or a function by its twin (min and max). It may also drop a keyword or a statement. Texts,
+types, `raise` statements and `assert` statements stay as they are.
 """
 
 from __future__ import annotations
