@@ -12,7 +12,6 @@
 7. `distribution`: the FLOAT graph is compared with the module.
 """
 
-from qbnnc.frontend.eager.example_rows import example_rows
 from qbnnc.frontend.files.detect_format import FileKind, detect_format
 from qbnnc.frontend.files.model_factory import ModelError
 from qbnnc.frontend.module.training_mode import Dropout
@@ -24,7 +23,8 @@ from qbnnc.frontend.read import (
     save_program,
     save_traced,
 )
-from qbnnc.frontend.weight_reader import NoNetworkError
+from qbnnc.frontend.read_weights import NoNetworkError
+from qbnnc.frontend.trial_runs.example_rows import example_rows
 
 __all__ = [
     "Dropout",

@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
-from qbnnc.frontend.eager.example_rows import Example, rows_for
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
 from qbnnc.frontend.files.detect_format import NOT_READ, FileKind, detect_format, not_read
 from qbnnc.frontend.files.exported_program import load_program, write_program
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.module.wrappers import unwrapped
+from qbnnc.frontend.read_weights import WeightReader
 from qbnnc.frontend.torch_messages import quiet_torch
 from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
 from qbnnc.frontend.trace.dropout_mode import set_dropout
 from qbnnc.frontend.trace.export import functionalise
-from qbnnc.frontend.weight_reader import WeightReader
+from qbnnc.frontend.trial_runs.example_rows import Example, rows_for
 from qbnnc.ir.graph import Graph
 from qbnnc.support.errors import CompileError, FileError
 

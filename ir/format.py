@@ -44,7 +44,6 @@ from qbnnc.ir.codec import (
 )
 from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model, Provenance
-from qbnnc.ir.parsing import parse
 from qbnnc.ir.records import Tensors, graph_record, graph_tensors, read_graph
 from qbnnc.ir.stored import (
     bytes_of,
@@ -54,6 +53,7 @@ from qbnnc.ir.stored import (
     unfold_members,
     with_shared,
 )
+from qbnnc.ir.strict_json import parse
 from qbnnc.ir.tensors import read as read_tensors
 from qbnnc.ir.types import Array, Stage
 from qbnnc.support import limits

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.codec import DecodeError, Json
-from qbnnc.ir.parsing import parse
+from qbnnc.ir.strict_json import parse
 from qbnnc.ir.types import Array
 from qbnnc.support import limits
 

@@ -24,8 +24,8 @@ from qbnnc.ir.ops import (
     Rearrangement,
     Step,
 )
+from qbnnc.passes.affine_values import Scaling
 from qbnnc.passes.parameters import constant, float32_constant, rescaled
-from qbnnc.passes.scalings import Scaling
 
 
 @dataclass(frozen=True, slots=True, eq=False)

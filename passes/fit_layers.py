@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.arithmetic import sampling_quants
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Contraction, Conv2d, FakeQuantize, SampledWeight
+from qbnnc.ir.scales import sampling_quants
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.im2col import layer_moments

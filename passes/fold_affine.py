@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Affine, BatchNorm, Contraction, Mask
+from qbnnc.passes.affine_values import Scaling
 from qbnnc.passes.carry_affine import carry_down, carry_up, take_below
 from qbnnc.passes.fold_dropout_scale import folds
 from qbnnc.passes.lower_affine import is_preprocessing, lowered
 from qbnnc.passes.parameters import constant, float32_constant
 from qbnnc.passes.peephole import rewrite_pairs
-from qbnnc.passes.scalings import Scaling
 
 Float64 = NDArray[np.float64]
 

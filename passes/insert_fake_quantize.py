@@ -8,13 +8,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import (
-    accumulator_scale,
-    activation_quant,
-    bias_quant,
-    sampling_quants,
-    weight_quant,
-)
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
     Clamp,
@@ -25,6 +18,13 @@ from qbnnc.ir.ops import (
     Mask,
     Move,
     SampledWeight,
+)
+from qbnnc.ir.scales import (
+    accumulator_scale,
+    activation_quant,
+    bias_quant,
+    sampling_quants,
+    weight_quant,
 )
 from qbnnc.ir.types import EPS_QUANT, Array, QuantParams, Stage
 from qbnnc.passes.calibrate import Calibration, Observer, Ranges

@@ -8,9 +8,9 @@ import numpy as np
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import Conv2d, Op, Reshape, Transpose
+from qbnnc.passes.affine_values import Scaling
 from qbnnc.passes.carry_affine import scaled_elements
 from qbnnc.passes.parameters import float32_constant
-from qbnnc.passes.scalings import Scaling
 
 
 def is_preprocessing(graph: Graph, affine: Node) -> bool:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import f32, multiplier, quantize, sampling_divisor, sampling_ratio
+from qbnnc.ir.arithmetic import f32, quantize
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
     Add,
@@ -40,6 +40,7 @@ from qbnnc.ir.ops import (
     SumPoolInteger,
 )
 from qbnnc.ir.ops.unary import Lookup
+from qbnnc.ir.scales import multiplier, sampling_divisor, sampling_ratio
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.ir.weights import chunks
 from qbnnc.passes.lookup_tables import real_table, table

@@ -15,7 +15,7 @@ from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.types import Array, TensorType
 from qbnnc.runtime.arena import Arena, allocate
 from qbnnc.runtime.families import OPCODES
-from qbnnc.runtime.families.lowering import lower_node
+from qbnnc.runtime.families.dispatch import lower_node
 from qbnnc.runtime.lowering import Lowering, Step
 from qbnnc.runtime.packing import Layout, aligned_bytes
 from qbnnc.runtime.program import COLUMNS, Buffer, Phase, phase_of

@@ -27,8 +27,8 @@ from qbnnc.runtime.prediction import Prediction
 from qbnnc.runtime.schedule import blocks, schedule
 from qbnnc.runtime.summary import PlanSummary, summarize
 from qbnnc.runtime.threads import Workers, physical_cores
-from qbnnc.runtime.trace import Recorder, real_values
 from qbnnc.runtime.trunk import plan_members
+from qbnnc.runtime.value_recorder import Recorder, real_values
 from qbnnc.support.errors import FileError, InputError
 from qbnnc.support.inputs import (
     MOST_ROWS_AT_ONCE,

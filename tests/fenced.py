@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fences import Side, fences
+from tests.guard_pages import Side, fences
 
 _OF_THE_ARENA = {  # fences take the place of what these test
     "test_arenas_are_not_shared": "fenced arenas are used once",

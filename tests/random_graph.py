@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import activation_quant, f32, multiplier, quantize, weight_quant
+from qbnnc.ir.arithmetic import f32, quantize
 from qbnnc.ir.evaluate import evaluate_node
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
@@ -27,6 +27,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.rng import Draw
+from qbnnc.ir.scales import activation_quant, multiplier, weight_quant
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
 from qbnnc.support.errors import Loc
 

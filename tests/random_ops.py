@@ -7,16 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import (
-    accumulator_scale,
-    bias_quant,
-    dequantize,
-    quantize,
-    sampling_divisor,
-    sampling_quants,
-    sampling_ratio,
-    weight_quant,
-)
+from qbnnc.ir.arithmetic import dequantize, quantize
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import (
     Concat,
@@ -39,6 +30,14 @@ from qbnnc.ir.ops import (
     UpsampleNearest,
 )
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.scales import (
+    accumulator_scale,
+    bias_quant,
+    sampling_divisor,
+    sampling_quants,
+    sampling_ratio,
+    weight_quant,
+)
 from qbnnc.ir.types import CONSTANT, Array, QuantParams
 from tests.random_graph import Choose, RandomGraph, Step
 

@@ -16,8 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MODULES = (
-    "qbnnc.cli.options",
+    "qbnnc.cli.shared_options",
     "qbnnc.ir.arithmetic",
+    "qbnnc.ir.scales",
     "qbnnc.loading.sources",
     "qbnnc.passes.mixed_precision.analysis",
     "qbnnc.passes.mixed_precision.budget",

@@ -42,7 +42,7 @@ LAYERS = {
     "frontend/files": layer(
         "support frontend.module frontend.torch_messages", "numpy safetensors torch"
     ),
-    "frontend/eager": layer(f"support {NETWORK}", "numpy torch"),
+    "frontend/trial_runs": layer(f"support {NETWORK}", "numpy torch"),
     "frontend/convert": layer("ir support frontend.program", "numpy torch"),
     "frontend/trace": layer(
         f"ir support {NETWORK} frontend.eager frontend.convert frontend.torch_messages",

@@ -34,12 +34,12 @@ from qbnnc.backends.onnx.names import (
     onnx_name,
 )
 from qbnnc.ir import format
-from qbnnc.ir.arithmetic import multiplier
 from qbnnc.ir.codec import VERSION
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import ContractionInteger, Requantize
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.scales import multiplier
 from qbnnc.ir.types import Array, DType
 from qbnnc.ir.weights import channel_sums
 from qbnnc.support.errors import FileError

@@ -7,10 +7,10 @@ import onnx_ir
 
 from qbnnc.backends.onnx.scope import Scope, Write, quant_scalars
 from qbnnc.backends.onnx.writer import Writer
-from qbnnc.ir.arithmetic import multiplier
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import ClampedOp, Dequantize, Op, QuantizeInput, Requantize
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.scales import multiplier
 from qbnnc.ir.types import Array, DType, QuantParams
 from qbnnc.support.table import Table
 

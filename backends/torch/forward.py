@@ -23,11 +23,11 @@ from qbnnc.backends.torch.roles import (
     Stretched,
     Weight,
 )
-from qbnnc.ir.arithmetic import activation_quant, sampling_quants
 from qbnnc.ir.evaluate import last_uses
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import FakeQuantize, RandomOp
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.scales import activation_quant, sampling_quants
 from qbnnc.ir.types import EPS_QUANT, Axis, QuantParams
 from qbnnc.support.errors import CompileError
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qbnnc.backends.torch.grid import Grid
-from qbnnc.ir.arithmetic import activation_quant, power_of_two
+from qbnnc.ir.scales import activation_quant, power_of_two
 from qbnnc.ir.types import QuantParams
 
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from qbnnc.frontend.distribution.supplied_draws import UnmatchedDraw
-from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import untouched
 from qbnnc.frontend.module.training_mode import Dropout, WithoutDropout, training_mode
 from qbnnc.frontend.module.wrappers import not_compiled
@@ -21,6 +20,7 @@ from qbnnc.frontend.program.nodes import batch_of, the_input
 from qbnnc.frontend.program.output_names import plain
 from qbnnc.frontend.program.predictions import returned
 from qbnnc.frontend.trace.any_batch import Traced
+from qbnnc.frontend.trial_runs.watched_call import other_generators_kept
 from qbnnc.support.errors import InputError
 
 Call = Callable[[Tensor], list[Tensor]]

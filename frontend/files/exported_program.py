@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
-from qbnnc.frontend.files.sanitise import sanitise
+from qbnnc.frontend.files.sanitise_program import sanitise
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.torch_messages import first_line, quiet_torch
 from qbnnc.support.errors import FileError, InputError

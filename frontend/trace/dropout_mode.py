@@ -8,8 +8,6 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from qbnnc.frontend.eager.calls import Run
-from qbnnc.frontend.eager.run_eagerly import check_noise_is_traced, run_eagerly
 from qbnnc.frontend.module.training_mode import Dropout, training_mode
 from qbnnc.frontend.module.unsupported_modules import check_layers, check_program_layers
 from qbnnc.frontend.program.locations import location
@@ -20,6 +18,8 @@ from qbnnc.frontend.trace.switched_off_noise import (
     check_only_noise_is_added,
     switched_off_noise,
 )
+from qbnnc.frontend.trial_runs.calls import Run
+from qbnnc.frontend.trial_runs.run_eagerly import check_noise_is_traced, run_eagerly
 from qbnnc.support.errors import CompileError, Loc
 
 __all__ = ["Dropout", "check_batch_norm", "set_dropout", "trace_in_mode"]

@@ -12,8 +12,6 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from qbnnc.frontend.eager.calls import call, same_outputs
-from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import untouched
 from qbnnc.frontend.module.training_mode import is_normalisation, training_mode
 from qbnnc.frontend.program.locations import location
@@ -28,6 +26,8 @@ from qbnnc.frontend.program.random_ops import (
     op_name,
 )
 from qbnnc.frontend.trace.export import trace
+from qbnnc.frontend.trial_runs.calls import call, same_outputs
+from qbnnc.frontend.trial_runs.watched_call import other_generators_kept
 from qbnnc.support.errors import CompileError, Loc, UserError
 
 # Ops that a mask written by hand needs beside the noise. They may be in one mode alone.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import accumulator_scale, dequantize, quantize
+from qbnnc.ir.arithmetic import dequantize, quantize
 from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
     INTEGER_STAGE,
@@ -22,6 +22,7 @@ from qbnnc.ir.ops.base import (
     union,
 )
 from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
+from qbnnc.ir.scales import accumulator_scale
 from qbnnc.ir.types import Array, DType, QuantParams, TensorType
 from qbnnc.ir.validity import check_bounds_within
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import accumulator_scale
 from qbnnc.ir.ops.base import (
     INTEGER_STAGE,
     DeterministicOp,
@@ -26,6 +25,7 @@ from qbnnc.ir.ops.base import (
 )
 from qbnnc.ir.ops.contraction import contract, convolve, pad
 from qbnnc.ir.ops.linear import ConvolutionGeometry, linear_shape
+from qbnnc.ir.scales import accumulator_scale
 from qbnnc.ir.types import Array, DType, QuantParams, TensorType
 
 INT32_LOW, INT32_HIGH = -(2**31), 2**31 - 1

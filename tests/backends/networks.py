@@ -9,7 +9,6 @@ import onnx
 from onnx import numpy_helper
 
 from qbnnc.backends.onnx import emit
-from qbnnc.ir.arithmetic import activation_quant, multiplier
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -25,6 +24,7 @@ from qbnnc.ir.ops import (
     Select,
 )
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.scales import activation_quant, multiplier
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
 from qbnnc.support.errors import Loc
 

@@ -7,12 +7,12 @@ import pytest
 
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact
-from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import AddQuantized, Dequantize, KeepMask, Op, QuantizeInput, Select
 from qbnnc.ir.oracle import oracle_samples
+from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
 from qbnnc.support.errors import Loc
 from tests.strategies import input_batch

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.backends.onnx.splitmix64 import DOMAIN, functions
-from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.graph import Builder
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Dequantize, KeepMask, QuantizeInput, Select
 from qbnnc.ir.rng import Draw
+from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
 from qbnnc.support.errors import Loc
 

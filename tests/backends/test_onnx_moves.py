@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -28,6 +27,7 @@ from qbnnc.ir.ops import (
     Transpose,
     UpsampleNearest,
 )
+from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
 from qbnnc.support.errors import Loc
 from tests.backends.equality import artefact, assert_equal, assert_values_equal

@@ -12,12 +12,12 @@ from onnx import numpy_helper
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.embedded_model import read_model
 from qbnnc.backends.onnx.session import OnnxArtefact
-from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.format import digest, from_bytes
 from qbnnc.ir.graph import Builder
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Dequantize, LinearInteger, QuantizeInput, Requantize
+from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
 from qbnnc.support.errors import ArtefactWarning, FileError, Loc
 from tests.backends.networks import Lenet, proto_of

@@ -12,7 +12,6 @@ import pytest
 
 from qbnnc.backends.onnx import emit, streams
 from qbnnc.backends.onnx.session import float_compute_nodes
-from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.graph import Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -26,6 +25,7 @@ from qbnnc.ir.ops import (
     Select,
 )
 from qbnnc.ir.rng import eps_table
+from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.support.errors import CompileError
 from tests.backends.equality import artefact, assert_equal, assert_values_equal

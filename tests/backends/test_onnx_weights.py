@@ -17,10 +17,10 @@ from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.session import float_compute_nodes
 from qbnnc.backends.onnx.writer import Writer
-from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.format import digest
 from qbnnc.ir.graph import Builder
 from qbnnc.ir.ops import LinearInteger, QuantizeInput
+from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
 from qbnnc.support.errors import Loc
 from tests.backends.networks import Lenet, initializers, proto_of, sign

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qbnnc.backends.onnx.session import open_session
-from qbnnc.backends.torch.network import as_module, as_onnx
+from qbnnc.backends.torch.float_export import as_module, as_onnx
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Mask, RandomOp, SampledWeight
 from qbnnc.passes.remove_noise import remove_noise

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from qbnnc.backends.torch.evaluate import torch_samples
-from qbnnc.backends.torch.network import as_module
+from qbnnc.backends.torch.float_export import as_module
 from qbnnc.backends.torch.noise import FreshNoise
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task

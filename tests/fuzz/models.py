@@ -25,13 +25,13 @@ from qbnnc.passes.pipeline import Options, lower_model, quantise_model
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.session import Session
 from qbnnc.support.errors import CompileError, UserError
-from tests.fences import Side, fences
 from tests.fuzz import records, seeds
 from tests.fuzz.regrow import Overgrown, Regrown
 from tests.fuzz.signing import Parts, signed
 from tests.fuzz.target import Unmade
 from tests.fuzz.trees import flipped
 from tests.fuzz.verdict import Kind, Verdict, WrongAnswer
+from tests.guard_pages import Side, fences
 from tests.strategies import random_integer_model
 
 _LARGE, _TOO_LARGE = 1 << 18, 1 << 23  # work of one row of one sample, in elements and products

@@ -19,7 +19,7 @@ from qbnnc.frontend import read_file, save_program
 from qbnnc.frontend.files.detect_format import FileKind, detect_format
 from qbnnc.frontend.files.exported_program import load_program
 from qbnnc.frontend.read import _members
-from qbnnc.frontend.weight_reader import WeightReader
+from qbnnc.frontend.read_weights import WeightReader
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.rng import Draw
 from tests.fuzz import zips

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from qbnnc.frontend import read_file
 from qbnnc.frontend.read import _members
-from qbnnc.frontend.weight_reader import WeightReader
+from qbnnc.frontend.read_weights import WeightReader
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.rng import Draw
 from tests.fuzz.folder import new_folder

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.fences import Side
 from tests.fuzz.verdict import ROOT
+from tests.guard_pages import Side
 
 SAMPLE = ("tests/runtime/test_winograd.py", "tests/runtime/test_moves.py")
 

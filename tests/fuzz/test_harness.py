@@ -14,7 +14,6 @@ import pytest
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
-from tests.fences import Side, fenced_bytes
 from tests.fuzz import models, trees
 from tests.fuzz.campaign import Tally, _ended
 from tests.fuzz.models import ModelTarget
@@ -22,6 +21,7 @@ from tests.fuzz.signing import Parts, signed, text
 from tests.fuzz.target import generator
 from tests.fuzz.verdict import ROOT, Kind, Verdict, WrongAnswer, verdict_of
 from tests.golden import golden
+from tests.guard_pages import Side, fenced_bytes
 from tests.runtime import nets
 
 
@@ -31,7 +31,7 @@ from tests.runtime import nets
 def test_one_byte_past_a_fence_ends_the_process(side: Side, offset: int) -> None:
     code = (
         "import ctypes\n"
-        "from tests.fences import Side, fenced_bytes\n"
+        "from tests.guard_pages import Side, fenced_bytes\n"
         f"array = fenced_bytes(128, Side({side.value!r}))\n"
         f"ctypes.c_uint8.from_address(array.ctypes.data + {offset}).value\n"
     )

@@ -9,15 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbnnc.ir.arithmetic import (
-    activation_quant,
-    dequantize,
-    multiplier,
-    quantize,
-    requantize,
-    weight_quant,
-)
+from qbnnc.ir.arithmetic import dequantize, quantize, requantize
 from qbnnc.ir.rng import Draw, eps_table
+from qbnnc.ir.scales import activation_quant, multiplier, weight_quant
 from qbnnc.ir.weights import channel_sums
 from tests.conftest import DATA
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from qbnnc.ir.arithmetic import power_of_two, sampling_divisor, sampling_quants, sampling_ratio
+from qbnnc.ir.scales import power_of_two, sampling_divisor, sampling_quants, sampling_ratio
 from qbnnc.ir.types import QuantParams
 
 STEP = float(np.float32(3 / 127))  # of eps

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SCOPE = (
     "ir/arithmetic.py",
+    "ir/scales.py",
     "ir/bounds.py",
     "ir/ranges.py",
     "ir/rng.py",
@@ -21,9 +22,8 @@ SCOPE = (
 
 _CONVERT, _OPS = "frontend/convert", "frontend/convert/ops"
 TABLE = {
-    "ir/arithmetic.py": (
-        "ir/test_arithmetic ir/test_sampling_scales passes/test_insert_fake_quantize"
-    ),
+    "ir/arithmetic.py": "ir/test_arithmetic",
+    "ir/scales.py": "ir/test_arithmetic ir/test_sampling_scales passes/test_insert_fake_quantize",
     "ir/bounds.py": "ir/test_bounds passes/test_prove_overflow",
     "ir/ranges.py": "ir/test_bounds passes/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
@@ -40,7 +40,7 @@ TABLE = {
     "passes/fuse_clamps.py": "passes/test_fuse_clamps passes/test_sampling",
     "passes/fuse_elementwise.py": "passes/test_fuse_elementwise",
     "passes/*affine.py": "passes/test_fold_affine passes/test_sampling passes/test_quantize",
-    "passes/scalings.py": "passes/test_fold_affine passes/test_quantize",
+    "passes/affine_values.py": "passes/test_fold_affine passes/test_quantize",
     "passes/quantisation_points.py": (
         "passes/test_quantisation_points passes/test_joined_ranges passes/test_calibrate"
     ),

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import FakeQuantize
 from qbnnc.ir.rng import Draw
+from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import Array
 from qbnnc.passes.calibrate import Calibration, Observer, calibrate
 from qbnnc.passes.options import Bits, Quantisation, Scales

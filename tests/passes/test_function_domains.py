@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import AveragePool2d, Clamp, Function, Multiply, Unary
 from qbnnc.ir.oracle import oracle_samples
+from qbnnc.ir.scales import activation_quant
 from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.lookup_tables import real_table
 from qbnnc.passes.pipeline import Options, quantise_model

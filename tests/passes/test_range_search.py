@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbnnc.ir.arithmetic import activation_quant, weight_quant
 from qbnnc.ir.ops import FakeQuantize
+from qbnnc.ir.scales import activation_quant, weight_quant
 from qbnnc.ir.types import Array, QuantParams
 from qbnnc.passes.range_search import Codes, least_error_range
 

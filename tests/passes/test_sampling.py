@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbnnc.ir.arithmetic import quantize, sampling_divisor, sampling_quants, sampling_ratio
+from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.bounds import accumulator_bounds
 from qbnnc.ir.evaluate import evaluate, evaluate_node
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops import Conv2dInteger, EpsCodes, Linear, LinearInteger, SampledWeightInteger
 from qbnnc.ir.rng import Draw, eps_table
+from qbnnc.ir.scales import sampling_divisor, sampling_quants, sampling_ratio
 from qbnnc.ir.types import EPS_QUANT, Array
 from qbnnc.passes.base import run_passes
 from qbnnc.passes.calibrate import Calibration, calibrate

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.arithmetic import f32, multiplier
+from qbnnc.ir.arithmetic import f32
 from qbnnc.ir.graph import Builder, Graph, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -25,6 +25,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import Op, codes_of
 from qbnnc.ir.oracle import oracle_samples
+from qbnnc.ir.scales import multiplier
 from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
 from qbnnc.runtime import load
 from qbnnc.support.errors import Loc

@@ -5,17 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.arithmetic import (
-    accumulator_scale,
-    activation_quant,
-    bias_quant,
-    multiplier,
-    quantize,
-    sampling_divisor,
-    sampling_quants,
-    sampling_ratio,
-    weight_quant,
-)
+from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Value
 from qbnnc.ir.head import Task
@@ -30,6 +20,16 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.rng import Draw
+from qbnnc.ir.scales import (
+    accumulator_scale,
+    activation_quant,
+    bias_quant,
+    multiplier,
+    sampling_divisor,
+    sampling_quants,
+    sampling_ratio,
+    weight_quant,
+)
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.support.errors import Loc
 from tests.runtime.nets import Net, codes

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qbnnc.ir.arithmetic import activation_quant
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import (
     Conv2dInteger,
@@ -21,6 +20,7 @@ from qbnnc.ir.ops import (
     SumPoolInteger,
 )
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.scales import activation_quant
 from qbnnc.runtime import load
 from qbnnc.runtime.families.contraction.instructions import Depthwise
 from qbnnc.runtime.families.quantization import instructions as quantization

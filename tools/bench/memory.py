@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from qbnnc.ir import format
-from qbnnc.ir.arithmetic import f32, multiplier
+from qbnnc.ir.arithmetic import f32
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -39,6 +39,7 @@ from qbnnc.ir.ops import (
     Reshape,
 )
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.scales import multiplier
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
 from qbnnc.support.errors import Loc
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qbnnc.frontend import ModelError, read_file
 from qbnnc.frontend.files.model_factory import build_module
-from qbnnc.frontend.files.weights import load_weights
+from qbnnc.frontend.files.stored_weights import load_weights
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import KeepMask
 from qbnnc.support.errors import CompileError, FileError

@@ -86,7 +86,7 @@ class FloatNetwork:
         import torch
 
         from qbnnc.backends.onnx.session import open_session
-        from qbnnc.backends.torch.network import as_module, as_onnx
+        from qbnnc.backends.torch.float_export import as_module, as_onnx
         from qbnnc.passes.remove_noise import remove_noise
 
         members = [remove_noise(member) for member in self.model.members]
@@ -106,7 +106,7 @@ class FloatNetwork:
     def _passes(self, x: Array, prepare: Callable[[nn.Module], Callable[..., Any]]) -> Contender:
         import torch
 
-        from qbnnc.backends.torch.network import as_module
+        from qbnnc.backends.torch.float_export import as_module
 
         batch, heads = torch.from_numpy(x), len(self.model.graph.outputs)
         if len(x) not in self._modules:

@@ -16,7 +16,7 @@ from qbnnc.bench.baselines import FloatNetwork, Rivals, read_float
 from qbnnc.bench.timing import Contender, ratio, take_turns
 from qbnnc.cli.common import echo_json, placed, plain_warnings
 from qbnnc.cli.data_options import samples_option
-from qbnnc.cli.options import (
+from qbnnc.cli.shared_options import (
     json_option,
     model_options,
     parse_arguments,

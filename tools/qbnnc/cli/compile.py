@@ -11,7 +11,8 @@ from qbnnc.api import compile as compile_model
 from qbnnc.cli.auto_bits import asked_auto, auto_options, choose
 from qbnnc.cli.common import placed, plain_warnings, several
 from qbnnc.cli.data_options import calibration_option, compiled_samples_option
-from qbnnc.cli.options import (
+from qbnnc.cli.progress import ProgressLine
+from qbnnc.cli.shared_options import (
     bits_option,
     chosen_options,
     distribution_options,
@@ -23,7 +24,6 @@ from qbnnc.cli.options import (
     trust_option,
     verbose_option,
 )
-from qbnnc.cli.progress import ProgressLine
 from qbnnc.inspection.report import describe_outputs
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format

@@ -17,7 +17,8 @@ from qbnnc.cli.data_options import (
     samples_option,
     seeds_option,
 )
-from qbnnc.cli.options import (
+from qbnnc.cli.progress import ProgressLine
+from qbnnc.cli.shared_options import (
     json_option,
     model_options,
     parse_arguments,
@@ -25,7 +26,6 @@ from qbnnc.cli.options import (
     trust_option,
     verbose_option,
 )
-from qbnnc.cli.progress import ProgressLine
 from qbnnc.evaluation.files import Evaluation, evaluate_files
 from qbnnc.evaluation.score import Measure
 from qbnnc.loading.sources import Dropout

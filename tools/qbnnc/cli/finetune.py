@@ -9,7 +9,8 @@ import click
 
 from qbnnc.cli.common import INTERRUPTED, placed, say, several
 from qbnnc.cli.data_options import compiled_samples_option, training_options
-from qbnnc.cli.options import (
+from qbnnc.cli.progress import ProgressLine
+from qbnnc.cli.shared_options import (
     bits_option,
     chosen_options,
     model_options,
@@ -19,7 +20,6 @@ from qbnnc.cli.options import (
     trust_option,
     verbose_option,
 )
-from qbnnc.cli.progress import ProgressLine
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model

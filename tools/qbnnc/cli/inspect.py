@@ -10,7 +10,7 @@ import click
 
 from qbnnc.cli.common import echo_json, plain_warnings
 from qbnnc.cli.inspect_ir import graph_texts, is_graph_text, read_graph_text
-from qbnnc.cli.options import json_option, verbose_option
+from qbnnc.cli.shared_options import json_option, verbose_option
 from qbnnc.inspection import Inspection, inspect
 from qbnnc.inspection.report import NodeReport, describe_outputs
 from qbnnc.ir import format

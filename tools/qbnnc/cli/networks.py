@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast, get_args
 
-from qbnnc.cli.options import parse_arguments
+from qbnnc.cli.shared_options import parse_arguments
 from qbnnc.loading.sources import Dropout, SourceOptions, names_from
 from qbnnc.study.prepare import Network
 from qbnnc.support.errors import UserError

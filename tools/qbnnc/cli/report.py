@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from qbnnc.cli.options import quiet_option, verbose_option
+from qbnnc.cli.shared_options import quiet_option, verbose_option
 from qbnnc.study.report import write_report
 from qbnnc.study.results import Header, read_rows
 from qbnnc.support.errors import FileError

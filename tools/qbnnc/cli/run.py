@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings
-from qbnnc.cli.options import (
+from qbnnc.cli.shared_options import (
     drawing_options,
     input_option,
     json_option,

@@ -18,7 +18,8 @@ from qbnnc.cli.data_options import (
     ood_option,
     seeds_option,
 )
-from qbnnc.cli.options import (
+from qbnnc.cli.progress import ProgressLine, show_measured
+from qbnnc.cli.shared_options import (
     bits_option,
     chosen_options,
     json_option,
@@ -29,7 +30,6 @@ from qbnnc.cli.options import (
     trust_option,
     verbose_option,
 )
-from qbnnc.cli.progress import ProgressLine, show_measured
 from qbnnc.loading.arrays import file_of, read_array
 from qbnnc.loading.sources import Dropout
 from qbnnc.support.files import check_apart

@@ -19,14 +19,14 @@ from qbnnc.cli.data_options import (
 )
 from qbnnc.cli.flags import with_flags
 from qbnnc.cli.networks import parse_networks
-from qbnnc.cli.options import (
+from qbnnc.cli.progress import ProgressLine
+from qbnnc.cli.shared_options import (
     chosen_options,
     quantisation_options,
     quiet_option,
     trust_option,
     verbose_option,
 )
-from qbnnc.cli.progress import ProgressLine
 from qbnnc.passes.options import Bits
 from qbnnc.study.plan import full_grid, paper_grid, parse_bits, parse_widths
 from qbnnc.study.report import check_installed, write_report

@@ -8,8 +8,8 @@ import click
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings
 from qbnnc.cli.data_options import samples_option
-from qbnnc.cli.options import input_option, json_option, quiet_option, verbose_option
 from qbnnc.cli.progress import ProgressLine
+from qbnnc.cli.shared_options import input_option, json_option, quiet_option, verbose_option
 from qbnnc.cli.verify_source import Drawn, against_source, asked_source, source_options
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.artefacts import Artefact, open_artefact

@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 import click
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings, several
-from qbnnc.cli.options import model_options, parse_arguments, trust_option
 from qbnnc.cli.progress import ProgressLine
+from qbnnc.cli.shared_options import model_options, parse_arguments, trust_option
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.sources import Dropout, SourceOptions, names_from
 from qbnnc.support.errors import UserError

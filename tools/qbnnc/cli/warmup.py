@@ -6,7 +6,7 @@ import time
 
 import click
 
-from qbnnc.cli.options import quiet_option, verbose_option
+from qbnnc.cli.shared_options import quiet_option, verbose_option
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.cache_folder import store
 from qbnnc.runtime.isa import chosen

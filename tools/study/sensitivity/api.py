@@ -28,7 +28,7 @@ from qbnnc.passes.mixed_precision.budget import Budget
 from qbnnc.passes.mixed_precision.search import Choice, search
 from qbnnc.passes.options import CompileOptions
 from qbnnc.study.results import Header, Row, Sensitivity, read_rows, to_json
-from qbnnc.study.sensitivity.bench import Bench, Setting, bench_of, place_of, title_of
+from qbnnc.study.sensitivity.measuring import Bench, Setting, bench_of, place_of, title_of
 from qbnnc.study.settings import describe_array, digest
 from qbnnc.study.store import check_writable
 from qbnnc.support.errors import FileError

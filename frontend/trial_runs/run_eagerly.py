@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from qbnnc.frontend.eager.calls import CALLS, Run, call, called_from, check_used, same_outputs
-from qbnnc.frontend.eager.generators import check_generators, check_kept_generators, check_seeds
-from qbnnc.frontend.eager.hidden_state import StateNames, check_state, state_not_supported
-from qbnnc.frontend.eager.repeated_rows import check_rows
-from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import Snapshot
 from qbnnc.frontend.module.unsupported_modules import check_kind
 from qbnnc.frontend.module.wrappers import not_compiled
 from qbnnc.frontend.program.random_ops import draws_noise, nodes
+from qbnnc.frontend.trial_runs.calls import CALLS, Run, call, called_from, check_used, same_outputs
+from qbnnc.frontend.trial_runs.generators import (
+    check_generators,
+    check_kept_generators,
+    check_seeds,
+)
+from qbnnc.frontend.trial_runs.hidden_state import StateNames, check_state, state_not_supported
+from qbnnc.frontend.trial_runs.repeated_rows import check_rows
+from qbnnc.frontend.trial_runs.watched_call import other_generators_kept
 from qbnnc.support.errors import CompileError, InputError
 
 

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from torch import nn
 
-from qbnnc.frontend.eager.calls import Run
 from qbnnc.frontend.module.snapshot import Snapshot, is_generator, plain
+from qbnnc.frontend.trial_runs.calls import Run
 from qbnnc.support.errors import CompileError
 
 

@@ -1,6 +1,7 @@
 """Options of post-training quantisation compared at few bits: a table in Markdown.
 
-    python -m qbnnc.study.paper.levers NETS DATA [--set regression|lenet] [--bits w4a4 ...]
+    python -m qbnnc.study.paper.compare_ptq_options NETS DATA
+        [--set regression|lenet] [--bits w4a4 ...]
 
 NETS and DATA are as in reference_nets.py. A cell of regression is the ratio of RMSE to the float
 network's, as a mean over two data sets. A cell of LeNet is the error on the first 1,000 test images

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbnnc.frontend.eager.calls import call
-from qbnnc.frontend.eager.watched_call import other_generators_kept
 from qbnnc.frontend.module.snapshot import untouched
 from qbnnc.frontend.module.unsupported_modules import check_kind
 from qbnnc.frontend.module.wrappers import in_its_type, not_compiled, unwrapped
+from qbnnc.frontend.trial_runs.calls import call
+from qbnnc.frontend.trial_runs.watched_call import other_generators_kept
 from qbnnc.support.errors import InputError, SourceWarning
 
 Example: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor]

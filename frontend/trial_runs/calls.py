@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from qbnnc.frontend.eager.watched_call import Watched, watched
 from qbnnc.frontend.module.snapshot import Snapshot
 from qbnnc.frontend.module.state_values import same_tensor
 from qbnnc.frontend.module.unsupported_modules import check_layers, check_tensors
 from qbnnc.frontend.program.locations import user_line
 from qbnnc.frontend.program.output_names import plain as as_plain
+from qbnnc.frontend.trial_runs.watched_call import Watched, watched
 from qbnnc.support.errors import InputError, Loc
 
 CALLS = 8  # of the module in one check

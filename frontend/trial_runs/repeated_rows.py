@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from qbnnc.frontend.eager.watched_call import Watched
+from qbnnc.frontend.trial_runs.watched_call import Watched
 from qbnnc.support.errors import CompileError, Loc
 
 _INSIDE = ("core_model", "model", "net", "network", "base_model", "module")

@@ -11,9 +11,9 @@ from typing import NoReturn, cast
 
 from torch import Tensor, nn
 
-from qbnnc.frontend.eager.calls import CALLS, Run, call, called_from, same_outputs
-from qbnnc.frontend.eager.generators import seeding_not_supported, ungoverned_not_supported
 from qbnnc.frontend.module.snapshot import Snapshot, outermost
+from qbnnc.frontend.trial_runs.calls import CALLS, Run, call, called_from, same_outputs
+from qbnnc.frontend.trial_runs.generators import seeding_not_supported, ungoverned_not_supported
 from qbnnc.support.errors import CompileError, InputError
 
 _KEEP_NOTHING = (

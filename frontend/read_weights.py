@@ -16,16 +16,16 @@ from torch import Tensor, nn
 
 from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
-from qbnnc.frontend.eager.example_rows import rows_for
 from qbnnc.frontend.ensemble import Member
 from qbnnc.frontend.files.detect_format import FileKind
 from qbnnc.frontend.files.model_factory import build_module
+from qbnnc.frontend.files.stored_weights import load_weights, read_stored, state_dicts
 from qbnnc.frontend.files.weight_names import StateDict
-from qbnnc.frontend.files.weights import load_weights, read_stored, state_dicts
 from qbnnc.frontend.module.snapshot import Snapshot
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.module.wrappers import unwrapped
 from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
+from qbnnc.frontend.trial_runs.example_rows import rows_for
 from qbnnc.support.errors import CompileError, FileError
 
 _LOADING = ("load_state_dict", "set_extra_state", "_load_from_state_dict")
