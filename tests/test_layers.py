@@ -45,11 +45,11 @@ LAYERS = {
     "frontend/trial_runs": layer(f"support {NETWORK}", "numpy torch"),
     "frontend/convert": layer("ir support frontend.program", "numpy torch"),
     "frontend/trace": layer(
-        f"ir support {NETWORK} frontend.eager frontend.convert frontend.torch_messages",
+        f"ir support {NETWORK} frontend.trial_runs frontend.convert frontend.torch_messages",
         "numpy torch",
     ),
     "frontend/distribution": layer(
-        f"ir support {NETWORK} frontend.eager frontend.convert frontend.trace", "numpy torch"
+        f"ir support {NETWORK} frontend.trial_runs frontend.convert frontend.trace", "numpy torch"
     ),
     "passes": layer("ir support", "numpy"),
     "backends": layer("ir support", "numpy"),
