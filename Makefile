@@ -17,7 +17,7 @@ LOWEST := .venv-minimum/bin/python
 MINIMUM_PYTHON ?= python3.11
 MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py heads.py) \
     tests/runtime/test_microkernel.py
-PYTEST := $(BIN)/python -m pytest -q -n $(JOBS)
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 .PHONY: help demo check test nightly fuzz fuzz-million fenced mutants coverage minimum versions
 .PHONY: lint types format clean distclean FORCE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -199,6 +200,6 @@ def test_no_fused_arithmetic() -> None:
     assembly = "".join(code for d in dispatchers for code in d.inspect_asm().values())
     assert " fmul float" in codes
     for word in ("llvm.fma", "llvm.fmuladd", "fmul fast", "fadd fast", "contract", "reassoc"):
-        assert word not in codes, word
+        assert not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", codes), word
     for word in ("vfmadd", "vfmsub", "vfnmadd", "fmadd", "fmla"):
         assert word not in assembly, word
