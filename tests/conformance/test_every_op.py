@@ -38,7 +38,7 @@ class Unknown(DeterministicOp):
         return inputs[0]
 
     def evaluate(self, *inputs: object) -> Array:
-        raise NotImplementedError
+        raise NotImplementedError  # an op that nobody knows is never evaluated
 
 
 UNKNOWN = Example(Unknown(), EXAMPLES["ClampCodes"].inputs)

@@ -114,7 +114,9 @@ def test_a_wrong_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     target = ModelTarget()
 
     def other(*args: object, **more: object) -> tuple[object, ...]:
-        return tuple(np.asarray(a) + np.float32(1) for a in oracle_samples(*args, **more))  # type: ignore[arg-type]
+        # The arguments are handed on as they come, whatever their types are.
+        made = oracle_samples(*args, **more)  # type: ignore[arg-type]
+        return tuple(np.asarray(a) + np.float32(1) for a in made)
 
     monkeypatch.setattr(models, "oracle_samples", other)
     with pytest.raises(WrongAnswer):

@@ -9,32 +9,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qbnnc.ir.bounds import AccumulatorBounds, accumulator_bounds, check_bounds
+from qbnnc.ir.bounds import AccumulatorBounds, accumulator_bounds
 from qbnnc.ir.graph import Builder, Graph, Value
 from qbnnc.ir.ops import (
-    ClampCodes,
-    Concat,
     Conv2dInteger,
     EpsCodes,
-    KeepMask,
     LinearInteger,
-    MaxPool2d,
     MultiplyInteger,
     Op,
-    Pad,
     QuantizeInput,
-    Reshape,
     SampledWeightInteger,
-    Select,
-    Slice,
     SumPoolInteger,
-    Transpose,
 )
-from qbnnc.ir.ops.unary import Lookup
-from qbnnc.ir.ranges import CodeRanges
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
-from qbnnc.ir.weights import ChannelSums
-from qbnnc.support.errors import CompileError, Loc
+from qbnnc.support.errors import Loc
 
 Int64 = NDArray[np.int64]
 
@@ -280,123 +268,3 @@ def _reached_by_samples(inputs: list[int], noisy_bias: bool) -> tuple[int, int, 
 def _ends(numbers: set[int]) -> set[int]:
     """A product is greatest and least at ends, and at 0 where that is between them."""
     return {min(numbers), max(numbers)} | ({0} & numbers)
-
-
-@pytest.mark.parametrize(
-    ("op", "taken", "ends"),
-    [
-        (Reshape((1, 2, 8)), (7, 11), (0, 6)),
-        (Transpose((0, 2, 1)), (1, 3), (-4, 0)),
-        (Slice(1, 0, 2), (3, 11), (-2, 6)),
-        (Pad((1, 1, 1, 1)), (1, 3), (-4, 0)),
-        (ClampCodes(4, 9), (3, 11), (-1, 4)),
-        (MaxPool2d((2, 2), (2, 2)), (7, 11), (0, 6)),
-        (MaxPool2d((2, 2), (2, 2)), (4, 6), (-1, 1)),
-        (MaxPool2d((2, 2), (2, 2), (1, 1, 1, 1)), (4, 6), (-1, 1)),  # each window meets a code
-        (MaxPool2d((1, 1), (1, 1), (1, 1, 1, 1)), (4, 6), (-5, 1)),  # a window of padding alone
-    ],
-    ids=str,
-)
-def test_codes_that_move_keep_their_ends(
-    op: Op, taken: tuple[int, int], ends: tuple[int, int]
-) -> None:
-    """q - Z for Z = 5, with 0; a max pool of padding alone gives the least code, 0."""
-    build, x = entered((1, 4, 4), taken)
-    y = build.emit(op, x, loc=LOC, name="moved")
-    assert CodeRanges(build.graph((y,), Stage.INTEGER)).centred(y) == ends
-
-
-@pytest.mark.parametrize(("taken", "ends"), [((3, 11), (-2, 6)), ((1, 3), (-4, 0))])
-def test_a_dropped_code_is_the_zero_point(taken: tuple[int, int], ends: tuple[int, int]) -> None:
-    build, x = entered((1, 4, 4), taken)
-    keep = build.emit(KeepMask((1, 4, 4), 0.5, 0), loc=LOC, name="keep")
-    y = build.emit(Select(), x, keep, loc=LOC, name="dropped")
-    assert CodeRanges(build.graph((y,), Stage.INTEGER)).centred(y) == ends
-
-
-def test_joined_codes_have_the_ends_of_both() -> None:
-    build, x = entered((1, 4, 4), (1, 14))
-    clamps = [
-        build.emit(ClampCodes(*ends), x, loc=LOC, name=f"{ends}") for ends in ((4, 12), (2, 9))
-    ]
-    for order in (clamps, clamps[::-1]):
-        y = build.emit(Concat(0), *order, loc=LOC, name=f"cat {order[0].name}")
-        assert CodeRanges(build.graph((y,), Stage.INTEGER)).centred(y) == (-3, 7)
-
-
-def test_constants_and_tables_have_all_codes() -> None:
-    build, x = entered((3,), (7, 11))
-    constant = build.constant("constant", np.zeros(3, np.uint8), CODES)
-    entries = build.constant("entries", np.zeros(16, np.uint8))
-    made = build.emit(Lookup(CODES), x, entries, loc=LOC, name="made")
-    ranges = CodeRanges(build.graph((constant, made), Stage.INTEGER))
-    assert ranges.centred(constant) == ranges.centred(made) == (-5, 10)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "bits", "fits"),
-    [
-        (-1, 0, 1, True),
-        (0, 1, 2, True),
-        (-2, 1, 2, True),
-        (-3, 1, 3, True),
-        (-128, 127, 8, True),
-        (-128, 128, 9, True),
-        (-(2**31), 2**31 - 1, 32, True),
-        (-(2**31) - 1, 0, 33, False),
-        (0, 2**31, 33, False),
-    ],
-)
-def test_bits_are_those_of_twos_complement(low: int, high: int, bits: int, fits: bool) -> None:
-    bounds = AccumulatorBounds(low, high, max(-low, high), saturates=False)
-    assert bounds.bits == bits
-    assert bounds.fits_int32 == fits
-
-
-@pytest.mark.parametrize(("largest", "exact"), [(2**24 - 1, True), (2**24, False)])
-def test_float32_holds_sums_below_2_to_the_24(largest: int, exact: bool) -> None:
-    assert AccumulatorBounds(0, 0, largest, saturates=False).exact_in_float32 is exact
-
-
-@pytest.mark.parametrize(("excess", "refused"), [(0, False), (1, True)])
-def test_the_last_accumulator_that_fits(excess: int, refused: bool) -> None:
-    """x' = 10 at most, w = 3: the bias may be 2^31 - 1 - 30."""
-    for sign in (1, -1):
-        end = 2**31 - 1 if sign > 0 else 2**31
-        bias = sign * (end - 30 + excess)
-        graph = layer(LinearInteger(), (1,), np.array([[3 * sign]]), [bias])
-        if refused:
-            with pytest.raises(CompileError, match=r"^layer \(net\.py:1\): the accumulators could"):
-                check_bounds(graph)
-        else:
-            check_bounds(graph)
-
-
-@pytest.mark.parametrize(
-    ("top", "weight", "saturates"),
-    [(128, (-127, 127), False), (129, (-127, 127), True), (255, (-63, 63), False)],
-)
-def test_two_products_may_leave_int16(top: int, weight: tuple[int, int], saturates: bool) -> None:
-    """2 * 128 * 127 is below 2^15, and 2 * 129 * 127 is not."""
-    build = Builder()
-    x = build.input("input", TensorType(DType.F32, (1,), PER_ROW))
-    codes = QuantParams((0.5,), (0,), 0, top)
-    q = build.emit(QuantizeInput((0.0,), (0.5,), codes, 0, top), x, loc=LOC, name="codes")
-    w = build.constant("weight", np.ones((1, 1), np.int8), QuantParams((1.0,), (0,), *weight))
-    b = build.constant("bias", np.zeros(1, np.int32))
-    made = build.emit(LinearInteger(), q, w, b, loc=LOC, name="layer")
-    assert bounds_of(build.graph((made,), Stage.INTEGER)).saturates is saturates
-
-
-def test_sums_of_weights_are_worked_out_once() -> None:
-    graph = layer(LinearInteger(), (3,), np.array(WEIGHTS["mixed"]), [1, 2])
-    known: dict[tuple[int, QuantParams], ChannelSums] = {}
-    check_bounds(graph, known)
-    (kept,) = known.values()
-    check_bounds(graph, known)
-    assert [*known.values()] == [kept]
-
-
-def test_nodes_that_make_no_accumulators_have_no_bounds() -> None:
-    graph = layer(LinearInteger(), (3,), np.array(WEIGHTS["mixed"]), [1, 2])
-    assert accumulator_bounds(graph, graph.nodes[0]) is None

@@ -24,8 +24,8 @@ _CONVERT, _OPS = "frontend/convert", "frontend/convert/ops"
 TABLE = {
     "ir/arithmetic.py": "ir/test_arithmetic",
     "ir/scales.py": "ir/test_arithmetic ir/test_sampling_scales passes/test_insert_fake_quantize",
-    "ir/bounds.py": "ir/test_bounds passes/test_prove_overflow",
-    "ir/ranges.py": "ir/test_bounds passes/test_prove_overflow",
+    "ir/bounds.py": "ir/test_bounds ir/test_accumulator_bounds passes/test_prove_overflow",
+    "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
     "runtime/metrics.py": "runtime/test_metrics",
     "passes/calibrate.py": "passes/test_calibrate passes/test_function_domains",
