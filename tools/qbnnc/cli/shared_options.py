@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from qbnnc.passes.calibrate import Observer
 from qbnnc.passes.options import CompileOptions, MaskSharing, Rounding, Scales, WeightScheme
+from qbnnc.passes.ranges.calibrate import Observer
 from qbnnc.support.errors import UserError
 from qbnnc.verification.distribution import DistributionCheck
 

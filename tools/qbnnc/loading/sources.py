@@ -17,7 +17,7 @@ from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
-from qbnnc.passes.assign_head import name_outputs
+from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
