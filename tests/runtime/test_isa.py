@@ -113,8 +113,9 @@ def test_whole_networks(isa: Isa) -> None:
     These tests run in this process too, with the chosen one.
     """
     files = [f"tests/runtime/test_{name}.py" for name in ("equality", "ops", "sampled", "winograd")]
+    options = ["-m", "not slow", "--hypothesis-profile=again"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *files],
         cwd=ROOT,
         env=os.environ | {"QBNNC_ISA": isa.value},
         capture_output=True,
