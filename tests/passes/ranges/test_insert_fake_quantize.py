@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import FakeQuantize, Linear
+from qbnnc.ir.ops import Concat, FakeQuantize, Linear
 from qbnnc.ir.types import QuantParams
 from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
 from qbnnc.passes.ranges.insert_fake_quantize import InsertFakeQuantize
@@ -91,3 +91,37 @@ def test_the_mean_and_deviation_of_a_sampled_bias_have_8_bits() -> None:
     assert quants["fc.weight.mu.codes"].high == 3
     assert quants["fc.bias.mu.codes"].high == quants["fc.bias.sigma.codes"].high == 127
     assert quants["fc.bias.codes"].high == 2**30
+
+
+@pytest.mark.parametrize(
+    ("masked", "ends"),
+    [
+        ((-64.5, 63.0), (-129.0, 127.0)),
+        ((-63.5, 64.0), (-128.0, 128.0)),
+        ((-64.2, 12.3), None),  # twice -64.2 is less than half a step below -128
+    ],
+)
+def test_joined_values_keep_the_first_scale_if_it_reaches_as_far_to_half_a_step(
+    masked: tuple[float, float], ends: tuple[float, float] | None
+) -> None:
+    """The first has codes of 1 from -128 to 127. A mask doubles the second, which it joins."""
+    net = Net((4,))
+    x = net.value
+    first = net.linear(4, "first").value
+    net.value = x
+    second = net.linear(4, "second").dropout(0.5, "dropout").value
+    net.value = first
+    net.emit(Concat(0), second, name="joined").linear(2, "last")
+    ranges = {
+        "input": (0.0, 255.0), "first": (-128.0, 127.0), "second": masked, "last": (-9.0, 9.0)
+    }  # fmt: skip
+    graph = InsertFakeQuantize(lambda _: ranges, Quantisation(Bits(8, 8)))(net.graph())
+    (joined,) = [node.output.type.quant for node in graph.nodes if isinstance(node.op, Concat)]
+    assert joined is not None
+    scale, zero = joined.per_tensor
+    low, high = ((code - zero) * scale for code in (joined.low, joined.high))
+    if ends is None:
+        assert (scale, low, high) == (1.0, -128.0, 127.0)
+    else:
+        assert scale == pytest.approx((ends[1] - ends[0]) / 255)
+        assert (low, high) == pytest.approx(ends, abs=0.51 * scale)
