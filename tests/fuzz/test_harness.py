@@ -25,6 +25,7 @@ from tests.guard_pages import Side, fenced_bytes
 from tests.runtime import nets
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("side", "offset"), [(Side.AFTER, 128), (Side.BEFORE, -1), (Side.AFTER, 127), (Side.BEFORE, 0)]
 )

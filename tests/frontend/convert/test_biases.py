@@ -44,6 +44,7 @@ WRITTEN: dict[str, Written] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("written", WRITTEN)
 def test_as_torch(written: str) -> None:
     graph = assert_same(Layer(WRITTEN[written]).eval(), images(4, 5))

@@ -45,6 +45,7 @@ class Images(nn.Module):
         return out
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda f: f.__name__)
 def test_rows_of_features(spelling: Spelling) -> None:
     assert_coupled(Net(spelling), X)
@@ -91,6 +92,7 @@ IMAGE_SPELLINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("spelling", IMAGE_SPELLINGS, ids=lambda f: f.__name__)
 def test_images(spelling: Spelling) -> None:
     assert_coupled(Images(spelling), IMAGES)
@@ -138,6 +140,7 @@ UNSUPPORTED: dict[Spelling, str] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("spelling", UNSUPPORTED, ids=lambda f: f.__name__)
 def test_not_supported(spelling: Spelling) -> None:
     with pytest.raises(CompileError, match=UNSUPPORTED[spelling]):

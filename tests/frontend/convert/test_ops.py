@@ -143,6 +143,7 @@ def test_decomposed_programs() -> None:
     np.testing.assert_allclose(outputs_of(convert(program), x)[0], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("op", ONE_LAYER)
 def test_one_layer(op: str) -> None:
     torch.manual_seed(2)
@@ -176,6 +177,7 @@ UNSUPPORTED = {
 }  # fmt: skip
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("case", UNSUPPORTED)
 def test_errors_begin_with_the_place(case: str) -> None:
     layer, message = UNSUPPORTED[case]

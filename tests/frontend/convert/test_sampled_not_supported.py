@@ -85,6 +85,7 @@ UNSUPPORTED_WEIGHTS: dict[Callable[[Sampled], tuple[Tensor, Tensor | None]], str
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("sample", UNSUPPORTED_WEIGHTS)
 def test_unsupported_weights(sample: Callable[[Sampled], tuple[Tensor, Tensor | None]]) -> None:
     net = Around(nn.Sequential(Sampled(sample), nn.Linear(4, 6)))

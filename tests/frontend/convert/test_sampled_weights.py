@@ -190,6 +190,7 @@ LAYERS: dict[str, tuple[Callable[[Tensor], Tensor], type]] = {
 }  # fmt: skip
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str) -> None:
     layer, op = LAYERS[name]

@@ -79,6 +79,7 @@ class SlicedNoise(Noisy):
         return first + F.linear(x[:, 4:], self.sigma + 0.3 * eps[:, 3:6].t())
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "kind", [Siamese, TiedNorms, MinusSigma, TwoHeads, MixedSlopes, SlicedNoise]
 )

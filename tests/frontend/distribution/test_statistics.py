@@ -32,6 +32,7 @@ DISTRIBUTIONS: dict[str, Distribution] = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 @pytest.mark.parametrize("samples", [64, 256])
 def test_false_alarms_are_at_most_as_many_as_promised(

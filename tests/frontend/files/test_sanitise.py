@@ -110,6 +110,7 @@ EXPLOITS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("exploit", EXPLOITS)
 def test_exploit_is_rejected_and_does_not_run(exploit: str, plain: Members, tmp_path: Path) -> None:
     craft, message = EXPLOITS[exploit]
