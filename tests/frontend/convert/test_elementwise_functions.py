@@ -39,7 +39,7 @@ def inputs() -> Tensor:
     return x
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("group", GROUPS)
 def test_as_torch(group: str) -> None:
     x, names = inputs(), list(GROUPS[group])
@@ -70,7 +70,7 @@ ONE_OP: dict[str, Function] = {
 }
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ONE_OP)
 def test_one_op(name: str) -> None:
     """A function of one value is one table, in whatever ops it is exported."""
@@ -78,7 +78,7 @@ def test_one_op(name: str) -> None:
     assert [type(n.op) for n in graph.nodes] in ([Composite], [Unary])
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("scale", [1.0, 1.2])
 @pytest.mark.parametrize("input_scale", [1.0, 0.5, 2.0])
 def test_elu_has_a_scale_and_an_input_scale(scale: float, input_scale: float) -> None:
