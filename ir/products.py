@@ -41,7 +41,8 @@ def product(a: Array, b: Array, slices: int = 1) -> Float64:
             total = total + part
         total = total * 2.0**-bits if order else total
     scale = np.ldexp(1.0, of_rows - bits) * np.ldexp(1.0, of_columns - bits)
-    return total * scale
+    scaled: Float64 = total * scale
+    return scaled
 
 
 def float32_product(a: Array, b: Array) -> Array:

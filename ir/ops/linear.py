@@ -122,7 +122,5 @@ class Conv2d(ConvolutionGeometry, Contraction):
     def evaluate(self, *inputs: Tensor) -> Array:
         x, weight, bias = (i.data for i in inputs)
         padded = pad(x, self.padding, 0)
-        y = convolve(
-            padded, weight, self.stride, self.dilation, self.groups, float32_product
-        )
+        y = convolve(padded, weight, self.stride, self.dilation, self.groups, float32_product)
         return np.asarray(y + bias[..., None, None])

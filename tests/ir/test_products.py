@@ -88,7 +88,8 @@ def test_the_smallest_and_largest_numbers(number: float) -> None:
 def test_of_float32_that_overflow() -> None:
     with np.errstate(over="ignore"):
         found = float32_product(np.full((1, 2), 3e38, np.float32), np.ones((2, 1), np.float32))
-    assert found.dtype == np.float32 and np.isposinf(found).all()
+    assert found.dtype == np.float32
+    assert np.isposinf(found).all()
 
 
 @pytest.mark.parametrize("number", [np.inf, np.nan])

@@ -15,11 +15,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # OpenBLAS takes the kernels of the CPU that is named; other libraries ignore this.
 ONE: Mapping[str, str] = {"OPENBLAS_CORETYPE": "Haswell", "threads": "1"}
-OTHERS: list[Mapping[str, str]] = [
-    {"OPENBLAS_CORETYPE": "Haswell", "threads": "2"},
-    {"OPENBLAS_CORETYPE": "Sandybridge", "threads": "1"},
-    {"OPENBLAS_CORETYPE": "Nehalem", "threads": "2"},
-]
+ANOTHER: Mapping[str, str] = {"OPENBLAS_CORETYPE": "Nehalem", "threads": "2"}
 
 
 def compiled(folder: Path, settings: Mapping[str, str], bits: str) -> dict[str, str]:
@@ -41,14 +37,11 @@ def compiled(folder: Path, settings: Mapping[str, str], bits: str) -> dict[str, 
         *("-o", str(folder / "lenet.qbnn"), "-o", str(folder / "lenet.onnx")),
     ]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
-    }
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("bits", ["w8a7", "w4a4"])
 def test_the_same_file(tmp_path: Path, bits: str) -> None:
     first = compiled(tmp_path / "first", ONE, bits)
     assert set(first) == {"lenet.qbnn", "lenet.onnx"}
-    for number, settings in enumerate(OTHERS):
-        assert compiled(tmp_path / str(number), settings, bits) == first, settings
+    assert compiled(tmp_path / "second", ANOTHER, bits) == first
