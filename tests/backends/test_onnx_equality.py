@@ -100,6 +100,7 @@ def test_two_threads_give_the_same_bits(seed: int) -> None:
     assert all(same_bits(one[name], two[name]) for name in one)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("ops", ["basic", "all"])
 @pytest.mark.parametrize("seed", range(12))
 def test_an_empty_batch_gives_empty_outputs(seed: int, ops: Ops) -> None:
@@ -109,6 +110,7 @@ def test_an_empty_batch_gives_empty_outputs(seed: int, ops: Ops) -> None:
         assert array.shape[int(name.startswith("samples"))] == 0
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "value", [np.inf, -np.inf, 1e38, -1e38, 0.0, -0.0, np.finfo(np.float32).tiny]
 )

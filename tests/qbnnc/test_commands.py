@@ -52,6 +52,7 @@ def test_compile_verify_run_inspect(qbnnc_command: Runner) -> None:
         assert max(map(len, seen.out.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_artefacts_of_one_compile_share_their_digest(qbnnc_command: Runner) -> None:
     assert qbnnc_command(*COMPILE, "-o", "a.qbnn", "-q").out == ""
     assert qbnnc_command("compile", "a.qbnn", "-o", "b.onnx", "-q").code == 0

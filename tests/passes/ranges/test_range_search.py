@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import FakeQuantize
 from qbnnc.ir.scales import activation_quant, weight_quant
-from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, TensorType
+from qbnnc.ir.types import Array, DType, QuantParams, TensorType
 from qbnnc.passes.ranges.range_search import Codes, Histograms, least_error_range
 
 ONCE = np.ones((1, 1))
@@ -109,7 +109,7 @@ def test_counts_weigh_the_values() -> None:
 
 def test_the_ends_of_a_range_count_for_nothing_by_themselves() -> None:
     """Values of 1 in a range that calibration widened to 0..8: two bits have steps of 8/3."""
-    value = Value("x", TensorType(DType.F32, (2,), PER_ROW))
+    value = Value("x", TensorType(DType.F32, (2,)))
     histograms = Histograms({value: (value, Codes(2))}, {"x": (0.0, 8.0)})
     histograms.observe(value, np.ones(2, np.float32))
     low, high = histograms.ranges()["x"]
