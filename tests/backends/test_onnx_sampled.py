@@ -158,6 +158,7 @@ def hand_made(mu: Array, ratio: int, divisor: Array, quant: QuantParams) -> Mode
     return net.model(net.emit(LinearInteger(), net.value, weight, bias, name="acc"))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("ratio", [1, 2, 65535])
 @pytest.mark.parametrize("zeros", [(0,) * 4, (3, -128, 127, 0)])
 @pytest.mark.parametrize("low", [-128, -127, -8])
@@ -194,6 +195,7 @@ def test_what_is_not_exact_is_refused() -> None:
         emit(net.model(acc))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("words", [1, 40, 10**6])
 def test_streams_are_drawn_in_groups(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one, some together, all at once: the same numbers."""

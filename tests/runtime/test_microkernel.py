@@ -46,6 +46,7 @@ def compiled(isa: Isa, shape: Shape) -> Any:
     return njit(run)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @given(
