@@ -92,6 +92,7 @@ def test_a_sample_does_not_depend_on_how_many_there_are(model: Model, count: int
         assert same_bits(found[name], array) or not name.startswith("samples")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("seed", range(6))
 def test_two_threads_give_the_same_bits(seed: int) -> None:
     model = random_integer_model(seed, ops="all")

@@ -159,6 +159,7 @@ def hand_made(mu: Array, ratio: int, divisor: Array, quant: QuantParams) -> Mode
     return net.model(net.emit(LinearInteger(), net.value, weight, bias, name="acc"))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("ratio", [1, 2, 65535])
 @pytest.mark.parametrize("zeros", [(0,) * 4, (3, -128, 127, 0)])
 @pytest.mark.parametrize("low", [-128, -127, -8])
@@ -202,6 +203,7 @@ def test_what_is_not_exact_is_refused() -> None:
         emit(net.model(acc))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("many", [1, 40, 10**6])
 @pytest.mark.parametrize("few", [0, 10**6])
 def test_streams_are_drawn_in_groups(many: int, few: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,7 @@ def test_artefacts_of_one_compile_share_their_digest(qbnnc_command: Runner) -> N
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 def test_compiling_twice_gives_the_same_bytes(qbnnc_command: Runner) -> None:
     quick = ("-q", "--calibration-passes", 1)
     first = [Path("a.onnx"), Path("a.qbnn")]
@@ -91,6 +92,7 @@ def test_few_bits_are_clipped_and_fitted_unless_told_otherwise(qbnnc_command: Ru
     assert wide.calibration.startswith("minmax over")
 
 
+@pytest.mark.slow
 def test_print_after_shows_the_graph(qbnnc_command: Runner) -> None:
     quick = ("--calibration-passes", 1, "-q")
     shown = qbnnc_command(*COMPILE, "-o", "a.qbnn", "--print-after", "quantize", *quick)

@@ -47,6 +47,7 @@ def compiled(isa: Isa, shape: Shape) -> Any:
     return njit(run)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(("isa", "shape"), [(isa, s) for isa in ISAS for s in shapes(isa)], ids=str)
 @given(
     seed=st.integers(0, 2**32 - 1),
