@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
@@ -19,7 +19,8 @@ SIGMA = 0.02  # of every Gaussian weight
 class Case:
     """A network, or the members of an ensemble, for inputs [B, *shape].
 
-    `factory` builds a member, as `qbnnc compile --model` takes it; `large`: seconds a prediction.
+    `factory` builds a member with `arguments`, as `qbnnc compile --model` takes them; `large`:
+    seconds a prediction.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Case:
     shape: tuple[int, ...]
     make: Callable[[], list[nn.Module]]
     factory: str | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
     large: bool = False
 
 
@@ -45,6 +47,7 @@ def cases() -> Iterator[Case]:
         digits,
         lambda: [LeNet(widths=LENET5) for _ in range(20)],
         factory="tools.models:LeNet",
+        arguments={"widths": LENET5},
     )
     for kind, where in (("mcd", "MCD, every block"), ("last", "MCD, last stage"), ("bbb", "BBB")):
         make = partial(resnets, kind)

@@ -101,7 +101,7 @@ class Compiled:
             source = [folder / f"member{number}.pt" for number in range(len(members))]
             for path, member in zip(source, members, strict=True):
                 torch.save(member.state_dict(), path)
-        model = read(source, x, SourceOptions(case.factory))
+        model = read(source, x, SourceOptions(case.factory, case.arguments))
         files = folder / f"{case.name}.qbnn", folder / f"{case.name}.onnx"
         qbnnc.compile(
             model,
