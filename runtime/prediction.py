@@ -29,26 +29,25 @@ class Prediction(Mapping[str, Float32]):
     Any number of threads may read a Prediction at once.
     """
 
-    __slots__ = ("_arrays", "_head", "_moments", "_samples")
+    __slots__ = ("_arrays", "_head", "_moments", "_names", "_samples")
 
     def __init__(
         self,
         head: Head,
-        samples: Mapping[str, Float32],
+        names: tuple[str, ...],
+        samples: tuple[Float32, ...],
         moments: Callable[[Float32, Float32], None] | None = None,
     ) -> None:
-        """`samples` are [L, B, *shape] for each output, by name.
+        """`samples` are [L, B, *shape] for each output; `names` are theirs, then of the statistics.
 
         `moments` is `kernels.moments.moments`, which is faster than numpy for few numbers.
         """
-        self._head, self._moments = head, moments
-        self._samples = tuple(samples.values())
-        self._arrays = dict(samples)
+        self._head, self._names, self._samples, self._moments = head, names, samples, moments
+        self._arrays = dict(zip(names, samples, strict=False))
 
-    def __reduce__(self) -> tuple[type[Prediction], tuple[Head, dict[str, Float32]]]:
+    def __reduce__(self) -> tuple[type[Prediction], tuple[object, ...]]:
         """Copy and pickle the samples: the statistics follow from them."""
-        names = self._head.sample_names(len(self._samples))
-        return type(self), (self._head, {name: self._arrays[name] for name in names})
+        return type(self), (self._head, self._names, self._samples)
 
     def __getitem__(self, name: str) -> Float32:
         if name not in self._arrays and name in self._names:
@@ -78,11 +77,6 @@ class Prediction(Mapping[str, Float32]):
         shapes = (f"{name}={list(array.shape)}" for name, array in self.items())
         return f"Prediction({', '.join(shapes)})"
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        count = len(self._samples)
-        return self._head.sample_names(count) + self._head.statistic_names(count)
-
     def _statistics(self) -> dict[str, Float32]:
         """Compute all statistics: with the kernel where numpy's calls would take most time."""
         first = self._samples[0]
@@ -90,7 +84,7 @@ class Prediction(Mapping[str, Float32]):
         one = len(self._samples) == 1 and self._head.moments_alone
         if self._moments is None or not one or size > SMALL:
             return self._head.evaluate(self._samples)
-        names = self._head.statistic_names(1)
+        names = self._names[1:]
         made = np.empty((len(names), size), np.float32)
         self._moments(first.reshape(len(first), size), made)
         return dict(zip(names, made.reshape(len(names), *first.shape[1:]), strict=True))

@@ -94,7 +94,8 @@ class Session:
         self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._shape = model.graph.input.type.shape
-        self._sample_names = model.head.sample_names(len(model.graph.outputs))
+        outputs = len(model.graph.outputs)
+        self._names = model.head.sample_names(outputs) + model.head.statistic_names(outputs)
         self._prepared: dict[Size, Prepared] = {}
         self._fitting: dict[tuple[tuple[int, ...], tuple[int, ...]], Prepared] = {}
         count = physical_cores() if threads is None else as_count(threads, "threads", MOST_THREADS)
@@ -143,8 +144,8 @@ class Session:
             self._executor.run(prepared, batch, out, numbers)
         except MemoryError:
             raise _no_memory(rows, count) from None
-        made = dict(zip(self._sample_names, prepared.outputs.split(out), strict=True))
-        return Prediction(self.model.head, made, self._kernels.moments)
+        outputs = prepared.outputs.split(out)
+        return Prediction(self.model.head, self._names, outputs, self._kernels.moments)
 
     def predict_into(self, x: ArrayLike, out: Float32, seed: int = 0, first_row: int = 0) -> None:
         """Write the samples of a batch x [B, *shape] to `out`, without statistics.
@@ -183,7 +184,7 @@ class Session:
         """Return views [L, rows, *shape] of an array that `predict_into` takes, by output name."""
         count = samples_in(out, self._plans[0], rows, len(self._plans))
         views = Outputs(self._plans[0], rows, count).split(out.reshape(-1))
-        return dict(zip(self._sample_names, views, strict=True))
+        return dict(zip(self._names, views, strict=False))
 
     def native_call(self, rows: int, samples: int | None = None) -> NativeCall:
         """Prepare predictions of `rows` rows for callers in C; see `NativeCall`.

@@ -17,11 +17,11 @@ from numba.core import config
 from qbnnc.runtime.cache import Progress, build, kernels
 from qbnnc.runtime.cache_folder import fingerprint, store
 from qbnnc.runtime.cache_store import Store
-from qbnnc.runtime.compilation import callable_from_python, compiled_entry
+from qbnnc.runtime.compilation import callable_from_python, compiled_entry, compiled_for_c
 from qbnnc.runtime.families.moves.instructions import Copy, Load
 from qbnnc.runtime.families.pointwise.instructions import Clamp, Lookup
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.kernels import interpreter, moments
+from qbnnc.runtime.kernels import interpreter, moments, predict
 from qbnnc.runtime.kernels.entries import compiled_instructions
 from qbnnc.runtime.program import Instruction
 
@@ -82,7 +82,7 @@ def compiled_in_process(root: Path) -> int:
 
 @pytest.mark.slow
 def test_a_cold_cache_is_filled(tmp_path: Path) -> None:
-    assert compiled_in_process(tmp_path) == len(compiled_instructions()) + 2
+    assert compiled_in_process(tmp_path) == len(compiled_instructions()) + 3
     assert compiled_in_process(tmp_path) == 0
 
 
@@ -130,7 +130,7 @@ def test_processes_at_once(root: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    assert compiled_in_process(blocked) == len(compiled_instructions()) + 2
+    assert compiled_in_process(blocked) == len(compiled_instructions()) + 3
     assert [*tmp_path.iterdir()] == [blocked]
 
 
@@ -196,6 +196,7 @@ def test_no_fused_arithmetic() -> None:
     for module, function in ((interpreter, "execute"), (moments, "moments")):
         python = getattr(module, function)
         dispatchers.append(callable_from_python(python, module.SIGNATURE, nothing, function))
+    dispatchers.append(compiled_for_c(predict.predict, predict.SIGNATURE))
     codes = "".join(code for d in dispatchers for code in d.inspect_llvm().values())
     assembly = "".join(code for d in dispatchers for code in d.inspect_asm().values())
     assert " fmul float" in codes
