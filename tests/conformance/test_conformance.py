@@ -27,9 +27,9 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import RandomOp
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.runtime import Session, load
 from qbnnc.verification.oracle import bits
 from tests.conftest import DATA, DEMO

@@ -12,10 +12,11 @@ tests/mutants/equivalent.toml says no test can tell from the original.
 from __future__ import annotations
 
 import argparse
-import random
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tests.mutants.equivalent import reasons
@@ -26,6 +27,7 @@ from tests.mutants.trials import Trial, load, outcomes
 
 _FIRST_SECONDS = 60  # of CPU, for the tests of a source that is not mutated
 _SLACK = 20, 3  # seconds of CPU that a mutant has: so many, and times what the original took
+_MORE = 120  # seconds of CPU that a thorough trial has besides
 _WANTED = 0.9
 
 
@@ -38,7 +40,7 @@ def main() -> int:
         return 0
     record = Record(options.state / "outcomes.jsonl")
     originals = _originals(chosen)
-    if any(record.known(trial) is None for trial in [*originals, *chosen]):
+    if any(record.known(replace(t, thorough=True)) is None for t in chosen):
         load()
         if not options.unchecked:
             _try(originals, record, options)
@@ -49,6 +51,8 @@ def main() -> int:
             raise SystemExit(f"without a mutation tests fail: {', '.join(failed)}")
         limits = {pattern_of(trial.path): _limit(entry) for trial, entry in originals_known}
         _try((_limited(t, limits[pattern_of(t.path)]) for t in chosen), record, options)
+        survivors = [trial for trial in chosen if not _noticed(record, trial)]
+        _try((_thorough(t, limits[pattern_of(t.path)]) for t in survivors), record, options)
     return _report(chosen, record)
 
 
@@ -72,7 +76,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _chosen(options: argparse.Namespace) -> list[Trial]:
-    """The mutants to try, in a shuffled order that the seed decides."""
+    """The mutants to try, in an order that the seed decides.
+
+    A mutant keeps its place where others come or go: most outcomes of an earlier run still count.
+    """
     equivalent = reasons()
     found = [
         Trial(mutation.name, path, mutation.source, _FIRST_SECONDS)
@@ -82,7 +89,11 @@ def _chosen(options: argparse.Namespace) -> list[Trial]:
     ]
     if options.count is None:
         return found
-    return random.Random(options.seed).sample(found, min(options.count, len(found)))
+    return sorted(found, key=lambda trial: _place(options.seed, trial.name))[: options.count]
+
+
+def _place(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
 
 
 def _originals(chosen: list[Trial]) -> list[Trial]:
@@ -108,7 +119,12 @@ def _try(
 
 
 def _limited(trial: Trial, seconds: int) -> Trial:
-    return Trial(trial.name, trial.path, trial.source, seconds)
+    return replace(trial, seconds=seconds)
+
+
+def _thorough(trial: Trial, seconds: int) -> Trial:
+    """A survivor's second trial, with five times as long for its tests."""
+    return replace(trial, seconds=seconds + _MORE, thorough=True)
 
 
 def _limit(original: Entry | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.mutants.equivalent import reasons
 from tests.mutants.mutations import Mutation, mutations
 from tests.mutants.record import Record
 from tests.mutants.table import ROOT, SCOPE, TABLE, module, pattern_of, sources, watching_tests
-from tests.mutants.trials import Outcome, Trial, outcomes
+from tests.mutants.trials import PASSED_SO_FAR, Outcome, Trial, outcomes
 
 
 def changes(source: str) -> set[str]:
@@ -43,7 +44,7 @@ def mutated(path: str) -> list[Mutation]:
     return [*mutations(path, (ROOT / path).read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("path", ["ir/bounds.py", "passes/intervals.py", "runtime/metrics.py"])
+@pytest.mark.parametrize("path", ["ir/bounds.py", "passes/head/intervals.py", "runtime/metrics.py"])
 def test_every_mutant_is_another_program(path: str) -> None:
     source, found = ast.parse((ROOT / path).read_text(encoding="utf-8")), mutated(path)
     assert len({mutation.name for mutation in found}) == len(found) > 50
@@ -128,6 +129,24 @@ def test_a_survivor_is_tried_again_when_tests_change(tmp_path: Path) -> None:
     assert known is not None
     file.write_text(file.read_text().replace(known.tests, "other"))
     assert Record(file).known(one) is None
+
+
+def test_a_survivor_whose_time_was_up_is_tried_thoroughly(tmp_path: Path) -> None:
+    """Once: it may be that no trial is long enough for all tests."""
+    file, quick = tmp_path / "outcomes.jsonl", trial("a = 1")
+    thorough = replace(quick, thorough=True)
+    Record(file).add(Outcome(quick, noticed=False, how=PASSED_SO_FAR, seconds=1.0))
+    assert Record(file).known(quick) is not None
+    assert Record(file).known(thorough) is None
+    Record(file).add(Outcome(thorough, noticed=False, how=PASSED_SO_FAR, seconds=1.0))
+    assert Record(file).known(quick) is not None
+    assert Record(file).known(thorough) is not None
+
+
+def test_a_survivor_of_all_its_tests_is_not_tried_again(tmp_path: Path) -> None:
+    file, quick = tmp_path / "outcomes.jsonl", trial("a = 1")
+    Record(file).add(Outcome(quick, noticed=False, how="passed", seconds=1.0))
+    assert Record(file).known(replace(quick, thorough=True)) is not None
 
 
 def test_names_of_modules() -> None:

@@ -30,18 +30,27 @@ _MEMORY = 12 << 30  # bytes of address space; some mutants would take all there 
 _SLOW_CLOCK = 10  # seconds by the clock for each second of CPU: other processes run too
 _EXAMPLES = 15  # of each property: 100 by default
 _BUDGET = 12.0  # seconds of CPU after which no other test begins
+_THOROUGH = 60.0  # the same in a trial of a mutant that survived so long
 _TURN = 3  # cases of a test that run before those of the next
-_NAMES = {0: "passed", 1: "a test failed", 2: "not collected", 3: "pytest failed"}
+PASSED_SO_FAR = "passed so far"
+_LEFT = 90  # the exit code of a trial that passed, when its time was up before its tests were
+_NAMES = {
+    0: "passed", 1: "a test failed", 2: "not collected", 3: "pytest failed", _LEFT: PASSED_SO_FAR
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The text of a source, and how many seconds of CPU its tests may take."""
+    """The text of a source, and after how many seconds of CPU the trial ends as a failure.
+
+    A trial begins no test after 12 s, or 60 s if it is `thorough`.
+    """
 
     name: str
     path: str
     source: str
     seconds: int
+    thorough: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +101,12 @@ def _ended(running: dict[int, tuple[Trial, float]], folder: Path) -> Iterator[Ou
             continue
         del running[pid]
         code, log = os.waitstatus_to_exitcode(status), folder / f"{pid}.log"
-        if code > max(_NAMES):
+        if code > 0 and code not in _NAMES:
             raise RuntimeError(f"{trial.name}: no test ran: see {log}")
         log.unlink(missing_ok=True)
         late = code in (-signal.SIGXCPU, -signal.SIGKILL)
         how = "out of time" if late else _NAMES.get(code, f"ended by signal {-code}")
-        yield Outcome(trial, code != 0, how, used.ru_utime + used.ru_stime)
+        yield Outcome(trial, code not in (0, _LEFT), how, used.ru_utime + used.ru_stime)
 
 
 def _start(trial: Trial, folder: Path) -> int:
@@ -137,8 +146,11 @@ def _run(trial: Trial) -> int:
     sys.meta_path.insert(0, _Mutated(name, trial.source))
     options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow and not nightly"]
     options += ["-W", "ignore:Module already imported"]  # pytest cannot rewrite what `load` has
-    code = pytest.main([*options, *watching_tests(trial.path)], [_Hurried()])
-    return int(code) if code or name in sys.modules else 98
+    hurried = _Hurried(_THOROUGH if trial.thorough else _BUDGET)
+    code = pytest.main([*options, *watching_tests(trial.path)], [hurried])
+    if not code and name not in sys.modules:
+        return 98
+    return int(code) or (_LEFT if hurried.left else 0)
 
 
 class _Mutated(MetaPathFinder, InspectLoader):
@@ -167,8 +179,8 @@ class _Hurried:
     Hypothesis tries few examples of each property, and does not look for the smallest that fails.
     """
 
-    def __init__(self) -> None:
-        self._end = 0.0
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._end, self.left = seconds, 0.0, 0
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         seen = Counter[str]()
@@ -184,9 +196,12 @@ class _Hurried:
         profile = settings(max_examples=_EXAMPLES, phases=phases)
         settings.register_profile("mutants", profile)
         settings.load_profile("mutants")
-        self._end = time.process_time() + _BUDGET
+        self._end = time.process_time() + self._seconds
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self) -> bool | None:
         """Tests that are left when the time is up count as run."""
-        return True if time.process_time() > self._end else None
+        if time.process_time() <= self._end:
+            return None
+        self.left += 1
+        return True

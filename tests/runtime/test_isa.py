@@ -106,12 +106,16 @@ def test_numba_is_told_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("isa", available(target_features()))
-def test_whole_networks(isa: Isa, tmp_path: Path) -> None:
-    """Each instruction set of this machine gives the oracle's bits, in a process of its own."""
+@pytest.mark.parametrize("isa", [i for i in available(target_features()) if i is not chosen()])
+def test_whole_networks(isa: Isa) -> None:
+    """The other instruction sets of this machine give the oracle's bits, each in a process.
+
+    These tests run in this process too, with the chosen one.
+    """
     files = [f"tests/runtime/test_{name}.py" for name in ("equality", "ops", "sampled", "winograd")]
+    options = ["-m", "not slow", "--hypothesis-profile=again"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *files],
         cwd=ROOT,
         env=os.environ | {"QBNNC_ISA": isa.value},
         capture_output=True,

@@ -129,7 +129,7 @@ def by_the_uniform(h: Tensor) -> Tensor:
 
 
 UNSUPPORTED: dict[Spelling, str] = {
-    repeated: "does not fit",
+    repeated: r"a mask of rows, .* of shape \[6\] does not fit \[6\] for each row",
     of_the_next_row: "unfold: a dropout mask is used for something other than masking",
     in_two_orders: "one mask is used twice",
     whole_and_in_part: "one mask is used twice",

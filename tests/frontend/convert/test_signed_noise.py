@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from qbnnc.frontend import read_module
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Affine, BatchNorm
-from qbnnc.passes.fold_affine import FoldAffine
+from qbnnc.passes.fusion.fold_affine import FoldAffine
 from qbnnc.support.errors import CompileError
 from tests.frontend.convert.coupled import ROWS, assert_coupled
 from tests.frontend.nets import randomise_batch_norm

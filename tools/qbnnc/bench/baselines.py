@@ -87,7 +87,7 @@ class FloatNetwork:
 
         from qbnnc.backends.onnx.session import open_session
         from qbnnc.backends.torch.float_export import as_module, as_onnx
-        from qbnnc.passes.remove_noise import remove_noise
+        from qbnnc.passes.fusion.noise import remove_noise
 
         members = [remove_noise(member) for member in self.model.members]
         rows = np.tile(x, (self._draws, *[1] * (x.ndim - 1)))

@@ -21,14 +21,13 @@ from qbnnc.cli.progress import ProgressLine
 from qbnnc.cli.shared_options import (
     json_option,
     model_options,
-    parse_arguments,
     quiet_option,
     trust_option,
     verbose_option,
 )
 from qbnnc.evaluation.files import Evaluation, evaluate_files
 from qbnnc.evaluation.score import Measure
-from qbnnc.loading.sources import Dropout
+from qbnnc.loading.sources import Reading
 from qbnnc.support.errors import UserError
 from qbnnc.support.text import WIDTH, counted, fold, shortened, spaced, table
 
@@ -85,11 +84,7 @@ def command(
     target_mean: float,
     target_std: float,
     batch_size: int,
-    model: str | None,
-    model_args: tuple[str, ...],
-    dropout: Dropout | None,
-    output_names: str | None,
-    trust_pickle: bool,
+    reading: Reading,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -113,11 +108,7 @@ def command(
             samples=samples,
             target_mean=target_mean,
             target_std=target_std,
-            model=model,
-            model_args=parse_arguments(model_args),
-            dropout=dropout,
-            output_names=output_names,
-            trust_pickle=trust_pickle,
+            **reading,
             batch_size=batch_size,
             progress=lambda name, *done: line.show(f"evaluating {shortened(name, 30)}", *done),
         )

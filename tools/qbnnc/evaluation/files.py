@@ -18,7 +18,7 @@ from qbnnc.evaluation.data import (
     fit,
     looks_like_labels,
     pair,
-    read_inputs,
+    read_ood,
     read_raw,
 )
 from qbnnc.ir.head import Task, class_shape
@@ -27,7 +27,7 @@ from qbnnc.ir.ops import QuantizeInput
 from qbnnc.ir.types import Stage
 from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions
 from qbnnc.support.errors import FileError, InputError, UserError
-from qbnnc.support.inputs import as_array, as_integer, choice
+from qbnnc.support.inputs import as_integer, choice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,7 +102,7 @@ def evaluate_files(
         shape, output = its.graph.input.type.shape, its.graph.outputs[0].type.shape
         with _at(name):
             check_task(its, chosen)
-        labelled, unknown = fit(raw, shape, output, chosen), _ood(ood, shape)
+        labelled, unknown = fit(raw, shape, output, chosen), read_ood(ood, shape, "ood")
         with _at(name):
             scores = evaluate(
                 predictor,
@@ -133,14 +133,6 @@ def _raw(data: Path_ | tuple[ArrayLike, ArrayLike]) -> RawData:
     if isinstance(data, str | os.PathLike):
         return read_raw(os.fspath(data))
     return pair(data, "the data", "x", "y")
-
-
-def _ood(ood: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
-    if ood is None:
-        return None
-    if isinstance(ood, str | os.PathLike):
-        return read_inputs(os.fspath(ood), shape)
-    return as_inputs(as_array(ood, "ood"), shape, "ood")
 
 
 def _open(

@@ -16,7 +16,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import Spread
 from qbnnc.ir.types import Array
 from qbnnc.loading.artefacts import Predictor
-from qbnnc.passes.assign_head import fitted_by_targets, with_head
+from qbnnc.passes.head.assign_head import fitted_by_targets, with_head
 from qbnnc.runtime.metrics import (
     CalibrationBin,
     Float64,

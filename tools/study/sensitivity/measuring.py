@@ -18,12 +18,12 @@ from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.loading.artefacts import Predictor
-from qbnnc.passes.assign_head import fitted_by_targets, with_head
-from qbnnc.passes.calibrate import calibration_of
+from qbnnc.passes.head.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.mixed_precision.compiler import Compiler
 from qbnnc.passes.mixed_precision.measured import Distribution, Measured
 from qbnnc.passes.options import Quantisation
 from qbnnc.passes.pipeline import Options, check_calibration
+from qbnnc.passes.ranges.calibrate import calibration_of
 from qbnnc.runtime import load
 from qbnnc.study.prepare import task_of
 from qbnnc.support.errors import InputError, UserError
