@@ -35,6 +35,11 @@ class Isa(Enum):
         return _FEATURES[self]
 
     @property
+    def lanes(self) -> int:
+        """The int32 numbers of a vector of accumulators."""
+        return 8
+
+    @property
     def products_per_second(self) -> float:
         """The products of 8-bit codes that one core computes in a second, in whole networks.
 
