@@ -30,14 +30,13 @@ from qbnnc.backends.onnx.emission import emit
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.streams import Stream, groups
 from qbnnc.backends.onnx.writer import Writer
-from qbnnc.bench.timing import ratio, take_turns
+from qbnnc.bench.timing import Contender, ratio, take_turns
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.ops import Select
 from qbnnc.loading.artefacts import open_artefact
 from qbnnc.loading.sources import CalibrationWarning
-from tools.bench.networks import cases
-from tools.bench.speed import SAMPLES, SEED, Compiled, call
+from tools.bench.networks import DRAWS, SEED, Files, cases, compile_files, network_of
 
 Undo = Callable[[], AbstractContextManager[object]]
 _TO_BOOL = int(onnx_ir.DataType.BOOL)
@@ -103,11 +102,11 @@ UNDONE: dict[str, Undo] = {
 }
 
 
-def variants(compiled: Compiled, folder: Path) -> Iterator[tuple[str, Path]]:
+def variants(files: Files, folder: Path) -> Iterator[tuple[str, Path]]:
     """Files, ours first; of those undone, the ones that differ."""
-    model = format.load(compiled.files[0])
+    model = format.load(files.qbnn)
     first = emit(model)
-    yield "ours", compiled.files[1]
+    yield "ours", files.onnx
     for name, undo in {**UNDONE, "all of these": together}.items():
         with undo():
             data = emit(model)
@@ -123,7 +122,7 @@ def variants(compiled: Compiled, folder: Path) -> Iterator[tuple[str, Path]]:
 
 def each_alone(one: Callable[[], object]) -> None:
     """Run one sample as many times as a prediction has samples."""
-    for _ in range(SAMPLES):
+    for _ in range(DRAWS):
         one()
 
 
@@ -140,12 +139,15 @@ def main() -> None:
         if case.name not in options.cases:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            compiled = Compiled.of(case, "w8a7", Path(folder))
-            opened = {n: open_artefact(p, 1) for n, p in variants(compiled, Path(folder))}
+            files = compile_files(network_of(case, Path(folder)), Path(folder), case.name, "w8a7")
+            opened = {n: open_artefact(p, 1) for n, p in variants(files, Path(folder))}
             for batch in options.batches if len(opened) > 1 else ():
                 x = np.random.default_rng(1).standard_normal((batch, *case.shape))
                 x = x.astype(np.float32)
-                calls = {name: call(artefact, x) for name, artefact in opened.items()}
+                calls: dict[str, Contender] = {
+                    name: partial(artefact.predict, x, seed=SEED)
+                    for name, artefact in opened.items()
+                }
                 if (one := calls.pop("a sample a run", None)) is not None:
                     calls["a sample a run"] = partial(each_alone, one)
                 want = opened["ours"].predict(x, seed=SEED)["samples"]
