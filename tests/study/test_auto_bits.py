@@ -40,6 +40,7 @@ def chosen(budget: str, **more: object) -> Choice:
     return choose_bits(model, (x, y), budget, calibration=x, **(options | more))
 
 
+@pytest.mark.few(0)
 @pytest.mark.filterwarnings("ignore:90 rows to choose bits by")
 def test_the_choice_is_within_the_budget_as_compiled(
     mlp_mcd: MLP_MCD, diabetes: dict[str, Array], tmp_path: Path
