@@ -27,11 +27,12 @@ E = columns_of(EpsCodes)
 W = columns_of(SampleWeight)
 D = columns_of(DrawWeight)
 F = columns_of(FoldBias)
-CHANNELS, QUAD = noise_form().channels, noise_form().quad
+_FORM = noise_form(chosen())
+CHANNELS, QUAD = _FORM.channels, _FORM.quad
 _CONSTANT = int(Place.CONSTANT)
 
 int8_codes, int32_codes = codes_from_noise(1), codes_from_noise(4)
-draw, draw_noise = draw_column(chosen(), noise_form()), draw_quads(noise_form())
+draw_codes, draw_noise = draw_column(chosen(), _FORM), draw_quads(_FORM)
 
 
 @KERNELS.of(EpsCodes)
@@ -140,20 +141,19 @@ def draw_weight(row, context, memory):
     quads, lines = (lanes + K_BLOCK - 1) // K_BLOCK, depth // K_BLOCK
     places = 0 if row[D.straight] == 1 else base + row[D.places]
     noise, room = arena.ctypes.data + row[D.scratch], QUAD * (max(quads, lines) + 1)
-    of_group = (padded + CHANNELS - 1) // CHANNELS
-    of_sample = row[D.groups] * of_group
-    count, at, first, width, pitch = context[CONTEXT.samples] * of_sample, 0, 0, 0, 0
-    key, lane, codes = np.uint64(0), 0, target
+    count = context[CONTEXT.samples] * row[D.groups] * ((padded + CHANNELS - 1) // CHANNELS)
+    s, group, channel, key, lane = -1, row[D.groups], padded, np.uint64(0), 0
+    at, first, width, pitch, codes = 0, 0, 0, 0, target
     for number in range(count + 1):
         makes = number < count
-        s = number // of_sample
-        group = (number - s * of_sample) // of_group
-        channel = (number - s * of_sample - group * of_group) * CHANNELS
-        if makes:
+        if channel >= padded:
+            channel, group = 0, group + 1
+        if group >= row[D.groups]:
+            group, s = 0, s + 1
             sample = context[CONTEXT.sample_number] + s * context[CONTEXT.sample_step]
             key = derive(stream_key, np.uint64(sample))
-            lane = (group * row[D.filters] + channel) * lanes
-        draw(
+        lane = (group * row[D.filters] + channel) * lanes
+        draw_codes(
             noise + (number & 1) * room,
             np.int64(key),
             lane,
@@ -177,9 +177,10 @@ def draw_weight(row, context, memory):
         )
         if row[D.affine] == 1 and number > 0:
             for line in range(lines):
-                start = codes + line * pitch
-                rows = ints[row[D.rows] // 4 + line * K_BLOCK :]
-                clear_padding(arena[start:], rows[:K_BLOCK], min(width, CHANNELS))
+                rows = row[D.rows] // 4 + line * K_BLOCK
+                if ints[rows + K_BLOCK - 1] < 0:
+                    start, of_line = codes + line * pitch, ints[rows : rows + K_BLOCK]
+                    clear_padding(arena[start:], of_line, min(width, CHANNELS))
         if makes:
             panel = channel // PANEL * PANEL
             pitch = K_BLOCK * min(PANEL, padded - panel)
@@ -187,6 +188,7 @@ def draw_weight(row, context, memory):
             at = (group * padded + panel) * depth + K_BLOCK * (channel - panel)
             first = 4 * K_BLOCK * (group * padded + channel)
             codes = target + s * target_sample + at
+            channel += CHANNELS
 
 
 @kernel

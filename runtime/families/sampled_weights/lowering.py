@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops import ContractionInteger, Conv2dInteger, EpsCodes, SampledWeightInteger
-from qbnnc.ir.types import Array
+from qbnnc.ir.types import Array, QuantParams
 from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights import instructions as ins
 from qbnnc.runtime.families.sampled_weights.noise import NoiseForm, noise_form
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, Layout
@@ -33,8 +34,8 @@ def eps_codes(lowering: Lowering, node: Node, op: EpsCodes) -> None:
     drawn = lowering.made(node.output) if straight else lowering.new_buffer(node.output)
     instruction = ins.EpsCodes(
         output=drawn,
-        scratch=lowering.scratch(node, noise_form().quad),
-        table=lowering.constants.add(noise_form().table()),
+        scratch=lowering.scratch(node, noise_form(chosen()).quad),
+        table=lowering.constants.add(noise_form(chosen()).table()),
         stream=op.stream,
         size=node.output.type.size,
     )
@@ -73,19 +74,22 @@ def _drawn_with_weight(lowering: Lowering, node: Node) -> bool:
         and not is_depthwise(layer)
         and node.output.type.shape == sampled.output.type.shape
         and len(sampled.inputs) == 5
-        and _has_granules_of_channels(lowering, sampled)
+        and _fits_columns(lowering, sampled, sampled.op.quant)
     )
 
 
-def _has_granules_of_channels(lowering: Lowering, node: Node) -> bool:
-    """Tell whether R and r are what DrawWeight takes: of whole channels, 0 < R < 2^16, 1 <= r."""
-    shape = node.output.type.shape
+def _fits_columns(lowering: Lowering, node: Node, quant: QuantParams) -> bool:
+    """Tell whether DrawWeight's numbers hold what `quant`, R and r allow: see `line_codes`.
+
+    R and r are then numbers of channels. Saturated int16 sums and Z leave what is clipped.
+    """
     ratio, divisor = (lowering.constant(node, i, "R and r") for i in (3, 4))
     return (
-        all(np.broadcast_to(a, shape).strides[1:] == (0,) * (len(shape) - 1) or
-            bool((np.broadcast_to(a, shape) == np.broadcast_to(a, shape)[:, :1]).all()) for a in (ratio, divisor))
+        all(a.size == len(a) for a in (ratio, divisor))
         and bool(((ratio > 0) & (ratio < 1 << 16)).all())
         and bool((divisor >= 1).all())
+        and all(abs(zero) <= 1 << 14 for zero in quant.zero_point)
+        and -128 <= quant.low <= quant.high <= 127
     )
 
 
@@ -192,8 +196,7 @@ def _draw(
     layout: Layout,
     output: Buffer,
 ) -> ins.DrawWeight:
-    (codes, granule_step), form = _codes(lowering, node, op, layout), noise_form()
-    assert granule_step == 0
+    (codes, _), form = _codes(lowering, node, op, layout), noise_form(chosen())
     lanes, rows = _lanes(layout), layout.order_of_taps().astype(np.int32)
     straight = bool((lanes[: layout.taps] == np.arange(layout.taps)).all())
     affine = any(op.quant.zero_point)
@@ -206,7 +209,7 @@ def _draw(
         table=add(form.table()),
         stream=noise.stream,
         lanes=layout.taps,
-        places=0 if straight else add(places(form, lanes)),
+        places=0 if straight else add(places_of(form, lanes)),
         straight=straight,
         rows=add(rows) if affine else 0,
         affine=affine,
@@ -224,7 +227,7 @@ def _lanes(layout: Layout) -> NDArray[np.int64]:
     return np.where(order < 0, -1, order % channels * taps + order // channels)
 
 
-def places(form: NoiseForm, lanes: NDArray[np.int64]) -> NDArray[np.int32]:
+def places_of(form: NoiseForm, lanes: NDArray[np.int64]) -> NDArray[np.int32]:
     """Return the places of `drawing.draw_column`; `lanes` [depth] has the lane of each code."""
     if form is NoiseForm.TABLE:
         codes, count = np.flatnonzero(lanes >= 0), round_up(int(lanes.max()) + 1, K_BLOCK)

@@ -9,6 +9,7 @@ from qbnnc.runtime.families.sampled_weights.instructions import (
     SampleWeight,
 )
 from qbnnc.runtime.families.sampled_weights.noise import NoiseForm, noise_form
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.packing import K_BLOCK
 from qbnnc.runtime.program import Instruction, Place
@@ -23,7 +24,7 @@ def eps_codes(line: Line) -> None:
     line.positive("size")
     _expect_of_a_sample(line)
     _table(line)
-    line.scratch(noise_form().quad)
+    line.scratch(noise_form(chosen()).quad)
     line.write(line.size)
 
 
@@ -61,7 +62,7 @@ def draw_weight(line: Line) -> None:
     channels = line.groups * line.padded * K_BLOCK
     _codes(line, size, channels, channels)
     _table(line)
-    lines, form = line.depth // K_BLOCK, noise_form()
+    lines, form = line.depth // K_BLOCK, noise_form(chosen())
     noise = form.quad * (max(quads, lines) + 1)
     if not line.flag("straight"):
         _places(line, form, noise, quads, lines)
@@ -84,7 +85,7 @@ def _places(line: Line, form: NoiseForm, noise: int, quads: int, lines: int) -> 
 
 
 def _table(line: Line) -> None:
-    line.constants("table", noise_form().table().nbytes, alignment=1)
+    line.constants("table", noise_form(chosen()).table().nbytes, alignment=1)
 
 
 @RULES.of(FoldBias)
