@@ -24,7 +24,7 @@ from qbnnc.runtime.families.sampled_weights.noise import (
     noise_form,
     threshold_table,
 )
-from qbnnc.runtime.isa import Isa, available, target_features
+from qbnnc.runtime.isa import Isa, of_this_cpu, target_features
 from qbnnc.runtime.kernels.vectors import I64, internal_function, jitted, load
 from tests.examples import examples
 
@@ -36,7 +36,7 @@ _NO_REGISTERS = pytest.mark.skipif(
 FORMS = [pytest.param(NoiseForm.REGISTERS, marks=_NO_REGISTERS), NoiseForm.TABLE]
 COLUMNS = [
     pytest.param(isa, form, marks=_NO_REGISTERS if form is NoiseForm.REGISTERS else ())
-    for isa in available(target_features())
+    for isa in of_this_cpu()
     for form in NoiseForm
 ]
 
@@ -236,7 +236,7 @@ def test_halves_are_rounded_to_even_codes(isa: Isa, form: NoiseForm) -> None:
 
 
 def test_the_form_is_that_of_the_instruction_set() -> None:
-    for isa in available(target_features()):
+    for isa in of_this_cpu():
         form = noise_form(isa)
         assert all(target_features()[f] for f in form.features)
         assert form is NoiseForm.TABLE or isa is Isa.AVX512_VNNI

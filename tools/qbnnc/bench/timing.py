@@ -28,9 +28,15 @@ class Ratio:
 
 
 def take_turns(
-    contenders: Mapping[str, Contender], seconds: float, called: Collection[str] = ()
+    contenders: Mapping[str, Contender],
+    seconds: float,
+    called: Collection[str] = (),
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each call of each, by name: in turns until `seconds` have passed.
+
+    `clock` measures the calls: `time.process_time` counts what this process computes, also where
+    others take its core.
 
     Each is called once before, if it is not one that was `called` already. Who has had more than
     its share of the time sits out a turn: slow ones are called seldom, all for as long. Each is
@@ -46,9 +52,9 @@ def take_turns(
         share = sum(spent.values()) / len(spent)
         for name, call in contenders.items():
             if name in wanting or spent[name] <= share:
-                start = time.perf_counter()
+                start = clock()
                 call()
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
                 spent[name] += times[name][-1]
     return times
 
