@@ -18,7 +18,8 @@ def examples(count: int) -> settings:
 def few_of_each(items: Sequence[pytest.Item]) -> set[pytest.Item]:
     """The tests without those that `@pytest.mark.few(n)` leaves out.
 
-    The mark keeps n cases of each test function, evenly spaced: the first and the last are in.
+    The mark keeps n cases of a test function, evenly spaced from the first to the last. With 0 it
+    leaves out a test that has no cases.
     """
     families = dict[str, list[pytest.Item]]()
     for item in items:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir.products import float32_product, product
 from qbnnc.ir.types import Array, QuantParams
+from qbnnc.passes.fitting.factorization import cholesky, inverse_of_lower
 
 Float64 = NDArray[np.float64]
 
 # Parts of the mean diagonal of H: the cost of a direction that no input has.
 _DAMPINGS = 0.01, 0.1, 1.0
 _BLOCK = 128
+_SLICES = 2  # of the products that decide how weights are rounded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +52,7 @@ class MomentSum:
         both -= self._origin
         self._count += len(both)
         self._sum += both.sum(axis=0, dtype=np.float64)
-        self._products += both[:, : self._inputs].T @ both
+        self._products += float32_product(both[:, : self._inputs].T, both)
 
     def moments(self) -> Moments:
         total = self._sum[: self._inputs, None]
@@ -83,24 +86,51 @@ def fitted_codes(weight: Array, quant: QuantParams, moments: Moments) -> Array:
     for damping in _DAMPINGS:
         hessian = given + damping * mean * np.eye(len(given))
         try:
-            wanted = rows + np.linalg.solve(hessian, moments.cross - given @ rows.T).T
-            rounded = sequential_rounding(wanted, quant, hessian)
+            inverse = Inverse.of(hessian)
         except np.linalg.LinAlgError:
             continue
+        lost = moments.cross - product(given, rows.T, _SLICES)
+        rounded = sequential_rounding(rows + inverse.times(lost).T, quant, inverse)
         if np.isfinite(rounded).all():
             return rounded.reshape(weight.shape).astype(np.float32)
     raise NotFitted("the moments of its inputs are not positive definite")
 
 
-def sequential_rounding(weight: Float64, quant: QuantParams, hessian: Float64) -> Float64:
+@dataclass(frozen=True, slots=True, eq=False)
+class Inverse:
+    """The inverse of H [K, K] as U^T U, whose rows and columns are in `order`.
+
+    U [K, K] is an upper triangle. The order is that of falling H_kk.
+    """
+
+    order: NDArray[np.intp]
+    upper: Float64
+
+    @classmethod
+    def of(cls, matrix: Float64) -> Inverse:
+        """Invert a symmetric matrix; LinAlgError if it is not positive definite.
+
+        With L L^T the matrix whose rows and columns are in reverse order, U is the reverse of L^-1.
+        """
+        order = np.argsort(-np.diag(matrix), kind="stable")
+        turned = matrix[np.ix_(order[::-1], order[::-1])]
+        return cls(order, inverse_of_lower(cholesky(turned))[::-1, ::-1])
+
+    def times(self, right: Float64) -> Float64:
+        """Return H^-1 times `right` [K, N]."""
+        made = np.empty_like(right)
+        inner = product(self.upper, right[self.order], _SLICES)
+        made[self.order] = product(self.upper.T, inner, _SLICES)
+        return made
+
+
+def sequential_rounding(weight: Float64, quant: QuantParams, inverse: Inverse) -> Float64:
     """GPTQ: W [N, K] on the grid of `quant`, minimising (W - Q) H (W - Q)^T greedily.
 
-    `hessian` [K, K] is positive definite; LinAlgError otherwise. With U the upper Cholesky factor
-    of H^-1, column k is rounded to q_k and the columns j > k get W_j -= (W_k - q_k)/U_kk*U_kj,
-    block by block.
+    Columns are rounded in the order of `inverse`, that of H. Column k becomes q_k, and the columns
+    j > k get W_j -= (W_k - q_k)/U_kk*U_kj, block by block.
     """
-    order = np.argsort(-np.diag(hessian), kind="stable")
-    upper = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(order, order)])).T
+    order, upper = inverse.order, inverse.upper
     left, rounded = weight[:, order], np.empty_like(weight)
     scale = np.asarray(quant.scale, np.float64)
     zero = np.asarray(quant.zero_point, np.float64)
@@ -113,5 +143,5 @@ def sequential_rounding(weight: Float64, quant: QuantParams, hessian: Float64) -
             error = (left[:, k] - codes * scale) / upper[k, k]
             left[:, k:stop] -= np.outer(error, upper[k, k:stop])
             errors[:, k - start] = error
-        left[:, stop:] -= errors @ upper[start:stop, stop:]
+        left[:, stop:] -= product(errors, upper[start:stop, stop:], _SLICES)
     return rounded

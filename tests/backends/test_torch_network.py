@@ -18,6 +18,7 @@ from tests import graphs
 MAKERS = [graphs.resnet, graphs.bayesian_lenet, graphs.rearranged_noise, graphs.squeeze_excite]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("make", MAKERS)
 def test_without_noise_both_are_the_network(make: Callable[[int], Graph]) -> None:
     members = [remove_noise(make(seed)) for seed in (1, 2)]

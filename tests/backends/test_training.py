@@ -55,6 +55,7 @@ def told(
     return tuned, progress
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("graph", [mlp(), bayesian_mlp()], ids=["dropout", "sampled weights"])
 @pytest.mark.parametrize("loss", [Loss.MATCH, Loss.MSE, Loss.GAUSSIAN_NLL])
 @pytest.mark.parametrize("learn_ranges", slow_but([True], [True, False]))

@@ -110,6 +110,7 @@ def near(made: np.ndarray, wanted: np.ndarray, share: float) -> None:
     assert np.abs(made - wanted).mean() < share * max(1e-3, float(np.abs(wanted).max()))
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("name", BLOCKS)
 def test_float_graph_after_the_passes_is_the_module(name: str, kind: str) -> None:

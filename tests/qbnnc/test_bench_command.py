@@ -96,6 +96,7 @@ def test_artefacts_beside_each_other(
     assert "onnxruntime" in found["machine"]
 
 
+@pytest.mark.slow
 def test_the_float32_network_beside_artefacts(
     qbnnc_command: Command, artefacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_the_float32_network_beside_artefacts(
     assert "RuntimeError" in compiled["reason"]
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch 2.13 then writes beyond its memory, and the process may die of it."""
 

@@ -4,9 +4,10 @@
 
 The same integer model is emitted as it is, and with one choice undone at a time. Every mask and
 noise is then drawn by nodes of its own, or tables and noise use Gather in place of GatherElements,
-or masks use Where in place of multiplications. Then all are undone, and last comes a file of one
-sample that is run L times. All but the last are checked to give the same bits. Figures are ratios
-to our emission, one thread, contenders in turns.
+or masks use Where in place of multiplications, or residual adds are computed in float32, or large
+sampled weights are drawn whole. Then all are undone, and last comes a file of one sample that is
+run L times. All but the last are checked to give the same bits. Figures are ratios to our emission,
+one thread, contenders in turns.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from unittest.mock import patch
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx import lower, random_values
+from qbnnc.backends.onnx import elementwise, lower, random_values
 from qbnnc.backends.onnx.emission import emit
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.streams import Stream, groups
@@ -75,6 +76,16 @@ def chosen() -> AbstractContextManager[object]:
     return patch.dict(lower.WRITERS, {Select: select})
 
 
+def in_float() -> AbstractContextManager[object]:
+    """Sum residual adds in float32, between DequantizeLinear and QuantizeLinear."""
+    return patch.object(elementwise, "fused_ratios", lambda *_: None)
+
+
+def whole() -> AbstractContextManager[object]:
+    """Draw all samples of all channels of a weight at once."""
+    return patch.object(random_values, "parts_of", lambda *_: None)
+
+
 def together() -> AbstractContextManager[object]:
     stack = ExitStack()
     for undo in UNDONE.values():
@@ -82,7 +93,13 @@ def together() -> AbstractContextManager[object]:
     return stack
 
 
-UNDONE: dict[str, Undo] = {"draws apart": apart, "Gather": gathered, "Where": chosen}
+UNDONE: dict[str, Undo] = {
+    "draws apart": apart,
+    "Gather": gathered,
+    "Where": chosen,
+    "adds in float": in_float,
+    "weights whole": whole,
+}
 
 
 def variants(files: Files, folder: Path) -> Iterator[tuple[str, Path]]:

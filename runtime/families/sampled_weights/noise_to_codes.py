@@ -15,12 +15,12 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels.vectors import (
     F32,
     I8,
     I32,
     I64,
-    LANES,
     concatenate,
     constant_add,
     counted,
@@ -33,6 +33,8 @@ from qbnnc.runtime.kernels.vectors import (
     times,
 )
 from qbnnc.runtime.packing import K_BLOCK
+
+LANES = 8  # of a vector of int32 or float32
 
 
 def codes_from_noise(item: int) -> Any:
@@ -83,7 +85,7 @@ def define_codes(module: ir.Module, name: str, item: int) -> ir.Function:
     zeros = large(zero, ints)
     its_ends = [build.sitofp(build.sub(end, zeros), floats) for end in ends]
     real = build.fdiv(build.sitofp(exact, floats), large(divisor, floats))
-    made = build.add(rounded(build, real, *its_ends), zeros)
+    made = build.add(rounded(build, real, its_ends[0], its_ends[1], chosen()), zeros)
     if item == 1:
         made = build.trunc(made, bytes_)
     store(build, made, build.add(codes, times(build, at, item)))
@@ -129,7 +131,8 @@ def define_panel(module: ir.Module, name: str) -> ir.Function:
             scale = load(build, build.add(ratio, of_channel), ints)
             its_divisor = load(build, build.add(divisor, of_channel), floats)
             exact = build.add(build.mul(noise, spread), build.mul(scale, mean))
-            code = rounded(build, build.fdiv(build.sitofp(exact, floats), its_divisor), *ends)
+            real = build.fdiv(build.sitofp(exact, floats), its_divisor)
+            code = rounded(build, real, ends[0], ends[1], chosen())
             store(build, build.trunc(code, bytes_), build.add(codes, at))
     build.ret_void()
     return function

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.types import QuantParams
 from qbnnc.passes.fitting.rounding import (
+    Inverse,
     Moments,
     MomentSum,
     NotFitted,
@@ -59,7 +60,7 @@ def test_inputs_that_are_independent_are_rounded_to_nearest(seed: int) -> None:
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(3, 5))
     hessian = np.diag(rng.uniform(0.5, 2, 5))
-    found = sequential_rounding(weight, COARSE, hessian)
+    found = sequential_rounding(weight, COARSE, Inverse.of(hessian))
     np.testing.assert_array_equal(found, nearest(weight, COARSE))
 
 
@@ -69,7 +70,7 @@ def test_rounding_is_between_the_best_codes_and_a_little_above_the_nearest(seed:
     x = correlated(30, 4, seed)
     hessian = x.T @ x + 0.1 * np.eye(4)
     weight = np.random.default_rng(seed).normal(size=(1, 4)) * 0.5
-    found = sequential_rounding(weight, COARSE, hessian)
+    found = sequential_rounding(weight, COARSE, Inverse.of(hessian))
     codes = np.array(list(product(range(-2, 3), repeat=4))) * 0.5
     best = min(cost(weight, row[None], hessian) for row in codes)
     assert np.isin(found / 0.5, range(-2, 3)).all()
@@ -86,7 +87,9 @@ def test_the_column_of_the_largest_input_is_rounded_first(
     other by 0.4 H_01/H_kk. With H_kk = 1 that is 0.76, and with H_kk = 4 it is 0.49.
     """
     hessian = np.array([[first, 0.9], [0.9, second]])
-    found = sequential_rounding(np.array([[0.4, 0.4]]), QuantParams((1.0,), (0,), -7, 7), hessian)
+    found = sequential_rounding(
+        np.array([[0.4, 0.4]]), QuantParams((1.0,), (0,), -7, 7), Inverse.of(hessian)
+    )
     assert found.tolist() == [codes]
 
 
@@ -94,14 +97,14 @@ def test_gptq_beats_the_nearest_codes_over_several_blocks() -> None:
     x = correlated(600, 150)
     hessian = x.T @ x + np.eye(150)
     weight = np.random.default_rng(1).uniform(-1, 1, (20, 150))
-    found = sequential_rounding(weight, COARSE, hessian)
+    found = sequential_rounding(weight, COARSE, Inverse.of(hessian))
     assert cost(weight, found, hessian) < 0.7 * cost(weight, nearest(weight, COARSE), hessian)
 
 
 def test_channels_have_scales_and_zero_points_of_their_own() -> None:
     quant = QuantParams((0.5, 0.1), (1, -3), -4, 3, 0)
     weight = np.array([[0.9, -2.0, 5.0], [0.31, -0.2, 0.7]])
-    found = sequential_rounding(weight, quant, np.eye(3))
+    found = sequential_rounding(weight, quant, Inverse.of(np.eye(3)))
     np.testing.assert_allclose(found, [[1.0, -2.0, 1.0], [0.3, -0.1, 0.6]])
 
 

@@ -75,6 +75,7 @@ READ: dict[str, Case] = {  # forward, --outputs, what the second output is ("": 
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("targets", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("spelling", list(READ))
 def test_regressions(spelling: str, targets: int) -> None:
@@ -116,6 +117,7 @@ ASKED: dict[str, tuple[Returned, str]] = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("spelling", list(ASKED))
 def test_what_could_be_several_things_is_asked(spelling: str) -> None:
     returned, said = ASKED[spelling]
@@ -125,6 +127,7 @@ def test_what_could_be_several_things_is_asked(spelling: str) -> None:
     assert "`output_names='mean,log_var|variance|std'`" in str(refused.value)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("returned", "names", "said"),
     [
@@ -138,6 +141,7 @@ def test_names_that_do_not_fit(returned: Returned, names: str, said: str) -> Non
         read(returned, names)
 
 
+@pytest.mark.few(0)
 def test_what_is_no_regression() -> None:
     model = read(lambda s, h: Evidence(s.mean(h), s.second(h).exp(), s.mean(h), s.second(h)))
     with pytest.raises(UserError, match=r"4 outputs \(gamma, nu, alpha, beta\).*`task='raw'`"):
@@ -147,6 +151,7 @@ def test_what_is_no_regression() -> None:
         with_head(read(lambda s, h: {"variance": s.mean(h)}), Task.REGRESSION)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "returned",
     [
@@ -171,6 +176,7 @@ def test_a_sigmoid_stays_for_other_tasks(task: Task) -> None:
     assert model.graph.nodes[-1].op.name == "unary"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("returned", "said"),
     [

@@ -28,6 +28,7 @@ def interval_of(function: Function) -> Interval:
     return intervals(graph)[graph.outputs[0]]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("function", "low"),
     [
@@ -60,6 +61,7 @@ def test_lower_bounds(function: Function, low: float) -> None:
     assert interval_of(function).low == pytest.approx(low, abs=1e-4)
 
 
+@pytest.mark.few(0)
 def test_probabilities_and_what_is_above_zero() -> None:
     assert interval_of(lambda s, h: torch.sigmoid(s.mean(h))).is_probability
     assert interval_of(lambda s, h: torch.softmax(s.mean(h), 1)).is_probability

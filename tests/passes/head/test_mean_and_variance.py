@@ -25,6 +25,7 @@ class Net(nn.Module):
         return self.function(self, x)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("function", "axis"),
     [

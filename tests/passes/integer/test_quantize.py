@@ -138,6 +138,7 @@ def test_every_node_agrees_with_the_simulation_within_1(
     assert largest_step(Stages(source, Bits.parse(bits), weights)) <= 1
 
 
+@pytest.mark.few(30)
 @pytest.mark.parametrize("family", list(FAMILIES))
 @pytest.mark.parametrize("bits", ["w8a7", "w4a4", "w2a2"])
 @pytest.mark.parametrize("weights", [SYMMETRIC, WeightScheme.TENSOR_AFFINE])

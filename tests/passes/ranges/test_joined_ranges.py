@@ -26,6 +26,7 @@ class Joined(nn.Module):
         return y
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("scales", ["free", "pow2"])
 def test_nothing_is_clipped(first: bool, scales: str, tmp_path: object) -> None:

@@ -109,7 +109,7 @@ def test_counts_weigh_the_values() -> None:
 
 def test_the_ends_of_a_range_count_for_nothing_by_themselves() -> None:
     """Values of 1 in a range that calibration widened to 0..8: two bits have steps of 8/3."""
-    value = Value("x", TensorType((2,), DType.F32))
+    value = Value("x", TensorType(DType.F32, (2,)))
     histograms = Histograms({value: (value, Codes(2))}, {"x": (0.0, 8.0)})
     histograms.observe(value, np.ones(2, np.float32))
     low, high = histograms.ranges()["x"]

@@ -3,7 +3,7 @@
     for each group of images that fit into the cache:
         copy them into a halo of padding, if windows leave the image
         for each POSITIONS of their pixels:
-            for each panel of 16 output channels, the last one first:
+            for each panel of output channels, the last one first:
                 for each tile of up to 6 positions: the microkernel
 
 A panel stores whole vectors. The panels and positions that come after it overwrite the codes that
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Epilogue
-from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, tile
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, product_kernel
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
@@ -37,36 +37,17 @@ _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
 
 _isa = chosen()
-tile_6x16, tile_4x16, tile_2x16, tile_1x16 = (tile(_isa, Shape(m, 2)) for m in (6, 4, 2, 1))
-tile_6x8, tile_1x8 = (tile(_isa, Shape(m, 1)) for m in (6, 1))
-sums_4x16, sums_1x16 = (tile(_isa, Shape(m, 2, wide=True, sums=True)) for m in (SUMS, 1))
-sums_4x8, sums_1x8 = (tile(_isa, Shape(m, 1, wide=True, sums=True)) for m in (SUMS, 1))
 
 
-def _of_four_rows(**form: Any) -> Any:
-    """Make a kernel that computes up to 4 of `left` positions, and returns their number."""
-    four, one = (tile(_isa, Shape(m, 2, **form)) for m in (4, 1))
-    four_narrow, one_narrow = (tile(_isa, Shape(m, 1, **form)) for m in (4, 1))
-
-    @kernel
-    def some(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high):
-        if width == PANEL:
-            if left >= 4:
-                four(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                return 4
-            one(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-            return 1
-        if left >= 4:
-            four_narrow(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-            return 4
-        one_narrow(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-        return 1
-
-    return some
+def _product(rows: tuple[int, ...], **form: Any) -> Any:
+    return product_kernel(_isa, [Shape(rows, width, **form) for width in _isa.panels])
 
 
-some_wide = _of_four_rows(wide=True)
-some_deep, some_deepest = (_of_four_rows(steps=n if _isa is Isa.AVX2 else 1) for n in (2, 4))
+codes_of_plain, codes_of_wide = _product((6, 4, 2, 1)), _product((4, 1), wide=True)
+sums_of_wide = _product((SUMS, 1), wide=True, sums=True)
+codes_of_two, codes_of_four = (
+    _product((4, 1), steps=n) if _isa is Isa.AVX2 else codes_of_plain for n in (2, 4)
+)
 
 
 @KERNELS.of(Convolve)
@@ -173,55 +154,33 @@ def multiply(
     weights, bias = of_weights.ctypes.data + weights_at, of_bias.ctypes.data + bias_at
     factor = constants.ctypes.data + row[C.factor] + 4 * first
     whole = row[C.groups] == 1 or row[C.filters] == row[C.padded]
-    codes = row[C.epilogue] == _REQUANTIZE and row[C.weight_zeros] < 0 and whole
+    if row[C.epilogue] == _REQUANTIZE and row[C.weight_zeros] < 0 and whole:
+        multiply_codes(row, arena, constants, weights, bias, factor, count)
+        return
     for done in range((row[C.padded] - 1) // PANEL * PANEL, -1, -PANEL):
         width = min(PANEL, row[C.padded] - done)
         panel, its_bias = weights + done * row[C.depth], bias + 4 * done
-        if codes:
-            its_factor = factor + 4 * done
-            multiply_codes(row, arena, constants, panel, its_bias, its_factor, done, width, count)
-        else:
-            multiply_sums(
-                row, arena, arena32, constants, ints, floats, out, panel, its_bias, first, done,
-                width, count,
-            )  # fmt: skip
+        multiply_sums(
+            row, arena, arena32, constants, ints, floats, out, panel, its_bias, first, done, width,
+            count,
+        )  # fmt: skip
 
 
 @kernel
-def multiply_codes(row, arena, constants, weights, bias, factor, channel, width, count):
-    """Compute one panel and requantise it on the way."""
+def multiply_codes(row, arena, constants, w, b, f, count):
+    """Compute all panels and requantise them on the way."""
     low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])
-    a, x = arena.ctypes.data, arena.ctypes.data + row[C.scratch]
-    o, runs = x + 8 * POSITIONS, constants.ctypes.data + row[C.run_offsets]
-    n, k_blocks, i = row[C.segments], row[C.k_blocks], 0
-    w, b, f, c = weights, bias, factor, channel
-    while i < count:
-        p, q, left = x + 8 * i, o + 8 * i, count - i
-        if row[C.wide] == 1:
-            i += some_wide(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-        elif row[C.steps] == 4:
-            i += some_deepest(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-        elif row[C.steps] == 2:
-            i += some_deep(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-        elif width == PANEL:
-            if left >= 6:
-                tile_6x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                i += 6
-            elif left >= 4:
-                tile_4x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                i += 4
-            elif left >= 2:
-                tile_2x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                i += 2
-            else:
-                tile_1x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                i += 1
-        elif left >= 6:
-            tile_6x8(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-            i += 6
-        else:
-            tile_1x8(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-            i += 1
+    a, p = arena.ctypes.data, arena.ctypes.data + row[C.scratch]
+    q, runs = p + 8 * POSITIONS, constants.ctypes.data + row[C.run_offsets]
+    n, k, channels = row[C.segments], row[C.k_blocks], row[C.padded]
+    if row[C.wide] == 1:
+        codes_of_wide(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
+    elif row[C.steps] == 4:
+        codes_of_four(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
+    elif row[C.steps] == 2:
+        codes_of_two(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
+    else:
+        codes_of_plain(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
 
 
 @kernel
@@ -246,16 +205,7 @@ def multiply_sums(
     while i < count:
         some = min(SUMS, count - i)
         p = x + 8 * i
-        if some == SUMS and width == PANEL:
-            sums_4x16(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
-        elif some == SUMS:
-            sums_4x8(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
-        else:
-            some = 1
-            if width == PANEL:
-                sums_1x16(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
-            else:
-                sums_1x8(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
+        sums_of_wide(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real, some, width)
         for m in range(some):
             start = sums // 4 + width * m
             acc = arena32[start : start + useful]
