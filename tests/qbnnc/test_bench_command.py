@@ -62,9 +62,7 @@ def test_a_clock_measures_the_calls_and_warm_ones_do_not_count() -> None:
 
 def test_long_calls_are_not_made_twice() -> None:
     calls, ticks = list[str](), iter(range(100))
-    take_turns(
-        {"a": partial(calls.append, "a")}, 0.0, clock=lambda: next(ticks) / 1.0, warm=True
-    )
+    take_turns({"a": partial(calls.append, "a")}, 0.0, clock=lambda: next(ticks) / 1.0, warm=True)
     assert calls == ["a"] * 4
 
 
