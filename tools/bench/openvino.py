@@ -1,4 +1,4 @@
-"""OpenVINO, where it is installed: a network with nothing drawn, in one call for all rows."""
+"""OpenVINO, where it is installed: a network with nothing drawn, all rows in a call on one thread."""
 
 from __future__ import annotations
 

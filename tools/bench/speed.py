@@ -11,7 +11,8 @@ Contenders (tools/bench/contenders.py) take turns in one process. Each predictio
 samples, drawn anew. A figure is the ratio of the medians of their times: how many times longer
 others take than our runtime for the same kind of prediction. It is the time of the CPU on one
 thread, which a busy machine disturbs less than the time that passes. For more threads our runtime
-is compared with itself on one, by the time that passes.
+is compared with itself on one, by the time that passes. A call that counts follows one that does
+not, which brings back to the caches what other contenders have displaced.
 
 Every row goes to a file of JSON lines beside the page as soon as it is measured, and the page is
 made of that file (--render makes it alone). So rows can be measured again one by one, and --resume
@@ -93,7 +94,9 @@ class Bench:
             compared = {name: ours for name, ours in COMPARED.items() if name in calls}
         seconds = self.options.seconds or (LARGE if case.large else SMALL)
         clock = time.perf_counter if len(threads) > 1 else time.process_time
-        times = take_turns(calls, MOMENT if self.options.quick else seconds, calls, clock)
+        if self.options.quick:
+            seconds = MOMENT
+        times = take_turns(calls, seconds, calls, clock, warm=True)
         return Row(
             table=self.table,
             machine=self.machine,
