@@ -36,7 +36,7 @@ from qbnnc.runtime.kernels.vectors import (
     splat,
     times,
 )
-from qbnnc.runtime.packing import K_BLOCK
+from qbnnc.runtime.layout import K_BLOCK
 
 _NAMES = (
     "noise key lane stride step quads table places drawn codes pitch second sigma mu ratio divisor "

@@ -18,7 +18,8 @@ from qbnnc.runtime.kernels.addressing import int32_at, locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.random import derive
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.packing import K_BLOCK, PANEL
+from qbnnc.runtime.layout import K_BLOCK
+from qbnnc.runtime.packing import PANEL
 from qbnnc.runtime.program import Instruction, Place, columns_of
 from qbnnc.support.table import Table
 

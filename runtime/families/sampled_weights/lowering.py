@@ -15,9 +15,17 @@ from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights import instructions as ins
 from qbnnc.runtime.families.sampled_weights.noise import NoiseForm, noise_form
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
+from qbnnc.runtime.layout import (
+    ALIGNMENT,
+    CHANNEL_BLOCK,
+    K_BLOCK,
+    grid,
+    positions,
+    round_up,
+    same_order,
+)
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, Layout
+from qbnnc.runtime.packing import Layout
 from qbnnc.runtime.program import Buffer
 from qbnnc.support.errors import CompileError
 from qbnnc.support.table import Table

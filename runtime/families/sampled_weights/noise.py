@@ -45,7 +45,7 @@ from qbnnc.runtime.kernels.vectors import (
     store,
     times,
 )
-from qbnnc.runtime.packing import K_BLOCK
+from qbnnc.runtime.layout import K_BLOCK
 
 _FACTORS = (30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)  # of splitmix64
 _VECTORS = 2  # of the words of a quad

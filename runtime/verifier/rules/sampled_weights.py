@@ -10,8 +10,7 @@ from qbnnc.runtime.families.sampled_weights.instructions import (
 )
 from qbnnc.runtime.families.sampled_weights.noise import NoiseForm, noise_form
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.layout import round_up
-from qbnnc.runtime.packing import K_BLOCK
+from qbnnc.runtime.layout import K_BLOCK, round_up
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
 from qbnnc.support.table import Table
