@@ -52,7 +52,8 @@ def eps_codes(row, context, memory):
         if rest:
             last = arena.ctypes.data + scratch
             draw_noise(last, key, whole * QUAD, K_BLOCK, CHANNELS, 1, table)
-            arena[at + whole * QUAD : at + size] = arena[scratch : scratch + rest]
+            for i in range(rest):
+                arena[at + whole * QUAD + i] = arena[scratch + i]
 
 
 @kernel
