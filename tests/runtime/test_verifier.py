@@ -33,7 +33,7 @@ from tests.strategies import random_integer_model
 ORDER = "rows columns mu sigma run_offsets pixel_offsets zeros index step block".split()
 SIZES = {  # which must be what the buffers hold: twice or none of it is refused
     "size", "channels", "pixels", "height", "width", "count", "rows", "columns", "groups",
-    "padded", "filters", "segments", "depth", "out_height", "out_width", "block",
+    "padded", "filters", "lanes", "segments", "depth", "out_height", "out_width", "block",
 }  # fmt: skip
 
 

@@ -208,12 +208,11 @@ def _draw(
     lanes, rows = _lanes(layout), layout.order_of_taps().astype(np.int32)
     straight = bool((lanes[: layout.taps] == np.arange(layout.taps)).all())
     affine = any(op.quant.zero_point)
-    quads, lines = round_up(layout.taps, K_BLOCK) // K_BLOCK, layout.depth // K_BLOCK
     add = lowering.constants.add
     return ins.DrawWeight(
         **codes,
         output=output,
-        scratch=lowering.scratch(node, 2 * form.quad * (max(quads, lines) + 1)),
+        scratch=lowering.scratch(node, 2 * form.quad * (layout.depth // K_BLOCK + 1)),
         table=add(form.table()),
         stream=noise.stream,
         lanes=layout.taps,
