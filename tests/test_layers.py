@@ -58,10 +58,8 @@ LAYERS = {
     "passes/fitting": layer("ir support passes.options passes.parameters passes.ranges", "numpy"),
     "passes/integer": layer("ir support passes.ranges", "numpy"),
     "backends": layer("ir support", "numpy"),
-    "backends/onnx": layer("ir support", "numpy onnx onnx_ir onnxscript"),
-    "backends/onnx/session.py": layer(
-        "ir support backends.onnx", "numpy onnx onnx_ir onnxscript onnxruntime"
-    ),
+    "backends/onnx": layer("ir support", "numpy onnx onnx_ir"),
+    "backends/onnx/session.py": layer("ir support backends.onnx", "numpy onnx onnx_ir onnxruntime"),
     "backends/torch": layer("ir support", "numpy torch"),
     "backends/torch/training": layer("ir support passes backends.torch", "numpy torch"),
     "runtime": layer("ir support", "numpy numba llvmlite"),

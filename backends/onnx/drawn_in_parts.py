@@ -35,7 +35,7 @@ def parts_of(scope: Scope, stream: Stream) -> tuple[Node, int] | None:
     op, shape = weight.op, weight.output.type.shape
     if not isinstance(op, SampledWeightInteger) or op.quant.bits > 8 or len(weight.inputs) > 5:
         return None
-    if stream.op.shape != shape or len(set(op.quant.zero_point)) > 1:
+    if stream.count != prod(shape) or len(set(op.quant.zero_point)) > 1:
         return None
     channels, each = shape[0], prod(shape[1:])
     sizes = [n for n in range(1, channels) if not channels % n and not n * each % LANES_PER_WORD]
@@ -67,7 +67,7 @@ def write_in_parts(
     first = gaussian.divisor[: part[0]] if of_channels else gaussian.divisor
     one = replace(gaussian, divisor=first, shape=part)
     form = first.shape if one.step is None else one.step.shape
-    divisors = writer.constant(gaussian.divisor.reshape(*([count] if of_channels else []), *form))
+    divisors = writer.constant(gaussian.divisor.reshape((*([count] if of_channels else []), *form)))
     if of_channels:
         scanned.append(divisors)
 
@@ -82,5 +82,5 @@ def write_in_parts(
         return [eps, its.quantized(writer, name, real, divisor, f"{name}/part")]
 
     made = writer.scan(body, scanned, [f"{name}/eps_parts", f"{name}/parts"], axis=1)
-    for value, parts in zip((node.inputs[2], node.output), made, strict=True):
-        scope.layout.merge(parts, value.type.shape, scope.result(value))
+    for drawn, parts in zip((node.inputs[2], node.output), made, strict=True):
+        scope.layout.merge(parts, drawn.type.shape, scope.result(drawn))

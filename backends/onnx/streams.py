@@ -185,15 +185,22 @@ def interleaved(
 
 def write_each(scope: Scope, group: list[Stream], lanes: onnx_ir.Value) -> None:
     """Write each stream's part of [L*B, 4 * words], without what fills up its last word."""
-    writer, start = scope.writer, 0
+    start = 0
     for stream in group:
         shape, out = stream.op.shape, scope.result(stream.output)
-        ends = (writer.ints(start), writer.ints(start + stream.count), writer.ints(1))
-        start += LANES_PER_WORD * stream.words
         if len(group) == 1 and stream.count % LANES_PER_WORD == 0:
             scope.layout.merge(lanes, shape, out)
         elif len(shape) == 1:
-            writer.op("Slice", lanes, *ends, out=out)
+            _slice(scope.writer, lanes, start, stream.count, out)
         else:
-            own = writer.op("Slice", lanes, *ends, out=f"{out.name}/lanes")
+            own = _slice(scope.writer, lanes, start, stream.count, f"{out.name}/lanes")
             scope.layout.merge(own, shape, out)
+        start += LANES_PER_WORD * stream.words
+
+
+def _slice(
+    writer: Writer, lanes: onnx_ir.Value, start: int, count: int, out: onnx_ir.Value | str
+) -> onnx_ir.Value:
+    """`count` lanes of each row."""
+    ends = (writer.ints(start), writer.ints(start + count), writer.ints(1))
+    return writer.op("Slice", lanes, *ends, out=out)

@@ -8,7 +8,6 @@ from math import prod
 
 from qbnnc.ir.graph import Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
-    Add,
     Concat,
     Conv2d,
     Conv2dInteger,
@@ -17,6 +16,7 @@ from qbnnc.ir.ops import (
     LinearInteger,
     Multiply,
     Op,
+    Pairwise,
     Reshape,
     Slice,
     Transpose,
@@ -67,7 +67,7 @@ def _keeps_channels(op: Op) -> bool:
     last Dequantize are not followed, so that compiled models are read as they always were.
     """
     simulated = Stage.SIMULATED in op.stages
-    return op.elementwise and simulated and not isinstance(op, Add | Multiply)
+    return op.elementwise and simulated and not isinstance(op, Pairwise | Multiply)
 
 
 def _after_reshape(old: tuple[int, ...], new: tuple[int, ...], axis: int) -> int | None:

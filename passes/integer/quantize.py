@@ -7,8 +7,6 @@ from typing import NoReturn
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
-    Add,
-    AddQuantized,
     Affine,
     AveragePool2d,
     Clamp,
@@ -26,6 +24,8 @@ from qbnnc.ir.ops import (
     MultiplyInteger,
     Normal,
     Op,
+    Pairwise,
+    PairwiseQuantized,
     Pointwise,
     QuantizeInput,
     Rearrangement,
@@ -35,6 +35,7 @@ from qbnnc.ir.ops import (
     SampledWeightInteger,
     Select,
     SumPoolInteger,
+    ops_of,
 )
 from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.scales import sampling_divisor, sampling_ratio
@@ -59,8 +60,9 @@ class Quantize:
     2. A linear layer, convolution or product becomes its accumulators; an average pool becomes
        sums over its windows.
     3. The FakeQuantize after these, with the clamp between, becomes one Requantize. The bounds of
-       the clamp are its low and high codes. After an addition it becomes one AddQuantized. After a
-       function of each element, or a value that has codes of another scale, it becomes a table.
+       the clamp are its low and high codes. After an addition it becomes one AddQuantized, and
+       after any other Pairwise the integer op that stands for it. After a function of each
+       element, or a value that has codes of another scale, it becomes a table.
        After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
        one a channel) folded in.
     4. A dropout mask becomes Select: codes kept, or the zero point.
@@ -74,6 +76,11 @@ class Quantize:
 
     def __call__(self, graph: Graph, /) -> Graph:
         return _Lowering(graph).run()
+
+
+_QUANTIZED = {
+    op.simulated(): op for op in ops_of(Stage.INTEGER) if issubclass(op, PairwiseQuantized)
+}
 
 
 class _Codes(dict[Value, Value]):
@@ -129,7 +136,7 @@ class _Lowering:
                 return self.same(node, op)
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
-            case Clamp() | Add() | Affine() | Pointwise() | Normal() | SampledWeight():
+            case Clamp() | Pairwise() | Affine() | Pointwise() | Normal() | SampledWeight():
                 return None
         raise CompileError(f"{op.name} has no integer form", node.loc)
 
@@ -155,9 +162,9 @@ class _Lowering:
             case Affine() if made_by is not None:
                 offset, scale = preprocessing(made_by, self.old.constants, quant)
                 return self.entry(QuantizeInput(offset, scale, quant, low, high), node)
-            case Add() if made_by is not None:
+            case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
-                return self.emit(AddQuantized(quant, low, high), inputs, node)
+                return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
             case Pointwise() as op if made_by is not None:
                 x = self.codes[made_by.inputs[0]]
                 entries = self.build.constant(

@@ -18,7 +18,7 @@ from qbnnc.runtime import cache
 from qbnnc.runtime.cache import Progress, build, kernels
 from qbnnc.runtime.cache_folder import fingerprint, store
 from qbnnc.runtime.cache_store import Store, private_folder
-from qbnnc.runtime.compilation import callable_from_python, compiled_entry
+from qbnnc.runtime.compilation import callable_from_python, compiled_entry, compiled_for_c
 from qbnnc.runtime.families.moves.instructions import Copy, Load
 from qbnnc.runtime.families.pointwise.instructions import Clamp, Lookup
 from qbnnc.runtime.isa import chosen
@@ -26,7 +26,7 @@ from qbnnc.runtime.kernels.entries import compiled_instructions
 from qbnnc.runtime.program import Instruction
 
 COMPILED = "from qbnnc.runtime.cache import kernels; print(kernels().compiled)"
-# The same with four kernels in all.
+# The same with five kernels in all.
 FEW = """
 from qbnnc.runtime import cache
 from qbnnc.runtime.families.moves.instructions import Copy, Load
@@ -89,7 +89,7 @@ def compiled_in_process(root: Path, program: str = COMPILED) -> int:
 
 @pytest.mark.slow
 def test_a_cold_cache_is_filled(tmp_path: Path) -> None:
-    assert compiled_in_process(tmp_path, FEW) == 4
+    assert compiled_in_process(tmp_path, FEW) == 5
     assert compiled_in_process(tmp_path, FEW) == 0
 
 
@@ -137,7 +137,7 @@ def test_processes_at_once(root: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    assert compiled_in_process(blocked, FEW) == 4
+    assert compiled_in_process(blocked, FEW) == 5
     assert [*tmp_path.iterdir()] == [blocked]
 
 
@@ -209,9 +209,10 @@ def test_every_kernel_is_compiled_without_fused_arithmetic(
     monkeypatch.setattr(cache, "compiled_entry", lambda kind: kept(compiled_entry(kind)))
     python = callable_from_python
     monkeypatch.setattr(cache, "callable_from_python", lambda *given: kept(python(*given)))
+    monkeypatch.setattr(cache, "compiled_for_c", lambda *given: kept(compiled_for_c(*given)))
     folder = private_folder(tmp_path, f"kernels-{fingerprint()}")
     compiled = build(Store(folder, fingerprint())).compiled
-    assert compiled == len(dispatchers) == len(compiled_instructions()) + 2
+    assert compiled == len(dispatchers) == len(compiled_instructions()) + 3
     assert compiled_in_process(tmp_path) == 0
     codes = "".join(code for d in dispatchers for code in d.inspect_llvm().values())
     assembly = "".join(code for d in dispatchers for code in d.inspect_asm().values())

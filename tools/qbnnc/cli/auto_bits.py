@@ -17,7 +17,7 @@ auto_options = options(
         "--budget",
         metavar="METRIC+X[%]",
         help="With --bits auto, let a metric be worse than in float by this: nll+1%, or "
-        "error+0.5 (points of %).",
+        "error+0.5 (points of %), kl+.01 (nats), or rank-.05 (order of uncertainties).",
     ),
     click.option(
         "--data",

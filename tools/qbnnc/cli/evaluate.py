@@ -33,7 +33,7 @@ from qbnnc.support.text import WIDTH, counted, fold, shortened, spaced, table
 
 _LONGEST_TITLE = 15
 _MUCH = 0.05  # of the input values clipped: more than outliers
-_PERCENT = ("error", "ece")
+_PERCENT = ("error", "ece", "coverage")
 _TITLES = {
     "error": "error, %",
     "nll": "NLL, nats",
@@ -48,6 +48,12 @@ _TITLES = {
     "aleatoric_std": "aleatoric std, y",
     "ood_epistemic_std": "OOD epistemic std, y",
     "ood_aleatoric_std": "OOD aleatoric std, y",
+    "aurc": "AURC",
+    "coverage": "90 % intervals, %",
+    "ood_auroc": "OOD AUROC",
+    "kl": "KL from float, nats",
+    "rank": "rank correlation",
+    "spread": "spread / float's",
 }
 
 
@@ -94,6 +100,8 @@ def command(
     Metrics are over the whole set. A classification has the error, negative log-likelihood (NLL)
     and expected calibration error (ECE). It also has the average predictive entropy (aPE), mutual
     information and Brier score. A regression has RMSE, NLL, and medians of the standard deviations.
+    It also has the share of targets inside intervals of 90 %. Both have the area under the
+    risk-coverage curve (AURC). With --ood, AUROC says how well uncertainty tells the two apart.
     """
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
@@ -186,10 +194,16 @@ def _notes(evaluations: Sequence[Evaluation]) -> Iterator[str]:
             np.inf in likelihoods,
             "NLL inf: a row's truth has probability or density 0 (variance 0 or infinite)",
         ),
+        (
+            any("kl" in each for each in measures),
+            "KL, rank correlation and spread compare each row with the float model's, and for the "
+            "float model itself one seed with another. Rank and spread are of the epistemic "
+            "standard deviation, or of the mutual information",
+        ),
         (-np.inf in likelihoods, "NLL -inf: a row is predicted exactly, with variance 0"),
     ):
         if applies:
-            yield note
+            yield fold(note, "  ")
     for evaluation in evaluations:
         if evaluation.clipped > _MUCH:
             yield fold(

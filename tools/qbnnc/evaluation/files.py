@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 Path_: TypeAlias = str | os.PathLike[str]
 Source: TypeAlias = "Path_ | Model | nn.Module"
 Progress = Callable[[str, int, int], None]
+_FLOAT = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def evaluate_files(
     then give metrics in the user's units. `ood`: out-of-distribution inputs, "FILE.npz[:KEY]" or an
     array. `task`: for models that do not know theirs. `samples`: L of what is random; a float model
     has as many as the first artefact by default. Returns an Evaluation for each model, in order:
-    see qbnnc.evaluation.score.Scores.
+    see qbnnc.evaluation.score.Scores. Beside a float model, the others are compared with it: see
+    qbnnc.evaluation.fidelity.compared. Its own comparison is that of its seeds, if there are more.
     UserError says what is wrong, and with which file.
     """
     from qbnnc.evaluation.score import TargetUnits, check_task, evaluate
@@ -118,7 +120,22 @@ def evaluate_files(
             )
         clipped = clipped_share(its, labelled.x)
         evaluations.append(Evaluation(name, its.method, _bits(its), clipped, scores))
-    return evaluations
+    return _compared(evaluations)
+
+
+def _compared(evaluations: list[Evaluation]) -> list[Evaluation]:
+    """Compare the others with the first float network, and its seeds with each other."""
+    from qbnnc.evaluation.fidelity import with_fidelity, with_noise
+
+    first = next((e for e in evaluations if e.bits == _FLOAT), None)
+    if first is None or len(evaluations) == 1:
+        return evaluations
+    return [
+        replace(
+            e, scores=with_noise(e.scores) if e is first else with_fidelity(e.scores, first.scores)
+        )
+        for e in evaluations
+    ]
 
 
 def _several(models: Source | Sequence[Source]) -> list[Source]:
@@ -209,7 +226,7 @@ def _name(source: Source) -> str:
 
 def _bits(model: Model) -> str:
     if model.stage is Stage.FLOAT:
-        return "float32"
+        return _FLOAT
     return model.provenance.bits + " simulated" * (model.stage is Stage.SIMULATED)
 
 
