@@ -20,6 +20,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.runtime.arena import ArenaPool
 from qbnnc.runtime.cache import kernels
+from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.jobs import Part, Prepared, Size, job, prepare, signed
 from qbnnc.runtime.outputs import Float32, Outputs, complete, is_complete
 from qbnnc.runtime.plan import new_arena, plan
@@ -72,10 +73,12 @@ class Session:
         path: object = "the model",
         threads: int | None = None,
         block_bytes: int | None = None,
+        masked: MaskedForm | None = None,
     ) -> None:
         """Plan the model. `block_bytes` are in use at a time; None chooses them.
 
-        No result depends on `block_bytes`.
+        `masked` is the form of layers under a dropout mask where it exists; None chooses it. No
+        result depends on it, or on `block_bytes`.
         """
         if model.stage is not Stage.INTEGER:
             raise FileError(
@@ -84,7 +87,7 @@ class Session:
                 remedy=f"compile it first: qbnnc compile {path} -o compiled.qbnn",
             )
         self.model = model
-        self._ensemble = plan_members(model.members, model.draws, block_bytes)
+        self._ensemble = plan_members(model.members, model.draws, block_bytes, masked)
         self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._complete = all(map(is_complete, self._plans))

@@ -1,0 +1,156 @@
+"""The kernels of layers under a dropout mask that have a table of what each unit adds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qbnnc.runtime.families.contraction.instructions import Epilogue
+from qbnnc.runtime.families.masked_layers.instructions import MaskedSums, UnitTable
+from qbnnc.runtime.families.masked_layers.kernels.masked_sums import WHOLE, sum_codes, sum_numbers
+from qbnnc.runtime.families.masked_layers.kernels.pair_products import (
+    BLOCK,
+    element_row,
+    unit_row,
+)
+from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN, list_units
+from qbnnc.runtime.kernels.addressing import locate
+from qbnnc.runtime.kernels.jit import Kernel, kernel
+from qbnnc.runtime.kernels.random import derive, draw_words
+from qbnnc.runtime.kernels.records import CONTEXT
+from qbnnc.runtime.kernels.rounding import bounds
+from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.support.table import Table
+
+KERNELS = Table[type[Instruction], Kernel]()
+T = columns_of(UnitTable)
+M = columns_of(MaskedSums)
+_CONSTANT = int(Place.CONSTANT)
+_REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
+
+
+@KERNELS.of(UnitTable)
+@kernel
+def unit_table(row, context, memory):
+    arena, constants = memory.arena, memory.constants
+    base, _, row_step = locate(row, T.input, context)
+    target, _, target_row = locate(row, T.output, context)
+    units, unit, stride = row[T.units], row[T.unit], row[T.stride]
+    size = units * unit
+    planes = arena[row[T.scratch] : row[T.scratch] + 2 * size + 2].view(np.int16)
+    pairs = row[T.segments] * row[T.pairs]
+    taps = (row[T.filters] + BLOCK - 1) // BLOCK * BLOCK * 4 * pairs
+    a, w = arena.ctypes.data, constants.ctypes.data + row[T.weights]
+    runs = constants.ctypes.data + row[T.run_offsets]
+    places = constants.ctypes.data + row[T.pixel_offsets]
+    for r in range(context[CONTEXT.rows]):
+        start = base + r * row_step
+        codes = arena[start : start + row[T.channels] * row[T.height] * row[T.width]]
+        copy_into_planes(row, codes, planes)
+        at = target + r * target_row
+        flags = arena[at + units * stride : at + units * stride + units]
+        for u in range(units):
+            some = False
+            for i in range(u * unit, (u + 1) * unit):
+                some |= planes[i] != 0
+            flags[u] = np.uint8(some)
+            if not some:
+                continue
+            if pairs == 1 and row[T.pixels] == 1 and unit == 1:
+                element_row(planes[u], w + u * taps, row[T.filters], a + at + u * stride)
+            else:
+                unit_row(
+                    a + row[T.scratch] + 2 * u * unit, runs, row[T.segments], row[T.pairs],
+                    places, row[T.pixels], w + u * taps, row[T.filters], a + at + u * stride,
+                )  # fmt: skip
+
+
+@kernel
+def copy_into_planes(row, codes, planes):
+    """planes[c][y][x] = code - zero, and 0 around the image."""
+    channels, line = row[T.channels], row[T.plane_width]
+    size, width = row[T.plane_height] * line, min(row[T.width], line - row[T.left])
+    planes[:] = np.int16(0)
+    for y in range(min(row[T.height], row[T.plane_height] - row[T.top])):
+        to = (row[T.top] + y) * line + row[T.left]
+        for c in range(channels):
+            plane = planes[c * size + to : c * size + to + width]
+            pixels = codes[y * row[T.width] * channels + c :]
+            for x in range(width):
+                plane[x] = np.int16(np.int32(pixels[x * channels]) - np.int32(row[T.zero]))
+
+
+@KERNELS.of(MaskedSums)
+@kernel
+def masked_sums(row, context, memory):
+    arena, constants = memory.arena, memory.constants
+    base, _, base_row = locate(row, M.base, context)
+    table, _, table_row = locate(row, M.table, context)
+    target, target_sample, target_row = locate(row, M.output, context)
+    units, stride, flags = row[M.units], row[M.stride], row[M.units] * row[M.stride]
+    turns, elements = (units + TURN - 1) // TURN, (row[M.elements] + WHOLE - 1) // WHOLE * WHOLE
+    lists = row[M.scratch] + 2 * TURN * turns
+    counts = lists + row[M.samples] * 4 * TURN * turns
+    sums = counts + 8 * row[M.samples]
+    a, of_base = arena.ctypes.data, memory.constants.ctypes.data
+    if row[M.base + 2] != _CONSTANT:
+        of_base = a
+    factor, step = constants.ctypes.data + row[M.factor], 4 * TURN * turns
+    low, high, zero = bounds(row[M.low], row[M.high], row[M.zero])
+    filters, adds = row[M.filters], row[M.adds]
+    for r in range(context[CONTEXT.rows]):
+        its_base, its_table = of_base + base + r * base_row, a + table + r * table_row
+        for first in range(0, context[CONTEXT.samples], row[M.samples]):
+            some = min(row[M.samples], context[CONTEXT.samples] - first)
+            draw_lists(row, context, arena, r, first, some, table + r * table_row + flags)
+            out = target + first * target_sample + r * target_row
+            if row[M.epilogue] == _REQUANTIZE:
+                sum_codes(
+                    its_base, its_table, stride, a + lists, step, a + counts, some, a + out,
+                    target_sample, elements, filters, adds, factor, zero, low, high,
+                )  # fmt: skip
+                continue
+            for s in range(some):
+                sum_numbers(
+                    its_base, its_table, stride, a + lists + s * step, step, a + counts + 8 * s, 1,
+                    a + sums, 0, elements, filters, adds, factor, zero, low, high,
+                )  # fmt: skip
+                finish(row, memory, sums // 4, out + s * target_sample)
+
+
+@kernel
+def draw_lists(row, context, arena, r, first, some, flags):
+    """Draw the lanes of some samples of row r, and list the units; `flags` is their place."""
+    units, scratch = row[M.units], row[M.scratch]
+    turns, count = (units + TURN - 1) // TURN, (units + 3) // 4
+    words = arena[scratch : scratch + 8 * count].view(np.uint64)
+    lists = scratch + 2 * TURN * turns
+    counts = lists + row[M.samples] * 4 * TURN * turns
+    flip, limit, a = np.uint16(row[M.flip]), np.uint16(row[M.limit]), arena.ctypes.data
+    stream_key = derive(np.uint64(context[CONTEXT.seed]), np.uint64(row[M.stream]))
+    row_number = np.uint64(0)
+    if row[M.shared] == 0:
+        row_number = np.uint64(context[CONTEXT.row_number]) + np.uint64(r)
+    for s in range(some):
+        number = context[CONTEXT.sample_number] + (first + s) * context[CONTEXT.sample_step]
+        draw_words(words, derive(stream_key, np.uint64(number)), row_number * np.uint64(count))
+        its_list, its_count = a + lists + s * 4 * TURN * turns, a + counts + 8 * s
+        list_units(a + scratch, a + flags, its_list, its_count, flip, limit, units)
+
+
+@kernel
+def finish(row, memory, sums, at):
+    """Finish the sums of one sample that are not requantised; the output begins at `at`."""
+    acc = memory.arena32[sums : sums + row[M.elements]]
+    filters = row[M.filters]
+    if row[M.epilogue] == _DEQUANTIZE:
+        start = row[M.factor] // 4
+        factor = memory.floats[start : start + filters]
+        for pixel in range(row[M.elements] // filters):
+            target = memory.out[at + pixel * row[M.pixel_step] :]
+            some = acc[pixel * filters : (pixel + 1) * filters]
+            for n in range(filters):
+                target[n * row[M.channel_step]] = np.float32(some[n]) * factor[n]
+    else:
+        target = memory.arena32[at // 4 : at // 4 + row[M.elements]]
+        for n in range(row[M.elements]):
+            target[n] = acc[n]
