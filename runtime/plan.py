@@ -17,6 +17,7 @@ from qbnnc.runtime.arena import Arena, allocate
 from qbnnc.runtime.families import OPCODES
 from qbnnc.runtime.families.dispatch import lower_nodes
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
+from qbnnc.runtime.families.masked_layers.instructions import MaskedSums
 from qbnnc.runtime.lowering import Lowering, Step
 from qbnnc.runtime.packing import Layout, aligned_bytes
 from qbnnc.runtime.program import COLUMNS, Buffer, Phase, phase_of
@@ -73,6 +74,11 @@ class Plan:
     def size(self) -> int:
         """The elements of all outputs of one copy."""
         return sum(type_.size for type_ in self.outputs)
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether the records hold tables, which are read for each sample."""
+        return any(isinstance(step.instruction, MaskedSums) for step in self.steps)
 
     def arena_bytes(self, rows: int) -> int:
         """Count the bytes of an arena for chunks of `rows` rows, with 64 to read past the end."""

@@ -21,20 +21,24 @@ WORK_OF_A_LANE = 30.0  # a lane of the mask that is drawn, compared and listed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitTable(Instruction):
-    """What each unit adds to each sum: int32 [units][stride / 4], then a flag u8 for each unit.
+    """A table of what each unit adds to each sum: int32 [units + 1][stride / 4], then flags.
 
-    A flag is 1 if any code of the unit is not `zero`. The rows of other units are not written.
+    A flag u8 of a unit is 1 if any of its codes is not `zero`. The rows of other units are not
+    written. The last row has the sums to begin with: those of no unit, or with `whole` those of all
+    units. `none` int32 [filters] are the sums of no unit, which are those of every position.
 
     The input lies as [height][width][channels]. It is copied to the scratch space, as int16
     code - zero, into planes [channels][plane_height][plane_width] that are 0 elsewhere. A unit has
-    `unit` numbers of them. The operand of a sum has `segments` runs of `pairs` pairs of numbers,
-    which begin at pixel_offsets[p] + run_offsets[s] of the unit, in bytes. `weights` are constant
-    int16 [units][blocks of 16 filters][segments][pairs][16][2].
+    `unit` numbers of them. Pair k of the operand of sum p begins at byte
+    pixel_offsets[p] + pair_offsets[k] of the unit. `weights` are constant int16
+    [units][blocks of 16 filters][pairs][16][2].
     """
 
     input: Buffer
     scratch: Buffer
     weights: int
+    none: int
+    whole: int
     zero: int
     channels: int
     height: int
@@ -45,9 +49,8 @@ class UnitTable(Instruction):
     plane_width: int
     units: int
     unit: int
-    segments: int
     pairs: int
-    run_offsets: int
+    pair_offsets: int
     pixel_offsets: int
     pixels: int
     filters: int
@@ -55,26 +58,24 @@ class UnitTable(Instruction):
 
     @property
     def work(self) -> float:
-        products = self.units * self.pixels * self.segments * self.pairs * self.filters
+        products = self.units * self.pixels * self.pairs * self.filters
         return WORK_OF_A_PAIR * products
 
     @property
     def form(self) -> str:
-        taps = 2 * self.segments * self.pairs
-        return f"{self.units} units of {taps} taps, {self.pixels}x{self.filters}"
+        return f"{self.units} units of {2 * self.pairs} taps, {self.pixels}x{self.filters}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedSums(Instruction):
-    """A layer's sums from its table: `base` less the rows of the listed units, or plus them.
+    """A layer's sums from its table: the last row less the rows of the listed units.
 
-    A unit is listed if lane ^ flip < limit and its flag is 1. `base` has a sum for each of the
-    `elements` [pixels][filters]; with `adds` it is constant, one for each filter, repeated beyond
-    the filters by a strip. `factor` is repeated so too. Lists are made for `samples` at a time.
-    Element n of pixel p of the output is n * channel_step + p * pixel_step.
+    With `adds` these rows are added. A unit is listed if lane ^ flip < limit and its flag is 1.
+    There are `elements` sums [pixels][filters]. `factor` has a number for each filter, and then as
+    many of them again as a strip has. Lists are made for `samples` at a time. Element n of pixel p
+    of the output is n * channel_step + p * pixel_step.
     """
 
-    base: Buffer
     table: Buffer
     scratch: Buffer
     stream: int

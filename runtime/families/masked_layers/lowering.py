@@ -66,21 +66,19 @@ def choose(lowering: Lowering, nodes: Sequence[Node]) -> dict[Node, MaskedLayer]
 
 
 def lower(lowering: Lowering, layer: MaskedLayer) -> None:
-    """Emit the table of a row and its whole sums, then the sums of each sample."""
+    """Emit the table of a row, then the sums of each sample."""
     node = layer.node
     image = _image_of_the_row(lowering, layer)
     end = end_of(lowering, node, WHOLE)
-    table, stride = _table(lowering, layer, image)
     draw, adds = cost.listing(layer)
+    table, stride = _table(lowering, layer, image, whole=not adds)
     filters, height, width = layer.output_shape
     elements, turns = filters * height * width, -(-layer.units // TURN)
     samples = max(1, min(32, _LIST_BYTES // (4 * TURN * turns)))
     scratch = (2 + 4 * samples) * TURN * turns + 8 * samples + 4 * round_up(elements, WHOLE)
-    base = _sums_of_none(lowering, layer) if adds else _sums_of_all(lowering, layer, image)
-    factor = np.broadcast_to(end.factor, (filters,))
+    factor = np.broadcast_to(end.factor, (filters,)).astype(np.float32)
     instruction = MaskedSums(
         output=end.output,
-        base=base,
         table=table,
         scratch=lowering.scratch(node, scratch),
         stream=layer.mask.stream,
@@ -93,7 +91,7 @@ def lower(lowering: Lowering, layer: MaskedLayer) -> None:
         elements=elements,
         filters=filters,
         samples=samples,
-        factor=lowering.constants.add(_repeated(factor.astype(np.float32))),
+        factor=lowering.constants.add(np.resize(factor, filters + REPEATED)),
         epilogue=end.epilogue,
         zero=end.zero,
         low=end.low,
@@ -128,23 +126,14 @@ def _row_value(value: Value) -> Value:
     return Value(f"{value.name} unmasked", replace(value.type, axes=PER_ROW))
 
 
-def _sums_of_all(lowering: Lowering, layer: MaskedLayer, value: Value) -> Buffer:
-    """Compute the layer's sums of a row without a mask: int32 [pixels, filters]."""
-    for node in (*layer.chain, layer.node):
-        if isinstance(node.op, Reshape) or node is layer.node:
-            value = _on_the_row(lowering, node, value)
-    return lowering.buffers[value]
-
-
-def _sums_of_none(lowering: Lowering, layer: MaskedLayer) -> Buffer:
-    """Make the sums of a layer whose input is Z everywhere, which are those of every position."""
+def _sums_of_none(lowering: Lowering, layer: MaskedLayer) -> NDArray[np.int32]:
+    """Compute the sums of a layer whose input is Z everywhere, mod 2^32: [filters]."""
     node, constants = layer.node, lowering.graph.constants
     bias = constants[node.inputs[2]].astype(np.int64)
     assert isinstance(node.op, ContractionInteger)
     if node.op.folded:
         bias = bias + layer.input_zero * _weights(layer).sum(axis=(1, 2, 3), dtype=np.int64)
-    wrapped = (bias & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-    return lowering.constant_buffer(f"{node.output.name} of none", _repeated(wrapped))
+    return (bias & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
 
 
 def _weights(layer: MaskedLayer) -> NDArray[np.int16]:
@@ -152,11 +141,6 @@ def _weights(layer: MaskedLayer) -> NDArray[np.int16]:
     quant = codes_of(layer.node.inputs[1].type)
     zero = np.broadcast_to(np.array(quant.zero_point, np.int16), (len(layer.weight),))
     return layer.weight.astype(np.int16) - zero.reshape(-1, 1, 1, 1)
-
-
-def _repeated(values: Array) -> Array:
-    """Repeat one number for each filter, until REPEATED follow the last."""
-    return np.resize(values, len(values) + REPEATED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,23 +185,28 @@ def _planes(layer: MaskedLayer) -> _Planes:
     )
 
 
-def _table(lowering: Lowering, layer: MaskedLayer, image: Value) -> tuple[Buffer, int]:
+def _table(
+    lowering: Lowering, layer: MaskedLayer, image: Value, *, whole: bool
+) -> tuple[Buffer, int]:
     """Emit the table of a row; return it, and the bytes from one unit's row to the next."""
     planes, node, add = _planes(layer), layer.node, lowering.constants.add
     units, filters, segments, run = planes.weights.shape
-    pairs, stride = -(-run // 2), cost.row_bytes(layer)
-    padded = np.zeros((units, round_up(filters, BLOCK), segments, 2 * pairs), np.int16)
+    twos, stride = -(-run // 2), cost.row_bytes(layer)
+    padded = np.zeros((units, round_up(filters, BLOCK), segments, 2 * twos), np.int16)
     padded[:, :filters, :, :run] = planes.weights
-    blocks = padded.reshape(units, -1, BLOCK, segments, pairs, 2).transpose(0, 1, 3, 4, 2, 5)
+    blocks = padded.reshape(units, -1, BLOCK, segments * twos, 2).swapaxes(2, 3)
+    pair_offsets = np.add.outer(planes.run_offsets, 4 * np.arange(twos)).astype(np.int32)
     channels, (height, width) = layer.shape[0], extents(image.type)
     size = channels * planes.height * planes.width
-    nbytes = round_up(units * stride + round_up(units, TURN), ALIGNMENT)
+    nbytes = round_up((units + 1) * stride + round_up(units, TURN), ALIGNMENT)
     table = Buffer(f"{node.output.name} table", nbytes, PER_ROW)
     instruction = UnitTable(
         output=table,
         input=lowering.buffers[image],
         scratch=lowering.scratch(node, 2 * size + 2),
         weights=add(blocks),
+        none=add(_sums_of_none(lowering, layer)),
+        whole=whole,
         zero=layer.input_zero,
         channels=channels,
         height=height,
@@ -228,9 +217,8 @@ def _table(lowering: Lowering, layer: MaskedLayer, image: Value) -> tuple[Buffer
         plane_width=planes.width,
         units=units,
         unit=size // units,
-        segments=segments,
-        pairs=pairs,
-        run_offsets=add(planes.run_offsets),
+        pairs=segments * twos,
+        pair_offsets=add(pair_offsets),
         pixel_offsets=add(planes.pixel_offsets),
         pixels=len(planes.pixel_offsets),
         filters=filters,

@@ -23,7 +23,7 @@ _LANES = 1 << 16
 @RULES.of(UnitTable)
 def unit_table(line: Line) -> None:
     """A row is stored in blocks of 16 filters; pairs are read with up to one number beyond."""
-    line.positive("channels height width plane_height plane_width units unit segments pairs")
+    line.positive("channels height width plane_height plane_width units unit pairs")
     line.positive("pixels filters stride")
     line.natural("top left")
     size = line.channels * line.plane_height * line.plane_width
@@ -34,18 +34,20 @@ def unit_table(line: Line) -> None:
     )
     reach = (
         line.indices("pixel_offsets", line.pixels, 0)
-        + line.indices("run_offsets", line.segments, 0)
-        + 4 * line.pairs
+        + line.indices("pair_offsets", line.pairs, 0)
+        + 4
     )
     line.require(reach <= 2 * line.unit + 2, f"a sum reads {reach} bytes of a unit")
     line.require(line.stride % 4 == 0, "rows are no whole numbers apart")
     last = (line.pixels - 1) * line.filters + round_up(line.filters, BLOCK)
     line.require(4 * last <= line.stride, f"a row of {4 * last} bytes reaches the next one")
     blocks = round_up(line.filters, BLOCK)
-    line.constants("weights", 4 * line.units * blocks * line.segments * line.pairs)
+    line.constants("weights", 4 * line.units * blocks * line.pairs)
     line.scratch(2 * size + 2)
     line.read("input", line.channels * line.height * line.width)
-    line.write(line.units * (line.stride + 1), alignment=4, form=(line.units, line.stride))
+    line.constants("none", 4 * line.filters)
+    line.flag("whole")
+    line.write(_table(line), alignment=4, form=(line.units, line.stride))
 
 
 @RULES.of(MaskedSums)
@@ -61,23 +63,21 @@ def masked_sums(line: Line) -> None:
     line.require(line.elements % line.filters == 0, "the elements are no whole positions")
     line.require(4 * elements <= line.stride, "a row reaches the next one")
     line.require(
-        max(line.units * (line.stride + 1), 8 * line.samples * line.units) <= LARGEST_EXTENT,
+        max(_table(line), 8 * line.samples * line.units) <= LARGEST_EXTENT,
         "the table or the lists are too large",
     )
-    repeated = 4 * (line.filters + REPEATED)
-    if line.flag("adds"):
-        line.require(line.operand("base").place is Place.CONSTANT, "the sums of none vary")
-        line.read("base", repeated, alignment=4)
-    else:
-        line.read("base", 4 * line.elements, 4 * beyond, alignment=4)
-    flags = TURN * turns - line.units
-    line.read(
-        "table", line.units * (line.stride + 1), flags, alignment=4, form=(line.units, line.stride)
-    )
-    line.constants("factor", repeated)
+    line.flag("adds")
+    flags, form = TURN * turns - line.units, (line.units, line.stride)
+    line.read("table", _table(line), flags, alignment=4, form=form)
+    line.constants("factor", 4 * (line.filters + REPEATED))
     lists = (2 + 4 * line.samples) * TURN * turns
     line.scratch(lists + 8 * line.samples + 4 * elements)
     _output(line, beyond)
+
+
+def _table(line: Line) -> int:
+    """Return the bytes of a table: a row for each unit, one more, and flags."""
+    return (line.units + 1) * line.stride + line.units
 
 
 def _output(line: Line, beyond: int) -> None:

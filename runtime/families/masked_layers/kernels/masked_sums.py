@@ -4,7 +4,7 @@
         for each sample:
             total = 0
             for each unit in the sample's list: total += its row's strip
-            base +- total: requantised to codes, or stored as it is
+            last row +- total: requantised to codes, or stored as it is
 
 Samples are the inner loop. So a strip of the table is read from the L2 cache for the first sample
 alone.
@@ -44,8 +44,8 @@ def define_masked_sums(module: ir.Module, name: str, *, codes: bool) -> ir.Funct
 
     The arguments are, in this order:
 
-        base        address of int32 [elements], or [filters + REPEATED] with `adds`
         table       address of int32 rows, `stride` bytes apart
+        base        address of the row to begin with
         stride
         lists       address of int32: the samples' lists, `list_step` bytes apart
         list_step
@@ -60,7 +60,7 @@ def define_masked_sums(module: ir.Module, name: str, *, codes: bool) -> ir.Funct
         zero, low, high
     """
     names = (
-        "base table stride lists list_step counts samples out out_step elements filters adds "
+        "table base stride lists list_step counts samples out out_step elements filters adds "
         "factor zero low high"
     ).split()
     function = internal_function(module, name, [I64] * 13 + [I32, F32, F32], names)
@@ -71,14 +71,13 @@ def define_masked_sums(module: ir.Module, name: str, *, codes: bool) -> ir.Funct
 class _Strips:
     def __init__(self, function: ir.Function, *, codes: bool) -> None:
         (
-            self.base, self.table, self.stride, self.lists, self.list_step, self.counts,
+            self.table, self.base, self.stride, self.lists, self.list_step, self.counts,
             self.samples, self.out, self.out_step, self.elements, self.filters, self.adds,
             self.factor, self.zero, self.low, self.high,
         ) = function.args  # fmt: skip
         self.codes, self.ints = codes, ir.VectorType(I32, LANES)
         build = self.build = ir.IRBuilder(function.append_basic_block("entry"))
         self.totals = [build.alloca(self.ints) for _ in range(STRIP)]
-        self.adding = build.icmp_signed("!=", self.adds, I64(0))
         self.sign = splat(build, build.trunc(build.sub(self.adds, I64(1)), I32), LANES)
 
     def emit(self) -> None:
@@ -97,10 +96,8 @@ class _Strips:
         """Write the loop over samples for one strip, which begins at element `first`."""
         build, at = self.build, times(self.build, first, 4)
         channel = build.urem(first, self.filters)
-        start = build.select(self.adding, channel, first)
-        base = build.add(self.base, times(build, start, 4))
         factor = build.add(self.factor, times(build, channel, 4))
-        column = build.add(self.table, at)
+        column, base = build.add(self.table, at), build.add(self.base, at)
         with counted(build, self.samples) as sample:
             listed = build.add(self.lists, build.mul(sample, self.list_step))
             count = load(build, build.add(self.counts, times(build, sample, 8)), I64)

@@ -2,12 +2,12 @@
 
                       16 filters, in one vector or two
                  +------------------------------------+
-    position 0   |  acc[0]                            |    for each run of the unit's numbers
-       ...       |                                    |      for each two of them
-    position 3   |  acc[3]                            |        w: two weights in each lane
-                 +------------------------------------+        for each position m
-                                                                 x: its two numbers, in every lane
-                                                                 acc[m] += x0 * w0 + x1 * w1
+    position 0   |  acc[0]                            |    for each two of the unit's numbers
+       ...       |                                    |
+    position 5   |  acc[5]                            |      w: two weights in each lane
+                 +------------------------------------+      for each position m
+                                                               x: its two numbers, in every lane
+                                                               acc[m] += x0 * w0 + x1 * w1
 
 A block stores whole vectors. The blocks and positions that come after it overwrite the numbers
 beyond the filters. A row of the table has space beyond the last position.
@@ -40,90 +40,119 @@ from qbnnc.runtime.kernels.vectors import (
 )
 
 BLOCK = 16  # filters whose weights lie together, so that a line of them has 64 bytes
-POSITIONS = 4  # that share the weights of a turn
+POSITIONS = (6, 4, 1)  # that share the weights of a turn
 _LINE = 4 * BLOCK  # bytes of the weights of a pair, and of the sums of a position
 _VECTORS = BLOCK // LANES
-_PAIR_SUMS = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
+_PAIR_SUMS = "llvm.x86.avx2.pmadd.wd"  # vpmaddwd
+_DOT = {8: "llvm.x86.avx512.vpdpwssd.256", 16: "llvm.x86.avx512.vpdpwssd.512"}
 
 
-def pair_sums(build: ir.IRBuilder, isa: Isa, x: ir.Value, weights: ir.Value) -> ir.Value:
-    """Emit x0 * w0 + x1 * w1 in each lane, of int16 [2 * lanes], as int32."""
-    ints = ir.VectorType(I32, x.type.count // 2)
+def add_pairs(
+    build: ir.IRBuilder, isa: Isa, total: ir.Value, x: ir.Value, weights: ir.Value
+) -> ir.Value:
+    """Emit total + x0 * w0 + x1 * w1 in each lane, of int16 [2 * lanes], as int32."""
+    ints = total.type
+    if "avx512vnni" in isa.features:
+        dot = declare(build, _DOT[ints.count], ints, [ints] * 3)
+        return build.call(dot, [total, build.bitcast(x, ints), build.bitcast(weights, ints)])
     if "avx2" in isa.features:
-        return build.call(
-            declare(build, _PAIR_SUMS[ints.count], ints, [x.type, x.type]), [x, weights]
-        )
-    products = []
+        sums = declare(build, _PAIR_SUMS, ints, [x.type, x.type])
+        return build.add(total, build.call(sums, [x, weights]))
     for first in (0, 1):
         lanes = range(first, x.type.count, 2)
         a, b = (build.sext(shuffle(build, v, v, lanes), ints) for v in (x, weights))
-        products.append(build.mul(a, b))
-    return build.add(*products)
+        total = build.add(total, build.mul(a, b))
+    return total
 
 
 def define_unit_row(module: ir.Module, name: str, isa: Isa) -> ir.Function:
-    """Write loops that compute the row of one unit.
+    """Write loops that compute the row of one unit, and add it to the sums of all.
 
-    The arguments are `plane runs segments pairs places pixels weights filters row`. All but
-    `segments`, `pairs`, `pixels` and `filters` are addresses. Runs begin at `runs` int32 [segments]
-    of the place of a position, and positions at `places` int32 [pixels] of the unit's plane.
+    The arguments are `plane offsets pairs places pixels weights filters row whole`. All but
+    `pairs`, `pixels` and `filters` are addresses. Pair k of position p begins at byte
+    places[p] + offsets[k] of the unit's plane; both are int32.
     """
-    names = "plane runs segments pairs places pixels weights filters row".split()
+    names = "plane offsets pairs places pixels weights filters row whole".split()
     function = internal_function(module, name, [I64] * 9, names)
-    plane, runs, segments, pairs, places, pixels, weights, filters, row = function.args
-    build = ir.IRBuilder(function.append_basic_block("entry"))
-    ints, words = ir.VectorType(I32, LANES), ir.VectorType(I16, 2 * LANES)
-    kept = [[build.alloca(ints) for _ in range(_VECTORS)] for _ in range(POSITIONS)]
-    bytes_of_block = times(build, build.mul(segments, pairs), _LINE)
-    blocks = build.udiv(build.add(filters, I64(BLOCK - 1)), I64(BLOCK))
+    _UnitRow(function, isa).emit()
+    return function
 
-    def some_positions(count: int, first: ir.Value, block: ir.Value) -> None:
-        numbers = [build.add(first, I64(m)) for m in range(count)]
-        offsets = [load(build, build.add(places, times(build, n, 4)), I32) for n in numbers]
-        starts = [build.add(plane, build.sext(offset, I64)) for offset in offsets]
-        for position in kept[:count]:
+
+class _UnitRow:
+    def __init__(self, function: ir.Function, isa: Isa) -> None:
+        (
+            self.plane, self.offsets, self.pairs, self.places, self.pixels, self.weights,
+            self.filters, self.row, self.whole,
+        ) = function.args  # fmt: skip
+        self.isa = isa
+        build = self.build = ir.IRBuilder(function.append_basic_block("entry"))
+        self.ints = ir.VectorType(I32, LANES)
+        self.totals = [
+            [build.alloca(self.ints) for _ in range(_VECTORS)] for _ in range(max(POSITIONS))
+        ]
+
+    def emit(self) -> None:
+        """Write a loop over blocks of filters, the last one first, and over positions."""
+        build = self.build
+        blocks = build.udiv(build.add(self.filters, I64(BLOCK - 1)), I64(BLOCK))
+        with counted(build, blocks) as turn:
+            block, done = build.sub(build.sub(blocks, I64(1)), turn), I64(0)
+            for count in POSITIONS:
+                turns = build.udiv(build.sub(self.pixels, done), I64(count))
+                with counted(build, turns) as some:
+                    self.positions(build.add(done, times(build, some, count)), count, block)
+                done = build.add(done, times(build, turns, count))
+        build.ret_void()
+
+    def positions(self, first: ir.Value, count: int, block: ir.Value) -> None:
+        """Write the products of some positions, and store their sums."""
+        build, words = self.build, ir.VectorType(I16, 2 * LANES)
+        starts = list[ir.Value]()
+        for m, position in enumerate(self.totals[:count]):
+            place = load(build, build.add(self.places, times(build, first, 4)), I32, 4 * m)
+            starts.append(build.add(self.plane, build.sext(place, I64)))
             for total in position:
                 build.store(splat_constant(I32, LANES, 0), total)
-        panel = build.add(weights, build.mul(block, bytes_of_block))
-        with counted(build, segments) as segment:
-            offset = build.sext(load(build, build.add(runs, times(build, segment, 4)), I32), I64)
-            lines = build.add(panel, times(build, build.mul(segment, pairs), _LINE))
-            with counted(build, pairs) as pair:
-                line, at = build.add(lines, times(build, pair, _LINE)), times(build, pair, 4)
-                w = [load(build, line, words, 4 * LANES * v) for v in range(_VECTORS)]
-                for start, position in zip(starts, kept, strict=False):
-                    two = load(build, build.add(build.add(start, offset), at), I32)
-                    x = build.bitcast(splat(build, two, LANES), words)
-                    for total, lanes in zip(position, w, strict=True):
-                        made = pair_sums(build, isa, x, lanes)
-                        build.store(build.add(build.load(total), made), total)
-        channel = times(build, block, _LINE)
-        for number, position in zip(numbers, kept, strict=False):
-            target = build.add(build.add(row, channel), times(build, build.mul(number, filters), 4))
+        panel = build.add(self.weights, times(build, build.mul(block, self.pairs), _LINE))
+        with counted(build, self.pairs) as pair:
+            line = build.add(panel, times(build, pair, _LINE))
+            offset = load(build, build.add(self.offsets, times(build, pair, 4)), I32)
+            weights = [load(build, line, words, 4 * LANES * v) for v in range(_VECTORS)]
+            for start, position in zip(starts, self.totals, strict=False):
+                two = load(build, build.add(start, build.sext(offset, I64)), I32)
+                x = build.bitcast(splat(build, two, LANES), words)
+                for total, w in zip(position, weights, strict=True):
+                    build.store(add_pairs(build, self.isa, build.load(total), x, w), total)
+        at = build.add(times(build, build.mul(first, self.filters), 4), times(build, block, _LINE))
+        for position in self.totals[:count]:
             for v, total in enumerate(position):
-                store(build, build.load(total), target, 4 * LANES * v)
+                self.end(build.load(total), at, 4 * LANES * v)
+            at = build.add(at, times(build, self.filters, 4))
 
-    fours = build.lshr(pixels, I64(2))
-    with counted(build, blocks) as turn:
-        block = build.sub(build.sub(blocks, I64(1)), turn)
-        with counted(build, fours) as four:
-            some_positions(POSITIONS, times(build, four, POSITIONS), block)
-        done = times(build, fours, POSITIONS)
-        with counted(build, build.sub(pixels, done)) as rest:
-            some_positions(1, build.add(done, rest), block)
-    build.ret_void()
-    return function
+    def end(self, total: ir.Value, at: ir.Value, more: int) -> None:
+        """Write the store of a vector of sums, which are 0 beyond the filters."""
+        store_and_add(
+            self.build, total, self.build.add(self.row, at), self.build.add(self.whole, at), more
+        )
+
+
+def store_and_add(
+    build: ir.IRBuilder, total: ir.Value, row: ir.Value, whole: ir.Value, offset: int
+) -> None:
+    """Emit the store of a vector of sums to a row, and its addition to the sums of all units."""
+    store(build, total, row, offset)
+    store(build, build.add(load(build, whole, total.type, offset), total), whole, offset)
 
 
 def define_element_row(module: ir.Module, name: str, isa: Isa) -> ir.Function:
     """Write a loop of row[n] = number * weights[n][0], for a unit of one element and one position.
 
-    The arguments are `number weights filters row`: an int16, and the addresses of int16
-    [filters][2], whose second ones are 0, and of the row. Both have whole blocks.
+    The arguments are `number weights filters row whole`: an int16, and the addresses of int16
+    [filters][2], whose second ones are 0, and of the rows. All have whole blocks.
     """
-    names = "number weights filters row".split()
-    function = internal_function(module, name, [I16, *[I64] * 3], names)
-    number, weights, filters, row = function.args
+    names = "number weights filters row whole".split()
+    function = internal_function(module, name, [I16, *[I64] * 4], names)
+    number, weights, filters, row, whole = function.args
     build = ir.IRBuilder(function.append_basic_block("entry"))
     words = ir.VectorType(I16, 2 * LANES)
     x = splat(build, number, 2 * LANES)
@@ -131,8 +160,8 @@ def define_element_row(module: ir.Module, name: str, isa: Isa) -> ir.Function:
         at = times(build, block, _LINE)
         for v in range(_VECTORS):
             lanes = load(build, build.add(weights, at), words, 4 * LANES * v)
-            made = pair_sums(build, isa, x, lanes)
-            store(build, made, build.add(row, at), 4 * LANES * v)
+            made = add_pairs(build, isa, splat_constant(I32, LANES, 0), x, lanes)
+            store_and_add(build, made, build.add(row, at), build.add(whole, at), 4 * LANES * v)
     build.ret_void()
     return function
 
@@ -142,6 +171,6 @@ _addresses: Sequence[types.Type] = [types.int64] * 9
 unit_row = jitted("qbnnc_unit_row", _addresses, partial(define_unit_row, isa=_isa))
 element_row = jitted(
     "qbnnc_element_row",
-    [types.int16, *_addresses[:3]],
+    [types.int16, *_addresses[:4]],
     partial(define_element_row, isa=_isa),
 )

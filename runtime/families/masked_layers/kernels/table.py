@@ -18,13 +18,12 @@ from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.random import derive, draw_words
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds
-from qbnnc.runtime.program import Instruction, Place, columns_of
+from qbnnc.runtime.program import Instruction, columns_of
 from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 T = columns_of(UnitTable)
 M = columns_of(MaskedSums)
-_CONSTANT = int(Place.CONSTANT)
 _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
 
 
@@ -37,17 +36,19 @@ def unit_table(row, context, memory):
     units, unit, stride = row[T.units], row[T.unit], row[T.stride]
     size = units * unit
     planes = arena[row[T.scratch] : row[T.scratch] + 2 * size + 2].view(np.int16)
-    pairs = row[T.segments] * row[T.pairs]
+    pairs = row[T.pairs]
     taps = (row[T.filters] + BLOCK - 1) // BLOCK * BLOCK * 4 * pairs
     a, w = arena.ctypes.data, constants.ctypes.data + row[T.weights]
-    runs = constants.ctypes.data + row[T.run_offsets]
+    offsets = constants.ctypes.data + row[T.pair_offsets]
     places = constants.ctypes.data + row[T.pixel_offsets]
     for r in range(context[CONTEXT.rows]):
         start = base + r * row_step
         codes = arena[start : start + row[T.channels] * row[T.height] * row[T.width]]
         copy_into_planes(row, codes, planes)
         at = target + r * target_row
-        flags = arena[at + units * stride : at + units * stride + units]
+        flags = arena[at + (units + 1) * stride : at + (units + 1) * stride + units]
+        whole = at + units * stride
+        begin_with_none(row, memory, whole // 4)
         for u in range(units):
             some = False
             for i in range(u * unit, (u + 1) * unit):
@@ -55,13 +56,28 @@ def unit_table(row, context, memory):
             flags[u] = np.uint8(some)
             if not some:
                 continue
+            weights, to = w + u * taps, a + at + u * stride
             if pairs == 1 and row[T.pixels] == 1 and unit == 1:
-                element_row(planes[u], w + u * taps, row[T.filters], a + at + u * stride)
+                element_row(planes[u], weights, row[T.filters], to, a + whole)
             else:
+                plane = a + row[T.scratch] + 2 * u * unit
                 unit_row(
-                    a + row[T.scratch] + 2 * u * unit, runs, row[T.segments], row[T.pairs],
-                    places, row[T.pixels], w + u * taps, row[T.filters], a + at + u * stride,
+                    plane, offsets, pairs, places, row[T.pixels], weights, row[T.filters], to,
+                    a + whole,
                 )  # fmt: skip
+        if row[T.whole] == 0:
+            begin_with_none(row, memory, whole // 4)
+
+
+@kernel
+def begin_with_none(row, memory, start):
+    """Write the sums of no unit to the row that begins at element `start`."""
+    filters, first = row[T.filters], row[T.none] // 4
+    none = memory.ints[first : first + filters]
+    for p in range(row[T.pixels]):
+        some = memory.arena32[start + p * filters : start + (p + 1) * filters]
+        for n in range(filters):
+            some[n] = none[n]
 
 
 @kernel
@@ -83,35 +99,33 @@ def copy_into_planes(row, codes, planes):
 @kernel
 def masked_sums(row, context, memory):
     arena, constants = memory.arena, memory.constants
-    base, _, base_row = locate(row, M.base, context)
     table, _, table_row = locate(row, M.table, context)
     target, target_sample, target_row = locate(row, M.output, context)
-    units, stride, flags = row[M.units], row[M.stride], row[M.units] * row[M.stride]
-    turns, elements = (units + TURN - 1) // TURN, (row[M.elements] + WHOLE - 1) // WHOLE * WHOLE
+    stride, flags = row[M.stride], (row[M.units] + 1) * row[M.stride]
+    turns, elements = (row[M.units] + TURN - 1) // TURN, (row[M.elements] + WHOLE - 1) // WHOLE * WHOLE
     lists = row[M.scratch] + 2 * TURN * turns
     counts = lists + row[M.samples] * 4 * TURN * turns
     sums = counts + 8 * row[M.samples]
-    a, of_base = arena.ctypes.data, memory.constants.ctypes.data
-    if row[M.base + 2] != _CONSTANT:
-        of_base = a
-    factor, step = constants.ctypes.data + row[M.factor], 4 * TURN * turns
+    a, step = arena.ctypes.data, 4 * TURN * turns
+    factor = constants.ctypes.data + row[M.factor]
     low, high, zero = bounds(row[M.low], row[M.high], row[M.zero])
     filters, adds = row[M.filters], row[M.adds]
     for r in range(context[CONTEXT.rows]):
-        its_base, its_table = of_base + base + r * base_row, a + table + r * table_row
+        its_table = a + table + r * table_row
+        its_base = its_table + row[M.units] * stride
         for first in range(0, context[CONTEXT.samples], row[M.samples]):
             some = min(row[M.samples], context[CONTEXT.samples] - first)
             draw_lists(row, context, arena, r, first, some, table + r * table_row + flags)
             out = target + first * target_sample + r * target_row
             if row[M.epilogue] == _REQUANTIZE:
                 sum_codes(
-                    its_base, its_table, stride, a + lists, step, a + counts, some, a + out,
+                    its_table, its_base, stride, a + lists, step, a + counts, some, a + out,
                     target_sample, elements, filters, adds, factor, zero, low, high,
                 )  # fmt: skip
                 continue
             for s in range(some):
                 sum_numbers(
-                    its_base, its_table, stride, a + lists + s * step, step, a + counts + 8 * s, 1,
+                    its_table, its_base, stride, a + lists + s * step, step, a + counts + 8 * s, 1,
                     a + sums, 0, elements, filters, adds, factor, zero, low, high,
                 )  # fmt: skip
                 finish(row, memory, sums // 4, out + s * target_sample)
