@@ -8,3 +8,4 @@ class MaskedForm(Enum):
 
     DIRECT = "direct"  # all products, on the codes that the mask leaves
     TABLE = "table"  # sums of the row, less what the dropped units add, from a table
+    RECOMPUTE = "recompute"  # sums of the row, less the products of the dropped units

@@ -16,6 +16,8 @@ from qbnnc.runtime.program import Buffer, Instruction
 WORK_OF_A_PAIR = 3.0  # a product of two taps and its sum, for one output
 WORK_OF_A_SUM = 4.0  # a number of a table that is read and added
 WORK_OF_AN_END = 10.0  # a sum that is requantised and stored
+WORK_OF_A_PRODUCT = 1.2  # a product of a listed unit
+WORK_OF_A_WEIGHT = 4.0  # a weight of a listed unit, which is read again for each copy
 WORK_OF_A_LANE = 30.0  # a lane of the mask that is drawn, compared and listed
 
 
@@ -67,16 +69,41 @@ class UnitTable(Instruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaskedSums(Instruction):
-    """A layer's sums from its table: the last row less the rows of the listed units.
+class UnitPlanes(Instruction):
+    """The planes of a row u8 [channels][plane_height][plane_width], then a flag u8 for each unit.
 
-    With `adds` these rows are added. A unit is listed if lane ^ flip < limit and its flag is 1.
-    There are `elements` sums [pixels][filters]. `factor` has a number for each filter, and then as
-    many of them again as a strip has. Lists are made for `samples` at a time. Element n of pixel p
-    of the output is n * channel_step + p * pixel_step.
+    The input lies as [height][width][channels]. The planes are `zero` around it. A unit has `unit`
+    codes of them. Its flag is 1 if any of them is not `zero`.
     """
 
-    table: Buffer
+    input: Buffer
+    zero: int
+    channels: int
+    height: int
+    width: int
+    top: int
+    left: int
+    plane_height: int
+    plane_width: int
+    units: int
+    unit: int
+
+    @property
+    def form(self) -> str:
+        return f"{self.units} units of {self.unit} codes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masked(Instruction):
+    """The fields of a layer's sums in each form, which begin with the sums of the row.
+
+    What the listed units add is subtracted, or added with `adds`. A unit is listed if
+    lane ^ flip < limit and its flag is 1. Lists are made for `samples` at a time. There are
+    `elements` sums [pixels][filters]. `factor` has a number for each filter, and then as many of
+    them again as the widest strip has. Element n of pixel p of the output is
+    n * channel_step + p * pixel_step.
+    """
+
     scratch: Buffer
     stream: int
     shared: int
@@ -84,7 +111,6 @@ class MaskedSums(Instruction):
     limit: int
     adds: int
     units: int
-    stride: int
     elements: int
     filters: int
     samples: int
@@ -97,13 +123,63 @@ class MaskedSums(Instruction):
     pixel_step: int
 
     @property
+    def listed(self) -> float:
+        """The units that are listed on average, if none is zero."""
+        return self.units * self.limit / (1 << 16)
+
+    @property
+    def listing(self) -> str:
+        """The units that are listed, in words."""
+        share = 100 * self.limit / (1 << 16)
+        kind = "kept ones are added" if self.adds else "dropped ones are subtracted"
+        return f"{kind}, {share:.0f} % of {self.units}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedSums(Masked):
+    """A layer's sums from a UnitTable: its last row less the rows of the listed units."""
+
+    table: Buffer
+    stride: int
+
+    @property
     def work(self) -> float:
-        listed = self.units * self.limit / (1 << 16)
-        sums = self.elements * (WORK_OF_A_SUM * listed + WORK_OF_AN_END)
+        sums = self.elements * (WORK_OF_A_SUM * self.listed + WORK_OF_AN_END)
         return sums + WORK_OF_A_LANE * self.units
 
     @property
     def form(self) -> str:
-        share = self.limit / (1 << 16)
-        kind = "kept ones are added" if self.adds else "dropped ones are subtracted"
-        return f"table of {self.units} units, {kind}, {100 * share:.0f} % of them"
+        return f"table: {self.listing}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedProducts(Masked):
+    """A layer's sums from `base`, less the products of the listed units in a UnitPlanes.
+
+    `base` are the sums of the row, int32 [pixels, filters]; with `adds` they are the constant sums
+    of no unit, one for each filter. Four codes of position p and of k-block k begin at byte
+    pixel_offsets[p] + k_offsets[k] of a unit. `weights` are constant int8 [vectors of filters]
+    [units][k_blocks][filters of a vector][4]. `shifts` int32 [units][filters] are what the zero
+    point of the input adds to a unit's products (-1: nothing).
+    """
+
+    planes: Buffer
+    base: Buffer
+    unit: int
+    weights: int
+    shifts: int
+    k_blocks: int
+    k_offsets: int
+    pixels: int
+    pixel_offsets: int
+
+    @property
+    def work(self) -> float:
+        products = 4.0 * self.listed * self.k_blocks * self.elements
+        weights = 4.0 * self.listed * self.k_blocks * self.filters
+        ends = WORK_OF_AN_END * self.elements + WORK_OF_A_LANE * self.units
+        return WORK_OF_A_PRODUCT * products + WORK_OF_A_WEIGHT * weights + ends
+
+    @property
+    def form(self) -> str:
+        return f"products of {4 * self.k_blocks} taps: {self.listing}"

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from math import prod
+from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops import Reshape
-from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.ops.integer import ContractionInteger
-from qbnnc.ir.types import PER_ROW, Array
+from qbnnc.ir.types import PER_ROW
 from qbnnc.runtime.families.contraction import lowering as contraction
 from qbnnc.runtime.families.contraction.epilogue import end_of, extents
-from qbnnc.runtime.families.masked_layers import cost
+from qbnnc.runtime.families.contraction.instructions import Epilogue
+from qbnnc.runtime.families.masked_layers.cost import form_of, listing, row_bytes
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
-from qbnnc.runtime.families.masked_layers.instructions import MaskedSums, UnitTable
+from qbnnc.runtime.families.masked_layers.instructions import (
+    MaskedProducts,
+    MaskedSums,
+    UnitPlanes,
+    UnitTable,
+)
 from qbnnc.runtime.families.masked_layers.kernels.masked_sums import REPEATED, WHOLE
 from qbnnc.runtime.families.masked_layers.kernels.pair_products import BLOCK
 from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
+from qbnnc.runtime.families.masked_layers.planes import Planes, planes_of, sums_of_none
 from qbnnc.runtime.families.masked_layers.units import MaskedLayer, find
 from qbnnc.runtime.families.moves import lowering as moves
 from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
 from qbnnc.runtime.families.quantization import lowering as quantization
+from qbnnc.runtime.kernels.vectors import LANES
 from qbnnc.runtime.layout import ALIGNMENT, round_up
 from qbnnc.runtime.lowering import Lower, Lowering
+from qbnnc.runtime.packing import K_BLOCK
 from qbnnc.runtime.program import Buffer
 
 _LIST_BYTES = 16 << 10  # of the samples whose lists are made at a time
+_MOST_SAMPLES = 32
 _ABOVE: dict[type, Lower] = {  # the ops that may stand between a mask and its layer, and the layer
     **contraction.LOWERINGS,
     **moves.LOWERINGS,
@@ -41,54 +49,186 @@ _ABOVE: dict[type, Lower] = {  # the ops that may stand between a mask and its l
 }
 
 
-def choose(lowering: Lowering, nodes: Sequence[Node]) -> dict[Node, MaskedLayer]:
-    """Choose the layers that have a table, and note the nodes that nothing needs any more."""
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A layer under a mask, and the form that it has."""
+
+    layer: MaskedLayer
+    form: MaskedForm
+
+
+def choose(lowering: Lowering, nodes: Sequence[Node]) -> dict[Node, Chosen]:
+    """Choose the layers that are not computed directly, and note the nodes that nothing reads then.
+
+    A mask is drawn with the layer's lists. It has an instruction of its own only if another node
+    reads it.
+    """
     if lowering.traced or lowering.masked_form is MaskedForm.DIRECT:
         return {}
-    found = (find(lowering, node) for node in nodes)
-    layers = {
-        layer.node: layer
-        for layer in found
-        if layer is not None and cost.form_of(lowering, layer) is MaskedForm.TABLE
-    }
-    unneeded = {
-        node
-        for layer in layers.values()
-        for node in (layer.mask_node, layer.select, *layer.chain)
-    }  # fmt: skip
-    done = set[Node](layers)
+    chosen = dict[Node, Chosen]()
+    for node in nodes:
+        layer = find(lowering, node)
+        if layer is None:
+            continue
+        form = form_of(lowering, layer)
+        if form is not MaskedForm.DIRECT:
+            chosen[node] = Chosen(layer, form)
+    inside = set[Node]()
+    for found in chosen.values():
+        inside |= {found.layer.mask_node, found.layer.select, *found.layer.chain}
+    done = set(chosen)
     for node in reversed(nodes):
-        if node in unneeded and not lowering.leaves(node.output):
-            if all(reader in done for reader in lowering.readers(node.output)):
-                done.add(node)
-                lowering.take_in(node)
-    return layers
+        if node not in inside or lowering.leaves(node.output):
+            continue
+        if all(reader in done for reader in lowering.readers(node.output)):
+            done.add(node)
+            lowering.take_in(node)
+    return chosen
 
 
-def lower(lowering: Lowering, layer: MaskedLayer) -> None:
-    """Emit the table of a row, then the sums of each sample."""
-    node = layer.node
+def lower(lowering: Lowering, chosen: Chosen) -> None:
+    """Emit what is computed once for a row, then the sums of each sample."""
+    layer, planes = chosen.layer, planes_of(chosen.layer)
     image = _image_of_the_row(lowering, layer)
-    end = end_of(lowering, node, WHOLE)
-    draw, adds = cost.listing(layer)
-    table, stride = _table(lowering, layer, image, whole=not adds)
+    if chosen.form is MaskedForm.TABLE:
+        _with_table(lowering, layer, planes, image)
+    else:
+        _with_products(lowering, layer, planes, image)
+
+
+def _with_table(lowering: Lowering, layer: MaskedLayer, planes: Planes, image: Value) -> None:
+    node, add = layer.node, lowering.constants.add
+    units, filters, *_ = planes.weights.shape
+    offsets, stride = 2 * planes.offsets(2), row_bytes(layer)
+    nbytes = round_up((units + 1) * stride + round_up(units, TURN), ALIGNMENT)
+    table = UnitTable(
+        **_in_planes(lowering, layer, planes, image, nbytes),
+        scratch=lowering.scratch(node, 2 * planes.size + 2),
+        weights=add(planes.packed(BLOCK, 2)),
+        none=add(sums_of_none(lowering, layer)),
+        whole=not listing(layer).adds,
+        pairs=len(offsets),
+        pair_offsets=add(offsets),
+        pixels=len(planes.pixel_offsets),
+        pixel_offsets=add(2 * planes.pixel_offsets),
+        filters=filters,
+        stride=stride,
+    )
+    lowering.emit(_row_node(node), table)
+    sums = 4 * round_up(prod(layer.output_shape), WHOLE)
+    common = _common(lowering, layer, sums)
+    lowering.emit(node, MaskedSums(**common, table=table.output, stride=stride))
+
+
+def _with_products(lowering: Lowering, layer: MaskedLayer, planes: Planes, image: Value) -> None:
+    node, add = layer.node, lowering.constants.add
+    nbytes = round_up(planes.size + round_up(layer.units, TURN), ALIGNMENT)
+    made = UnitPlanes(**_in_planes(lowering, layer, planes, image, nbytes))
+    lowering.emit(_row_node(node), made)
+    if listing(layer).adds:
+        none = sums_of_none(lowering, layer)
+        of_none = np.pad(none, (0, WHOLE))
+        base = lowering.constant_buffer(f"{node.output.name} of no unit", of_none)
+    else:
+        base = _sums_of_all(lowering, layer, image)
+    _, filters, height, width = planes.weights.shape[0], *layer.output_shape
+    shifts = layer.input_zero * planes.weights.sum(axis=(2, 3), dtype=np.int32)
+    offsets = planes.offsets(K_BLOCK)
+    weights = planes.packed(LANES, K_BLOCK).swapaxes(0, 1).astype(np.int8)
+    sums = 4 * (filters + WHOLE) + 4 * (filters * height * width + WHOLE)
+    products = MaskedProducts(
+        **_common(lowering, layer, sums),
+        planes=made.output,
+        base=base,
+        unit=made.unit,
+        weights=add(weights),
+        shifts=add(shifts) if layer.input_zero else -1,
+        k_blocks=len(offsets),
+        k_offsets=add(offsets),
+        pixels=len(planes.pixel_offsets),
+        pixel_offsets=add(planes.pixel_offsets),
+    )
+    lowering.emit(node, products)
+
+
+class _InPlanes(TypedDict):
+    """The fields of an image and its planes."""
+
+    output: Buffer
+    input: Buffer
+    zero: int
+    channels: int
+    height: int
+    width: int
+    top: int
+    left: int
+    plane_height: int
+    plane_width: int
+    units: int
+    unit: int
+
+
+def _in_planes(
+    lowering: Lowering, layer: MaskedLayer, planes: Planes, image: Value, nbytes: int
+) -> _InPlanes:
+    height, width = extents(image.type)
+    return _InPlanes(
+        output=Buffer(f"{layer.node.output.name} units", nbytes, PER_ROW),
+        input=lowering.buffers[image],
+        zero=layer.input_zero,
+        channels=planes.channels,
+        height=height,
+        width=width,
+        top=planes.top,
+        left=planes.left,
+        plane_height=planes.height,
+        plane_width=planes.width,
+        units=layer.units,
+        unit=planes.size // layer.units,
+    )
+
+
+class _Common(TypedDict):
+    """The fields of a Masked."""
+
+    output: Buffer
+    scratch: Buffer
+    stream: int
+    shared: int
+    flip: int
+    limit: int
+    adds: int
+    units: int
+    elements: int
+    filters: int
+    samples: int
+    factor: int
+    epilogue: Epilogue
+    zero: int
+    low: int
+    high: int
+    channel_step: int
+    pixel_step: int
+
+
+def _common(lowering: Lowering, layer: MaskedLayer, sums: int) -> _Common:
+    """Make the common fields; `sums` are the bytes of the scratch space after the lists."""
+    end, drawn = end_of(lowering, layer.node, WHOLE), listing(layer)
     filters, height, width = layer.output_shape
-    elements, turns = filters * height * width, -(-layer.units // TURN)
-    samples = max(1, min(32, _LIST_BYTES // (4 * TURN * turns)))
-    scratch = (2 + 4 * samples) * TURN * turns + 8 * samples + 4 * round_up(elements, WHOLE)
+    list_bytes = 4 * round_up(layer.units, TURN)
+    samples = max(1, min(_MOST_SAMPLES, _LIST_BYTES // list_bytes))
+    scratch = list_bytes // 2 + (list_bytes + 8) * samples + sums
     factor = np.broadcast_to(end.factor, (filters,)).astype(np.float32)
-    instruction = MaskedSums(
+    return _Common(
         output=end.output,
-        table=table,
-        scratch=lowering.scratch(node, scratch),
+        scratch=lowering.scratch(layer.node, scratch),
         stream=layer.mask.stream,
         shared=layer.mask.shared,
-        flip=draw.flip,
-        limit=draw.limit,
-        adds=adds,
+        flip=drawn.flip,
+        limit=drawn.limit,
+        adds=drawn.adds,
         units=layer.units,
-        stride=stride,
-        elements=elements,
+        elements=filters * height * width,
         filters=filters,
         samples=samples,
         factor=lowering.constants.add(np.resize(factor, filters + REPEATED)),
@@ -99,7 +239,6 @@ def lower(lowering: Lowering, layer: MaskedLayer) -> None:
         channel_step=1 if end.channels_last else height * width,
         pixel_step=filters if end.channels_last else 1,
     )
-    lowering.emit(node, instruction)
 
 
 def _image_of_the_row(lowering: Lowering, layer: MaskedLayer) -> Value:
@@ -126,103 +265,15 @@ def _row_value(value: Value) -> Value:
     return Value(f"{value.name} unmasked", replace(value.type, axes=PER_ROW))
 
 
-def _sums_of_none(lowering: Lowering, layer: MaskedLayer) -> NDArray[np.int32]:
-    """Compute the sums of a layer whose input is Z everywhere, mod 2^32: [filters]."""
-    node, constants = layer.node, lowering.graph.constants
-    bias = constants[node.inputs[2]].astype(np.int64)
-    assert isinstance(node.op, ContractionInteger)
-    if node.op.folded:
-        bias = bias + layer.input_zero * _weights(layer).sum(axis=(1, 2, 3), dtype=np.int64)
-    return (bias & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+def _row_node(node: Node) -> Node:
+    """Return a node for the unmasked twin of its value."""
+    return replace(node, output=_row_value(node.output))
 
 
-def _weights(layer: MaskedLayer) -> NDArray[np.int16]:
-    """Return the weights less their zero points: int16 [filters, C, kernel height, width]."""
-    quant = codes_of(layer.node.inputs[1].type)
-    zero = np.broadcast_to(np.array(quant.zero_point, np.int16), (len(layer.weight),))
-    return layer.weight.astype(np.int16) - zero.reshape(-1, 1, 1, 1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Planes:
-    """The place of operands in planes of int16, in bytes, and the weights of their runs."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-    pixel_offsets: NDArray[np.int32]
-    run_offsets: NDArray[np.int32]
-    weights: NDArray[np.int16]  # [units, filters, segments, run]
-
-
-def _planes(layer: MaskedLayer) -> _Planes:
-    weights, (_, height, width), geometry = _weights(layer), layer.shape, layer.geometry
-    filters, channels, *kernel = weights.shape
-    nowhere = np.zeros(1, np.int32)
-    if layer.elements or (kernel == [height, width] and not any(geometry.padding)):
-        run = 1 if layer.elements else height * width
-        runs = weights.reshape(filters, -1, 1, run)
-        return _Planes(0, 0, height, width, nowhere, nowhere, runs.swapaxes(0, 1))
-    (_, rows, columns), (step_y, step_x) = layer.output_shape, geometry.stride
-    gap_y, gap_x = geometry.dilation
-    line = (columns - 1) * step_x + (kernel[1] - 1) * gap_x + 1
-    ys, xs = np.arange(rows) * step_y, np.arange(columns) * step_x
-    taps_y, taps_x = np.arange(kernel[0]) * gap_y, np.arange(kernel[1]) * gap_x
-    runs = weights.swapaxes(0, 1)
-    if gap_x == 1:
-        taps_x = taps_x[:1]
-    else:
-        runs = runs.reshape(channels, filters, -1, 1)
-    return _Planes(
-        top=geometry.padding[0],
-        left=geometry.padding[1],
-        height=(rows - 1) * step_y + (kernel[0] - 1) * gap_y + 1,
-        width=line,
-        pixel_offsets=(2 * np.add.outer(ys * line, xs)).reshape(-1).astype(np.int32),
-        run_offsets=(2 * np.add.outer(taps_y * line, taps_x)).reshape(-1).astype(np.int32),
-        weights=runs,
-    )
-
-
-def _table(
-    lowering: Lowering, layer: MaskedLayer, image: Value, *, whole: bool
-) -> tuple[Buffer, int]:
-    """Emit the table of a row; return it, and the bytes from one unit's row to the next."""
-    planes, node, add = _planes(layer), layer.node, lowering.constants.add
-    units, filters, segments, run = planes.weights.shape
-    twos, stride = -(-run // 2), cost.row_bytes(layer)
-    padded = np.zeros((units, round_up(filters, BLOCK), segments, 2 * twos), np.int16)
-    padded[:, :filters, :, :run] = planes.weights
-    blocks = padded.reshape(units, -1, BLOCK, segments * twos, 2).swapaxes(2, 3)
-    pair_offsets = np.add.outer(planes.run_offsets, 4 * np.arange(twos)).astype(np.int32)
-    channels, (height, width) = layer.shape[0], extents(image.type)
-    size = channels * planes.height * planes.width
-    nbytes = round_up((units + 1) * stride + round_up(units, TURN), ALIGNMENT)
-    table = Buffer(f"{node.output.name} table", nbytes, PER_ROW)
-    instruction = UnitTable(
-        output=table,
-        input=lowering.buffers[image],
-        scratch=lowering.scratch(node, 2 * size + 2),
-        weights=add(blocks),
-        none=add(_sums_of_none(lowering, layer)),
-        whole=whole,
-        zero=layer.input_zero,
-        channels=channels,
-        height=height,
-        width=width,
-        top=planes.top,
-        left=planes.left,
-        plane_height=planes.height,
-        plane_width=planes.width,
-        units=units,
-        unit=size // units,
-        pairs=segments * twos,
-        pair_offsets=add(pair_offsets),
-        pixel_offsets=add(planes.pixel_offsets),
-        pixels=len(planes.pixel_offsets),
-        filters=filters,
-        stride=stride,
-    )
-    lowering.emit(replace(node, output=_row_value(node.output)), instruction)
-    return table, stride
+def _sums_of_all(lowering: Lowering, layer: MaskedLayer, image: Value) -> Buffer:
+    """Compute the layer's sums of a row without a mask: int32 [pixels, filters]."""
+    value = image
+    for node in (*layer.chain, layer.node):
+        if isinstance(node.op, Reshape) or node is layer.node:
+            value = _on_the_row(lowering, node, value)
+    return lowering.buffers[value]

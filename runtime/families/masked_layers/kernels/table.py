@@ -6,16 +6,15 @@ import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Epilogue
 from qbnnc.runtime.families.masked_layers.instructions import MaskedSums, UnitTable
+from qbnnc.runtime.families.masked_layers.kernels.masked import draw_lists, finish, lists_of
 from qbnnc.runtime.families.masked_layers.kernels.masked_sums import WHOLE, sum_codes, sum_numbers
 from qbnnc.runtime.families.masked_layers.kernels.pair_products import (
     BLOCK,
     element_row,
     unit_row,
 )
-from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN, list_units
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
-from qbnnc.runtime.kernels.random import derive, draw_words
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds
 from qbnnc.runtime.program import Instruction, columns_of
@@ -24,7 +23,7 @@ from qbnnc.support.table import Table
 KERNELS = Table[type[Instruction], Kernel]()
 T = columns_of(UnitTable)
 M = columns_of(MaskedSums)
-_REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
+_REQUANTIZE = int(Epilogue.REQUANTIZE)
 
 
 @KERNELS.of(UnitTable)
@@ -102,11 +101,9 @@ def masked_sums(row, context, memory):
     table, _, table_row = locate(row, M.table, context)
     target, target_sample, target_row = locate(row, M.output, context)
     stride, flags = row[M.stride], (row[M.units] + 1) * row[M.stride]
-    turns, elements = (row[M.units] + TURN - 1) // TURN, (row[M.elements] + WHOLE - 1) // WHOLE * WHOLE
-    lists = row[M.scratch] + 2 * TURN * turns
-    counts = lists + row[M.samples] * 4 * TURN * turns
-    sums = counts + 8 * row[M.samples]
-    a, step = arena.ctypes.data, 4 * TURN * turns
+    elements = (row[M.elements] + WHOLE - 1) // WHOLE * WHOLE
+    step, lists, counts = lists_of(row)
+    sums, a = counts + 8 * row[M.samples], arena.ctypes.data
     factor = constants.ctypes.data + row[M.factor]
     low, high, zero = bounds(row[M.low], row[M.high], row[M.zero])
     filters, adds = row[M.filters], row[M.adds]
@@ -129,42 +126,3 @@ def masked_sums(row, context, memory):
                     a + sums, 0, elements, filters, adds, factor, zero, low, high,
                 )  # fmt: skip
                 finish(row, memory, sums // 4, out + s * target_sample)
-
-
-@kernel
-def draw_lists(row, context, arena, r, first, some, flags):
-    """Draw the lanes of some samples of row r, and list the units; `flags` is their place."""
-    units, scratch = row[M.units], row[M.scratch]
-    turns, count = (units + TURN - 1) // TURN, (units + 3) // 4
-    words = arena[scratch : scratch + 8 * count].view(np.uint64)
-    lists = scratch + 2 * TURN * turns
-    counts = lists + row[M.samples] * 4 * TURN * turns
-    flip, limit, a = np.uint16(row[M.flip]), np.uint16(row[M.limit]), arena.ctypes.data
-    stream_key = derive(np.uint64(context[CONTEXT.seed]), np.uint64(row[M.stream]))
-    row_number = np.uint64(0)
-    if row[M.shared] == 0:
-        row_number = np.uint64(context[CONTEXT.row_number]) + np.uint64(r)
-    for s in range(some):
-        number = context[CONTEXT.sample_number] + (first + s) * context[CONTEXT.sample_step]
-        draw_words(words, derive(stream_key, np.uint64(number)), row_number * np.uint64(count))
-        its_list, its_count = a + lists + s * 4 * TURN * turns, a + counts + 8 * s
-        list_units(a + scratch, a + flags, its_list, its_count, flip, limit, units)
-
-
-@kernel
-def finish(row, memory, sums, at):
-    """Finish the sums of one sample that are not requantised; the output begins at `at`."""
-    acc = memory.arena32[sums : sums + row[M.elements]]
-    filters = row[M.filters]
-    if row[M.epilogue] == _DEQUANTIZE:
-        start = row[M.factor] // 4
-        factor = memory.floats[start : start + filters]
-        for pixel in range(row[M.elements] // filters):
-            target = memory.out[at + pixel * row[M.pixel_step] :]
-            some = acc[pixel * filters : (pixel + 1) * filters]
-            for n in range(filters):
-                target[n * row[M.channel_step]] = np.float32(some[n]) * factor[n]
-    else:
-        target = memory.arena32[at // 4 : at // 4 + row[M.elements]]
-        for n in range(row[M.elements]):
-            target[n] = acc[n]
