@@ -38,7 +38,7 @@ from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.packing import K_BLOCK
 from qbnnc.runtime.program import Buffer
 
-_LIST_BYTES = 16 << 10  # of the samples whose lists are made at a time
+_LIST_BYTES = 64 << 10  # of the samples whose lists are made at a time
 _MOST_SAMPLES = 32
 _ABOVE: dict[type, Lower] = {  # the ops that may stand between a mask and its layer, and the layer
     **contraction.LOWERINGS,
@@ -135,7 +135,7 @@ def _with_products(lowering: Lowering, layer: MaskedLayer, planes: Planes, image
     shifts = layer.input_zero * planes.weights.sum(axis=(2, 3), dtype=np.int32)
     offsets = planes.offsets(K_BLOCK)
     weights = planes.packed(LANES, K_BLOCK).swapaxes(0, 1).astype(np.int8)
-    sums = 4 * (filters + WHOLE) + 4 * (filters * height * width + WHOLE)
+    sums = 4 * (filters + WHOLE) * _samples_at_once(layer) + 4 * (filters * height * width + WHOLE)
     products = MaskedProducts(
         **_common(lowering, layer, sums),
         planes=made.output,
@@ -188,6 +188,11 @@ def _in_planes(
     )
 
 
+def _samples_at_once(layer: MaskedLayer) -> int:
+    """Return the samples whose lists are made at a time."""
+    return max(1, min(_MOST_SAMPLES, _LIST_BYTES // (4 * round_up(layer.units, TURN))))
+
+
 class _Common(TypedDict):
     """The fields of a Masked."""
 
@@ -215,8 +220,7 @@ def _common(lowering: Lowering, layer: MaskedLayer, sums: int) -> _Common:
     """Make the common fields; `sums` are the bytes of the scratch space after the lists."""
     end, drawn = end_of(lowering, layer.node, WHOLE), listing(layer)
     filters, height, width = layer.output_shape
-    list_bytes = 4 * round_up(layer.units, TURN)
-    samples = max(1, min(_MOST_SAMPLES, _LIST_BYTES // list_bytes))
+    list_bytes, samples = 4 * round_up(layer.units, TURN), _samples_at_once(layer)
     scratch = list_bytes // 2 + (list_bytes + 8) * samples + sums
     factor = np.broadcast_to(end.factor, (filters,)).astype(np.float32)
     return _Common(

@@ -83,8 +83,8 @@ def masked_products(line: Line) -> None:
     line.constants("weights", vectors * line.units * line.k_blocks * K_BLOCK, alignment=1)
     if line.shifts >= 0:
         line.constants("shifts", 4 * line.units * line.filters)
-    sums = 4 * (line.filters + WHOLE) + 4 * (line.elements + WHOLE)
-    _masked(line, sums, vectors - line.filters)
+    shifts = 4 * (line.filters + WHOLE) * line.samples
+    _masked(line, shifts + 4 * (line.elements + WHOLE), vectors - line.filters)
     form, beyond = (line.units, line.unit), max(_flags(line), K_BLOCK - 1)
     line.read("planes", size + line.units, beyond, form=form)
     if line.operand("base").place is Place.CONSTANT:

@@ -61,8 +61,8 @@ def masked_products(row, context, memory):
     base, _, base_row = locate(row, M.base, context)
     target, target_sample, target_row = locate(row, M.output, context)
     step, lists, counts = lists_of(row)
-    shift = counts + 8 * row[M.samples]
-    sums, a = shift + 4 * (row[M.filters] + MOST), arena.ctypes.data
+    shifts, shift_step = counts + 8 * row[M.samples], 4 * (row[M.filters] + MOST)
+    sums, a = shifts + row[M.samples] * shift_step, arena.ctypes.data
     of_base, base_step = a + base, 4 * row[M.filters]
     if row[M.base + 2] == _CONSTANT:
         of_base, base_step = constants + base, 0
@@ -78,22 +78,24 @@ def masked_products(row, context, memory):
             some = min(row[M.samples], context[CONTEXT.samples] - first)
             draw_lists(row, context, arena, r, first, some, its_planes + units * unit)
             for s in range(some):
-                out = target + (first + s) * target_sample + r * target_row
-                listed, count = a + lists + s * step, lengths[s]
-                add_shifts(row, memory, (lists + s * step) // 4, count, shift // 4)
-                if row[M.epilogue] == _REQUANTIZE:
-                    product_codes(
-                        a + its_planes, unit, listed, count, offsets, k_blocks, places, pixels,
-                        weights, units, filters, its_base, base_step, a + shift, adds, factor,
-                        a + out, zero, low, high,
-                    )  # fmt: skip
-                    continue
-                product_numbers(
-                    a + its_planes, unit, listed, count, offsets, k_blocks, places, pixels,
-                    weights, units, filters, its_base, base_step, a + shift, adds, factor,
-                    a + sums, zero, low, high,
+                place = (shifts + s * shift_step) // 4
+                add_shifts(row, memory, (lists + s * step) // 4, lengths[s], place)
+            out = target + first * target_sample + r * target_row
+            if row[M.epilogue] == _REQUANTIZE:
+                product_codes(
+                    a + its_planes, unit, a + lists, step, a + counts, some, offsets, k_blocks,
+                    places, pixels, weights, units, filters, its_base, base_step, a + shifts,
+                    shift_step, adds, factor, a + out, target_sample, zero, low, high,
                 )  # fmt: skip
-                finish(row, memory, sums // 4, out)
+                continue
+            for s in range(some):
+                product_numbers(
+                    a + its_planes, unit, a + lists + s * step, step, a + counts + 8 * s, 1,
+                    offsets, k_blocks, places, pixels, weights, units, filters, its_base,
+                    base_step, a + shifts + s * shift_step, shift_step, adds, factor, a + sums, 0,
+                    zero, low, high,
+                )  # fmt: skip
+                finish(row, memory, sums // 4, out + s * target_sample)
 
 
 @kernel

@@ -4,12 +4,13 @@
                 +------------------------+
     position 0  |  acc[0][0]  acc[0][1]  |   for each unit in the sample's list
        ...      |                        |     for each four codes of it
-    position 5  |  acc[5][0]  acc[5][1]  |       w[v]: four weights in each lane
+    position 7  |  acc[7][0]  acc[7][1]  |       w[v]: four weights in each lane
                 +------------------------+       for each position m
                                                    x: its four codes, in every lane
                                                    acc[m][v] += dot(x, w[v])
 
-A sum is that of `base` less the accumulators, or plus them. Whole vectors are stored. The blocks
+A sum is that of `base` less the accumulators, or plus them. All samples of a row follow each other
+with the same filters, so that these filters' weights are read from the L2 cache. Whole vectors are stored. The blocks
 and positions that come after them overwrite what lies beyond the filters.
 """
 
@@ -46,20 +47,21 @@ from qbnnc.runtime.kernels.vectors import (
 )
 
 Places: TypeAlias = list[list[ir.Value]]  # of accumulators: [positions][vectors]
-_POSITIONS = {2: (6, 2, 1), 1: (6, 1)}  # of tiles with so many vectors
 
 
 def define_unit_products(
     module: ir.Module, name: str, isa: Isa, *, codes: bool
 ) -> ir.Function:
-    """Write the loops of one copy.
+    """Write the loops for one row of a batch.
 
     The arguments are, in this order:
 
         planes      address of u8 [units][plane]
         plane       bytes of a unit
-        listed      address of int32: the units
-        count       how many they are
+        lists       address of int32: the samples' lists, `list_step` bytes apart
+        list_step
+        counts      address of int64 [samples]: the units in each list
+        samples
         offsets     address of int32 [k_blocks]: where four codes begin
         k_blocks
         places      address of int32 [pixels]: where positions begin in a plane
@@ -69,36 +71,46 @@ def define_unit_products(
         filters
         base        address of int32, for the first position
         base_step   bytes to the next position's
-        shift       address of int32 [filters]: what is taken from the accumulators
+        shifts      address of int32 [samples][filters]: what is taken from the accumulators
+        shift_step  bytes to the next sample's
         adds        1: accumulators are added to the base, 0: they are subtracted
         factor      address of float32 [filters]
-        out         address of the results, u8 codes or int32
+        out         address of the first sample's results, u8 codes or int32
+        out_step    bytes to the next sample's
         zero, low, high
     """
     names = (
-        "planes plane listed count offsets k_blocks places pixels weights units filters base "
-        "base_step shift adds factor out zero low high"
+        "planes plane lists list_step counts samples offsets k_blocks places pixels weights units "
+        "filters base base_step shifts shift_step adds factor out out_step zero low high"
     ).split()
-    function = internal_function(module, name, [I64] * 17 + [I32, F32, F32], names)
+    function = internal_function(module, name, [I64] * 21 + [I32, F32, F32], names)
     if isa is Isa.NEON_DOT:
         enable(function, isa.features)
-    _Tiles(function, PRODUCTS[isa], codes=codes).emit()
+    positions = (8, 4, 1) if "avx512vl" in isa.features else (6, 4, 1)  # with 32 registers or 16
+    _Tiles(function, PRODUCTS[isa], positions, codes=codes).emit()
     return function
 
 
 class _Tiles:
-    def __init__(self, function: ir.Function, product: Emitter, *, codes: bool) -> None:
+    def __init__(
+        self,
+        function: ir.Function,
+        product: Emitter,
+        positions: tuple[int, ...],
+        *,
+        codes: bool,
+    ) -> None:
         (
-            self.planes, self.plane, self.listed, self.count, self.offsets, self.k_blocks,
-            self.places, self.pixels, self.weights, self.units, self.filters, self.base,
-            self.base_step, self.shift, self.adds, self.factor, self.out, self.zero, self.low,
-            self.high,
+            self.planes, self.plane, self.lists, self.list_step, self.counts, self.samples,
+            self.offsets, self.k_blocks, self.places, self.pixels, self.weights, self.units,
+            self.filters, self.base, self.base_step, self.shifts, self.shift_step, self.adds,
+            self.factor, self.out, self.out_step, self.zero, self.low, self.high,
         ) = function.args  # fmt: skip
-        self.product, self.codes = product, codes
+        self.product, self.codes, self.positions = product, codes, positions
         build = self.build = ir.IRBuilder(function.append_basic_block("entry"))
         self.ints = ir.VectorType(I32, LANES)
         self.sign = splat(build, build.trunc(build.sub(self.adds, I64(1)), I32), LANES)
-        self.totals = [[build.alloca(self.ints) for _ in (0, 1)] for _ in range(6)]
+        self.totals = [[build.alloca(self.ints) for _ in (0, 1)] for _ in range(max(positions))]
 
     def emit(self) -> None:
         """Write a loop over pairs of vectors, the last one first, after a single vector."""
@@ -112,16 +124,21 @@ class _Tiles:
         build.ret_void()
 
     def block(self, vector: ir.Value, vectors: int) -> None:
-        """Write loops over the positions of some vectors of filters, from number `vector` on."""
-        build, done = self.build, I64(0)
-        for count in _POSITIONS[vectors]:
-            turns = build.udiv(build.sub(self.pixels, done), I64(count))
-            with counted(build, turns) as some:
-                first = build.add(done, times(build, some, count))
-                self.tile([row[:vectors] for row in self.totals[:count]], first, vector)
-            done = build.add(done, times(build, turns, count))
+        """Write loops over samples and positions of some vectors of filters, from `vector` on."""
+        build = self.build
+        with counted(build, self.samples) as sample:
+            done = I64(0)
+            for count in self.positions:
+                turns = build.udiv(build.sub(self.pixels, done), I64(count))
+                with counted(build, turns) as some:
+                    first = build.add(done, times(build, some, count))
+                    totals = [row[:vectors] for row in self.totals[:count]]
+                    self.tile(totals, first, vector, sample)
+                done = build.add(done, times(build, turns, count))
 
-    def tile(self, totals: Places, first: ir.Value, vector: ir.Value) -> None:
+    def tile(
+        self, totals: Places, first: ir.Value, vector: ir.Value, sample: ir.Value
+    ) -> None:
         """Write the products of some positions, and the ends of their sums."""
         build, starts = self.build, list[ir.Value]()
         for m, position in enumerate(totals):
@@ -135,26 +152,32 @@ class _Tiles:
             build.add(self.weights, build.mul(build.add(vector, I64(v)), panel))
             for v in range(len(totals[0]))
         ]
-        with counted(build, self.count) as number:
-            unit = load(build, build.add(self.listed, times(build, number, 4)), I32)
+        listed = build.add(self.lists, build.mul(sample, self.list_step))
+        count = load(build, build.add(self.counts, times(build, sample, 8)), I64)
+        with counted(build, count) as number:
+            unit = load(build, build.add(listed, times(build, number, 4)), I32)
             unit = build.sext(unit, I64)
             plane, line = build.mul(unit, self.plane), build.mul(unit, lines)
             planes = [build.add(start, plane) for start in starts]
             weights = [build.add(its_panel, line) for its_panel in panels]
             with counted(build, self.k_blocks) as k:
                 self.k_block(totals, planes, weights, k)
-        self.ends(totals, first, times(build, vector, LANES))
+        self.ends(totals, first, times(build, vector, LANES), sample)
 
-    def ends(self, totals: Places, first: ir.Value, channel: ir.Value) -> None:
+    def ends(
+        self, totals: Places, first: ir.Value, channel: ir.Value, sample: ir.Value
+    ) -> None:
         """Write the ends of a tile's sums, whose filters begin at `channel`."""
         build, size = self.build, 1 if self.codes else 4
+        its_shifts = build.add(self.shifts, build.mul(sample, self.shift_step))
+        its_out = build.add(self.out, build.mul(sample, self.out_step))
         shifts, factors = (
             [
                 load(build, build.add(begin, times(build, channel, 4)), kind, 4 * LANES * v)
                 for v in range(len(totals[0]))
             ]
             for begin, kind in (
-                (self.shift, self.ints),
+                (its_shifts, self.ints),
                 (self.factor, ir.VectorType(F32, LANES)),
             )
         )
@@ -163,7 +186,7 @@ class _Tiles:
             base = build.add(self.base, build.mul(pixel, self.base_step))
             base = build.add(base, times(build, channel, 4))
             element = build.add(build.mul(pixel, self.filters), channel)
-            out = build.add(self.out, times(build, element, size))
+            out = build.add(its_out, times(build, element, size))
             for v, (place, shift, factor) in enumerate(
                 zip(position, shifts, factors, strict=True)
             ):
@@ -200,7 +223,7 @@ class _Tiles:
 
 
 _isa = chosen()
-_arguments: list[types.Type] = [*[types.int64] * 17, types.int32, types.float32, types.float32]
+_arguments: list[types.Type] = [*[types.int64] * 21, types.int32, types.float32, types.float32]
 product_codes, product_numbers = (
     jitted(
         f"qbnnc_unit_products_{kind}",
