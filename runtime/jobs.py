@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.runtime.families.masked_layers.cost import TABLE_BYTES
+from qbnnc.runtime.families.masked_layers.cost import table_bytes
 from qbnnc.runtime.kernels.records import JOB, Job
 from qbnnc.runtime.outputs import Outputs
 from qbnnc.runtime.plan import Plan
@@ -85,9 +85,7 @@ def _expect_inside(plan: Plan, table: Schedule, task: Task, chunk: int) -> None:
         raise RuntimeError(f"a schedule of {task} leaves the arena; it is not run")
 
 
-def _with_trunk(
-    plans: Sequence[Plan], tasks: Sequence[Task], most: int | None
-) -> Iterator[Task]:
+def _with_trunk(plans: Sequence[Plan], tasks: Sequence[Task], most: int | None) -> Iterator[Task]:
     """Yield the tasks of one call, a chunk of rows at a time, each after the trunk's task.
 
     Chunks are as large as the records allow, which have one size for all plans.
@@ -138,5 +136,5 @@ def _chunk(plans: Sequence[Plan], task: Task, most: int | None) -> int:
     chunk should stay in the L2 cache.
     """
     tables = any(plan.has_tables for plan in plans)
-    fit = (TABLE_BYTES if tables else CHUNK_BYTES) // max(1, plans[0].arena.record_bytes)
+    fit = (table_bytes() if tables else CHUNK_BYTES) // max(1, plans[0].arena.record_bytes)
     return max(1, min(len(task.rows), fit if most is None else most))

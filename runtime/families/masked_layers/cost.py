@@ -5,21 +5,34 @@ Costs are in multiplications of a convolution, for one row of a prediction.
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
+from pathlib import Path
 from typing import NamedTuple
 
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.runtime.families.contraction import winograd
 from qbnnc.runtime.families.contraction.lowering import needs_wide
 from qbnnc.runtime.families.dropout.lowering import LARGEST_LANE, lanes_flipped, least_kept
+from qbnnc.runtime.families.masked_layers import instructions as ins
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.families.masked_layers.kernels.masked_sums import WHOLE
+from qbnnc.runtime.families.masked_layers.planes import planes_of
 from qbnnc.runtime.families.masked_layers.units import MaskedLayer
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.lowering import Lowering
+from qbnnc.runtime.packing import K_BLOCK, PANEL
 
+MOST_SUMS = 8 << 20  # bytes of the sums of a row
 _LINE = 64  # bytes of a cache line
-TABLE_BYTES = 1 << 20  # of the tables of a row, so that they stay in the L2 cache
+_L2_BYTES = 1 << 20  # where the system does not tell
+
+# Of the direct form, in multiplications of a convolution.
+_WINOGRAD = 0.6  # of the products of the plain form
+_WORK_OF_AN_END = 40.0
+_WORK_OF_A_LANE = 50.0
+_WORK_OF_A_CODE = 5.0
 
 
 class Listing(NamedTuple):
@@ -63,8 +76,53 @@ def exists(layer: MaskedLayer, form: MaskedForm) -> bool:
 
 
 def form_of(lowering: Lowering, layer: MaskedLayer) -> MaskedForm:
-    """Choose the form of a layer, unless one is forced."""
+    """Choose the form of a layer, unless one is forced: the one that costs the least."""
     forced = lowering.masked_form
     if forced is not None:
         return forced if exists(layer, forced) else MaskedForm.DIRECT
-    return MaskedForm.DIRECT
+    cost = costs(lowering, layer)
+    return min(cost, key=lambda form: cost[form])
+
+
+def costs(lowering: Lowering, layer: MaskedLayer) -> dict[MaskedForm, float]:
+    """Estimate each form that exists and is small enough, for one row and all its samples."""
+    planes, draws = planes_of(layer), lowering.copies(layer.node)
+    filters, elements, units = layer.output_shape[0], prod(layer.output_shape), layer.units
+    drawn = listing(layer)
+    listed, taps = units * drawn.limit / (LARGEST_LANE + 1), planes.weights.shape[2:]
+    ends = ins.WORK_OF_AN_END * elements + ins.WORK_OF_A_LANE * units
+    direct = _direct(lowering, layer)
+    found = {MaskedForm.DIRECT: draws * direct}
+    if (units + 1) * row_bytes(layer) <= table_bytes():
+        pairs = units * elements * taps[0] * -(-taps[1] // 2)
+        making = ins.WORK_OF_A_PAIR * pairs + ins.WORK_OF_A_UNIT * units
+        sums = ins.WORK_OF_A_SUM * listed * elements
+        found[MaskedForm.TABLE] = making + draws * (sums + ends)
+    if exists(layer, MaskedForm.RECOMPUTE) and 4 * elements <= MOST_SUMS:
+        depth = listed * taps[0] * round_up(taps[1], K_BLOCK)
+        making = ins.WORK_OF_A_CODE * planes.size + direct
+        products = ins.WORK_OF_A_PRODUCT * depth * elements + ins.WORK_OF_A_WEIGHT * depth * filters
+        found[MaskedForm.RECOMPUTE] = making + draws * (products + ends)
+    return found
+
+
+def _direct(lowering: Lowering, layer: MaskedLayer) -> float:
+    """Estimate one sample of a layer on the codes that the mask leaves."""
+    filters, _, *kernel = layer.weight.shape
+    run, elements = round_up(layer.shape[0] * kernel[1], K_BLOCK), prod(layer.output_shape)
+    products = elements // filters * round_up(filters, PANEL // 2) * kernel[0] * run
+    if winograd.wins(lowering, layer.node, layer.geometry, steps=1):
+        products = int(_WINOGRAD * products)
+    masked = _WORK_OF_A_LANE * layer.units + _WORK_OF_A_CODE * prod(layer.shape)
+    return float(products + _WORK_OF_AN_END * elements + masked)
+
+
+@cache
+def table_bytes() -> int:
+    """Return the most bytes of the tables of a row, and of a chunk of rows: those of an L2 cache."""
+    file = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    try:
+        size = file.read_text().strip()
+    except OSError:
+        return _L2_BYTES
+    return int(size[:-1]) << 10 if size[:-1].isdigit() and size.endswith("K") else _L2_BYTES

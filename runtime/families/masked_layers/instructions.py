@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from qbnnc.runtime.families.contraction.instructions import Epilogue
 from qbnnc.runtime.program import Buffer, Instruction
 
-# In multiplications of a convolution, fitted to measured times (docs/runtime.md).
-WORK_OF_A_PAIR = 3.0  # a product of two taps and its sum, for one output
-WORK_OF_A_SUM = 4.0  # a number of a table that is read and added
-WORK_OF_AN_END = 10.0  # a sum that is requantised and stored
-WORK_OF_A_PRODUCT = 1.2  # a product of a listed unit
-WORK_OF_A_WEIGHT = 4.0  # a weight of a listed unit, which is read again for each copy
-WORK_OF_A_LANE = 30.0  # a lane of the mask that is drawn, compared and listed
+# In multiplications of a convolution, fitted to LeNet-5, an MLP and ResNet-18 with VNNI.
+WORK_OF_A_PAIR = 5.0  # a product of two taps and its sum, for one output
+WORK_OF_A_UNIT = 3000.0  # a unit of a table, besides its products
+WORK_OF_A_CODE = 130.0  # a code that is copied into a plane
+WORK_OF_A_SUM = 8.0  # a number of a table that is read and added
+WORK_OF_A_PRODUCT = 1.3  # a product of a listed unit
+WORK_OF_A_WEIGHT = 3.0  # a weight of a listed unit, which is read again for each copy
+WORK_OF_AN_END = 20.0  # a sum that is requantised and stored
+WORK_OF_A_LANE = 60.0  # a lane of the mask that is drawn, compared and listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class UnitTable(Instruction):
     @property
     def work(self) -> float:
         products = self.units * self.pixels * self.pairs * self.filters
-        return WORK_OF_A_PAIR * products
+        return WORK_OF_A_PAIR * products + WORK_OF_A_UNIT * self.units
 
     @property
     def form(self) -> str:
@@ -87,6 +89,10 @@ class UnitPlanes(Instruction):
     plane_width: int
     units: int
     unit: int
+
+    @property
+    def work(self) -> float:
+        return WORK_OF_A_CODE * self.units * self.unit
 
     @property
     def form(self) -> str:

@@ -92,7 +92,7 @@ def find(lowering: Lowering, node: Node) -> MaskedLayer | None:
     image = next((n.inputs[0] for n in chain if isinstance(n.op, Reshape)), node.inputs[0])
     by_element, by_channel = _unit(x.type.shape, mask.shape)
     moved = [n for n in chain if isinstance(n.op, MaxPool2d | SumPoolInteger)]
-    if moved and not by_channel or not (by_element or by_channel):
+    if not (by_element or by_channel) or (moved and not by_channel):
         return None
     found = _cut(node, op, image.type.shape, constants[node.inputs[1]], by_channel=by_channel)
     if found is None:

@@ -120,7 +120,7 @@ def _flags(line: Line) -> int:
 def _masked(line: Line, sums: int, beyond: int) -> None:
     """State the lists, and the output.
 
-    `sums` are the bytes after the lists. `beyond` are the codes that are stored beyond the last one.
+    `sums` are the bytes after the lists. `beyond` are the codes stored beyond the last one.
     """
     line.positive("units elements filters samples")
     line.flag("shared")

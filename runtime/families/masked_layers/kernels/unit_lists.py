@@ -1,9 +1,9 @@
 """Lists of the units that a mask drops, or keeps: eight lanes at a time, without a branch.
 
-    lanes       3  9  1  7  2  8  8  5     drawn, as docs/semantics.md, section 5, defines them
-    < limit     .  .  x  .  x  .  .  .     and the unit's flag
-    bits        0b00010100                 the number of a row of ORDER: 2, 4, ...
-    list        ..., 2, 4                  the row is stored whole; the next one begins after two
+lanes       3  9  1  7  2  8  8  5     drawn, as docs/semantics.md, section 5, defines them
+< limit     .  .  x  .  x  .  .  .     and the unit's flag
+bits        0b00010100                 the number of a row of ORDER: 2, 4, ...
+list        ..., 2, 4                  the row is stored whole; the next one begins after two
 """
 
 from __future__ import annotations

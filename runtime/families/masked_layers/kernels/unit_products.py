@@ -49,9 +49,7 @@ from qbnnc.runtime.kernels.vectors import (
 Places: TypeAlias = list[list[ir.Value]]  # of accumulators: [positions][vectors]
 
 
-def define_unit_products(
-    module: ir.Module, name: str, isa: Isa, *, codes: bool
-) -> ir.Function:
+def define_unit_products(module: ir.Module, name: str, isa: Isa, *, codes: bool) -> ir.Function:
     """Write the loops for one row of a batch.
 
     The arguments are, in this order:
@@ -136,9 +134,7 @@ class _Tiles:
                     self.tile(totals, first, vector, sample)
                 done = build.add(done, times(build, turns, count))
 
-    def tile(
-        self, totals: Places, first: ir.Value, vector: ir.Value, sample: ir.Value
-    ) -> None:
+    def tile(self, totals: Places, first: ir.Value, vector: ir.Value, sample: ir.Value) -> None:
         """Write the products of some positions, and the ends of their sums."""
         build, starts = self.build, list[ir.Value]()
         for m, position in enumerate(totals):
@@ -164,9 +160,7 @@ class _Tiles:
                 self.k_block(totals, planes, weights, k)
         self.ends(totals, first, times(build, vector, LANES), sample)
 
-    def ends(
-        self, totals: Places, first: ir.Value, channel: ir.Value, sample: ir.Value
-    ) -> None:
+    def ends(self, totals: Places, first: ir.Value, channel: ir.Value, sample: ir.Value) -> None:
         """Write the ends of a tile's sums, whose filters begin at `channel`."""
         build, size = self.build, 1 if self.codes else 4
         its_shifts = build.add(self.shifts, build.mul(sample, self.shift_step))
@@ -187,9 +181,7 @@ class _Tiles:
             base = build.add(base, times(build, channel, 4))
             element = build.add(build.mul(pixel, self.filters), channel)
             out = build.add(its_out, times(build, element, size))
-            for v, (place, shift, factor) in enumerate(
-                zip(position, shifts, factors, strict=True)
-            ):
+            for v, (place, shift, factor) in enumerate(zip(position, shifts, factors, strict=True)):
                 total = build.sub(build.load(place), shift)
                 signed = build.sub(build.xor(total, self.sign), self.sign)
                 whole = build.add(load(build, base, self.ints, 4 * LANES * v), signed)
