@@ -46,7 +46,8 @@ def unit_table(line: Line) -> None:
     line.constants("none", 4 * line.filters)
     line.flag("whole")
     line.scratch(2 * size + 2)
-    line.write(_table(line), alignment=4, form=(line.units, line.stride))
+    form = (line.units, line.stride, line.pixels * line.filters)
+    line.write(_table(line), alignment=4, form=form)
 
 
 @RULES.of(UnitPlanes)
@@ -58,7 +59,7 @@ def unit_planes(line: Line) -> None:
 @RULES.of(MaskedSums)
 def masked_sums(line: Line) -> None:
     """Strips of whole vectors are read, and stored as codes, beyond the last element."""
-    elements, form = round_up(line.elements, WHOLE), (line.units, line.stride)
+    elements, form = round_up(line.elements, WHOLE), (line.units, line.stride, line.elements)
     line.positive("stride")
     line.require(line.stride % 4 == 0, "rows are no whole numbers apart")
     line.require(4 * elements <= line.stride, "a row reaches the next one")
