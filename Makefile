@@ -40,7 +40,7 @@ demo: $(READY) ## Compile the bundled network, verify it, run it, show what it k
 	$(BIN)/python tools/demo/show.py build/fashion.npz build/ood.npz
 
 check: lint types ## Lint, types and the fast tests
-	$(PYTEST) -m "not slow and not nightly"
+	$(PYTEST) --quick -m "not slow and not nightly"
 
 test: lint types ## Lint, types and all tests but the longest: what CI runs
 	$(PYTEST) -m "not nightly"
@@ -90,7 +90,7 @@ minimum: ## The lowest versions that pyproject.toml admits: the demo, and the te
 	$(LOWEST) -m tools.versions.artefacts build/minimum/networks
 	$(LOWEST) tools/versions/check.py onnxruntime build/minimum/networks
 	$(LOWEST) tools/versions/check.py runtime build/minimum/networks
-	$(LOWEST) -m pytest -q -n $(JOBS) -p no:cacheprovider -m "not slow and not nightly" \
+	$(LOWEST) -m pytest -q -n $(JOBS) -p no:cacheprovider --quick -m "not slow and not nightly" \
 	    $(MINIMUM_TESTS)
 
 versions: $(READY) ## Each Python that is found, old and new onnxruntimes: the tables of docs/versions.md

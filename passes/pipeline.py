@@ -11,23 +11,22 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
-from qbnnc.passes.assign_head import with_head
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pipeline
-from qbnnc.passes.calibrate import Calibration, Progress, Ranges, calibrate
-from qbnnc.passes.fit_layers import FitLayers
-from qbnnc.passes.fold_affine import FoldAffine
-from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
-from qbnnc.passes.fold_zero_points import FoldZeroPoints
-from qbnnc.passes.fuse_clamps import FuseClamps
-from qbnnc.passes.fuse_elementwise import FuseElementwise
-from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize, RangesOf, layer_bits
+from qbnnc.passes.fitting.fit_layers import FitLayers
+from qbnnc.passes.fusion.fold_affine import FoldAffine
+from qbnnc.passes.fusion.fold_dropout_scale import FoldDropoutScale
+from qbnnc.passes.fusion.fuse_clamps import FuseClamps
+from qbnnc.passes.fusion.fuse_elementwise import FuseElementwise
+from qbnnc.passes.fusion.noise import ShareMasks
+from qbnnc.passes.fusion.split_layers import SplitLayers
+from qbnnc.passes.head.assign_head import with_head
+from qbnnc.passes.head.strip_softmax import StripSoftmax
+from qbnnc.passes.integer.accumulators import FoldZeroPoints, ProveOverflow
+from qbnnc.passes.integer.quantize import Quantize
 from qbnnc.passes.options import MaskSharing, Quantisation
-from qbnnc.passes.prove_overflow import ProveOverflow
-from qbnnc.passes.quantize import Quantize
-from qbnnc.passes.share_masks import ShareMasks
-from qbnnc.passes.split_layers import SplitLayers
-from qbnnc.passes.strip_softmax import StripSoftmax
+from qbnnc.passes.ranges.calibrate import Calibration, Progress, Ranges, calibrate
+from qbnnc.passes.ranges.insert_fake_quantize import InsertFakeQuantize, RangesOf, layer_bits
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import accumulate
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -248,20 +247,23 @@ def _give_back(free: list[tuple[int, int]], offset: int, size: int) -> None:
 
 
 class ArenaPool:
-    """Arenas that predictions take and give back, so that threads never share one."""
+    """Arenas that predictions take and give back, so that threads never share one.
+
+    There is no lock: Python's lists append and pop as one step.
+    """
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._free: list[NDArray[np.uint8]] = []
 
     def take(self, count: int) -> NDArray[np.uint8]:
         """Take an arena of at least `count` bytes, not cleared, for the caller alone."""
-        with self._lock:
-            arena = self._free.pop() if self._free else None
-        return arena if arena is not None and arena.size >= count else aligned_bytes(count)
+        try:
+            arena = self._free.pop()
+        except IndexError:
+            return aligned_bytes(count)
+        return arena if arena.size >= count else aligned_bytes(count)
 
     def give_back(self, arena: NDArray[np.uint8]) -> None:
         """Give an arena back for the next prediction."""
         if arena.size <= LARGEST_KEPT:
-            with self._lock:
-                self._free.append(arena)
+            self._free.append(arena)

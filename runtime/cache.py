@@ -24,12 +24,13 @@ from qbnnc.runtime.compilation import (
     Linked,
     callable_from_python,
     compiled_entry,
+    compiled_for_c,
     link,
     object_code,
 )
 from qbnnc.runtime.families import OPCODES
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.kernels import interpreter, moments
+from qbnnc.runtime.kernels import interpreter, moments, predict
 from qbnnc.runtime.kernels.entries import compiled_instructions
 from qbnnc.runtime.program import Instruction
 from qbnnc.support.text import counted
@@ -43,13 +44,13 @@ Execute: TypeAlias = Callable[
         NDArray[np.uint8],
         NDArray[np.float32],
     ],
-    None,
+    int,
 ]
 Moments: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32]], None]
 
 _LOCK = Lock()  # one thread compiles while the others wait
 _LOG = logging.getLogger("qbnnc")
-_EXECUTE, _MOMENTS = "execute", "moments"
+_EXECUTE, _MOMENTS, _PREDICT = "execute", "moments", "predict"
 _NOT_KEPT = "each process compiles the kernels anew, because they cannot be kept: %s"
 
 
@@ -62,14 +63,16 @@ class Progress(NamedTuple):
 
 
 class Kernels(NamedTuple):
-    """The two functions that Python calls: `interpreter.execute` and `moments.moments`.
+    """The functions that Python calls, `interpreter.execute` and `moments.moments`, and C's.
 
-    `compiled` counts the kernels that were missing. `linked` owns the machine code that `execute`
-    calls.
+    `predict` is the address of `predict.predict`. `table` has the addresses of the entries, by
+    opcode. `compiled` counts the kernels that were missing. `linked` owns the machine code.
     """
 
     execute: Execute
     moments: Moments
+    predict: int
+    table: NDArray[np.int64]
     compiled: int
     linked: Sequence[Linked]
 
@@ -88,13 +91,13 @@ def _kernels() -> Kernels:
 def build(kept: Store) -> Kernels:
     """Load the kernels that are kept; compile and keep the others."""
     instructions = compiled_instructions()
-    names = [*(instruction.name() for instruction in instructions), _EXECUTE, _MOMENTS]
+    names = [*(kind.name() for kind in instructions), _EXECUTE, _MOMENTS, _PREDICT]
     missing = [name for name in names if kept.read(_file(name)) is None]
     linked, table = list[Linked](), np.zeros(len(OPCODES) + 1, np.int64)
     with _told(missing, kept) as tell:
         for instruction in instructions:
-            tell(instruction.name())
-            linked.append(_linked(instruction, kept))
+            tell(name := instruction.name())
+            linked.append(_linked(name, kept, partial(_entry_code, instruction)))
             table[OPCODES[instruction]] = linked[-1].address
         tell(_EXECUTE)
         execute = callable_from_python(
@@ -102,17 +105,26 @@ def build(kept: Store) -> Kernels:
         )
         tell(_MOMENTS)
         mean = callable_from_python(moments.moments, moments.SIGNATURE, kept, _file(_MOMENTS))
+        tell(_PREDICT)
+        linked.append(_linked(_PREDICT, kept, _predict_code))
     run = cast(Execute, partial(execute, table))
-    return Kernels(run, cast(Moments, mean), len(missing), linked)
+    return Kernels(run, cast(Moments, mean), linked[-1].address, table, len(missing), linked)
 
 
-def _linked(instruction: type[Instruction], kept: Store) -> Linked:
-    """Load or compile the entry of an instruction."""
-    name = _file(instruction.name())
-    if (code := kept.read(name)) is None:
-        code = object_code(compiled_entry(instruction))
-        kept.write(name, code)
+def _linked(name: str, kept: Store, compiled: Callable[[], bytes]) -> Linked:
+    """Link the object code of a name; compile it if it is not kept."""
+    if (code := kept.read(_file(name))) is None:
+        code = compiled()
+        kept.write(_file(name), code)
     return link(code)
+
+
+def _entry_code(instruction: type[Instruction]) -> bytes:
+    return object_code(compiled_entry(instruction))
+
+
+def _predict_code() -> bytes:
+    return object_code(compiled_for_c(predict.predict, predict.SIGNATURE), for_c=True)
 
 
 def _file(name: str) -> str:

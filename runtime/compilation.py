@@ -1,8 +1,8 @@
 """Compiling kernels one by one, and loading compiled ones.
 
-An entry is kept as object code and its symbol. An LLVM engine of its own links each entry, because
-the names of helpers are unique only in the process that compiled them. The two functions that
-Python calls need numba's wrappers, and are kept as numba's pickle.
+An entry is kept as object code and its symbol, and so is the function that C calls. An LLVM engine
+of its own links each, because the names of helpers are unique only in the process that compiled
+them. The two functions that Python calls need numba's wrappers, and are kept as numba's pickle.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numba.core.typing.templates import Signature
 
 from qbnnc.runtime.cache_store import Store
 from qbnnc.runtime.kernels import entries
-from qbnnc.runtime.kernels.jit import kernel
+from qbnnc.runtime.kernels.jit import for_c, kernel
 from qbnnc.runtime.program import Instruction
 
 Dispatcher: TypeAlias = Any  # numba's, which is more than a function
@@ -46,13 +46,25 @@ def compiled_entry(instruction: type[Instruction]) -> Dispatcher:
     return dispatcher
 
 
-def object_code(dispatcher: Dispatcher) -> bytes:
-    """Return the symbol, a zero byte, and the object file of a function with one signature."""
+def compiled_for_c(function: Callable[..., int], signature: Signature) -> Dispatcher:
+    """Compile a function that C may call with the arguments of its signature."""
+    dispatcher = for_c(function)
+    dispatcher.compile(signature)
+    return dispatcher
+
+
+def object_code(dispatcher: Dispatcher, *, for_c: bool = False) -> bytes:
+    """Return the symbol, a zero byte, and the object file of a function with one signature.
+
+    `for_c` takes the symbol that has C's calling convention, of `compiled_for_c`.
+    """
     (result,) = dispatcher.overloads.values()
     _no_address_of_this_process(result)
+    names = result.fndesc
+    symbol = names.llvm_cfunc_wrapper_name if for_c else names.llvm_func_name
     _, kind, (code, _) = result.library.serialize_using_object_code()
     assert kind == "object"
-    return b"\0".join([result.fndesc.llvm_func_name.encode(), code])
+    return b"\0".join([symbol.encode(), code])
 
 
 def link(payload: bytes) -> Linked:

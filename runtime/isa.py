@@ -23,7 +23,8 @@ from qbnnc.support.errors import UserError
 class Isa(Enum):
     """Instruction sets that have a product of four 8-bit pairs; the best one first."""
 
-    AVX512_VNNI = "avx512vnni"  # vpdpbusd, on 256-bit registers
+    AVX512_VNNI = "avx512vnni"  # vpdpbusd, on 512-bit registers
+    AVX512_VNNI_256 = "avx512vnni-256"  # the same, on 256-bit registers
     AVX_VNNI = "avxvnni"  # vpdpbusd
     NEON_DOT = "neon-dot"  # sdot
     AVX2 = "avx2"  # vpmaddubsw, vpmaddwd
@@ -34,21 +35,76 @@ class Isa(Enum):
         """The features that the instruction set needs, by LLVM's names."""
         return _FEATURES[self]
 
+    @property
+    def lanes(self) -> int:
+        """The int32 numbers of a vector of accumulators."""
+        return 16 if self is Isa.AVX512_VNNI else 8
+
+    @property
+    def registers(self) -> int:
+        """The vector registers."""
+        return 16 if self in (Isa.AVX2, Isa.AVX_VNNI, Isa.GENERIC) else 32
+
+    @property
+    def panels(self) -> tuple[int, ...]:
+        """The output channels that a panel of weights may have: two vectors, and fewer."""
+        return (32, 24, 16, 8) if self is Isa.AVX512_VNNI else (16, 8)
+
+    @property
+    def products_per_second(self) -> float:
+        """The products of 8-bit codes that one core computes in a second, in whole networks.
+
+        Measured on a server core of 2.8 GHz, to tell whether a prediction is worth a second thread:
+        half or double the number is as good. The numbers of AVX_VNNI and NEON_DOT are guesses.
+        """
+        return _PRODUCTS_PER_SECOND[self]
+
 
 _FEATURES = {
-    Isa.AVX512_VNNI: ("avx512vnni", "avx512vl", "avx2"),
+    Isa.AVX512_VNNI: ("avx512vnni", "avx512vl", "avx512bw", "avx2"),
+    Isa.AVX512_VNNI_256: ("avx512vnni", "avx512vl", "avx2"),
     Isa.AVX_VNNI: ("avxvnni", "avx2"),
     Isa.NEON_DOT: ("dotprod",),
     Isa.AVX2: ("avx2",),
     Isa.GENERIC: (),
 }
+# CPUs that run two 512-bit products in a cycle, by LLVM's names. Others run one, lower their clock,
+# or are not known: two products of 256 bits take them no longer.
+_FULL_WIDTH = {
+    "icelake-server",
+    "sapphirerapids",
+    "emeraldrapids",
+    "graniterapids",
+    "graniterapids-d",
+    "diamondrapids",
+    "znver5",
+}
+_PRODUCTS_PER_SECOND = {
+    Isa.AVX512_VNNI: 240e9,
+    Isa.AVX512_VNNI_256: 145e9,
+    Isa.AVX_VNNI: 145e9,
+    Isa.NEON_DOT: 100e9,
+    Isa.AVX2: 75e9,
+    Isa.GENERIC: 15e9,
+}
 _LOG = logging.getLogger("qbnnc")
 _AT_HWCAP, _HWCAP_ASIMDDP = 16, 1 << 20  # Linux's, for 64-bit Arm
 
 
-def available(features: Mapping[str, bool]) -> list[Isa]:
-    """Return the instruction sets of a CPU with these features, the best one first."""
-    return [isa for isa in Isa if all(features.get(name, False) for name in isa.features)]
+def available(features: Mapping[str, bool], cpu: str) -> list[Isa]:
+    """Return the instruction sets of a CPU with these features, the best one first.
+
+    `cpu` is LLVM's name. A CPU that halves 512-bit products does better with 256 bits.
+    """
+    found = [isa for isa in Isa if all(features.get(name, False) for name in isa.features)]
+    if found[0] is Isa.AVX512_VNNI and cpu not in _FULL_WIDTH:
+        found[:2] = Isa.AVX512_VNNI_256, Isa.AVX512_VNNI
+    return found
+
+
+def of_this_cpu() -> list[Isa]:
+    """Return the instruction sets of the CPU that numba compiles for, the best one first."""
+    return available(target_features(), target_cpu())
 
 
 @cache
@@ -60,7 +116,7 @@ def chosen() -> Isa:
     """
     from qbnnc.runtime.isa_probe import fault  # which compiles kernels, and they import this module
 
-    found = available(target_features())
+    found = of_this_cpu()
     if wanted := os.environ.get("QBNNC_ISA", "").strip().lower():
         isa = _wanted(wanted, found)
         if why := fault(isa).why:
@@ -88,6 +144,11 @@ def _wanted(name: str, found: list[Isa]) -> Isa:
             remedy="take one of them",
         )
     return Isa(name)
+
+
+def target_cpu() -> str:
+    """Return LLVM's name of the CPU that numba compiles for: this one, or the configured one."""
+    return str(vars(config)["CPU_NAME"] or llvm.get_host_cpu_name())
 
 
 def target_features() -> dict[str, bool]:

@@ -21,8 +21,10 @@ from numba.core.registry import cpu_target
 
 from qbnnc.runtime import isa_trial
 from qbnnc.runtime.cache_folder import store
-from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_tile
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_panel
 from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
+from qbnnc.runtime.families.sampled_weights.drawing import define_column
+from qbnnc.runtime.families.sampled_weights.noise import noise_form
 from qbnnc.runtime.isa import Isa
 
 _LOG = logging.getLogger("qbnnc")
@@ -76,16 +78,18 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _products(isa: Isa) -> ir.Module:
-    """Write one tile of each form that the instruction set has."""
-    shapes = [Shape(1, 2), Shape(1, 1), Shape(1, 2, wide=True), Shape(1, 2, wide=True, sums=True)]
+    """Write one panel of each form of the instruction set, and a column of sampled weights."""
+    shapes = [Shape((1,), width) for width in isa.panels]
+    shapes += [Shape((1,), isa.panels[0], wide=True, sums=sums) for sums in (False, True)]
     if isa in WORD_PRODUCTS:
-        shapes.append(Shape(1, 2, words=True, sums=True))
+        shapes.append(Shape((1,), isa.panels[0], words=True, sums=True))
     if isa is Isa.AVX2:
-        shapes += [Shape(1, 2, steps=steps) for steps in (2, 4)]
+        shapes += [Shape((1,), isa.panels[0], steps=steps) for steps in (2, 4)]
     module = ir.Module("products")
     module.triple = llvm.get_process_triple()
     for shape in shapes:
-        define_tile(module, f"tile_{shape}", isa, shape).linkage = "external"
+        define_panel(module, f"panel_{shape}", isa, shape).linkage = "external"
+    define_column(module, "column", isa, noise_form(isa)).linkage = "external"
     return module
 
 

@@ -18,8 +18,8 @@ class Outputs:
     """
 
     def __init__(self, plan: Plan, batch: int, samples: int) -> None:
-        self.batch, self.samples = batch, samples
-        self._size, self._parts = batch * samples * plan.size, list[tuple[slice, tuple[int, ...]]]()
+        self.samples, self.elements = samples, batch * samples * plan.size
+        self._parts = list[tuple[slice, tuple[int, ...]]]()
         start = 0
         for type_ in plan.outputs:
             stop = start + type_.size * batch * samples
@@ -28,7 +28,7 @@ class Outputs:
 
     def allocate(self) -> Float32:
         """Allocate the array that programs write to."""
-        return np.empty(self._size, np.float32)
+        return np.empty(self.elements, np.float32)
 
     def split(self, out: Float32) -> tuple[Float32, ...]:
         """Return each output [L, B, *shape], as a view."""

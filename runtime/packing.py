@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.types import Array
 from qbnnc.ir.weights import channel_sums
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import round_up, to_memory
 
 CHANNEL_BLOCK = 128  # output channels whose weights lie together in a depthwise convolution
-PANEL = 16  # output channels of a panel: two vectors of accumulators
+PANEL, *_, NARROW = chosen().panels  # output channels of the widest and the narrowest panel
 CODES = 16  # quantised values of a vector
 K_BLOCK = 4  # quantised values of K that one product takes
 _ALIGNMENT = 64
@@ -101,7 +102,7 @@ class Layout:
     @property
     def padded(self) -> int:
         """The output channels of a group, padded to whole vectors."""
-        return round_up(self.filters, PANEL // 2)
+        return round_up(self.filters, NARROW)
 
     @property
     def block(self) -> int:

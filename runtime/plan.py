@@ -15,16 +15,19 @@ from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.types import Array, TensorType
 from qbnnc.runtime.arena import Arena, allocate
 from qbnnc.runtime.families import OPCODES
+from qbnnc.runtime.families.contraction.instructions import Layer
 from qbnnc.runtime.families.dispatch import lower_nodes
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.families.masked_layers.instructions import MaskedSums
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.lowering import Lowering, Step
 from qbnnc.runtime.packing import Layout, aligned_bytes
-from qbnnc.runtime.program import COLUMNS, Buffer, Phase, phase_of
+from qbnnc.runtime.program import COLUMNS, Buffer, Instruction, Phase, phase_of
 from qbnnc.runtime.verifier import Memory, Region, verify
 from qbnnc.support.errors import CompileError, Loc
 
 BLOCK_BYTES = 1 << 19  # in use at a time, which stay in the L2 cache of most CPUs
+_WORK_PER_SECOND = 75e9  # of instructions without products, in multiplications
 MOST_BLOCK_BYTES = 1 << 22  # where weights do not stay there and are read again for each block
 
 
@@ -39,7 +42,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The cost for a row, a sample and a copy, in multiplications of a convolution."""
+    """The cost for a row, a sample and a copy, in multiplications of a convolution or seconds."""
 
     row: float
     sample: float
@@ -54,9 +57,10 @@ class Work:
 class Plan:
     """A program with its memory, proved to stay inside it.
 
-    `program` is int64 [steps, COLUMNS], prefix first. `ends` says where each phase ends. `values`
-    says where values are, by name. `copied` has the outputs that no step makes: they are the input
-    (None) or a constant. Several plans may share `constants`; `constant_bytes` counts its own.
+    `program` is int64 [steps, COLUMNS], prefix first. `ends` says where each phase ends. `work` is
+    in multiplications, `time` in seconds. `values` says where values are, by name. `copied` has the
+    outputs that no step makes: they are the input (None) or a constant. Several plans may share
+    `constants`; `constant_bytes` counts its own.
     """
 
     program: NDArray[np.int64]
@@ -67,6 +71,7 @@ class Plan:
     ends: NDArray[np.int64]
     outputs: tuple[TensorType, ...]
     work: Work
+    time: Work
     values: dict[str, Stored]
     copied: dict[int, Array | None]
 
@@ -115,14 +120,27 @@ class Draft:
 
     @property
     def work(self) -> Work:
-        """The cost of its steps, by phase."""
+        """The cost of its steps in multiplications, by phase."""
         return Work(*(sum(s.instruction.work for s in self.steps if s.phase is r) for r in Phase))
+
+    @property
+    def time(self) -> Work:
+        """The cost of its steps in seconds of one core, by phase."""
+        return Work(
+            *(sum(_seconds(s.instruction) for s in self.steps if s.phase is r) for r in Phase)
+        )
 
     def block_bytes(self, budget: int | None) -> int:
         """Return the size of a block in bytes: `budget` if it is given."""
         if budget is not None:
             return budget
         return max(BLOCK_BYTES, min(self.constant_bytes // 4, MOST_BLOCK_BYTES))
+
+
+def _seconds(instruction: Instruction) -> float:
+    """Estimate the time of one run on one core; products alone depend on the instruction set."""
+    rate = chosen().products_per_second if isinstance(instruction, Layer) else _WORK_PER_SECOND
+    return instruction.work / rate
 
 
 def draft(lowering: Lowering, nodes: Iterable[Node]) -> Draft:
@@ -146,6 +164,7 @@ def finish(made: Draft, arena: Arena, constants: NDArray[np.uint8]) -> Plan:
         ends=ends,
         outputs=tuple(value.type for value in made.lowering.graph.outputs),
         work=made.work,
+        time=made.time,
         values=_values(made.lowering),
         copied=made.lowering.copied(),
     )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.head import Head
 
+Float32 = NDArray[np.float32]
 
-class Prediction(Mapping[str, NDArray[np.float32]]):
+SMALL = 256  # elements of a sample of the batch, up to which a kernel computes the statistics
+_PUBLISHING = Lock()  # threads may compute statistics at once; all of them see the first ones
+
+
+class Prediction(Mapping[str, Float32]):
     """The samples [L, B, *shape] and their statistics [B, ...], float32.
 
     Read them as p["samples"] or p.samples. The task decides which statistics there are:
@@ -19,31 +25,35 @@ class Prediction(Mapping[str, NDArray[np.float32]]):
     - A regression has `mean`, `epistemic` and `variance`, and perhaps `aleatoric`.
     - Any other task has `mean` and `variance`.
 
-    `qbnnc.ir.head` says how they are computed.
+    `qbnnc.ir.head` says how they are computed. They are computed when one of them is first read.
+    Any number of threads may read a Prediction at once.
     """
 
-    __slots__ = ("_arrays", "_head", "_names", "_samples")
+    __slots__ = ("_arrays", "_head", "_moments", "_names", "_samples")
 
     def __init__(
         self,
         head: Head,
-        samples: tuple[NDArray[np.float32], ...],
-        statistics: Mapping[str, NDArray[np.float32]] | None = None,
+        names: tuple[str, ...],
+        samples: tuple[Float32, ...],
+        moments: Callable[[Float32, Float32], None] | None = None,
     ) -> None:
-        """`samples` are [L, B, *shape] for each output.
+        """`samples` are [L, B, *shape] for each output; `names` are theirs, then of the statistics.
 
-        Statistics that are not given are computed when they are read.
+        `moments` is `kernels.moments.moments`, which is faster than numpy for few numbers.
         """
-        names = head.sample_names(len(samples))
-        self._head, self._samples = head, samples
-        self._names = names + head.statistic_names(len(samples))
-        self._arrays = dict(zip(names, samples, strict=True))
-        if statistics is not None:
-            self._arrays |= statistics
+        self._head, self._names, self._samples, self._moments = head, names, samples, moments
+        self._arrays = dict(zip(names, samples, strict=False))
 
-    def __getitem__(self, name: str) -> NDArray[np.float32]:
+    def __reduce__(self) -> tuple[type[Prediction], tuple[object, ...]]:
+        """Copy and pickle the samples: the statistics follow from them."""
+        return type(self), (self._head, self._names, self._samples)
+
+    def __getitem__(self, name: str) -> Float32:
         if name not in self._arrays and name in self._names:
-            self._arrays |= self._head.evaluate(self._samples)
+            made = self._statistics()
+            with _PUBLISHING:
+                self._arrays = made | self._arrays
         return self._arrays[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -52,10 +62,10 @@ class Prediction(Mapping[str, NDArray[np.float32]]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getattr__(self, name: str) -> NDArray[np.float32]:
+    def __getattr__(self, name: str) -> Float32:
         if name.startswith("_"):  # copying and pickling look for these before there are arrays
             raise AttributeError(name)
-        if name not in self._names:
+        if name not in self._arrays and name not in self._names:
             has = ", ".join(self._names)
             raise AttributeError(f"this prediction has no {name!r}; it has {has}")
         return self[name]
@@ -66,3 +76,15 @@ class Prediction(Mapping[str, NDArray[np.float32]]):
     def __repr__(self) -> str:
         shapes = (f"{name}={list(array.shape)}" for name, array in self.items())
         return f"Prediction({', '.join(shapes)})"
+
+    def _statistics(self) -> dict[str, Float32]:
+        """Compute all statistics: with the kernel where numpy's calls would take most time."""
+        first = self._samples[0]
+        size = first[0].size
+        one = len(self._samples) == 1 and self._head.moments_alone
+        if self._moments is None or not one or size > SMALL:
+            return self._head.evaluate(self._samples)
+        names = self._names[1:]
+        made = np.empty((len(names), size), np.float32)
+        self._moments(first.reshape(len(first), size), made)
+        return dict(zip(names, made.reshape(len(names), *first.shape[1:]), strict=True))

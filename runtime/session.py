@@ -4,7 +4,7 @@ A prediction goes this way:
 
 1. `Session.predict` checks the batch.
 2. `jobs.prepare` splits the work into parts for the threads, once for each size of a prediction.
-3. `kernels.interpreter.execute` runs the jobs of a part, each thread a part at a time.
+3. `execution.Executor` runs the jobs of each part, each thread a part at a time.
 4. `Prediction` holds the samples and their statistics.
 """
 
@@ -18,18 +18,24 @@ from numpy.typing import ArrayLike
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
-from qbnnc.runtime.arena import ArenaPool
+from qbnnc.runtime.buffers import (
+    expect_fillable,
+    is_fillable,
+    is_readable,
+    samples_in,
+    shape_of_out,
+)
 from qbnnc.runtime.cache import kernels
+from qbnnc.runtime.execution import Executor
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
-from qbnnc.runtime.jobs import Part, Prepared, Size, job, prepare, signed
-from qbnnc.runtime.outputs import Float32, Outputs, complete, is_complete
-from qbnnc.runtime.plan import new_arena, plan
+from qbnnc.runtime.jobs import Prepared, Size, prepare, signed
+from qbnnc.runtime.native_call import NativeCall, native_call
+from qbnnc.runtime.outputs import Float32, Outputs
 from qbnnc.runtime.prediction import Prediction
-from qbnnc.runtime.schedule import blocks, schedule
 from qbnnc.runtime.summary import PlanSummary, summarize
-from qbnnc.runtime.threads import Workers, physical_cores
+from qbnnc.runtime.threads import physical_cores
 from qbnnc.runtime.trunk import plan_members
-from qbnnc.runtime.value_recorder import Recorder, real_values
+from qbnnc.runtime.value_recorder import recorded
 from qbnnc.support.errors import FileError, InputError
 from qbnnc.support.inputs import (
     MOST_ROWS_AT_ONCE,
@@ -38,11 +44,11 @@ from qbnnc.support.inputs import (
     as_count,
     as_first_row,
     as_integer,
+    as_rows,
     check_asked,
 )
 
 MOST_PREPARED = 256  # sizes of predictions that are kept
-SMALL = 256  # elements of a sample of the batch, up to which a kernel computes the statistics
 
 
 def load(model: str | os.PathLike[str] | Model, threads: int | None = None) -> Session:
@@ -90,12 +96,13 @@ class Session:
         self._ensemble = plan_members(model.members, model.draws, block_bytes, masked)
         self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
-        self._complete = all(map(is_complete, self._plans))
+        self._shape = model.graph.input.type.shape
+        outputs = len(model.graph.outputs)
+        self._names = model.head.sample_names(outputs) + model.head.statistic_names(outputs)
         self._prepared: dict[Size, Prepared] = {}
-        self._arenas = ArenaPool()
-        self._workers = Workers(
-            physical_cores() if threads is None else as_count(threads, "threads", MOST_THREADS)
-        )
+        self._fitting: dict[tuple[tuple[int, ...], tuple[int, ...]], Prepared] = {}
+        count = physical_cores() if threads is None else as_count(threads, "threads", MOST_THREADS)
+        self._executor = Executor(self._kernels, self._plans, count)
 
     @property
     def samples(self) -> int:
@@ -128,21 +135,70 @@ class Session:
 
         Raises InputError for data or numbers that do not fit the model.
         """
-        batch = as_batch(x, self.model.graph.input.type.shape)
-        count, numbers = self._samples(samples), _numbers(seed, first_row)
-        check_asked(len(batch), count, len(self._plans), self._plans[0].size)
+        batch, count = as_rows(x, self._shape), self._samples(samples)
+        numbers, rows = _numbers(seed, first_row), len(batch)
         chunk = None
         if batch_size is not None:
-            chunk = min(as_count(batch_size, "batch_size", MOST_ROWS_AT_ONCE), max(len(batch), 1))
+            chunk = min(as_count(batch_size, "batch_size", MOST_ROWS_AT_ONCE), max(rows, 1))
+        check_asked(rows, count, len(self._plans), self._plans[0].size)
         try:
-            prepared = self._prepare(Size(len(batch), count, chunk))
-            outputs = self._run(prepared, batch, numbers)
+            prepared = self._prepare(Size(rows, count, chunk))
+            out = prepared.outputs.allocate()
+            self._executor.run(prepared, batch, out, numbers)
         except MemoryError:
-            raise InputError(
-                f"no memory for {len(batch)} rows and {count} samples at once",
-                remedy="take fewer samples or rows, or fewer rows at a time (batch_size)",
-            ) from None
-        return Prediction(self.model.head, outputs, self._statistics(outputs))
+            raise _no_memory(rows, count) from None
+        outputs = prepared.outputs.split(out)
+        return Prediction(self.model.head, self._names, outputs, self._kernels.moments)
+
+    def predict_into(self, x: ArrayLike, out: Float32, seed: int = 0, first_row: int = 0) -> None:
+        """Write the samples of a batch x [B, *shape] to `out`, without statistics.
+
+        This is `predict` with the least work around it: buffers and plans are reused, and a small
+        prediction makes one native call. The samples have the bits of `predict`.
+
+        Args:
+            x: as for `predict`; a C-contiguous float32 array is read in place.
+            out: float32 in native order, C-contiguous, aligned and writeable. A network of one
+                output takes [L, B, *shape]. A network of several takes [L * B * n], all elements of
+                the first output, then those of the next. L is a number of samples that `predict`
+                takes. `new_out` makes such an array, and `outputs_in` shows the outputs in it.
+            seed, first_row: as for `predict`.
+
+        Raises InputError if x, `out` or a number does not fit, if `out` shares memory with x, and
+        for NaN in x. Nothing is written then.
+        """
+        numbers = _numbers(seed, first_row)
+        batch = x if is_readable(x) else as_rows(x, self._shape)
+        if not is_fillable(out):
+            out = expect_fillable(out)
+        prepared = self._fitting.get((batch.shape, out.shape)) or self._fit(batch, out)
+        try:
+            self._executor.run(prepared, batch, out.ravel(), numbers)
+        except MemoryError:
+            raise _no_memory(len(batch), prepared.outputs.samples) from None
+
+    def new_out(self, rows: int, samples: int | None = None) -> Float32:
+        """Allocate an array for `predict_into`, for batches of `rows` rows; it is not cleared."""
+        rows, count = as_count(rows, "rows", MOST_ROWS_AT_ONCE), self._samples(samples)
+        check_asked(rows, count, len(self._plans), self._plans[0].size)
+        return np.empty(shape_of_out(self._plans[0], rows, count), np.float32)
+
+    def outputs_in(self, out: Float32, rows: int) -> dict[str, Float32]:
+        """Return views [L, rows, *shape] of an array that `predict_into` takes, by output name."""
+        count = samples_in(out, self._plans[0], rows, len(self._plans))
+        views = Outputs(self._plans[0], rows, count).split(out.reshape(-1))
+        return dict(zip(self._names, views, strict=False))
+
+    def native_call(self, rows: int, samples: int | None = None) -> NativeCall:
+        """Prepare predictions of `rows` rows for callers in C; see `NativeCall`.
+
+        Raises InputError for numbers that do not fit, and for a network with outputs of which
+        Python makes copies.
+        """
+        rows, count = as_count(rows, "rows", MOST_ROWS_AT_ONCE), self._samples(samples)
+        check_asked(rows, count, len(self._plans), self._plans[0].size)
+        prepared = prepare(self._ensemble, Size(rows, count, None), threads=1)
+        return native_call(self._kernels, prepared, rows * self.model.graph.input.type.size)
 
     def trace(
         self,
@@ -159,26 +215,12 @@ class Session:
         fusion removes: accumulators, and the noise of weights. All values are in memory at once, so
         that this is for small batches.
         """
-        batch = as_batch(x, self.model.graph.input.type.shape)
-        members, numbers = len(self.model.members), _numbers(seed, first_row)
-        draws = self._samples(samples) // members
+        batch, members = as_batch(x, self._shape), len(self.model.members)
+        draws, numbers = self._samples(samples) // members, _numbers(seed, first_row)
         check_asked(len(batch), draws * members, members, self._plans[0].size)
         if not 0 <= as_integer(member, "member") < members:
             raise InputError(f"{member}, and the members are {members}", place="member")
-        graph = self.model.members[member]
-        kept, chunk = plan(graph, draws=self.model.draws, reuse=False), max(1, len(batch))
-        arena, outputs = new_arena(kept, chunk), Outputs(kept, len(batch), draws * members)
-        out, recorder = outputs.allocate(), Recorder(kept, len(batch), draws, arena)
-        every = kept, range(len(batch)), range(draws), chunk
-        table, size = schedule(*every), (member, members, len(batch), draws * members)
-        for i, block in enumerate(blocks(*every)):
-            row = np.array([job(kept, table[i : i + 1], *size)], np.int64)
-            self._kernels.execute(row, *numbers, _flat(batch), arena, out)
-            recorder(block)
-        made = outputs.split(out)
-        complete(kept, made, batch, member, members)
-        mine = tuple(output[member::members] for output in made)
-        return recorder.values | real_values(graph, mine)
+        return recorded(self._kernels.execute, self.model, member, batch, draws, numbers)
 
     def plan_summary(
         self, member: int = 0, batch: int = 1, samples: int | None = None
@@ -189,7 +231,7 @@ class Session:
         """
         count = self._samples(samples)
         check_asked(as_count(batch, "batch", MOST_ROWS_AT_ONCE), count, 1, self._plans[0].size)
-        return summarize(self._ensemble, member, batch, count, self._workers.threads)
+        return summarize(self._ensemble, member, batch, count, self._executor.threads)
 
     def peak_bytes(self, batch: int, samples: int | None = None) -> int:
         """Count the bytes that a prediction needs: constants, arenas, input and samples."""
@@ -197,7 +239,7 @@ class Session:
         prepared = self._prepare(Size(batch, max(count, len(self._plans)), None))
         arenas = sorted(part.arena_bytes for part in prepared.parts)
         reals = batch * (self.model.graph.input.type.size + count * self._plans[0].size)
-        return self._ensemble.constant_bytes + sum(arenas[-self._workers.threads :]) + 4 * reals
+        return self._ensemble.constant_bytes + sum(arenas[-self._executor.threads :]) + 4 * reals
 
     def _samples(self, samples: int | None) -> int:
         """Return L; raise InputError if the model cannot give so many samples."""
@@ -223,53 +265,31 @@ class Session:
         if (found := self._prepared.get(size)) is None:
             if len(self._prepared) >= MOST_PREPARED:
                 self._prepared = {}
-            found = prepare(self._ensemble, size, self._workers.threads)
+            found = prepare(self._ensemble, size, self._executor.threads)
             self._prepared[size] = found
         return found
 
-    def _run(
-        self, prepared: Prepared, batch: Float32, numbers: tuple[int, int]
-    ) -> tuple[Float32, ...]:
-        """Run all parts of a prediction; return the samples of each output."""
-        out, x = prepared.outputs.allocate(), _flat(batch)
+    def _fit(self, batch: Float32, out: Float32) -> Prepared:
+        """Prepare predictions into arrays of these shapes; InputError if the shapes do not fit."""
+        rows, members = len(as_rows(batch, self._shape)), len(self._plans)
+        count = self._samples(samples_in(out, self._plans[0], rows, members))
+        check_asked(rows, count, members, self._plans[0].size)
+        if len(self._fitting) >= MOST_PREPARED:
+            self._fitting = {}
+        found = self._prepare(Size(rows, count, None))
+        self._fitting[batch.shape, out.shape] = found
+        return found
 
-        def work(part: Part) -> None:
-            arena = self._arenas.take(part.arena_bytes)
-            try:
-                self._kernels.execute(part.jobs, *numbers, x, arena, out)
-            finally:
-                self._arenas.give_back(arena)
 
-        self._workers.run(prepared.parts, work)
-        outputs = prepared.outputs.split(out)
-        if not self._complete:
-            for member, its_plan in enumerate(self._plans):
-                complete(its_plan, outputs, batch, member, len(self._plans))
-        return outputs
-
-    def _statistics(self, outputs: tuple[Float32, ...]) -> dict[str, Float32] | None:
-        """Compute mean and variance of a small prediction with a kernel; None for others.
-
-        In a small prediction numpy's calls would take longer than the network.
-        """
-        head, first = self.model.head, outputs[0]
-        size = first[0].size
-        if len(outputs) > 1 or size > SMALL or not head.moments_alone:
-            return None
-        names = head.statistic_names(1)
-        made = np.empty((len(names), size), np.float32)
-        self._kernels.moments(first.reshape(len(first), size), made)
-        return dict(zip(names, made.reshape(len(names), *first.shape[1:]), strict=True))
+def _no_memory(rows: int, samples: int) -> InputError:
+    return InputError(
+        f"no memory for {rows} rows and {samples} samples at once",
+        remedy="take fewer samples or rows, or fewer rows at a time (batch_size)",
+    )
 
 
 def _numbers(seed: int, first_row: int) -> tuple[int, int]:
     """Return both numbers mod 2^64, as the kernels take them."""
+    if type(seed) is int and type(first_row) is int and 0 <= seed < 2**63 > first_row >= 0:
+        return seed, first_row
     return signed(as_integer(seed, "seed")), signed(as_first_row(first_row))
-
-
-def _flat(batch: Float32) -> Float32:
-    """Return the batch as [elements], read-only: the one type that kernels are compiled for."""
-    x = batch.reshape(-1)
-    if x.flags.writeable:
-        x.flags.writeable = False
-    return x

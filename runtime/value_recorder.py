@@ -6,12 +6,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph
+from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Reshape
 from qbnnc.ir.types import Array, Axes, Axis, DType, TensorType
+from qbnnc.runtime.cache import Execute
+from qbnnc.runtime.jobs import job
 from qbnnc.runtime.kernels.records import Block
 from qbnnc.runtime.layout import from_memory
-from qbnnc.runtime.plan import Plan, Stored
+from qbnnc.runtime.outputs import Outputs, complete
+from qbnnc.runtime.plan import Plan, Stored, new_arena, plan
 from qbnnc.runtime.program import Place, phase_of
+from qbnnc.runtime.schedule import blocks, schedule
+
+
+def recorded(
+    execute: Execute,
+    model: Model,
+    member: int,
+    batch: NDArray[np.float32],
+    draws: int,
+    numbers: tuple[int, int],
+) -> dict[str, Array]:
+    """Run one member, `draws` samples of it, and return every value by its name in the IR.
+
+    `numbers` are the seed and the number of the first row, mod 2^64.
+    """
+    graph, members = model.members[member], len(model.members)
+    kept, chunk = plan(graph, draws=model.draws, reuse=False), max(1, len(batch))
+    arena, outputs = new_arena(kept, chunk), Outputs(kept, len(batch), draws * members)
+    out, recorder = outputs.allocate(), Recorder(kept, len(batch), draws, arena)
+    every = kept, range(len(batch)), range(draws), chunk
+    table, size = schedule(*every), (member, members, len(batch), draws * members)
+    for i, block in enumerate(blocks(*every)):
+        row = np.array([job(kept, table[i : i + 1], *size)], np.int64)
+        execute(row, *numbers, batch.ravel(), arena, out)
+        recorder(block)
+    made = outputs.split(out)
+    complete(kept, made, batch, member, members)
+    mine = tuple(output[member::members] for output in made)
+    return recorder.values | real_values(graph, mine)
 
 
 class Recorder:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
+from tests.examples import few_of_each
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -29,18 +31,31 @@ M = TypeVar("M", bound="nn.Module")
 
 # No deadline: the first example of a test may compile a kernel. The same examples every time.
 settings.register_profile("qbnnc", deadline=None, derandomize=True, database=None)
-settings.register_profile("quick", settings.get_profile("qbnnc"), max_examples=30)
+settings.register_profile("quick", settings.get_profile("qbnnc"), max_examples=10)
+# For tests that run once more, with another instruction set or between guard pages.
+settings.register_profile("again", settings.get_profile("qbnnc"), max_examples=30)
 settings.load_profile("qbnnc")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Test processes run side by side: one thread of OpenMP each, which they inherit.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "few examples of each property, and of a family marked `few` as many cases as it says"
+    parser.addoption("--quick", action="store_true", help=told)
 
-    Where the slow tests are left out, hypothesis makes fewer examples of the others.
-    """
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Test processes run side by side: one thread of OpenMP each, which they inherit."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if config.getoption("markexpr").startswith("not slow"):
+    if config.getoption("quick"):
         settings.load_profile("quick")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --quick, leave out most cases of the families that are marked `few`."""
+    if config.getoption("quick"):
+        kept = few_of_each(items)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
 
 
 def trained(model: M, file: Path) -> M:

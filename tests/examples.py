@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import pytest
 from hypothesis import settings
@@ -13,6 +13,23 @@ MANY = 100  # what hypothesis makes where nothing is said
 def examples(count: int) -> settings:
     """`count` of them, or as much fewer as the profile has (tests/conftest.py); at least 5."""
     return settings(max_examples=max(5, count * settings().max_examples // MANY))
+
+
+def few_of_each(items: Sequence[pytest.Item]) -> set[pytest.Item]:
+    """The tests without those that `@pytest.mark.few(n)` leaves out.
+
+    The mark keeps n cases of a test function, evenly spaced from the first to the last. With 0 it
+    leaves out a test that has no cases.
+    """
+    families = dict[str, list[pytest.Item]]()
+    for item in items:
+        families.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = set[pytest.Item]()
+    for cases in families.values():
+        mark = cases[0].get_closest_marker("few")
+        count = min(len(cases), len(cases) if mark is None else mark.args[0])
+        kept |= {cases[n * (len(cases) - 1) // max(1, count - 1)] for n in range(count)}
+    return kept
 
 
 def slow_but(quick: Collection[object], cases: Iterable[object]) -> list[object]:

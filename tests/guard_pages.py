@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.runtime import session
 from qbnnc.runtime.arena import ArenaPool
 from qbnnc.runtime.outputs import Outputs
-from qbnnc.support.inputs import as_batch
+from qbnnc.support.inputs import as_rows
 
 _PAGE = mmap.PAGESIZE
 _GUARD = 16 * _PAGE  # a stride past the end should land in it too
@@ -65,11 +65,10 @@ def fences(side: Side) -> Iterator[None]:
         """An arena of a larger prediction would hide what the next one reads past its end."""
 
     def allocate(outputs: Outputs) -> NDArray[np.float32]:
-        size = sum(part.stop - part.start for part, _ in outputs._parts)
-        return fenced_bytes(4 * size, side).view(np.float32)
+        return fenced_bytes(4 * outputs.elements, side).view(np.float32)
 
     def batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> NDArray[np.float32]:
-        return fenced_copy(as_batch(x, shape, name), side)
+        return fenced_copy(as_rows(x, shape, name), side)
 
     with ExitStack() as stack:
         for module in _users_of("aligned_bytes"):
@@ -77,7 +76,7 @@ def fences(side: Side) -> Iterator[None]:
         stack.enter_context(patch.object(ArenaPool, "take", take))
         stack.enter_context(patch.object(ArenaPool, "give_back", give_back))
         stack.enter_context(patch.object(Outputs, "allocate", allocate))
-        stack.enter_context(patch.object(session, "as_batch", batch))
+        stack.enter_context(patch.object(session, "as_rows", batch))
         yield
 
 

@@ -11,7 +11,7 @@ from qbnnc.ir.arithmetic import f32, quantize
 from qbnnc.ir.evaluate import evaluate_node
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
-    AddQuantized,
+    OPS,
     ClampCodes,
     Conv2dInteger,
     Dequantize,
@@ -19,6 +19,7 @@ from qbnnc.ir.ops import (
     LinearInteger,
     MaxPool2d,
     Op,
+    PairwiseQuantized,
     QuantizeInput,
     Requantize,
     Reshape,
@@ -32,6 +33,7 @@ from qbnnc.ir.types import PER_ROW, Array, DType, QuantParams, Stage, TensorType
 from qbnnc.support.errors import Loc
 
 T = TypeVar("T")
+PAIRWISE = [op for op in OPS.values() if issubclass(op, PairwiseQuantized)]
 _ROWS, _SAMPLES = 5, 2  # of the calibration that runs along
 
 
@@ -224,8 +226,9 @@ class RandomGraph:
     def add(self, a: Value, b: Value, name: str) -> Value:
         parts = (self.data[v].astype(np.float32) - codes_of(v.type).zero_point[0] for v in (a, b))
         scaled = [p * codes_of(v.type).scale[0] for p, v in zip(parts, (a, b), strict=True)]
-        quant = self.observed(scaled[0] + scaled[1])
-        return self.emit(AddQuantized(quant, *self.bounds(quant)), a, b, name=f"{name}.sum")
+        kind = self.choose(PAIRWISE)
+        quant = self.observed(kind.simulated().of(*scaled))
+        return self.emit(kind(quant, *self.bounds(quant)), a, b, name=f"{name}.sum")
 
     def masked(self, name: str) -> Value:
         """Dropout of elements or channels, with a row's own mask or the batch's."""

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,22 +44,19 @@ def test_docstrings(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
-    """All its blocks in one shell, but those that install and build."""
-    made, left_out = _script("README.md")
+def test_the_readme_and_the_guide_work_when_pasted(tmp_path: Path) -> None:
+    """All blocks in one shell: the README's in an empty folder, then the guide's, with `tools`.
+
+    The blocks that install and build are left out.
+    """
+    readme, left_out = _script("README.md")
     assert [text.split()[0] for text in left_out] == ["make", "pip"]
-    assert len(made) == 1
-    _paste(made, tmp_path)
-
-
-@pytest.mark.slow
-def test_the_guide_works_when_pasted(tmp_path: Path) -> None:
-    """All its blocks, after the README's, in one shell in a folder with `tools`."""
-    (tmp_path / "tools").symlink_to(ROOT / "tools", target_is_directory=True)
-    made, left_out = _script("docs/guide.md")
+    assert len(readme) == 1
+    guide, left_out = _script("docs/guide.md")
     assert left_out == []
-    assert len(made) == 12
-    _paste([*_script("README.md")[0], *made], tmp_path)
+    assert len(guide) == 12
+    tools = f"ln -s {shlex.quote(str(ROOT / 'tools'))} tools\n"
+    _paste([*readme, tools, *guide], tmp_path)
 
 
 def _script(page: str) -> tuple[list[str], list[str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+LEFT_OUT = {"pytest.mark.slow", "pytest.mark.nightly", "pytest.mark.few(0)"}
 FILES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py"))
 
 # A family that is slow as a whole, and the test of the same file or another that stands for it.
@@ -47,14 +48,14 @@ def functions_of(file: str) -> Iterator[ast.FunctionDef]:
 
 
 def slow_families(file: str) -> set[str]:
-    """The tests with cases that a mark of the whole test, or of the file, makes slow."""
+    """The tests with cases that a mark of the whole test, or of the file, leaves out."""
     slow = set[str]()
     lines = (TESTS / file).read_text(encoding="utf-8").splitlines()
     whole = any(line.startswith("pytestmark = pytest.mark.slow") for line in lines)
     for node in functions_of(file):
-        marks = {ast.unparse(mark).partition("(")[0] for mark in node.decorator_list}
-        marked = whole or marks & {"pytest.mark.slow", "pytest.mark.nightly"}
-        if marked and "pytest.mark.parametrize" in marks:
+        marks = {*map(ast.unparse, node.decorator_list)}
+        marked = whole or marks & LEFT_OUT
+        if marked and any(mark.startswith("pytest.mark.parametrize(") for mark in marks):
             slow.add(f"{file}::{node.name}")
     return slow
 
@@ -71,4 +72,4 @@ def test_what_stands_for_a_slow_family_is_there_and_fast() -> None:
         file, _, name = fast.partition("::")
         assert name in known[file], fast
         marks = map(ast.unparse, known[file][name].decorator_list)
-        assert not {"pytest.mark.slow", "pytest.mark.nightly"} & {*marks}, fast
+        assert not LEFT_OUT & {*marks}, fast

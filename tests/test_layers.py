@@ -52,11 +52,14 @@ LAYERS = {
         f"ir support {NETWORK} frontend.trial_runs frontend.convert frontend.trace", "numpy torch"
     ),
     "passes": layer("ir support", "numpy"),
+    "passes/head": layer("ir support", "numpy"),
+    "passes/fusion": layer("ir support passes.parameters", "numpy"),
+    "passes/ranges": layer("ir support passes.options passes.parameters", "numpy"),
+    "passes/fitting": layer("ir support passes.options passes.parameters passes.ranges", "numpy"),
+    "passes/integer": layer("ir support passes.ranges", "numpy"),
     "backends": layer("ir support", "numpy"),
-    "backends/onnx": layer("ir support", "numpy onnx onnx_ir onnxscript"),
-    "backends/onnx/session.py": layer(
-        "ir support backends.onnx", "numpy onnx onnx_ir onnxscript onnxruntime"
-    ),
+    "backends/onnx": layer("ir support", "numpy onnx onnx_ir"),
+    "backends/onnx/session.py": layer("ir support backends.onnx", "numpy onnx onnx_ir onnxruntime"),
     "backends/torch": layer("ir support", "numpy torch"),
     "backends/torch/training": layer("ir support passes backends.torch", "numpy torch"),
     "runtime": layer("ir support", "numpy numba llvmlite"),
@@ -150,6 +153,7 @@ def test_every_folder_is_looked_at() -> None:
         ("ir/a.py", "from . import b"),
         ("ir/a.py", "from qbnnc.ir.b import *"),
         ("passes/a.py", "import torch"),
+        ("passes/ranges/a.py", "from qbnnc.passes.integer.quantize import Quantize"),
         ("frontend/a.py", "import onnx"),
         ("backends/onnx/a.py", "import onnxruntime"),
         ("backends/onnx/a.py", "import qbnnc.backends.torch"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
+from qbnnc.backends.onnx.fused_add import fused_ratios
 from qbnnc.backends.onnx.requantize import clamp, quantize_float
 from qbnnc.backends.onnx.scope import Scope, Write, quant_scalars
 from qbnnc.ir.graph import Node, Value
@@ -17,6 +18,7 @@ from qbnnc.ir.ops import (
     Op,
     Select,
 )
+from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Axes
 from qbnnc.support.table import Table
 
@@ -27,11 +29,21 @@ _TO_INT32 = int(onnx_ir.DataType.INT32)
 
 @WRITERS.of(AddQuantized)
 def add(scope: Scope, node: Node, op: AddQuantized) -> None:
-    """Sum(DQ, DQ) -> Q. Not Add: onnxruntime would fuse it to a kernel that uses FMA."""
-    axes = node.output.type.axes
-    terms = [scope.codes(value, axes) for value in node.inputs]
-    total = scope.writer.op("Sum", *terms, out=f"{scope.name(node.output)}/sum")
-    quantize_float(scope, node, total, scope.result(node.output))
+    """Add between DQ and Q, which becomes a kernel on bytes, where that gives the same codes.
+
+    Otherwise Sum(DQ, DQ) -> Q, which is never fused.
+    """
+    writer, name, axes = scope.writer, scope.name(node.output), node.output.type.axes
+    x, y = node.inputs
+    out = scope.result(node.output)
+    ratios = fused_ratios(op, codes_of(x.type), codes_of(y.type))
+    if ratios is None:
+        total = writer.op("Sum", scope.codes(x, axes), scope.codes(y, axes), out=f"{name}/sum")
+        quantize_float(scope, node, total, out)
+        return
+    terms = [scope.codes(v, axes, ratio) for v, ratio in zip(node.inputs, ratios, strict=True)]
+    total = writer.op("Add", *terms, out=f"{name}/sum")
+    quantize_float(scope, node, total, out, scale=1)
 
 
 @WRITERS.of(MultiplyInteger)

@@ -23,7 +23,6 @@ from qbnnc.backends.onnx.names import (
 )
 from qbnnc.backends.onnx.random_values import write_random_values
 from qbnnc.backends.onnx.scope import Scope, Twin
-from qbnnc.backends.onnx.splitmix64 import DOMAIN, DOMAIN_VERSION, functions
 from qbnnc.backends.onnx.streams import counters
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.format import shared_tensors
@@ -180,21 +179,12 @@ def _onnx_model(
     samples: int,
     metadata: dict[str, str],
 ) -> onnx_ir.Model:
-    imports = {"": OPSET}
-    local = list[onnx_ir.Function]()
-    if model.stochastic:
-        imports[DOMAIN] = DOMAIN_VERSION
-        local = [
-            onnx_ir.serde.deserialize_function(f.to_function_proto())
-            for f in functions()
-            if f.name in writer.called
-        ]
     graph = onnx_ir.Graph(
         inputs,
         outputs,
         nodes=writer.nodes,
         initializers=writer.initializers,
-        opset_imports=imports,
+        opset_imports={"": OPSET},
         name=PRODUCER,
     )
     return onnx_ir.Model(
@@ -203,6 +193,5 @@ def _onnx_model(
         producer_name=PRODUCER,
         producer_version=compiler_version(),
         doc_string=description(model, samples),
-        functions=local,
         metadata_props=metadata,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from qbnnc.backends.onnx import elementwise, moves, pooling, requantize
 from qbnnc.backends.onnx.contraction import fused_reader, write_accumulators, write_fused
-from qbnnc.backends.onnx.noise import sampled_weight
 from qbnnc.backends.onnx.sampled_fusion import fuses_in_scan, write_fused_scan
 from qbnnc.backends.onnx.sampled_layers import write_sampled_accumulators
 from qbnnc.backends.onnx.sampled_operands import is_sampled_layer
+from qbnnc.backends.onnx.sampled_weights import sampled_weight
 from qbnnc.backends.onnx.scope import Scope, Write
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (

@@ -33,15 +33,21 @@ def clamp(
 
 
 def quantize_float(
-    scope: Scope, node: Node, real: onnx_ir.Value, out: onnx_ir.Value
+    scope: Scope,
+    node: Node,
+    real: onnx_ir.Value,
+    out: onnx_ir.Value,
+    scale: float | None = None,
 ) -> onnx_ir.Value:
-    """QuantizeLinear of the float numbers behind an op whose codes are clamped, and its clamp."""
+    """QuantizeLinear of the float numbers behind an op whose codes are clamped, and its clamp.
+
+    Their step is that of the codes, or another `scale`.
+    """
     assert isinstance(node.op, ClampedOp)
-    writer = scope.writer
-    scale, zero = (writer.constant(a) for a in quant_scalars(node.output.type))
-    codes = writer.op(
-        "QuantizeLinear", real, scale, zero, out=f"{scope.name(node.output)}/unclamped"
-    )
+    writer, name = scope.writer, scope.name(node.output)
+    own, zero = quant_scalars(node.output.type)
+    step = writer.constant(own if scale is None else np.array(scale, np.float32))
+    codes = writer.op("QuantizeLinear", real, step, writer.constant(zero), out=f"{name}/unclamped")
     return clamp(writer, codes, node.op.low, node.op.high, out)
 
 

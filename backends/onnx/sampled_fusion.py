@@ -55,7 +55,7 @@ def write_fused_scan(scope: Scope, node: Node, reader: Node) -> None:
     each_x = [scope.spread(x, input_axes(node))] if own_x else []
     each_bias = [all_bias] if own_bias else []
 
-    def body(items: list[onnx_ir.Value]) -> onnx_ir.Value:
+    def body(items: list[onnx_ir.Value]) -> list[onnx_ir.Value]:
         q, b = items[-1] if own_x else all_x, items[1] if own_bias else all_bias
         parts = (
             writer.op("DequantizeLinear", q, scale, zero, out=f"{name}/x/real"),
@@ -64,7 +64,7 @@ def write_fused_scan(scope: Scope, node: Node, reader: Node) -> None:
         )
         real = writer.op("Conv", *parts, out=f"{name}/real", **geometry(node))
         of_sample = onnx_ir.Value(name=writer.unique(f"{name}/of_sample"))
-        return quantize_float(scope, reader, real, of_sample)
+        return [quantize_float(scope, reader, real, of_sample)]
 
-    each = writer.scan(body, codes, *each_bias, *each_x, out=f"{name}/scanned")
+    (each,) = writer.scan(body, [codes, *each_bias, *each_x], [f"{name}/scanned"])
     scope.layout.merge(each, node.output.type.shape, scope.result(reader.output))

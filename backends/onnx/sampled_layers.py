@@ -96,11 +96,12 @@ def _scan(scope: Scope, node: Node, codes: onnx_ir.Value, zero: onnx_ir.Value) -
     zero_x, shared = writer.constant(quant_scalars(node.inputs[0].type)[1]), rows(scope, node)
     own = [scope.spread(node.inputs[0], axes)] if Axis.SAMPLE in axes else []
 
-    def body(items: list[onnx_ir.Value]) -> onnx_ir.Value:
+    def body(items: list[onnx_ir.Value]) -> list[onnx_ir.Value]:
         parts = (items[1] if own else shared, items[0], zero_x, zero)
-        return writer.op("ConvInteger", *parts, out=f"{name}/of_sample", **geometry(node))
+        return [writer.op("ConvInteger", *parts, out=f"{name}/of_sample", **geometry(node))]
 
-    return writer.scan(body, codes, *own, out=f"{name}/products")
+    (products,) = writer.scan(body, [codes, *own], [f"{name}/products"])
+    return products
 
 
 def _all_channels(

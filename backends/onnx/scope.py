@@ -128,11 +128,15 @@ class Scope:
         self.values[value] = made
         return made
 
-    def codes(self, value: Value, axes: Axes) -> onnx_ir.Value:
-        """The real numbers of u8 codes: DequantizeLinear, for a kernel to fuse with."""
-        scale, zero = quant_scalars(value.type)
+    def codes(self, value: Value, axes: Axes, scale: float | None = None) -> onnx_ir.Value:
+        """The real numbers of u8 codes: DequantizeLinear, for a kernel to fuse with.
+
+        Their step is the value's own, or another `scale`.
+        """
+        own, zero = quant_scalars(value.type)
         q = self.operand(value, axes)
-        s, z = self.writer.constant(scale), self.writer.constant(zero)
+        chosen = own if scale is None else np.array(scale, np.float32)
+        s, z = self.writer.constant(chosen), self.writer.constant(zero)
         return self.writer.op("DequantizeLinear", q, s, z, out=f"{self.name(value)}/real")
 
 

@@ -10,11 +10,10 @@ import onnx_ir
 
 from qbnnc.backends.onnx.int4_packing import is_packed, pack, unpack
 from qbnnc.backends.onnx.names import PACKED
-from qbnnc.backends.onnx.splitmix64 import DOMAIN
 from qbnnc.ir.types import Array
 
 Attribute: TypeAlias = int | float | str | Sequence[int] | onnx_ir.Graph | onnx_ir.TensorProtocol
-Body: TypeAlias = Callable[[list[onnx_ir.Value]], onnx_ir.Value]
+Body: TypeAlias = Callable[[list[onnx_ir.Value]], list[onnx_ir.Value]]
 
 
 class Writer:
@@ -27,9 +26,9 @@ class Writer:
     def __init__(self, reserved: Iterable[str]) -> None:
         self.nodes: list[onnx_ir.Node] = []
         self.initializers: list[onnx_ir.Value] = []
-        self.called = set[str]()  # our functions
         self.place = ""  # where in the user's model the nodes that follow come from
         self._taken = set(reserved)
+        self._written: dict[str, onnx_ir.Value] = {}
         self._weights: dict[str, onnx_ir.Value] = {}
         self._arrays: dict[str, Array] = {}
         self._shared: dict[tuple[str, tuple[int, ...], bytes], onnx_ir.Value] = {}
@@ -42,25 +41,43 @@ class Writer:
         **attributes: Attribute,
     ) -> onnx_ir.Value:
         """The one output of a new node: `out`, or a value with a name like the text `out`."""
-        return self._append("", kind, inputs, out, attributes)
+        return self._append(kind, inputs, out, attributes)
 
-    def call(self, function: str, *inputs: onnx_ir.Value, out: str) -> onnx_ir.Value:
-        """The output of a call of one of our functions (qbnnc.backends.onnx.splitmix64)."""
-        self.called.add(function)
-        return self._append(DOMAIN, function, inputs, out, {})
+    def split(self, x: onnx_ir.Value, names: Sequence[str], axis: int) -> list[onnx_ir.Value]:
+        """Equal parts of `x` along an axis, with names like `names`."""
+        parts = [onnx_ir.Value(name=self.unique(name)) for name in names]
+        self._add_node("Split", [x], parts, {"axis": axis, "num_outputs": len(parts)})
+        return parts
 
-    def scan(self, body: Body, *inputs: onnx_ir.Value, out: str) -> onnx_ir.Value:
-        """Apply `body` to each element along axis 0 of the inputs; results lie along a new axis 0.
+    def scan(
+        self,
+        body: Body,
+        inputs: Sequence[onnx_ir.Value],
+        names: Sequence[str],
+        axis: int = 0,
+    ) -> list[onnx_ir.Value]:
+        """Apply `body` to each element along axis 0 of the inputs; results lie along a new `axis`.
 
         `body` may read any value that exists already. The values that it writes exist only inside.
+        There is one result for each of `names`.
         """
         outside, self.nodes = self.nodes, []
         items = [onnx_ir.Value(name=self.unique(f"{x.name}/item")) for x in inputs]
-        result = body(items)
-        graph = onnx_ir.Graph(items, [result], nodes=self.nodes, name=f"{out}/body")
+        results = body(items)
+        graph = onnx_ir.Graph(items, results, nodes=self.nodes, name=f"{names[0]}/body")
         self.nodes = outside
-        count = len(inputs)
-        return self._append("", "Scan", inputs, out, {"num_scan_inputs": count, "body": graph})
+        made = [onnx_ir.Value(name=self.unique(name)) for name in names]
+        attributes: dict[str, Attribute] = {"num_scan_inputs": len(inputs), "body": graph}
+        if axis:
+            attributes["scan_output_axes"] = [axis] * len(made)
+        self._add_node("Scan", inputs, made, attributes)
+        return made
+
+    def once(self, name: str, write: Callable[[Writer], onnx_ir.Value]) -> onnx_ir.Value:
+        """What `write` writes the first time, for all who ask for `name`."""
+        if name not in self._written:
+            self._written[name] = write(self)
+        return self._written[name]
 
     def constant(self, array: Array) -> onnx_ir.Value:
         """An initialiser; equal arrays share one."""
@@ -108,24 +125,32 @@ class Writer:
 
     def _append(
         self,
-        domain: str,
         kind: str,
         inputs: Sequence[onnx_ir.Value],
         out: onnx_ir.Value | str,
         attributes: Mapping[str, Attribute],
     ) -> onnx_ir.Value:
         value = onnx_ir.Value(name=self.unique(out)) if isinstance(out, str) else out
+        self._add_node(kind, inputs, [value], attributes)
+        return value
+
+    def _add_node(
+        self,
+        kind: str,
+        inputs: Sequence[onnx_ir.Value],
+        outputs: Sequence[onnx_ir.Value],
+        attributes: Mapping[str, Attribute],
+    ) -> None:
         node = onnx_ir.Node(
-            domain,
+            "",
             kind,
             inputs,
             [onnx_ir.convenience.convert_attribute(k, v) for k, v in attributes.items()],
-            outputs=[value],
-            name=f"{kind}:{value.name}",
+            outputs=outputs,
+            name=f"{kind}:{outputs[0].name}",
             doc_string=self.place or None,
         )
         self.nodes.append(node)
-        return value
 
     def unique(self, hint: str) -> str:
         """A name like `hint`, with a number if something has this name already."""

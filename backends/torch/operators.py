@@ -7,7 +7,7 @@ the row, so that they broadcast. There is no axis for samples: one call is one s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor
 from qbnnc.backends.torch.functions import pointwise
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (
-    Add,
     Affine,
     AveragePool2d,
     BatchNorm,
@@ -31,6 +30,7 @@ from qbnnc.ir.ops import (
     MaxPool2d,
     Move,
     Multiply,
+    Pairwise,
     Reshape,
     SampledWeight,
     Softmax,
@@ -67,10 +67,9 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:
 
 def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     match node.op:
-        case Add():
-            return inputs[0] + inputs[1]
-        case Multiply():
-            return inputs[0] * inputs[1]
+        case (Pairwise() | Multiply()) as op:
+            combine: Callable[..., Tensor] = getattr(torch, op.name)  # add, multiply, ...
+            return combine(*inputs)
         case Affine():
             x, *constants = inputs
             scale, shift = (c.reshape(1, *[1] * (x.ndim - c.ndim), *c.shape[1:]) for c in constants)

@@ -9,7 +9,14 @@ from qbnnc.ir.ops.activation import Clamp, ClampCodes, Softmax
 from qbnnc.ir.ops.base import ClampedOp, DeterministicOp, Op, RandomOp, Tensor
 from qbnnc.ir.ops.composite import Composite, Operation, Step
 from qbnnc.ir.ops.dropout import KeepMask, Mask, Select
-from qbnnc.ir.ops.elementwise import Add, AddQuantized, Multiply, MultiplyInteger
+from qbnnc.ir.ops.elementwise import (
+    Add,
+    AddQuantized,
+    Multiply,
+    MultiplyInteger,
+    Pairwise,
+    PairwiseQuantized,
+)
 from qbnnc.ir.ops.functions import Function
 from qbnnc.ir.ops.integer import ContractionInteger, Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.linear import Contraction, Conv2d, Linear
@@ -69,6 +76,8 @@ __all__ = [
     "Op",
     "Operation",
     "Pad",
+    "Pairwise",
+    "PairwiseQuantized",
     "Pointwise",
     "QuantizeInput",
     "RandomOp",

@@ -100,8 +100,8 @@ class Softmax(DeterministicOp):
         return replace(inputs[0], axes=union(*inputs), quant=None)
 
     def evaluate(self, *inputs: Tensor) -> Array:
-        x, axis = inputs[0].data, self.axis + 2
+        x, axis = inputs[0].data.astype(np.float64), self.axis + 2
         shifted = x - x.max(axis=axis, keepdims=True)
         total = np.exp(shifted).sum(axis=axis, keepdims=True)
         y: Array = shifted - np.log(total) if self.log else np.exp(shifted) / total
-        return y
+        return y.astype(np.float32)

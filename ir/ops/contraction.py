@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from qbnnc.ir.types import Array
 
+Multiply: TypeAlias = Callable[[Array, Array], Array]  # [..., M, K] and [..., K, N]
+
 _CHUNK_ELEMENTS = 1 << 23  # im2col elements at a time: bounds memory, not meaning
 
 
-def contract(x: Array, weight: Array) -> Array:
+def contract(x: Array, weight: Array, multiply: Multiply) -> Array:
     """Products [L, B, N] of x and the transposed weight: sum_k x[l, b, k] * weight[l, 0, n, k]."""
-    product: Array = np.matmul(x, weight[:, 0].swapaxes(-1, -2))
-    return product
+    return multiply(x, weight[:, 0].swapaxes(-1, -2))
 
 
 def convolve(
-    x: Array, weight: Array, stride: tuple[int, int], dilation: tuple[int, int], groups: int
+    x: Array,
+    weight: Array,
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    multiply: Multiply,
 ) -> Array:
     """Cross-correlation without padding: x [L, B, C, H, W], weight [L, 1, O, C/groups, kh, kw]."""
     if weight.shape[0] == 1:
-        flat = _convolve(x.reshape(-1, *x.shape[2:]), weight[0, 0], stride, dilation, groups)
+        images = x.reshape(-1, *x.shape[2:])
+        flat = _convolve(images, weight[0, 0], stride, dilation, groups, multiply)
         return flat.reshape(*x.shape[:2], *flat.shape[1:])
     samples = range(weight.shape[0])
     each = (x[min(s, x.shape[0] - 1)] for s in samples)
     return np.stack(
-        [_convolve(a, weight[s, 0], stride, dilation, groups) for s, a in enumerate(each)]
+        [_convolve(a, weight[s, 0], stride, dilation, groups, multiply) for s, a in enumerate(each)]
     )
 
 
@@ -51,7 +61,12 @@ def pad(x: Array, padding: tuple[int, int, int, int], value: float) -> Array:
 
 
 def _convolve(
-    x: Array, weight: Array, stride: tuple[int, int], dilation: tuple[int, int], groups: int
+    x: Array,
+    weight: Array,
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    multiply: Multiply,
 ) -> Array:
     out_channels, channels = weight.shape[:2]
     kernel = (weight.shape[2], weight.shape[3])
@@ -69,7 +84,7 @@ def _convolve(
         matrix = weight[made].reshape(per_group, -1).T
         for start in range(0, len(x), step):
             part = view[start : start + step, taken].transpose(0, 2, 3, 1, 4, 5)
-            product = part.reshape(-1, matrix.shape[0]) @ matrix
+            product = multiply(part.reshape(-1, matrix.shape[0]), matrix)
             result[start : start + step, made] = product.reshape(
                 -1, height, width, per_group
             ).transpose(0, 3, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +28,17 @@ from qbnnc.ir.types import Array, DType, QuantParams, TensorType
 from qbnnc.ir.validity import check_bounds_within
 
 
-@dataclass(frozen=True, slots=True)
-class Add(DeterministicOp):
-    """a + b, of equal shapes."""
+class Pairwise(DeterministicOp):
+    """A function of each pair of elements of two values of equal shapes."""
 
+    __slots__ = ()
     stages = FLOAT_STAGES
-    elementwise = composable = has_own_scale = True
+    elementwise = has_own_scale = True
+
+    @staticmethod
+    @abstractmethod
+    def of(a: Array, b: Array) -> Array:
+        """The function, of float32 arrays that broadcast."""
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 2)
@@ -41,19 +47,26 @@ class Add(DeterministicOp):
         return TensorType(DType.F32, inputs[0].shape, union(*inputs))
 
     def evaluate(self, *inputs: Tensor) -> Array:
-        total: Array = inputs[0].data + inputs[1].data
-        return total
+        return self.of(inputs[0].data, inputs[1].data)
 
 
 @dataclass(frozen=True, slots=True)
-class AddQuantized(ClampedOp):
-    """quant(f32(dequant(a) + dequant(b))), clamped to low..high (a ReLU has low = Z_y)."""
+class PairwiseQuantized(ClampedOp):
+    """quant(f32(f(dequant(a), dequant(b)))) of a Pairwise f, clamped to low..high.
+
+    A ReLU has low = Z_y.
+    """
 
     stages = INTEGER_STAGE
     elementwise = True
     quant: QuantParams
     low: int
     high: int
+
+    @classmethod
+    @abstractmethod
+    def simulated(cls) -> type[Pairwise]:
+        """The op whose function f is."""
 
     def infer(self, *inputs: TensorType) -> TensorType:
         expect_count(inputs, 2)
@@ -66,7 +79,29 @@ class AddQuantized(ClampedOp):
         a, b = (dequantize(i.data, i.scale, i.zero_point) for i in inputs)
         rank = len(inputs[0].type.shape)
         scale, zero = self.quant.scale_array(rank), self.quant.zero_point_array(rank)
-        return quantize(a + b, scale, zero, self.low, self.high).astype(np.uint8)
+        real = self.simulated().of(a, b)
+        return quantize(real, scale, zero, self.low, self.high).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Pairwise):
+    """a + b, of equal shapes."""
+
+    composable = True
+
+    @staticmethod
+    def of(a: Array, b: Array) -> Array:
+        total: Array = a + b
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class AddQuantized(PairwiseQuantized):
+    """quant(f32(dequant(a) + dequant(b))), clamped to low..high."""
+
+    @classmethod
+    def simulated(cls) -> type[Pairwise]:
+        return Add
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class LinearInteger(ContractionInteger):
     def evaluate(self, *inputs: Tensor) -> Array:
         q, weight, bias = inputs
         x, w = exact_operands(q, weight, q.data, folded=self.folded)
-        return accumulated(contract(x, w), bias.data, folded=self.folded)
+        return accumulated(contract(x, w, np.matmul), bias.data, folded=self.folded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Conv2dInteger(ConvolutionGeometry, ContractionInteger):
         q, weight, bias = inputs
         padded = pad(q.data, self.padding, q.quant.per_tensor[1])
         x, w = exact_operands(q, weight, padded, folded=self.folded)
-        products = convolve(x, w, self.stride, self.dilation, self.groups)
+        products = convolve(x, w, self.stride, self.dilation, self.groups, np.matmul)
         return accumulated(products, bias.data[..., None, None], folded=self.folded)
 
 

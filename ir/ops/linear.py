@@ -17,6 +17,7 @@ from qbnnc.ir.ops.base import (
     union,
 )
 from qbnnc.ir.ops.contraction import contract, convolve, pad
+from qbnnc.ir.products import float32_product
 from qbnnc.ir.types import Array, DType, TensorType
 from qbnnc.support import limits
 
@@ -50,7 +51,7 @@ class Linear(Contraction):
 
     def evaluate(self, *inputs: Tensor) -> Array:
         x, weight, bias = (i.data for i in inputs)
-        y: Array = contract(x, weight) + bias
+        y: Array = contract(x, weight, float32_product) + bias
         return y
 
 
@@ -121,5 +122,5 @@ class Conv2d(ConvolutionGeometry, Contraction):
     def evaluate(self, *inputs: Tensor) -> Array:
         x, weight, bias = (i.data for i in inputs)
         padded = pad(x, self.padding, 0)
-        y = convolve(padded, weight, self.stride, self.dilation, self.groups)
+        y = convolve(padded, weight, self.stride, self.dilation, self.groups, float32_product)
         return np.asarray(y + bias[..., None, None])

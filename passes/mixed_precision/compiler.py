@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.model import Model
-from qbnnc.passes.calibrate import Calibration, Observer, Ranges, calibrate
 from qbnnc.passes.mixed_precision.layers import Layer, layers_of
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, check_calibration, pipeline, ready_model
-from qbnnc.passes.quantisation_points import quantisation_points
+from qbnnc.passes.ranges.calibrate import Calibration, Observer, Ranges, calibrate
+from qbnnc.passes.ranges.quantisation_points import quantisation_points
 
 _EXTREMES = 0  # stands for every width at which ranges are minimum and maximum, or their average
 

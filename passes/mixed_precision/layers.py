@@ -11,7 +11,7 @@ from typing import Final
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import Contraction, SampledWeight
 from qbnnc.passes.options import Bits, Quantisation
-from qbnnc.passes.quantisation_points import quantisation_points
+from qbnnc.passes.ranges.quantisation_points import quantisation_points
 
 INPUT: Final = "(input)"  # no module's path has brackets
 

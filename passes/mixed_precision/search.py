@@ -81,10 +81,10 @@ def search(
     reference = bench.float32().metrics
     limit, base = budget.limit(reference), bench.compiler.base
     baseline = bench.integers(base)
-    if not budget.allows(value := baseline.metrics[budget.metric], limit):
+    if not budget.allows(value := budget.value(baseline.metrics), limit):
         raise UserError(
             f"{budget.metric} is {budget.shown(value)} at {base} already, "
-            f"{budget.shown(reference[budget.metric])} in float, and may be "
+            f"{budget.shown(budget.of_float(reference))} in float, and may be "
             f"{budget.shown(limit)}",
             place=f"`budget` {budget}",
             remedy="allow more",
@@ -189,7 +189,7 @@ class _Bisection:
     def _measure(self, run: int) -> Measured:
         moves = self.moves[:run]
         measured = self.bench.integers(_after(self.bench.compiler.base, moves))
-        value = measured.metrics[self.budget.metric]
+        value = self.budget.value(measured.metrics)
         predicted = sum(move.cost for move in moves)
         within = self.budget.allows(value, self.limit)
         self.trace.append(Step(run, predicted, value, within))

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.kernels.vectors import I32, load
+from qbnnc.runtime.kernels.vectors import I32, I64, load
 from qbnnc.runtime.program import Place
 
 _COPY, _ROW, _SAMPLE = int(Place.COPY), int(Place.ROW), int(Place.SAMPLE)
+_alloca_once: Any = cgutils.alloca_once
 _OUT, _INPUT = int(Place.OUT), int(Place.INPUT)
 
 
@@ -48,6 +51,18 @@ def _pointer(_, address):
 
 
 pointer: Any = intrinsic(_pointer)
+
+
+def on_stack(count: int) -> Any:
+    """Make a function that gives the address of int64 [count] in the frame of its caller."""
+
+    def room(_):
+        def generate(context, builder, signature, args):
+            return builder.ptrtoint(_alloca_once(builder, ir.ArrayType(I64, count)), I64)
+
+        return types.int64(), generate
+
+    return intrinsic(room)
 
 
 def _int32_at(_, address):

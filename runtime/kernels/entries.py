@@ -28,7 +28,7 @@ from qbnnc.runtime.families.quantization import kernels as quantization
 from qbnnc.runtime.families.sampled_weights import kernels as sampled_weights
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels.addressing import pointer
-from qbnnc.runtime.kernels.jit import Kernel
+from qbnnc.runtime.kernels.jit import Kernel, inlined
 from qbnnc.runtime.kernels.records import ARRAYS, CONTEXT
 from qbnnc.runtime.kernels.vectors import I64
 from qbnnc.runtime.program import COLUMNS, Instruction
@@ -78,7 +78,7 @@ def compiled_instructions() -> list[type[Instruction]]:
 
 def entry(instruction: type[Instruction]) -> Entry:
     """The function that runs one instruction. `qbnnc.runtime.compilation` compiles it."""
-    body: Any = KERNELS[instruction]
+    body: Any = inlined(KERNELS[instruction].py_func)  # else LLVM would compile it twice
 
     def run(row_at, context_at, memory_at):
         row = carray(pointer(row_at), COLUMNS, np.int64)

@@ -1,4 +1,4 @@
-"""The decorators of kernels: functions that only other kernels call."""
+"""The decorators of kernels: functions that only other kernels call, or C (`for_c`)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _OPTIONS: dict[str, Any] = {
 }
 
 kernel = njit(**_OPTIONS)
+for_c = njit(**_OPTIONS | {"no_cfunc_wrapper": False})
 inlined = njit(inline="always", **_OPTIONS)
 
 Kernel: TypeAlias = Any  # numba's function of (row, context, memory): see `entries`

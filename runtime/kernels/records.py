@@ -6,6 +6,7 @@ has the place of each as an attribute: `job[JOB.program]`.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from types import ModuleType
 from typing import NamedTuple
 
@@ -62,6 +63,37 @@ class Context(NamedTuple):
     out_copies: int  # copies of the whole prediction
 
 
+class Call(NamedTuple):
+    """A prediction of one size for `kernels.predict`, all of whose jobs run in one thread.
+
+    Addresses are of arrays that the caller keeps alive.
+    """
+
+    magic: int
+    entries: int  # address of int64 [opcodes]: addresses of the entries
+    opcodes: int
+    jobs: int  # address of int64 [job_count, fields of a Job]
+    job_count: int
+    x_elements: int
+    out_elements: int
+    workspace_bytes: int
+
+
+CALL_MAGIC = 0x6E6E_6271_6C6C_6163  # "callqbnn" in memory
+
+
+class Status(IntEnum):
+    """The result of a prediction; nothing was written if it is not DONE."""
+
+    DONE = 0
+    BAD_CALL = 1  # null, misaligned, or not made by `Session.native_call`
+    BAD_POINTER = 2  # null or misaligned: x and out by 4 bytes, the workspace by 64
+    WRONG_SIZE = 3  # x or out has another number of elements
+    SMALL_WORKSPACE = 4
+    OVERLAP = 5  # out shares memory with x, or the workspace with one of them
+    NAN = 6  # in x
+
+
 class Arrays(NamedTuple):
     """Addresses and lengths of the arrays that kernels read and write.
 
@@ -83,4 +115,6 @@ def _places(record: type[NamedTuple]) -> ModuleType:
     return numbered(record.__name__, [*((name, 1) for name in names), ("SIZE", 1)])
 
 
-JOB, BLOCK, CONTEXT, ARRAYS = (_places(record) for record in (Job, Block, Context, Arrays))
+JOB, BLOCK, CONTEXT, CALL, ARRAYS = (
+    _places(record) for record in (Job, Block, Context, Call, Arrays)
+)

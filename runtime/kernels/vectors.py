@@ -11,17 +11,30 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from qbnnc.runtime.isa import Isa
+
 I8, I16, I32, I64, F32 = (*(ir.IntType(n) for n in (8, 16, 32, 64)), ir.FloatType())
-LANES = 8  # of a vector of int32 or float32
+_CURRENT_MODE = 4  # of rounding: half to even, unless the process has set another one
 
 
-def rounded(build: ir.IRBuilder, real: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
+def rounded(
+    build: ir.IRBuilder, real: ir.Value, low: ir.Value, high: ir.Value, isa: Isa
+) -> ir.Value:
     """Emit rint(clip(real, low, high)) as int32, half to even; NaN gives `low`."""
-    floats = real.type
     real = build.select(build.fcmp_ordered(">", real, low), real, low)
     real = build.select(build.fcmp_ordered("<", real, high), real, high)
-    rint = declare(build, f"llvm.rint.v{LANES}f32", floats, [floats])
-    return build.fptosi(build.call(rint, [real]), ir.VectorType(I32, LANES))
+    floats, ints, count = real.type, ir.VectorType(I32, real.type.count), real.type.count
+    if count == 8 and "avx2" in isa.features:
+        convert = declare(build, "llvm.x86.avx.cvt.ps2dq.256", ints, [floats])
+        return build.call(convert, [real])
+    if count == 16:
+        mask, mode = ir.IntType(count), I32(_CURRENT_MODE)
+        name, kinds = "llvm.x86.avx512.mask.cvtps2dq.512", [floats, ints, mask, I32]
+        return build.call(
+            declare(build, name, ints, kinds), [real, ints(ir.Undefined), mask(-1), mode]
+        )
+    rint = declare(build, f"llvm.rint.v{count}f32", floats, [floats])
+    return build.fptosi(build.call(rint, [real]), ints)
 
 
 def declare(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, simulate_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from tests.graphs import inputs
 
 

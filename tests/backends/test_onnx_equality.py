@@ -92,6 +92,7 @@ def test_a_sample_does_not_depend_on_how_many_there_are(model: Model, count: int
         assert same_bits(found[name], array) or not name.startswith("samples")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("seed", range(6))
 def test_two_threads_give_the_same_bits(seed: int) -> None:
     model = random_integer_model(seed, ops="all")
@@ -100,6 +101,7 @@ def test_two_threads_give_the_same_bits(seed: int) -> None:
     assert all(same_bits(one[name], two[name]) for name in one)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("ops", ["basic", "all"])
 @pytest.mark.parametrize("seed", range(12))
 def test_an_empty_batch_gives_empty_outputs(seed: int, ops: Ops) -> None:
@@ -109,6 +111,7 @@ def test_an_empty_batch_gives_empty_outputs(seed: int, ops: Ops) -> None:
         assert array.shape[int(name.startswith("samples"))] == 0
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "value", [np.inf, -np.inf, 1e38, -1e38, 0.0, -0.0, np.finfo(np.float32).tiny]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import onnx_ir
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact
-from qbnnc.backends.onnx.splitmix64 import DOMAIN, functions
+from qbnnc.backends.onnx.splitmix64 import derive, mix
+from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.graph import Builder
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -31,30 +34,39 @@ PUBLISHED = [
 ]
 
 
-def called(function: str, *inputs: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The function of our domain in a model of its own."""
-    u64 = onnx_ir.DataType.UINT64
-    values = [onnx_ir.val(f"x{i}", u64, a.shape) for i, a in enumerate(inputs)]
-    out = onnx_ir.val("out", u64)
-    node = onnx_ir.Node(DOMAIN, function, values, outputs=[out])
-    imports = {"": 21, DOMAIN: 1}
-    graph = onnx_ir.Graph(values, [out], nodes=[node], opset_imports=imports, name="test")
-    local = [onnx_ir.serde.deserialize_function(f.to_function_proto()) for f in functions()]
-    proto = onnx_ir.to_proto(onnx_ir.Model(graph, ir_version=10, functions=local))
+def computed(
+    write: Callable[[Writer, onnx_ir.Value], onnx_ir.Value], x: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    """What nodes give that `write` writes, in a model of their own."""
+    writer = Writer(["x"])
+    value = onnx_ir.val("x", onnx_ir.DataType.UINT64, x.shape)
+    out = write(writer, value)
+    out.type = onnx_ir.TensorType(onnx_ir.DataType.UINT64)
+    graph = onnx_ir.Graph(
+        [value],
+        [out],
+        nodes=writer.nodes,
+        initializers=writer.initializers,
+        opset_imports={"": 21},
+        name="test",
+    )
+    proto = onnx_ir.to_proto(onnx_ir.Model(graph, ir_version=10))
     session = onnxruntime.InferenceSession(proto.SerializeToString())
-    made: NDArray[np.uint64] = session.run(None, {f"x{i}": a for i, a in enumerate(inputs)})[0]
+    made: NDArray[np.uint64] = session.run(None, {"x": x})[0]
     return made
 
 
 def test_published_vectors() -> None:
-    words = called("derive", np.array(1234567, np.uint64), np.arange(5, dtype=np.uint64))
-    assert words.tolist() == PUBLISHED
+    def write(writer: Writer, seed: onnx_ir.Value) -> onnx_ir.Value:
+        return derive(writer, seed, np.arange(5, dtype=np.uint64), "words")
+
+    assert computed(write, np.array(1234567, np.uint64)).tolist() == PUBLISHED
 
 
 def test_mix_wraps_like_numpy() -> None:
     golden = np.uint64(0x9E3779B97F4A7C15)
     state = np.uint64(1234567) + golden * np.arange(1, 6, dtype=np.uint64)
-    assert called("mix", state).tolist() == PUBLISHED
+    assert computed(lambda writer, z: mix(writer, z, "z"), state).tolist() == PUBLISHED
 
 
 def masks_only(*masks: KeepMask, shape: tuple[int, ...] = (3, 2, 3)) -> Model:
@@ -112,7 +124,16 @@ def test_a_lane_that_equals_the_threshold_is_kept(lane: int) -> None:
         assert exposed(model, 1, 1, 0)["m0"][0, 0, lane] == 1 - more
 
 
-def test_the_generator_is_a_function_in_the_file() -> None:
-    proto = onnx.load_model_from_string(emit(masks_only(KeepMask((3, 2, 3), 0.3, 0))))
-    assert [f.name for f in proto.functions] == ["mix", "derive", "keep"]
-    assert [n.op_type for n in proto.graph.node].count("mix") == 1
+def test_masks_are_drawn_together() -> None:
+    """One generator for all words, whose size does not grow with the number of masks."""
+    few, many = (
+        onnx.load_model_from_string(
+            emit(masks_only(*(KeepMask((3, 2, 3), 0.3, number) for number in range(count))))
+        )
+        for count in (1, 5)
+    )
+    kinds = [[n.op_type for n in proto.graph.node] for proto in (few, many)]
+    for kind in ("BitwiseXor", "BitShift", "GreaterOrEqual", "Transpose"):
+        assert kinds[0].count(kind) == kinds[1].count(kind) > 0
+    assert not few.functions
+    assert {o.domain for o in few.opset_import} == {""}

@@ -97,6 +97,7 @@ def test_moves(kind: str) -> None:
     net.check(*made, *(net.emit(op, real, name=f"real{i}") for i, op in enumerate(MOVES)))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("first", ["row", "sample", "both"])
 @pytest.mark.parametrize("second", ["constant", "row", "sample", "both"])
 def test_two_values_meet(first: str, second: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from qbnnc.backends.onnx import emit, streams
+from qbnnc.backends.onnx import drawn_in_parts, emit, sampled_weights, streams
 from qbnnc.backends.onnx.session import float_compute_nodes
 from qbnnc.ir.graph import Value
 from qbnnc.ir.head import Head, Task
@@ -158,11 +159,19 @@ def hand_made(mu: Array, ratio: int, divisor: Array, quant: QuantParams) -> Mode
     return net.model(net.emit(LinearInteger(), net.value, weight, bias, name="acc"))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("ratio", [1, 2, 65535])
 @pytest.mark.parametrize("zeros", [(0,) * 4, (3, -128, 127, 0)])
 @pytest.mark.parametrize("low", [-128, -127, -8])
-def test_rounding_of_weights(ratio: int, zeros: tuple[int, ...], low: int) -> None:
-    """Ties (r is 2; 122 and 126, of which 1/r would lose some), the largest sums, extreme r."""
+@pytest.mark.parametrize("long", [1, 256])
+def test_rounding_of_weights(
+    ratio: int, zeros: tuple[int, ...], low: int, long: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ties (r is 2; 122 and 126, of which 1/r would lose some), the largest sums, extreme r.
+
+    r is a scale, or divides before.
+    """
+    monkeypatch.setattr(sampled_weights, "_LONG", long)
     mu = np.random.default_rng(ratio).integers(-127, 128, (4, 196)).astype(np.int8)
     quant = QuantParams((0.5,) * 4, tuple(max(z, low) for z in zeros), low, 127, 0)
     for divisor in ([2, 122, 126, 1024], [1e-37, 0.1, 65535.3, 3e38]):
@@ -194,15 +203,59 @@ def test_what_is_not_exact_is_refused() -> None:
         emit(net.model(acc))
 
 
-@pytest.mark.parametrize("words", [1, 40, 10**6])
-def test_streams_are_drawn_in_groups(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One by one, some together, all at once: the same numbers."""
-    monkeypatch.setattr(streams, "_MOST_WORDS", words)
+@pytest.mark.few(1)
+@pytest.mark.parametrize("many", [1, 40, 10**6])
+@pytest.mark.parametrize("few", [0, 10**6])
+def test_streams_are_drawn_in_groups(many: int, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, some together, all at once; steps stored or computed: the same numbers."""
+    monkeypatch.setattr(streams, "_MANY_WORDS", many)
+    monkeypatch.setattr(streams, "_FEW_WORDS", few)
     for seed in range(6):
         assert_equal(random_integer_model(seed, ops="all"), 2, seed)
 
 
-def test_the_file_holds_one_table_and_the_functions_it_calls() -> None:
+def scans_of_parts(model: Model) -> list[onnx.NodeProto]:
+    nodes = onnx.load_model_from_string(emit(model)).graph.node
+    return [n for n in nodes if n.op_type == "Scan" and n.output[0].endswith("/eps_parts")]
+
+
+def test_large_weights_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As few channels at a time as fill whole words; codes and noise are in the file as ever."""
+    monkeypatch.setattr(streams, "_MANY_WORDS", 1)
+    monkeypatch.setattr(drawn_in_parts, "MOST_WORDS", 1)
+    models = (
+        random_integer_model(seed, ops="all", dropout=False, sampled=True) for seed in range(200)
+    )
+    found = list(islice((m for m in models if scans_of_parts(m)), 3))
+    assert len(found) == 3
+    for model in found:
+        assert_equal(model, 2, samples=model.samples)
+        assert_values_equal(model, 2)
+
+
+@pytest.mark.parametrize("most", [1, 300, 10**6])
+@pytest.mark.parametrize("kind", ["tensor", "channel", "affine"])
+@pytest.mark.parametrize("long", [196, 197])
+def test_divisors_of_channels_and_of_tensors(
+    kind: str, most: int, long: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A divisor is a scale of QuantizeLinear, if channels are long, or divides before."""
+    monkeypatch.setattr(sampled_weights, "_LONG", long)
+    monkeypatch.setattr(streams, "_MANY_WORDS", 1)
+    monkeypatch.setattr(drawn_in_parts, "MOST_WORDS", most)
+    channels, each = 6, 196
+    scales, zeros = (0.25,) * channels, tuple(range(-3, 3)) if kind == "affine" else (0,) * channels
+    quant = QuantParams(scales, zeros, -127, 127, 0)
+    divisor = np.linspace(33, 201, channels)
+    if kind == "tensor":
+        quant, divisor = QuantParams((0.25,), (0,), -127, 127), divisor[:1]
+    mu = np.random.default_rng(3).integers(-127, 128, (channels, each)).astype(np.int8)
+    model = hand_made(mu, 3, divisor, quant)
+    assert len(scans_of_parts(model)) == (most < 10**6 and kind != "affine")
+    assert_values_equal(model, 2)
+
+
+def test_the_file_holds_one_table_and_no_functions() -> None:
     model = next(
         m
         for m in (
@@ -220,7 +273,7 @@ def test_the_file_holds_one_table_and_the_functions_it_calls() -> None:
     zeros |= {i.name: np.array(0) for i in session.get_inputs()[1:]}
     (table,) = session.run([exposed.name], zeros)
     assert np.array_equal(table, eps_table())
-    assert [f.name for f in proto.functions] == ["mix", "derive", "lanes"]
+    assert not proto.functions
     assert "first_row" not in {name for n in proto.graph.node for name in n.input}
 
 

@@ -22,6 +22,7 @@ def layers(model: Model) -> int:
     return sum(node.op_type in LAYERS for node in proto_of(model).graph.node)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("bits", ["w8a7", "w3a4"])
 @pytest.mark.parametrize("p", [None, 0.2])
 def test_a_common_trunk_is_written_once(bits: str, p: float | None) -> None:

@@ -12,12 +12,13 @@ from qbnnc.backends.onnx.session import open_session
 from qbnnc.backends.torch.float_export import as_module, as_onnx
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Mask, RandomOp, SampledWeight
-from qbnnc.passes.remove_noise import remove_noise
+from qbnnc.passes.fusion.noise import remove_noise
 from tests import graphs
 
 MAKERS = [graphs.resnet, graphs.bayesian_lenet, graphs.rearranged_noise, graphs.squeeze_excite]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("make", MAKERS)
 def test_without_noise_both_are_the_network(make: Callable[[int], Graph]) -> None:
     members = [remove_noise(make(seed)) for seed in (1, 2)]

@@ -27,9 +27,9 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, simulate_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from tests.examples import slow_but
 from tests.graphs import FAMILIES, float_graphs, inputs, lenet, mlp, resnet
 from tests.net import Net

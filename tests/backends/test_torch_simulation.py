@@ -116,6 +116,7 @@ def test_tuned_integers_agree_with_the_simulation_within_1(
     assert largest_step(tuned, x) <= 1
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("name", list(NETWORKS))
 @pytest.mark.parametrize("ranges", list(Ranges))
 def test_untouched_it_is_the_graph_it_was_made_from(name: str, ranges: Ranges) -> None:

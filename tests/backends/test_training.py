@@ -21,9 +21,9 @@ from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Softmax
 from qbnnc.ir.types import Stage
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales
 from qbnnc.passes.pipeline import Options, lower_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.support.errors import FileError, InputError, UserError
 from tests.examples import slow_but
 from tests.graphs import bayesian_mlp, inputs, mlp
@@ -55,6 +55,7 @@ def told(
     return tuned, progress
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("graph", [mlp(), bayesian_mlp()], ids=["dropout", "sampled weights"])
 @pytest.mark.parametrize("loss", [Loss.MATCH, Loss.MSE, Loss.GAUSSIAN_NLL])
 @pytest.mark.parametrize("learn_ranges", slow_but([True], [True, False]))

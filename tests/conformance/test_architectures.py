@@ -14,9 +14,9 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.runtime import load
 from qbnnc.verification.oracle import bits
 from tests.examples import slow_but

@@ -27,9 +27,9 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import RandomOp
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.runtime import Session, load
 from qbnnc.verification.oracle import bits
 from tests.conftest import DATA, DEMO
@@ -39,9 +39,9 @@ from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, ml
 QUICK = Calibration(passes=2)
 LEVELS = onnxruntime.GraphOptimizationLevel
 NETWORKS = {
+    "mlp mcd": (DATA / "mlp_mcd.pt", "tools.models:MLP_MCD", {"in_features": 10}, "diabetes"),
     "lenet mcd": (DEMO / "lenet_mcd.pt", "tools.models:LeNet_MCD", {}, "fashion"),
     "lenet pointwise": (DATA / "lenet.pt", "tools.models:LeNet", {}, "fashion"),
-    "mlp mcd": (DATA / "mlp_mcd.pt", "tools.models:MLP_MCD", {"in_features": 10}, "diabetes"),
     "mlp pointwise": (DATA / "mlp.pt", "tools.models:MLP", {"in_features": 10}, "diabetes"),
 }
 
@@ -177,6 +177,7 @@ def trained(
 Trained = tuple[Case, Path, NDArray[np.float32]]
 
 
+@pytest.mark.few(1)
 def test_trained_networks(trained: Trained) -> None:
     case, path, x = trained
     case.check(x)
@@ -198,6 +199,7 @@ def test_seeds_batches_threads_and_splits(trained: Trained) -> None:
                 assert (bits(ours[name]) == bits(samples)).all()
 
 
+@pytest.mark.few(1)
 def test_a_sample_does_not_depend_on_how_many_there_are(trained: Trained) -> None:
     case, _, x = trained
     counts = (1, 3, 20) if case.model.stochastic else (1,)
@@ -208,6 +210,7 @@ def test_a_sample_does_not_depend_on_how_many_there_are(trained: Trained) -> Non
         assert all((samples == made[-1][: len(samples)]).all() for samples in made)
 
 
+@pytest.mark.few(1)
 def test_rows_can_be_split_anywhere(trained: Trained) -> None:
     case, _, x = trained
     first = case.model.head.sample_names(len(case.model.graph.outputs))[0]

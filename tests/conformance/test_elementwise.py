@@ -19,9 +19,9 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
 from qbnnc.passes.pipeline import Options, comparable, quantise_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.runtime import load
 from qbnnc.verification.oracle import bits
 from tests.examples import slow_but
@@ -110,6 +110,7 @@ def near(made: np.ndarray, wanted: np.ndarray, share: float) -> None:
     assert np.abs(made - wanted).mean() < share * max(1e-3, float(np.abs(wanted).max()))
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("name", BLOCKS)
 def test_float_graph_after_the_passes_is_the_module(name: str, kind: str) -> None:

@@ -19,7 +19,7 @@ from qbnnc.ir.bounds import accumulator_bounds
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import OPS, DeterministicOp, FakeQuantize, QuantizeInput, ops_of
 from qbnnc.ir.types import CONSTANT, Array, DType, Stage, TensorType
-from qbnnc.passes.quantize import Quantize
+from qbnnc.passes.integer.quantize import Quantize
 from qbnnc.runtime.families.dispatch import LOWERINGS
 from qbnnc.support.errors import CompileError, Loc
 from tests.ops import EXAMPLES, Example

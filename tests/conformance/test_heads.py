@@ -17,9 +17,9 @@ from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.oracle import oracle_prediction
 from qbnnc.loading.sources import model_of
-from qbnnc.passes.assign_head import name_outputs
-from qbnnc.passes.calibrate import Calibration
+from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.passes.pipeline import Options, quantise_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.runtime import load
 from qbnnc.verification.oracle import bits
 from tests.heads import Evidence, Heads, example, network

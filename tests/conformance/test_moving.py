@@ -18,9 +18,9 @@ from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from tests.conformance.test_conformance import Case
 from tests.frontend.convert.test_element_moves import ALL
 from tests.frontend.nets import SampledLinear, Spelled

@@ -57,6 +57,7 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return seen
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("form", ["list", "tuple", "checkpoint", "half", "files", "folder"])
 def test_forms_of_ensembles(form: str, tmp_path: Path, traces: list[object]) -> None:
     found, path = states(11), tmp_path / "nets.pt"
@@ -96,6 +97,7 @@ def test_a_mixture_of_files(tmp_path: Path) -> None:
         assert_same(graph, net)
 
 
+@pytest.mark.few(0)
 def test_exported_programs(tmp_path: Path) -> None:
     for number, net in enumerate(nets(2)):
         rows = ROWS + number
@@ -124,6 +126,7 @@ class Normed(nn.Module):
         return y
 
 
+@pytest.mark.few(0)
 def test_all_that_a_state_dict_holds_is_swapped(tmp_path: Path) -> None:
     members = nets(3, Normed)
     torch.save([net.state_dict() for net in members], tmp_path / "nets.pt")
@@ -151,6 +154,7 @@ class WithState(Net):
         return self.factor * super().forward(x)
 
 
+@pytest.mark.few(0)
 def test_state_beside_the_tensors_is_traced_again(tmp_path: Path, traces: list[object]) -> None:
     members = nets(2, WithState)
     torch.save([net.state_dict() for net in members], tmp_path / "nets.pt")
@@ -181,6 +185,7 @@ def constant(graph: Graph, name: str) -> Array:
     return next(array for value, array in graph.constants.items() if value.name == name)
 
 
+@pytest.mark.few(0)
 def test_a_member_that_is_another_network(tmp_path: Path) -> None:
     save_program(Net().eval(), tmp_path / "a.pt2", ROWS, dropout="off")
     save_program(Net().eval(), tmp_path / "b.pt2", ROWS, dropout="active")
@@ -208,6 +213,7 @@ def spoilt(what: str, state: dict[str, Tensor]) -> None:
             state["fc1.weight"] = torch.full((8, 6), float("nan"))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("what", "message"),
     [

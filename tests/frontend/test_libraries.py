@@ -50,6 +50,7 @@ LAYERS: dict[str, tuple[Callable[[ModuleType], nn.Module], tuple[int, ...]]] = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", slow_but(["linear", "conv2d"], LAYERS))
 def test_bayesian_torch(name: str) -> None:
     make, shape = LAYERS[name]
@@ -58,18 +59,21 @@ def test_bayesian_torch(name: str) -> None:
     assert_same_mean(net, images(3, *shape))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("bias", [True, False])
 def test_bayesian_torch_flipout(bias: bool) -> None:
     net = WithoutKL(bayesian_torch().LinearFlipout(6, 3, bias=bias))
     assert_same_mean(net, images(3, 6))
 
 
+@pytest.mark.few(0)
 def test_bayesian_torch_flipout_of_pixels() -> None:
     net = WithoutKL(bayesian_torch().Conv2dFlipout(2, 3, 3))
     with pytest.raises(CompileError, match=r"^layer .*for each pixel .*reparameterisation layer"):
         read_module(net.eval(), images(2, 2, 6, 6))
 
 
+@pytest.mark.few(0)
 def test_dnn_to_bnn() -> None:
     library = bayesian_torch("models.dnn_to_bnn")
     net = nn.Sequential(
@@ -91,6 +95,7 @@ def test_dnn_to_bnn() -> None:
     assert sum(isinstance(n.op, Normal) for n in graph.nodes) == 4
 
 
+@pytest.mark.few(0)
 def test_torchbnn() -> None:
     bnn = torchbnn()
     net = nn.Sequential(

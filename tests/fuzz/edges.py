@@ -8,7 +8,6 @@ from random import Random
 from typing import TypedDict
 
 from qbnnc.ir.ops import (
-    AddQuantized,
     ClampCodes,
     Concat,
     Conv2dInteger,
@@ -21,6 +20,7 @@ from qbnnc.ir.ops import (
     MaxPool2d,
     Op,
     Pad,
+    PairwiseQuantized,
     QuantizeInput,
     Requantize,
     Reshape,
@@ -61,7 +61,7 @@ def edited(op: Op, rng: Random, inputs: Sequence[TensorType]) -> Op:
         case MaxPool2d() | SumPoolInteger():
             kernel = (rng.choice((1, 2, 3, 5)), rng.choice((1, 2, 3, 4)))
             return replace(op, kernel=kernel, **_window(rng))
-        case Requantize() | AddQuantized():
+        case Requantize() | PairwiseQuantized():
             return replace(op, **_ends(rng, op.quant))
         case QuantizeInput():
             return replace(op, offset=(rng.choice((0.0, -0.0, 1e-45, 0.5, -3e38)),))

@@ -20,8 +20,8 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Stage
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.pipeline import Options, lower_model, quantise_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.session import Session
 from qbnnc.support.errors import CompileError, UserError

@@ -15,7 +15,6 @@ import numpy as np
 from qbnnc.ir.arithmetic import f32
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
-    AddQuantized,
     Concat,
     Conv2dInteger,
     Dequantize,
@@ -27,6 +26,7 @@ from qbnnc.ir.ops import (
     MaxPool2d,
     MultiplyInteger,
     Op,
+    PairwiseQuantized,
     Requantize,
     Reshape,
     SampledWeightInteger,
@@ -137,7 +137,7 @@ class Regrown:
                 return op, [x, self.multipliers(x, inputs[1])]
             case Select(), Value():
                 return op, [x, self.mask(x, inputs[1])]
-            case AddQuantized() | MultiplyInteger(), Value() if (
+            case PairwiseQuantized() | MultiplyInteger(), Value() if (
                 x.type.shape != inputs[1].type.shape
             ):
                 return op, [x, self.alike(x, inputs[1], op)]

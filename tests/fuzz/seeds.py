@@ -12,9 +12,9 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger, RandomOp
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, Rounding, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model, simulate_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from tests.graphs import FAMILIES, inputs, lenet, mlp
 from tests.runtime import nets
 from tests.runtime.nets import Net, codes

@@ -25,6 +25,7 @@ from tests.guard_pages import Side, fenced_bytes
 from tests.runtime import nets
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("side", "offset"), [(Side.AFTER, 128), (Side.BEFORE, -1), (Side.AFTER, 127), (Side.BEFORE, 0)]
 )
@@ -68,6 +69,7 @@ def test_numbers_that_only_json_can_say() -> None:
     )
 
 
+@pytest.mark.few(0)
 def test_an_input_depends_on_its_number_alone() -> None:
     first, second = ModelTarget(), ModelTarget()
     for index in (3, 5, 8):

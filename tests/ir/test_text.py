@@ -28,8 +28,8 @@ from qbnnc.ir.text import graph_text
 from qbnnc.ir.text_parser import parse_graph, parse_graphs
 from qbnnc.ir.text_scanner import TextError
 from qbnnc.ir.types import QuantParams, Stage
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.pipeline import pipeline
+from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.support.errors import Loc
 from tests.graphs import FAMILIES, float_graphs, inputs
 from tests.net import Net

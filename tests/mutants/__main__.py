@@ -12,20 +12,19 @@ tests/mutants/equivalent.toml says no test can tell from the original.
 from __future__ import annotations
 
 import argparse
-import random
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tests.mutants.equivalent import reasons
 from tests.mutants.mutations import mutations
-from tests.mutants.record import Entry, Record
-from tests.mutants.table import ROOT, pattern_of, sources, watching_tests
+from tests.mutants.reach import reach_file, reach_of
+from tests.mutants.record import Record
+from tests.mutants.table import ROOT, sources, watching_tests
 from tests.mutants.trials import Trial, load, outcomes
 
-_FIRST_SECONDS = 60  # of CPU, for the tests of a source that is not mutated
-_SLACK = 20, 3  # seconds of CPU that a mutant has: so many, and times what the original took
 _WANTED = 0.9
 
 
@@ -37,18 +36,12 @@ def main() -> int:
         print(*(trial.name for trial in chosen), sep="\n")
         return 0
     record = Record(options.state / "outcomes.jsonl")
-    originals = _originals(chosen)
-    if any(record.known(trial) is None for trial in [*originals, *chosen]):
+    if any(record.known(replace(trial, thorough=True)) is None for trial in chosen):
         load()
-        if not options.unchecked:
-            _try(originals, record, options)
-        originals_known = [(trial, record.known(trial)) for trial in originals]
-        if failed := [
-            t.path for t, entry in originals_known if entry is not None and entry.noticed
-        ]:
-            raise SystemExit(f"without a mutation tests fail: {', '.join(failed)}")
-        limits = {pattern_of(trial.path): _limit(entry) for trial, entry in originals_known}
-        _try((_limited(t, limits[pattern_of(t.path)]) for t in chosen), record, options)
+        _try_originals(chosen, options)
+        _try(chosen, record, options)
+        survivors = [trial for trial in chosen if not _noticed(record, trial)]
+        _try([replace(trial, thorough=True) for trial in survivors], record, options)
     return _report(chosen, record)
 
 
@@ -62,7 +55,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--like", default="", metavar="TEXT", help="a part of the mutant's name")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--state", type=Path, default=ROOT / "build" / "mutants")
-    parser.add_argument("--unchecked", action="store_true", help="tests are known to pass")
     parser.add_argument("--list", action="store_true", help="print the names alone")
     options = parser.parse_args()
     if unknown := set(options.files) - set(sources()):
@@ -72,34 +64,46 @@ def _arguments() -> argparse.Namespace:
 
 
 def _chosen(options: argparse.Namespace) -> list[Trial]:
-    """The mutants to try, in a shuffled order that the seed decides."""
+    """The mutants to try, in an order that the seed decides.
+
+    A mutant keeps its place where others come or go: most outcomes of an earlier run still count.
+    """
     equivalent = reasons()
     found = [
-        Trial(mutation.name, path, mutation.source, _FIRST_SECONDS)
+        Trial(mutation.name, path, mutation.source, watching_tests(path), mutation.lines)
         for path in options.files or sources()
         for mutation in mutations(path, (ROOT / path).read_text(encoding="utf-8"))
         if mutation.name not in equivalent and options.like in mutation.name
     ]
     if options.count is None:
         return found
-    return random.Random(options.seed).sample(found, min(options.count, len(found)))
+    return sorted(found, key=lambda trial: _place(options.seed, trial.name))[: options.count]
 
 
-def _originals(chosen: list[Trial]) -> list[Trial]:
-    """One source as it is for each pattern of the table that the mutants fall under."""
-    paths = {pattern_of(trial.path): trial.path for trial in chosen}
-    return [
-        Trial(f"{path}: as it is", path, (ROOT / path).read_text(encoding="utf-8"), _FIRST_SECONDS)
-        for path in paths.values()
+def _place(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+
+def _try_originals(chosen: list[Trial], options: argparse.Namespace) -> None:
+    """Run the tests on the sources as they are: they pass, and which lines they reach is kept."""
+    files = sorted({file for trial in chosen for file in trial.tests})
+    trials = [
+        Trial(file, file, "", (file,), reach=options.state)
+        for file in files
+        if not reach_file(file, options.state).exists()
     ]
+    for number, outcome in enumerate(outcomes(trials, options.jobs, options.state), 1):
+        spent, name = f"{outcome.seconds:.0f} s of CPU", outcome.trial.name
+        print(f"  {number}/{len(trials)} {spent}, as it is: {outcome.how}: {name}", flush=True)
+        if not reach_file(name, options.state).exists():
+            raise SystemExit(f"without a mutation tests fail: {name}")
 
 
-def _try(
-    trials: Iterator[Trial] | list[Trial], record: Record, options: argparse.Namespace
-) -> None:
+def _try(chosen: list[Trial], record: Record, options: argparse.Namespace) -> None:
     """Run the trials whose outcomes are not known."""
-    left, started = [trial for trial in trials if record.known(trial) is None], time.monotonic()
-    for number, outcome in enumerate(outcomes(left, options.jobs, options.state), 1):
+    left, started = [trial for trial in chosen if record.known(trial) is None], time.monotonic()
+    aimed = (_aimed(trial, options.state) for trial in left)
+    for number, outcome in enumerate(outcomes(aimed, options.jobs, options.state), 1):
         record.add(outcome)
         spent = time.monotonic() - started
         mark = " " if outcome.noticed else "S"
@@ -107,14 +111,10 @@ def _try(
         print(f"{mark} {number}/{len(left)} {spent:.0f} s: {outcome.how}: {name}", flush=True)
 
 
-def _limited(trial: Trial, seconds: int) -> Trial:
-    return Trial(trial.name, trial.path, trial.source, seconds)
-
-
-def _limit(original: Entry | None) -> int:
-    if original is None:
-        return _FIRST_SECONDS
-    return int(_SLACK[0] + _SLACK[1] * original.seconds)
+def _aimed(trial: Trial, folder: Path) -> Trial:
+    """The trial with the tests that reach the lines of the mutation."""
+    tests = reach_of(trial.tests, folder).tests(trial.path, trial.lines)
+    return replace(trial, tests=tests)
 
 
 def _noticed(record: Record, trial: Trial) -> bool:

@@ -58,10 +58,14 @@ _FIXED = ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One change of a source: `name` says where and which, `source` is the text with the change."""
+    """One change of a source: `name` says where and which, `source` is the text with the change.
+
+    `lines` are the numbers of the lines that change.
+    """
 
     name: str
     source: str
+    lines: range
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def mutations(path: str, source: str) -> Iterator[Mutation]:
             name += f" #{seen[name]}" if seen[name] > 1 else ""
             data = source.encode()
             mutated = (data[:begin] + text.encode() + data[end:]).decode()
-            yield Mutation(name, mutated)
+            yield Mutation(name, mutated, range(node.lineno, node.end_lineno + 1))
 
 
 def _shown(place: _Place, changed: ast.AST) -> str:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.mutants.table import ROOT, watching_tests
-from tests.mutants.trials import Outcome, Trial
+from tests.mutants.trials import PASSED_SO_FAR, Outcome, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,14 @@ class Entry:
     noticed: bool
     how: str
     seconds: float
+    thorough: bool = False
 
 
 class Record:
     """The outcomes in a file, the last of each source.
 
-    A mutant that was noticed stays so; a survivor is tried again when its tests have changed.
+    A mutant that was noticed stays so. A survivor is tried again when its tests have changed, and
+    in a thorough trial if some of its tests did not run.
     """
 
     def __init__(self, file: Path) -> None:
@@ -38,9 +40,12 @@ class Record:
     def known(self, trial: Trial) -> Entry | None:
         """The outcome of a trial, if it still holds."""
         entry = self._entries.get(_source(trial))
-        if entry is None or not (entry.noticed or entry.tests == _tests(trial.path)):
+        if entry is None or entry.noticed:
+            return entry
+        if entry.tests != _tests(trial.path):
             return None
-        return entry
+        more = trial.thorough and not entry.thorough and entry.how == PASSED_SO_FAR
+        return None if more else entry
 
     def add(self, outcome: Outcome) -> None:
         """Keep an outcome."""
@@ -52,6 +57,7 @@ class Record:
             noticed=outcome.noticed,
             how=outcome.how,
             seconds=round(outcome.seconds, 2),
+            thorough=trial.thorough,
         )
         self._entries[entry.source] = entry
         with self._file.open("a", encoding="utf-8") as file:

@@ -17,10 +17,10 @@ from qbnnc.ir.ops import Softmax
 from qbnnc.ir.text import graph_text
 from qbnnc.ir.types import Stage
 from qbnnc.passes.base import Pipeline
-from qbnnc.passes.calibrate import Calibration
-from qbnnc.passes.fold_affine import FoldAffine
-from qbnnc.passes.fuse_clamps import FuseClamps
+from qbnnc.passes.fusion.fold_affine import FoldAffine
+from qbnnc.passes.fusion.fuse_clamps import FuseClamps
 from qbnnc.passes.pipeline import PASS_NAMES, Options, Watch, pipeline, quantise_model, relabel
+from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.support.errors import CompileError, InputError, UserError
 from tests.graphs import inputs, lenet, mlp
 from tests.net import Net

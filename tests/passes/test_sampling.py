@@ -16,13 +16,13 @@ from qbnnc.ir.rng import Draw, eps_table
 from qbnnc.ir.scales import sampling_divisor, sampling_quants, sampling_ratio
 from qbnnc.ir.types import EPS_QUANT, Array
 from qbnnc.passes.base import run_passes
-from qbnnc.passes.calibrate import Calibration, calibrate
-from qbnnc.passes.fold_affine import FoldAffine
-from qbnnc.passes.fold_dropout_scale import FoldDropoutScale
-from qbnnc.passes.fuse_clamps import FuseClamps
-from qbnnc.passes.insert_fake_quantize import InsertFakeQuantize
+from qbnnc.passes.fusion.fold_affine import FoldAffine
+from qbnnc.passes.fusion.fold_dropout_scale import FoldDropoutScale
+from qbnnc.passes.fusion.fuse_clamps import FuseClamps
+from qbnnc.passes.integer.quantize import Quantize
 from qbnnc.passes.options import Bits, Quantisation, WeightScheme
-from qbnnc.passes.quantize import Quantize
+from qbnnc.passes.ranges.calibrate import Calibration, calibrate
+from qbnnc.passes.ranges.insert_fake_quantize import InsertFakeQuantize
 from tests.graphs import bayesian_lenet, bayesian_mlp, inputs
 from tests.net import Net
 

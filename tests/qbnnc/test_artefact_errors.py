@@ -15,6 +15,7 @@ import qbnnc
 from tests.commands import Runner, npz
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["lenet.qbnn", "lenet.onnx"])
 def test_inputs_that_do_not_fit(qbnnc_command: Runner, artefacts: Path, name: str) -> None:
     pixels = np.zeros((2, 1, 28, 28), np.float32)
@@ -32,6 +33,7 @@ def test_inputs_that_do_not_fit(qbnnc_command: Runner, artefacts: Path, name: st
     qbnnc_command.refused("run", artefacts / name, "--input", "x.npy", "-o", "p.npz")
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("dtype", [np.float64, np.int32, np.uint8, np.float16])
 @pytest.mark.parametrize("name", ["lenet.qbnn", "lenet.onnx"])
 def test_other_numbers_are_cast(

@@ -47,6 +47,25 @@ def test_slow_contenders_sit_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(its) for its in times.values()] == [1, 3]
 
 
+def test_a_clock_measures_the_calls_and_warm_ones_do_not_count() -> None:
+    calls, ticks = list[str](), iter(range(100))
+    measured = take_turns(
+        {n: partial(calls.append, n) for n in "ab"},
+        0.0,
+        called="ab",
+        clock=lambda: next(ticks) / 1000,
+        warm=True,
+    )
+    assert calls == ["a", "b", *2 * ["a", "a", "b", "b"]]
+    assert measured == {"a": pytest.approx([0.001] * 3), "b": pytest.approx([0.001] * 3)}
+
+
+def test_long_calls_are_not_made_twice() -> None:
+    calls, ticks = list[str](), iter(range(100))
+    take_turns({"a": partial(calls.append, "a")}, 0.0, clock=lambda: next(ticks) / 1.0, warm=True)
+    assert calls == ["a"] * 4
+
+
 def test_ratio_is_of_the_medians_and_spread_of_the_quartiles() -> None:
     found = ratio([2, 4, 6, 8, 100], [1, 1, 2, 3, 4])
     assert (found.median, found.low, found.high) == (3.0, 4 / 3, 8.0)
@@ -75,6 +94,7 @@ def test_artefacts_beside_each_other(
     assert "onnxruntime" in found["machine"]
 
 
+@pytest.mark.slow
 def test_the_float32_network_beside_artefacts(
     qbnnc_command: Command, artefacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +117,7 @@ def test_the_float32_network_beside_artefacts(
     assert "RuntimeError" in compiled["reason"]
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch 2.13 then writes beyond its memory, and the process may die of it."""
 

@@ -52,6 +52,7 @@ def test_compile_verify_run_inspect(qbnnc_command: Runner) -> None:
         assert max(map(len, seen.out.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_artefacts_of_one_compile_share_their_digest(qbnnc_command: Runner) -> None:
     assert qbnnc_command(*COMPILE, "-o", "a.qbnn", "-q").out == ""
     assert qbnnc_command("compile", "a.qbnn", "-o", "b.onnx", "-q").code == 0
@@ -62,6 +63,7 @@ def test_artefacts_of_one_compile_share_their_digest(qbnnc_command: Runner) -> N
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 def test_compiling_twice_gives_the_same_bytes(qbnnc_command: Runner) -> None:
     quick = ("-q", "--calibration-passes", 1)
     first = [Path("a.onnx"), Path("a.qbnn")]
@@ -90,6 +92,7 @@ def test_few_bits_are_clipped_and_fitted_unless_told_otherwise(qbnnc_command: Ru
     assert wide.calibration.startswith("minmax over")
 
 
+@pytest.mark.slow
 def test_print_after_shows_the_graph(qbnnc_command: Runner) -> None:
     quick = ("--calibration-passes", 1, "-q")
     shown = qbnnc_command(*COMPILE, "-o", "a.qbnn", "--print-after", "quantize", *quick)

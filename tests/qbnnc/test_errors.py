@@ -122,6 +122,7 @@ def test_no_calibration_data(qbnnc_command: Runner) -> None:
     assert "no calibration data" in qbnnc_command.refused("compile", "net.pt", *OUT)
 
 
+@pytest.mark.slow
 def test_few_calibration_rows_are_a_warning(qbnnc_command: Runner) -> None:
     np.save("few.npy", npz("fashion.npz")["calib"][:20])
     result = qbnnc_command("compile", *WEIGHTS[:3], *OUT, "--calib", "few.npy")
@@ -219,6 +220,7 @@ def test_regression_heads_that_would_be_misread(qbnnc_command: Runner) -> None:
     assert "LOG of a variance" in said
 
 
+@pytest.mark.slow
 def test_modules_in_a_list_are_an_ensemble(tmp_path: Path) -> None:
     torch.manual_seed(0)
     nets = [nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval() for _ in range(3)]
@@ -233,6 +235,7 @@ def test_modules_in_a_list_are_an_ensemble(tmp_path: Path) -> None:
         qbnnc.compile([nets[0], "net.pt"], tmp_path / "c.qbnn", calibration=x)
 
 
+@pytest.mark.slow
 def test_prefixes_are_said_on_the_command_line(qbnnc_command: Runner) -> None:
     weights = torch.load("lenet_mcd.pt", weights_only=True)
     torch.save({f"model.{name}": tensor for name, tensor in weights.items()}, "lightning.pt")

@@ -17,7 +17,7 @@ import qbnnc
 from qbnnc.evaluation.files import evaluate_files
 from qbnnc.ir import format
 from qbnnc.ir.oracle import oracle_samples
-from qbnnc.runtime import metrics
+from qbnnc.runtime import metrics, ranking
 from qbnnc.support.errors import UserError
 from tests.commands import Runner, npz
 from tests.conftest import DATA
@@ -69,6 +69,9 @@ def test_artefacts_have_the_metrics_of_the_oracle(qbnnc_command: Runner, artefac
     expected = {name: getattr(scores, name) for name in names}
     expected["ood_entropy"] = unknown["entropy"].mean()
     expected["ood_mutual_information"] = unknown["mutual_information"].mean()
+    p, wrong = found["probabilities"], found["probabilities"].argmax(axis=1) != data["y"][:12]
+    expected["aurc"] = ranking.area_under_risk_coverage(wrong, 1 - p.max(axis=1))
+    expected["ood_auroc"] = ranking.auroc(found["entropy"], unknown["entropy"])
     paths = (artefacts / "lenet.onnx", artefacts / "lenet.qbnn")
     both = records(qbnnc_command, *paths, "--data", "few.npz", "--ood", "few.npz:ood", "--seed", 3)
     for record in both:
@@ -111,8 +114,14 @@ def test_float_beside_integers(qbnnc_command: Runner, artefacts: Path) -> None:
     first, other = records(qbnnc_command, *asked)
     assert first["bits"] == "float32"
     assert first["samples"] == other["samples"] == 6
-    assert means(first) == pytest.approx(means(other), abs=0.05)
-    assert means(first) != means(other)
+    assert first["measures"].keys().isdisjoint({"kl", "rank", "spread"})  # it has one seed
+    quantised = means(other)
+    fidelity = {name: quantised.pop(name) for name in ("kl", "rank", "spread")}
+    assert means(first) == pytest.approx(quantised, abs=0.05)
+    assert means(first) != quantised
+    assert 0 < fidelity["kl"] < 0.05
+    assert 0.7 < fidelity["rank"] <= 1
+    assert fidelity["spread"] == pytest.approx(1, abs=0.3)
 
 
 def test_several_seeds_are_a_mean_and_a_standard_deviation(
@@ -137,6 +146,8 @@ def test_regression_in_the_units_of_the_user(qbnnc_command: Runner, artefacts: P
     plain = means(records(qbnnc_command, *asked)[0])
     real = means(records(qbnnc_command, *asked, "--target-mean", "-150", "--target-std", 7.5)[0])
     assert real.pop("nll") == pytest.approx(plain.pop("nll") + np.log(7.5))
+    for name in ("coverage", "ood_auroc"):
+        assert real.pop(name) == pytest.approx(plain.pop(name))
     assert real == pytest.approx({name: 7.5 * value for name, value in plain.items()})
     assert plain["ood_epistemic_std"] > 2 * plain["epistemic_std"]
     assert {"rmse", "aleatoric_std", "ood_aleatoric_std"} <= set(plain)

@@ -55,6 +55,7 @@ LAWS: dict[str, tuple[Returned, str | None, Moments]] = {
 }  # fmt: skip
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", list(LAWS))
 def test_the_predictive_variance_is_that_of_the_module(kind: str, tmp_path: Path) -> None:
     returned, names, moments = LAWS[kind]
@@ -78,6 +79,7 @@ def test_the_predictive_variance_is_that_of_the_module(kind: str, tmp_path: Path
     )
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("returned", "task"),
     [
@@ -106,6 +108,7 @@ def test_the_probabilities_are_those_of_the_module(
     np.testing.assert_allclose(found["mutual_information"], information, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_evidence_is_raw_and_keeps_its_names(qbnnc_command: Runner) -> None:
     net = network(
         lambda s, h: Evidence(s.mean(h), s.second(h).exp(), F.softplus(s.mean(h)), s.second(h))
@@ -125,6 +128,7 @@ def test_evidence_is_raw_and_keeps_its_names(qbnnc_command: Runner) -> None:
     assert found.code == 0
 
 
+@pytest.mark.slow
 def test_what_was_understood_is_printed(qbnnc_command: Runner) -> None:
     x = example()
     net = network(lambda s, h: (s.mean(h), F.softplus(s.second(h)), s.learnt.sum()))
@@ -142,6 +146,7 @@ def test_what_was_understood_is_printed(qbnnc_command: Runner) -> None:
     assert '"meaning": "variance"' in qbnnc_command("inspect", "a.qbnn", "--json").out
 
 
+@pytest.mark.slow
 def test_one_tensor_of_two_numbers_is_asked_for(qbnnc_command: Runner) -> None:
     x = example()
     qbnnc.save(network(lambda s, h: s.both(h)), "net.pt", (x[:2],), calibration=x)
@@ -155,6 +160,7 @@ def test_one_tensor_of_two_numbers_is_asked_for(qbnnc_command: Runner) -> None:
     assert "compile the trained model" in qbnnc_command.refused("compile", "raw.qbnn", *arguments)
 
 
+@pytest.mark.slow
 def test_names_travel_with_what_is_saved(tmp_path: Path) -> None:
     net, x = network(lambda s, h: (s.mean(h), s.second(h).exp())), example()
     for name in ("a.pt", "a.qbnn"):
@@ -179,6 +185,7 @@ def test_scores_have_the_right_variance(tmp_path: Path) -> None:
         assert found.scores.measures["aleatoric_std"].mean == pytest.approx(0.25, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_binary_scores_are_those_of_probabilities(tmp_path: Path) -> None:
     net = network(lambda s, h: torch.sigmoid(s.mean(h)).squeeze(1))
     x = example().numpy()

@@ -12,8 +12,8 @@ from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.text import graph_text
 from qbnnc.ir.text_parser import parse_graphs
-from qbnnc.passes.calibrate import Calibration
 from qbnnc.passes.pipeline import PASS_NAMES, Options, quantise_model
+from qbnnc.passes.ranges.calibrate import Calibration
 from tests.commands import Runner
 from tests.graphs import inputs, mlp
 

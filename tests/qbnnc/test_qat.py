@@ -97,6 +97,7 @@ def test_at_many_bits_it_is_close_to_the_float_network(mlp: MLP, diabetes: Array
             torch.testing.assert_close(ours, theirs, atol=0.1, rtol=0.05)
 
 
+@pytest.mark.few(0)
 def test_members_that_were_prepared_one_by_one_are_an_ensemble(
     mlp: MLP, diabetes: Arrays, tmp_path: Path
 ) -> None:

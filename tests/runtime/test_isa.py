@@ -15,7 +15,7 @@ from numba.core import config
 from qbnnc.ir.types import QuantParams
 from qbnnc.runtime import isa as detection
 from qbnnc.runtime.families.contraction.lowering import needs_wide
-from qbnnc.runtime.isa import Isa, available, chosen, target_features
+from qbnnc.runtime.isa import Isa, available, chosen, of_this_cpu
 from qbnnc.support.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,15 +35,34 @@ def _forgotten() -> Iterator[None]:
         (("avx2",), Isa.AVX2),
         (("avx512vnni",), Isa.GENERIC),
         (("avx2", "avxvnni"), Isa.AVX_VNNI),
-        (("avx2", "avx512vl", "avx512vnni", "avxvnni"), Isa.AVX512_VNNI),
+        (("avx2", "avx512vl", "avx512vnni", "avxvnni"), Isa.AVX512_VNNI_256),
         (("neon", "i8mm"), Isa.GENERIC),
         (("dotprod",), Isa.NEON_DOT),
     ],
 )
 def test_the_best_that_there_is(features: tuple[str, ...], best: Isa) -> None:
-    found = available(dict.fromkeys(features, True) | {"sse2": True, "sve": False})
+    found = available(dict.fromkeys(features, True) | {"sse2": True, "sve": False}, "")
     assert found[0] is best
     assert found[-1] is Isa.GENERIC
+
+
+@pytest.mark.parametrize(
+    ("cpu", "is_full"),
+    [
+        ("icelake-server", True),
+        ("sapphirerapids", True),
+        ("znver5", True),
+        ("znver4", False),
+        ("cascadelake", False),
+        ("rocketlake", False),
+        ("x86-64-v4", False),
+    ],
+)
+def test_which_processors_take_wide_vectors(cpu: str, is_full: bool) -> None:
+    found = available(dict.fromkeys(Isa.AVX512_VNNI.features, True), cpu)
+    widths = [isa.lanes for isa in found[:2]]
+    assert widths == ([16, 8] if is_full else [8, 16])
+    assert found[2:] == [Isa.AVX2, Isa.GENERIC]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +90,7 @@ def test_what_llvm_does_not_say_of_arm(
     monkeypatch.setattr(llvm, "get_process_triple", lambda: triple)
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"neon": True})
     monkeypatch.setattr(detection, "_has_dotprod", lambda: has)
-    assert available(target_features())[0] is (Isa.NEON_DOT if has else Isa.GENERIC)
+    assert of_this_cpu()[0] is (Isa.NEON_DOT if has else Isa.GENERIC)
 
 
 def test_llvm_may_not_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +100,7 @@ def test_llvm_may_not_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llvm, "get_process_triple", lambda: "arm64-apple-darwin23.0.0")
     monkeypatch.setattr(llvm, "get_host_cpu_features", fails)
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert available(target_features())[0] is Isa.NEON_DOT
+    assert of_this_cpu()[0] is Isa.NEON_DOT
 
 
 def test_one_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,18 +119,27 @@ def test_numba_is_told_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> 
     """The CPU that numba compiles for decides, not the machine's."""
     monkeypatch.setitem(vars(config), "CPU_NAME", "generic")
     monkeypatch.setitem(vars(config), "CPU_FEATURES", None)
-    assert target_features() == {}
+    assert of_this_cpu() == [Isa.GENERIC]
     monkeypatch.setitem(vars(config), "CPU_FEATURES", "+avx2,-avx512vl")
-    assert target_features() == {"avx2": True, "avx512vl": False}
+    assert of_this_cpu() == [Isa.AVX2, Isa.GENERIC]
+    wide = ",".join(f"+{name}" for name in Isa.AVX512_VNNI.features)
+    monkeypatch.setitem(vars(config), "CPU_FEATURES", wide)
+    assert of_this_cpu()[0] is Isa.AVX512_VNNI_256
+    monkeypatch.setitem(vars(config), "CPU_NAME", "znver5")
+    assert of_this_cpu()[0] is Isa.AVX512_VNNI
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("isa", available(target_features()))
-def test_whole_networks(isa: Isa, tmp_path: Path) -> None:
-    """Each instruction set of this machine gives the oracle's bits, in a process of its own."""
+@pytest.mark.parametrize("isa", [i for i in of_this_cpu() if i is not chosen()])
+def test_whole_networks(isa: Isa) -> None:
+    """The other instruction sets of this machine give the oracle's bits, each in a process.
+
+    These tests run in this process too, with the chosen one.
+    """
     files = [f"tests/runtime/test_{name}.py" for name in ("equality", "ops", "sampled", "winograd")]
+    options = ["-m", "not slow", "--hypothesis-profile=again"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *files],
         cwd=ROOT,
         env=os.environ | {"QBNNC_ISA": isa.value},
         capture_output=True,

@@ -20,9 +20,9 @@ from qbnnc.runtime.families.contraction.kernels.products import (
     Accumulators,
     Operands,
 )
-from qbnnc.runtime.isa import Isa, available, chosen, target_features
+from qbnnc.runtime.isa import Isa, chosen, of_this_cpu, target_features
 from qbnnc.runtime.isa_probe import fault
-from qbnnc.runtime.kernels.vectors import I8, I32, LANES, declare, splat
+from qbnnc.runtime.kernels.vectors import I8, I32, declare, splat
 from qbnnc.support.errors import UserError
 
 
@@ -35,17 +35,18 @@ def _forgotten() -> Iterator[None]:
 
 def broken_verify(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
     """Write a product as for an LLVM whose intrinsic has other arguments."""
-    return _by(build, operands, sums, "llvm.x86.avx2.psad.bw", ir.VectorType(I32, LANES))
+    return _by(build, operands, sums, {8: "avx2.psad.bw", 16: "avx512.psad.bw.512"}, I32)
 
 
 def broken_name(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
     """Write a product as for an LLVM that does not have the intrinsic."""
-    return _by(build, operands, sums, "llvm.x86.avx999.dot.256", ir.VectorType(I8, 4 * LANES))
+    return _by(build, operands, sums, {8: "avx999.dot.256", 16: "avx999.dot.512"}, I8)
 
 
 def broken_selection(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
     """Write a product at which LLVM ends the process: the CPU lacks its feature."""
-    return _by(build, operands, sums, "llvm.x86.avx2.vpdpbssd.256", ir.VectorType(I8, 4 * LANES))
+    names = {8: "avx2.vpdpbssd.256", 16: "avx10.vpdpbssd.512"}
+    return _by(build, operands, sums, names, I8)
 
 
 def broken_emitter(build: Any, operands: Operands, sums: Accumulators) -> Accumulators:
@@ -53,30 +54,30 @@ def broken_emitter(build: Any, operands: Operands, sums: Accumulators) -> Accumu
 
 
 def _by(
-    build: Any, operands: Operands, sums: Accumulators, name: str, kind: ir.Type
+    build: Any, operands: Operands, sums: Accumulators, names: dict[int, str], element: ir.IntType
 ) -> Accumulators:
-    ints = ir.VectorType(I32, LANES)
-    dot = declare(build, name, ints, [ints, kind, kind])
+    """Write a product by an intrinsic; `names` are by the lanes of an accumulator."""
 
-    def product(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+    def product(codes: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        ints, lanes = total.type, total.type.count
+        kind = ir.VectorType(element, 32 * lanes // element.width)
+        dot = declare(build, f"llvm.x86.{names[lanes]}", ints, [ints, kind, kind])
+        x = splat(build, codes, lanes)
         return build.call(dot, [total, build.bitcast(x, kind), build.bitcast(w, kind)])
 
     return [
-        [
-            product(splat(build, codes, LANES), weights, total)
-            for weights, total in zip(operands.weights, row, strict=True)
-        ]
+        [product(codes, w, total) for w, total in zip(operands.weights, row, strict=True)]
         for codes, row in zip(operands.codes, sums, strict=True)
     ]
 
 
 BROKEN = [
     (broken_verify, "RuntimeError: .*[Ii]ntrinsic"),
-    (broken_name, "LLVM has no such intrinsic: .*llvm.x86.avx999.dot.256"),
+    (broken_name, "LLVM has no such intrinsic: .*llvm.x86.avx999.dot"),
     (broken_selection, "LLVM ERROR: Cannot select"),
     (broken_emitter, "TypeError: llvmlite has changed"),
 ]
-BEST = available(target_features())[0]
+BEST = of_this_cpu()[0]
 on_x86 = pytest.mark.skipif(
     not target_features().get("avx2", False) or target_features().get("avxvnniint8", False),
     reason="the broken products are of an x86 with AVX2, and without AVX-VNNI-INT8",
@@ -91,7 +92,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return store
 
 
-@pytest.mark.parametrize("isa", available(target_features()))
+@pytest.mark.parametrize("isa", of_this_cpu())
 def test_llvm_compiles_what_the_processor_has(isa: Isa, kept: Store) -> None:
     """LLVM compiles all sets of this CPU; otherwise the runtime would be slower than it could."""
     assert fault(isa).why == ""
@@ -106,7 +107,7 @@ def test_the_next_is_taken_and_said_once(
     monkeypatch.delenv("QBNNC_ISA", raising=False)
     for table in (PRODUCTS, WIDE_PRODUCTS):
         monkeypatch.setitem(table, BEST, emitter)
-    following = available(target_features())[1]
+    following = of_this_cpu()[1]
     assert chosen() is following
     ((level, message),) = [(r.levelno, r.getMessage()) for r in caplog.records]
     assert level == logging.WARNING

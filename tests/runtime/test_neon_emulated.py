@@ -1,4 +1,4 @@
-"""The NEON tiles against numpy, on an emulated processor with dotprod and without i8mm."""
+"""The NEON panels against numpy, on an emulated processor with dotprod and without i8mm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unicorn import arm64_const as arm64
 from qbnnc.ir.types import Array
 from qbnnc.runtime.families.contraction.kernels.microkernel import Shape
 from qbnnc.runtime.isa import Isa
-from tests.runtime.tiles import CHANNEL, HIGH, LOW, SHAPES, ZERO, Case, object_code, random_case
+from tests.runtime.tiles import CHANNEL, HIGH, LOW, ZERO, Case, object_code, random_case, shapes
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 CODE, RETURN, STACK, DATA = (n << 20 for n in (1, 2, 3, 4))  # a MiB each
@@ -32,8 +32,8 @@ def processor(code: bytes) -> unicorn.Uc:
 
 
 def compiled(shape: Shape) -> bytes:
-    """Compile a tile to code that refers to nothing else."""
-    made = llvm.ObjectFileRef.from_data(object_code(Isa.NEON_DOT, {"tile": shape}, TRIPLE))
+    """Compile a panel to code that refers to nothing else."""
+    made = llvm.ObjectFileRef.from_data(object_code(Isa.NEON_DOT, {"panel": shape}, TRIPLE))
     sections = {section.name() or b"": section.data() for section in made.sections()}
     assert not any(name.startswith(b".rel") for name in sections)
     text: bytes = sections[b".text"]
@@ -41,7 +41,7 @@ def compiled(shape: Shape) -> bytes:
 
 
 def run(machine: unicorn.Uc, case: Case) -> Array:
-    """Run a tile on the emulator; return the arena afterwards."""
+    """Run a panel on the emulator; return the arena afterwards."""
     arrays = (case.arena, case.x, case.runs, case.weights, case.bias, case.factor, case.out)
     arena, x, runs, weights, bias, factor, out = place(machine, arrays)
     segments, k_blocks = case.weights.shape[:2]
@@ -50,7 +50,7 @@ def run(machine: unicorn.Uc, case: Case) -> Array:
     for register, real in ((arm64.UC_ARM64_REG_S0, LOW), (arm64.UC_ARM64_REG_S1, HIGH)):
         machine.reg_write(register, int(np.float32(real).view(np.uint32)))
     stack = STACK + (1 << 19)
-    machine.mem_write(stack, np.array([out, CHANNEL, ZERO], np.int64).tobytes())
+    machine.mem_write(stack, np.array([out, CHANNEL, ZERO, len(case.x)], np.int64).tobytes())
     machine.reg_write(arm64.UC_ARM64_REG_SP, stack)
     machine.reg_write(arm64.UC_ARM64_REG_LR, RETURN)
     machine.emu_start(CODE, RETURN)
@@ -67,8 +67,8 @@ def place(machine: unicorn.Uc, arrays: Sequence[Array]) -> list[int]:
     return addresses
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, Shape(4, 2), Shape(4, 2, wide=True)], ids=str)
-def test_tiles(shape: Shape) -> None:
+@pytest.mark.parametrize("shape", shapes(Isa.NEON_DOT), ids=str)
+def test_panels(shape: Shape) -> None:
     rng, machine = np.random.default_rng(0), processor(compiled(shape))
     for extreme in [False, True] * 10:
         segments, k_blocks = (int(n) for n in rng.integers(1, (6, 10)))

@@ -3,8 +3,11 @@
 import copy
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -29,6 +32,15 @@ from tests.examples import examples
 from tests.graphs import mlp as float_mlp
 from tests.runtime.nets import Net, assert_equal, codes, images, lenet, mlp, resnet
 from tests.strategies import input_batch, integer_models, random_integer_model
+
+
+def raw_mlp() -> Model:
+    """A network of one output whose statistics are its mean and variance."""
+    net = Net((10,))
+    net.linear(7)
+    net.requantize(codes(0.06, 20))
+    net.dropout(0.4)
+    return net.model()
 
 
 def test_a_file_is_loaded_and_predicts(tmp_path: Path) -> None:
@@ -61,6 +73,35 @@ def test_prediction_is_a_mapping_with_attributes() -> None:
     for twin in (pickle.loads(pickle.dumps(p)), copy.copy(p), copy.deepcopy(p)):
         assert isinstance(twin, Prediction)
         assert np.array_equal(twin.mean, p.mean)
+
+
+@pytest.mark.parametrize("make", [mlp, raw_mlp, lenet])
+@pytest.mark.parametrize("rows", [1, 300])
+def test_statistics_are_made_when_they_are_read(make: Callable[..., Model], rows: int) -> None:
+    """They are those of Head, to the bit, by the kernel or by numpy, and of copies too."""
+    model = make()
+    p = load(model).predict(images(model, rows), 6, seed=3)
+    twin = pickle.loads(pickle.dumps(p))
+    outputs = tuple(p[name] for name in model.head.sample_names(len(model.graph.outputs)))
+    for name, array in model.head.evaluate(outputs).items():
+        for prediction in (p, twin, copy.deepcopy(p)):
+            assert np.array_equal(prediction[name].view(np.uint32), array.view(np.uint32))
+
+
+def test_threads_read_the_same_statistics() -> None:
+    session, x, ready = load(lenet()), images(lenet(), 20), Barrier(4, timeout=60)
+    names = ["entropy", "probabilities", "mutual_information", "entropy"]
+
+    def read(p: Prediction, name: str) -> bool:
+        ready.wait()
+        first = p[name]
+        ready.wait()
+        return first is p[name]
+
+    with ThreadPoolExecutor(4) as pool:
+        for seed in range(30):
+            same = pool.map(partial(read, session.predict(x, 3, seed)), names)
+            assert list(same) == [True] * 4
 
 
 @pytest.mark.parametrize(

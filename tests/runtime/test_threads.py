@@ -1,10 +1,13 @@
 """One Session, many Python threads."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
-from threading import Barrier, Event
+from threading import Barrier, Event, Thread, current_thread
 
 import numpy as np
 import pytest
@@ -15,9 +18,11 @@ from numpy.typing import NDArray
 from qbnnc.ir.model import Model
 from qbnnc.runtime import load
 from qbnnc.runtime.arena import LARGEST_KEPT, ArenaPool
-from qbnnc.runtime.plan import Work, plan
+from qbnnc.runtime.isa import Isa, chosen
+from qbnnc.runtime.plan import Plan, Work, plan
 from qbnnc.runtime.threads import Task, Workers, split
 from qbnnc.support.errors import InputError
+from tests.examples import examples
 from tests.runtime.nets import images, lenet, mlp, resnet
 from tests.runtime.sampled import bayes_mlp
 
@@ -49,7 +54,7 @@ def test_eight_threads_give_equal_bits() -> None:
 def test_any_number_of_threads_gives_equal_bits(
     make: Callable[..., Model], batch: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1.0)
+    monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1e-12)
     model = make()
     members = replace(model, members=(model.graph, make(seed=1).graph, make(seed=2).graph))
     x = images(model, batch)
@@ -66,8 +71,8 @@ def test_any_number_of_threads_gives_equal_bits(
 def test_tasks_cover_everything_once(
     batch: int, draws: int, threads: int, members: int, sampled: bool
 ) -> None:
-    work = Work(1e8, 1e9 if sampled else 0.0, 1e8)
-    plans = [replace(plan(mlp().graph), work=work)] * members
+    time = Work(1e-3, 1e-2 if sampled else 0.0, 1e-3)
+    plans = [replace(plan(mlp().graph), time=time)] * members
     seen = np.zeros((members, draws, batch), int)
     for task in chain.from_iterable(split(plans, batch, draws, threads)):
         seen[task.member, task.draws.start : task.draws.stop, task.rows.start : task.rows.stop] += 1
@@ -78,6 +83,96 @@ def test_small_predictions_use_one_thread() -> None:
     plans = [plan(mlp().graph)]
     assert split(plans, 1, 1, 64) == [[Task(0, range(1), range(1))]]
     assert split(plans * 3, 1, 1, 64) == [[Task(i, range(1), range(1)) for i in range(3)]]
+
+
+def timed(row: float = 0.0, sample: float = 0.0, copy: float = 0.0) -> Plan:
+    """Make a plan of these seconds."""
+    return replace(plan(mlp().graph), time=Work(row, sample, copy))
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(390e-6, 1), (410e-6, 2), (590e-6, 2), (0.1, 4)])
+def test_threads_are_worth_a_time(seconds: float, calls: int) -> None:
+    assert len(split([timed(copy=seconds / 20)], 1, 20, 4)) == calls
+
+
+def test_products_take_less_time_on_a_better_instruction_set() -> None:
+    rates = [isa.products_per_second for isa in (Isa.GENERIC, Isa.AVX2, Isa.AVX512_VNNI)]
+    assert rates == sorted(rates)
+    made = plan(lenet().graph)
+    known = made.work.copy / chosen().products_per_second
+    assert known < made.time.copy < 2 * known or chosen() is Isa.GENERIC
+
+
+def test_rows_are_split_finely_where_that_repeats_nothing() -> None:
+    assert len(split([timed(row=1e-3, copy=1e-3)], 64, 20, 2)) == 8
+    assert len(split([timed(row=1e-3, copy=1e-3)], 6, 20, 2)) == 2  # calls of too few rows
+    assert len(split([timed(row=1e-3, sample=0.1, copy=1e-3)], 64, 1, 2)) == 2  # masks drawn again
+    assert len(split([timed(row=9e-3, copy=1e-3)], 1, 200, 2)) == 2  # the prefix computed again
+    assert len(split([timed(row=1e-6, sample=1e-2, copy=1e-3)], 4, 200, 2)) == 8
+
+
+@given(st.integers(1, 5), st.integers(0, 40))
+@examples(30)
+def test_workers_run_each_task_once(threads: int, tasks: int) -> None:
+    done = list[int]()
+    Workers(threads).run(range(tasks), done.append)
+    assert sorted(done) == list(range(tasks))
+
+
+def test_helpers_sleep_between_predictions_and_end_with_their_pool() -> None:
+    workers, running = Workers(3), set[Thread]()
+
+    def work(_: int) -> None:
+        together.wait()
+        running.add(current_thread())
+
+    for _ in range(5):
+        together = Barrier(3, timeout=60)
+        workers.run(range(3), work)
+    helpers = running - {current_thread()}
+    assert len(helpers) == 2
+    del workers
+    for helper in helpers:
+        helper.join(60)
+        assert not helper.is_alive()
+
+
+def test_predictions_at_once_share_the_helpers() -> None:
+    """The second one finds the only helper busy, and runs in its caller's thread alone."""
+    workers, held, entered = Workers(2), Event(), Barrier(3, timeout=60)
+    callers = set[Thread]()
+
+    def hold(_: int) -> None:
+        entered.wait()
+        assert held.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(workers.run, range(2), hold)
+        entered.wait()
+        workers.run(range(5), lambda _: callers.add(current_thread()))
+        held.set()
+        first.result()
+    assert callers == {current_thread()}
+
+
+FORK = """
+import os, sys
+import numpy as np
+from qbnnc.runtime.threads import Workers
+workers, done = Workers(2), []
+workers.run(range(9), done.append)
+child = os.fork()
+workers.run(range(9), done.append)
+assert len(done) == 18
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_fork_has_helpers_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_error_of_a_task_is_raised() -> None:

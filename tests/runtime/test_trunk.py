@@ -61,7 +61,7 @@ def test_heads_on_a_trunk(p: float | None, bits: str, rows: int) -> None:
 def test_any_number_of_threads(
     threads: int, rows: int, p: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1.0)
+    monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1e-12)
     model = with_common_trunk(3, p)
     session, samples = load(model, threads=threads), 3 if p is None else 6
     x = inputs(model.graph, rows)
@@ -83,7 +83,7 @@ def sampled_heads(members: int) -> Model:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_sampled_heads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1.0)
+    monkeypatch.setattr("qbnnc.runtime.threads.WORTH", 1e-12)
     model = sampled_heads(2)
     session = load(model, threads=threads)
     assert session._ensemble.trunk is not None
@@ -151,9 +151,9 @@ def test_every_value_of_every_member_is_traced() -> None:
 def test_tasks_cover_everything_once(batch: int, draws: int, threads: int, sampled: bool) -> None:
     trunk, members = plan_members(with_common_trunk(3, 0.2).members, 2)
     assert trunk is not None
-    work = replace(members[0].work, row=1e8, sample=1e12 if sampled else 0.0)
-    members = tuple(replace(plan, work=work) for plan in members)
-    trunk = replace(trunk, work=replace(trunk.work, row=1e8))
+    time = replace(members[0].time, row=1e-3, sample=10.0 if sampled else 0.0)
+    members = tuple(replace(plan, time=time) for plan in members)
+    trunk = replace(trunk, time=replace(trunk.time, row=1e-3))
     seen = np.zeros((3, draws, batch), int)
     for task in chain.from_iterable(split(members, batch, draws, threads, trunk)):
         seen[task.member, task.draws.start : task.draws.stop, task.rows.start : task.rows.stop] += 1

@@ -1,4 +1,4 @@
-"""Operands and expected results of tiles, and tiles compiled for any processor."""
+"""Operands and expected results of panels, and panels compiled for any processor."""
 
 from __future__ import annotations
 
@@ -11,22 +11,30 @@ import pytest
 from llvmlite import ir
 
 from qbnnc.ir.types import Array
-from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_tile
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_panel
 from qbnnc.runtime.isa import Isa
 
-SHAPES = [
-    Shape(rows, vectors, wide, sums)
-    for rows, vectors in ((6, 2), (4, 1), (1, 2))
-    for wide in (False, True)
-    for sums in (False, True)
-]
+POSITIONS = 9  # of a case: tiles of several numbers of rows
+
+
+def shapes(isa: Isa) -> list[Shape]:
+    """Panels of every width, whose positions are computed in several tiles."""
+    return [
+        Shape(rows, width, wide, sums)
+        for rows in ((6, 2, 1), (4, 1))
+        for width in isa.panels
+        for wide in (False, True)
+        for sums in (False, True)
+    ]
+
+
 CHANNEL, ZERO, LOW, HIGH = 5, 7, -7, 120
 _OUT = 1 << 14  # where results go
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """The arguments of a tile; weights are [segments, k_blocks, channels, 4]."""
+    """The arguments of a panel; weights are [segments, k_blocks, channels, 4]."""
 
     shape: Shape
     arena: Array
@@ -55,7 +63,7 @@ def random_case(
     highest = 255 if shape.wide else 127
     arena = rng.integers(0, 256, _OUT + 4096).astype(np.uint8)
     arena[:_OUT] = rng.choice([0, highest], _OUT) if extreme else rng.integers(0, highest + 1, _OUT)
-    x = rng.integers(0, 4000, shape.rows)
+    x = rng.integers(0, 4000, POSITIONS)
     runs = rng.integers(0, 4000, segments).astype(np.int32)
     size = (segments, k_blocks, shape.channels, 4)
     weights = rng.choice([-128, 127], size) if extreme else rng.integers(-128, 128, size)
@@ -67,7 +75,7 @@ def random_case(
         weights.astype(np.int8),
         rng.integers(-(2**20), 2**20, shape.channels).astype(np.int32),
         rng.uniform(1e-6, 1e-3, shape.channels).astype(np.float32),
-        _OUT + 300 * rng.permutation(shape.rows) + rng.integers(0, 30),
+        _OUT + 300 * rng.permutation(POSITIONS) + rng.integers(0, 30),
     )
 
 
@@ -84,13 +92,13 @@ def products(arena: Array, x: Array, runs: Array, weights: Array) -> Array:
 
 
 def assembly(isa: Isa, shape: Shape, triple: str, features: Sequence[str] | None = None) -> str:
-    """Compile one tile for a CPU that has these features (isa's if None) and no others."""
-    machine, module = _for_processor(isa, {"tile": shape}, triple, features)
+    """Compile a panel for a CPU that has these features (isa's if None) and no others."""
+    machine, module = _for_processor(isa, {"panel": shape}, triple, features)
     return str(machine.emit_assembly(module))
 
 
 def object_code(isa: Isa, shapes: Mapping[str, Shape], triple: str) -> bytes:
-    """Make tiles by these names."""
+    """Make panels by these names."""
     machine, module = _for_processor(isa, shapes, triple)
     return bytes(machine.emit_object(module))
 
@@ -103,7 +111,7 @@ def _for_processor(
     module = ir.Module()
     module.triple = triple
     for name, shape in shapes.items():
-        define_tile(module, name, isa, shape).linkage = "external"
+        define_panel(module, name, isa, shape).linkage = "external"
     try:
         target = llvm.Target.from_triple(triple)
     except RuntimeError:

@@ -40,6 +40,7 @@ def chosen(budget: str, **more: object) -> Choice:
     return choose_bits(model, (x, y), budget, calibration=x, **(options | more))
 
 
+@pytest.mark.few(0)
 @pytest.mark.filterwarnings("ignore:90 rows to choose bits by")
 def test_the_choice_is_within_the_budget_as_compiled(
     mlp_mcd: MLP_MCD, diabetes: dict[str, Array], tmp_path: Path
@@ -150,7 +151,20 @@ def test_a_network_without_a_variance_has_a_budget_of_its_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nll", "nll+", "nll+1%%", "nll-1%", "nll+-1", "ape+1", "nll+1e3", "nll 1%", "+1"]
+    "text",
+    [
+        "",
+        "nll",
+        "nll+",
+        "nll+1%%",
+        "nll-1%",
+        "nll+-1",
+        "ape+1",
+        "nll+1e3",
+        "nll 1%",
+        "+1",
+        "rank+1",
+    ],
 )
 def test_wrong_budgets(text: str) -> None:
     with pytest.raises(UserError, match=r"`budget` .*write METRIC\+X% or METRIC\+X"):
@@ -172,6 +186,35 @@ def test_limits(text: str, limit: float) -> None:
     """Relative ones are of the size of the metric; those of percentages are in points."""
     metrics = {"nll": -2.0, "error": 0.1, "ece": 0.05, "brier": 0.2}
     assert Budget.parse(text).limit(metrics) == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(("text", "limit"), [("kl+.01", 0.01), ("rank-.05", 0.95), ("kl+0", 0)])
+def test_limits_beside_the_float_network(text: str, limit: float) -> None:
+    """The float network's own KL is 0 and its rank 1, whatever else it has."""
+    assert Budget.parse(text).limit({}) == pytest.approx(limit)
+    assert str(Budget.parse(text)) == text.replace(".", "0.")
+
+
+def test_a_rank_must_not_fall_below_its_limit() -> None:
+    budget = Budget.parse("rank-.05")
+    assert budget.allows(0.96, 0.95)
+    assert not budget.allows(0.94, 0.95)
+    with pytest.raises(UserError, match="no order; choose another metric, such as kl"):
+        budget.value({"kl": 0.1})
+
+
+@pytest.mark.parametrize("text", ["kl+1%", "rank-5%"])
+def test_no_percentage_of_what_compares_already(text: str) -> None:
+    with pytest.raises(UserError, match=r"no percentage.*write kl"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize("nll", [0.0, 0.0999, -0.05])
+def test_a_percentage_of_a_likelihood_near_zero(nll: float) -> None:
+    with pytest.raises(UserError, match=r"so near 0 .* give nats, such as nll\+\.01"):
+        Budget.parse("nll+1%").limit({"nll": nll})
+    assert Budget.parse("nll+.01").limit({"nll": nll}) == pytest.approx(nll + 0.01)
+    assert Budget.parse("nll+1%").limit({"nll": 0.2}) == pytest.approx(0.202)
 
 
 def test_a_budget_is_not_missed_by_rounding() -> None:

@@ -4,9 +4,10 @@
 
 The same integer model is emitted as it is, and with one choice undone at a time. Every mask and
 noise is then drawn by nodes of its own, or tables and noise use Gather in place of GatherElements,
-or masks use Where in place of multiplications. Then all are undone, and last comes a file of one
-sample that is run L times. All but the last are checked to give the same bits. Figures are ratios
-to our emission, one thread, contenders in turns.
+or masks use Where in place of multiplications, or residual adds are computed in float32, or large
+sampled weights are drawn whole. Then all are undone, and last comes a file of one sample that is
+run L times. All but the last are checked to give the same bits. Figures are ratios to our emission,
+one thread, contenders in turns.
 """
 
 from __future__ import annotations
@@ -24,19 +25,18 @@ from unittest.mock import patch
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx import lower, random_values
+from qbnnc.backends.onnx import elementwise, lower, random_values
 from qbnnc.backends.onnx.emission import emit
 from qbnnc.backends.onnx.scope import Scope, quant_scalars
 from qbnnc.backends.onnx.streams import Stream, groups
 from qbnnc.backends.onnx.writer import Writer
-from qbnnc.bench.timing import ratio, take_turns
+from qbnnc.bench.timing import Contender, ratio, take_turns
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.ops import Select
 from qbnnc.loading.artefacts import open_artefact
 from qbnnc.loading.sources import CalibrationWarning
-from tools.bench.networks import cases
-from tools.bench.speed import SAMPLES, SEED, Compiled, call
+from tools.bench.networks import DRAWS, SEED, Files, cases, compile_files, network_of
 
 Undo = Callable[[], AbstractContextManager[object]]
 _TO_BOOL = int(onnx_ir.DataType.BOOL)
@@ -76,6 +76,16 @@ def chosen() -> AbstractContextManager[object]:
     return patch.dict(lower.WRITERS, {Select: select})
 
 
+def in_float() -> AbstractContextManager[object]:
+    """Sum residual adds in float32, between DequantizeLinear and QuantizeLinear."""
+    return patch.object(elementwise, "fused_ratios", lambda *_: None)
+
+
+def whole() -> AbstractContextManager[object]:
+    """Draw all samples of all channels of a weight at once."""
+    return patch.object(random_values, "parts_of", lambda *_: None)
+
+
 def together() -> AbstractContextManager[object]:
     stack = ExitStack()
     for undo in UNDONE.values():
@@ -83,14 +93,20 @@ def together() -> AbstractContextManager[object]:
     return stack
 
 
-UNDONE: dict[str, Undo] = {"draws apart": apart, "Gather": gathered, "Where": chosen}
+UNDONE: dict[str, Undo] = {
+    "draws apart": apart,
+    "Gather": gathered,
+    "Where": chosen,
+    "adds in float": in_float,
+    "weights whole": whole,
+}
 
 
-def variants(compiled: Compiled, folder: Path) -> Iterator[tuple[str, Path]]:
+def variants(files: Files, folder: Path) -> Iterator[tuple[str, Path]]:
     """Files, ours first; of those undone, the ones that differ."""
-    model = format.load(compiled.files[0])
+    model = format.load(files.qbnn)
     first = emit(model)
-    yield "ours", compiled.files[1]
+    yield "ours", files.onnx
     for name, undo in {**UNDONE, "all of these": together}.items():
         with undo():
             data = emit(model)
@@ -106,7 +122,7 @@ def variants(compiled: Compiled, folder: Path) -> Iterator[tuple[str, Path]]:
 
 def each_alone(one: Callable[[], object]) -> None:
     """Run one sample as many times as a prediction has samples."""
-    for _ in range(SAMPLES):
+    for _ in range(DRAWS):
         one()
 
 
@@ -123,12 +139,15 @@ def main() -> None:
         if case.name not in options.cases:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            compiled = Compiled.of(case, "w8a7", Path(folder))
-            opened = {n: open_artefact(p, 1) for n, p in variants(compiled, Path(folder))}
+            files = compile_files(network_of(case, Path(folder)), Path(folder), case.name, "w8a7")
+            opened = {n: open_artefact(p, 1) for n, p in variants(files, Path(folder))}
             for batch in options.batches if len(opened) > 1 else ():
                 x = np.random.default_rng(1).standard_normal((batch, *case.shape))
                 x = x.astype(np.float32)
-                calls = {name: call(artefact, x) for name, artefact in opened.items()}
+                calls: dict[str, Contender] = {
+                    name: partial(artefact.predict, x, seed=SEED)
+                    for name, artefact in opened.items()
+                }
                 if (one := calls.pop("a sample a run", None)) is not None:
                     calls["a sample a run"] = partial(each_alone, one)
                 want = opened["ours"].predict(x, seed=SEED)["samples"]

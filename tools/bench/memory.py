@@ -83,8 +83,8 @@ def _measure(what: str, path: Path) -> None:
         qbnnc.runtime.load(model)
         _tell("planned", before, size, start)
         return
-    from qbnnc.passes.calibrate import Calibration
     from qbnnc.passes.pipeline import Options, quantise_model
+    from qbnnc.passes.ranges.calibrate import Calibration
 
     model = format.load(path)
     rows = np.random.default_rng(0).normal(0, 1, (_ROWS, *_IMAGE)).astype(np.float32)

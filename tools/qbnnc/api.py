@@ -26,8 +26,7 @@ from qbnnc.loading.sources import (
 )
 from qbnnc.loading.writing import check_outputs, write_artefacts
 from qbnnc.options import given_options, options_from
-from qbnnc.passes.assign_head import name_outputs
-from qbnnc.passes.calibrate import calibration_of
+from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.passes.options import CompileOptions, Quantisation
 from qbnnc.passes.pipeline import (
     Watch,
@@ -37,6 +36,7 @@ from qbnnc.passes.pipeline import (
     quantise_model,
     relabel,
 )
+from qbnnc.passes.ranges.calibrate import calibration_of
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.verification.distribution import DistributionCheck, checked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from qbnnc.ir.head import Task
-from qbnnc.passes.calibrate import Calibration, Observer
 from qbnnc.passes.options import (
     Bits,
     CompileOptions,
@@ -14,6 +13,7 @@ from qbnnc.passes.options import (
     WeightScheme,
 )
 from qbnnc.passes.pipeline import Options
+from qbnnc.passes.ranges.calibrate import Calibration, Observer
 from qbnnc.support import limits
 from qbnnc.support.errors import UserError
 from qbnnc.support.inputs import as_integer, choice, whole

@@ -14,9 +14,9 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.loading.sources import Dropout, SourceOptions, read, with_calibration
 from qbnnc.options import options_from
-from qbnnc.passes.calibrate import calibration_of
 from qbnnc.passes.options import CompileOptions
 from qbnnc.passes.pipeline import Options, simulate_model
+from qbnnc.passes.ranges.calibrate import calibration_of
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.inputs import choice, number, whole

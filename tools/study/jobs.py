@@ -19,7 +19,7 @@ from qbnnc.ir import format
 from qbnnc.ir.head import class_shape
 from qbnnc.ir.model import Model
 from qbnnc.loading.artefacts import Predictor
-from qbnnc.passes.assign_head import with_head
+from qbnnc.passes.head.assign_head import with_head
 from qbnnc.passes.pipeline import Options, lower_model, quantise_model
 from qbnnc.runtime import load
 from qbnnc.study.plan import Item, Job

@@ -13,7 +13,7 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.loading.sources import SourceOptions, read, with_calibration
-from qbnnc.passes.assign_head import fitted_by_targets, with_head
+from qbnnc.passes.head.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.options import Bits
 from qbnnc.passes.pipeline import check_layers
 from qbnnc.study.settings import Settings, Study

@@ -45,7 +45,7 @@ class Shift:
     def __post_init__(self) -> None:
         low, high = _RANGES[self.kind]
         if not (low <= self.amount <= high and math.isfinite(self.amount)):
-            raise UserError(f"{self.kind.value} {self.amount}: give a number in [{low}, {high}]")
+            raise UserError(f"give a number in [{low}, {high}]", f"{self.kind.value} {self.amount}")
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.amount:g}"

@@ -185,9 +185,14 @@ def _is_dearest(cost: Cost, costs: Sequence[Cost]) -> bool:
 def choice_lines(choice: Choice) -> Iterator[str]:
     """The bits of each layer, and the measurements."""
     budget, metric = choice.budget, choice.budget.metric
-    values = [budget.shown(m[metric]) for m in (choice.reference, choice.baseline, choice.result)]
-    limit = budget.shown(choice.limit)
-    yield fold(f"budget {budget}: {metric} {values[0]} in float, {limit} at most;")
+    measured = (
+        budget.of_float(choice.reference),
+        budget.value(choice.baseline),
+        budget.value(choice.result),
+    )
+    values = [budget.shown(value) for value in measured]
+    limit, end = budget.shown(choice.limit), "least" if metric == "rank" else "most"
+    yield fold(f"budget {budget}: {metric} {values[0]} in float, {limit} at {end};")
     yield f"  {values[1]} at {choice.base}, {values[2]} as chosen"
     rows = [
         [f"  {shortened(layer.name, 50)}", *(str(kind.of(bits)) if n else "-" for kind, n in

@@ -108,7 +108,7 @@ def try_pythons(jobs: int, flags: list[str]) -> bool:
         row, passed = trial.row(
             shown,
             ("tools/versions/check.py", "runtime", NETWORKS),
-            (*tests, "-m", "not slow and not nightly", *runtime_tests()),
+            (*tests, "--quick", "-m", "not slow and not nightly", *runtime_tests()),
         )
         print(row, flush=True)
         good &= passed

@@ -12,7 +12,7 @@ from qbnnc.backends.torch.training.settings import Loss
 from qbnnc.ir.head import Head, Task, is_binary
 from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import Spread
-from qbnnc.passes.assign_head import with_head
+from qbnnc.passes.head.assign_head import with_head
 from qbnnc.support.errors import UserError
 
 _LEAST_VARIANCE = 1e-6

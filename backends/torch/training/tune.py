@@ -18,12 +18,12 @@ from qbnnc.backends.torch.training.state import TuningState
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.model import Model
-from qbnnc.passes.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.base import run_passes
-from qbnnc.passes.calibrate import calibration_of
+from qbnnc.passes.fusion.noise import ShareMasks
+from qbnnc.passes.head.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.options import MaskSharing
 from qbnnc.passes.pipeline import Options, simulate_model
-from qbnnc.passes.share_masks import ShareMasks
+from qbnnc.passes.ranges.calibrate import calibration_of
 from qbnnc.support.errors import InputError
 from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted

@@ -11,7 +11,7 @@ from qbnnc.frontend.convert.dropout_masks.mask_sums import added, blended, plus,
 from qbnnc.frontend.convert.ops.affine import ONE, ZERO, affine, affine_by
 from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.ops.powers import power
-from qbnnc.frontend.convert.ops.shapes import broadcast, together
+from qbnnc.frontend.convert.ops.shapes import pairwise, together
 from qbnnc.frontend.convert.sampled_weights.flipout import flipped, is_signs, joined
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
@@ -176,11 +176,10 @@ def _product_of_rows(call: Call, a: Tracked, b: Tracked) -> Activation:
 
 def _sum_of_rows(call: Call, a: Tracked, b: Tracked, factor: float) -> Activation:
     left, right = call.context.value(a, call), call.context.value(b, call)
-    shape = together(call, "adds", left, right)
+    together(call, "adds", left, right)
     if factor != 1:
         right = affine_by(call, right, ONE * factor, ZERO, f"{call.place().name}.scaled")
-    whole = (broadcast(call, each, shape) for each in (left, right))
-    return Activation(call.emit(Add(), *whole))
+    return pairwise(call, Add(), "adds", left, right)
 
 
 def _is_bias(product: Product, added: Constant | Noise) -> bool:

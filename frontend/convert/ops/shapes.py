@@ -26,7 +26,7 @@ from qbnnc.frontend.convert.tracked import (
     Uniform,
 )
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Gather, Op, Reshape, Transpose
+from qbnnc.ir.ops import Gather, Op, Pairwise, Reshape, Transpose
 
 
 def reshape(call: Call) -> Tracked:
@@ -150,6 +150,13 @@ def together(call: Call, what: str, a: Value, b: Value) -> tuple[int, ...]:
             "first",
         )
     return np.broadcast_shapes(a.type.shape, b.type.shape)
+
+
+def pairwise(call: Call, op: Pairwise, what: str, left: Value, right: Value) -> Activation:
+    """The op on two rows that broadcast; `what` says in errors what it does to them."""
+    shape = together(call, what, left, right)
+    whole = (broadcast(call, each, shape) for each in (left, right))
+    return Activation(call.emit(op, *whole))
 
 
 def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:

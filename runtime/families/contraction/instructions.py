@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.program import Buffer, Instruction
 
 # The work of a product if so many are summed as int16 before they are widened.
@@ -87,9 +88,10 @@ class Convolve(Layer):
 
     @property
     def form(self) -> str:
-        rows = 4 if self.wide or self.steps > 1 else 6
+        rows = 4 if self.wide or self.steps > 1 else 12 if chosen().registers == 32 else 6
         kind = ", int16" if self.wide else f", depth {self.steps}" if self.steps > 1 else ""
-        tile = f"{self.pixels}x{self.groups * self.filters}, K {self.depth}, tiles {rows}x16"
+        width = chosen().panels[0]
+        tile = f"{self.pixels}x{self.groups * self.filters}, K {self.depth}, tiles {rows}x{width}"
         return tile + kind
 
 

@@ -15,11 +15,12 @@ from qbnnc.runtime.families.contraction.epilogue import common, extents, requant
 from qbnnc.runtime.families.contraction.instructions import PRODUCT_WORK, Winograd
 from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
 from qbnnc.runtime.families.contraction.kernels.winograd import input_pitch, scratch_bytes
+from qbnnc.runtime.families.contraction.kernels.winograd_transforms import PANEL
 from qbnnc.runtime.families.sampled_weights.lowering import operand
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.lowering import Lowering
-from qbnnc.runtime.packing import PANEL, Layout
+from qbnnc.runtime.packing import Layout
 
 _BYTES = 256 << 10  # of v and m at a time: v is read once for each panel, m is written and read
 _LEAST_TILES = 84  # at a time, so that weights are not read too often

@@ -22,7 +22,7 @@ from qbnnc.runtime.families.masked_layers.units import MaskedLayer
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.lowering import Lowering
-from qbnnc.runtime.packing import K_BLOCK, PANEL
+from qbnnc.runtime.packing import K_BLOCK, NARROW
 
 MOST_SUMS = 8 << 20  # bytes of the sums of a row
 _LINE = 64  # bytes of a cache line
@@ -110,7 +110,7 @@ def _direct(lowering: Lowering, layer: MaskedLayer) -> float:
     """Estimate one sample of a layer on the codes that the mask leaves."""
     filters, _, *kernel = layer.weight.shape
     run, elements = round_up(layer.shape[0] * kernel[1], K_BLOCK), prod(layer.output_shape)
-    products = elements // filters * round_up(filters, PANEL // 2) * kernel[0] * run
+    products = elements // filters * round_up(filters, NARROW) * kernel[0] * run
     if winograd.wins(lowering, layer.node, layer.geometry, steps=1):
         products = int(_WINOGRAD * products)
     masked = _WORK_OF_A_LANE * layer.units + _WORK_OF_A_CODE * prod(layer.shape)
@@ -119,7 +119,7 @@ def _direct(lowering: Lowering, layer: MaskedLayer) -> float:
 
 @cache
 def table_bytes() -> int:
-    """Return the most bytes of the tables of a row, and of a chunk of rows: those of an L2 cache."""
+    """Return the most bytes of the tables of a row, and of a chunk of rows: an L2 cache's."""
     file = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
     try:
         size = file.read_text().strip()

@@ -26,13 +26,13 @@ from qbnnc.runtime.families.masked_layers.instructions import (
 from qbnnc.runtime.families.masked_layers.kernels.masked_sums import REPEATED, WHOLE
 from qbnnc.runtime.families.masked_layers.kernels.pair_products import BLOCK
 from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
+from qbnnc.runtime.families.masked_layers.kernels.unit_products import LANES
 from qbnnc.runtime.families.masked_layers.planes import Planes, planes_of, sums_of_none
 from qbnnc.runtime.families.masked_layers.units import MaskedLayer, find
 from qbnnc.runtime.families.moves import lowering as moves
 from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
 from qbnnc.runtime.families.quantization import lowering as quantization
-from qbnnc.runtime.kernels.vectors import LANES
 from qbnnc.runtime.layout import ALIGNMENT, round_up
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.runtime.packing import K_BLOCK

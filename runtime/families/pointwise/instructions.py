@@ -8,8 +8,8 @@ from qbnnc.runtime.program import Buffer, Instruction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Add(Instruction):
-    """quant(dequant(a) + dequant(b)), with the `scales` of a, b and the sum."""
+class Pairwise(Instruction):
+    """quant(f(dequant(a), dequant(b))), with the `scales` of a, b and the result."""
 
     a: Buffer
     b: Buffer
@@ -20,6 +20,11 @@ class Add(Instruction):
     low: int
     high: int
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add(Pairwise):
+    """quant(dequant(a) + dequant(b))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,3 +81,9 @@ class LookupReal(Instruction):
     table: int
     pixels: int
     channels: int
+
+
+PAIRWISE: tuple[type[Pairwise], ...] = (Add,)
+"""An instruction for each op of pairs, by the name of the float op."""
+
+INSTRUCTIONS: tuple[type[Instruction], ...] = (*PAIRWISE, Multiply, Clamp, Lookup, LookupReal)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import AddQuantized, ClampCodes, Lookup, LookupReal, MultiplyInteger, Requantize
+from qbnnc.ir.ops import (
+    ClampCodes,
+    Lookup,
+    LookupReal,
+    MultiplyInteger,
+    PairwiseQuantized,
+    Requantize,
+)
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.runtime.families.moves.lowering import broadcast, leaving
 from qbnnc.runtime.families.pointwise import instructions as ins
@@ -16,16 +23,17 @@ from qbnnc.support.errors import CompileError
 from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
+_PAIRWISE = {instruction.__name__: instruction for instruction in ins.PAIRWISE}
 _BYTES = 256  # values of a byte
 
 
-@LOWERINGS.of(AddQuantized)
-def add(lowering: Lowering, node: Node, op: AddQuantized) -> None:
+@LOWERINGS.of(PairwiseQuantized)
+def pairwise(lowering: Lowering, node: Node, op: PairwiseQuantized) -> None:
     types = [codes_of(value.type) for value in node.inputs] + [op.quant]
     if any(quant.axis is not None for quant in types):
-        raise CompileError("the runtime adds codes of one scale each", node.loc)
+        raise CompileError("the runtime takes pairs of codes of one scale each", node.loc)
     (a_scale, a_zero), (b_scale, b_zero), (scale, zero) = (quant.per_tensor for quant in types)
-    instruction = ins.Add(
+    instruction = _PAIRWISE[op.simulated().__name__](
         output=lowering.made(node.output),
         a=lowering.codes(node, 0),
         b=lowering.codes(node, 1),

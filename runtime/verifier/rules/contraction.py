@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Depthwise, Epilogue, Winograd
 from qbnnc.runtime.families.contraction.kernels.convolution import SCRATCH
-from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, PANEL
+from qbnnc.runtime.families.contraction.kernels.winograd_transforms import PANEL
+from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, NARROW
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
 from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
-_HALF = PANEL // 2  # channels of the narrower tile
 _NUMBERS = 16  # of a transformed tile of Winograd's
 _APART = 64  # bytes between the numbers of m and u
 _PARAMETER_PLACES = (Place.CONSTANT, Place.FIXED, Place.SAMPLE)
@@ -18,7 +18,7 @@ _PARAMETER_PLACES = (Place.CONSTANT, Place.FIXED, Place.SAMPLE)
 
 @RULES.of(Convolve)
 def convolve(line: Line) -> None:
-    """Tiles have up to 16 channels. Runs are read in k-blocks, with up to 15 codes beyond."""
+    """Runs are read in k-blocks, with up to 15 codes beyond."""
     line.positive("groups channels segments run k_blocks pixels images height width")
     line.flag("wide")
     line.require(line.steps in (1, 2, 4), f"steps is {line.steps}, not 1, 2 or 4")
@@ -94,7 +94,7 @@ def winograd(line: Line) -> None:
 def _parameters(line: Line, channels: int, depth: int) -> None:
     """State weights, bias, factors and zero points of all channels, with padding."""
     line.positive("filters padded")
-    fits = line.filters <= line.padded < line.filters + _HALF and line.padded % _HALF == 0
+    fits = line.filters <= line.padded < line.filters + NARROW and line.padded % NARROW == 0
     line.require(fits, f"{line.filters} channels are padded to {line.padded}")
     for name in ("weights", "bias"):
         line.require(line.operand(name).place in _PARAMETER_PLACES, f"{name} varies with the row")

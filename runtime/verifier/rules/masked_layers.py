@@ -16,7 +16,7 @@ from qbnnc.runtime.families.masked_layers.instructions import (
 from qbnnc.runtime.families.masked_layers.kernels.masked_sums import REPEATED, WHOLE
 from qbnnc.runtime.families.masked_layers.kernels.pair_products import BLOCK
 from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
-from qbnnc.runtime.kernels.vectors import LANES
+from qbnnc.runtime.families.masked_layers.kernels.unit_products import LANES
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.packing import K_BLOCK
 from qbnnc.runtime.program import Instruction, Place

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from qbnnc.runtime.families.pointwise.instructions import Add, Clamp, Lookup, LookupReal, Multiply
+from qbnnc.runtime.families.pointwise.instructions import (
+    PAIRWISE,
+    Clamp,
+    Lookup,
+    LookupReal,
+    Multiply,
+)
 from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.verifier.line import Line, Rule
 from qbnnc.support.table import Table
@@ -10,8 +16,8 @@ from qbnnc.support.table import Table
 RULES = Table[type[Instruction], Rule]()
 
 
-@RULES.of(Add)
-def add(line: Line) -> None:
+@RULES.of(*PAIRWISE)
+def pairwise(line: Line) -> None:
     line.positive("size")
     line.constants("scales", 12)
     line.read("a", line.size)

@@ -197,6 +197,10 @@ def above_a_half(h: Tensor) -> Tensor:
     return h * (bernoulli(len(h), 6) > 0.5) + torch.tanh(h) * (bernoulli(len(h), 1) <= 0)
 
 
+def one_and_mask(h: Tensor) -> Tensor:
+    return h * (1 + bernoulli(*h.shape))
+
+
 SPELLINGS = [
     complement, comparisons, nested, turned_uniform, negation, chosen, only_the_complement,
     of_itself, two_draws, over_dropout, logical, expanded_then_reshaped, expanded_then_viewed,
@@ -205,4 +209,5 @@ SPELLINGS = [
     negative_mask,
     negative_dropout, no_factor, union, exclusive, not_both, number_or_row, two_factors,
     random_signs, product_moved, chosen_by_either, masks_added, of_two_batches, above_a_half,
+    one_and_mask,
 ]  # fmt: skip

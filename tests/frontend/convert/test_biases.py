@@ -44,12 +44,14 @@ WRITTEN: dict[str, Written] = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("written", WRITTEN)
 def test_as_torch(written: str) -> None:
     graph = assert_same(Layer(WRITTEN[written]).eval(), images(4, 5))
     assert sum(isinstance(n.op, Linear) for n in graph.nodes) == 1
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("written", ["added", "subtracted", "added before", "taken three times"])
 def test_the_bias_is_the_layers(written: str) -> None:
     graph = assert_same(Layer(WRITTEN[written]).eval(), images(4, 5))

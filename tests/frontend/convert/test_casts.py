@@ -33,6 +33,7 @@ CAST: dict[str, tuple[Layer, float]] = {  # a mask of p = 0.25 with this factor
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", CAST)
 def test_masks(name: str) -> None:
     layer, factor = CAST[name]
@@ -58,6 +59,7 @@ NOT_SUPPORTED: dict[str, tuple[Layer, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NOT_SUPPORTED)
 def test_not_supported(name: str) -> None:
     layer, message = NOT_SUPPORTED[name]

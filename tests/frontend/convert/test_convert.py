@@ -149,6 +149,7 @@ def test_a_module_called_twice() -> None:
     assert [n.output.name for n in graph.nodes] == ["fc", "relu", "fc.2"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

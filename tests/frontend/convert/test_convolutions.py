@@ -20,6 +20,7 @@ ONE_AXIS: dict[str, dict[str, int | str]] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ONE_AXIS)
 def test_one_axis(name: str) -> None:
     # The options are of several types, which a dict of them cannot tell apart.
@@ -38,6 +39,7 @@ TWO_AXES: dict[str, nn.Module] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", TWO_AXES)
 def test_two_axes(name: str) -> None:
     layer = TWO_AXES[name]

@@ -60,6 +60,7 @@ class Pruned(nn.Module):
         return F.leaky_relu(F.linear(x, self.fc.weight * self.mask, self.fc.bias), self.slope)
 
 
+@pytest.mark.few(0)
 def test_a_learnt_probability(tmp_path: Path) -> None:
     states = [{**Learnt().state_dict(), "logit": torch.tensor(logit)} for logit in LOGITS]
     torch.save(states, tmp_path / "nets.pt")
@@ -70,6 +71,7 @@ def test_a_learnt_probability(tmp_path: Path) -> None:
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-np.array(LOGITS))), rtol=1e-6)
 
 
+@pytest.mark.few(0)
 def test_a_pruning_mask(tmp_path: Path) -> None:
     torch.manual_seed(0)
     states = [Pruned().state_dict() for _ in range(3)]
@@ -95,6 +97,7 @@ def test_modules_in_memory() -> None:
         np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(0)
 def test_modules_in_memory_that_are_not_one_network() -> None:
     with pytest.raises(CompileError, match=r"member 1 .*member 0"):
         read_modules([Net().eval(), nn.Sequential(nn.Linear(6, 2))], ROWS, dropout="off")

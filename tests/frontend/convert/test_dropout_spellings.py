@@ -67,6 +67,7 @@ def test_the_reference_is_one_mask() -> None:
     ]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "spelling", slow_but(["floor", "rand below", "inverted mask", "masked_fill"], A_DROPOUT)
 )
@@ -79,6 +80,7 @@ def test_mask_without_the_factor() -> None:
     assert [n.op for n in graph.nodes if isinstance(n.op, Mask)] == [Mask(1.0)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
@@ -126,6 +128,7 @@ def test_dropout_that_drops_nothing_disappears() -> None:
     assert [n.op for n in graph.nodes if isinstance(n.op, KeepMask)] == [KeepMask((6,), 0.5, 0)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

@@ -179,6 +179,7 @@ POOLS: dict[str, Layer] = {
 ALL: dict[str, Layer] = BROADCASTS | MOVES | REDUCTIONS | PAIRS | CONTRACTIONS | POOLS
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("case", ALL)
 def test_same(case: str) -> None:
     torch.manual_seed(2)
@@ -214,6 +215,7 @@ UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("case", UNSUPPORTED)
 def test_not_supported(case: str) -> None:
     layer, message = UNSUPPORTED[case]

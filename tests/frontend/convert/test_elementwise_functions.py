@@ -39,6 +39,7 @@ def inputs() -> Tensor:
     return x
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("group", GROUPS)
 def test_as_torch(group: str) -> None:
     x, names = inputs(), list(GROUPS[group])
@@ -69,6 +70,7 @@ ONE_OP: dict[str, Function] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ONE_OP)
 def test_one_op(name: str) -> None:
     """A function of one value is one table, in whatever ops it is exported."""
@@ -76,6 +78,7 @@ def test_one_op(name: str) -> None:
     assert [type(n.op) for n in graph.nodes] in ([Composite], [Unary])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("scale", [1.0, 1.2])
 @pytest.mark.parametrize("input_scale", [1.0, 0.5, 2.0])
 def test_elu_has_a_scale_and_an_input_scale(scale: float, input_scale: float) -> None:
@@ -160,6 +163,7 @@ UNSUPPORTED: dict[str, tuple[Function, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("case", UNSUPPORTED)
 def test_not_supported(case: str) -> None:
     function, message = UNSUPPORTED[case]

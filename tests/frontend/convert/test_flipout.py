@@ -47,6 +47,7 @@ class Flipout(nn.Module):
         return mean + added * self._signs(mean)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("signs", slow_but(["normal"], ["uniform", "normal"]))
 @pytest.mark.parametrize("bias", [False, True])
 def test_linear(signs: str, bias: bool) -> None:
@@ -62,6 +63,7 @@ def test_linear(signs: str, bias: bool) -> None:
     assert [n.op.stream for n in graph.nodes if isinstance(n.op, Normal)] == [*range(1 + bias)]
 
 
+@pytest.mark.few(0)
 def test_the_law_of_a_row_is_that_of_sampled_weights() -> None:
     """Covariance of the outputs: diagonal, sum of sigma^2 x^2, plus that of the bias."""
     layer, x = Flipout(), images(1, 6)
@@ -87,6 +89,7 @@ def test_signs_of_channels() -> None:
     np.testing.assert_array_equal(constants(graph)["conv2d.weight.mu"], mu.numpy())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("order", ["added", "added before", "subtracted"])
 def test_a_perturbation_may_be_subtracted(order: str) -> None:
     """The distribution is symmetric, so that the sign makes no difference."""
@@ -170,6 +173,7 @@ def test_signs_drawn_once_for_all_steps() -> None:
     assert sum(isinstance(n.op, SampledWeight) for n in graph.nodes) == 2
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", slow_but([*UNSUPPORTED][:2], UNSUPPORTED))
 def test_not_supported(name: str) -> None:
     layer, message = UNSUPPORTED[name]
@@ -178,6 +182,7 @@ def test_not_supported(name: str) -> None:
     assert str(error.value).startswith("layer")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("bias", [False, True])
 def test_signs_of_a_mask_are_kept_as_masks(bias: bool) -> None:
     """2 * bernoulli - 1 is a sum of masks: the graph is the module, row by row."""

@@ -45,6 +45,7 @@ class Images(nn.Module):
         return out
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda f: f.__name__)
 def test_rows_of_features(spelling: Spelling) -> None:
     assert_coupled(Net(spelling), X)
@@ -91,6 +92,7 @@ IMAGE_SPELLINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("spelling", IMAGE_SPELLINGS, ids=lambda f: f.__name__)
 def test_images(spelling: Spelling) -> None:
     assert_coupled(Images(spelling), IMAGES)
@@ -129,7 +131,7 @@ def by_the_uniform(h: Tensor) -> Tensor:
 
 
 UNSUPPORTED: dict[Spelling, str] = {
-    repeated: "does not fit",
+    repeated: r"a mask of rows, .* of shape \[6\] does not fit \[6\] for each row",
     of_the_next_row: "unfold: a dropout mask is used for something other than masking",
     in_two_orders: "one mask is used twice",
     whole_and_in_part: "one mask is used twice",
@@ -138,12 +140,14 @@ UNSUPPORTED: dict[Spelling, str] = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("spelling", UNSUPPORTED, ids=lambda f: f.__name__)
 def test_not_supported(spelling: Spelling) -> None:
     with pytest.raises(CompileError, match=UNSUPPORTED[spelling]):
         read_module(Net(spelling), X)
 
 
+@pytest.mark.few(0)
 def test_rows_may_swap_their_masks() -> None:
     """Row b has the mask of row B - 1 - b: the rows' masks are still independent."""
     assert_coupled(Net(rows_in_another_order), X)

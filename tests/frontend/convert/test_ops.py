@@ -95,6 +95,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", slow_but(["leaky ReLU", "ELU", "softplus"], FUNCTIONS))
 def test_functions(name: str) -> None:
     graph = assert_same(nn.Sequential(nn.Linear(6, 6), FUNCTIONS[name]), 4 * images(5, 6))
@@ -114,6 +115,7 @@ TRANSPOSED = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", TRANSPOSED)
 def test_transposed_convolutions(name: str) -> None:
     assert_same(TRANSPOSED[name], images(3, 4, 4, 3))
@@ -143,6 +145,7 @@ def test_decomposed_programs() -> None:
     np.testing.assert_allclose(outputs_of(convert(program), x)[0], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("op", ONE_LAYER)
 def test_one_layer(op: str) -> None:
     torch.manual_seed(2)
@@ -176,6 +179,7 @@ UNSUPPORTED = {
 }  # fmt: skip
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("case", UNSUPPORTED)
 def test_errors_begin_with_the_place(case: str) -> None:
     layer, message = UNSUPPORTED[case]

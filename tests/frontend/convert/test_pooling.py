@@ -30,6 +30,7 @@ class Pools(nn.Module):
         )
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("include", [False, True])
 def test_average_pools(include: bool, padding: int) -> None:

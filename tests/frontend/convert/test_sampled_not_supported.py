@@ -85,6 +85,7 @@ UNSUPPORTED_WEIGHTS: dict[Callable[[Sampled], tuple[Tensor, Tensor | None]], str
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("sample", UNSUPPORTED_WEIGHTS)
 def test_unsupported_weights(sample: Callable[[Sampled], tuple[Tensor, Tensor | None]]) -> None:
     net = Around(nn.Sequential(Sampled(sample), nn.Linear(4, 6)))
@@ -116,6 +117,7 @@ UNSUPPORTED_PLACES = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", UNSUPPORTED_PLACES)
 def test_noise_in_other_places(name: str) -> None:
     layer, message = UNSUPPORTED_PLACES[name]

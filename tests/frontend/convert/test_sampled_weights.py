@@ -48,6 +48,7 @@ def assert_same_with_noise(net: nn.Module, x: Tensor) -> Graph:
     return graph
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", slow_but(["log_variance", "transposed", "shared"], SPELLINGS))
 def test_spellings(name: str) -> None:
     """The index of transposed, sliced and shared noise is right, or the outputs would differ."""
@@ -72,6 +73,7 @@ def test_mean_and_scale_are_recovered() -> None:
             np.testing.assert_allclose(found[f"linear.{name}.sigma"], sigma, rtol=1e-6)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("scale", [1e-8, 1e-3, 1e4])
 def test_any_scale_beside_any_mean(scale: float) -> None:
     sigma = scale * torch.rand(3, 50, generator=torch.Generator().manual_seed(1))
@@ -95,6 +97,7 @@ def test_streams_follow_the_execution() -> None:
     assert sum(isinstance(n.op, Mask) for n in graph.nodes) == 2
 
 
+@pytest.mark.few(0)
 def test_dropout_is_switched_without_the_weights() -> None:
     net = Around(nn.Sequential(nn.Dropout(0.25), Sampled(bayesian.softplus), nn.Linear(4, 6)))
     off = read_module(net.eval(), X, dropout="off")
@@ -190,6 +193,7 @@ LAYERS: dict[str, tuple[Callable[[Tensor], Tensor], type]] = {
 }  # fmt: skip
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str) -> None:
     layer, op = LAYERS[name]
@@ -201,6 +205,7 @@ def test_layers(name: str) -> None:
     assert any(isinstance(n.op, SampledWeight) for n in graph.nodes)
 
 
+@pytest.mark.few(0)
 def test_mixture_of_dropout_and_sampled_weights() -> None:
     """Evaluated: noise, masks and outputs are those of the module."""
     net = Net(4)
@@ -219,6 +224,7 @@ def test_mixture_of_dropout_and_sampled_weights() -> None:
         np.testing.assert_allclose(outputs[sample], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.few(0)
 def test_a_buffer_for_noise_may_hold_anything() -> None:
     """bayesian-torch makes its buffers with torch.Tensor(n), whose numbers are left over."""
     layer = Sampled(bayesian.in_place)
@@ -230,6 +236,7 @@ def test_a_buffer_for_noise_may_hold_anything() -> None:
         read_module(used, X)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "name", slow_but(["joint"], ["softplus", "in_place", "joint", "distribution"])
 )

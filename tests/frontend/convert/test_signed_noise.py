@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from qbnnc.frontend import read_module
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Affine, BatchNorm
-from qbnnc.passes.fold_affine import FoldAffine
+from qbnnc.passes.fusion.fold_affine import FoldAffine
 from qbnnc.support.errors import CompileError
 from tests.frontend.convert.coupled import ROWS, assert_coupled
 from tests.frontend.nets import randomise_batch_norm
@@ -79,6 +79,7 @@ class SlicedNoise(Noisy):
         return first + F.linear(x[:, 4:], self.sigma + 0.3 * eps[:, 3:6].t())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "kind", [Siamese, TiedNorms, MinusSigma, TwoHeads, MixedSlopes, SlicedNoise]
 )
@@ -92,6 +93,7 @@ def test_the_values_are_those_of_the_module(kind: type[Noisy]) -> None:
     assert_coupled(kind().eval(), X, transform=rewritten)
 
 
+@pytest.mark.few(0)
 def test_equal_inputs_of_a_siamese_network_cancel() -> None:
     graph = read_module(Siamese().eval(), X)
     assert sum(n.op.name == "normal" for n in graph.nodes) == 1

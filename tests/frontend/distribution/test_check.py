@@ -71,6 +71,7 @@ RIGHT: dict[str, Middle] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_is_right_passes(name: str) -> None:
     torch.manual_seed(1)
@@ -80,6 +81,7 @@ def test_what_is_right_passes(name: str) -> None:
     assert (report.power is None) == (name == "nothing random")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", MIDDLES)
 def test_each_fault_is_found(name: str) -> None:
     torch.manual_seed(1)
@@ -91,6 +93,7 @@ def test_each_fault_is_found(name: str) -> None:
         check_distribution([subject], rows())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "name", [n for n in MIDDLES if not n.startswith(("one draw", "a mask and its"))]
 )
@@ -167,6 +170,7 @@ def _dropped(layer: nn.Module) -> nn.Module:
     return nn.Sequential(layer, nn.Dropout(0.3)).train()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("net", "plain"),
     [
@@ -211,6 +215,7 @@ def test_the_first_module_that_departs_is_named() -> None:
         check_distribution([traced_by_hand(net, other)], rows())
 
 
+@pytest.mark.few(0)
 def test_members_are_compared_one_by_one() -> None:
     nets = [nn.Sequential(nn.Linear(FEATURES, 2)) for _ in range(3)]
     good = [right(net) for net in nets]
@@ -220,6 +225,7 @@ def test_members_are_compared_one_by_one() -> None:
         check_distribution(swapped, rows())
 
 
+@pytest.mark.few(0)
 def test_what_the_user_opted_into_is_skipped() -> None:
     torch.manual_seed(1)
     net = Body(lambda h: F.dropout(h, 0.3, True)).eval()
@@ -234,6 +240,7 @@ def test_what_the_user_opted_into_is_skipped() -> None:
         check_distribution([Subject(subject.reference, subject.exact, shared)], rows())
 
 
+@pytest.mark.few(0)
 def test_full_reaches_its_power() -> None:
     net = Body(lambda h: F.dropout(h, 0.3, True)).eval()
     report = check_distribution([right(net)], rows(), Effort.FULL)
@@ -243,6 +250,7 @@ def test_full_reaches_its_power() -> None:
     assert report.power.correlation <= 0.1
 
 
+@pytest.mark.few(0)
 def test_the_same_twice() -> None:
     net = Body(lambda h: F.dropout(h, 0.3, True)).eval()
     assert str(check_distribution([right(net)], rows())) == str(
@@ -250,6 +258,7 @@ def test_the_same_twice() -> None:
     )
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "drop",
     [

@@ -104,6 +104,7 @@ def check(seed: Random | int) -> str | None:
     return None
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SHORT)
 def test_a_network_is_not_supported_or_keeps_its_distribution(seed: int) -> None:
     check(seed)

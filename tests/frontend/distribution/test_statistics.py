@@ -32,6 +32,7 @@ DISTRIBUTIONS: dict[str, Distribution] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 @pytest.mark.parametrize("samples", [64, 256])
 def test_false_alarms_are_at_most_as_many_as_promised(
@@ -64,6 +65,7 @@ def changed(y: Float64, quantity: Quantity, effect: float) -> Float64:
     return y
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("quantity", Quantity)
 def test_what_is_designed_for_is_found(quantity: Quantity) -> None:
     g, shape = np.random.default_rng(2), (1024, 4, 6)

@@ -40,6 +40,7 @@ def test_saved_and_read_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(source.calibration, rows)
 
 
+@pytest.mark.few(0)
 def test_at_most_512_rows_spread_evenly(tmp_path: Path) -> None:
     rows = np.arange(1000, dtype=np.float32).repeat(6).reshape(1000, 6)
     save_program(Net().eval(), tmp_path / "net", X, calibration=rows, dropout="active")
@@ -50,6 +51,7 @@ def test_at_most_512_rows_spread_evenly(tmp_path: Path) -> None:
     assert len(np.unique(kept[:, 0])) == 512
 
 
+@pytest.mark.few(0)
 def test_dropout_is_saved_as_said(tmp_path: Path) -> None:
     net = Net().eval()
     with pytest.raises(CompileError, match="switched off"):
@@ -97,6 +99,7 @@ def test_static_export_is_generalised(tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs_of(graph, x)[0], expected.detach(), atol=1e-6)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

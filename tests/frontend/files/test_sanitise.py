@@ -110,6 +110,7 @@ EXPLOITS = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("exploit", EXPLOITS)
 def test_exploit_is_rejected_and_does_not_run(exploit: str, plain: Members, tmp_path: Path) -> None:
     craft, message = EXPLOITS[exploit]
@@ -264,6 +265,7 @@ def places(tree: Any, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]
     return found
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_programs_raise_nothing_but_user_errors(
     seed: int, plain: Members, tmp_path: Path

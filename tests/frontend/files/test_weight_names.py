@@ -33,6 +33,7 @@ def weight_of(graph: Graph, name: str) -> list[object]:
     return next(a.tolist() for value, a in graph.constants.items() if value.name == name)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("prefix", ["module.", "model.", "net.", "_orig_mod.", "model._orig_mod."])
 def test_a_prefix_is_taken_off_and_said(prefix: str, tmp_path: Path) -> None:
     wrapped = {f"{prefix}{name}": tensor for name, tensor in states().items()}

@@ -33,6 +33,7 @@ def weights() -> Mapping[str, Tensor]:
     return Net().state_dict()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("form", ["state_dict", "checkpoint", "half", "safetensors"])
 def test_forms_of_weights(form: str, weights: Mapping[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
@@ -147,6 +148,7 @@ class Settings:
     """The objects that people put beside the weights in a checkpoint."""
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("legacy", [False, True])
 def test_trusted_checkpoint_with_other_objects(
     legacy: bool, weights: Mapping[str, Tensor], tmp_path: Path

@@ -33,6 +33,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", slow_but(_QUICK, COMPILES))
 def test_distribution(name: str) -> None:
     case = COMPILES[name]

@@ -83,6 +83,7 @@ WRAPPED: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch.compile itself
 @pytest.mark.parametrize("name", WRAPPED)
 def test_wrapped_networks(name: str) -> None:
@@ -90,6 +91,7 @@ def test_wrapped_networks(name: str) -> None:
     np.testing.assert_allclose(output, member()(X).detach(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_other_element_types_are_converted_and_it_is_said(dtype: torch.dtype) -> None:
     net = member().to(dtype)
@@ -100,6 +102,7 @@ def test_other_element_types_are_converted_and_it_is_said(dtype: torch.dtype) ->
     np.testing.assert_allclose(output, net.float()(X).detach(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("rows", [1, 2, 3, 63, 65, 100, 300])
 def test_any_number_of_rows(rows: int) -> None:
     x = torch.randn(rows, 6)
@@ -107,6 +110,7 @@ def test_any_number_of_rows(rows: int) -> None:
     np.testing.assert_allclose(output, member()(X).detach(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("batch", "rows"), [(32, 32), (100, 100), (32, 500), (7, 7), (128, 600)])
 def test_networks_for_batches_of_one_size(batch: int, rows: int) -> None:
     net = nn.Sequential(Spelled(lambda x: x.view(batch, 2, 3).reshape(batch, 6)), member()).eval()

@@ -42,6 +42,7 @@ NAMED: dict[str, tuple[Returned, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("spelling", list(NAMED))
 def test_names_are_those_of_the_container(spelling: str) -> None:
     returned, names = NAMED[spelling]
@@ -72,6 +73,7 @@ CONSTANT: dict[str, tuple[Returned, list[float], bool]] = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("spelling", list(CONSTANT))
 def test_an_output_that_ignores_the_input_is_a_constant(spelling: str) -> None:
     returned, expected, negative = CONSTANT[spelling]
@@ -86,6 +88,7 @@ def test_an_output_that_ignores_the_input_is_a_constant(spelling: str) -> None:
     np.testing.assert_allclose(source.graph.constants[value], expected, rtol=1e-6)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "returned",
     [
@@ -117,11 +120,13 @@ def test_a_name_says_that_a_number_is_a_variance() -> None:
     assert source.graph.constants[value].tolist() == [-1, -1, -1]
 
 
+@pytest.mark.few(0)
 def test_a_random_constant_is_not_supported() -> None:
     with pytest.raises(CompileError, match="does not depend on the input is random"):
         read(lambda s, h: (s.mean(h), torch.randn(3).expand_as(s.mean(h))))
 
 
+@pytest.mark.few(0)
 def test_names_and_statements_are_saved(tmp_path: Path) -> None:
     net, path = network(lambda s, h: Normal(s.mean(h), s.second(h))), tmp_path / "net.pt"
     save_program(net, path, example(2))

@@ -32,6 +32,7 @@ class ByTraining(nn.Module):
 OFF_IN_EVAL = {"nn": nn.Dropout(0.25), "F": ByTraining(), "own": SelfMadeDropout()}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", OFF_IN_EVAL)
 def test_eval_needs_a_word(kind: str) -> None:
     net = Around(OFF_IN_EVAL[kind]).eval()
@@ -43,6 +44,7 @@ def test_eval_needs_a_word(kind: str) -> None:
     assert not any(child.training for child in net.modules())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", OFF_IN_EVAL)
 def test_dropout_in_training_mode_is_active(kind: str) -> None:
     net = Around(OFF_IN_EVAL[kind]).eval()
@@ -53,6 +55,7 @@ def test_dropout_in_training_mode_is_active(kind: str) -> None:
     net.layer.eval()
 
 
+@pytest.mark.few(0)
 def test_dropout_that_is_always_on() -> None:
     net = Around(MCDropout(0.25)).eval()
     assert masks(read_module(net, X)) == [KeepMask((6,), 0.25, 0)]
@@ -70,6 +73,7 @@ def test_a_mask_by_hand_cannot_be_switched_off() -> None:
         read_module(net, X, dropout="off")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("dropout", [None, "active", "off"])
 def test_dropout_of_nothing_needs_no_word(dropout: Dropout | None) -> None:
     net = Around(nn.Sequential(nn.Dropout(0.0), MCDropout(0.5))).eval()

@@ -113,6 +113,7 @@ class Root(nn.Module):
         return self.function(self, x)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", AWAKE)
 def test_all_noise_and_nothing_else_awakes(name: str) -> None:
     make, expected = AWAKE[name]
@@ -128,6 +129,7 @@ def test_all_noise_and_nothing_else_awakes(name: str) -> None:
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
+@pytest.mark.few(0)
 def test_noise_has_the_law_of_training_mode() -> None:
     """StochasticDepth beside dropout: means and deviations of 4000 samples."""
     torch.manual_seed(0)
@@ -140,6 +142,7 @@ def test_noise_has_the_law_of_training_mode() -> None:
     np.testing.assert_allclose(found.std(0), expected.std(0), rtol=0.08)
 
 
+@pytest.mark.few(0)
 def test_variational_layers_that_eval_switches_off() -> None:
     net = Around(Variational()).eval()
     with pytest.raises(CompileError, match=r"^layer .*noise here, but it is switched off"):
@@ -188,6 +191,7 @@ MORE = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", MORE)
 def test_training_mode_that_changes_more(name: str) -> None:
     net, message = MORE[name]

@@ -131,6 +131,7 @@ KEPT: dict[str, tuple[Choice, str]] = {
 }
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize("name", KEPT)
 def test_state_that_changes_outputs(name: str) -> None:
     choose, place = KEPT[name]
@@ -151,6 +152,7 @@ def busy(m: Snapshots, x: Tensor) -> Tensor:
     return m.run(0, x)
 
 
+@pytest.mark.few(0)
 def test_state_that_changes_nothing() -> None:
     net = Snapshots(busy).eval()
     (output,) = outputs_of(read_module(net, X), X)

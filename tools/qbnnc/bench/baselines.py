@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qbnnc.bench.timing import Contender
+from qbnnc.ir.graph import Graph
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.loading.sources import SourceOptions, read
+from qbnnc.passes.fusion.noise import remove_noise
 from qbnnc.support.errors import UserError
 from qbnnc.support.extras import require
 
@@ -54,7 +56,7 @@ class FloatNetwork:
                 remedy="give `samples` a multiple",
             )
 
-    def rivals(self, x: Array, threads: int) -> Rivals:
+    def rivals(self, x: Array, threads: int, without: Collection[str] = ()) -> Rivals:
         """Each engine on x [B, *shape], called once; PyTorch uses `threads` from then on."""
         import torch
 
@@ -66,8 +68,9 @@ class FloatNetwork:
             EAGER: lambda: self._passes(x, lambda module: module),
             COMPILED: lambda: self._passes(x, lambda m: torch.compile(m, dynamic=False)),
         }
+        makers = {name: make for name, make in makers.items() if name not in without}
         found = Rivals({}, {})
-        if torch.backends.cpu.get_cpu_capability() == "AVX512":
+        if COMPILED in makers and torch.backends.cpu.get_cpu_capability() == "AVX512":
             del makers[COMPILED]
             found.reasons[COMPILED] = "left out: with AVX-512 its code may write beyond its memory"
         for name, make in makers.items():
@@ -79,25 +82,51 @@ class FloatNetwork:
         return found
 
     @property
-    def _draws(self) -> int:
+    def passes(self) -> int:
+        """The passes of all members that give the samples."""
         return len(self.model.draws_for(self.samples))
+
+    def stacked(self, x: Array) -> Array:
+        """The rows of all passes at once, [passes * B, *shape]."""
+        return np.tile(x, (self.passes, *[1] * (x.ndim - 1)))
+
+    @property
+    def fixed_members(self) -> list[Graph]:
+        """The members with nothing drawn."""
+        return [remove_noise(member) for member in self.model.members]
+
+    def fixed(self, rows: Array) -> bytes:
+        """The ONNX file of the network with nothing drawn, for as many rows."""
+        import torch
+
+        from qbnnc.backends.torch.float_export import as_onnx
+
+        if len(rows) not in self._files:
+            self._files[len(rows)] = as_onnx(self.fixed_members, torch.from_numpy(rows))
+        return self._files[len(rows)]
+
+    def module(self, x: Array) -> nn.Module:
+        """The network as a module for batches of the size of x: a pass of all members a call."""
+        import torch
+
+        from qbnnc.backends.torch.float_export import as_module
+
+        if len(x) not in self._modules:
+            self._modules[len(x)] = as_module(self.model.members, torch.from_numpy(x))
+        return self._modules[len(x)]
 
     def _lower_bound(self, x: Array, threads: int) -> Contender:
         import torch
 
         from qbnnc.backends.onnx.session import open_session
-        from qbnnc.backends.torch.float_export import as_module, as_onnx
-        from qbnnc.passes.remove_noise import remove_noise
+        from qbnnc.backends.torch.float_export import as_module
 
-        members = [remove_noise(member) for member in self.model.members]
-        rows = np.tile(x, (self._draws, *[1] * (x.ndim - 1)))
-        if len(rows) not in self._files:
-            self._files[len(rows)] = as_onnx(members, torch.from_numpy(rows))
-        session = open_session(self._files[len(rows)], "the float32 network", threads)
+        rows = self.stacked(x)
+        session = open_session(self.fixed(rows), "the float32 network", threads)
         feed = {session.get_inputs()[0].name: rows}
         batch = torch.from_numpy(x)
         for ours, theirs in zip(
-            as_module(members, batch)(batch), session.run(None, feed), strict=True
+            as_module(self.fixed_members, batch)(batch), session.run(None, feed), strict=True
         ):
             if not np.allclose(ours.numpy(), theirs[: len(x)], rtol=1e-2, atol=1e-3):
                 raise UserError("torch.onnx.export has made another network of it")
@@ -106,12 +135,8 @@ class FloatNetwork:
     def _passes(self, x: Array, prepare: Callable[[nn.Module], Callable[..., Any]]) -> Contender:
         import torch
 
-        from qbnnc.backends.torch.float_export import as_module
-
         batch, heads = torch.from_numpy(x), len(self.model.graph.outputs)
-        if len(x) not in self._modules:
-            self._modules[len(x)] = as_module(self.model.members, batch)
-        module, draws = prepare(self._modules[len(x)]), range(self._draws)
+        module, draws = prepare(self.module(x)), range(self.passes)
 
         def call() -> object:
             with torch.inference_mode():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 Contender = Callable[[], object]
-_LONG = 5.0  # seconds
+_LONG, _SHORT = 5.0, 0.02  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,23 @@ class Ratio:
 
 
 def take_turns(
-    contenders: Mapping[str, Contender], seconds: float, called: Collection[str] = ()
+    contenders: Mapping[str, Contender],
+    seconds: float,
+    called: Collection[str] = (),
+    clock: Callable[[], float] | None = None,
+    warm: bool = False,
 ) -> dict[str, list[float]]:
     """Seconds of each call of each, by name: in turns until `seconds` have passed.
+
+    `clock` measures the calls: `time.process_time` counts what this process computes, also where
+    others take its core. `warm` calls a short one once more before the call that counts: the
+    caches then hold what it needs, as they do in a loop of predictions.
 
     Each is called once before, if it is not one that was `called` already. Who has had more than
     its share of the time sits out a turn: slow ones are called seldom, all for as long. Each is
     called 3 times at least, but once is enough where a call takes more than 5 s.
     """
+    clock = clock or time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in contenders}
     spent = dict.fromkeys(contenders, 0.0)
     for name, call in contenders.items():
@@ -46,9 +55,11 @@ def take_turns(
         share = sum(spent.values()) / len(spent)
         for name, call in contenders.items():
             if name in wanting or spent[name] <= share:
-                start = time.perf_counter()
+                if warm and times[name] and times[name][-1] < _SHORT:
+                    call()
+                start = clock()
                 call()
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
                 spent[name] += times[name][-1]
     return times
 

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
 
 import click
 
-from qbnnc.cli.common import plain_warnings
+from qbnnc.cli.common import options, plain_warnings
 from qbnnc.cli.progress import ProgressLine, show_measured
 from qbnnc.ir.model import Model
 from qbnnc.passes.options import CompileOptions
 from qbnnc.support.errors import UserError
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def auto_options(function: F) -> F:
-    """--budget and --data."""
-    for option in (
-        click.option(
-            "--data",
-            metavar="FILE.npz[:X,Y]",
-            help="With --bits auto, measure on these labelled data.  [default keys: x,y]",
-        ),
-        click.option(
-            "--budget",
-            metavar="METRIC+X[%]",
-            help="With --bits auto, let a metric be worse than in float by this: nll+1%, or "
-            "error+0.5 (points of %).",
-        ),
-    ):
-        function = option(function)
-    return function
+auto_options = options(
+    click.option(
+        "--budget",
+        metavar="METRIC+X[%]",
+        help="With --bits auto, let a metric be worse than in float by this: nll+1%, or "
+        "error+0.5 (points of %), kl+.01 (nats), or rank-.05 (order of uncertainties).",
+    ),
+    click.option(
+        "--data",
+        metavar="FILE.npz[:X,Y]",
+        help="With --bits auto, measure on these labelled data.  [default keys: x,y]",
+    ),
+)
+"""--budget and --data."""
 
 
 def asked_auto(

@@ -19,14 +19,13 @@ from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.shared_options import (
     json_option,
     model_options,
-    parse_arguments,
     trust_option,
     verbose_option,
 )
 from qbnnc.ir.types import Array
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.artefacts import Artefact, open_artefact
-from qbnnc.loading.sources import Dropout, SourceOptions
+from qbnnc.loading.sources import Reading, SourceOptions
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
 from qbnnc.support.errors import ArtefactWarning, UserError
@@ -87,11 +86,7 @@ def command(
     samples: int | None,
     seconds: float,
     floats: tuple[str, ...],
-    model: str | None,
-    model_args: tuple[str, ...],
-    dropout: Dropout | None,
-    output_names: str | None,
-    trust_pickle: bool,
+    reading: Reading,
     as_json: bool,
     verbose: bool,
 ) -> int:
@@ -111,11 +106,9 @@ def command(
     source = None if input_ is None else as_batch(read_array(input_), shape)
     network = None
     if floats:
-        options = SourceOptions.of(
-            model, parse_arguments(model_args), dropout, trust_pickle, output_names
-        )
         with placed({"the calibration data": floats[0]}):
-            float_model = read_float(floats, _rows(source, 2, shape), options)
+            rows_like = _rows(source, 2, shape)
+            float_model = read_float(floats, rows_like, SourceOptions.of(**reading))
         network = FloatNetwork(float_model, samples or first.samples)
     rows: list[dict[str, object]] = []
     for count in _numbers("--threads", threads):

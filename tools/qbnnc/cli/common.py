@@ -10,7 +10,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
@@ -21,6 +21,23 @@ from qbnnc.support.errors import ArtefactWarning, RoundingWarning, SourceWarning
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 _FOR_USERS = (ArtefactWarning, CalibrationWarning, RoundingWarning, SourceWarning)
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Option(Protocol):
+    """A decorator that gives a command an option, or several."""
+
+    def __call__(self, function: F, /) -> F: ...
+
+
+def options(*several: Option) -> Option:
+    """Return one decorator for several options, which the help lists in this order."""
+
+    def add(function: F) -> F:
+        for option in reversed(several):
+            function = option(function)
+        return function
+
+    return add
 
 
 def say(message: str) -> None:

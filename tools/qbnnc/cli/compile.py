@@ -18,7 +18,6 @@ from qbnnc.cli.shared_options import (
     distribution_options,
     effort_of,
     model_options,
-    parse_arguments,
     quantisation_options,
     quiet_option,
     trust_option,
@@ -31,7 +30,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.loading.arrays import file_of, read_array
-from qbnnc.loading.sources import Dropout, SourceOptions, Trained, read_trained
+from qbnnc.loading.sources import Reading, SourceOptions, Trained, read_trained
 from qbnnc.loading.writing import check_outputs
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
 from qbnnc.support.text import counted, fold, human_bytes, spaced
@@ -84,17 +83,13 @@ def command(
     calibration: str | None,
     samples: int | None,
     task: str | None,
-    model: str | None,
-    model_args: tuple[str, ...],
-    dropout: Dropout | None,
-    output_names: str | None,
+    reading: Reading,
     budget: str | None,
     data: str | None,
     embedded_model: bool,
     print_after: str | None,
     distribution_check: DistributionCheck,
     no_distribution_check: bool,
-    trust_pickle: bool,
     quiet: bool,
     verbose: bool,
     **compile_options: object,
@@ -113,12 +108,7 @@ def command(
     source: Trained | tuple[str, ...] = models
     with placed({"the calibration data": calibration, "the model": file, "the source": file}):
         if (asked := asked_auto(chosen, budget, data)) is not None:
-            arguments = parse_arguments(model_args)
-            source = read_trained(
-                models,
-                rows,
-                SourceOptions.of(model, arguments, dropout, trust_pickle, output_names),
-            )
+            source = read_trained(models, rows, SourceOptions.of(**reading))
             chosen = choose(asked, source.model, chosen, samples=samples, task=task, quiet=quiet)
         effort = effort_of(distribution_check, skipped=no_distribution_check)
         with plain_warnings(), ProgressLine(quiet) as line:
@@ -128,11 +118,7 @@ def command(
                 calibration=rows,
                 samples=samples,
                 task=task,
-                model=model,
-                model_args=parse_arguments(model_args),
-                dropout=dropout,
-                output_names=output_names,
-                trust_pickle=trust_pickle,
+                **reading,
                 distribution_check=effort,
                 embedded_model=embedded_model,
                 watch=Watch(

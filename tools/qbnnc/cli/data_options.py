@@ -2,157 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import click
 
+from qbnnc.cli.common import Option, options
 from qbnnc.ir.head import Task
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def samples_option(function: F, default: str = "as compiled") -> F:
-    """--samples L."""
+def _samples(default: str) -> Option:
     return click.option(
         "--samples",
         type=click.IntRange(min=1),
         metavar="L",
         help=f"Draw so many samples of what is random.  [default: {default}]",
-    )(function)
+    )
 
 
-def compiled_samples_option(function: F) -> F:
-    """--samples L of a network that is compiled here."""
-    return samples_option(function, "20")
+samples_option = _samples("as compiled")
+"""--samples L."""
 
+compiled_samples_option = _samples("20")
+"""--samples L of a network that is compiled here."""
 
-def calibration_option(function: F) -> F:
-    """--calib FILE[:KEY]."""
-    return click.option(
-        "--calib",
-        "calibration",
-        metavar="FILE[:KEY]",
-        help="Calibrate with typical inputs [batch, ...]: 100 rows or more, of which 512 are used.",
-    )(function)
+calibration_option = click.option(
+    "--calib",
+    "calibration",
+    metavar="FILE[:KEY]",
+    help="Calibrate with typical inputs [batch, ...]: 100 rows or more, of which 512 are used.",
+)
+"""--calib FILE[:KEY]."""
 
+labelled_data_option = click.option(
+    "--data",
+    required=True,
+    metavar="FILE.npz[:X,Y]",
+    help="Measure on inputs [N, ...], taken as they are, with labels 0..K-1 or "
+    "targets.  [default keys: x,y]",
+)
+"""--data FILE.npz[:X,Y]."""
 
-def labelled_data_option(function: F) -> F:
-    """--data FILE.npz[:X,Y]."""
-    return click.option(
-        "--data",
-        required=True,
-        metavar="FILE.npz[:X,Y]",
-        help="Measure on inputs [N, ...], taken as they are, with labels 0..K-1 or "
-        "targets.  [default keys: x,y]",
-    )(function)
+ood_option = click.option(
+    "--ood",
+    metavar="FILE[:KEY]",
+    help="Measure the uncertainty on these out-of-distribution inputs too.",
+)
+"""--ood FILE[:KEY]."""
 
+metric_options = options(
+    click.option(
+        "--task",
+        type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]),
+        help="The task decides the metrics.  [default: as the networks say]",
+    ),
+    click.option(
+        "--target-mean",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="The mean that was subtracted from the targets of a regression.",
+    ),
+    click.option(
+        "--target-std",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="The standard deviation that targets were divided by; metrics are in their units.",
+    ),
+)
+"""--task, --target-mean, --target-std: what decides the metrics."""
 
-def ood_option(function: F) -> F:
-    """--ood FILE[:KEY]."""
-    return click.option(
-        "--ood",
-        metavar="FILE[:KEY]",
-        help="Measure the uncertainty on these out-of-distribution inputs too.",
-    )(function)
+seeds_option = click.option(
+    "--seed",
+    "seeds",
+    type=int,
+    multiple=True,
+    default=(0,),
+    help="Metrics are means over the seeds; repeat for several.  [default: 0]",
+)
+"""--seed, once or several times."""
 
-
-def metric_options(function: F) -> F:
-    """--task, --target-mean, --target-std: what decides the metrics."""
-    for option in (
-        click.option(
-            "--target-std",
-            type=float,
-            default=1.0,
-            show_default=True,
-            help="The standard deviation that targets were divided by; metrics are in their units.",
-        ),
-        click.option(
-            "--target-mean",
-            type=float,
-            default=0.0,
-            show_default=True,
-            help="The mean that was subtracted from the targets of a regression.",
-        ),
-        click.option(
-            "--task",
-            type=click.Choice([Task.CLASSIFICATION.value, Task.REGRESSION.value]),
-            help="The task decides the metrics.  [default: as the networks say]",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def seeds_option(function: F) -> F:
-    """--seed, once or several times."""
-    return click.option(
+training_options = options(
+    click.option(
+        "--loss",
+        type=click.Choice(["match", "cross-entropy", "mse", "gaussian-nll"]),
+        default="match",
+        show_default=True,
+        help="Minimise this loss. match needs no labels: it compares with the float "
+        "network under the same random numbers, by KL divergence with --task "
+        "classification, else by squared error.",
+    ),
+    click.option(
+        "--epochs",
+        type=float,
+        default=3.0,
+        show_default=True,
+        help="Train each member for so many epochs.",
+    ),
+    click.option(
+        "--lr",
+        type=float,
+        default=1e-3,
+        show_default=True,
+        help="Begin Adam with this learning rate, which falls to 0.",
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=64,
+        show_default=True,
+        help="Train with batches of so many rows.",
+    ),
+    click.option(
         "--seed",
-        "seeds",
-        type=int,
-        multiple=True,
-        default=(0,),
-        help="Metrics are means over the seeds; repeat for several.  [default: 0]",
-    )(function)
-
-
-def training_options(function: F) -> F:
-    """The options of a fine-tuning, from --loss to --held-out."""
-    for option in (
-        click.option(
-            "--held-out",
-            type=float,
-            default=0.1,
-            show_default=True,
-            help="Hold out this part of the rows to choose by.",
-        ),
-        click.option(
-            "--train-sigma", is_flag=True, help="Train sigma of sampled weights too, not only mu."
-        ),
-        click.option(
-            "--ranges",
-            type=click.Choice(["learned", "ema"]),
-            default="learned",
-            show_default=True,
-            help="Move ranges by gradient, or as a moving average.",
-        ),
-        click.option(
-            "--seed",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Shuffle and draw by this seed.",
-        ),
-        click.option(
-            "--batch-size",
-            type=click.IntRange(min=1),
-            default=64,
-            show_default=True,
-            help="Train with batches of so many rows.",
-        ),
-        click.option(
-            "--lr",
-            type=float,
-            default=1e-3,
-            show_default=True,
-            help="Begin Adam with this learning rate, which falls to 0.",
-        ),
-        click.option(
-            "--epochs",
-            type=float,
-            default=3.0,
-            show_default=True,
-            help="Train each member for so many epochs.",
-        ),
-        click.option(
-            "--loss",
-            type=click.Choice(["match", "cross-entropy", "mse", "gaussian-nll"]),
-            default="match",
-            show_default=True,
-            help="Minimise this loss. match needs no labels: it compares with the float "
-            "network under the same random numbers, by KL divergence with --task "
-            "classification, else by squared error.",
-        ),
-    ):
-        function = option(function)
-    return function
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Shuffle and draw by this seed.",
+    ),
+    click.option(
+        "--ranges",
+        type=click.Choice(["learned", "ema"]),
+        default="learned",
+        show_default=True,
+        help="Move ranges by gradient, or as a moving average.",
+    ),
+    click.option(
+        "--train-sigma", is_flag=True, help="Train sigma of sampled weights too, not only mu."
+    ),
+    click.option(
+        "--held-out",
+        type=float,
+        default=0.1,
+        show_default=True,
+        help="Hold out this part of the rows to choose by.",
+    ),
+)
+"""The options of a fine-tuning, from --loss to --held-out."""

@@ -21,20 +21,19 @@ from qbnnc.cli.progress import ProgressLine
 from qbnnc.cli.shared_options import (
     json_option,
     model_options,
-    parse_arguments,
     quiet_option,
     trust_option,
     verbose_option,
 )
 from qbnnc.evaluation.files import Evaluation, evaluate_files
 from qbnnc.evaluation.score import Measure
-from qbnnc.loading.sources import Dropout
+from qbnnc.loading.sources import Reading
 from qbnnc.support.errors import UserError
 from qbnnc.support.text import WIDTH, counted, fold, shortened, spaced, table
 
 _LONGEST_TITLE = 15
 _MUCH = 0.05  # of the input values clipped: more than outliers
-_PERCENT = ("error", "ece")
+_PERCENT = ("error", "ece", "coverage")
 _TITLES = {
     "error": "error, %",
     "nll": "NLL, nats",
@@ -49,6 +48,12 @@ _TITLES = {
     "aleatoric_std": "aleatoric std, y",
     "ood_epistemic_std": "OOD epistemic std, y",
     "ood_aleatoric_std": "OOD aleatoric std, y",
+    "aurc": "AURC",
+    "coverage": "90 % intervals, %",
+    "ood_auroc": "OOD AUROC",
+    "kl": "KL from float, nats",
+    "rank": "rank correlation",
+    "spread": "spread / float's",
 }
 
 
@@ -85,11 +90,7 @@ def command(
     target_mean: float,
     target_std: float,
     batch_size: int,
-    model: str | None,
-    model_args: tuple[str, ...],
-    dropout: Dropout | None,
-    output_names: str | None,
-    trust_pickle: bool,
+    reading: Reading,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -99,6 +100,8 @@ def command(
     Metrics are over the whole set. A classification has the error, negative log-likelihood (NLL)
     and expected calibration error (ECE). It also has the average predictive entropy (aPE), mutual
     information and Brier score. A regression has RMSE, NLL, and medians of the standard deviations.
+    It also has the share of targets inside intervals of 90 %. Both have the area under the
+    risk-coverage curve (AURC). With --ood, AUROC says how well uncertainty tells the two apart.
     """
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
@@ -113,11 +116,7 @@ def command(
             samples=samples,
             target_mean=target_mean,
             target_std=target_std,
-            model=model,
-            model_args=parse_arguments(model_args),
-            dropout=dropout,
-            output_names=output_names,
-            trust_pickle=trust_pickle,
+            **reading,
             batch_size=batch_size,
             progress=lambda name, *done: line.show(f"evaluating {shortened(name, 30)}", *done),
         )
@@ -195,10 +194,16 @@ def _notes(evaluations: Sequence[Evaluation]) -> Iterator[str]:
             np.inf in likelihoods,
             "NLL inf: a row's truth has probability or density 0 (variance 0 or infinite)",
         ),
+        (
+            any("kl" in each for each in measures),
+            "KL, rank correlation and spread compare each row with the float model's, and for the "
+            "float model itself one seed with another. Rank and spread are of the epistemic "
+            "standard deviation, or of the mutual information",
+        ),
         (-np.inf in likelihoods, "NLL -inf: a row is predicted exactly, with variance 0"),
     ):
         if applies:
-            yield note
+            yield fold(note, "  ")
     for evaluation in evaluations:
         if evaluation.clipped > _MUCH:
             yield fold(

@@ -14,7 +14,6 @@ from qbnnc.cli.shared_options import (
     bits_option,
     chosen_options,
     model_options,
-    parse_arguments,
     quantisation_options,
     quiet_option,
     trust_option,
@@ -24,7 +23,7 @@ from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.loading.arrays import file_of, read_array
-from qbnnc.loading.sources import Dropout, SourceOptions
+from qbnnc.loading.sources import Reading, SourceOptions
 from qbnnc.loading.writing import check_outputs
 from qbnnc.options import options_from
 from qbnnc.support.errors import FileError, UserError
@@ -102,11 +101,7 @@ def command(
     device: str,
     samples: int | None,
     task: str | None,
-    model: str | None,
-    model_args: tuple[str, ...],
-    dropout: Dropout | None,
-    output_names: str | None,
-    trust_pickle: bool,
+    reading: Reading,
     quiet: bool,
     verbose: bool,
     **compile_options: object,
@@ -143,9 +138,7 @@ def command(
             training,
             validation=validation,
             calibration=None if calibration is None else read_array(calibration),
-            reading=SourceOptions.of(
-                model, parse_arguments(model_args), dropout, trust_pickle, output_names
-            ),
+            reading=SourceOptions.of(**reading),
             device=_checked_device(device),
         )
     if resume:

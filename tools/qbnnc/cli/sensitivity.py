@@ -24,14 +24,13 @@ from qbnnc.cli.shared_options import (
     chosen_options,
     json_option,
     model_options,
-    parse_arguments,
     quantisation_options,
     quiet_option,
     trust_option,
     verbose_option,
 )
 from qbnnc.loading.arrays import file_of, read_array
-from qbnnc.loading.sources import Dropout
+from qbnnc.loading.sources import Reading
 from qbnnc.support.files import check_apart
 
 if TYPE_CHECKING:  # numba is not loaded before something is measured
@@ -82,11 +81,7 @@ def command(
     target_mean: float,
     target_std: float,
     output: str | None,
-    model: str | None,
-    model_args: tuple[str, ...],
-    dropout: Dropout | None,
-    output_names: str | None,
-    trust_pickle: bool,
+    reading: Reading,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -119,11 +114,7 @@ def command(
             rows=rows,
             target_mean=target_mean,
             target_std=target_std,
-            model=model,
-            model_args=parse_arguments(model_args),
-            dropout=dropout,
-            output_names=output_names,
-            trust_pickle=trust_pickle,
+            **reading,
             progress=partial(show_measured, line),
             **chosen_options(compile_options),
         )

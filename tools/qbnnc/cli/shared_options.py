@@ -5,112 +5,120 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from functools import wraps
+from typing import cast
 
 import click
 
-from qbnnc.passes.calibrate import Observer
+from qbnnc.cli.common import options
+from qbnnc.loading.sources import Dropout, Reading
 from qbnnc.passes.options import CompileOptions, MaskSharing, Rounding, Scales, WeightScheme
+from qbnnc.passes.ranges.calibrate import Observer
 from qbnnc.support.errors import UserError
 from qbnnc.verification.distribution import DistributionCheck
 
+input_option = click.option(
+    "--input",
+    "input_",
+    required=True,
+    metavar="FILE[:KEY]",
+    help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file.",
+)
+"""--input FILE[:KEY]."""
 
-def input_option(function: F) -> F:
-    """--input FILE[:KEY]."""
-    return click.option(
-        "--input",
-        "input_",
-        required=True,
-        metavar="FILE[:KEY]",
-        help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file.",
-    )(function)
+drawing_options = options(
+    click.option(
+        "--samples",
+        type=click.IntRange(min=1),
+        metavar="L",
+        help="Draw so many Monte-Carlo samples; for an ensemble give a multiple of its "
+        "members. [default: as compiled; .onnx: no more than that]",
+    ),
+    click.option(
+        "--first-row",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Count rows from this number, for a batch that is split.",
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        help="Compute so many rows at a time; this changes speed and memory, never the result.",
+    ),
+)
+"""--samples, --first-row, --batch-size: which numbers are drawn, and how much at once."""
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
+"""--json: the table as JSON."""
 
-def drawing_options(function: F) -> F:
-    """--samples, --first-row, --batch-size: which numbers are drawn, and how much at once."""
-    for option in (
-        click.option(
-            "--batch-size",
-            type=click.IntRange(min=1),
-            help="Compute so many rows at a time; this changes speed and memory, never the result.",
-        ),
-        click.option(
-            "--first-row",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Count rows from this number, for a batch that is split.",
-        ),
-        click.option(
-            "--samples",
-            type=click.IntRange(min=1),
-            metavar="L",
-            help="Draw so many Monte-Carlo samples; for an ensemble give a multiple of its "
-            "members. [default: as compiled; .onnx: no more than that]",
-        ),
-    ):
-        function = option(function)
-    return function
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
+"""-q: say nothing but errors and warnings."""
 
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say more.")
+"""-v: say more; show the traceback of an internal error."""
 
-def json_option(function: F) -> F:
-    """--json: the table as JSON."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")(
-        function
-    )
-
-
-def quiet_option(function: F) -> F:
-    """-q: say nothing but errors and warnings."""
-    return click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")(
-        function
-    )
-
-
-def verbose_option(function: F) -> F:
-    """-v: say more; show the traceback of an internal error."""
-    return click.option("-v", "--verbose", is_flag=True, help="Say more.")(function)
-
-
-def model_options(function: F) -> F:
-    """--model, --model-args, --dropout, --outputs: what a network is that a file holds."""
-    for option in (
-        click.option(
-            "--outputs",
-            "output_names",
-            metavar="NAME,...",
-            help="Name the outputs. A regression has mean alone, or mean and one of these: "
-            "log_var, variance, std, log_std. One output may hold both as halves.  "
-            "[default: the names in a dict or NamedTuple]",
-        ),
-        click.option(
-            "--dropout",
-            type=click.Choice(["active", "off"]),
-            help="Keep dropout that eval() switched off; or take the network without any dropout.",
-        ),
-        click.option(
-            "--model-args",
-            multiple=True,
-            metavar="KEY=VALUE,...",
-            help="Give these arguments to --model; values are JSON.",
-        ),
-        click.option(
-            "--model",
-            "model",
-            metavar="PKG.MODULE:FACTORY",
-            help="Build the network of a file of weights with this code; the current folder "
-            "is searched first.",
-        ),
-    ):
-        function = option(function)
-    return function
+_model_options = options(
+    click.option(
+        "--model",
+        "model",
+        metavar="PKG.MODULE:FACTORY",
+        help="Build the network of a file of weights with this code; the current folder "
+        "is searched first.",
+    ),
+    click.option(
+        "--model-args",
+        multiple=True,
+        metavar="KEY=VALUE,...",
+        help="Give these arguments to --model; values are JSON.",
+    ),
+    click.option(
+        "--dropout",
+        type=click.Choice(["active", "off"]),
+        help="Keep dropout that eval() switched off; or take the network without any dropout.",
+    ),
+    click.option(
+        "--outputs",
+        "output_names",
+        metavar="NAME,...",
+        help="Name the outputs. A regression has mean alone, or mean and one of these: "
+        "log_var, variance, std, log_std. One output may hold both as halves.  "
+        "[default: the names in a dict or NamedTuple]",
+    ),
+)
 
 
-def trust_option(function: F) -> F:
-    """--trust-pickle."""
-    return click.option(
-        "--trust-pickle", is_flag=True, help="Open pickled modules: RUNS CODE from the file."
-    )(function)
+def model_options(function: Callable[..., int]) -> Callable[..., int]:
+    """--model, --model-args, --dropout, --outputs: how the network in a file is read.
+
+    The command gets them, with --trust-pickle, as one `reading`.
+    """
+
+    @wraps(function)
+    def command(
+        model: str | None,
+        model_args: tuple[str, ...],
+        dropout: Dropout | None,
+        trust_pickle: bool,
+        output_names: str | None,
+        **others: object,
+    ) -> int:
+        reading = Reading(
+            model=model,
+            model_args=parse_arguments(model_args),
+            dropout=dropout,
+            trust_pickle=trust_pickle,
+            output_names=output_names,
+        )
+        return function(reading=reading, **others)
+
+    return _model_options(command)
+
+
+trust_option = click.option(
+    "--trust-pickle", is_flag=True, help="Open pickled modules: RUNS CODE from the file."
+)
+"""--trust-pickle."""
 
 
 def parse_arguments(texts: tuple[str, ...]) -> dict[str, object]:
@@ -138,79 +146,72 @@ def parse_arguments(texts: tuple[str, ...]) -> dict[str, object]:
     return arguments
 
 
-def bits_option(function: F) -> F:
-    """--bits wNaM."""
-    return click.option(
-        "--bits",
-        metavar="wNaM",
-        help="Use N bits for weights and M for activations; compile takes auto too.  "
-        "[default: w8a7]",
-    )(function)
+bits_option = click.option(
+    "--bits",
+    metavar="wNaM",
+    help="Use N bits for weights and M for activations; compile takes auto too.  [default: w8a7]",
+)
+"""--bits wNaM."""
 
-
-def quantisation_options(function: F) -> F:
-    """All other `qbnnc.options.CompileOptions`; a command takes them as `**compile_options`."""
-    for option in (
-        click.option(
-            "--bias-correction/--no-bias-correction",
-            default=None,
-            help="Move biases so that layers keep their means.  [default: by bits]",
-        ),
-        click.option(
-            "--rounding",
-            type=click.Choice([r.value for r in Rounding]),
-            help="Round weights to the nearest value, or fit them to the layers' outputs.  "
-            "[default: by bits]",
-        ),
-        click.option(
-            "--calibration-seed", type=int, help="Observe samples of this seed.  [default: 0]"
-        ),
-        click.option(
-            "--calibration-passes",
-            type=click.IntRange(min=1),
-            help="Observe so many samples.  [default: 8]",
-        ),
-        click.option(
-            "--calibration",
-            "observer",
-            type=click.Choice([o.value for o in Observer]),
-            help="Choose the observer of ranges.  [default: by bits, mse at few and minmax at "
-            "many]",
-        ),
-        click.option(
-            "--layer",
-            "layers",
-            multiple=True,
-            metavar="NAME=wNaM",
-            help="Use other bits for one layer; repeat for several.",
-        ),
-        click.option(
-            "--mask-sharing",
-            type=click.Choice([m.value for m in MaskSharing]),
-            help="Draw dropout masks for every row, or one for the batch.  [default: row]",
-        ),
-        click.option(
-            "--quantise-output", is_flag=True, help="Quantise the outputs of the network too."
-        ),
-        click.option(
-            "--input-bits",
-            type=click.IntRange(2, 8),
-            help="Use so many bits for the network's input.  [default: those of activations, "
-            "at least 7]",
-        ),
-        click.option(
-            "--scales",
-            type=click.Choice([s.value for s in Scales]),
-            help="Allow any scale, or powers of two, which are shifts.  [default: free]",
-        ),
-        click.option(
-            "--weights",
-            type=click.Choice([w.value for w in WeightScheme]),
-            help="Choose the granularity of weight scales.  [default: channel-symmetric]",
-        ),
-    ):
-        function = option(function)
-    return function
+quantisation_options = options(
+    click.option(
+        "--weights",
+        type=click.Choice([w.value for w in WeightScheme]),
+        help="Choose the granularity of weight scales.  [default: channel-symmetric]",
+    ),
+    click.option(
+        "--scales",
+        type=click.Choice([s.value for s in Scales]),
+        help="Allow any scale, or powers of two, which are shifts.  [default: free]",
+    ),
+    click.option(
+        "--input-bits",
+        type=click.IntRange(2, 8),
+        help="Use so many bits for the network's input.  [default: those of activations, "
+        "at least 7]",
+    ),
+    click.option(
+        "--quantise-output", is_flag=True, help="Quantise the outputs of the network too."
+    ),
+    click.option(
+        "--mask-sharing",
+        type=click.Choice([m.value for m in MaskSharing]),
+        help="Draw dropout masks for every row, or one for the batch.  [default: row]",
+    ),
+    click.option(
+        "--layer",
+        "layers",
+        multiple=True,
+        metavar="NAME=wNaM",
+        help="Use other bits for one layer; repeat for several.",
+    ),
+    click.option(
+        "--calibration",
+        "observer",
+        type=click.Choice([o.value for o in Observer]),
+        help="Choose the observer of ranges.  [default: by bits, mse at few and minmax at many]",
+    ),
+    click.option(
+        "--calibration-passes",
+        type=click.IntRange(min=1),
+        help="Observe so many samples.  [default: 8]",
+    ),
+    click.option(
+        "--calibration-seed", type=int, help="Observe samples of this seed.  [default: 0]"
+    ),
+    click.option(
+        "--rounding",
+        type=click.Choice([r.value for r in Rounding]),
+        help="Round weights to the nearest value, or fit them to the layers' outputs.  "
+        "[default: by bits]",
+    ),
+    click.option(
+        "--bias-correction/--no-bias-correction",
+        default=None,
+        help="Move biases so that layers keep their means.  [default: by bits]",
+    ),
+)
+"""All other `qbnnc.options.CompileOptions`; a command takes them as `**compile_options`."""
 
 
 def chosen_options(given: Mapping[str, object]) -> CompileOptions:
@@ -241,26 +242,19 @@ def parse_layers(texts: tuple[str, ...]) -> dict[str, str]:
     return {layer: bits for layer, _, bits in pairs}
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def distribution_options(function: F) -> F:
-    """--distribution-check and --no-distribution-check."""
-    for option in (
-        click.option(
-            "--no-distribution-check",
-            is_flag=True,
-            help="Do not compare the network with its module; the artefact says so.",
-        ),
-        click.option(
-            "--distribution-check",
-            type=click.Choice(["default", "full"]),
-            help="Compare a default or a full number of samples with the module's.  [default: "
-            "by cost]",
-        ),
-    ):
-        function = option(function)
-    return function
+distribution_options = options(
+    click.option(
+        "--distribution-check",
+        type=click.Choice(["default", "full"]),
+        help="Compare a default or a full number of samples with the module's.  [default: by cost]",
+    ),
+    click.option(
+        "--no-distribution-check",
+        is_flag=True,
+        help="Do not compare the network with its module; the artefact says so.",
+    ),
+)
+"""--distribution-check and --no-distribution-check."""
 
 
 def effort_of(chosen: DistributionCheck, *, skipped: bool) -> DistributionCheck:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import click
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings, several
 from qbnnc.cli.progress import ProgressLine
-from qbnnc.cli.shared_options import model_options, parse_arguments, trust_option
+from qbnnc.cli.shared_options import model_options, trust_option
 from qbnnc.loading.arrays import read_array
-from qbnnc.loading.sources import Dropout, SourceOptions, names_from
+from qbnnc.loading.sources import Reading, SourceOptions
 from qbnnc.support.errors import UserError
 from qbnnc.support.text import counted, fold, table
 from qbnnc.verification.agreement import Agreement, Limits
 from qbnnc.verification.source import SourceComparison, verify
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _LIMITS = {
     "mean_shift": "Limit the root mean square difference of means, in standard deviations.",
@@ -47,7 +45,7 @@ class Drawn:
     threads: int | None
 
 
-def source_options(function: F) -> F:
+def source_options(function: Callable[..., int]) -> Callable[..., int]:
     """--source, how it is read, and the limits."""
     for name, text in reversed(_LIMITS.items()):
         option = f"--max-{name.replace('_', '-')}"
@@ -64,13 +62,7 @@ def source_options(function: F) -> F:
 
 def asked_source(given: Mapping[str, object]) -> Asked | None:
     """None without --source; UserError if an option is given that needs it."""
-    options = SourceOptions(
-        cast("str | None", given["model"]),
-        parse_arguments(cast("tuple[str, ...]", given["model_args"])),
-        cast("Dropout | None", given["dropout"]),
-        bool(given["trust_pickle"]),
-        names_from(cast("str | None", given["output_names"])),
-    )
+    options = SourceOptions.of(**cast("Reading", given["reading"]))
     values = {name: cast("float | None", given[name]) for name in _LIMITS}
     files = cast("tuple[str, ...]", given["source"])
     if files:

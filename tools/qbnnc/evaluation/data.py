@@ -247,13 +247,16 @@ def has_labels(data: RawData) -> bool:
     return data.y.size > 0 or len(data.x) == 0
 
 
-def read_ood(data: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> Floats | None:
-    """Read out-of-distribution inputs [N, *shape]; InputError if they do not fit."""
+def read_ood(
+    data: Path_ | ArrayLike | None,
+    shape: tuple[int, ...],
+    name: str = "the out-of-distribution data",
+) -> Floats | None:
+    """Read out-of-distribution inputs [N, *shape]; InputError, at `name`, if they do not fit."""
     if data is None:
         return None
     if isinstance(data, str | os.PathLike):
         return read_inputs(os.fspath(data), shape)
-    name = "the out-of-distribution data"
     return as_inputs(as_array(data, name), shape, name)
 
 

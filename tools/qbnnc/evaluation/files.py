@@ -18,7 +18,7 @@ from qbnnc.evaluation.data import (
     fit,
     looks_like_labels,
     pair,
-    read_inputs,
+    read_ood,
     read_raw,
 )
 from qbnnc.ir.head import Task, class_shape
@@ -27,7 +27,7 @@ from qbnnc.ir.ops import QuantizeInput
 from qbnnc.ir.types import Stage
 from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions
 from qbnnc.support.errors import FileError, InputError, UserError
-from qbnnc.support.inputs import as_array, as_integer, choice
+from qbnnc.support.inputs import as_integer, choice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 Path_: TypeAlias = str | os.PathLike[str]
 Source: TypeAlias = "Path_ | Model | nn.Module"
 Progress = Callable[[str, int, int], None]
+_FLOAT = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def evaluate_files(
     then give metrics in the user's units. `ood`: out-of-distribution inputs, "FILE.npz[:KEY]" or an
     array. `task`: for models that do not know theirs. `samples`: L of what is random; a float model
     has as many as the first artefact by default. Returns an Evaluation for each model, in order:
-    see qbnnc.evaluation.score.Scores.
+    see qbnnc.evaluation.score.Scores. Beside a float model, the others are compared with it: see
+    qbnnc.evaluation.fidelity.compared. Its own comparison is that of its seeds, if there are more.
     UserError says what is wrong, and with which file.
     """
     from qbnnc.evaluation.score import TargetUnits, check_task, evaluate
@@ -102,7 +104,7 @@ def evaluate_files(
         shape, output = its.graph.input.type.shape, its.graph.outputs[0].type.shape
         with _at(name):
             check_task(its, chosen)
-        labelled, unknown = fit(raw, shape, output, chosen), _ood(ood, shape)
+        labelled, unknown = fit(raw, shape, output, chosen), read_ood(ood, shape, "ood")
         with _at(name):
             scores = evaluate(
                 predictor,
@@ -118,7 +120,22 @@ def evaluate_files(
             )
         clipped = clipped_share(its, labelled.x)
         evaluations.append(Evaluation(name, its.method, _bits(its), clipped, scores))
-    return evaluations
+    return _compared(evaluations)
+
+
+def _compared(evaluations: list[Evaluation]) -> list[Evaluation]:
+    """Compare the others with the first float network, and its seeds with each other."""
+    from qbnnc.evaluation.fidelity import with_fidelity, with_noise
+
+    first = next((e for e in evaluations if e.bits == _FLOAT), None)
+    if first is None or len(evaluations) == 1:
+        return evaluations
+    return [
+        replace(
+            e, scores=with_noise(e.scores) if e is first else with_fidelity(e.scores, first.scores)
+        )
+        for e in evaluations
+    ]
 
 
 def _several(models: Source | Sequence[Source]) -> list[Source]:
@@ -133,14 +150,6 @@ def _raw(data: Path_ | tuple[ArrayLike, ArrayLike]) -> RawData:
     if isinstance(data, str | os.PathLike):
         return read_raw(os.fspath(data))
     return pair(data, "the data", "x", "y")
-
-
-def _ood(ood: Path_ | ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
-    if ood is None:
-        return None
-    if isinstance(ood, str | os.PathLike):
-        return read_inputs(os.fspath(ood), shape)
-    return as_inputs(as_array(ood, "ood"), shape, "ood")
 
 
 def _open(
@@ -217,7 +226,7 @@ def _name(source: Source) -> str:
 
 def _bits(model: Model) -> str:
     if model.stage is Stage.FLOAT:
-        return "float32"
+        return _FLOAT
     return model.provenance.bits + " simulated" * (model.stage is Stage.SIMULATED)
 
 

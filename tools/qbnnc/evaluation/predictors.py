@@ -19,7 +19,7 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Stage
 from qbnnc.loading.artefacts import Predictor, Wrapped, open_artefact
 from qbnnc.loading.sources import SourceOptions, read
-from qbnnc.passes.assign_head import fitted_by_targets, with_head
+from qbnnc.passes.head.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.pipeline import DEFAULT_SAMPLES
 from qbnnc.runtime import load
 from qbnnc.support.files import read_bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,19 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import Spread
 from qbnnc.ir.types import Array
 from qbnnc.loading.artefacts import Predictor
-from qbnnc.passes.assign_head import fitted_by_targets, with_head
+from qbnnc.passes.head.assign_head import fitted_by_targets, with_head
+from qbnnc.passes.mixed_precision.measured import Distribution
 from qbnnc.runtime.metrics import (
     CalibrationBin,
     Float64,
     average_predictive_entropy,
     calibration_curve,
     classification_scores,
+    entropy,
     median_std,
     regression_scores,
 )
+from qbnnc.runtime.ranking import area_under_risk_coverage, auroc, interval_coverage
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.verification.oracle import check_samples
 
@@ -42,13 +45,27 @@ class Measure:
     std: float | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The predictions of all rows at one seed.
+
+    `predicted` is the predictive distribution. `epistemic` [N] is the mutual information in nats,
+    or the epistemic standard deviation in the network's units.
+    """
+
+    predicted: Distribution
+    epistemic: Float64
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """The metrics of one predictor, by the names of qbnnc.runtime.metrics' scores.
 
-    Those that begin with "ood_" are of the out-of-distribution inputs: entropy and
-    mutual_information, or epistemic_std and aleatoric_std. `seeds` are those that were run: the
-    first one if nothing is random. `calibration` is the curve of the first seed.
+    Further ones are "aurc", the area under the risk-coverage curve, and "coverage" of 90 %
+    intervals. Those that begin with "ood_" are of the out-of-distribution inputs: entropy and
+    mutual_information, or epistemic_std and aleatoric_std; and auroc, by the entropy or the
+    epistemic variance. `seeds` are those that were run: the first one if nothing is random.
+    `calibration` is the curve of the first seed. `rows_of_seeds` are all predictions.
     """
 
     task: Task
@@ -58,6 +75,7 @@ class Scores:
     seeds: tuple[int, ...]
     measures: Mapping[str, Measure]
     calibration: tuple[CalibrationBin, ...] = ()
+    rows_of_seeds: tuple[Rows, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +104,15 @@ class TargetUnits:
         with np.errstate(over="ignore"):
             scaled: Float64 = standardised * self.std**2
         return scaled
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """The metrics of one seed."""
+
+    values: dict[str, float]
+    rows: Rows
+    calibration: tuple[CalibrationBin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +197,13 @@ def evaluate(
     if task is Task.CLASSIFICATION:
         found = [_classification(run, data, ood) for run in runs]
     else:
-        found = [(_regression(run, data, ood, units), ()) for run in runs]
-    measures = {name: _measure([one[name] for one, _ in found]) for name in found[0][0]}
+        found = [_regression(run, data, ood, units) for run in runs]
+    measures = {name: measure_of([one.values[name] for one in found]) for name in found[0].values}
     drawn = predictor.samples if count is None else count
-    return Scores(task, len(data), drawn, model.stochastic, run_seeds, measures, found[0][1])
+    rows = tuple(one.rows for one in found)
+    return Scores(
+        task, len(data), drawn, model.stochastic, run_seeds, measures, found[0].calibration, rows
+    )
 
 
 def check_task(model: Model, task: Task) -> Model:
@@ -193,37 +223,41 @@ def check_task(model: Model, task: Task) -> Model:
     return with_head(fitted_by_targets(model), task)
 
 
-def _classification(
-    run: _Run, data: LabelledData, ood: NDArray[np.float32] | None
-) -> tuple[dict[str, float], tuple[CalibrationBin, ...]]:
+def _classification(run: _Run, data: LabelledData, ood: NDArray[np.float32] | None) -> _Found:
     labels = data.y.reshape(-1)
     p, information = run.over(data.x, class_statistics)
     values = asdict(classification_scores(p, labels, information))
+    values["aurc"] = area_under_risk_coverage(p.argmax(axis=1) != labels, 1 - p.max(axis=1))
     if ood is not None:
         q, unknown = run.over(ood, class_statistics)
         values["ood_entropy"] = average_predictive_entropy(q)
         values["ood_mutual_information"] = float(unknown.mean())
-    return values, calibration_curve(p, labels)
+        values["ood_auroc"] = auroc(entropy(p), entropy(q))
+    return _Found(values, Rows((p,), information), calibration_curve(p, labels))
 
 
 def _regression(
     run: _Run, data: LabelledData, ood: NDArray[np.float32] | None, units: TargetUnits
-) -> dict[str, float]:
+) -> _Found:
     mean, *parts = run.over(data.x, run.moments)
+    rows = Rows((mean, np.add.reduce(parts)), np.sqrt(parts[0]).reshape(-1))
     parts = [units.variance(part) for part in parts]
     variance = np.add.reduce(parts)
-    targets = units.value(data.y.astype(np.float64))
-    scores = regression_scores(units.value(mean), variance, targets, *parts)
+    mean, targets = units.value(mean), units.value(data.y.astype(np.float64))
+    scores = regression_scores(mean, variance, targets, *parts)
     values = {name: value for name, value in asdict(scores).items() if value is not None}
+    values["aurc"] = area_under_risk_coverage(np.abs(mean - targets), variance)
+    values["coverage"] = interval_coverage(mean, variance, targets)
     if ood is not None:
         _, *unknown = run.over(ood, run.moments)
         for name, part in zip(("ood_epistemic_std", "ood_aleatoric_std"), unknown, strict=False):
             values[name] = median_std(units.variance(part))
-    return values
+        values["ood_auroc"] = auroc(parts[0], units.variance(unknown[0]))
+    return _Found(values, rows)
 
 
-def _measure(values: list[float]) -> Measure:
-    """Infinite if a seed is; positive infinity, a density of 0, decides."""
+def measure_of(values: list[float]) -> Measure:
+    """The metric over the seeds: infinite if a seed is, and positive infinity decides."""
     infinite = [value for value in values if np.isinf(value)]
     if infinite:
         return Measure(max(infinite), None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.evaluation.data import LabelledData
-from qbnnc.ir.head import Head, Task, class_logits
+from qbnnc.ir.head import Task, class_logits
 from qbnnc.ir.outputs import Spread
 from qbnnc.ir.types import Array
 from qbnnc.passes.mixed_precision.measured import Distribution
@@ -45,15 +45,6 @@ def moments(
         return mean, epistemic
     with np.errstate(over="ignore"):
         return mean, epistemic, mean_over_samples(spread.variance(wide[1]))
-
-
-def distribution(head: Head, samples: tuple[Array, ...]) -> Distribution:
-    """The predictive distribution of each row, from samples [L, B, ...] of each output."""
-    with np.errstate(invalid="ignore", over="ignore"):  # `evaluate` tells of NaN, with its row
-        if head.task is Task.CLASSIFICATION:
-            return class_statistics(samples)[:1]
-        mean, *parts = moments(samples, head.spread)
-        return mean, np.add.reduce(parts)
 
 
 def row_nll(task: Task, predicted: Distribution, data: LabelledData) -> Float64:

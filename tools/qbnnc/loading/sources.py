@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
-from qbnnc.passes.assign_head import name_outputs
+from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
@@ -41,6 +41,16 @@ _ROWS = "the calibration data"
 
 class CalibrationWarning(UserWarning):
     """Data, to calibrate with or to choose by, that work, but are less than one would wish."""
+
+
+class Reading(TypedDict):
+    """The options for reading a network as the functions of `qbnnc` take them, by keyword."""
+
+    model: str | None
+    model_args: Mapping[str, object]
+    dropout: Dropout | None
+    trust_pickle: bool
+    output_names: str | None
 
 
 @dataclass(frozen=True, slots=True)

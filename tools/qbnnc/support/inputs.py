@@ -15,11 +15,20 @@ from qbnnc.support.errors import InputError, UserError
 
 
 def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> NDArray[np.float32]:
-    """`x` as a C-contiguous float32 batch [B, *shape]; B may be 0.
+    """`x` as a C-contiguous float32 batch [B, *shape] without NaN; B may be 0.
 
     float64, float16, integers and booleans are cast. Raises InputError for another shape, for
     complex numbers, objects or text, and for NaN. Infinity is clipped by the quantiser.
     """
+    batch = as_rows(x, shape, name)
+    # The maximum of anything with NaN is NaN.
+    if batch.size and math.isnan(np.maximum.reduce(batch, axis=None)):
+        raise nan_error(batch, name)
+    return batch
+
+
+def as_rows(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> NDArray[np.float32]:
+    """`x` as `as_batch` gives it, in which NaN is not looked for."""
     array = as_array(x, name)
     if array.dtype.kind not in "fiub":
         raise InputError(
@@ -35,15 +44,16 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
             remedy=layout_advice(array.shape[1:], shape),
         )
     if array.dtype == np.float32:
-        batch = np.ascontiguousarray(array, np.float32)
-    else:
-        with np.errstate(over="ignore"):
-            batch = np.ascontiguousarray(array, np.float32)
-    # The maximum of anything with NaN is NaN.
-    if batch.size and math.isnan(np.maximum.reduce(batch, axis=None)):
-        row = int(np.argwhere(np.isnan(batch))[0][0])
-        raise InputError(f"NaN in row {row}", place=name, remedy="remove or fill in missing values")
-    return batch
+        return np.ascontiguousarray(array, np.float32)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32)
+
+
+def nan_error(batch: NDArray[np.float32], name: str = "the input") -> InputError:
+    """The error for a batch with NaN, which names the first row that has one."""
+    rows = np.isnan(batch).reshape(len(batch), -1).any(axis=1)
+    row = int(rows.argmax())
+    return InputError(f"NaN in row {row}", place=name, remedy="remove or fill in missing values")
 
 
 def layout_advice(rows: tuple[int, ...], shape: tuple[int, ...], array: str = "x") -> str:

@@ -18,8 +18,8 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Softmax
 from qbnnc.ir.outputs import MEAN, role_of
 from qbnnc.ir.types import Array
-from qbnnc.passes.mean_and_variance import mean_and_variance_axis
-from qbnnc.passes.strip_sigmoid import ends_in_sigmoid
+from qbnnc.passes.head.mean_and_variance import mean_and_variance_axis
+from qbnnc.passes.head.strip_softmax import ends_in_sigmoid
 
 Float64 = NDArray[np.float64]
 Reading = Callable[[Sequence[Array]], dict[str, Array]]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.model import Model
 from qbnnc.loading.sources import Trained
-from qbnnc.passes.calibrate import Progress
 from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.pipeline import comparable
+from qbnnc.passes.ranges.calibrate import Progress
 from qbnnc.support.inputs import choice
 
 if TYPE_CHECKING:

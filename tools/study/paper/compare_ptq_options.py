@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from qbnnc.ir.model import Model
-from qbnnc.passes.calibrate import Calibration, Observer
 from qbnnc.passes.options import Bits, Quantisation, Rounding, WeightScheme
 from qbnnc.passes.pipeline import Options, quantise_model
+from qbnnc.passes.ranges.calibrate import Calibration, Observer
 from qbnnc.runtime import load
 from qbnnc.study.paper.reference_nets import (
     Data,

@@ -102,7 +102,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise FileError(f"cannot be made ({reason}); give a folder of yours", path) from error
+        raise FileError(f"cannot be made ({reason})", path, "give a folder of yours") from error
 
 
 if __name__ == "__main__":

@@ -94,6 +94,10 @@ def _glossary(grouped: Grouped) -> dict[str, str]:
     return terms
 
 
+_SHOWN = {"confusion": "out-of-distribution"}
+"""The names of data for readers, by their keys in files of results, where these differ."""
+
+
 def _provenance(header: Header) -> dict[str, str]:
     """A study's configuration, data and versions."""
     return {
@@ -101,6 +105,6 @@ def _provenance(header: Header) -> dict[str, str]:
         "Method": header.method,
         "Task": header.task.value,
         "Digest of the configuration": header.digest,
-        **{f"Data: {name}": text for name, text in header.data.items()},
+        **{f"Data: {_SHOWN.get(name, name)}": text for name, text in header.data.items()},
         **header.created_with,
     }

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.evaluation.data import Labelled, LabelledData, Path_, fit, read_labelled, read_ood
-from qbnnc.evaluation.predictors import FloatPredictor, Recording
-from qbnnc.evaluation.score import TargetUnits, evaluate
-from qbnnc.evaluation.statistics import distribution, row_nll
-from qbnnc.ir.head import Head, Task
+from qbnnc.evaluation.fidelity import with_fidelity
+from qbnnc.evaluation.predictors import FloatPredictor
+from qbnnc.evaluation.score import Scores, TargetUnits, evaluate
+from qbnnc.evaluation.statistics import row_nll
+from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.loading.artefacts import Predictor
-from qbnnc.passes.assign_head import fitted_by_targets, with_head
-from qbnnc.passes.calibrate import calibration_of
+from qbnnc.passes.head.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.mixed_precision.compiler import Compiler
-from qbnnc.passes.mixed_precision.measured import Distribution, Measured
+from qbnnc.passes.mixed_precision.measured import Measured
 from qbnnc.passes.options import Quantisation
 from qbnnc.passes.pipeline import Options, check_calibration
+from qbnnc.passes.ranges.calibrate import calibration_of
 from qbnnc.runtime import load
 from qbnnc.study.prepare import task_of
 from qbnnc.support.errors import InputError, UserError
@@ -48,6 +48,7 @@ class Bench:
     ood: Floats | None
     seeds: tuple[int, ...]
     units: TargetUnits
+    _float: list[Scores] = field(default_factory=list)
 
     @property
     def samples(self) -> int:
@@ -55,18 +56,25 @@ class Bench:
         return self.compiler.ready.draws * len(self.model.members)
 
     def integers(self, quantisation: Quantisation) -> Measured:
-        """Measure the network in integers."""
-        return self._measured(load(self.compiler.compiled(quantisation)))
+        """Measure the network in integers, and compare its rows with those in float."""
+        scores = self._evaluated(load(self.compiler.compiled(quantisation)))
+        return self._measured(with_fidelity(scores, self._float_scores()))
 
     def float32(self) -> Measured:
         """Measure the network in float."""
-        model = with_head(self.model, self.task)
-        return self._measured(replace(FloatPredictor.of(model), samples=self.samples))
+        return self._measured(self._float_scores())
 
-    def _measured(self, predictor: Predictor) -> Measured:
-        recorder = Recording(predictor, partial(_distribution, predictor.model.head))
-        scores = evaluate(
-            recorder,
+    def _float_scores(self) -> Scores:
+        """The float network's scores, computed once."""
+        if not self._float:
+            model = with_head(self.model, self.task)
+            predictor = replace(FloatPredictor.of(model), samples=self.samples)
+            self._float.append(self._evaluated(predictor))
+        return self._float[0]
+
+    def _evaluated(self, predictor: Predictor) -> Scores:
+        return evaluate(
+            predictor,
             self.data,
             task=self.task,
             seeds=self.seeds,
@@ -74,24 +82,13 @@ class Bench:
             target_mean=self.units.mean,
             target_std=self.units.std,
         )
+
+    def _measured(self, scores: Scores) -> Measured:
         metrics = {_NAMES.get(name, name): m.mean for name, m in scores.measures.items()}
-        every = 2 if self.ood is not None else 1  # every other set is out of distribution
-        predictions = _joined(recorder.sets[::every])
+        predictions = tuple(rows.predicted for rows in scores.rows_of_seeds)
         each = [row_nll(self.task, predicted, self.data) for predicted in predictions]
         with np.errstate(invalid="ignore"):
             return Measured(metrics, predictions, np.mean(each, axis=0))
-
-
-def _distribution(head: Head, prediction: Mapping[str, Floats]) -> Distribution:
-    drawn = tuple(a for name, a in prediction.items() if name.startswith("samples"))
-    return distribution(head, drawn)
-
-
-def _joined(sets: Sequence[Sequence[Distribution]]) -> tuple[Distribution, ...]:
-    """The distributions of each set, its batches joined."""
-    return tuple(
-        tuple(np.concatenate(column) for column in zip(*parts, strict=True)) for parts in sets
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
     for each group of images that fit into the cache:
         copy them into a halo of padding, if windows leave the image
         for each POSITIONS of their pixels:
-            for each panel of 16 output channels, the last one first:
+            for each panel of output channels, the last one first:
                 for each tile of up to 6 positions: the microkernel
 
 A panel stores whole vectors. The panels and positions that come after it overwrite the codes that
@@ -18,10 +18,15 @@ from typing import Any
 import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Epilogue
-from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, tile
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, product_kernel
+from qbnnc.runtime.families.contraction.kernels.products import (
+    PRODUCTS,
+    SIGNED,
+    WIDE_PRODUCTS,
+)
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels.addressing import locate
-from qbnnc.runtime.kernels.jit import Kernel, kernel
+from qbnnc.runtime.kernels.jit import Kernel, inlined, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds, round_into
 from qbnnc.runtime.packing import PANEL
@@ -37,36 +42,19 @@ _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
 
 _isa = chosen()
-tile_6x16, tile_4x16, tile_2x16, tile_1x16 = (tile(_isa, Shape(m, 2)) for m in (6, 4, 2, 1))
-tile_6x8, tile_1x8 = (tile(_isa, Shape(m, 1)) for m in (6, 1))
-sums_4x16, sums_1x16 = (tile(_isa, Shape(m, 2, wide=True, sums=True)) for m in (SUMS, 1))
-sums_4x8, sums_1x8 = (tile(_isa, Shape(m, 1, wide=True, sums=True)) for m in (SUMS, 1))
 
 
-def _of_four_rows(**form: Any) -> Any:
-    """Make a kernel that computes up to 4 of `left` positions, and returns their number."""
-    four, one = (tile(_isa, Shape(m, 2, **form)) for m in (4, 1))
-    four_narrow, one_narrow = (tile(_isa, Shape(m, 1, **form)) for m in (4, 1))
-
-    @kernel
-    def some(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high):
-        if width == PANEL:
-            if left >= 4:
-                four(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                return 4
-            one(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-            return 1
-        if left >= 4:
-            four_narrow(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-            return 4
-        one_narrow(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-        return 1
-
-    return some
+def _product(rows: tuple[int, ...], **form: Any) -> Any:
+    return product_kernel(_isa, [Shape(rows, width, **form) for width in _isa.panels])
 
 
-some_wide = _of_four_rows(wide=True)
-some_deep, some_deepest = (_of_four_rows(steps=n if _isa is Isa.AVX2 else 1) for n in (2, 4))
+_has_wide = WIDE_PRODUCTS[_isa] is not PRODUCTS[_isa] or _isa in SIGNED
+codes_of_plain = _product((12, 4, 1) if _isa.registers == 32 else (6, 4, 2, 1))
+codes_of_wide = _product((4, 1), wide=True) if _has_wide else codes_of_plain
+sums_of_wide = _product((SUMS, 1), wide=True, sums=True)
+codes_of_two, codes_of_four = (
+    _product((4, 1), steps=n) if _isa is Isa.AVX2 else codes_of_plain for n in (2, 4)
+)
 
 
 @KERNELS.of(Convolve)
@@ -139,26 +127,35 @@ def find(row, context, arena, ints, first, start, count, group):
     x_at = arena[scratch : scratch + 8 * POSITIONS].view(np.int64)
     out_at = arena[scratch + 8 * POSITIONS : scratch + 16 * POSITIONS].view(np.int64)
     offsets = ints[row[C.pixel_offsets] // 4 :]
+    x_group, o_group = group * row[C.channels], group * row[C.filters] * row[C.channel_step]
     image = start // pixels
     pixel, done = start - image * pixels, 0
+    sample = (first + image) // rows
+    number = first + image - sample * rows
     while done < count:
-        some = min(pixels - pixel, count - done)
-        sample = (first + image) // rows
-        number = first + image - sample * rows
-        x = base + sample * sample_step + number * row_step
-        if row[C.halo_height] > 0:
-            x = scratch + SCRATCH + image * halo_bytes(row)
-        x += group * row[C.channels]
-        o = target + sample * target_sample + number * target_row
-        o += group * row[C.filters] * row[C.channel_step]
-        for p in range(some):
-            x_at[done + p] = x + offsets[pixel + p]
-            out_at[done + p] = o + (pixel + p) * row[C.pixel_step]
+        x = base + sample * sample_step + number * row_step + x_group
+        o = target + sample * target_sample + number * target_row + o_group
+        if pixels == 1 and row[C.halo_height] == 0:
+            some = min(rows - number, count - done)
+            x += offsets[0]
+            for n in range(some):
+                x_at[done + n] = x + n * row_step
+                out_at[done + n] = o + n * target_row
+            number += some
+        else:
+            some = min(pixels - pixel, count - done)
+            if row[C.halo_height] > 0:
+                x = scratch + SCRATCH + image * halo_bytes(row) + x_group
+            for p in range(some):
+                x_at[done + p] = x + offsets[pixel + p]
+                out_at[done + p] = o + (pixel + p) * row[C.pixel_step]
+            image, pixel, number = image + 1, 0, number + 1
         done += some
-        image, pixel = image + 1, 0
+        if number == rows:
+            sample, number = sample + 1, 0
 
 
-@kernel
+@inlined
 def multiply(
     row, context, arena, arena32, constants, ints, floats, out, part, group, count
 ):  # fmt: skip
@@ -173,58 +170,36 @@ def multiply(
     weights, bias = of_weights.ctypes.data + weights_at, of_bias.ctypes.data + bias_at
     factor = constants.ctypes.data + row[C.factor] + 4 * first
     whole = row[C.groups] == 1 or row[C.filters] == row[C.padded]
-    codes = row[C.epilogue] == _REQUANTIZE and row[C.weight_zeros] < 0 and whole
+    if row[C.epilogue] == _REQUANTIZE and row[C.weight_zeros] < 0 and whole:
+        multiply_codes(row, arena, constants, weights, bias, factor, count)
+        return
     for done in range((row[C.padded] - 1) // PANEL * PANEL, -1, -PANEL):
         width = min(PANEL, row[C.padded] - done)
         panel, its_bias = weights + done * row[C.depth], bias + 4 * done
-        if codes:
-            its_factor = factor + 4 * done
-            multiply_codes(row, arena, constants, panel, its_bias, its_factor, done, width, count)
-        else:
-            multiply_sums(
-                row, arena, arena32, constants, ints, floats, out, panel, its_bias, first, done,
-                width, count,
-            )  # fmt: skip
+        multiply_sums(
+            row, arena, arena32, constants, ints, floats, out, panel, its_bias, first, done, width,
+            count,
+        )  # fmt: skip
 
 
-@kernel
-def multiply_codes(row, arena, constants, weights, bias, factor, channel, width, count):
-    """Compute one panel and requantise it on the way."""
+@inlined
+def multiply_codes(row, arena, constants, w, b, f, count):
+    """Compute all panels and requantise them on the way."""
     low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])
-    a, x = arena.ctypes.data, arena.ctypes.data + row[C.scratch]
-    o, runs = x + 8 * POSITIONS, constants.ctypes.data + row[C.run_offsets]
-    n, k_blocks, i = row[C.segments], row[C.k_blocks], 0
-    w, b, f, c = weights, bias, factor, channel
-    while i < count:
-        p, q, left = x + 8 * i, o + 8 * i, count - i
-        if row[C.wide] == 1:
-            i += some_wide(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-        elif row[C.steps] == 4:
-            i += some_deepest(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-        elif row[C.steps] == 2:
-            i += some_deep(left, width, a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-        elif width == PANEL:
-            if left >= 6:
-                tile_6x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                i += 6
-            elif left >= 4:
-                tile_4x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                i += 4
-            elif left >= 2:
-                tile_2x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                i += 2
-            else:
-                tile_1x16(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-                i += 1
-        elif left >= 6:
-            tile_6x8(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-            i += 6
-        else:
-            tile_1x8(a, p, runs, n, k_blocks, w, b, f, q, c, zero, low, high)
-            i += 1
+    a, p = arena.ctypes.data, arena.ctypes.data + row[C.scratch]
+    q, runs = p + 8 * POSITIONS, constants.ctypes.data + row[C.run_offsets]
+    n, k, channels = row[C.segments], row[C.k_blocks], row[C.padded]
+    if row[C.wide] == 1:
+        codes_of_wide(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
+    elif row[C.steps] == 4:
+        codes_of_four(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
+    elif row[C.steps] == 2:
+        codes_of_two(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
+    else:
+        codes_of_plain(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
 
 
-@kernel
+@inlined
 def multiply_sums(
     row, arena, arena32, constants, ints, floats, out, weights, bias, group, done, width, count
 ):  # fmt: skip
@@ -246,16 +221,7 @@ def multiply_sums(
     while i < count:
         some = min(SUMS, count - i)
         p = x + 8 * i
-        if some == SUMS and width == PANEL:
-            sums_4x16(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
-        elif some == SUMS:
-            sums_4x8(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
-        else:
-            some = 1
-            if width == PANEL:
-                sums_1x16(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
-            else:
-                sums_1x8(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real)
+        sums_of_wide(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real, some, width)
         for m in range(some):
             start = sums // 4 + width * m
             acc = arena32[start : start + useful]

@@ -16,7 +16,6 @@ from qbnnc.runtime.kernels.vectors import (
     I8,
     I16,
     I32,
-    LANES,
     concatenate,
     declare,
     part,
@@ -25,6 +24,7 @@ from qbnnc.runtime.kernels.vectors import (
     splat_constant,
 )
 
+LANES = 8  # int32 numbers of a vector, where products have one width
 Accumulators = list[list[ir.Value]]  # [rows][vectors]
 Emitter = Callable[[ir.IRBuilder, "Operands", Accumulators], Accumulators]
 
@@ -33,7 +33,7 @@ Emitter = Callable[[ir.IRBuilder, "Operands", Accumulators], Accumulators]
 class Operands:
     """The operands of one k-block.
 
-    `codes` are i32 [rows], each with four codes; `weights` are <4*LANES x i8> [vectors].
+    `codes` are i32 [rows], each with four codes; `weights` are <4*lanes x i8> [vectors].
     """
 
     codes: list[ir.Value]
@@ -46,10 +46,11 @@ def multiply_vnni(build: ir.IRBuilder, operands: Operands, sums: Accumulators) -
     The operands are declared as int32, as in LLVM 20 and older. Newer versions declare bytes, and
     read this form as theirs.
     """
-    ints = ir.VectorType(I32, LANES)
-    dot = declare(build, "llvm.x86.avx512.vpdpbusd.256", ints, [ints, ints, ints])
 
     def add(x: ir.Value, w: ir.Value, total: ir.Value) -> ir.Value:
+        ints = total.type
+        name = f"llvm.x86.avx512.vpdpbusd.{32 * ints.count}"
+        dot = declare(build, name, ints, [ints] * 3)
         return build.call(dot, [total, build.bitcast(x, ints), build.bitcast(w, ints)])
 
     return _for_each(build, operands, sums, add)
@@ -166,6 +167,7 @@ def multiply_generic(build: ir.IRBuilder, operands: Operands, sums: Accumulators
 
 PRODUCTS: dict[Isa, Emitter] = {
     Isa.AVX512_VNNI: multiply_vnni,
+    Isa.AVX512_VNNI_256: multiply_vnni,
     Isa.AVX_VNNI: multiply_vnni,
     Isa.NEON_DOT: multiply_neon,
     Isa.AVX2: multiply_avx2,
@@ -173,6 +175,7 @@ PRODUCTS: dict[Isa, Emitter] = {
 }
 WIDE_PRODUCTS = PRODUCTS | {Isa.AVX2: multiply_avx2_wide}
 WORD_PRODUCTS = {Isa.AVX2: multiply_avx2_words}  # for Winograd's form, which pays nowhere else
+UNROLL = {Isa.AVX512_VNNI: 2, Isa.AVX512_VNNI_256: 2}  # k-blocks in a turn of the loop, else 1
 SIGNED = {Isa.NEON_DOT}  # the product takes codes as int8: a wide tile gives it code - 128
 DEEP_PRODUCT = multiply_avx2_deep  # of AVX2 only: elsewhere four products are one instruction
 
@@ -186,6 +189,12 @@ def _for_each(
     """Emit add(codes in every lane, weights, accumulator) for each accumulator."""
     made: Accumulators = []
     for codes, row in zip(operands.codes, sums, strict=True):
-        x = build.bitcast(splat(build, codes, LANES), ir.VectorType(I8, 4 * LANES))
-        made.append([add(x, w, total) for w, total in zip(operands.weights, row, strict=True)])
+        x = {
+            lanes: build.bitcast(splat(build, codes, lanes), ir.VectorType(I8, 4 * lanes))
+            for lanes in {total.type.count for total in row}
+        }
+        made.append([
+            add(x[total.type.count], w, total)
+            for w, total in zip(operands.weights, row, strict=True)
+        ])  # fmt: skip
     return made

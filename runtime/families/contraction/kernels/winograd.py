@@ -26,8 +26,9 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Winograd
-from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, tile
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, panel_kernel
 from qbnnc.runtime.families.contraction.kernels.winograd_transforms import (
+    PANEL,
     WIDTH,
     filter_transform,
     input_transform,
@@ -38,7 +39,7 @@ from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds
-from qbnnc.runtime.packing import K_BLOCK, PANEL
+from qbnnc.runtime.packing import K_BLOCK
 from qbnnc.runtime.program import Instruction, Place, columns_of
 from qbnnc.support.table import Table
 
@@ -48,9 +49,7 @@ _NUMBERS = 16  # of a transformed tile
 _APART = 64  # bytes between numbers, so that their addresses do not share cache sets
 _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 
-words_6x16, words_4x16, words_1x16 = (
-    tile(Isa.AVX2, Shape(m, 2, sums=True, words=True)) for m in (6, 4, 1)
-)
+sums_of_words = panel_kernel(Isa.AVX2, Shape((6, 4, 1), 16, sums=True, words=True))
 
 
 def input_pitch(tiles: int, channels: int) -> int:
@@ -173,18 +172,7 @@ def multiply_panel(row, arena, constants, u, u_pitch, count):
     for number in range(_NUMBERS):
         place, to = c + row[W.numbers] + 4 * number, number * pitch
         w = u + number * u_pitch
-        i = 0
-        while i < count:
-            p, q = x + 8 * i, o + 8 * i
-            if count - i >= 6:
-                words_6x16(a, p, place, 1, pairs, w, none, none, q, to, zero, real, real)
-                i += 6
-            elif count - i >= 4:
-                words_4x16(a, p, place, 1, pairs, w, none, none, q, to, zero, real, real)
-                i += 4
-            else:
-                words_1x16(a, p, place, 1, pairs, w, none, none, q, to, zero, real, real)
-                i += 1
+        sums_of_words(a, x, place, 1, pairs, w, none, none, o, to, zero, real, real, count)
 
 
 @kernel

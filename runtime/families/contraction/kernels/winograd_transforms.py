@@ -10,13 +10,13 @@ from itertools import product
 from llvmlite import ir
 from numba import types
 
+from qbnnc.runtime.isa import Isa
 from qbnnc.runtime.kernels.vectors import (
     F32,
     I8,
     I16,
     I32,
     I64,
-    LANES,
     counted,
     internal_function,
     jitted,
@@ -28,8 +28,10 @@ from qbnnc.runtime.kernels.vectors import (
     store,
     times,
 )
-from qbnnc.runtime.packing import K_BLOCK, PANEL
+from qbnnc.runtime.packing import K_BLOCK
 
+LANES = Isa.AVX2.lanes  # of a vector of int32 or float32
+PANEL = Isa.AVX2.panels[0]  # output channels at a time
 WIDTH = 2 * LANES  # channels that are input_transform at a time
 
 
@@ -138,7 +140,7 @@ def define_output_transform(module: ir.Module, name: str) -> ir.Function:
             for x, total in enumerate(transformed([column[y] for column in columns])):
                 exact = build.add(build.ashr(total, two), its_bias)
                 real = build.fmul(build.sitofp(exact, floats), its_factor)
-                code = build.add(rounded(build, real, lowest, highest), zeros)
+                code = build.add(rounded(build, real, lowest, highest, Isa.AVX2), zeros)
                 place = build.add(load(build, outs, I64, 8 * (2 * y + x)), channel)
                 target = build.add(arena, place)
                 store(build, build.trunc(code, ir.VectorType(I8, LANES)), target, LANES * half)

@@ -17,12 +17,12 @@ from functools import partial
 from llvmlite import ir
 from numba import types
 
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels.vectors import (
     F32,
     I8,
     I32,
     I64,
-    LANES,
     counted,
     internal_function,
     jitted,
@@ -34,6 +34,7 @@ from qbnnc.runtime.kernels.vectors import (
     times,
 )
 
+LANES = chosen().lanes
 WHOLE = 16  # elements, of which a row has a whole number
 STRIP = 8  # vectors
 REPEATED = STRIP * 16  # numbers that follow one for each filter, of the widest strip
@@ -126,7 +127,9 @@ class _Strips:
             build.sitofp(total, floats), load(build, factor, floats, 4 * LANES * number)
         )
         low, high = (splat(build, bound, LANES) for bound in (self.low, self.high))
-        code = build.add(rounded(build, scaled, low, high), splat(build, self.zero, LANES))
+        code = build.add(
+            rounded(build, scaled, low, high, chosen()), splat(build, self.zero, LANES)
+        )
         store(build, build.trunc(code, ir.VectorType(I8, LANES)), out, LANES * number)
 
 

@@ -26,7 +26,6 @@ from qbnnc.runtime.kernels.vectors import (
     I16,
     I32,
     I64,
-    LANES,
     counted,
     declare,
     internal_function,
@@ -39,6 +38,7 @@ from qbnnc.runtime.kernels.vectors import (
     times,
 )
 
+LANES = chosen().lanes
 BLOCK = 16  # filters whose weights lie together, so that a line of them has 64 bytes
 POSITIONS = (6, 4, 1)  # that share the weights of a turn
 _LINE = 4 * BLOCK  # bytes of the weights of a pair, and of the sums of a position

@@ -10,8 +10,8 @@
                                                    acc[m][v] += dot(x, w[v])
 
 A sum is that of `base` less the accumulators, or plus them. All samples of a row follow each other
-with the same filters, so that these filters' weights are read from the L2 cache. Whole vectors are stored. The blocks
-and positions that come after them overwrite what lies beyond the filters.
+with the same filters, so that these filters' weights are read from the L2 cache. Whole vectors are
+stored. The blocks and positions that come after them overwrite what lies beyond the filters.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from qbnnc.runtime.kernels.vectors import (
     I8,
     I32,
     I64,
-    LANES,
     counted,
     enable,
     internal_function,
@@ -46,6 +45,7 @@ from qbnnc.runtime.kernels.vectors import (
     times,
 )
 
+LANES = chosen().lanes
 Places: TypeAlias = list[list[ir.Value]]  # of accumulators: [positions][vectors]
 
 
@@ -84,7 +84,7 @@ def define_unit_products(module: ir.Module, name: str, isa: Isa, *, codes: bool)
     function = internal_function(module, name, [I64] * 21 + [I32, F32, F32], names)
     if isa is Isa.NEON_DOT:
         enable(function, isa.features)
-    positions = (8, 4, 1) if "avx512vl" in isa.features else (6, 4, 1)  # with 32 registers or 16
+    positions = (8, 4, 1) if isa.registers > 16 else (6, 4, 1)
     _Tiles(function, PRODUCTS[isa], positions, codes=codes).emit()
     return function
 
@@ -210,7 +210,9 @@ class _Tiles:
             return total
         scaled = build.fmul(build.sitofp(total, ir.VectorType(F32, LANES)), factor)
         low, high = (splat(build, bound, LANES) for bound in (self.low, self.high))
-        code = build.add(rounded(build, scaled, low, high), splat(build, self.zero, LANES))
+        code = build.add(
+            rounded(build, scaled, low, high, chosen()), splat(build, self.zero, LANES)
+        )
         return build.trunc(code, ir.VectorType(I8, LANES))
 
 

@@ -47,9 +47,9 @@ def table(folder: Path, name: str, fold: int, folds: int) -> Split:
     """
     x, y = (_in_users_units(folder / f"{name}_split.npz", key) for key in ("x", "y"))
     if len(x) != len(y):
-        raise InputError(f"{name}: {len(x)} rows of x, {len(y)} of y; save as many of both")
+        raise InputError(f"{len(x)} rows of x, {len(y)} of y", name, "save as many of both")
     if len(x) < folds:
-        raise InputError(f"{name}: {len(x)} rows cannot be cut into {folds} folds; ask for fewer")
+        raise InputError(f"{len(x)} rows cannot be cut into {folds} folds", name, "ask for fewer")
     parts = np.array_split(np.random.default_rng(ORDER).permutation(len(x)), folds)
     test = parts[fold]
     train = np.concatenate([part for i, part in enumerate(parts) if i != fold])
@@ -77,7 +77,7 @@ def _in_users_units(file: Path, key: str) -> Floats:
     columns = train.shape[1:]
     if train.ndim != 2 or test.shape[1:] != columns or not mean.size == std.size == columns[0]:
         shapes = ", ".join(str(part.shape) for part in (train, test, mean, std))
-        raise FileError(f"shapes of {key}_train, test, mean, std: {shapes}; save (N, d), d", file)
+        raise FileError(f"shapes of {key}_train, test, mean, std: {shapes}", file, "save (N, d), d")
     return np.concatenate([train, test]) * std + mean
 
 
@@ -112,8 +112,8 @@ def _images(file: Path) -> tuple[Array, Array]:
     pixels, labels = read_array(f"{file}:X"), read_array(f"{file}:y")
     if pixels.dtype != np.uint8 or pixels.shape != (*labels.shape, 28, 28):
         shapes = f"X is {pixels.dtype} {pixels.shape}, y {labels.shape}"
-        raise FileError(f"{shapes}; save X (N, 28, 28) uint8 and y (N,)", file)
+        raise FileError(shapes, file, "save X (N, 28, 28) uint8 and y (N,)")
     scaled = pixels[:, None].astype(np.float32) / np.float32(255)
     if len(labels) == 0 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 9:
-        raise FileError("y holds other labels than 0 to 9, or none; save those", file)
+        raise FileError("y holds other labels than 0 to 9, or none", file, "save those")
     return scaled, labels.astype(np.int64)

@@ -103,7 +103,7 @@ def run(job: Job, data: Path, out: Path, scale: float) -> str:
     module, members = trained(job, split, scale)
     seconds = time.perf_counter() - start
     if not all(bool(torch.isfinite(v).all()) for weights in members for v in weights.values()):
-        raise UserError(f"{job.name}: the training diverged; lower the rate of its recipe")
+        raise UserError("the training diverged", job.name, "lower the rate of its recipe")
     line = figures_line(module, members, split)
     write_atomically(file, _pt(members, job))
     return f"{job.name}: {line}, {seconds:.0f} s"
@@ -119,7 +119,7 @@ def keep_rows(file: Path, split: Split) -> None:
         return
     for name, array in split.arrays.items():
         if not np.array_equal(read_array(f"{file}:{name}"), array):
-            raise InputError(f"{file}: {name} differs from the data; give an empty folder")
+            raise InputError(f"{name} differs from the data", file, "give an empty folder")
 
 
 def trained(job: Job, split: Split, scale: float) -> tuple[nn.Module, list[Weights]]:

@@ -1,0 +1,1 @@
+"""Weights and biases fitted to the outputs of the float layers."""

@@ -1,0 +1,1 @@
+"""Passes that rewrite the float level: layers take up what stands beside them."""

@@ -1,0 +1,1 @@
+"""The meaning of a network's outputs: classifier, regression, or raw."""

@@ -1,0 +1,1 @@
+"""Passes to the integer level, and over it."""

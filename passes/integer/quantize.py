@@ -1,0 +1,259 @@
+"""Put codes in place of simulated numbers: SIMULATED becomes INTEGER."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import NoReturn
+
+from qbnnc.ir.graph import Builder, Graph, Node, Value
+from qbnnc.ir.ops import (
+    Affine,
+    AveragePool2d,
+    Clamp,
+    ClampCodes,
+    Conv2d,
+    Conv2dInteger,
+    Dequantize,
+    EpsCodes,
+    FakeQuantize,
+    Linear,
+    LinearInteger,
+    LookupReal,
+    Mask,
+    Multiply,
+    MultiplyInteger,
+    Normal,
+    Op,
+    Pairwise,
+    PairwiseQuantized,
+    Pointwise,
+    QuantizeInput,
+    Rearrangement,
+    Requantize,
+    Reshape,
+    SampledWeight,
+    SampledWeightInteger,
+    Select,
+    SumPoolInteger,
+    ops_of,
+)
+from qbnnc.ir.ops.unary import Lookup
+from qbnnc.ir.scales import sampling_divisor, sampling_ratio
+from qbnnc.ir.types import QuantParams, Stage
+from qbnnc.passes.integer.constants import (
+    clamp_codes,
+    layer_multiplier,
+    parameter_codes,
+    preprocessing,
+    quant_of,
+    real_table,
+    table,
+)
+from qbnnc.passes.ranges.quantisation_points import only_moves
+from qbnnc.support.errors import CompileError, Loc
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize:
+    """1. A weight becomes its codes, and a bias int32 codes of scale f32(S_x*S_w). A sampled one
+       becomes the codes of mu, sigma and eps, and one integer expression of them.
+    2. A linear layer, convolution or product becomes its accumulators; an average pool becomes
+       sums over its windows.
+    3. The FakeQuantize after these, with the clamp between, becomes one Requantize. The bounds of
+       the clamp are its low and high codes. After an addition it becomes one AddQuantized, and
+       after any other Pairwise the integer op that stands for it. After a function of each
+       element, or a value that has codes of another scale, it becomes a table.
+       After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
+       one a channel) folded in.
+    4. A dropout mask becomes Select: codes kept, or the zero point.
+    5. An output is dequantised, straight from the accumulators if a layer made it. If a function of
+       each element did, it leaves by a table of numbers. A constant leaves as it is.
+
+    Each node, fed the simulated codes, gives the simulated codes within 1.
+    """
+
+    name: str = "quantize"
+
+    def __call__(self, graph: Graph, /) -> Graph:
+        return _Lowering(graph).run()
+
+
+_QUANTIZED = {
+    op.simulated(): op for op in ops_of(Stage.INTEGER) if issubclass(op, PairwiseQuantized)
+}
+
+
+class _Codes(dict[Value, Value]):
+    """The value that stands for each simulated one; CompileError for one that stays a number."""
+
+    def __missing__(self, value: Value) -> NoReturn:
+        raise CompileError(
+            "is computed on numbers that no FakeQuantize takes to codes",
+            Loc(value.name),
+            remedy="compile the model again from its source",
+        )
+
+
+class _Lowering:
+    """One run of the pass: `codes` maps each simulated value to the one that stands for it."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.old, self.build = graph, Builder()
+        self.producers = graph.producers()
+        self.codes = _Codes()
+
+    def run(self) -> Graph:
+        entry = self.old.input
+        self.codes[entry] = self.build.input(entry.name, entry.type)
+        for value, array in self.old.constants.items():
+            if value.type.quant is None:
+                self.codes[value] = self.build.keep_constant(value, array)
+        for node in self.old.nodes:
+            if (lowered := self.lower(node)) is not None:
+                self.codes[node.output] = lowered
+        outputs = tuple(self.leave(v) for v in self.old.outputs)
+        return self.build.graph(outputs, Stage.INTEGER)
+
+    def lower(self, node: Node) -> Value | None:
+        """The integer form of a node; None where the FakeQuantize after it stands for both."""
+        op = node.op
+        match op:
+            case FakeQuantize():
+                return self.fake_quantize(node, op.quant)
+            case Linear():
+                return self.same(node, LinearInteger())
+            case Conv2d():
+                geometry = {f.name: getattr(op, f.name) for f in fields(op)}
+                return self.same(node, Conv2dInteger(**geometry))
+            case Multiply():
+                return self.same(node, MultiplyInteger())
+            case AveragePool2d():
+                sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
+                return self.same(node, sums)
+            case Rearrangement() if node.inputs[0].type.quant is None:
+                return None  # on the way out: see `leave`
+            case _ if Stage.INTEGER in op.stages:
+                return self.same(node, op)
+            case Mask(scale=scale):
+                return self.same(node, Select(scale))
+            case Clamp() | Pairwise() | Affine() | Pointwise() | Normal() | SampledWeight():
+                return None
+        raise CompileError(f"{op.name} has no integer form", node.loc)
+
+    def same(self, node: Node, op: Op) -> Value:
+        return self.emit(op, tuple(self.codes[v] for v in node.inputs), node)
+
+    def emit(self, op: Op, inputs: tuple[Value, ...], node: Node) -> Value:
+        return self.build.emit(op, *inputs, loc=node.loc, name=node.output.name)
+
+    def fake_quantize(self, node: Node, quant: QuantParams) -> Value:
+        """The integer form of a rounded value, by the op that made it and the clamp between."""
+        source = node.inputs[0]
+        if source in self.old.constants:
+            return self.parameter(node, quant)
+        clamp, source = self.through_clamp(source)
+        low, high = clamp_codes(clamp, quant)
+        made_by = self.producers.get(source)
+        if source in self.codes and source.type.quant is not None:
+            return self.again(node, quant, self.codes[source], clamp)
+        match None if made_by is None else made_by.op:
+            case None:
+                return self.entry(QuantizeInput((0.0,), quant.scale, quant, low, high), node)
+            case Affine() if made_by is not None:
+                offset, scale = preprocessing(made_by, self.old.constants, quant)
+                return self.entry(QuantizeInput(offset, scale, quant, low, high), node)
+            case Pairwise() as op if made_by is not None:
+                inputs = tuple(self.codes[v] for v in made_by.inputs)
+                return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
+            case Pointwise() as op if made_by is not None:
+                x = self.codes[made_by.inputs[0]]
+                entries = self.build.constant(
+                    f"{node.output.name}.table", table(quant_of(x), quant, op.of, low, high)
+                )
+                return self.emit(Lookup(quant), (x, entries), node)
+            case Normal() as op:
+                if source not in self.codes:  # weights may share their noise
+                    self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
+                return self.codes[source]
+            case SampledWeight() if made_by is not None:
+                return self.sampled(made_by, node, quant)
+        assert made_by is not None
+        acc = self.codes[source]
+        m = self.build.constant(f"{node.output.name}.m", layer_multiplier(made_by, acc, quant))
+        return self.emit(Requantize(quant, low, high), (acc, m), node)
+
+    def through_clamp(self, source: Value) -> tuple[Clamp | None, Value]:
+        made_by = self.producers.get(source)
+        if made_by is not None and isinstance(made_by.op, Clamp):
+            return made_by.op, made_by.inputs[0]
+        return None, source
+
+    def again(self, node: Node, quant: QuantParams, x: Value, clamp: Clamp | None) -> Value:
+        """Codes of a value that has codes already: clamped, or under another scale."""
+        low, high = clamp_codes(clamp, quant)
+        if quant_of(x) == quant:
+            return self.emit(ClampCodes(low, high), (x,), node)
+        entries = table(quant_of(x), quant, lambda real: real, low, high)
+        constant = self.build.constant(f"{node.output.name}.table", entries)
+        return self.emit(Lookup(quant), (x, constant), node)
+
+    def parameter(self, node: Node, quant: QuantParams) -> Value:
+        """A weight's i8 or a bias's i32 codes."""
+        codes = parameter_codes(self.old.constants[node.inputs[0]], quant)
+        return self.build.constant(node.output.name, codes, quant)
+
+    def sampled(self, made_by: Node, node: Node, quant: QuantParams) -> Value:
+        """A sampled weight (section 6): R and r of each granule beside codes of mu, sigma, eps."""
+        mu, sigma, eps, *index = (self.codes[v] for v in made_by.inputs)
+        rank = len(mu.type.shape)
+        ratio = sampling_ratio(quant_of(mu), quant_of(sigma))
+        divisor = sampling_divisor(quant_of(sigma), quant.scale)
+        constants = (
+            self.build.constant(f"{node.output.name}.{what}", a.reshape(-1, *[1] * (rank - 1)))
+            for what, a in (("ratio", ratio), ("divisor", divisor))
+        )
+        inputs = (mu, sigma, eps, *constants, *index)
+        return self.emit(SampledWeightInteger(quant), inputs, node)
+
+    def entry(self, op: QuantizeInput, node: Node) -> Value:
+        return self.emit(op, (self.codes[self.old.input],), node)
+
+    def leave(self, output: Value) -> Value:
+        """An output: the numbers of codes or accumulators, moved as the graph moves them."""
+        if output in self.old.constants:
+            return self.codes[output]
+        moves, source = list[Node](), output
+        node = self.producers.get(output)
+        loc = Loc(output.name) if node is None else node.loc
+        while node is not None and source not in self.codes and only_moves(node.op):
+            moves.insert(0, node)
+            source = node.inputs[0]
+            node = self.producers.get(source)
+        name = f"{output.name}.real"
+        if node is not None and isinstance(node.op, Pointwise) and source not in self.codes:
+            x = self.codes[node.inputs[0]]
+            x = self.moved(x, moves, output.type.shape, f"{name}.codes", ".codes")
+            entries = self.build.constant(f"{name}.table", real_table(quant_of(x), node.op.of))
+            return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
+        if all(isinstance(each.op, Reshape) for each in moves):
+            shape = output.type.shape
+            op = Dequantize(None if shape == source.type.shape else shape)
+            return self.build.emit(op, self.codes[source], loc=loc, name=name)
+        real = self.build.emit(Dequantize(), self.codes[source], loc=loc, name=name)
+        return self.moved(real, moves, output.type.shape, name)
+
+    def moved(
+        self, x: Value, moves: list[Node], shape: tuple[int, ...], name: str, suffix: str = ""
+    ) -> Value:
+        """The elements of x as `moves` leave them; one reshape where nothing else moves them.
+
+        Names of codes end in `suffix`: the value's own name is for its numbers.
+        """
+        if all(isinstance(each.op, Reshape) for each in moves):
+            if x.type.shape == shape:
+                return x
+            return self.build.emit(Reshape(shape), x, loc=moves[-1].loc, name=name)
+        for each in moves:
+            of = f"{each.output.name}{suffix}"
+            x = self.build.emit(each.op, x, loc=each.loc, name=of)
+        return x

@@ -1,0 +1,1 @@
+"""Quantisation points, their observed ranges, and the FakeQuantize nodes that hold them."""
