@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.runtime.families import BY_OPCODE
-from qbnnc.runtime.layout import round_up
-from qbnnc.runtime.packing import CODES
+from qbnnc.runtime.layout import CODES, round_up
 from qbnnc.runtime.program import COLUMNS, Operand, Place
 
 LARGEST = 1 << 46  # address, stride or count, so that sums and products fit into int64

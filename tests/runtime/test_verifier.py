@@ -32,11 +32,14 @@ from tests.runtime.test_winograd import network as winograd_net
 from tests.strategies import random_integer_model
 
 # Which constants are read, and in which order sampled weights lie.
-ORDER = "rows columns mu sigma run_offsets pixel_offsets zeros index step block".split()
+ORDER = (
+    "rows columns mu sigma run_offsets pixel_offsets pair_offsets k_offsets unit_weights zeros index "
+    "step block"
+).split()
 SIZES = {  # which must be what the buffers hold: twice or none of it is refused
     "size", "channels", "pixels", "height", "width", "count", "rows", "columns", "groups",
-    "padded", "filters", "segments", "depth", "out_height", "out_width", "block", "units", "unit",
-    "elements", "pairs", "k_blocks", "stride", "samples", "plane_height", "plane_width",
+    "padded", "filters", "lanes", "segments", "depth", "out_height", "out_width", "block", "units",
+    "unit", "elements", "pairs", "k_blocks", "stride", "samples", "plane_height", "plane_width",
 }  # fmt: skip
 
 

@@ -129,6 +129,7 @@ OWN = (
 )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("model", "layers", "entry"), OWN)
 @pytest.mark.parametrize("bits", [Bits(8, 7), Bits(4, 4)])
 def test_sharing_calibration_changes_no_integer(
@@ -208,6 +209,7 @@ def test_a_standard_error_needs_finite_rows() -> None:
     assert standard_error(np.array([np.inf, 1]), np.array([np.inf, 0])) is None
 
 
+@pytest.mark.few(0)
 def test_regression_beside_other_inputs_fits_80_columns(
     mlp_mcd: MLP_MCD, diabetes: dict[str, Array]
 ) -> None:

@@ -10,9 +10,8 @@ from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE
 from qbnnc.runtime.families.dropout import instructions as ins
 from qbnnc.runtime.families.moves.lowering import broadcast
-from qbnnc.runtime.layout import broadcast_steps, grid, round_up, same_order
+from qbnnc.runtime.layout import CODES, broadcast_steps, grid, round_up, same_order
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import CODES
 from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()

@@ -34,13 +34,13 @@ class UnitTable(Instruction):
     The input lies as [height][width][channels]. It is copied to the scratch space, as int16
     code - zero, into planes [channels][plane_height][plane_width] that are 0 elsewhere. A unit has
     `unit` numbers of them. Pair k of the operand of sum p begins at byte
-    pixel_offsets[p] + pair_offsets[k] of the unit. `weights` are constant int16
+    pixel_offsets[p] + pair_offsets[k] of the unit. `unit_weights` are constant int16
     [units][blocks of 16 filters][pairs][16][2].
     """
 
     input: Buffer
     scratch: Buffer
-    weights: int
+    unit_weights: int
     none: int
     whole: int
     zero: int
@@ -164,7 +164,7 @@ class MaskedProducts(Masked):
 
     `base` are the sums of the row, int32 [pixels, filters]; with `adds` they are the constant sums
     of no unit, one for each filter. Four codes of position p and of k-block k begin at byte
-    pixel_offsets[p] + k_offsets[k] of a unit. `weights` are constant int8 [vectors of filters]
+    pixel_offsets[p] + k_offsets[k] of a unit. `unit_weights` are constant int8 [vectors of filters]
     [units][k_blocks][filters of a vector][4]. `shifts` int32 [units][filters] are what the zero
     point of the input adds to a unit's products (-1: nothing).
     """
@@ -172,7 +172,7 @@ class MaskedProducts(Masked):
     planes: Buffer
     base: Buffer
     unit: int
-    weights: int
+    unit_weights: int
     shifts: int
     k_blocks: int
     k_offsets: int

@@ -33,9 +33,8 @@ from qbnnc.runtime.families.moves import lowering as moves
 from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
 from qbnnc.runtime.families.quantization import lowering as quantization
-from qbnnc.runtime.layout import ALIGNMENT, round_up
+from qbnnc.runtime.layout import ALIGNMENT, K_BLOCK, round_up
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import K_BLOCK
 from qbnnc.runtime.program import Buffer
 
 _LIST_BYTES = 64 << 10  # of the samples whose lists are made at a time
@@ -104,7 +103,7 @@ def _with_table(lowering: Lowering, layer: MaskedLayer, planes: Planes, image: V
     table = UnitTable(
         **_in_planes(lowering, layer, planes, image, nbytes),
         scratch=lowering.scratch(node, 2 * planes.size + 2),
-        weights=add(planes.packed(BLOCK, 2)),
+        unit_weights=add(planes.packed(BLOCK, 2)),
         none=add(sums_of_none(lowering, layer)),
         whole=not listing(layer).adds,
         pairs=len(offsets),
@@ -141,7 +140,7 @@ def _with_products(lowering: Lowering, layer: MaskedLayer, planes: Planes, image
         planes=made.output,
         base=base,
         unit=made.unit,
-        weights=add(weights),
+        unit_weights=add(weights),
         shifts=add(shifts) if layer.input_zero else -1,
         k_blocks=len(offsets),
         k_offsets=add(offsets),

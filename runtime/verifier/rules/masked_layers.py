@@ -17,8 +17,7 @@ from qbnnc.runtime.families.masked_layers.kernels.masked_sums import REPEATED, W
 from qbnnc.runtime.families.masked_layers.kernels.pair_products import BLOCK
 from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
 from qbnnc.runtime.families.masked_layers.kernels.unit_products import LANES
-from qbnnc.runtime.layout import round_up
-from qbnnc.runtime.packing import K_BLOCK
+from qbnnc.runtime.layout import K_BLOCK, round_up
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import LARGEST_EXTENT, Line, Rule
 from qbnnc.support.table import Table
@@ -42,7 +41,7 @@ def unit_table(line: Line) -> None:
     blocks = round_up(line.filters, BLOCK)
     last = (line.pixels - 1) * line.filters + blocks
     line.require(4 * last <= line.stride, f"a row of {4 * last} bytes reaches the next one")
-    line.constants("weights", 4 * line.units * blocks * line.pairs)
+    line.constants("unit_weights", 4 * line.units * blocks * line.pairs)
     line.constants("none", 4 * line.filters)
     line.flag("whole")
     line.scratch(2 * size + 2)
@@ -53,7 +52,7 @@ def unit_table(line: Line) -> None:
 @RULES.of(UnitPlanes)
 def unit_planes(line: Line) -> None:
     size = _planes(line)
-    line.write(size + line.units, form=(line.units, line.unit))
+    line.write(size + round_up(line.units, TURN), form=(line.units, line.unit))
 
 
 @RULES.of(MaskedSums)
@@ -65,7 +64,7 @@ def masked_sums(line: Line) -> None:
     line.require(4 * elements <= line.stride, "a row reaches the next one")
     line.require(_table(line) <= LARGEST_EXTENT, "the table is too large")
     _masked(line, 4 * elements, elements - line.elements)
-    line.read("table", _table(line), _flags(line), alignment=4, form=form)
+    line.read("table", _table(line), alignment=4, form=form)
 
 
 @RULES.of(MaskedProducts)
@@ -81,13 +80,13 @@ def masked_products(line: Line) -> None:
     line.require(reach < line.unit + K_BLOCK, f"a sum reads {reach} bytes of a unit")
     size, vectors = line.units * line.unit, round_up(line.filters, LANES)
     line.require(size <= LARGEST_EXTENT, "the planes are too large")
-    line.constants("weights", vectors * line.units * line.k_blocks * K_BLOCK, alignment=1)
+    line.constants("unit_weights", vectors * line.units * line.k_blocks * K_BLOCK, alignment=1)
     if line.shifts >= 0:
         line.constants("shifts", 4 * line.units * line.filters)
     shifts = 4 * (line.filters + WHOLE) * line.samples
     _masked(line, shifts + 4 * (line.elements + WHOLE), vectors - line.filters)
-    form, beyond = (line.units, line.unit), max(_flags(line), K_BLOCK - 1)
-    line.read("planes", size + line.units, beyond, form=form)
+    form = (line.units, line.unit)
+    line.read("planes", size + round_up(line.units, TURN), form=form)
     if line.operand("base").place is Place.CONSTANT:
         line.read("base", 4 * vectors, alignment=4)
     else:
@@ -110,12 +109,7 @@ def _planes(line: Line) -> int:
 
 def _table(line: Line) -> int:
     """Return the bytes of a table: a row for each unit, one more, and flags."""
-    return (line.units + 1) * line.stride + line.units
-
-
-def _flags(line: Line) -> int:
-    """Return the flags that are read beyond those of the units."""
-    return round_up(line.units, TURN) - line.units
+    return (line.units + 1) * line.stride + round_up(line.units, TURN)
 
 
 def _masked(line: Line, sums: int, beyond: int) -> None:

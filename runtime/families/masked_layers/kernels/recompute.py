@@ -7,6 +7,7 @@ import numpy as np
 from qbnnc.runtime.families.contraction.instructions import Epilogue
 from qbnnc.runtime.families.masked_layers.instructions import MaskedProducts, UnitPlanes
 from qbnnc.runtime.families.masked_layers.kernels.masked import draw_lists, finish, lists_of
+from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
 from qbnnc.runtime.families.masked_layers.kernels.unit_products import (
     product_codes,
     product_numbers,
@@ -45,7 +46,8 @@ def unit_planes(row, context, memory):
                 plane = planes[c * size + to : c * size + to + width]
                 for x in range(width):
                     plane[x] = pixels[x * channels + c]
-        flags = planes[channels * size :]
+        flags = planes[channels * size : channels * size + (row[P.units] + TURN - 1) // TURN * TURN]
+        flags[:] = np.uint8(0)
         for u in range(row[P.units]):
             some = False
             for i in range(u * unit, (u + 1) * unit):
@@ -67,7 +69,7 @@ def masked_products(row, context, memory):
     if row[M.base + 2] == _CONSTANT:
         of_base, base_step = constants + base, 0
     offsets, places = constants + row[M.k_offsets], constants + row[M.pixel_offsets]
-    weights, factor = constants + row[M.weights], constants + row[M.factor]
+    weights, factor = constants + row[M.unit_weights], constants + row[M.factor]
     low, high, zero = bounds(row[M.low], row[M.high], row[M.zero])
     unit, k_blocks, pixels, units = row[M.unit], row[M.k_blocks], row[M.pixels], row[M.units]
     filters, adds = row[M.filters], row[M.adds]

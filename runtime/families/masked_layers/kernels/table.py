@@ -13,6 +13,7 @@ from qbnnc.runtime.families.masked_layers.kernels.pair_products import (
     element_row,
     unit_row,
 )
+from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
@@ -37,7 +38,7 @@ def unit_table(row, context, memory):
     planes = arena[row[T.scratch] : row[T.scratch] + 2 * size + 2].view(np.int16)
     pairs = row[T.pairs]
     taps = (row[T.filters] + BLOCK - 1) // BLOCK * BLOCK * 4 * pairs
-    a, w = arena.ctypes.data, constants.ctypes.data + row[T.weights]
+    a, w = arena.ctypes.data, constants.ctypes.data + row[T.unit_weights]
     offsets = constants.ctypes.data + row[T.pair_offsets]
     places = constants.ctypes.data + row[T.pixel_offsets]
     for r in range(context[CONTEXT.rows]):
@@ -45,7 +46,9 @@ def unit_table(row, context, memory):
         codes = arena[start : start + row[T.channels] * row[T.height] * row[T.width]]
         copy_into_planes(row, codes, planes)
         at = target + r * target_row
-        flags = arena[at + (units + 1) * stride : at + (units + 1) * stride + units]
+        first = at + (units + 1) * stride
+        flags = arena[first : first + (units + TURN - 1) // TURN * TURN]
+        flags[:] = np.uint8(0)
         whole = at + units * stride
         begin_with_none(row, memory, whole // 4)
         for u in range(units):
