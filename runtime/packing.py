@@ -15,10 +15,12 @@ from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import round_up, to_memory
 
 CHANNEL_BLOCK = 128  # output channels whose weights lie together in a depthwise convolution
-PANEL, *_, NARROW = chosen().panels  # output channels of the widest and the narrowest panel
 CODES = 16  # quantised values of a vector
 K_BLOCK = 4  # quantised values of K that one product takes
 _ALIGNMENT = 64
+# Output channels of the widest and the narrowest panel. The trial of an instruction set imports the
+# numbers above.
+PANEL, *_, NARROW = chosen().panels  # output channels of the widest and the narrowest panel
 
 
 class Constants:
