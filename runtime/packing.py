@@ -14,8 +14,8 @@ from qbnnc.ir.weights import channel_sums
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import CHANNEL_BLOCK, K_BLOCK, round_up, to_memory
 
-PANEL, *_, NARROW = chosen().panels  # output channels of the widest and the narrowest panel
 _ALIGNMENT = 64
+PANEL, *_, NARROW = chosen().panels  # output channels of the widest and the narrowest panel
 
 
 class Constants:
