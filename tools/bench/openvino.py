@@ -1,4 +1,4 @@
-"""OpenVINO, where it is installed: a network with nothing drawn, all rows in a call on one thread."""
+"""OpenVINO, where it is installed: a network with nothing drawn, all rows in one call."""
 
 from __future__ import annotations
 
