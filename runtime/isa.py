@@ -41,6 +41,11 @@ class Isa(Enum):
         return 16 if self is Isa.AVX512_VNNI else 8
 
     @property
+    def registers(self) -> int:
+        """The vector registers."""
+        return 16 if self in (Isa.AVX2, Isa.AVX_VNNI, Isa.GENERIC) else 32
+
+    @property
     def panels(self) -> tuple[int, ...]:
         """The output channels that a panel of weights may have: two vectors, and fewer."""
         return (32, 24, 16, 8) if self is Isa.AVX512_VNNI else (16, 8)

@@ -23,6 +23,8 @@ from qbnnc.runtime import isa_trial
 from qbnnc.runtime.cache_folder import store
 from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_panel
 from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
+from qbnnc.runtime.families.sampled_weights.drawing import define_column
+from qbnnc.runtime.families.sampled_weights.noise import noise_form
 from qbnnc.runtime.isa import Isa
 
 _LOG = logging.getLogger("qbnnc")
@@ -76,7 +78,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _products(isa: Isa) -> ir.Module:
-    """Write one panel of each form that the instruction set has."""
+    """Write one panel of each form of the instruction set, and a column of sampled weights."""
     shapes = [Shape((1,), width) for width in isa.panels]
     shapes += [Shape((1,), isa.panels[0], wide=True, sums=sums) for sums in (False, True)]
     if isa in WORD_PRODUCTS:
@@ -87,6 +89,7 @@ def _products(isa: Isa) -> ir.Module:
     module.triple = llvm.get_process_triple()
     for shape in shapes:
         define_panel(module, f"panel_{shape}", isa, shape).linkage = "external"
+    define_column(module, "column", isa, noise_form(isa)).linkage = "external"
     return module
 
 

@@ -20,6 +20,7 @@ from qbnnc.runtime.families.contraction.instructions import Winograd
 from qbnnc.runtime.families.contraction.kernels import convolution, depthwise, winograd
 from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
 from qbnnc.runtime.families.dropout import kernels as dropout
+from qbnnc.runtime.families.masked_layers.kernels import recompute, table
 from qbnnc.runtime.families.moves import kernels as moves
 from qbnnc.runtime.families.pointwise import kernels as pointwise
 from qbnnc.runtime.families.pooling import kernels as pooling
@@ -27,7 +28,7 @@ from qbnnc.runtime.families.quantization import kernels as quantization
 from qbnnc.runtime.families.sampled_weights import kernels as sampled_weights
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels.addressing import pointer
-from qbnnc.runtime.kernels.jit import Kernel
+from qbnnc.runtime.kernels.jit import Kernel, inlined
 from qbnnc.runtime.kernels.records import ARRAYS, CONTEXT
 from qbnnc.runtime.kernels.vectors import I64
 from qbnnc.runtime.program import COLUMNS, Instruction
@@ -59,6 +60,8 @@ KERNELS: dict[type[Instruction], Kernel] = {
     **depthwise.KERNELS,
     **winograd.KERNELS,
     **dropout.KERNELS,
+    **recompute.KERNELS,
+    **table.KERNELS,
     **moves.KERNELS,
     **pointwise.KERNELS,
     **pooling.KERNELS,
@@ -75,7 +78,7 @@ def compiled_instructions() -> list[type[Instruction]]:
 
 def entry(instruction: type[Instruction]) -> Entry:
     """The function that runs one instruction. `qbnnc.runtime.compilation` compiles it."""
-    body: Any = KERNELS[instruction]
+    body: Any = inlined(KERNELS[instruction].py_func)  # else LLVM would compile it twice
 
     def run(row_at, context_at, memory_at):
         row = carray(pointer(row_at), COLUMNS, np.int64)

@@ -77,6 +77,7 @@ def test_a_loop_of_ones_own_ends_in_artefacts(
     assert load(path).predict(diabetes["x_test"]).mean.shape == (90, 1)
 
 
+@pytest.mark.few(0)
 def test_the_module_gives_what_the_users_module_gives(
     lenet_mcd: LeNet_MCD, mlp_mcd: MLP_MCD
 ) -> None:
@@ -97,6 +98,7 @@ def test_at_many_bits_it_is_close_to_the_float_network(mlp: MLP, diabetes: Array
             torch.testing.assert_close(ours, theirs, atol=0.1, rtol=0.05)
 
 
+@pytest.mark.few(0)
 def test_members_that_were_prepared_one_by_one_are_an_ensemble(
     mlp: MLP, diabetes: Arrays, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ class Branch(nn.Module):
         return found
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("bits", ["w8a7", "w3a4"])
 def test_state_dicts_with_a_common_backbone(bits: str, tmp_path: Path) -> None:
     """Fitted weights, corrected biases and scales of the backbone come out alike."""
@@ -86,6 +87,7 @@ def test_state_dicts_with_a_common_backbone(bits: str, tmp_path: Path) -> None:
         tmp_path / "members.pt",
         outputs,
         calibration=rows,
+        calibration_passes=2,
         bits=bits,
         samples=3,
         model="tests.qbnnc.test_sharing:Branch",

@@ -48,6 +48,7 @@ def test_eight_threads_give_equal_bits() -> None:
                 assert np.array_equal(result, want[(number + i) % 8])
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("make", [lenet, mlp, resnet, bayes_mlp])
 @pytest.mark.parametrize("batch", [1, 2, 9])
 @pytest.mark.parametrize("threads", [2, 3, 7])

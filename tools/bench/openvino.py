@@ -1,4 +1,4 @@
-"""OpenVINO, where it is installed: a network with nothing drawn, all rows in one call."""
+"""OpenVINO, where it is installed: networks of which nothing is drawn, on one thread."""
 
 from __future__ import annotations
 

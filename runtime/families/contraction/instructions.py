@@ -88,7 +88,7 @@ class Convolve(Layer):
 
     @property
     def form(self) -> str:
-        rows = 4 if self.wide or self.steps > 1 else 6
+        rows = 4 if self.wide or self.steps > 1 else 12 if chosen().registers == 32 else 6
         kind = ", int16" if self.wide else f", depth {self.steps}" if self.steps > 1 else ""
         width = chosen().panels[0]
         tile = f"{self.pixels}x{self.groups * self.filters}, K {self.depth}, tiles {rows}x{width}"

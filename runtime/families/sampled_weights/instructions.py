@@ -61,25 +61,26 @@ class SampleWeight(Instruction):
 class DrawWeight(Instruction):
     """Noise and a sampled weight in one, in the panels of Convolve.
 
-    Channel n has the lanes from n * K on, as [channels][taps] of the window. The noise becomes
-    [taps][channels], and code k takes element rows[k] of it; -1 is padding, 0. Other fields have
-    their meaning in SampleWeight. `simple` says that all zeros are 0, and that ratio and divisor
-    have one number for each channel. The scratch space holds a channel's lanes, and the noise of a
-    panel.
+    Channel n has the lanes from n * `lanes` on. A column of channels is made at a time, as
+    `drawing.draw_column` describes it: `table` and `places` have their meaning there. `straight`
+    says that codes take the noise in its order, and then there are no places. `affine` says that
+    some zeros are not 0: then the codes are cleared where `rows` has -1, which is padding. Other
+    fields have their meaning in SampleWeight; `ratio`, `divisor` and `zeros` have K_BLOCK equal
+    numbers for each channel. The scratch space holds the noise of two columns.
     """
 
     scratch: Buffer
     table: int
     stream: int
-    channels: int
-    taps: int
+    lanes: int
+    places: int
+    straight: int
     rows: int
+    affine: int
     mu: int
     sigma: int
     ratio: int
     divisor: int
-    granule_step: int
-    simple: int
     zeros: int
     low: int
     high: int

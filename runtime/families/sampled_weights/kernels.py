@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from qbnnc.runtime.families.sampled_weights.drawing import draw_column
 from qbnnc.runtime.families.sampled_weights.instructions import (
     DrawWeight,
     EpsCodes,
     FoldBias,
     SampleWeight,
 )
-from qbnnc.runtime.families.sampled_weights.noise_to_codes import codes_from_noise, panel_from_noise
+from qbnnc.runtime.families.sampled_weights.noise import draw_quads, noise_form
+from qbnnc.runtime.families.sampled_weights.noise_to_codes import codes_from_noise
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels.addressing import int32_at, locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
-from qbnnc.runtime.kernels.random import derive, draw_words
+from qbnnc.runtime.kernels.random import derive
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.packing import K_BLOCK, PANEL
+from qbnnc.runtime.layout import K_BLOCK
+from qbnnc.runtime.packing import PANEL
 from qbnnc.runtime.program import Instruction, Place, columns_of
 from qbnnc.support.table import Table
 
@@ -24,33 +28,33 @@ E = columns_of(EpsCodes)
 W = columns_of(SampleWeight)
 D = columns_of(DrawWeight)
 F = columns_of(FoldBias)
-WORDS = 512  # random words at a time
-_CHANNELS = 64  # whose words stay in the cache while they are read once for each tap
+_FORM = noise_form(chosen())
+CHANNELS, QUAD = _FORM.channels, _FORM.quad
 _CONSTANT = int(Place.CONSTANT)
 
 int8_codes, int32_codes = codes_from_noise(1), codes_from_noise(4)
+draw_codes, draw_noise = draw_column(chosen(), _FORM), draw_quads(_FORM)
 
 
 @KERNELS.of(EpsCodes)
 @kernel
 def eps_codes(row, context, memory):
-    arena, constants = memory.arena, memory.constants
+    """Draw whole quads where they go, and the last lanes in the scratch space."""
+    arena, base = memory.arena, memory.constants.ctypes.data
     target, target_sample, _ = locate(row, E.output, context)
-    table = constants[row[E.table] : row[E.table] + 65536]
     stream_key = derive(np.uint64(context[CONTEXT.seed]), np.uint64(row[E.stream]))
-    scratch, size = row[E.scratch], row[E.size]
-    words = arena[scratch : scratch + 8 * WORDS].view(np.uint64)
-    lanes = arena[scratch : scratch + 8 * WORDS].view(np.uint16)
+    table, scratch, size = base + row[E.table], row[E.scratch], row[E.size]
+    whole = size // QUAD
     for s in range(context[CONTEXT.samples]):
         number = context[CONTEXT.sample_number] + s * context[CONTEXT.sample_step]
-        key = derive(stream_key, np.uint64(number))
-        for first in range(0, size, 4 * WORDS):
-            count = min(4 * WORDS, size - first)
-            draw_words(words[: (count + 3) // 4], key, np.uint64(first // 4))
-            start = target + s * target_sample + first
-            codes = arena[start : start + count]
-            for i in range(count):
-                codes[i] = table[lanes[i]]
+        key, at = np.int64(derive(stream_key, np.uint64(number))), target + s * target_sample
+        draw_noise(arena.ctypes.data + at, key, 0, K_BLOCK, CHANNELS, whole, table)
+        rest = size - whole * QUAD
+        if rest:
+            last = arena.ctypes.data + scratch
+            draw_noise(last, key, whole * QUAD, K_BLOCK, CHANNELS, 1, table)
+            for i in range(rest):
+                arena[at + whole * QUAD + i] = arena[scratch + i]
 
 
 @kernel
@@ -125,101 +129,73 @@ def sample_weight(row, context, memory):
                 sample_block(row, eps, noise, arena, constants, ints, at, first)
 
 
-@kernel
-def draw_channel(noise, words, lanes, table, key, first, channels, taps):
-    """Write noise[t][c], the eps of lane first + c * taps + t of a sample's key.
-
-    The longer of the two loops is the inner one.
-    """
-    word = first // 4
-    skip, count = first - 4 * word, channels * taps
-    draw_words(words[: (skip + count + 3) // 4], key, np.uint64(word))
-    drawn = lanes[skip : skip + count]
-    if min(taps, channels) == 1:
-        for i in range(count):
-            noise[i] = table[drawn[i]]
-        return
-    if channels < taps:
-        for c in range(channels):
-            of_channel = drawn[c * taps : (c + 1) * taps]
-            for t in range(taps):
-                noise[np.uint32(t * channels + c)] = table[of_channel[t]]
-        return
-    for start in range(0, channels, _CHANNELS):
-        some = min(_CHANNELS, channels - start)
-        for t in range(taps):
-            of_tap = drawn[start * taps + t :]
-            made = noise[t * channels + start : t * channels + start + some]
-            for c in range(some):
-                made[c] = table[of_tap[np.uint32(c * taps)]]
-
-
 @KERNELS.of(DrawWeight)
 @kernel
 def draw_weight(row, context, memory):
-    """Draw each panel: the noise of its channels, then its codes."""
+    """Draw the weights of all samples, column by column.
+
+    A call makes the codes of one column and the noise of the next one.
+    """
     arena, constants, ints = memory.arena, memory.constants, memory.ints
     target, target_sample, _ = locate(row, D.output, context)
-    table = constants[row[D.table] : row[D.table] + 65536].view(np.int8)
     stream_key = derive(np.uint64(context[CONTEXT.seed]), np.uint64(row[D.stream]))
-    size, at = row[D.channels] * row[D.taps], row[D.scratch]
-    pitch, word_bytes = size + K_BLOCK, 8 * (size // 4 + 2)
-    words, lanes = (
-        arena[at : at + word_bytes].view(np.uint64),
-        arena[at : at + word_bytes].view(np.uint16),
-    )
-    noise = arena[at + word_bytes : at + word_bytes + PANEL * pitch].view(np.int8)
-    for s in range(context[CONTEXT.samples]):
-        number = context[CONTEXT.sample_number] + s * context[CONTEXT.sample_step]
-        key = derive(stream_key, np.uint64(number))
-        for group in range(row[D.groups]):
-            for done in range(0, row[D.padded], PANEL):
-                for n in range(min(PANEL, row[D.filters] - done)):
-                    first = (group * row[D.filters] + done + n) * size
-                    of_channel = noise[n * pitch : n * pitch + size]
-                    draw_channel(
-                        of_channel, words, lanes, table, key, first, row[D.channels], row[D.taps]
-                    )
-                made = target + s * target_sample
-                first = group * row[D.padded] + done
-                make_panel(row, noise, pitch, arena, constants, ints, made, first)
-
-
-@kernel
-def make_panel(row, noise, pitch, arena, constants, ints, target, first):
-    """Make the codes of the panel whose first channel is `first`."""
-    width = min(PANEL, row[D.padded] - first % row[D.padded])
-    low, high, count = np.int32(row[D.low]), np.int32(row[D.high]), width * K_BLOCK
-    base, of_channels = constants.ctypes.data, 4 * first * K_BLOCK
-    made, drawn, lines = arena.ctypes.data + target, noise.ctypes.data, row[D.depth] // K_BLOCK
-    first_code, places = first * row[D.depth], base + row[D.rows]
-    if row[D.simple] == 1:
-        sigma, mu = base + row[D.sigma] + first_code, base + row[D.mu] + first_code
-        ratio, divisor = base + row[D.ratio] + of_channels, base + row[D.divisor] + of_channels
-        panel_from_noise(
-            made + first_code, drawn, pitch, places, sigma, mu, ratio, divisor, low, high, count,
-            lines,
-        )  # fmt: skip
-    for line in range(lines):
-        at = first_code + line * count
-        start = row[D.rows] // 4 + line * K_BLOCK
-        if row[D.simple] == 0:
-            granule = 4 * at if row[D.granule_step] == 1 else of_channels
-            int8_codes(
-                made + at,
-                drawn + ints[start],
-                pitch,
-                base + row[D.sigma] + at,
-                base + row[D.mu] + at,
-                base + row[D.ratio] + granule,
-                base + row[D.divisor] + granule,
-                base + row[D.zeros] + of_channels,
-                low,
-                high,
-                count,
-            )
-        codes = arena[target + at : target + at + count]
-        clear_padding(codes, ints[start : start + K_BLOCK], width)
+    base, lanes, padded, depth = constants.ctypes.data, row[D.lanes], row[D.padded], row[D.depth]
+    quads, lines, places = (lanes + K_BLOCK - 1) // K_BLOCK, depth // K_BLOCK, 0
+    noise, room = arena.ctypes.data + row[D.scratch], QUAD * (lines + 1)
+    if row[D.straight] == 1:
+        quads = lines
+    else:
+        places = base + row[D.places]
+        for i in range(2 * room):  # also where no lane goes, which is padding
+            arena[row[D.scratch] + i] = 0
+    count = context[CONTEXT.samples] * row[D.groups] * ((padded + CHANNELS - 1) // CHANNELS)
+    s, group, channel, key, lane = -1, row[D.groups], padded, np.uint64(0), 0
+    at, first, width, pitch, codes = 0, 0, 0, 0, target
+    for number in range(count + 1):
+        makes = number < count
+        if channel >= padded:
+            channel, group = 0, group + 1
+        if group >= row[D.groups]:
+            group, s = 0, s + 1
+            sample = context[CONTEXT.sample_number] + s * context[CONTEXT.sample_step]
+            key = derive(stream_key, np.uint64(sample))
+        lane = (group * row[D.filters] + channel) * lanes
+        draw_codes(
+            noise + (number & 1) * room,
+            np.int64(key),
+            lane,
+            lanes,
+            1,
+            quads if makes else 0,
+            base + row[D.table],
+            places,
+            noise + (1 - (number & 1)) * room,
+            arena.ctypes.data + codes,
+            pitch,
+            QUAD // 2 if width > CHANNELS // 2 else 0,
+            base + row[D.sigma] + at,
+            base + row[D.mu] + at,
+            base + row[D.ratio] + first,
+            base + row[D.divisor] + first,
+            base + row[D.zeros] + first,
+            lines if number > 0 else 0,
+            np.int32(row[D.low]),
+            np.int32(row[D.high]),
+        )
+        if row[D.affine] == 1 and number > 0:
+            for line in range(lines):
+                rows = row[D.rows] // 4 + line * K_BLOCK
+                if ints[rows + K_BLOCK - 1] < 0:
+                    start, of_line = codes + line * pitch, ints[rows : rows + K_BLOCK]
+                    clear_padding(arena[start:], of_line, min(width, CHANNELS))
+        if makes:
+            panel = channel // PANEL * PANEL
+            pitch = K_BLOCK * min(PANEL, padded - panel)
+            width = pitch // K_BLOCK - (channel - panel)
+            at = (group * padded + panel) * depth + K_BLOCK * (channel - panel)
+            first = 4 * K_BLOCK * (group * padded + channel)
+            codes = target + s * target_sample + at
+            channel += CHANNELS
 
 
 @kernel

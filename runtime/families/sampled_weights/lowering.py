@@ -10,14 +10,22 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops import ContractionInteger, Conv2dInteger, EpsCodes, SampledWeightInteger
-from qbnnc.ir.rng import eps_table
-from qbnnc.ir.types import Array
+from qbnnc.ir.types import Array, QuantParams
 from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights import instructions as ins
-from qbnnc.runtime.families.sampled_weights.kernels import WORDS
-from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
+from qbnnc.runtime.families.sampled_weights.noise import NoiseForm, noise_form
+from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.layout import (
+    ALIGNMENT,
+    CHANNEL_BLOCK,
+    K_BLOCK,
+    grid,
+    positions,
+    round_up,
+    same_order,
+)
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, PANEL, Layout
+from qbnnc.runtime.packing import Layout
 from qbnnc.runtime.program import Buffer
 from qbnnc.support.errors import CompileError
 from qbnnc.support.table import Table
@@ -34,8 +42,8 @@ def eps_codes(lowering: Lowering, node: Node, op: EpsCodes) -> None:
     drawn = lowering.made(node.output) if straight else lowering.new_buffer(node.output)
     instruction = ins.EpsCodes(
         output=drawn,
-        scratch=lowering.scratch(node, 8 * WORDS),
-        table=lowering.constants.add(eps_table()),
+        scratch=lowering.scratch(node, noise_form(chosen()).quad),
+        table=lowering.constants.add(noise_form(chosen()).table()),
         stream=op.stream,
         size=node.output.type.size,
     )
@@ -74,6 +82,22 @@ def _drawn_with_weight(lowering: Lowering, node: Node) -> bool:
         and not is_depthwise(layer)
         and node.output.type.shape == sampled.output.type.shape
         and len(sampled.inputs) == 5
+        and _fits_columns(lowering, sampled, sampled.op.quant)
+    )
+
+
+def _fits_columns(lowering: Lowering, node: Node, quant: QuantParams) -> bool:
+    """Tell whether DrawWeight's numbers hold what `quant`, R and r allow: see `line_codes`.
+
+    R and r are then numbers of channels. Saturated int16 sums and Z leave what is clipped.
+    """
+    ratio, divisor = (lowering.constant(node, i, "R and r") for i in (3, 4))
+    return (
+        all(a.size == len(a) for a in (ratio, divisor))
+        and bool(((ratio > 0) & (ratio < 1 << 16)).all())
+        and bool((divisor >= 1).all())
+        and all(abs(zero) <= 1 << 14 for zero in quant.zero_point)
+        and -128 <= quant.low <= quant.high <= 127
     )
 
 
@@ -121,7 +145,6 @@ class _Codes(TypedDict):
     sigma: int
     ratio: int
     divisor: int
-    granule_step: int
     zeros: int
     low: int
     high: int
@@ -130,17 +153,19 @@ class _Codes(TypedDict):
     depth: int
 
 
-def _codes(lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout) -> _Codes:
+def _codes(
+    lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout
+) -> tuple[_Codes, int]:
+    """Return the common fields, and the granule_step of ratio and divisor."""
     add, shape = lowering.constants.add, node.output.type.shape
     mu, sigma = (lowering.constant(node, i, "mean and deviation") for i in (0, 1))
     ratio, divisor, granule_step = _granules(lowering, node, layout)
     zeros = op.quant.zero_point_array(len(shape))
-    return _Codes(
+    codes = _Codes(
         mu=add(layout.pack(layout.rows(mu))),
         sigma=add(layout.pack(layout.rows(sigma))),
         ratio=add(ratio),
         divisor=add(divisor),
-        granule_step=granule_step,
         zeros=add(layout.repeat_channels(layout.rows(np.broadcast_to(zeros, shape))[..., 0])),
         low=op.quant.low,
         high=op.quant.high,
@@ -148,20 +173,23 @@ def _codes(lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Lay
         padded=layout.padded,
         depth=layout.depth,
     )
+    return codes, granule_step
 
 
 def _sample(
     lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout, output: Buffer
 ) -> ins.SampleWeight:
     rows, columns, column_step = _noise(lowering, node, layout)
+    codes, granule_step = _codes(lowering, node, op, layout)
     return ins.SampleWeight(
-        **_codes(lowering, node, op, layout),
+        **codes,
         output=output,
         eps=lowering.buffer(node, 2),
         scratch=lowering.scratch(node, CHANNEL_BLOCK),
         rows=lowering.constants.add(rows),
         columns=lowering.constants.add(columns),
         column_step=column_step,
+        granule_step=granule_step,
         block=layout.block,
         step=layout.step,
         item=node.output.type.dtype.numpy.itemsize,
@@ -176,21 +204,46 @@ def _draw(
     layout: Layout,
     output: Buffer,
 ) -> ins.DrawWeight:
-    channels, codes = layout.shape[1], _codes(lowering, node, op, layout)
+    (codes, _), form = _codes(lowering, node, op, layout), noise_form(chosen())
+    lanes, rows = _lanes(layout), layout.order_of_taps().astype(np.int32)
+    straight = bool((lanes[: layout.taps] == np.arange(layout.taps)).all())
+    affine = any(op.quant.zero_point)
+    add = lowering.constants.add
     return ins.DrawWeight(
         **codes,
-        simple=codes["granule_step"] == 0 and not any(op.quant.zero_point),
         output=output,
-        scratch=lowering.scratch(
-            node, 8 * (layout.taps // 4 + 2) + PANEL * (layout.taps + K_BLOCK)
-        ),
-        table=lowering.constants.add(eps_table()),
+        scratch=lowering.scratch(node, 2 * form.quad * (layout.depth // K_BLOCK + 1)),
+        table=add(form.table()),
         stream=noise.stream,
-        channels=channels,
-        taps=layout.taps // channels,
-        rows=lowering.constants.add(layout.order_of_taps().astype(np.int32)),
+        lanes=layout.taps,
+        places=0 if straight else add(places_of(form, lanes)),
+        straight=straight,
+        rows=add(rows) if affine else 0,
+        affine=affine,
         filters=layout.filters,
     )
+
+
+def _lanes(layout: Layout) -> NDArray[np.int64]:
+    """Return the lane of each code of a channel, [depth]; -1 is padding.
+
+    Lanes run over [channels][taps of the window], and K over [taps][channels].
+    """
+    channels, order = layout.shape[1], layout.order_of_taps()
+    taps = layout.taps // channels
+    return np.where(order < 0, -1, order % channels * taps + order // channels)
+
+
+def places_of(form: NoiseForm, lanes: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the places of `drawing.draw_column`; `lanes` [depth] has the lane of each code."""
+    if form is NoiseForm.TABLE:
+        codes, count = np.flatnonzero(lanes >= 0), round_up(int(lanes.max()) + 1, K_BLOCK)
+        made = np.full(count, len(lanes) // K_BLOCK * form.quad, np.int32)  # after the last line
+        made[lanes[codes]] = codes // K_BLOCK * form.quad + codes % K_BLOCK
+        return made
+    taken = np.maximum(lanes, 0).reshape(-1, K_BLOCK)
+    turned = 8 * (np.arange(K_BLOCK) - taken % K_BLOCK) % 32
+    return np.concatenate([taken // K_BLOCK * form.quad, turned], axis=1).astype(np.int32)
 
 
 def _noise(

@@ -23,7 +23,6 @@ from qbnnc.runtime.kernels.vectors import (
     I64,
     concatenate,
     constant_add,
-    counted,
     internal_function,
     jitted,
     load,
@@ -32,7 +31,6 @@ from qbnnc.runtime.kernels.vectors import (
     store,
     times,
 )
-from qbnnc.runtime.packing import K_BLOCK
 
 LANES = 8  # of a vector of int32 or float32
 
@@ -96,50 +94,3 @@ def define_codes(module: ir.Module, name: str, item: int) -> ir.Function:
     build.position_at_end(after)
     build.ret_void()
     return function
-
-
-def define_panel(module: ir.Module, name: str) -> ir.Function:
-    """Write a kernel for `lines` lines of a panel whose Z are all 0.
-
-    The arguments are `codes eps pitch places sigma mu ratio divisor low high count lines`, with the
-    meaning they have in `codes_from_noise`. The noise of line k begins at eps + places[4k], int32.
-    All lines have the same R and r.
-    """
-    names = "codes eps pitch places sigma mu ratio divisor low high count lines".split()
-    function = internal_function(module, name, [I64] * 8 + [I32, I32] + [I64] * 2, names)
-    codes, eps, pitch, places, sigma, mu, ratio, divisor, low, high, count, lines = function.args
-    ints, floats, bytes_ = (ir.VectorType(t, LANES) for t in (I32, F32, I8))
-    build = ir.IRBuilder(function.append_basic_block("entry"))
-    ends = [build.sitofp(splat(build, end, LANES), floats) for end in (low, high)]
-    turns, quads = build.lshr(count, I64(3)), ir.VectorType(I8, K_BLOCK)
-    with counted(build, lines) as line:
-        place = load(build, build.add(places, times(build, line, 4 * K_BLOCK)), I32)
-        start, before = build.add(eps, build.sext(place, I64)), build.mul(line, count)
-        with counted(build, turns) as turn:
-            of_line = times(build, turn, LANES)
-            at, first = (
-                build.add(before, of_line),
-                build.add(start, build.mul(pitch, times(build, turn, 2))),
-            )
-            drawn = [load(build, address, quads) for address in (first, build.add(first, pitch))]
-            noise = build.sext(concatenate(build, drawn), ints)
-            spread, mean = (
-                build.sext(load(build, build.add(address, at), bytes_), ints)
-                for address in (sigma, mu)
-            )
-            of_channel = times(build, of_line, 4)
-            scale = load(build, build.add(ratio, of_channel), ints)
-            its_divisor = load(build, build.add(divisor, of_channel), floats)
-            exact = build.add(build.mul(noise, spread), build.mul(scale, mean))
-            real = build.fdiv(build.sitofp(exact, floats), its_divisor)
-            code = rounded(build, real, ends[0], ends[1], chosen())
-            store(build, build.trunc(code, bytes_), build.add(codes, at))
-    build.ret_void()
-    return function
-
-
-panel_from_noise = jitted(
-    "qbnnc_panel_from_noise",
-    [*[types.int64] * 8, types.int32, types.int32, types.int64, types.int64],
-    define_panel,
-)

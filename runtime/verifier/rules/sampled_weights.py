@@ -8,22 +8,22 @@ from qbnnc.runtime.families.sampled_weights.instructions import (
     FoldBias,
     SampleWeight,
 )
-from qbnnc.runtime.families.sampled_weights.kernels import WORDS
-from qbnnc.runtime.packing import K_BLOCK, PANEL
+from qbnnc.runtime.families.sampled_weights.noise import NoiseForm, noise_form
+from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.layout import K_BLOCK, round_up
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
 from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
-_LANES = 1 << 16  # of a table of noise, which any lane is an index of
 
 
 @RULES.of(EpsCodes)
 def eps_codes(line: Line) -> None:
     line.positive("size")
     _expect_of_a_sample(line)
-    line.constants("table", _LANES, alignment=1)
-    line.scratch(8 * WORDS)
+    _table(line)
+    line.scratch(noise_form(chosen()).quad)
     line.write(line.size)
 
 
@@ -41,7 +41,7 @@ def sample_weight(line: Line) -> None:
     line.require(line.item == 1 or line.step == 1, "int32 codes have a step of more than 1")
     size = line.groups * line.padded * line.depth
     channels = line.groups * line.padded * line.step
-    _codes(line, size, channels)
+    _codes(line, size, channels, size if line.flag("granule_step") else channels)
     of_columns = size if line.flag("column_step") else channels
     furthest = line.indices("rows", line.depth, -1), line.indices("columns", of_columns, 0)
     line.read("eps", max(0, furthest[0]) + furthest[1] + 1)
@@ -51,24 +51,43 @@ def sample_weight(line: Line) -> None:
 
 @RULES.of(DrawWeight)
 def draw_weight(line: Line) -> None:
-    """The noise of a line is read in k-blocks from its first code's, or just before the noise."""
-    line.positive("channels taps groups filters padded depth")
+    """A column's noise has a quad for each line, and one more for lanes that no code takes."""
+    line.positive("lanes groups filters padded depth")
     _expect_of_a_sample(line)
     fits = line.filters <= line.padded < line.filters + 8 and line.padded % 8 == 0
     line.require(fits, f"{line.filters} channels are padded to {line.padded}")
     line.require(line.depth % K_BLOCK == 0, "the depth is no whole number of k-blocks")
-    size, noise = line.groups * line.padded * line.depth, line.channels * line.taps
-    _codes(line, size, line.groups * line.padded * K_BLOCK)
-    line.require(
-        not line.flag("simple") or line.granule_step == 0,
-        "a simple weight has ratios for each element",
-    )
-    line.require(
-        line.indices("rows", line.depth, -1) < noise, "a code takes noise that does not exist"
-    )
-    line.constants("table", _LANES, alignment=1)
-    line.scratch(8 * (noise // 4 + 2) + PANEL * (noise + K_BLOCK))
+    line.require(line.lanes <= line.depth, "a channel has more lanes than codes")
+    size, channels = line.groups * line.padded * line.depth, line.groups * line.padded * K_BLOCK
+    _codes(line, size, channels, channels)
+    _table(line)
+    lines, form = line.depth // K_BLOCK, noise_form(chosen())
+    noise = form.quad * (lines + 1)
+    if not line.flag("straight"):
+        _places(line, form, noise, lines)
+    if line.flag("affine"):
+        line.constants("rows", 4 * line.depth)
+    line.scratch(2 * noise)
     line.write(size)
+
+
+def _places(line: Line, form: NoiseForm, noise: int, lines: int) -> None:
+    """Lanes go to bytes of the noise (TABLE), or codes come from its quads (REGISTERS)."""
+    if form is NoiseForm.TABLE:
+        lanes = round_up(line.lanes, K_BLOCK)
+        furthest = line.indices("places", lanes, 0) + K_BLOCK * (form.channels - 1) + 1
+        line.require(furthest <= noise, "a lane goes beyond the noise")
+        return
+    places = line.values("places", 2 * K_BLOCK * lines)
+    taken = [place for i, place in enumerate(places) if i % (2 * K_BLOCK) < K_BLOCK]
+    line.require(
+        min(taken) >= 0 and max(taken) + form.quad <= noise,
+        "a code takes noise that does not exist",
+    )
+
+
+def _table(line: Line) -> None:
+    line.constants("table", noise_form(chosen()).table().nbytes, alignment=1)
 
 
 @RULES.of(FoldBias)
@@ -95,11 +114,10 @@ def _expect_of_a_sample(line: Line) -> None:
     )
 
 
-def _codes(line: Line, size: int, channels: int) -> None:
+def _codes(line: Line, size: int, channels: int, granules: int) -> None:
     """State means, standard deviations, granules and zero points; `channels` counts repetitions."""
     line.constants("mu", size, alignment=1)
     line.constants("sigma", size, alignment=1)
-    granules = size if line.flag("granule_step") else channels
     line.constants("ratio", 4 * granules)
     line.constants("divisor", 4 * granules)
     line.constants("zeros", 4 * channels)

@@ -56,6 +56,7 @@ def line(n: int) -> tuple[Tensor, Tensor]:
     return x, 2 * x + 0.1 * torch.randn(n, 1)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("net", [MLP, MLP_BBB])
 def test_fit_learns_a_line(net: type[MLP] | type[MLP_BBB]) -> None:
     torch.manual_seed(0)

@@ -21,6 +21,7 @@ def advance(theta: nn.Parameter, chain: Chain, curvature: float, *, burn_in: boo
     chain.step(burn_in=burn_in)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("rows", [1, 100])
 def test_a_chain_has_the_variance_of_its_density(rows: int) -> None:
     """exp(-rows*c*theta^2/2 - precision*theta^2/2); the precision is about 2 for so few weights."""

@@ -19,9 +19,14 @@ import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Epilogue
 from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, product_kernel
+from qbnnc.runtime.families.contraction.kernels.products import (
+    PRODUCTS,
+    SIGNED,
+    WIDE_PRODUCTS,
+)
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels.addressing import locate
-from qbnnc.runtime.kernels.jit import Kernel, kernel
+from qbnnc.runtime.kernels.jit import Kernel, inlined, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds, round_into
 from qbnnc.runtime.packing import PANEL
@@ -43,7 +48,9 @@ def _product(rows: tuple[int, ...], **form: Any) -> Any:
     return product_kernel(_isa, [Shape(rows, width, **form) for width in _isa.panels])
 
 
-codes_of_plain, codes_of_wide = _product((6, 4, 2, 1)), _product((4, 1), wide=True)
+_has_wide = WIDE_PRODUCTS[_isa] is not PRODUCTS[_isa] or _isa in SIGNED
+codes_of_plain = _product((12, 4, 1) if _isa.registers == 32 else (6, 4, 2, 1))
+codes_of_wide = _product((4, 1), wide=True) if _has_wide else codes_of_plain
 sums_of_wide = _product((SUMS, 1), wide=True, sums=True)
 codes_of_two, codes_of_four = (
     _product((4, 1), steps=n) if _isa is Isa.AVX2 else codes_of_plain for n in (2, 4)
@@ -120,26 +127,35 @@ def find(row, context, arena, ints, first, start, count, group):
     x_at = arena[scratch : scratch + 8 * POSITIONS].view(np.int64)
     out_at = arena[scratch + 8 * POSITIONS : scratch + 16 * POSITIONS].view(np.int64)
     offsets = ints[row[C.pixel_offsets] // 4 :]
+    x_group, o_group = group * row[C.channels], group * row[C.filters] * row[C.channel_step]
     image = start // pixels
     pixel, done = start - image * pixels, 0
+    sample = (first + image) // rows
+    number = first + image - sample * rows
     while done < count:
-        some = min(pixels - pixel, count - done)
-        sample = (first + image) // rows
-        number = first + image - sample * rows
-        x = base + sample * sample_step + number * row_step
-        if row[C.halo_height] > 0:
-            x = scratch + SCRATCH + image * halo_bytes(row)
-        x += group * row[C.channels]
-        o = target + sample * target_sample + number * target_row
-        o += group * row[C.filters] * row[C.channel_step]
-        for p in range(some):
-            x_at[done + p] = x + offsets[pixel + p]
-            out_at[done + p] = o + (pixel + p) * row[C.pixel_step]
+        x = base + sample * sample_step + number * row_step + x_group
+        o = target + sample * target_sample + number * target_row + o_group
+        if pixels == 1 and row[C.halo_height] == 0:
+            some = min(rows - number, count - done)
+            x += offsets[0]
+            for n in range(some):
+                x_at[done + n] = x + n * row_step
+                out_at[done + n] = o + n * target_row
+            number += some
+        else:
+            some = min(pixels - pixel, count - done)
+            if row[C.halo_height] > 0:
+                x = scratch + SCRATCH + image * halo_bytes(row) + x_group
+            for p in range(some):
+                x_at[done + p] = x + offsets[pixel + p]
+                out_at[done + p] = o + (pixel + p) * row[C.pixel_step]
+            image, pixel, number = image + 1, 0, number + 1
         done += some
-        image, pixel = image + 1, 0
+        if number == rows:
+            sample, number = sample + 1, 0
 
 
-@kernel
+@inlined
 def multiply(
     row, context, arena, arena32, constants, ints, floats, out, part, group, count
 ):  # fmt: skip
@@ -166,7 +182,7 @@ def multiply(
         )  # fmt: skip
 
 
-@kernel
+@inlined
 def multiply_codes(row, arena, constants, w, b, f, count):
     """Compute all panels and requantise them on the way."""
     low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])
@@ -183,7 +199,7 @@ def multiply_codes(row, arena, constants, w, b, f, count):
         codes_of_plain(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
 
 
-@kernel
+@inlined
 def multiply_sums(
     row, arena, arena32, constants, ints, floats, out, weights, bias, group, done, width, count
 ):  # fmt: skip

@@ -35,6 +35,7 @@ from qbnnc.runtime.families.contraction.kernels.products import (
     DEEP_PRODUCT,
     PRODUCTS,
     SIGNED,
+    UNROLL,
     WIDE_PRODUCTS,
     WORD_PRODUCTS,
     Accumulators,
@@ -222,31 +223,42 @@ class _Panel:
         begin = [self.bias] * rows
         if self.shifts:
             begin.append([splat_constant(I32, lanes, 0) for _, lanes in self.vectors])
-        turns = build.udiv(self.k_blocks, I64(steps)) if steps > 1 else self.k_blocks
         with _Loop(build, self.count, self.weights, begin) as segments:
             place = load(build, build.add(self.segments, times(build, segments.index, 4)), I32)
             offset = build.sext(place, I64)
             starts = [build.add(base, offset) for base in bases]
-            with _Loop(build, turns, segments.pointer, segments.sums) as loop:
-                operands = [self.operands(loop, starts, steps, number) for number in range(steps)]
-                if steps > 1:
-                    sums = DEEP_PRODUCT(build, operands, loop.sums)
-                else:
-                    sums = self.product(build, operands[0], loop.sums)
-                step = 4 * self.shape.channels * steps
-                loop.next(constant_add(build, loop.pointer, step), sums)
-            segments.next(loop.last_pointer, loop.last_sums)
+            pointer, sums = segments.pointer, segments.sums
+            done, left = I64(0), self.k_blocks
+            for some in sorted({steps, UNROLL.get(self.isa, steps)}, reverse=True):
+                turns = build.udiv(left, I64(some))
+                with _Loop(build, turns, pointer, sums) as loop:
+                    inside = times(build, build.add(done, times(build, loop.index, some)), 4)
+                    places = [build.add(start, inside) for start in starts]
+                    pointer, sums = loop.pointer, loop.sums
+                    for number in range(0, some, steps):
+                        operands = [
+                            self.operands(pointer, places, number + i) for i in range(steps)
+                        ]
+                        if steps > 1:
+                            sums = DEEP_PRODUCT(build, operands, sums)
+                        else:
+                            sums = self.product(build, operands[0], sums)
+                    size = 4 * self.shape.channels * some
+                    loop.next(constant_add(build, pointer, size), sums)
+                pointer, sums = loop.last_pointer, loop.last_sums
+                all_turns = times(build, turns, some)
+                done, left = build.add(done, all_turns), build.sub(left, all_turns)
+            segments.next(pointer, sums)
         self.finish(segments.last_sums, out)
 
-    def operands(self, loop: _Loop, starts: list[ir.Value], steps: int, number: int) -> Operands:
-        """Load the operands of step `number`, of the `steps` that a turn of the loop takes."""
-        build = self.builder
-        inside, first = times(build, loop.index, 4 * steps), number * 4 * self.shape.channels
-        codes = [load(build, build.add(start, inside), I32, 4 * number) for start in starts]
+    def operands(self, pointer: ir.Value, places: list[ir.Value], number: int) -> Operands:
+        """Load the operands of k-block `number` from there."""
+        build, first = self.builder, number * 4 * self.shape.channels
+        codes = [load(build, place, I32, 4 * number) for place in places]
         if self.shifts:
             codes = [*(build.xor(x, I32(0x80808080)) for x in codes), I32(0x01010101)]
         kinds = [(first + 4 * at, ir.VectorType(I8, 4 * lanes)) for at, lanes in self.vectors]
-        return Operands(codes, [load(build, loop.pointer, kind, at) for at, kind in kinds])
+        return Operands(codes, [load(build, pointer, kind, at) for at, kind in kinds])
 
     def finish(self, sums: Accumulators, out: ir.Value) -> None:
         """Store the accumulators, or requantise them and store codes."""
@@ -276,7 +288,7 @@ class _Panel:
 
 
 class _Loop:
-    """A loop of at least one turn, over a pointer to weights and the accumulators."""
+    """A loop over a pointer to weights and the accumulators, perhaps of no turn."""
 
     def __init__(
         self, build: ir.IRBuilder, count: ir.Value, pointer: ir.Value, sums: Accumulators
@@ -286,32 +298,38 @@ class _Loop:
 
     def __enter__(self) -> _Loop:
         build, (pointer, sums) = self.build, self._begin
-        before = build.block
-        self.head = build.append_basic_block("loop")
-        build.branch(self.head)
+        self.before = build.block
+        self.head, self.after = (build.append_basic_block(name) for name in ("loop", "after"))
+        build.cbranch(build.icmp_signed("<", I64(0), self.count), self.head, self.after)
         build.position_at_end(self.head)
         self.index = build.phi(I64)
-        self.index.add_incoming(I64(0), before)
-        self.pointer = build.phi(I64)
-        self.pointer.add_incoming(pointer, before)
-        self.sums = [[build.phi(value.type) for value in row] for row in sums]
-        for row, values in zip(self.sums, sums, strict=True):
-            for phi, value in zip(row, values, strict=True):
-                phi.add_incoming(value, before)
+        self.index.add_incoming(I64(0), self.before)
+        self.pointer = self._phi(pointer)
+        self.sums = [[self._phi(value) for value in row] for row in sums]
         return self
 
     def next(self, pointer: ir.Value, sums: Accumulators) -> None:
         """Set the values with which the next turn begins, or which the loop leaves."""
-        self.last_pointer, self.last_sums = pointer, sums
+        self._next = (pointer, sums)
 
     def __exit__(self, *_: object) -> None:
-        build = self.build
-        index = constant_add(build, self.index, 1)
-        self.index.add_incoming(index, build.block)
-        self.pointer.add_incoming(self.last_pointer, build.block)
-        for row, values in zip(self.sums, self.last_sums, strict=True):
-            for phi, value in zip(row, values, strict=True):
-                phi.add_incoming(value, build.block)
-        after = build.append_basic_block("after")
-        build.cbranch(build.icmp_signed("<", index, self.count), self.head, after)
-        build.position_at_end(after)
+        build, (pointer, sums), (first, begin) = self.build, self._next, self._begin
+        index, end = constant_add(build, self.index, 1), build.block
+        self.index.add_incoming(index, end)
+        self.pointer.add_incoming(pointer, end)
+        for phis, values in zip(self.sums, sums, strict=True):
+            for phi, value in zip(phis, values, strict=True):
+                phi.add_incoming(value, end)
+        build.cbranch(build.icmp_signed("<", index, self.count), self.head, self.after)
+        build.position_at_end(self.after)
+        self.last_pointer = self._phi(first, (pointer, end))
+        self.last_sums = [
+            [self._phi(a, (b, end)) for a, b in zip(before, row, strict=True)]
+            for before, row in zip(begin, sums, strict=True)
+        ]
+
+    def _phi(self, first: ir.Value, *others: tuple[ir.Value, ir.Block]) -> ir.Value:
+        phi = self.build.phi(first.type)
+        for value, block in ((first, self.before), *others):
+            phi.add_incoming(value, block)
+        return phi

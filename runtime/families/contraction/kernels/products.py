@@ -175,6 +175,7 @@ PRODUCTS: dict[Isa, Emitter] = {
 }
 WIDE_PRODUCTS = PRODUCTS | {Isa.AVX2: multiply_avx2_wide}
 WORD_PRODUCTS = {Isa.AVX2: multiply_avx2_words}  # for Winograd's form, which pays nowhere else
+UNROLL = {Isa.AVX512_VNNI: 2, Isa.AVX512_VNNI_256: 2}  # k-blocks in a turn of the loop, else 1
 SIGNED = {Isa.NEON_DOT}  # the product takes codes as int8: a wide tile gives it code - 128
 DEEP_PRODUCT = multiply_avx2_deep  # of AVX2 only: elsewhere four products are one instruction
 
