@@ -33,8 +33,8 @@ from tests.strategies import random_integer_model
 
 # Which constants are read, and in which order sampled weights lie.
 ORDER = (
-    "rows columns mu sigma run_offsets pixel_offsets pair_offsets k_offsets unit_weights zeros index "
-    "step block"
+    "rows columns mu sigma run_offsets pixel_offsets pair_offsets k_offsets unit_weights zeros "
+    "index step block"
 ).split()
 SIZES = {  # which must be what the buffers hold: twice or none of it is refused
     "size", "channels", "pixels", "height", "width", "count", "rows", "columns", "groups",

@@ -20,8 +20,8 @@ from qbnnc.runtime.families.masked_layers.kernels.masked_sums import WHOLE
 from qbnnc.runtime.families.masked_layers.planes import planes_of
 from qbnnc.runtime.families.masked_layers.units import MaskedLayer
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.layout import K_BLOCK, round_up
+from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import NARROW
 
 MOST_SUMS = 8 << 20  # bytes of the sums of a row
