@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.runtime.families.masked_layers.cost import table_bytes
 from qbnnc.runtime.kernels.records import JOB, Job
 from qbnnc.runtime.outputs import Outputs
 from qbnnc.runtime.plan import Plan
@@ -63,9 +64,9 @@ def prepare(plans: Plans, size: Size, threads: int) -> Prepared:
     parts, schedules = list[Part](), list[Schedule]()
     for tasks in split(members, batch, samples // len(members), threads, trunk):
         rows, arena_bytes = list[Job](), 0
-        for task in tasks if trunk is None else _with_trunk(trunk, tasks, most):
+        for task in tasks if trunk is None else _with_trunk([trunk, *members], tasks, most):
             plan = _plan(plans, task)
-            chunk = _chunk(plan, task, most)
+            chunk = _chunk([plan], task, most)
             table = schedule(plan, task.rows, task.draws, chunk)
             _expect_inside(plan, table, task, chunk)
             rows.append(job(plan, table, max(task.member, 0), len(members), batch, samples))
@@ -84,15 +85,16 @@ def _expect_inside(plan: Plan, table: Schedule, task: Task, chunk: int) -> None:
         raise RuntimeError(f"a schedule of {task} leaves the arena; it is not run")
 
 
-def _with_trunk(trunk: Plan, tasks: Sequence[Task], most: int | None) -> Iterator[Task]:
+def _with_trunk(plans: Sequence[Plan], tasks: Sequence[Task], most: int | None) -> Iterator[Task]:
     """Yield the tasks of one call, a chunk of rows at a time, each after the trunk's task.
 
     Chunks are as large as the records allow, which have one size for all plans.
     """
     for rows, some in groupby(tasks, key=lambda task: task.rows):
         whole = tuple(some)
-        for start in rows[:: _chunk(trunk, whole[0], most)]:
-            chunk = range(start, min(start + _chunk(trunk, whole[0], most), rows.stop))
+        count = _chunk(plans, whole[0], most)
+        for start in rows[::count]:
+            chunk = range(start, min(start + count, rows.stop))
             yield Task(_TRUNK, chunk, range(1))
             yield from (replace(task, rows=chunk) for task in whole)
 
@@ -127,7 +129,12 @@ def signed(number: int) -> int:
     return (number + 2**63) % 2**64 - 2**63
 
 
-def _chunk(plan: Plan, task: Task, most: int | None) -> int:
-    """Return the rows of a chunk: their records stay within CHUNK_BYTES."""
-    fit = CHUNK_BYTES // max(1, plan.arena.record_bytes)
+def _chunk(plans: Sequence[Plan], task: Task, most: int | None) -> int:
+    """Return the rows of a chunk, whose records stay within bounds.
+
+    The records of all plans have one size. Tables are read for each sample, so that the tables of a
+    chunk should stay in the L2 cache.
+    """
+    tables = any(plan.has_tables for plan in plans)
+    fit = (table_bytes() if tables else CHUNK_BYTES) // max(1, plans[0].arena.record_bytes)
     return max(1, min(len(task.rows), fit if most is None else most))

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from qbnnc.ir.types import Array
 
 ALIGNMENT = 16  # bytes, of each element of a buffer
+CHANNEL_BLOCK = 128  # output channels whose weights lie together in a depthwise convolution
+CODES = 16  # quantised values of a vector
+K_BLOCK = 4  # quantised values of K that one product takes
 
 
 def round_up(number: int, step: int) -> int:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import Dequantize, LookupReal, Move, Rearrangement, Reshape
 from qbnnc.ir.types import CONSTANT, Array, Axis, DType
+from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.families.moves.instructions import Load
 from qbnnc.runtime.layout import ALIGNMENT, round_up
 from qbnnc.runtime.packing import Constants, Layout
@@ -66,6 +67,7 @@ class Lowering:
         given: Mapping[Value, Buffer] | None = None,
         left: Collection[Value] = (),
         constants: Constants | None = None,
+        masked: MaskedForm | None = None,
     ) -> None:
         """Begin with no steps.
 
@@ -76,10 +78,12 @@ class Lowering:
             given: values that another program has made.
             left: values that another program reads.
             constants: the constants of several programs; None makes new ones.
+            masked: the form of layers under a dropout mask where it exists; None chooses it.
         """
         self.graph = graph
         self.constants = Constants() if constants is None else constants
         self._draws, self.traced, self._left = draws, traced, frozenset(left)
+        self.masked_form = masked
         self.steps: list[Step] = []
         self.buffers: dict[Value, Buffer] = dict(given or {})
         self._given = frozenset(self.buffers.values())
@@ -198,6 +202,10 @@ class Lowering:
         readers, others = self._consumers.get(value, []), self._left
         alone = len(readers) == 1 and value not in self._left_by_graph and value not in others
         return readers[0] if alone else None
+
+    def leaves(self, value: Value) -> bool:
+        """Tell whether `value` is an output, or another program reads it."""
+        return value in self._left_by_graph or value in self._left or value in self._roots
 
     def is_output(self, value: Value) -> bool:
         """Tell whether an output is `value`, perhaps moved."""

@@ -12,14 +12,9 @@ from numpy.typing import NDArray
 from qbnnc.ir.types import Array
 from qbnnc.ir.weights import channel_sums
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.layout import round_up, to_memory
+from qbnnc.runtime.layout import CHANNEL_BLOCK, K_BLOCK, round_up, to_memory
 
-CHANNEL_BLOCK = 128  # output channels whose weights lie together in a depthwise convolution
-CODES = 16  # quantised values of a vector
-K_BLOCK = 4  # quantised values of K that one product takes
 _ALIGNMENT = 64
-# Output channels of the widest and the narrowest panel. The trial of an instruction set imports the
-# numbers above.
 PANEL, *_, NARROW = chosen().panels  # output channels of the widest and the narrowest panel
 
 

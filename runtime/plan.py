@@ -16,7 +16,9 @@ from qbnnc.ir.types import Array, TensorType
 from qbnnc.runtime.arena import Arena, allocate
 from qbnnc.runtime.families import OPCODES
 from qbnnc.runtime.families.contraction.instructions import Layer
-from qbnnc.runtime.families.dispatch import lower_node
+from qbnnc.runtime.families.dispatch import lower_nodes
+from qbnnc.runtime.families.masked_layers.forms import MaskedForm
+from qbnnc.runtime.families.masked_layers.instructions import MaskedSums
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.lowering import Lowering, Step
 from qbnnc.runtime.packing import Layout, aligned_bytes
@@ -78,19 +80,32 @@ class Plan:
         """The elements of all outputs of one copy."""
         return sum(type_.size for type_ in self.outputs)
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether the records hold tables, which are read for each sample."""
+        return any(isinstance(step.instruction, MaskedSums) for step in self.steps)
+
     def arena_bytes(self, rows: int) -> int:
         """Count the bytes of an arena for chunks of `rows` rows, with 64 to read past the end."""
         return self.arena.scratch_bytes + rows * self.arena.record_bytes + 64
 
 
-def plan(graph: Graph, *, draws: int = 1, reuse: bool = True, budget: int | None = None) -> Plan:
+def plan(
+    graph: Graph,
+    *,
+    draws: int = 1,
+    reuse: bool = True,
+    budget: int | None = None,
+    masked: MaskedForm | None = None,
+) -> Plan:
     """Plan a graph; raise CompileError, at the node, if no kernel takes its inputs.
 
     `draws` are the samples of most predictions, by which forms of layers are chosen. `budget` is
     the size of a block in bytes; None chooses it. Without `reuse` of the arena's space, every value
-    of a phase is still there when the phase has run.
+    of a phase is still there when the phase has run. `masked` is the form of layers under a dropout
+    mask where it exists; None chooses it.
     """
-    made = draft(Lowering(graph, draws, traced=not reuse), graph.nodes)
+    made = draft(Lowering(graph, draws, traced=not reuse, masked=masked), graph.nodes)
     arena = allocate(made.steps, made.block_bytes(budget), reuse=reuse)
     return finish(made, arena, made.lowering.constants.pack())
 
@@ -131,8 +146,7 @@ def _seconds(instruction: Instruction) -> float:
 def draft(lowering: Lowering, nodes: Iterable[Node]) -> Draft:
     """Lower some nodes of a graph; raise CompileError, at the node, if no kernel takes it."""
     before = lowering.constants.asked
-    for node in nodes:
-        lower_node(lowering, node)
+    lower_nodes(lowering, tuple(nodes))
     steps = tuple(sorted(lowering.steps, key=lambda step: step.phase))
     return Draft(lowering, steps, lowering.constants.asked - before)
 

@@ -27,6 +27,7 @@ from qbnnc.runtime.buffers import (
 )
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.execution import Executor
+from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.jobs import Prepared, Size, prepare, signed
 from qbnnc.runtime.native_call import NativeCall, native_call
 from qbnnc.runtime.outputs import Float32, Outputs
@@ -78,10 +79,12 @@ class Session:
         path: object = "the model",
         threads: int | None = None,
         block_bytes: int | None = None,
+        masked: MaskedForm | None = None,
     ) -> None:
         """Plan the model. `block_bytes` are in use at a time; None chooses them.
 
-        No result depends on `block_bytes`.
+        `masked` is the form of layers under a dropout mask where it exists; None chooses it. No
+        result depends on it, or on `block_bytes`.
         """
         if model.stage is not Stage.INTEGER:
             raise FileError(
@@ -90,7 +93,7 @@ class Session:
                 remedy=f"compile it first: qbnnc compile {path} -o compiled.qbnn",
             )
         self.model = model
-        self._ensemble = plan_members(model.members, model.draws, block_bytes)
+        self._ensemble = plan_members(model.members, model.draws, block_bytes, masked)
         self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._shape = model.graph.input.type.shape

@@ -14,6 +14,7 @@ from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.sharing import common_values
 from qbnnc.ir.types import PER_ROW, DType
 from qbnnc.runtime.arena import allocate, in_one
+from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import Constants
 from qbnnc.runtime.plan import Draft, Plan, draft, finish
@@ -35,16 +36,24 @@ class Plans(NamedTuple):
         return self.members[0].constants.nbytes
 
 
-def plan_members(members: Sequence[Graph], draws: int, budget: int | None = None) -> Plans:
+def plan_members(
+    members: Sequence[Graph],
+    draws: int,
+    budget: int | None = None,
+    masked: MaskedForm | None = None,
+) -> Plans:
     """Plan all members, and what they have in common once.
 
+    `masked` is the form of layers under a dropout mask where it exists; None chooses it.
     Raises CompileError if members differ in their input or outputs, which share one array.
     """
     _expect_alike(members)
-    trunk = None if len(members) == 1 else _trunk(members, draws)
+    trunk = None if len(members) == 1 else _trunk(members, draws, masked)
     if trunk is None:
         constants = Constants()
-        lowered = (Lowering(member, draws, constants=constants) for member in members)
+        lowered = (
+            Lowering(member, draws, constants=constants, masked=masked) for member in members
+        )
         drafts = [draft(lowering, lowering.graph.nodes) for lowering in lowered]
         arenas = [allocate(made.steps, made.block_bytes(budget)) for made in drafts]
     else:
@@ -68,7 +77,9 @@ def _expect_alike(members: Sequence[Graph]) -> None:
             )
 
 
-def _trunk(members: Sequence[Graph], draws: int) -> tuple[list[Draft], list[Buffer]] | None:
+def _trunk(
+    members: Sequence[Graph], draws: int, masked: MaskedForm | None
+) -> tuple[list[Draft], list[Buffer]] | None:
     """Draft the trunk and each member's own part; None if the trunk is too small.
 
     Returns the drafts, the trunk's first, and the buffers that the trunk leaves to the members.
@@ -86,7 +97,8 @@ def _trunk(members: Sequence[Graph], draws: int) -> tuple[list[Draft], list[Buff
     for member, shared in zip(members, common, strict=True):
         given = {mine: buffers[value] for mine, value in shared.items() if value in buffers}
         own = (node for node in member.nodes if node.output not in shared)
-        drafts.append(draft(Lowering(member, draws, given=given, constants=constants), own))
+        lowering = Lowering(member, draws, given=given, constants=constants, masked=masked)
+        drafts.append(draft(lowering, own))
         if len(drafts) == 2 and trunk.work.row < WORTH * _work(drafts, draws):
             return None
     return drafts, list(dict.fromkeys(buffers.values()))

@@ -20,11 +20,17 @@ STAND_INS = {
     "frontend/distribution/test_random_modules.py::test_integers_have_the_law_of_the_module": (
         "frontend/distribution/test_random_modules.py::test_a_network_is_not_supported_or_keeps_its_distribution"
     ),
+    "frontend/libraries/test_library_posteriors.py::test_laplace_samples": (
+        "frontend/test_libraries.py::test_bayesian_torch"
+    ),
     "fuzz/test_fenced_runtime.py::test_kernels_stay_inside_their_memory": (
         "runtime/test_verifier.py::test_what_is_let_through_stays_in_its_buffers"
     ),
     "fuzz/test_sample.py::test_nothing_is_found": (
         "fuzz/test_sample.py::test_nothing_is_found_in_the_first_archives"
+    ),
+    "qbnnc/test_reproducible.py::test_the_same_file": (
+        "backends/test_onnx_file.py::test_file_is_valid_and_the_same_each_time"
     ),
     "runtime/test_equality.py::test_thousands_of_random_models": (
         "runtime/test_equality.py::test_random_ensembles_of_all_ops"

@@ -22,7 +22,7 @@ _LONG = 256  # weights of a channel, from which a scale for each channel beats a
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
-    """What a weight is drawn from: R * mu and sigma, f32 values [*shape], and the divisor r.
+    """The parameters of a sampled weight: R * mu and sigma, f32 values [*shape], and the divisor r.
 
     mu and sigma are stored as int8; onnxruntime computes these once, when it loads the file.
     """

@@ -40,7 +40,7 @@ from qbnnc.support.errors import CompileError, Loc
 
 _BIAS_CODES = 2.0**23
 _DEVIATIONS = 3.0  # a sampled weight's range is mu -+ 3 sigma
-_BIAS_BITS = 8  # for mu and sigma of a sampled bias
+_DISTRIBUTION_BITS = 8  # of mu and sigma: their codes take a byte at any width
 
 RangesOf: TypeAlias = Callable[[Graph], Ranges]
 """Observes the range of every quantisation point of a FLOAT graph."""
@@ -59,8 +59,8 @@ class InsertFakeQuantize:
        fits. One follows every bias, with the accumulators' scale f32(S_x*S_w). A depthwise 1x1
        convolution has a scale a channel, whatever was chosen, and with powers of two 8 bits: its
        one weight a channel is exact then.
-    4. The mu, sigma and eps of a sampled weight are quantised (docs/semantics.md, section 6), and
-       then the sample, whose range is mu -+ 3 |sigma|. Nothing between is.
+    4. The mu, sigma and eps of a sampled weight are quantised to 8 bits (docs/semantics.md, section
+       6). The sample, whose range is mu -+ 3 |sigma|, has the bits of the layer.
     5. None follows a dropout mask (section 5), unless scales are powers of two and the mask's
        factor is none.
     """
@@ -189,11 +189,10 @@ class _Insertion:
     def sampled(self, node: Node, build: Builder) -> tuple[Value, ...]:
         """mu, sigma and eps of a sampled weight or bias, quantised (rule 4)."""
         mu, sigma, eps, *index = node.inputs
-        bits = self.bits.get(node.output.name, self.options.bits).weights
         mu_quant, sigma_quant = sampling_quants(
             source_constant(mu, build),
             source_constant(sigma, build),
-            _BIAS_BITS if len(mu.type.shape) == 1 else bits,
+            _DISTRIBUTION_BITS,
             channels=self.options.weights.per_channel,
         )
         return (

@@ -10,6 +10,7 @@ image, which lies in memory as [pixels][channels]. Any other value is one pixel.
 
 from qbnnc.runtime.families.contraction import instructions as contraction
 from qbnnc.runtime.families.dropout import instructions as dropout
+from qbnnc.runtime.families.masked_layers import instructions as masked_layers
 from qbnnc.runtime.families.moves import instructions as moves
 from qbnnc.runtime.families.pointwise import instructions as pointwise
 from qbnnc.runtime.families.pooling import instructions as pooling
@@ -26,6 +27,10 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     sampled_weights.EpsCodes,
     sampled_weights.SampleWeight,
     sampled_weights.FoldBias,
+    masked_layers.MaskedProducts,
+    masked_layers.MaskedSums,
+    masked_layers.UnitTable,
+    masked_layers.UnitPlanes,
     pooling.MaxPool,
     pooling.SumPool,
     quantization.Quantize,

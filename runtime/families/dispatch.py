@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import Concat, Move, QuantizeInput, Reshape
 from qbnnc.ir.types import DType
 from qbnnc.runtime.families.contraction import lowering as contraction
 from qbnnc.runtime.families.dropout import lowering as dropout
+from qbnnc.runtime.families.masked_layers import lowering as masked_layers
 from qbnnc.runtime.families.moves import lowering as moves
 from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
@@ -26,10 +29,20 @@ LOWERINGS: dict[type, Lower] = {
 }
 
 
-def lower_node(lowering: Lowering, node: Node) -> None:
-    """Emit the instructions of a node; CompileError, at the node, if no kernel takes its inputs."""
-    if lowering.taken_in(node):
-        return
+def lower_nodes(lowering: Lowering, nodes: Sequence[Node]) -> None:
+    """Emit the instructions of some nodes of a graph.
+
+    Raises CompileError, at the node, if no kernel takes its inputs.
+    """
+    masked = masked_layers.choose(lowering, nodes)
+    for node in nodes:
+        if node in masked:
+            masked_layers.lower(lowering, masked[node])
+        elif not lowering.taken_in(node):
+            _lower_node(lowering, node)
+
+
+def _lower_node(lowering: Lowering, node: Node) -> None:
     _expect_codes(lowering, node)
     lower = next((LOWERINGS[kind] for kind in type(node.op).__mro__ if kind in LOWERINGS), None)
     if lower is None:

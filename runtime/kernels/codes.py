@@ -22,7 +22,7 @@ from qbnnc.runtime.kernels.vectors import (
     store,
     times,
 )
-from qbnnc.runtime.packing import CODES
+from qbnnc.runtime.layout import CODES
 
 _VECTOR = ir.VectorType(I8, CODES)
 

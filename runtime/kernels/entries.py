@@ -20,6 +20,7 @@ from qbnnc.runtime.families.contraction.instructions import Winograd
 from qbnnc.runtime.families.contraction.kernels import convolution, depthwise, winograd
 from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
 from qbnnc.runtime.families.dropout import kernels as dropout
+from qbnnc.runtime.families.masked_layers.kernels import recompute, table
 from qbnnc.runtime.families.moves import kernels as moves
 from qbnnc.runtime.families.pointwise import kernels as pointwise
 from qbnnc.runtime.families.pooling import kernels as pooling
@@ -59,6 +60,8 @@ KERNELS: dict[type[Instruction], Kernel] = {
     **depthwise.KERNELS,
     **winograd.KERNELS,
     **dropout.KERNELS,
+    **recompute.KERNELS,
+    **table.KERNELS,
     **moves.KERNELS,
     **pointwise.KERNELS,
     **pooling.KERNELS,

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.runtime.families import BY_OPCODE
-from qbnnc.runtime.layout import round_up
-from qbnnc.runtime.packing import CODES
+from qbnnc.runtime.layout import CODES, round_up
 from qbnnc.runtime.program import COLUMNS, Operand, Place
 
 LARGEST = 1 << 46  # address, stride or count, so that sums and products fit into int64
@@ -39,6 +38,7 @@ class Access:
     alignment: int = 1
     writes: bool = False
     part: tuple[int, int, int, int] | None = None
+    form: tuple[int, ...] = ()
 
 
 class Line:
@@ -120,14 +120,26 @@ class Line:
         """
         return round_up(channels, CODES) - channels
 
-    def read(self, name: str, extent: int, beyond: int = 0, alignment: int = 1) -> None:
+    def read(
+        self,
+        name: str,
+        extent: int,
+        beyond: int = 0,
+        alignment: int = 1,
+        form: tuple[int, ...] = (),
+    ) -> None:
         """State a read of an element: bytes, or numbers of an input."""
-        self.accesses.append(Access(name, self.operand(name), extent, beyond, alignment))
+        operand = self.operand(name)
+        self.accesses.append(Access(name, operand, extent, beyond, alignment, form=form))
 
-    def write(self, extent: int, beyond: int = 0, alignment: int = 1) -> None:
-        """State a write of every byte of the output's extent."""
+    def write(
+        self, extent: int, beyond: int = 0, alignment: int = 1, form: tuple[int, ...] = ()
+    ) -> None:
+        """State a write of every byte of the output's extent, or of all that its form says."""
         output = self.operand("output")
-        self.accesses.append(Access("output", output, extent, beyond, alignment, writes=True))
+        self.accesses.append(
+            Access("output", output, extent, beyond, alignment, writes=True, form=form)
+        )
 
     def write_part(self, first: int, run: int, step: int, count: int) -> None:
         """State a write of bytes first..first + run of each of `count` steps of the output."""

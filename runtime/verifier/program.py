@@ -14,6 +14,7 @@ from qbnnc.runtime.verifier.regions import Region, Regions
 from qbnnc.runtime.verifier.rules import (
     contraction,
     dropout,
+    masked_layers,
     moves,
     pointwise,
     pooling,
@@ -26,6 +27,7 @@ READ_BEYOND = 64  # bytes that an arena has after its last record, which no valu
 RULES: dict[type[Instruction], Rule] = {
     **contraction.RULES,
     **dropout.RULES,
+    **masked_layers.RULES,
     **moves.RULES,
     **pointwise.RULES,
     **pooling.RULES,
@@ -76,6 +78,7 @@ class _Written:
     extent: int
     joined: int = 0
     steps: tuple[int, int] = (0, 0)
+    form: tuple[int, ...] = ()
 
 
 def verify(
@@ -171,6 +174,8 @@ class _Walk:
             raise Violation(f"{access.field}: {access.extent} bytes are read, {done} are written")
         if (operand.place, operand.stride) != (written.place, written.stride):
             raise Violation(f"{access.field} is read at other places than it is written")
+        if access.form != written.form:
+            raise Violation(f"{access.field} is read in another form than it is written")
         if access.beyond > READ_BEYOND:
             raise Violation(f"{access.field} reads {access.beyond} bytes beyond its end")
         if written.phase < phase and not region.in_record and region.last < self._last:
@@ -203,7 +208,7 @@ class _Walk:
         made = _Written(phase, access.operand.place, access.operand.stride, 0)
         if access.part is None:
             self._written[region] = made
-            made.extent = access.extent
+            made.extent, made.form = access.extent, access.form
             return
         first, run, step, count = access.part
         made.steps = (step, count)

@@ -40,6 +40,7 @@ def test_file_is_valid_and_the_same_each_time(model: Model) -> None:
     assert [v.name for v in proto.graph.input] == ["input", "seed", "first_row"]
 
 
+@pytest.mark.few(0)
 @examples(60)
 @given(EVERY_MODEL)
 def test_no_layer_stays_float(model: Model) -> None:
@@ -91,6 +92,7 @@ def _reads_real(node: onnx.NodeProto) -> bool:
     return any(name.endswith("/real") for name in node.input)
 
 
+@pytest.mark.few(0)
 @examples(60)
 @given(integer_models(members=2) | integer_models(members=2, ops="all"))
 def test_values_are_found_under_their_names(model: Model) -> None:

@@ -47,6 +47,7 @@ HEADS: dict[str, tuple[Returned, Task, str]] = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", list(HEADS))
 def test_heads(kind: str) -> None:
     returned, task, names = HEADS[kind]
@@ -73,6 +74,7 @@ def test_heads(kind: str) -> None:
     assert list(fewer) == list(expected)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("value", [0.5, -7.0, 0.0, 1e-20, 3e30])
 def test_a_constant_is_exact(value: float) -> None:
     net = network(lambda s, h: (s.mean(h), s.log_var.expand_as(s.mean(h))), 3)

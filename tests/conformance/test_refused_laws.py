@@ -116,6 +116,7 @@ REFUSED: dict[str, tuple[Choose, str]] = {
 ADVICE = r"ensemble|torch\.rand|leave generator|seeding out"
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("name", REFUSED)
 def test_state_and_other_generators(name: str, nested: bool, tmp_path: Path) -> None:
@@ -136,6 +137,7 @@ NOISE: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NOISE)
 def test_noise_of_training_is_refused_at_its_module(name: str, tmp_path: Path) -> None:
     """In a class whose name says nothing of dropout; never left off without a word."""

@@ -101,6 +101,7 @@ OTHERS: dict[str, Function] = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_is_refused_says_so(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^\S.*: .{20}") as caught:
@@ -159,6 +160,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 }  # fmt: skip
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", slow_but(["conv1d and norm", "steps of a series"], NETS))
 def test_networks(name: str, tmp_path: Path) -> None:
     assert_near(NETS[name](), X, tmp_path / "net.qbnn")

@@ -91,6 +91,7 @@ def trial(source: str, name: str = "mutant") -> Trial:
     return Trial(name, "ir/rng.py", source, ("tests/ir/test_rng.py",))
 
 
+@pytest.mark.slow
 def test_trials_tell_a_mutant_from_the_original(tmp_path: Path) -> None:
     """Also one that cannot be imported."""
     source = (ROOT / "ir" / "rng.py").read_text(encoding="utf-8")
@@ -119,6 +120,7 @@ def test_a_mutant_that_never_ends_is_noticed(
     assert (outcome.noticed, outcome.how) == (True, "out of time")
 
 
+@pytest.mark.slow
 def test_a_mutant_has_the_tests_that_reach_its_lines(tmp_path: Path) -> None:
     """The quickest first; all tests if none runs the line, as when its module is imported."""
     tests = "tests/ir/test_rng.py"

@@ -209,6 +209,7 @@ def test_version_and_help(qbnnc_command: Runner) -> None:
         assert max(map(len, shown.out.splitlines())) <= 80
 
 
+@pytest.mark.few(0)
 def test_running_needs_neither_torch_nor_onnx(artefacts: Path, demo: Path) -> None:
     """The base install: a .qbnn runs, and the compiler is asked for by name."""
     script = (

@@ -213,6 +213,7 @@ class TwoHeads(nn.Module):
         return y[:, 0], y[:, 1].exp()
 
 
+@pytest.mark.few(0)
 def test_regression_heads_that_would_be_misread(qbnnc_command: Runner) -> None:
     x = torch.randn(120, 3)
     qbnnc.save(TwoHeads(), "b.pt", (x[:2],), calibration=x)

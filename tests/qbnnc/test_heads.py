@@ -172,6 +172,7 @@ def test_names_travel_with_what_is_saved(tmp_path: Path) -> None:
         qbnnc.save(net, tmp_path / "b.pt", (x[:2],), output_names="mean,")
 
 
+@pytest.mark.few(0)
 def test_scores_have_the_right_variance(tmp_path: Path) -> None:
     """A constant standard deviation of 0.25 and no dropout left: the NLL is a formula."""
     net = network(lambda s, h: (s.mean(h) * 0, s.sigma.expand_as(s.mean(h))))

@@ -77,6 +77,7 @@ def test_a_loop_of_ones_own_ends_in_artefacts(
     assert load(path).predict(diabetes["x_test"]).mean.shape == (90, 1)
 
 
+@pytest.mark.few(0)
 def test_the_module_gives_what_the_users_module_gives(
     lenet_mcd: LeNet_MCD, mlp_mcd: MLP_MCD
 ) -> None:

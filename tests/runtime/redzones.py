@@ -16,6 +16,7 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.types import Axis
 from qbnnc.runtime.arena import Arena, allocate
 from qbnnc.runtime.cache import kernels
+from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.jobs import job
 from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import aligned_bytes
@@ -40,9 +41,9 @@ class Apart:
         return None if found is None else found[1]
 
 
-def apart(graph: Graph) -> Apart:
-    """Plan a graph with every buffer in a place of its own."""
-    made = draft(Lowering(graph), graph.nodes)
+def apart(graph: Graph, masked: MaskedForm | None = None) -> Apart:
+    """Plan a graph with every buffer in a place of its own; `masked` is forced if it is given."""
+    made = draft(Lowering(graph, masked=masked), graph.nodes)
     arena = _spread(allocate(made.steps, 1 << 12))  # several blocks of a few rows or samples
     plan = finish(made, arena, made.lowering.constants.pack())
     return Apart(made, plan, memory_of(made.lowering, arena, len(made.steps)))

@@ -48,6 +48,7 @@ def test_eight_threads_give_equal_bits() -> None:
                 assert np.array_equal(result, want[(number + i) % 8])
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("make", [lenet, mlp, resnet, bayes_mlp])
 @pytest.mark.parametrize("batch", [1, 2, 9])
 @pytest.mark.parametrize("threads", [2, 3, 7])
@@ -103,12 +104,20 @@ def test_products_take_less_time_on_a_better_instruction_set() -> None:
     assert known < made.time.copy < 2 * known or chosen() is Isa.GENERIC
 
 
+def test_weights_that_no_cache_holds_take_time() -> None:
+    """Twenty members of 400 KB take most of a millisecond to read."""
+    member = replace(timed(copy=1e-6), constant_bytes=400_000)
+    assert len(split([member] * 2, 1, 1, 2)) == 1
+    assert len(split([member] * 20, 1, 1, 2)) == 8
+
+
 def test_rows_are_split_finely_where_that_repeats_nothing() -> None:
     assert len(split([timed(row=1e-3, copy=1e-3)], 64, 20, 2)) == 8
     assert len(split([timed(row=1e-3, copy=1e-3)], 6, 20, 2)) == 2  # calls of too few rows
     assert len(split([timed(row=1e-3, sample=0.1, copy=1e-3)], 64, 1, 2)) == 2  # masks drawn again
     assert len(split([timed(row=9e-3, copy=1e-3)], 1, 200, 2)) == 2  # the prefix computed again
     assert len(split([timed(row=1e-6, sample=1e-2, copy=1e-3)], 4, 200, 2)) == 8
+    assert len(split([timed(copy=1e-6)], 64, 12, 2)) == 2  # not three calls for two threads
 
 
 @given(st.integers(1, 5), st.integers(0, 40))

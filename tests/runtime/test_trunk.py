@@ -41,6 +41,7 @@ def assert_equal(session: Session, x: np.ndarray, samples: int, **more: int) -> 
         assert np.array_equal(made[name], array), name
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("p", [None, 0.2])
 @pytest.mark.parametrize("bits", ["w8a7", "w4a4"])
 @pytest.mark.parametrize("rows", [0, 1, 5, 70])
@@ -55,6 +56,7 @@ def test_heads_on_a_trunk(p: float | None, bits: str, rows: int) -> None:
     assert_equal(Session(model, threads=1, block_bytes=1), x, samples)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("threads", [2, 3, 7])
 @pytest.mark.parametrize("rows", [1, 3, 40])
 @pytest.mark.parametrize("p", [None, 0.2])

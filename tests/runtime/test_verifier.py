@@ -18,11 +18,13 @@ from qbnnc.runtime.families import BY_OPCODE
 from qbnnc.runtime.families.contraction import lowering as contraction
 from qbnnc.runtime.families.contraction import winograd
 from qbnnc.runtime.families.contraction.instructions import Convolve
+from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights.instructions import FoldBias
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.program import Place, columns_of
 from qbnnc.runtime.verifier import verify, verify_schedule
+from tests.runtime.masked import masked_conv, masked_linear
 from tests.runtime.nets import lenet, mlp, resnet
 from tests.runtime.redzones import Apart, apart, run, written
 from tests.runtime.sampled import bayes_lenet, bayes_mlp
@@ -30,10 +32,14 @@ from tests.runtime.test_winograd import network as winograd_net
 from tests.strategies import random_integer_model
 
 # Which constants are read, and in which order sampled weights lie.
-ORDER = "rows columns mu sigma run_offsets pixel_offsets zeros index step block".split()
+ORDER = (
+    "rows columns mu sigma run_offsets pixel_offsets pair_offsets k_offsets unit_weights zeros "
+    "index step block"
+).split()
 SIZES = {  # which must be what the buffers hold: twice or none of it is refused
     "size", "channels", "pixels", "height", "width", "count", "rows", "columns", "groups",
-    "padded", "filters", "segments", "depth", "out_height", "out_width", "block",
+    "padded", "filters", "lanes", "segments", "depth", "out_height", "out_width", "block", "units",
+    "unit", "elements", "pairs", "k_blocks", "stride", "samples", "plane_height", "plane_width",
 }  # fmt: skip
 
 
@@ -54,8 +60,9 @@ def test_honest_plans_pass_and_every_opcode_is_among_them(monkeypatch: pytest.Mo
             winograd, "wins", lambda *a, isa=isa: isa is Isa.AVX2 and winograd.applies(*a[:3])
         )
         for graph in nets():
-            made = apart(graph)  # raises CompileError where the verifier refuses
-            seen.update(made.plan.program[:, 0].tolist())
+            for form in MaskedForm:
+                made = apart(graph, form)  # raises CompileError where the verifier refuses
+                seen.update(made.plan.program[:, 0].tolist())
     assert seen == {*BY_OPCODE}
 
 
@@ -92,9 +99,9 @@ def reads_other_constants(made: Apart, program: NDArray[np.int64]) -> bool:
     return constant or any(columns.get(name) == column for name in ORDER)
 
 
-def assert_inside(graph: Graph, seed: int, share: float) -> int:
+def assert_inside(graph: Graph, seed: int, share: float, masked: MaskedForm | None = None) -> int:
     """Run a share of the mutants that the verifier accepts; return their number."""
-    made, rng, ran = apart(graph), np.random.default_rng(seed), 0
+    made, rng, ran = apart(graph, masked), np.random.default_rng(seed), 0
     shape = (4, *graph.input.type.shape)
     x = np.random.default_rng(seed).normal(0, 1.3, shape).astype(np.float32)
     draws = 3 if any(Axis.SAMPLE in v.type.axes for v in graph.outputs) else 1
@@ -122,6 +129,14 @@ def test_what_is_let_through_stays_in_its_buffers() -> None:
     assert ran > 200
 
 
+@pytest.mark.parametrize("masked", [MaskedForm.TABLE, MaskedForm.RECOMPUTE])
+@pytest.mark.parametrize("make", [masked_conv, masked_linear])
+def test_what_is_let_through_of_masked_layers(
+    make: Callable[[], Model], masked: MaskedForm
+) -> None:
+    assert assert_inside(make().graph, 3, share=0.5, masked=masked) > 20
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(200))
 def test_all_that_is_let_through_stays_in_its_buffers(seed: int) -> None:
@@ -139,10 +154,11 @@ def is_unused(row: list[int], name: str) -> bool:
     return BY_OPCODE[row[0]] is FoldBias and (name == "block" or row[columns.depth] == 0)
 
 
+@pytest.mark.parametrize("masked", list(MaskedForm))
 @pytest.mark.parametrize("net", [lenet, mlp, resnet, bayes_lenet, bayes_mlp])
-def test_no_size_may_leave_its_buffer(net: Callable[[], Model]) -> None:
+def test_no_size_may_leave_its_buffer(net: Callable[[], Model], masked: MaskedForm) -> None:
     """Sizes far beyond a buffer, zero and negative ones are rejected."""
-    made = apart(net().graph)
+    made = apart(net().graph, masked)
     for number, row in enumerate(made.plan.program.tolist()):
         for name, column in vars(columns_of(BY_OPCODE[row[0]])).items():
             if name not in SIZES or is_unused(row, name):

@@ -71,6 +71,7 @@ def test_the_layer_that_matters_keeps_its_bits() -> None:
     assert choice.result["nll"] <= choice.limit == pytest.approx(choice.reference["nll"] + 0.01)
 
 
+@pytest.mark.few(0)
 def test_the_same_choice_every_time_and_more_for_a_larger_budget() -> None:
     small, again, large = chosen("nll+0.5%"), chosen("nll+0.5%"), chosen("nll+500%")
     assert small == again

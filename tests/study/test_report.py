@@ -134,6 +134,7 @@ def test_what_the_rows_say_is_there(full: Page) -> None:
         assert text in full.text, text
 
 
+@pytest.mark.few(0)
 def test_the_same_rows_give_the_same_bytes(file: Path, tmp_path: Path) -> None:
     """Whatever the user's own settings of matplotlib, which stay."""
     with matplotlib.rc_context({"font.size": 30.0, "lines.markeredgewidth": 5.0}):
@@ -178,6 +179,7 @@ def test_a_window_holds_what_it_must(values: list[float], always: list[float]) -
     assert not shown or (found.low, found.high) == (min(shown), max(shown))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e308, 0.0, 5e-324])
 def test_any_number_can_be_drawn(tmp_path: Path, value: float) -> None:
     some: list[Row] = [HEADER]
@@ -192,6 +194,7 @@ def test_any_number_can_be_drawn(tmp_path: Path, value: float) -> None:
     assert len(found.charts) == 4 + 1 + 3 + 1 + 1
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "name",
     ["</svg><script>x</script>", "$\\alpha_{$", "a\0b\x1b", "\ud800", "网络 '\"&amp;", "x" * 99],

@@ -102,10 +102,10 @@ def test_one_layer_is_what_compile_makes_of_it(
     paths = [tmp_path / "one.qbnn", tmp_path / "base.qbnn"]
     for path, more in zip(paths, (compile_options, {}), strict=True):
         qbnnc.compile(mlp_mcd, path, **made, **more)
-    for evaluation, metrics in zip(
-        evaluate_files(paths, data, seeds=(3, 4)), (cost.metrics, found.baseline), strict=True
-    ):
+    _, *evaluations = evaluate_files([mlp_mcd, *paths], data, seeds=(3, 4), task="regression")
+    for evaluation, metrics in zip(evaluations, (cost.metrics, found.baseline), strict=True):
         direct = {name: m.mean for name, m in evaluation.scores.measures.items()}
+        assert {"kl", "rank", "spread"} <= direct.keys()
         assert direct == dict(metrics)
 
 
@@ -129,6 +129,7 @@ OWN = (
 )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("model", "layers", "entry"), OWN)
 @pytest.mark.parametrize("bits", [Bits(8, 7), Bits(4, 4)])
 def test_sharing_calibration_changes_no_integer(
@@ -208,6 +209,7 @@ def test_a_standard_error_needs_finite_rows() -> None:
     assert standard_error(np.array([np.inf, 1]), np.array([np.inf, 0])) is None
 
 
+@pytest.mark.few(0)
 def test_regression_beside_other_inputs_fits_80_columns(
     mlp_mcd: MLP_MCD, diabetes: dict[str, Array]
 ) -> None:

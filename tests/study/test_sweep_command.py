@@ -77,6 +77,7 @@ def test_a_study_from_the_command_line(study: Runner) -> None:
     assert (again.code, again.out, again.err) == (0, "", "")
 
 
+@pytest.mark.few(0)
 def test_a_report_of_a_study(study: Runner) -> None:
     pytest.importorskip("matplotlib", reason="the page needs the extra qbnnc[study]")
     small_sweep(Path("s.jsonl"))

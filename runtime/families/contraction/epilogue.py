@@ -21,7 +21,7 @@ from qbnnc.runtime.program import Buffer
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
+class End:
     """The end of the accumulators, and the buffer that they go to.
 
     `factor` has one number, or one for each channel. Results lie as [pixels, channels] (channels
@@ -68,7 +68,7 @@ def common(
 
     `weights` are constant or computed, in the layout. `scratch` is in bytes.
     """
-    end, add = _end(lowering, node, layout), lowering.constants.add
+    end, add = end_of(lowering, node, layout.padded - layout.filters), lowering.constants.add
     weight_zero = np.array(codes_of(node.inputs[1].type).zero_point, np.int32)
     height, width = extents(node.inputs[0].type)
     out_height, out_width = extents(node.output.type)
@@ -146,16 +146,19 @@ def requantized(lowering: Lowering, node: Node) -> tuple[Value, Requantize, Arra
     return reader.output, reader.op, whole[0]
 
 
-def _end(lowering: Lowering, node: Node, layout: Layout) -> _End:
-    """Absorb the reader if it is the only one, with one factor or one for each channel."""
+def end_of(lowering: Lowering, node: Node, more: int) -> End:
+    """Absorb the reader if it is the only one, with one factor or one for each channel.
+
+    Codes may be stored up to `more` bytes beyond the end.
+    """
     shape = node.output.type.shape
     reader = lowering.only_reader(node.output)
     if reader is not None and (found := requantized(lowering, node)) is not None:
         lowering.take_in(reader)
         codes, op, factor = found
         zero = op.quant.per_tensor[1]
-        output = lowering.made(codes, layout.padded - layout.filters)
-        return _End(Epilogue.REQUANTIZE, output, factor, zero, op.low, op.high)
+        output = lowering.made(codes, more)
+        return End(Epilogue.REQUANTIZE, output, factor, zero, op.low, op.high)
     match reader.op if reader is not None else None:
         case Dequantize() if reader is not None:
             outputs = lowering.outputs_of(reader.output)
@@ -166,12 +169,12 @@ def _end(lowering: Lowering, node: Node, layout: Layout) -> _End:
                 if last is not None:
                     lowering.take_in(reader)
                     buffer = outputs[0].buffer
-                    return _End(Epilogue.DEQUANTIZE, buffer, whole[0], channels_last=last)
+                    return End(Epilogue.DEQUANTIZE, buffer, whole[0], channels_last=last)
         case _:
             pass
     assert node.output.type.dtype is DType.I32
     output = lowering.made(node.output)
-    return _End(Epilogue.ACCUMULATOR, output, np.zeros(1, np.float32))
+    return End(Epilogue.ACCUMULATOR, output, np.zeros(1, np.float32))
 
 
 def _is_channels_last(output: Leaving, shape: tuple[int, ...]) -> bool | None:

@@ -18,8 +18,9 @@ from qbnnc.runtime.families.contraction.instructions import PRODUCT_WORK, Convol
 from qbnnc.runtime.families.contraction.kernels.convolution import SCRATCH
 from qbnnc.runtime.families.sampled_weights.lowering import is_depthwise, operand
 from qbnnc.runtime.isa import Isa, chosen
+from qbnnc.runtime.layout import CHANNEL_BLOCK
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import CHANNEL_BLOCK, Layout
+from qbnnc.runtime.packing import Layout
 from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()

@@ -14,7 +14,7 @@ from qbnnc.runtime.kernels.codes import drop_codes, select_codes
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.random import derive, draw_words
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.packing import CODES
+from qbnnc.runtime.layout import CODES
 from qbnnc.runtime.program import Instruction, columns_of
 from qbnnc.support.table import Table
 

@@ -10,13 +10,12 @@ from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE
 from qbnnc.runtime.families.dropout import instructions as ins
 from qbnnc.runtime.families.moves.lowering import broadcast
-from qbnnc.runtime.layout import broadcast_steps, grid, round_up, same_order
+from qbnnc.runtime.layout import CODES, broadcast_steps, grid, round_up, same_order
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import CODES
 from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()
-_LANE = int(np.iinfo(np.uint16).max)
+LARGEST_LANE = int(np.iinfo(np.uint16).max)
 
 
 @LOWERINGS.of(KeepMask)
@@ -30,8 +29,8 @@ def keep_mask(lowering: Lowering, node: Node, op: KeepMask) -> None:
         output=lowering.made(node.output),
         scratch=lowering.scratch(node, 8 * words + pixels * channels),
         stream=op.stream,
-        threshold=_least_kept(op),
-        flip=_flip(op),
+        threshold=least_kept(op),
+        flip=lanes_flipped(op),
         shared=op.shared,
         channels=channels,
         pixels=pixels,
@@ -80,7 +79,7 @@ def _dropped_with_codes(lowering: Lowering, mask: Node, op: KeepMask) -> bool:
         and reader.output.type.shape == op.shape
         and reader.output.type.axes == mask.output.type.axes == PER_ROW_AND_SAMPLE
         and same_order(op.shape)
-        and _least_kept(op) <= _LANE
+        and least_kept(op) <= LARGEST_LANE
     )
 
 
@@ -91,23 +90,23 @@ def _drop(lowering: Lowering, node: Node, op: KeepMask) -> None:
         input=lowering.codes(node, 0),
         scratch=lowering.scratch(node, 2 * round_up(size, CODES)),
         stream=op.stream,
-        threshold=_least_kept(op),
-        flip=_flip(op),
+        threshold=least_kept(op),
+        flip=lanes_flipped(op),
         zero=codes_of(node.inputs[0].type).per_tensor[1],
         size=size,
     )
     lowering.emit(node, instruction)
 
 
-def _flip(op: KeepMask) -> int:
+def lanes_flipped(op: KeepMask) -> int:
     """Return the bits of a lane to flip.
 
     An inverted mask keeps lane < t, which is 65535 - lane >= 65536 - t. The number 65535 - lane is
     lane ^ 65535.
     """
-    return _LANE if op.inverted else 0
+    return LARGEST_LANE if op.inverted else 0
 
 
-def _least_kept(op: KeepMask) -> int:
+def least_kept(op: KeepMask) -> int:
     """Return the least value of lane ^ flip that is kept."""
-    return _LANE + 1 - op.threshold if op.inverted else op.threshold
+    return LARGEST_LANE + 1 - op.threshold if op.inverted else op.threshold

@@ -9,7 +9,7 @@ from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.codes import largest_codes
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.packing import CODES
+from qbnnc.runtime.layout import CODES
 from qbnnc.runtime.program import Instruction, columns_of
 from qbnnc.support.table import Table
 

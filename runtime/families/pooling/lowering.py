@@ -6,8 +6,8 @@ from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.runtime.families.pooling import instructions as ins
+from qbnnc.runtime.layout import CODES
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import CODES
 from qbnnc.support.table import Table
 
 LOWERINGS = Table[type, Lower]()

@@ -20,6 +20,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
+from qbnnc.ir.rng import LANES_PER_WORD
 from qbnnc.runtime.families.sampled_weights.line_codes import line_codes
 from qbnnc.runtime.families.sampled_weights.noise import Noise, NoiseForm, Variables
 from qbnnc.runtime.isa import Isa
@@ -36,7 +37,6 @@ from qbnnc.runtime.kernels.vectors import (
     splat,
     times,
 )
-from qbnnc.runtime.packing import K_BLOCK
 
 _NAMES = (
     "noise key lane stride step quads table places drawn codes pitch second sigma mu ratio divisor "
@@ -111,13 +111,13 @@ class _Column:
         """Emit the addresses that the four lanes of a quad go to."""
         build, a = self.build, self.arguments
         quad = build.add(a["noise"], times(build, turn, self.form.quad))
-        straight = [constant_add(build, quad, j) for j in range(K_BLOCK)]
+        straight = [constant_add(build, quad, j) for j in range(LANES_PER_WORD)]
         if self.form is NoiseForm.REGISTERS:
             return straight
 
         def of_codes() -> list[ir.Value]:
-            row = build.add(a["places"], times(build, turn, 4 * K_BLOCK))
-            offsets = [load(build, row, I32, 4 * j) for j in range(K_BLOCK)]
+            row = build.add(a["places"], times(build, turn, 4 * LANES_PER_WORD))
+            offsets = [load(build, row, I32, 4 * j) for j in range(LANES_PER_WORD)]
             return [build.add(a["noise"], build.sext(offset, I64)) for offset in offsets]
 
         return self.either(lambda: straight, of_codes)
@@ -142,14 +142,14 @@ class _Column:
             ir.VectorType(ir.IntType(1), kind.count),
         )
         turned = declare(build, f"llvm.fshl.v{ints.count}i32", ints, [ints] * 3)
-        row = build.add(a["places"], times(build, turn, 8 * K_BLOCK))
+        row = build.add(a["places"], times(build, turn, 8 * LANES_PER_WORD))
         made = ir.Constant(kind, ir.Undefined)
-        for j in range(K_BLOCK):
+        for j in range(LANES_PER_WORD):
             start = build.add(a["drawn"], build.sext(load(build, row, I32, 4 * j), I64))
-            by = splat(build, load(build, row, I32, 4 * (K_BLOCK + j)), ints.count)
+            by = splat(build, load(build, row, I32, 4 * (LANES_PER_WORD + j)), ints.count)
             quad = load(build, start, ints)
             quad = build.bitcast(build.call(turned, [quad, quad, by]), kind)
-            here = ir.Constant(bits, [int(i % K_BLOCK == j) for i in range(kind.count)])
+            here = ir.Constant(bits, [int(i % LANES_PER_WORD == j) for i in range(kind.count)])
             made = build.select(here, quad, made)
         return made
 

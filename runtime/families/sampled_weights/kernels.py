@@ -18,7 +18,8 @@ from qbnnc.runtime.kernels.addressing import int32_at, locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.random import derive
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.packing import K_BLOCK, PANEL
+from qbnnc.runtime.layout import K_BLOCK
+from qbnnc.runtime.packing import PANEL
 from qbnnc.runtime.program import Instruction, Place, columns_of
 from qbnnc.support.table import Table
 
@@ -52,7 +53,8 @@ def eps_codes(row, context, memory):
         if rest:
             last = arena.ctypes.data + scratch
             draw_noise(last, key, whole * QUAD, K_BLOCK, CHANNELS, 1, table)
-            arena[at + whole * QUAD : at + size] = arena[scratch : scratch + rest]
+            for i in range(rest):
+                arena[at + whole * QUAD + i] = arena[scratch + i]
 
 
 @kernel
@@ -138,9 +140,14 @@ def draw_weight(row, context, memory):
     target, target_sample, _ = locate(row, D.output, context)
     stream_key = derive(np.uint64(context[CONTEXT.seed]), np.uint64(row[D.stream]))
     base, lanes, padded, depth = constants.ctypes.data, row[D.lanes], row[D.padded], row[D.depth]
-    quads, lines = (lanes + K_BLOCK - 1) // K_BLOCK, depth // K_BLOCK
-    places = 0 if row[D.straight] == 1 else base + row[D.places]
-    noise, room = arena.ctypes.data + row[D.scratch], QUAD * (max(quads, lines) + 1)
+    quads, lines, places = (lanes + K_BLOCK - 1) // K_BLOCK, depth // K_BLOCK, 0
+    noise, room = arena.ctypes.data + row[D.scratch], QUAD * (lines + 1)
+    if row[D.straight] == 1:
+        quads = lines
+    else:
+        places = base + row[D.places]
+        for i in range(2 * room):  # also where no lane goes, which is padding
+            arena[row[D.scratch] + i] = 0
     count = context[CONTEXT.samples] * row[D.groups] * ((padded + CHANNELS - 1) // CHANNELS)
     s, group, channel, key, lane = -1, row[D.groups], padded, np.uint64(0), 0
     at, first, width, pitch, codes = 0, 0, 0, 0, target

@@ -15,9 +15,17 @@ from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights import instructions as ins
 from qbnnc.runtime.families.sampled_weights.noise import NoiseForm, noise_form
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.layout import ALIGNMENT, grid, positions, round_up, same_order
+from qbnnc.runtime.layout import (
+    ALIGNMENT,
+    CHANNEL_BLOCK,
+    K_BLOCK,
+    grid,
+    positions,
+    round_up,
+    same_order,
+)
 from qbnnc.runtime.lowering import Lower, Lowering
-from qbnnc.runtime.packing import CHANNEL_BLOCK, K_BLOCK, Layout
+from qbnnc.runtime.packing import Layout
 from qbnnc.runtime.program import Buffer
 from qbnnc.support.errors import CompileError
 from qbnnc.support.table import Table
@@ -200,12 +208,11 @@ def _draw(
     lanes, rows = _lanes(layout), layout.order_of_taps().astype(np.int32)
     straight = bool((lanes[: layout.taps] == np.arange(layout.taps)).all())
     affine = any(op.quant.zero_point)
-    quads, lines = round_up(layout.taps, K_BLOCK) // K_BLOCK, layout.depth // K_BLOCK
     add = lowering.constants.add
     return ins.DrawWeight(
         **codes,
         output=output,
-        scratch=lowering.scratch(node, 2 * form.quad * (max(quads, lines) + 1)),
+        scratch=lowering.scratch(node, 2 * form.quad * (layout.depth // K_BLOCK + 1)),
         table=add(form.table()),
         stream=noise.stream,
         lanes=layout.taps,

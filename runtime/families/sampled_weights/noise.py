@@ -27,7 +27,7 @@ from llvmlite import ir
 from numba import types
 from numpy.typing import NDArray
 
-from qbnnc.ir.rng import GOLDEN, eps_table
+from qbnnc.ir.rng import GOLDEN, LANES_PER_WORD, eps_table
 from qbnnc.runtime.isa import Isa, target_features
 from qbnnc.runtime.kernels.vectors import (
     I8,
@@ -45,7 +45,6 @@ from qbnnc.runtime.kernels.vectors import (
     store,
     times,
 )
-from qbnnc.runtime.packing import K_BLOCK
 
 _FACTORS = (30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)  # of splitmix64
 _VECTORS = 2  # of the words of a quad
@@ -66,7 +65,7 @@ class NoiseForm(Enum):
     @property
     def quad(self) -> int:
         """The bytes of a quad, which fill one vector."""
-        return K_BLOCK * self.channels
+        return LANES_PER_WORD * self.channels
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -138,7 +137,7 @@ class Noise:
             lanes = build.add(
                 build.mul(numbers, splat(build, stride, count)), splat(build, lane, count)
             )
-            inside = build.and_(lanes, self._of(K_BLOCK - 1))
+            inside = build.and_(lanes, self._of(LANES_PER_WORD - 1))
             self.shifts.append(build.mul(inside, self._of(16)))
             word = build.add(build.lshr(lanes, self._of(2)), self._of(1))
             counter = build.add(build.mul(word, self._of(int(GOLDEN))), splat(build, key, count))
@@ -181,7 +180,12 @@ class Noise:
             word = load(build, self.room, I64, 8 * channel)
             for j, place in enumerate(places):
                 lane = build.and_(build.lshr(word, I64(16 * j)), I64(0xFFFF))
-                store(build, load(build, build.add(self.table, lane), I8), place, K_BLOCK * channel)
+                store(
+                    build,
+                    load(build, build.add(self.table, lane), I8),
+                    place,
+                    LANES_PER_WORD * channel,
+                )
 
 
 def eps_by_thresholds(build: ir.IRBuilder, lanes: list[ir.Value], tables: ir.Value) -> ir.Value:
@@ -244,7 +248,7 @@ def define_quads(module: ir.Module, name: str, form: NoiseForm) -> ir.Function:
         lanes, following = noise.draw(build, variables.load(build))
         variables.store(build, following)
         place = build.add(to, times(build, quad, form.quad))
-        noise.store(build, lanes, [constant_add(build, place, j) for j in range(K_BLOCK)])
+        noise.store(build, lanes, [constant_add(build, place, j) for j in range(LANES_PER_WORD)])
     build.ret_void()
     return function
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from qbnnc.runtime.families.dropout.instructions import Drop, KeepMask, Select
-from qbnnc.runtime.layout import round_up
-from qbnnc.runtime.packing import CODES
+from qbnnc.runtime.layout import CODES, round_up
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
 from qbnnc.support.table import Table

@@ -10,8 +10,7 @@ from qbnnc.runtime.families.sampled_weights.instructions import (
 )
 from qbnnc.runtime.families.sampled_weights.noise import NoiseForm, noise_form
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.layout import round_up
-from qbnnc.runtime.packing import K_BLOCK
+from qbnnc.runtime.layout import K_BLOCK, round_up
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
 from qbnnc.support.table import Table
@@ -52,36 +51,39 @@ def sample_weight(line: Line) -> None:
 
 @RULES.of(DrawWeight)
 def draw_weight(line: Line) -> None:
-    """A column's noise has whole quads, and one more for the lanes after a channel's last one."""
+    """A column's noise has a quad for each line, and one more for lanes that no code takes."""
     line.positive("lanes groups filters padded depth")
     _expect_of_a_sample(line)
     fits = line.filters <= line.padded < line.filters + 8 and line.padded % 8 == 0
     line.require(fits, f"{line.filters} channels are padded to {line.padded}")
     line.require(line.depth % K_BLOCK == 0, "the depth is no whole number of k-blocks")
-    size, quads = line.groups * line.padded * line.depth, round_up(line.lanes, K_BLOCK) // K_BLOCK
-    channels = line.groups * line.padded * K_BLOCK
+    line.require(line.lanes <= line.depth, "a channel has more lanes than codes")
+    size, channels = line.groups * line.padded * line.depth, line.groups * line.padded * K_BLOCK
     _codes(line, size, channels, channels)
     _table(line)
     lines, form = line.depth // K_BLOCK, noise_form(chosen())
-    noise = form.quad * (max(quads, lines) + 1)
+    noise = form.quad * (lines + 1)
     if not line.flag("straight"):
-        _places(line, form, noise, quads, lines)
+        _places(line, form, noise, lines)
     if line.flag("affine"):
         line.constants("rows", 4 * line.depth)
     line.scratch(2 * noise)
     line.write(size)
 
 
-def _places(line: Line, form: NoiseForm, noise: int, quads: int, lines: int) -> None:
+def _places(line: Line, form: NoiseForm, noise: int, lines: int) -> None:
     """Lanes go to bytes of the noise (TABLE), or codes come from its quads (REGISTERS)."""
     if form is NoiseForm.TABLE:
-        furthest = line.indices("places", K_BLOCK * quads, 0) + K_BLOCK * (form.channels - 1) + 1
-    else:
-        places = line.values("places", 2 * K_BLOCK * lines)
-        taken = [n for i, n in enumerate(places) if i % (2 * K_BLOCK) < K_BLOCK]
-        line.require(min(taken) >= 0, "a code takes noise before the first one")
-        furthest = max(taken) + form.quad
-    line.require(furthest <= noise, "a code takes noise that does not exist")
+        lanes = round_up(line.lanes, K_BLOCK)
+        furthest = line.indices("places", lanes, 0) + K_BLOCK * (form.channels - 1) + 1
+        line.require(furthest <= noise, "a lane goes beyond the noise")
+        return
+    places = line.values("places", 2 * K_BLOCK * lines)
+    taken = [place for i, place in enumerate(places) if i % (2 * K_BLOCK) < K_BLOCK]
+    line.require(
+        min(taken) >= 0 and max(taken) + form.quad <= noise,
+        "a code takes noise that does not exist",
+    )
 
 
 def _table(line: Line) -> None:

@@ -58,6 +58,7 @@ def test_same_padding_puts_the_odd_zero_after() -> None:
     assert_same(nn.Conv2d(1, 2, (2, 4), padding="same"), images(3, 1, 5, 6))
 
 
+@pytest.mark.few(0)
 def test_matrix_products_become_linear() -> None:
     torch.manual_seed(2)
     weight, bias = torch.randn(4, 6), torch.randn(4)

@@ -45,7 +45,7 @@ class Images(nn.Module):
         return out
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda f: f.__name__)
 def test_rows_of_features(spelling: Spelling) -> None:
     assert_coupled(Net(spelling), X)

@@ -71,7 +71,7 @@ RIGHT: dict[str, Middle] = {
 }
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_is_right_passes(name: str) -> None:
     torch.manual_seed(1)
@@ -81,7 +81,7 @@ def test_what_is_right_passes(name: str) -> None:
     assert (report.power is None) == (name == "nothing random")
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", MIDDLES)
 def test_each_fault_is_found(name: str) -> None:
     torch.manual_seed(1)

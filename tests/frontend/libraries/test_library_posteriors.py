@@ -102,6 +102,7 @@ def check_members(members: list[nn.Module], x: Tensor, expected: Tensor, folder:
     assert len(model.members) == len(members)
 
 
+@pytest.mark.few(0)
 @pytest.mark.parametrize("subset", slow_but(["last_layer"], ["last_layer", "all"]))
 def test_laplace_samples(subset: str, tmp_path: Path) -> None:
     """The library's own samples of predictions, from the same seed."""

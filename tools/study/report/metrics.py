@@ -51,6 +51,12 @@ KNOWN: Final = (  # in the order of a report
            "mean between samples: what the weights leave open"),
     Metric("aleatoric_std", "Aleatoric std", "target units", 1, "median standard deviation that "
            "the network predicts: noise in the targets"),
+    Metric("aurc", "AURC", "", 1, "area under the risk-coverage curve: the mean loss of the rows "
+           "of which the network is surest; less is better"),
+    Metric("coverage", "Coverage", "%", 100, "share of the targets inside the intervals that "
+           "should have 90 % of them"),
+    Metric("auroc", "AUROC", "", 1, "how often a row out of distribution is more uncertain than a "
+           "test row: 0.5 is a guess, and 1 is right"),
     Metric("confidence", "Confidence", "%", 100, "mean probability of the most probable class"),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from qbnnc.runtime.families.contraction.kernels.convolution import finish
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.packing import CHANNEL_BLOCK
+from qbnnc.runtime.layout import CHANNEL_BLOCK
 from qbnnc.runtime.program import Instruction, Place, columns_of
 from qbnnc.support.table import Table
 

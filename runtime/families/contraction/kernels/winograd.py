@@ -39,7 +39,7 @@ from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds
-from qbnnc.runtime.packing import K_BLOCK
+from qbnnc.runtime.layout import K_BLOCK
 from qbnnc.runtime.program import Instruction, Place, columns_of
 from qbnnc.support.table import Table
 

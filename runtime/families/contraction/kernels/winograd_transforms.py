@@ -28,7 +28,7 @@ from qbnnc.runtime.kernels.vectors import (
     store,
     times,
 )
-from qbnnc.runtime.packing import K_BLOCK
+from qbnnc.runtime.layout import K_BLOCK
 
 LANES = Isa.AVX2.lanes  # of a vector of int32 or float32
 PANEL = Isa.AVX2.panels[0]  # output channels at a time
