@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Epilogue
-from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, product_kernel
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape
+from qbnnc.runtime.families.contraction.kernels.panels import product_kernel
 from qbnnc.runtime.families.contraction.kernels.products import (
     PRODUCTS,
     SIGNED,
