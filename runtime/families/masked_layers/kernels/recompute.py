@@ -8,10 +8,7 @@ from qbnnc.runtime.families.contraction.instructions import Epilogue
 from qbnnc.runtime.families.masked_layers.instructions import MaskedProducts, UnitPlanes
 from qbnnc.runtime.families.masked_layers.kernels.masked import draw_lists, finish, lists_of
 from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
-from qbnnc.runtime.families.masked_layers.kernels.unit_products import (
-    product_codes,
-    product_numbers,
-)
+from qbnnc.runtime.families.masked_layers.kernels.unit_products import unit_products
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
@@ -84,18 +81,18 @@ def masked_products(row, context, memory):
                 add_shifts(row, memory, (lists + s * step) // 4, lengths[s], place)
             out = target + first * target_sample + r * target_row
             if row[M.epilogue] == _REQUANTIZE:
-                product_codes(
+                unit_products(
                     a + its_planes, unit, a + lists, step, a + counts, some, offsets, k_blocks,
                     places, pixels, weights, units, filters, its_base, base_step, a + shifts,
-                    shift_step, adds, factor, a + out, target_sample, zero, low, high,
+                    shift_step, adds, factor, a + out, target_sample, 1, zero, low, high,
                 )  # fmt: skip
                 continue
             for s in range(some):
-                product_numbers(
+                unit_products(
                     a + its_planes, unit, a + lists + s * step, step, a + counts + 8 * s, 1,
                     offsets, k_blocks, places, pixels, weights, units, filters, its_base,
                     base_step, a + shifts + s * shift_step, shift_step, adds, factor, a + sums, 0,
-                    zero, low, high,
+                    0, zero, low, high,
                 )  # fmt: skip
                 finish(row, memory, sums // 4, out + s * target_sample)
 

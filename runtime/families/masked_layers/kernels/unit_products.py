@@ -49,7 +49,7 @@ LANES = chosen().lanes
 Places: TypeAlias = list[list[ir.Value]]  # of accumulators: [positions][vectors]
 
 
-def define_unit_products(module: ir.Module, name: str, isa: Isa, *, codes: bool) -> ir.Function:
+def define_unit_products(module: ir.Module, name: str, isa: Isa) -> ir.Function:
     """Write the loops for one row of a batch.
 
     The arguments are, in this order:
@@ -75,37 +75,32 @@ def define_unit_products(module: ir.Module, name: str, isa: Isa, *, codes: bool)
         factor      address of float32 [filters]
         out         address of the first sample's results, u8 codes or int32
         out_step    bytes to the next sample's
+        codes       1: results are codes, 0: they are the sums as they are
         zero, low, high
     """
     names = (
         "planes plane lists list_step counts samples offsets k_blocks places pixels weights units "
-        "filters base base_step shifts shift_step adds factor out out_step zero low high"
+        "filters base base_step shifts shift_step adds factor out out_step codes zero low high"
     ).split()
-    function = internal_function(module, name, [I64] * 21 + [I32, F32, F32], names)
+    function = internal_function(module, name, [I64] * 22 + [I32, F32, F32], names)
     if isa is Isa.NEON_DOT:
         enable(function, isa.features)
     positions = (8, 1) if isa.registers > 16 else (6, 1)
-    _Tiles(function, PRODUCTS[isa], positions, codes=codes).emit()
+    _Tiles(function, PRODUCTS[isa], positions).emit()
     return function
 
 
 class _Tiles:
-    def __init__(
-        self,
-        function: ir.Function,
-        product: Emitter,
-        positions: tuple[int, ...],
-        *,
-        codes: bool,
-    ) -> None:
+    def __init__(self, function: ir.Function, product: Emitter, positions: tuple[int, ...]) -> None:
         (
             self.planes, self.plane, self.lists, self.list_step, self.counts, self.samples,
             self.offsets, self.k_blocks, self.places, self.pixels, self.weights, self.units,
             self.filters, self.base, self.base_step, self.shifts, self.shift_step, self.adds,
-            self.factor, self.out, self.out_step, self.zero, self.low, self.high,
+            self.factor, self.out, self.out_step, codes, self.zero, self.low, self.high,
         ) = function.args  # fmt: skip
-        self.product, self.codes, self.positions = product, codes, positions
+        self.product, self.positions = product, positions
         build = self.build = ir.IRBuilder(function.append_basic_block("entry"))
+        self.codes = build.icmp_signed("!=", codes, I64(0))
         self.ints = ir.VectorType(I32, LANES)
         self.sign = splat(build, build.trunc(build.sub(self.adds, I64(1)), I32), LANES)
         self.totals = [[build.alloca(self.ints) for _ in (0, 1)] for _ in range(max(positions))]
@@ -162,7 +157,7 @@ class _Tiles:
 
     def ends(self, totals: Places, first: ir.Value, channel: ir.Value, sample: ir.Value) -> None:
         """Write the ends of a tile's sums, whose filters begin at `channel`."""
-        build, size = self.build, 1 if self.codes else 4
+        build = self.build
         its_shifts = build.add(self.shifts, build.mul(sample, self.shift_step))
         its_out = build.add(self.out, build.mul(sample, self.out_step))
         shifts, factors = (
@@ -175,17 +170,28 @@ class _Tiles:
                 (self.factor, ir.VectorType(F32, LANES)),
             )
         )
+        made = list[tuple[ir.Value, list[ir.Value]]]()
         for m, position in enumerate(totals):
             pixel = build.add(first, I64(m))
             base = build.add(self.base, build.mul(pixel, self.base_step))
             base = build.add(base, times(build, channel, 4))
-            element = build.add(build.mul(pixel, self.filters), channel)
-            out = build.add(its_out, times(build, element, size))
-            for v, (place, shift, factor) in enumerate(zip(position, shifts, factors, strict=True)):
+            sums = list[ir.Value]()
+            for v, (place, shift) in enumerate(zip(position, shifts, strict=True)):
                 total = build.sub(build.load(place), shift)
                 signed = build.sub(build.xor(total, self.sign), self.sign)
-                whole = build.add(load(build, base, self.ints, 4 * LANES * v), signed)
-                store(build, self.end(whole, factor), out, size * LANES * v)
+                sums.append(build.add(load(build, base, self.ints, 4 * LANES * v), signed))
+            made.append((build.add(build.mul(pixel, self.filters), channel), sums))
+        with build.if_else(self.codes) as (as_codes, as_sums):
+            with as_codes:
+                for element, sums in made:
+                    for v, (total, factor) in enumerate(zip(sums, factors, strict=True)):
+                        code = self.code(total, factor)
+                        store(build, code, build.add(its_out, element), LANES * v)
+            with as_sums:
+                for element, sums in made:
+                    for v, total in enumerate(sums):
+                        at = build.add(its_out, times(build, element, 4))
+                        store(build, total, at, 4 * LANES * v)
 
     def k_block(
         self, totals: Places, planes: list[ir.Value], weights: list[ir.Value], k: ir.Value
@@ -203,11 +209,9 @@ class _Tiles:
             for total, value in zip(some, values, strict=True):
                 build.store(value, total)
 
-    def end(self, total: ir.Value, factor: ir.Value) -> ir.Value:
-        """Write the end of one vector of sums: codes, or the sums themselves."""
+    def code(self, total: ir.Value, factor: ir.Value) -> ir.Value:
+        """Write the requantisation of one vector of sums."""
         build = self.build
-        if not self.codes:
-            return total
         scaled = build.fmul(build.sitofp(total, ir.VectorType(F32, LANES)), factor)
         low, high = (splat(build, bound, LANES) for bound in (self.low, self.high))
         code = build.add(
@@ -217,12 +221,5 @@ class _Tiles:
 
 
 _isa = chosen()
-_arguments: list[types.Type] = [*[types.int64] * 21, types.int32, types.float32, types.float32]
-product_codes, product_numbers = (
-    jitted(
-        f"qbnnc_unit_products_{kind}",
-        _arguments,
-        partial(define_unit_products, isa=_isa, codes=kind == "codes"),
-    )
-    for kind in ("codes", "numbers")
-)
+_arguments: list[types.Type] = [*[types.int64] * 22, types.int32, types.float32, types.float32]
+unit_products = jitted("qbnnc_unit_products", _arguments, partial(define_unit_products, isa=_isa))
