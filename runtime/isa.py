@@ -42,8 +42,8 @@ class Isa(Enum):
 
     @property
     def registers(self) -> int:
-        """The vector registers."""
-        return 16 if self in (Isa.AVX2, Isa.AVX_VNNI, Isa.GENERIC) else 32
+        """The vectors that the registers hold; two registers of NEON hold one vector."""
+        return 32 if self in (Isa.AVX512_VNNI, Isa.AVX512_VNNI_256) else 16
 
     @property
     def panels(self) -> tuple[int, ...]:
