@@ -19,7 +19,7 @@ from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.families.masked_layers.kernels.masked_sums import WHOLE
 from qbnnc.runtime.families.masked_layers.planes import planes_of
 from qbnnc.runtime.families.masked_layers.units import MaskedLayer
-from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.layout import K_BLOCK, round_up
 from qbnnc.runtime.lowering import Lowering
 from qbnnc.runtime.packing import NARROW
@@ -101,7 +101,8 @@ def costs(lowering: Lowering, layer: MaskedLayer) -> dict[MaskedForm, float]:
     if exists(layer, MaskedForm.RECOMPUTE) and 4 * elements <= MOST_SUMS:
         depth = listed * taps[0] * round_up(taps[1], K_BLOCK)
         making = ins.WORK_OF_A_CODE * planes.size + direct
-        products = ins.WORK_OF_A_PRODUCT * depth * elements + ins.WORK_OF_A_WEIGHT * depth * filters
+        products = ins.WORK_OF_A_PRODUCT * depth * elements * _time_of_a_product()
+        products += ins.WORK_OF_A_WEIGHT * depth * filters
         found[MaskedForm.RECOMPUTE] = making + draws * (products + ends)
     return found
 
@@ -114,7 +115,12 @@ def _direct(lowering: Lowering, layer: MaskedLayer) -> float:
     if winograd.wins(lowering, layer.node, layer.geometry, steps=1):
         products = int(_WINOGRAD * products)
     masked = _WORK_OF_A_LANE * layer.units + _WORK_OF_A_CODE * prod(layer.shape)
-    return float(products + _WORK_OF_AN_END * elements + masked)
+    return float(_time_of_a_product() * products + _WORK_OF_AN_END * elements + masked)
+
+
+def _time_of_a_product() -> float:
+    """Return the time of a product; it is 1 with the instruction set that costs are fitted to."""
+    return Isa.AVX512_VNNI_256.products_per_second / chosen().products_per_second
 
 
 @cache

@@ -1,6 +1,6 @@
 """Products of int16 pairs, as LLVM IR: what the units of a mask add to the sums of a layer.
 
-                      16 filters, in one vector or two
+                      16 filters, in two vectors
                  +------------------------------------+
     position 0   |  acc[0]                            |    for each two of the unit's numbers
        ...       |                                    |
@@ -38,13 +38,13 @@ from qbnnc.runtime.kernels.vectors import (
     times,
 )
 
-LANES = chosen().lanes
+LANES = 8  # sums of a position lie at any place: a store of 64 bytes would cross a cache line
 BLOCK = 16  # filters whose weights lie together, so that a line of them has 64 bytes
 POSITIONS = (6, 4, 1)  # that share the weights of a turn
 _LINE = 4 * BLOCK  # bytes of the weights of a pair, and of the sums of a position
 _VECTORS = BLOCK // LANES
 _PAIR_SUMS = "llvm.x86.avx2.pmadd.wd"  # vpmaddwd
-_DOT = {8: "llvm.x86.avx512.vpdpwssd.256", 16: "llvm.x86.avx512.vpdpwssd.512"}
+_DOT = "llvm.x86.avx512.vpdpwssd.256"
 
 
 def add_pairs(
@@ -53,7 +53,7 @@ def add_pairs(
     """Emit total + x0 * w0 + x1 * w1 in each lane, of int16 [2 * lanes], as int32."""
     ints = total.type
     if "avx512vnni" in isa.features:
-        dot = declare(build, _DOT[ints.count], ints, [ints] * 3)
+        dot = declare(build, _DOT, ints, [ints] * 3)
         return build.call(dot, [total, build.bitcast(x, ints), build.bitcast(weights, ints)])
     if "avx2" in isa.features:
         sums = declare(build, _PAIR_SUMS, ints, [x.type, x.type])

@@ -84,7 +84,7 @@ def define_unit_products(module: ir.Module, name: str, isa: Isa, *, codes: bool)
     function = internal_function(module, name, [I64] * 21 + [I32, F32, F32], names)
     if isa is Isa.NEON_DOT:
         enable(function, isa.features)
-    positions = (8, 4, 1) if isa.registers > 16 else (6, 4, 1)
+    positions = (8, 1) if isa.registers > 16 else (6, 1)
     _Tiles(function, PRODUCTS[isa], positions, codes=codes).emit()
     return function
 
