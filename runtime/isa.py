@@ -42,8 +42,8 @@ class Isa(Enum):
 
     @property
     def registers(self) -> int:
-        """The vector registers."""
-        return 16 if self in (Isa.AVX2, Isa.AVX_VNNI, Isa.GENERIC) else 32
+        """The vectors that the registers hold; two registers of NEON hold one vector."""
+        return 32 if self in (Isa.AVX512_VNNI, Isa.AVX512_VNNI_256) else 16
 
     @property
     def panels(self) -> tuple[int, ...]:
@@ -58,6 +58,14 @@ class Isa(Enum):
         half or double the number is as good. The numbers of AVX_VNNI and NEON_DOT are guesses.
         """
         return _PRODUCTS_PER_SECOND[self]
+
+    @property
+    def other_work_per_second(self) -> float:
+        """The work of instructions without products, in multiplications: drawing weights above all.
+
+        Measured as `products_per_second`.
+        """
+        return 150e9 if self in (Isa.AVX512_VNNI, Isa.AVX512_VNNI_256) else 75e9
 
 
 _FEATURES = {

@@ -27,7 +27,6 @@ from qbnnc.runtime.verifier import Memory, Region, verify
 from qbnnc.support.errors import CompileError, Loc
 
 BLOCK_BYTES = 1 << 19  # in use at a time, which stay in the L2 cache of most CPUs
-_WORK_PER_SECOND = 75e9  # of instructions without products, in multiplications
 MOST_BLOCK_BYTES = 1 << 22  # where weights do not stay there and are read again for each block
 
 
@@ -138,8 +137,9 @@ class Draft:
 
 
 def _seconds(instruction: Instruction) -> float:
-    """Estimate the time of one run on one core; products alone depend on the instruction set."""
-    rate = chosen().products_per_second if isinstance(instruction, Layer) else _WORK_PER_SECOND
+    """Estimate the time of one run on one core."""
+    isa, multiplies = chosen(), isinstance(instruction, Layer)
+    rate = isa.products_per_second if multiplies else isa.other_work_per_second
     return instruction.work / rate
 
 

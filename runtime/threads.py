@@ -21,6 +21,8 @@ _CALLS = 4  # for each thread, if that costs nothing: threads are not equally fa
 _ROWS = 16  # at least, for such a call of all members
 _COPIES = 64  # rows times samples, at least, for such a call of one member
 _REPEATED = 0.02  # of the work, at most, that is done again because there are so many calls
+_CACHED = 1 << 20  # bytes of weights that stay in the second-level cache between predictions
+_BYTES_PER_SECOND = 10e9  # of weights that do not, for one core
 WORTH = 200e-6  # seconds of work for each thread, which takes some 25 microseconds to wake
 
 Item = TypeVar("Item")
@@ -49,7 +51,7 @@ def split(
     """
     whole = [Task(member, range(batch), range(draws)) for member in range(len(plans))]
     common = 0.0 if trunk is None else trunk.time.of(batch, 0)
-    work = common + sum(plan.time.of(batch, draws) for plan in plans)
+    work = common + sum(plan.time.of(batch, draws) for plan in plans) + _reading(plans)
     useful = int(min(threads, work // WORTH))
     if useful <= 1 or not batch:
         return [whole]
@@ -62,14 +64,20 @@ def split(
     return [[tasks[i] for i in some] for some in _ranges(range(len(tasks)), _CALLS * useful)]
 
 
+def _reading(plans: Sequence[Plan]) -> float:
+    """Estimate the seconds in which weights come from memory, once for each prediction."""
+    size = sum(plan.constant_bytes for plan in plans)
+    return size / _BYTES_PER_SECOND if size > _CACHED else 0.0
+
+
 def _parts(task: Task, plan: Plan, count: int, work: float) -> Iterator[Task]:
     """Split a task into `count` parts or more, by samples or by rows, as far as there are any."""
     rows, draws = len(task.rows), len(task.draws)
     by_draws = draws >= count and (plan.time.sample > 0 or rows < count)
     if count > 1:
         again = rows * plan.time.row if by_draws else draws * plan.time.sample
-        more = min(_CALLS * count, int(work // WORTH), rows * draws // _COPIES)
-        count = max(count, more) if again * more < _REPEATED * work else count
+        most = count * min(_CALLS, int(work / WORTH) // count, rows * draws // _COPIES // count)
+        count = max(count, most) if again * most < _REPEATED * work else count
     for some in _ranges(task.draws if by_draws else task.rows, count):
         if by_draws:
             yield Task(task.member, task.rows, some)

@@ -22,7 +22,7 @@ _LONG = 256  # weights of a channel, from which a scale for each channel beats a
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
-    """What a weight is drawn from: R * mu and sigma, f32 values [*shape], and the divisor r.
+    """The parameters of a sampled weight: R * mu and sigma, f32 values [*shape], and the divisor r.
 
     mu and sigma are stored as int8; onnxruntime computes these once, when it loads the file.
     """
@@ -129,10 +129,11 @@ def _arranged(scope: Scope, node: Node) -> onnx_ir.Value:
     times slower.
     """
     writer, name, eps = scope.writer, scope.name(node.output), node.inputs[2]
-    shape, stored = writer.ints(-1, *node.output.type.shape), scope.stored(eps)
+    stored = scope.stored(eps)
+    if len(node.inputs) < 6 and eps.type.shape == node.output.type.shape:
+        return stored
+    shape = writer.ints(-1, *node.output.type.shape)
     if len(node.inputs) < 6:
-        if eps.type.shape == node.output.type.shape:
-            return stored
         return writer.op("Reshape", stored, shape, out=f"{name}/eps_shaped")
     index = scope.constant(node.inputs[5], node) % eps.type.size
     starts = eps.type.size * np.arange(scope.layout.samples, dtype=np.int64)

@@ -59,9 +59,16 @@ class Stream:
 
 
 def counters(layout: Layout, seed: onnx_ir.Value, first: onnx_ir.Value, graph: Graph) -> Counters:
-    """The inputs `seed` and `first_row`, mod 2^64, and the number of every row."""
+    """The inputs `seed` and `first_row`, mod 2^64, and the number of every row.
+
+    The seed passes through an Optional. OpenVINO rounds 64-bit integers, so that all samples would
+    be equal; it refuses an Optional, and with it the file.
+    """
     of_rows = any(not stream.shared for stream in _streams(graph))
-    unsigned = layout.writer.op("Cast", seed, out="random/seed", to=_TO_UINT64)
+    writer = layout.writer
+    held = writer.op("Optional", seed, out="random/held_seed")
+    taken = writer.op("OptionalGetElement", held, out="random/taken_seed")
+    unsigned = writer.op("Cast", taken, out="random/seed", to=_TO_UINT64)
     return Counters(unsigned, _row_numbers(layout, first) if of_rows else None)
 
 

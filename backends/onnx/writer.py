@@ -74,7 +74,7 @@ class Writer:
         return made
 
     def once(self, name: str, write: Callable[[Writer], onnx_ir.Value]) -> onnx_ir.Value:
-        """What `write` writes the first time, for all who ask for `name`."""
+        """The value `name`, which `write` writes when it is asked for the first time."""
         if name not in self._written:
             self._written[name] = write(self)
         return self._written[name]

@@ -103,10 +103,10 @@ def test_moved_ratios_leave_no_pair_near_a_tie(addition: Addition) -> None:
     if (ratios := fused_ratios(*addition)) is None:
         return
     moved = [Fraction(ratio) for ratio in ratios]
-    for ratio, quant in zip(moved, (x, y), strict=True):
-        assert rounded(ratio) == ratio
-        exact = Fraction(quant.scale[0]) / Fraction(op.quant.scale[0])
-        assert abs(ratio - exact) < Fraction(1, 2**15) * max(Fraction(1), exact)
+    exact = [Fraction(q.per_tensor[0]) / Fraction(op.quant.per_tensor[0]) for q in (x, y)]
+    for one, other in zip(moved, exact, strict=True):
+        assert rounded(one) == one
+        assert abs(one - other) < max(Fraction(1), *exact) / 2**15
     for a, b in hardest(addition, 100):
         real = (a - x.zero_point[0]) * moved[0] + (b - y.zero_point[0]) * moved[1]
         code = min(max(op.quant.zero_point[0] + round(real), op.low), op.high)

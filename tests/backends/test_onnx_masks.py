@@ -137,3 +137,11 @@ def test_masks_are_drawn_together() -> None:
         assert kinds[0].count(kind) == kinds[1].count(kind) > 0
     assert not few.functions
     assert {o.domain for o in few.opset_import} == {""}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_engines_that_round_64_bits_refuse_the_file(count: int) -> None:
+    """The seed is read through an Optional alone, which OpenVINO does not know."""
+    masks = [KeepMask((3, 2, 3), 0.3, number) for number in range(count)]
+    proto = onnx.load_model_from_string(emit(masks_only(*masks)))
+    assert [n.op_type for n in proto.graph.node if "seed" in n.input] == ["Optional"]

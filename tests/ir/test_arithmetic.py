@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbnnc.ir.arithmetic import dequantize, quantize, requantize
+from qbnnc.ir.arithmetic import dequantize, f32, quantize, requantize
 from qbnnc.ir.rng import Draw, eps_table
 from qbnnc.ir.scales import activation_quant, multiplier, weight_quant
 from qbnnc.ir.weights import channel_sums
@@ -129,3 +129,10 @@ def test_offline_terms(zero_x: int, seed: int) -> None:
     wide = w.astype(np.int64)
     expected = [8 * int(zero_w[n]) * zero_x - zero_x * int(wide[n].sum()) for n in range(3)]
     assert channel_sums(w, zero_w).offline_terms(zero_x).tolist() == expected
+
+
+def test_a_number_is_rounded_to_float32_once() -> None:
+    """The spacing of float32 is 2^-23 from 1 to 2: half of it goes to the even neighbour."""
+    assert f32(1 + 2.0**-24) == 1.0
+    assert f32(1 + 3 * 2.0**-24) == 1 + 2.0**-22
+    assert f32(2.0**24 + 1) == 2.0**24

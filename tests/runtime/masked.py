@@ -16,6 +16,8 @@ from qbnnc.runtime.session import Session
 from qbnnc.support.errors import Loc
 from tests.runtime.nets import Net, codes
 
+PROBABILITIES = (0.0, 1e-5, 0.2, 0.5, 0.50001, 0.8, 0.99999, 0.9999999)
+
 
 @dataclass(frozen=True)
 class Mask:

@@ -189,7 +189,7 @@ def test_regressions_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="negative, or NaN"):
         metrics.gaussian_nll([0.0], [-1.0], [0.0])
     with pytest.raises(InputError, match="negative, or NaN"):
-        metrics.gaussian_nll([0.0], [np.nan], [0.0])
+        metrics.gaussian_nll([0.0, 0.0], [np.nan, 1.0], [0.0, 0.0])
     with pytest.raises(InputError, match=r"\[2\], and \[1\] fits"):
         metrics.rmse([0.0], [0.0, 1.0])
     with pytest.raises(InputError, match="the mean: NaN or infinity"):

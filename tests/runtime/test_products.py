@@ -12,7 +12,8 @@ from numba import njit
 
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger
-from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, product_kernel
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape
+from qbnnc.runtime.families.contraction.kernels.panels import product_kernel
 from qbnnc.runtime.isa import Isa, of_this_cpu
 from qbnnc.runtime.packing import Layout
 from tests.examples import examples

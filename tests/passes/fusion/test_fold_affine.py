@@ -40,6 +40,12 @@ def test_batch_norm_of_features_goes_into_the_linear_layer() -> None:
     assert [n.op.name for n in after.nodes] == ["linear"]
 
 
+def test_one_scale_a_channel_of_an_image_goes_into_the_convolution() -> None:
+    scale = np.array([[[3.0]], [[-2.0]]], np.float32)
+    after = folded(Net((2, 6, 6)).conv(2, 3, "conv").affine(scale, scale, "scale").graph())
+    assert [n.op.name for n in after.nodes] == ["conv2d"]
+
+
 def test_two_scales_become_one_and_the_input_keeps_it() -> None:
     one, two = np.float32(1) / np.array(255, np.float32), np.array([[[3.0]], [[2.0]]], np.float32)
     net = Net((2, 6, 6)).affine(np.asarray(one), np.zeros((), np.float32), "scale")

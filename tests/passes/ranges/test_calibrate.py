@@ -60,6 +60,12 @@ def test_minmax_sees_every_stochastic_pass() -> None:
     assert len({float(a.max()) for a in seen}) > 1
 
 
+def test_the_first_row_counts() -> None:
+    x = inputs(mlp(), rows=70)
+    x[0, 0] = -99.0
+    assert calibrate(mlp(), x, Calibration(passes=1))["input"][0] == -99.0
+
+
 def test_ema_is_inside_minmax() -> None:
     graph, x = mlp(), inputs(mlp(), rows=200)
     wide = calibrate(graph, x, Calibration(passes=2))

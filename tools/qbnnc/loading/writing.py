@@ -44,7 +44,7 @@ def check_outputs(
             remedy="name one with `outputs='model.onnx'`",
         )
     if some_onnx:
-        require("onnx", "onnx_ir", "onnxscript", what="writing ONNX")
+        require("onnx", "onnx_ir", what="writing ONNX")
     return paths
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Epilogue
-from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, product_kernel
+from qbnnc.runtime.families.contraction.kernels.microkernel import Shape
+from qbnnc.runtime.families.contraction.kernels.panels import product_kernel
 from qbnnc.runtime.families.contraction.kernels.products import (
     PRODUCTS,
     SIGNED,
@@ -36,7 +37,7 @@ from qbnnc.support.table import Table
 KERNELS = Table[type[Instruction], Kernel]()
 C = columns_of(Convolve)
 POSITIONS = 1024  # whose addresses are computed at a time
-SUMS = 4  # positions whose accumulators are stored at a time
+SUMS = 48  # positions whose accumulators are stored at a time
 SCRATCH = 16 * POSITIONS + (4 * PANEL + 8) * SUMS  # bytes, without the halo
 _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
@@ -51,7 +52,7 @@ def _product(rows: tuple[int, ...], **form: Any) -> Any:
 _has_wide = WIDE_PRODUCTS[_isa] is not PRODUCTS[_isa] or _isa in SIGNED
 codes_of_plain = _product((12, 4, 1) if _isa.registers == 32 else (6, 4, 2, 1))
 codes_of_wide = _product((4, 1), wide=True) if _has_wide else codes_of_plain
-sums_of_wide = _product((SUMS, 1), wide=True, sums=True)
+sums_of_wide = _product((12, 1) if _isa.registers == 32 else (4, 1), wide=True, sums=True)
 codes_of_two, codes_of_four = (
     _product((4, 1), steps=n) if _isa is Isa.AVX2 else codes_of_plain for n in (2, 4)
 )
@@ -215,23 +216,29 @@ def multiply_sums(
     x, o = a + scratch, a + sums + 4 * PANEL * SUMS
     n, k_blocks, i = row[C.segments], row[C.k_blocks], 0
     w, b, f = weights, bias, constants.ctypes.data + row[C.factor]
-    zero, real = np.int32(0), np.float32(0)
+    zero, real, step = np.int32(0), np.float32(0), row[C.channel_step]
     useful, at = min(width, row[C.filters] - done), group + done
     factor = floats[row[C.factor] // 4 + at : row[C.factor] // 4 + at + useful]
     while i < count:
         some = min(SUMS, count - i)
         p = x + 8 * i
         sums_of_wide(a, p, runs, n, k_blocks, w, b, f, o, 0, zero, real, real, some, width)
-        for m in range(some):
-            start = sums // 4 + width * m
-            acc = arena32[start : start + useful]
-            if row[C.weight_zeros] >= 0:
-                zeros = ints[row[C.weight_zeros] // 4 + at :]
+        if row[C.weight_zeros] >= 0:
+            zeros = ints[row[C.weight_zeros] // 4 + at :]
+            for m in range(some):
+                start = sums // 4 + width * m
+                acc = arena32[start : start + useful]
                 subtract_zeros(row, acc, arena, ints, x_at[i + m], zeros, useful)
-            finish(
-                row, acc, factor, out_at[i + m] + done * row[C.channel_step], useful, arena,
-                arena32, out,
-            )  # fmt: skip
+        if row[C.epilogue] == _DEQUANTIZE:
+            for m in range(some):
+                start, target = sums // 4 + width * m, out_at[i + m] + done * step
+                for c in range(useful):
+                    out[target + c * step] = np.float32(arena32[start + c]) * factor[c]
+        else:
+            for m in range(some):
+                start, target = sums // 4 + width * m, out_at[i + m] + done * step
+                acc = arena32[start : start + useful]
+                finish(row, acc, factor, target, useful, arena, arena32, out)
         i += some
 
 

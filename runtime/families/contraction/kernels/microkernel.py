@@ -23,7 +23,6 @@ The weights of a panel lie as [segment][four codes][channel][4], int8.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -102,8 +101,8 @@ ARGUMENTS: list[types.Type] = [
     *[types.int32, types.float32, types.float32],
     types.int64,
 ]
-_KINDS = [I64] * 10 + [I32, F32, F32, I64]
-_NAMES = "arena x segments count k_blocks weights bias factor out channel zero low high positions"
+KINDS = [I64] * 10 + [I32, F32, F32, I64]
+NAMES = "arena x segments count k_blocks weights bias factor out channel zero low high positions"
 
 
 def panel_kernel(isa: Isa, shape: Shape) -> Any:
@@ -131,58 +130,10 @@ def panel_kernel(isa: Isa, shape: Shape) -> Any:
 
 def define_panel(module: ir.Module, name: str, isa: Isa, shape: Shape) -> ir.Function:
     """Write the kernel of a panel as a function of the module."""
-    function = internal_function(module, name, _KINDS, _NAMES.split())
+    function = internal_function(module, name, KINDS, NAMES.split())
     if isa is Isa.NEON_DOT:
         enable(function, isa.features)
     _Panel(function, isa, shape).emit()
-    return function
-
-
-def product_kernel(isa: Isa, shapes: Sequence[Shape]) -> Any:
-    """Make the kernel of all panels of a group, the last one first.
-
-    `shapes` have the widths of `isa.panels`. The arguments are those of `panel_kernel`, for the
-    whole group, and at the end its output channels with padding.
-    """
-    name = f"qbnnc_product_{isa.name}_{shapes[0]}"
-    define = partial(define_product, isa=isa, shapes=shapes)
-    return jitted(name, [*ARGUMENTS, types.int64], define)
-
-
-def define_product(module: ir.Module, name: str, isa: Isa, shapes: Sequence[Shape]) -> ir.Function:
-    """Write the kernel of all panels as a function of the module."""
-    functions = [define_panel(module, f"{name}_{s.channels}", isa, s) for s in shapes]
-    function = internal_function(module, name, [*_KINDS, I64], [*_NAMES.split(), "channels"])
-    (
-        arena, x, segments, count, k_blocks, weights, bias, factor, out, channel, zero, low, high,
-        positions, channels,
-    ) = function.args  # fmt: skip
-    build, most = ir.IRBuilder(function.append_basic_block("entry")), shapes[0].channels
-    depth = times(build, build.mul(count, k_blocks), 4)
-    number = build.udiv(constant_add(build, channels, most - 1), I64(most))
-    with counted(build, number) as turn:
-        first = times(build, build.sub(constant_add(build, number, -1), turn), most)
-        left = build.sub(channels, first)
-        parameters = (build.add(a, times(build, first, 4)) for a in (bias, factor))
-        arguments = [
-            arena, x, segments, count, k_blocks,
-            build.add(weights, build.mul(first, depth)), *parameters, out,
-            build.add(channel, times(build, first, 4 if shapes[0].sums else 1)),
-            zero, low, high, positions,
-        ]  # fmt: skip
-        after = build.append_basic_block("after")
-        for shape, its in zip(shapes, functions, strict=True):
-            fits, narrower = (
-                build.append_basic_block(f"{t}{shape.channels}") for t in ("is", "no")
-            )
-            build.cbranch(build.icmp_signed(">=", left, I64(shape.channels)), fits, narrower)
-            build.position_at_end(fits)
-            build.call(its, arguments)
-            build.branch(after)
-            build.position_at_end(narrower)
-        build.branch(after)
-        build.position_at_end(after)
-    build.ret_void()
     return function
 
 
