@@ -102,8 +102,9 @@ def test_little_space_is_lost(make: Callable[..., Model]) -> None:
 
 @pytest.mark.parametrize("make", [lenet, mlp, resnet])
 def test_blocks_stay_in_the_cache(make: Callable[..., Model]) -> None:
+    """Values take the budget, and the kernel of a convolution up to 128 KiB beside them."""
     made = plan(make().graph, budget=100_000)
-    assert made.arena.scratch_bytes < 220_000
+    assert made.arena.scratch_bytes < 100_000 + (128 << 10)
 
 
 def test_programs_are_rows_of_known_opcodes() -> None:
