@@ -56,7 +56,7 @@ def native_call(kernels: Kernels, prepared: Prepared, x_elements: int) -> Native
             "an output of this network is its input, a constant, or the same for all samples or "
             "rows, and copies of it are made in Python",
             "the network",
-            "use `predict_into`",
+            "use predict_into of the session",
         )
     out_elements = prepared.outputs.elements
     record = Call(

@@ -37,7 +37,7 @@ PUBLISHED = [
 def computed(
     write: Callable[[Writer, onnx_ir.Value], onnx_ir.Value], x: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
-    """What nodes give that `write` writes, in a model of their own."""
+    """Run the nodes that `write` writes, in a model of their own."""
     writer = Writer(["x"])
     value = onnx_ir.val("x", onnx_ir.DataType.UINT64, x.shape)
     out = write(writer, value)

@@ -220,7 +220,7 @@ def scans_of_parts(model: Model) -> list[onnx.NodeProto]:
 
 
 def test_large_weights_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As few channels at a time as fill whole words; codes and noise are in the file as ever."""
+    """A part has as few channels as fill whole words. Codes and noise are in the file as ever."""
     monkeypatch.setattr(streams, "_MANY_WORDS", 1)
     monkeypatch.setattr(drawn_in_parts, "MOST_WORDS", 1)
     models = (

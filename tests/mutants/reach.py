@@ -1,4 +1,4 @@
-"""Which tests run which lines of a source, so that a mutant has only the tests that reach it.
+"""The lines of a source that each test runs, so that a mutant has only the tests that reach it.
 
 Each file of tests runs once on the sources as they are, and what it reaches is kept in a file.
 """
@@ -39,7 +39,7 @@ class Reach:
 
 
 def reach_of(tests: Sequence[str], folder: Path) -> Reach:
-    """What files of tests reach together, as recorded in a folder."""
+    """The lines that files of tests reach together, as recorded in a folder."""
     lines, seconds = dict[str, dict[str, list[str]]](), dict[str, float]()
     for name in tests:
         part = Reach(**json.loads(reach_file(name, folder).read_text(encoding="utf-8")))

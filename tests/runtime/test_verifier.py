@@ -120,13 +120,11 @@ def assert_inside(graph: Graph, seed: int, share: float, masked: MaskedForm | No
     return ran
 
 
-def test_what_is_let_through_stays_in_its_buffers() -> None:
+@pytest.mark.parametrize("seed", slow_but([0], range(8)))
+def test_what_is_let_through_stays_in_its_buffers(seed: int) -> None:
     """Mutants of small networks of every op run twice, with other bytes around each buffer."""
-    ran = 0
-    for seed in range(8):
-        graph = random_integer_model(seed, ops="all").graph
-        ran += assert_inside(graph, seed, share=0.3)
-    assert ran > 200
+    graph = random_integer_model(seed, ops="all").graph
+    assert assert_inside(graph, seed, share=0.3) > 20
 
 
 @pytest.mark.parametrize("masked", [MaskedForm.TABLE, MaskedForm.RECOMPUTE])

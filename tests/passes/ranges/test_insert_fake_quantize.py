@@ -81,14 +81,16 @@ def test_a_sampled_weight_has_as_many_scales_as_the_scheme_says(scheme: WeightSc
         assert len(quant.scale) == count, name
         assert quant.axis == (0 if scheme.per_channel else None)
         if name != "fc.weight":
-            assert (quant.low, quant.high, {*quant.zero_point}) == (-15, 15, {0})
+            assert (quant.low, quant.high, {*quant.zero_point}) == (-127, 127, {0})
 
 
-def test_the_mean_and_deviation_of_a_sampled_bias_have_8_bits() -> None:
+def test_the_mean_and_deviation_of_a_sampled_weight_or_bias_have_8_bits() -> None:
+    """The samples of the weight alone have 3."""
     graph = Net((3,)).bayesian(4, "fc", Linear()).graph()
     simulated = InsertFakeQuantize(lambda _: {"input": (0.0, 1.0)}, Quantisation(Bits(3, 8)))(graph)
     quants = {n.output.name: n.op.quant for n in simulated.nodes if isinstance(n.op, FakeQuantize)}
-    assert quants["fc.weight.mu.codes"].high == 3
+    assert quants["fc.weight.codes"].high == 3
+    assert quants["fc.weight.mu.codes"].high == quants["fc.weight.sigma.codes"].high == 127
     assert quants["fc.bias.mu.codes"].high == quants["fc.bias.sigma.codes"].high == 127
     assert quants["fc.bias.codes"].high == 2**30
 

@@ -1,4 +1,4 @@
-"""How near a network's uncertainties are to those of another network, row by row."""
+"""The distance of a network's uncertainties from those of another network, row by row."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from qbnnc.runtime.ranking import rank_correlation
 def compared(reference: Rows, rows: Rows) -> dict[str, float]:
     """Compare predictions of the same rows, made with the same random numbers.
 
-    kl: KL(reference || rows) of the predictive distributions in nats, the mean over the rows.
-    rank: the rank correlation of the epistemic standard deviations, or the mutual informations.
-    spread: the ratio of their medians. What is undefined, because nothing varies, is left out.
+    "kl" is KL(reference || rows) of the predictive distributions in nats, the mean over the rows.
+    "rank" is the rank correlation of the epistemic standard deviations, or mutual informations.
+    "spread" is the ratio of their medians. What is undefined, as nothing varies, is left out.
     """
     found = {"kl": divergence(reference.predicted, rows.predicted)}
     rank = rank_correlation(reference.epistemic, rows.epistemic)

@@ -118,8 +118,8 @@ def choose_bits(
     """Choose bits for every layer and the input, as few as `budget` allows, on labelled `data`.
 
     `budget` is "METRIC+X%", or "METRIC+X" in the metric's unit (error and ece: points of %). The
-    metric is nll, error, ece, brier or rmse. It is relative to the float network on the same data,
-    seeds, masks and eps. "kl+X" limits KL(float || quantised) in nats. "rank-X" limits how much the
+    metric is nll, error, ece, brier or rmse. The float network has the same data, seeds, masks and
+    eps. "kl+X" limits KL(float || quantised) in nats. "rank-X" limits how much the
     rank correlation of the epistemic uncertainties with the float network's is below 1.
 
     The search begins at `bits` (default and "auto": w8a7), the most that any layer gets. `layers`
