@@ -24,6 +24,7 @@ from qbnnc.runtime.families.sampled_weights.instructions import FoldBias
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.program import Place, columns_of
 from qbnnc.runtime.verifier import verify, verify_schedule
+from tests.examples import slow_but
 from tests.runtime.masked import masked_conv, masked_linear
 from tests.runtime.nets import lenet, mlp, resnet
 from tests.runtime.redzones import Apart, apart, run, written
