@@ -55,7 +55,7 @@ class Isa(Enum):
         """The products of 8-bit codes that one core computes in a second, in whole networks.
 
         Measured on a server core of 2.8 GHz, to tell whether a prediction is worth a second thread:
-        half or double the number is as good. The numbers of AVX_VNNI and NEON_DOT are guesses.
+        half or double the number is as good. AVX512_VNNI, AVX_VNNI and NEON_DOT have estimates.
         """
         return _PRODUCTS_PER_SECOND[self]
 

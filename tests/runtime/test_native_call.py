@@ -168,5 +168,7 @@ def test_wrong_numbers_are_told_in_python() -> None:
 def test_outputs_that_python_copies_are_refused() -> None:
     net = Net((6,))
     net.linear(4)
-    with pytest.raises(InputError, match=r"copies of it are made in Python; use predict_into of the session"):
+    with pytest.raises(
+        InputError, match=r"copies of it are made in Python; use predict_into of the session"
+    ):
         load(net.model()).native_call(1)
