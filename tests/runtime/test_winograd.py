@@ -19,6 +19,8 @@ from qbnnc.runtime import load
 from qbnnc.runtime.families.contraction import winograd
 from qbnnc.runtime.families.contraction.instructions import Convolve, Winograd
 from qbnnc.runtime.families.contraction.kernels.winograd_transforms import filter_transform
+from qbnnc.runtime.families.masked_layers import lowering as masked_layers
+from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.packing import Layout
 from qbnnc.runtime.plan import plan
@@ -55,16 +57,17 @@ def network(
 
 
 def forms(model: Model) -> list[type]:
-    """Return the instructions of the convolutions, in order."""
-    steps = plan(model.graph, draws=8).steps
+    """Return the instructions of the convolutions, in order, if masks are applied first."""
+    steps = plan(model.graph, draws=8, masked=MaskedForm.DIRECT).steps
     kinds = [type(s.instruction) for s in steps]
     return [k for k in kinds if k in (Convolve, Winograd)]
 
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Force Winograd's form if it exists for a layer."""
-    monkeypatch.setattr(winograd, "wins", lambda *layer: winograd.applies(*layer[:3]))
+    """Force Winograd's form if it exists for a layer, behind a mask too."""
+    monkeypatch.setattr(winograd, "wins", lambda *layer, **_: winograd.applies(*layer[:3]))
+    monkeypatch.setattr(masked_layers, "form_of", lambda *_: MaskedForm.DIRECT)
 
 
 @runs_here
