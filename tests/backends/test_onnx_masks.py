@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from qbnnc.backends.onnx import emit
+from qbnnc.backends.onnx import emit, streams
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.backends.onnx.splitmix64 import derive, mix
 from qbnnc.backends.onnx.writer import Writer
@@ -23,6 +23,8 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
 from qbnnc.support.errors import Loc
+from tests.backends.equality import assert_equal
+from tests.strategies import random_integer_model
 
 # Of the reference splitmix64.c at seed 1234567: its state after n steps is seed + n*GOLDEN.
 PUBLISHED = [
@@ -145,3 +147,14 @@ def test_engines_that_round_64_bits_refuse_the_file(count: int) -> None:
     masks = [KeepMask((3, 2, 3), 0.3, number) for number in range(count)]
     proto = onnx.load_model_from_string(emit(masks_only(*masks)))
     assert [n.op_type for n in proto.graph.node if "seed" in n.input] == ["Optional"]
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("many", [1, 40, 10**6])
+@pytest.mark.parametrize("few", [0, 10**6])
+def test_streams_are_drawn_in_groups(many: int, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, some together, all at once; steps stored or computed: the same numbers."""
+    monkeypatch.setattr(streams, "_MANY_WORDS", many)
+    monkeypatch.setattr(streams, "_FEW_WORDS", few)
+    for seed in range(6):
+        assert_equal(random_integer_model(seed, ops="all"), 2, seed)

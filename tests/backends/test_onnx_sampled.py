@@ -203,17 +203,6 @@ def test_what_is_not_exact_is_refused() -> None:
         emit(net.model(acc))
 
 
-@pytest.mark.few(1)
-@pytest.mark.parametrize("many", [1, 40, 10**6])
-@pytest.mark.parametrize("few", [0, 10**6])
-def test_streams_are_drawn_in_groups(many: int, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One by one, some together, all at once; steps stored or computed: the same numbers."""
-    monkeypatch.setattr(streams, "_MANY_WORDS", many)
-    monkeypatch.setattr(streams, "_FEW_WORDS", few)
-    for seed in range(6):
-        assert_equal(random_integer_model(seed, ops="all"), 2, seed)
-
-
 def scans_of_parts(model: Model) -> list[onnx.NodeProto]:
     nodes = onnx.load_model_from_string(emit(model)).graph.node
     return [n for n in nodes if n.op_type == "Scan" and n.output[0].endswith("/eps_parts")]

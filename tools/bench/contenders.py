@@ -8,7 +8,7 @@ Two kinds of prediction are compared, like with like:
 
 Two engines only bound others: they run the network with fixed weights and no masks on L * B rows,
 onnxruntime in float32 and OpenVINO in float32 and int8. OpenVINO does not run our files: it refuses
-their local functions. Inlined, its random numbers are equal for all samples.
+the optional value that their seed passes through. Without it, all samples would be equal.
 """
 
 from __future__ import annotations
