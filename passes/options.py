@@ -11,8 +11,12 @@ from typing import TypedDict
 from qbnnc.ir.graph import Node
 from qbnnc.support.errors import UserError
 
-_INPUT_BITS = 7  # an input has at least so many: few bits there cost most, and save least
+_INPUT_BITS = 8  # of the input: few bits there cost most, and save least
+_RESIDUAL_BITS = 7  # of residual sums and their terms at least
 _FITTED_BITS = 6  # up to so many bits of weights or their inputs, fitting beats nearest codes
+_MEMBER_BITS = 8  # of the first and last hidden layer of an ensemble
+_NOISY_BITS = 6  # up to so many bits of activations, rounding hides how members differ
+_AFFINE_BITS = 3  # up to so many bits of constant weights, a code more is worth a zero point
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,17 @@ class Rounding(Enum):
 class Quantisation:
     """The options of quantisation. `layers` maps a layer (its module path) to bits of its own.
 
-    A layer's bits are the bits of its weight and of the codes it gives. `outputs` quantises the
-    outputs of the graph, as the paper does. `input_bits` None means the bits of activations, and at
-    least 7. `rounding` and `bias_correction` None depend on a layer's bits.
+    `weights` None depends on a layer's bits (`scheme_of`). A layer's bits are the bits of its
+    weight and of the codes it gives. `outputs` quantises the outputs of the graph, as the paper
+    does. `input_bits` None means 8. `member_bits` are the bits of what an ensemble's first and last
+    hidden layer give; None means 8 where activations have 6 or less (`passes.ranges.member_bits`).
+    `residual_bits` are the bits of residual sums and what they add, unless their layer has bits of
+    its own; None means those of activations, and at least 7. `rounding` and `bias_correction` None
+    depend on a layer's bits. `equalise` brings channels that share a scale to similar ranges first.
     """
 
     bits: Bits = field(default_factory=Bits)
-    weights: WeightScheme = WeightScheme.CHANNEL_SYMMETRIC
+    weights: WeightScheme | None = None
     scales: Scales = Scales.FREE
     outputs: bool = False
     mask_sharing: MaskSharing = MaskSharing.ROW
@@ -97,17 +105,62 @@ class Quantisation:
     input_bits: int | None = None
     rounding: Rounding | None = None
     bias_correction: bool | None = None
+    member_bits: int | None = None
+    equalise: bool = True
+    residual_bits: int | None = None
 
     @property
     def input_width(self) -> int:
         """Bits of the network's input."""
-        return self.input_bits or max(self.bits.activations, _INPUT_BITS)
+        return self.input_bits or _INPUT_BITS
+
+    @property
+    def member_width(self) -> int:
+        """Bits of the activations of an ensemble's first and last hidden layer.
+
+        8 bits beside weights of 8 would need the slow form of a product on CPUs without VNNI.
+        """
+        if self.member_bits is not None:
+            return self.member_bits
+        few = self.bits.activations <= _NOISY_BITS
+        return min(_MEMBER_BITS, 15 - self.bits.weights) if few else self.bits.activations
 
     def bits_of(self, node: Node | None) -> Bits:
         """The bits of a layer, by its module path or else its name; None is the network's input."""
         if node is None:
             return replace(self.bits, activations=self.input_width)
         return self.layers.get(node.loc.module, self.layers.get(node.output.name, self.bits))
+
+    @property
+    def residual_width(self) -> int:
+        """Bits of residual sums, and of what they add."""
+        return self.residual_bits or max(self.bits.activations, _RESIDUAL_BITS)
+
+    def codes_of(self, node: Node | None, *, residual: bool) -> int:
+        """The bits of the codes that a node gives, which may be those of a residual sum's term."""
+        if node is not None and residual and not self.has_own_bits(node):
+            return self.residual_width
+        return self.bits_of(node).activations
+
+    def has_own_bits(self, node: Node) -> bool:
+        """Whether `layers` names this layer."""
+        return node.loc.module in self.layers or node.output.name in self.layers
+
+    @property
+    def equalises(self) -> bool:
+        """Whether channels are equalised, which needs scales of their own for their weights."""
+        return self.equalise and (self.weights is None or self.weights.per_channel)
+
+    def scheme_of(self, bits: int, *, sampled: bool) -> WeightScheme:
+        """The scheme of a weight of so many bits.
+
+        By default it has a scale a channel. A weight of 3 bits or less that is not `sampled` is
+        affine: its zero points are folded into the codes, and cost nothing at run time.
+        """
+        if self.weights is not None:
+            return self.weights
+        affine = bits <= _AFFINE_BITS and not sampled
+        return WeightScheme.CHANNEL_AFFINE if affine else WeightScheme.CHANNEL_SYMMETRIC
 
     def rounding_of(self, bits: Bits) -> Rounding:
         """The rounding of a layer with such weights that reads such activations.
@@ -123,7 +176,7 @@ class Quantisation:
     def corrects_bias(self, bits: Bits, *, sampled: bool) -> bool:
         """Whether the bias of a layer with such weights that reads such activations is corrected.
 
-        By default a bias beside `sampled` weights is not, as their rounding errors average out.
+        By default a bias beside `sampled` weights is not: their fitted means leave it right.
         """
         if self.bias_correction is not None:
             return self.bias_correction
@@ -132,16 +185,20 @@ class Quantisation:
     def __str__(self) -> str:
         parts = [str(self.bits)]
         parts += [f"input=a{self.input_width}"] * (self.input_width != self.bits.activations)
+        parts += [f"residual=a{self.residual_bits}"] * (self.residual_bits is not None)
         parts += [f"{layer}={bits}" for layer, bits in self.layers.items()]
         return ",".join(parts)
 
     def scheme(self) -> str:
         """Text for the provenance: "channel-symmetric", and any option that is not the default."""
-        parts = [self.weights.value]
+        widths = (self.bits, *self.layers.values())
+        schemes = {self.scheme_of(bits.weights, sampled=False).value for bits in widths}
+        parts = [" and ".join(sorted(schemes, reverse=True))]
         parts += ["pow2 scales"] * (self.scales is Scales.POW2)
         parts += ["quantised outputs"] * self.outputs
         parts += ["shared masks"] * (self.mask_sharing is MaskSharing.BATCH)
-        widths = (self.bits, *self.layers.values())
+        per_channel = self.weights is None or self.weights.per_channel
+        parts += ["channels as they are"] * (per_channel and not self.equalise)
         fitted = any(self.rounding_of(bits) is Rounding.FITTED for bits in widths)
         parts += ["fitted rounding"] * fitted
         parts += ["bias correction"] * any(self.corrects_bias(b, sampled=False) for b in widths)
@@ -156,17 +213,21 @@ class CompileOptions(TypedDict, total=False):
     """Keyword arguments of everything that quantises; None is the default.
 
     `bits` "w8a7" are weights and activations, 2..8 each. `layers` gives layers bits of their own,
-    and `input_bits` the network's input. `weights`, `scales` and `mask_sharing` take the values of
-    the enums above; `quantise_output` quantises outputs. `observer` ("minmax", "ema", "mse"),
-    `rounding` ("nearest", "fitted") and `bias_correction` depend on the bits unless they are given
-    (docs/semantics.md, "How ranges and codes are chosen"). Ranges are observed over
-    `calibration_passes` samples at `calibration_seed`.
+    `input_bits` the network's input, `member_bits` the first and last hidden layer of an ensemble,
+    and `residual_bits` residual sums and what they add. `weights`, `scales` and `mask_sharing` take
+    the values of the enums above; `quantise_output` quantises outputs. `observer` ("minmax", "ema",
+    "mse"), `rounding` ("nearest", "fitted") and `bias_correction` depend on the bits unless they
+    are given (docs/semantics.md, "How ranges and codes are chosen"). `equalise` brings channels
+    that share a scale to similar ranges. Ranges are observed over `calibration_passes` samples at
+    `calibration_seed`; "mse" sees rows too that are `stretch` times (1.5) as far from the mean.
     """
 
     bits: str | None
     weights: str | None
     scales: str | None
     input_bits: int | None
+    member_bits: int | None
+    residual_bits: int | None
     quantise_output: bool | None
     mask_sharing: str | None
     layers: Mapping[str, str] | None
@@ -175,3 +236,5 @@ class CompileOptions(TypedDict, total=False):
     bias_correction: bool | None
     calibration_passes: int | None
     calibration_seed: int | None
+    equalise: bool | None
+    stretch: float | None

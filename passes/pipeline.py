@@ -26,7 +26,9 @@ from qbnnc.passes.integer.accumulators import FoldZeroPoints, ProveOverflow
 from qbnnc.passes.integer.quantize import Quantize
 from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.ranges.calibrate import Calibration, Progress, Ranges, calibrate
+from qbnnc.passes.ranges.equalise_channels import EqualiseChannels
 from qbnnc.passes.ranges.insert_fake_quantize import InsertFakeQuantize, RangesOf, layer_bits
+from qbnnc.passes.ranges.member_bits import with_member_bits
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted
@@ -44,7 +46,8 @@ def pipeline(
 ) -> Pipeline:
     """Every pass, in the order in which a FLOAT graph becomes an INTEGER one.
 
-    `rows` [N, *shape] are the calibration data, which insert-fake-quantize and fit-layers ask for.
+    `rows` [N, *shape] are the calibration data, which equalise-channels, insert-fake-quantize and
+    fit-layers ask for.
     `ranges_of` observes the ranges; by default `calibrate` does, and `progress` hears of it.
     """
     chosen = Quantisation() if quantisation is None else quantisation
@@ -53,7 +56,7 @@ def pipeline(
     def observed(graph: Graph) -> Ranges:
         if rows is None:
             raise UserError(
-                "observes ranges on calibration rows, and there are none", _FIRST_OF_SIMULATED
+                "observes ranges on calibration rows, and there are none", "insert-fake-quantize"
             )
         return calibrate(graph, rows, how, progress, chosen)
 
@@ -66,6 +69,7 @@ def pipeline(
             FuseClamps(),
             FuseElementwise(),
             FoldDropoutScale(),
+            EqualiseChannels(rows, how, chosen),
             InsertFakeQuantize(ranges_of or observed, chosen, how),
             FitLayers(rows, how, chosen),
             Quantize(),
@@ -76,7 +80,7 @@ def pipeline(
 
 
 PASS_NAMES = pipeline().names
-_FIRST_OF_SIMULATED, _FIRST_OF_INTEGER = "insert-fake-quantize", "quantize"
+_FIRST_CALIBRATED, _FIRST_OF_INTEGER = "equalise-channels", "quantize"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ def simulate_model(
     rows = check_calibration(model, rows)
     model = with_head(model, options.task)
     samples = _samples(model, options)
-    chosen, how = options.quantisation, options.calibration
+    chosen, how = _for_members(model, options.quantisation), options.calibration
     passes, widths = how.passes_of(model.graph), (chosen.bits_of(None), chosen.bits)
     watch = Watch() if watch is None else watch
     members = []
@@ -171,12 +175,12 @@ def lower_model(model: Model, watch: Watch | None = None) -> Model:
 
 
 def ready_model(model: Model, options: Options) -> Model:
-    """Run the passes that rewrite FLOAT: every layer of the Model returned can be quantised.
+    """Run the passes that need no data: every layer of the FLOAT Model returned can be quantised.
 
     Raises UserError where the task, the samples or a layer's bits do not fit the model.
     """
     model = with_head(model, options.task)
-    steps = pipeline(options.quantisation).before(_FIRST_OF_SIMULATED)
+    steps = pipeline(options.quantisation).before(_FIRST_CALIBRATED)
     members = tuple(steps(_float(member)) for member in model.members)
     layer_bits(members[0], options.quantisation)
     return replace(model, members=members, draws=_samples(model, options))
@@ -191,12 +195,12 @@ def relabel(model: Model, options: Options) -> Model:
 
 
 def comparable(graph: Graph, *, shared: bool) -> Graph:
-    """Run the passes that rewrite FLOAT, but keep the outputs of the module: no softmax is cut.
+    """Run the passes that need no data, but keep the outputs of the module: no softmax is cut.
 
     `shared` gives every row the masks of row 0. CompileError where a layer has no integer form.
     """
     sharing = MaskSharing.BATCH if shared else MaskSharing.ROW
-    steps = pipeline(Quantisation(mask_sharing=sharing)).before(_FIRST_OF_SIMULATED)
+    steps = pipeline(Quantisation(mask_sharing=sharing)).before(_FIRST_CALIBRATED)
     steps(_float(graph))
     return steps.since("share-masks")(graph)
 
@@ -222,7 +226,7 @@ def check_options(model: Model, options: Options) -> None:
 def check_layers(model: Model, quantisation: Quantisation) -> None:
     """CompileError if a FLOAT model lacks a layer that is given bits of its own."""
     if quantisation.layers:
-        steps = pipeline(quantisation).before(_FIRST_OF_SIMULATED)
+        steps = pipeline(quantisation).before(_FIRST_CALIBRATED)
         layer_bits(steps(_float(model.graph)), quantisation)
 
 
@@ -244,6 +248,14 @@ def _share(watch: Watch, member: int, members: int) -> Watch:
         tell(member * total + done, members * total)
 
     return Watch(graph, progress)
+
+
+def _for_members(model: Model, chosen: Quantisation) -> Quantisation:
+    """The options with which the layers of each member are quantised."""
+    if len(model.members) == 1:
+        return chosen
+    steps = pipeline(chosen).before(_FIRST_CALIBRATED)
+    return with_member_bits(chosen, steps(_float(model.graph)))
 
 
 def _samples(model: Model, options: Options) -> int:

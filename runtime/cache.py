@@ -13,25 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from threading import Lock
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.runtime.cache_folder import store
 from qbnnc.runtime.cache_store import Store
-from qbnnc.runtime.compilation import (
-    Linked,
-    callable_from_python,
-    compiled_entry,
-    compiled_for_c,
-    link,
-    object_code,
-)
-from qbnnc.runtime.families import OPCODES
+from qbnnc.runtime.families import OPCODES, compiled_instructions
 from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.kernels import interpreter, moments, predict
-from qbnnc.runtime.kernels.entries import compiled_instructions
+from qbnnc.runtime.linking import Linked, PythonFunction, link
 from qbnnc.runtime.program import Instruction
 from qbnnc.support.text import counted
 
@@ -46,7 +37,7 @@ Execute: TypeAlias = Callable[
     ],
     int,
 ]
-Moments: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32]], None]
+Moments: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32]], object]
 
 _LOCK = Lock()  # one thread compiles while the others wait
 _LOG = logging.getLogger("qbnnc")
@@ -66,7 +57,7 @@ class Kernels(NamedTuple):
     """The functions that Python calls, `interpreter.execute` and `moments.moments`, and C's.
 
     `predict` is the address of `predict.predict`. `table` has the addresses of the entries, by
-    opcode. `compiled` counts the kernels that were missing. `linked` owns the machine code.
+    opcode. `compiled` counts the kernels that were missing. `owners` keep the machine code.
     """
 
     execute: Execute
@@ -74,7 +65,7 @@ class Kernels(NamedTuple):
     predict: int
     table: NDArray[np.int64]
     compiled: int
-    linked: Sequence[Linked]
+    owners: tuple[object, ...]
 
 
 def kernels() -> Kernels:
@@ -90,41 +81,44 @@ def _kernels() -> Kernels:
 
 def build(kept: Store) -> Kernels:
     """Load the kernels that are kept; compile and keep the others."""
-    instructions = compiled_instructions()
-    names = [*(kind.name() for kind in instructions), _EXECUTE, _MOMENTS, _PREDICT]
-    missing = [name for name in names if kept.read(_file(name)) is None]
-    linked, table = list[Linked](), np.zeros(len(OPCODES) + 1, np.int64)
+    instructions = {kind.name(): kind for kind in compiled_instructions()}
+    names = [*instructions, _EXECUTE, _MOMENTS, _PREDICT]
+    codes = {name: kept.read(_file(name)) for name in names}
+    missing = [name for name, code in codes.items() if code is None]
+    linked = dict[str, Linked]()
     with _told(missing, kept) as tell:
-        for instruction in instructions:
-            tell(name := instruction.name())
-            linked.append(_linked(name, kept, partial(_entry_code, instruction)))
-            table[OPCODES[instruction]] = linked[-1].address
-        tell(_EXECUTE)
-        execute = callable_from_python(
-            interpreter.execute, interpreter.SIGNATURE, kept, _file(_EXECUTE)
-        )
-        tell(_MOMENTS)
-        mean = callable_from_python(moments.moments, moments.SIGNATURE, kept, _file(_MOMENTS))
-        tell(_PREDICT)
-        linked.append(_linked(_PREDICT, kept, _predict_code))
-    run = cast(Execute, partial(execute, table))
-    return Kernels(run, cast(Moments, mean), linked[-1].address, table, len(missing), linked)
+        for name, code in codes.items():
+            if code is None:
+                tell(name)
+                code = _compiled(name, instructions.get(name))
+                kept.write(_file(name), code)
+            linked[name] = link(code)
+    table = np.zeros(len(OPCODES) + 1, np.int64)
+    for name, instruction in instructions.items():
+        table[OPCODES[instruction]] = linked[name].address
+    execute, moments = (PythonFunction(linked[name]) for name in (_EXECUTE, _MOMENTS))
+    return Kernels(
+        execute=partial(execute.function, table),
+        moments=moments.function,
+        predict=linked[_PREDICT].address,
+        table=table,
+        compiled=len(missing),
+        owners=(*linked.values(), execute, moments),
+    )
 
 
-def _linked(name: str, kept: Store, compiled: Callable[[], bytes]) -> Linked:
-    """Link the object code of a name; compile it if it is not kept."""
-    if (code := kept.read(_file(name))) is None:
-        code = compiled()
-        kept.write(_file(name), code)
-    return link(code)
+def _compiled(name: str, instruction: type[Instruction] | None) -> bytes:
+    """Compile the kernel of a name."""
+    from qbnnc.runtime import compilation  # which needs numba, and a warm cache does not
 
-
-def _entry_code(instruction: type[Instruction]) -> bytes:
-    return object_code(compiled_entry(instruction))
-
-
-def _predict_code() -> bytes:
-    return object_code(compiled_for_c(predict.predict, predict.SIGNATURE), for_c=True)
+    if instruction is not None:
+        return compilation.object_code(compilation.entry(instruction))
+    others = {
+        _EXECUTE: compilation.execute,
+        _MOMENTS: compilation.mean_and_variance,
+        _PREDICT: compilation.for_c,
+    }
+    return compilation.object_code(others[name]())
 
 
 def _file(name: str) -> str:
@@ -134,7 +128,7 @@ def _file(name: str) -> str:
 @contextmanager
 def _told(missing: Sequence[str], kept: Store) -> Iterator[Callable[[str], None]]:
     """Log the begin and the end of a build; yield a function that logs a kernel's turn."""
-    start, known, count = time.perf_counter(), kept.fault, len(missing)
+    start, known, count = (time.perf_counter(), time.process_time()), kept.fault, len(missing)
     what = f"{counted(count, 'kernel')} for {chosen().value}"
 
     def tell(name: str) -> None:
@@ -151,6 +145,7 @@ def _told(missing: Sequence[str], kept: Store) -> Iterator[Callable[[str], None]
     yield tell
     if missing:
         ended = {"compiling": Progress(count, count, "")}
-        _LOG.info("compiled %s in %.1f s", what, time.perf_counter() - start, extra=ended)
+        took = time.perf_counter() - start[0], time.process_time() - start[1]
+        _LOG.info("compiled %s in %.1f s (%.1f s of CPU time)", what, *took, extra=ended)
     if kept.fault and not known:
         _LOG.warning(_NOT_KEPT, kept.fault)

@@ -1,6 +1,6 @@
 """The folder that keeps compiled kernels between processes.
 
-The folder's name carries a hash of the CPU, all versions, numba's settings, the content of the
+The folder's name carries a hash of the CPU, all versions, the content of the
 whole runtime, and the definitions that its kernels import. So a stale kernel is impossible.
 """
 
@@ -11,26 +11,15 @@ import os
 import platform
 import sys
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
-import numba
 import numpy as np
-from numba.core import config
-from numba.core.registry import cpu_target
 
 from qbnnc.runtime.cache_store import Store, private_folder
-
-_SETTINGS = (  # numba's, which change machine code
-    "OPT",
-    "LOOP_VECTORIZE",
-    "SLP_VECTORIZE",
-    "BOUNDSCHECK",
-    "DEBUGINFO_DEFAULT",
-    "ENABLE_AVX",
-    "USING_SVML",
-)
+from qbnnc.runtime.isa import target_cpu, target_features
 
 
 @cache
@@ -60,14 +49,13 @@ def cache_root() -> Path:
 def fingerprint() -> str:
     """Hash all that the machine code depends on, except for the instruction set."""
     machine = (
-        llvm.get_host_cpu_name(),
-        cpu_target.target_context.codegen().magic_tuple(),  # triple, CPU, features
-        [(name, vars(config).get(name)) for name in _SETTINGS],
-        numba.__version__,
+        (llvm.get_process_triple(), target_cpu(), sorted(target_features().items())),
+        version("numba"),
         llvmlite.__version__,
         np.__version__,
         platform.python_implementation(),
         platform.python_version(),
+        object.__basicsize__,
     )
     digest = hashlib.sha256(repr(machine).encode())
     for name, content in sources(Path(__file__).parent):

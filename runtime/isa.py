@@ -15,7 +15,6 @@ from enum import Enum
 from functools import cache
 
 import llvmlite.binding as llvm
-from numba.core import config
 
 from qbnnc.support.errors import UserError
 
@@ -49,6 +48,14 @@ class Isa(Enum):
     def panels(self) -> tuple[int, ...]:
         """The output channels that a panel of weights may have: two vectors, and fewer."""
         return (32, 24, 16, 8) if self is Isa.AVX512_VNNI else (16, 8)
+
+    @property
+    def multiplies_words(self) -> bool:
+        """True if products of int16 pairs take no longer than those of four bytes.
+
+        Only then does Winograd's form pay.
+        """
+        return self is Isa.AVX2
 
     @property
     def products_per_second(self) -> float:
@@ -111,7 +118,7 @@ def available(features: Mapping[str, bool], cpu: str) -> list[Isa]:
 
 
 def of_this_cpu() -> list[Isa]:
-    """Return the instruction sets of the CPU that numba compiles for, the best one first."""
+    """Return the instruction sets of the CPU that kernels are compiled for, the best one first."""
     return available(target_features(), target_cpu())
 
 
@@ -154,18 +161,38 @@ def _wanted(name: str, found: list[Isa]) -> Isa:
     return Isa(name)
 
 
+def target_machine() -> llvm.TargetMachine:
+    """Make the machine that kernels are compiled for and linked on. An engine owns its machine."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    triple = llvm.get_process_triple()
+    is_x86 = triple.startswith(("x86", "i386", "i686"))
+    return llvm.Target.from_triple(triple).create_target_machine(
+        cpu=target_cpu(),
+        features=feature_string(),
+        opt=3,
+        reloc="static" if is_x86 else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
 def target_cpu() -> str:
-    """Return LLVM's name of the CPU that numba compiles for: this one, or the configured one."""
-    return str(vars(config)["CPU_NAME"] or llvm.get_host_cpu_name())
+    """Return LLVM's name of the CPU: this one, or $NUMBA_CPU_NAME."""
+    return os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+
+
+def feature_string() -> str:
+    """Return `target_features` as LLVM takes them."""
+    return ",".join(f"{'+' if has else '-'}{name}" for name, has in target_features().items())
 
 
 def target_features() -> dict[str, bool]:
-    """Return the features that numba compiles for: of this CPU, or of the configured one."""
-    settings = vars(config)
-    if settings["CPU_FEATURES"] is not None:
-        names = str(settings["CPU_FEATURES"]).split(",")
+    """Return the features that kernels may use: of this CPU, or $NUMBA_CPU_FEATURES."""
+    if (given := os.environ.get("NUMBA_CPU_FEATURES")) is not None:
+        names = given.split(",")
         return {name.strip()[1:]: name.strip().startswith("+") for name in names if name.strip()}
-    if settings["CPU_NAME"] is not None:
+    if os.environ.get("NUMBA_CPU_NAME"):
         return {}
     try:
         found = dict(llvm.get_host_cpu_features())

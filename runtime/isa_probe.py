@@ -17,15 +17,10 @@ from typing import NamedTuple
 import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core.registry import cpu_target
 
 from qbnnc.runtime import isa_trial
 from qbnnc.runtime.cache_folder import store
-from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_panel
-from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
-from qbnnc.runtime.families.sampled_weights.drawing import define_column
-from qbnnc.runtime.families.sampled_weights.noise import noise_form
-from qbnnc.runtime.isa import Isa
+from qbnnc.runtime.isa import Isa, feature_string, target_cpu
 
 _LOG = logging.getLogger("qbnnc")
 _WORKS = b"works"
@@ -79,6 +74,12 @@ def _first(error: BaseException) -> BaseException:
 
 def _products(isa: Isa) -> ir.Module:
     """Write one panel of each form of the instruction set, and a column of sampled weights."""
+    # These need numba, and a set that was tried before does not.
+    from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, define_panel
+    from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
+    from qbnnc.runtime.families.sampled_weights.drawing import define_column
+    from qbnnc.runtime.families.sampled_weights.noise import noise_form
+
     shapes = [Shape((1,), width) for width in isa.panels]
     shapes += [Shape((1,), isa.panels[0], wide=True, sums=sums) for sums in (False, True)]
     if isa in WORD_PRODUCTS:
@@ -98,8 +99,8 @@ def _tried_elsewhere(text: str) -> str:
 
     The result is "" too if no process can be asked.
     """
-    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    task = {"path": _LLVMLITE, "triple": triple, "cpu": cpu, "features": features, "ir": text}
+    machine = {"triple": llvm.get_process_triple(), "cpu": target_cpu()}
+    task = {"path": _LLVMLITE, **machine, "features": feature_string(), "ir": text}
     if not _is_python(sys.executable):
         return ""
     command = [sys.executable, "-I", "-S", isa_trial.__file__]

@@ -36,7 +36,7 @@ class Prediction(Mapping[str, Float32]):
         head: Head,
         names: tuple[str, ...],
         samples: tuple[Float32, ...],
-        moments: Callable[[Float32, Float32], None] | None = None,
+        moments: Callable[[Float32, Float32], object] | None = None,
     ) -> None:
         """`samples` are [L, B, *shape] for each output; `names` are theirs, then of the statistics.
 

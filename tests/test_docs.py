@@ -47,11 +47,11 @@ def test_docstrings(name: str) -> None:
 def test_the_readme_and_the_guide_work_when_pasted(tmp_path: Path) -> None:
     """All blocks in one shell: the README's in an empty folder, then the guide's, with `tools`.
 
-    The blocks that install and build are left out.
+    The blocks that install and build, and what is C, are left out.
     """
     readme, left_out = _script("README.md")
-    assert [text.split()[0] for text in left_out] == ["make", "pip"]
-    assert len(readme) == 1
+    assert [text.split()[0] for text in left_out] == ["make", "pip", "#include"]
+    assert len(readme) == 2
     guide, left_out = _script("docs/guide.md")
     assert left_out == []
     assert len(guide) == 12

@@ -82,5 +82,5 @@ class _Round(torch.autograd.Function):
             return through, None, None, None
         slope = gradients[0] * torch.where(inside, rounded - steps, rounded)
         count = slope.numel() / max(1, ctx.scale_shape.numel())
-        damping = (count * float(high.max().clamp(min=1))) ** -0.5
+        damping = (count * high.max().clamp(min=1)) ** -0.5
         return through, slope.sum_to_size(ctx.scale_shape) * damping, None, None

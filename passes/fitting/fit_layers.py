@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Contraction, Conv2d, FakeQuantize, Op, SampledWeight
-from qbnnc.ir.ops.contraction import pad, windows
-from qbnnc.ir.scales import sampling_quants
+from qbnnc.ir.ops import Contraction, Conv2d, FakeQuantize, SampledWeight
+from qbnnc.ir.scales import accumulator_scale, bias_quant, sampling_quants
 from qbnnc.ir.types import Array, QuantParams, Stage
+from qbnnc.passes.fitting.observations import input_products, layer_moments
 from qbnnc.passes.fitting.paired_evaluation import (
     RebuiltValues,
     ReferenceValues,
     batches_of,
     live_bytes,
 )
-from qbnnc.passes.fitting.rounding import Moments, MomentSum, NotFitted, fitted_codes
-from qbnnc.passes.options import Bits, Quantisation, Rounding
+from qbnnc.passes.fitting.rounding import FEW_BITS, NotFitted, fitted_weight
+from qbnnc.passes.fitting.sampled_weights import fitted_parameters
+from qbnnc.passes.options import Bits, Quantisation, Rounding, Scales
 from qbnnc.passes.parameters import float32_constant, source_constant
 from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.support.errors import CompileError, RoundingWarning, UserError
@@ -31,6 +32,7 @@ Float64 = NDArray[np.float64]
 _PASSES = 4
 _MOST_INPUTS = 4608  # per output: H is square in it
 _BIAS_CODES = 2.0**23
+_STRETCHES = 1.0, 1.1, 1.21, 1.33  # of a range at few bits: fitted weights reach further
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +43,20 @@ class FitLayers:
     fitted ones before it give.
 
     1. A constant weight becomes codes fitted to the output of the float layer
-       (`passes.fitting.rounding`). Declined for convolutions in groups and for more than 4,608
-       inputs of an output. Declined with a RoundingWarning where the observations do not say how.
+       (`passes.fitting.rounding`). Codes of 3 bits or less may have a scale up to a third larger,
+       channel by channel, and the scale of the bias follows. Declined for convolutions in groups
+       and for more than 4,608 inputs of an output. Declined with a RoundingWarning where the
+       observations do not say how.
     2. A bias moves by the mean difference of the layer's output, channel by channel (Nagel et al.
        2019; Finkelstein et al. 2019), within the 2^23 codes of section 1. The mu of a sampled bias
        moves, and is quantised anew.
-    3. Sampled weights, and layers whose bits ask for neither, stay as they are.
+    3. A sampled weight gets another mu and sigma, whose rounded samples have the right mean and
+       variance (`passes.fitting.sampled_weights`). For convolutions in groups and for more than
+       4,608 inputs of an output, this is done weight by weight.
+    4. Layers whose bits ask for none of this stay as they are.
 
-    The scales of activations and weights stay, and so does the meaning of every integer.
+    The scales of activations stay, and so do those of weights of more than 3 bits and of sampled
+    ones. The scales of mu and sigma are new.
     """
 
     rows: NDArray[np.float32] | None
@@ -95,10 +103,18 @@ class _Fitting:
 
     def layer(self, node: Node, build: Builder) -> Value:
         """The fitted layer: the weight first (rule 1), then the bias that goes with it (rule 2)."""
-        wanted = self.reference.values(self.pairs[node.output])
         x, weight, bias = node.inputs
-        if self.options.rounding_of(_bits(node)) is Rounding.FITTED:
+        if _is_sampled(node):
+            if self.options.rounding_of(_bits(node)) is Rounding.FITTED:
+                weight = self.sampled_weight(node, build)
+                scaled = _producer(bias, build)  # it follows the weight, on which its scale depends
+                bias = self.now.emit(scaled, scaled.op, scaled.inputs, build)
+            if not _corrects_bias(node, self.options):
+                return self.now.emit(node, node.op, (x, weight, bias), build)
+        wanted = self.reference.values(self.pairs[node.output])
+        if not _is_sampled(node) and self.options.rounding_of(_bits(node)) is Rounding.FITTED:
             weight = self.weight(node, wanted, build)
+            bias = self.rescaled(bias, x, weight, build)
         given = self.now.emit(node, node.op, (x, weight, bias), build)
         if not _corrects_bias(node, self.options):
             return given
@@ -116,17 +132,48 @@ class _Fitting:
             return weight
         moments = layer_moments(node.op, weight.type.shape, self.now.values(x), wanted)
         try:
-            fitted = fitted_codes(real, _quant(weight), moments)
+            fitted, quant = fitted_weight(real, self.scales(_quant(weight)), moments)
         except NotFitted as error:
-            warnings.warn(
-                f"{node.loc}: its weight is rounded to nearest, not fitted ({error}): look at its "
-                "calibration data, or ask for `rounding='nearest'`",
-                RoundingWarning,
-                stacklevel=2,
-            )
+            _warn_of_nearest(node, error)
             return weight
         constant = build.constant(rounded.inputs[0].name, fitted)
-        return self.now.emit(rounded, rounded.op, (constant,), build)
+        return self.now.emit(rounded, FakeQuantize(quant), (constant,), build)
+
+    def scales(self, quant: QuantParams) -> list[QuantParams]:
+        """The codes that a fitted weight may have: wider ones at few bits (rule 1)."""
+        few = quant.bits <= FEW_BITS and self.options.scales is Scales.FREE
+        return [quant.scaled(factor) for factor in (_STRETCHES if few else (1.0,))]
+
+    def rescaled(self, bias: Value, x: Value, weight: Value, build: Builder) -> Value:
+        """The bias with the scale of the accumulators, which follows that of the weight."""
+        rounded = _producer(bias, build)
+        scale = accumulator_scale(_quant(x).per_tensor[0], _quant(weight).scale)
+        if _quant(bias).scale == scale:
+            return bias
+        return self.now.emit(rounded, FakeQuantize(bias_quant(scale)), rounded.inputs, build)
+
+    def sampled_weight(self, node: Node, build: Builder) -> Value:
+        """The sampled weight with a fitted mu and sigma, by rule 3."""
+        x, weight, _ = node.inputs
+        rounded = _producer(weight, build)
+        sampled = _producer(rounded.inputs[0], build)
+        mu, sigma, *noise = sampled.inputs
+        mean, deviation = source_constant(mu, build), source_constant(sigma, build)
+        grouped = isinstance(node.op, Conv2d) and node.op.groups != 1
+        whole = not grouped and mean[0].size <= _MOST_INPUTS
+        inputs = self.now.values(x)
+        products = input_products(node.op, mean.shape, inputs) if whole else None
+        try:
+            fitted = fitted_parameters(mean, deviation, _quant(weight), products)
+        except NotFitted as error:
+            _warn_of_nearest(node, error)
+            return weight
+        made = (
+            self.again(mu, fitted.mu, fitted.mu_quant, build),
+            self.again(sigma, fitted.sigma, fitted.sigma_quant, build),
+        )
+        sample = self.now.emit(sampled, SampledWeight(), (*made, *noise), build)
+        return self.now.emit(rounded, rounded.op, (sample,), build)
 
     def bias(self, bias: Value, shift: Float64, build: Builder) -> Value:
         """The bias moved by `shift`, by rule 2."""
@@ -171,7 +218,7 @@ def _layers(graph: Graph) -> list[Node]:
 
 
 def _wanted(node: Node, options: Quantisation) -> bool:
-    fitted = options.rounding_of(_bits(node)) is Rounding.FITTED and not _is_sampled(node)
+    fitted = options.rounding_of(_bits(node)) is Rounding.FITTED
     return fitted or _corrects_bias(node, options)
 
 
@@ -188,6 +235,15 @@ def _bits(layer: Node) -> Bits:
     """The bits of a layer's weight and of its input."""
     x, weight, _ = layer.inputs
     return Bits(_quant(weight).bits, _quant(x).bits)
+
+
+def _warn_of_nearest(node: Node, error: NotFitted) -> None:
+    warnings.warn(
+        f"{node.loc}: its weight is rounded to nearest, not fitted ({error}): look at its "
+        "calibration data, or ask for `rounding='nearest'`",
+        RoundingWarning,
+        stacklevel=3,
+    )
 
 
 def _quant(value: Value) -> QuantParams:
@@ -212,47 +268,3 @@ def _mean_difference(wanted: list[Array], given: list[Array]) -> Float64:
         total, count = total + rows.sum(axis=0), count + len(rows)
     mean = total / max(count, 1)
     return np.where(np.isfinite(mean), mean, 0.0)
-
-
-_MOST_OBSERVATIONS = 1 << 15
-
-
-def layer_moments(
-    op: Op, weight: tuple[int, ...], inputs: list[Array], outputs: list[Array]
-) -> Moments:
-    """Moments of a Linear's or (ungrouped) Conv2d's inputs and wanted outputs.
-
-    `inputs` and `outputs` are batches [1, B, ...]; `weight` is the shape of the weight. Every
-    position of a convolution is an observation. Evenly spaced ones are taken if there are more than
-    2^15.
-    """
-    total = sum(array.shape[1] * _positions(array) for array in outputs)
-    step = -(-total // _MOST_OBSERVATIONS)
-    sums = MomentSum(int(np.prod(weight[1:])), weight[0])
-    for x, y in zip(inputs, outputs, strict=True):
-        wide = np.broadcast_to(x, (1, y.shape[1], *x.shape[2:]))
-        rows = im2col(op, weight, wide[0], step)
-        sums.add(rows, _channels_last(y[0])[::step])
-    return sums.moments()
-
-
-def im2col(op: Op, weight: tuple[int, ...], x: Array, step: int = 1) -> Array:
-    """Every `step`th row [K] that the layer multiplies its weight with: x [B, ...] -> [M, K]."""
-    if not isinstance(op, Conv2d):
-        return x[::step]
-    kernel = weight[2], weight[3]
-    view = windows(pad(x, op.padding, 0), kernel, op.stride, op.dilation)
-    height, width = view.shape[2:4]
-    taken = np.arange(0, len(x) * height * width, step)
-    row, place = np.divmod(taken, height * width)
-    picked: Array = view[row, :, place // width, place % width]
-    return picked.reshape(len(taken), -1)
-
-
-def _positions(y: Array) -> int:
-    return int(np.prod(y.shape[3:], dtype=np.int64))
-
-
-def _channels_last(y: Array) -> Array:
-    """[B, N, ...] -> [B * positions, N]."""
-    return np.moveaxis(y, 1, -1).reshape(-1, y.shape[1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,11 @@ from qbnnc.passes.fitting.factorization import cholesky, inverse_of_lower
 
 Float64 = NDArray[np.float64]
 
-# Parts of the mean diagonal of H: the cost of a direction that no input has.
+# Parts of the mean diagonal of H: the cost of a direction that no input has. Errors of few bits are
+# large, and would be hidden in directions that the calibration rows have by chance.
 _DAMPINGS = 0.01, 0.1, 1.0
+_DAMPINGS_OF_FEW = 0.1, 1.0
+FEW_BITS = 3
 _BLOCK = 128
 _SLICES = 2  # of the products that decide how weights are rounded
 
@@ -64,36 +68,65 @@ class NotFitted(Exception):
     """The observations do not say how to fit a weight, which is then rounded to nearest."""
 
 
-def fitted_codes(weight: Array, quant: QuantParams, moments: Moments) -> Array:
-    """A weight [N, ...], f32, on the grid of `quant`, that gives nearly the wanted outputs.
+def fitted_weight(
+    weight: Array, quants: Sequence[QuantParams], moments: Moments
+) -> tuple[Array, QuantParams]:
+    """A weight [N, ...], f32, that gives nearly the wanted outputs, and the codes that it has.
 
     1. Least squares: W' = W + (cross^T - W H)(H + d I)^-1 makes up for what quantised inputs lost.
-       The damping d is 1 % of the mean diagonal of H, so that W' stays near W.
+       The damping d is 1 % of the mean diagonal of H, so that W' stays near W; 10 % for codes of
+       3 bits or less.
     2. GPTQ (Frantar et al. 2023): columns are rounded in the order of falling H_kk. Those that are
        not rounded yet make up for the error of each.
+    3. `quants` differ in their scales. Each channel (or the tensor) has the one whose result Q has
+       the least (W' - Q)(H + d I)(W' - Q)^T.
 
-    H is a sum of squares, apart from rounding errors. It is made symmetric, and damped by up to 100
-    times as much until it is positive definite. A layer whose inputs never vary is rounded to
+    H is a sum of squares, apart from rounding errors. It is made symmetric, and damped by up to
+    100 % until it is positive definite. A layer whose inputs never vary is rounded to
     nearest, which is as good. NotFitted if moments are infinite or NaN, or no damping helps.
     """
-    rows = weight.reshape(len(weight), -1).astype(np.float64)
+    rows, first = weight.reshape(len(weight), -1).astype(np.float64), quants[0]
     given = (moments.hessian + moments.hessian.T) / 2
     if not (np.isfinite(given).all() and np.isfinite(moments.cross).all()):
         raise NotFitted("its inputs or outputs are infinite, or too large to be squared")
     mean = np.trace(given) / len(given)
     if mean <= 0:
-        return weight
-    for damping in _DAMPINGS:
+        return weight, first
+    for damping in _DAMPINGS_OF_FEW if first.bits <= FEW_BITS else _DAMPINGS:
         hessian = given + damping * mean * np.eye(len(given))
         try:
             inverse = Inverse.of(hessian)
         except np.linalg.LinAlgError:
             continue
         lost = moments.cross - product(given, rows.T, _SLICES)
-        rounded = sequential_rounding(rows + inverse.times(lost).T, quant, inverse)
-        if np.isfinite(rounded).all():
-            return rounded.reshape(weight.shape).astype(np.float32)
+        best = _Best(rows + inverse.times(lost).T, quants, hessian, inverse)
+        if np.isfinite(best.rounded).all():
+            return best.rounded.reshape(weight.shape).astype(np.float32), best.quant
     raise NotFitted("the moments of its inputs are not positive definite")
+
+
+class _Best:
+    """The rows of a weight, each with the scale among those of `quants` that suits it best."""
+
+    def __init__(
+        self, wanted: Float64, quants: Sequence[QuantParams], hessian: Float64, inverse: Inverse
+    ) -> None:
+        tried = [sequential_rounding(wanted, quant, inverse) for quant in quants]
+        if len(tried) == 1:
+            self.rounded, self.quant = tried[0], quants[0]
+            return
+        costs = np.stack([_row_costs(wanted - rounded, hessian) for rounded in tried])
+        per_row = quants[0].axis is not None
+        chosen = (costs if per_row else costs.sum(axis=1, keepdims=True)).argmin(axis=0)
+        scales = np.array([quant.scale for quant in quants])[chosen, np.arange(len(chosen))]
+        each = np.broadcast_to(chosen, len(wanted))
+        self.rounded = np.stack(tried)[each, np.arange(len(wanted))]
+        self.quant = replace(quants[0], scale=tuple(scales.tolist()))
+
+
+def _row_costs(error: Float64, hessian: Float64) -> Float64:
+    costs: Float64 = (product(error, hessian, _SLICES) * error).sum(axis=1)
+    return costs
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from qbnnc.passes.mixed_precision.layers import Layer, layers_of
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, check_calibration, pipeline, ready_model
 from qbnnc.passes.ranges.calibrate import Calibration, Observer, Ranges, calibrate
+from qbnnc.passes.ranges.member_bits import with_member_bits
 from qbnnc.passes.ranges.quantisation_points import quantisation_points
 
 _EXTREMES = 0  # stands for every width at which ranges are minimum and maximum, or their average
@@ -41,6 +42,8 @@ class Compiler:
         rows = check_calibration(model, rows)
         how = replace(options.calibration, outputs=options.quantisation.outputs)
         ready = replace(ready_model(model, options), calibration=None)
+        equalise = pipeline(options.quantisation, how, rows).only("equalise-channels")
+        ready = replace(ready, members=tuple(equalise(member) for member in ready.members))
         return Compiler(ready, rows, options.quantisation, how)
 
     @property
@@ -54,6 +57,8 @@ class Compiler:
 
         `quantisation` differs from the base in bits, rounding and bias correction only.
         """
+        if len(self.ready.members) > 1:
+            quantisation = with_member_bits(quantisation, self.ready.graph)
         members = []
         for number, graph in enumerate(self.ready.members):
             ranges_of = partial(self._ranges, number, quantisation)
@@ -66,9 +71,7 @@ class Compiler:
     def _ranges(self, member: int, quantisation: Quantisation, graph: Graph) -> Ranges:
         points = quantisation_points(graph, outputs=quantisation.outputs)
         widths = {
-            point.group: quantisation.bits_of(point.node).activations
-            for point in points
-            if point.value is point.group
+            point.group: point.bits(quantisation) for point in points if point.value is point.group
         }
         return {
             point.value.name: self._observed(widths[point.group])[member][point.value.name]
@@ -77,10 +80,12 @@ class Compiler:
 
     def _observed(self, width: int) -> tuple[Ranges, ...]:
         """The ranges of every value, as if all codes had this width."""
-        searched = self.how.activation_observer(width) is Observer.MSE
+        searched = self.how.activation_observer is Observer.MSE
         key = width if searched else _EXTREMES
         if key not in self.ranges:
-            same = replace(self.base, bits=Bits(8, width), layers={}, input_bits=width)
+            same = replace(
+                self.base, bits=Bits(8, width), layers={}, input_bits=width, residual_bits=width
+            )
             self.ranges[key] = tuple(
                 calibrate(graph, self.rows, self.how, None, same) for graph in self.ready.members
             )

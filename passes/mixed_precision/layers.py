@@ -40,13 +40,15 @@ class Layer:
     `weights` counts the numbers stored. A sampled weight has a mean and a standard deviation, and
     an ensemble stores the numbers of every member. `activations` counts the quantised values that
     the layer gives for one row and sample. A layer whose output leaves the network as a number has
-    none. Biases have widths of their own and do not count.
+    none. Biases have widths of their own and do not count. `residual` values have other bits by
+    default: they are residual sums, or what these add.
     """
 
     name: str
     weights: int
     activations: int
     nodes: tuple[str, ...] = ()
+    residual: bool = False
 
     def numbers(self, kind: Kind) -> int:
         """The count of numbers that have this width."""
@@ -57,6 +59,8 @@ class Layer:
         base = quantisation.bits
         if self.name == INPUT:
             return replace(base, activations=quantisation.input_width)
+        if self.residual:
+            base = replace(base, activations=quantisation.residual_width)
         own = (quantisation.layers[n] for n in self._names if n in quantisation.layers)
         return next(own, base)
 
@@ -84,15 +88,16 @@ def layers_of(graph: Graph, *, members: int = 1, outputs: bool = False) -> tuple
     their scale; all of them belong to the layer that gives the first.
     """
     points = quantisation_points(graph, outputs=outputs)
-    owners = {point.group: _name(point.node) for point in points if point.value is point.group}
+    owners = {point.group: name_of(point.node) for point in points if point.value is point.group}
     given: Counter[str] = Counter()
     for point in points:
         given[owners[point.group]] += point.value.type.size
+    residual = {name_of(point.node) for point in points if point.residual}
     parameters: dict[str, dict[Value, int]] = {INPUT: {}}
     nodes: dict[str, list[str]] = {INPUT: []}
     producers, computing = graph.producers(), {point.node for point in points}
     for node in graph.nodes:
-        stored, name = dict(_parameters(node, producers)), _name(node)
+        stored, name = dict(_parameters(node, producers)), name_of(node)
         if stored or (node in computing and given[name]):
             parameters.setdefault(name, {}).update(stored)
             nodes.setdefault(name, []).append(node.output.name)
@@ -102,12 +107,14 @@ def layers_of(graph: Graph, *, members: int = 1, outputs: bool = False) -> tuple
             members * sum(parameters[name].values()),
             given[name],
             tuple(node for node in others if node != name),
+            name in residual,
         )
         for name, others in nodes.items()
     )
 
 
-def _name(node: Node | None) -> str:
+def name_of(node: Node | None) -> str:
+    """The name of the layer that a node belongs to; that of the input for None."""
     return INPUT if node is None else node.loc.module or node.output.name
 
 

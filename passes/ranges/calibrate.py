@@ -19,18 +19,19 @@ from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.ranges.function_domains import functions_of, refuse_undefined
+from qbnnc.passes.ranges.histograms import Histograms
 from qbnnc.passes.ranges.quantisation_points import QuantisationPoint, quantisation_points
-from qbnnc.passes.ranges.range_search import Codes, Histograms
+from qbnnc.passes.ranges.range_search import Codes
+from qbnnc.passes.ranges.rows import stretched
 from qbnnc.support.errors import CompileError, UserError
 from qbnnc.support.text import counted
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 Progress: TypeAlias = Callable[[int, int], None]
 
-# Up to so many bits a clipped range beats the range of all values.
-_FEW_ACTIVATION_BITS = 6
-_FEW_WEIGHT_BITS = 4
-_BATCH = 64
+_FEW_WEIGHT_BITS = 4  # up to so many a clipped range beats the range of all values
+_STRETCHED_ROWS = 128
+BATCH = 64
 
 
 class Observer(Enum):
@@ -46,10 +47,12 @@ class Calibration:
     """The options of a calibration.
 
     `passes` samples of every random number are observed, or 1 where nothing is random. `observer`
-    None is MSE for activations of 6 bits or less and weights of 4 or less, and MINMAX for more. EMA
-    means MINMAX for weights. `weights`, if given, is their observer instead. `decay` weighs a new
-    batch in the moving average. `outputs` observes the outputs of the graph too. Masks come from
-    `seed`, by the counters of section 5, so that calibrating twice gives the same ranges.
+    None is MSE for activations and for weights of 4 bits or less, and MINMAX for other weights. EMA
+    means MINMAX for weights. `weights`, if given, is their observer instead. MSE also sees rows
+    that are `stretch` times as far from the mean row, so that inputs unlike the calibration data
+    are hardly clipped; 1 is no such rows. `decay` weighs a new batch in the moving average.
+    `outputs` observes the outputs of the graph too. Masks come from `seed`, by the counters of
+    section 5, so that calibrating twice gives the same ranges.
     """
 
     observer: Observer | None = None
@@ -58,27 +61,28 @@ class Calibration:
     decay: float = 0.1
     outputs: bool = False
     weights: Observer | None = None
+    stretch: float = 1.5
 
-    def activation_observer(self, bits: int) -> Observer:
-        """The observer that was chosen, or the best one for activations of so many bits."""
-        return self.observer or _by_bits(bits, _FEW_ACTIVATION_BITS)
+    @property
+    def activation_observer(self) -> Observer:
+        """The observer that was chosen for activations, or MSE."""
+        return self.observer or Observer.MSE
 
     def weight_observer(self, bits: int) -> Observer:
         """MSE or MINMAX: as was chosen, or the better one for weights of so many bits."""
         if (chosen := self.weights or self.observer) is None:
-            return _by_bits(bits, _FEW_WEIGHT_BITS)
+            return Observer.MSE if bits <= _FEW_WEIGHT_BITS else Observer.MINMAX
         return Observer.MSE if chosen is Observer.MSE else Observer.MINMAX
 
     def describe(self, rows: NDArray[np.float32], passes: int, widths: Iterable[Bits]) -> str:
         """Text for the provenance: observers, number of rows, and a digest of the data."""
         sha = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
-        widths = tuple(widths)
-        seen = dict.fromkeys(self.activation_observer(b.activations).value for b in widths)
+        far = self.activation_observer is Observer.MSE and self.stretch != 1
         clipped = any(self.weight_observer(b.weights) is Observer.MSE for b in widths)
         return (
-            f"{' and '.join(seen)} over {counted(len(rows), 'row')} x "
-            f"{counted(passes, 'pass', 'passes')}, seed {self.seed}, "
-            f"data sha256 {sha[:16]}{', mse of weights' * clipped}"
+            f"{self.activation_observer.value} over {counted(len(rows), 'row')} x "
+            f"{counted(passes, 'pass', 'passes')}, seed {self.seed}, data sha256 {sha[:16]}"
+            f"{f', stretched by {self.stretch:g}' * far}{', mse of weights' * clipped}"
         )
 
     def passes_of(self, graph: Graph) -> int:
@@ -95,22 +99,23 @@ def calibrate(
 ) -> dict[str, tuple[float, float]]:
     """(low, high) of each value to be quantised, by name, over `rows` [N, *shape].
 
-    Ranges that minimise the squared error of the codes of `quantisation` take a second sweep.
     Raises CompileError, at the layer, where a value is NaN or infinite.
     """
     quantisation = Quantisation() if quantisation is None else quantisation
     points = quantisation_points(graph, outputs=how.outputs)
     searched = _searched(points, how, quantisation)
-    sweep = _Sweep(graph, rows, how, 2 if searched else 1, progress)
+    far = rows[:0]
+    if searched and how.stretch != 1:
+        far = stretched(rows, how.stretch, _STRETCHED_ROWS)
+    sweep = _Sweep(graph, how, len(rows), len(far), progress)
     extremes = _Extremes({point.value for point in points}, how)
     given = _Given({node.inputs[0] for node in functions_of(graph)})
-    sweep.run(0, extremes, given)
+    histograms = Histograms(searched, how.stretch)
+    sweep.run(rows, 0, extremes, given, histograms)
     refuse_undefined(graph, given.ranges)
     _refuse_infinite(graph, extremes.ranges)
-    if not searched:
-        return extremes.ranges
-    histograms = Histograms(searched, extremes.ranges)
-    sweep.run(1, histograms)
+    histograms.turn_to_stretched()
+    sweep.run(far, len(rows), histograms)
     return extremes.ranges | histograms.ranges()
 
 
@@ -121,19 +126,15 @@ def _searched(
     groups = {point.group for point in points}
     pow2 = quantisation.scales is Scales.POW2
     codes = {
-        point.value: Codes(quantisation.bits_of(point.node).activations, pow2=pow2)
+        point.value: Codes(point.bits(quantisation), pow2=pow2)
         for point in points
         if point.value in groups
     }
     return {
         point.value: (point.group, codes[point.group])
         for point in points
-        if how.activation_observer(codes[point.group].bits) is Observer.MSE
+        if how.activation_observer is Observer.MSE
     }
-
-
-def _by_bits(bits: int, few: int) -> Observer:
-    return Observer.MSE if bits <= few else Observer.MINMAX
 
 
 class _Watcher(Protocol):
@@ -142,31 +143,36 @@ class _Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sweep:
-    """Evaluations of all rows in batches, with `passes` samples of the random numbers."""
+    """Evaluations in batches, with `passes` samples of the random numbers.
+
+    There are `rows` calibration rows, and `far` stretched ones after them.
+    """
 
     graph: Graph
-    rows: NDArray[np.float32]
     how: Calibration
-    count: int
+    rows: int
+    far: int
     progress: Progress | None
 
-    def run(self, number: int, *watchers: _Watcher) -> None:
-        """Run sweep `number` of `count`, and show every value to the watchers."""
+    def run(self, rows: NDArray[np.float32], first: int, *watchers: _Watcher) -> None:
+        """Show every value to the watchers; the rows are numbered from `first`."""
         passes = self.how.passes_of(self.graph)
-        starts = range(0, len(self.rows), _BATCH)
+        starts = range(0, len(rows), BATCH)
 
         def observe(value: Value, array: Array) -> None:
             for watcher in watchers:
                 watcher.observe(value, array)
 
-        total = passes * len(starts)
+        counts = (-(-self.rows // BATCH), -(-self.far // BATCH))
+        before, total = (passes * counts[0] if first else 0), passes * sum(counts)
         for done, (draw, start) in enumerate((n, s) for n in range(passes) for s in starts):
-            part = self.rows[start : start + _BATCH]
-            numbers = Draw.of(self.how.seed, [draw], range(start, start + len(part)))
+            part = rows[start : start + BATCH]
+            row = first + start
+            numbers = Draw.of(self.how.seed, [draw], range(row, row + len(part)))
             with np.errstate(over="ignore", invalid="ignore"):
                 evaluate(self.graph, part, numbers, observe)
             if self.progress is not None:
-                self.progress(number * total + done + 1, self.count * total)
+                self.progress(before + done + 1, total)
 
 
 class _Extremes:

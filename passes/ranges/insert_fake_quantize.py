@@ -89,8 +89,9 @@ class InsertFakeQuantize:
             members = [ranges[p.value.name] for p in points if p.group is point.group]
             first = next(p for p in points if p.group is point.group)
             low, high = min(a for a, _ in members), max(b for _, b in members)
-            bits = self.options.bits_of(first.node).activations
-            quants[point.value.name] = activation_quant(low, high, bits, pow2=pow2)
+            quants[point.value.name] = activation_quant(
+                low, high, first.bits(self.options), pow2=pow2
+            )
         return quants
 
 
@@ -153,28 +154,30 @@ class _Insertion:
         bits = self.bits.get(node.output.name, self.options.bits).weights
         one_tap = _has_one_tap(node)
         bits = 8 if one_tap and self.pow2 else bits
-        channels = one_tap or self.options.weights.per_channel
+        scheme = self.options.scheme_of(bits, sampled=bool(weight.type.axes))
+        channels = one_tap or scheme.per_channel
+        codes = Codes(bits, scheme.symmetric, self.pow2)
         quant = weight_quant(
-            self.weight_range(weight, weights, bits, build, channels=channels),
+            self.weight_range(weight, weights, codes, build, channels=channels),
             bits,
             largest / (input_scale * _BIAS_CODES),
-            symmetric=self.options.weights.symmetric,
+            symmetric=scheme.symmetric,
             channels=channels,
             pow2=self.pow2,
         )
-        codes = bias_quant(accumulator_scale(input_scale, quant.scale))
+        of_bias = bias_quant(accumulator_scale(input_scale, quant.scale))
         return (
             _fake_quantize(weight, quant, node.loc, build),
-            _fake_quantize(bias, codes, node.loc, build),
+            _fake_quantize(bias, of_bias, node.loc, build),
         )
 
     def weight_range(
-        self, weight: Value, ends: Array, bits: int, build: Builder, *, channels: bool
+        self, weight: Value, ends: Array, codes: Codes, build: Builder, *, channels: bool
     ) -> Array:
         """Numbers that each channel's scale (or the tensor's) has to cover: [N, M], any M."""
         each = [end.reshape(len(end), -1) for end in ends]
         rows = each[0] if len(each) == 1 else np.concatenate(each, axis=1)
-        if self.how.weight_observer(bits) is not Observer.MSE:
+        if self.how.weight_observer(codes.bits) is not Observer.MSE:
             return rows
         likely = likely_values(weight, build)
         assert likely is not None
@@ -182,7 +185,6 @@ class _Insertion:
         apart = arrays.reshape(len(arrays), len(rows), -1).transpose(1, 2, 0)
         values = apart.reshape(len(rows) if channels else 1, -1)
         counts = np.tile(probabilities, values.shape[1] // len(probabilities))[None]
-        codes = Codes(bits, self.options.weights.symmetric, self.pow2)
         found = np.stack(least_error_range(values, counts, codes), axis=1)
         return np.repeat(found, len(rows) // len(found), axis=0)
 
@@ -193,7 +195,7 @@ class _Insertion:
             source_constant(mu, build),
             source_constant(sigma, build),
             _DISTRIBUTION_BITS,
-            channels=self.options.weights.per_channel,
+            channels=self.options.scheme_of(_DISTRIBUTION_BITS, sampled=True).per_channel,
         )
         return (
             _fake_quantize(mu, mu_quant, node.loc, build),

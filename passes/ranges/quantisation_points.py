@@ -13,23 +13,36 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Affine, Clamp, Concat, Op, Rearrangement
+from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Op, Rearrangement
+from qbnnc.passes.options import Quantisation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantisationPoint:
-    """A value to be quantised; `node` computes it (None: the input), `group` shares its scale."""
+    """A value to be quantised; `node` computes it (None: the input), `group` shares its scale.
+
+    `residual` says that it is the sum of two values, or one of them: the trunk of a residual
+    network, to which every block adds its rounding errors.
+    """
 
     value: Value
     node: Node | None
     group: Value
+    residual: bool = False
+
+    def bits(self, quantisation: Quantisation) -> int:
+        """The bits of its codes."""
+        return quantisation.codes_of(self.node, residual=self.residual)
 
 
 def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[QuantisationPoint, ...]:
     """The points in order; with `outputs` the outputs of the graph are quantised too."""
     found = dict(_points(graph, outputs))
-    groups = _groups(graph, tuple(found))
-    return tuple(QuantisationPoint(value, node, groups[value]) for value, node in found.items())
+    groups, residual = _groups(graph, tuple(found)), _residual(graph, found)
+    return tuple(
+        QuantisationPoint(value, node, groups[value], value in residual)
+        for value, node in found.items()
+    )
 
 
 def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
@@ -66,6 +79,25 @@ def clamped(graph: Graph, node: Node) -> Value:
     return reader.output if reader is not None and isinstance(reader.op, Clamp) else node.output
 
 
+def _residual(graph: Graph, points: Mapping[Value, Node | None]) -> frozenset[Value]:
+    """The points that are sums of two values, or terms of such sums, masked or clamped before."""
+    producers = graph.producers()
+    sums = [node for node in graph.nodes if isinstance(node.op, Add)]
+    open_ = [value for node in sums for value in node.inputs]
+    found = {clamped(graph, node) for node in sums}
+    while open_:
+        value = open_.pop()
+        if value in points:
+            found.add(value)
+        elif (node := producers.get(value)) is not None and _passes_on(node.op):
+            open_.append(node.inputs[0])
+    return frozenset(found & points.keys())
+
+
+def _passes_on(op: Op) -> bool:
+    return op.keeps_codes or isinstance(op, Clamp)
+
+
 def _groups(graph: Graph, points: tuple[Value, ...]) -> dict[Value, Value]:
     """Map each point to the first of those whose scale it shares."""
     producers = graph.producers()
@@ -90,9 +122,5 @@ def _sources(
         yield value
         return
     node = producers.get(value)
-    if node is not None and (_keeps_scale(node.op) or isinstance(node.op, Clamp)):
+    if node is not None and _passes_on(node.op) and node.op.grid_factor == 1.0:
         yield from _sources(node.inputs[0], points, producers)
-
-
-def _keeps_scale(op: Op) -> bool:
-    return op.keeps_codes and op.grid_factor == 1.0

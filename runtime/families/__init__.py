@@ -16,6 +16,7 @@ from qbnnc.runtime.families.pointwise import instructions as pointwise
 from qbnnc.runtime.families.pooling import instructions as pooling
 from qbnnc.runtime.families.quantization import instructions as quantization
 from qbnnc.runtime.families.sampled_weights import instructions as sampled_weights
+from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.program import Instruction
 
 # The slowest kernels to compile come first: they are compiled in this order.
@@ -47,3 +48,9 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
 )
 OPCODES = {instruction: number for number, instruction in enumerate(INSTRUCTIONS, 1)}
 BY_OPCODE = {number: instruction for instruction, number in OPCODES.items()}
+
+
+def compiled_instructions() -> list[type[Instruction]]:
+    """The instructions that this instruction set has a kernel for, the slowest to compile first."""
+    missing = set() if chosen().multiplies_words else {contraction.Winograd}
+    return [instruction for instruction in INSTRUCTIONS if instruction not in missing]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba.np.numpy_support import carray
 
-from qbnnc.runtime.kernels.addressing import pointer
+from qbnnc.runtime.kernels.addressing import reals
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.records import Status
 
@@ -23,7 +22,7 @@ def checked(x_at, x_size, out_at, out_size):
     """Return the Status of x and out, which are float32 arrays."""
     if overlaps(x_at, 4 * x_size, out_at, 4 * out_size):
         return _OVERLAP
-    x, count = carray(pointer(x_at), x_size, np.float32), np.uint32(0)
+    x, count = reals(x_at), np.uint32(0)
     for i in range(x_size):
         count |= np.uint32(x[i] != x[i])
     return _NAN if count else _DONE

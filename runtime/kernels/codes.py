@@ -9,13 +9,13 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     I8,
     I16,
     I64,
     counted,
     internal_function,
-    jitted,
     load,
     splat,
     splat_constant,

@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numba.np.numpy_support import carray
+from numba.np.arrayobj import populate_array
 
-from qbnnc.runtime.families import INSTRUCTIONS
-from qbnnc.runtime.families.contraction.instructions import Winograd
 from qbnnc.runtime.families.contraction.kernels import convolution, depthwise, winograd
-from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
 from qbnnc.runtime.families.dropout import kernels as dropout
 from qbnnc.runtime.families.masked_layers.kernels import recompute, table
 from qbnnc.runtime.families.moves import kernels as moves
@@ -26,17 +23,16 @@ from qbnnc.runtime.families.pointwise import kernels as pointwise
 from qbnnc.runtime.families.pooling import kernels as pooling
 from qbnnc.runtime.families.quantization import kernels as quantization
 from qbnnc.runtime.families.sampled_weights import kernels as sampled_weights
-from qbnnc.runtime.isa import chosen
-from qbnnc.runtime.kernels.addressing import pointer
-from qbnnc.runtime.kernels.jit import Kernel, inlined
-from qbnnc.runtime.kernels.records import ARRAYS, CONTEXT
+from qbnnc.runtime.kernels.addressing import numbers
+from qbnnc.runtime.kernels.jit import Kernel
+from qbnnc.runtime.kernels.records import ARRAYS
 from qbnnc.runtime.kernels.vectors import I64
-from qbnnc.runtime.program import COLUMNS, Instruction
+from qbnnc.runtime.program import Instruction
 
-Entry: TypeAlias = Callable[[int, int, int], None]  # row, context and memory: their addresses
+Entry: TypeAlias = Callable[[int, int, int], int]  # row, context and memory: their addresses
 
 _ADDRESSES = [types.int64] * 3
-SIGNATURE = types.void(*_ADDRESSES)
+SIGNATURE = types.int64(*_ADDRESSES)
 
 
 class Memory(NamedTuple):
@@ -70,58 +66,71 @@ KERNELS: dict[type[Instruction], Kernel] = {
 }
 
 
-def compiled_instructions() -> list[type[Instruction]]:
-    """The instructions that this instruction set has a kernel for, the slowest to compile first."""
-    missing = set() if chosen() in WORD_PRODUCTS else {Winograd}
-    return [instruction for instruction in INSTRUCTIONS if instruction not in missing]
+_named_tuple: Any = types.NamedTuple
+_cpointer: Any = types.CPointer
+_populate_array: Any = populate_array
+# The address, the size, and the bytes of what the size counts, for each array.
+_FIELDS: tuple[tuple[int, int, Any, int], ...] = (
+    (ARRAYS.x, ARRAYS.x_size, types.float32, 1),
+    (ARRAYS.arena, ARRAYS.arena_size, types.uint8, 1),
+    (ARRAYS.arena, ARRAYS.arena_size, types.int32, 4),
+    (ARRAYS.constants, ARRAYS.constants_size, types.uint8, 1),
+    (ARRAYS.constants, ARRAYS.constants_size, types.int32, 4),
+    (ARRAYS.constants, ARRAYS.constants_size, types.float32, 4),
+    (ARRAYS.out, ARRAYS.out_size, types.float32, 1),
+)
+_MEMORY = _named_tuple([types.Array(kind, 1, "C") for _, _, kind, _ in _FIELDS], Memory)
+
+
+def _memory_at(_, arrays):
+    """Make arrays of the addresses and sizes in a record of `Arrays`."""
+
+    def generate(context, builder, signature, args):
+        def number(place: int) -> Any:
+            return builder.load(builder.gep(args[0], [I64(place)]))
+
+        made = list[Any]()
+        for (at, size, kind, each), array_type in zip(_FIELDS, _MEMORY, strict=True):
+            array, nbytes = context.make_array(array_type)(context, builder), kind.bitwidth // 8
+            pointer = context.get_value_type(_cpointer(kind))
+            _populate_array(
+                array,
+                data=builder.inttoptr(number(at), pointer),
+                shape=[builder.udiv(number(size), I64(each))],
+                strides=[I64(nbytes)],
+                itemsize=I64(nbytes),
+                meminfo=None,
+            )
+            made.append(array._getvalue())
+        return context.make_tuple(builder, _MEMORY, made)
+
+    return _MEMORY(arrays), generate
+
+
+memory_at: Any = intrinsic(_memory_at)
 
 
 def entry(instruction: type[Instruction]) -> Entry:
     """The function that runs one instruction. `qbnnc.runtime.compilation` compiles it."""
-    body: Any = inlined(KERNELS[instruction].py_func)  # else LLVM would compile it twice
+    body = KERNELS[instruction]
 
-    def run(row_at, context_at, memory_at):
-        row = carray(pointer(row_at), COLUMNS, np.int64)
-        context = carray(pointer(context_at), CONTEXT.SIZE, np.int64)
-        arrays = carray(pointer(memory_at), ARRAYS.SIZE, np.int64)
-        x = carray(pointer(arrays[ARRAYS.x]), arrays[ARRAYS.x_size], np.float32)
-        arena, size = pointer(arrays[ARRAYS.arena]), arrays[ARRAYS.arena_size]
-        constants, count = pointer(arrays[ARRAYS.constants]), arrays[ARRAYS.constants_size]
-        body(
-            row,
-            context,
-            Memory(
-                x,
-                carray(arena, size, np.uint8),
-                carray(arena, size // 4, np.int32),
-                carray(constants, count, np.uint8),
-                carray(constants, count // 4, np.int32),
-                carray(constants, count // 4, np.float32),
-                carray(pointer(arrays[ARRAYS.out]), arrays[ARRAYS.out_size], np.float32),
-            ),
-        )
+    def run(row, context, memory):
+        body(numbers(row), numbers(context), memory_at(numbers(memory)))
+        return 0
 
     return run
 
 
 def _call(_, address, row, context, memory):
-    """Call an entry by its address, with int64 arrays; pass on its exceptions."""
+    """Call an entry by its address."""
 
     def generate(cg, builder, signature, args):
-        arrays = zip(signature.args[1:], args[1:], strict=True)
-        places = [
-            builder.ptrtoint(cg.make_array(kind)(cg, builder, value=array).data, I64)
-            for kind, array in arrays
-        ]
-        convention = cg.call_conv
-        kind = convention.get_function_type(types.none, _ADDRESSES)
+        kind = ir.FunctionType(I64, [I64] * len(_ADDRESSES))
         function = builder.inttoptr(args[0], kind.as_pointer())
-        status, _ = convention.call_function(builder, function, types.none, _ADDRESSES, places)
-        with builder.if_then(status.is_error, likely=False):
-            convention.return_status_propagate(builder, status)
+        builder.call(function, args[1:])
         return cg.get_dummy_value()
 
-    return types.none(address, row, context, memory), generate
+    return types.none(types.int64, *_ADDRESSES), generate
 
 
 call: Any = intrinsic(_call)

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import types
-from numba.np.numpy_support import carray
 
-from qbnnc.runtime.kernels.addressing import on_stack, pointer
+from qbnnc.runtime.kernels.addressing import numbers, on_stack
 from qbnnc.runtime.kernels.checks import checked
 from qbnnc.runtime.kernels.entries import call
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.records import ARRAYS, BLOCK, CONTEXT, JOB, Status
 from qbnnc.runtime.program import COLUMNS
 
-SIGNATURE = types.int64(
-    types.int64[::1],  # addresses of the entries, by opcode
-    types.int64[:, ::1],  # jobs
-    types.int64,  # seed, mod 2^64
-    types.int64,  # number of the first row, for random numbers, mod 2^64
-    types.Array(types.float32, 1, "C", readonly=True),  # x
-    types.uint8[::1],  # arena
-    types.float32[::1],  # out
-)
+SIGNATURE = types.int64(*[types.int64] * 11)
 
 _DONE = int(Status.DONE)
 _new_context, _new_memory = on_stack(CONTEXT.SIZE), on_stack(ARRAYS.SIZE)
@@ -47,37 +37,42 @@ def enter(context, job, seed, first_row, block):
 
 
 @kernel
-def run(entries, jobs, seed, first_row, x_at, x_size, arena_at, arena_size, out_at, out_size):
+def run(
+    entries_at, jobs_at, job_count, seed, first_row, x_at, x_size, arena_at, arena_size, out_at,
+    out_size,
+):  # fmt: skip
     """Run all blocks of all jobs, one after the other in one arena; arrays are addresses."""
-    context = carray(pointer(_new_context()), CONTEXT.SIZE, np.int64)
-    memory = carray(pointer(_new_memory()), ARRAYS.SIZE, np.int64)
+    entries, context_at, memory_at = numbers(entries_at), _new_context(), _new_memory()
+    context, memory = numbers(context_at), numbers(memory_at)
     memory[ARRAYS.x], memory[ARRAYS.x_size] = x_at, x_size
     memory[ARRAYS.arena], memory[ARRAYS.arena_size] = arena_at, arena_size
     memory[ARRAYS.out], memory[ARRAYS.out_size] = out_at, out_size
-    for j in range(len(jobs)):
-        job = jobs[j]
-        program = carray(pointer(job[JOB.program]), (job[JOB.steps], COLUMNS), np.int64)
-        ends = carray(pointer(job[JOB.ends]), 3, np.int64)
-        blocks = job[JOB.blocks]
-        schedule = carray(pointer(job[JOB.schedule]), (blocks, BLOCK.SIZE), np.int64)
+    for j in range(job_count):
+        job = numbers(jobs_at + 8 * JOB.SIZE * j)
+        program, ends = job[JOB.program], numbers(job[JOB.ends])
         memory[ARRAYS.constants] = job[JOB.constants]
         memory[ARRAYS.constants_size] = job[JOB.constant_bytes]
-        for i in range(blocks):
-            block = schedule[i]
+        for i in range(job[JOB.blocks]):
+            block = numbers(job[JOB.schedule] + 8 * BLOCK.SIZE * i)
             enter(context, job, seed, first_row, block)
             phase = block[BLOCK.phase]
             first = 0 if phase == 0 else ends[phase - 1]
             for step in range(first, ends[phase]):
-                call(entries[program[step, 0]], program[step], context, memory)
+                row = program + 8 * COLUMNS * step
+                call(entries[numbers(row)[0]], row, context_at, memory_at)
 
 
-def execute(entries, jobs, seed, first_row, x, arena, out):
+def execute(
+    entries, jobs, job_count, seed, first_row, x, x_size, arena, arena_size, out, out_size
+):  # fmt: skip
     """Check x and out, and run the jobs; return a Status.
 
-    The length of the arena is a multiple of 8. `qbnnc.runtime.compilation` compiles this function.
+    Arrays are addresses. The length of the arena is a multiple of 8. `qbnnc.runtime.compilation`
+    compiles this function.
     """
-    x_at, out_at, arena_at = x.ctypes.data, out.ctypes.data, arena.ctypes.data
-    status = checked(x_at, len(x), out_at, len(out))
+    status = checked(x, x_size, out, out_size)
     if status == _DONE:
-        run(entries, jobs, seed, first_row, x_at, len(x), arena_at, len(arena), out_at, len(out))
+        run(
+            entries, jobs, job_count, seed, first_row, x, x_size, arena, arena_size, out, out_size
+        )  # fmt: skip
     return status

@@ -9,15 +9,13 @@ docs/runtime.md describes the arguments. The result is a `records.Status`.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import types
-from numba.np.numpy_support import carray
 
-from qbnnc.runtime.kernels.addressing import pointer
+from qbnnc.runtime.kernels.addressing import numbers
 from qbnnc.runtime.kernels.checks import checked, overlaps
 from qbnnc.runtime.kernels.interpreter import run
 from qbnnc.runtime.kernels.jit import kernel
-from qbnnc.runtime.kernels.records import CALL, CALL_MAGIC, JOB, Status
+from qbnnc.runtime.kernels.records import CALL, CALL_MAGIC, Status
 
 ARGUMENTS = 9
 SIGNATURE = types.int64(*[types.int64] * ARGUMENTS)
@@ -46,15 +44,15 @@ def predict(call_at, x, x_elements, out, out_elements, workspace, workspace_byte
     """Check all arguments and predict; `qbnnc.runtime.compilation` compiles this function."""
     if call_at == 0 or call_at % 8:
         return _BAD_CALL
-    call = carray(pointer(call_at), CALL.SIZE, np.int64)
+    call = numbers(call_at)
     if call[CALL.magic] != CALL_MAGIC:
         return _BAD_CALL
     status = refused(call, x, x_elements, out, out_elements, workspace, workspace_bytes)
     if status == _DONE:
         status = checked(x, x_elements, out, out_elements)
     if status == _DONE:
-        entries = carray(pointer(call[CALL.entries]), call[CALL.opcodes], np.int64)
-        jobs = carray(pointer(call[CALL.jobs]), (call[CALL.job_count], JOB.SIZE), np.int64)
-        size = call[CALL.workspace_bytes]
-        run(entries, jobs, seed, first_row, x, x_elements, workspace, size, out, out_elements)
+        run(
+            call[CALL.entries], call[CALL.jobs], call[CALL.job_count], seed, first_row, x,
+            x_elements, workspace, call[CALL.workspace_bytes], out, out_elements,
+        )  # fmt: skip
     return status

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.ir.rng import GOLDEN
-from qbnnc.runtime.kernels.jit import inlined, kernel
+from qbnnc.runtime.kernels.jit import kernel
 
 _ONE = np.uint64(1)
 
 
-@inlined
+@kernel
 def mix(z):
     """The output function of splitmix64, on uint64."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

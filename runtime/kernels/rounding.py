@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.runtime.kernels.jit import inlined, kernel
+from qbnnc.runtime.kernels.jit import kernel
 
 
-@inlined
+@kernel
 def round_into(code, low, high, zero):
     """Return Z + rint(clip(code, low, high)).
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from inspect import Parameter, Signature
-from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from qbnnc.runtime.isa import Isa
 
@@ -51,6 +47,13 @@ def load(build: ir.IRBuilder, address: ir.Value, kind: ir.Type, offset: int = 0)
     value = build.load(pointer)
     value.align = 1
     return value
+
+
+def prefetch(build: ir.IRBuilder, address: ir.Value) -> None:
+    """Ask for the cache line of any address, which need not exist."""
+    pointer, read, keep, data = I8.as_pointer(), I32(0), I32(3), I32(1)
+    ask = declare(build, "llvm.prefetch.p0i8", ir.VoidType(), [pointer, I32, I32, I32])
+    build.call(ask, [build.inttoptr(address, pointer), read, keep, data])
 
 
 def store(build: ir.IRBuilder, value: ir.Value, address: ir.Value, offset: int = 0) -> None:
@@ -128,25 +131,3 @@ def enable(function: ir.Function, features: Sequence[str]) -> None:
     """Enable features in a function, even if LLVM does not know that the CPU has them."""
     names = ",".join(f"+{name}" for name in features)
     set.add(function.attributes, f'"target-features"="{names}"')  # llvmlite's add knows no values
-
-
-def jitted(
-    name: str, arguments: Sequence[types.Type], define: Callable[[ir.Module, str], ir.Function]
-) -> Any:
-    """Give numba's jitted code the function that `define` writes; it returns nothing.
-
-    The name is unique in a module.
-    """
-
-    def typing(_, *given):
-        def generate(context, builder, signature, args):
-            function = builder.module.globals.get(name) or define(builder.module, name)
-            builder.call(function, args)
-            return context.get_dummy_value()
-
-        return types.void(*arguments), generate
-
-    kind = Parameter.POSITIONAL_ONLY  # numba asks for the number of arguments
-    names = ["context", *(f"argument{i}" for i in range(len(arguments)))]
-    vars(typing)["__signature__"] = Signature([Parameter(name, kind) for name in names])
-    return intrinsic(typing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,23 @@ import torch
 from numpy.typing import NDArray
 
 from qbnnc.backends.torch.quantizers import is_power_of_two
-from qbnnc.backends.torch.training import Diverged, FineTuning, Loss, Progress, Training, finetune
-from qbnnc.backends.torch.training.losses import divergence, gaussian_nll
+from qbnnc.backends.torch.training import (
+    Diverged,
+    FineTuning,
+    Loss,
+    Progress,
+    Training,
+    finetune,
+    member,
+)
+from qbnnc.backends.torch.training.losses import (
+    compared_head,
+    divergence,
+    epistemic_deviation,
+    gaussian_nll,
+    normal_divergence,
+    predictive,
+)
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph, rewrite
 from qbnnc.ir.head import Head, Task
@@ -94,9 +110,55 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
     assert first != other
 
 
+def test_the_rate_is_the_best_of_several_that_were_tried() -> None:
+    model, training = model_of(mlp()), Training(steps=40, batch_size=16)
+    tuned, progress = told(model, None, training)
+    assert [p.step for p in progress[:5]] == [0, 10, 20, 30, 40]  # the start, and four trials
+    assert progress[-1].step == progress[-1].steps == 4 * 10 + 40
+    best = min(range(4), key=lambda trial: progress[1 + trial].validation)
+    rate = (3e-4, 1e-3, 3e-3, 1e-2)[best]
+    alone, same = told(model, None, replace(training, lr=rate))
+    assert [p.validation for p in progress[5:]] == [p.validation for p in same[1:]]
+    assert progress[-1].best <= same[-1].best
+    assert tuned.provenance.training.startswith("40 steps of match, lr found, learned")
+    assert alone.provenance.training.startswith(f"40 steps of match, lr {rate:g}, learned")
+
+
+def test_a_rate_may_diverge_in_its_trial_if_another_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, y = model_of(mlp()), targets(mlp())
+    training = Training(Loss.GAUSSIAN_NLL, steps=40, batch_size=16)
+    monkeypatch.setattr(member, "_RATES", (500.0, 1e-3))
+    _, progress = told(model, y, training)
+    assert math.isinf(progress[1].validation)
+    assert progress[-1].best < progress[0].validation
+    monkeypatch.setattr(member, "_RATES", (500.0, 400.0))
+    with pytest.raises(Diverged, match=r"`lr` 400: the loss is"):
+        told(model, y, training)
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [
+        ({}, 1000),  # 3 * 11 are fewer
+        ({"epochs": 5}, 55),
+        ({"epochs": 0.01}, 1),
+        ({"steps": 7}, 7),
+    ],
+)
+def test_the_length_is_that_of_steps_or_epochs(given: dict[str, Any], steps: int) -> None:
+    assert Training(**given).steps_of(11) == steps
+
+
+def test_many_rows_are_passed_over_three_times() -> None:
+    assert Training().steps_of(500) == 1500
+
+
 def test_members_are_tuned_each_on_its_own() -> None:
-    pair = model_of(mlp(0), mlp(1))
-    tuned, progress = told(pair, None, replace(QUICK, epochs=2))
+    pair, alike = model_of(mlp(0), mlp(1)), replace(LOW.quantisation, member_bits=3)
+    options = replace(LOW, quantisation=alike)
+    tuned, progress = told(pair, None, replace(QUICK, epochs=2), options)
     assert {(p.member, p.members) for p in progress} == {(0, 2), (1, 2)}
     alone, _ = told(model_of(mlp(0)), None, replace(QUICK, epochs=2))
     assert str(tuned.members[0]) == str(alone.graph)
@@ -120,13 +182,14 @@ class Stop:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("after", slow_but([3], [1, 3, 7]))
+@pytest.mark.parametrize("after", slow_but([3, 8], [1, 3, 6, 8, 12]))
 @pytest.mark.parametrize("learn_ranges", slow_but([True], [True, False]))
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(
     after: int, learn_ranges: bool, tmp_path: Path
 ) -> None:
+    """In the start, a trial of a rate, or the run of one member or the other."""
     model = model_of(mlp(0), mlp(1))
-    training = replace(QUICK, epochs=4, learn_ranges=learn_ranges)
+    training = Training(steps=12, batch_size=16, learn_ranges=learn_ranges)
     x, state = rows(mlp()), tmp_path / "state"
     whole = finetune(model, x, None, LOW, training)
     begun = FineTuning(model, x, None, LOW, training)
@@ -184,7 +247,9 @@ def test_a_loss_that_does_not_fit_is_refused() -> None:
         ({"lr": "fast"}, "`lr` 'fast': give a finite number"),
         ({"lr": float("nan")}, "`lr` nan: give a finite number"),
         ({"epochs": -1.0}, "`epochs`: must be above 0"),
-        ({"epochs": None}, "`epochs` None: give a finite number"),
+        ({"epochs": "3"}, "`epochs` '3': give a finite number"),
+        ({"epochs": 6, "steps": 9}, "`steps`: says the same as `epochs`; give one of the two"),
+        ({"epochs": None, "steps": 0}, "`steps` 0: give 1 or more"),
         ({"held_out": 1}, "`held_out`: must be between 0 and 1"),
         ({"moving": 1.5}, "`moving`: must be from 0 to 1"),
         ({"batch_size": 0}, "`batch_size` 0: give 1 or more"),
@@ -222,6 +287,54 @@ def test_divergence_is_that_of_the_definition() -> None:
     ours, theirs = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 4, dtype=torch.float64)
     p, q = torch.softmax(theirs, 1), torch.softmax(ours, 1)
     torch.testing.assert_close(divergence(ours, theirs), (p * (p / q).log()).sum(1).mean())
+
+
+def test_normal_divergence_is_that_of_pytorch() -> None:
+    mean, log_variance, their_mean, theirs = torch.randn(4, 7, 1, dtype=torch.float64)
+    normal = [
+        torch.distributions.Normal(m, (0.5 * v).exp())
+        for m, v in ((their_mean, theirs), (mean, log_variance))
+    ]
+    torch.testing.assert_close(
+        normal_divergence(mean, log_variance, their_mean, theirs),
+        torch.distributions.kl_divergence(*normal).mean(),
+    )
+
+
+def test_samples_predict_a_mixture_together() -> None:
+    log_p = torch.log_softmax(torch.randn(6, 5, 4, dtype=torch.float64), 2)
+    (mixed,) = predictive(Head(Task.CLASSIFICATION), [[sample] for sample in log_p])
+    torch.testing.assert_close(mixed.exp(), log_p.exp().mean(0))
+    mean, log_variance = torch.randn(2, 6, 5, 1, dtype=torch.float64)
+    pairs = [list(pair) for pair in zip(mean, log_variance, strict=True)]
+    together, spread = predictive(Head(Task.REGRESSION), pairs)
+    second = (mean**2 + log_variance.exp()).mean(0)  # E[y^2] of the mixture
+    torch.testing.assert_close(together, mean.mean(0))
+    torch.testing.assert_close(spread.exp(), second - mean.mean(0) ** 2)
+
+
+def test_the_epistemic_deviation_is_mutual_information_or_a_standard_deviation() -> None:
+    p = torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]], dtype=torch.float64)  # 2 samples of a row
+    entropy = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
+    found = epistemic_deviation(Head(Task.CLASSIFICATION), [[sample.log()] for sample in p])
+    assert float(found) == pytest.approx(math.sqrt(math.log(2) - entropy))
+    means = [[torch.tensor([[1.0]])], [torch.tensor([[5.0]])]]
+    assert float(epistemic_deviation(Head(Task.REGRESSION), means)) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "task"),
+    [("mu", "log_var", Task.REGRESSION), ("log_var", "mu", Task.RAW), ("a", "b", Task.RAW)],
+)
+def test_match_takes_two_outputs_for_a_normal_distribution_if_their_names_say_so(
+    first: str, second: str, task: Task
+) -> None:
+    net = Net((6,)).linear(8, "fc").relu("relu")
+    hidden = net.value
+    one = net.linear(1, first).value
+    net.value = hidden
+    graph = net.graph(one, net.linear(1, second).value)
+    assert compared_head(model_of(graph)).task is task
 
 
 def test_gaussian_nll_is_that_of_pytorch() -> None:

@@ -87,6 +87,7 @@ def test_dropout_active_awakes_all_noise(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_draw_of_the_batch_is_shared_by_its_rows(tmp_path: Path) -> None:
+    torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(8, 24), Depth("batch"), nn.Linear(24, 2)).eval()
     model = compiled(net, str(tmp_path / "law.qbnn"), dropout="active")
     expected, found = drawn(net.train()), drawn_compiled(model)

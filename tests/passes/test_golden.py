@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.text import graph_text
 from qbnnc.ir.text_parser import parse_graphs
-from qbnnc.options import quantisation_from
+from qbnnc.options import options_from
 from qbnnc.passes.base import Pipeline
 from qbnnc.passes.pipeline import PASS_NAMES, pipeline
 from qbnnc.support.errors import UserError
@@ -46,11 +46,11 @@ class Golden:
     def read(file: Path) -> Golden:
         text = file.read_text()
         headers = dict(HEADER.findall(text))
-        quantisation = quantisation_from(json.loads(headers.get("options", "{}")))
+        options = options_from(json.loads(headers.get("options", "{}")))
         rows: NDArray[np.float32] | None = None
         if "rows" in headers:
             rows = np.array(json.loads(headers["rows"]), np.float32)
-        whole = pipeline(quantisation, rows=rows)
+        whole = pipeline(options.quantisation, options.calibration, rows=rows)
         steps = whole.only(*re.split(r",\s*", headers["passes"]))
         return Golden(steps, parse_graphs(text, file.name), headers.get("error"))
 

@@ -50,7 +50,7 @@ def test_elsewhere_one_line_says_it(capsys: pytest.CaptureFixture[str]) -> None:
     with shown_log():
         log_a_build()
         LOG.info("of something else")
-    assert capsys.readouterr().err == "compiling 2 kernels\n"
+    assert capsys.readouterr().err == "compiling 2 kernels\ncompiled 2 kernels\n"
 
 
 def test_warnings_are_sentences_and_the_log_is_left_as_it_was(
@@ -98,7 +98,7 @@ def test_warmup_of_one_missing_kernel(tmp_path: Path) -> None:
     assert "compiling kernels, once [" in shown
     assert "] 0/1 load" in shown
 
-    for options, lines in (([], 1), (["-q"], 0)):
+    for options, lines in (([], 2), (["-q"], 0)):
         kernel.unlink()
         quiet = subprocess.run(
             [*WARM_UP, *options], env=environment, capture_output=True, text=True

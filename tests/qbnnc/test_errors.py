@@ -167,6 +167,7 @@ def test_options_about_making_are_refused_for_what_is_made(
     for options in (
         ("--bits", "w4a4"),
         ("--input-bits", 8),
+        ("--residual-bits", 8),
         ("--rounding", "nearest"),
         ("--no-bias-correction",),
     ):
@@ -188,6 +189,9 @@ def test_sources_that_are_none(source: Any) -> None:
         {"task": 3},
         {"input_bits": 9},
         {"input_bits": 1},
+        {"residual_bits": 9},
+        {"residual_bits": 1},
+        {"member_bits": 9},
         {"rounding": "up"},
         {"observer": "max"},
     ],

@@ -98,7 +98,7 @@ def test_many_models_fit_80_columns(qbnnc_command: Runner, artefacts: Path) -> N
     paths = [artefacts / f"mlp.{suffix}" for suffix in ("onnx", "qbnn", "qbnn", "qbnn", "qbnn")]
     seeds = ("--seed", 1, "--seed", 2)
     shown = qbnnc_command("evaluate", *paths, "--data", DIABETES, *seeds).out
-    for text in ("w8a7, L = 20, seed 1, 2", "RMSE, units of y", "NLL, nats", " ± "):
+    for text in ("w8a7, input=a8, L = 20, seed 1, 2", "RMSE, units of y", "NLL, nats", " ± "):
         assert text in " ".join(shown.split())  # a long path folds its line
     tables = shown.split("\n\n", 1)[1]
     assert max(map(len, tables.splitlines())) <= 80
@@ -216,7 +216,7 @@ def test_modules_and_arrays_in_memory(
         batch_size=3,
         progress=lambda name, done, total: told.append((name, done, total)),
     )
-    assert (module.name, module.bits, compiled.bits) == ("LeNet_MCD", "float32", "w8a7")
+    assert (module.name, module.bits, compiled.bits) == ("LeNet_MCD", "float32", "w8a7,input=a8")
     assert module.scores.measures["entropy"].mean == pytest.approx(
         compiled.scores.measures["entropy"].mean, abs=0.02
     )

@@ -17,7 +17,7 @@ from tests.study.sweeps import classifier, labelled
 
 NET = ("--model", "tools.models:MLP_MCD", "--model-args", "in_features=10")
 TUNE = ("finetune", "mlp_mcd.pt", *NET, "--data", "train.npz", "--bits", "w3a3")
-QUICK = (*TUNE, "-o", "tuned.qbnn", "--epochs", 5, "--calibration-passes", 2)
+QUICK = (*TUNE, "-o", "tuned.qbnn", "--epochs", 5, "--lr", 1e-3, "--calibration-passes", 2)
 
 
 INTERRUPTED = """
@@ -70,7 +70,7 @@ def test_fine_tune_compile_verify(command: Runner, loss: str, ranges: str) -> No
 @pytest.mark.parametrize(
     ("more", "loss", "raw"),
     [
-        ((), "squared error of the outputs", True),
+        ((), "relative squared error of the outputs", True),
         (("--task", "classification"), "KL divergence of class probabilities", False),
     ],
 )
@@ -87,6 +87,19 @@ def test_what_match_compares_is_told(
     assert ("--task classification" in last) == raw
     assert max(map(len, told.splitlines())) <= 80
     assert format.load("tuned.qbnn").head.task is (Task.RAW if raw else Task.CLASSIFICATION)
+
+
+def test_normal_distributions_are_compared_and_rates_tried(command: Runner) -> None:
+    told = command(*TUNE, "-o", "tuned.qbnn", "--steps", 4)
+    assert told.out.startswith("loss match: KL divergence of normal distributions from the float")
+    assert "step 0/8, validation" in told.err  # 4 trials of 1 step, and the run
+    assert "fine-tuned: 4 steps of match, lr found" in command("inspect", "tuned.qbnn").out
+    assert "--steps" in command.refused(*TUNE, "-o", "x.qbnn", "--steps", 4, "--epochs", 1)
+
+
+def test_nothing_gained_says_what_was_tried(command: Runner) -> None:
+    harm = (*TUNE, "-o", "tuned.qbnn", "--steps", 4, "--lr", 0.9)
+    assert "nothing was gained: leave --lr out; give more --steps" in command(*harm).out
 
 
 def test_inputs_alone_are_enough_to_match_the_float_network(command: Runner) -> None:
@@ -148,7 +161,7 @@ def test_a_loss_that_is_no_number_leaves_the_best_and_no_state(command: Runner) 
         (("--lr", "-1"), "--lr: must be above 0"),
         (("--held-out", "1"), "--held-out: must be between 0 and 1"),
         (("--resume",), "tuned.qbnn.state: there is nothing to resume"),
-        (("--device", "abacus"), "--device abacus: no device of torch"),
+        (("--device", "abacus"), "--device abacus: no device of torch; here there is cpu"),
         (("-o", "tuned.onnx"), "tuned.onnx: a fine-tuned network is a .qbnn"),
         (("-o", "tuned.pt"), "tuned.pt: the suffix must be one of"),
         (("--layer", "nowhere=w4a4"), "nowhere: there is no such layer"),

@@ -75,8 +75,8 @@ def test_one_is_not_many(net: Runner) -> None:
     compiled = ("compile", "net.qbnn", "--calib", "one.npz:x", "--calibration-passes", 1)
     made = net(*compiled, "--samples", 1, "-o", "one.qbnn")
     assert made.err.startswith("Warning: 1 calibration row is few")
-    assert ", w8a7, 1 sample\n" in made.out
-    assert "minmax over 1 row x 1 pass, seed 0" in made.out
+    assert ", w8a7, input=a8, 1 sample\n" in made.out
+    assert "mse over 1 row x 1 pass, seed 0" in made.out
     assert (
         "oracle: 1 row x 1 sample x 1 seed\n"
         in net("verify", "one.qbnn", "--input", "one.npz:x").out

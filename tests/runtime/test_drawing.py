@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.rng import Draw, derive, eps_table
-from qbnnc.runtime.families.sampled_weights.drawing import draw_column
+from qbnnc.runtime.families.sampled_weights.drawing import draw_column, draw_quads
 from qbnnc.runtime.families.sampled_weights.lowering import places_of
 from qbnnc.runtime.families.sampled_weights.noise import (
     Noise,
     NoiseForm,
-    draw_quads,
     noise_form,
     threshold_table,
 )
 from qbnnc.runtime.isa import Isa, of_this_cpu, target_features
-from qbnnc.runtime.kernels.vectors import I64, internal_function, jitted, load
+from qbnnc.runtime.kernels.jit import jitted
+from qbnnc.runtime.kernels.vectors import I64, internal_function, load
 from tests.examples import examples
 
 _SEED, _STREAM, _SAMPLE = 11, 3, 5
@@ -95,9 +95,11 @@ def test_noise_is_odd_and_two_thresholds_are_enough() -> None:
     assert np.array_equal(codes, -codes[::-1])
     lanes = np.arange(1 << 15)
     bins = np.where(lanes < 2048, lanes // 16, lanes // 256)
-    tables = threshold_table()[:, (lanes >= 2048).astype(int), bins]
-    passed = (lanes % 256 > tables[1:]).sum(axis=0)
-    assert np.array_equal((tables[0] + passed).astype(np.uint8).view(np.int8), codes[: 1 << 15])
+    kinds = (lanes >= 2048).astype(int)
+    first, once = threshold_table()[:512].reshape(2, 2, 128)[:, kinds, bins]
+    twice = threshold_table()[512:576].reshape(2, 32)[1 - kinds, np.minimum(bins, 31)]
+    passed = (lanes % 256 > once).astype(int) + (lanes % 256 > twice)
+    assert np.array_equal((first + passed).astype(np.uint8).view(np.int8), codes[: 1 << 15])
 
 
 @cache
@@ -183,7 +185,11 @@ def test_columns_have_the_codes_of_the_definition(
     lines, width = len(lanes) // 4, form.channels // (2 if halved else 1)
     pitch, quads = 4 * (width + panel), -(-depth // 4)
     limit = 2 ** (bits - 1) - 1
-    sigma, mu = (rng.integers(-128, 128, (lines, width + panel, 4)) for _ in (0, 1))
+    beyond = form.channels - width  # channels that a halved column reads after the last line
+    sigmas, mus = (rng.integers(-128, 128, (lines * (width + panel) + beyond, 4)) for _ in (0, 1))
+    sigma, mu = (
+        a[: lines * (width + panel)].reshape(lines, width + panel, 4) for a in (sigmas, mus)
+    )
     ratio = rng.choice(
         [1, 2, 3, 255, 32767, 32768, 65534, 65535, *rng.integers(1, 65536, 8)], width
     )
@@ -199,7 +205,8 @@ def test_columns_have_the_codes_of_the_definition(
         noise, key(), lane, depth, quads, form.table(),
         np.empty(0, np.int32) if order == "straight" else places_of(form, lanes),
         made, pitch, 0 if halved else form.quad // 2,
-        sigma.astype(np.int8), mu.astype(np.int8), *repeated, lines, np.int32(low), np.int32(high),
+        sigmas.astype(np.int8), mus.astype(np.int8), *repeated, lines,
+        np.int32(low), np.int32(high),
     )  # fmt: skip
     drawn = eps(lane + width * depth)[lane:].reshape(width, depth)[:, lanes].astype(int)
     drawn = np.moveaxis(drawn.reshape(width, lines, 4), 0, 1)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 import pytest
-from numba.core import config
 
 from qbnnc.ir.types import QuantParams
 from qbnnc.runtime import isa as detection
@@ -117,15 +116,15 @@ def test_one_that_the_processor_lacks(name: str, monkeypatch: pytest.MonkeyPatch
 
 def test_numba_is_told_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU that numba compiles for decides, not the machine's."""
-    monkeypatch.setitem(vars(config), "CPU_NAME", "generic")
-    monkeypatch.setitem(vars(config), "CPU_FEATURES", None)
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
     assert of_this_cpu() == [Isa.GENERIC]
-    monkeypatch.setitem(vars(config), "CPU_FEATURES", "+avx2,-avx512vl")
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+avx2,-avx512vl")
     assert of_this_cpu() == [Isa.AVX2, Isa.GENERIC]
     wide = ",".join(f"+{name}" for name in Isa.AVX512_VNNI.features)
-    monkeypatch.setitem(vars(config), "CPU_FEATURES", wide)
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", wide)
     assert of_this_cpu()[0] is Isa.AVX512_VNNI_256
-    monkeypatch.setitem(vars(config), "CPU_NAME", "znver5")
+    monkeypatch.setenv("NUMBA_CPU_NAME", "znver5")
     assert of_this_cpu()[0] is Isa.AVX512_VNNI
 
 

@@ -35,7 +35,7 @@ from tests.strategies import random_integer_model
 # Which constants are read, and in which order sampled weights lie.
 ORDER = (
     "rows columns mu sigma run_offsets pixel_offsets pair_offsets k_offsets unit_weights zeros "
-    "index step block"
+    "index step block divisor"
 ).split()
 SIZES = {  # which must be what the buffers hold: twice or none of it is refused
     "size", "channels", "pixels", "height", "width", "count", "rows", "columns", "groups",

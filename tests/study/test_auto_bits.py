@@ -124,7 +124,7 @@ def test_an_impossible_budget_is_refused_with_figures() -> None:
         chosen("nll+0%", bits="w2a2")
     said = str(refused.value)
     assert said.startswith("`budget` nll+0%: nll is ")
-    assert " at w2a2,input=a7 already, " in said
+    assert " at w2a2,input=a8 already, " in said
     assert said.endswith("; allow more")
 
 

@@ -74,4 +74,4 @@ def test_wrong_options(net: Runner, options: tuple[str, ...], message: str) -> N
 def test_a_compiled_network_has_its_bits(net: Runner, artefacts: Path) -> None:
     asked = ("--budget", "nll+1%", "--data", "data.npz", "-o", "c.qbnn", "--bits", "auto")
     said = net.refused("compile", artefacts / "lenet.qbnn", *asked)
-    assert said.startswith(f"{artefacts / 'lenet.qbnn'}: quantised already (w8a7)")
+    assert said.startswith(f"{artefacts / 'lenet.qbnn'}: quantised already (w8a7,input=a8)")

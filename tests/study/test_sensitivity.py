@@ -163,7 +163,7 @@ def test_layers_and_their_sizes() -> None:
 
 def test_layers_have_the_bits_that_compile_gives_them() -> None:
     layer = Layer("block.conv", 1, 1, ("conv.3",))
-    entry = Layer("(input)", 0, 1)
+    entry, trunk = Layer("(input)", 0, 1), Layer("block.add", 0, 1, residual=True)
     named = Quantisation(layers={"conv.3": Bits(4, 4)}, input_bits=5)
     assert layer.bits(named) == Bits(4, 4)
     assert entry.bits(named) == Bits(8, 5)
@@ -171,6 +171,9 @@ def test_layers_have_the_bits_that_compile_gives_them() -> None:
     assert entry.is_set(named)
     assert layer.changed(named, Bits(2, 2)).layers["block.conv"] == Bits(2, 2)
     assert entry.changed(named, Bits(8, 3)).input_bits == 3
+    few = Quantisation(Bits(4, 4), layers={"block": Bits(4, 4)})
+    assert trunk.bits(few) == Bits(4, 7)
+    assert Layer("block", 0, 1, residual=True).bits(few) == Bits(4, 4)
 
 
 def test_likelihoods_row_by_row_are_those_of_the_metrics(mlp_mcd: MLP_MCD) -> None:

@@ -57,10 +57,10 @@ def test_the_table_fits_80_columns(net: Runner) -> None:
 def test_json_has_sizes_and_all_metrics(net: Runner) -> None:
     result = net(*ASKED, *CLASSES, "--tried", "a2", "--rows", 20, "--ood", "ood.npy", "--json")
     made: Costs = json.loads(result.out)
-    assert made["bits"] == "w8a7"
+    assert made["bits"] == "w8a7,input=a8"
     assert made["layers"][1] == {"name": "a", "weights": 96, "activations": 16}
     assert [cost["layer"] for cost in made["costs"]] == ["(input)", "a"]
-    assert [cost["bits_saved"] for cost in made["costs"]] == [30, 80]
+    assert [cost["bits_saved"] for cost in made["costs"]] == [36, 80]
     assert {"nll", "ape", "error", "ood_ape", "ece", "brier"} < made["baseline"].keys()
 
 
@@ -133,4 +133,4 @@ def test_a_task_and_calibration_must_be_known(net: Runner) -> None:
 
 def test_compiled_networks_are_refused(net: Runner, artefacts: Path) -> None:
     said = net.refused("sensitivity", artefacts / "mlp.qbnn", "--data", "data.npz")
-    assert said.startswith(f"{artefacts / 'mlp.qbnn'}: quantised already (w8a7)")
+    assert said.startswith(f"{artefacts / 'mlp.qbnn'}: quantised already (w8a7,input=a8)")

@@ -15,7 +15,7 @@ from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Linear
 from qbnnc.ir.types import Array
-from qbnnc.loading.artefacts import QbnnArtefact
+from qbnnc.loading.artefacts import Predictor, QbnnArtefact
 from qbnnc.loading.sources import float_model
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
@@ -59,6 +59,44 @@ def test_the_metrics_are_those_of_the_compiled_network(tmp_path: Path) -> None:
         assert found.ood is not None
         assert found.ood["ape"] == scores["ood_entropy"].mean
         assert 1 / 3 <= found.ood["confidence"] <= 1
+
+
+def test_uncertainties_are_compared_with_the_float_networks(tmp_path: Path) -> None:
+    """By hand: mutual informations of both, from their samples with the same seed."""
+    results = {r.key: r.metrics for r in small_sweep(tmp_path / "s.jsonl", bits="w3a3")}
+    x, train = labelled(50, 1)[0].astype(np.float32), labelled(120)[0].astype(np.float32)
+    options = Options(Quantisation(Bits(3, 3)), 5, Task.CLASSIFICATION)
+    integers = QbnnArtefact(load(quantise_model(classifier(), train, options)))
+
+    def probabilities(predictor: Predictor, seed: int) -> Array:
+        z = predictor.predict(x, samples=5, seed=seed)["samples"].astype(np.float64)
+        p: Array = np.exp(z) / np.exp(z).sum(axis=2, keepdims=True)
+        return p
+
+    def information(p: Array) -> Array:
+        h = [-(q * np.log(q)).sum(axis=-1) for q in (p.mean(axis=0), p)]
+        mutual: Array = np.maximum(h[0] - h[1].mean(axis=0), 0)
+        return mutual
+
+    floating = FloatPredictor.of(classifier(), Task.CLASSIFICATION)
+    floats = [probabilities(floating, seed) for seed in (0, 1, 2)]
+    compiled = probabilities(integers, 1)
+    for key, first, second in (
+        ("net/ptq/w3a3/seed1", floats[1], compiled),
+        ("net/float/seed0", floats[0], floats[1]),
+        ("net/float/seed1", floats[1], floats[2]),
+    ):
+        p, q = first.mean(axis=0), second.mean(axis=0)
+        assert results[key]["kl"] == pytest.approx((p * np.log(p / q)).sum(axis=1).mean())
+        ratio = information(second).mean() / information(first).mean()
+        assert results[key]["spread"] == pytest.approx(ratio)
+        assert -1 <= results[key]["rank"] < 1
+    quiet = small_sweep(
+        tmp_path / "q.jsonl", networks={"net": classifier(dropout=False)}, bits="w3a3"
+    )
+    assert "kl" not in quiet[0].metrics
+    assert quiet[1].metrics["kl"] > 0
+    assert "rank" not in quiet[1].metrics
 
 
 def test_the_histogram_counts_every_row(tmp_path: Path) -> None:

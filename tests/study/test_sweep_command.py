@@ -71,6 +71,8 @@ def test_a_study_from_the_command_line(study: Runner) -> None:
     assert done.code == 0, done.err
     assert done.err == ""
     assert "net: MC dropout, L = 4, 2 seeds" in done.out
+    (header,) = [line for line in done.out.splitlines() if "KL from float" in line]
+    assert header.split("  ")[-2:] == ["rank correlation", "spread / float's"]
     assert max(map(len, done.out.splitlines())) <= 80
     assert len(read_rows("s.jsonl")) == 7
     again = study(*SWEEP, *CLASSES, "--ood", "ood.npy", "--samples", 4, "-q")
@@ -169,7 +171,7 @@ def test_compiled_networks_are_refused(study: Runner, artefacts: Path) -> None:
     said = study.refused(
         "sweep", "mlp.qbnn", "--train", "ten.npz", "--data", "ten.npz", "-o", "s.jsonl"
     )
-    assert said.startswith("mlp: quantised already (w8a7)")
+    assert said.startswith("mlp: quantised already (w8a7,input=a8)")
 
 
 def test_networks_of_different_shapes_are_refused(study: Runner) -> None:

@@ -10,11 +10,15 @@ draws them once for a batch. The class without a suffix is the pointwise twin. A
 is a list of state_dicts of the pointwise class.
 """
 
+from tools.models.convnet import ConvNet_BBB
 from tools.models.dropout import MCDropout, MCDropout2d
 from tools.models.gaussian import BBBConv2d, BBBLayer, BBBLinear
 from tools.models.lenet import LENET5, LeNet, LeNet_BBB, LeNet_MCD
 from tools.models.mlp import MLP, MLP_BBB, MLP_MCD
+from tools.models.mobilenet import MobileNet_MCD
 from tools.models.resnet import ResNet18
+from tools.models.resnet20 import ResNet20_MCD
+from tools.models.unet import UNet_MCD
 
 __all__ = [
     "LENET5",
@@ -24,10 +28,14 @@ __all__ = [
     "BBBConv2d",
     "BBBLayer",
     "BBBLinear",
+    "ConvNet_BBB",
     "LeNet",
     "LeNet_BBB",
     "LeNet_MCD",
     "MCDropout",
     "MCDropout2d",
+    "MobileNet_MCD",
     "ResNet18",
+    "ResNet20_MCD",
+    "UNet_MCD",
 ]

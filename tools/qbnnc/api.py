@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, Unpack
 
 from numpy.typing import ArrayLike
 
+from qbnnc.evaluation.spread_check import warn_of_spread
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
@@ -33,8 +34,8 @@ from qbnnc.passes.pipeline import (
     check_calibration,
     check_options,
     lower_model,
-    quantise_model,
     relabel,
+    simulate_model,
 )
 from qbnnc.passes.ranges.calibrate import calibration_of
 from qbnnc.support.errors import FileError, InputError, UserError
@@ -125,11 +126,13 @@ def compile(
     trust_pickle: bool = False,
     distribution_check: DistributionCheck = "default",
     output_names: str | Sequence[str] | None = None,
+    spread_check: bool = True,
     embedded_model: bool = True,
+    ram: int | None = None,
     watch: Watch | None = None,
     **compile_options: Unpack[CompileOptions],
 ) -> Model:
-    """Compile a network to the artefacts `outputs` (suffix .onnx or .qbnn); returns the Model.
+    """Compile a network to the artefacts `outputs` (.onnx, .qbnn or .c); returns the Model.
 
     `source` is a module, a Model, or a file: an exported program, weights with `model`, or a
     .qbnn. Several files, or a folder of them, are the members of an ensemble.
@@ -142,14 +145,17 @@ def compile(
     written in other formats, with other samples or another task: options that decide its
     integers are refused. They are refused for a fine-tuned one too, whose ranges are decided.
     `distribution_check`: the float graph is compared with the module (docs/distribution.md);
-    "full" draws more samples, None skips it, which the artefact says. Without an `embedded_model`
-    an .onnx has only what onnxruntime needs: it runs, and is verified beside its .qbnn, but cannot
-    be inspected or evaluated.
+    "full" draws more samples, None skips it, which the artefact says. `spread_check`: a
+    SpreadWarning tells where the predicted spread is another than float's. Without an
+    `embedded_model` an .onnx has only what onnxruntime needs: it runs, and is verified beside its
+    .qbnn, but cannot be inspected or evaluated. A .c has a header and a test beside it, and the
+    name of the file is the prefix of its functions. `ram` is the most bytes that its values take:
+    layers behind dropout then take the fastest form that fits.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
     inputs = _paths_among(source)
-    paths = check_outputs(_several(outputs), inputs, embedded_model=embedded_model)
+    paths = check_outputs(_several(outputs), inputs, embedded_model=embedded_model, ram=ram)
     options = options_from(compile_options, samples, task)
     reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
     trained = source if isinstance(source, Trained) else read_trained(source, calibration, reading)
@@ -166,8 +172,11 @@ def compile(
         check_options(model_, options)
         tell = None if watch is None else watch.distribution
         model_ = checked(trained, rows, options.quantisation, distribution_check, tell)
-        compiled = quantise_model(model_, rows, options, version=COMPILER, watch=watch)
-    write_artefacts(compiled, paths, embedded_model=embedded_model)
+        simulated = simulate_model(model_, rows, options, version=COMPILER, watch=watch)
+        compiled = lower_model(simulated, watch)
+        if spread_check:
+            warn_of_spread(model_, simulated, rows, options)
+    write_artefacts(compiled, paths, embedded_model=embedded_model, ram=ram)
     return compiled
 
 

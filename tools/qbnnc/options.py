@@ -40,10 +40,11 @@ def options_from(
 def quantisation_from(given: CompileOptions, bits: str = "w8a7") -> Quantisation:
     """Bits, scales, schemes; UserError for a choice that is none."""
     rounding, input_bits = given.get("rounding"), given.get("input_bits")
-    layers = given.get("layers") or {}
+    weights, member_bits = given.get("weights"), given.get("member_bits")
+    residual_bits, layers = given.get("residual_bits"), given.get("layers") or {}
     return Quantisation(
         Bits.parse(given.get("bits") or bits),
-        choice("weights", WeightScheme, given.get("weights") or _DEFAULT_WEIGHTS),
+        None if weights is None else choice("weights", WeightScheme, weights),
         choice("scales", Scales, given.get("scales") or Scales.FREE.value),
         bool(given.get("quantise_output")),
         choice(
@@ -55,10 +56,13 @@ def quantisation_from(given: CompileOptions, bits: str = "w8a7") -> Quantisation
         None if input_bits is None else whole("input_bits", input_bits, 2, 8),
         None if rounding is None else choice("rounding", Rounding, rounding),
         given.get("bias_correction"),
+        None if member_bits is None else whole("member_bits", member_bits, 2, 8),
+        given.get("equalise") is not False,
+        None if residual_bits is None else whole("residual_bits", residual_bits, 2, 8),
     )
 
 
-_DEFAULT_WEIGHTS = WeightScheme.CHANNEL_SYMMETRIC.value
+_LARGEST_STRETCH = 10.0
 
 
 def _calibration(given: CompileOptions) -> Calibration:
@@ -67,7 +71,15 @@ def _calibration(given: CompileOptions) -> Calibration:
         None if observer is None else choice("observer", Observer, observer),
         whole("calibration_passes", 8 if passes is None else passes, 1),
         as_integer(given.get("calibration_seed") or 0, "`calibration_seed`"),
+        stretch=_stretch(given.get("stretch")),
     )
+
+
+def _stretch(given: float | None) -> float:
+    factor = 1.5 if given is None else float(given)
+    if not 1 <= factor <= _LARGEST_STRETCH:
+        raise UserError(f"give 1 to {_LARGEST_STRETCH:g}", place=f"`stretch` {given}")
+    return factor
 
 
 def given_options(given: CompileOptions) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from qbnnc.support.inputs import choice, number, whole
 from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from qbnnc.backends.torch import Simulation
@@ -51,7 +53,8 @@ def prepare_qat(
     """The network with simulated quantisation, as a module for a training loop of your own.
 
     `example_inputs` [N, *shape]: 100 or more typical inputs; they give the ranges to begin with. A
-    FLOAT Model has its own. The module's weights are copied, batch normalisation is folded.
+    FLOAT Model has its own. The module's weights are copied, batch normalisation is folded. The
+    result is on the module's device.
     `ranges` is "ema" or "learned". "ema" is a moving average of each batch's minimum and maximum.
     A new batch weighs `decay`, in (0, 1]. "learned" moves ranges by gradient. They move in
     train() until `.freeze_ranges()`. Then call `qbnnc.save(qat, "model.qbnn")`, or
@@ -70,10 +73,25 @@ def prepare_qat(
     if not 0 < weight <= 1:
         raise UserError("must be above 0, and 1 at most", place=f"`decay` {weight:g}")
     reading = SourceOptions.of(dropout=dropout, output_names=output_names)
+    module, device = _on_cpu(module)
     model = _member(_float_model(module, rows, reading), member)
     options = options_from(compile_options, samples, task)
     simulated = simulate_model(model, calibration_of(model), options, version=COMPILER)
-    return Simulation(simulated, ranges=how, decay=weight, train_sigma=train_sigma)
+    made = Simulation(simulated, ranges=how, decay=weight, train_sigma=train_sigma)
+    return made.to(device)
+
+
+def _on_cpu(source: nn.Module | Model) -> tuple[nn.Module | Model, torch.device]:
+    """A module on the CPU, a copy if it is elsewhere; and the device where it is."""
+    import torch
+
+    if not isinstance(source, torch.nn.Module):
+        return source, torch.device("cpu")
+    used = {tensor.device for tensor in [*source.parameters(), *source.buffers()]}
+    elsewhere = {device for device in used if device.type not in ("cpu", "meta")}
+    if not elsewhere:
+        return source, torch.device("cpu")
+    return copy.deepcopy(source).cpu(), elsewhere.pop()
 
 
 def _float_model(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
@@ -117,15 +135,18 @@ def finetune(
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
     output_names: str | Sequence[str] | None = None,
+    device: str = "cpu",
     **compile_options: Unpack[CompileOptions],
 ) -> Model:
     """Fine-tune a network with simulated quantisation; returns the SIMULATED Model.
 
     `source` is what `qbnnc.compile` takes. `data`: "FILE.npz[:XKEY,YKEY]" or (x, y). x alone is
-    enough for the loss "match", the default of `training` (a qbnnc.Training). With `task`
-    "classification" it is the KL divergence from the float network, else the squared error.
-    `validation` is like `data`; without it rows are held out. `calibration` [N, *shape] gives the
-    ranges to begin with. Without it the rows in the model's file do, or else x. Raises UserError.
+    enough for the loss "match", the default of `training` (a qbnnc.Training). It is the KL
+    divergence from the float network if `task` is "classification" or the outputs are (mu, log
+    variance), else the squared error. `validation` is like `data`; without it rows are held out.
+    `calibration` [N, *shape] gives the ranges to begin with. Without it the rows in the model's
+    file do, or else x. `device` is "cpu", "cuda", another that torch knows, or "auto": cuda where
+    there is one. Raises UserError.
     """
     require("torch", what="qbnnc.finetune")
     from qbnnc.backends.torch.training import Training
@@ -138,6 +159,7 @@ def finetune(
         validation=validation,
         calibration=calibration,
         reading=SourceOptions.of(model, model_args, dropout, trust_pickle, output_names),
+        device=device,
     )
     job.run()
     return job.best
@@ -177,8 +199,27 @@ def prepare_finetuning(
     if validation is not None:
         held = _fitted(read_training(validation, labels=labels), model, options)
     return FineTuning(
-        model, x, y, options, training, validation=held, version=COMPILER, device=device
+        model, x, y, options, training, validation=held, version=COMPILER, device=_device(device)
     )
+
+
+def _device(name: str) -> torch.device:
+    """A device of torch that is there; "auto" is cuda where there is one, else cpu."""
+    import torch
+
+    there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if name == "auto":
+        return torch.device("cuda" if len(there) > 1 else "cpu")
+    place, remedy = f"`device` {name}", f"here there is {', '.join(there)}"
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # its text is a long list of devices that hardly anybody has
+        raise UserError("no device of torch", place, remedy) from None
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError):  # of no use to a reader either
+        raise UserError("cannot be used here", place, remedy) from None
+    return device
 
 
 def _fitted(raw: RawData, model: Model, options: Options) -> tuple[Rows, Labels | None]:

@@ -11,18 +11,17 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qbnnc.evaluation.data import LabelledData
-from qbnnc.evaluation.predictors import FloatPredictor, Recording
-from qbnnc.evaluation.score import Scores, evaluate
+from qbnnc.evaluation.predictors import Recording
+from qbnnc.evaluation.score import Scores
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
 from qbnnc.ir.head import class_shape
 from qbnnc.ir.model import Model
 from qbnnc.loading.artefacts import Predictor
-from qbnnc.passes.head.assign_head import with_head
 from qbnnc.passes.pipeline import Options, lower_model, quantise_model
 from qbnnc.runtime import load
 from qbnnc.study.plan import Item, Job
+from qbnnc.study.references import distances, float_predictor, scores_of
 from qbnnc.study.results import Bin, Entropies, Precision, Result, Shifted
 from qbnnc.study.settings import Floats, Study
 from qbnnc.study.shifts import STANDARD_SHIFTS
@@ -98,8 +97,7 @@ def _empty(item: Item, method: str) -> Result:
 def _predictor(study: Study, model: Model, item: Item) -> tuple[Predictor, dict[str, int]]:
     """The predictor of an item, and its size in bytes by file format."""
     if item.bits is None:
-        predictor = FloatPredictor.of(with_head(model, study.settings.task))
-        return predictor, {"float32": float_bytes(model)}
+        return float_predictor(study, item.network), {"float32": float_bytes(model)}
     options = study.settings.options(item.bits, model)
     if item.precision is Precision.PTQ:
         compiled = quantise_model(model, study.calibration, options, version=COMPILER)
@@ -138,14 +136,15 @@ def _one_thread(uses_torch: bool) -> Iterator[None]:
 def measure(study: Study, predictor: Predictor, empty: Result, *, shifted: bool) -> Result:
     """Fill `empty` with all measurements; UserError if the network gives NaN."""
     recorder = Recording(predictor, _certainty)
-    scores = _evaluate(study, recorder, study.test, empty.seed, study.ood)
+    scores = scores_of(study, recorder, study.test, empty.seed, study.ood)
+    (rows,) = scores.rows_of_seeds
     values = {name: m.mean for name, m in scores.measures.items()}
     ood = {_name(n.removeprefix(_OOD)): v for n, v in values.items() if n.startswith(_OOD)}
     filled = replace(
         empty,
         error=None,
         samples=scores.samples,
-        metrics=_metrics(scores),
+        metrics=_metrics(scores) | distances(study, empty, rows, random=scores.random),
         ood=ood or None,
         calibration=tuple(Bin(b.count, b.confidence, b.accuracy) for b in scores.calibration)
         or None,
@@ -163,23 +162,6 @@ def _certainty(prediction: Mapping[str, Floats]) -> Certainty | None:
     return prediction["entropy"].reshape(-1), confidence
 
 
-def _evaluate(
-    study: Study, predictor: Predictor, data: LabelledData, seed: int, ood: Floats | None
-) -> Scores:
-    settings, model = study.settings, predictor.model
-    samples = settings.samples
-    return evaluate(
-        predictor,
-        data,
-        task=settings.task,
-        seeds=(seed,),
-        samples=None if samples is None else samples * len(model.members),
-        ood=ood,
-        target_mean=settings.target_mean,
-        target_std=settings.target_std,
-    )
-
-
 def _metrics(scores: Scores) -> dict[str, float]:
     return {_name(n): m.mean for n, m in scores.measures.items() if not n.startswith(_OOD)}
 
@@ -193,7 +175,7 @@ def _shifts(study: Study, predictor: Predictor, seed: int) -> tuple[Shifted, ...
     found = []
     for shift in STANDARD_SHIFTS:
         data = replace(study.test, x=shift.apply(study.test.x))
-        metrics = _metrics(_evaluate(study, predictor, data, seed, None))
+        metrics = _metrics(scores_of(study, predictor, data, seed, None))
         found.append(Shifted(shift.kind.value, shift.amount, metrics))
     return tuple(found)
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.evaluation.data import LabelledData
+from qbnnc.evaluation.score import Rows
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
@@ -117,6 +118,7 @@ class Study:
     `models` are FLOAT Models as the bytes of their files, by the network's name. `calibration`
     [N, *shape], at most 512 rows, decides the ranges. `train` [N, *shape] and its labels or
     targets are for fine-tuning, else None. `ood` [N, *shape] are out-of-distribution inputs.
+    `float_rows` are what a worker knows of the float networks, by network and seed.
     """
 
     models: Mapping[str, bytes]
@@ -126,6 +128,7 @@ class Study:
     test: LabelledData
     ood: Floats | None
     settings: Settings
+    float_rows: dict[tuple[str, int], Rows] = field(default_factory=dict, repr=False)
 
     def model(self, network: str) -> Model:
         """The FLOAT Model of a network."""

@@ -84,27 +84,38 @@ _REGRESSION = (
     Column("epistemic std", "epistemic_std", digits=4),
     Column("aleatoric std", "aleatoric_std", digits=4),
 )
+_FIDELITY = (
+    Column("KL from float, nats", "kl", digits=4),
+    Column("rank correlation", "rank"),
+    Column("spread / float's", "spread"),
+)
 
 
 def tables(task: Task, results: Iterable[Result]) -> list[Table]:
-    """A table for each network, a line for each configuration, in the order of the results.
+    """Two tables for each network, a line for each configuration, in the order of the results.
 
-    A metric that no result has gets no column.
+    The first has the metrics, and the second compares the uncertainties with those in float. A
+    metric that no result has gets no column, and a table without columns is left out.
     """
     held = tuple(results)
-    columns = [
-        column
-        for column in (_CLASSIFICATION if task is Task.CLASSIFICATION else _REGRESSION)
-        if any(column.of(result) is not None for result in held)
-    ]
+    metrics = _CLASSIFICATION if task is Task.CLASSIFICATION else _REGRESSION
+    found = []
+    for network in dict.fromkeys(r.network for r in held):
+        group = [r for r in held if r.network == network]
+        found.append(_network_table(_title(group), group, held, metrics))
+        if any(column.of(result) is not None for column in _FIDELITY for result in group):
+            title = f"{group[0].network}: uncertainties beside those in float"
+            found.append(_network_table(title, group, group, _FIDELITY))
+    return found
+
+
+def _network_table(
+    title: str, group: Sequence[Result], held: Sequence[Result], metrics: Sequence[Column]
+) -> Table:
+    """The table of a network, with the columns that some result of `held` has."""
+    columns = [c for c in metrics if any(c.of(result) is not None for result in held)]
     header = ("", *(column.heading for column in columns))
-    return [
-        Table(_title(tuple(group)), header, tuple(_lines(group, columns)))
-        for group in (
-            [r for r in held if r.network == network]
-            for network in dict.fromkeys(r.network for r in held)
-        )
-    ]
+    return Table(title, header, tuple(_lines(group, columns)))
 
 
 def failures(results: Iterable[Result]) -> list[str]:

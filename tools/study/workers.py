@@ -19,7 +19,7 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -189,9 +189,15 @@ def installed() -> str:
 
 
 def _work_from_file(path: Path, job: Job) -> tuple[Result, ...]:
+    return work(_study(path), job)
+
+
+@lru_cache(maxsize=1)
+def _study(path: Path) -> Study:
+    """The study in a file, read once in a process."""
     study = pickle.loads(path.read_bytes())  # our own file, in a folder only we may read
     assert isinstance(study, Study)
-    return work(study, job)
+    return study
 
 
 def _start(folder: str) -> None:

@@ -1,4 +1,4 @@
-"""Fine-tuning one network, or one member of an ensemble."""
+"""The training loop: one run over the training rows, at one learning rate."""
 
 from __future__ import annotations
 
@@ -9,85 +9,107 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from qbnnc.backends.torch import Ranges, Simulation
 from qbnnc.backends.torch.forward import Evaluation
-from qbnnc.backends.torch.noise import CountedNoise, FreshNoise, Noise
+from qbnnc.backends.torch.noise import FreshNoise, Noise
 from qbnnc.backends.torch.training.losses import loss_of
 from qbnnc.backends.torch.training.settings import Loss, Training
+from qbnnc.backends.torch.training.validation import Examples, Network, Validation
 from qbnnc.ir.graph import Graph
+from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model
-from qbnnc.ir.rng import Draw
 from qbnnc.support.errors import UserError
 
-_VALIDATION_BATCH = 512
-_VALIDATION_SEED = 1
 _MOST_REPORTS = 20
 
-Index = NDArray[np.int64]
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The length of one run over the training rows, and its learning rate to begin with."""
+
+    rate: float
+    steps: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
-    """Rows on the device: x [N, *shape] f32 and, if the loss needs them, y [N, ...]."""
+class Job:
+    """All that the runs of a member share.
 
-    x: Tensor
-    y: Tensor | None
+    `start` is the SIMULATED Model that they begin with, `member` a number. `head` is the one by
+    which MATCH compares with the `teacher`, the float network.
+    """
 
-    def __len__(self) -> int:
-        return len(self.x)
+    start: Model
+    member: int
+    training: Training
+    examples: Examples
+    validation: Validation
+    head: Head
+    teacher: Network
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The steps of one pass over the rows; rows that fill no batch are left out."""
+        return max(1, len(self.examples) // self.training.batch_size)
+
+
+def teacher_of(trained: Graph, device: torch.device) -> Network:
+    """The float network, whose outputs [B, ...] MATCH compares with."""
+    constants = {
+        value: torch.from_numpy(array.copy()).to(device)
+        for value, array in trained.constants.items()
+    }
+    evaluation = Evaluation(trained, constants.__getitem__)
+
+    def network(x: Tensor, noise: Noise) -> tuple[Tensor, ...]:
+        made = evaluation.outputs(x, noise)
+        return tuple(output.expand(len(x), *output.shape[1:]) for output in made)
+
+    return network
 
 
 class Diverged(UserError):
     """The loss is no number any more: the same steps would end there again."""
 
 
-class MemberTuning:
-    """The training loop, one step at a time, resumable between steps.
+class Loop:
+    """One run of the training loop, step by step, resumable between steps.
 
     All that is random depends on the seed, the member and the step alone: order of the rows by
     epoch, masks and eps by step. So a resumed run is the run that was not interrupted.
     """
 
-    def __init__(
-        self,
-        trained: Graph,
-        simulated: Model,
-        member: int,
-        training: Training,
-        examples: Examples,
-        validation: Examples,
-    ) -> None:
-        """`trained` is the FLOAT graph that MATCH compares with."""
-        self._head, self._training, self._member = simulated.head, training, member
-        self._examples, self._validation = examples, validation
-        self._device = examples.x.device
-        ranges = Ranges.LEARNED if training.learn_ranges else Ranges.EMA
+    def __init__(self, job: Job, run: Run) -> None:
+        self._job, self._run, self._training = job, run, job.training
+        self._device = job.examples.x.device
+        ranges = Ranges.LEARNED if job.training.learn_ranges else Ranges.EMA
         self.simulation = Simulation(
-            simulated, member, ranges=ranges, train_sigma=training.train_sigma
+            job.start, job.member, ranges=ranges, train_sigma=job.training.train_sigma
         ).to(self._device)
-        constants = {
-            value: torch.from_numpy(array.copy()).to(self._device)
-            for value, array in trained.constants.items()
-        }
-        self._teacher = Evaluation(trained, constants.__getitem__)
-        self._optimiser = torch.optim.Adam(self.simulation.parameter_groups(training.lr))
+        self._optimiser = torch.optim.Adam(self.simulation.parameter_groups(run.rate))
         self._rates: list[float] = [group["lr"] for group in self._optimiser.param_groups]
-        self._per_epoch = max(1, len(examples) // self._batch)
-        self.steps = max(1, round(training.epochs * self._per_epoch))
         self.step = 0
 
     @property
+    def steps(self) -> int:
+        return self._run.steps
+
+    @property
     def _batch(self) -> int:
-        return min(self._training.batch_size, len(self._examples))
+        return min(self._training.batch_size, len(self._job.examples))
 
     @property
     def report_every(self) -> int:
         """Steps between validations: an epoch, at least 4 and at most 20 times in all."""
-        often = min(self._per_epoch, -(-self.steps // 4))
+        often = min(self._job.steps_per_epoch, -(-self.steps // 4))
         return max(1, often, -(-self.steps // _MOST_REPORTS))
+
+    def validate(self) -> float:
+        """The loss on the validation rows."""
+        self.simulation.eval()
+        return self._job.validation.of(self.simulation.sample)
 
     def advance(self, count: int) -> float:
         """`count` more steps, or what is left of them; the mean loss. Diverged if not finite."""
@@ -98,21 +120,6 @@ class MemberTuning:
             total += self._one_step()
             self.step += 1
         return total / made
-
-    def validate(self) -> float:
-        """The mean loss over the validation rows, of the same masks and eps every time."""
-        self.simulation.eval()
-        rows, total = len(self._validation), 0.0
-        samples = self._training.validation_samples
-        with torch.no_grad():
-            for sample in range(samples):
-                for start in range(0, rows, _VALIDATION_BATCH):
-                    stop = min(rows, start + _VALIDATION_BATCH)
-                    draw = Draw.of(_VALIDATION_SEED, [sample], range(start, stop))
-                    index = torch.arange(start, stop, device=self._device)
-                    loss = self._loss(self._validation, index, CountedNoise(draw))
-                    total += float(loss) * (stop - start)
-        return total / (rows * samples)
 
     def state(self) -> dict[str, object]:
         """All that `restore` needs: tensors, numbers and containers of them."""
@@ -142,11 +149,11 @@ class MemberTuning:
         for group, whole in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = whole * rate
         noise = FreshNoise(self._generator())
-        loss = self._loss(self._examples, self._rows(), noise)
+        loss = self._loss(self._rows(), noise)
         if not torch.isfinite(loss):
             raise Diverged(
                 f"the loss is {float(loss.detach())} at step {self.step}",
-                place=f"`lr` {self._training.lr:g}",
+                place=f"`lr` {self._run.rate:g}",
                 remedy="lower the learning rate, and check the data for outliers",
             )
         self._optimiser.zero_grad()
@@ -154,26 +161,26 @@ class MemberTuning:
         self._optimiser.step()
         return float(loss.detach())
 
-    def _loss(self, examples: Examples, index: Tensor, noise: Noise) -> Tensor:
-        x, loss = examples.x[index], self._training.loss
+    def _loss(self, index: Tensor, noise: Noise) -> Tensor:
+        examples, loss = self._job.examples, self._training.loss
+        x = examples.x[index]
         outputs = self.simulation.sample(x, noise)
         if loss is not Loss.MATCH:
             assert examples.y is not None
-            return loss_of(loss, self._head, outputs, [examples.y[index]])
+            return loss_of(loss, self._job.head, outputs, [examples.y[index]])
         with torch.no_grad():
-            target = self._teacher.outputs(x, noise)
-        whole = [t.expand(len(x), *t.shape[1:]) for t in target]
-        return loss_of(loss, self._head, outputs, whole)
+            target = self._job.teacher(x, noise)
+        return loss_of(loss, self._job.head, outputs, target)
 
     def _rows(self) -> Tensor:
         """The rows of this step: epochs are permutations of their own."""
-        epoch, place = divmod(self.step, self._per_epoch)
-        rng = np.random.default_rng([self._training.seed, self._member, epoch])
-        order = rng.permutation(len(self._examples))
+        epoch, place = divmod(self.step, self._job.steps_per_epoch)
+        rng = np.random.default_rng([self._training.seed, self._job.member, epoch])
+        order = rng.permutation(len(self._job.examples))
         chosen = order[place * self._batch : (place + 1) * self._batch]
         return torch.from_numpy(chosen).to(self._device)
 
     def _generator(self) -> torch.Generator:
-        rng = np.random.default_rng([self._training.seed, self._member, self.step, 1])
+        rng = np.random.default_rng([self._training.seed, self._job.member, self.step, 1])
         seed = int(rng.integers(2**62))
         return torch.Generator(self._device).manual_seed(seed)

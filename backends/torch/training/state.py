@@ -13,21 +13,20 @@ from qbnnc.ir.model import Model
 from qbnnc.support.errors import FileError
 from qbnnc.support.files import read_bytes, write_atomically
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TuningState:
     """`best` holds the best of every member so far; `member` is the one that was at work.
 
-    `loop` is its MemberTuning's state, `least` its least validation loss; None before it began.
+    `work` is the state of its MemberTuning.
     """
 
     digest: str
     best: Model
     member: int
-    least: float | None = None
-    loop: dict[str, object] | None = None
+    work: dict[str, object]
 
     def save(self, path: Path) -> None:
         """Write the file whole, or not at all."""
@@ -38,8 +37,7 @@ class TuningState:
             # A tensor: pickled as bytes it would take five times as long to write.
             "best": torch.frombuffer(bytearray(format.to_bytes(self.best)), dtype=torch.uint8),
             "member": self.member,
-            "least": self.least,
-            "loop": self.loop,
+            "work": self.work,
         }
         torch.save(kept, buffer)
         write_atomically(path, buffer.getvalue())
@@ -55,8 +53,7 @@ class TuningState:
                 kept["digest"],
                 format.from_bytes(kept["best"].numpy().tobytes(), path),
                 kept["member"],
-                kept["least"],
-                kept["loop"],
+                kept["work"],
             )
         except Exception:  # a damaged pickle makes the reader raise anything
             raise FileError(

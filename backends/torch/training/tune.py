@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from qbnnc.backends.torch.simulation import with_member
-from qbnnc.backends.torch.training.loop import Diverged, Examples, MemberTuning
-from qbnnc.backends.torch.training.losses import check_loss, task_for
-from qbnnc.backends.torch.training.settings import Progress, Tell, Training
+from qbnnc.backends.torch.training.loop import Diverged, Job, teacher_of
+from qbnnc.backends.torch.training.losses import check_loss, compared_head, loss_title, task_for
+from qbnnc.backends.torch.training.member import MemberTuning
+from qbnnc.backends.torch.training.settings import Tell, Training
 from qbnnc.backends.torch.training.state import TuningState
+from qbnnc.backends.torch.training.validation import Examples, Validation
 from qbnnc.ir import format
-from qbnnc.ir.graph import Graph
 from qbnnc.ir.model import Model
 from qbnnc.passes.base import run_passes
 from qbnnc.passes.fusion.noise import ShareMasks
@@ -27,6 +28,8 @@ from qbnnc.passes.ranges.calibrate import calibration_of
 from qbnnc.support.errors import InputError
 from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted
+
+_MOST_HELD_OUT = 512
 
 Rows = NDArray[np.float32]
 Labels = NDArray[np.float32] | NDArray[np.int64]
@@ -68,7 +71,7 @@ class FineTuning:
         *,
         validation: tuple[Rows, Labels | None] | None = None,
         version: str = "",
-        device: str = "cpu",
+        device: torch.device | None = None,
     ) -> None:
         """See `finetune`; the calibration is done here."""
         check_loss(training.loss, model)
@@ -76,8 +79,9 @@ class FineTuning:
         if training.loss.needs_labels:  # which have the shape of its first output
             model = fitted_by_targets(model)
         model, options = with_head(model, task), replace(options, task=task)
+        self.training, self._head = training, compared_head(model)
         self._shared = options.quantisation.mask_sharing is MaskSharing.BATCH
-        self._model, self._training, self._device = model, training, torch.device(device)
+        self._model, self._device = model, device or torch.device("cpu")
         self._examples, self._validation = self._split(x, y, validation)
         start = simulate_model(model, calibration_of(model), options, version=version)
         provenance = replace(start.provenance, training=f"{training}, {counted(len(x), 'row')}")
@@ -85,6 +89,11 @@ class FineTuning:
         self.digest = self._digest(start)
         self._begin = 0
         self._resumed: TuningState | None = None
+
+    @property
+    def title(self) -> str:
+        """The loss in words."""
+        return loss_title(self.training.loss, self._head, len(self._model.graph.outputs))
 
     def resume(self, path: Path) -> None:
         """Go on from the state in a file; FileError if it is of another fine-tuning."""
@@ -105,58 +114,36 @@ class FineTuning:
         _remove(state)
 
     def _run_member(self, number: int, tell: Tell | None, state: Path | None) -> None:
-        loop = MemberTuning(
-            self._teacher(number),
-            self._start,
-            number,
-            self._training,
-            self._examples,
-            self._validation,
-        )
-        resumed = self._resumed
-        if resumed is not None and resumed.member == number and resumed.loop is not None:
-            loop.restore(resumed.loop)
-            assert resumed.least is not None
-            least = resumed.least
-        else:
-            least = loop.validate()
-            self._tell(tell, loop, number, None, least, least)
-        while loop.step < loop.steps:
-            loss = loop.advance(loop.report_every)
-            value = loop.validate()
-            if value < least:
-                least = value
-                self.best = with_member(self.best, number, loop.simulation.graph())
-            self._tell(tell, loop, number, loss, value, least)
-            if state is not None:
-                TuningState(self.digest, self.best, number, least, loop.state()).save(state)
+        """Run one member, or what is left of it."""
+        work = MemberTuning(self.job(number), len(self._model.members))
+        if self._resumed is not None and self._resumed.member == number:
+            work.restore(self._resumed.work)
+        for progress in work.run():
+            if work.best is not None:
+                self.best = with_member(self.best, number, work.best)
+            if tell is not None:
+                tell(progress)
+            if state is not None and progress.step:
+                TuningState(self.digest, self.best, number, work.state()).save(state)
 
-    def _teacher(self, number: int) -> Graph:
-        """The float member with the outputs and masks that its simulation has."""
-        return run_passes(self._model.members[number], (ShareMasks(self._shared),))
-
-    def _tell(
-        self,
-        tell: Tell | None,
-        loop: MemberTuning,
-        number: int,
-        loss: float | None,
-        value: float,
-        least: float,
-    ) -> None:
-        if tell is not None:
-            members = len(self._model.members)
-            tell(Progress(number, members, loop.step, loop.steps, loss, value, least))
+    def job(self, number: int) -> Job:
+        """The member's part, with the outputs and masks of its simulation in the float network."""
+        training, head = self.training, self._head
+        trained = run_passes(self._model.members[number], (ShareMasks(self._shared),))
+        teacher = teacher_of(trained, self._device)
+        samples = training.validation_samples if self._model.stochastic else 1
+        validation = Validation(self._validation, training.loss, head, teacher, samples)
+        return Job(self._start, number, training, self._examples, validation, head, teacher)
 
     def _split(
         self, x: Rows, y: Labels | None, validation: tuple[Rows, Labels | None] | None
     ) -> tuple[Examples, Examples]:
         """Examples to learn from, and to validate on: held out by the seed where none are given."""
         batch = as_batch(x, self._model.graph.input.type.shape, "the training data")
-        if self._training.loss.needs_labels and y is None:
+        if self.training.loss.needs_labels and y is None:
             raise InputError(
                 "the data has no labels",
-                place=f"`loss` {self._training.loss.value}",
+                place=f"`loss` {self.training.loss.value}",
                 remedy="give them, or use match",
             )
         if validation is not None:
@@ -169,8 +156,9 @@ class FineTuning:
                 place="the training data",
                 remedy="fine-tuning needs 2 or more, as one is held out for validation",
             )
-        held = min(len(batch) - 1, max(1, round(len(batch) * self._training.held_out)))
-        order = np.random.default_rng(self._training.seed).permutation(len(batch))
+        held = min(max(1, round(len(batch) * self.training.held_out)), _MOST_HELD_OUT)
+        held = min(held, len(batch) - 1)
+        order = np.random.default_rng(self.training.seed).permutation(len(batch))
         parts = (
             self._examples_of(batch[rows], None if y is None else y[rows])
             for rows in (np.sort(order[held:]), np.sort(order[:held]))
@@ -179,7 +167,7 @@ class FineTuning:
         return learn, validate
 
     def _examples_of(self, x: Rows, y: Labels | None) -> Examples:
-        labels = y if self._training.loss.needs_labels else None
+        labels = y if self.training.loss.needs_labels else None
         return Examples(
             torch.from_numpy(np.ascontiguousarray(x)).to(self._device),
             None if labels is None else torch.from_numpy(np.asarray(labels)).to(self._device),
@@ -187,7 +175,7 @@ class FineTuning:
 
     def _digest(self, start: Model) -> str:
         """The digest of all that decides the result."""
-        sha = hashlib.sha256(repr(self._training).encode())
+        sha = hashlib.sha256(repr(self.training).encode())
         sha.update(format.digest(start).encode())
         for part in (self._examples, self._validation):
             for tensor in (part.x, part.y):

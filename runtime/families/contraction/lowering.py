@@ -15,7 +15,7 @@ from qbnnc.ir.weights import chunks
 from qbnnc.runtime.families.contraction import winograd
 from qbnnc.runtime.families.contraction.epilogue import common, extents
 from qbnnc.runtime.families.contraction.instructions import PRODUCT_WORK, Convolve, Depthwise
-from qbnnc.runtime.families.contraction.kernels.convolution import SCRATCH
+from qbnnc.runtime.families.contraction.scratch import SCRATCH
 from qbnnc.runtime.families.sampled_weights.lowering import is_depthwise, operand
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.layout import CHANNEL_BLOCK

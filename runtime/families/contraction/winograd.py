@@ -13,9 +13,8 @@ from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.weights import channel_sums
 from qbnnc.runtime.families.contraction.epilogue import common, extents, requantized
 from qbnnc.runtime.families.contraction.instructions import PRODUCT_WORK, Winograd
-from qbnnc.runtime.families.contraction.kernels.products import WORD_PRODUCTS
-from qbnnc.runtime.families.contraction.kernels.winograd import input_pitch, scratch_bytes
-from qbnnc.runtime.families.contraction.kernels.winograd_transforms import PANEL
+from qbnnc.runtime.families.contraction.scratch import TILE_PANEL as PANEL
+from qbnnc.runtime.families.contraction.scratch import input_pitch, winograd_bytes
 from qbnnc.runtime.families.sampled_weights.lowering import operand
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import round_up
@@ -65,7 +64,7 @@ def _largest_sum(lowering: Lowering, weight: Value) -> int:
 
 def wins(lowering: Lowering, node: Node, geometry: Conv2dInteger, steps: int) -> bool:
     """Tell whether the form exists for a layer and takes less time than the direct form."""
-    if chosen() not in WORD_PRODUCTS or not applies(lowering, node, geometry):
+    if not chosen().multiplies_words or not applies(lowering, node, geometry):
         return False
     layer = _layer(lowering, node)
     return winograd_cost(layer, tiles_at_once(layer)) < direct_cost(layer, steps)
@@ -92,7 +91,7 @@ def convolve(lowering: Lowering, node: Node, geometry: Conv2dInteger, *, folded:
         tiles_at_once(_layer(lowering, node)),
         extents(node.output.type),
     )
-    pitch, scratch = input_pitch(tiles, channels), scratch_bytes(tiles, channels, filters)
+    pitch, scratch = input_pitch(tiles, channels), winograd_bytes(tiles, channels, filters)
     layout, add = Layout(shape, run=channels), lowering.constants.add
     weights = operand(lowering, node, 1, layout)
     fields = common(lowering, node, layout, weights, scratch, folded=folded)

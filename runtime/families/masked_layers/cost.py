@@ -16,7 +16,7 @@ from qbnnc.runtime.families.contraction.lowering import needs_wide
 from qbnnc.runtime.families.dropout.lowering import LARGEST_LANE, lanes_flipped, least_kept
 from qbnnc.runtime.families.masked_layers import instructions as ins
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
-from qbnnc.runtime.families.masked_layers.kernels.masked_sums import WHOLE
+from qbnnc.runtime.families.masked_layers.geometry import WHOLE
 from qbnnc.runtime.families.masked_layers.planes import planes_of
 from qbnnc.runtime.families.masked_layers.units import MaskedLayer
 from qbnnc.runtime.isa import Isa, chosen

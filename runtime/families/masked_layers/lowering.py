@@ -17,16 +17,13 @@ from qbnnc.runtime.families.contraction.epilogue import end_of, extents
 from qbnnc.runtime.families.contraction.instructions import Epilogue
 from qbnnc.runtime.families.masked_layers.cost import form_of, listing, row_bytes
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
+from qbnnc.runtime.families.masked_layers.geometry import BLOCK, LANES, REPEATED, TURN, WHOLE
 from qbnnc.runtime.families.masked_layers.instructions import (
     MaskedProducts,
     MaskedSums,
     UnitPlanes,
     UnitTable,
 )
-from qbnnc.runtime.families.masked_layers.kernels.masked_sums import REPEATED, WHOLE
-from qbnnc.runtime.families.masked_layers.kernels.pair_products import BLOCK
-from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
-from qbnnc.runtime.families.masked_layers.kernels.unit_products import LANES
 from qbnnc.runtime.families.masked_layers.planes import Planes, planes_of, sums_of_none
 from qbnnc.runtime.families.masked_layers.units import MaskedLayer, find
 from qbnnc.runtime.families.moves import lowering as moves

@@ -22,8 +22,9 @@ from numba import types
 
 from qbnnc.ir.rng import LANES_PER_WORD
 from qbnnc.runtime.families.sampled_weights.line_codes import line_codes
-from qbnnc.runtime.families.sampled_weights.noise import Noise, NoiseForm, Variables
+from qbnnc.runtime.families.sampled_weights.noise import Noise, NoiseForm, Variables, define_quads
 from qbnnc.runtime.isa import Isa
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     I8,
     I32,
@@ -32,7 +33,6 @@ from qbnnc.runtime.kernels.vectors import (
     counted,
     declare,
     internal_function,
-    jitted,
     load,
     splat,
     times,
@@ -75,6 +75,12 @@ def draw_column(isa: Isa, form: NoiseForm) -> Any:
     arguments: list[types.Type] = [types.int64] * 18 + [types.int32] * 2
     define = partial(define_column, isa=isa, form=form)
     return jitted(f"qbnnc_column_{isa.value}_{form.value}", arguments, define)
+
+
+def draw_quads(form: NoiseForm) -> Any:
+    """Make a kernel of noise alone: the first seven arguments of `draw_column`."""
+    define = partial(define_quads, form=form)
+    return jitted(f"qbnnc_quads_{form.value}", [types.int64] * 7, define)
 
 
 def define_column(module: ir.Module, name: str, isa: Isa, form: NoiseForm) -> ir.Function:

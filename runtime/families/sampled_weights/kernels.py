@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.runtime.families.sampled_weights.drawing import draw_column
+from qbnnc.runtime.families.sampled_weights.drawing import draw_column, draw_quads
 from qbnnc.runtime.families.sampled_weights.instructions import (
     DrawWeight,
     EpsCodes,
     FoldBias,
     SampleWeight,
 )
-from qbnnc.runtime.families.sampled_weights.noise import draw_quads, noise_form
+from qbnnc.runtime.families.sampled_weights.noise import noise_form
 from qbnnc.runtime.families.sampled_weights.noise_to_codes import codes_from_noise
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.kernels.addressing import int32_at, locate

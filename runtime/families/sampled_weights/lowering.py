@@ -95,7 +95,7 @@ def _fits_columns(lowering: Lowering, node: Node, quant: QuantParams) -> bool:
     return (
         all(a.size == len(a) for a in (ratio, divisor))
         and bool(((ratio > 0) & (ratio < 1 << 16)).all())
-        and bool((divisor >= 1).all())
+        and bool(((divisor >= 1) & (divisor < 1 << 24)).all())
         and all(abs(zero) <= 1 << 14 for zero in quant.zero_point)
         and -128 <= quant.low <= quant.high <= 127
     )
@@ -154,16 +154,22 @@ class _Codes(TypedDict):
 
 
 def _codes(
-    lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout
+    lowering: Lowering, node: Node, op: SampledWeightInteger, layout: Layout, beyond: int = 0
 ) -> tuple[_Codes, int]:
-    """Return the common fields, and the granule_step of ratio and divisor."""
+    """Return the common fields, and the granule_step of ratio and divisor.
+
+    `beyond` bytes after mu and sigma may be read.
+    """
     add, shape = lowering.constants.add, node.output.type.shape
-    mu, sigma = (lowering.constant(node, i, "mean and deviation") for i in (0, 1))
+    mu, sigma = (
+        np.pad(layout.pack(layout.rows(lowering.constant(node, i, what))), (0, beyond))
+        for i, what in enumerate(("mean", "deviation"))
+    )
     ratio, divisor, granule_step = _granules(lowering, node, layout)
     zeros = op.quant.zero_point_array(len(shape))
     codes = _Codes(
-        mu=add(layout.pack(layout.rows(mu))),
-        sigma=add(layout.pack(layout.rows(sigma))),
+        mu=add(mu),
+        sigma=add(sigma),
         ratio=add(ratio),
         divisor=add(divisor),
         zeros=add(layout.repeat_channels(layout.rows(np.broadcast_to(zeros, shape))[..., 0])),
@@ -204,7 +210,8 @@ def _draw(
     layout: Layout,
     output: Buffer,
 ) -> ins.DrawWeight:
-    (codes, _), form = _codes(lowering, node, op, layout), noise_form(chosen())
+    form = noise_form(chosen())
+    codes, _ = _codes(lowering, node, op, layout, form.beyond(layout.padded))
     lanes, rows = _lanes(layout), layout.order_of_taps().astype(np.int32)
     straight = bool((lanes[: layout.taps] == np.arange(layout.taps)).all())
     affine = any(op.quant.zero_point)

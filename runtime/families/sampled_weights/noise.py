@@ -19,12 +19,10 @@ Source: docs/semantics.md, section 5.
 from __future__ import annotations
 
 from enum import Enum
-from functools import cache, partial
-from typing import Any
+from functools import cache
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numpy.typing import NDArray
 
 from qbnnc.ir.rng import GOLDEN, LANES_PER_WORD, eps_table
@@ -37,7 +35,6 @@ from qbnnc.runtime.kernels.vectors import (
     counted,
     declare,
     internal_function,
-    jitted,
     load,
     shuffle,
     splat,
@@ -48,7 +45,9 @@ from qbnnc.runtime.kernels.vectors import (
 
 _FACTORS = (30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)  # of splitmix64
 _VECTORS = 2  # of the words of a quad
-_BINS, _FINE, _THRESHOLDS = 128, 8, 2  # see threshold_table
+_WIDTH = 64  # bytes of a vector in the REGISTERS form
+_BINS, _FINE, _TWICE = 128, 8, 32  # see threshold_table
+_PASSED_TWICE, _ONES, _ODD = 4 * _BINS, 4 * _BINS + _WIDTH, 4 * _BINS + 2 * _WIDTH
 
 
 class NoiseForm(Enum):
@@ -66,6 +65,10 @@ class NoiseForm(Enum):
     def quad(self) -> int:
         """The bytes of a quad, which fill one vector."""
         return LANES_PER_WORD * self.channels
+
+    def beyond(self, channels: int) -> int:
+        """Return the bytes that are read after a line: a last column may have half its channels."""
+        return self.quad // 2 if channels % self.channels else 0
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -90,31 +93,35 @@ def noise_form(isa: Isa) -> NoiseForm:
 
 @cache
 def threshold_table() -> NDArray[np.uint8]:
-    """Compute the tables of the REGISTERS form: uint8 [3][fine, coarse][128].
+    """Compute the tables of the REGISTERS form, one after the other: uint8 [704].
 
     Lanes below 2^15 have the codes -127 .. 0, and lane 65535 - v has minus the code of v. The first
     2^11 lanes are in fine bins of 16, because the codes of the tails are dense, and the others are
-    in coarse bins of 256. Table 0 has the code of a bin's first lane. Tables 1 and 2 have its
-    thresholds: low bytes beyond which the code is one more. A threshold of 255 is never passed.
+    in coarse bins of 256. FIRST has the code of a bin's first lane, fine bins first. PASSED has its
+    first threshold: a low byte beyond which the code is one more. Few bins have a second one, and
+    PASSED_TWICE has it: [coarse, fine][32]. A threshold of 255 is never passed.
     """
     codes = eps_table()[: 1 << 15].astype(np.int64)
-    tables = np.full((1 + _THRESHOLDS, 2, _BINS), 255, np.uint8)
+    tables = np.full((2, 2, _BINS), 255, np.uint8)
+    twice = np.full((2, _TWICE), 255, np.uint8)
     for kind, size in enumerate((_FINE * 256 // _BINS, 256)):
         bins = codes.reshape(-1, size)[:_BINS]
         tables[0, kind] = bins[:, 0] % 256
         for number in range(_FINE if kind else 0, _BINS):
-            steps = np.diff(bins[number])
-            passed = number * size + np.repeat(np.arange(size - 1), steps)
-            tables[1 : 1 + len(passed), kind, number] = passed % 256
-    return tables
+            passed = number * size + np.repeat(np.arange(size - 1), np.diff(bins[number]))
+            tables[1, kind, number] = passed[0] % 256 if len(passed) else 255
+            if len(passed) > 1:
+                twice[1 - kind, number] = passed[1] % 256
+    ones, odd = np.ones(_WIDTH, np.uint8), np.tile(np.array([0, 255], np.uint8), _WIDTH // 2)
+    return np.concatenate([tables.ravel(), twice.ravel(), ones, odd])
 
 
 class Noise:
     """The noise of a column, as code of a function that is being written.
 
     `state` is what a quad takes over from the one before it: for each vector of words the counter,
-    and two successive words. Words are made a quad ahead, so that both chains of instructions
-    overlap.
+    a word that is half made, and two successive words. Words are made ahead in two parts, so that
+    the processor need not look far ahead to overlap multiplications with the rest.
     """
 
     def __init__(
@@ -141,17 +148,25 @@ class Noise:
             self.shifts.append(build.mul(inside, self._of(16)))
             word = build.add(build.lshr(lanes, self._of(2)), self._of(1))
             counter = build.add(build.mul(word, self._of(int(GOLDEN))), splat(build, key, count))
-            following = build.add(counter, self.increment)
-            self.state += [following, self._mix(build, counter), self._mix(build, following)]
+            words = list[ir.Value]()
+            for _ in range(2):
+                words.append(self._end(build, self._begin(build, counter)))
+                counter = build.add(counter, self.increment)
+            self.state += [counter, self._begin(build, counter), *words]
 
     def _of(self, number: int) -> ir.Constant:
         return splat_constant(I64, self.kind.count, number)
 
-    def _mix(self, build: ir.IRBuilder, z: ir.Value) -> ir.Value:
-        """Emit the output function of splitmix64."""
-        for shift, factor in _FACTORS:
-            z = build.mul(build.xor(z, build.lshr(z, self._of(shift))), self._of(factor))
+    def _begin(self, build: ir.IRBuilder, z: ir.Value) -> ir.Value:
+        """Emit the first half of splitmix64's output function."""
+        return self._spread(build, z, *_FACTORS[0])
+
+    def _end(self, build: ir.IRBuilder, z: ir.Value) -> ir.Value:
+        z = self._spread(build, z, *_FACTORS[1])
         return build.xor(z, build.lshr(z, self._of(31)))
+
+    def _spread(self, build: ir.IRBuilder, z: ir.Value, shift: int, factor: int) -> ir.Value:
+        return build.mul(build.xor(z, build.lshr(z, self._of(shift))), self._of(factor))
 
     def draw(
         self, build: ir.IRBuilder, state: list[ir.Value]
@@ -160,10 +175,10 @@ class Noise:
         funnel = declare(build, f"llvm.fshr.v{self.kind.count}i64", self.kind, [self.kind] * 3)
         lanes, following = list[ir.Value](), list[ir.Value]()
         for vector, shift in enumerate(self.shifts):
-            counter, word, next_word = state[3 * vector : 3 * vector + 3]
+            counter, begun, word, next_word = state[4 * vector : 4 * vector + 4]
             lanes.append(build.call(funnel, [next_word, word, shift]))
-            counter = build.add(counter, self.increment)
-            following += [counter, next_word, self._mix(build, counter)]
+            counter, made = build.add(counter, self.increment), self._end(build, begun)
+            following += [counter, self._begin(build, counter), next_word, made]
         return lanes, following
 
     def store(self, build: ir.IRBuilder, lanes: list[ir.Value], places: list[ir.Value]) -> None:
@@ -191,49 +206,54 @@ class Noise:
 def eps_by_thresholds(build: ir.IRBuilder, lanes: list[ir.Value], tables: ir.Value) -> ir.Value:
     """Emit the codes of 64 lanes in their order, i8 [64]; `tables` is a threshold_table's address.
 
-    The bytes of both vectors of lanes are taken together, one vector at even places.
+    The bytes of both vectors of lanes are taken together, one vector at even places. Masks and ones
+    come from memory too: LLVM would make constants anew in each turn.
     """
-    words, bytes_ = ir.VectorType(I16, 32), ir.VectorType(I8, 64)
+    words, bytes_ = ir.VectorType(I16, 32), ir.VectorType(I8, _WIDTH)
     look_up = declare(build, "llvm.x86.avx512.vpermi2var.qi.512", bytes_, [bytes_] * 3)
+    permute = declare(build, "llvm.x86.avx512.permvar.qi.512", bytes_, [bytes_] * 2)
     funnel = declare(build, "llvm.fshl.v32i16", words, [words] * 3)
-    is_odd = ir.Constant(ir.VectorType(ir.IntType(1), 64), [0, 1] * 32)
+    ones, odd = (load(build, tables, bytes_, at) for at in (_ONES, _ODD))
 
-    def both(even: ir.Value, odd: ir.Value) -> ir.Value:
-        return build.select(is_odd, build.bitcast(odd, bytes_), build.bitcast(even, bytes_))
+    def both(in_even: ir.Value, in_odd: ir.Value) -> ir.Value:
+        a, b = (build.bitcast(v, bytes_) for v in (in_even, in_odd))
+        return build.or_(build.and_(b, odd), build.and_(a, build.not_(odd)))
 
     def of_words(number: int) -> ir.Constant:
         return splat_constant(I16, 32, number)
+
+    def of_bytes(number: int) -> ir.Constant:
+        return splat_constant(I8, _WIDTH, number)
 
     a, b = (build.bitcast(v, words) for v in lanes)
     inner, outer = build.call(funnel, [b, a, of_words(8)]), both(a, b)
     high, low = both(inner, outer), both(outer, inner)
     fine = both(build.lshr(a, of_words(4)), build.shl(b, of_words(4)))
-    is_upper = build.icmp_signed("<", high, splat_constant(I8, 64, 0))
+    is_upper = build.icmp_signed("<", high, of_bytes(0))
     flip = build.sext(is_upper, bytes_)
     high, low, fine = (build.xor(v, flip) for v in (high, low, fine))
-    is_fine = build.icmp_unsigned("<", high, splat_constant(I8, 64, _FINE))
+    is_fine = build.icmp_unsigned("<", high, of_bytes(_FINE))
 
     def of_bin(table: int) -> ir.Value:
         found = list[ir.Value]()
         for kind, number in enumerate((fine, high)):
             halves = [
-                load(build, tables, bytes_, _BINS * (2 * table + kind) + 64 * i) for i in (0, 1)
+                load(build, tables, bytes_, _BINS * (2 * table + kind) + _WIDTH * i) for i in (0, 1)
             ]
             found.append(build.call(look_up, [halves[0], number, halves[1]]))
         return build.select(is_fine, *found)
 
-    code = of_bin(0)
-    for threshold in range(1, 1 + _THRESHOLDS):
-        passed = build.icmp_unsigned(">", low, of_bin(threshold))
-        code = build.add(code, build.zext(passed, bytes_))
-    code = build.select(is_upper, build.sub(splat_constant(I8, 64, 0), code), code)
-    return shuffle(build, code, code, [*range(0, 64, 2), *range(1, 64, 2)])
+    def one_more(code: ir.Value, threshold: ir.Value) -> ir.Value:
+        passed = build.icmp_unsigned(">", low, threshold)
+        return build.select(passed, build.add(code, ones), code)
 
-
-def draw_quads(form: NoiseForm) -> Any:
-    """Make a kernel of noise alone: the first seven arguments of `drawing.draw_column`."""
-    define = partial(define_quads, form=form)
-    return jitted(f"qbnnc_quads_{form.value}", [types.int64] * 7, define)
+    number, most = build.select(is_fine, fine, high), of_bytes(_TWICE - 1)
+    number = build.select(build.icmp_unsigned("<", number, most), number, most)
+    number = build.select(is_fine, build.or_(number, of_bytes(_TWICE)), number)
+    second = build.call(permute, [load(build, tables, bytes_, _PASSED_TWICE), number])
+    code = one_more(one_more(of_bin(0), of_bin(1)), second)
+    code = build.select(is_upper, build.sub(of_bytes(0), code), code)
+    return shuffle(build, code, code, [*range(0, _WIDTH, 2), *range(1, _WIDTH, 2)])
 
 
 def define_quads(module: ir.Module, name: str, form: NoiseForm) -> ir.Function:

@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba import types
 
 from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     F32,
     I8,
@@ -24,7 +25,6 @@ from qbnnc.runtime.kernels.vectors import (
     concatenate,
     constant_add,
     internal_function,
-    jitted,
     load,
     rounded,
     splat,

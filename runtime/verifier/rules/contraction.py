@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from qbnnc.runtime.families.contraction.instructions import Convolve, Depthwise, Epilogue, Winograd
-from qbnnc.runtime.families.contraction.kernels.convolution import SCRATCH
-from qbnnc.runtime.families.contraction.kernels.winograd_transforms import PANEL
+from qbnnc.runtime.families.contraction.scratch import SCRATCH
+from qbnnc.runtime.families.contraction.scratch import TILE_PANEL as PANEL
 from qbnnc.runtime.layout import CHANNEL_BLOCK, K_BLOCK
 from qbnnc.runtime.packing import NARROW
 from qbnnc.runtime.program import Instruction, Place

@@ -7,16 +7,13 @@ the arena leads a kernel to a row of a table.
 from __future__ import annotations
 
 from qbnnc.runtime.families.contraction.instructions import Epilogue
+from qbnnc.runtime.families.masked_layers.geometry import BLOCK, LANES, REPEATED, TURN, WHOLE
 from qbnnc.runtime.families.masked_layers.instructions import (
     MaskedProducts,
     MaskedSums,
     UnitPlanes,
     UnitTable,
 )
-from qbnnc.runtime.families.masked_layers.kernels.masked_sums import REPEATED, WHOLE
-from qbnnc.runtime.families.masked_layers.kernels.pair_products import BLOCK
-from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
-from qbnnc.runtime.families.masked_layers.kernels.unit_products import LANES
 from qbnnc.runtime.layout import K_BLOCK, round_up
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import LARGEST_EXTENT, Line, Rule

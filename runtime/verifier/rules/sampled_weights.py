@@ -59,9 +59,9 @@ def draw_weight(line: Line) -> None:
     line.require(line.depth % K_BLOCK == 0, "the depth is no whole number of k-blocks")
     line.require(line.lanes <= line.depth, "a channel has more lanes than codes")
     size, channels = line.groups * line.padded * line.depth, line.groups * line.padded * K_BLOCK
-    _codes(line, size, channels, channels)
-    _table(line)
     lines, form = line.depth // K_BLOCK, noise_form(chosen())
+    _codes(line, size + form.beyond(line.padded), channels, channels)
+    _table(line)
     noise = form.quad * (lines + 1)
     if not line.flag("straight"):
         _places(line, form, noise, lines)

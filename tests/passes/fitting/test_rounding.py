@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from qbnnc.ir.types import QuantParams
+from qbnnc.ir.types import Array, QuantParams
 from qbnnc.passes.fitting.rounding import (
     Inverse,
     Moments,
     MomentSum,
     NotFitted,
-    fitted_codes,
+    fitted_weight,
     sequential_rounding,
 )
 
@@ -40,6 +40,10 @@ def moments_of(x: Float64, y: Float64) -> Moments:
 def cost(weight: Float64, rounded: Float64, hessian: Float64) -> float:
     error = weight - rounded
     return float(np.einsum("nk,kl,nl->", error, hessian, error))
+
+
+def fitted_codes(weight: Array, quant: QuantParams, moments: Moments) -> Array:
+    return fitted_weight(weight, [quant], moments)[0]
 
 
 def nearest(weight: Float64, quant: QuantParams) -> Float64:
@@ -187,3 +191,39 @@ def test_sums_from_a_first_row_that_is_far_away(seed: int) -> None:
     sums.add(x, x @ weight.T)
     found = fitted_codes(weight, COARSE, sums.moments())
     assert np.isin(found / 0.5, range(-2, 3)).all()
+
+
+@pytest.mark.parametrize(("low", "high", "codes"), [(0, 3, 2), (-8, 7, 3)])
+def test_codes_of_3_bits_or_less_have_ten_times_the_damping(
+    low: int, high: int, codes: int
+) -> None:
+    """W = 1 and y = 2*x give W' = 1 + 1/(1 + d): 1.909 with d = .1, and 1.990 with .01.
+
+    In steps of .78 these are 2.45 and 2.55.
+    """
+    moments = Moments(np.array([[5.0]]), np.array([[10.0]]))
+    weight = np.ones((1, 1), np.float32)
+    found = fitted_codes(weight, QuantParams((0.78,), (0,), low, high), moments)
+    assert found == pytest.approx(codes * 0.78, rel=1e-6)
+
+
+def test_each_channel_has_the_scale_with_the_least_error() -> None:
+    """The weights 1 and 3 have codes 1 and 3 of the scale 1, and 1.5 and 3 of 1.5 have 1 and 2."""
+    rows = np.array([[1.0, 3.0], [1.5, 3.0]], np.float32)
+    hessian = np.diag([4.0, 2.0])
+    grid = QuantParams((1.0, 1.0), (0, 0), -4, 3, axis=0)
+    moments = Moments(hessian, hessian @ rows.T.astype(np.float64))
+    found, quant = fitted_weight(rows, [grid, grid.scaled(1.5)], moments)
+    assert quant.scale == (1.0, 1.5)
+    np.testing.assert_array_equal(found, rows)
+
+
+def test_one_scale_for_a_tensor_has_the_least_error_of_all_channels() -> None:
+    """The scale 1 is exact for 1 and 3, but .5 off twice for 1.5 and 4.5; 1.5 is .5 off once."""
+    rows = np.array([[1.0, 3.0], [1.5, 4.5]], np.float32)
+    hessian = np.eye(2)
+    grid = QuantParams((1.0,), (0,), -8, 7)
+    moments = Moments(hessian, hessian @ rows.T.astype(np.float64))
+    found, quant = fitted_weight(rows, [grid, grid.scaled(1.5)], moments)
+    assert quant.scale == (1.5,)
+    np.testing.assert_array_equal(found, [[1.5, 3.0], [1.5, 4.5]])

@@ -9,7 +9,7 @@ import pytest
 
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import FakeQuantize
+from qbnnc.ir.ops import FakeQuantize, Function
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import Array
@@ -41,7 +41,7 @@ def test_preprocessing_makes_the_site_of_the_input() -> None:
 
 def test_minmax_sees_every_stochastic_pass() -> None:
     graph, x = mlp(p=0.5), inputs(mlp(), rows=70)
-    found = calibrate(graph, x, Calibration(passes=3, seed=5))
+    found = calibrate(graph, x, Calibration(Observer.MINMAX, passes=3, seed=5))
     seen: list[Array] = []
 
     def observe(value: Value, array: Array) -> None:
@@ -63,12 +63,12 @@ def test_minmax_sees_every_stochastic_pass() -> None:
 def test_the_first_row_counts() -> None:
     x = inputs(mlp(), rows=70)
     x[0, 0] = -99.0
-    assert calibrate(mlp(), x, Calibration(passes=1))["input"][0] == -99.0
+    assert calibrate(mlp(), x, Calibration(Observer.MINMAX))["input"][0] == -99.0
 
 
 def test_ema_is_inside_minmax() -> None:
     graph, x = mlp(), inputs(mlp(), rows=200)
-    wide = calibrate(graph, x, Calibration(passes=2))
+    wide = calibrate(graph, x, Calibration(Observer.MINMAX, passes=2))
     narrow = calibrate(graph, x, Calibration(Observer.EMA, passes=2))
     assert narrow["relu1"][1] < wide["relu1"][1]
     assert wide["relu1"][0] <= narrow["relu1"][0]
@@ -96,8 +96,13 @@ def test_the_seed_decides_the_ranges() -> None:
 
 def test_progress_ends_at_the_total() -> None:
     told: list[tuple[int, int]] = []
-    calibrate(mlp(), inputs(mlp(), 130), Calibration(passes=2), lambda a, b: told.append((a, b)))
+    how = Calibration(Observer.MINMAX, passes=2)
+    graph = mlp(p=0.5)
+    calibrate(graph, inputs(graph, 130), how, lambda a, b: told.append((a, b)))
     assert told == [(i, 6) for i in range(1, 7)]
+    told.clear()
+    calibrate(graph, inputs(graph, 130), Calibration(passes=2), lambda a, b: told.append((a, b)))
+    assert told == [(i, 10) for i in range(1, 11)]  # 2 batches of 128 stretched rows too
 
 
 def test_an_overflow_is_told_at_the_layer() -> None:
@@ -121,7 +126,7 @@ def test_mse_ranges_cost_less_than_those_of_all_values(pow2: bool) -> None:
     x = np.random.default_rng(0).standard_t(3, shape).astype(np.float32)
     how = Quantisation(Bits(4, 3), scales=Scales.POW2 if pow2 else Scales.FREE)
     ranges = [
-        calibrate(graph, x, Calibration(o, passes=2), quantisation=how)
+        calibrate(graph, x, Calibration(o, passes=2, stretch=1), quantisation=how)
         for o in (Observer.MINMAX, Observer.MSE)
     ]
     costs = {name: [0.0, 0.0] for name in ranges[0]}
@@ -144,23 +149,58 @@ def test_mse_ranges_cost_less_than_those_of_all_values(pow2: bool) -> None:
 
 def test_the_observer_goes_by_bits_unless_it_is_chosen() -> None:
     by_bits, chosen = Calibration(), Calibration(Observer.EMA)
-    assert [by_bits.activation_observer(b).value for b in (6, 7)] == ["mse", "minmax"]
+    assert by_bits.activation_observer is Observer.MSE
     assert [by_bits.weight_observer(b).value for b in (4, 5)] == ["mse", "minmax"]
-    assert chosen.activation_observer(3) is Observer.EMA
+    assert chosen.activation_observer is Observer.EMA
     assert chosen.weight_observer(3) is Observer.MINMAX
     assert Calibration(Observer.MSE).weight_observer(8) is Observer.MSE
     assert Calibration(weights=Observer.MSE).weight_observer(8) is Observer.MSE
 
 
-def test_only_sites_of_few_bits_are_clipped() -> None:
+def test_a_point_is_clipped_by_its_own_bits() -> None:
     graph, x = mlp(), inputs(mlp(), 130)
-    wide = calibrate(graph, x, Calibration(passes=2))
-    told: list[tuple[int, int]] = []
-    options = Quantisation(layers={"fc1": Bits(8, 3)}, input_bits=8)
-    found = calibrate(graph, x, Calibration(passes=2), lambda a, b: told.append((a, b)), options)
+    how = Calibration(passes=2, stretch=1)
+    wide = calibrate(graph, x, how)
+    found = calibrate(graph, x, how, None, Quantisation(layers={"fc1": Bits(8, 3)}))
     assert {name for name in wide if wide[name] != found[name]} == {"relu1"}
-    assert told == [(i, 12) for i in range(1, 13)]
     assert found["relu1"][1] < wide["relu1"][1]
+
+
+def test_ranges_of_least_error_do_not_grow_with_the_extremes_of_more_rows() -> None:
+    """16 times as many rows of a heavy-tailed law: their extremes grow, the best range hardly."""
+    graph = Net((4,)).linear(1, "fc").graph()
+    x = np.random.default_rng(1).standard_t(3, (16000, 4)).astype(np.float32)
+    sizes: dict[Observer, list[float]] = {}
+    for observer in (Observer.MINMAX, Observer.MSE):
+        for rows in (x[:1000], x):
+            low, high = calibrate(graph, rows, Calibration(observer, stretch=1))["input"]
+            sizes.setdefault(observer, []).append(high - low)
+    (few, many), (clipped, again) = sizes.values()
+    assert many > 1.7 * few
+    assert again < 1.6 * clipped
+
+
+def test_stretched_rows_keep_room_and_no_more_than_their_factor() -> None:
+    """Numbers of -1..1 in equal parts: 8 bits clip none of them."""
+    graph = Net((2,)).linear(1, "fc").graph()
+    x = np.linspace(-1, 1, 256, dtype=np.float32).reshape(128, 2)
+    near, far = (
+        calibrate(graph, x, Calibration(stretch=s), quantisation=Quantisation(input_bits=8))
+        for s in (1.0, 2.0)
+    )
+    assert near["input"] == pytest.approx((-1, 1), rel=0.03)
+    assert far["input"] == pytest.approx((-2, 2), rel=0.03)
+    tail = calibrate(graph, np.append(x, [[50, 50]], axis=0).astype(np.float32), Calibration())
+    assert tail["input"][1] <= 75
+
+
+def test_a_function_is_asked_for_calibration_rows_alone() -> None:
+    """log(x + 1) for x above -0.8: stretched rows would leave its domain."""
+    x = np.linspace(-0.8, 2, 64, dtype=np.float32).reshape(32, 2)
+    one = np.ones((2,), np.float32)
+    net = Net((2,)).affine(one, one, "shift").unary(Function.LOG, "log")
+    found = calibrate(net.linear(1, "fc").graph(), x, Calibration(stretch=3))
+    assert np.isfinite(found["log"]).all()
 
 
 def test_values_that_are_joined_are_clipped_together() -> None:
@@ -187,8 +227,9 @@ def test_a_value_that_is_always_zero_or_hardly_varies_has_a_range() -> None:
 def test_the_provenance_tells_what_was_used() -> None:
     x = np.zeros((3, 2), np.float32)
     mixed = Calibration().describe(x, 8, (Bits(8, 7), Bits(4, 4)))
-    assert mixed.startswith("minmax and mse over 3 rows x 8 passes, seed 0, data sha256 ")
-    assert mixed.endswith(", mse of weights")
-    plain = Calibration().describe(x, 1, (Bits(8, 7),))
+    assert mixed.startswith("mse over 3 rows x 8 passes, seed 0, data sha256 ")
+    assert mixed.endswith(", stretched by 1.5, mse of weights")
+    plain = Calibration(Observer.MINMAX).describe(x, 1, (Bits(8, 7),))
     assert plain.startswith("minmax over 3 rows x 1 pass, seed 0, data sha256 ")
     assert "weights" not in plain
+    assert "stretched" not in plain

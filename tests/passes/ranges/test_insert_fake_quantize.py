@@ -8,7 +8,8 @@ import pytest
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Concat, FakeQuantize, Linear
 from qbnnc.ir.types import QuantParams
-from qbnnc.passes.options import Bits, Quantisation, Scales, WeightScheme
+from qbnnc.passes.options import Bits, Quantisation, Rounding, Scales, WeightScheme
+from qbnnc.passes.ranges.calibrate import Calibration, Observer
 from qbnnc.passes.ranges.insert_fake_quantize import InsertFakeQuantize
 from tests.net import Net
 
@@ -127,3 +128,25 @@ def test_joined_values_keep_the_first_scale_if_it_reaches_as_far_to_half_a_step(
     else:
         assert scale == pytest.approx((ends[1] - ends[0]) / 255)
         assert (low, high) == pytest.approx(ends, abs=0.51 * scale)
+
+
+@pytest.mark.parametrize(
+    ("bits", "low", "high", "scale", "zero"),
+    [(2, -2, 1, 1.0, -2), (3, -4, 3, 3 / 7, -4), (4, -7, 7, 3 / 7, 0)],
+)
+def test_weights_of_3_bits_or_less_are_affine(
+    bits: int, low: int, high: int, scale: float, zero: int
+) -> None:
+    """The weights 0, 1, 2 and 3 have a code each at 2 bits, and no code lies below 0."""
+    options = Quantisation(Bits(bits, 8), rounding=Rounding.NEAREST)
+    how = Calibration(Observer.MINMAX)
+    simulated = InsertFakeQuantize(lambda _: {"input": (0.0, 1.0)}, options, how)(
+        layer([[0.0, 1.0, 2.0, 3.0]], [0.0])
+    )
+    quants = {n.output.name: n.op.quant for n in simulated.nodes if isinstance(n.op, FakeQuantize)}
+    weight = quants["fc.weight.codes"]
+    assert (weight.low, weight.high, weight.zero_point) == (low, high, (zero,))
+    assert weight.scale == pytest.approx((scale,), rel=1e-6)
+    assert options.scheme().split(", ")[0] == (
+        "channel-symmetric" if bits == 4 else "channel-affine"
+    )

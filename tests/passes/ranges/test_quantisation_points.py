@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import Affine, Concat, KeepMask, Mask, MaxPool2d, Slice
+from qbnnc.ir.ops import Add, Affine, Concat, Conv2d, KeepMask, Mask, MaxPool2d, Slice
+from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.ranges.quantisation_points import quantisation_points
 from qbnnc.support.errors import Loc
 from tests.net import Net
@@ -92,3 +93,48 @@ def test_the_last_layer_is_a_site_where_outputs_are_quantised_too() -> None:
     with_outputs = quantisation_points(graph, outputs=True)
     assert [s.value.name for s in with_outputs] == ["input", "fc", "last"]
     assert [s.node and s.node.output.name for s in with_outputs] == [None, "fc", "last"]
+
+
+def trunk(scale: float = 1.0) -> Graph:
+    """x + mask(conv2(conv1(x))), where x is a layer's: a block between two layers."""
+    padded = Conv2d(padding=(1, 1, 1, 1))
+    net = Net((2, 4, 4)).conv(2, 3, "stem", padded).relu("stem.relu")
+    shortcut = net.value
+    net.conv(4, 3, "conv1", padded).relu("conv1.relu").conv(2, 3, "conv2", padded)
+    keep = net.build.emit(KeepMask((2, 1, 1), 0.2, 0), loc=Loc("drop"), name="keep")
+    net.emit(Mask(scale), keep, name="mask").emit(Add(), shortcut, name="sum").relu("sum.relu")
+    return net.conv(2, 3, "tail").relu("tail.relu").flatten("flatten").linear(3, "fc").graph()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.25])
+def test_residual_sums_and_what_they_add_have_7_bits(scale: float) -> None:
+    """Values inside the block, and behind it, have those of activations."""
+    points = quantisation_points(trunk(scale))
+    bits = {point.value.name: point.bits(Quantisation(Bits(4, 4))) for point in points}
+    assert bits == {
+        "input": 8,
+        "stem.relu": 7,
+        "conv1.relu": 4,
+        "conv2": 7,
+        "sum.relu": 7,
+        "tail.relu": 4,
+    }
+
+
+def test_bits_of_residual_sums_that_are_asked_for() -> None:
+    points = {point.value.name: point for point in quantisation_points(trunk())}
+    asked = Quantisation(Bits(4, 4), layers={"conv2": Bits(8, 3)}, residual_bits=5)
+    assert points["sum.relu"].bits(asked) == 5
+    assert points["conv2"].bits(asked) == 3
+    assert points["sum.relu"].bits(Quantisation(Bits(8, 8))) == 8
+    assert not points["tail.relu"].residual
+
+
+def test_the_terms_of_a_sum_of_sums_are_residual() -> None:
+    net = Net((3,)).linear(3, "a").relu("a.relu")
+    a = net.value
+    net.linear(3, "b").emit(Add(), a, name="one")
+    one = net.value
+    graph = net.linear(3, "c").emit(Add(), one, name="two").linear(1, "last").graph()
+    residual = {point.value.name for point in quantisation_points(graph) if point.residual}
+    assert residual == {"a.relu", "b", "one", "c", "two"}

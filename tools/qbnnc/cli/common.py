@@ -16,10 +16,22 @@ import click
 
 from qbnnc.cli.flags import commands_of, with_flags
 from qbnnc.loading.sources import CalibrationWarning
-from qbnnc.support.errors import ArtefactWarning, RoundingWarning, SourceWarning, UserError
+from qbnnc.support.errors import (
+    ArtefactWarning,
+    RoundingWarning,
+    SourceWarning,
+    SpreadWarning,
+    UserError,
+)
 
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
-_FOR_USERS = (ArtefactWarning, CalibrationWarning, RoundingWarning, SourceWarning)
+_FOR_USERS = (
+    ArtefactWarning,
+    CalibrationWarning,
+    RoundingWarning,
+    SourceWarning,
+    SpreadWarning,
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 

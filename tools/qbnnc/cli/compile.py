@@ -11,6 +11,7 @@ from qbnnc.api import compile as compile_model
 from qbnnc.cli.auto_bits import asked_auto, auto_options, choose
 from qbnnc.cli.common import placed, plain_warnings, several
 from qbnnc.cli.data_options import calibration_option, compiled_samples_option
+from qbnnc.cli.memory_size import MemorySize
 from qbnnc.cli.progress import ProgressLine
 from qbnnc.cli.shared_options import (
     bits_option,
@@ -46,7 +47,8 @@ from qbnnc.verification.distribution import DistributionCheck
     multiple=True,
     required=True,
     metavar="FILE",
-    help="Write an artefact, .onnx or .qbnn; repeat for several of one compile.",
+    help="Write an artefact, .onnx, .qbnn or .c; repeat for several of one compile. A .c has a "
+    "header and a test beside it.",
 )
 @calibration_option
 @compiled_samples_option
@@ -62,11 +64,23 @@ from qbnnc.verification.distribution import DistributionCheck
 @quantisation_options
 @distribution_options
 @click.option(
+    "--no-spread-check",
+    is_flag=True,
+    help="Do not compare the predicted spread with float's.",
+)
+@click.option(
     "--embedded-model/--no-embedded-model",
     default=True,
     help="An .onnx also holds the qbnnc model, which inspect, evaluate and verify of the file "
     "alone need. Without it the file runs in onnxruntime, in qbnnc run and in bench. verify then "
     "checks it beside the .qbnn of the same compile.",
+)
+@click.option(
+    "--ram",
+    type=MemorySize(),
+    metavar="SIZE",
+    help="Let the values of a .c take so many bytes, such as 32k. Layers behind dropout then take "
+    "the fastest form that fits.  [default: sums alone, and no tables]",
 )
 @click.option(
     "--print-after",
@@ -87,9 +101,11 @@ def command(
     budget: str | None,
     data: str | None,
     embedded_model: bool,
+    ram: int | None,
     print_after: str | None,
     distribution_check: DistributionCheck,
     no_distribution_check: bool,
+    no_spread_check: bool,
     quiet: bool,
     verbose: bool,
     **compile_options: object,
@@ -102,7 +118,7 @@ def command(
     each layer as few bits as --budget allows, w8a7 at most. Bits of --layer and --input-bits stay.
     """
     inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calibration, data)))]
-    check_outputs(outputs, inputs, embedded_model=embedded_model)
+    check_outputs(outputs, inputs, embedded_model=embedded_model, ram=ram)
     rows = None if calibration is None else read_array(calibration)
     chosen, file = chosen_options(compile_options), several(models)
     source: Trained | tuple[str, ...] = models
@@ -120,7 +136,9 @@ def command(
                 task=task,
                 **reading,
                 distribution_check=effort,
+                spread_check=not no_spread_check,
                 embedded_model=embedded_model,
+                ram=ram,
                 watch=Watch(
                     _printer(print_after, verbose),
                     line.counter("calibrating"),

@@ -88,21 +88,19 @@ training_options = options(
         show_default=True,
         help="Minimise this loss. match needs no labels: it compares with the float "
         "network under the same random numbers, by KL divergence with --task "
-        "classification, else by squared error.",
+        "classification or for (mu, log variance), else by squared error.",
     ),
     click.option(
-        "--epochs",
-        type=float,
-        default=3.0,
-        show_default=True,
-        help="Train each member for so many epochs.",
+        "--steps",
+        type=click.IntRange(min=1),
+        help="Train each member for so many steps.  [default: 3 epochs, but 1000 at least]",
     ),
+    click.option("--epochs", type=float, help="Train each member for so many epochs instead."),
     click.option(
         "--lr",
         type=float,
-        default=1e-3,
-        show_default=True,
-        help="Begin Adam with this learning rate, which falls to 0.",
+        help="Begin Adam with this learning rate, which falls to 0.  [default: the best of "
+        "several, each tried for a quarter of the steps]",
     ),
     click.option(
         "--batch-size",
@@ -133,7 +131,7 @@ training_options = options(
         type=float,
         default=0.1,
         show_default=True,
-        help="Hold out this part of the rows to choose by.",
+        help="Hold out this part of the rows, 512 at most, to choose by.",
     ),
 )
 """The options of a fine-tuning, from --loss to --held-out."""

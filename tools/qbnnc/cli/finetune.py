@@ -21,7 +21,6 @@ from qbnnc.cli.shared_options import (
 )
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
-from qbnnc.ir.model import Model
 from qbnnc.loading.arrays import file_of, read_array
 from qbnnc.loading.sources import Reading, SourceOptions
 from qbnnc.loading.writing import check_outputs
@@ -32,7 +31,7 @@ from qbnnc.support.inputs import choice
 from qbnnc.support.text import fold, human_bytes, spaced
 
 if TYPE_CHECKING:
-    from qbnnc.backends.torch.training import FineTuning, Progress, Training
+    from qbnnc.backends.torch.training import FineTuning, Progress
 
 
 @click.command(name="finetune", short_help="Train with simulated quantisation.")
@@ -69,7 +68,8 @@ if TYPE_CHECKING:
     default="cpu",
     show_default=True,
     metavar="DEVICE",
-    help="Train on this device: cpu, cuda, cuda:1, or another that torch knows.",
+    help="Train on this device: cpu, cuda, cuda:1, or another that torch knows. auto is "
+    "cuda where there is one.",
 )
 @compiled_samples_option
 @click.option(
@@ -89,8 +89,9 @@ def command(
     data: str,
     validation: str | None,
     loss: str,
-    epochs: float,
-    lr: float,
+    steps: int | None,
+    epochs: float | None,
+    lr: float | None,
     batch_size: int,
     seed: int,
     ranges: str,
@@ -127,6 +128,7 @@ def command(
         learn_ranges=ranges == "learned",
         train_sigma=train_sigma,
         held_out=held_out,
+        steps=steps,
     )
     file = several(models)
     files = {"the calibration data": calibration or data, "the training data": data}
@@ -139,22 +141,21 @@ def command(
             validation=validation,
             calibration=None if calibration is None else read_array(calibration),
             reading=SourceOptions.of(**reading),
-            device=_checked_device(device),
+            device=device,
         )
     if resume:
         job.resume(state)
     if not quiet:
-        _announce(training, job.best)
+        _announce(job)
     return _run(job, path, state, quiet)
 
 
-def _announce(training: Training, start: Model) -> None:
+def _announce(job: FineTuning) -> None:
     """Tell what is minimised, and how a classifier would be asked for."""
-    from qbnnc.backends.torch.training.losses import could_classify, loss_title
+    from qbnnc.backends.torch.training.losses import could_classify
 
-    title = loss_title(training.loss, start.head.task)
-    click.echo(f"loss {training.loss.value}: {title}")
-    if could_classify(start):
+    click.echo(f"loss {job.training.loss.value}: {job.title}")
+    if could_classify(job.best):
         click.echo("  if they are logits give --task classification: KL of probabilities then")
 
 
@@ -208,7 +209,8 @@ def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
         before, after = sum(first) / len(first), sum(best) / len(best)
         click.echo(f"validation loss: {before:.4g} before, {after:.4g} after")
     if members and best == first:
-        click.echo("nothing was gained: try a smaller --lr, or more --epochs")
+        rates = "several rates were tried" if job.training.lr is None else "leave --lr out"
+        click.echo(f"nothing was gained: {rates}; give more --steps, or more data")
     bits = spaced(job.best.provenance.bits)
     click.echo(fold(f"wrote {path}: {human_bytes(path.stat().st_size)}, {bits}"))
     click.echo(fold(f"next: qbnnc compile {path} -o model.onnx -o model.qbnn"))
@@ -235,20 +237,3 @@ def _state_of(path: Path, resume: bool) -> Path:
             "a run was interrupted", state, remedy="go on with --resume, or delete this file"
         )
     return state
-
-
-def _checked_device(device: str) -> str:
-    import torch
-
-    try:
-        torch.device(device)
-    except RuntimeError:  # its text is a long list of devices that hardly anybody has
-        raise UserError(
-            "no device of torch", place=f"--device {device}", remedy="give cpu, cuda or cuda:1"
-        ) from None
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        line = str(error).splitlines()[0]
-        raise UserError(f"cannot be used here ({line})", place=f"--device {device}") from None
-    return device

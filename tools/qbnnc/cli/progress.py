@@ -74,8 +74,8 @@ class ProgressLine:
 class LogHandler(logging.Handler):
     """Warnings are sentences; the compilation of kernels is a ProgressLine.
 
-    Where no line is drawn, one sentence says that kernels are being compiled. With --quiet there
-    are warnings alone.
+    Where no line is drawn, one sentence says that kernels are being compiled, and one says how long
+    they took. With --quiet there are warnings alone.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class LogHandler(logging.Handler):
 
     def _tell(self, progress: Compilation, message: str) -> None:
         if not self._line.shown:
-            if progress.done == 0 and not progress.kernel:
+            if not progress.kernel:
                 say(message)
         elif progress.done == progress.total:
             self._line.clear()

@@ -157,7 +157,8 @@ quantisation_options = options(
     click.option(
         "--weights",
         type=click.Choice([w.value for w in WeightScheme]),
-        help="Choose the granularity of weight scales.  [default: channel-symmetric]",
+        help="Choose the granularity of weight scales.  [default: channel-symmetric; "
+        "channel-affine for weights of 3 bits or less]",
     ),
     click.option(
         "--scales",
@@ -167,8 +168,19 @@ quantisation_options = options(
     click.option(
         "--input-bits",
         type=click.IntRange(2, 8),
-        help="Use so many bits for the network's input.  [default: those of activations, "
-        "at least 7]",
+        help="Use so many bits for the network's input.  [default: 8]",
+    ),
+    click.option(
+        "--member-bits",
+        type=click.IntRange(2, 8),
+        help="Use so many bits for the activations of the first and the last hidden layer of an "
+        "ensemble.  [default: 8 if others have 6 or less]",
+    ),
+    click.option(
+        "--residual-bits",
+        type=click.IntRange(2, 8),
+        help="Use so many bits for residual sums and what they add.  [default: those of "
+        "activations, at least 7]",
     ),
     click.option(
         "--quantise-output", is_flag=True, help="Quantise the outputs of the network too."
@@ -189,7 +201,19 @@ quantisation_options = options(
         "--calibration",
         "observer",
         type=click.Choice([o.value for o in Observer]),
-        help="Choose the observer of ranges.  [default: by bits, mse at few and minmax at many]",
+        help="Choose the observer of ranges.  [default: mse; minmax for weights of 5 bits or more]",
+    ),
+    click.option(
+        "--stretch",
+        type=click.FloatRange(1, 10),
+        help="Let mse also see rows that are so many times as far from the mean; 1 is none.  "
+        "[default: 1.5]",
+    ),
+    click.option(
+        "--equalise/--no-equalise",
+        default=None,
+        help="Bring channels that share a scale to similar ranges, which changes no output of the "
+        "float network.  [default: on]",
     ),
     click.option(
         "--calibration-passes",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from qbnnc.cli.common import echo_json, placed, plain_warnings
 from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.progress import ProgressLine
-from qbnnc.cli.shared_options import input_option, json_option, quiet_option, verbose_option
+from qbnnc.cli.shared_options import json_option, quiet_option, verbose_option
+from qbnnc.cli.verify_c import run_tests
 from qbnnc.cli.verify_source import Drawn, against_source, asked_source, source_options
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.artefacts import Artefact, open_artefact
@@ -20,7 +22,13 @@ from qbnnc.verification.oracle import Comparison, Drawing, verify
 
 @click.command(name="verify", short_help="Prove that artefacts give the same bits.")
 @click.argument("artefacts", nargs=-1, required=True, metavar="ARTEFACT...")
-@input_option
+@click.option(
+    "--input",
+    "input_",
+    metavar="FILE[:KEY]",
+    help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file. "
+    "Only a .c needs none: its test holds inputs.",
+)
 @click.option(
     "--seed",
     "seeds",
@@ -46,6 +54,16 @@ from qbnnc.verification.oracle import Comparison, Drawing, verify
 )
 @source_options
 @click.option(
+    "--cc",
+    metavar="COMMAND",
+    help="Compile the test of a .c with this compiler and its options.  [default: cc -std=c99 -O2]",
+)
+@click.option(
+    "--run",
+    metavar="COMMAND",
+    help='Run the test of a .c with this command, such as "qemu-arm".',
+)
+@click.option(
     "--threads",
     type=click.IntRange(min=1),
     help="Let onnxruntime use so many threads in an operator.",
@@ -55,11 +73,13 @@ from qbnnc.verification.oracle import Comparison, Drawing, verify
 @verbose_option
 def command(
     artefacts: tuple[str, ...],
-    input_: str,
+    input_: str | None,
     seeds: tuple[int, ...],
     samples: int | None,
     first_row: int,
     batch_size: int,
+    cc: str | None,
+    run: str | None,
     threads: int | None,
     as_json: bool,
     quiet: bool,
@@ -73,7 +93,17 @@ def command(
 
     With --source one ARTEFACT is compared with the module that it was compiled from, by sampling
     both. Exit code 1 if a --max-... is exceeded, or its quantity is not defined.
+
+    A .c is compiled with the test beside it, and run: on this machine, or with --cc and --run on
+    another or an emulated one. The test holds inputs, and the samples that the oracle makes.
     """
+    sources = tuple(path for path in artefacts if Path(path).suffix == ".c")
+    if len(sources) == len(artefacts):
+        return run_tests(sources, cc, run, as_json=as_json, quiet=quiet)
+    if input_ is None:
+        raise click.MissingParameter(param_type="option", param_hint="'--input'")
+    if sources:
+        raise UserError("a .c holds inputs of its own", place=sources[0], remedy="verify it alone")
     if (asked := asked_source(given)) is not None:
         drawn = Drawn(input_, seeds, samples, threads)
         return against_source(artefacts, asked, drawn, as_json=as_json, quiet=quiet)

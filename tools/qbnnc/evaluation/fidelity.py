@@ -18,15 +18,15 @@ def compared(reference: Rows, rows: Rows) -> dict[str, float]:
 
     "kl" is KL(reference || rows) of the predictive distributions in nats, the mean over the rows.
     "rank" is the rank correlation of the epistemic standard deviations, or mutual informations.
-    "spread" is the ratio of their medians. What is undefined, as nothing varies, is left out.
+    "spread" is the ratio of their means. What is undefined, as nothing varies, is left out.
     """
     found = {"kl": divergence(reference.predicted, rows.predicted)}
     rank = rank_correlation(reference.epistemic, rows.epistemic)
     if not np.isnan(rank):
         found["rank"] = rank
-    median = float(np.median(reference.epistemic))
-    if 0 < median < np.inf:
-        found["spread"] = float(np.median(rows.epistemic)) / median
+    mean = float(reference.epistemic.mean())
+    if 0 < mean < np.inf:
+        found["spread"] = float(rows.epistemic.mean()) / mean
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from qbnnc.inspection.size import (
     constant_bytes,
     float_bytes,
@@ -15,11 +17,11 @@ from qbnnc.inspection.size import (
 )
 from qbnnc.ir import format
 from qbnnc.ir.bounds import AccumulatorBounds, accumulator_bounds
-from qbnnc.ir.graph import Graph, Node
+from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Task, class_shape, is_binary
 from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import Spread
-from qbnnc.ir.types import CONSTANT, Axis, DType, Stage
+from qbnnc.ir.types import CONSTANT, Axis, DType, QuantParams, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +134,24 @@ def _node(graph: Graph, node: Node) -> NodeReport:
         scale=None if quant is None else (min(quant.scale), max(quant.scale)),
         zero_point=None if quant is None else (min(quant.zero_point), max(quant.zero_point)),
         bits=None if quant is None else quant.bits,
-        weight_bits=None if weight is None else weight.bits,
+        weight_bits=None if weight is None else _weight_bits(graph, node.inputs[1], weight),
         macs=macs(node),
         random_words=random_words(node),
         accumulators=accumulator_bounds(graph, node),
     )
+
+
+def _weight_bits(graph: Graph, weight: Value, quant: QuantParams) -> int:
+    """The bits of a weight: those of the widest channel where zero points are folded into codes.
+
+    Channels with different zero points then reach further together than any of them.
+    """
+    codes = graph.constants.get(weight)
+    if codes is None or quant.bits == 8 or graph.stage is not Stage.INTEGER:
+        return quant.bits
+    rows = codes.reshape(len(codes), -1).astype(int)
+    spans = np.maximum(rows.max(axis=1), 0) - np.minimum(rows.min(axis=1), 0)
+    return min(quant.bits, max(2, int(spans.max()).bit_length()))
 
 
 _WORDS = {

@@ -79,5 +79,9 @@ class RoundingWarning(UserWarning):
     """A layer whose integers are less good than they could be."""
 
 
+class SpreadWarning(UserWarning):
+    """Uncertainties that few bits make larger or smaller than those of the float network."""
+
+
 class SourceWarning(UserWarning):
     """A change to a network on the way in that its user should know of."""

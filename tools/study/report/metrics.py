@@ -55,6 +55,13 @@ KNOWN: Final = (  # in the order of a report
            "of which the network is surest; less is better"),
     Metric("coverage", "Coverage", "%", 100, "share of the targets inside the intervals that "
            "should have 90 % of them"),
+    Metric("kl", "KL from float", "nats", 1, "divergence of the predictive distribution from that "
+           "of the float network with the same random numbers, mean over the rows; float is "
+           "compared with its next seed: so much the samples leave to chance"),
+    Metric("rank", "Rank", "", 1, "rank correlation of the rows' epistemic standard deviations, or "
+           "mutual informations, with the float network's: 1 is the same order"),
+    Metric("spread", "Spread", "", 1, "mean of the epistemic standard deviations, or mutual "
+           "informations, as a multiple of the float network's: 1 is right"),
     Metric("auroc", "AUROC", "", 1, "how often a row out of distribution is more uncertain than a "
            "test row: 0.5 is a guess, and 1 is right"),
     Metric("confidence", "Confidence", "%", 100, "mean probability of the most probable class"),

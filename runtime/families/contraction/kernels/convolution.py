@@ -25,9 +25,10 @@ from qbnnc.runtime.families.contraction.kernels.products import (
     SIGNED,
     WIDE_PRODUCTS,
 )
+from qbnnc.runtime.families.contraction.scratch import POSITIONS, SCRATCH, SUMS
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.kernels.addressing import locate
-from qbnnc.runtime.kernels.jit import Kernel, inlined, kernel
+from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
 from qbnnc.runtime.kernels.rounding import bounds, round_into
 from qbnnc.runtime.packing import PANEL
@@ -36,9 +37,6 @@ from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 C = columns_of(Convolve)
-POSITIONS = 1024  # whose addresses are computed at a time
-SUMS = 48  # positions whose accumulators are stored at a time
-SCRATCH = 16 * POSITIONS + (4 * PANEL + 8) * SUMS  # bytes, without the halo
 _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 _REQUANTIZE, _DEQUANTIZE = int(Epilogue.REQUANTIZE), int(Epilogue.DEQUANTIZE)
 
@@ -156,7 +154,7 @@ def find(row, context, arena, ints, first, start, count, group):
             sample, number = sample + 1, 0
 
 
-@inlined
+@kernel
 def multiply(
     row, context, arena, arena32, constants, ints, floats, out, part, group, count
 ):  # fmt: skip
@@ -183,7 +181,7 @@ def multiply(
         )  # fmt: skip
 
 
-@inlined
+@kernel
 def multiply_codes(row, arena, constants, w, b, f, count):
     """Compute all panels and requantise them on the way."""
     low, high, zero = bounds(row[C.low], row[C.high], row[C.zero])
@@ -200,7 +198,7 @@ def multiply_codes(row, arena, constants, w, b, f, count):
         codes_of_plain(a, p, runs, n, k, w, b, f, q, 0, zero, low, high, count, channels)
 
 
-@inlined
+@kernel
 def multiply_sums(
     row, arena, arena32, constants, ints, floats, out, weights, bias, group, done, width, count
 ):  # fmt: skip

@@ -42,6 +42,7 @@ from qbnnc.runtime.families.contraction.kernels.products import (
     Operands,
 )
 from qbnnc.runtime.isa import Isa
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     F32,
     I8,
@@ -51,7 +52,6 @@ from qbnnc.runtime.kernels.vectors import (
     counted,
     enable,
     internal_function,
-    jitted,
     load,
     rounded,
     splat,

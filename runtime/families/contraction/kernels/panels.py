@@ -21,12 +21,12 @@ from qbnnc.runtime.families.contraction.kernels.microkernel import (
     define_panel,
 )
 from qbnnc.runtime.isa import Isa
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     I64,
     constant_add,
     counted,
     internal_function,
-    jitted,
     times,
 )
 

@@ -28,12 +28,13 @@ import numpy as np
 from qbnnc.runtime.families.contraction.instructions import Winograd
 from qbnnc.runtime.families.contraction.kernels.microkernel import Shape, panel_kernel
 from qbnnc.runtime.families.contraction.kernels.winograd_transforms import (
-    PANEL,
     WIDTH,
     filter_transform,
     input_transform,
     output_transform,
 )
+from qbnnc.runtime.families.contraction.scratch import APART, TILE_NUMBERS
+from qbnnc.runtime.families.contraction.scratch import TILE_PANEL as PANEL
 from qbnnc.runtime.isa import Isa
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
@@ -45,33 +46,9 @@ from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 W = columns_of(Winograd)
-_NUMBERS = 16  # of a transformed tile
-_APART = 64  # bytes between numbers, so that their addresses do not share cache sets
 _CONSTANT, _SAMPLE = int(Place.CONSTANT), int(Place.SAMPLE)
 
 sums_of_words = panel_kernel(Isa.AVX2, Shape((6, 4, 1), 16, sums=True, words=True))
-
-
-def input_pitch(tiles: int, channels: int) -> int:
-    """Return the bytes from one number of v to the next, which are no power of 2.
-
-    With a power of 2 all numbers would share one set of the cache.
-    """
-    return 2 * tiles * channels + _APART
-
-
-def _u_pitch(channels: int) -> int:
-    """Return the bytes from one number of u to the next."""
-    return 2 * PANEL * channels + _APART
-
-
-def scratch_bytes(tiles: int, channels: int, filters: int) -> int:
-    """Return the size of the scratch space.
-
-    It holds addresses, a patch, v, m and u, and takes outputs beyond the image.
-    """
-    of_numbers = input_pitch(tiles, channels) + 4 * tiles * PANEL + _APART + _u_pitch(channels)
-    return 48 * tiles + 16 * channels + _NUMBERS * of_numbers + filters
 
 
 @KERNELS.of(Winograd)
@@ -87,12 +64,12 @@ def winograd(row, context, memory):
     outs = arena[scratch + 16 * most : scratch + 48 * most].view(np.int64)
     patch = scratch + 48 * most
     v = patch + 16 * channels
-    m = v + _NUMBERS * row[W.pitch]
+    m = v + TILE_NUMBERS * row[W.pitch]
     for t in range(most):
         v_at[t] = v + 2 * channels * t
         m_at[t] = m + 4 * PANEL * t
-    u_pitch = 2 * PANEL * channels + _APART
-    u = m + _NUMBERS * (4 * PANEL * most + _APART)
+    u_pitch = 2 * PANEL * channels + APART
+    u = m + TILE_NUMBERS * (4 * PANEL * most + APART)
     sampled = row[W.weights + 2] == _SAMPLE or row[W.bias + 2] == _SAMPLE
     shares = context[CONTEXT.samples] if sampled else 1
     tiles = context[CONTEXT.samples] * context[CONTEXT.rows] * each // shares
@@ -167,9 +144,9 @@ def multiply_panel(row, arena, constants, u, u_pitch, count):
     tiles, pairs = row[W.tiles], row[W.depth] // 2
     a, c = arena.ctypes.data, constants.ctypes.data
     x, o = a + row[W.scratch], a + row[W.scratch] + 8 * tiles
-    none, pitch = c + row[W.none], 4 * PANEL * tiles + _APART
+    none, pitch = c + row[W.none], 4 * PANEL * tiles + APART
     zero, real = np.int32(0), np.float32(0)
-    for number in range(_NUMBERS):
+    for number in range(TILE_NUMBERS):
         place, to = c + row[W.numbers] + 4 * number, number * pitch
         w = u + number * u_pitch
         sums_of_words(a, x, place, 1, pairs, w, none, none, o, to, zero, real, real, count)
@@ -181,7 +158,7 @@ def transform_outputs(row, arena, constants, bias, panel, count, m):
     low, high, zero = bounds(row[W.low], row[W.high], row[W.zero])
     a, c, tiles = arena.ctypes.data, constants.ctypes.data, row[W.tiles]
     factor = c + row[W.factor] + 4 * panel
-    outs, pitch = a + row[W.scratch] + 16 * tiles, 4 * PANEL * tiles + _APART
+    outs, pitch = a + row[W.scratch] + 16 * tiles, 4 * PANEL * tiles + APART
     for t in range(count):
         start = a + m + 4 * PANEL * t
         output_transform(start, pitch, bias, factor, a, outs + 32 * t, panel, zero, low, high)

@@ -10,7 +10,9 @@ from itertools import product
 from llvmlite import ir
 from numba import types
 
+from qbnnc.runtime.families.contraction.scratch import TILE_PANEL as PANEL
 from qbnnc.runtime.isa import Isa
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     F32,
     I8,
@@ -19,7 +21,6 @@ from qbnnc.runtime.kernels.vectors import (
     I64,
     counted,
     internal_function,
-    jitted,
     load,
     rounded,
     shuffle,
@@ -31,7 +32,6 @@ from qbnnc.runtime.kernels.vectors import (
 from qbnnc.runtime.layout import K_BLOCK
 
 LANES = Isa.AVX2.lanes  # of a vector of int32 or float32
-PANEL = Isa.AVX2.panels[0]  # output channels at a time
 WIDTH = 2 * LANES  # channels that are input_transform at a time
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Epilogue
+from qbnnc.runtime.families.masked_layers.geometry import TURN
 from qbnnc.runtime.families.masked_layers.instructions import Masked
-from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN, list_units
+from qbnnc.runtime.families.masked_layers.kernels.unit_lists import list_units
 from qbnnc.runtime.kernels.jit import kernel
 from qbnnc.runtime.kernels.random import derive, draw_words
 from qbnnc.runtime.kernels.records import CONTEXT

@@ -17,7 +17,9 @@ from functools import partial
 from llvmlite import ir
 from numba import types
 
+from qbnnc.runtime.families.masked_layers.geometry import LANES, STRIP, WHOLE
 from qbnnc.runtime.isa import chosen
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     F32,
     I8,
@@ -25,7 +27,6 @@ from qbnnc.runtime.kernels.vectors import (
     I64,
     counted,
     internal_function,
-    jitted,
     load,
     rounded,
     splat,
@@ -33,11 +34,6 @@ from qbnnc.runtime.kernels.vectors import (
     store,
     times,
 )
-
-LANES = chosen().lanes
-WHOLE = 16  # elements, of which a row has a whole number
-STRIP = 8  # vectors
-REPEATED = STRIP * 16  # numbers that follow one for each filter, of the widest strip
 
 
 def define_masked_sums(module: ir.Module, name: str, *, codes: bool) -> ir.Function:

@@ -21,7 +21,9 @@ from functools import partial
 from llvmlite import ir
 from numba import types
 
+from qbnnc.runtime.families.masked_layers.geometry import BLOCK
 from qbnnc.runtime.isa import Isa, chosen
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     I16,
     I32,
@@ -29,7 +31,6 @@ from qbnnc.runtime.kernels.vectors import (
     counted,
     declare,
     internal_function,
-    jitted,
     load,
     shuffle,
     splat,
@@ -39,7 +40,6 @@ from qbnnc.runtime.kernels.vectors import (
 )
 
 LANES = 8  # sums of a position lie at any place: a store of 64 bytes would cross a cache line
-BLOCK = 16  # filters whose weights lie together, so that a line of them has 64 bytes
 POSITIONS = (6, 4, 1)  # that share the weights of a turn
 _LINE = 4 * BLOCK  # bytes of the weights of a pair, and of the sums of a position
 _VECTORS = BLOCK // LANES

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Epilogue
+from qbnnc.runtime.families.masked_layers.geometry import TURN
 from qbnnc.runtime.families.masked_layers.instructions import MaskedProducts, UnitPlanes
 from qbnnc.runtime.families.masked_layers.kernels.masked import draw_lists, finish, lists_of
-from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
 from qbnnc.runtime.families.masked_layers.kernels.unit_products import unit_products
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.runtime.families.contraction.instructions import Epilogue
+from qbnnc.runtime.families.masked_layers.geometry import BLOCK, TURN, WHOLE
 from qbnnc.runtime.families.masked_layers.instructions import MaskedSums, UnitTable
 from qbnnc.runtime.families.masked_layers.kernels.masked import draw_lists, finish, lists_of
-from qbnnc.runtime.families.masked_layers.kernels.masked_sums import WHOLE, sum_codes, sum_numbers
+from qbnnc.runtime.families.masked_layers.kernels.masked_sums import sum_codes, sum_numbers
 from qbnnc.runtime.families.masked_layers.kernels.pair_products import (
-    BLOCK,
     element_row,
     unit_row,
 )
-from qbnnc.runtime.families.masked_layers.kernels.unit_lists import TURN
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT

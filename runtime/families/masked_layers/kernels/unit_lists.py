@@ -11,6 +11,8 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 
+from qbnnc.runtime.families.masked_layers.geometry import TURN
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     I8,
     I16,
@@ -19,15 +21,12 @@ from qbnnc.runtime.kernels.vectors import (
     counted,
     declare,
     internal_function,
-    jitted,
     load,
     splat,
     splat_constant,
     store,
     times,
 )
-
-TURN = 8  # lanes of a turn
 
 
 def _orders(module: ir.Module, name: str) -> ir.GlobalVariable:

@@ -27,7 +27,9 @@ from qbnnc.runtime.families.contraction.kernels.products import (
     Emitter,
     Operands,
 )
+from qbnnc.runtime.families.masked_layers.geometry import LANES
 from qbnnc.runtime.isa import Isa, chosen
+from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import (
     F32,
     I8,
@@ -36,7 +38,6 @@ from qbnnc.runtime.kernels.vectors import (
     counted,
     enable,
     internal_function,
-    jitted,
     load,
     rounded,
     splat,
@@ -45,7 +46,6 @@ from qbnnc.runtime.kernels.vectors import (
     times,
 )
 
-LANES = chosen().lanes
 Places: TypeAlias = list[list[ir.Value]]  # of accumulators: [positions][vectors]
 
 

@@ -1,0 +1,40 @@
+/* ---- pooling windows of images [H, W, C] ------------------------------------------------------ */
+
+typedef struct {
+  int32_t h, w, c, kh, kw, sh, sw, dh, dw, top, left, oh, ow, z;
+} qb_pool;
+
+/* maxima of codes; places outside of the image never win */
+QB_FUNCTION void qb_max_pool(const qb_pool *d, const uint8_t *x, uint8_t *out) {
+  int32_t y, q, i, j, c;
+  for (y = 0; y < d->oh; y++)
+    for (q = 0; q < d->ow; q++, out += d->c) {
+      for (c = 0; c < d->c; c++) out[c] = 0;
+      for (i = 0; i < d->kh; i++)
+        for (j = 0; j < d->kw; j++) {
+          const int32_t v = y * d->sh - d->top + i * d->dh, u = q * d->sw - d->left + j * d->dw;
+          const uint8_t *from;
+          if (v < 0 || v >= d->h || u < 0 || u >= d->w) continue;
+          from = x + (v * d->w + u) * d->c;
+          for (c = 0; c < d->c; c++)
+            if (from[c] > out[c]) out[c] = from[c];
+        }
+    }
+}
+
+/* sums of q - z; places outside of the image add nothing */
+QB_FUNCTION void qb_sum_pool(const qb_pool *d, const uint8_t *x, int32_t *out) {
+  int32_t y, q, i, j, c;
+  for (y = 0; y < d->oh; y++)
+    for (q = 0; q < d->ow; q++, out += d->c) {
+      for (c = 0; c < d->c; c++) out[c] = 0;
+      for (i = 0; i < d->kh; i++)
+        for (j = 0; j < d->kw; j++) {
+          const int32_t v = y * d->sh - d->top + i * d->dh, u = q * d->sw - d->left + j * d->dw;
+          const uint8_t *from;
+          if (v < 0 || v >= d->h || u < 0 || u >= d->w) continue;
+          from = x + (v * d->w + u) * d->c;
+          for (c = 0; c < d->c; c++) out[c] += from[c] - d->z;
+        }
+    }
+}

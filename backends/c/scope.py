@@ -1,0 +1,148 @@
+"""The state that the rules of ops share: the place of each value, and its readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from qbnnc.backends.c.program import Buffer, Phase, Program
+from qbnnc.backends.c.values import CTYPES, Held, in_order, row_major, stored
+from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.ops.dropout import Select
+from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
+from qbnnc.ir.types import Axis, DType
+
+
+class Form(Enum):
+    """The form of a layer behind dropout, which trades products for memory."""
+
+    DIRECT = "direct"  # every sample from the start
+    SUBTRACT = "subtract"  # the sums of all inputs, less the products of those that are dropped
+    CACHED = "cached"  # the same, with each channel's part in a table
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """The form of each layer, by the name of its output; `default` of those that are not named."""
+
+    default: Form = Form.SUBTRACT
+    of: Mapping[str, Form] = field(default_factory=dict)
+
+    def form(self, name: str) -> Form:
+        return self.of.get(name, self.default)
+
+
+@dataclass
+class Scope:
+    """One member's graph while it becomes steps.
+
+    `done` are nodes that another one's step has computed, `written` the outputs with a place.
+    """
+
+    graph: Graph
+    program: Program
+    forms: Forms
+    done: set[Node] = field(default_factory=set)
+    written: set[int] = field(default_factory=set)
+    masked: dict[str, int] = field(default_factory=dict)  # bytes of the table of a layer
+    inputs: list[tuple[str, Held]] = field(default_factory=list)  # records that read the input
+    _held: dict[Value, Held] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.readers = self.graph.consumers()
+        self.producers = self.graph.producers()
+
+    def phase(self, value: Value) -> Phase:
+        """The phase that computes a value. Members of an ensemble compute all for each sample."""
+        varies = self.program.members > 1 or Axis.SAMPLE in value.type.axes
+        return Phase.SAMPLE if varies else Phase.ROW
+
+    def held(self, value: Value) -> Held:
+        """The place of a value that has been computed, or of a constant."""
+        if value not in self._held:
+            array = self.graph.constants[value]
+            ctype = CTYPES[value.type.dtype]
+            text = self.program.pointer(in_order(array), ctype)
+            self._held[value] = Held(text, stored(array.shape), ctype)
+        return self._held[value]
+
+    def hold(self, value: Value, held: Held) -> Held:
+        self._held[value] = held
+        return held
+
+    def make(self, value: Value, strides: tuple[int, ...] | None = None) -> Held:
+        """Make a buffer for a value."""
+        ctype = CTYPES[value.type.dtype]
+        buffer = Buffer(ctype, value.type.size)
+        own = stored(value.type.shape) if strides is None else strides
+        return self.hold(value, Held("{}", own, ctype, buffer))
+
+    def make_real(self, value: Value) -> Held:
+        """Make a place for numbers in PyTorch's order: the caller's array, if they leave alone."""
+        number = self.leaves_at(value)
+        if number is None:
+            return self.make(value, row_major(value.type.shape))
+        self.written.add(number)
+        return self.hold(value, self.output(number))
+
+    def leaves_at(self, value: Value) -> int | None:
+        """The number of the output that a value is, if nothing else reads it."""
+        if self.graph.outputs.count(value) != 1 or self.readers.get(value):
+            return None
+        if self.phase(value) is not Phase.SAMPLE or value.type.dtype is not DType.F32:
+            return None
+        return self.graph.outputs.index(value)
+
+    def output(self, number: int) -> Held:
+        """The caller's array for an output."""
+        return Held(f"out{number}", row_major(self.graph.outputs[number].type.shape), "float")
+
+    def only_reader(self, value: Value) -> Node | None:
+        """The node that reads a value if nothing else does."""
+        readers = self.readers.get(value, [])
+        return readers[0] if len(readers) == 1 and value not in self.graph.outputs else None
+
+    def step(self, phase: Phase, function: str, *arguments: Held | Buffer | str | int) -> None:
+        """Add a call. Buffers among the arguments become their addresses."""
+        buffers, texts = list[Buffer](), list[str]()
+        for argument in arguments:
+            buffer = argument.buffer if isinstance(argument, Held) else argument
+            if isinstance(buffer, Buffer):
+                texts.append(f"{{{len(buffers)}}}")
+                buffers.append(buffer)
+            elif isinstance(argument, Held):
+                texts.append(argument.text)
+            else:
+                texts.append(str(argument))
+        self.program.step(phase, f"{function}({', '.join(texts)});", *buffers)
+
+    def scratch(self, ctype: str, count: int) -> Buffer | str:
+        """Make memory that one step needs; NULL if that is none."""
+        return Buffer(ctype, count) if count else "NULL"
+
+    def layers_mask(self, select: Node) -> Node | None:
+        """The layer that subtracts what a dropout takes; None if the dropout is a step."""
+        x, mask = select.inputs
+        reader = self.only_reader(select.output)
+        if reader is None or not isinstance(reader.op, Conv2dInteger | LinearInteger):
+            return None
+        if self.program.members > 1 or self.phase(x) is Phase.SAMPLE:
+            return None  # there is nothing that is computed once
+        if self.forms.form(reader.output.name) is Form.DIRECT:
+            return None
+        constant = all(value in self.graph.constants for value in reader.inputs[1:])
+        if not constant or any(codes_of(reader.inputs[1].type).zero_point):
+            return None
+        if isinstance(reader.op, LinearInteger):
+            return reader if mask.type.shape == x.type.shape else None
+        channels = mask.type.shape == (x.type.shape[0], 1, 1) and reader.op.groups == 1
+        return reader if channels else None
+
+    def masked_input(self, layer: Node) -> Node | None:
+        """The dropout whose zeros a layer subtracts."""
+        select = self.producers.get(layer.inputs[0])
+        if select is None or not isinstance(select.op, Select):
+            return None
+        return select if self.layers_mask(select) is layer else None

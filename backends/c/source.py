@@ -1,0 +1,253 @@
+"""An INTEGER model as one C99 file and its header; and a program that tests them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+
+from qbnnc.backends.c.emission import emit
+from qbnnc.backends.c.head import Statistics, statistics
+from qbnnc.backends.c.header import compiler, header, parameters
+from qbnnc.backends.c.program import Constants, Layout, Phase, Program, lay_out
+from qbnnc.backends.c.scope import Form, Forms, Scope
+from qbnnc.ir.format import digest
+from qbnnc.ir.model import Model
+from qbnnc.ir.rng import eps_table
+from qbnnc.support.errors import CompileError, UserError
+
+_PARTS = "base random products depthwise masked sampled elementwise pooling statistics".split()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The texts of NAME.h and NAME.c, and their costs in bytes.
+
+    `memory` are the values of a row and a sample; the state holds them, the statistics and one
+    sample of the outputs.
+    """
+
+    name: str
+    header: str
+    body: str
+    memory: int
+    constants: int
+    forms: dict[str, Form]
+
+
+def identifier(name: str) -> str:
+    """The nearest name that C takes."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_")
+    return plain if plain[:1].isalpha() else f"model_{plain}"
+
+
+def to_c(model: Model, name: str, ram: int | None = None) -> Source:
+    """Write an INTEGER model as C.
+
+    `name`, that of the file, is the prefix of everything that the header declares. `ram` is the
+    most bytes of the values; a layer behind dropout then takes the fastest form that fits.
+    CompileError for what C does not have, UserError if the model does not fit, or if the name is
+    none for C.
+    """
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        raise UserError(
+            "a C name has letters, digits and _, and begins with a letter",
+            place=f"{name}.c",
+            remedy=f"write {identifier(name)}.c",
+        )
+    forms = Forms(Form.SUBTRACT if ram is None else Form.CACHED)
+    constants, scopes, layout = _emitted(model, forms)
+    while ram is not None and layout.nbytes > ram:
+        tables = {n: b for n, b in scopes[0].masked.items() if forms.form(n) is Form.CACHED}
+        if tables:
+            largest = max(tables, key=lambda key: tables[key])
+            forms = Forms(forms.default, {**forms.of, largest: Form.SUBTRACT})
+        elif forms.default is not Form.DIRECT:
+            forms = Forms(Form.DIRECT)
+        else:
+            raise UserError(
+                f"the values take {layout.nbytes:,} bytes, of which {_largest(layout)}",
+                place=f"`ram` {ram:,}",
+                remedy="give more, or compile a smaller network",
+            )
+        constants, scopes, layout = _emitted(model, forms)
+    made = {n: forms.form(n) for n in scopes[0].masked}
+    stats, program = statistics(model), scopes[0].program
+    text = header(model, name, layout, stats, codes=len(scopes) == 1)
+    body = _body(model, name, constants, scopes, layout, stats, program)
+    return Source(name, text, body, layout.nbytes, constants.nbytes, made)
+
+
+def _emitted(model: Model, forms: Forms) -> tuple[Constants, list[Scope], Layout]:
+    constants = Constants()
+    scopes = [emit(member, constants, len(model.members), forms) for member in model.members]
+    first = [(step.phase, step.text) for step in scopes[0].program.steps]
+    for scope in scopes[1:]:
+        if [(step.phase, step.text) for step in scope.program.steps] != first:
+            raise CompileError("the members need different steps", "the C backend")
+    return constants, scopes, lay_out(scopes[0].program)
+
+
+def _largest(layout: Layout) -> str:
+    buffer = max(layout.offsets, key=lambda b: b.nbytes)
+    return f"{buffer.nbytes:,} are one value"
+
+
+def _library(sampled: bool) -> str:
+    """The functions that the steps call; the table of eps where weights are sampled."""
+    library = files("qbnnc.backends.c") / "library"
+    parts = [p for p in _PARTS if sampled or p != "sampled"]
+    return "\n".join((library / f"{part}.h").read_text() for part in parts)
+
+
+def _body(
+    model: Model,
+    name: str,
+    constants: Constants,
+    scopes: list[Scope],
+    layout: Layout,
+    stats: Statistics,
+    program: Program,
+) -> str:
+    members, upper = len(scopes), name.upper()
+    sampled = any(kind == "qb_sampled" for kind, _ in program.records)
+    tables = _eps_tables() if sampled else ""
+    library = _library(sampled).replace(
+        _MOMENTS, f"typedef {name}_moments qb_moments; /* shifted by the first sample */\n"
+    )
+    records = "\n".join(_records(scopes))
+    row = [layout.statement(s) for s in program.steps if s.phase is Phase.ROW]
+    sample = [layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE]
+    row_arguments = f"({name}_state *st, const float *x)"
+    begin = "\n".join(f"  {line}" for line in row)
+    body = "\n".join(f"  {line}" for line in sample)
+    if members > 1:
+        inputs = model.graph.input.type.size
+        begin = f"""  int32_t i;
+  for (i = 0; i < {inputs}; i++) {{
+    if (!(x[i] - x[i] == 0.0f)) error = 1;
+    st->x[i] = x[i];
+  }}"""
+        body = f"""  const int32_t m = (int32_t)(sample % {members}u);
+  const float *x = st->x;
+  int error = 0;
+{body}
+  (void)error;"""
+    outs = ", ".join(f"st->out{k}" for k in range(len(model.graph.outputs)))
+    mod = f" || samples % {members}u != 0u" if members > 1 else ""
+    uses = "  (void)sample;\n" if "sample" not in body else ""
+    used = "".join(
+        f"  (void)out{k};\n" for k in range(len(model.graph.outputs)) if f"out{k}" not in body
+    )
+    return f"""/* Generated by {compiler(model)}; digest {digest(model)}.
+ * Compile as C99 with any optimisation but -ffast-math. QBNNC_DATA and QBNNC_PART may be defined
+ * to put constants into a section. */
+#include "{name}.h"
+
+#ifndef QBNNC_DATA
+#define QBNNC_DATA static const
+#endif
+#ifndef QBNNC_PART
+#define QBNNC_PART static const
+#endif
+
+{tables}{library}
+/* ---- this network ------------------------------------------------------------------------ */
+
+{chr(10).join(constants.lines)}
+
+{records}
+
+static int {name}_prefix{row_arguments} {{
+  int error = 0;
+{begin}
+  (void)st;
+  (void)x;
+  return error;
+}}
+
+int {name}_begin({name}_state *st, const float *x, uint64_t seed, uint64_t row) {{
+  st->seed = seed;
+  st->row = row;
+  return {name}_prefix(st, x) != 0 ? {upper}_NOT_FINITE : {upper}_OK;
+}}
+{_begin_codes(name, scopes, layout)}
+void {name}_sample({name}_state *st, uint64_t sample, {parameters(model)}) {{
+{body}
+  (void)st;
+{uses}{used}}}
+
+int {name}_predict({name}_state *st, const float *x, uint64_t seed, uint64_t row,
+{" " * (len(name) + 13)}uint32_t samples, {name}_prediction *out) {{
+  const int error = {name}_begin(st, x, seed, row);
+  uint32_t s;
+  int32_t i;
+  if (error != {upper}_OK) return error;
+  if (samples == 0{mod}) return {upper}_NO_SAMPLES;
+{stats.begin.replace("a->", "st->totals.")}
+  for (s = 0; s < samples; s++) {{
+    {name}_sample(st, s, {outs});
+{_indented(stats.add).replace("a->", "st->totals.")}
+  }}
+{stats.finish.replace("a->", "st->totals.")}
+  return {upper}_OK;
+}}
+"""
+
+
+_MOMENTS = """typedef struct {
+  double origin, sum, squares; /* shifted by the first sample: exact enough far below a mean */
+} qb_moments;
+"""
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _records(scopes: list[Scope]) -> list[str]:
+    members, lines = len(scopes), list[str]()
+    for number, (ctype, _) in enumerate(scopes[0].program.records):
+        each = [scope.program.records[number][1] for scope in scopes]
+        name = f"qb_part_{number}"
+        if members == 1:
+            lines.append(f"QBNNC_PART {ctype} {name} = {each[0]};")
+        else:
+            lines.append(f"QBNNC_PART {ctype} {name}[{members}] = {{")
+            lines.append(",\n".join(f"  {text}" for text in each) + "};")
+    return lines
+
+
+def _begin_codes(name: str, scopes: list[Scope], layout: Layout) -> str:
+    """The start from codes, for a network that quantises its input once."""
+    if len(scopes) > 1:
+        return ""
+    upper, program = name.upper(), scopes[0].program
+    lines = []
+    for step in program.steps:
+        if step.phase is Phase.ROW:
+            text = layout.statement(step)
+            lines.append(text.replace("error |= qb_read(", "error |= qb_read_codes("))
+    body = "\n".join(f"  {line}" for line in lines)
+    return f"""
+int {name}_begin_codes({name}_state *st, const uint8_t *x, uint64_t seed, uint64_t row) {{
+  int error = 0;
+  st->seed = seed;
+  st->row = row;
+{body}
+  (void)x;
+  return error != 0 ? {upper}_CODE : {upper}_OK;
+}}
+"""
+
+
+def _eps_tables() -> str:
+    table = eps_table().astype(np.int64)
+    constants = Constants()
+    start, least = table[::256], np.searchsorted(table, np.arange(-127, 128))
+    constants.array(start, "int8_t")
+    constants.array(np.minimum(least, 65535), "uint16_t")
+    text = "#include <stdint.h>\n" + "\n".join(constants.lines) + "\n\n"
+    return text.replace("qb_data_0", "qb_eps_start").replace("qb_data_1", "qb_eps_least")

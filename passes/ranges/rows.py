@@ -1,0 +1,33 @@
+"""Calibration rows: fewer of them, or others beyond them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BOUND = 0.01  # the part of all numbers at an extreme from which it is a bound of the data
+
+
+def evenly_spaced(rows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """`most` of the rows [N, *shape] at most, evenly spaced."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
+
+def stretched(rows: NDArray[np.float32], factor: float, most: int) -> NDArray[np.float32]:
+    """Rows `factor` times as far from the mean of all rows: `most` at most, evenly spaced.
+
+    They stand for inputs unlike the calibration data. An extreme that 1 % of all numbers have is a
+    bound of the data, like the black of an image, and stays one.
+    """
+    mean = rows.mean(axis=0, dtype=np.float64)
+    low, high = rows.min(), rows.max()
+    far = mean + factor * (evenly_spaced(rows, most) - mean)
+    least = max(2, _BOUND * rows.size)
+    if (rows == low).sum() >= least:
+        far = np.maximum(far, low)
+    if (rows == high).sum() >= least:
+        far = np.minimum(far, high)
+    result: NDArray[np.float32] = far.astype(np.float32)
+    return result
