@@ -14,8 +14,8 @@ from qbnnc.ir.outputs import Spread
 class Statistics:
     """C texts.
 
-    `fields` are the members of the prediction, (name, count); `accumulators` declares those of the
-    state; `add` adds sample number `s`; `finish` divides by `samples`.
+    `fields` are the members of the prediction, (name, count). `accumulators` declares those of the
+    state. `begin` clears them, `add` adds sample number `s`, and `finish` divides by `samples`.
     """
 
     fields: tuple[tuple[str, int], ...]

@@ -1,4 +1,4 @@
-"""Which channels one factor must scale."""
+"""Channels that one factor must scale."""
 
 from __future__ import annotations
 

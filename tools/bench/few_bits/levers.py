@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 import qbnnc
@@ -68,7 +69,7 @@ def compiled(
     bits: str,
     lever: str,
     x_train: Floats,
-    y_train: NDArray | None,  # type: ignore[type-arg]
+    y_train: NDArray[np.generic] | None,
 ) -> Model:
     """The INTEGER Model of a FLOAT one with a lever and all levers before it."""
     if lever == TUNED:

@@ -212,6 +212,7 @@ def _arrays(predicted: Predicted) -> Iterator[tuple[str, Float64]]:
 
 def _write(path: Path, predicted: Predicted) -> None:
     part = path.with_suffix(".part.npz")
+    # An array may have any name but that of savez's own flag, which no type can say.
     np.savez(part, **dict(_arrays(predicted)))  # type: ignore[arg-type]
     part.rename(path)
 
