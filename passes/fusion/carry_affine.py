@@ -190,7 +190,10 @@ def _read_once(graph: Graph) -> dict[Value, Node]:
     return {v: nodes[0] for v, nodes in consumers if len(nodes) == 1 and v not in graph.outputs}
 
 
-def _apply(graph: Graph, carried: list[Carried], take: Take) -> Graph:
+def _apply(graph: Graph, found: list[Carried], take: Take) -> Graph:
+    """Fold what was found. An Affine that leaves in this round takes no other one in it."""
+    leaving = {c.affine for c in found}
+    carried = [c for c in found if c.target not in leaving]
     dropped = {c.affine for c in carried}
     passed = {value: op for c in carried for value, op in c.passed.items()}
     taken = {c.target: c.scaling for c in carried}
