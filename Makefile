@@ -14,13 +14,14 @@ BIN := .venv/bin
 READY := .venv/ready
 ROOT_FILES := $(sort $(filter-out %/__pycache__,$(wildcard tools/qbnnc/*)))
 LOWEST := .venv-minimum/bin/python
+ONNXRUNTIME_WEB := 1.30.0
 MINIMUM_PYTHON ?= python3.11
 MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py heads.py) \
     tests/runtime/test_microkernel.py
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help demo check test nightly fuzz fuzz-million fenced mutants coverage minimum versions
-.PHONY: lint types format clean distclean FORCE
+.PHONY: help demo docs page web check test nightly devices fuzz fuzz-million fenced mutants coverage
+.PHONY: minimum versions lint types format onnx-wheel clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -39,15 +40,36 @@ demo: $(READY) ## Compile the bundled network, verify it, run it, show what it k
 	    -o build/ood.npz
 	$(BIN)/python tools/demo/show.py build/fashion.npz build/ood.npz
 
+page: $(READY) ## build/page/index.html: draw, and see the bundled network answer (needs clang, lld)
+	@mkdir -p build/page
+	$(BIN)/qbnnc compile tools/demo/lenet_mcd.pt --model tools.models:LeNet_MCD \
+	    --calib tools/demo/fashion.npz:calib --bits w8a7 --samples 20 \
+	    --task classification -o build/page/lenet.qbnn
+	$(BIN)/python -m tools.page build/page/lenet.qbnn -o build/page/index.html \
+	    --title "A Bayesian network in your browser" \
+	    --classes "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot" \
+	    --images "Garments of the test set" tools/demo/fashion.npz:x \
+	        "19=T-shirt/top,2=Trouser,20=Pullover,13=Dress,10=Coat,8=Sandal,7=Shirt,9=Sneaker,30=Bag,0=Ankle boot" \
+	    --images "Digits, never seen in training" tools/demo/fashion.npz:ood \
+	        0=Zero,4=One,6=Two,18=Three,7=Four
+
+web: ## onnxruntime-web, for the tests that run .onnx files as a browser does (needs node and npm)
+	npm install --prefix build/web --no-save --ignore-scripts --no-audit --no-fund \
+	    onnxruntime-web@$(ONNXRUNTIME_WEB)
+
 check: lint types ## Lint, types and the fast tests
 	$(PYTEST) --quick -m "not slow and not nightly"
 
-test: lint types ## Lint, types and all tests but the longest: what CI runs
+test: lint types ## Lint, types, and all tests but the longest, large families by a sample: what CI runs
 	$(PYTEST) -m "not nightly"
 
-nightly: lint types ## Everything, the longest tests too
-	$(PYTEST)
+nightly: lint types ## Everything: the longest tests, all cases and all examples
+	$(PYTEST) --all
 	$(MAKE) fenced mutants fuzz-million
+
+devices: $(READY) ## C on emulated devices: install what Debian has (as root), then all their tests
+	$(BIN)/python -m tools.devices
+	$(PYTEST) tests/devices
 
 fuzz: $(READY) ## Fuzz every format for MINUTES=10; inputs by the clock, or of SEED=
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(addprefix --seed ,$(SEED))
@@ -56,8 +78,8 @@ fuzz-million: $(READY) ## Fuzz .qbnn files to the millionth; goes on where it wa
 	$(BIN)/python -m tests.fuzz qbnn --until 1000000 --state build/fuzz/million.json
 
 fenced: $(READY) ## The tests of the runtime with guard pages around what kernels touch
-	$(PYTEST) -p tests.fenced --fence after tests/runtime
-	$(PYTEST) -p tests.fenced --fence before tests/runtime
+	$(PYTEST) --all -p tests.fenced --fence after tests/runtime
+	$(PYTEST) --all -p tests.fenced --fence before tests/runtime
 
 mutants: $(READY) ## MUTANTS=300 small changes of the sources: do tests notice? Goes on where it was
 	$(BIN)/python -m tests.mutants --count $(MUTANTS) --jobs $(JOBS)
@@ -93,8 +115,16 @@ minimum: ## The lowest versions that pyproject.toml admits: the demo, and the te
 	$(LOWEST) -m pytest -q -n $(JOBS) -p no:cacheprovider --quick -m "not slow and not nightly" \
 	    $(MINIMUM_TESTS)
 
+onnx-wheel: $(READY) ## Build dist/qbnnc_onnx-*.whl, which runs .onnx files with onnxruntime alone
+	cd tools/qbnnc_onnx && ../../$(BIN)/python -m hatchling build -t wheel -d ../../dist
+
 versions: $(READY) ## Each Python that is found, old and new onnxruntimes: the tables of docs/versions.md
 	$(BIN)/python tools/versions/trials.py --jobs $(JOBS) --pip-flags="$(PIP_FLAGS)"
+
+docs: $(READY) ## The site in build/site: every link and reference must resolve
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
+	    -c constraints.txt -e '.[compile,docs,test]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(READY) ## Format and lint rules
 	$(BIN)/ruff format --check

@@ -28,7 +28,6 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-from safetensors.numpy import save as save_tensors
 
 from qbnnc.ir.codec import (
     VERSION,
@@ -70,6 +69,8 @@ def to_bytes(model: Model, shared: Mapping[str, str] | None = None) -> bytes:
     `shared` says which tensors are stored under another's name, whatever they hold; by default
     those that are equal (`shared_tensors`).
     """
+    from safetensors.numpy import save as save_tensors  # files are read, and run, without it
+
     version, tensors = _version(model), _tensors(model)
     if shared is not None:
         tensors = {name: tensors[shared.get(name, name)] for name in tensors}

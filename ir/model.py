@@ -31,6 +31,7 @@ class Provenance:
     training: str = ""  # "3 epochs of match, lr 0.001, ...", if it was fine-tuned
     distribution: str = field(default="", metadata={"since": 2})  # how it was checked, or was not
     left_out: str = field(default="", metadata={"since": 2})  # outputs that are no predictions
+    options: str = field(default="", metadata={"since": 2})  # JSON: '{"bits": "w8a7"}'
 
 
 @dataclass(frozen=True, slots=True, eq=False)

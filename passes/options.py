@@ -12,10 +12,10 @@ from qbnnc.ir.graph import Node
 from qbnnc.support.errors import UserError
 
 _INPUT_BITS = 8  # of the input: few bits there cost most, and save least
-_RESIDUAL_BITS = 7  # of residual sums and their terms at least
+_RESIDUAL_BITS = 7  # of residual sums, their terms and joined values at least
 _FITTED_BITS = 6  # up to so many bits of weights or their inputs, fitting beats nearest codes
-_MEMBER_BITS = 8  # of the first and last hidden layer of an ensemble
-_NOISY_BITS = 6  # up to so many bits of activations, rounding hides how members differ
+_OUTER_BITS = 8  # of the first and last hidden layer
+_NOISY_BITS = 6  # up to so many bits of activations, rounding hides how samples differ
 _AFFINE_BITS = 3  # up to so many bits of constant weights, a code more is worth a zero point
 
 
@@ -89,11 +89,12 @@ class Quantisation:
 
     `weights` None depends on a layer's bits (`scheme_of`). A layer's bits are the bits of its
     weight and of the codes it gives. `outputs` quantises the outputs of the graph, as the paper
-    does. `input_bits` None means 8. `member_bits` are the bits of what an ensemble's first and last
-    hidden layer give; None means 8 where activations have 6 or less (`passes.ranges.member_bits`).
-    `residual_bits` are the bits of residual sums and what they add, unless their layer has bits of
-    its own; None means those of activations, and at least 7. `rounding` and `bias_correction` None
-    depend on a layer's bits. `equalise` brings channels that share a scale to similar ranges first.
+    does. `input_bits` None means 8. `outer_bits` are the bits of what the first and last
+    hidden layer give; None means 8 where activations have 6 or less (`passes.ranges.outer_bits`).
+    `residual_bits` are the bits of residual sums, what they add and what is concatenated, unless
+    their layer has bits of its own; None means those of activations, and at least 7. `rounding` and
+    `bias_correction` None depend on a layer's bits. `equalise` brings channels that share a scale
+    to similar ranges first.
     """
 
     bits: Bits = field(default_factory=Bits)
@@ -105,7 +106,7 @@ class Quantisation:
     input_bits: int | None = None
     rounding: Rounding | None = None
     bias_correction: bool | None = None
-    member_bits: int | None = None
+    outer_bits: int | None = None
     equalise: bool = True
     residual_bits: int | None = None
 
@@ -115,15 +116,15 @@ class Quantisation:
         return self.input_bits or _INPUT_BITS
 
     @property
-    def member_width(self) -> int:
-        """Bits of the activations of an ensemble's first and last hidden layer.
+    def outer_width(self) -> int:
+        """Bits of the activations of the first and last hidden layer.
 
         8 bits beside weights of 8 would need the slow form of a product on CPUs without VNNI.
         """
-        if self.member_bits is not None:
-            return self.member_bits
+        if self.outer_bits is not None:
+            return self.outer_bits
         few = self.bits.activations <= _NOISY_BITS
-        return min(_MEMBER_BITS, 15 - self.bits.weights) if few else self.bits.activations
+        return min(_OUTER_BITS, 15 - self.bits.weights) if few else self.bits.activations
 
     def bits_of(self, node: Node | None) -> Bits:
         """The bits of a layer, by its module path or else its name; None is the network's input."""
@@ -133,7 +134,7 @@ class Quantisation:
 
     @property
     def residual_width(self) -> int:
-        """Bits of residual sums, and of what they add."""
+        """Bits of residual sums, of what they add and of what is concatenated."""
         return self.residual_bits or max(self.bits.activations, _RESIDUAL_BITS)
 
     def codes_of(self, node: Node | None, *, residual: bool) -> int:
@@ -213,20 +214,21 @@ class CompileOptions(TypedDict, total=False):
     """Keyword arguments of everything that quantises; None is the default.
 
     `bits` "w8a7" are weights and activations, 2..8 each. `layers` gives layers bits of their own,
-    `input_bits` the network's input, `member_bits` the first and last hidden layer of an ensemble,
-    and `residual_bits` residual sums and what they add. `weights`, `scales` and `mask_sharing` take
-    the values of the enums above; `quantise_output` quantises outputs. `observer` ("minmax", "ema",
-    "mse"), `rounding` ("nearest", "fitted") and `bias_correction` depend on the bits unless they
-    are given (docs/semantics.md, "How ranges and codes are chosen"). `equalise` brings channels
-    that share a scale to similar ranges. Ranges are observed over `calibration_passes` samples at
-    `calibration_seed`; "mse" sees rows too that are `stretch` times (1.5) as far from the mean.
+    `input_bits` the network's input, `outer_bits` the first and last hidden layer, and
+    `residual_bits` residual sums, what they add and what is concatenated. `weights`, `scales` and
+    `mask_sharing` take the values of the enums above; `quantise_output` quantises outputs.
+    `observer` ("minmax", "ema", "mse"), `rounding` ("nearest", "fitted") and `bias_correction`
+    depend on the bits unless they are given (docs/semantics.md, "How ranges and codes are chosen").
+    `equalise` brings channels that share a scale to similar ranges. Ranges are observed over
+    `calibration_passes` samples at `calibration_seed`; "mse" sees rows too that are `stretch` times
+    (1.5) as far from the mean.
     """
 
     bits: str | None
     weights: str | None
     scales: str | None
     input_bits: int | None
-    member_bits: int | None
+    outer_bits: int | None
     residual_bits: int | None
     quantise_output: bool | None
     mask_sharing: str | None

@@ -28,7 +28,8 @@ from qbnnc.passes.options import MaskSharing, Quantisation
 from qbnnc.passes.ranges.calibrate import Calibration, Progress, Ranges, calibrate
 from qbnnc.passes.ranges.equalise_channels import EqualiseChannels
 from qbnnc.passes.ranges.insert_fake_quantize import InsertFakeQuantize, RangesOf, layer_bits
-from qbnnc.passes.ranges.member_bits import with_member_bits
+from qbnnc.passes.ranges.outer_bits import with_outer_bits
+from qbnnc.passes.recorded_options import recorded_options
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted
@@ -142,7 +143,7 @@ def simulate_model(
     rows = check_calibration(model, rows)
     model = with_head(model, options.task)
     samples = _samples(model, options)
-    chosen, how = _for_members(model, options.quantisation), options.calibration
+    chosen, how = _with_outer_bits(model, options.quantisation), options.calibration
     passes, widths = how.passes_of(model.graph), (chosen.bits_of(None), chosen.bits)
     watch = Watch() if watch is None else watch
     members = []
@@ -157,6 +158,7 @@ def simulate_model(
         how.describe(rows, passes, (*widths, *chosen.layers.values())),
         distribution=model.provenance.distribution,
         left_out=model.provenance.left_out,
+        options=recorded_options(options.quantisation, how),
     )
     simulated = Model(tuple(members), model.head, samples, provenance)
     simulated.check()
@@ -250,12 +252,12 @@ def _share(watch: Watch, member: int, members: int) -> Watch:
     return Watch(graph, progress)
 
 
-def _for_members(model: Model, chosen: Quantisation) -> Quantisation:
-    """The options with which the layers of each member are quantised."""
-    if len(model.members) == 1:
+def _with_outer_bits(model: Model, chosen: Quantisation) -> Quantisation:
+    """The options with the bits of the outer hidden layers; their members have the same."""
+    if chosen.outer_width == chosen.bits.activations:
         return chosen
     steps = pipeline(chosen).before(_FIRST_CALIBRATED)
-    return with_member_bits(chosen, steps(_float(model.graph)))
+    return with_outer_bits(chosen, steps(_float(model.graph)))
 
 
 def _samples(model: Model, options: Options) -> int:

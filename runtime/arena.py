@@ -4,9 +4,7 @@ The arena has a scratch part of fixed size, and a record for each row of a chunk
 values of the prefix that the suffix reads. In the scratch part a buffer has as many elements as a
 block (`Capacity`). Two buffers share space if they are never needed at the same time.
 
-Buffers are placed largest first. Each goes to the lowest offset that is free while it is needed.
-Source: Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020, greedy
-by size.
+Buffers are placed largest first (`qbnnc.ir.placement`).
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir.placement import Need, place
 from qbnnc.ir.types import PER_ROW, PER_ROW_AND_SAMPLE, PER_SAMPLE, Axis
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.lowering import Step
@@ -200,17 +199,9 @@ def _nbytes(buffer: Buffer, capacity: Capacity) -> int:
 
 
 def _by_size(wanted: Mapping[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:
-    """Place buffers largest first, each at the lowest offset that is free while it is needed."""
-    slots = list[Slot]()
-    for buffer, (nbytes, first, last) in sorted(wanted.items(), key=lambda i: -i[1][0]):
-        meanwhile = [s for s in slots if s.first <= last and first <= s.last]
-        offset = 0
-        for other in sorted(meanwhile, key=lambda s: s.offset):
-            if offset + nbytes <= other.offset:
-                break
-            offset = max(offset, other.offset + other.nbytes)
-        slots.append(Slot(buffer, offset, nbytes, first, last))
-    return tuple(slots)
+    """Place buffers largest first."""
+    offsets = place({buffer: Need(*need) for buffer, need in wanted.items()}, _ALIGNMENT)
+    return tuple(Slot(buffer, offset, *wanted[buffer]) for buffer, offset in offsets.items())
 
 
 def _by_time(wanted: Mapping[Buffer, tuple[int, int, int]]) -> tuple[Slot, ...]:

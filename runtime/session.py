@@ -32,6 +32,7 @@ from qbnnc.runtime.jobs import Prepared, Size, prepare, signed
 from qbnnc.runtime.native_call import NativeCall, native_call
 from qbnnc.runtime.outputs import Float32, Outputs
 from qbnnc.runtime.prediction import Prediction
+from qbnnc.runtime.stream import Stream
 from qbnnc.runtime.summary import PlanSummary, summarize
 from qbnnc.runtime.threads import physical_cores
 from qbnnc.runtime.trunk import plan_members
@@ -162,7 +163,8 @@ class Session:
                 output takes [L, B, *shape]. A network of several takes [L * B * n], all elements of
                 the first output, then those of the next. L is a number of samples that `predict`
                 takes. `new_out` makes such an array, and `outputs_in` shows the outputs in it.
-            seed, first_row: as for `predict`.
+            seed: as for `predict`.
+            first_row: as for `predict`.
 
         Raises InputError if x, `out` or a number does not fit, if `out` shares memory with x, and
         for NaN in x. Nothing is written then.
@@ -176,6 +178,13 @@ class Session:
             self._executor.run(prepared, batch, out.ravel(), numbers)
         except MemoryError:
             raise _no_memory(len(batch), prepared.outputs.samples) from None
+
+    def stream(self, seed: int = 0, samples: int | None = None, first_row: int = 0) -> Stream:
+        """Begin predictions of rows that come in parts, each row with random numbers of its own.
+
+        The arguments are those of `predict`; InputError if one does not fit.
+        """
+        return Stream(self, self._shape, self._samples(samples), seed, first_row)
 
     def new_out(self, rows: int, samples: int | None = None) -> Float32:
         """Allocate an array for `predict_into`, for batches of `rows` rows; it is not cleared."""
@@ -225,10 +234,7 @@ class Session:
     def plan_summary(
         self, member: int = 0, batch: int = 1, samples: int | None = None
     ) -> PlanSummary:
-        """Describe the operations, their forms, and the bytes of arena and constants.
-
-        `qbnnc inspect` prints this.
-        """
+        """Describe the operations, their forms, and the bytes of arena and constants."""
         count = self._samples(samples)
         check_asked(as_count(batch, "batch", MOST_ROWS_AT_ONCE), count, 1, self._plans[0].size)
         return summarize(self._ensemble, member, batch, count, self._executor.threads)
@@ -253,11 +259,8 @@ class Session:
                 remedy="leave samples out",
             )
         if count < 1 or count % members:
-            raise InputError(
-                f"{count}",
-                place="samples",
-                remedy=f"take a positive multiple of the {members} ensemble member(s)",
-            )
+            advice = f"take a positive multiple of the {members} ensemble member(s)"
+            raise InputError(f"{count}", place="samples", remedy=advice)
         return count
 
     def _prepare(self, size: Size) -> Prepared:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from tests.examples import few_of_each
+from tests.examples import MANY, QUICK, USUAL, few_of_each
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,30 +30,38 @@ DATA = ROOT / "tests" / "data"
 M = TypeVar("M", bound="nn.Module")
 
 # No deadline: the first example of a test may compile a kernel. The same examples every time.
-settings.register_profile("qbnnc", deadline=None, derandomize=True, database=None)
-settings.register_profile("quick", settings.get_profile("qbnnc"), max_examples=10)
+settings.register_profile(
+    "qbnnc", deadline=None, derandomize=True, database=None, max_examples=USUAL
+)
+settings.register_profile("quick", settings.get_profile("qbnnc"), max_examples=QUICK)
+settings.register_profile("all", settings.get_profile("qbnnc"), max_examples=MANY)
 # For tests that run once more, with another instruction set or between guard pages.
 settings.register_profile("again", settings.get_profile("qbnnc"), max_examples=30)
 settings.load_profile("qbnnc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    told = "few examples of each property, and of a family marked `few` as many cases as it says"
-    parser.addoption("--quick", action="store_true", help=told)
+    quick = "few examples of each property, and of a family marked `few` as many cases as it says"
+    parser.addoption("--quick", action="store_true", help=quick)
+    every = "all examples of each property, and all cases of a family that is marked `sample`"
+    parser.addoption("--all", action="store_true", help=every)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Test processes run side by side: one thread of OpenMP each, which they inherit."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if config.getoption("quick"):
-        settings.load_profile("quick")
+    for profile in ("quick", "all"):
+        if config.getoption(profile):
+            settings.load_profile(profile)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --quick, leave out most cases of the families that are marked `few`."""
-    if config.getoption("quick"):
-        kept = few_of_each(items)
+    """Leave out cases of the families that are marked `sample`, and with --quick `few`."""
+    marks = [] if config.getoption("all") else ["sample"]
+    marks += ["few"] if config.getoption("quick") else []
+    for mark in marks:
+        kept = few_of_each(items, mark)
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = [item for item in items if item in kept]
 
@@ -127,9 +135,15 @@ def mlp() -> MLP:
 
 @pytest.fixture(scope="session")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """lenet.onnx, lenet.qbnn (MC dropout), mlp.onnx, mlp.qbnn (MC dropout, regression)."""
-    import qbnnc
+    """lenet.onnx, lenet.qbnn (MC dropout), mlp.onnx, mlp.qbnn (MC dropout, regression).
 
+    The demo network is compiled with a distribution check in tests/qbnnc/test_commands.py. Kernels
+    are there too: commands would tell on stderr that they compile them.
+    """
+    import qbnnc
+    from qbnnc.runtime.cache import kernels
+
+    kernels()
     folder = tmp_path_factory.mktemp("artefacts")
     with np.load(DEMO / "fashion.npz") as fashion, np.load(DATA / "diabetes.npz") as diabetes:
         qbnnc.compile(
@@ -139,6 +153,7 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
             calibration=fashion["calib"],
             task="classification",
             calibration_passes=2,
+            distribution_check=None,
         )
         qbnnc.compile(
             DATA / "mlp_mcd.pt",
@@ -148,6 +163,7 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
             calibration=diabetes["x_train"],
             task="regression",
             calibration_passes=2,
+            distribution_check=None,
         )
     return folder
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise, product
 from pathlib import Path
 
-import pytest
+from tests.examples import evenly, scattered
 
 TESTS = Path(__file__).parent
 LEFT_OUT = {"pytest.mark.slow", "pytest.mark.nightly", "pytest.mark.few(0)"}
@@ -14,9 +15,21 @@ FILES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_
 
 # A family that is slow as a whole, and the test of the same file or another that stands for it.
 STAND_INS = {
+    "backends/test_c_project.py::test_cmake": (
+        "backends/test_c_project.py::test_files_are_those_that_are_promised"
+    ),
     "backends/test_onnx_equality.py::test_samples_are_the_oracles_for_thousands_of_models": (
         "backends/test_onnx_equality.py::test_samples_are_the_oracles"
     ),
+    "backends/test_onnxruntime_web.py::test_standard_networks": (
+        "backends/test_onnxruntime_web.py::test_random_models_of_every_op"
+    ),
+    "devices/test_devices.py::test_mlps_at_all_widths": "backends/test_c.py::test_networks",
+    "devices/test_devices.py::test_mlps_at_some_widths": "backends/test_c.py::test_networks",
+    "devices/test_devices.py::test_random_graphs": (
+        "backends/test_c.py::test_random_models_of_every_op"
+    ),
+    "devices/test_devices.py::test_standard_networks": "backends/test_c.py::test_networks",
     "frontend/distribution/test_random_modules.py::test_integers_have_the_law_of_the_module": (
         "frontend/distribution/test_random_modules.py::test_a_network_is_not_supported_or_keeps_its_distribution"
     ),
@@ -28,9 +41,6 @@ STAND_INS = {
     ),
     "fuzz/test_sample.py::test_nothing_is_found": (
         "fuzz/test_sample.py::test_nothing_is_found_in_the_first_archives"
-    ),
-    "qbnnc/test_reproducible.py::test_the_same_file": (
-        "backends/test_onnx_file.py::test_file_is_valid_and_the_same_each_time"
     ),
     "runtime/test_equality.py::test_thousands_of_random_models": (
         "runtime/test_equality.py::test_random_ensembles_of_all_ops"
@@ -66,9 +76,8 @@ def slow_families(file: str) -> set[str]:
     return slow
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_a_family_has_a_fast_member(file: str) -> None:
-    assert slow_families(file) <= STAND_INS.keys()
+def test_each_family_has_a_fast_member() -> None:
+    assert set().union(*map(slow_families, FILES)) <= STAND_INS.keys()
 
 
 def test_what_stands_for_a_slow_family_is_there_and_fast() -> None:
@@ -79,3 +88,24 @@ def test_what_stands_for_a_slow_family_is_there_and_fast() -> None:
         assert name in known[file], fast
         marks = map(ast.unparse, known[file][name].decorator_list)
         assert not LEFT_OUT & {*marks}, fast
+
+
+def test_few_cases_are_the_first_the_last_and_some_between() -> None:
+    assert [evenly(count, 7) for count in (0, 1, 2, 3, 7)] == [
+        [], [0], [0, 6], [0, 3, 6], [0, 1, 2, 3, 4, 5, 6],
+    ]  # fmt: skip
+
+
+def test_a_sample_has_a_case_in_each_part_of_a_family() -> None:
+    for total in range(1, 60):
+        assert scattered(total, total) == [*range(total)]
+        for count in range(1, total + 1):
+            ends = [part * total // count for part in range(count + 1)]
+            parts = zip(scattered(count, total), pairwise(ends), strict=True)
+            assert all(start <= place < end for place, (start, end) in parts)
+
+
+def test_a_sample_meets_every_value_of_every_parameter() -> None:
+    cases = [*product(range(24), range(3), range(4))]
+    chosen = [cases[place] for place in scattered(36, len(cases))]
+    assert [len({*values}) for values in zip(*chosen, strict=True)] == [24, 3, 4]

@@ -15,6 +15,7 @@ from qbnnc.backends.c.values import (
     factors_of,
     row_major,
     same_order,
+    stored,
 )
 from qbnnc.ir.arithmetic import dequantize as dequantized
 from qbnnc.ir.graph import Node, Value
@@ -24,6 +25,7 @@ from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.ops.elementwise import AddQuantized
 from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import QuantizeInput, Requantize
+from qbnnc.ir.ops.shape import Reshape
 from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array
 
@@ -68,11 +70,20 @@ def select(node: Node, scope: Scope) -> None:
     x, mask = node.inputs
     if scope.layers_mask(node) is not None:
         return  # the layer that reads it subtracts what is dropped
-    source, keep, out = scope.held(x), scope.held(mask), scope.make(node.output)
+    source, keep, phase = scope.held(x), scope.held(mask), scope.phase(node.output)
     strides = broadcast_strides(x.type.shape, mask.type.shape, keep.strides)
-    walk = scope.program.record("qb_walk", Walk(x.type.shape, strides, out.strides).fields())
+    walk = Walk(x.type.shape, strides, stored(x.type.shape))
     zero = scope.program.number(codes_of(x.type).per_tensor[1])
-    scope.step(scope.phase(node.output), "qb_select", walk, keep, source, zero, out)
+    count = walk.repeats()
+    if count is not None:
+        alone = scope.only_reader(x) is node and scope.phase(x) is phase
+        own = source.buffer is not None and not isinstance(scope.producers[x].op, Reshape)
+        out = scope.hold(node.output, source) if alone and own else scope.make(node.output)
+        scope.step(phase, "qb_drop", keep, count, source, x.type.size, zero, out)
+        return
+    out = scope.make(node.output)
+    record = scope.program.record("qb_walk", walk.fields())
+    scope.step(phase, "qb_select", record, keep, source, zero, out)
 
 
 def requantize(node: Node, op: Requantize, scope: Scope) -> None:

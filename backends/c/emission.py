@@ -28,6 +28,7 @@ def emit(graph: Graph, constants: Constants, members: int, forms: Forms) -> Scop
     for node in graph.nodes:
         if node in scope.done:
             continue
+        constants.layer = node.output.name
         try:
             _emit(node, scope)
         except ValueError as error:
@@ -36,6 +37,7 @@ def emit(graph: Graph, constants: Constants, members: int, forms: Forms) -> Scop
                 node.loc,
                 remedy="compile to .onnx or .qbnn",
             ) from error
+    constants.layer = "outputs"
     _copy_outputs(scope)
     return scope
 

@@ -15,11 +15,13 @@ class Statistics:
     """C texts.
 
     `fields` are the members of the prediction, (name, count). `accumulators` declares those of the
-    state. `begin` clears them, `add` adds sample number `s`, and `finish` divides by `samples`.
+    state, in so many `bytes`. `begin` clears them, `add` adds sample number `s`, and `finish`
+    divides by `samples`.
     """
 
     fields: tuple[tuple[str, int], ...]
     accumulators: str
+    bytes: int
     begin: str
     add: str
     finish: str
@@ -53,6 +55,7 @@ def _statistics(model: Model) -> Statistics:
     return Statistics(
         fields,
         "\n".join(f"    qb_moments moments{k}[{n}];" for k, n in enumerate(sizes)),
+        24 * sum(sizes),
         "",
         "\n".join(_add_moments(k, n) for k, n in enumerate(sizes)),
         "\n".join(
@@ -87,7 +90,7 @@ def _regression(head: Head, sizes: list[int]) -> Statistics:
         del fields[1]
         finish.append("out->variance[i] = qb_narrow(epistemic);")
         return Statistics(
-            tuple(fields), f"    qb_moments moments0[{n}];", "", _add_moments(0, n),
+            tuple(fields), f"    qb_moments moments0[{n}];", 24 * n, "", _add_moments(0, n),
             _loop(n, *finish),
         )  # fmt: skip
     value = "(double)st->out1[i]"
@@ -105,6 +108,7 @@ def _regression(head: Head, sizes: list[int]) -> Statistics:
     return Statistics(
         tuple(fields),
         f"    qb_moments moments0[{n}];\n    double aleatoric[{n}];",
+        32 * n,
         _loop(n, "a->aleatoric[i] = 0.0;"),
         _add_moments(0, n) + "\n" + _loop(n, f"a->aleatoric[i] += {formula};"),
         _loop(n, *finish),
@@ -123,20 +127,23 @@ def _classification(shape: tuple[int, ...]) -> Statistics:
     if is_binary(shape):
         added = f"qb_sigmoid_add(st->out0[i], {places}, a->p + i)"
     finish = [
-        "double entropy = 0.0;",
+        "uint64_t entropy = 0;",
         "int32_t c;",
         f"for (c = 0; c < {classes}; c++) {{",
-        f"  const double p = a->p[c * {places} + i] / samples;",
-        f"  out->probabilities[c * {places} + i] = qb_narrow(p);",
-        "  if (p > 1e-300) entropy -= p * qb_log(p);",
+        f"  const uint64_t p = a->p[c * {places} + i];",
+        f"  out->probabilities[c * {places} + i] = "
+        "(float)((double)p / ((double)samples * 2147483648.0));",
+        "  entropy += qb_surprise(p / samples);",
         "}",
-        "out->entropy[i] = qb_narrow(entropy);",
-        "out->mutual_information[i] = qb_narrow(entropy - a->inner[i] / samples);",
+        "out->entropy[i] = (float)((double)entropy / 4294967296.0);",
+        "out->mutual_information[i] = "
+        "(float)(((double)entropy - (double)a->inner[i] / samples) / 4294967296.0);",
     ]
     return Statistics(
         fields,
-        f"    double p[{classes * places}], inner[{places}], each[{classes}];",
-        _loop(classes * places, "a->p[i] = 0.0;") + "\n" + _loop(places, "a->inner[i] = 0.0;"),
+        f"    uint64_t p[{classes * places}], inner[{places}];\n    uint32_t each[{classes}];",
+        8 * (classes * places + places) + 4 * classes,
+        _loop(classes * places, "a->p[i] = 0;") + "\n" + _loop(places, "a->inner[i] = 0;"),
         _loop(places, f"a->inner[i] += {added};"),
         _loop(places, *finish),
     )

@@ -10,13 +10,17 @@ import numpy as np
 from qbnnc.backends.c import sampled
 from qbnnc.backends.c.program import Buffer
 from qbnnc.backends.c.scope import Form, Scope
-from qbnnc.backends.c.values import Held, row_major, stored
+from qbnnc.backends.c.values import Held, in_order, row_major, stored
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.ops.dropout import Select
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.pooling import MaxPool2d
 from qbnnc.ir.ops.quantize import Dequantize, Requantize
+from qbnnc.ir.ops.shape import Reshape
 from qbnnc.ir.types import Array
+
+_FEW = 8  # outputs, for which columns do not pay
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +54,27 @@ class Geometry:
         return prod(self.kernel) * self.image[0] // self.groups
 
     @property
+    def outputs(self) -> int:
+        """The outputs of a group."""
+        return self.output[0] // self.groups
+
+    @property
     def depthwise(self) -> bool:
         return self.groups == self.image[0] == self.output[0] and self.groups > 1
 
     @property
-    def copied(self) -> int:
-        """The codes of a patch that has to be copied together; 0 if none has."""
+    def gathered(self) -> int:
+        """The codes of a patch that some processor has to gather; 0 if none has."""
         inside = not any(self.padding) and self.groups == 1 and self.dilation[1] == 1
-        (_, h, w), (_, oh, ow) = self.image, self.output
+        (c, h, w), (_, oh, ow) = self.image, self.output
         fits = all(
             (count - 1) * stride + (taps - 1) * dilation < size
             for count, stride, taps, dilation, size in zip(
                 (oh, ow), self.stride, self.kernel, self.dilation, (h, w), strict=True
             )
         )
-        return 0 if inside and fits else self.taps
+        words = self.kernel[1] * c % 4 == 0
+        return 0 if inside and fits and words else self.taps
 
     def fields(self, x_zero: int, window: tuple[int, int]) -> list[object]:
         """The fields of a `qb_conv` after its arrays."""
@@ -95,22 +105,59 @@ def emit(node: Node, scope: Scope) -> None:
     if select is not None:
         _emit_masked(node, geometry, end, select, weight, scope)
         return
+    if isinstance(node.op, LinearInteger):
+        _emit_linear(node, geometry, end, weight, scope)
+        return
     phase, x = scope.phase(end.value), scope.held(node.inputs[0])
     offset = _offset(node, weight, scope)
-    if isinstance(node.op, LinearInteger):
-        record = _record(node, geometry, end, weight, weight, scope)
-        scope.step(phase, "qb_linear", record, offset, end.record, x, end.out)
-    elif geometry.depthwise:
+    if geometry.depthwise:
         taps = weight.reshape(len(weight), -1).T
         record = _record(node, geometry, end, taps, weight, scope)
         acc = scope.scratch("int32_t", geometry.output[0])
         scope.step(phase, "qb_depthwise", record, offset, end.record, x, acc, end.out)
     else:
-        record = _record(node, geometry, end, weight.transpose(0, 2, 3, 1), weight, scope)
-        copy = scope.scratch("uint8_t", 2 * geometry.copied)
-        outputs = geometry.output[0] // geometry.groups
-        best = scope.scratch("int32_t", outputs if prod(end.window) > 1 else 0)
-        scope.step(phase, "qb_convolve", record, offset, end.record, x, copy, best, end.out)
+        ordered = _filled_up(weight.transpose(0, 2, 3, 1), geometry.taps)
+        record = _record(node, geometry, end, ordered, weight, scope)
+        pair = _by_fours(geometry.taps) + _by_fours(geometry.gathered) // 4
+        copy = scope.scratch("int32_t", pair)
+        acc = scope.scratch("int32_t", (3 if prod(end.window) > 1 else 2) * geometry.outputs)
+        scope.step(phase, "qb_convolve", record, offset, end.record, x, copy, acc, end.out)
+
+
+def _emit_linear(node: Node, geometry: Geometry, end: End, weight: Array, scope: Scope) -> None:
+    phase, x = scope.phase(end.value), scope.held(node.inputs[0])
+    offset = _offset(node, weight, scope)
+    if x.image is not None:
+        order = in_order(np.arange(weight.shape[1]).reshape(x.image)).reshape(-1)
+        weight = weight[:, order]
+    if len(weight) < _FEW or _weight_zeros(node, len(weight)).any() or not _sparse(node, scope):
+        record = _record(node, geometry, end, weight, weight, scope)
+        scope.step(phase, "qb_linear", record, offset, end.record, x, end.out)
+        return
+    record = _record(node, geometry, end, weight.T, weight, scope)
+    acc = Buffer("int32_t", len(weight))
+    scope.step(phase, "qb_linear_sums", record, offset, x, acc)
+    scope.step(phase, "qb_finish", end.record, acc, len(weight), 0, 0, end.out)
+
+
+def _sparse(node: Node, scope: Scope) -> bool:
+    """Whether many inputs are zero, as they are behind a ReLU."""
+    x = node.inputs[0]
+    if codes_of(x.type).per_tensor[1] != 0:
+        return False
+    producer = scope.producers.get(x)
+    while producer is not None and isinstance(producer.op, Select | MaxPool2d | Reshape):
+        producer = scope.producers.get(producer.inputs[0])
+    return producer is not None and isinstance(producer.op, Requantize)
+
+
+def _by_fours(count: int) -> int:
+    return -(-count // 4) * 4
+
+
+def _filled_up(ordered: Array, taps: int) -> Array:
+    """Weights with zeros at the end, where a step of four may read beyond the last filter."""
+    return np.pad(ordered.reshape(-1), (0, -taps % 4))
 
 
 def _record(
@@ -163,23 +210,29 @@ def _emit_masked(
         record = _record(node, geometry, end, weight.T, weight, scope)
         sums, acc = Buffer("int32_t", o), Buffer("int32_t", o)
         scope.step(once, "qb_linear_sums", record, offset, x, sums)
-        scope.step(phase, "qb_linear_masked", record, end.record, x, keep, sums, acc, end.out)
+        scope.step(phase, "qb_linear_masked", record, x, keep, sums, acc)
+        scope.step(phase, "qb_finish", end.record, acc, o, 0, 0, end.out)
         return
     # Parts count codes from Z_x, and so the sums begin with what codes of Z_x give.
-    record = _record(node, geometry, end, weight.transpose(1, 2, 3, 0), weight, scope)
+    channels, taps = geometry.image[0], prod(geometry.kernel)
+    ordered = _filled_up(weight.transpose(1, 0, 2, 3), taps)
+    record = _record(node, geometry, end, ordered, weight, scope)
     zero = codes_of(node.inputs[0].type).per_tensor[1]
     assert isinstance(node.op, Conv2dInteger)
     folded = zero * weight.astype(np.int64).sum(axis=(1, 2, 3)) if node.op.folded else 0
     bias = scope.graph.constants[node.inputs[2]]
     base = scope.program.pointer(_wrapped(bias + folded), "int32_t")
-    sums, acc, best = (Buffer("int32_t", n) for n in (o * oh * ow, o, o))
-    parts: Buffer | str = "NULL"
-    table = geometry.image[0] * o * oh * ow
+    sums, table = Buffer("int32_t", o * oh * ow), channels * o * oh * ow
     scope.masked[node.output.name] = 4 * table
+    # Two patches of 16 bits, and the codes of one.
+    first, later = (Buffer("int16_t", 5 * _by_fours(taps) // 2) for _ in range(2))
+    recomputed: tuple[Held | Buffer | str, ...] = x, "NULL", later
     if scope.forms.form(node.output.name) is Form.CACHED:
-        parts = Buffer("int32_t", table)
-    scope.step(once, "qb_conv_sums", record, base, x, sums, parts)
-    arguments = record, end.record, x, keep, sums, parts, acc, best, end.out
+        recomputed = "NULL", Buffer("int32_t", table), "NULL"
+    scope.step(once, "qb_conv_sums", record, base, x, first, sums, recomputed[1])
+    dropped = Buffer("int32_t", channels)
+    acc = Buffer("int32_t", (3 if prod(end.window) > 1 else 2) * o)
+    arguments = record, end.record, keep, dropped, sums, *recomputed, acc, end.out
     scope.step(phase, "qb_conv_masked", *arguments)
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from qbnnc.backends.c.placement import Need, place
+from qbnnc.ir.placement import Need, place
 from qbnnc.ir.types import Array
 
 SIZES = {"uint8_t": 1, "int16_t": 2, "int32_t": 4, "float": 4}
@@ -37,30 +37,57 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A statement of C; `{0}`, `{1}`, ... in it are addresses of the buffers."""
+    """A statement of C of a layer; `{0}`, `{1}`, ... in it are addresses of the buffers."""
 
     phase: Phase
     text: str
     buffers: tuple[Buffer, ...]
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """An array in flash, which belongs to the first layer that asked for it."""
+
+    name: str
+    ctype: str
+    values: Array
+    layer: str
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether elements are single bytes, which have no byte order."""
+        return self.values.itemsize == 1
+
+    @property
+    def definition(self) -> str:
+        """The array as C text."""
+        head = f"QBNNC_DATA {self.ctype} {self.name}[{self.values.size}]"
+        return f"{head} = {{\n{_text(self.values)}}};"
 
 
 class Constants:
     """Arrays in flash, each once; members of an ensemble share what is equal."""
 
     def __init__(self) -> None:
-        self._names = dict[tuple[str, bytes], str]()
-        self.lines = list[str]()
-        self.nbytes = 0
+        self._known = dict[tuple[str, bytes], Constant]()
+        self.layer = ""
+
+    @property
+    def arrays(self) -> list[Constant]:
+        return list(self._known.values())
+
+    @property
+    def nbytes(self) -> int:
+        return sum(constant.values.nbytes for constant in self._known.values())
 
     def array(self, values: Array | Sequence[float], ctype: str) -> str:
         """Return the name of an array of these values in row-major order."""
         flat = np.ascontiguousarray(values).reshape(-1).astype(_NUMPY[ctype])
         key = ctype, flat.tobytes()
-        if key not in self._names:
-            name = self._names[key] = f"qb_data_{len(self._names)}"
-            self.lines.append(f"QBNNC_DATA {ctype} {name}[{flat.size}] = {{\n{_text(flat)}}};")
-            self.nbytes += flat.nbytes
-        return self._names[key]
+        if key not in self._known:
+            self._known[key] = Constant(f"qb_data_{len(self._known)}", ctype, flat, self.layer)
+        return self._known[key].name
 
 
 _NUMPY = {
@@ -108,7 +135,7 @@ class Program:
     records: list[tuple[str, str]] = field(default_factory=list)  # type, initialiser
 
     def step(self, phase: Phase, text: str, *buffers: Buffer) -> None:
-        self.steps.append(Step(phase, text, buffers))
+        self.steps.append(Step(phase, text, buffers, self.constants.layer))
 
     def record(self, ctype: str, fields: Iterable[object]) -> str:
         """Add a record; return an expression for its address."""
@@ -131,9 +158,11 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The place of each buffer, and the bytes that all of them take."""
+    """The place of each buffer, the steps that need it, and the bytes that all of them take."""
 
     offsets: dict[Buffer, int]
+    needs: dict[Buffer, Need]
+    steps: tuple[Step, ...]
     nbytes: int
 
     def statement(self, step: Step) -> str:
@@ -160,4 +189,5 @@ def lay_out(program: Program) -> Layout:
             needs[buffer] = Need(buffer.nbytes, first, max(last, known))
     offsets = place(needs, _ALIGNMENT)
     most = max((offsets[b] + b.nbytes for b in needs), default=0)
-    return Layout(offsets, -(-max(most, 4) // _ALIGNMENT) * _ALIGNMENT)
+    nbytes = -(-max(most, 4) // _ALIGNMENT) * _ALIGNMENT
+    return Layout(offsets, needs, tuple(steps), nbytes)

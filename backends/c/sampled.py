@@ -13,6 +13,7 @@ from qbnnc.backends.c.values import Held
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.ops.integer import LinearInteger
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
 from qbnnc.ir.types import Array
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def emit(node: Node, geometry: Geometry, end: End, scope: Scope) -> None:
-    """Emit a layer with sampled weights, filter by filter."""
+    """Emit a layer with sampled weights."""
     x, weight, bias_value = node.inputs
     drawing = _record(scope.producers[weight], geometry.taps, scope)
     zero = codes_of(x.type).per_tensor[1]
@@ -31,11 +32,14 @@ def emit(node: Node, geometry: Geometry, end: End, scope: Scope) -> None:
         offset: Held | Buffer | str = bias(bias_value, "NULL", scope)
     else:
         offset = scope.program.pointer(constant, "int32_t")
-    copy = scope.scratch("uint8_t", geometry.copied)
+    phase = scope.phase(end.value)
+    common = conv, drawing, end.record, offset, "st->seed", "sample", scope.held(x)
+    if isinstance(node.op, LinearInteger):
+        scope.step(phase, "qb_linear_sampled", *common, end.out)
+        return
+    copy = scope.scratch("uint8_t", geometry.gathered)
     filter_ = Buffer("int16_t", geometry.taps)
-    numbers = "st->seed", "sample"
-    arguments = conv, drawing, end.record, offset, *numbers, scope.held(x), copy, filter_, end.out
-    scope.step(scope.phase(end.value), "qb_convolve_sampled", *arguments)
+    scope.step(phase, "qb_convolve_sampled", *common, copy, filter_, end.out)
 
 
 def bias(value: Value, plus: str, scope: Scope) -> Buffer:

@@ -118,6 +118,13 @@ class Scope:
                 texts.append(str(argument))
         self.program.step(phase, f"{function}({', '.join(texts)});", *buffers)
 
+    def feeds_linear_layers(self, value: Value) -> bool:
+        """Whether only linear layers with constant weights read a value: they take any order."""
+        readers = self.readers.get(value, [])
+        return value not in self.graph.outputs and all(
+            isinstance(r.op, LinearInteger) and r.inputs[1] in self.graph.constants for r in readers
+        )
+
     def scratch(self, ctype: str, count: int) -> Buffer | str:
         """Make memory that one step needs; NULL if that is none."""
         return Buffer(ctype, count) if count else "NULL"

@@ -8,30 +8,38 @@ from importlib.resources import files
 
 import numpy as np
 
+from qbnnc.backends.c.costs import Costs, costs_of
 from qbnnc.backends.c.emission import emit
 from qbnnc.backends.c.head import Statistics, statistics
 from qbnnc.backends.c.header import compiler, header, parameters
 from qbnnc.backends.c.program import Constants, Layout, Phase, Program, lay_out
 from qbnnc.backends.c.scope import Form, Forms, Scope
+from qbnnc.backends.c.weights import MOST_TEXT, Blob, blob_of, definitions
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import eps_table
 from qbnnc.support.errors import CompileError, UserError
 
-_PARTS = "base random products depthwise masked sampled elementwise pooling statistics".split()
+_PARTS = (
+    "base random products columns convolutions depthwise masked sampled elementwise pooling "
+    "statistics"
+).split()
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The texts of NAME.h and NAME.c, and their costs in bytes.
+    """The texts of FILE.h and FILE.c, and their costs in bytes.
 
     `memory` are the values of a row and a sample; the state holds them, the statistics and one
-    sample of the outputs.
+    sample of the outputs. `name` is the prefix of what the header declares. The `blob` holds large
+    constants that are not in the text.
     """
 
     name: str
     header: str
     body: str
+    blob: Blob | None
+    costs: Costs
     memory: int
     constants: int
     forms: dict[str, Form]
@@ -43,20 +51,34 @@ def identifier(name: str) -> str:
     return plain if plain[:1].isalpha() else f"model_{plain}"
 
 
-def to_c(model: Model, name: str, ram: int | None = None) -> Source:
-    """Write an INTEGER model as C.
-
-    `name`, that of the file, is the prefix of everything that the header declares. `ram` is the
-    most bytes of the values; a layer behind dropout then takes the fastest form that fits.
-    CompileError for what C does not have, UserError if the model does not fit, or if the name is
-    none for C.
-    """
+def check_name(name: str, place: str) -> None:
+    """UserError, at `place`, for a prefix that C does not take."""
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         raise UserError(
             "a C name has letters, digits and _, and begins with a letter",
-            place=f"{name}.c",
-            remedy=f"write {identifier(name)}.c",
+            place=place,
+            remedy=f"give `prefix='{identifier(name)}'`",
         )
+
+
+def to_c(
+    model: Model,
+    name: str,
+    ram: int | None = None,
+    *,
+    file: str | None = None,
+    blob: bool | None = None,
+) -> Source:
+    """Write an INTEGER model as C.
+
+    `name` is the prefix of everything that the header declares, and by default also the name of
+    the `file` without its suffix. `ram` is the most bytes of the values; a layer behind dropout
+    then takes the fastest form that fits. With a `blob` large constants are no text; by default
+    above `MOST_TEXT` bytes. CompileError for what C does not have, UserError if the model does not
+    fit, or if the name is none for C.
+    """
+    check_name(name, f"{name}.c")
+    file = file or name
     forms = Forms(Form.SUBTRACT if ram is None else Form.CACHED)
     constants, scopes, layout = _emitted(model, forms)
     while ram is not None and layout.nbytes > ram:
@@ -75,9 +97,13 @@ def to_c(model: Model, name: str, ram: int | None = None) -> Source:
         constants, scopes, layout = _emitted(model, forms)
     made = {n: forms.form(n) for n in scopes[0].masked}
     stats, program = statistics(model), scopes[0].program
+    apart = constants.nbytes > MOST_TEXT if blob is None else blob
+    made_blob = blob_of(constants, name, file) if apart else None
     text = header(model, name, layout, stats, codes=len(scopes) == 1)
-    body = _body(model, name, constants, scopes, layout, stats, program)
-    return Source(name, text, body, layout.nbytes, constants.nbytes, made)
+    arrays = definitions(constants, name, blob=apart)
+    costs = costs_of(model, name, scopes[0], layout, stats, constants, blob=made_blob is not None)
+    body = _body(model, (name, file), arrays, scopes, layout, stats, program) + costs.text
+    return Source(name, text, body, made_blob, costs, layout.nbytes, constants.nbytes, made)
 
 
 def _emitted(model: Model, forms: Forms) -> tuple[Constants, list[Scope], Layout]:
@@ -104,14 +130,14 @@ def _library(sampled: bool) -> str:
 
 def _body(
     model: Model,
-    name: str,
-    constants: Constants,
+    names: tuple[str, str],
+    arrays: str,
     scopes: list[Scope],
     layout: Layout,
     stats: Statistics,
     program: Program,
 ) -> str:
-    members, upper = len(scopes), name.upper()
+    (name, file), members, upper = names, len(scopes), names[0].upper()
     sampled = any(kind == "qb_sampled" for kind, _ in program.records)
     tables = _eps_tables() if sampled else ""
     library = _library(sampled).replace(
@@ -144,7 +170,7 @@ def _body(
     return f"""/* Generated by {compiler(model)}; digest {digest(model)}.
  * Compile as C99 with any optimisation but -ffast-math. QBNNC_DATA and QBNNC_PART may be defined
  * to put constants into a section. */
-#include "{name}.h"
+#include "{file}.h"
 
 #ifndef QBNNC_DATA
 #define QBNNC_DATA static const
@@ -156,7 +182,7 @@ def _body(
 {tables}{library}
 /* ---- this network ------------------------------------------------------------------------ */
 
-{chr(10).join(constants.lines)}
+{arrays}
 
 {records}
 
@@ -246,8 +272,8 @@ int {name}_begin_codes({name}_state *st, const uint8_t *x, uint64_t seed, uint64
 def _eps_tables() -> str:
     table = eps_table().astype(np.int64)
     constants = Constants()
-    start, least = table[::256], np.searchsorted(table, np.arange(-127, 128))
-    constants.array(start, "int8_t")
-    constants.array(np.minimum(least, 65535), "uint16_t")
-    text = "#include <stdint.h>\n" + "\n".join(constants.lines) + "\n\n"
-    return text.replace("qb_data_0", "qb_eps_start").replace("qb_data_1", "qb_eps_least")
+    last = np.searchsorted(table, np.arange(-127, 128), side="right") - 1
+    constants.array(table[::256] + 127, "uint8_t")
+    constants.array(last, "uint16_t")
+    text = "#include <stdint.h>\n" + "\n".join(c.definition for c in constants.arrays) + "\n\n"
+    return text.replace("qb_data_0", "qb_eps_start").replace("qb_data_1", "qb_eps_last")

@@ -39,12 +39,16 @@ def same_order(shape: Sequence[int], first: Sequence[int], other: Sequence[int])
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A value: the text of its address ("{}" if it is a buffer), and its strides."""
+    """A value: the text of its address ("{}" if it is a buffer), and its strides.
+
+    A vector may lie in the order of an `image` [C, H, W] that it was before.
+    """
 
     text: str
     strides: tuple[int, ...]
     ctype: str
     buffer: Buffer | None = None
+    image: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,21 @@ class Walk:
         axes = [(1, 0, 0)] * (AXES - len(axes)) + axes
         columns = ["{" + ", ".join(map(str, column)) + "}" for column in zip(*axes, strict=True)]
         return [*columns, str(self.source_start), str(self.target_start)]
+
+    def repeats(self) -> int | None:
+        """The size of a source that the target takes again and again, element by element."""
+        if self.source_start or self.target_start:
+            return None
+        axes = sorted(zip(self.sizes, self.source, self.target, strict=True), key=lambda a: a[2])
+        count = size = 1
+        for n, source, target in axes:
+            if n == 1:
+                continue
+            if target != size or source not in (0, target) or (source and count != size):
+                return None
+            size *= n
+            count *= n if source else 1
+        return count
 
     def _merged(self) -> list[tuple[int, int, int]]:
         """Join neighbours that are one axis in both arrays."""

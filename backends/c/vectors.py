@@ -17,10 +17,16 @@ _TOLERANCE = "1e-5"  # of statistics: docs/semantics.md, section 4
 
 
 def golden_program(
-    model: Model, name: str, rows: NDArray[np.float32] | None = None, samples: int | None = None
+    model: Model,
+    name: str,
+    rows: NDArray[np.float32] | None = None,
+    samples: int | None = None,
+    *,
+    file: str | None = None,
 ) -> str:
-    """Write NAME_test.c for `rows` [N, *shape], or for rows drawn over the range of the input.
+    """Write FILE_test.c for `rows` [N, *shape], or for rows drawn over the range of the input.
 
+    The functions that it tests begin with `name`, by default the name of the `file` too.
     The program prints how many values differ, and returns 1 if one does. Samples are compared bit
     for bit. It also tries what must fail, and that another seed gives other samples.
     """
@@ -53,8 +59,8 @@ def golden_program(
     other = oracle_samples(model, x[:1], samples=count, seed=SEED + 1, first_row=FIRST_ROW)
     moves = any(not np.array_equal(a[0, 0], b[0, 0]) for a, b in zip(golden, other, strict=True))
     seeds = _other_seed(name, outs, sizes) if moves else ""
-    return f"""/* Golden vectors of {name}.c: the samples that the definition gives. */
-#include "{name}.h"
+    return f"""/* Golden vectors of {file or name}.c: the samples that the definition gives. */
+#include "{file or name}.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -8,11 +8,20 @@ if TYPE_CHECKING:
     from qbnnc.ir.model import Model
 
 
-def emit(model: Model, *, samples: int | None = None, embedded_model: bool = True) -> bytes:
+def emit(
+    model: Model,
+    *,
+    samples: int | None = None,
+    embedded_model: bool = True,
+    batch: int | None = None,
+    inline: bool = False,
+) -> bytes:
     """The ONNX file of a model: `qbnnc.backends.onnx.emission.emit`.
 
     It is imported by the call, as running a file needs neither onnx_ir nor onnxscript.
     """
     from qbnnc.backends.onnx import emission
 
-    return emission.emit(model, samples=samples, embedded_model=embedded_model)
+    return emission.emit(
+        model, samples=samples, embedded_model=embedded_model, batch=batch, inline=inline
+    )

@@ -7,8 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import onnx
-
 from qbnnc.backends.onnx.content_digest import check_content
 from qbnnc.backends.onnx.names import (
     ALSO,
@@ -17,15 +15,17 @@ from qbnnc.backends.onnx.names import (
     INPUT,
     MODEL,
     PRODUCER,
+    RNG_CHECK,
     SEED,
     VALUE,
     member_prefix,
 )
+from qbnnc.backends.onnx.proto import FLOAT, INT32, INT64, File, ValueInfo
 from qbnnc.ir.head import Head, Task
 from qbnnc.support import limits
 from qbnnc.support.errors import FileError
+from qbnnc.support.inputs import MOST_ROWS_AT_ONCE
 
-_FLOAT, _INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 _REQUIRED = frozenset({"digest", "task", "samples", "members", "method", "version"})
 
 
@@ -41,7 +41,9 @@ class StoredValue:
 class Description:
     """`properties` are the file's metadata_props, `values` the IR's values by their IR names.
 
-    `output_size` counts the elements of one sample of one row, of all outputs.
+    `output_names` are samples and statistics. `output_size` counts the elements of one sample of
+    one row, of all outputs. `batch` is the number of rows that the file takes, if it is fixed.
+    `rng_check` tells whether it has that output.
     """
 
     properties: Mapping[str, str]
@@ -49,6 +51,8 @@ class Description:
     output_names: tuple[str, ...]
     output_size: int
     values: Mapping[str, StoredValue]
+    batch: int | None
+    rng_check: bool
 
     @property
     def digest(self) -> str:
@@ -88,57 +92,51 @@ class Description:
         return self.head.sample_names(_outputs(self.output_names))
 
 
-def read_proto(data: bytes, path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, Description]:
-    """An ONNX file of ours, as it was made; FileError if it is none, or was changed.
+def read_file(data: bytes, path: str | os.PathLike[str]) -> tuple[File, Description]:
+    """An ONNX file of ours and its description; FileError if it is none, or was changed.
 
     ArtefactWarning for an old one, which cannot say whether it was.
     """
-    proto = parse(data, path)
-    description = describe(proto, path)
-    check_content(proto, path)
-    return proto, description
-
-
-def parse(data: bytes, path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """The protobuf of an ONNX file; FileError if it is none, or not made by qbnnc."""
     try:
-        proto = onnx.load_model_from_string(data)
-    except Exception:  # protobuf's own error, which is not ours to import
+        file = File.of(data)
+        if file.producer == PRODUCER:
+            description = describe(file, path)
+            check_content(file, path)
+            return file, description
+    except ValueError:
         raise FileError(
             "not an ONNX file, or truncated",
             path,
             remedy="give a file made by qbnnc, or copy it again",
         ) from None
-    if proto.producer_name != PRODUCER or not proto.HasField("graph"):
-        raise FileError(
-            "not made by qbnnc: only ONNX files that qbnnc compiled can be run, verified "
-            "and inspected",
-            path,
-            remedy="compile the PyTorch model",
-        )
-    return proto
+    raise FileError(
+        "not made by qbnnc: only ONNX files that qbnnc compiled can be run, verified and inspected",
+        path,
+        remedy="compile the PyTorch model",
+    )
 
 
-def describe(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> Description:
-    """The description that a file holds of itself; FileError if a part is missing or wrong."""
-    properties = {entry.key: entry.value for entry in proto.metadata_props}
-    inputs = {value.name: value for value in proto.graph.input}
+def describe(file: File, path: str | os.PathLike[str]) -> Description:
+    """The description that a file holds of itself; FileError if a part is missing or wrong.
+
+    ValueError for bytes that are no ONNX file.
+    """
+    properties, outputs = file.properties, file.outputs
+    inputs = {value.name: value for value in file.inputs}
     if INPUT not in inputs or not properties.keys() >= _REQUIRED:
         raise FileError("truncated or changed after qbnnc made it", path, remedy="compile it again")
     description = Description(
         properties,
-        _dimensions(inputs[INPUT])[1:],
-        tuple(value.name for value in proto.graph.output),
-        sum(
-            math.prod(_dimensions(value)[2:])
-            for value in proto.graph.output
-            if value.name.startswith("samples")
-        ),
-        _values(proto),
+        inputs[INPUT].shape[1:],
+        tuple(value.name for value in outputs if value.name != RNG_CHECK),
+        sum(math.prod(value.shape[2:]) for value in outputs if value.name.startswith("samples")),
+        _values(file),
+        next(iter(inputs[INPUT].shape), 0) or None,
+        any(value.name == RNG_CHECK for value in outputs),
     )
     try:
         _check_numbers(description)
-        _check_interface(description, proto.graph)
+        _check_interface(description, file)
     except ValueError as error:
         raise FileError(
             f"its metadata was changed ({error})", path, remedy="compile it again"
@@ -153,22 +151,27 @@ def _check_numbers(description: Description) -> None:
         raise ValueError(f"{samples} samples of {members} members")
 
 
-def _check_interface(description: Description, graph: onnx.GraphProto) -> None:
+def _check_interface(description: Description, file: File) -> None:
     """ValueError unless inputs and outputs are those that `predict` gives and takes."""
-    inputs = {value.name: _signature(value) for value in graph.input}
-    wanted = {INPUT: (_FLOAT, len(description.input_shape) + 1), SEED: (_INT64, 0)}
-    if inputs != wanted | {FIRST_ROW: (_INT64, 0)} or 0 in description.input_shape:
+    inputs = {value.name: _signature(value) for value in file.inputs}
+    wanted = {INPUT: (FLOAT, len(description.input_shape) + 1), SEED: (INT64, 0)}
+    if inputs != wanted | {FIRST_ROW: (INT64, 0)} or 0 in description.input_shape:
         raise ValueError("other inputs")
     head, names = description.head, description.output_names
     samples = head.sample_names(_outputs(names))
     if names != (*samples, *head.statistic_names(len(samples))):
         raise ValueError("other outputs")
-    for value in graph.output:
-        kind, rank = _signature(value)
-        if kind != _FLOAT or rank < 1 + (value.name in samples):
-            raise ValueError(f"another type of {value.name}")
-        if value.name in samples and _dimensions(value)[0] != description.samples:
-            raise ValueError(f"another number of {value.name}")
+    rows = description.batch or 0
+    if not 0 <= rows <= MOST_ROWS_AT_ONCE:
+        raise ValueError(f"{rows} rows")
+    for value in file.outputs:
+        if value.name == RNG_CHECK:
+            if (value.elements, value.shape) != (INT32, (4,)):
+                raise ValueError(f"another type of {value.name}")
+            continue
+        leading = (description.samples, rows) if value.name in samples else (rows,)
+        if value.elements != FLOAT or value.shape[: len(leading)] != leading:
+            raise ValueError(f"another type or number of {value.name}")
 
 
 def _outputs(names: Sequence[str]) -> int:
@@ -176,23 +179,17 @@ def _outputs(names: Sequence[str]) -> int:
     return sum(name.startswith("samples") for name in names)
 
 
-def _signature(value: onnx.ValueInfoProto) -> tuple[int, int]:
+def _signature(value: ValueInfo) -> tuple[int, int]:
     """The type of the elements, and the number of axes."""
-    return value.type.tensor_type.elem_type, len(_dimensions(value))
+    return value.elements, len(value.shape)
 
 
-def _dimensions(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """The lengths of the axes; 0 for one that has a name."""
-    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-
-
-def _values(proto: onnx.ModelProto) -> dict[str, StoredValue]:
+def _values(file: File) -> dict[str, StoredValue]:
     found: dict[str, StoredValue] = {}
-    for info in proto.graph.value_info:
-        properties = {entry.key: entry.value for entry in info.metadata_props}
-        if VALUE in properties:
-            stored = StoredValue(info.name, properties.get(AXES, ""))
-            found |= dict.fromkeys(_names(properties), stored)
+    for info in file.values:
+        if VALUE in info.properties:
+            stored = StoredValue(info.name, info.properties.get(AXES, ""))
+            found |= dict.fromkeys(_names(info.properties), stored)
     return found
 
 

@@ -27,10 +27,11 @@ MOST_WORDS = 1 << 14  # of all samples in a part: 128 kB
 def parts_of(scope: Scope, stream: Stream) -> tuple[Node, int] | None:
     """The weight that is drawn in parts with its noise, and how many; None for other streams.
 
-    The noise is the weight's alone, in order. A part is whole channels, and whole words.
+    The noise is the weight's alone, in order. A part is whole channels, and whole words. An inline
+    file has no parts.
     """
     weight = scope.graph.only_reader(stream.output)
-    if weight is None or not isinstance(stream.op, EpsCodes):
+    if weight is None or not isinstance(stream.op, EpsCodes) or scope.writer.inline:
         return None
     op, shape = weight.op, weight.output.type.shape
     if not isinstance(op, SampledWeightInteger) or op.quant.bits > 8 or len(weight.inputs) > 5:
@@ -81,6 +82,7 @@ def write_in_parts(
         real, divisor = its.drawn(writer, name, eps), items[3] if of_channels else divisors
         return [eps, its.quantized(writer, name, real, divisor, f"{name}/part")]
 
-    made = writer.scan(body, scanned, [f"{name}/eps_parts", f"{name}/parts"], axis=1)
+    names = [f"{name}/eps_parts", f"{name}/parts"]
+    made = writer.scan(body, count, scanned, names, axis=1)
     for drawn, parts in zip((node.inputs[2], node.output), made, strict=True):
         scope.layout.merge(parts, drawn.type.shape, scope.result(drawn))

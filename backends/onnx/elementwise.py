@@ -31,12 +31,13 @@ _TO_INT32 = int(onnx_ir.DataType.INT32)
 def add(scope: Scope, node: Node, op: AddQuantized) -> None:
     """Add between DQ and Q, which becomes a kernel on bytes, where that gives the same codes.
 
-    Otherwise Sum(DQ, DQ) -> Q, which is never fused.
+    Otherwise, and in an inline file, Sum(DQ, DQ) -> Q, which is never fused.
     """
     writer, name, axes = scope.writer, scope.name(node.output), node.output.type.axes
     x, y = node.inputs
     out = scope.result(node.output)
-    ratios = fused_ratios(op, codes_of(x.type), codes_of(y.type))
+    inline = writer.inline
+    ratios = None if inline else fused_ratios(op, codes_of(x.type), codes_of(y.type))
     if ratios is None:
         total = writer.op("Sum", scope.codes(x, axes), scope.codes(y, axes), out=f"{name}/sum")
         quantize_float(scope, node, total, out)

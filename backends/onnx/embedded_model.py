@@ -18,10 +18,8 @@ from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
-from qbnnc.backends.onnx.artefact import Description, read_proto
+from qbnnc.backends.onnx.artefact import Description, read_file
 from qbnnc.backends.onnx.int4_packing import unpack
 from qbnnc.backends.onnx.names import (
     BIAS,
@@ -33,6 +31,7 @@ from qbnnc.backends.onnx.names import (
     member_prefix,
     onnx_name,
 )
+from qbnnc.backends.onnx.proto import File, Tensor
 from qbnnc.ir import format
 from qbnnc.ir.codec import VERSION
 from qbnnc.ir.graph import Graph, Node, Value
@@ -69,23 +68,25 @@ def read_model(data: bytes, path: str | os.PathLike[str] = "model.onnx") -> Mode
     FileError if the file is not ours, was changed, or was compiled without its Model;
     ArtefactWarning if it is so old that it cannot say whether it was changed.
     """
-    proto, description = read_proto(data, path)
-    return embedded_model(proto, description, len(data), path)
+    return embedded_model(*read_file(data, path), path)
 
 
-def embedded_model(
-    proto: onnx.ModelProto, description: Description, size: int, path: str | os.PathLike[str]
-) -> Model:
-    """The Model that a file of `size` bytes was made from, given what has been read of it."""
+def embedded_model(file: File, description: Description, path: str | os.PathLike[str]) -> Model:
+    """The Model that a file was made from, given what has been read of it.
+
+    FileError if it was compiled without, or the weights are others.
+    """
     if not description.embedded:
         raise without_model(path)
     changed = FileError("changed after qbnnc made it", path, remedy="compile it again")
     try:
-        inflated = _inflate(description.properties[MODEL], _ALWAYS + _MOST_TIMES * size)
+        most = _ALWAYS + _MOST_TIMES * len(file.model.data)
+        inflated = _inflate(description.properties[MODEL], most)
         stripped = format.from_bytes(inflated, path, complete=False)
-        names, known = interface_names(stripped), dict[int, Array]()
-        model = _with_constants(stripped, _put_back(proto, names, known))
-        model = _with_biases(model, proto, names, known)
+        names = interface_names(stripped, inline=description.rng_check)
+        stored, known = file.tensors(), dict[int, Array]()
+        model = _with_constants(stripped, _put_back(stored, names, known))
+        model = _with_biases(model, stored, names, known)
     except (OSError, ValueError, KeyError):
         raise changed from None
     for version in (model.version, 1):
@@ -129,10 +130,12 @@ def _with_constants(model: Model, change: Change) -> Model:
 
 
 def _with_biases(
-    model: Model, proto: onnx.ModelProto, interface: tuple[str, ...], known: dict[int, Array]
+    model: Model,
+    stored: Mapping[str, Tensor],
+    interface: tuple[str, ...],
+    known: dict[int, Array],
 ) -> Model:
     """`model`, whose weights are known, with the biases of the layers that hold theirs."""
-    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
     members = []
     for number, graph in enumerate(model.members):
         prefix = member_prefix(number, len(model.members))
@@ -140,7 +143,7 @@ def _with_biases(
             tensor = stored.get(onnx_name(layer.output.name, prefix, interface) + BIAS)
             array = graph.constants[bias]
             if tensor is not None and id(array) not in known and not array.any():
-                raw = numpy_helper.to_array(tensor).reshape(-1)
+                raw = tensor.array().reshape(-1)
                 whole = (raw + _folded_terms(layer, graph.constants)).astype(np.int32)
                 known[id(array)] = whole
         constants = {value: known.get(id(a), a) for value, a in graph.constants.items()}
@@ -172,10 +175,9 @@ def _left_out(value: Value, array: Array, derived: Array | None, prefix: str) ->
 
 
 def _put_back(
-    proto: onnx.ModelProto, interface: tuple[str, ...], known: dict[int, Array]
+    stored: Mapping[str, Tensor], interface: tuple[str, ...], known: dict[int, Array]
 ) -> Change:
     """`known` gets what is put in the place of each array, by its id."""
-    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
 
     def change(value: Value, array: Array, derived: Array | None, prefix: str) -> Array:
         if value.type.dtype is DType.I8:
@@ -199,13 +201,13 @@ def _multipliers(graph: Graph) -> dict[Value, Array]:
     return found
 
 
-def _restored(name: str, stored: Mapping[str, onnx.TensorProto], shape: tuple[int, ...]) -> Array:
+def _restored(name: str, stored: Mapping[str, Tensor], shape: tuple[int, ...]) -> Array:
     """The codes of a weight, however the layer that reads it wants them; KeyError if missing."""
     forms = ("", UNSIGNED, TRANSPOSED, UNSIGNED + TRANSPOSED)
     for suffix in (*forms, *(form + PACKED for form in forms)):
         if (tensor := stored.get(name + suffix)) is not None:
-            codes = numpy_helper.to_array(tensor)
-            if suffix.endswith(PACKED) and codes.dtype == np.uint8:  # else int4, in older files
+            codes = tensor.array()
+            if suffix.endswith(PACKED):
                 codes = unpack(codes)
             codes = codes.astype(np.int16) - 128 * (UNSIGNED in suffix)
             codes = codes.reshape(-1, shape[0]).T if TRANSPOSED in suffix else codes

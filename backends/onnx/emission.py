@@ -16,6 +16,7 @@ from qbnnc.backends.onnx.names import (
     FIRST_ROW,
     INPUT,
     PRODUCER,
+    RNG_CHECK,
     SEED,
     interface_names,
     member_prefix,
@@ -23,7 +24,7 @@ from qbnnc.backends.onnx.names import (
 )
 from qbnnc.backends.onnx.random_values import write_random_values
 from qbnnc.backends.onnx.scope import Scope, Twin
-from qbnnc.backends.onnx.streams import counters
+from qbnnc.backends.onnx.streams import Counters, counters, write_check
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.format import shared_tensors
 from qbnnc.ir.graph import Graph, Value
@@ -32,12 +33,19 @@ from qbnnc.ir.sharing import shared_values
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE, DType, Stage
 from qbnnc.support import limits
 from qbnnc.support.errors import CompileError, UserError
-from qbnnc.support.inputs import as_count
+from qbnnc.support.inputs import MOST_ROWS_AT_ONCE, as_count
 
 OPSET, IR_VERSION = 21, 10
 
 
-def emit(model: Model, *, samples: int | None = None, embedded_model: bool = True) -> bytes:
+def emit(
+    model: Model,
+    *,
+    samples: int | None = None,
+    embedded_model: bool = True,
+    batch: int | None = None,
+    inline: bool = False,
+) -> bytes:
     """The ONNX file of an INTEGER model with `samples` Monte-Carlo samples (the model's own by
     default). The same bytes for the same model and version of qbnnc.
 
@@ -45,7 +53,9 @@ def emit(model: Model, *, samples: int | None = None, embedded_model: bool = Tru
     [L, batch, ...] and the statistics [batch, ...] of the model's head, all f32. Values that do not
     depend on samples are computed once. The batch is repeated at the first mask or sampled weight.
     Masks and noise are drawn by a few large calls (docs/semantics.md, section 5). A file without
-    the `embedded_model` can only be run, or verified beside its .qbnn.
+    the `embedded_model` can only be run, or verified beside its .qbnn. With `batch` the file takes
+    exactly so many rows, and every shape is known. An `inline` file is for engines other than
+    onnxruntime (docs/engines.md); where it draws, it has the output `rng_check` i32 [4].
     Raises UserError for a number of samples the model cannot give, CompileError for what has no
     ONNX form.
     """
@@ -53,12 +63,15 @@ def emit(model: Model, *, samples: int | None = None, embedded_model: bool = Tru
         raise CompileError(f"is at stage {model.stage.name}, not INTEGER", "the model")
     count = model.samples if samples is None else samples
     draws = _draws(model, count)
-    writer, inputs = Writer(_reserved(model)), _inputs(model.graph)
-    outputs = _write_graph(model, writer, inputs, draws)
+    rows = None if batch is None else as_count(batch, "batch", MOST_ROWS_AT_ONCE)
+    interface = interface_names(model, inline=inline)
+    writer, inputs = Writer(_reserved(model, interface), inline=inline), _inputs(model.graph, rows)
+    outputs = _write_graph(model, writer, interface, inputs, draws, rows)
     metadata = properties(model, count, with_model=embedded_model)
     proto = onnx_ir.to_proto(_onnx_model(model, writer, inputs, outputs, count, metadata))
     onnx.checker.check_model(proto, full_check=True)
-    proto.metadata_props.add(key=KEY, value=content_digest(proto))
+    digest = content_digest(proto.SerializeToString(deterministic=True))
+    proto.metadata_props.add(key=KEY, value=digest)
     return bytes(proto.SerializeToString(deterministic=True))
 
 
@@ -81,46 +94,69 @@ def _draws(model: Model, samples: int) -> range:
     return draws
 
 
-def _reserved(model: Model) -> list[str]:
-    names, interface = list(interface_names(model)), interface_names(model)
+def _reserved(model: Model, interface: tuple[str, ...]) -> list[str]:
+    names = list(interface)
     for number, graph in enumerate(model.members):
         names += value_names(graph, member_prefix(number, len(model.members)), interface)
     return names
 
 
-def _inputs(graph: Graph) -> tuple[onnx_ir.Value, onnx_ir.Value, onnx_ir.Value]:
+def _inputs(graph: Graph, rows: int | None) -> tuple[onnx_ir.Value, onnx_ir.Value, onnx_ir.Value]:
     """`input`, `seed`, `first_row`: always all three, so that every file is called alike."""
     whole = onnx_ir.DataType.INT64
     return (
-        onnx_ir.val(INPUT, onnx_ir.DataType.FLOAT, ["batch", *graph.input.type.shape]),
+        onnx_ir.val(INPUT, onnx_ir.DataType.FLOAT, [rows or "batch", *graph.input.type.shape]),
         onnx_ir.val(SEED, whole, []),
         onnx_ir.val(FIRST_ROW, whole, []),
     )
 
 
 def _write_graph(
-    model: Model, writer: Writer, inputs: tuple[onnx_ir.Value, ...], draws: range
+    model: Model,
+    writer: Writer,
+    interface: tuple[str, ...],
+    inputs: tuple[onnx_ir.Value, ...],
+    draws: range,
+    batch: int | None,
 ) -> list[onnx_ir.Value]:
     """The nodes of all members, the samples, the statistics; returns the outputs."""
     x, seed, first_row = inputs
-    layout = Layout(writer, len(draws), writer.op("Shape", x, out="layout/rows", start=0, end=1))
+    layout = Layout(writer, len(draws), _rows(writer, x, batch))
     random = counters(layout, seed, first_row, model.graph) if model.stochastic else None
     made = []
-    for scope in _scopes(model, layout, x):
+    for scope in _scopes(model, layout, interface, x):
         if random is not None:
             write_random_values(scope, random, model.sample_numbers(scope.number, draws))
         write_nodes(scope)
         made.append([_samples(scope, value) for value in scope.graph.outputs])
-    samples = _joined(model, writer, made, len(draws))
-    statistics = _statistics(model)
+    samples = _joined(model, layout, made)
+    statistics = _statistics(model, batch)
     write_statistics(writer, model.head, samples, statistics)
-    return [*samples, *statistics]
+    return [*samples, *statistics, *_check(writer, random)]
 
 
-def _scopes(model: Model, layout: Layout, x: onnx_ir.Value) -> list[Scope]:
+def _rows(writer: Writer, x: onnx_ir.Value, batch: int | None) -> onnx_ir.Value | int:
+    """The number of rows: the `batch`, or i64 [1]."""
+    if batch is not None:
+        return batch
+    return writer.op("Shape", x, out="layout/rows", start=0, end=1)
+
+
+def _check(writer: Writer, random: Counters | None) -> list[onnx_ir.Value]:
+    """The output `rng_check` of an inline file that draws."""
+    if random is None or not writer.inline:
+        return []
+    out = onnx_ir.val(RNG_CHECK, onnx_ir.DataType.INT32, [4])
+    write_check(writer, random, out)
+    return [out]
+
+
+def _scopes(
+    model: Model, layout: Layout, interface: tuple[str, ...], x: onnx_ir.Value
+) -> list[Scope]:
     """A scope for each member, which knows the values that earlier ones write."""
     members, scopes = tuple(map(separate_reshapes, model.members)), list[Scope]()
-    owners, interface = _owners(model), interface_names(model)
+    owners = _owners(model)
     for number, (graph, shared) in enumerate(zip(members, shared_values(members), strict=True)):
         twins = {mine: Twin(scopes[owner], value) for mine, (owner, value) in shared.items()}
         prefix, known = member_prefix(number, len(members)), {graph.input: x}
@@ -146,27 +182,26 @@ def _samples(scope: Scope, value: Value) -> onnx_ir.Value:
     return scope.writer.op("Reshape", stored, shape, out=f"{scope.name(value)}/samples")
 
 
-def _joined(
-    model: Model, writer: Writer, made: list[list[onnx_ir.Value]], draws: int
-) -> list[onnx_ir.Value]:
+def _joined(model: Model, layout: Layout, made: list[list[onnx_ir.Value]]) -> list[onnx_ir.Value]:
     """The samples of all members, s = draw*M + member: [L, B, *shape]."""
     joined, names = [], model.head.sample_names(len(model.graph.outputs))
-    samples = draws * len(model.members)
+    writer, samples = layout.writer, layout.samples * len(model.members)
+    rows = layout.rows if isinstance(layout.rows, int) else "batch"
     for name, value, parts in zip(names, model.graph.outputs, zip(*made, strict=True), strict=True):
         every = parts[0]
         if len(parts) > 1:
             every = writer.op("Concat", *parts, out=f"{name}/members", axis=1)
-        out = onnx_ir.val(name, onnx_ir.DataType.FLOAT, [samples, "batch", *value.type.shape])
+        out = onnx_ir.val(name, onnx_ir.DataType.FLOAT, [samples, rows, *value.type.shape])
         shape = writer.ints(samples, -1, *value.type.shape)
         joined.append(writer.op("Reshape", every, shape, out=out))
     return joined
 
 
-def _statistics(model: Model) -> list[onnx_ir.Value]:
+def _statistics(model: Model, batch: int | None) -> list[onnx_ir.Value]:
     """The statistics' values, with the shapes the head gives them."""
     zeros = tuple(np.zeros((1, 1, *v.type.shape), np.float32) for v in model.graph.outputs)
     return [
-        onnx_ir.val(name, onnx_ir.DataType.FLOAT, ["batch", *array.shape[1:]])
+        onnx_ir.val(name, onnx_ir.DataType.FLOAT, [batch or "batch", *array.shape[1:]])
         for name, array in model.head.evaluate(zeros).items()
     ]
 

@@ -17,11 +17,18 @@ from qbnnc.ir.types import PER_ROW, PER_ROW_AND_SAMPLE, PER_SAMPLE, Axes, Axis, 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`samples` is L, `rows` the int64 [1] tensor that holds B."""
+    """`samples` is L; `rows` is B: a number, or the int64 [1] tensor that holds it."""
 
     writer: Writer
     samples: int
-    rows: onnx_ir.Value
+    rows: onnx_ir.Value | int
+
+    def leading(self, axes: Axes) -> int | str | None:
+        """The length of a stored value's leading axis, as far as a file tells it."""
+        if isinstance(self.rows, int):
+            samples = self.samples if Axis.SAMPLE in axes else 1
+            return samples * (self.rows if Axis.ROW in axes else 1)
+        return "batch" if axes == PER_ROW else None
 
     def lift(self, x: onnx_ir.Value, type: TensorType, axes: Axes) -> onnx_ir.Value:
         """Repeat `x` along the axes that it lacks."""
@@ -44,7 +51,9 @@ class Layout:
         return self.writer.op("Reshape", x, self.writer.ints(-1, *shape), out=out)
 
     def _shape(self, shape: tuple[int, ...], axes: Axes) -> onnx_ir.Value:
-        samples = self.writer.ints(self.samples if Axis.SAMPLE in axes else 1)
+        samples = self.samples if Axis.SAMPLE in axes else 1
+        if isinstance(self.rows, int):
+            return self.writer.ints(samples, self.rows if Axis.ROW in axes else 1, *shape)
         rows = self.rows if Axis.ROW in axes else self.writer.ints(1)
-        parts = (samples, rows, self.writer.ints(*shape))
+        parts = (self.writer.ints(samples), rows, self.writer.ints(*shape))
         return self.writer.op("Concat", *parts, out="layout/shape", axis=0)

@@ -1,4 +1,7 @@
-"""The nodes of a member as ONNX nodes: alone, or fused with the one that reads them."""
+"""The nodes of a member as ONNX nodes: alone, or fused with the one that reads them.
+
+In an inline file every node stands alone, because only onnxruntime fuses as its kernels round.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,8 @@ def write_nodes(scope: Scope) -> None:
 
 
 def _fused_reader(scope: Scope, node: Node) -> Node | None:
+    if scope.writer.inline:
+        return None
     if is_sampled_layer(node) and not fuses_in_scan(node):
         return None
     return fused_reader(scope.graph, node)

@@ -7,7 +7,7 @@ import onnx_ir
 from numpy.typing import NDArray
 
 from qbnnc.backends.onnx.scope import Scope
-from qbnnc.backends.onnx.splitmix64 import shifted
+from qbnnc.backends.onnx.splitmix64 import lane, shifted
 from qbnnc.backends.onnx.streams import Stream, interleaved, write_each
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.ops import KeepMask
@@ -49,13 +49,22 @@ def _of_lanes(writer: Writer, group: list[Stream], numbers: list[int]) -> onnx_i
 
 
 def _reached(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> onnx_ir.Value:
-    """1 for every lane that reaches its threshold t: u8 [L*B, 4 * words of all streams].
+    """1 for every lane that reaches its threshold t: u8 [L*B, 4 * words of all streams]."""
+    writer, name = scope.writer, f"{scope.prefix}random"
+    lanes = _plain_flags(scope, group, words) if writer.inline else _flags(scope, group, words)
+    flags = writer.op("Concat", *lanes, out=f"{name}/flags", axis=0)
+    planes = writer.op("Cast", flags, out=f"{name}/planes", to=_TO_UINT8)
+    count = LANES_PER_WORD * sum(s.words for s in group)
+    return interleaved(scope, planes, (-1, count), f"{name}/reached")
+
+
+def _flags(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> list[onnx_ir.Value]:
+    """Whether lanes reach their thresholds t, lane by lane.
 
     The first and third lanes are the low halves of 32 bits. The others are compared as the upper
     half, with t * 2^16: the bits below do not change whether a lane is >= t.
     """
-    writer, name = scope.writer, f"{scope.prefix}random"
-    least = _thresholds(group)
+    writer, name, least = scope.writer, f"{scope.prefix}random", _thresholds(group)
     whole = writer.constant(least.astype(np.uint16))
     upper = writer.constant(least.astype(np.uint32) << np.uint32(16))
     lanes = []
@@ -64,10 +73,15 @@ def _reached(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> onnx_ir
         low = writer.op("Cast", pair, out=f"{name}/low", to=_TO_UINT16)
         lanes.append(writer.op("GreaterOrEqual", low, whole, out=f"{name}/low_lane"))
         lanes.append(writer.op("GreaterOrEqual", pair, upper, out=f"{name}/high_lane"))
-    flags = writer.op("Concat", *lanes, out=f"{name}/flags", axis=0)
-    planes = writer.op("Cast", flags, out=f"{name}/planes", to=_TO_UINT8)
-    count = LANES_PER_WORD * sum(s.words for s in group)
-    return interleaved(scope, planes, (-1, count), f"{name}/reached")
+    return lanes
+
+
+def _plain_flags(scope: Scope, group: list[Stream], words: onnx_ir.Value) -> list[onnx_ir.Value]:
+    """`_flags` of an inline file, whose words are i64."""
+    writer, name = scope.writer, f"{scope.prefix}random"
+    least = writer.constant(_thresholds(group).astype(np.int32))
+    lanes = [lane(writer, words, number, f"{name}/lane") for number in range(LANES_PER_WORD)]
+    return [writer.op("GreaterOrEqual", each, least, out=f"{name}/reaches") for each in lanes]
 
 
 def _thresholds(group: list[Stream]) -> NDArray[np.uint64]:

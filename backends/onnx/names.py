@@ -19,23 +19,29 @@ int8 codes for each sample.
 
 from __future__ import annotations
 
-from qbnnc.ir.graph import Graph
-from qbnnc.ir.model import Model
+from typing import TYPE_CHECKING
+
 from qbnnc.ir.types import Axes, Axis
+
+if TYPE_CHECKING:  # a file is run without them
+    from qbnnc.ir.graph import Graph
+    from qbnnc.ir.model import Model
 
 PRODUCER = "qbnnc"
 INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
+RNG_CHECK = "rng_check"  # an output of files for other engines
 VALUE, AXES, ALSO = "value", "axes", "also_of"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
 MODEL = "model"  # the metadata property that holds the INTEGER Model
 BIAS = "/bias"  # a layer's bias without the terms that are folded into the IR's own
 
 
-def interface_names(model: Model) -> tuple[str, ...]:
-    """The inputs, the samples, the statistics."""
+def interface_names(model: Model, *, inline: bool) -> tuple[str, ...]:
+    """The inputs, the samples, the statistics; of an inline file the check of random numbers."""
     count = len(model.graph.outputs)
     samples, statistics = model.head.sample_names(count), model.head.statistic_names(count)
-    return INPUT, SEED, FIRST_ROW, *samples, *statistics
+    check = (RNG_CHECK,) if inline else ()
+    return INPUT, SEED, FIRST_ROW, *samples, *statistics, *check
 
 
 def onnx_name(name: str, prefix: str, interface: tuple[str, ...]) -> str:

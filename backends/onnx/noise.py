@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir
 
 from qbnnc.backends.onnx.scope import Scope
-from qbnnc.backends.onnx.splitmix64 import shifted
+from qbnnc.backends.onnx.splitmix64 import lane, shifted
 from qbnnc.backends.onnx.streams import Stream, interleaved, write_each
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.rng import LANES_PER_WORD, eps_table
@@ -32,15 +32,20 @@ def noise_codes(scope: Scope, words: onnx_ir.Value, table: onnx_ir.Value) -> onn
     GatherElements on one axis reads the table: Gather is twelve times slower.
     """
     writer, name = scope.writer, f"{scope.prefix}random/noise"
-    places = writer.op("Cast", _lanes(scope, words), out=f"{name}/places", to=_TO_INT32)
+    places = _lanes(scope, words)
+    if not writer.inline:
+        places = writer.op("Cast", places, out=f"{name}/places", to=_TO_INT32)
     return writer.op("GatherElements", table, places, out=f"{name}/codes", axis=0)
 
 
 def _lanes(scope: Scope, words: onnx_ir.Value) -> onnx_ir.Value:
-    """The four 16-bit lanes of each word, lowest bits first: u16, in one axis."""
+    """The four 16-bit lanes of each word, lowest bits first: u16, or i32, in one axis."""
     writer, name, lanes = scope.writer, f"{scope.prefix}random/noise", list[onnx_ir.Value]()
-    for lane in range(LANES_PER_WORD):
-        moved = shifted(writer, words, 16 * lane, f"{name}/moved") if lane else words
+    for number in range(LANES_PER_WORD):
+        if writer.inline:
+            lanes.append(lane(writer, words, number, f"{name}/lane"))
+            continue
+        moved = shifted(writer, words, 16 * number, f"{name}/moved") if number else words
         lanes.append(writer.op("Cast", moved, out=f"{name}/lane", to=_TO_UINT16))
     planes = writer.op("Concat", *lanes, out=f"{name}/planes", axis=0)
     return interleaved(scope, planes, (-1,), f"{name}/flat")
@@ -54,8 +59,11 @@ def noise_table(writer: Writer) -> onnx_ir.Value:
 def _write_table(writer: Writer) -> onnx_ir.Value:
     """The table from the lanes where it grows by one.
 
-    onnxruntime computes it once, when it loads the file, which is 64 kB smaller for it.
+    onnxruntime computes it once, when it loads the file, which is 64 kB smaller for it. An inline
+    file holds the table itself.
     """
+    if writer.inline:
+        return writer.constant(eps_table().astype(np.int8))
     table = eps_table().astype(np.int64)
     steps = np.flatnonzero(np.diff(table)) + 1
     if len(steps) != table[-1] - table[0] or np.diff(table).max() != 1:

@@ -16,7 +16,7 @@ from qbnnc.support.table import Table
 
 WRITERS = Table[type[Op], Write]()
 
-_TO_FLOAT = int(onnx_ir.DataType.FLOAT)
+_TO_FLOAT, _TO_UINT8 = int(onnx_ir.DataType.FLOAT), int(onnx_ir.DataType.UINT8)
 
 
 def clamp(
@@ -26,8 +26,14 @@ def clamp(
 
     It is always there, at 0 and 255 too: between two quantised layers it keeps onnxruntime from
     merging Q -> DQ -> Q -> DQ, which loses a rounding. Min and Max of 8-bit codes would have no
-    kernel before onnxruntime 1.24.
+    kernel before onnxruntime 1.24. An inline file clips float32 numbers, which hold every code:
+    IREE 3.13 compares bytes as if they had signs.
     """
+    if writer.inline:
+        reals = (writer.constant(np.array(end, np.float32)) for end in (low, high))
+        wide = writer.op("Cast", codes, out=f"{codes.name}/wide", to=_TO_FLOAT)
+        clipped = writer.op("Clip", wide, *reals, out=f"{codes.name}/clipped")
+        return writer.op("Cast", clipped, out=out, to=_TO_UINT8)
     ends = (writer.constant(np.array(end, np.uint8)) for end in (low, high))
     return writer.op("Clip", codes, *ends, out=out)
 

@@ -66,5 +66,6 @@ def write_fused_scan(scope: Scope, node: Node, reader: Node) -> None:
         of_sample = onnx_ir.Value(name=writer.unique(f"{name}/of_sample"))
         return [quantize_float(scope, reader, real, of_sample)]
 
-    (each,) = writer.scan(body, [codes, *each_bias, *each_x], [f"{name}/scanned"])
+    scanned = [codes, *each_bias, *each_x]
+    (each,) = writer.scan(body, scope.layout.samples, scanned, [f"{name}/scanned"])
     scope.layout.merge(each, node.output.type.shape, scope.result(reader.output))

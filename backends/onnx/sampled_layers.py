@@ -100,7 +100,7 @@ def _scan(scope: Scope, node: Node, codes: onnx_ir.Value, zero: onnx_ir.Value) -
         parts = (items[1] if own else shared, items[0], zero_x, zero)
         return [writer.op("ConvInteger", *parts, out=f"{name}/of_sample", **geometry(node))]
 
-    (products,) = writer.scan(body, [codes, *own], [f"{name}/products"])
+    (products,) = writer.scan(body, scope.layout.samples, [codes, *own], [f"{name}/products"])
     return products
 
 

@@ -14,7 +14,7 @@ from qbnnc.backends.onnx.names import ALSO, AXES, BIAS, VALUE, axes_text, onnx_n
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.types import CONSTANT, Array, Axes, Axis, DType, TensorType
+from qbnnc.ir.types import CONSTANT, Array, Axes, DType, TensorType
 from qbnnc.support.errors import CompileError
 
 
@@ -120,7 +120,7 @@ class Scope:
         """The ONNX value, still without a node, that holds `value` under its own name."""
         made = onnx_ir.Value(
             name=self.name(value),
-            shape=onnx_ir.Shape((_rows(value.type.axes), *value.type.shape)),
+            shape=onnx_ir.Shape((self.layout.leading(value.type.axes), *value.type.shape)),
             type=onnx_ir.TensorType(_ELEMENT[value.type.dtype]),
         )
         made.metadata_props[VALUE] = self.prefix + value.name
@@ -154,9 +154,3 @@ def quant_scalars(type: TensorType) -> tuple[Array, Array]:
     """(S f32 scalar, Z u8 scalar) of u8 codes."""
     scale, zero = codes_of(type).per_tensor
     return np.array(scale, np.float32), np.array(zero, np.uint8)
-
-
-def _rows(axes: Axes) -> str | None:
-    if axes == CONSTANT:
-        return None
-    return "batch" if axes == {Axis.ROW} else None

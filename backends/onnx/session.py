@@ -1,22 +1,18 @@
-"""Compiled ONNX files in onnxruntime: the only module that knows onnxruntime."""
+"""Compiled ONNX files, run by an engine: onnxruntime unless another is asked for."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
-from qbnnc.backends.onnx.artefact import Description, StoredValue, parse, read_proto
-from qbnnc.backends.onnx.embedded_model import embedded_model
-from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, SEED
-from qbnnc.ir.model import Model
+from qbnnc.backends.onnx.artefact import Description, StoredValue, read_file
+from qbnnc.backends.onnx.engine import Engine, OnnxRuntime, Runner, load_error, one_line
+from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, RNG_CHECK, SEED
+from qbnnc.backends.onnx.proto import File, with_outputs
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import FileError, UserError
 from qbnnc.support.files import read_bytes
@@ -29,8 +25,6 @@ from qbnnc.support.inputs import (
     check_asked,
 )
 
-_FATAL_ONLY = 4  # errors become exceptions, so that onnxruntime need not print them too
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxArtefact:
@@ -38,9 +32,11 @@ class OnnxArtefact:
 
     path: str
     description: Description
+    file: File
     _data: bytes
     _threads: int | None = None
-    _sessions: dict[int, onnxruntime.InferenceSession] = field(default_factory=dict)
+    _engine: Engine = field(default_factory=OnnxRuntime)
+    _sessions: dict[int, Runner] = field(default_factory=dict)
 
     @staticmethod
     def load(path: str | os.PathLike[str], threads: int | None = None) -> OnnxArtefact:
@@ -53,18 +49,15 @@ class OnnxArtefact:
 
     @staticmethod
     def from_bytes(
-        data: bytes, path: str | os.PathLike[str] = "model.onnx", threads: int | None = None
+        data: bytes,
+        path: str | os.PathLike[str] = "model.onnx",
+        threads: int | None = None,
+        engine: Engine | None = None,
     ) -> OnnxArtefact:
-        """The artefact in `data`; `path` is for errors."""
-        return OnnxArtefact(os.fspath(path), read_proto(data, path)[1], data, threads)
-
-    def model(self) -> Model:
-        """The Model that the file was made from.
-
-        FileError if it was compiled without, or the weights are others.
-        """
-        proto = parse(self._data, self.path)
-        return embedded_model(proto, self.description, len(self._data), self.path)
+        """The artefact in `data`; `path` is for errors, `engine` is onnxruntime by default."""
+        file, description = read_file(data, path)
+        name = os.fspath(path)
+        return OnnxArtefact(name, description, file, data, threads, engine or OnnxRuntime())
 
     @property
     def digest(self) -> str:
@@ -98,8 +91,9 @@ class OnnxArtefact:
         """All outputs for a batch x [B, *shape]: samples [L, B, ...] and statistics [B, ...].
 
         With fewer `samples` than the file has, the first ones, and the statistics of those. The
-        batch is run `batch_size` rows at a time (all at once by default), which changes no bit of
-        the samples. `threads`: those of `load` by default. InputError for data that does not fit,
+        batch is run `batch_size` rows at a time, all at once by default, or by a file's own number
+        of rows. No bit of the samples depends on it. `threads`: those of
+        `load` by default. InputError for data that does not fit,
         UserError for a number of samples the file cannot give.
         """
         count = self._sample_count(samples)
@@ -112,6 +106,7 @@ class OnnxArtefact:
         step = max(1, len(batch))
         if batch_size is not None:
             step = as_count(batch_size, "batch_size", MOST_ROWS_AT_ONCE)
+        step = self.description.batch or step
         number, row = as_integer(seed, "seed"), as_integer(first_row, "first_row")
         parts = [
             self._predicted(session, names, batch[start : start + step], number, start + row)
@@ -132,10 +127,12 @@ class OnnxArtefact:
         member's samples. UserError for a value that is not in the file: see `value_names`.
         """
         batch = as_batch(x, self.input_shape)
+        if len(batch) > (self.description.batch or len(batch)):
+            raise UserError(f"takes {self.description.batch} rows at a time", place=self.path)
         if missing := [name for name in names if name not in self.description.values]:
             raise UserError(f"holds no value called {missing[0]!r}", place=self.path)
         stored = [self.description.values[name] for name in names]
-        session = open_session(self._exposing(stored), self.path, self._threads)
+        session = self._open(self._exposing(stored), self._threads)
         numbers = as_integer(seed, "seed"), as_integer(first_row, "first_row")
         arrays = self._run(session, [s.name for s in stored], batch, *numbers)
         apart = (self._apart(s, a, len(batch)) for s, a in zip(stored, arrays, strict=True))
@@ -175,121 +172,93 @@ class OnnxArtefact:
             )
         return count
 
+    def rng_check(self, seed: int = 0) -> tuple[int, ...] | None:
+        """The output `rng_check` for this seed; None for a file without."""
+        if not self.description.rng_check:
+            return None
+        batch = np.zeros((1, *self.input_shape), np.float32)
+        (lanes,) = self._run(self._session(None), [RNG_CHECK], batch, as_integer(seed, "seed"), 0)
+        return tuple(int(lane) for lane in np.ravel(lanes))
+
     def _exposing(self, values: Sequence[StoredValue]) -> bytes:
         """The file with more outputs."""
-        proto = parse(self._data, self.path)
-        known = {info.name: info for info in proto.graph.value_info}
-        proto.graph.output.extend(known[name] for name in dict.fromkeys(v.name for v in values))
-        return bytes(proto.SerializeToString())
+        known = {info.name: info for info in self.file.values}
+        return with_outputs(
+            self._data, [known[name] for name in dict.fromkeys(v.name for v in values)]
+        )
 
     def _apart(self, value: StoredValue, array: Array, rows: int) -> Array:
-        """The leading axis of a stored value as two, [L, B]."""
+        """The leading axis of a stored value as two, [L, B], of which the first rows are asked."""
         axes = value.axes.split(",")
         draws = self.samples // self.description.members
-        leading = (draws if "sample" in axes else 1, rows if "row" in axes else 1)
+        every = self.description.batch or rows
+        leading = (draws if "sample" in axes else 1, every if "row" in axes else 1)
         try:
-            return array.reshape(*leading, *array.shape[1:])
+            apart: Array = array.reshape(*leading, *array.shape[1:])
         except ValueError:
             raise FileError(f"{value.name!r} varies with other than it says", self.path) from None
+        return apart[:, :rows]
 
-    def _session(self, threads: int | None) -> onnxruntime.InferenceSession:
+    def _session(self, threads: int | None) -> Runner:
         chosen = self._threads if threads is None else threads
         key = 0 if chosen is None else as_count(chosen, "threads", MOST_THREADS)
         if key not in self._sessions:
-            self._sessions[key] = open_session(self._data, self.path, key)
+            self._sessions[key] = self._open(self._data, key)
         return self._sessions[key]
+
+    def _open(self, data: bytes, threads: int | None) -> Runner:
+        try:
+            return self._engine.open(data, threads)
+        except UserError:
+            raise
+        except Exception as error:  # engines' errors share no class of their own
+            raise load_error(error, self._engine.name, self.path) from None
 
     def _predicted(
         self,
-        session: onnxruntime.InferenceSession,
+        session: Runner,
         names: Sequence[str],
         batch: NDArray[np.float32],
         seed: int,
         first_row: int,
     ) -> list[Array]:
-        """The outputs of `_run`; FileError unless they are as the file says of itself."""
-        made = self._run(session, names, batch, seed, first_row)
+        """The outputs of `_run` for these rows; FileError unless they are as the file says."""
+        made, whole = self._run(session, names, batch, seed, first_row), list[Array]()
+        rows = self.description.batch or len(batch)
         for name, array in zip(names, made, strict=True):
             sampled = name in self.description.sample_names
-            leading = (self.samples, len(batch)) if sampled else (len(batch),)
+            leading = (self.samples, rows) if sampled else (rows,)
             if array.dtype != np.float32 or array.shape[: len(leading)] != leading:
                 raise FileError(
                     f"gives {name} as {array.dtype} {list(array.shape)}, which is not what it says",
                     self.path,
                     remedy="compile it again",
                 )
-        return made
+            whole.append(array[:, : len(batch)] if sampled else array[: len(batch)])
+        return whole
 
     def _run(
         self,
-        session: onnxruntime.InferenceSession,
+        session: Runner,
         names: Sequence[str],
         batch: NDArray[np.float32],
         seed: int,
         first_row: int,
     ) -> list[Array]:
-        feed = {INPUT: batch, SEED: _int64(seed), FIRST_ROW: _int64(first_row)}
+        """Outputs for a batch, to which a file for more rows adds rows of zeros."""
+        if missing := max(0, (self.description.batch or 0) - len(batch)):
+            zeros = np.zeros((missing, *self.input_shape), np.float32)
+            batch = np.concatenate([batch, zeros])
+        feed: dict[str, Array] = {INPUT: batch, SEED: _int64(seed), FIRST_ROW: _int64(first_row)}
         try:
-            made: list[Array] = session.run(list(names), feed)
-        except Exception as error:  # onnxruntime's errors share no class of their own
-            raise UserError(f"onnxruntime failed ({_line(error)})", place=self.path) from None
-        return made
-
-
-def float_compute_nodes(model: str | os.PathLike[str] | bytes) -> list[str]:
-    """The layers that onnxruntime would still compute in float, as "Conv:conv1.q/real".
-
-    Empty for a file of ours: at its default session options onnxruntime has made an integer
-    kernel of every layer. FileError if it cannot load the file.
-    """
-    path = "the model" if isinstance(model, bytes) else model
-    data = model if isinstance(model, bytes) else read_bytes(model)
-    with tempfile.TemporaryDirectory() as folder:
-        optimised = Path(folder) / "optimised.onnx"
-        open_session(data, path, None, optimised)
-        nodes = _all_nodes(onnx.load_model(optimised).graph)
-        return [f"{node.op_type}:{node.output[0]}" for node in nodes if _is_float(node.op_type)]
-
-
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph, and those inside its Scans."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            yield from _all_nodes(attribute.g)
-
-
-def _is_float(kind: str) -> bool:
-    """Whether this is a float layer; onnxruntime's fused ones are called FusedConv and so on."""
-    return kind.removeprefix("Fused") in {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-
-
-def open_session(
-    data: bytes,
-    path: str | os.PathLike[str],
-    threads: int | None,
-    optimised: Path | None = None,
-) -> onnxruntime.InferenceSession:
-    """A session for a file, ours or not; `optimised` gets the graph that onnxruntime makes of it.
-
-    Threads spin within a run and stop at its end: they would take a core from later work.
-    """
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = _FATAL_ONLY
-    options.intra_op_num_threads = threads or 0
-    if optimised is not None:
-        options.optimized_model_filepath = os.fspath(optimised)
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no class of their own
-        raise FileError(f"onnxruntime cannot load it ({_line(error)})", path) from None
+            return session.run(list(names), feed)
+        except UserError:
+            raise
+        except Exception as error:  # engines' errors share no class of their own
+            text = f"{self._engine.name} failed ({one_line(error)})"
+            raise UserError(text, place=self.path) from None
 
 
 def _int64(number: int) -> NDArray[np.int64]:
     """`number` mod 2^64 as its two's complement. A 0-d array: onnxruntime takes no scalar."""
     return np.array(number % 2**64, np.uint64).view(np.int64)
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

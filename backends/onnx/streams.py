@@ -14,21 +14,20 @@ import onnx_ir
 
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.scope import Scope
-from qbnnc.backends.onnx.splitmix64 import derive, mix
+from qbnnc.backends.onnx.splitmix64 import as_words, derive, lane, mix, words
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops import EpsCodes, KeepMask
 from qbnnc.ir.rng import GOLDEN, LANES_PER_WORD
 
-_TO_UINT64 = int(onnx_ir.DataType.UINT64)
 _FEW_WORDS = 1024  # numbers of so many words are stored: 8 kB
 _MANY_WORDS = 1 << 14  # of all samples: a stream that is worth nodes of its own
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """The counters of random numbers: `seed` u64 scalar, `row_numbers` u64 [B, 1].
+    """The counters of random numbers, as words: `seed` a scalar, `row_numbers` [B, 1].
 
     There are no row numbers where all rows share all numbers.
     """
@@ -62,24 +61,40 @@ def counters(layout: Layout, seed: onnx_ir.Value, first: onnx_ir.Value, graph: G
     """The inputs `seed` and `first_row`, mod 2^64, and the number of every row.
 
     The seed passes through an Optional. OpenVINO rounds 64-bit integers, so that all samples would
-    be equal; it refuses an Optional, and with it the file.
+    be equal; it refuses an Optional, and with it the file. An inline file has `rng_check` instead.
     """
     of_rows = any(not stream.shared for stream in _streams(graph))
     writer = layout.writer
-    held = writer.op("Optional", seed, out="random/held_seed")
-    taken = writer.op("OptionalGetElement", held, out="random/taken_seed")
-    unsigned = writer.op("Cast", taken, out="random/seed", to=_TO_UINT64)
-    return Counters(unsigned, _row_numbers(layout, first) if of_rows else None)
+    taken = seed
+    if not writer.inline:
+        held = writer.op("Optional", seed, out="random/held_seed")
+        taken = writer.op("OptionalGetElement", held, out="random/taken_seed")
+    number = as_words(writer, taken, "random/seed")
+    return Counters(number, _row_numbers(layout, first) if of_rows else None)
+
+
+def write_check(writer: Writer, counters: Counters, out: onnx_ir.Value) -> None:
+    """The four lanes of mix(seed + GOLDEN), lowest bits first: i32 [4], each below 2^16.
+
+    They tell whether an engine computes with all 64 bits. mix(seed + GOLDEN) is the first number
+    of a plain splitmix64 generator, so that published test vectors hold.
+    """
+    word = derive(writer, counters.seed, np.zeros(1, np.uint64), "random/check")
+    lanes = [lane(writer, word, number, "random/check/lane") for number in range(LANES_PER_WORD)]
+    writer.op("Concat", *lanes, out=out, axis=0)
 
 
 def _row_numbers(layout: Layout, first: onnx_ir.Value) -> onnx_ir.Value:
     writer = layout.writer
-    zero, one = (writer.constant(np.array(n, np.int64)) for n in (0, 1))
-    count = writer.op("Squeeze", layout.rows, out="random/batch")
-    place = writer.op("Range", zero, count, one, out="random/place")
+    if isinstance(layout.rows, int):
+        place = writer.constant(np.arange(layout.rows, dtype=np.int64))
+    else:
+        zero, one = (writer.constant(np.array(n, np.int64)) for n in (0, 1))
+        count = writer.op("Squeeze", layout.rows, out="random/batch")
+        place = writer.op("Range", zero, count, one, out="random/place")
     row = writer.op("Add", place, first, out="random/row")
     column = writer.op("Unsqueeze", row, writer.ints(1), out="random/row_column")
-    return writer.op("Cast", column, out="random/row_numbers", to=_TO_UINT64)
+    return as_words(writer, column, "random/row_numbers")
 
 
 def _streams(graph: Graph) -> list[Stream]:
@@ -122,7 +137,8 @@ def write_words(
 ) -> onnx_ir.Value:
     """The words of a group, one stream after the other: u64 [1, L, B or 1, words]."""
     writer, name = scope.writer, f"{scope.prefix}random"
-    key = _for_words(writer, group, [keys[s] for s in group], f"{name}/keys")
+    leading = (1, scope.layout.samples, 1) if writer.inline else ()
+    key = _for_words(writer, group, [keys[s] for s in group], f"{name}/keys", leading)
     steps = _steps(writer, group, name)
     if not group[0].shared:
         assert counters.row_numbers is not None
@@ -135,26 +151,31 @@ def write_words(
 
 def _strides(writer: Writer, group: list[Stream], name: str) -> onnx_ir.Value:
     """GOLDEN*words of each word's stream: what lies between two rows, a scalar or u64 [words]."""
-    words = [s.words for s in group]
-    strides = [np.array(int(GOLDEN) * count % 2**64, np.uint64) for count in words]
-    if len(set(words)) == 1:
-        return writer.constant(strides[0])
-    if sum(words) <= _FEW_WORDS:
-        return writer.constant(np.repeat(np.array(strides), words))
-    return _for_words(writer, group, [writer.constant(s) for s in strides], f"{name}/strides")
+    counts = [s.words for s in group]
+    strides = [np.array(int(GOLDEN) * count % 2**64, np.uint64) for count in counts]
+    if len(set(counts)) == 1:
+        return words(writer, strides[0])
+    if writer.inline or sum(counts) <= _FEW_WORDS:
+        return words(writer, np.repeat(np.array(strides), counts))
+    return _for_words(writer, group, [words(writer, s) for s in strides], f"{name}/strides")
 
 
 def _for_words(
-    writer: Writer, group: list[Stream], each: list[onnx_ir.Value], name: str
+    writer: Writer,
+    group: list[Stream],
+    each: list[onnx_ir.Value],
+    name: str,
+    leading: tuple[int, ...] = (),
 ) -> onnx_ir.Value:
     """A number of each stream, or several [.., 1], for each of its words: [.., words].
 
-    One stream keeps its number, which broadcasts.
+    One stream keeps its number, which broadcasts. The `leading` axes are for compilers that expand
+    to a whole shape alone.
     """
     if len(group) == 1:
         return each[0]
     repeated = [
-        writer.op("Expand", value, writer.ints(stream.words), out=f"{name}/each")
+        writer.op("Expand", value, writer.ints(*leading, stream.words), out=f"{name}/each")
         for value, stream in zip(each, group, strict=True)
     ]
     return writer.op("Concat", *repeated, out=name, axis=-1)
@@ -165,17 +186,17 @@ def _steps(writer: Writer, group: list[Stream], name: str) -> onnx_ir.Value:
 
     Many are computed, which onnxruntime does once, when it loads the file.
     """
-    if sum(s.words for s in group) <= _FEW_WORDS:
-        words = np.concatenate([np.arange(1, s.words + 1, dtype=np.uint64) for s in group])
-        return writer.constant(GOLDEN * words)
+    if writer.inline or sum(s.words for s in group) <= _FEW_WORDS:
+        numbers = np.concatenate([np.arange(1, s.words + 1, dtype=np.uint64) for s in group])
+        return words(writer, GOLDEN * numbers)
     one = writer.constant(np.array(1, np.int64))
     ends = [writer.constant(np.array(s.words + 1, np.int64)) for s in group]
-    numbers = [writer.op("Range", one, end, one, out=f"{name}/numbers") for end in ends]
-    every = numbers[0]
-    if len(numbers) > 1:
-        every = writer.op("Concat", *numbers, out=f"{name}/all_numbers", axis=0)
-    unsigned = writer.op("Cast", every, out=f"{name}/unsigned", to=_TO_UINT64)
-    golden = writer.constant(np.array(int(GOLDEN), np.uint64))
+    ranges = [writer.op("Range", one, end, one, out=f"{name}/numbers") for end in ends]
+    every = ranges[0]
+    if len(ranges) > 1:
+        every = writer.op("Concat", *ranges, out=f"{name}/all_numbers", axis=0)
+    unsigned = as_words(writer, every, f"{name}/unsigned")
+    golden = words(writer, np.array(int(GOLDEN), np.uint64))
     return writer.op("Mul", unsigned, golden, out=f"{name}/word_steps")
 
 

@@ -21,9 +21,12 @@ class Writer:
 
     `reserved` are the names that belong to the graph's inputs and outputs and to the values of
     the IR. Everything else is called after the value it helps to compute: "conv1.q/float".
+    An `inline` file is for engines other than onnxruntime. It has no subgraphs, no Optional and no
+    computed constants, and no pattern that is exact only where it is fused.
     """
 
-    def __init__(self, reserved: Iterable[str]) -> None:
+    def __init__(self, reserved: Iterable[str], *, inline: bool = False) -> None:
+        self.inline = inline
         self.nodes: list[onnx_ir.Node] = []
         self.initializers: list[onnx_ir.Value] = []
         self.place = ""  # where in the user's model the nodes that follow come from
@@ -52,15 +55,18 @@ class Writer:
     def scan(
         self,
         body: Body,
+        count: int,
         inputs: Sequence[onnx_ir.Value],
         names: Sequence[str],
         axis: int = 0,
     ) -> list[onnx_ir.Value]:
-        """Apply `body` to each element along axis 0 of the inputs; results lie along a new `axis`.
+        """Apply `body` to each of the `count` elements along axis 0 of the inputs.
 
-        `body` may read any value that exists already. The values that it writes exist only inside.
-        There is one result for each of `names`.
+        Results lie along a new `axis`, one for each of `names`. `body` may read any value that
+        exists already. The values that it writes exist only inside.
         """
+        if self.inline:
+            return self._unrolled(body, count, inputs, names, axis)
         outside, self.nodes = self.nodes, []
         items = [onnx_ir.Value(name=self.unique(f"{x.name}/item")) for x in inputs]
         results = body(items)
@@ -71,6 +77,26 @@ class Writer:
         if axis:
             attributes["scan_output_axes"] = [axis] * len(made)
         self._add_node("Scan", inputs, made, attributes)
+        return made
+
+    def _unrolled(
+        self,
+        body: Body,
+        count: int,
+        inputs: Sequence[onnx_ir.Value],
+        names: Sequence[str],
+        axis: int,
+    ) -> list[onnx_ir.Value]:
+        """`scan` without a subgraph: `body` is written once for each element."""
+        columns = [self.split(x, [f"{x.name}/part"] * count, axis=0) for x in inputs]
+        results = []
+        for parts in zip(*columns, strict=True):
+            items = [self.op("Squeeze", p, self.ints(0), out=f"{p.name}/item") for p in parts]
+            results.append(body(items))
+        made = []
+        for name, values in zip(names, zip(*results, strict=True), strict=True):
+            apart = [self.op("Unsqueeze", v, self.ints(axis), out=f"{name}/each") for v in values]
+            made.append(self.op("Concat", *apart, out=name, axis=axis))
         return made
 
     def once(self, name: str, write: Callable[[Writer], onnx_ir.Value]) -> onnx_ir.Value:
@@ -90,7 +116,8 @@ class Writer:
         """The array under `name`; `exact` if that is the name of a value of the IR.
 
         If `owner` has been written and holds the same, it is used. Codes of four bits, int8, are
-        stored as two in a byte; onnxruntime takes them apart once, when it loads the file.
+        stored as two in a byte; onnxruntime takes them apart once, when it loads the file. An
+        inline file has them whole.
         """
         if owner in self._weights and _equal(self._arrays[owner], array):
             return self._weights[owner]
@@ -100,7 +127,7 @@ class Writer:
         return self._weights[name]
 
     def _weight(self, array: Array, name: str) -> onnx_ir.Value:
-        if not is_packed(array):
+        if self.inline or not is_packed(array):
             return self._initializer(array, name)
         packed = self._initializer(pack(array), self.unique(name + PACKED))
         places = self.op("Cast", packed, out=f"{name}/places", to=int(onnx_ir.DataType.INT32))

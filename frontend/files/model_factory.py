@@ -50,8 +50,10 @@ def _find(factory: str) -> Callable[..., object]:
     where, colon, name = factory.partition(":")
     if not (where and colon and name):
         raise ModelError(
-            "is not of the form package.module:factory", _place(factory), "write it so"
+            "is not of the form package.module:factory", _place(factory), "write models.net:LeNet"
         )
+    if (module := _dotted(where)) != where:
+        raise ModelError("names a file, not a module", _place(factory), f"write {module}:{name}")
     found: object = _imported(factory, where)
     for part in name.split("."):
         found = getattr(found, part, None)
@@ -60,6 +62,12 @@ def _find(factory: str) -> Callable[..., object]:
             f"module {where!r} has no function or class {name!r}", _place(factory), "check it"
         )
     return cast("Callable[..., object]", found)
+
+
+def _dotted(where: str) -> str:
+    """The module of a path: "nets/lenet.py" is nets.lenet."""
+    parts = where.replace("\\", "/").removesuffix(".py").split("/")
+    return ".".join(part for part in parts if part not in ("", "."))
 
 
 def _imported(factory: str, where: str) -> ModuleType:

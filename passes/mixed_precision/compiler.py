@@ -14,7 +14,7 @@ from qbnnc.passes.mixed_precision.layers import Layer, layers_of
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, check_calibration, pipeline, ready_model
 from qbnnc.passes.ranges.calibrate import Calibration, Observer, Ranges, calibrate
-from qbnnc.passes.ranges.member_bits import with_member_bits
+from qbnnc.passes.ranges.outer_bits import with_outer_bits
 from qbnnc.passes.ranges.quantisation_points import quantisation_points
 
 _EXTREMES = 0  # stands for every width at which ranges are minimum and maximum, or their average
@@ -57,8 +57,7 @@ class Compiler:
 
         `quantisation` differs from the base in bits, rounding and bias correction only.
         """
-        if len(self.ready.members) > 1:
-            quantisation = with_member_bits(quantisation, self.ready.graph)
+        quantisation = with_outer_bits(quantisation, self.ready.graph)
         members = []
         for number, graph in enumerate(self.ready.members):
             ranges_of = partial(self._ranges, number, quantisation)

@@ -21,8 +21,9 @@ from qbnnc.passes.options import Quantisation
 class QuantisationPoint:
     """A value to be quantised; `node` computes it (None: the input), `group` shares its scale.
 
-    `residual` says that it is the sum of two values, or one of them: the trunk of a residual
-    network, to which every block adds its rounding errors.
+    `residual` says that it is the sum of two values, one of them, or one that is concatenated: the
+    trunk of a residual network, to which every block adds its rounding errors, or a skip
+    connection, whose values share one scale with others.
     """
 
     value: Value
@@ -80,9 +81,9 @@ def clamped(graph: Graph, node: Node) -> Value:
 
 
 def _residual(graph: Graph, points: Mapping[Value, Node | None]) -> frozenset[Value]:
-    """The points that are sums of two values, or terms of such sums, masked or clamped before."""
+    """The points that are sums, or that sums and concatenations read, masked or clamped before."""
     producers = graph.producers()
-    sums = [node for node in graph.nodes if isinstance(node.op, Add)]
+    sums = [node for node in graph.nodes if isinstance(node.op, Add | Concat)]
     open_ = [value for node in sums for value in node.inputs]
     found = {clamped(graph, node) for node in sums}
     while open_:

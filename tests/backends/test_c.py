@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from qbnnc.backends.c import Source, golden_program, to_c
 from qbnnc.backends.c.fixed_point import Int64, fit, steps
-from qbnnc.backends.c.placement import Need, place
 from qbnnc.backends.c.scope import Form
-from qbnnc.backends.c.values import runs
+from qbnnc.backends.c.values import Walk, broadcast_strides, row_major, runs, stored
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -167,25 +166,27 @@ def test_most_roundings_are_proved() -> None:
     assert text.count("QBNNC_DATA int64_t") >= 1
 
 
-@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 9), st.integers(0, 9)), max_size=12))
-def test_buffers_that_are_needed_at_once_lie_apart(sizes: list[tuple[int, int, int]]) -> None:
-    needs = {i: Need(n, min(a, b), max(a, b)) for i, (n, a, b) in enumerate(sizes)}
-    offsets = place(needs, 4)
-    for i, one in needs.items():
-        assert offsets[i] % 4 == 0
-        for j, other in needs.items():
-            if i < j and one.first <= other.last and other.first <= one.last:
-                apart = (
-                    offsets[i] + one.nbytes <= offsets[j],
-                    offsets[j] + other.nbytes <= offsets[i],
-                )
-                assert any(apart)
-
-
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12))
 def test_runs_are_the_numbers(indices: list[int]) -> None:
     found = [first + step * i for first, step, count in runs(indices) for i in range(count)]
     assert found == indices
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=3, max_size=3),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_a_mask_that_repeats_is_one(shape: list[int], whole: list[bool]) -> None:
+    """Every element is tried: element i of an image in memory takes element i % count."""
+    mask = [n if kept else 1 for n, kept in zip(shape, whole, strict=True)]
+    walk = Walk(tuple(shape), broadcast_strides(shape, mask, row_major(mask)), stored(shape))
+    grid = np.indices(shape).reshape(3, -1)
+    source, target = (np.array(strides) @ grid for strides in (walk.source, walk.target))
+    found = walk.repeats()
+    if found is not None:
+        np.testing.assert_array_equal(source, target % found)
+    elif mask[1:] == [1, 1]:
+        raise AssertionError("a mask of channels repeats")
 
 
 def test_a_name_that_is_none() -> None:

@@ -30,7 +30,7 @@ def test_an_old_file_is_run_with_a_word() -> None:
         old = OnnxArtefact.from_bytes(without_digest(), "a.onnx")
     assert (old.predict(X)["samples"] == OnnxArtefact.from_bytes(DATA).predict(X)["samples"]).all()
     with pytest.warns(ArtefactWarning):
-        assert digest(old.model()) == digest(read_model(without_digest()))
+        assert digest(read_model(without_digest())) == old.digest
 
 
 def test_a_file_without_its_model() -> None:
@@ -47,9 +47,8 @@ def test_a_file_without_its_model() -> None:
         )
         assert all((one[name] == other[name]).all() for name in one)
     assert loaded.trace(X).keys() == OnnxArtefact.from_bytes(DATA).trace(X).keys()
-    for refused in (loaded.model, lambda: read_model(lean, "lean.onnx")):
-        with pytest.raises(FileError, match=r"^lean\.onnx: holds no qbnnc model"):
-            refused()
+    with pytest.raises(FileError, match=r"^lean\.onnx: holds no qbnnc model"):
+        read_model(lean, "lean.onnx")
 
 
 BOMB = base64.b64encode(bz2.compress(bytes(300_000_000))).decode()

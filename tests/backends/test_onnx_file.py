@@ -9,7 +9,7 @@ from hypothesis import given
 from onnx import TensorProto, helper, numpy_helper
 
 from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
+from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.format import digest
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
@@ -20,6 +20,7 @@ from qbnnc.support.errors import CompileError, UserError
 from tests.backends.equality import EVERY_MODEL, assert_values_equal
 from tests.backends.networks import Lenet, proto_of
 from tests.examples import examples
+from tests.float_layers import float_compute_nodes
 from tests.strategies import input_batch, integer_models, random_integer_model
 
 

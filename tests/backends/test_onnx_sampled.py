@@ -12,7 +12,6 @@ import onnxruntime
 import pytest
 
 from qbnnc.backends.onnx import drawn_in_parts, emit, sampled_weights, streams
-from qbnnc.backends.onnx.session import float_compute_nodes
 from qbnnc.ir.graph import Value
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -31,6 +30,7 @@ from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.support.errors import CompileError
 from tests.backends.equality import artefact, assert_equal, assert_values_equal
 from tests.examples import slow_but
+from tests.float_layers import float_compute_nodes
 from tests.random_ops import RandomGraphOfAllOps
 from tests.strategies import input_batch, random_integer_model
 
@@ -222,6 +222,7 @@ def test_large_weights_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
         assert_values_equal(model, 2)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("most", [1, 300, 10**6])
 @pytest.mark.parametrize("kind", ["tensor", "channel", "affine"])
 @pytest.mark.parametrize("long", [196, 197])

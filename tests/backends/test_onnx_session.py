@@ -11,12 +11,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
+from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import KeepMask
 from qbnnc.support.errors import FileError, InputError, UserError
 from tests.backends.networks import sign
+from tests.float_layers import float_compute_nodes
 from tests.strategies import input_batch, random_integer_model
 
 

@@ -15,7 +15,6 @@ from qbnnc.backends.onnx.embedded_model import read_model
 from qbnnc.backends.onnx.int4_packing import is_packed, pack, unpack
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.scope import Scope
-from qbnnc.backends.onnx.session import float_compute_nodes
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.format import digest
 from qbnnc.ir.graph import Builder
@@ -24,6 +23,7 @@ from qbnnc.ir.scales import activation_quant
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
 from qbnnc.support.errors import Loc
 from tests.backends.networks import Lenet, initializers, proto_of, sign
+from tests.float_layers import float_compute_nodes
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from qbnnc.backends.onnx.session import open_session
+from qbnnc.backends.onnx.engine import open_session
 from qbnnc.backends.torch.float_export import as_module, as_onnx
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Mask, RandomOp, SampledWeight

@@ -96,6 +96,7 @@ def test_an_ensemble_gives_its_members_in_turn() -> None:
     assert_same(Model((mlp(0), mlp(1), mlp(2)), Head(Task.RAW), draws=2), samples=6)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("function", list(Function))
 def test_unary_functions(function: Function) -> None:
     x = np.linspace(-6, 6, 101, dtype=np.float32)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
+from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.frontend import Dropout, read_module
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
@@ -20,6 +20,7 @@ from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.runtime import load
 from qbnnc.verification.oracle import bits
 from tests.examples import slow_but
+from tests.float_layers import float_compute_nodes
 from tests.frontend.architectures import ARCHITECTURES
 from tests.frontend.bayesian import SPELLINGS, Sampled
 from tests.frontend.nets import randomise_batch_norm
@@ -44,6 +45,7 @@ def check_bits(graph: Graph, width: str, task: Task = Task.RAW) -> None:
         assert np.abs(real - found).mean() < 0.3 * max(1e-3, float(np.abs(real).max()))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", slow_but(["SqueezeNet"], ARCHITECTURES))
 def test_architectures(name: str) -> None:
     torch.manual_seed(4)
@@ -54,6 +56,7 @@ def test_architectures(name: str) -> None:
     check_bits(read_module(net, torch.randn(2, 3, 16, 16), dropout=dropout), "w8a8")
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("spelling", slow_but(["shared"], SPELLINGS))
 def test_spellings_of_sampled_weights(spelling: str) -> None:
     torch.manual_seed(0)

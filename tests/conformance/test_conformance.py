@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import qbnnc
 from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
+from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.bounds import accumulator_bounds
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
@@ -34,6 +34,7 @@ from qbnnc.runtime import Session, load
 from qbnnc.verification.oracle import bits
 from tests.conftest import DATA, DEMO
 from tests.examples import slow_but
+from tests.float_layers import float_compute_nodes
 from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, mlp, resnet
 
 QUICK = Calibration(passes=2)
@@ -88,6 +89,7 @@ def test_random_networks(
     Case.of(model).check(inputs(graph, 5, seed=2), seed=seed, first_row=first_row)
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("weights", slow_but([WeightScheme.TENSOR_AFFINE], WeightScheme))
 @pytest.mark.parametrize("width", slow_but(["w4a4"], ["w8a7", "w8a8", "w4a4", "w3a3", "w2a2"]))
 def test_widths_and_schemes(width: str, weights: WeightScheme) -> None:
@@ -97,6 +99,7 @@ def test_widths_and_schemes(width: str, weights: WeightScheme) -> None:
         Case.of(compiled(graph, options)).check(inputs(graph, 6, seed=3), seed=11)
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("family", slow_but(["bayesian mlp", "elementwise"], FAMILIES))
 @pytest.mark.parametrize("width", slow_but(["w8a8"], ["w8a7", "w8a8", "w4a4", "w2a2"]))
 def test_op_families(family: str, width: str) -> None:
@@ -169,7 +172,12 @@ def trained(
     x = fashion["x"] / scale if data == "fashion" else diabetes["x_test"]
     path = tmp_path_factory.mktemp("trained") / "net.onnx"
     model = qbnnc.compile(
-        file, [path], model=factory, model_args=arguments, calibration=calibration.astype("f4")
+        file,
+        [path],
+        model=factory,
+        model_args=arguments,
+        calibration=calibration.astype("f4"),
+        distribution_check=None,
     )
     return Case.of(model), path, x[:90].astype(np.float32)
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.backends.onnx import emit
-from qbnnc.backends.onnx.session import OnnxArtefact, float_compute_nodes
+from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.frontend import read_module
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
@@ -24,7 +24,7 @@ from qbnnc.passes.pipeline import Options, comparable, quantise_model
 from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.runtime import load
 from qbnnc.verification.oracle import bits
-from tests.examples import slow_but
+from tests.float_layers import float_compute_nodes
 from tests.frontend.nets import randomise_batch_norm
 
 SHAPES = {"features": (6,), "sequence": (4, 6), "image": (4, 5, 6)}
@@ -34,6 +34,7 @@ SCHEMES = {
     "tensor": Quantisation(Bits(8, 7), weights=WeightScheme.TENSOR_AFFINE),
     "pow2": Quantisation(Bits(8, 7), scales=Scales.POW2),
 }
+MARKS = (pytest.mark.slow, pytest.mark.nightly)
 NOISE = {"w8a7": 0.025, "w4a4": 0.06, "tensor": 0.025, "pow2": 0.03}  # of the largest output
 
 
@@ -97,6 +98,15 @@ BLOCKS: dict[str, Callable[[Block, Tensor], Tensor]] = {
 }  # fmt: skip
 
 
+# To trace them takes longest: half of them are for the night.
+QUICK = {("layer relu norm layer", "features"), ("mish by hand", "image")}
+NETWORKS = [
+    pytest.param(name, kind, marks=[] if (name, kind) in QUICK else [MARKS[(i + j) % 2]])
+    for i, name in enumerate(BLOCKS)
+    for j, kind in enumerate(SHAPES)
+]
+
+
 @cache
 def network(name: str, kind: str) -> tuple[Block, Tensor, Graph]:
     torch.manual_seed(3)
@@ -110,9 +120,8 @@ def near(made: np.ndarray, wanted: np.ndarray, share: float) -> None:
     assert np.abs(made - wanted).mean() < share * max(1e-3, float(np.abs(wanted).max()))
 
 
-@pytest.mark.few(4)
-@pytest.mark.parametrize("kind", SHAPES)
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.few(2)
+@pytest.mark.parametrize(("name", "kind"), NETWORKS)
 def test_float_graph_after_the_passes_is_the_module(name: str, kind: str) -> None:
     net, x, graph = network(name, kind)
     graph = comparable(graph, shared=False)
@@ -121,9 +130,9 @@ def test_float_graph_after_the_passes_is_the_module(name: str, kind: str) -> Non
     np.testing.assert_allclose(made, wanted, rtol=1e-4, atol=2e-5 * np.abs(wanted).max())
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("kind", SHAPES)
-@pytest.mark.parametrize("name", slow_but(["layer relu norm layer", "mish by hand"], BLOCKS))
+@pytest.mark.parametrize(("name", "kind"), NETWORKS)
 def test_integers_are_near_the_module(name: str, kind: str, scheme: str) -> None:
     net, x, graph = network(name, kind)
     model = quantised(graph, x, scheme)
@@ -131,8 +140,8 @@ def test_integers_are_near_the_module(name: str, kind: str, scheme: str) -> None
     near(made, net(x).detach().numpy(), NOISE[scheme])
 
 
-@pytest.mark.parametrize("kind", SHAPES)
-@pytest.mark.parametrize("name", slow_but(["layer relu norm layer", "mish by hand"], BLOCKS))
+@pytest.mark.few(2)
+@pytest.mark.parametrize(("name", "kind"), NETWORKS)
 def test_bits(name: str, kind: str) -> None:
     _, x, graph = network(name, kind)
     check_bits(quantised(graph, x, "tensor"), x)

@@ -26,6 +26,7 @@ from tests.conformance.laws import (
 from tests.examples import slow_but
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("name", slow_but(["siamese"], LAWS))
 def test_the_distribution_of_the_module(name: str, tmp_path: Path) -> None:
     net = Net(LAWS[name]).eval()

@@ -49,6 +49,7 @@ class Between(nn.Module):
         return y
 
 
+@pytest.mark.sample(52)
 @pytest.mark.few(2)
 @pytest.mark.parametrize("at_the_end", [False, True])
 @pytest.mark.parametrize(

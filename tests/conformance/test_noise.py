@@ -102,7 +102,8 @@ GRAPHS = {
 }
 
 
-@pytest.mark.few(4)
+@pytest.mark.sample(9)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", GRAPHS)
 @pytest.mark.parametrize("width", [Bits(8, 7), Bits(4, 4)])
 def test_the_same_bits_everywhere(name: str, width: Bits) -> None:

@@ -88,6 +88,8 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 
+@pytest.mark.sample(12)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", slow_but(["mish", "times itself"], FUNCTIONS))
 def test_functions_between_layers(name: str, tmp_path: Path) -> None:
     assert_near(Images(FUNCTIONS[name]), IMAGES, tmp_path / "net.qbnn")

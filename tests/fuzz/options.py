@@ -58,7 +58,7 @@ _CHOICES = {
     "--layer": ("fc1=w4a4", "mu=w2a8", "x=w4a4", "fc1", "fc1=", "="),
     "--input-bits": _NUMBERS[:20],
     "--residual-bits": _NUMBERS[:20],
-    "--member-bits": _NUMBERS[:20],
+    "--outer-bits": _NUMBERS[:20],
     "--calibration-passes": ("1", "0", "-1", "x"),
     "--calibration-seed": ("0", "-1", "x", str(2**64)),
 }
@@ -185,7 +185,7 @@ def _making(rng: Random) -> Tree:
         "calibration_passes": (1, 0, -1, 1.5),
         "input_bits": (2, 8, 0, 9, "x"),
         "residual_bits": (2, 8, 0, 9, "x"),
-        "member_bits": (2, 8, 0, 9, "x"),
+        "outer_bits": (2, 8, 0, 9, "x"),
         "quantise_output": (True, False, None),
         "output_names": ("mean,variance", "a", "", "mean,x", 5),
         "scales": ("pow2", "free", "x", 3),

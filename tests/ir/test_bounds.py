@@ -89,6 +89,7 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("taken", TAKEN)
 @pytest.mark.parametrize("quant", [SYMMETRIC, SHIFTED], ids=["symmetric", "zero points"])
 @pytest.mark.parametrize("kind", WEIGHTS)
@@ -161,6 +162,7 @@ def test_a_window_of_an_average_pool_reaches_its_bounds(
     assert not found.saturates
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("first", TAKEN)
 @pytest.mark.parametrize("second", TAKEN)
 def test_a_product_reaches_its_bounds(first: tuple[int, int], second: tuple[int, int]) -> None:

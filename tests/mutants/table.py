@@ -34,7 +34,7 @@ TABLE = {
     "ir/rng.py": "ir/test_rng",
     "runtime/metrics.py": "runtime/test_metrics",
     "passes/ranges/calibrate.py": f"{_RANGES}/test_calibrate {_RANGES}/test_function_domains",
-    "passes/ranges/member_bits.py": f"{_RANGES}/test_member_bits",
+    "passes/ranges/outer_bits.py": f"{_RANGES}/test_outer_bits",
     "passes/ranges/range_search.py": f"{_RANGES}/test_range_search {_RANGES}/test_calibrate",
     "passes/ranges/function_domains.py": f"{_RANGES}/test_function_domains",
     "passes/ranges/quantisation_points.py": (

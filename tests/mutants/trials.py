@@ -152,7 +152,7 @@ def _run(trial: Trial) -> int:
     for known in [*sys.modules]:
         if known.partition(".")[0] in PACKAGES:
             del sys.modules[known]
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow and not nightly"]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow and not nightly", "--all"]
     options += ["-W", "ignore:Module already imported"]  # pytest cannot rewrite what `load` has
     files = dict.fromkeys(test.partition("::")[0] for test in trial.tests)
     hurried = _Hurried(trial)

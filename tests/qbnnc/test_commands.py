@@ -25,6 +25,7 @@ COMPILE = (
     "--calib",
     "fashion.npz:calib",
 )
+UNCHECKED = ("--no-distribution-check",)  # tests/qbnnc/test_source_check.py is about that
 
 
 def test_compile_verify_run_inspect(qbnnc_command: Runner) -> None:
@@ -54,7 +55,7 @@ def test_compile_verify_run_inspect(qbnnc_command: Runner) -> None:
 
 @pytest.mark.slow
 def test_artefacts_of_one_compile_share_their_digest(qbnnc_command: Runner) -> None:
-    assert qbnnc_command(*COMPILE, "-o", "a.qbnn", "-q").out == ""
+    assert qbnnc_command(*COMPILE, "-o", "a.qbnn", *UNCHECKED, "-q").out == ""
     assert qbnnc_command("compile", "a.qbnn", "-o", "b.onnx", "-q").code == 0
     digests = {
         json.loads(qbnnc_command("inspect", name, "--json").out)["digest"]
@@ -65,7 +66,7 @@ def test_artefacts_of_one_compile_share_their_digest(qbnnc_command: Runner) -> N
 
 @pytest.mark.slow
 def test_compiling_twice_gives_the_same_bytes(qbnnc_command: Runner) -> None:
-    quick = ("-q", "--calibration-passes", 1)
+    quick = ("-q", "--calibration-passes", 1, *UNCHECKED)
     first = [Path("a.onnx"), Path("a.qbnn")]
     second = [Path("b.onnx"), Path("b.qbnn")]
     for paths in (first, second):
@@ -77,7 +78,7 @@ def test_compiling_twice_gives_the_same_bytes(qbnnc_command: Runner) -> None:
 @pytest.mark.slow
 def test_few_bits_are_clipped_and_fitted_unless_told_otherwise(qbnnc_command: Runner) -> None:
     """The report and the artefact tell what was done; verify holds for it."""
-    quick = ("--calibration-passes", 1, "--bits", "w4a4", "--input-bits", 8)
+    quick = ("--calibration-passes", 1, "--bits", "w4a4", "--input-bits", 8, *UNCHECKED)
     made = qbnnc_command(*COMPILE, "-o", "a.onnx", "-o", "a.qbnn", *quick)
     assert "MC dropout, w4a4, input=a8" in made.out
     assert "mse over" in made.out
@@ -94,7 +95,7 @@ def test_few_bits_are_clipped_and_fitted_unless_told_otherwise(qbnnc_command: Ru
 
 @pytest.mark.slow
 def test_print_after_shows_the_graph(qbnnc_command: Runner) -> None:
-    quick = ("--calibration-passes", 1, "-q")
+    quick = ("--calibration-passes", 1, "-q", *UNCHECKED)
     shown = qbnnc_command(*COMPILE, "-o", "a.qbnn", "--print-after", "quantize", *quick)
     assert shown.out.startswith("integer graph(%")
     assert "conv2d_integer" in shown.out
@@ -229,13 +230,41 @@ def test_running_needs_neither_torch_nor_onnx(artefacts: Path, demo: Path) -> No
         check=False,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    for command in (["run", str(artefacts / "lenet.onnx"), *arguments],
-                    ["compile", str(demo / "lenet_mcd.pt"), "-o", "x.qbnn"]):  # fmt: skip
+    for extra, command in (
+        ("onnx", ["run", str(artefacts / "lenet.onnx"), *arguments]),
+        ("onnx", ["verify", str(artefacts / "lenet.onnx"), *arguments]),
+        ("compile", ["compile", str(demo / "lenet_mcd.pt"), "-o", "x.qbnn"]),
+    ):
         missing = subprocess.run(
             [sys.executable, "-c", script, *command], capture_output=True, text=True, check=False
         )
         assert missing.returncode == 2
-        assert "pip install 'qbnnc[compile]'" in missing.stderr
+        assert f"pip install 'qbnnc[{extra}]'" in missing.stderr
+    inspected = [sys.executable, "-c", script, "inspect", str(artefacts / "lenet.onnx")]
+    assert subprocess.run(inspected, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.few(0)
+def test_running_an_onnx_needs_onnxruntime_alone(artefacts: Path, demo: Path) -> None:
+    """With click and numpy: a small computer has neither numba nor a compiler."""
+    script = (
+        "import sys, importlib.util as u\n"
+        "real = u.find_spec\n"
+        "gone = ('torch', 'onnx', 'onnx_ir', 'onnxscript', 'numba', 'llvmlite', 'safetensors')\n"
+        "u.find_spec = lambda n, *a: None if n in gone else real(n, *a)\n"
+        "for n in gone: sys.modules[n] = None\n"
+        "from qbnnc.cli.main import main\n"
+        "main()\n"
+    )
+    arguments = ["--input", str(demo / "fashion.npz") + ":x", "-q"]
+    for command in ("run", "verify"):
+        ran = subprocess.run(
+            [sys.executable, "-c", script, command, str(artefacts / "lenet.onnx"), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_the_digest_is_the_models(artefacts: Path) -> None:

@@ -78,6 +78,7 @@ def test_any_whole_number_is_a_seed(value: int) -> None:
             assert (predictor.predict(X, **numbers)["samples"] == expected["samples"]).all()
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize("value", WRONG, ids=repr)
 @pytest.mark.parametrize("name", ["batch_size", "threads"])
 def test_batches_and_threads(name: str, value: Any) -> None:

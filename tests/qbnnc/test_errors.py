@@ -17,6 +17,7 @@ from tests.commands import Runner, npz
 
 WEIGHTS = ("lenet_mcd.pt", "--model", "tools.models:LeNet_MCD", "--calib", "fashion.npz:calib")
 OUT = ("-o", "out.qbnn", "-o", "out.onnx")
+HASTY = ("--calibration-passes", 1, "--no-distribution-check")
 
 
 @pytest.mark.parametrize(
@@ -58,13 +59,15 @@ def test_pickles_are_not_opened(qbnnc_command: Runner) -> None:
     assert not Path("owned").exists()
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--bits", "w9a7"), "--bits w9a7: write wNaM"),
         (("--bits", "int8"), "write wNaM"),
         (("--model-args", "p=x"), "the value is no JSON"),
-        (("--model-args", "p"), "write key=value"),
+        (("--model-args", "p"), "write name=value, such as p=0.2"),
+        (("--model", "tools/models.py:LeNet_MCD"), "write tools.models:LeNet_MCD"),
         (("--model-args", "q=0.5"), "check --model-args"),
         (("--model", "tools.models:Nothing"), "no function or class 'Nothing'"),
         (("--model", "nowhere:LeNet"), "--model nowhere:LeNet: "),
@@ -125,7 +128,7 @@ def test_no_calibration_data(qbnnc_command: Runner) -> None:
 @pytest.mark.slow
 def test_few_calibration_rows_are_a_warning(qbnnc_command: Runner) -> None:
     np.save("few.npy", npz("fashion.npz")["calib"][:20])
-    result = qbnnc_command("compile", *WEIGHTS[:3], *OUT, "--calib", "few.npy")
+    result = qbnnc_command("compile", *WEIGHTS[:3], *OUT, "--calib", "few.npy", *HASTY)
     assert result.code == 0
     assert "Warning: 20 calibration rows are few" in result.err
 
@@ -191,7 +194,7 @@ def test_sources_that_are_none(source: Any) -> None:
         {"input_bits": 1},
         {"residual_bits": 9},
         {"residual_bits": 1},
-        {"member_bits": 9},
+        {"outer_bits": 9},
         {"rounding": "up"},
         {"observer": "max"},
     ],
@@ -244,6 +247,6 @@ def test_modules_in_a_list_are_an_ensemble(tmp_path: Path) -> None:
 def test_prefixes_are_said_on_the_command_line(qbnnc_command: Runner) -> None:
     weights = torch.load("lenet_mcd.pt", weights_only=True)
     torch.save({f"model.{name}": tensor for name, tensor in weights.items()}, "lightning.pt")
-    result = qbnnc_command("compile", "lightning.pt", *WEIGHTS[1:], *OUT)
+    result = qbnnc_command("compile", "lightning.pt", *WEIGHTS[1:], *OUT, *HASTY)
     assert result.code == 0
     assert "Warning: lightning.pt: 'model.' is taken off the names of the weights" in result.err

@@ -15,6 +15,7 @@ from tests.net import Net
 ROWS = np.random.default_rng(0).normal(size=(64, 9)).astype(np.float32)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("weights", [None, *WeightScheme])
 @pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
 def test_weights_have_the_bits_that_were_asked_for(bits: int, weights: WeightScheme | None) -> None:

@@ -90,6 +90,7 @@ def test_deviation_by_hand() -> None:
     assert row_spreads((mean, 9 * mean), Task.REGRESSION) == pytest.approx([0.5])
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("seed", range(20))
 def test_noise_is_no_deviation(seed: int) -> None:
     """Samples of one law, without the same random numbers: rows differ by a tenth or more."""
@@ -121,6 +122,7 @@ def test_without_a_spread_there_is_no_ratio() -> None:
 GRAPHS = [mlp, lenet, resnet, dense, bayesian_mlp, bayesian_lenet]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("source", GRAPHS)
 @pytest.mark.parametrize("rounding", Rounding)
 def test_no_layer_is_rounded_or_all_are(source: Callable[[], Graph], rounding: Rounding) -> None:

@@ -160,6 +160,8 @@ def order_of_lanes(rng: np.random.Generator, depth: int, order: str) -> NDArray[
     return lanes
 
 
+@pytest.mark.sample(8)
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("isa", "form"), COLUMNS)
 @pytest.mark.parametrize("order", ["straight", "window", "any"])
 @given(
@@ -221,6 +223,8 @@ def test_columns_have_the_codes_of_the_definition(
     assert (made[lines * pitch :] == 99).all()
 
 
+@pytest.mark.sample(4)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("isa", "form"), COLUMNS)
 def test_halves_are_rounded_to_even_codes(isa: Isa, form: NoiseForm) -> None:
     """Sums lie half way between two codes, or one beside that; deviations are 0."""

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.runtime import load
-from tests.examples import examples
+from tests.examples import examples, nightly_but
 from tests.runtime.nets import assert_equal, images, lenet, mlp, resnet
 from tests.strategies import Ops, input_batch, integer_models, random_integer_model
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("make", [lenet, mlp, resnet])
 @pytest.mark.parametrize("rows", [0, 1, 7, 40])
 def test_networks(make: Callable[..., Model], rows: int) -> None:
@@ -69,9 +70,8 @@ def test_random_ensembles_of_all_ops(model: Model) -> None:
     assert_equal(model, input_batch(model, 4), samples=samples, seed=11, batch_size=3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ops", ["basic", "all"])
-@pytest.mark.parametrize("start", range(0, 4000, 500))
+@pytest.mark.parametrize("start", nightly_but([1500], range(0, 4000, 500)))
 def test_thousands_of_random_models(start: int, ops: Ops) -> None:
     for number in range(start, start + 500):
         members = 1 + number % 2

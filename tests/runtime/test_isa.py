@@ -16,6 +16,7 @@ from qbnnc.runtime import isa as detection
 from qbnnc.runtime.families.contraction.lowering import needs_wide
 from qbnnc.runtime.isa import Isa, available, chosen, of_this_cpu
 from qbnnc.support.errors import UserError
+from tests.examples import nightly_but
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,8 +129,11 @@ def test_numba_is_told_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> 
     assert of_this_cpu()[0] is Isa.AVX512_VNNI
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("isa", [i for i in of_this_cpu() if i is not chosen()])
+OTHERS = [isa for isa in of_this_cpu() if isa is not chosen()]
+USUAL = [isa for isa in OTHERS if isa is Isa.AVX2] or OTHERS[:1]
+
+
+@pytest.mark.parametrize("isa", nightly_but(USUAL, OTHERS))
 def test_whole_networks(isa: Isa) -> None:
     """The other instruction sets of this machine give the oracle's bits, each in a process.
 

@@ -12,6 +12,7 @@ from tests.runtime.nets import Net, assert_equal, codes, images
 PADDINGS = [(0, 0, 0, 0), (1, 1, 1, 1), (0, 2, 1, 0), (3, 0, 0, 4)]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(
     ("shape", "mask"),

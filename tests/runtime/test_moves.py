@@ -53,6 +53,7 @@ MOVES: list[tuple[tuple[int, ...], Move]] = [
 ]
 
 
+@pytest.mark.few(14)
 @pytest.mark.parametrize(
     ("shape", "op", "wide"),
     [(*m, wide) for m in MOVES for wide in (False, True) if len(m[0]) == 3 or not wide],
@@ -90,6 +91,7 @@ def test_reshapes_between_moves(shapes: tuple[tuple[int, ...], ...]) -> None:
     assert_equal(model, images(model, 3))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("shape", "axis"),
     [((7,), 0), ((3, 4), 0), ((3, 4), 1), *(((3, 4, 5), i) for i in range(3)),

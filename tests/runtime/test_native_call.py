@@ -58,6 +58,7 @@ def ensemble() -> Model:
     return replace(lenet(), members=members)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("make", [lenet, mlp, resnet, bayes_mlp, ensemble])
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("side", list(Side))

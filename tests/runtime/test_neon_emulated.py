@@ -67,6 +67,7 @@ def place(machine: unicorn.Uc, arrays: Sequence[Array]) -> list[int]:
     return addresses
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("shape", shapes(Isa.NEON_DOT), ids=str)
 def test_panels(shape: Shape) -> None:
     rng, machine = np.random.default_rng(0), processor(compiled(shape))

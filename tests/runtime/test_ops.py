@@ -25,6 +25,8 @@ from tests.runtime.nets import Net, assert_equal, codes, images
 PADDINGS = [(0, 0, 0, 0), (1, 1, 1, 1), (0, 2, 1, 0), (3, 0, 0, 4)]
 
 
+@pytest.mark.sample(24)
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("stride", "padding", "dilation", "kernel"),
     list(product([(1, 1), (2, 1), (2, 3)], PADDINGS, [(1, 1), (2, 1), (1, 2)], [(1, 1), (3, 2)])),
@@ -42,6 +44,7 @@ def test_convolution_geometry(
     assert_equal(model, images(model, 3))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("folded", [False, True])
 @pytest.mark.parametrize("affine", [0, 9])
 @pytest.mark.parametrize("tensor", [False, True])
@@ -57,6 +60,8 @@ def test_groups_and_weights(
     assert_equal(model, images(model, 2))
 
 
+@pytest.mark.sample(20)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("affine", [0, 5])
 @pytest.mark.parametrize("inputs", [1, 3, 4, 13, 130])
 @pytest.mark.parametrize("features", [1, 16, 17, 128, 129, 300])
@@ -69,6 +74,7 @@ def test_linear_sizes(affine: int, inputs: int, features: int) -> None:
     assert_equal(model, images(model, 6))
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(("w", "a"), list(product([2, 3, 5, 8], [2, 4, 7, 8])))
 def test_bit_widths(w: int, a: int) -> None:
     net = Net((3, 6, 6), 4, codes(4 / 2**a, 1, a))
@@ -89,6 +95,7 @@ def test_widest_codes_do_not_saturate() -> None:
     assert_equal(net.model(), np.full((5, 400), 255, np.float32))
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("shape", [(3,), (3, 4, 5), (1, 4, 4), (3, 1, 1), (3, 4)])
 @pytest.mark.parametrize("offset", [0.0, 0.4])
@@ -105,6 +112,8 @@ def test_input_quantiser(count: int, shape: tuple[int, ...], offset: float) -> N
     assert_equal(model, x)
 
 
+@pytest.mark.sample(48)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("op", [MaxPool2d, SumPoolInteger])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "dilation"),

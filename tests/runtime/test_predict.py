@@ -187,6 +187,7 @@ def test_ensemble_samples_are_interleaved() -> None:
     assert not np.array_equal(whole[0], whole[1])
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize("rows", [1, 5, 16, 17, 33])
 @pytest.mark.parametrize("chunk", [1, 4, 100])
 @pytest.mark.parametrize("draws", [1, 3, 20])

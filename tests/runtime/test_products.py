@@ -50,6 +50,7 @@ def test_layers_of_any_width(
     assert_equal(model, images(model, rows))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("filters", [1, 8, 10, 16, 17, 24, 29, 32, 33, 41, 56, 63, 65])
 @pytest.mark.parametrize("groups", [1, 2])
 def test_stores_stay_in_their_buffers(filters: int, groups: int) -> None:

@@ -87,6 +87,7 @@ def test_dequantize_of_large_accumulators_rounds_once() -> None:
     np.testing.assert_array_equal(p.samples[0, 0], acc.astype(np.float32) * scale)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("p", [0.1, 0.2, 0.5])
 @pytest.mark.parametrize("count", [1, 3, 4, 10, 101, 500])
 def test_masks_are_the_lanes_of_the_definition(p: float, count: int) -> None:

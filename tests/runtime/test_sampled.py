@@ -50,6 +50,8 @@ def test_codes_are_not_all_saturated() -> None:
             assert np.mean(value == value.max()) < 0.3, name
 
 
+@pytest.mark.sample(22)
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("symmetric", "channels", "granules", "bits"),
     [
@@ -78,6 +80,7 @@ def test_linear(
     check(net)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("inputs", [1, 4, 130])
 @pytest.mark.parametrize("features", [1, 16, 129, 300])
 def test_linear_sizes(inputs: int, features: int) -> None:
@@ -88,6 +91,8 @@ def test_linear_sizes(inputs: int, features: int) -> None:
     check(net, rows=6)
 
 
+@pytest.mark.sample(12)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("sampled", ["weight", "bias", "both"])
 @pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 5, 1), (6, 12, 3), (6, 6, 6)])

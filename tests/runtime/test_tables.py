@@ -78,6 +78,7 @@ PRODUCTS = [
 ]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("a", "b"), PRODUCTS)
 @pytest.mark.parametrize("fused", [False, True])
 def test_products(a: tuple[int, ...], b: tuple[int, ...], fused: bool) -> None:
@@ -116,6 +117,8 @@ def test_product_of_a_value_with_itself() -> None:
     assert_equal(net.model(), x)
 
 
+@pytest.mark.sample(16)
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("stride", "padding", "dilation", "affine"),
     [*combinations([(1, 1), (2, 3)], [(0, 0, 0, 0), (3, 0, 1, 4)], [(1, 1), (2, 1)], [0, 9])],

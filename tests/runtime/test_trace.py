@@ -46,7 +46,8 @@ def test_networks(make: Callable[..., Model], rows: int) -> None:
     assert_traced(model, images(model, rows), 4)
 
 
-@pytest.mark.few(20)
+@pytest.mark.sample(24)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("ops", ["basic", "all"])
 @pytest.mark.parametrize("number", range(40))
 def test_random_models(number: int, ops: Ops) -> None:

@@ -23,7 +23,7 @@ from qbnnc.runtime import load
 from qbnnc.runtime.families.contraction.instructions import Convolve
 from qbnnc.runtime.session import Session
 from qbnnc.runtime.threads import split
-from qbnnc.runtime.trunk import plan_members
+from qbnnc.runtime.trunk import Plans, plan_members
 from qbnnc.support.errors import CompileError
 from tests.examples import examples
 from tests.graphs import inputs
@@ -149,9 +149,22 @@ def test_every_value_of_every_member_is_traced() -> None:
         assert "pool2" in session.trace(x, member=member)
 
 
-@given(st.integers(0, 90), st.integers(1, 20), st.integers(1, 9), st.booleans())
-def test_tasks_cover_everything_once(batch: int, draws: int, threads: int, sampled: bool) -> None:
-    trunk, members = plan_members(with_common_trunk(3, 0.2).members, 2)
+@pytest.fixture(scope="module")
+def planned() -> Plans:
+    """A trunk, and three members."""
+    return plan_members(with_common_trunk(3, 0.2).members, 2)
+
+
+@given(
+    batch=st.integers(0, 90),
+    draws=st.integers(1, 20),
+    threads=st.integers(1, 9),
+    sampled=st.booleans(),
+)
+def test_tasks_cover_everything_once(
+    planned: Plans, batch: int, draws: int, threads: int, sampled: bool
+) -> None:
+    trunk, members = planned
     assert trunk is not None
     time = replace(members[0].time, row=1e-3, sample=10.0 if sampled else 0.0)
     members = tuple(replace(plan, time=time) for plan in members)

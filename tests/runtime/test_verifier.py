@@ -121,6 +121,7 @@ def assert_inside(graph: Graph, seed: int, share: float, masked: MaskedForm | No
     return ran
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("seed", slow_but([0], range(8)))
 def test_what_is_let_through_stays_in_its_buffers(seed: int) -> None:
     """Mutants of small networks of every op run twice, with other bytes around each buffer."""
@@ -153,6 +154,8 @@ def is_unused(row: list[int], name: str) -> bool:
     return BY_OPCODE[row[0]] is FoldBias and (name == "block" or row[columns.depth] == 0)
 
 
+@pytest.mark.sample(6)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("masked", list(MaskedForm))
 @pytest.mark.parametrize("net", [lenet, mlp, resnet, bayes_lenet, bayes_mlp])
 def test_no_size_may_leave_its_buffer(net: Callable[[], Model], masked: MaskedForm) -> None:

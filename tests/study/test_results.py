@@ -171,5 +171,5 @@ def test_files_that_are_no_study(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="empty"):
         read_rows(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(FileError, match="UTF-8"):
+    with pytest.raises(FileError, match="not the results of a sweep"):
         read_rows(path)

@@ -104,6 +104,7 @@ def test_few_calibration_rows_are_a_warning(net: Runner) -> None:
     assert "Warning: 20 calibration rows are few" in said
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -124,6 +124,7 @@ def test_data_that_does_not_fit(study: Runner) -> None:
     assert "short.npy: the shape" in study.refused(*SWEEP, *CLASSES, "--ood", "short.npy")
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -247,7 +247,9 @@ def _bomb(path: Path, kind: str) -> None:
         path.write_bytes(_said_to_be(2_000_000_078)(path.read_bytes()))
 
 
-@pytest.mark.parametrize("kind", ["npy", "claimed", pytest.param("bzip2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["npy", "claimed", pytest.param("bzip2", marks=pytest.mark.nightly)]
+)
 def test_small_files_take_little_memory(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "bomb"
     _bomb(path, kind)

@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 import torch
 
-from qbnnc.backends.onnx.session import open_session
+from qbnnc.backends.onnx.engine import open_session
 from qbnnc.bench.baselines import COMPILED, EAGER, FloatNetwork
 from qbnnc.bench.timing import Contender
 from qbnnc.ir.types import PER_SAMPLE, Array

@@ -51,6 +51,7 @@ from tools.bench.contenders import COMPARED, field_of
 from tools.bench.machine import machine
 from tools.bench.networks import SEED, Case, Files, cases, compile_files, network_of
 from tools.bench.page import CONFINED, NATIVE, Row, cells, check_marks, line, write_page
+from tools.bench.page_options import parsed_with_page_options
 
 TABLE = "QBNNC_BENCH_TABLE"  # set in the process that measures a table
 SMALL, LARGE, MOMENT = 3.0, 10.0, 0.4  # seconds of a row
@@ -176,14 +177,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, default=[physical_cores()])
     parser.add_argument("--bits", default="w8a7")
     parser.add_argument("--seconds", type=float, help=f"of each row; {SMALL:g}, ResNet {LARGE:g}")
-    parser.add_argument("--quick", action="store_true", help="try the command on small networks")
-    parser.add_argument("--resume", action="store_true", help="measure only what is missing")
-    parser.add_argument("--render", action="store_true", help="make the page of the kept rows")
-    parser.add_argument("--results", type=Path, help="JSON lines; by default beside the page")
-    parser.add_argument("-o", "--output", type=Path, help="a page with two marks for each table")
-    options = parser.parse_args()
+    options = parsed_with_page_options(parser, quick="try the command on small networks")
     options.cases = options.cases or (small if options.quick else names)
-    options.results = options.results or (options.output and options.output.with_suffix(".jsonl"))
     return options
 
 

@@ -25,7 +25,7 @@ from qbnnc.loading.sources import (
     warn_of_few,
     with_calibration,
 )
-from qbnnc.loading.writing import check_outputs, write_artefacts
+from qbnnc.loading.writing import COptions, OnnxOptions, check_outputs, write_artefacts
 from qbnnc.options import given_options, options_from
 from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.passes.options import CompileOptions, Quantisation
@@ -128,11 +128,15 @@ def compile(
     output_names: str | Sequence[str] | None = None,
     spread_check: bool = True,
     embedded_model: bool = True,
+    batch: int | None = None,
+    inline: bool = False,
     ram: int | None = None,
+    prefix: str | None = None,
+    blob: bool | None = None,
     watch: Watch | None = None,
     **compile_options: Unpack[CompileOptions],
 ) -> Model:
-    """Compile a network to the artefacts `outputs` (.onnx, .qbnn or .c); returns the Model.
+    """Compile a network to the artefacts `outputs` (.onnx, .qbnn, .c, a folder); returns the Model.
 
     `source` is a module, a Model, or a file: an exported program, weights with `model`, or a
     .qbnn. Several files, or a folder of them, are the members of an ensemble.
@@ -148,14 +152,19 @@ def compile(
     "full" draws more samples, None skips it, which the artefact says. `spread_check`: a
     SpreadWarning tells where the predicted spread is another than float's. Without an
     `embedded_model` an .onnx has only what onnxruntime needs: it runs, and is verified beside its
-    .qbnn, but cannot be inspected or evaluated. A .c has a header and a test beside it, and the
-    name of the file is the prefix of its functions. `ram` is the most bytes that its values take:
-    layers behind dropout then take the fastest form that fits.
+    .qbnn, but cannot be inspected or evaluated. With `batch` an .onnx takes exactly so many rows,
+    and all its shapes are fixed. An `inline` one is for engines other than onnxruntime
+    (docs/engines.md). A .c has a header and a test beside it. A path that ends with a slash, or is
+    a folder, is a project for firmware (docs/microcontroller.md). `prefix` begins the names of C
+    functions; it is that of the file or folder by default. `ram` is the most bytes that the values
+    take: layers behind dropout then take the fastest form that fits. With a `blob` large constants
+    are a binary file that the assembler includes; by default above 1 MB.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
     inputs = _paths_among(source)
-    paths = check_outputs(_several(outputs), inputs, embedded_model=embedded_model, ram=ram)
+    onnx, c = OnnxOptions(embedded_model, batch, inline), COptions(ram, prefix, blob)
+    paths = check_outputs(_several(outputs), inputs, onnx=onnx, c=c)
     options = options_from(compile_options, samples, task)
     reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
     trained = source if isinstance(source, Trained) else read_trained(source, calibration, reading)
@@ -176,7 +185,7 @@ def compile(
         compiled = lower_model(simulated, watch)
         if spread_check:
             warn_of_spread(model_, simulated, rows, options)
-    write_artefacts(compiled, paths, embedded_model=embedded_model, ram=ram)
+    write_artefacts(compiled, paths, onnx=onnx, c=c)
     return compiled
 
 

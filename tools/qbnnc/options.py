@@ -40,7 +40,7 @@ def options_from(
 def quantisation_from(given: CompileOptions, bits: str = "w8a7") -> Quantisation:
     """Bits, scales, schemes; UserError for a choice that is none."""
     rounding, input_bits = given.get("rounding"), given.get("input_bits")
-    weights, member_bits = given.get("weights"), given.get("member_bits")
+    weights, outer_bits = given.get("weights"), given.get("outer_bits")
     residual_bits, layers = given.get("residual_bits"), given.get("layers") or {}
     return Quantisation(
         Bits.parse(given.get("bits") or bits),
@@ -56,7 +56,7 @@ def quantisation_from(given: CompileOptions, bits: str = "w8a7") -> Quantisation
         None if input_bits is None else whole("input_bits", input_bits, 2, 8),
         None if rounding is None else choice("rounding", Rounding, rounding),
         given.get("bias_correction"),
-        None if member_bits is None else whole("member_bits", member_bits, 2, 8),
+        None if outer_bits is None else whole("outer_bits", outer_bits, 2, 8),
         given.get("equalise") is not False,
         None if residual_bits is None else whole("residual_bits", residual_bits, 2, 8),
     )

@@ -181,7 +181,9 @@ def read_rows(path: str | os.PathLike[str], *, interrupted: bool = False) -> tup
     try:
         text = read_bytes(path).decode()
     except UnicodeDecodeError:
-        raise FileError("is no text in UTF-8", path, "give the results of a study") from None
+        raise FileError(
+            "not the results of a sweep", path, "give the .jsonl that qbnnc sweep -o wrote"
+        ) from None
     lines = text.split("\n")
     if interrupted:
         lines[-1] = ""

@@ -1,4 +1,4 @@
-/* ---- convolutions of each channel by itself: weight [taps, C] ---------------------------------- */
+/* ---- convolutions of each channel by itself: weight [taps, C] -------------------------------- */
 
 QB_FUNCTION void qb_depthwise(const qb_conv *d, const int32_t *offset, const qb_end *e,
                               const uint8_t *x, int32_t *acc, void *out) {
@@ -18,6 +18,6 @@ QB_FUNCTION void qb_depthwise(const qb_conv *d, const int32_t *offset, const qb_
           acc[n] = qb_signed((uint32_t)acc[n] + (uint32_t)(code * weight));
         }
       }
-    for (n = 0; n < d->c; n++) qb_finish(e, acc[n], position, n, out);
+    qb_finish(e, acc, d->c, position, 0, out);
   }
 }

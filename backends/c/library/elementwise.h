@@ -1,4 +1,4 @@
-/* ---- codes, element by element; docs/semantics.md, section 4 ----------------------------------- */
+/* ---- codes, element by element; docs/semantics.md, section 4 --------------------------------- */
 
 typedef struct {
   const float *offset, *scale;
@@ -39,9 +39,12 @@ typedef struct {
 } qb_rounding;
 
 QB_FUNCTION void qb_requantize_all(const qb_rounding *d, const int32_t *acc, uint8_t *out) {
+  const float lo = (float)(d->lo - d->z), hi = (float)(d->hi - d->z);
   int32_t i;
-  for (i = 0; i < d->n; i++)
-    out[i] = qb_requantize(acc[i], d->factors[i / d->divisor % d->count], d->z, d->lo, d->hi);
+  for (i = 0; i < d->n; i++) {
+    const float factor = d->factors[i / d->divisor % d->count];
+    out[i] = (uint8_t)(d->z + qb_round((float)acc[i] * factor, lo, hi));
+  }
 }
 
 /* Strides of up to 6 axes, innermost last: what moves, repeats, joins or broadcasts. */
@@ -87,7 +90,16 @@ QB_FUNCTION void qb_fill_reals(float *out, int32_t n) {
   for (i = 0; i < n; i++) out[i] = 0.0f;
 }
 
-/* keep ? q : z; the mask walks beside the codes. */
+/* keep ? q : z; a mask [count] for each `count` codes */
+QB_FUNCTION void qb_drop(const uint8_t *keep, int32_t count, const uint8_t *x, int32_t n, int32_t z,
+                         uint8_t *out) {
+  const uint8_t *const end = x + n;
+  int32_t i;
+  for (; x < end; x += count, out += count)
+    for (i = 0; i < count; i++) out[i] = keep[i] != 0 ? x[i] : (uint8_t)z;
+}
+
+/* The same for a mask that walks beside the codes. */
 QB_FUNCTION void qb_select(const qb_walk *d, const uint8_t *keep, const uint8_t *x, int32_t z,
                            uint8_t *out) {
   QB_WALK(d, out[to] = keep[from] != 0 ? x[to] : (uint8_t)z);

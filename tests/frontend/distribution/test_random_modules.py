@@ -1,4 +1,9 @@
-"""Random networks with random noise: most compile, and each that does keeps its distribution."""
+"""Random networks with random noise: most compile, and each that does keeps its distribution.
+
+`check_values` compares a network on the same random numbers, which takes one to two seconds, and
+`check_samples` compares samples, which takes several. Networks are drawn from fixed seeds, so that
+a change of sources changes no network. Only nightly draws others.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -19,6 +24,8 @@ import qbnnc
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.frontend.distribution import Reference, Subject, check_distribution
+from qbnnc.frontend.distribution.check import COUPLED_ROWS
+from qbnnc.frontend.distribution.coupled_calls import coupled
 from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Graph
@@ -26,12 +33,14 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
 from qbnnc.passes.pipeline import comparable
 from qbnnc.support.errors import CompileError
+from tests.examples import nightly_but
 from tests.frontend.distribution.random_modules import RandomNet, random_net
 
 Float64 = NDArray[np.float64]
 NETWORKS = 200
 LEAST = 160
-SHORT = range(0, 120, 10)  # not slow
+VALUES = range(1000, 1016)  # compared in value
+SHORT = range(0, 120, 10)  # compared by samples, not slow
 WHOLE = range(3, 195, 12)  # compiled to integers
 _CALLS = 768
 _INTEGER_SAMPLES = 512
@@ -83,31 +92,51 @@ def assert_same_moments(module: Float64, graph: Float64) -> None:
     assert graph.var(0).sum() < 1e-9 or 0.75 < ratio < 1.33
 
 
-def check(seed: Random | int) -> str | None:
-    """None if the network compiles with its distribution; else the message of the error."""
-    number = seed if isinstance(seed, int) else 0
-    net = random_net(Random(seed) if isinstance(seed, int) else seed)
-    x = rows_of(net, number)
+def compiled_or_refused(net: RandomNet, x: NDArray[np.float32]) -> tuple[Reference, Graph] | str:
+    """The network and its graph, or the message of the error, which has to name a place."""
     try:
         traced, graph = traced_and_rewritten(net, x)
     except CompileError as error:
-        failure = str(error)
+        refused = str(error)
     else:
-        failure = ""
-    if failure:
-        assert _PLACE.search(failure), f"{number}: no place in: {failure}"
-        return failure
-    reference = Reference(net, traced)
+        return Reference(net, traced), graph
+    assert _PLACE.search(refused), f"no place in: {refused}"
+    return refused
+
+
+def check_values(net: RandomNet, x: NDArray[np.float32]) -> None:
+    """Compare the rewritten graph with the network on the same random numbers."""
+    made = compiled_or_refused(net, x)
+    if not isinstance(made, str):
+        reference, graph = made
+        assert coupled(reference, graph, reference.rows(x, COUPLED_ROWS)) is None, str(net)
+
+
+def check_samples(seed: int) -> str | None:
+    """None if the network compiles with its distribution; else the message of the error."""
+    net = random_net(Random(seed))
+    x = rows_of(net, seed)
+    made = compiled_or_refused(net, x)
+    if isinstance(made, str):
+        return made
+    reference, graph = made
     check_distribution([Subject(reference, graph, graph)], x)
     few = reference.rows(x, 4)
     assert_same_moments(samples_of_module(net, few, _CALLS), samples_of_graph(graph, few, _SAMPLES))
     return None
 
 
+@pytest.mark.few(2)
+@pytest.mark.parametrize("seed", VALUES)
+def test_a_network_is_not_supported_or_keeps_its_values(seed: int) -> None:
+    net = random_net(Random(seed))
+    check_values(net, rows_of(net, seed))
+
+
 @pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SHORT)
 def test_a_network_is_not_supported_or_keeps_its_distribution(seed: int) -> None:
-    check(seed)
+    check_samples(seed)
 
 
 @pytest.mark.nightly
@@ -117,7 +146,7 @@ def test_most_of_two_hundred_compile_and_keep_their_distribution(
     unsupported, wrong = dict[int, str](), dict[int, str]()
     for seed in range(NETWORKS):
         try:
-            message = check(seed)
+            message = check_samples(seed)
         except (CompileError, AssertionError) as error:
             wrong[seed] = f"{error} in {random_net(Random(seed))}"
             continue
@@ -136,15 +165,21 @@ def _reason(message: str) -> str:
     return re.sub(r"\[[\d, ]*\]", "[..]", _PLACE.sub("", message))[:100]
 
 
-@pytest.mark.slow
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@pytest.mark.nightly
+@settings(
+    max_examples=200,
+    phases=[Phase.generate],  # to shrink a network takes minutes; its story says enough
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
 @given(st.randoms(use_true_random=False))
 def test_networks_drawn_by_hypothesis(rng: Random) -> None:
-    check(rng)
+    net = random_net(rng)
+    note(str(net))
+    check_values(net, rows_of(net, 0))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", WHOLE)
+@pytest.mark.parametrize("seed", nightly_but(WHOLE[::4], WHOLE))
 def test_integers_have_the_law_of_the_module(seed: int, tmp_path: Path) -> None:
     net = random_net(Random(seed))
     x = rows_of(net, seed, 128)

@@ -197,6 +197,9 @@ _ITS_SAMPLES = r"draws its samples itself.* compile \.core_model instead"
 _MEMBERS = r"members of an ensemble are joined along the batch.*compile a list"
 _BY_PLACE = r"depend on its place in the batch"
 
+# Whole networks, whose samples take minutes; their layers are cases of their own.
+LONG = ("torch-uncertainty lenet", "torch-uncertainty bayesian_lenet's core")
+
 UNSUPPORTED: dict[str, Case] = {
     "bayesian-torch LSTM": Case(
         lambda: _bt("LSTMReparameterization", 4, 3), (5, 4), fails=_RECURRENT

@@ -12,8 +12,8 @@ from qbnnc.frontend import read_modules
 from qbnnc.frontend.distribution import Subject, check_distribution
 from qbnnc.ir.check import check, random_nodes
 from qbnnc.support.errors import CompileError
-from tests.examples import slow_but
-from tests.frontend.libraries.layers import COMPILES, UNSUPPORTED
+from tests.examples import nightly_but, slow_but
+from tests.frontend.libraries.layers import COMPILES, LONG, UNSUPPORTED
 
 _QUICK = ["bayesian-torch Flipout", "torchbnn linear", "blitz linear", "baal dropout"]
 
@@ -34,7 +34,10 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("name", slow_but(_QUICK, COMPILES))
+@pytest.mark.parametrize(
+    "name",
+    [*slow_but(_QUICK, [n for n in COMPILES if n not in LONG]), *nightly_but([], LONG)],
+)
 def test_distribution(name: str) -> None:
     case = COMPILES[name]
     with quiet():

@@ -16,7 +16,7 @@ from qbnnc.frontend import read_modules
 from qbnnc.frontend.distribution.samples import elements_of, graph_samples, module_samples
 from qbnnc.ir.oracle import oracle_samples
 from tests.examples import nightly_but
-from tests.frontend.libraries.layers import COMPILES
+from tests.frontend.libraries.layers import COMPILES, LONG
 from tests.frontend.libraries.moments import SAMPLES, assert_same_moments
 from tests.frontend.libraries.test_library_layers import quiet
 
@@ -28,12 +28,11 @@ _INTEGER = (
     "baal dropout",
     "torch-uncertainty mc_dropout's core",
 )
-_LONG = ("torch-uncertainty lenet", "torch-uncertainty bayesian_lenet's core")  # many minutes
 
 
 @pytest.mark.parametrize(
     "name",
-    nightly_but(["bayesian-torch linear", "blitz linear"], [n for n in COMPILES if n not in _LONG]),
+    nightly_but(["bayesian-torch linear", "blitz linear"], [n for n in COMPILES if n not in LONG]),
 )
 def test_float(name: str) -> None:
     case = COMPILES[name]

@@ -103,6 +103,7 @@ def test_the_variance_is_right_to_a_tenth_where_the_noise_is_large(bits: int) ->
     assert np.abs(ratio - 1).max() < 0.1
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("bits", [3, 4, 6, 8])
 @pytest.mark.parametrize("scheme", list(WeightScheme))
 def test_without_products_each_filter_keeps_its_variance(bits: int, scheme: WeightScheme) -> None:

@@ -112,6 +112,23 @@ def test_batch_norm_of_a_sequence_goes_into_the_convolution() -> None:
     assert names(folded(graph)) == ["view", "conv", "sequence", "relu"]
 
 
+def test_a_negation_follows_a_batch_norm_that_leaves() -> None:
+    """Both can be carried in one round, the negation to a batch norm that is not there any more."""
+    minus, zero = np.array(-1.0, np.float32), np.array(0.0, np.float32)
+    net = Net((2, 1, 8)).conv(3, 1, "conv").emit(Reshape((3, 8)), name="sequence")
+    graph = net.batch_norm("bn").relu("relu").affine(minus, zero, "minus").graph()
+    known = {value.name: array.astype(np.float64) for value, array in graph.constants.items()}
+    x = inputs(graph)
+    made = np.einsum("oi,bil->bol", known["conv.weight"][:, :, 0, 0], x[:, :, 0])
+    made += known["conv.bias"][:, None]
+    weight, bias, mean, var = (known[f"bn.{w}"][:, None] for w in "weight bias mean var".split())
+    expected = -np.maximum(weight * (made - mean) / np.sqrt(var + 1e-5) + bias, 0)
+    after = folded(graph)
+    (found,) = run(after, x)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
+    assert names(after) == ["conv", "sequence", "relu"]
+
+
 def test_a_negative_number_does_not_pass_a_max_pool() -> None:
     minus, zero = np.array(-2.0, np.float32), np.array(0.0, np.float32)
     net = Net((2, 4, 4)).conv(3, 1, "conv").max_pool("pool")

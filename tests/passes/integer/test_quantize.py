@@ -129,6 +129,8 @@ def test_integer_lenet_has_only_integers_inside() -> None:
     assert all(n.output.type.dtype is not DType.F32 for n in nodes[:-1])
 
 
+@pytest.mark.sample(16)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("source", [mlp(), lenet(), resnet()], ids=["mlp", "lenet", "resnet"])
 @pytest.mark.parametrize("bits", ["w8a7", "w8a8", "w4a4", "w2a2"])
 @pytest.mark.parametrize("weights", list(WeightScheme))
@@ -138,7 +140,8 @@ def test_every_node_agrees_with_the_simulation_within_1(
     assert largest_step(Stages(source, Bits.parse(bits), weights)) <= 1
 
 
-@pytest.mark.few(30)
+@pytest.mark.sample(12)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("family", list(FAMILIES))
 @pytest.mark.parametrize("bits", ["w8a7", "w4a4", "w2a2"])
 @pytest.mark.parametrize("weights", [SYMMETRIC, WeightScheme.TENSOR_AFFINE])

@@ -130,6 +130,13 @@ def test_bits_of_residual_sums_that_are_asked_for() -> None:
     assert not points["tail.relu"].residual
 
 
+@pytest.mark.parametrize("scale", [None, 1.0, 1.25])
+def test_what_a_concatenation_joins_has_7_bits(scale: float | None) -> None:
+    points = quantisation_points(joined(Net((2, 6, 6)), scale))
+    bits = {point.value.name: point.bits(Quantisation(Bits(4, 4))) for point in points}
+    assert bits == {"input": 8, "first.relu": 7, "second.relu": 7}
+
+
 def test_the_terms_of_a_sum_of_sums_are_residual() -> None:
     net = Net((3,)).linear(3, "a").relu("a.relu")
     a = net.value

@@ -46,6 +46,7 @@ from tools.bench.few_bits.measuring import (
 from tools.bench.few_bits.networks import Case, cases, model_of
 from tools.bench.few_bits.page import check_marks, write_page
 from tools.bench.few_bits.rows import FLOAT, Row
+from tools.bench.page_options import parsed_with_page_options
 
 SAMPLES, QUICK_SAMPLES = 1000, 50
 WIDTHS = ("w8a7", "w8a4", "w4a7", "w4a4", "w3a3", "w2a7")
@@ -152,15 +153,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--fine-tune", nargs="*", default=(), metavar="wNaM")
     parser.add_argument("--seeds", type=int, default=1, help="how often a network is trained")
     parser.add_argument("--samples", type=int, help=f"L; {SAMPLES} by default")
-    parser.add_argument("--quick", action="store_true", help="try the command on two networks")
-    parser.add_argument("--resume", action="store_true", help="measure only what is missing")
-    parser.add_argument("--render", action="store_true", help="make the page of the kept rows")
-    parser.add_argument("--results", type=Path, help="JSON lines; by default beside the page")
-    parser.add_argument("-o", "--output", type=Path, help="a page with two marks for each table")
-    options = parser.parse_args()
+    options = parsed_with_page_options(parser, quick="try the command on two networks")
     options.networks = options.networks or (QUICK if options.quick else names)
     options.samples = options.samples or (QUICK_SAMPLES if options.quick else SAMPLES)
-    options.results = options.results or (options.output and options.output.with_suffix(".jsonl"))
     return options
 
 

@@ -41,7 +41,7 @@ LEVERS = (
             "rounding": "nearest",
             "bias_correction": False,
             "input_bits": ACTIVATIONS,
-            "member_bits": ACTIVATIONS,
+            "outer_bits": ACTIVATIONS,
             "residual_bits": ACTIVATIONS,
             "weights": "channel-symmetric",
             "equalise": False,
@@ -53,11 +53,11 @@ LEVERS = (
         "fitted", "weights fitted, biases corrected", {"rounding": None, "bias_correction": None}
     ),
     Lever("input", "input of 8 bits", {"input_bits": None}),
-    Lever("residual", "residual sums of 7 bits or more", {"residual_bits": None}),
+    Lever("residual", "residual sums and joined values of 7 bits or more", {"residual_bits": None}),
     Lever("equalised", "channels equalised", {"equalise": None}),
     Lever("stretched", "ranges of stretched rows too", {"stretch": None}),
     Lever("affine", "affine weights at 3 bits or less", {"weights": None}),
-    Lever("default", "members' outer layers at 8 bits: the default", {"member_bits": None}),
+    Lever("default", "first and last hidden layer at 8 bits: the default", {"outer_bits": None}),
 )
 DEFAULT, TUNED = LEVERS[-1].name, "fine-tuned"
 # for networks that take long to compile

@@ -118,7 +118,7 @@ class FloatNetwork:
     def _lower_bound(self, x: Array, threads: int) -> Contender:
         import torch
 
-        from qbnnc.backends.onnx.session import open_session
+        from qbnnc.backends.onnx.engine import open_session
         from qbnnc.backends.torch.float_export import as_module
 
         rows = self.stacked(x)

@@ -14,6 +14,7 @@ import numpy as np
 
 from qbnnc.bench.baselines import FloatNetwork, Rivals, read_float
 from qbnnc.bench.timing import Contender, ratio, take_turns
+from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, placed, plain_warnings
 from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.shared_options import (
@@ -35,7 +36,7 @@ from qbnnc.support.text import fold, table
 _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
 
 
-@click.command(name="bench")
+@click.command(name="bench", cls=Command, short_help="Compare how fast artefacts predict.")
 @click.argument("artefacts", nargs=-1, required=True, metavar="ARTEFACT...")
 @click.option(
     "--input",
@@ -62,6 +63,7 @@ _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
+    metavar="X",
     default=3.0,
     show_default=True,
     help="Measure for so many seconds at each batch size and number of threads.",

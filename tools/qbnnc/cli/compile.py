@@ -9,17 +9,16 @@ import click
 
 from qbnnc.api import compile as compile_model
 from qbnnc.cli.auto_bits import asked_auto, auto_options, choose
+from qbnnc.cli.command import Command
 from qbnnc.cli.common import placed, plain_warnings, several
 from qbnnc.cli.data_options import calibration_option, compiled_samples_option
 from qbnnc.cli.memory_size import MemorySize
 from qbnnc.cli.progress import ProgressLine
+from qbnnc.cli.quantisation_options import bits_option, chosen_options, quantisation_options
 from qbnnc.cli.shared_options import (
-    bits_option,
-    chosen_options,
     distribution_options,
     effort_of,
     model_options,
-    quantisation_options,
     quiet_option,
     trust_option,
     verbose_option,
@@ -31,14 +30,15 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.loading.arrays import file_of, read_array
+from qbnnc.loading.project_folder import written_files
 from qbnnc.loading.sources import Reading, SourceOptions, Trained, read_trained
-from qbnnc.loading.writing import check_outputs
+from qbnnc.loading.writing import COptions, OnnxOptions, check_outputs
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
 from qbnnc.support.text import counted, fold, human_bytes, spaced
 from qbnnc.verification.distribution import DistributionCheck
 
 
-@click.command(name="compile", short_help="Compile a network to integer artefacts.")
+@click.command(name="compile", cls=Command, short_help="Compile a network to integer artefacts.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "-o",
@@ -48,7 +48,8 @@ from qbnnc.verification.distribution import DistributionCheck
     required=True,
     metavar="FILE",
     help="Write an artefact, .onnx, .qbnn or .c; repeat for several of one compile. A .c has a "
-    "header and a test beside it.",
+    "header and a test beside it. A name that ends with / is a folder for CMake, Arduino, "
+    "PlatformIO and Zephyr.",
 )
 @calibration_option
 @compiled_samples_option
@@ -76,11 +77,35 @@ from qbnnc.verification.distribution import DistributionCheck
     "checks it beside the .qbnn of the same compile.",
 )
 @click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Let an .onnx take exactly N rows, so that all its shapes are fixed.  [default: any "
+    "number of rows]",
+)
+@click.option(
+    "--inline",
+    is_flag=True,
+    help="Write an .onnx for engines other than onnxruntime: without subgraphs and Optional, all "
+    "constants in full, and with the output rng_check.",
+)
+@click.option(
     "--ram",
     type=MemorySize(),
     metavar="SIZE",
     help="Let the values of a .c take so many bytes, such as 32k. Layers behind dropout then take "
     "the fastest form that fits.  [default: sums alone, and no tables]",
+)
+@click.option(
+    "--prefix",
+    metavar="NAME",
+    help="Begin the names of C functions so.  [default: the name of the file or folder]",
+)
+@click.option(
+    "--blob/--no-blob",
+    default=None,
+    help="Keep large constants of C in a binary file, which the GNU assembler includes; or write "
+    "all as text.  [default: by size, from 1 MB]",
 )
 @click.option(
     "--print-after",
@@ -101,7 +126,11 @@ def command(
     budget: str | None,
     data: str | None,
     embedded_model: bool,
+    batch: int | None,
+    inline: bool,
     ram: int | None,
+    prefix: str | None,
+    blob: bool | None,
     print_after: str | None,
     distribution_check: DistributionCheck,
     no_distribution_check: bool,
@@ -118,7 +147,8 @@ def command(
     each layer as few bits as --budget allows, w8a7 at most. Bits of --layer and --input-bits stay.
     """
     inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calibration, data)))]
-    check_outputs(outputs, inputs, embedded_model=embedded_model, ram=ram)
+    onnx, c = OnnxOptions(embedded_model, batch, inline), COptions(ram, prefix, blob)
+    check_outputs(outputs, inputs, onnx=onnx, c=c)
     rows = None if calibration is None else read_array(calibration)
     chosen, file = chosen_options(compile_options), several(models)
     source: Trained | tuple[str, ...] = models
@@ -138,7 +168,11 @@ def command(
                 distribution_check=effort,
                 spread_check=not no_spread_check,
                 embedded_model=embedded_model,
+                batch=batch,
+                inline=inline,
                 ram=ram,
+                prefix=prefix,
+                blob=blob,
                 watch=Watch(
                     _printer(print_after, verbose),
                     line.counter("calibrating"),
@@ -169,9 +203,16 @@ def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | 
     click.echo(f"  digest      {format.digest(compiled)[:16]}")
     full = float_bytes(compiled)
     for output in outputs:
-        size = Path(output).stat().st_size
+        size = _size(Path(output))
         share = f", {100 * size / full:.0f} % of the float32 weights" if full else ""
         click.echo(fold(f"  wrote       {output}: {human_bytes(size)}{share}", 14 * " "))
+
+
+def _size(path: Path) -> int:
+    """The bytes of a file, or of what the compiler wrote to a folder."""
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in written_files(path))
 
 
 def _printer(name: str | None, verbose: bool) -> Callable[[str, Graph], None] | None:

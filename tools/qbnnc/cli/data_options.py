@@ -56,6 +56,7 @@ metric_options = options(
     click.option(
         "--target-mean",
         type=float,
+        metavar="X",
         default=0.0,
         show_default=True,
         help="The mean that was subtracted from the targets of a regression.",
@@ -63,6 +64,7 @@ metric_options = options(
     click.option(
         "--target-std",
         type=float,
+        metavar="X",
         default=1.0,
         show_default=True,
         help="The standard deviation that targets were divided by; metrics are in their units.",
@@ -74,6 +76,7 @@ seeds_option = click.option(
     "--seed",
     "seeds",
     type=int,
+    metavar="N",
     multiple=True,
     default=(0,),
     help="Metrics are means over the seeds; repeat for several.  [default: 0]",
@@ -93,18 +96,23 @@ training_options = options(
     click.option(
         "--steps",
         type=click.IntRange(min=1),
+        metavar="N",
         help="Train each member for so many steps.  [default: 3 epochs, but 1000 at least]",
     ),
-    click.option("--epochs", type=float, help="Train each member for so many epochs instead."),
+    click.option(
+        "--epochs", type=float, metavar="X", help="Train each member for so many epochs instead."
+    ),
     click.option(
         "--lr",
         type=float,
+        metavar="X",
         help="Begin Adam with this learning rate, which falls to 0.  [default: the best of "
         "several, each tried for a quarter of the steps]",
     ),
     click.option(
         "--batch-size",
         type=click.IntRange(min=1),
+        metavar="N",
         default=64,
         show_default=True,
         help="Train with batches of so many rows.",
@@ -112,6 +120,7 @@ training_options = options(
     click.option(
         "--seed",
         type=click.IntRange(min=0),
+        metavar="N",
         default=0,
         show_default=True,
         help="Shuffle and draw by this seed.",
@@ -129,6 +138,7 @@ training_options = options(
     click.option(
         "--held-out",
         type=float,
+        metavar="X",
         default=0.1,
         show_default=True,
         help="Hold out this part of the rows, 512 at most, to choose by.",

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from qbnnc.cli.common import echo_json, plain_warnings
+from qbnnc.cli.command import Command
+from qbnnc.cli.common import echo_json, plain_warnings, say
 from qbnnc.cli.data_options import (
     labelled_data_option,
     metric_options,
@@ -17,6 +18,7 @@ from qbnnc.cli.data_options import (
     samples_option,
     seeds_option,
 )
+from qbnnc.cli.limits import Limit, exceeded, limit_options, parse_limits
 from qbnnc.cli.progress import ProgressLine
 from qbnnc.cli.shared_options import (
     json_option,
@@ -57,7 +59,9 @@ _TITLES = {
 }
 
 
-@click.command(name="evaluate", short_help="Measure error and uncertainty on labelled data.")
+@click.command(
+    name="evaluate", cls=Command, short_help="Measure error and uncertainty on labelled data."
+)
 @click.argument("models", nargs=-1, metavar="ARTEFACT...")
 @labelled_data_option
 @ood_option
@@ -70,10 +74,12 @@ _TITLES = {
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
+    metavar="N",
     default=256,
     show_default=True,
     help="Predict so many rows at a time.",
 )
+@limit_options
 @model_options
 @trust_option
 @json_option
@@ -90,6 +96,8 @@ def command(
     target_mean: float,
     target_std: float,
     batch_size: int,
+    greatest: tuple[str, ...],
+    least: tuple[str, ...],
     reading: Reading,
     as_json: bool,
     quiet: bool,
@@ -102,7 +110,10 @@ def command(
     information and Brier score. A regression has RMSE, NLL, and medians of the standard deviations.
     It also has the share of targets inside intervals of 90 %. Both have the area under the
     risk-coverage curve (AURC). With --ood, AUROC says how well uncertainty tells the two apart.
+
+    With --max and --min the exit code is 1 if an ARTEFACT does not keep a limit.
     """
+    limits = parse_limits(greatest, least)
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
         raise UserError("no model", remedy="name artefacts, or a float model with --compare")
@@ -124,7 +135,29 @@ def command(
         echo_json([_record(evaluation) for evaluation in evaluations])
     else:
         click.echo("\n".join(_lines(evaluations, data, ood)))
-    return 0
+    return _held_to(limits, evaluations if compare is None else evaluations[1:])
+
+
+def _held_to(limits: Sequence[Limit], artefacts: Sequence[Evaluation]) -> int:
+    """The exit code; what is not kept is told."""
+    if limits and not artefacts:
+        raise UserError("limits are for artefacts", remedy="name one")
+    told = [
+        f"{artefact.name}: {sentence}"
+        for artefact in artefacts
+        for sentence in exceeded(limits, _in_units(artefact))
+    ]
+    for sentence in told:
+        say(sentence)
+    return 1 if told else 0
+
+
+def _in_units(evaluation: Evaluation) -> dict[str, float]:
+    """The means of the metrics, in the units of the table."""
+    return {
+        key: measure.mean * (100 if key in _PERCENT else 1)
+        for key, measure in evaluation.scores.measures.items()
+    }
 
 
 def _lines(evaluations: Sequence[Evaluation], data: str, ood: str | None) -> Iterator[str]:

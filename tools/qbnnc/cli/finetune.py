@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qbnnc.cli.command import Command
 from qbnnc.cli.common import INTERRUPTED, placed, say, several
 from qbnnc.cli.data_options import compiled_samples_option, training_options
 from qbnnc.cli.progress import ProgressLine
+from qbnnc.cli.quantisation_options import bits_option, chosen_options, quantisation_options
 from qbnnc.cli.shared_options import (
-    bits_option,
-    chosen_options,
     model_options,
-    quantisation_options,
     quiet_option,
     trust_option,
     verbose_option,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from qbnnc.backends.torch.training import FineTuning, Progress
 
 
-@click.command(name="finetune", short_help="Train with simulated quantisation.")
+@click.command(name="finetune", cls=Command, short_help="Train with simulated quantisation.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "-o",
@@ -209,8 +208,10 @@ def _report(job: FineTuning, path: Path, reports: list[Progress]) -> None:
         before, after = sum(first) / len(first), sum(best) / len(best)
         click.echo(f"validation loss: {before:.4g} before, {after:.4g} after")
     if members and best == first:
-        rates = "several rates were tried" if job.training.lr is None else "leave --lr out"
-        click.echo(f"nothing was gained: {rates}; give more --steps, or more data")
+        advice = "give more --steps, or more data"
+        if job.training.lr is not None:
+            advice = "leave --lr out, so that several are tried"
+        click.echo(fold(f"training did not lower it, so the network is as before: {advice}"))
     bits = spaced(job.best.provenance.bits)
     click.echo(fold(f"wrote {path}: {human_bytes(path.stat().st_size)}, {bits}"))
     click.echo(fold(f"next: qbnnc compile {path} -o model.onnx -o model.qbnn"))

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import click
 
+from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, plain_warnings
+from qbnnc.cli.config_text import config_text
+from qbnnc.cli.inspect_c import inspect_c, is_c
 from qbnnc.cli.inspect_ir import graph_texts, is_graph_text, read_graph_text
 from qbnnc.cli.shared_options import json_option, verbose_option
 from qbnnc.inspection import Inspection, inspect
@@ -25,12 +28,13 @@ from qbnnc.support.files import read_bytes
 from qbnnc.support.text import counted, fold, human_bytes, spaced, table
 
 
-@click.command(name="inspect", short_help="Show what a file holds.")
+@click.command(name="inspect", cls=Command, short_help="Show what a file holds.")
 @click.argument("file", metavar="FILE")
 @click.option("--plan", "planned", is_flag=True, help="Show the runtime's plan on this machine.")
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
+    metavar="N",
     default=1,
     show_default=True,
     help="Plan for so many rows.",
@@ -38,10 +42,20 @@ from qbnnc.support.text import counted, fold, human_bytes, spaced, table
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
+    metavar="N",
     help="Plan for so many threads. [default: physical cores]",
 )
 @click.option("--ir", "as_text", is_flag=True, help="Print the graphs as text (docs/ir.md).")
+@click.option(
+    "--options", "as_config", is_flag=True, help="Print the options of the compile for --config."
+)
 @click.option("--passes", metavar="PASS,...", help="Run these passes and print the graphs after.")
+@click.option(
+    "--cc",
+    metavar="COMMAND",
+    help="Compile a .c with this compiler and its options, for its code and its stack.  "
+    "[default: cc -std=c99 -O2]",
+)
 @json_option
 @verbose_option
 def command(
@@ -50,17 +64,27 @@ def command(
     batch: int,
     threads: int | None,
     as_text: bool,
+    as_config: bool,
     passes: str | None,
+    cc: str | None,
     as_json: bool,
     verbose: bool,
 ) -> int:
-    """Show what FILE holds: a .qbnn or .onnx artefact, a model of qbnnc.save, or a .qir text.
+    """Show what FILE holds: an artefact, a model of qbnnc.save, or a .qir text.
 
     Nodes with their codes and costs, the proof that no accumulator overflows, sizes and memory.
     With -v also the place of every node in the trained model. With --plan, how the runtime runs a
     batch of it here: the form of each layer, blocks, memory, and what each call of a thread does.
     With --ir, the graphs as text: save it as .qir, edit it, and give it to --passes.
+
+    A .c, or a folder of compile, has other figures: constants by layer, memory by buffer with the
+    last layer that needs it, and products by form. Its code and stack are those of a compiler.
     """
+    if is_c(file):
+        if planned or as_text or passes is not None:
+            raise click.UsageError("--plan, --ir and --passes are not for C")
+        inspect_c(file, cc, as_json=as_json)
+        return 0
     with plain_warnings():
         model = _read(file)
     if as_text or passes is not None:
@@ -68,6 +92,9 @@ def command(
             raise click.UsageError("--ir and --passes print text: leave --plan and --json out")
         names = [] if passes is None else [name.strip() for name in passes.split(",")]
         click.echo("".join(graph_texts(model, names)), nl=False)
+        return 0
+    if as_config:
+        click.echo(config_text(model, file), nl=False)
         return 0
     if is_graph_text(file):
         model.check()

@@ -23,6 +23,7 @@ COMMANDS = (
     "finetune",
     "run",
     "verify",
+    "golden",
     "evaluate",
     "sweep",
     "report",
@@ -30,6 +31,7 @@ COMMANDS = (
     "inspect",
     "bench",
     "warmup",
+    "completion",
 )
 
 

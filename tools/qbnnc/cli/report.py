@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from qbnnc.cli.command import Command
 from qbnnc.cli.shared_options import quiet_option, verbose_option
 from qbnnc.study.report import write_report
 from qbnnc.study.results import Header, read_rows
@@ -11,7 +12,7 @@ from qbnnc.support.errors import FileError
 from qbnnc.support.files import check_apart, check_output
 
 
-@click.command(name="report", short_help="Show a sweep as one HTML page.")
+@click.command(name="report", cls=Command, short_help="Show a sweep as one HTML page.")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY.jsonl...")
 @click.option(
     "-o",

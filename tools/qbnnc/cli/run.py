@@ -8,6 +8,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, placed, plain_warnings
 from qbnnc.cli.shared_options import (
     drawing_options,
@@ -24,11 +25,16 @@ from qbnnc.support.text import WIDTH, fold, table
 _ROWS_SHOWN = 5
 
 
-@click.command(name="run", short_help="Predict with an artefact.")
+@click.command(name="run", cls=Command, short_help="Predict with an artefact.")
 @click.argument("artefact", metavar="ARTEFACT")
 @input_option
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Draw the random numbers of this seed."
+    "--seed",
+    type=int,
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Draw the random numbers of this seed.",
 )
 @drawing_options
 @click.option(

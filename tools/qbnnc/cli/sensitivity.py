@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, placed, plain_warnings, several
 from qbnnc.cli.data_options import (
     calibration_option,
@@ -19,12 +20,10 @@ from qbnnc.cli.data_options import (
     seeds_option,
 )
 from qbnnc.cli.progress import ProgressLine, show_measured
+from qbnnc.cli.quantisation_options import bits_option, chosen_options, quantisation_options
 from qbnnc.cli.shared_options import (
-    bits_option,
-    chosen_options,
     json_option,
     model_options,
-    quantisation_options,
     quiet_option,
     trust_option,
     verbose_option,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:  # numba is not loaded before something is measured
     from qbnnc.study.sensitivity import Sensitivities
 
 
-@click.command(name="sensitivity", short_help="What each layer costs at fewer bits.")
+@click.command(name="sensitivity", cls=Command, short_help="What each layer costs at fewer bits.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @labelled_data_option
 @calibration_option

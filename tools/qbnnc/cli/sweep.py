@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from qbnnc.cli.command import Command
 from qbnnc.cli.common import INTERRUPTED, placed, plain_warnings, say
 from qbnnc.cli.data_options import (
     compiled_samples_option,
@@ -20,9 +21,8 @@ from qbnnc.cli.data_options import (
 from qbnnc.cli.flags import with_flags
 from qbnnc.cli.networks import parse_networks
 from qbnnc.cli.progress import ProgressLine
+from qbnnc.cli.quantisation_options import chosen_options, quantisation_options
 from qbnnc.cli.shared_options import (
-    chosen_options,
-    quantisation_options,
     quiet_option,
     trust_option,
     verbose_option,
@@ -40,7 +40,7 @@ from qbnnc.support.files import check_output
 from qbnnc.support.text import fold, table
 
 
-@click.command(name="sweep", short_help="Evaluate in float and at many bits.")
+@click.command(name="sweep", cls=Command, short_help="Evaluate in float and at many bits.")
 @click.argument("models", nargs=-1, required=True, metavar="[NAME=]MODEL...")
 @click.option(
     "--train",
@@ -73,6 +73,7 @@ from qbnnc.support.text import fold, table
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
+    metavar="N",
     default=3,
     show_default=True,
     help="Repeat everything with so many seeds.",
@@ -84,10 +85,15 @@ from qbnnc.support.text import fold, table
     is_flag=True,
     help="Measure float and most bits on images that are rotated, brightened and moved.",
 )
-@click.option("--epochs", type=float, help="Fine-tune for so many epochs; fractions are allowed.")
-@click.option("--lr", type=float, help="Fine-tune with this learning rate.")
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), help="Fine-tune with batches of so many rows."
+    "--epochs", type=float, metavar="X", help="Fine-tune for so many epochs; fractions are allowed."
+)
+@click.option("--lr", type=float, metavar="X", help="Fine-tune with this learning rate.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Fine-tune with batches of so many rows.",
 )
 @click.option(
     "--loss",
@@ -125,6 +131,7 @@ from qbnnc.support.text import fold, table
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
+    metavar="N",
     help="Use so many processes.  [default: physical cores]",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")

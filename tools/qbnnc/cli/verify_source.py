@@ -49,7 +49,9 @@ def source_options(function: Callable[..., int]) -> Callable[..., int]:
     """--source, how it is read, and the limits."""
     for name, text in reversed(_LIMITS.items()):
         option = f"--max-{name.replace('_', '-')}"
-        function = click.option(option, name, type=click.FloatRange(min=0), help=text)(function)
+        function = click.option(option, name, type=click.FloatRange(min=0), metavar="X", help=text)(
+            function
+        )
     function = trust_option(model_options(function))
     return click.option(
         "--source",

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from qbnnc.cli.command import Command
 from qbnnc.cli.shared_options import quiet_option, verbose_option
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.cache_folder import store
@@ -13,7 +14,7 @@ from qbnnc.runtime.isa import chosen
 from qbnnc.support.text import counted, fold
 
 
-@click.command(name="warmup")
+@click.command(name="warmup", cls=Command, short_help="Compile the kernels, once for a version.")
 @quiet_option
 @verbose_option
 def command(quiet: bool, verbose: bool) -> int:

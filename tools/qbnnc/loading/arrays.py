@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qbnnc.support.errors import FileError
 from qbnnc.support.files import check_output, write_atomically
@@ -52,7 +52,7 @@ def check_array_output(path: str | os.PathLike[str]) -> None:
     check_output(target)
 
 
-def write_arrays(path: str | os.PathLike[str], arrays: dict[str, NDArray[np.float32]]) -> None:
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
     """An .npz of all arrays, whole or not at all."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)

@@ -14,14 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
-from qbnnc.runtime import Session as QbnnSession
-from qbnnc.runtime import load
 from qbnnc.support.errors import FileError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
 
 if TYPE_CHECKING:
+    from qbnnc.backends.onnx.engine import Engine
     from qbnnc.backends.onnx.session import OnnxArtefact
+    from qbnnc.runtime import Session as QbnnSession
+
+
+_ONNX = b"\x08"  # the version, which protobuf writes first
 
 
 class Session(Protocol):
@@ -136,7 +139,11 @@ class OnnxFile(Wrapped):
 
     @property
     def model(self) -> Model:
-        return self.session.model() if self.known is None else self.known
+        if self.known is None:
+            from qbnnc.backends.onnx.embedded_model import without_model
+
+            raise without_model(self.session.path)
+        return self.known
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -152,20 +159,28 @@ class OnnxFile(Wrapped):
         return self.session.trace(x, samples, seed, first_row)
 
 
-def open_artefact(path: str | os.PathLike[str], threads: int | None = None) -> Artefact:
+def open_artefact(
+    path: str | os.PathLike[str], threads: int | None = None, engine: Engine | None = None
+) -> Artefact:
     """The artefact in a file, told by its content; FileError if it is none.
 
-    `threads`: how many cores a prediction may use (None: the runtime's own choice).
+    `threads`: how many cores a prediction may use (None: the runtime's own choice). `engine` runs
+    the file if it is an .onnx, instead of onnxruntime.
     """
     data = read_bytes(path)
     if format.is_model(data):
+        from qbnnc.runtime import load  # numba takes half a second, and an .onnx needs none
+
         return QbnnArtefact(load(path, threads))
-    require("onnxruntime", "onnx", what=f"running {Path(path).name}")
+    require("onnxruntime", what=f"running {Path(path).name}")
+    from qbnnc.backends.onnx.embedded_model import embedded_model
     from qbnnc.backends.onnx.session import OnnxArtefact
 
     check_may_be_onnx(data, path)
-    artefact = OnnxArtefact.from_bytes(data, path, threads)
-    return OnnxFile(artefact, artefact.model() if artefact.description.embedded else None)
+    artefact = OnnxArtefact.from_bytes(data, path, threads, engine)
+    embedded = artefact.description.embedded
+    known = embedded_model(artefact.file, artefact.description, path) if embedded else None
+    return OnnxFile(artefact, known)
 
 
 def read_integer_model(path: str | os.PathLike[str]) -> Model:
@@ -173,7 +188,6 @@ def read_integer_model(path: str | os.PathLike[str]) -> Model:
     data = read_bytes(path)
     if not format.is_model(data):
         check_may_be_onnx(data, path)
-        require("onnx", what=f"reading {os.fspath(path)}")
         from qbnnc.backends.onnx.embedded_model import read_model
 
         return read_model(data, path)
@@ -189,7 +203,9 @@ def read_integer_model(path: str | os.PathLike[str]) -> Model:
 
 def check_may_be_onnx(data: bytes, path: str | os.PathLike[str]) -> None:
     """FileError unless this can be a protobuf: no zip, no pickle, no text."""
-    if data.startswith((b"PK", b"\x80")) or b"\x00" not in data[:4096]:
+    if not data.startswith(_ONNX) and (
+        data.startswith((b"PK", b"\x80")) or b"\x00" not in data[:4096]
+    ):
         raise FileError(
             "neither a compiled .qbnn nor an .onnx file",
             path,

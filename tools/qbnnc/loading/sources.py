@@ -277,7 +277,7 @@ def warn_of_noisy_choice(rows: int, stacklevel: int = 3) -> None:
 
 def warn_of_few(rows: int, stacklevel: int = 3) -> None:
     """CalibrationWarning if there are fewer calibration rows than one would wish."""
-    if rows < FEW_ROWS:
+    if 0 < rows < FEW_ROWS:  # none at all is an error
         warnings.warn(
             f"{_few(rows, 'calibration row')}: with less than {FEW_ROWS} the ranges are uncertain "
             "and accuracy may suffer",

@@ -4,94 +4,145 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
+from qbnnc.loading.project_folder import left_over, made_folders, remove
 from qbnnc.support.errors import FileError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import check_apart, check_output, same_file, write_all
+from qbnnc.support.inputs import MOST_ROWS_AT_ONCE, as_count
 
 SUFFIXES = (".onnx", ".qbnn", ".c")
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """Options of .onnx files (`qbnnc.backends.onnx.emission.emit`)."""
+
+    embedded_model: bool = True
+    batch: int | None = None
+    inline: bool = False
+
+    @property
+    def given(self) -> str:
+        """The first option that is not at its default, as messages name it; or ""."""
+        if not self.embedded_model:
+            return "`embedded_model=False`"
+        return "`batch`" if self.batch is not None else "`inline`" if self.inline else ""
+
+    def emit(self, model: Model) -> bytes:
+        """The file of a Model."""
+        from qbnnc.backends.onnx import emit
+
+        return emit(model, embedded_model=self.embedded_model, batch=self.batch, inline=self.inline)
+
+
+@dataclass(frozen=True, slots=True)
+class COptions:
+    """Options of C artefacts.
+
+    `ram` is the most bytes of the values, `prefix` the beginning of all names, and `blob` tells
+    whether large constants are no text; None is the default of each.
+    """
+
+    ram: int | None = None
+    prefix: str | None = None
+    blob: bool | None = None
+
+    @property
+    def given(self) -> str | None:
+        """The name of an option that was given."""
+        fields = {"ram": self.ram, "prefix": self.prefix, "blob": self.blob}
+        return next((name for name, value in fields.items() if value is not None), None)
 
 
 def check_outputs(
     outputs: Sequence[str | os.PathLike[str]],
     inputs: Sequence[str | os.PathLike[str]] = (),
     *,
-    embedded_model: bool = True,
-    ram: int | None = None,
+    onnx: OnnxOptions = OnnxOptions(),
+    c: COptions = COptions(),
 ) -> list[Path]:
     """The paths, before any work is done; UserError if one cannot be an artefact.
 
-    `inputs` are the files, and folders of files, that the artefacts are made from: none of them is
-    replaced. Without an `embedded_model` there is an .onnx among them, with a `ram` a .c.
+    A path that ends with a slash, or is a folder, is a firmware project. `inputs` are the files,
+    and folders of files, that the artefacts are made from: none of them is replaced. With
+    an option of `onnx` there is an .onnx among them, with an option of `c` a .c or a folder.
     """
     paths = [Path(output) for output in outputs]
     if not paths:
         raise UserError("no output", remedy="name one or more, such as model.onnx or model.qbnn")
-    for path in paths:
+    written = list[Path]()
+    for path, output in zip(paths, outputs, strict=True):
         if sum(same_file(path, other) for other in paths) > 1:
             raise FileError("named twice as an output", path, remedy="name it once")
-        if path.suffix not in SUFFIXES:
-            raise FileError(f"the suffix must be one of {', '.join(SUFFIXES)}", path)
-        for file in files_of_artefact(path):
-            check_output(file)
-    written = [file for path in paths for file in files_of_artefact(path)]
+        _check_suffix(path, folder=os.fspath(output).endswith(("/", os.sep)))
+        if path.suffix not in (".onnx", ".qbnn"):
+            from qbnnc.loading.c_files import check_c
+
+            written += check_c(path, c)
+        else:
+            check_output(path)
+            written.append(path)
     check_apart(written, [file for path in inputs for file in _files_of(Path(path))])
-    if ram is not None and not any(path.suffix == ".c" for path in paths):
-        raise UserError("is for .c files", place="`ram`", remedy="name one as an output")
+    if c.given and all(path.suffix in (".onnx", ".qbnn") for path in paths):
+        raise UserError(
+            "is for .c files and folders", place=f"`{c.given}`", remedy="name one as an output"
+        )
     some_onnx = any(path.suffix == ".onnx" for path in paths)
-    if not embedded_model and not some_onnx:
+    if onnx.given and not some_onnx:
         raise UserError(
             "is for .onnx files",
-            place="`embedded_model=False`",
+            place=onnx.given,
             remedy="name one with `outputs='model.onnx'`",
         )
+    if onnx.batch is not None:
+        as_count(onnx.batch, "`batch`", MOST_ROWS_AT_ONCE)
     if some_onnx:
         require("onnx", "onnx_ir", what="writing ONNX")
     return paths
 
 
 def write_artefacts(
-    model: Model, paths: Sequence[Path], *, embedded_model: bool = True, ram: int | None = None
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    onnx: OnnxOptions = OnnxOptions(),
+    c: COptions = COptions(),
 ) -> None:
-    """Make every artefact, then write all of them or none.
-
-    `ram` is the most bytes that the values of a .c take (`qbnnc.backends.c.to_c`).
-    """
-    files = list[tuple[Path, bytes]]()
+    """Make every artefact, then write all of them or none."""
+    files, projects, old = dict[Path, bytes](), list[Path](), list[Path]()
     for path in paths:
-        if path.suffix == ".c":
-            files += _c_files(model, path, ram)
-        else:
-            files.append((path, _bytes(model, path, embedded_model=embedded_model)))
-    write_all(files)
+        if path.suffix in (".onnx", ".qbnn"):
+            is_onnx = path.suffix == ".onnx"
+            files[path] = onnx.emit(model) if is_onnx else format.to_bytes(model)
+            continue
+        from qbnnc.loading.c_files import c_artefact
+
+        made = c_artefact(model, path, c)
+        files |= made
+        if path.suffix != ".c":
+            projects += made
+            old += left_over(path, list(made))
+    with made_folders(projects):
+        write_all(list(files.items()))
+    remove(old)
 
 
-def files_of_artefact(path: Path) -> tuple[Path, ...]:
-    """The files of an artefact: a .c has a header and a test beside it."""
-    if path.suffix != ".c":
-        return (path,)
-    return path, path.with_suffix(".h"), path.with_name(f"{path.stem}_test.c")
-
-
-def _c_files(model: Model, path: Path, ram: int | None) -> list[tuple[Path, bytes]]:
-    from qbnnc.backends.c import golden_program, to_c
-
-    source = to_c(model, path.stem, ram)
-    texts = source.body, source.header, golden_program(model, path.stem)
-    return [(f, t.encode()) for f, t in zip(files_of_artefact(path), texts, strict=True)]
+def _check_suffix(path: Path, *, folder: bool) -> None:
+    """FileError for a file with another suffix, and for a `folder` with a suffix of a file."""
+    if path.suffix in SUFFIXES and folder:
+        raise FileError("a folder must not end like a file", path, remedy="leave the slash out")
+    if path.suffix not in SUFFIXES and not folder and not path.is_dir():
+        suffixes = ", ".join(SUFFIXES)
+        raise FileError(
+            f"the suffix must be one of {suffixes}", path, remedy="a / at the end makes a folder"
+        )
 
 
 def _files_of(path: Path) -> list[Path]:
     """The file, or those in the folder: the members of an ensemble."""
     return [each for each in path.iterdir() if each.is_file()] if path.is_dir() else [path]
-
-
-def _bytes(model: Model, path: Path, *, embedded_model: bool) -> bytes:
-    if path.suffix == ".onnx":
-        from qbnnc.backends.onnx import emit
-
-        return emit(model, embedded_model=embedded_model)
-    return format.to_bytes(model)

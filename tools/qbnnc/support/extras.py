@@ -1,4 +1,4 @@
-"""`pip install qbnnc` is the runtime, `qbnnc[compile]` the compiler: say so when it is missing."""
+"""The extras of the distribution: what is missing for a task, and how to install it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from importlib.util import find_spec
 
 from qbnnc.support.errors import UserError
 
-_COMPILER = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime")
+_EXTRAS = {
+    "onnx": frozenset({"onnxruntime"}),
+    "compile": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime"}),
+}
 
 
 def require(*modules: str, what: str) -> None:
-    """UserError unless every module of the compiler's extra that `what` needs is installed."""
+    """UserError, with the smallest extra that has them, unless all these modules are installed."""
     missing = [m for m in modules if find_spec(m) is None]
     if missing:
-        assert set(missing) <= set(_COMPILER)
+        extra = next(name for name, has in _EXTRAS.items() if has.issuperset(missing))
         raise UserError(
             f"{what} needs {', '.join(missing)}",
-            remedy="install the compiler with pip install 'qbnnc[compile]'",
+            remedy=f"install it with pip install 'qbnnc[{extra}]'",
         )

@@ -14,7 +14,7 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
 from qbnnc.loading.artefacts import Artefact
 from qbnnc.support import limits
-from qbnnc.support.errors import InputError
+from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import MOST_ROWS_AT_ONCE, as_batch, as_count, as_first_row
 
 MEAN_TOLERANCE = 1e-6  # docs/semantics.md, section 4
@@ -23,7 +23,10 @@ VARIANCE_TOLERANCE = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first sample that differs: of which output, where, and the first node that does."""
+    """The first sample that differs: of which output, where, and the first node that does.
+
+    The node is None if none differs when each is looked at.
+    """
 
     output: str
     seed: int
@@ -154,7 +157,10 @@ class _Batch:
         )
 
     def first_node(self, artefact: Artefact, row: int) -> str | None:
-        """The first node, in execution order, whose codes for this row differ; None if none."""
+        """The first node, in execution order, whose codes for this row differ; None if none.
+
+        "unknown", with the reason, from an engine that cannot give the codes.
+        """
         x, first_row = self.x[row : row + 1], self.first_row + row
         seen: dict[str, Array] = {}
 
@@ -170,7 +176,10 @@ class _Batch:
             first_row=first_row,
             observe=observe,
         )
-        traced = artefact.trace(x, samples=self.samples, seed=self.seed, first_row=first_row)
+        try:
+            traced = artefact.trace(x, samples=self.samples, seed=self.seed, first_row=first_row)
+        except UserError as error:
+            return f"unknown: {error.message}"
         for name, expected in seen.items():
             if name in traced and not _same_codes(expected, traced[name]):
                 return name

@@ -124,7 +124,7 @@ def schemes(part: Part, out: Path) -> Iterator[Scheme]:
     for width in sorted({b.activations for b in BITS}, reverse=True):
         bits = tuple(b for b in BITS if b.activations == width)
         file = out / "paper" / f"{part.name}_a{width}.jsonl"
-        yield Scheme(file, bits, PAPER_SCHEME | CompileOptions(input_bits=width))
+        yield Scheme(file, bits, PAPER_SCHEME | CompileOptions(input_bits=width, outer_bits=width))
 
 
 def run(part: Part, nets: Path, out: Path, options: argparse.Namespace, pool: Executor) -> None:

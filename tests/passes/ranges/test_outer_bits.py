@@ -1,4 +1,4 @@
-"""Bits of the first and the last hidden layer of an ensemble."""
+"""Bits of the first and the last hidden layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import FakeQuantize
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, lower_model, simulate_model
-from qbnnc.passes.ranges.member_bits import with_member_bits
+from qbnnc.passes.ranges.outer_bits import with_outer_bits
 from tests.net import Net
 
 ROWS = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
@@ -37,27 +37,27 @@ def member(seed: int, hidden: int = 3) -> Graph:
 )
 def test_the_first_and_the_last_hidden_layer_have_8_bits(bits: str, wider: str | None) -> None:
     """7 bits beside weights of 8."""
-    found = with_member_bits(Quantisation(Bits.parse(bits)), member(0)).layers
+    found = with_outer_bits(Quantisation(Bits.parse(bits)), member(0)).layers
     assert found == ({} if wider is None else dict.fromkeys(("fc1", "fc3"), Bits.parse(wider)))
 
 
 def test_a_layer_with_bits_of_its_own_keeps_them() -> None:
     options = Quantisation(Bits(4, 4), layers={"fc1": Bits(3, 3)})
-    assert with_member_bits(options, member(0)).layers == {"fc1": Bits(3, 3), "fc3": Bits(4, 8)}
+    assert with_outer_bits(options, member(0)).layers == {"fc1": Bits(3, 3), "fc3": Bits(4, 8)}
 
 
 def test_the_bits_can_be_chosen_and_those_of_all_layers_are_none_of_their_own() -> None:
-    four, six = (Quantisation(Bits(4, 4), member_bits=bits) for bits in (4, 6))
-    assert with_member_bits(four, member(0)).layers == {}
-    assert with_member_bits(six, member(0)).layers == {"fc1": Bits(4, 6), "fc3": Bits(4, 6)}
+    four, six = (Quantisation(Bits(4, 4), outer_bits=bits) for bits in (4, 6))
+    assert with_outer_bits(four, member(0)).layers == {}
+    assert with_outer_bits(six, member(0)).layers == {"fc1": Bits(4, 6), "fc3": Bits(4, 6)}
 
 
 def test_one_hidden_layer_is_the_first_and_the_last() -> None:
-    assert with_member_bits(Quantisation(Bits(4, 4)), member(0, 1)).layers == {"fc1": Bits(4, 8)}
+    assert with_outer_bits(Quantisation(Bits(4, 4)), member(0, 1)).layers == {"fc1": Bits(4, 8)}
 
 
 def test_a_network_without_hidden_layers_stays() -> None:
-    assert with_member_bits(Quantisation(Bits(4, 4)), member(0, 0)).layers == {}
+    assert with_outer_bits(Quantisation(Bits(4, 4)), member(0, 0)).layers == {}
 
 
 def ensemble(members: int) -> Model:
@@ -81,7 +81,9 @@ def test_every_member_has_them_and_the_provenance_says_so() -> None:
     lower_model(model)
 
 
-def test_one_member_has_the_bits_of_all_layers() -> None:
+def test_a_single_network_has_them_too_unless_it_is_asked_for_fewer() -> None:
     model = simulate_model(ensemble(1), ROWS, Options(Quantisation(Bits(4, 4))))
-    assert activation_bits(model.graph) == {"fc1.relu": 4, "fc2.relu": 4, "fc3.relu": 4}
-    assert model.provenance.bits == "w4a4,input=a8"
+    assert activation_bits(model.graph) == {"fc1.relu": 8, "fc2.relu": 4, "fc3.relu": 8}
+    four = simulate_model(ensemble(1), ROWS, Options(Quantisation(Bits(4, 4), outer_bits=4)))
+    assert activation_bits(four.graph) == {"fc1.relu": 4, "fc2.relu": 4, "fc3.relu": 4}
+    assert four.provenance.bits == "w4a4,input=a8"

@@ -21,20 +21,19 @@ class Need:
 def place(needs: Mapping[T, Need], alignment: int) -> dict[T, int]:
     """Return an offset for each buffer: largest first, at the lowest gap that is free meanwhile.
 
+    Offsets are multiples of `alignment`, and the result has the order of placement.
     Source: Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020,
     greedy by size.
     """
-    placed = dict[T, int]()
+    offsets = dict[T, int]()
+    placed = list[tuple[int, int, int, int]]()  # offset, end, first step, last step
     for key, need in sorted(needs.items(), key=lambda item: -item[1].nbytes):
-        meanwhile = sorted(
-            (offset, needs[other].nbytes)
-            for other, offset in placed.items()
-            if needs[other].first <= need.last and need.first <= needs[other].last
-        )
+        meanwhile = [p for p in placed if p[2] <= need.last and need.first <= p[3]]
         offset = 0
-        for start, nbytes in meanwhile:
+        for start, end, _, _ in sorted(meanwhile):
             if offset + need.nbytes <= start:
                 break
-            offset = max(offset, -(-(start + nbytes) // alignment) * alignment)
-        placed[key] = offset
-    return placed
+            offset = max(offset, -(-end // alignment) * alignment)
+        offsets[key] = offset
+        placed.append((offset, offset + need.nbytes, need.first, need.last))
+    return offsets

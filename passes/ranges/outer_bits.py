@@ -1,4 +1,4 @@
-"""Bits that keep the differences between the members of an ensemble."""
+"""Bits of the first and the last hidden layer, which cost most at few bits."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from qbnnc.passes.options import Quantisation
 from qbnnc.passes.ranges.quantisation_points import quantisation_points
 
 
-def with_member_bits(options: Quantisation, graph: Graph) -> Quantisation:
-    """The options of an ensemble: more bits for its first and its last hidden layer.
+def with_outer_bits(options: Quantisation, graph: Graph) -> Quantisation:
+    """The options with more bits for the first and the last hidden layer of a network.
 
-    Each member rounds its own values. The errors are independent, and add to the variance between
-    the members, which is the epistemic uncertainty. The first and the last hidden layer add most.
+    Each sample, or each member of an ensemble, rounds values of its own. The errors add to the
+    variance between them, which is the epistemic uncertainty. The first and the last hidden layer
+    add most: all others carry the errors of the first, and nothing averages those of the last.
 
-    `graph` is a member, FLOAT, whose layers can be quantised. Hidden layers are the quantisation
+    `graph` is FLOAT, and its layers can be quantised. Hidden layers are the quantisation
     points but the input and the outputs. A layer that `options.layers` names stays as it is.
     """
+    if options.outer_width == options.bits.activations:
+        return options
     hidden = _hidden_layers(graph)
     own = dict(options.layers)
     for node in (*hidden[:1], *hidden[-1:]):
-        bits = options.bits_of(node)
-        if bits.activations != options.member_width and not options.has_own_bits(node):
-            own[node.output.name] = replace(bits, activations=options.member_width)
+        if not options.has_own_bits(node):
+            own[node.output.name] = replace(options.bits, activations=options.outer_width)
     return replace(options, layers=own)
 
 

@@ -1,0 +1,64 @@
+"""The options of a compile as text, which an artefact keeps."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+
+from qbnnc.passes.options import Bits, CompileOptions, Quantisation
+from qbnnc.passes.ranges.calibrate import Calibration
+
+_QUANTISATION = {
+    "weights": "weights",
+    "scales": "scales",
+    "input_bits": "input_bits",
+    "outer_bits": "outer_bits",
+    "residual_bits": "residual_bits",
+    "outputs": "quantise_output",
+    "mask_sharing": "mask_sharing",
+    "rounding": "rounding",
+    "bias_correction": "bias_correction",
+    "equalise": "equalise",
+    "layers": "layers",
+}
+_CALIBRATION = {
+    "observer": "observer",
+    "passes": "calibration_passes",
+    "seed": "calibration_seed",
+    "stretch": "stretch",
+}
+
+
+def recorded_options(quantisation: Quantisation, calibration: Calibration) -> str:
+    """The `CompileOptions` as JSON: the bits, and what differs from the defaults.
+
+    >>> recorded_options(Quantisation(Bits(4, 6), equalise=False), Calibration(passes=2))
+    '{"bits": "w4a6", "calibration_passes": 2, "equalise": false}'
+    """
+    usual, usual_calibration = Quantisation(), Calibration()
+    chosen: dict[str, object] = {"bits": str(quantisation.bits)}
+    for field, option in _QUANTISATION.items():
+        if (value := getattr(quantisation, field)) != getattr(usual, field):
+            chosen[option] = _plain(value)
+    for field, option in _CALIBRATION.items():
+        if (value := getattr(calibration, field)) != getattr(usual_calibration, field):
+            chosen[option] = _plain(value)
+    return json.dumps(chosen, sort_keys=True)
+
+
+def read_recorded(text: str) -> CompileOptions:
+    """The options of such a text; none of an artefact that keeps none."""
+    made: CompileOptions = json.loads(text) if text else {}
+    return made
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Enum():
+            return value.value
+        case Bits():
+            return str(value)
+        case dict():
+            return {layer: str(bits) for layer, bits in value.items()}
+        case _:
+            return value
