@@ -85,9 +85,10 @@ _FEW = 12  # options that need no sections
 class Command(click.Command):
     """A command of qbnnc. It takes the options of a TOML file with --config."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.params.append(_config_option())
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters, with --config before --help."""
+        *own, shown = super().get_params(ctx)
+        return [*own, _config_option(), shown]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, in sections where there are many."""

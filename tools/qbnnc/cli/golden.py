@@ -7,7 +7,13 @@ import click
 from qbnnc.cli.command import Command
 from qbnnc.cli.common import placed, plain_warnings
 from qbnnc.cli.data_options import samples_option
-from qbnnc.cli.shared_options import input_option, quiet_option, verbose_option
+from qbnnc.cli.shared_options import (
+    first_row_option,
+    input_option,
+    quiet_option,
+    seed_option,
+    verbose_option,
+)
 from qbnnc.loading.arrays import check_array_output, file_of, read_array
 from qbnnc.loading.artefacts import read_integer_model
 from qbnnc.support.files import check_apart
@@ -20,23 +26,9 @@ from qbnnc.verification.golden import make_golden, write_golden
 )
 @click.argument("artefact", metavar="ARTEFACT")
 @input_option
-@click.option(
-    "--seed",
-    type=int,
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Draw the random numbers of this seed.",
-)
+@seed_option
 @samples_option
-@click.option(
-    "--first-row",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Count rows from this number.",
-)
+@first_row_option
 @click.option(
     "-o", "--output", required=True, metavar="FILE.npz", help="Write the vectors to this file."
 )

@@ -15,6 +15,7 @@ from qbnnc.cli.shared_options import (
     input_option,
     json_option,
     quiet_option,
+    seed_option,
     verbose_option,
 )
 from qbnnc.loading.arrays import check_array_output, file_of, read_array, write_arrays
@@ -28,14 +29,7 @@ _ROWS_SHOWN = 5
 @click.command(name="run", cls=Command, short_help="Predict with an artefact.")
 @click.argument("artefact", metavar="ARTEFACT")
 @input_option
-@click.option(
-    "--seed",
-    type=int,
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Draw the random numbers of this seed.",
-)
+@seed_option
 @drawing_options
 @click.option(
     "-o", "--output", metavar="FILE.npz", help="Write all samples and statistics to this file."

@@ -23,6 +23,26 @@ input_option = click.option(
 )
 """--input FILE[:KEY]."""
 
+seed_option = click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Draw the random numbers of this seed.",
+)
+"""--seed N."""
+
+first_row_option = click.option(
+    "--first-row",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Count rows from this number, for a batch that is split.",
+)
+"""--first-row N."""
+
 drawing_options = options(
     click.option(
         "--samples",
@@ -31,14 +51,7 @@ drawing_options = options(
         help="Draw so many Monte-Carlo samples; for an ensemble give a multiple of its "
         "members. [default: as compiled; .onnx: no more than that]",
     ),
-    click.option(
-        "--first-row",
-        type=click.IntRange(min=0),
-        metavar="N",
-        default=0,
-        show_default=True,
-        help="Count rows from this number, for a batch that is split.",
-    ),
+    first_row_option,
     click.option(
         "--batch-size",
         type=click.IntRange(min=1),

@@ -13,7 +13,12 @@ from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, placed, plain_warnings
 from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.progress import ProgressLine
-from qbnnc.cli.shared_options import json_option, quiet_option, verbose_option
+from qbnnc.cli.shared_options import (
+    first_row_option,
+    json_option,
+    quiet_option,
+    verbose_option,
+)
 from qbnnc.cli.verify_c import run_tests
 from qbnnc.cli.verify_source import Drawn, against_source, asked_source, source_options
 from qbnnc.loading.arrays import read_array
@@ -52,14 +57,7 @@ if TYPE_CHECKING:
     help="Compare the random numbers of this seed; repeat for several. [default: 0]",
 )
 @samples_option
-@click.option(
-    "--first-row",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Count rows from this number.",
-)
+@first_row_option
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
