@@ -118,7 +118,7 @@ minimum: ## The lowest versions that pyproject.toml admits: the demo, and the te
 onnx-wheel: $(READY) ## Build dist/qbnnc_onnx-*.whl, which runs .onnx files with onnxruntime alone
 	cd tools/qbnnc_onnx && ../../$(BIN)/python -m hatchling build -t wheel -d ../../dist
 
-versions: $(READY) ## Each Python that is found, old and new onnxruntimes: the tables of docs/versions.md
+versions: $(READY) ## Each Python that is found, old and new onnxruntimes: the tables of docs/reference/versions.md
 	$(BIN)/python tools/versions/trials.py --jobs $(JOBS) --pip-flags="$(PIP_FLAGS)"
 
 docs: $(READY) ## The site in build/site: every link and reference must resolve

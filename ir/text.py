@@ -1,4 +1,7 @@
-"""Graphs as text: a short form for people, and a whole form that is read back (docs/ir.md)."""
+"""Graphs as text: a short form for people, and a whole form that is read back.
+
+docs/reference/ir.md describes both.
+"""
 
 from __future__ import annotations
 

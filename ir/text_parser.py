@@ -1,4 +1,4 @@
-"""Reads graphs from the whole form of their text (docs/ir.md)."""
+"""Reads graphs from the whole form of their text (docs/reference/ir.md)."""
 
 from __future__ import annotations
 

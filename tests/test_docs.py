@@ -52,7 +52,7 @@ def test_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-@pytest.mark.parametrize(("page", "least"), [("README.md", 3), ("docs/guide.md", 12)])
+@pytest.mark.parametrize(("page", "least"), [("README.md", 3), ("docs/how-to/guide.md", 12)])
 def test_commands_are_as_the_command_line_takes_them(
     page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +77,7 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
 def test_the_readme_and_the_guide_work_when_pasted(tmp_path: Path) -> None:
     """All blocks in one shell: the README's in an empty folder, then the guide's, with `tools`."""
     readme = _readme()
-    guide, left_out = _script("docs/guide.md")
+    guide, left_out = _script("docs/how-to/guide.md")
     assert left_out == []
     assert len(guide) == 17
     tools = f"ln -s {shlex.quote(str(ROOT / 'tools'))} tools\n"
@@ -88,7 +88,7 @@ def test_the_readme_and_the_guide_work_when_pasted(tmp_path: Path) -> None:
 @pytest.mark.skipif(None in map(shutil.which, ("cmake", "gcc")), reason="needs cmake and gcc")
 def test_the_page_of_microcontrollers_works_when_pasted(tmp_path: Path) -> None:
     """All blocks of its shell and its Python; cross compilers, C and Kotlin are left out."""
-    made, left_out = _script("docs/microcontroller.md")
+    made, left_out = _script("docs/how-to/microcontroller.md")
     assert [text.split()[0] for text in left_out] == ["qbnnc", "#include", "val"]
     tools = f"ln -s {shlex.quote(str(ROOT / 'tools'))} tools\nmkdir build\n"
     _paste([tools, *made], tmp_path)

@@ -55,7 +55,7 @@ def emit(
     Masks and noise are drawn by a few large calls (docs/semantics.md, section 5). A file without
     the `embedded_model` can only be run, or verified beside its .qbnn. With `batch` the file takes
     exactly so many rows, and every shape is known. An `inline` file is for engines other than
-    onnxruntime (docs/engines.md); where it draws, it has the output `rng_check` i32 [4].
+    onnxruntime (docs/how-to/engines.md); where it draws, it has the output `rng_check` i32 [4].
     Raises UserError for a number of samples the model cannot give, CompileError for what has no
     ONNX form.
     """

@@ -119,7 +119,7 @@ def test_options_that_change_bits_are_refused(tmp_path: Path, target: Target, op
 def test_the_command_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's `qbnnc verify` runs from the root of a clone, with the files that it names."""
     check_runs(next(target for target in DEVICES if target.name == "cortex-m4"))
-    page = (ROOT / "docs" / "microcontroller.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "microcontroller.md").read_text()
     (command,) = re.findall(r"^qbnnc verify lenet.c .*?^```$", page, re.DOTALL | re.MULTILINE)
     words = shlex.split(command.removesuffix("```").replace("\\\n", ""))
     assert words[3::2] == ["--cc", "--run"]

@@ -185,7 +185,7 @@ def test_several_graphs_stand_in_one_text() -> None:
         parse_graph(SMALL + SMALL)
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "ir.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "ir.md"
 GRAPHS = re.findall(r"^```\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 

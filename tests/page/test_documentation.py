@@ -1,4 +1,4 @@
-"""docs/browser.md when pasted: its C by clang, its JavaScript under node."""
+"""docs/how-to/browser.md when pasted: its C by clang, its JavaScript under node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.page.wasm import missing_tools
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-BLOCKS = BLOCK.findall((ROOT / "docs" / "browser.md").read_text(encoding="utf-8"))
+BLOCKS = BLOCK.findall((ROOT / "docs" / "how-to" / "browser.md").read_text(encoding="utf-8"))
 PACKAGES = ROOT / "build" / "web" / "node_modules"
 SEED, ROW, IMAGE = 3, 5, 11
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")

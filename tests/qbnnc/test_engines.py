@@ -112,7 +112,7 @@ def test_options_of_files_for_engines(compiled: Runner) -> None:
 
 
 def test_the_table_of_the_self_test() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "engines.md").read_text()
     rows = re.findall(r"^\| (\d+) \| ([\d, ]+) \|$", page, re.MULTILINE)
     assert len(rows) == 3
     for seed, lanes in rows:
@@ -131,10 +131,10 @@ def test_openvino(compiled: Runner) -> None:
 
 @pytest.mark.slow
 def test_iree(compiled: Runner) -> None:
-    """A static compiler gives the same bits, by the runner that docs/engines.md shows."""
+    """A static compiler gives the same bits, by the runner that docs/how-to/engines.md shows."""
     pytest.importorskip("iree.compiler")
     pytest.importorskip("iree.runtime")
-    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "engines.md").read_text()
     (text,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     Path("iree_runner.py").write_text(text)
     result = compiled(*VERIFY, "--engine", f"{sys.executable} iree_runner.py")

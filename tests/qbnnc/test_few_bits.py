@@ -160,7 +160,7 @@ def test_widths_are_those_of_the_compiler() -> None:
 
     assert all(str(Bits.parse(bits)) == bits for bits in (*WIDTHS, *LEVER_WIDTHS))
     assert {case.name for case in cases()} >= set(QUICK)
-    check_marks(ROOT / "docs" / "few-bits.md")
+    check_marks(ROOT / "docs" / "explanation" / "few-bits.md")
 
 
 @pytest.mark.slow

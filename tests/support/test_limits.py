@@ -33,7 +33,7 @@ from qbnnc.support import files, inputs, limits, numpy_files
 from qbnnc.support.errors import CompileError, Loc
 from tests.graphs import mlp
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "limits.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "limits.md"
 ROW = re.compile(r"^\| `(\w+)` \| (-?\d+) \| (-?\d+) \|", re.MULTILINE)
 
 

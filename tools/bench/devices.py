@@ -1,6 +1,6 @@
-"""The costs of C models on a microcontroller: the table of docs/microcontroller.md.
+"""The costs of C models on a microcontroller: the table of docs/how-to/microcontroller.md.
 
-    python -m tools.bench.devices -o docs/microcontroller.md [--networks lenet ...]
+    python -m tools.bench.devices -o docs/how-to/microcontroller.md [--networks lenet ...]
         [--device cortex-m4] [--samples 1 5 20 50]
 
 qemu counts instructions (-icount shift=0), which are not cycles. A figure is one `NAME_predict`,

@@ -1,6 +1,6 @@
-"""The speed of compiled networks beside other engines: the tables of docs/performance.md.
+"""Speed of compiled networks and other engines: the tables of docs/explanation/performance.md.
 
-    python -m tools.bench.speed -o docs/performance.md [--tables native avx512vnni avx2]
+    python -m tools.bench.speed -o docs/explanation/performance.md [--tables native avx2]
         [--cases lenet_mcd ...] [--batches 1 32] [--threads 2] [--quick] [--resume] [--render]
 
 A table is one instruction set. `native` is the best that the CPU has. The name of another forces it

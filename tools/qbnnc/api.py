@@ -148,17 +148,20 @@ def compile(
     them. A compiled .qbnn is only
     written in other formats, with other samples or another task: options that decide its
     integers are refused. They are refused for a fine-tuned one too, whose ranges are decided.
-    `distribution_check`: the float graph is compared with the module (docs/distribution.md);
-    "full" draws more samples, None skips it, which the artefact says. `spread_check`: a
+    `distribution_check`: the float graph is compared with the module
+    (docs/explanation/distribution.md);
+    "full"
+    draws more samples, None skips it, which the artefact says. `spread_check`: a
     SpreadWarning tells where the predicted spread is another than float's. Without an
     `embedded_model` an .onnx has only what onnxruntime needs: it runs, and is verified beside its
     .qbnn, but cannot be inspected or evaluated. With `batch` an .onnx takes exactly so many rows,
     and all its shapes are fixed. An `inline` one is for engines other than onnxruntime
-    (docs/engines.md). A .c has a header and a test beside it. A path that ends with a slash, or is
-    a folder, is a project for firmware (docs/microcontroller.md). `prefix` begins the names of C
-    functions; it is that of the file or folder by default. `ram` is the most bytes that the values
-    take: layers behind dropout then take the fastest form that fits. With a `blob` large constants
-    are a binary file that the assembler includes; by default above 1 MB.
+    (docs/how-to/engines.md). A .c has a header and a test beside it. A path that ends with a slash,
+    or is a folder, is a project for firmware (docs/how-to/microcontroller.md). `prefix`
+    begins the names of C functions; it is that of the file or folder by default.
+    `ram` is the most bytes that the values take: layers behind dropout then take the fastest form
+    that fits. With a `blob` large constants are a binary file that the assembler includes; by
+    default above 1 MB.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """

@@ -1,4 +1,4 @@
-"""Try every Python, and old and new onnxruntimes: what docs/versions.md says.
+"""Try every Python, and old and new onnxruntimes: what docs/reference/versions.md says.
 
     python -m tools.versions.trials [--jobs 2] [--pip-flags ...]
 

@@ -28,7 +28,7 @@ _IMAGES = 16  # for which there is space at least
 _ROWS_OF_A_SAMPLE = 4  # that share sampled weights: one row loses little, many gain much
 
 # Cycles of one core, fitted to both forms of layers of 16 to 256 channels with AVX2
-# (docs/performance.md). Only their ratios matter.
+# (docs/explanation/performance.md). Only their ratios matter.
 _PRODUCTS, _WORD_PRODUCTS = 32.0, 27.0  # products of 8 or 16 bits in a cycle
 _TILE = 250.0  # for each tile
 _INPUT_TRANSFORM, _OUTPUT_TRANSFORM = 4.0, 6.0  # for each tile and channel

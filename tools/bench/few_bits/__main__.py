@@ -1,6 +1,6 @@
-"""The fidelity of compiled networks at few bits: the tables of docs/few-bits.md.
+"""The fidelity of compiled networks at few bits: the tables of docs/explanation/few-bits.md.
 
-    python -m tools.bench.few_bits -o docs/few-bits.md [--networks diabetes_bbb ...]
+    python -m tools.bench.few_bits -o docs/explanation/few-bits.md [--networks diabetes_bbb ...]
         [--bits w8a7 w4a4 ...] [--levers nearest ... default] [--lever-bits w4a4 w3a3]
         [--fine-tune w3a3 w2a2] [--seeds 1] [--samples 1000] [--quick] [--resume] [--render]
 

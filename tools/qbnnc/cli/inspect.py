@@ -45,7 +45,9 @@ from qbnnc.support.text import counted, fold, human_bytes, spaced, table
     metavar="N",
     help="Plan for so many threads. [default: physical cores]",
 )
-@click.option("--ir", "as_text", is_flag=True, help="Print the graphs as text (docs/ir.md).")
+@click.option(
+    "--ir", "as_text", is_flag=True, help="Print the graphs as text (docs/reference/ir.md)."
+)
 @click.option(
     "--options", "as_config", is_flag=True, help="Print the options of the compile for --config."
 )

@@ -15,7 +15,7 @@ from qbnnc.support.files import read_bytes
 
 
 def is_graph_text(file: str) -> bool:
-    """Whether the file's name says that it holds the text of graphs (docs/ir.md)."""
+    """Whether the file's name says that it holds the text of graphs (docs/reference/ir.md)."""
     return Path(file).suffix == ".qir"
 
 

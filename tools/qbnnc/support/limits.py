@@ -1,9 +1,9 @@
 """Limits of a model: one bound for everything that a file or a network chooses.
 
-They hold at every stage, for files and for networks alike (docs/limits.md says why each is what it
-is). Below them no product of extents, offsets and codes that a backend forms leaves its int32 or
-int64. An image with its padding has at most 2^27 elements: offsets into it fit int32, also in bytes
-of float32 numbers.
+They hold at every stage, for files and for networks alike (docs/reference/limits.md says why
+each is what it is). Below them no product of extents, offsets and codes that a
+backend forms leaves its int32 or int64. An image with its padding
+has at most 2^27 elements: offsets into it fit int32, also in bytes of float32 numbers.
 """
 
 from __future__ import annotations
