@@ -8,6 +8,9 @@ from qbnnc.support.errors import UserError
 
 _EXTRAS = {
     "onnx": frozenset({"onnxruntime"}),
+    "tables": frozenset({"pyarrow"}),
+    "zarr": frozenset({"zarr"}),
+    "distributed": frozenset({"distributed"}),
     "compile": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime"}),
 }
 
