@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,6 +99,17 @@ class Computer:
         made = self.reduced(samples)
         kept = [Field(n, a.shape[2:], len(a)) for n, a in samples.items() if n in made]
         return (*kept, *(Field(n, a.shape[1:]) for n, a in made.items() if n not in samples))
+
+    def sample_bytes(self) -> int:
+        """The bytes of one row's samples."""
+        empty = np.empty((0, *self.artefact.input_shape), np.float32)
+        made = self._samples(empty, 0).values()
+        return 4 * sum(len(a) * math.prod(a.shape[2:]) for a in made)
+
+    def sample_count(self) -> int:
+        """L."""
+        empty = np.empty((0, *self.artefact.input_shape), np.float32)
+        return len(next(iter(self._samples(empty, 0).values())))
 
     def compute(self, rows: Float32, first_row: int) -> Arrays:
         """The arrays [n, *row_shape] of rows [n, *shape], the first of which has this number."""

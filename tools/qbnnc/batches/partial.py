@@ -30,7 +30,7 @@ try:
 except ImportError:  # Windows has no such locks; there the user keeps to one run a file
     fcntl = None  # type: ignore[assignment]  # typed as a module
 
-STAMP, STATE, LOCK = "stamp.json", "state.json", "lock"
+STAMP, STATE, LOCK, MADE = "stamp.json", "state.json", "lock", "made"
 Stamp = Mapping[str, object]
 
 
@@ -59,9 +59,17 @@ class Partial:
         """Write the state; the rows are on the disk before."""
         _write_json(self.folder / STATE, {"rows": state.rows, "sha256": state.sha256})
 
-    def forget(self) -> None:
-        """Count no rows, before files of the folder get another place."""
-        (self.folder / STATE).unlink(missing_ok=True)
+    @property
+    def made(self) -> Path:
+        """The place in the folder where the whole output is made."""
+        return self.folder / MADE
+
+    def clear_made(self) -> None:
+        """Remove what a process that was stopped has left of the whole output."""
+        if self.made.is_dir():
+            shutil.rmtree(self.made)
+        else:
+            self.made.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the folder."""

@@ -93,6 +93,8 @@ def open_spool(partial: Partial, fields: Sequence[Field], done: Done) -> Iterato
     try:
         for field in fields:
             path = file_of(partial.folder, field)
+            if not done.rows:
+                path.unlink(missing_ok=True)
             files[field.name] = path.open("r+b" if path.exists() else "x+b", buffering=0)
         spool = Spool(partial, fields, files, done)
         try:
@@ -105,13 +107,18 @@ def open_spool(partial: Partial, fields: Sequence[Field], done: Done) -> Iterato
 
 
 def kept_rows(partial: Partial, fields: Sequence[Field]) -> State | None:
-    """What a former run has kept; None if there is nothing, or if a file lacks some of it."""
+    """What a former run has kept; None if there is nothing, or if a file lacks some of it.
+
+    A file with a second name is already in its place (`write_folder`), and is not written again.
+    """
     state = partial.state()
     if state is None:
         return None
     for field in fields:
         path = file_of(partial.folder, field)
-        if not path.is_file() or path.stat().st_size < HEADER + state.rows * row_bytes(field):
+        if not path.is_file() or path.stat().st_nlink > 1:
+            return None
+        if path.stat().st_size < HEADER + state.rows * row_bytes(field):
             return None
     return state
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from qbnnc.support.extras import require
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed import Future as DaskFuture
 
+_LOG = logging.getLogger("qbnnc")
 _CONNECT_SECONDS = 5
 _SOON_SECONDS = 2  # until it is said that there are no workers yet
 _MOST_DEPTH = 64
@@ -31,12 +34,11 @@ class Cluster:
     """The workers of a Dask scheduler, which need this version of qbnnc, and no files.
 
     Dask computes the chunks of a worker that is lost on another one. Workers may come and go.
-    `tell` gets a sentence while there are none.
+    The log of qbnnc has a warning while there are none.
     """
 
     address: str
     wait_seconds: float = 60
-    tell: Callable[[str], None] | None = None
     depth: int = _MOST_DEPTH
 
     def check_address(self) -> None:
@@ -54,17 +56,14 @@ class Cluster:
         with self._client() as client, ThreadPoolExecutor(_MOST_DEPTH) as threads:
             self._await_workers(client)
             client.register_plugin(WorkPlugin(work), name=name)
-            submitted = []
-
-            def result(future: Future[Computed]) -> Computed:
-                return self._result(future)
+            submitted: list[DaskFuture[Computed]] = []
 
             def submit(rows: Float32, first_row: int) -> Future[Computed]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a chunk in a graph is large, and meant to be
                     future = client.submit(compute_on_worker, name, rows, first_row, pure=False)
                 submitted.append(future)
-                return threads.submit(result, future)
+                return threads.submit(self._result, future)
 
             try:
                 yield submit
@@ -77,10 +76,9 @@ class Cluster:
         try:
             client.wait_for_workers(1, timeout=min(_SOON_SECONDS, self.wait_seconds))
         except TimeoutError:
-            if self.tell is not None:
-                self.tell(
-                    f"no worker has joined {self.address} yet: waiting for {self.wait_seconds:g} s"
-                )
+            _LOG.warning(
+                "no worker has joined %s yet: waiting for %g s", self.address, self.wait_seconds
+            )
             try:
                 client.wait_for_workers(1, timeout=max(self.wait_seconds - _SOON_SECONDS, 0.1))
             except TimeoutError:
@@ -89,10 +87,12 @@ class Cluster:
                     f"start some: dask worker {self.address} --nthreads 1",
                 ) from None
 
-    def _result(self, future: Future[Computed]) -> Computed:
+    def _result(self, future: DaskFuture[Computed]) -> Computed:
         """The chunk; UserError if the workers cannot compute it."""
         try:
-            return future.result()
+            computed = future.result()
+            assert isinstance(computed, Computed)
+            return computed
         except UserError:
             raise
         except Exception as error:  # whatever a worker without the package, or a lost one, gives

@@ -59,6 +59,11 @@ class Output:
         made._check_place()
         return made
 
+    @property
+    def real(self) -> Path:
+        """The place behind all links."""
+        return Path(os.path.realpath(self.path))
+
     def check_fields(self, fields: Sequence[Field]) -> None:
         """FileError for arrays that this kind cannot hold."""
         if self.kind in _TABLES:
@@ -74,7 +79,7 @@ class Output:
 
     def install(self, made: Path) -> None:
         """Rename what is written into its place; what was there goes."""
-        target = Path(os.path.realpath(self.path))
+        target = self.real
         try:
             old = self.replaced()
             if self.kind in _FOLDERS and target.is_dir():
@@ -87,8 +92,7 @@ class Output:
 
     def replaced(self) -> Path:
         """Where the folder that is replaced is for a moment."""
-        target = Path(os.path.realpath(self.path))
-        return target.with_name(f"{target.name}.replaced")
+        return self.real.with_name(f"{self.real.name}.replaced")
 
     def recover(self) -> None:
         """Put a folder back, or take it away, that a killed process was replacing."""
@@ -98,13 +102,13 @@ class Output:
         if os.path.lexists(self.path):
             shutil.rmtree(old)
         else:
-            os.rename(old, os.path.realpath(self.path))
+            os.rename(old, self.real)
 
     def _check_place(self) -> None:
         if self.kind not in _FOLDERS:
             check_output(self.path)
             return
-        target = Path(os.path.realpath(self.path))
+        target = self.real
         if not target.parent.is_dir():
             raise FileError(
                 f"cannot be written: there is no folder {target.parent}", self.name, "create it"
