@@ -72,6 +72,7 @@ LAYERS = {
     "tools/qbnnc/inspection": layer("ir support", "numpy"),
     "tools/qbnnc/bench": layer(f"{CORE} loading", "numpy torch"),
     "tools/qbnnc": layer(f"{CORE} {LIBRARY} api qat", "numpy torch"),
+    "tools/qbnnc/sklearn": layer("ir loading runtime support", "numpy sklearn"),
     "tools/qbnnc/sensitivity.py": layer("support study", ""),  # an old name
     "tools/study": layer(
         f"{CORE} {LIBRARY}", "distributed jinja2 matplotlib numba numpy onnxruntime torch"
