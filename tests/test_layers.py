@@ -72,7 +72,7 @@ LAYERS = {
     "tools/qbnnc/inspection": layer("ir support", "numpy"),
     "tools/qbnnc/bench": layer(f"{CORE} loading", "numpy torch"),
     "tools/qbnnc": layer(f"{CORE} {LIBRARY} api qat", "numpy torch"),
-    "tools/qbnnc/lightning.py": layer(
+    "tools/qbnnc/lightning": layer(
         f"{CORE} {LIBRARY} api", "lightning numpy pytorch_lightning torch"
     ),
     "tools/qbnnc/sklearn": layer("ir loading runtime support", "numpy sklearn"),

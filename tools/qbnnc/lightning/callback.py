@@ -1,10 +1,4 @@
-"""Compile a network when Lightning has trained it: `lightning.pytorch` or `pytorch_lightning`.
-
-from qbnnc.lightning import CompileAfterFit
-
-callback = CompileAfterFit(["model.onnx", "model.qbnn"], calibration=x, task="regression")
-Trainer(max_epochs=10, callbacks=[callback]).fit(module, loader)
-"""
+"""The callback that compiles."""
 
 from __future__ import annotations
 
@@ -13,77 +7,42 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import new_class
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, Unpack, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from qbnnc.api import compile
 from qbnnc.evaluation.files import Evaluation, evaluate_files
-from qbnnc.frontend.files.detect_format import detect_format
-from qbnnc.frontend.files.stored_weights import read_stored
 from qbnnc.ir.model import Model
+from qbnnc.lightning.training import (
+    MOST_ROWS,
+    Options,
+    Trainer,
+    best_weights,
+    calibration_rows,
+    inputs_of,
+    monitored,
+    own_random_numbers,
+    pipeline_options,
+)
 from qbnnc.loading.artefacts import open_artefact
-from qbnnc.loading.sources import Dropout, SourceOptions, names_from, read_trained
+from qbnnc.loading.sources import SourceOptions, read_trained
 from qbnnc.loading.writing import COptions, OnnxOptions, check_outputs, write_artefacts
-from qbnnc.options import options_from
-from qbnnc.passes.options import CompileOptions
-from qbnnc.passes.pipeline import Options as PipelineOptions
 from qbnnc.passes.pipeline import check_options
-from qbnnc.support.errors import FileError, InputError, UserError
-from qbnnc.support.inputs import as_array, evenly_spaced
-from qbnnc.verification.distribution import DistributionCheck
+from qbnnc.support.errors import InputError, UserError
 from qbnnc.verification.oracle import Drawing, verify
-
-__all__ = ["CompileAfterFit"]
 
 Path_: TypeAlias = str | os.PathLike[str]
 _log = logging.getLogger(__name__)
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 _SHARDED = ("DeepSpeedStrategy", "FSDPStrategy", "ModelParallelStrategy")
-_MOST_ROWS = 512  # of the calibration
 _TRACED, _VERIFIED = 8, 32  # rows
-
-
-class Checkpoint(Protocol):
-    """A ModelCheckpoint, as far as it is needed."""
-
-    monitor: str | None
-    best_model_path: str
-
-
-class Trainer(Protocol):
-    """A Trainer, as far as it is needed."""
-
-    @property
-    def is_global_zero(self) -> bool: ...
-
-    @property
-    def fast_dev_run(self) -> int | bool: ...
-
-    @property
-    def strategy(self) -> object: ...
-
-    @property
-    def checkpoint_callbacks(self) -> Sequence[Checkpoint]: ...
-
-
-class Options(CompileOptions, total=False):
-    """The keyword arguments of `qbnnc.compile` that the callback hands on."""
-
-    samples: int | None
-    task: str | None
-    dropout: Dropout | None
-    output_names: str | Sequence[str] | None
-    distribution_check: DistributionCheck
-    spread_check: bool
 
 
 def _callback() -> type:
@@ -133,10 +92,10 @@ class CompileAfterFit(_Callback):
         weights: Literal["last", "best"] = "last",
         network: str = "",
         evaluation: Path_ | tuple[ArrayLike, ArrayLike] | None = None,
-        onnx: OnnxOptions = OnnxOptions(),
-        c: COptions = COptions(),
+        options: Options | None = None,
+        onnx: OnnxOptions | None = None,
+        c: COptions | None = None,
         trust_pickle: bool = False,
-        **options: Unpack[Options],
     ) -> None:
         """Store the arguments.
 
@@ -147,18 +106,18 @@ class CompileAfterFit(_Callback):
             weights: "last" or "best", see above.
             network: the path of the module to compile, such as "net"; "" is the LightningModule.
             evaluation: labelled data, as `qbnnc.evaluate` takes them.
-            onnx: how .onnx files are written.
-            c: how .c files are written.
+            options: keyword arguments of `qbnnc.compile`: `bits`, `task`, `samples`, `dropout`, ...
+            onnx: how .onnx files are written (`qbnnc.loading.writing.OnnxOptions`).
+            c: how .c files are written (`qbnnc.loading.writing.COptions`).
             trust_pickle: read a best checkpoint that holds other objects than tensors, by pickle.
-            options: as `qbnnc.compile` takes them: `bits`, `task`, `samples`, `dropout`, ...
         """
         self.outputs = [outputs] if isinstance(outputs, str | os.PathLike) else list(outputs)
         self.weights, self.network, self.evaluation = weights, network, evaluation
-        self.onnx, self.c, self.trust_pickle = onnx, c, trust_pickle
-        self.options = options
+        self.onnx, self.c, self.trust_pickle = onnx or OnnxOptions(), c or COptions(), trust_pickle
+        self.options: Options = options or {}
         self.compiled: Model | None = None
         self.scores: Evaluation | None = None
-        self._given = None if calibration is None else _rows(calibration, "`calibration`")
+        self._given = None if calibration is None else calibration_rows(calibration)
         self._kept: list[NDArray[np.float32]] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
@@ -177,8 +136,8 @@ class CompileAfterFit(_Callback):
         if self.weights not in ("last", "best"):
             raise UserError("choose last or best", place=f"`weights` {self.weights!r}")
         if self.weights == "best" and not trainer.fast_dev_run:
-            _monitored(trainer)
-        _compile_options(self.options)
+            monitored(trainer)
+        pipeline_options(self.options)
         if self._given is not None:
             self._check_network(pl_module, self._given)
 
@@ -187,12 +146,12 @@ class CompileAfterFit(_Callback):
     ) -> None:
         """Keep inputs for the calibration, if none were given."""
         have = sum(map(len, self._kept))
-        if self._given is not None or not trainer.is_global_zero or have >= _MOST_ROWS:
+        if self._given is not None or not trainer.is_global_zero or have >= MOST_ROWS:
             return
-        rows = _inputs(batch)
+        rows = inputs_of(batch)
         if not self._kept:
             self._check_network(pl_module, rows)
-        self._kept.append(rows[: _MOST_ROWS - have].copy())
+        self._kept.append(rows[: MOST_ROWS - have].copy())
 
     def on_fit_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Compile, verify, evaluate, write; UserError, and no file, if one of these fails."""
@@ -203,9 +162,13 @@ class CompileAfterFit(_Callback):
             raise InputError(
                 "there was no training batch", place="`calibration`", remedy="give inputs"
             )
-        state = None if self.weights == "last" else _best(trainer, trust_pickle=self.trust_pickle)
+        state = (
+            None
+            if self.weights == "last"
+            else best_weights(trainer, trust_pickle=self.trust_pickle)
+        )
         module = self._module(pl_module, state)
-        with tempfile.TemporaryDirectory(prefix="qbnnc-") as folder, _own_random_numbers():
+        with tempfile.TemporaryDirectory(prefix="qbnnc-") as folder, own_random_numbers():
             compiled = compile(module, Path(folder, "model.qbnn"), calibration=rows, **self.options)
             self._check_artefacts(compiled, Path(folder), rows)
         if self.evaluation is not None:
@@ -221,9 +184,9 @@ class CompileAfterFit(_Callback):
         reading = SourceOptions.of(
             dropout=options.get("dropout"), output_names=options.get("output_names")
         )
-        with _own_random_numbers():
+        with own_random_numbers():
             trained = read_trained(self._module(pl_module, None), rows[:_TRACED], reading)
-        check_options(trained.model, _compile_options(options))
+        check_options(trained.model, pipeline_options(options))
 
     def _module(self, pl_module: nn.Module, state: dict[str, Tensor] | None) -> nn.Module:
         """A copy of the network in float32 on the CPU, in eval mode."""
@@ -253,65 +216,3 @@ class CompileAfterFit(_Callback):
                     place=output,
                     remedy="report it: nothing was written",
                 )
-
-
-def _own_random_numbers() -> AbstractContextManager[None]:
-    """Leave the generator of the training as it is."""
-    return torch.random.fork_rng(devices=[])
-
-
-def _compile_options(given: Options) -> PipelineOptions:
-    """The pipeline's options; UserError for one that is unknown or wrong."""
-    names_from(given.get("output_names"))
-    others = Options.__annotations__.keys() - CompileOptions.__annotations__.keys()
-    quantisation = {name: value for name, value in given.items() if name not in others}
-    return options_from(cast(CompileOptions, quantisation), given.get("samples"), given.get("task"))
-
-
-def _rows(values: object, name: str) -> NDArray[np.float32]:
-    """At most 512 rows, evenly spaced, as float32 [N, *shape]; InputError for none."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().float().numpy()
-    array = as_array(cast(ArrayLike, values), name)
-    if array.ndim == 0 or len(array) == 0:
-        raise InputError("no rows", place=name, remedy="give 100 or more typical inputs")
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"the element type is {array.dtype}", place=name, remedy="give numbers")
-    return array[evenly_spaced(len(array), _MOST_ROWS)].astype(np.float32)
-
-
-def _inputs(batch: object) -> NDArray[np.float32]:
-    """The inputs of a training batch: the tensor that it is, or begins with."""
-    first = batch[0] if isinstance(batch, tuple | list) and batch else batch
-    if not isinstance(first, Tensor):
-        raise InputError(
-            f"a training batch is a {type(batch).__name__}, in which the inputs are not known",
-            place="`calibration`",
-            remedy="give 100 or more typical inputs",
-        )
-    return first.detach().cpu().float().numpy()
-
-
-def _monitored(trainer: Trainer) -> Checkpoint:
-    """The one ModelCheckpoint that knows what is best; UserError if there is none, or several."""
-    found = [each for each in trainer.checkpoint_callbacks if getattr(each, "monitor", None)]
-    if len(found) != 1:
-        what = "no ModelCheckpoint has a monitor" if not found else "several ModelCheckpoints do"
-        raise UserError(
-            f"{what}, so that no checkpoint is the best",
-            place="`weights` 'best'",
-            remedy="give the Trainer one ModelCheckpoint(monitor=...)",
-        )
-    return found[0]
-
-
-def _best(trainer: Trainer, *, trust_pickle: bool) -> dict[str, Tensor]:
-    """The weights of the best checkpoint; FileError if it cannot be read."""
-    path = _monitored(trainer).best_model_path
-    if not path:
-        raise UserError("no checkpoint was saved", place="`weights` 'best'")
-    stored = read_stored(Path(path), detect_format(Path(path)), trust_pickle=trust_pickle)
-    state = stored.get("state_dict") if isinstance(stored, dict) else None
-    if not isinstance(state, dict):
-        raise FileError("holds no state_dict", path)
-    return state
