@@ -130,6 +130,8 @@ def compile(
     embedded_model: bool = True,
     batch: int | None = None,
     inline: bool = False,
+    row_ids: bool = False,
+    default_seed: int | None = None,
     ram: int | None = None,
     prefix: str | None = None,
     blob: bool | None = None,
@@ -166,7 +168,8 @@ def compile(
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
     inputs = _paths_among(source)
-    onnx, c = OnnxOptions(embedded_model, batch, inline), COptions(ram, prefix, blob)
+    onnx = OnnxOptions(embedded_model, batch, inline, row_ids, default_seed)
+    c = COptions(ram, prefix, blob)
     paths = check_outputs(_several(outputs), inputs, onnx=onnx, c=c)
     options = options_from(compile_options, samples, task)
     reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
