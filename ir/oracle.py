@@ -31,7 +31,8 @@ def oracle_samples(
 ) -> tuple[NDArray[np.float32], ...]:
     """The samples of each output, [L, B, *shape], for a batch x [B, *shape].
 
-    Rows are numbered from `first_row` on, or by `row_ids` [B]. `observe` sees (member, value, array).
+    Rows are numbered from `first_row` on, or by `row_ids` [B]. `observe` sees (member, value,
+    array).
     InputError for numbers that no backend takes (`ir.counts`).
     """
     members = len(model.members)

@@ -26,7 +26,6 @@ from qbnnc.support.inputs import (
 )
 from qbnnc.support.row_ids import as_row_ids, ids_from
 
-
 Numbers = int | NDArray[np.int64]
 """The number of a batch's first row, or those of all rows: what a file takes."""
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.row_ids import read_row_ids, row_ids_option, row_names
 from qbnnc.cli.shared_options import (
     drawing_options,
     input_option,
@@ -31,6 +32,7 @@ _ROWS_SHOWN = 5
 @input_option
 @seed_option
 @drawing_options
+@row_ids_option
 @click.option(
     "-o", "--output", metavar="FILE.npz", help="Write all samples and statistics to this file."
 )
@@ -44,6 +46,7 @@ def command(
     samples: int | None,
     first_row: int,
     batch_size: int | None,
+    row_ids: str | None,
     output: str | None,
     as_json: bool,
     quiet: bool,
@@ -55,24 +58,31 @@ def command(
     """
     if output is not None:
         check_array_output(output)
-        check_apart([output], [artefact, file_of(input_)])
+        given = [file_of(spec) for spec in (input_, row_ids) if spec is not None]
+        check_apart([output], [artefact, *given])
     with plain_warnings():
         opened = open_artefact(artefact)
     with placed({"the input": input_}):
-        prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
+        x = read_array(input_)
+        ids = read_row_ids(row_ids, len(x) if x.ndim else 0, first_row)
+        prediction = opened.predict(x, samples, seed, first_row, batch_size, ids)
     if output is not None:
         write_arrays(output, dict(prediction))
     if as_json:
         kept = {k: v.tolist() for k, v in prediction.items() if not k.startswith("samples")}
         echo_json(kept)
     elif not quiet:
-        click.echo(summary(prediction, first_row))
+        click.echo(summary(prediction, first_row, ids))
         if output is not None:
             click.echo(fold(f"wrote {output}: {', '.join(prediction)}"))
     return 0
 
 
-def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> str:
+def summary(
+    prediction: Mapping[str, NDArray[np.float32]],
+    first_row: int,
+    row_ids: NDArray[np.int64] | None = None,
+) -> str:
     """The statistics of the first rows, one line each."""
     names = [name for name in prediction if not name.startswith("samples")]
     rows = len(prediction[names[0]])
@@ -80,7 +90,7 @@ def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> st
     columns = [
         [_title(name), *(_cell(name, prediction[name][row]) for row in shown)] for name in names
     ]
-    numbers = ["row", *(str(first_row + row) for row in shown)]
+    numbers = ["row", *row_names(row_ids, first_row, len(shown))]
     tables = "\n\n".join(_tables(numbers, columns))
     shapes = ", ".join(f"{name} {list(prediction[name].shape)}" for name in prediction)
     more = f"\n... {rows} rows in all" if rows > _ROWS_SHOWN else ""

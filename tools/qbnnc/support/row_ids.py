@@ -31,9 +31,9 @@ def as_row_ids(row_ids: ArrayLike, rows: int, first_row: int = 0) -> NDArray[np.
     if array.shape != (rows,):
         shown = ", ".join(map(str, array.shape))
         raise InputError(f"the shape is [{shown}]", PLACE, f"give one for each row, [{rows}]")
-    if array.dtype.kind == "O" and all(type(each) is int for each in array):
-        # numpy has no dtype for large Python ints, of which the outermost tell what is wrong
-        _expect_between(int(min(array)), int(max(array)))
+    if isinstance(row_ids, list | tuple) and all(type(each) is int for each in row_ids):
+        # numpy makes float64 or objects of large ones, which would hide what is wrong
+        _expect_between(min(row_ids, default=0), max(row_ids, default=0))
     if rows == 0:
         return np.zeros(0, np.int64)
     if array.dtype.kind not in "iu":
@@ -53,7 +53,11 @@ def ids_from(first_row: int, rows: int) -> NDArray[np.int64]:
     return (first + np.arange(rows, dtype=np.uint64)).view(np.int64)
 
 
-def runs(ids: NDArray[np.int64]) -> list[tuple[NDArray[np.intp], int]]:
+Run = tuple[NDArray[np.intp], int]
+"""The places of rows in a batch whose ids count up by one, and the first id."""
+
+
+def runs(ids: NDArray[np.int64]) -> list[Run]:
     """The places of rows whose ids count up by one, as few lists as can be, each with its first id.
 
     Each place is in one list. A single list holds all places in order if the ids do count up.
@@ -84,4 +88,3 @@ def _expect_between(least: int, most: int) -> None:
         raise InputError(f"{least}", PLACE, "ids are 0 or more")
     if most > MOST_ID:
         raise InputError(f"{most}", PLACE, f"ids are {MOST_ID} (2^63 - 1) or less")
-
