@@ -38,9 +38,7 @@ def test_every_node_has_a_name_of_its_own(model: Model) -> None:
         nodes = all_nodes(proto.graph)
         names = [node.name for node in nodes]
         assert len(set(names)) == len(names)
-        assert all(
-            node.name.rpartition("/")[2].partition(".")[0] == node.op_type for node in nodes
-        )
+        assert all(node.name.rpartition("/")[2].partition(".")[0] == node.op_type for node in nodes)
 
 
 def test_nodes_are_called_after_layers() -> None:

@@ -44,8 +44,7 @@ def check_html(html: str | None, data: str | None, file: str, *, other: bool) ->
         )
     if Path(html).suffix.lower() != ".html":
         raise FileError("a page is written as .html", html, remedy="give a name that ends so")
-    inputs = [file] if data is None else [file, split_spec(data)[0]]
-    check_apart([html], inputs)
+    check_apart([html], [file, *([] if data is None else [split_spec(data)[0]])])
     check_output(html)
 
 

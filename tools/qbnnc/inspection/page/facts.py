@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from qbnnc.inspection.page.histogram import Histogram, of_codes, of_reals
+from qbnnc.inspection.page.histogram import Histogram, number, of_codes, of_reals
 from qbnnc.inspection.size import macs
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.types import Array, Axis, QuantParams
+from qbnnc.ir.types import CONSTANT, Array, Axis, QuantParams
 
 _NAMES = ("mu", "sigma")
 
@@ -63,8 +63,10 @@ def layers(model: Model) -> tuple[Layer, ...]:
 def merged(node: Node, readers: Mapping[Value, list[Node]]) -> Node | None:
     """The node that turns accumulators into codes or numbers, if nothing else reads them."""
     found = readers.get(node.output, [])
-    alone = len(found) == 1 and node.op.makes_accumulators and len(found[0].inputs) == 1
-    return found[0] if alone else None
+    if len(found) != 1 or not node.op.makes_accumulators:
+        return None
+    computed = [value for value in found[0].inputs if value.type.axes != CONSTANT]
+    return found[0] if computed == [node.output] else None
 
 
 def weight_histograms(layer: Layer, graph: Graph) -> Iterator[tuple[str, Histogram]]:
@@ -72,10 +74,8 @@ def weight_histograms(layer: Layer, graph: Graph) -> Iterator[tuple[str, Histogr
     for name, value in layer.weights.items():
         array = graph.constants.get(value)
         if array is not None and array.size:
-            words = "Weight codes" if name == "weights" else f"Codes of {name}"
-            title = words if value.type.quant else words.replace("codes", "values").replace(
-                "Codes", "Values"
-            )
+            what = "values" if value.type.quant is None else "codes"
+            title = f"Weight {what}" if name == "weights" else f"{what.capitalize()} of {name}"
             yield title, histogram_of(array, value)
 
 
@@ -92,10 +92,10 @@ def histogram_of(array: Array, value: Value) -> Histogram:
 
 
 def bits_of(value: Value) -> str:
-    """ "8 bits", "float32", "int32"."""
+    """ "8 bits" of codes, otherwise the element type: "float32", "int32"."""
     quant = value.type.quant
     if quant is None or quant.bits > 8:
-        return {"f32": "float32", "i32": "int32"}.get(value.type.dtype.value, "int8")
+        return value.type.dtype.numpy.name
     return f"{quant.bits} bits"
 
 
@@ -115,15 +115,11 @@ def range_text(quant: QuantParams | None) -> str:
     pairs = list(zip(quant.scale, quant.zero_point, strict=True))
     low = min(scale * (quant.low - zero) for scale, zero in pairs)
     high = max(scale * (quant.high - zero) for scale, zero in pairs)
-    return f"{_number(low)} to {_number(high)}"
+    return f"{number(low, 3)} to {number(high, 3)}"
 
 
 def _span(low: float, high: float) -> str:
-    return _number(low) if low == high else f"{_number(low)} to {_number(high)}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
+    return number(low, 3) if low == high else f"{number(low, 3)} to {number(high, 3)}"
 
 
 def _runs(node: Node, draws: int) -> int:

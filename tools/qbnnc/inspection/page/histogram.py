@@ -38,11 +38,11 @@ class Histogram:
     def words(self) -> str:
         """The content in a sentence, for who cannot see the drawing."""
         if not self.whole:
-            return f"{self.size} numbers from {self.low:.4g} to {self.high:.4g}"
+            return f"{self.size} numbers from {number(self.low)} to {number(self.high)}"
         codes = int(self.high - self.low) + 1
         return (
             f"{self.size} codes, {self.used} of {codes} in use; {percent(self.at_low)} at "
-            f"{self.low:g}, {percent(self.at_high)} at {self.high:g}"
+            f"{number(self.low)}, {percent(self.at_high)} at {number(self.high)}"
         )
 
 
@@ -53,9 +53,9 @@ def of_codes(codes: Array, low: int, high: int) -> Histogram:
     padded = np.zeros(-(-len(each) // step) * step, np.int64)
     padded[: len(each)] = each
     total = max(1, int(each.sum()))
-    shares = float(each[0] / total), float(each[-1] / total)
-    counts = padded.reshape(-1, step).sum(axis=1)
-    return Histogram(low, high, counts, step, *shares, whole=True, used=int((each > 0).sum()))
+    at_low, at_high = float(each[0] / total), float(each[-1] / total)
+    counts, used = padded.reshape(-1, step).sum(axis=1), int((each > 0).sum())
+    return Histogram(low, high, counts, step, at_low, at_high, whole=True, used=used)
 
 
 def of_reals(numbers: Array) -> Histogram:
@@ -66,8 +66,8 @@ def of_reals(numbers: Array) -> Histogram:
     span = high - low
     places = (wide - low) * (_BARS / span) if span > 0 else np.zeros(len(wide))
     counts = np.bincount(np.minimum(places, _BARS - 1).astype(np.int64), minlength=_BARS)
-    shares = (float((wide == end).mean()) if wide.size else 0.0 for end in (low, high))
-    return Histogram(low, high, counts, span / _BARS, *shares, whole=False, used=0)
+    at_low, at_high = (float((wide == end).mean()) if wide.size else 0.0 for end in (low, high))
+    return Histogram(low, high, counts, span / _BARS, at_low, at_high, whole=False, used=0)
 
 
 def drawing(histogram: Histogram, title: str, id: str) -> str:
@@ -79,7 +79,7 @@ def drawing(histogram: Histogram, title: str, id: str) -> str:
     bars = [round(_HEIGHT * float(np.sqrt(n / most))) for n in histogram.counts]
     width = round(_WIDTH / len(bars), 2)
     outline = "".join(f"V{_HEIGHT - bar}h{width:g}" for bar in bars)
-    low, high = f"{histogram.low:.4g}", f"{histogram.high:.4g}"
+    low, high = number(histogram.low), number(histogram.high)
     foot = _HEIGHT + _FOOT - 4
     named = escaped(title)
     return (
@@ -92,6 +92,15 @@ def drawing(histogram: Histogram, title: str, id: str) -> str:
         f'<text x="{_WIDTH}" y="{foot}" text-anchor="end">{high}</text></svg>'
         f"<figcaption><strong>{named}.</strong> {escaped(histogram.words())}</figcaption></figure>"
     )
+
+
+def number(value: float, digits: int = 4) -> str:
+    """ "−31.73": with the sign for minus.
+
+    >>> number(-31.7312), number(127)
+    ('−31.73', '127')
+    """
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 def percent(share: float) -> str:

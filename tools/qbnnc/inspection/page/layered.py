@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _SWEEPS = 12
 
@@ -62,7 +63,7 @@ def _neighbours(count: int, chains: Sequence[list[int]]) -> tuple[list[list[int]
     above: list[list[int]] = [[] for _ in range(count)]
     below: list[list[int]] = [[] for _ in range(count)]
     for chain in chains:
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in pairwise(chain):
             below[upper].append(lower)
             above[lower].append(upper)
     return above, below
@@ -98,7 +99,7 @@ def _places(
     for sweep in range(_SWEEPS):
         for row in rows if sweep % 2 == 0 else reversed(rows):
             wanted = [_mean([x[n] for n in (*above[i], *below[i])], x[i]) for i in row]
-            gaps = [(widths[a] + widths[b]) / 2 for a, b in zip(row, row[1:], strict=False)]
+            gaps = [(widths[a] + widths[b]) / 2 for a, b in pairwise(row)]
             for item, place in zip(row, apart(wanted, gaps), strict=True):
                 x[item] = place
     return x

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from qbnnc.inspection.page.facts import merged
 from qbnnc.inspection.page.layered import Layout, layered
 from qbnnc.inspection.page.markup import escaped
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.types import PER_ROW, PER_ROW_AND_SAMPLE, PER_SAMPLE, Axes, TensorType
-from qbnnc.support.text import counted, shortened
+from qbnnc.support.text import shortened
 
 MOST_BOXES = 1000
 _WIDTH, _HEIGHT, _STEP, _LETTERS = 168, 40, 64, 22
+_STRIP = 5  # lines of boxes that stay together on paper
 _CLASSES = {PER_ROW: "row", PER_SAMPLE: "sample", PER_ROW_AND_SAMPLE: "both"}
 LEGEND = {
     "row": "once a row",
@@ -50,18 +52,49 @@ def drawing(graph: Graph, links: Mapping[Value, str]) -> str:
         return f"<p>{len(boxes)} nodes are too many for a drawing: see the table of nodes.</p>\n"
     layout = layered(len(boxes), _edges(boxes, graph.input), _WIDTH + 20, 20)
     width = round(max(layout.x) + _WIDTH / 2 + 10)
-    height = _STEP * (max(layout.rank) + 1)
-    edges = "".join(_path(way) for way in layout.ways)
-    drawn = "\n".join(_drawn(box, i, layout, links) for i, box in enumerate(boxes))
-    return (
-        f'<div class="scroll graph" tabindex="0" role="region" aria-label="The graph">\n'
-        f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="group" '
-        f'aria-labelledby="gt gd"><title id="gt">The graph</title><desc id="gd">'
-        f"{counted(len(boxes), 'box', 'boxes')} from the input at the top to the outputs at the "
-        "bottom. A box has a node's name, its operation, the shape of its value without row and "
-        f'sample, and its codes.</desc>\n<path class="edge" d="{edges}"/>\n{drawn}\n</svg>\n</div>\n'
-        f"{_legend()}"
+    last = max(layout.rank)
+    edges = _edge_paths(layout, last // _STRIP + 1)
+    strips = "".join(
+        _strip(number, width, min(_STRIP, last + 1 - _STRIP * number), path)
+        + "".join(
+            _drawn(box, i, layout, links)
+            for i, box in enumerate(boxes)
+            if layout.rank[i] // _STRIP == number
+        )
+        + "</svg>\n"
+        for number, path in enumerate(edges)
     )
+    return (
+        '<div class="scroll graph" tabindex="0" role="region" aria-label="The graph">\n'
+        f"{strips}</div>\n{_legend()}"
+    )
+
+
+def _strip(number: int, width: int, ranks: int, edges: str) -> str:
+    """The head of one of the drawings that stand one below the other; no page break cuts a box."""
+    top, height = _STEP * _STRIP * number, _STEP * ranks
+    first = _STRIP * number + 1
+    return (
+        f'<svg width="{width}" height="{height}" viewBox="0 {top - 4} {width} {height}" role="group" '
+        f'aria-labelledby="g{number}t g{number}d"><title id="g{number}t">The graph, lines {first} '
+        f'to {first + ranks - 1}</title><desc id="g{number}d">Boxes with the name of a node, its '
+        "operation, and the shape and codes of its value; lines lead down to its readers."
+        f'</desc>\n<path class="edge" d="{edges}"/>\n'
+    )
+
+
+def _edge_paths(layout: Layout, strips: int) -> list[str]:
+    """The edges of each strip: those that begin in it, from foot to head, past boxes between."""
+    paths = [""] * strips
+    for way in layout.ways:
+        for (x, rank), (to, _) in pairwise(way):
+            foot, head = _STEP * rank + _HEIGHT, _STEP * (rank + 1)
+            middle = (foot + head) // 2
+            begin = "" if rank == way[0][1] else f"V{foot}"
+            start = f"M{round(x)} {_STEP * rank if begin else foot}{begin}"
+            curve = f"C{round(x)} {middle} {round(to)} {middle} {round(to)} {head}"
+            paths[rank // _STRIP] += start + curve
+    return paths
 
 
 def _boxes(graph: Graph) -> list[Box]:
@@ -70,13 +103,13 @@ def _boxes(graph: Graph) -> list[Box]:
     for node in graph.nodes:
         if node in within:
             continue
-        kind, nodes, after = node.op.name.removesuffix("_integer"), (node,), merged(node, readers)
+        kind, after = node.op.name.removesuffix("_integer"), merged(node, readers)
+        nodes: tuple[Node, ...] = (node,)
         type_ = node.output.type
         if after is not None:
             within.add(after)
             kind, nodes, type_ = f"{kind}, {after.op.name}", (node, after), after.output.type
         boxes.append(Box(node.output.name, kind, type_, nodes))
-    # a reader of a merged node comes after both: its place in the order is the first one's
     return boxes
 
 
@@ -91,20 +124,6 @@ def _edges(boxes: list[Box], entry: Value) -> list[tuple[int, int]]:
             if value in made and made[value] != i
         }
     )
-
-
-def _path(way: tuple[tuple[float, int], ...]) -> str:
-    """From the foot of a box to the head of another, past those between."""
-    (x, rank), *rest = way
-    text, y = f"M{round(x)} {_STEP * rank + _HEIGHT}", _STEP * rank + _HEIGHT
-    for i, (to, rank) in enumerate(rest):
-        head = _STEP * rank
-        middle = (y + head) // 2
-        text += f"C{round(x)} {middle} {round(to)} {middle} {round(to)} {head}"
-        x, y = to, head + _HEIGHT
-        if i + 1 < len(rest):
-            text += f"V{y}"
-    return text
 
 
 def _drawn(box: Box, number: int, layout: Layout, links: Mapping[Value, str]) -> str:
@@ -128,7 +147,7 @@ def _second(kind: str, words: str) -> str:
     """The operation, and the value's shape and codes where both fit."""
     first = kind.partition(",")[0]
     both = f"{first} {words}"
-    return both if len(both) <= _LETTERS + 6 else words
+    return both if len(both) <= _LETTERS + 2 else words
 
 
 def _class(axes: Axes) -> str:
