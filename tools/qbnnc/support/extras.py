@@ -8,6 +8,7 @@ from qbnnc.support.errors import UserError
 
 _EXTRAS = {
     "onnx": frozenset({"onnxruntime"}),
+    "plots": frozenset({"matplotlib"}),
     "compile": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime"}),
 }
 
