@@ -66,5 +66,5 @@ def entropies(axes: Axes, models: Sequence[Series]) -> None:
         axes, [(model, entropy(model.rows.predicted[0]), model.rows.unknown) for model in models]
     )
     known = all(model.rows.unknown is None for model in models)
-    axes.set_title("Entropies" if known else "Entropies (filled: out of distribution)")
+    axes.set_title("Entropies" if known else "Entropies (filled: OOD)")
     axes.set_xlabel("Predictive entropy, nats")

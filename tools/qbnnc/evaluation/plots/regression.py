@@ -95,7 +95,7 @@ def deviations(axes: Axes, models: Sequence[Series]) -> None:
             for model in models
         ],
     )
-    axes.set_title("Spread (filled: out of distribution)")
+    axes.set_title("Spread (filled: OOD)")
     axes.set_xlabel("Epistemic standard deviation, units of y")
 
 

@@ -49,7 +49,7 @@ def histograms(axes: Axes, several: Sequence[tuple[Series, Float64, Float64 | No
         if unknown is not None:
             shares = np.histogram(drawable(unknown), edges)[0] / len(unknown)
             axes.stairs(shares, edges, color=look.colour, linestyle=look.dash, fill=True, alpha=0.2)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     axes.set_ylabel("Rows in a bin, %")
     axes.set_xlim(0, float(edges[-1]))
 

@@ -77,8 +77,9 @@ def _strip(number: int, width: int, ranks: int, edges: str) -> str:
     return (
         f'<svg width="{width}" height="{height}" viewBox="0 {top - 4} {width} {height}" '
         f'role="group" aria-labelledby="g{number}t g{number}d"><title id="g{number}t">The graph, '
-        f'lines {first} to {first + ranks - 1}</title><desc id="g{number}d">Boxes with the name of a node, its '
-        "operation, and the shape and codes of its value; lines lead down to its readers."
+        f'lines {first} to {first + ranks - 1}</title><desc id="g{number}d">Boxes '
+        "with the name of a node, its operation, and the shape and codes of its value; lines lead "
+        "down to its readers."
         f'</desc>\n<path class="edge" d="{edges}"/>\n'
     )
 
