@@ -14,6 +14,7 @@ from qbnnc.inspection.page import page
 from qbnnc.ir import format
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Linear
 from qbnnc.ir.types import Array
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.passes.ranges.calibrate import Calibration
@@ -140,7 +141,7 @@ def test_names_are_text(name: str) -> None:
 
 
 def test_every_stage_and_every_posterior_has_a_page() -> None:
-    gauss = Net((10,), 0).sampled(3, "bayes").relu("r").linear(2, "fc").graph()
+    gauss = Net((10,), 0).bayesian(3, "bayes", Linear()).relu("r").linear(2, "fc").graph()
     for graph in (mlp(), gauss):
         model = Model((graph,), Head(Task.RAW), draws=2)
         options = Options(calibration=Calibration(passes=1))
