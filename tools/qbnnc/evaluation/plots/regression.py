@@ -59,7 +59,8 @@ def intervals(axes: Axes, models: Sequence[Series]) -> None:
         fine = np.isfinite(half) & (half < 1e100) & (np.abs(mean[rows]) < 1e100)
         axes.errorbar(
             places[fine], mean[rows][fine], half[fine] if last else None, label=look.label,
-            color=look.colour, marker=look.marker, linestyle="none", markersize=4, elinewidth=1.2, zorder=2 if last else 3,
+            color=look.colour, marker=look.marker, linestyle="none", markersize=4, elinewidth=1.2,
+            zorder=2 if last else 3,
         )  # fmt: skip
     shown = np.abs(targets[rows]) < 1e100
     axes.plot(places[shown], targets[rows][shown], color=INK, linewidth=1.2, label="targets")
