@@ -20,7 +20,7 @@ MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py hea
     tests/runtime/test_microkernel.py
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help demo docs page web check test nightly devices fuzz fuzz-million fenced mutants coverage
+.PHONY: help demo docs page pictures web check test nightly devices fuzz fuzz-million fenced mutants coverage
 .PHONY: minimum versions lint types format onnx-wheel clean distclean FORCE
 .DELETE_ON_ERROR:
 
@@ -125,6 +125,9 @@ docs: $(READY) ## The site in build/site: every link and reference must resolve
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
 	    -c constraints.txt -e '.[compile,docs,test]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pictures: $(READY) ## The pictures of docs/how-to/look-inside.md, by the commands of that page
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tools.docs.pictures
 
 lint: $(READY) ## Format and lint rules
 	$(BIN)/ruff format --check
