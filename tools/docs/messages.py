@@ -85,3 +85,7 @@ def _cell(text: str) -> str:
     for old, new in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("_", "\\_")):
         text = text.replace(old, new)
     return text.replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    print(catalogue())

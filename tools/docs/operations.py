@@ -61,3 +61,7 @@ def _field(field: Field[object]) -> str:
     default = "" if field.default is MISSING else f"`{field.default!r}`"
     kind = str(field.type).replace("|", "\\|")
     return f"| `{field.name}` | `{kind}` | {default} |"
+
+
+if __name__ == "__main__":
+    print(operations())
