@@ -10,12 +10,12 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import nbformat  # noqa: E402  (our root comes first)
+import nbformat
 
-from tools.docs.messages import catalogue  # noqa: E402
-from tools.docs.notebook import TUTORIALS  # noqa: E402
-from tools.docs.operations import operations  # noqa: E402
-from tools.docs.tutorial_pages import page as tutorial  # noqa: E402
+from tools.docs.messages import catalogue
+from tools.docs.notebook import TUTORIALS
+from tools.docs.operations import operations
+from tools.docs.tutorial_pages import page as tutorial
 
 GENERATED: dict[str, Callable[[], str]] = {"catalogue": catalogue, "operations": operations}
 MARKER = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)

@@ -3,8 +3,9 @@
     python -m tools.docs.notebook               all of docs/tutorials
     python -m tools.docs.notebook regression    one of them
 
-A block ```python is a cell, and so is a block ```sh, which bash runs. A comment `<!-- figure: ... -->`
-before a block says what its picture shows. The notebook beside the page holds the outputs.
+A block ```python is a cell, and so is a block ```sh, which bash runs. A comment
+`<!-- figure: ... -->` before a block says what its picture shows. The notebook beside the page
+holds the outputs.
 """
 
 from __future__ import annotations
