@@ -22,6 +22,25 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 WRITTEN = re.compile(r"^cat > (\S+) <<'EOF'\n(.*?)^EOF$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^qbnnc .*$", re.MULTILINE)
+# The pages whose blocks run after the quick start, those that need nothing, and those that other
+# tests run: the tutorials' are cells (tests/docs).
+AFTER_THE_QUICK_START = tuple(
+    f"docs/how-to/{name}.md"
+    for name in "calibrate choose-bits compile-your-network fine-tune measure-speed verify".split()
+)
+ALONE = (
+    "docs/how-to/debug-a-refusal.md",
+    "docs/reference/errors.md",
+    "docs/reference/file-format.md",
+)
+ELSEWHERE = (
+    "docs/how-to/browser.md",  # tests/page/test_documentation.py
+    "docs/how-to/engines.md",  # tests/qbnnc/test_engines.py, and below
+    "docs/how-to/look-inside.md",  # below
+    "docs/how-to/microcontroller.md",
+    "docs/quick-start.md",
+)
+PAGES = ("README.md", *AFTER_THE_QUICK_START, *ALONE, *ELSEWHERE)
 MODULES = (
     "qbnnc.cli.shared_options",
     "qbnnc.cli.quantisation_options",
@@ -55,23 +74,45 @@ def test_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-@pytest.mark.parametrize(
-    ("page", "least"),
-    [("README.md", 3), ("docs/how-to/guide.md", 12), ("docs/how-to/look-inside.md", 7)],
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_commands_are_as_the_command_line_takes_them(
-    page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names, options and values are parsed; the commands are not run."""
     monkeypatch.chdir(tmp_path)
     for name, text in WRITTEN.findall((ROOT / page).read_text()):
         Path(name).write_text(text)
-    commands = list(_commands(page))
-    assert len(commands) >= least
-    for name, *arguments in commands:
+    for name, *arguments in _commands(page):
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         command.make_context(name, arguments)  # raises UsageError
+
+
+def test_commands_are_found() -> None:
+    assert [name for name, *_ in _commands("README.md")] == [
+        *("compile", "verify", "evaluate", "run", "compile", "verify")
+    ]
+
+
+def test_every_page_is_known() -> None:
+    """A page with blocks of a shell or Python is run by a test of this file or of another."""
+    with_blocks = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "docs").rglob("*.md")
+        if {language for language, _ in BLOCK.findall(path.read_text())} & {"sh", "python"}
+    }
+    tutorials = {page for page in with_blocks if page.startswith("docs/tutorials/")}
+    assert with_blocks - tutorials == {*PAGES} - {"README.md"}
+
+
+def test_the_quick_start_is_the_readmes() -> None:
+    """One text: the README's first block of a shell."""
+    first, *_ = _script("README.md")[0]
+    assert _script("docs/quick-start.md")[0] == [first]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 120
 
 
 @pytest.mark.slow
@@ -79,15 +120,35 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
     _paste(_readme(), tmp_path)
 
 
+@pytest.fixture(scope="module")
+def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the quick start has run, with the clone's `tools`."""
+    folder = tmp_path_factory.mktemp("quick_start")
+    _paste(_script("docs/quick-start.md")[0], folder)
+    (folder / "tools").symlink_to(ROOT / "tools")
+    return folder
+
+
 @pytest.mark.nightly
-def test_the_readme_and_the_guide_work_when_pasted(tmp_path: Path) -> None:
-    """All blocks in one shell: the README's in an empty folder, then the guide's, with `tools`."""
-    readme = _readme()
-    guide, left_out = _script("docs/how-to/guide.md")
-    assert left_out == []
-    assert len(guide) == 17
-    tools = f"ln -s {shlex.quote(str(ROOT / 'tools'))} tools\n"
-    _paste([*readme, tools, *guide], tmp_path)
+@pytest.mark.parametrize("page", AFTER_THE_QUICK_START)
+def test_pages_work_when_pasted_after_the_quick_start(
+    page: str, quick_start: Path, tmp_path: Path
+) -> None:
+    """All blocks of a page in one shell, in a copy of the folder."""
+    folder = shutil.copytree(quick_start, tmp_path / "copy", symlinks=True)
+    _paste(_script(page)[0], folder)
+
+
+@pytest.mark.nightly
+def test_the_onnx_file_in_onnxruntime(quick_start: Path) -> None:
+    first, *_ = _script("docs/how-to/engines.md")[0]
+    _paste([first], quick_start)
+
+
+@pytest.mark.parametrize("page", ALONE)
+@pytest.mark.slow
+def test_pages_work_when_pasted_alone(page: str, tmp_path: Path) -> None:
+    _paste(_script(page)[0], tmp_path)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task, class_logits
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Softmax
+from qbnnc.ir.ops import Slice, Softmax
 from qbnnc.ir.outputs import MEAN, role_of
 from qbnnc.ir.types import Array
 from qbnnc.passes.head.mean_and_variance import mean_and_variance_axis
@@ -168,13 +168,28 @@ def reading(trained: Model, compiled: Model) -> Reading:
     graph, head, count = trained.graph, compiled.head, len(compiled.graph.outputs)
     if head.task is Task.CLASSIFICATION:
         return lambda outputs: {"probabilities": _class_probabilities(graph, outputs[0])}
-    names, axis = head.sample_names(count), mean_and_variance_axis(graph)
-    if count == 2 and len(graph.outputs) == 1 and axis is not None:
-        return lambda outputs: dict(zip(names, np.split(outputs[0], 2, axis + 2), strict=True))
+    names, axis = head.sample_names(count), _halved_axis(graph)
     roles = [role_of(name) for name in trained.head.outputs]
     swapped = head.task is Task.REGRESSION and count == 2 and roles[1:] == [MEAN]
-    order = (1, 0) if swapped else range(count)
-    return lambda outputs: {n: outputs[i] for n, i in zip(names, order, strict=True)}
+    order = (1, 0) if swapped else tuple(range(count))
+
+    def read(outputs: Sequence[Array]) -> dict[str, Array]:
+        if len(outputs) == 1 and count == 2 and axis is not None:
+            outputs = np.split(outputs[0], 2, axis + 2)
+        return {name: outputs[i] for name, i in zip(names, order, strict=True)}
+
+    return read
+
+
+def _halved_axis(graph: Graph) -> int | None:
+    """The axis of the shape along which one output of the module is cut, or could be, in two.
+
+    Names that were stated have cut the outputs of the graph already, and never the module's.
+    """
+    if len(graph.outputs) == 1:
+        return mean_and_variance_axis(graph)
+    first = graph.producers().get(graph.outputs[0])
+    return first.op.axis if first is not None and isinstance(first.op, Slice) else None
 
 
 def _class_probabilities(graph: Graph, output: Array) -> Float64:
