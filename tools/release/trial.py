@@ -57,24 +57,25 @@ class Archives:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """An empty virtual environment, whose commands run in `folder`."""
+    """An empty virtual environment. Its commands run in `folder`, but pip where one called us."""
 
     home: Path
     folder: Path
 
     def install(self, what: str, flags: list[str]) -> None:
         venv.create(self.home, with_pip=True)
-        self.python("-m", "pip", "install", "-qq", "--disable-pip-version-check", *flags, what)
+        pip = ("-P", "-m", "pip", "install", "-qq", "--disable-pip-version-check", *flags, what)
+        self._run(self.home / "bin" / "python", *pip, folder=Path.cwd())
 
     def python(self, *arguments: str) -> None:
-        self._run(self.home / "bin" / "python", *arguments)
+        self._run(self.home / "bin" / "python", *arguments, folder=self.folder)
 
     def qbnnc(self, *arguments: str) -> None:
-        self._run(self.home / "bin" / "qbnnc", *arguments)
+        self._run(self.home / "bin" / "qbnnc", *arguments, folder=self.folder)
 
-    def _run(self, program: Path, *arguments: str) -> None:
+    def _run(self, program: Path, *arguments: str, folder: Path) -> None:
         env = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
-        done = subprocess.run([program, *arguments], cwd=self.folder, env=env)
+        done = subprocess.run([program, *arguments], cwd=folder, env=env)
         if done.returncode:
             raise NotReadyError(f"{self.home.name}: {program.name} {arguments[0]} failed")
 
