@@ -38,6 +38,7 @@ from qbnnc.runtime.threads import physical_cores
 from qbnnc.runtime.trunk import plan_members
 from qbnnc.runtime.value_recorder import recorded
 from qbnnc.support.errors import FileError, InputError
+from qbnnc.support.frames import index_of
 from qbnnc.support.inputs import (
     MOST_ROWS_AT_ONCE,
     MOST_THREADS,
@@ -128,7 +129,7 @@ class Session:
         """Compute samples and statistics for a batch x [B, *shape]; B may be 0.
 
         Args:
-            x: real numbers, which are cast to float32.
+            x: real numbers, which are cast to float32; or a data frame of numeric columns.
             samples: L, a multiple of the members; None takes the model's own number.
             seed: any whole number, mod 2^64. The same seed gives the same bits.
             first_row: the number of the first row. With it a batch may be split without any effect.
@@ -149,7 +150,7 @@ class Session:
         except MemoryError:
             raise _no_memory(rows, count) from None
         outputs = prepared.outputs.split(out)
-        return Prediction(self.model.head, self._names, outputs, self._kernels.moments)
+        return Prediction(self.model.head, self._names, outputs, self._kernels.moments, index_of(x))
 
     def predict_into(self, x: ArrayLike, out: Float32, seed: int = 0, first_row: int = 0) -> None:
         """Write the samples of a batch x [B, *shape] to `out`, without statistics.

@@ -63,6 +63,8 @@ LAYERS = {
     "backends/torch": layer("ir support", "numpy torch"),
     "backends/torch/training": layer("ir support passes backends.torch", "numpy torch"),
     "runtime": layer("ir support", "numpy numba llvmlite"),
+    "runtime/prediction.py": layer("ir runtime.tables", "numpy pandas"),
+    "runtime/tables.py": layer("support", "numpy pandas"),
     "tools/qbnnc/loading": layer(f"{CORE} version", "numpy torch"),
     "tools/qbnnc/verification": layer(f"{CORE} loading", "numpy"),
     "tools/qbnnc/verification/engines.py": layer(f"{CORE} loading", "numpy onnx openvino"),
@@ -194,4 +196,5 @@ def test_import_loads_no_compiler(package: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     heavy = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "matplotlib", "distributed"}
+    heavy |= {"pandas", "pyarrow", "sklearn", "pytorch_lightning", "lightning"}
     assert heavy & set(done.stdout.split()) == set()

@@ -8,6 +8,8 @@ from qbnnc.support.errors import UserError
 
 _EXTRAS = {
     "onnx": frozenset({"onnxruntime"}),
+    "sklearn": frozenset({"sklearn"}),
+    "tables": frozenset({"pandas", "pyarrow"}),
     "compile": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime"}),
 }
 
