@@ -17,8 +17,10 @@ ROOT_FILES := $(sort $(filter-out %/__pycache__,$(wildcard tools/qbnnc/*)))
 LOWEST := .venv-minimum/bin/python
 ONNXRUNTIME_WEB := 1.30.0
 MINIMUM_PYTHON ?= python3.11
+MINIMUM_EXTRAS := compile,distributed,onnx,plots,serving,sklearn,study,tables,zarr
 MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py heads.py) \
-    tests/runtime/test_microkernel.py
+    $(addprefix tests/runtime/test_,microkernel.py frames.py) \
+    $(addprefix tests/study/test_,report.py sweep_command.py)
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 .PHONY: help demo docs page web check test nightly devices fuzz fuzz-million fenced mutants coverage
@@ -96,9 +98,9 @@ coverage: $(READY) ## Branch coverage of our packages by the tests of `make test
 minimum: ## The lowest versions that pyproject.toml admits: the demo, and the tests of equal bits
 	@test -x $(LOWEST) || $(MINIMUM_PYTHON) -m venv .venv-minimum
 	@$(LOWEST) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
-	    -c constraints-minimum.txt hatchling hypothesis pytest pytest-xdist
+	    -c constraints-minimum.txt hatchling httpx hypothesis pytest pytest-xdist
 	@$(LOWEST) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
-	    -c constraints-minimum.txt --no-build-isolation '.[compile]'
+	    -c constraints-minimum.txt --no-build-isolation '.[$(MINIMUM_EXTRAS)]'
 	$(LOWEST) -m pip freeze
 	@mkdir -p build/minimum
 	.venv-minimum/bin/qbnnc compile tools/demo/lenet_mcd.pt --model tools.models:LeNet_MCD \
