@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from socket import socket
 
 import click
 import pytest
@@ -22,7 +23,20 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 WRITTEN = re.compile(r"^cat > (\S+) <<'EOF'\n(.*?)^EOF$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^qbnnc .*$", re.MULTILINE)
+MADE = """python - <<'EOF'
+import numpy as np
+import qbnnc
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
+x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+qbnnc.compile(net, "model.qbnn", calibration=x, task="regression", spread_check=False)
+EOF
+"""
 MODULES = (
+    "qbnnc.batches.reading.csv_header",
     "qbnnc.cli.shared_options",
     "qbnnc.cli.quantisation_options",
     "qbnnc.cli.limits",
@@ -52,7 +66,10 @@ def test_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-@pytest.mark.parametrize(("page", "least"), [("README.md", 3), ("docs/how-to/guide.md", 12)])
+@pytest.mark.parametrize(
+    ("page", "least"),
+    [("README.md", 3), ("docs/how-to/guide.md", 12), ("docs/how-to/large-batches.md", 6)],
+)
 def test_commands_are_as_the_command_line_takes_them(
     page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +109,18 @@ def test_the_page_of_microcontrollers_works_when_pasted(tmp_path: Path) -> None:
     assert [text.split()[0] for text in left_out] == ["qbnnc", "#include", "val"]
     tools = f"ln -s {shlex.quote(str(ROOT / 'tools'))} tools\nmkdir build\n"
     _paste([tools, *made], tmp_path)
+
+
+@pytest.mark.slow
+def test_the_page_of_large_batches_works_when_pasted(tmp_path: Path) -> None:
+    """With a network of its own, which takes as many numbers as the README's."""
+    blocks, left_out = _script("docs/how-to/large-batches.md")
+    assert (len(blocks), left_out) == (5, [])
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    _paste([MADE, *(block.replace("8786", port) for block in blocks)], tmp_path)
+    assert (tmp_path / "mended.csv").read_text().count("\n") == 20001
 
 
 def _readme() -> list[str]:
