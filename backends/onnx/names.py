@@ -15,6 +15,9 @@ fused kernels keep to themselves are not in the file.
 Weights are initialisers. They are int8 under their own name, or have a suffix: u8 (plus 128),
 transposed, two int4 in a byte. Equal ones are there once. Sampled weights are values like others,
 int8 codes for each sample.
+
+Nodes are called by layers: "layer1.0.conv1/Conv", "layer1.0.conv1/QuantizeLinear" for the two that
+onnxruntime fuses. Viewers show this name, and the doc string: the place in the user's model.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ RNG_CHECK = "rng_check"  # an output of files for other engines
 VALUE, AXES, ALSO = "value", "axes", "also_of"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
 MODEL = "model"  # the metadata property that holds the INTEGER Model
+CODES = ".codes"  # the end of an IR name that a pass adds, where the user's name is of a number
 BIAS = "/bias"  # a layer's bias without the terms that are folded into the IR's own
 
 

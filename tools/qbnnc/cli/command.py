@@ -25,6 +25,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "train",
         "validation",
         "input_",
+        "columns",
+        "header",
         "golden",
         "target_mean",
         "target_std",
@@ -74,6 +76,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "rank_loss",
         "divergence",
     ),
+    "Large files": ("statistics_only", "quantiles", "chunk_size", "restart"),
     "C99": ("ram", "prefix", "blob", "cc", "run"),
     "ONNX": ("embedded_model", "batch", "inline", "engine", "threads"),
 }

@@ -29,12 +29,12 @@ from qbnnc.cli.shared_options import (
 )
 from qbnnc.evaluation.files import Evaluation, evaluate_files
 from qbnnc.evaluation.score import Measure
+from qbnnc.loading.clipping import MUCH_CLIPPED
 from qbnnc.loading.sources import Reading
 from qbnnc.support.errors import UserError
 from qbnnc.support.text import WIDTH, counted, fold, shortened, spaced, table
 
 _LONGEST_TITLE = 15
-_MUCH = 0.05  # of the input values clipped: more than outliers
 _PERCENT = ("error", "ece", "coverage")
 _TITLES = {
     "error": "error, %",
@@ -238,7 +238,7 @@ def _notes(evaluations: Sequence[Evaluation]) -> Iterator[str]:
         if applies:
             yield fold(note, "  ")
     for evaluation in evaluations:
-        if evaluation.clipped > _MUCH:
+        if evaluation.clipped > MUCH_CLIPPED:
             yield fold(
                 f"{evaluation.name}: {evaluation.clipped:.0%} of the input values lie outside the "
                 "range of its calibration; are they scaled as in training, and is it compiled with "

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.batches.reading.opening import suffix_of
+from qbnnc.cli.batch_options import BatchOptions, batch_options
 from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.run_stream import is_large, is_stream, read_table, run_stream, warn_of_clipped
 from qbnnc.cli.shared_options import (
     drawing_options,
     input_option,
@@ -19,11 +23,13 @@ from qbnnc.cli.shared_options import (
     verbose_option,
 )
 from qbnnc.loading.arrays import check_array_output, file_of, read_array, write_arrays
-from qbnnc.loading.artefacts import open_artefact
+from qbnnc.loading.artefacts import Artefact, open_artefact
 from qbnnc.support.files import check_apart
+from qbnnc.support.inputs import as_rows
 from qbnnc.support.text import WIDTH, fold, table
 
 _ROWS_SHOWN = 5
+_TABLES = (".csv", ".parquet", ".zarr")
 
 
 @click.command(name="run", cls=Command, short_help="Predict with an artefact.")
@@ -32,8 +38,13 @@ _ROWS_SHOWN = 5
 @seed_option
 @drawing_options
 @click.option(
-    "-o", "--output", metavar="FILE.npz", help="Write all samples and statistics to this file."
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write samples and statistics to FILE.npz, FILE.zarr or a FOLDER/ of .npy files; "
+    "statistics to FILE.csv or FILE.parquet.",
 )
+@batch_options
 @json_option
 @quiet_option
 @verbose_option
@@ -48,18 +59,40 @@ def command(
     as_json: bool,
     quiet: bool,
     verbose: bool,
+    batch: BatchOptions,
 ) -> int:
     """Run ARTEFACT (.onnx or .qbnn) on the rows of --input.
 
-    Given the seed, every backend and machine returns the same samples, bit for bit.
+    Given the seed, every backend and machine returns the same samples, bit for bit. --input may
+    be a .csv, .parquet or .zarr too. Large files go through in chunks, and an interrupted run goes
+    on.
     """
+    stream = partial(
+        run_stream,
+        artefact,
+        input_,
+        batch=batch,
+        samples=samples,
+        seed=seed,
+        first_row=first_row,
+        batch_size=batch_size,
+        as_json=as_json,
+        quiet=quiet,
+    )
+    if is_stream(input_, output, batch):
+        assert output is not None
+        return stream(output)
     if output is not None:
         check_array_output(output)
         check_apart([output], [artefact, file_of(input_)])
     with plain_warnings():
         opened = open_artefact(artefact)
+    if output is not None and is_large(opened, input_, samples):
+        return stream(output)
     with placed({"the input": input_}):
-        prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
+        rows = _read(opened, input_, batch)
+        prediction = opened.predict(rows, samples, seed, first_row, batch_size)
+        warn_of_clipped(opened, as_rows(rows, opened.input_shape))
     if output is not None:
         write_arrays(output, dict(prediction))
     if as_json:
@@ -70,6 +103,13 @@ def command(
         if output is not None:
             click.echo(fold(f"wrote {output}: {', '.join(prediction)}"))
     return 0
+
+
+def _read(opened: Artefact, input_: str, batch: BatchOptions) -> NDArray[np.generic]:
+    """The rows of an array file, or of a table, in memory."""
+    if suffix_of(input_) in _TABLES or batch.given():
+        return read_table(opened, input_, batch)
+    return read_array(input_)
 
 
 def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> str:

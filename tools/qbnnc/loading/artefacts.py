@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.ir import format
+from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.support.errors import FileError
@@ -86,6 +87,10 @@ class Artefact(Predictor, Protocol):
         """The shape of one row."""
 
     @property
+    def head(self) -> Head:
+        """The statistics, which are known without a Model too."""
+
+    @property
     def digest(self) -> str:
         """The Model's; artefacts of one compile share it."""
 
@@ -109,6 +114,10 @@ class QbnnArtefact(Wrapped):
     @property
     def input_shape(self) -> tuple[int, ...]:
         return self.session.model.graph.input.type.shape
+
+    @property
+    def head(self) -> Head:
+        return self.session.model.head
 
     @property
     def digest(self) -> str:
@@ -150,6 +159,10 @@ class OnnxFile(Wrapped):
         return self.session.input_shape
 
     @property
+    def head(self) -> Head:
+        return self.session.description.head
+
+    @property
     def digest(self) -> str:
         return self.session.digest
 
@@ -172,6 +185,20 @@ def open_artefact(
         from qbnnc.runtime import load  # numba takes half a second, and an .onnx needs none
 
         return QbnnArtefact(load(path, threads))
+    return artefact_of(data, path, threads, engine)
+
+
+def artefact_of(
+    data: bytes,
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    engine: Engine | None = None,
+) -> Artefact:
+    """The artefact in `data`; `path` is for errors, and the rest is as for `open_artefact`."""
+    if format.is_model(data):
+        from qbnnc.runtime import Session
+
+        return QbnnArtefact(Session(format.from_bytes(data, path), path, threads))
     require("onnxruntime", what=f"running {Path(path).name}")
     from qbnnc.backends.onnx.embedded_model import embedded_model
     from qbnnc.backends.onnx.session import OnnxArtefact

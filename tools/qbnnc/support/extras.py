@@ -10,6 +10,8 @@ _EXTRAS = {
     "onnx": frozenset({"onnxruntime"}),
     "sklearn": frozenset({"sklearn"}),
     "tables": frozenset({"pandas", "pyarrow"}),
+    "zarr": frozenset({"zarr"}),
+    "distributed": frozenset({"distributed"}),
     "compile": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime"}),
 }
 
