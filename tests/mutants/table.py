@@ -20,6 +20,12 @@ SCOPE = (
     "frontend/convert/**/*.py",
     "runtime/metrics.py",
     "tools/qbnnc/batches/**/*.py",
+    "runtime/tables.py",
+    "runtime/stream.py",
+    "tools/qbnnc/support/frames.py",
+    "tools/qbnnc/sklearn/*.py",
+    "tools/qbnnc/lightning/*.py",
+    "tools/qbnnc/testing.py",
 )
 
 _HEAD, _FUSION, _RANGES = "passes/head", "passes/fusion", "passes/ranges"
@@ -35,6 +41,12 @@ TABLE = {
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
     "runtime/metrics.py": "runtime/test_metrics",
+    "runtime/tables.py": "runtime/test_frames",
+    "runtime/stream.py": "runtime/test_stream runtime/test_frames",
+    "tools/qbnnc/support/frames.py": "runtime/test_frames",
+    "tools/qbnnc/sklearn/*.py": "qbnnc/test_sklearn",
+    "tools/qbnnc/lightning/*.py": "qbnnc/test_lightning",
+    "tools/qbnnc/testing.py": "qbnnc/test_testing",
     "passes/ranges/calibrate.py": f"{_RANGES}/test_calibrate {_RANGES}/test_function_domains",
     "passes/ranges/outer_bits.py": f"{_RANGES}/test_outer_bits",
     "passes/ranges/range_search.py": f"{_RANGES}/test_range_search {_RANGES}/test_calibrate",
