@@ -75,7 +75,8 @@ def fill(
 ) -> None:
     """Run a prediction into `out`, which is flat; rows that do not count up are run in parts.
 
-    `chunk` are the rows at a time. InputError for NaN in the batch, and if `out` shares memory with it. Nothing is written then.
+    `chunk` are the rows at a time. InputError for NaN in the batch, and if `out` shares memory with
+    it. Nothing is written then.
     """
     if not numbers.parts:
         run(prepared, batch, out, numbers.counted)

@@ -160,8 +160,8 @@ def compile(
     and all its shapes are fixed. An `inline` one is for engines other than onnxruntime
     (docs/how-to/engines.md). With `row_ids` an .onnx has the input `row_ids` [batch] in place of
     `first_row`; with a `default_seed` its callers may leave out `seed`, and `first_row`, which is
-    then 0 (docs/how-to/serving.md). A .c has a header and a test beside it. A path that ends with a slash,
-    or is a folder, is a project for firmware (docs/how-to/microcontroller.md). `prefix`
+    then 0 (docs/how-to/serving.md). A .c has a header and a test beside it. A path that ends with
+    a slash, or is a folder, is a project for firmware (docs/how-to/microcontroller.md). `prefix`
     begins the names of C functions; it is that of the file or folder by default.
     `ram` is the most bytes that the values take: layers behind dropout then take the fastest form
     that fits. With a `blob` large constants are a binary file that the assembler includes; by
