@@ -1,6 +1,6 @@
 """A FastAPI service.
 
-    QBNNC_ARTEFACT=model.onnx uvicorn tools.serving.app:from_environment --factory
+QBNNC_ARTEFACT=model.onnx uvicorn tools.serving.app:from_environment --factory
 """
 
 from __future__ import annotations

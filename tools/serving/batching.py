@@ -70,9 +70,7 @@ class Batcher:
         """The rows that wait for a prediction."""
         return sum(len(request.x) for request in self._waiting)
 
-    async def predict(
-        self, x: NDArray[np.float32], ids: NDArray[np.int64], seed: int
-    ) -> Outputs:
+    async def predict(self, x: NDArray[np.float32], ids: NDArray[np.int64], seed: int) -> Outputs:
         """The outputs for these rows; QueueFull or Closed if they cannot wait.
 
         What the session raises for this batch is raised here.

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from qbnnc.support.errors import FileError
 from tools.serving.batching import Batcher, Outputs, Predicting
-from tools.serving.requests import Asked, parse
+from tools.serving.bodies import Asked, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ def open_file(path: str | os.PathLike[str], threads: int | None = None) -> Opene
 
         session = load(path, threads)
         return Opened(session, digest(session.model), session.model.graph.input.type.shape)
-    import qbnnc_onnx
+    from qbnnc.backends.onnx.session import OnnxArtefact
 
-    artefact = qbnnc_onnx.load(path, threads)
+    artefact = OnnxArtefact.load(path, threads)
     if not artefact.description.row_ids:
         raise FileError("has no input `row_ids`", path, remedy="compile it with --row-ids")
     return Opened(artefact, artefact.digest, artefact.input_shape)
