@@ -176,7 +176,7 @@ def test_the_page_of_microcontrollers_works_when_pasted(tmp_path: Path) -> None:
     _paste([tools, *made], tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_of_pictures_works_when_pasted(tmp_path: Path) -> None:
     made, left_out = _script("docs/how-to/look-inside.md")
     assert left_out == []
