@@ -20,7 +20,7 @@ MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py hea
     tests/runtime/test_microkernel.py
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help demo docs page web check test nightly devices fuzz fuzz-million fenced mutants coverage
+.PHONY: help demo docs notebooks page web check test nightly devices fuzz fuzz-million fenced mutants coverage
 .PHONY: minimum versions lint types format onnx-wheel clean distclean FORCE
 .DELETE_ON_ERROR:
 
@@ -121,9 +121,10 @@ onnx-wheel: $(READY) ## Build dist/qbnnc_onnx-*.whl, which runs .onnx files with
 versions: $(READY) ## Each Python that is found, old and new onnxruntimes: the tables of docs/reference/versions.md
 	$(BIN)/python tools/versions/trials.py --jobs $(JOBS) --pip-flags="$(PIP_FLAGS)"
 
+notebooks: $(READY) ## Run the tutorials: their outputs in docs/tutorials/*.ipynb (needs clang, lld, node)
+	$(BIN)/python -m tools.docs.notebook
+
 docs: $(READY) ## The site in build/site: every link and reference must resolve
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
-	    -c constraints.txt -e '.[compile,docs,test]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(READY) ## Format and lint rules
