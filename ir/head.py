@@ -159,9 +159,9 @@ def _classification(logits: Float64) -> list[Float64]:
     """
     each = np.exp(logits - logits.max(axis=2, keepdims=True))
     each /= each.sum(axis=2, keepdims=True)
-    mean = each.mean(axis=0)
+    mean = _mean(each)
     entropy = _entropy(mean, axis=1)
-    return [mean, entropy, entropy - _entropy(each, axis=2).mean(axis=0)]
+    return [mean, entropy, entropy - _mean(_entropy(each, axis=2))]
 
 
 def _entropy(p: Float64, axis: int) -> Float64:
@@ -172,8 +172,13 @@ def _entropy(p: Float64, axis: int) -> Float64:
 
 def _moments(samples: Float64) -> tuple[Float64, Float64]:
     """Mean and variance over the first axis."""
-    mean = _sum(samples) / len(samples)
+    mean = _mean(samples)
     return mean, _sum((sample - mean) ** 2 for sample in samples) / len(samples)
+
+
+def _mean(values: Float64) -> Float64:
+    """The mean over the first axis; its bits do not depend on the lengths of the others."""
+    return _sum(values) / len(values)
 
 
 def _sum(values: Iterable[Float64]) -> Float64:
@@ -190,7 +195,7 @@ def _regression(samples: list[Float64], spread: Spread) -> list[Float64]:
     if len(samples) == 1:
         return [mean, epistemic, epistemic]
     with np.errstate(over="ignore"):
-        aleatoric = spread.variance(samples[1]).mean(axis=0)
+        aleatoric = _mean(spread.variance(samples[1]))
     return [mean, aleatoric, epistemic, aleatoric + epistemic]
 
 

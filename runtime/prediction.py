@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.head import Head
+
+if TYPE_CHECKING:
+    import pandas
 
 Float32 = NDArray[np.float32]
 
@@ -29,7 +33,7 @@ class Prediction(Mapping[str, Float32]):
     Any number of threads may read a Prediction at once.
     """
 
-    __slots__ = ("_arrays", "_head", "_moments", "_names", "_samples")
+    __slots__ = ("_arrays", "_head", "_index", "_moments", "_names", "_samples")
 
     def __init__(
         self,
@@ -37,17 +41,35 @@ class Prediction(Mapping[str, Float32]):
         names: tuple[str, ...],
         samples: tuple[Float32, ...],
         moments: Callable[[Float32, Float32], object] | None = None,
+        index: object = None,
     ) -> None:
         """`samples` are [L, B, *shape] for each output; `names` are theirs, then of the statistics.
 
-        `moments` is `kernels.moments.moments`, which is faster than numpy for few numbers.
+        `moments` is `kernels.moments.moments`, which is faster than numpy for few numbers. `index`
+        is that of a data frame that was predicted.
         """
+        self._index = index
         self._head, self._names, self._samples, self._moments = head, names, samples, moments
         self._arrays = dict(zip(names, samples, strict=False))
 
     def __reduce__(self) -> tuple[type[Prediction], tuple[object, ...]]:
         """Copy and pickle the samples: the statistics follow from them."""
-        return type(self), (self._head, self._names, self._samples)
+        return type(self), (self._head, self._names, self._samples, None, self._index)
+
+    def indexed(self, index: object) -> Prediction:
+        """The same prediction, of rows that have these names in `to_frame`."""
+        return Prediction(self._head, self._names, self._samples, self._moments, index)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """The statistics as a pandas table (extra `tables`), one line a row, float32.
+
+        Columns are `entropy` for a statistic [B], and `mean_0`, `mean_1`, ... for one of [B, K].
+        A raw task has the names of its outputs in them. The index is that of the data frame that
+        was predicted. Samples are left out. See `qbnnc.runtime.tables.to_frame`.
+        """
+        from qbnnc.runtime.tables import to_frame
+
+        return to_frame(self, self._index)
 
     def __getitem__(self, name: str) -> Float32:
         if name not in self._arrays and name in self._names:

@@ -8,6 +8,7 @@ from typing import Protocol
 from numpy.typing import ArrayLike
 
 from qbnnc.runtime.prediction import Prediction
+from qbnnc.support.frames import index_of
 from qbnnc.support.inputs import as_batch, as_first_row
 
 
@@ -51,4 +52,6 @@ class Stream:
         batch = as_batch(x, self._shape)
         with self._lock:
             row, self._row = self._row, as_first_row(self._row + len(batch))
-        return self._session.predict(batch, self._samples, self._seed, row)
+        made = self._session.predict(batch, self._samples, self._seed, row)
+        index = index_of(x)
+        return made if index is None else made.indexed(index)

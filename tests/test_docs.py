@@ -36,6 +36,7 @@ ALONE = (
 ELSEWHERE = (
     "docs/how-to/browser.md",  # tests/page/test_documentation.py
     "docs/how-to/engines.md",  # tests/qbnnc/test_engines.py, and below
+    "docs/how-to/look-inside.md",  # below
     "docs/how-to/microcontroller.md",
     "docs/quick-start.md",
 )
@@ -44,6 +45,9 @@ MODULES = (
     "qbnnc.cli.shared_options",
     "qbnnc.cli.quantisation_options",
     "qbnnc.cli.limits",
+    "qbnnc.inspection.page.histogram",
+    "qbnnc.inspection.page.layered",
+    "qbnnc.inspection.page.markup",
     "qbnnc.passes.recorded_options",
     "qbnnc.ir.arithmetic",
     "qbnnc.ir.scales",
@@ -155,6 +159,21 @@ def test_the_page_of_microcontrollers_works_when_pasted(tmp_path: Path) -> None:
     assert [text.split()[0] for text in left_out] == ["qbnnc", "#include", "val"]
     tools = f"ln -s {shlex.quote(str(ROOT / 'tools'))} tools\nmkdir build\n"
     _paste([tools, *made], tmp_path)
+
+
+@pytest.mark.slow
+def test_the_page_of_pictures_works_when_pasted(tmp_path: Path) -> None:
+    made, left_out = _script("docs/how-to/look-inside.md")
+    assert left_out == []
+    links = "".join(
+        f"ln -s {shlex.quote(str(ROOT / name))} {name}\n" for name in ("tools", "tests")
+    )
+    _paste([links, *made], tmp_path)
+    for name in ("lenet.html", "classification.svg", "regression.svg"):
+        assert (tmp_path / "build" / "look" / name).stat().st_size > 10_000
+    pictures = list((ROOT / "docs" / "how-to" / "pictures").glob("*.svg"))
+    assert len(pictures) == 3
+    assert all(picture.stat().st_size < 60_000 for picture in pictures)
 
 
 def _readme() -> list[str]:

@@ -63,19 +63,28 @@ LAYERS = {
     "backends/torch": layer("ir support", "numpy torch"),
     "backends/torch/training": layer("ir support passes backends.torch", "numpy torch"),
     "runtime": layer("ir support", "numpy numba llvmlite"),
+    "runtime/prediction.py": layer("ir runtime.tables", "numpy pandas"),
+    "runtime/tables.py": layer("support", "numpy pandas"),
     "tools/qbnnc/loading": layer(f"{CORE} version", "numpy torch"),
     "tools/qbnnc/verification": layer(f"{CORE} loading", "numpy"),
     "tools/qbnnc/verification/engines.py": layer(f"{CORE} loading", "numpy onnx openvino"),
     "tools/qbnnc/evaluation": layer(f"{CORE} loading verification", "numpy torch"),
+    "tools/qbnnc/evaluation/plots": layer(f"{CORE} loading evaluation", "matplotlib numpy"),
     "tools/qbnnc/inspection": layer("ir support", "numpy"),
+    "tools/qbnnc/batches": layer("ir support loading version", "numpy pyarrow zarr"),
+    "tools/qbnnc/batches/workers": layer("ir support loading version batches", "distributed numpy"),
     "tools/qbnnc/bench": layer(f"{CORE} loading", "numpy torch"),
-    "tools/qbnnc": layer(f"{CORE} {LIBRARY} api qat", "numpy torch"),
+    "tools/qbnnc": layer(f"{CORE} {LIBRARY} api batches qat", "numpy torch"),
+    "tools/qbnnc/lightning": layer(
+        f"{CORE} {LIBRARY} api", "lightning numpy pytorch_lightning torch"
+    ),
+    "tools/qbnnc/sklearn": layer("ir loading runtime support", "numpy sklearn"),
     "tools/qbnnc/sensitivity.py": layer("support study", ""),  # an old name
     "tools/study": layer(
         f"{CORE} {LIBRARY}", "distributed jinja2 matplotlib numba numpy onnxruntime torch"
     ),
     "tools/study/paper": layer(f"{CORE} {LIBRARY} study api", "matplotlib numpy tools torch"),
-    "tools/qbnnc/cli": layer(f"{CORE} {LIBRARY} study api qat", "click numpy torch"),
+    "tools/qbnnc/cli": layer(f"{CORE} {LIBRARY} study api batches qat", "click numpy torch"),
 }
 FOLDERS = ("backends", "frontend", "ir", "passes", "runtime", "tools/qbnnc", "tools/study")
 FILES = sorted(
@@ -194,4 +203,5 @@ def test_import_loads_no_compiler(package: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     heavy = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "matplotlib", "distributed"}
+    heavy |= {"pandas", "pyarrow", "zarr", "sklearn", "pytorch_lightning", "lightning"}
     assert heavy & set(done.stdout.split()) == set()

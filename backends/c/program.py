@@ -8,6 +8,7 @@ from enum import Enum
 
 import numpy as np
 
+from qbnnc.backends.c.traits import Trait
 from qbnnc.ir.placement import Need, place
 from qbnnc.ir.types import Array
 
@@ -126,13 +127,14 @@ class Program:
     """The steps of one member, and the records that its steps name.
 
     `members` is the number of members, which have the same steps; a record of each stands in an
-    array, and a step takes that of member `m`.
+    array, and a step takes that of member `m`. `traits` are what the steps need of the library.
     """
 
     constants: Constants
     members: int
     steps: list[Step] = field(default_factory=list)
     records: list[tuple[str, str]] = field(default_factory=list)  # type, initialiser
+    traits: set[Trait] = field(default_factory=set)
 
     def step(self, phase: Phase, text: str, *buffers: Buffer) -> None:
         self.steps.append(Step(phase, text, buffers, self.constants.layer))

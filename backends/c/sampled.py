@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from qbnnc.backends.c.ends import End
 from qbnnc.backends.c.fixed_point import FixedPoint, Int64, fit, steps
+from qbnnc.backends.c.geometry import Geometry, conv_record
 from qbnnc.backends.c.program import Buffer
 from qbnnc.backends.c.scope import Scope
 from qbnnc.backends.c.values import Held
@@ -17,16 +17,13 @@ from qbnnc.ir.ops.integer import LinearInteger
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
 from qbnnc.ir.types import Array
 
-if TYPE_CHECKING:
-    from qbnnc.backends.c.layers import End, Geometry
-
 
 def emit(node: Node, geometry: Geometry, end: End, scope: Scope) -> None:
     """Emit a layer with sampled weights."""
     x, weight, bias_value = node.inputs
     drawing = _record(scope.producers[weight], geometry.taps, scope)
     zero = codes_of(x.type).per_tensor[1]
-    conv = scope.program.record("qb_conv", ["NULL", "NULL", *geometry.fields(zero, end.window)])
+    conv = conv_record(scope.program, geometry, ("NULL", "NULL"), zero, end.window)
     constant = scope.graph.constants.get(bias_value)
     if constant is None:
         offset: Held | Buffer | str = bias(bias_value, "NULL", scope)

@@ -14,7 +14,8 @@ from qbnnc.backends.c.head import Statistics, statistics
 from qbnnc.backends.c.header import compiler, header, parameters
 from qbnnc.backends.c.program import Constants, Layout, Phase, Program, lay_out
 from qbnnc.backends.c.scope import Form, Forms, Scope
-from qbnnc.backends.c.weights import MOST_TEXT, Blob, blob_of, definitions
+from qbnnc.backends.c.traits import Trait, definitions
+from qbnnc.backends.c.weights import MOST_TEXT, Blob, array_definitions, blob_of
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import eps_table
@@ -100,7 +101,7 @@ def to_c(
     apart = constants.nbytes > MOST_TEXT if blob is None else blob
     made_blob = blob_of(constants, name, file) if apart else None
     text = header(model, name, layout, stats, codes=len(scopes) == 1)
-    arrays = definitions(constants, name, blob=apart)
+    arrays = array_definitions(constants, name, blob=apart)
     costs = costs_of(model, name, scopes[0], layout, stats, constants, blob=made_blob is not None)
     body = _body(model, (name, file), arrays, scopes, layout, stats, program) + costs.text
     return Source(name, text, body, made_blob, costs, layout.nbytes, constants.nbytes, made)
@@ -144,6 +145,7 @@ def _body(
         _MOMENTS, f"typedef {name}_moments qb_moments; /* shifted by the first sample */\n"
     )
     records = "\n".join(_records(scopes))
+    traits = definitions(set[Trait]().union(*(scope.program.traits for scope in scopes)))
     row = [layout.statement(s) for s in program.steps if s.phase is Phase.ROW]
     sample = [layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE]
     row_arguments = f"({name}_state *st, const float *x)"
@@ -178,6 +180,9 @@ def _body(
 #ifndef QBNNC_PART
 #define QBNNC_PART static const
 #endif
+
+/* The cases of the functions below that this network has. */
+{traits}
 
 {tables}{library}
 /* ---- this network ------------------------------------------------------------------------ */

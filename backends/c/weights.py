@@ -22,7 +22,7 @@ class Blob:
     data: bytes
 
 
-def definitions(constants: Constants, name: str, *, blob: bool) -> str:
+def array_definitions(constants: Constants, name: str, *, blob: bool) -> str:
     """Write the constants as C. With `blob`, large arrays of bytes are only declared."""
     apart = _apart(constants) if blob else []
     lines = [

@@ -30,6 +30,7 @@ def write_nodes(scope: Scope) -> None:
     fused = dict[Node, Node]()
     for node in scope.graph.nodes:
         scope.writer.place = str(node.loc)
+        scope.writer.layer = scope.layer(fused.get(node, node))
         if node.output.type.axes == CONSTANT:
             raise CompileError(f"{node.op.name} of constants alone", node.loc, remedy="fold it")
         reader = _fused_reader(scope, node)
@@ -42,7 +43,7 @@ def write_nodes(scope: Scope) -> None:
             write(scope, fused[node], node)
         else:
             _write_node(scope, node)
-    scope.writer.place = ""
+    scope.writer.place = scope.writer.layer = ""
 
 
 def _fused_reader(scope: Scope, node: Node) -> Node | None:

@@ -15,6 +15,9 @@ fused kernels keep to themselves are not in the file.
 Weights are initialisers. They are int8 under their own name, or have a suffix: u8 (plus 128),
 transposed, two int4 in a byte. Equal ones are there once. Sampled weights are values like others,
 int8 codes for each sample.
+
+Nodes are called by layers: "layer1.0.conv1/Conv", "layer1.0.conv1/QuantizeLinear" for the two that
+onnxruntime fuses. Viewers show this name, and the doc string: the place in the user's model.
 """
 
 from __future__ import annotations
@@ -29,19 +32,22 @@ if TYPE_CHECKING:  # a file is run without them
 
 PRODUCER = "qbnnc"
 INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
+ROW_IDS = "row_ids"  # an input of files that take the number of every row, not of the first one
+DEFAULT_SEED = "default_seed"  # the metadata property of files whose seed may be left out
 RNG_CHECK = "rng_check"  # an output of files for other engines
 VALUE, AXES, ALSO = "value", "axes", "also_of"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
 MODEL = "model"  # the metadata property that holds the INTEGER Model
+CODES = ".codes"  # the end of an IR name that a pass adds, where the user's name is of a number
 BIAS = "/bias"  # a layer's bias without the terms that are folded into the IR's own
 
 
-def interface_names(model: Model, *, inline: bool) -> tuple[str, ...]:
+def interface_names(model: Model, *, inline: bool, row_ids: bool = False) -> tuple[str, ...]:
     """The inputs, the samples, the statistics; of an inline file the check of random numbers."""
     count = len(model.graph.outputs)
     samples, statistics = model.head.sample_names(count), model.head.statistic_names(count)
     check = (RNG_CHECK,) if inline else ()
-    return INPUT, SEED, FIRST_ROW, *samples, *statistics, *check
+    return INPUT, SEED, ROW_IDS if row_ids else FIRST_ROW, *samples, *statistics, *check
 
 
 def onnx_name(name: str, prefix: str, interface: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir
 
 from qbnnc.backends.onnx.layout import Layout
-from qbnnc.backends.onnx.names import ALSO, AXES, BIAS, VALUE, axes_text, onnx_name
+from qbnnc.backends.onnx.names import ALSO, AXES, BIAS, CODES, VALUE, axes_text, onnx_name
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops.base import codes_of
@@ -50,6 +50,10 @@ class Scope:
 
     def name(self, value: Value) -> str:
         return onnx_name(value.name, self.prefix, self.interface)
+
+    def layer(self, node: Node) -> str:
+        """The layer that a node computes: its value's name, without the word for codes."""
+        return self.prefix + node.output.name.removesuffix(CODES)
 
     def take(self, value: Value) -> bool:
         """Whether an earlier member has written `value`, which is then this member's too."""

@@ -21,6 +21,7 @@ class Writer:
 
     `reserved` are the names that belong to the graph's inputs and outputs and to the values of
     the IR. Everything else is called after the value it helps to compute: "conv1.q/float".
+    A node is called after its layer, and its kind: "layer1.0.conv1/QuantizeLinear".
     An `inline` file is for engines other than onnxruntime. It has no subgraphs, no Optional and no
     computed constants, and no pattern that is exact only where it is fused.
     """
@@ -30,7 +31,10 @@ class Writer:
         self.nodes: list[onnx_ir.Node] = []
         self.initializers: list[onnx_ir.Value] = []
         self.place = ""  # where in the user's model the nodes that follow come from
-        self._taken = set(reserved)
+        self.layer = ""  # the layer that the nodes that follow compute, as the user calls it
+        self._reserved = frozenset(reserved)
+        self._taken = set(self._reserved)
+        self._nodes_taken = set[str]()
         self._written: dict[str, onnx_ir.Value] = {}
         self._weights: dict[str, onnx_ir.Value] = {}
         self._arrays: dict[str, Array] = {}
@@ -174,19 +178,28 @@ class Writer:
             inputs,
             [onnx_ir.convenience.convert_attribute(k, v) for k, v in attributes.items()],
             outputs=outputs,
-            name=f"{kind}:{outputs[0].name}",
+            name=self._node_name(kind, str(outputs[0].name)),
             doc_string=self.place or None,
         )
         self.nodes.append(node)
 
+    def _node_name(self, kind: str, output: str) -> str:
+        """ "conv1/Conv", "conv1/Clip"; outside layers, the folder of the output: "head/Log"."""
+        folder = output if output in self._reserved else output.rpartition("/")[0] or output
+        return _unique(f"{self.layer or folder}/{kind}", self._nodes_taken)
+
     def unique(self, hint: str) -> str:
         """A name like `hint`, with a number if something has this name already."""
-        name, count = hint, 1
-        while name in self._taken:
-            count += 1
-            name = f"{hint}.{count}"
-        self._taken.add(name)
-        return name
+        return _unique(hint, self._taken)
+
+
+def _unique(hint: str, taken: set[str]) -> str:
+    name, count = hint, 1
+    while name in taken:
+        count += 1
+        name = f"{hint}.{count}"
+    taken.add(name)
+    return name
 
 
 def _equal(a: Array, b: Array) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,9 @@ every_target = pytest.mark.parametrize("target", EVERY, ids=lambda target: targe
 devices = pytest.mark.parametrize("target", DEVICES, ids=lambda target: target.name)
 hosts = pytest.mark.parametrize("target", HOST, ids=lambda target: target.name)
 REFUSED = ("-ffast-math", "-ffinite-math-only", "-freciprocal-math", "-mfpmath=387")
+ARM = "arm-none-eabi-gcc"
+# Bytes of the demo's network on a Cortex-M4; its weights alone.
+MOST_FLASH, WEIGHTS = 26_000, 20_424
 OPTIMISED = ("-O2", "-Os", FUSED)
 
 
@@ -113,6 +117,21 @@ def test_options_that_change_bits_are_refused(tmp_path: Path, target: Target, op
     built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert built.returncode != 0
     assert re.search(r"error: .*(-ffast-math|-mfpmath=sse)", built.stderr), built.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which(ARM) is None, reason=f"needs {ARM}; `make devices` installs it")
+def test_the_flash_of_the_demo(tmp_path: Path) -> None:
+    """Functions leave out what no layer of the network needs: code and constants are few."""
+    text = text_of(standard("lenet", "w8a7"), "net")
+    (tmp_path / "net.c").write_text(text.body)
+    (tmp_path / "net.h").write_text(text.header)
+    command = [ARM, *"-std=c99 -O2 -mcpu=cortex-m4 -mthumb -c net.c".split()]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    size = [ARM.replace("gcc", "size"), "net.o"]
+    listed = subprocess.run(size, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    code, data = map(int, listed.splitlines()[1].split()[:2])
+    assert WEIGHTS < code + data <= MOST_FLASH
 
 
 @pytest.mark.slow

@@ -64,6 +64,29 @@ def test_one_other_bit_is_found(command: Runner) -> None:
     assert (record["differing"], record["equal"]) == (1, False)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**64 - 1])
+def test_seeds_count_mod_2_64(command: Runner, seed: int) -> None:
+    made = command("golden", "a.qbnn", "--input", "few.npz:x", "-o", "big.npz", "--seed", seed)
+    assert made.code == 0
+    assert int(npz("big.npz")["seed"]) % 2**64 == seed % 2**64
+    assert command("verify", "a.qbnn", "a.onnx", "--golden", "big.npz").code == 0
+
+
+def test_without_a_seed_it_is_zero(command: Runner) -> None:
+    assert command("golden", "a.qbnn", "--input", "few.npz:x", "-o", "zero.npz").code == 0
+    golden = npz("zero.npz")
+    assert (int(golden["seed"]), int(golden["first_row"]), len(golden["samples"])) == (0, 0, 20)
+
+
+def test_golden_vectors_of_no_rows_are_refused(command: Runner) -> None:
+    golden = npz("golden.npz")
+    none = {**golden, "x": golden["x"][:0], "samples": golden["samples"][:, :0]}
+    write_arrays("none.npz", none)
+    assert "none.npz: golden vectors of no rows" in command.refused(
+        "verify", "a.qbnn", "--golden", "none.npz"
+    )
+
+
 def test_another_compile_is_told_and_compared(command: Runner) -> None:
     command("compile", "a.qbnn", "--samples", 5, "-o", "b.qbnn")
     checked = command("verify", "b.qbnn", "--golden", "golden.npz")

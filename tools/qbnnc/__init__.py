@@ -20,6 +20,7 @@ from qbnnc.version import __version__
 if TYPE_CHECKING:
     from qbnnc.api import compile, save
     from qbnnc.backends.torch.training import Training
+    from qbnnc.batches.predict_file import predict_file
     from qbnnc.evaluation.files import evaluate_files as evaluate
     from qbnnc.qat import finetune, prepare_qat
     from qbnnc.verification.source import verify
@@ -30,6 +31,7 @@ __all__ = [
     "compile",
     "evaluate",
     "finetune",
+    "predict_file",
     "prepare_qat",
     "save",
     "verify",
@@ -40,6 +42,7 @@ _PLACES = {
     "compile": ("qbnnc.api", "compile"),
     "evaluate": ("qbnnc.evaluation.files", "evaluate_files"),
     "finetune": ("qbnnc.qat", "finetune"),
+    "predict_file": ("qbnnc.batches.predict_file", "predict_file"),
     "prepare_qat": ("qbnnc.qat", "prepare_qat"),
     "save": ("qbnnc.api", "save"),
     "verify": ("qbnnc.verification.source", "verify"),

@@ -112,7 +112,7 @@ QB_FUNCTION void qb_finish(const qb_end *e, const int32_t *acc, int32_t n, int32
     uint8_t *to = (uint8_t *)out + at;
     for (i = 0; i < n; i++, factor += step, to += stride)
       *to = (uint8_t)(z + qb_round((float)acc[i] * *factor, lo, hi));
-  } else if (e->kind == QB_REALS) {
+  } else if (!QB_SUMS_LEAVE || e->kind == QB_REALS) {
     float *to = (float *)out + at;
     for (i = 0; i < n; i++, factor += step, to += stride) *to = (float)acc[i] * *factor;
   } else {

@@ -9,31 +9,32 @@ typedef struct {
  * beyond it. */
 QB_INLINE void qb_corner(const qb_conv *d, int32_t position, int32_t *y, int32_t *q) {
   *y = position / d->ow;
-  *q = (position - *y * d->ow) * d->sw - d->left;
-  *y = *y * d->sh - d->top;
+  *q = (position - *y * d->ow) * d->sw - (QB_OUTSIDE ? d->left : 0);
+  *y = *y * d->sh - (QB_OUTSIDE ? d->top : 0);
 }
 
 /* Whether no place of a window is outside. */
 QB_INLINE int32_t qb_inside(const qb_conv *d, int32_t y, int32_t q) {
+  if (!QB_OUTSIDE) return 1;
   return y >= 0 && q >= 0 && y + (d->kh - 1) * d->dh < d->h && q + (d->kw - 1) * d->dw < d->w;
 }
 
 /* Position `i` under maximum `turn`; without maxima a turn has two of all positions. */
 QB_INLINE int32_t qb_position(const qb_conv *d, int32_t turn, int32_t i) {
   const int32_t wide = d->ow / d->pw, y = turn / wide, q = turn - y * wide, row = i / d->pw;
-  if (d->ph * d->pw == 1) return 2 * turn + i;
+  if (!qb_pooled(d)) return 2 * turn + i;
   return (y * d->ph + row) * d->ow + q * d->pw + i - row * d->pw;
 }
 
 /* The codes under a position's taps: where they are if they lie together, or else copied. */
 QB_FUNCTION qb_patch qb_patch_at(const qb_conv *d, const uint8_t *x, int32_t position,
                                  int32_t group, uint8_t *copy) {
-  const int32_t inputs = d->c / d->groups, run = d->kw * inputs;
+  const int32_t inputs = d->c / qb_groups(d), run = d->kw * inputs;
   qb_patch patch;
   int32_t y, q, i, j, k, inside, together;
   qb_corner(d, position, &y, &q);
   inside = qb_inside(d, y, q);
-  together = d->groups == 1 && d->dw == 1;
+  together = qb_groups(d) == 1 && d->dw == 1;
 #if defined(QB_SMLAD)
   if (inside && together && (run & 3) == 0) {
 #else
@@ -54,7 +55,7 @@ QB_FUNCTION qb_patch qb_patch_at(const qb_conv *d, const uint8_t *x, int32_t pos
     }
     for (j = 0; j < d->kw; j++, from += d->dw * d->c) {
       const int32_t u = q + j * d->dw;
-      if (v < 0 || v >= d->h || u < 0 || u >= d->w) {
+      if (QB_OUTSIDE && (v < 0 || v >= d->h || u < 0 || u >= d->w)) {
         for (k = 0; k < inputs; k++) *copy++ = (uint8_t)d->xz;
       } else {
         for (k = 0; k < inputs; k++) *copy++ = x[from + k];
@@ -65,7 +66,7 @@ QB_FUNCTION qb_patch qb_patch_at(const qb_conv *d, const uint8_t *x, int32_t pos
 }
 
 QB_FUNCTION uint32_t qb_total(const qb_conv *d, qb_patch p) {
-  const int32_t run = d->kw * (d->c / d->groups);
+  const int32_t run = d->kw * (d->c / qb_groups(d));
   uint32_t sum = 0;
   int32_t i, k;
   for (i = 0; i < d->kh; i++)
@@ -97,7 +98,7 @@ typedef struct {
 /* Scratch `copy`: T words for two patches of T codes, rounded up to fours, and T bytes for one. */
 QB_FUNCTION qb_pair qb_pair_at(const qb_conv *d, const uint8_t *x, int32_t a, int32_t b,
                                int32_t group, int32_t *copy) {
-  const int32_t run = d->kw * (d->c / d->groups), taps = d->kh * run;
+  const int32_t run = d->kw * (d->c / qb_groups(d)), taps = d->kh * run;
   qb_pair pair;
 #if defined(QB_SMLAD)
   int32_t which, i;
@@ -110,7 +111,7 @@ QB_FUNCTION qb_pair qb_pair_at(const qb_conv *d, const uint8_t *x, int32_t a, in
     } else {
       for (i = 0; i < d->kh; i++) to = qb_widen(patch.at + i * patch.line, run, to);
     }
-    pair.totals[which] = d->wz != NULL ? qb_total(d, patch) : 0;
+    pair.totals[which] = qb_shifted(d) ? qb_total(d, patch) : 0;
   }
   pair.wide = (const qb_words *)copy;
 #else
@@ -123,7 +124,7 @@ QB_FUNCTION qb_pair qb_pair_at(const qb_conv *d, const uint8_t *x, int32_t a, in
     pair.second = qb_gathered(pair.second, d->kh, run, (uint8_t *)copy + taps);
 #endif
   pair.totals[0] = pair.totals[1] = 0;
-  if (d->wz != NULL)
+  if (qb_shifted(d))
     pair.totals[0] = qb_total(d, pair.first), pair.totals[1] = qb_total(d, pair.second);
 #endif
   return pair;
@@ -132,7 +133,7 @@ QB_FUNCTION qb_pair qb_pair_at(const qb_conv *d, const uint8_t *x, int32_t a, in
 /* sums[4] of two positions by filters n and n + 1; `two` is 0 at an odd last filter. */
 QB_INLINE void qb_block(const qb_conv *d, const int32_t *offset, const qb_pair *pair, int32_t n,
                         int32_t two, int32_t *sums) {
-  const int32_t run = d->kw * (d->c / d->groups), taps = d->kh * run;
+  const int32_t run = d->kw * (d->c / qb_groups(d)), taps = d->kh * run;
   const int8_t *w = d->weight + (ptrdiff_t)n * taps, *v = two != 0 ? w + taps : w;
   sums[0] = sums[2] = offset[n];
   sums[1] = sums[3] = offset[n + two];
@@ -148,7 +149,7 @@ QB_INLINE void qb_block(const qb_conv *d, const int32_t *offset, const qb_pair *
       qb_dot_2x2(p.at + i * p.line, q.at + i * q.line, w + i * run, v + i * run, run, sums);
   }
 #endif
-  if (d->wz != NULL) {
+  if (qb_shifted(d)) {
     const uint32_t z = (uint32_t)d->wz[n], y = (uint32_t)d->wz[n + two];
     const uint32_t first = pair->totals[0], second = pair->totals[1];
     sums[0] = qb_signed((uint32_t)sums[0] - z * first);
@@ -172,13 +173,13 @@ QB_FUNCTION void qb_best(const int32_t *first, const int32_t *second, int32_t n,
  * equation (2). Scratch: `copy` of a pair, acc [3, O / groups]. */
 QB_FUNCTION void qb_convolve(const qb_conv *d, const int32_t *offset, const qb_end *e,
                              const uint8_t *x, int32_t *copy, int32_t *acc, void *out) {
-  const int32_t outputs = d->o / d->groups, window = d->ph * d->pw, pooled = window > 1;
+  const int32_t outputs = d->o / qb_groups(d), window = d->ph * d->pw, pooled = qb_pooled(d);
   const int32_t windows = (d->oh / d->ph) * (d->ow / d->pw);
   const int32_t turns = pooled ? windows : (windows + 1) / 2;
   int32_t *other_acc = acc + outputs, *best = other_acc + outputs;
   int32_t turn, group, i, n;
   for (turn = 0; turn < turns; turn++)
-    for (group = 0; group < d->groups; group++) {
+    for (group = 0; group < qb_groups(d); group++) {
       const int32_t first = group * outputs;
       const int32_t left = windows - 2 * turn, end = pooled ? window : left < 2 ? left : 2;
       for (i = 0; i < end; i += 2) {

@@ -116,12 +116,12 @@ QB_FUNCTION void qb_conv_sums(const qb_conv *d, const int32_t *offset, const uin
     for (n = 0; n < all; n++) sum[n] = offset[n < outputs ? n : n - outputs];
     for (c = 0; c < d->c; c++) {
       int32_t *to = sum;
-      if (parts != NULL) {
+      if (QB_TABLES && parts != NULL) {
         to = parts + ((ptrdiff_t)c * positions + p) * outputs;
         for (n = 0; n < all; n++) to[n] = 0;
       }
       qb_channel_part(d, x, c, p, p + rows - 1, 1, patches, to, to + (rows - 1) * outputs);
-      if (parts != NULL)
+      if (QB_TABLES && parts != NULL)
         for (n = 0; n < all; n++) sum[n] = qb_signed((uint32_t)sum[n] + (uint32_t)to[n]);
     }
   }
@@ -151,7 +151,7 @@ QB_FUNCTION void qb_subtract(const int32_t *sum, const int32_t *parts, ptrdiff_t
 QB_FUNCTION void qb_conv_masked(const qb_conv *d, const qb_end *e, const uint8_t *keep,
                                 int32_t *dropped, const int32_t *sums, const uint8_t *x,
                                 const int32_t *parts, int16_t *patches, int32_t *acc, void *out) {
-  const int32_t outputs = d->o, window = d->ph * d->pw, pooled = window > 1;
+  const int32_t outputs = d->o, window = d->ph * d->pw, pooled = qb_pooled(d);
   const int32_t windows = (d->oh / d->ph) * (d->ow / d->pw);
   const int32_t turns = pooled ? windows : (windows + 1) / 2;
   const ptrdiff_t step = (ptrdiff_t)d->oh * d->ow * outputs;
@@ -165,11 +165,12 @@ QB_FUNCTION void qb_conv_masked(const qb_conv *d, const qb_end *e, const uint8_t
       const int32_t a = qb_position(d, turn, i);
       const int32_t b = i + 1 < end ? qb_position(d, turn, i + 1) : a;
       const ptrdiff_t p = (ptrdiff_t)a * outputs, q = (ptrdiff_t)b * outputs;
-      const int32_t taken = parts != NULL ? count : 0;
-      const int32_t *part = parts != NULL ? parts : sums;
+      const int32_t tables = QB_TABLES && (!QB_RECOMPUTED || parts != NULL);
+      const int32_t taken = tables ? count : 0;
+      const int32_t *part = tables ? parts : sums;
       qb_subtract(sums + p, part + p, step, dropped, taken, outputs, acc);
       qb_subtract(sums + q, part + q, step, dropped, taken, outputs, other_acc);
-      if (parts == NULL)
+      if (!tables)
         for (c = 0; c < count; c++)
           qb_channel_part(d, x, dropped[c], a, b, -1, patches, acc, other_acc);
       if (pooled) {

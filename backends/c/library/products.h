@@ -189,12 +189,17 @@ typedef struct {
   int32_t ph, pw; /* of the maxima that are taken of each window; 1, 1 if none are */
 } qb_conv;
 
+/* What the macros tell of a layer is known to the compiler, which then leaves out the rest. */
+QB_INLINE int32_t qb_shifted(const qb_conv *d) { return QB_WEIGHT_ZEROS && d->wz != NULL; }
+QB_INLINE int32_t qb_groups(const qb_conv *d) { return QB_GROUPS ? d->groups : 1; }
+QB_INLINE int32_t qb_pooled(const qb_conv *d) { return !QB_UNPOOLED || d->ph * d->pw > 1; }
+
 /* One vector by a weight [O, K] */
 QB_FUNCTION void qb_linear(const qb_conv *d, const int32_t *offset, const qb_end *e,
                            const uint8_t *x, void *out) {
   uint32_t total = 0;
   int32_t n, k;
-  if (d->wz != NULL)
+  if (qb_shifted(d))
     for (k = 0; k < d->c; k++) total += x[k];
   for (n = 0; n < d->o; n += 4) {
     const int8_t *w = d->weight + (ptrdiff_t)n * d->c;
@@ -207,7 +212,7 @@ QB_FUNCTION void qb_linear(const qb_conv *d, const int32_t *offset, const qb_end
       for (k = 0; k < count; k++, w += d->c)
         sums[k] = qb_signed(qb_dot(x, w, d->c, (uint32_t)sums[k]));
     }
-    if (d->wz != NULL)
+    if (qb_shifted(d))
       for (k = 0; k < count; k++)
         sums[k] = qb_signed((uint32_t)sums[k] - (uint32_t)d->wz[n + k] * total);
     qb_finish(e, sums, count, 0, n, out);

@@ -118,7 +118,7 @@ QB_INLINE uint32_t qb_dot_filter(const uint8_t *x, const int16_t *w, int32_t n, 
 QB_FUNCTION void qb_convolve_sampled(const qb_conv *d, const qb_sampled *s, const qb_end *e,
                                      const int32_t *bias, uint64_t seed, uint64_t sample,
                                      const uint8_t *x, uint8_t *copy, int16_t *filter, void *out) {
-  const int32_t inputs = d->c / d->groups, outputs = d->o / d->groups, run = d->kw * inputs;
+  const int32_t inputs = d->c / qb_groups(d), outputs = d->o / qb_groups(d), run = d->kw * inputs;
   const int32_t taps = d->kh * d->kw, wide = d->ow / d->pw, window = d->ph * d->pw;
   const uint64_t key = qb_sample_key(seed, s->stream, sample);
   int32_t n, c, t, i, j, turn;

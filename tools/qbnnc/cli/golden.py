@@ -48,6 +48,9 @@ def command(
 
     `qbnnc verify ARTEFACT --golden FILE.npz` compares an artefact with them, by bit pattern. Keep
     the file beside your tests. It stays as it is when the artefact is compiled again.
+
+    Without --seed the random numbers are those of seed 0, without --samples there are as many
+    samples as compiled. The file holds seed, number of samples and first row.
     """
     check_array_output(output)
     check_apart([output], [artefact, file_of(input_)])

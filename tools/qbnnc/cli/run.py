@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.batches.reading.opening import suffix_of
+from qbnnc.cli.batch_options import BatchOptions, batch_options
 from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.row_ids import read_row_ids, row_ids_option, row_names
+from qbnnc.cli.run_stream import is_large, is_stream, read_table, run_stream, warn_of_clipped
 from qbnnc.cli.shared_options import (
     drawing_options,
     input_option,
@@ -19,11 +24,14 @@ from qbnnc.cli.shared_options import (
     verbose_option,
 )
 from qbnnc.loading.arrays import check_array_output, file_of, read_array, write_arrays
-from qbnnc.loading.artefacts import open_artefact
+from qbnnc.loading.artefacts import Artefact, open_artefact
+from qbnnc.support.errors import UserError
 from qbnnc.support.files import check_apart
+from qbnnc.support.inputs import as_rows
 from qbnnc.support.text import WIDTH, fold, table
 
 _ROWS_SHOWN = 5
+_TABLES = (".csv", ".parquet", ".zarr")
 
 
 @click.command(name="run", cls=Command, short_help="Predict with an artefact.")
@@ -31,9 +39,15 @@ _ROWS_SHOWN = 5
 @input_option
 @seed_option
 @drawing_options
+@row_ids_option
 @click.option(
-    "-o", "--output", metavar="FILE.npz", help="Write all samples and statistics to this file."
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write samples and statistics to FILE.npz, FILE.zarr or a FOLDER/ of .npy files; "
+    "statistics to FILE.csv or FILE.parquet.",
 )
+@batch_options
 @json_option
 @quiet_option
 @verbose_option
@@ -44,35 +58,77 @@ def command(
     samples: int | None,
     first_row: int,
     batch_size: int | None,
+    row_ids: str | None,
     output: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
+    batch: BatchOptions,
 ) -> int:
     """Run ARTEFACT (.onnx or .qbnn) on the rows of --input.
 
-    Given the seed, every backend and machine returns the same samples, bit for bit.
+    Given the seed, every backend and machine returns the same samples, bit for bit. --input may
+    be a .csv, .parquet or .zarr too. Large files go through in chunks, and an interrupted run goes
+    on.
     """
+    stream = partial(
+        run_stream,
+        artefact,
+        input_,
+        batch=batch,
+        samples=samples,
+        seed=seed,
+        first_row=first_row,
+        batch_size=batch_size,
+        as_json=as_json,
+        quiet=quiet,
+    )
+    if is_stream(input_, output, batch):
+        assert output is not None
+        if row_ids is not None:
+            raise UserError(
+                "is not for files that are predicted in chunks",
+                place="`row_ids`",
+                remedy="give an .npy or .npz input and an .npz output",
+            )
+        return stream(output)
     if output is not None:
         check_array_output(output)
-        check_apart([output], [artefact, file_of(input_)])
+        given = [file_of(spec) for spec in (input_, row_ids) if spec is not None]
+        check_apart([output], [artefact, *given])
     with plain_warnings():
         opened = open_artefact(artefact)
+    if output is not None and row_ids is None and is_large(opened, input_, samples):
+        return stream(output)
     with placed({"the input": input_}):
-        prediction = opened.predict(read_array(input_), samples, seed, first_row, batch_size)
+        rows = _read(opened, input_, batch)
+        ids = read_row_ids(row_ids, len(rows) if rows.ndim else 0, first_row)
+        prediction = opened.predict(rows, samples, seed, first_row, batch_size, ids)
+        warn_of_clipped(opened, as_rows(rows, opened.input_shape))
     if output is not None:
         write_arrays(output, dict(prediction))
     if as_json:
         kept = {k: v.tolist() for k, v in prediction.items() if not k.startswith("samples")}
         echo_json(kept)
     elif not quiet:
-        click.echo(summary(prediction, first_row))
+        click.echo(summary(prediction, first_row, ids))
         if output is not None:
             click.echo(fold(f"wrote {output}: {', '.join(prediction)}"))
     return 0
 
 
-def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> str:
+def _read(opened: Artefact, input_: str, batch: BatchOptions) -> NDArray[np.generic]:
+    """The rows of an array file, or of a table, in memory."""
+    if suffix_of(input_) in _TABLES or batch.given():
+        return read_table(opened, input_, batch)
+    return read_array(input_)
+
+
+def summary(
+    prediction: Mapping[str, NDArray[np.float32]],
+    first_row: int,
+    row_ids: NDArray[np.int64] | None = None,
+) -> str:
     """The statistics of the first rows, one line each."""
     names = [name for name in prediction if not name.startswith("samples")]
     rows = len(prediction[names[0]])
@@ -80,7 +136,7 @@ def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> st
     columns = [
         [_title(name), *(_cell(name, prediction[name][row]) for row in shown)] for name in names
     ]
-    numbers = ["row", *(str(first_row + row) for row in shown)]
+    numbers = ["row", *row_names(row_ids, first_row, len(shown))]
     tables = "\n\n".join(_tables(numbers, columns))
     shapes = ", ".join(f"{name} {list(prediction[name].shape)}" for name in prediction)
     more = f"\n... {rows} rows in all" if rows > _ROWS_SHOWN else ""

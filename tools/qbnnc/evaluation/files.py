@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from qbnnc.evaluation.data import (
     RawData,
@@ -23,8 +22,8 @@ from qbnnc.evaluation.data import (
 )
 from qbnnc.ir.head import Task, class_shape
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import QuantizeInput
 from qbnnc.ir.types import Stage
+from qbnnc.loading.clipping import clipped_share
 from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.inputs import as_integer, choice
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 Path_: TypeAlias = str | os.PathLike[str]
 Source: TypeAlias = "Path_ | Model | nn.Module"
 Progress = Callable[[str, int, int], None]
-_FLOAT = "float32"
+FLOAT = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,7 @@ def _compared(evaluations: list[Evaluation]) -> list[Evaluation]:
     """Compare the others with the first float network, and its seeds with each other."""
     from qbnnc.evaluation.fidelity import with_fidelity, with_noise
 
-    first = next((e for e in evaluations if e.bits == _FLOAT), None)
+    first = next((e for e in evaluations if e.bits == FLOAT), None)
     if first is None or len(evaluations) == 1:
         return evaluations
     return [
@@ -226,7 +225,7 @@ def _name(source: Source) -> str:
 
 def _bits(model: Model) -> str:
     if model.stage is Stage.FLOAT:
-        return _FLOAT
+        return FLOAT
     return model.provenance.bits + " simulated" * (model.stage is Stage.SIMULATED)
 
 
@@ -241,21 +240,3 @@ def _at(name: str) -> Iterator[None]:
         if str(error.place) == name:
             raise
         raise error.within(name) from None
-
-
-def clipped_share(model: Model, x: NDArray[np.float32]) -> float:
-    """The share of the values of x [N, *shape] that the input quantiser clips; 0 of a float model.
-
-    By one code or more, of the first member. Pixels 0..255 for a network of 0..1 are the usual
-    cause of a large share, and give plausible metrics.
-    """
-    op = next((n.op for n in model.graph.nodes if isinstance(n.op, QuantizeInput)), None)
-    if op is None or x.size == 0:
-        return 0.0
-    channels = [1] * (x.ndim - 2)
-    offset, scale = (
-        np.asarray(values, np.float32).reshape(-1, *channels) for values in (op.offset, op.scale)
-    )
-    zero = op.quant.per_tensor[1]
-    low, high = (offset + scale * np.float32(code - zero) for code in (op.low, op.high))
-    return float(((x < low - np.abs(scale)) | (x > high + np.abs(scale))).mean())

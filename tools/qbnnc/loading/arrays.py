@@ -62,6 +62,6 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> N
 def split_spec(spec: str) -> tuple[Path, str | None]:
     """`FILE[:KEY]` as both. A colon before a suffix belongs to the path (C:\\x.npy)."""
     head, colon, key = spec.rpartition(":")
-    if colon and head.lower().endswith((".npz", ".npy")):
+    if colon and head.lower().endswith((".npz", ".npy", ".zarr")):
         return Path(head), key
     return Path(spec), None

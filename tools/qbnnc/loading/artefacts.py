@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.ir import format
+from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.support.errors import FileError
@@ -45,6 +46,21 @@ class Session(Protocol):
         """Samples, whose names begin so and which come in order, and statistics by name."""
 
 
+class NumberedSession(Session, Protocol):
+    """A session that takes the numbers of rows one by one."""
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+        row_ids: ArrayLike | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """As any session; `row_ids` [B] are in place of `first_row`."""
+
+
 class Predictor(Session, Protocol):
     """A session that knows the Model behind it: its head, shapes and method."""
 
@@ -74,7 +90,7 @@ class Wrapped:
         return self.session.predict(x, samples, seed, first_row, batch_size)
 
 
-class Artefact(Predictor, Protocol):
+class Artefact(Predictor, NumberedSession, Protocol):
     """A compiled network, ready to run."""
 
     @property
@@ -84,6 +100,10 @@ class Artefact(Predictor, Protocol):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one row."""
+
+    @property
+    def head(self) -> Head:
+        """The statistics, which are known without a Model too."""
 
     @property
     def digest(self) -> str:
@@ -96,7 +116,25 @@ class Artefact(Predictor, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class QbnnArtefact(Wrapped):
+class _OfFile(Wrapped):
+    """A session of a file; it takes `row_ids`."""
+
+    session: NumberedSession
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+        row_ids: ArrayLike | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        return self.session.predict(x, samples, seed, first_row, batch_size, row_ids=row_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class QbnnArtefact(_OfFile):
     """A .qbnn file in our runtime."""
 
     session: QbnnSession
@@ -109,6 +147,10 @@ class QbnnArtefact(Wrapped):
     @property
     def input_shape(self) -> tuple[int, ...]:
         return self.session.model.graph.input.type.shape
+
+    @property
+    def head(self) -> Head:
+        return self.session.model.head
 
     @property
     def digest(self) -> str:
@@ -127,7 +169,7 @@ class QbnnArtefact(Wrapped):
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxFile(Wrapped):
+class OnnxFile(_OfFile):
     """An .onnx file in onnxruntime; `known` is the Model in it, if it has one."""
 
     session: OnnxArtefact
@@ -148,6 +190,10 @@ class OnnxFile(Wrapped):
     @property
     def input_shape(self) -> tuple[int, ...]:
         return self.session.input_shape
+
+    @property
+    def head(self) -> Head:
+        return self.session.description.head
 
     @property
     def digest(self) -> str:
@@ -172,6 +218,20 @@ def open_artefact(
         from qbnnc.runtime import load  # numba takes half a second, and an .onnx needs none
 
         return QbnnArtefact(load(path, threads))
+    return artefact_of(data, path, threads, engine)
+
+
+def artefact_of(
+    data: bytes,
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    engine: Engine | None = None,
+) -> Artefact:
+    """The artefact in `data`; `path` is for errors, and the rest is as for `open_artefact`."""
+    if format.is_model(data):
+        from qbnnc.runtime import Session
+
+        return QbnnArtefact(Session(format.from_bytes(data, path), path, threads))
     require("onnxruntime", what=f"running {Path(path).name}")
     from qbnnc.backends.onnx.embedded_model import embedded_model
     from qbnnc.backends.onnx.session import OnnxArtefact

@@ -8,6 +8,11 @@ from qbnnc.support.errors import UserError
 
 _EXTRAS = {
     "onnx": frozenset({"onnxruntime"}),
+    "sklearn": frozenset({"sklearn"}),
+    "tables": frozenset({"pandas", "pyarrow"}),
+    "zarr": frozenset({"zarr"}),
+    "distributed": frozenset({"distributed"}),
+    "plots": frozenset({"matplotlib"}),
     "compile": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime"}),
 }
 

@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.support import limits
 from qbnnc.support.errors import InputError, UserError
+from qbnnc.support.frames import frame_values, is_frame
 
 
 def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> NDArray[np.float32]:
     """`x` as a C-contiguous float32 batch [B, *shape] without NaN; B may be 0.
 
-    float64, float16, integers and booleans are cast. Raises InputError for another shape, for
-    complex numbers, objects or text, and for NaN. Infinity is clipped by the quantiser.
+    float64, float16, integers and booleans are cast, and data frames of them. Raises InputError for
+    another shape, for complex numbers, objects or text, and for NaN. Infinity is clipped by the
+    quantiser.
     """
     batch = as_rows(x, shape, name)
     # The maximum of anything with NaN is NaN.
@@ -29,7 +31,7 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> N
 
 def as_rows(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> NDArray[np.float32]:
     """`x` as `as_batch` gives it, in which NaN is not looked for."""
-    array = as_array(x, name)
+    array = frame_values(x, name) if is_frame(x) else as_array(x, name)
     if array.dtype.kind not in "fiub":
         raise InputError(
             f"the element type is {array.dtype}, and the network takes real numbers",
@@ -41,7 +43,7 @@ def as_rows(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> ND
             f"the shape is {list(array.shape)}, and the network takes "
             f"[batch{''.join(f', {n}' for n in shape)}]",
             place=name,
-            remedy=layout_advice(array.shape[1:], shape),
+            remedy=layout_advice(array.shape[1:], shape, "x.to_numpy()" if is_frame(x) else "x"),
         )
     if array.dtype == np.float32:
         return np.ascontiguousarray(array, np.float32)

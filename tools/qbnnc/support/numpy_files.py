@@ -17,13 +17,13 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.support.errors import FileError
-from qbnnc.support.files import DAMAGE, MOST_BYTES, open_regular
+from qbnnc.support.files import DAMAGE, MOST_BYTES, open_regular, reason
 from qbnnc.support.text import counted
 
 Array = NDArray[np.generic]
@@ -31,6 +31,8 @@ Shape = tuple[int, ...]
 
 MOST_STORED = 8 << 30
 """Bytes of the largest array that lies in a file as it is."""
+MOST_MAPPED = 1 << 50
+"""Bytes of the largest file that is mapped, not read."""
 MOST_COMPRESSED = 2 << 30
 """Bytes of the largest array that is unpacked."""
 MOST_MEMBERS = 10_000
@@ -73,6 +75,26 @@ def read_npy(path: str | os.PathLike[str]) -> Array:
     with open_regular(path, MOST_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
         return _array(file, size, MOST_STORED, path)
+
+
+def map_npy(path: str | os.PathLike[str]) -> Array:
+    """The array of an .npy file of any size, mapped into memory and read-only.
+
+    FileError as `read_npy`. An empty array is no map.
+    """
+    with open_regular(path, MOST_MAPPED) as file:
+        size = os.fstat(file.fileno()).st_size
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise FileError("no .npy array file", path, remedy="write one with numpy.save")
+        file.seek(0)
+        header, dtype = _described(file, size, MOST_MAPPED, path)
+    if not math.prod(header.shape):
+        return np.empty(header.shape, dtype)
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    try:
+        return np.memmap(path, dtype, "r", header.size, header.shape, order)
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot be mapped ({reason(error)})", path) from error
 
 
 def array_of(data: bytes, place: object) -> Array:
@@ -139,12 +161,21 @@ def _members(archive: zipfile.ZipFile, path: object) -> dict[str, zipfile.ZipInf
 
 def _array(stream: _Stream, size: int, most: int, place: object) -> Array:
     """The array at the beginning of a stream, of which there can be `size` bytes."""
+    header, dtype = _described(stream, size, most, place)
+    shape = header.shape
+    flat = _filled(stream, math.prod(shape) * dtype.itemsize, place).view(dtype)
+    return flat.reshape(shape[::-1]).T if header.fortran else flat.reshape(shape)
+
+
+def _described(
+    stream: _Stream, size: int, most: int, place: object
+) -> tuple[_Header, np.dtype[np.generic]]:
+    """The header at the beginning of a stream of `size` bytes, held against them."""
     with _damage(place):
         header = _header(stream)
-        shape, fortran = header.shape, header.fortran
         dtype = _dtype(header.descr, place)
-    _check(shape, dtype, most, place)
-    total, left = math.prod(shape) * dtype.itemsize, size - header.size
+    _check(header.shape, dtype, most, place)
+    total, left = math.prod(header.shape) * dtype.itemsize, size - header.size
     if total > left:
         raise FileError(
             f"truncated or damaged (says that it holds {total} bytes of numbers, and there "
@@ -152,8 +183,7 @@ def _array(stream: _Stream, size: int, most: int, place: object) -> Array:
             place,
             remedy="copy it again",
         )
-    flat = _filled(stream, total, place).view(dtype)
-    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+    return header, dtype
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,10 +60,16 @@ def make_golden(
 def write_golden(golden: Golden, path: str | os.PathLike[str]) -> None:
     """Write an .npz with the arrays x, seed, first_row, digest, and the samples by name."""
     arrays: dict[str, Array] = {_INPUT: golden.x, **golden.samples}
-    arrays[_SEED] = np.array(golden.seed, np.int64)
-    arrays[_FIRST_ROW] = np.array(golden.first_row, np.int64)
+    arrays[_SEED] = _number(golden.seed)
+    arrays[_FIRST_ROW] = _number(golden.first_row)
     arrays[_DIGEST] = np.frombuffer(golden.digest.encode(), np.uint8)
     write_arrays(path, arrays)
+
+
+def _number(value: int) -> Array:
+    """A number that counts mod 2^64: int64 where it fits, and else uint64."""
+    whole = value % 2**64
+    return np.array(whole, np.int64 if whole < 2**63 else np.uint64)
 
 
 def read_golden(path: str) -> Golden:
@@ -80,6 +86,12 @@ def read_golden(path: str) -> Golden:
     whole = all(a.shape == () and np.issubdtype(a.dtype, np.integer) for a in scalars)
     if not whole or len(shapes) != 1 or {len(x)} != {shape[1] for shape in shapes if shape[1:]}:
         raise FileError("damaged golden vectors", path, "make them again with qbnnc golden")
+    if not len(x) or not all(len(array) for array in samples.values()):
+        raise FileError(
+            "golden vectors of no rows or no samples, so that nothing would be compared",
+            path,
+            "make them again with qbnnc golden",
+        )
     digest = bytes(arrays[_DIGEST].astype(np.uint8).tobytes()).decode("ascii", "replace")
     seed, first_row = (int(a) for a in scalars)
     return Golden(x, seed, first_row, samples, digest)

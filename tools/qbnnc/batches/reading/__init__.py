@@ -1,0 +1,1 @@
+"""Inputs that are read a block of rows at a time."""

@@ -1,0 +1,1 @@
+"""Where chunks are computed: here, in processes, on a Dask cluster."""

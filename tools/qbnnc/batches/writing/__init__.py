@@ -1,0 +1,1 @@
+"""Outputs, made of the arrays of a finished run."""
