@@ -128,9 +128,10 @@ release: $(READY) ## Wheels and sdist in dist/, each tried in an empty environme
 versions: $(READY) ## Each Python that is found, old and new onnxruntimes: the tables of docs/reference/versions.md
 	$(BIN)/python tools/versions/trials.py --jobs $(JOBS) --pip-flags="$(PIP_FLAGS)"
 
+notebooks: $(READY) ## Run the tutorials: their outputs in docs/tutorials/*.ipynb (needs clang, lld, node)
+	$(BIN)/python -m tools.docs.notebook
+
 docs: $(READY) ## The site in build/site: every link and reference must resolve
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
-	    -c constraints.txt -e '.[compile,docs,test]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 pictures: $(READY) ## The pictures of docs/how-to/look-inside.md, by the commands of that page

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_known_message_is_in_the_catalogue() -> None:
-    """That of a LayerNorm's sibling, written by hand from its source."""
+    """The message of alpha dropout, written by hand."""
     alpha = Message(
         "alpha dropout is not supported, as it adds noise",
         "use nn.Dropout",

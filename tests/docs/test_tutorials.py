@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from tools.docs.notebook import TUTORIALS, execute, names, notebook_of
+from tools.docs.notebook import TUTORIALS, execute, names, notebook_of, read
 from tools.docs.tutorial_pages import page
 
 NEEDS = {"browser": ("clang", "wasm-ld", "node"), "microcontroller": ("cc",)}
@@ -36,7 +36,7 @@ The end.
 
 
 def stored(name: str) -> NotebookNode:
-    return nbformat.read(TUTORIALS / f"{name}.ipynb", as_version=4)
+    return read(TUTORIALS / f"{name}.ipynb")
 
 
 def printed(notebook: NotebookNode) -> list[str]:

@@ -1,4 +1,4 @@
-"""What mkdocs does to our pages: outputs of tutorials, and pages that are read from the sources."""
+"""A hook of mkdocs: outputs of tutorials, and pages that are read from the sources."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import nbformat
-
 from tools.docs.messages import catalogue
-from tools.docs.notebook import TUTORIALS
+from tools.docs.notebook import TUTORIALS, read
 from tools.docs.operations import operations
 from tools.docs.tutorial_pages import page as tutorial
 
@@ -38,5 +36,5 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     path = Path(page.file.src_uri)
     notebook = TUTORIALS / f"{path.stem}.ipynb"
     if path.parent.name == TUTORIALS.name and notebook.exists():
-        return tutorial(nbformat.read(notebook, as_version=4), notebook.name)
+        return tutorial(read(notebook), notebook.name)
     return MARKER.sub(lambda found: GENERATED[found[1]](), markdown)

@@ -48,7 +48,14 @@ def notebook_of(text: str) -> NotebookNode:
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return new_notebook(cells=cells, metadata=kernel)
+    made: NotebookNode = new_notebook(cells=cells, metadata=kernel)
+    return made
+
+
+def read(path: Path) -> NotebookNode:
+    """The notebook in a file."""
+    found: NotebookNode = nbformat.read(path, as_version=4)
+    return found
 
 
 def _cells(text: str) -> Iterator[NotebookNode]:
