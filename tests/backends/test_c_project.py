@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from tests.graphs import lenet, mlp
 
 needs_cmake = pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake")
 needs_cpp = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+needs_pio = pytest.mark.skipif(
+    shutil.which("pio") is None, reason="needs pio: pip install platformio, apart from qbnnc"
+)
 needs_java = pytest.mark.skipif(
     None in (shutil.which("javac"), shutil.which("java"), shutil.which("cmake")),
     reason="needs a JDK and cmake",
@@ -101,6 +105,19 @@ def test_platformio_metadata(tmp_path: Path, model: Model) -> None:
     assert (tmp_path / fields["build"]["includeDir"] / fields["headers"]).is_file()
     for example in fields["examples"]:
         assert all((tmp_path / example["base"] / file).is_file() for file in example["files"])
+
+
+@needs_pio
+@pytest.mark.slow
+def test_platformio_packs_the_folder(tmp_path: Path, model: Model) -> None:
+    """`pio pkg pack` checks library.json by the registry's rules, and takes the sources."""
+    folder = laid_out(tmp_path / "project", model)
+    cores = {"PLATFORMIO_CORE_DIR": str(tmp_path / "core")}
+    run(tmp_path, "pio", "pkg", "pack", folder, "--output", tmp_path, **cores)
+    (packed,) = tmp_path.glob("my_net-*.tar.gz")
+    with tarfile.open(packed) as archive:
+        names = set(archive.getnames())
+    assert {"library.json", "src/my_net.c", "src/my_net.h"} <= names
 
 
 def test_zephyr_metadata(tmp_path: Path, model: Model) -> None:
