@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 PIP_FLAGS ?=
+REPOSITORY ?=
 JOBS ?= 2
 MINUTES ?= 10
 MUTANTS ?= 300
@@ -16,12 +17,14 @@ ROOT_FILES := $(sort $(filter-out %/__pycache__,$(wildcard tools/qbnnc/*)))
 LOWEST := .venv-minimum/bin/python
 ONNXRUNTIME_WEB := 1.30.0
 MINIMUM_PYTHON ?= python3.11
+MINIMUM_EXTRAS := compile,distributed,onnx,plots,serving,sklearn,study,tables,zarr
 MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py heads.py) \
-    tests/runtime/test_microkernel.py
+    $(addprefix tests/runtime/test_,microkernel.py frames.py) \
+    $(addprefix tests/study/test_,report.py sweep_command.py)
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help demo docs page web check test nightly devices fuzz fuzz-million fenced mutants coverage
-.PHONY: minimum versions lint types format onnx-wheel clean distclean FORCE
+.PHONY: help demo docs page pictures web check test nightly devices fuzz fuzz-million fenced mutants coverage
+.PHONY: minimum release versions lint types format onnx-wheel clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -95,9 +98,9 @@ coverage: $(READY) ## Branch coverage of our packages by the tests of `make test
 minimum: ## The lowest versions that pyproject.toml admits: the demo, and the tests of equal bits
 	@test -x $(LOWEST) || $(MINIMUM_PYTHON) -m venv .venv-minimum
 	@$(LOWEST) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
-	    -c constraints-minimum.txt hatchling hypothesis pytest pytest-xdist
+	    -c constraints-minimum.txt hatchling httpx hypothesis pytest pytest-xdist
 	@$(LOWEST) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
-	    -c constraints-minimum.txt --no-build-isolation '.[compile]'
+	    -c constraints-minimum.txt --no-build-isolation '.[$(MINIMUM_EXTRAS)]'
 	$(LOWEST) -m pip freeze
 	@mkdir -p build/minimum
 	.venv-minimum/bin/qbnnc compile tools/demo/lenet_mcd.pt --model tools.models:LeNet_MCD \
@@ -118,6 +121,10 @@ minimum: ## The lowest versions that pyproject.toml admits: the demo, and the te
 onnx-wheel: $(READY) ## Build dist/qbnnc_onnx-*.whl, which runs .onnx files with onnxruntime alone
 	cd tools/qbnnc_onnx && ../../$(BIN)/python -m hatchling build -t wheel -d ../../dist
 
+# The tree has to be committed. Nothing is uploaded, and no tag is made.
+release: $(READY) ## Wheels and sdist in dist/, each tried in an empty environment (REPOSITORY=https://...)
+	$(BIN)/python -m tools.release --repository "$(REPOSITORY)" --pip-flags="$(PIP_FLAGS)"
+
 versions: $(READY) ## Each Python that is found, old and new onnxruntimes: the tables of docs/reference/versions.md
 	$(BIN)/python tools/versions/trials.py --jobs $(JOBS) --pip-flags="$(PIP_FLAGS)"
 
@@ -125,6 +132,9 @@ docs: $(READY) ## The site in build/site: every link and reference must resolve
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
 	    -c constraints.txt -e '.[compile,docs,test]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pictures: $(READY) ## The pictures of docs/how-to/look-inside.md, by the commands of that page
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tools.docs.pictures
 
 lint: $(READY) ## Format and lint rules
 	$(BIN)/ruff format --check
@@ -146,7 +156,8 @@ distclean: clean ## clean, and remove the virtual environment too
 
 # A new file directly in tools/qbnnc/ needs the links of the editable install laid again, so the
 # list of its files is an input like pyproject.toml; it is written only when it differs.
-$(READY): pyproject.toml constraints.txt tests/libraries.txt tools/hatch_build.py .venv/root-files
+$(READY): pyproject.toml constraints.txt tests/libraries.txt .venv/root-files
+$(READY): tools/hatch_build.py tools/hatch_metadata.py
 	@echo "Installing into .venv (the first time this takes several minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \

@@ -24,7 +24,7 @@ from qbnnc.support.text import counted
 class Provenance:
     """The history of a Model; every field is text for people and for `inspect`."""
 
-    compiler: str = ""  # "qbnnc 0.1.0"
+    compiler: str = ""  # "qbnnc 0.2.0"
     bits: str = ""  # "w8a7"
     weights: str = ""  # "channel-symmetric"
     calibration: str = ""  # "minmax over 512 rows x 4 passes, seed 0, sha256 ..."

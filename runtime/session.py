@@ -28,10 +28,17 @@ from qbnnc.runtime.buffers import (
 from qbnnc.runtime.cache import kernels
 from qbnnc.runtime.execution import Executor
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
-from qbnnc.runtime.jobs import Prepared, Size, prepare, signed
+from qbnnc.runtime.jobs import Prepared, Size, prepare
 from qbnnc.runtime.native_call import NativeCall, native_call
+from qbnnc.runtime.numbered_rows import (
+    draws_by_row,
+    fill,
+    no_memory,
+    numbering,
+)
 from qbnnc.runtime.outputs import Float32, Outputs
 from qbnnc.runtime.prediction import Prediction
+from qbnnc.runtime.sample_count import sample_count
 from qbnnc.runtime.stream import Stream
 from qbnnc.runtime.summary import PlanSummary, summarize
 from qbnnc.runtime.threads import physical_cores
@@ -44,7 +51,6 @@ from qbnnc.support.inputs import (
     MOST_THREADS,
     as_batch,
     as_count,
-    as_first_row,
     as_integer,
     as_rows,
     check_asked,
@@ -98,6 +104,7 @@ class Session:
         self._ensemble = plan_members(model.members, model.draws, block_bytes, masked)
         self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
+        self._by_row = any(map(draws_by_row, model.members))
         self._shape = model.graph.input.type.shape
         outputs = len(model.graph.outputs)
         self._names = model.head.sample_names(outputs) + model.head.statistic_names(outputs)
@@ -125,6 +132,7 @@ class Session:
         seed: int = 0,
         first_row: int = 0,
         batch_size: int | None = None,
+        row_ids: ArrayLike | None = None,
     ) -> Prediction:
         """Compute samples and statistics for a batch x [B, *shape]; B may be 0.
 
@@ -135,11 +143,15 @@ class Session:
             first_row: the number of the first row; it lets a batch be split without any effect.
                 Rows one by one without it all draw row 0's masks: use `stream`.
             batch_size: rows at a time; no result depends on it. None chooses it.
+            row_ids: the numbers of the rows [B], 0 or more, in place of `first_row`. Rows may have
+                them in any order, and equal ones share random numbers. It is fastest if they
+                count up by one.
 
         Raises InputError for data or numbers that do not fit the model.
         """
         batch, count = as_rows(x, self._shape), self._samples(samples)
-        numbers, rows = _numbers(seed, first_row), len(batch)
+        rows = len(batch)
+        numbers = numbering(seed, first_row, row_ids, rows, by_row=self._by_row)
         chunk = None
         if batch_size is not None:
             chunk = min(as_count(batch_size, "batch_size", MOST_ROWS_AT_ONCE), max(rows, 1))
@@ -147,13 +159,20 @@ class Session:
         try:
             prepared = self._prepare(Size(rows, count, chunk))
             out = prepared.outputs.allocate()
-            self._executor.run(prepared, batch, out, numbers)
+            fill(self._executor.run, self._prepare, prepared, batch, out, numbers, chunk)
         except MemoryError:
-            raise _no_memory(rows, count) from None
+            raise no_memory(rows, count) from None
         outputs = prepared.outputs.split(out)
         return Prediction(self.model.head, self._names, outputs, self._kernels.moments, index_of(x))
 
-    def predict_into(self, x: ArrayLike, out: Float32, seed: int = 0, first_row: int = 0) -> None:
+    def predict_into(
+        self,
+        x: ArrayLike,
+        out: Float32,
+        seed: int = 0,
+        first_row: int = 0,
+        row_ids: ArrayLike | None = None,
+    ) -> None:
         """Write the samples of a batch x [B, *shape] to `out`, without statistics.
 
         This is `predict` with the least work around it: buffers and plans are reused, and a small
@@ -167,19 +186,20 @@ class Session:
                 takes. `new_out` makes such an array, and `outputs_in` shows the outputs in it.
             seed: as for `predict`.
             first_row: as for `predict`.
+            row_ids: as for `predict`.
 
         Raises InputError if x, `out` or a number does not fit, if `out` shares memory with x, and
         for NaN in x. Nothing is written then.
         """
-        numbers = _numbers(seed, first_row)
         batch = x if is_readable(x) else as_rows(x, self._shape)
         if not is_fillable(out):
             out = expect_fillable(out)
         prepared = self._fitting.get((batch.shape, out.shape)) or self._fit(batch, out)
+        numbers = numbering(seed, first_row, row_ids, len(batch), by_row=self._by_row)
         try:
-            self._executor.run(prepared, batch, out.ravel(), numbers)
+            fill(self._executor.run, self._prepare, prepared, batch, out.ravel(), numbers)
         except MemoryError:
-            raise _no_memory(len(batch), prepared.outputs.samples) from None
+            raise no_memory(len(batch), prepared.outputs.samples) from None
 
     def stream(self, seed: int = 0, samples: int | None = None, first_row: int = 0) -> Stream:
         """Begin predictions of rows that come in parts, each row with random numbers of its own.
@@ -227,7 +247,8 @@ class Session:
         that this is for small batches.
         """
         batch, members = as_batch(x, self._shape), len(self.model.members)
-        draws, numbers = self._samples(samples) // members, _numbers(seed, first_row)
+        draws = self._samples(samples) // members
+        numbers = numbering(seed, first_row, None, len(batch), by_row=self._by_row).counted
         check_asked(len(batch), draws * members, members, self._plans[0].size)
         if not 0 <= as_integer(member, "member") < members:
             raise InputError(f"{member}, and the members are {members}", place="member")
@@ -252,18 +273,7 @@ class Session:
     def _samples(self, samples: int | None) -> int:
         """Return L; raise InputError if the model cannot give so many samples."""
         members = len(self.model.members)
-        count = self.samples if samples is None else as_integer(samples, "samples")
-        if not self._stochastic and count != members:
-            raise InputError(
-                f"{count}, but nothing is random here: there is one sample of each of the "
-                f"{members} network(s)",
-                place="samples",
-                remedy="leave samples out",
-            )
-        if count < 1 or count % members:
-            advice = f"take a positive multiple of the {members} ensemble member(s)"
-            raise InputError(f"{count}", place="samples", remedy=advice)
-        return count
+        return sample_count(samples, self.samples, members, stochastic=self._stochastic)
 
     def _prepare(self, size: Size) -> Prepared:
         """Prepare predictions of a size, once; the last MOST_PREPARED sizes are kept."""
@@ -284,17 +294,3 @@ class Session:
         found = self._prepare(Size(rows, count, None))
         self._fitting[batch.shape, out.shape] = found
         return found
-
-
-def _no_memory(rows: int, samples: int) -> InputError:
-    return InputError(
-        f"no memory for {rows} rows and {samples} samples at once",
-        remedy="take fewer samples or rows, or fewer rows at a time (batch_size)",
-    )
-
-
-def _numbers(seed: int, first_row: int) -> tuple[int, int]:
-    """Return both numbers mod 2^64, as the kernels take them."""
-    if type(seed) is int and type(first_row) is int and 0 <= seed < 2**63 > first_row >= 0:
-        return seed, first_row
-    return signed(as_integer(seed, "seed")), signed(as_first_row(first_row))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from socket import socket
 
 import click
 import pytest
@@ -22,10 +23,46 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 WRITTEN = re.compile(r"^cat > (\S+) <<'EOF'\n(.*?)^EOF$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^qbnnc .*$", re.MULTILINE)
+# The pages whose blocks run after the quick start, those that need nothing, and those that other
+# tests run: the tutorials' are cells (tests/docs).
+AFTER_THE_QUICK_START = tuple(
+    f"docs/how-to/{name}.md"
+    for name in "calibrate choose-bits compile-your-network fine-tune measure-speed verify".split()
+)
+ALONE = (
+    "docs/how-to/debug-a-refusal.md",
+    "docs/reference/errors.md",
+    "docs/reference/file-format.md",
+)
+ELSEWHERE = (
+    "docs/how-to/browser.md",  # tests/page/test_documentation.py
+    "docs/how-to/engines.md",  # tests/qbnnc/test_engines.py, and below
+    "docs/how-to/large-batches.md",  # below
+    "docs/how-to/look-inside.md",  # below
+    "docs/how-to/microcontroller.md",
+    "docs/quick-start.md",
+)
+PAGES = ("README.md", *AFTER_THE_QUICK_START, *ALONE, *ELSEWHERE)
+MADE = """python - <<'EOF'
+import numpy as np
+import qbnnc
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
+x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+qbnnc.compile(net, "model.qbnn", calibration=x, task="regression", spread_check=False)
+EOF
+"""
 MODULES = (
+    "qbnnc.batches.reading.csv_header",
     "qbnnc.cli.shared_options",
     "qbnnc.cli.quantisation_options",
     "qbnnc.cli.limits",
+    "qbnnc.inspection.page.histogram",
+    "qbnnc.inspection.page.layered",
+    "qbnnc.inspection.page.markup",
     "qbnnc.passes.recorded_options",
     "qbnnc.ir.arithmetic",
     "qbnnc.ir.scales",
@@ -52,20 +89,45 @@ def test_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-@pytest.mark.parametrize(("page", "least"), [("README.md", 3), ("docs/how-to/guide.md", 12)])
+@pytest.mark.parametrize("page", PAGES)
 def test_commands_are_as_the_command_line_takes_them(
-    page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names, options and values are parsed; the commands are not run."""
     monkeypatch.chdir(tmp_path)
     for name, text in WRITTEN.findall((ROOT / page).read_text()):
         Path(name).write_text(text)
-    commands = list(_commands(page))
-    assert len(commands) >= least
-    for name, *arguments in commands:
+    for name, *arguments in _commands(page):
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         command.make_context(name, arguments)  # raises UsageError
+
+
+def test_commands_are_found() -> None:
+    assert [name for name, *_ in _commands("README.md")] == [
+        *("compile", "verify", "evaluate", "run", "compile", "verify")
+    ]
+
+
+def test_every_page_is_known() -> None:
+    """A page with blocks of a shell or Python is run by a test of this file or of another."""
+    with_blocks = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "docs").rglob("*.md")
+        if {language for language, _ in BLOCK.findall(path.read_text())} & {"sh", "python"}
+    }
+    tutorials = {page for page in with_blocks if page.startswith("docs/tutorials/")}
+    assert with_blocks - tutorials == {*PAGES} - {"README.md"}
+
+
+def test_the_quick_start_is_the_readmes() -> None:
+    """One text: the README's first block of a shell."""
+    first, *_ = _script("README.md")[0]
+    assert _script("docs/quick-start.md")[0] == [first]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 120
 
 
 @pytest.mark.slow
@@ -73,15 +135,35 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
     _paste(_readme(), tmp_path)
 
 
+@pytest.fixture(scope="module")
+def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the quick start has run, with the clone's `tools`."""
+    folder = tmp_path_factory.mktemp("quick_start")
+    _paste(_script("docs/quick-start.md")[0], folder)
+    (folder / "tools").symlink_to(ROOT / "tools")
+    return folder
+
+
 @pytest.mark.nightly
-def test_the_readme_and_the_guide_work_when_pasted(tmp_path: Path) -> None:
-    """All blocks in one shell: the README's in an empty folder, then the guide's, with `tools`."""
-    readme = _readme()
-    guide, left_out = _script("docs/how-to/guide.md")
-    assert left_out == []
-    assert len(guide) == 17
-    tools = f"ln -s {shlex.quote(str(ROOT / 'tools'))} tools\n"
-    _paste([*readme, tools, *guide], tmp_path)
+@pytest.mark.parametrize("page", AFTER_THE_QUICK_START)
+def test_pages_work_when_pasted_after_the_quick_start(
+    page: str, quick_start: Path, tmp_path: Path
+) -> None:
+    """All blocks of a page in one shell, in a copy of the folder."""
+    folder = shutil.copytree(quick_start, tmp_path / "copy", symlinks=True)
+    _paste(_script(page)[0], folder)
+
+
+@pytest.mark.nightly
+def test_the_onnx_file_in_onnxruntime(quick_start: Path) -> None:
+    first, *_ = _script("docs/how-to/engines.md")[0]
+    _paste([first], quick_start)
+
+
+@pytest.mark.parametrize("page", ALONE)
+@pytest.mark.slow
+def test_pages_work_when_pasted_alone(page: str, tmp_path: Path) -> None:
+    _paste(_script(page)[0], tmp_path)
 
 
 @pytest.mark.slow
@@ -92,6 +174,33 @@ def test_the_page_of_microcontrollers_works_when_pasted(tmp_path: Path) -> None:
     assert [text.split()[0] for text in left_out] == ["qbnnc", "#include", "val"]
     tools = f"ln -s {shlex.quote(str(ROOT / 'tools'))} tools\nmkdir build\n"
     _paste([tools, *made], tmp_path)
+
+
+@pytest.mark.slow
+def test_the_page_of_pictures_works_when_pasted(tmp_path: Path) -> None:
+    made, left_out = _script("docs/how-to/look-inside.md")
+    assert left_out == []
+    links = "".join(
+        f"ln -s {shlex.quote(str(ROOT / name))} {name}\n" for name in ("tools", "tests")
+    )
+    _paste([links, *made], tmp_path)
+    for name in ("lenet.html", "classification.svg", "regression.svg"):
+        assert (tmp_path / "build" / "look" / name).stat().st_size > 10_000
+    pictures = list((ROOT / "docs" / "how-to" / "pictures").glob("*.svg"))
+    assert len(pictures) == 3
+    assert all(picture.stat().st_size < 60_000 for picture in pictures)
+
+
+@pytest.mark.slow
+def test_the_page_of_large_batches_works_when_pasted(tmp_path: Path) -> None:
+    """With a network of its own, which takes as many numbers as the README's."""
+    blocks, left_out = _script("docs/how-to/large-batches.md")
+    assert (len(blocks), left_out) == (5, [])
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    _paste([MADE, *(block.replace("8786", port) for block in blocks)], tmp_path)
+    assert (tmp_path / "mended.csv").read_text().count("\n") == 20001
 
 
 def _readme() -> list[str]:

@@ -69,6 +69,7 @@ LAYERS = {
     "tools/qbnnc/verification": layer(f"{CORE} loading", "numpy"),
     "tools/qbnnc/verification/engines.py": layer(f"{CORE} loading", "numpy onnx openvino"),
     "tools/qbnnc/evaluation": layer(f"{CORE} loading verification", "numpy torch"),
+    "tools/qbnnc/evaluation/plots": layer(f"{CORE} loading evaluation", "matplotlib numpy"),
     "tools/qbnnc/inspection": layer("ir support", "numpy"),
     "tools/qbnnc/batches": layer("ir support loading version", "numpy pyarrow zarr"),
     "tools/qbnnc/batches/workers": layer("ir support loading version batches", "distributed numpy"),

@@ -9,15 +9,27 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENT = re.compile(r"([a-z0-9-]+)>=([0-9.]+)")
-TRIED_TOOLS = {"hatchling", "hypothesis", "pytest", "pytest-xdist"}
+TRIED_TOOLS = {"hatchling", "httpx", "hypothesis", "pytest", "pytest-xdist"}
+OF_DEVELOPERS = {"docs", "test"}  # extras that users do not get
+
+
+def of_users() -> dict[str, list[str]]:
+    """The requirements of each extra that users get; those of the base by the name ""."""
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    chosen = {name: needs for name, needs in extras.items() if name not in OF_DEVELOPERS}
+    return {"": project["dependencies"]} | chosen
 
 
 def declared() -> dict[str, str]:
-    """The floor of each dependency of the base, of compiling, and of the tools that try them."""
+    """The floor of each dependency of users, and of the tools that try them."""
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    floors = dict(map(floor, [*project["dependencies"], *extras["compile"]]))
-    tools = (floor(entry) for entry in extras["test"] if not entry.startswith("qbnnc["))
+    tools = (
+        floor(entry)
+        for entry in project["optional-dependencies"]["test"]
+        if not entry.startswith("qbnnc[")
+    )
+    floors = dict(floor(entry) for needs in of_users().values() for entry in needs)
     return floors | {name: lowest for name, lowest in tools if name in TRIED_TOOLS}
 
 
@@ -31,6 +43,18 @@ def test_the_declared_floors_are_what_is_tried() -> None:
     lines = (ROOT / "constraints-minimum.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     assert pins == declared()
+
+
+def test_an_extra_has_the_floors_of_the_others() -> None:
+    """A package of two extras has one floor: pins could try no more than one."""
+    floors = {floor(entry) for needs in of_users().values() for entry in needs}
+    assert len(floors) == len(dict(floors))
+
+
+def test_all_extras_of_users_are_installed() -> None:
+    found = re.search(r"^MINIMUM_EXTRAS := (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert found is not None
+    assert found[1].split(",") == sorted(of_users())[1:]
 
 
 def test_the_lowest_python_is_what_is_tried() -> None:

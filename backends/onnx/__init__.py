@@ -15,6 +15,8 @@ def emit(
     embedded_model: bool = True,
     batch: int | None = None,
     inline: bool = False,
+    row_ids: bool = False,
+    default_seed: int | None = None,
 ) -> bytes:
     """The ONNX file of a model: `qbnnc.backends.onnx.emission.emit`.
 
@@ -23,5 +25,11 @@ def emit(
     from qbnnc.backends.onnx import emission
 
     return emission.emit(
-        model, samples=samples, embedded_model=embedded_model, batch=batch, inline=inline
+        model,
+        samples=samples,
+        embedded_model=embedded_model,
+        batch=batch,
+        inline=inline,
+        row_ids=row_ids,
+        default_seed=default_seed,
     )

@@ -11,11 +11,13 @@ from qbnnc.backends.onnx.content_digest import check_content
 from qbnnc.backends.onnx.names import (
     ALSO,
     AXES,
+    DEFAULT_SEED,
     FIRST_ROW,
     INPUT,
     MODEL,
     PRODUCER,
     RNG_CHECK,
+    ROW_IDS,
     SEED,
     VALUE,
     member_prefix,
@@ -43,7 +45,8 @@ class Description:
 
     `output_names` are samples and statistics. `output_size` counts the elements of one sample of
     one row, of all outputs. `batch` is the number of rows that the file takes, if it is fixed.
-    `rng_check` tells whether it has that output.
+    `rng_check` tells whether it has that output, and `row_ids` whether it has that input, in place
+    of `first_row`.
     """
 
     properties: Mapping[str, str]
@@ -53,6 +56,7 @@ class Description:
     values: Mapping[str, StoredValue]
     batch: int | None
     rng_check: bool
+    row_ids: bool
 
     @property
     def digest(self) -> str:
@@ -75,6 +79,12 @@ class Description:
     @property
     def members(self) -> int:
         return int(self.properties["members"])
+
+    @property
+    def default_seed(self) -> int | None:
+        """The seed of a caller that gives none; None if it must be given."""
+        text = self.properties.get(DEFAULT_SEED)
+        return None if text is None else int(text)
 
     @property
     def head(self) -> Head:
@@ -133,6 +143,7 @@ def describe(file: File, path: str | os.PathLike[str]) -> Description:
         _values(file),
         next(iter(inputs[INPUT].shape), 0) or None,
         any(value.name == RNG_CHECK for value in outputs),
+        ROW_IDS in inputs,
     )
     try:
         _check_numbers(description)
@@ -145,17 +156,20 @@ def describe(file: File, path: str | os.PathLike[str]) -> Description:
 
 
 def _check_numbers(description: Description) -> None:
-    """Raise ValueError if L is no multiple of the members, or no number at all."""
+    """ValueError if L is no multiple of the members, or a number is none or out of range."""
     samples, members = description.samples, description.members
     if not 1 <= members <= samples <= limits.DRAWS.most * members or samples % members:
         raise ValueError(f"{samples} samples of {members} members")
+    if not -(2**63) <= (description.default_seed or 0) < 2**64:
+        raise ValueError("a default seed of more than 64 bits")
 
 
 def _check_interface(description: Description, file: File) -> None:
     """ValueError unless inputs and outputs are those that `predict` gives and takes."""
     inputs = {value.name: _signature(value) for value in file.inputs}
     wanted = {INPUT: (FLOAT, len(description.input_shape) + 1), SEED: (INT64, 0)}
-    if inputs != wanted | {FIRST_ROW: (INT64, 0)} or 0 in description.input_shape:
+    rows = {ROW_IDS: (INT64, 1)} if description.row_ids else {FIRST_ROW: (INT64, 0)}
+    if inputs != wanted | rows or 0 in description.input_shape:
         raise ValueError("other inputs")
     head, names = description.head, description.output_names
     samples = head.sample_names(_outputs(names))

@@ -83,7 +83,8 @@ def embedded_model(file: File, description: Description, path: str | os.PathLike
         most = _ALWAYS + _MOST_TIMES * len(file.model.data)
         inflated = _inflate(description.properties[MODEL], most)
         stripped = format.from_bytes(inflated, path, complete=False)
-        names = interface_names(stripped, inline=description.rng_check)
+        inline, row_ids = description.rng_check, description.row_ids
+        names = interface_names(stripped, inline=inline, row_ids=row_ids)
         stored, known = file.tensors(), dict[int, Array]()
         model = _with_constants(stripped, _put_back(stored, names, known))
         model = _with_biases(model, stored, names, known)

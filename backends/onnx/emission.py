@@ -8,16 +8,15 @@ import onnx_ir
 
 from qbnnc.backends.onnx.content_digest import KEY, content_digest
 from qbnnc.backends.onnx.head import write_statistics
+from qbnnc.backends.onnx.interface import Inputs, inputs_of
 from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.lower import write_nodes
 from qbnnc.backends.onnx.metadata import compiler_version, description, properties
 from qbnnc.backends.onnx.moves import separate_reshapes
 from qbnnc.backends.onnx.names import (
-    FIRST_ROW,
-    INPUT,
     PRODUCER,
     RNG_CHECK,
-    SEED,
+    ROW_IDS,
     interface_names,
     member_prefix,
     value_names,
@@ -27,13 +26,13 @@ from qbnnc.backends.onnx.scope import Scope, Twin
 from qbnnc.backends.onnx.streams import Counters, counters, write_check
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.format import shared_tensors
-from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.graph import Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.sharing import shared_values
 from qbnnc.ir.types import PER_ROW_AND_SAMPLE, DType, Stage
 from qbnnc.support import limits
 from qbnnc.support.errors import CompileError, UserError
-from qbnnc.support.inputs import MOST_ROWS_AT_ONCE, as_count
+from qbnnc.support.inputs import MOST_ROWS_AT_ONCE, as_count, as_integer
 
 OPSET, IR_VERSION = 21, 10
 
@@ -45,6 +44,8 @@ def emit(
     embedded_model: bool = True,
     batch: int | None = None,
     inline: bool = False,
+    row_ids: bool = False,
+    default_seed: int | None = None,
 ) -> bytes:
     """The ONNX file of an INTEGER model with `samples` Monte-Carlo samples (the model's own by
     default). The same bytes for the same model and version of qbnnc.
@@ -56,6 +57,8 @@ def emit(
     the `embedded_model` can only be run, or verified beside its .qbnn. With `batch` the file takes
     exactly so many rows, and every shape is known. An `inline` file is for engines other than
     onnxruntime (docs/how-to/engines.md); where it draws, it has the output `rng_check` i32 [4].
+    With `row_ids` the file has the input `row_ids` i64 [batch] in place of `first_row`. With a
+    `default_seed` callers may leave `seed` and `first_row` out (docs/how-to/serving.md).
     Raises UserError for a number of samples the model cannot give, CompileError for what has no
     ONNX form.
     """
@@ -64,10 +67,15 @@ def emit(
     count = model.samples if samples is None else samples
     draws = _draws(model, count)
     rows = None if batch is None else as_count(batch, "batch", MOST_ROWS_AT_ONCE)
-    interface = interface_names(model, inline=inline)
-    writer, inputs = Writer(_reserved(model, interface), inline=inline), _inputs(model.graph, rows)
+    seed = None if default_seed is None else as_integer(default_seed, "default_seed")
+    interface = interface_names(model, inline=inline, row_ids=row_ids)
+    writer = Writer(_reserved(model, interface), inline=inline)
+    inputs = inputs_of(model.graph, rows, row_ids=row_ids, default_seed=seed)
+    writer.initializers += inputs.defaults
     outputs = _write_graph(model, writer, interface, inputs, draws, rows)
-    metadata = properties(model, count, with_model=embedded_model)
+    metadata = properties(
+        model, count, with_model=embedded_model, row_ids=row_ids, default_seed=seed
+    )
     proto = onnx_ir.to_proto(_onnx_model(model, writer, inputs, outputs, count, metadata))
     onnx.checker.check_model(proto, full_check=True)
     digest = content_digest(proto.SerializeToString(deterministic=True))
@@ -101,30 +109,19 @@ def _reserved(model: Model, interface: tuple[str, ...]) -> list[str]:
     return names
 
 
-def _inputs(graph: Graph, rows: int | None) -> tuple[onnx_ir.Value, onnx_ir.Value, onnx_ir.Value]:
-    """`input`, `seed`, `first_row`: always all three, so that every file is called alike."""
-    whole = onnx_ir.DataType.INT64
-    return (
-        onnx_ir.val(INPUT, onnx_ir.DataType.FLOAT, [rows or "batch", *graph.input.type.shape]),
-        onnx_ir.val(SEED, whole, []),
-        onnx_ir.val(FIRST_ROW, whole, []),
-    )
-
-
 def _write_graph(
     model: Model,
     writer: Writer,
     interface: tuple[str, ...],
-    inputs: tuple[onnx_ir.Value, ...],
+    inputs: Inputs,
     draws: range,
     batch: int | None,
 ) -> list[onnx_ir.Value]:
     """The nodes of all members, the samples, the statistics; returns the outputs."""
-    x, seed, first_row = inputs
-    layout = Layout(writer, len(draws), _rows(writer, x, batch))
-    random = counters(layout, seed, first_row, model.graph) if model.stochastic else None
+    layout = Layout(writer, len(draws), _rows(writer, inputs.x, batch))
+    random = counters(layout, inputs, model.graph) if model.stochastic else None
     made = []
-    for scope in _scopes(model, layout, interface, x):
+    for scope in _scopes(model, layout, interface, inputs.x):
         if random is not None:
             write_random_values(scope, random, model.sample_numbers(scope.number, draws))
         write_nodes(scope)
@@ -209,13 +206,13 @@ def _statistics(model: Model, batch: int | None) -> list[onnx_ir.Value]:
 def _onnx_model(
     model: Model,
     writer: Writer,
-    inputs: tuple[onnx_ir.Value, ...],
+    inputs: Inputs,
     outputs: list[onnx_ir.Value],
     samples: int,
     metadata: dict[str, str],
 ) -> onnx_ir.Model:
     graph = onnx_ir.Graph(
-        inputs,
+        inputs.every,
         outputs,
         nodes=writer.nodes,
         initializers=writer.initializers,
@@ -227,6 +224,6 @@ def _onnx_model(
         ir_version=IR_VERSION,
         producer_name=PRODUCER,
         producer_version=compiler_version(),
-        doc_string=description(model, samples),
+        doc_string=description(model, samples, inputs.rows.name == ROW_IDS),
         metadata_props=metadata,
     )

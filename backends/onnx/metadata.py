@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from qbnnc.backends.onnx.embedded_model import embedded
-from qbnnc.backends.onnx.names import MODEL, PRODUCER
+from qbnnc.backends.onnx.names import DEFAULT_SEED, FIRST_ROW, MODEL, PRODUCER, ROW_IDS
 from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
 
@@ -13,10 +13,24 @@ RNG = (
     "splitmix64 counter: word = mix(mix(mix(seed + G*(stream+1)) + G*(sample+1)) + G*(w+1)), "
     "G = 0x9E3779B97F4A7C15, four 16-bit lanes a word, lowest bits first"
 )
-PROMISE = (
-    "Given seed and first_row, onnxruntime on CPU at its default session options returns the "
+_PROMISE = (
+    "Given seed and {rows}, onnxruntime on CPU at its default session options returns the "
     "samples of the reference evaluation of the .qbnn file with the same digest, bit for bit."
 )
+
+
+_FIRST_ROW = (
+    "first_row: the number of the batch's first row, normally 0, so that a batch may be split."
+)
+_ROW_IDS = (
+    "row_ids: int64 [batch], which random numbers each row has, 0 or more, so that rows may be "
+    "batched in any way. Rows with equal ids share them."
+)
+
+
+def promise(row_ids: bool) -> str:
+    """The promise of a file, which names the inputs that decide its bits."""
+    return _PROMISE.format(rows=ROW_IDS if row_ids else FIRST_ROW)
 
 
 def compiler_version() -> str:
@@ -27,7 +41,14 @@ def compiler_version() -> str:
         return "unknown"
 
 
-def properties(model: Model, samples: int, *, with_model: bool) -> dict[str, str]:
+def properties(
+    model: Model,
+    samples: int,
+    *,
+    with_model: bool,
+    row_ids: bool = False,
+    default_seed: int | None = None,
+) -> dict[str, str]:
     """The file's metadata_props but for the digest of its content; all text."""
     provenance = model.provenance
     return {
@@ -45,18 +66,19 @@ def properties(model: Model, samples: int, *, with_model: bool) -> dict[str, str
         "distribution": provenance.distribution,
         "compiler": provenance.compiler,
         "rng": RNG,
-        "promise": PROMISE,
+        "promise": promise(row_ids),
+        **({} if default_seed is None else {DEFAULT_SEED: str(default_seed % 2**64)}),
         **({MODEL: embedded(model)} if with_model else {}),
     }
 
 
-def description(model: Model, samples: int) -> str:
+def description(model: Model, samples: int, row_ids: bool) -> str:
     """The file's doc_string: its inputs and outputs."""
+    numbering = _ROW_IDS if row_ids else _FIRST_ROW
     names = ", ".join(model.head.sample_names(len(model.graph.outputs)))
     return (
         f"An integer Bayesian neural network ({model.method}), made by qbnnc. "
-        "input: float32 [batch, ...]. seed: which random numbers, any int64. first_row: the "
-        "number of the batch's first row, normally 0, so that a batch may be split. "
+        f"input: float32 [batch, ...]. seed: which random numbers, any int64. {numbering} "
         f"{names}: [{samples}, batch, ...], one for each Monte-Carlo sample; the other outputs "
-        "are computed from them in float64. " + PROMISE
+        "are computed from them in float64. " + promise(row_ids)
     )

@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # a file is run without them
 
 PRODUCER = "qbnnc"
 INPUT, SEED, FIRST_ROW = "input", "seed", "first_row"
+ROW_IDS = "row_ids"  # an input of files that take the number of every row, not of the first one
+DEFAULT_SEED = "default_seed"  # the metadata property of files whose seed may be left out
 RNG_CHECK = "rng_check"  # an output of files for other engines
 VALUE, AXES, ALSO = "value", "axes", "also_of"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
@@ -40,12 +42,12 @@ CODES = ".codes"  # the end of an IR name that a pass adds, where the user's nam
 BIAS = "/bias"  # a layer's bias without the terms that are folded into the IR's own
 
 
-def interface_names(model: Model, *, inline: bool) -> tuple[str, ...]:
+def interface_names(model: Model, *, inline: bool, row_ids: bool = False) -> tuple[str, ...]:
     """The inputs, the samples, the statistics; of an inline file the check of random numbers."""
     count = len(model.graph.outputs)
     samples, statistics = model.head.sample_names(count), model.head.statistic_names(count)
     check = (RNG_CHECK,) if inline else ()
-    return INPUT, SEED, FIRST_ROW, *samples, *statistics, *check
+    return INPUT, SEED, ROW_IDS if row_ids else FIRST_ROW, *samples, *statistics, *check
 
 
 def onnx_name(name: str, prefix: str, interface: tuple[str, ...]) -> str:

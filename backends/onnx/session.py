@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.backends.onnx.artefact import Description, StoredValue, read_file
 from qbnnc.backends.onnx.engine import Engine, OnnxRuntime, Runner, load_error, one_line
-from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, RNG_CHECK, SEED
+from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, RNG_CHECK, ROW_IDS, SEED
 from qbnnc.backends.onnx.proto import File, with_outputs
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import FileError, UserError
@@ -24,6 +24,10 @@ from qbnnc.support.inputs import (
     as_integer,
     check_asked,
 )
+from qbnnc.support.row_ids import as_row_ids, ids_from
+
+Numbers = int | NDArray[np.int64]
+"""The number of a batch's first row, or those of all rows: what a file takes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,14 +91,17 @@ class OnnxArtefact:
         first_row: int = 0,
         batch_size: int | None = None,
         threads: int | None = None,
+        row_ids: ArrayLike | None = None,
     ) -> dict[str, NDArray[np.float32]]:
         """All outputs for a batch x [B, *shape]: samples [L, B, ...] and statistics [B, ...].
 
         With fewer `samples` than the file has, the first ones, and the statistics of those. The
         batch is run `batch_size` rows at a time, all at once by default, or by a file's own number
         of rows. No bit of the samples depends on it. Rows one by one without `first_row` all draw
-        the masks of row 0: count them. `threads`: those of `load` by default. InputError for data
-        that does not fit, UserError for a number of samples the file cannot give.
+        the masks of row 0: count them. `threads`: those of `load` by default.
+        `row_ids` [B] are the rows' numbers one by one, in place of `first_row`, for a file that
+        was compiled with them. InputError for data that does not fit, UserError for a number of
+        samples the file cannot give, or for `row_ids` that it does not take.
         """
         count = self._sample_count(samples)
         batch, session = as_batch(x, self.input_shape), self._session(threads)
@@ -107,9 +114,11 @@ class OnnxArtefact:
         if batch_size is not None:
             step = as_count(batch_size, "batch_size", MOST_ROWS_AT_ONCE)
         step = self.description.batch or step
-        number, row = as_integer(seed, "seed"), as_integer(first_row, "first_row")
+        number, numbers = as_integer(seed, "seed"), self._numbers(len(batch), first_row, row_ids)
         parts = [
-            self._predicted(session, names, batch[start : start + step], number, start + row)
+            self._predicted(
+                session, names, batch[start : start + step], number, _from(numbers, start, step)
+            )
             for start in range(0, max(1, len(batch)), step)
         ]
         whole = {
@@ -133,8 +142,8 @@ class OnnxArtefact:
             raise UserError(f"holds no value called {missing[0]!r}", place=self.path)
         stored = [self.description.values[name] for name in names]
         session = self._open(self._exposing(stored), self._threads)
-        numbers = as_integer(seed, "seed"), as_integer(first_row, "first_row")
-        arrays = self._run(session, [s.name for s in stored], batch, *numbers)
+        number, numbers = as_integer(seed, "seed"), self._numbers(len(batch), first_row, None)
+        arrays = self._run(session, [s.name for s in stored], batch, number, numbers)
         apart = (self._apart(s, a, len(batch)) for s, a in zip(stored, arrays, strict=True))
         return dict(zip(names, apart, strict=True))
 
@@ -177,8 +186,23 @@ class OnnxArtefact:
         if not self.description.rng_check:
             return None
         batch = np.zeros((1, *self.input_shape), np.float32)
-        (lanes,) = self._run(self._session(None), [RNG_CHECK], batch, as_integer(seed, "seed"), 0)
+        number, numbers = as_integer(seed, "seed"), self._numbers(1, 0, None)
+        (lanes,) = self._run(self._session(None), [RNG_CHECK], batch, number, numbers)
         return tuple(int(lane) for lane in np.ravel(lanes))
+
+    def _numbers(self, rows: int, first_row: int, row_ids: ArrayLike | None) -> Numbers:
+        """The rows' numbers as the file takes them; UserError if it does not take `row_ids`."""
+        if self.description.row_ids:
+            if row_ids is None:
+                return ids_from(first_row, rows)
+            return as_row_ids(row_ids, rows, first_row)
+        if row_ids is not None:
+            raise UserError(
+                "takes `first_row`, and no `row_ids`",
+                place=self.path,
+                remedy="compile it with `row_ids=True`",
+            )
+        return as_integer(first_row, "first_row")
 
     def _exposing(self, values: Sequence[StoredValue]) -> bytes:
         """The file with more outputs."""
@@ -220,10 +244,10 @@ class OnnxArtefact:
         names: Sequence[str],
         batch: NDArray[np.float32],
         seed: int,
-        first_row: int,
+        numbers: Numbers,
     ) -> list[Array]:
         """The outputs of `_run` for these rows; FileError unless they are as the file says."""
-        made, whole = self._run(session, names, batch, seed, first_row), list[Array]()
+        made, whole = self._run(session, names, batch, seed, numbers), list[Array]()
         rows = self.description.batch or len(batch)
         for name, array in zip(names, made, strict=True):
             sampled = name in self.description.sample_names
@@ -243,13 +267,17 @@ class OnnxArtefact:
         names: Sequence[str],
         batch: NDArray[np.float32],
         seed: int,
-        first_row: int,
+        numbers: Numbers,
     ) -> list[Array]:
         """Outputs for a batch, to which a file for more rows adds rows of zeros."""
         if missing := max(0, (self.description.batch or 0) - len(batch)):
             zeros = np.zeros((missing, *self.input_shape), np.float32)
             batch = np.concatenate([batch, zeros])
-        feed: dict[str, Array] = {INPUT: batch, SEED: _int64(seed), FIRST_ROW: _int64(first_row)}
+        feed: dict[str, Array] = {INPUT: batch, SEED: _int64(seed)}
+        if isinstance(numbers, int):
+            feed[FIRST_ROW] = _int64(numbers)
+        else:
+            feed[ROW_IDS] = np.concatenate([numbers, np.zeros(missing, np.int64)])
         try:
             return session.run(list(names), feed)
         except UserError:
@@ -257,6 +285,11 @@ class OnnxArtefact:
         except Exception as error:  # engines' errors share no class of their own
             text = f"{self._engine.name} failed ({one_line(error)})"
             raise UserError(text, place=self.path) from None
+
+
+def _from(numbers: Numbers, start: int, count: int) -> Numbers:
+    """The numbers of the rows from `start` on."""
+    return numbers + start if isinstance(numbers, int) else numbers[start : start + count]
 
 
 def _int64(number: int) -> NDArray[np.int64]:

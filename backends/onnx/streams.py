@@ -12,7 +12,9 @@ from math import prod
 import numpy as np
 import onnx_ir
 
+from qbnnc.backends.onnx.interface import Inputs
 from qbnnc.backends.onnx.layout import Layout
+from qbnnc.backends.onnx.names import ROW_IDS
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.splitmix64 import as_words, derive, lane, mix, words
 from qbnnc.backends.onnx.writer import Writer
@@ -57,20 +59,20 @@ class Stream:
         return -(-self.count // LANES_PER_WORD)
 
 
-def counters(layout: Layout, seed: onnx_ir.Value, first: onnx_ir.Value, graph: Graph) -> Counters:
-    """The inputs `seed` and `first_row`, mod 2^64, and the number of every row.
+def counters(layout: Layout, inputs: Inputs, graph: Graph) -> Counters:
+    """The seed and the number of every row, mod 2^64.
 
     The seed passes through an Optional. OpenVINO rounds 64-bit integers, so that all samples would
     be equal; it refuses an Optional, and with it the file. An inline file has `rng_check` instead.
     """
     of_rows = any(not stream.shared for stream in _streams(graph))
     writer = layout.writer
-    taken = seed
+    taken = inputs.seed
     if not writer.inline:
-        held = writer.op("Optional", seed, out="random/held_seed")
+        held = writer.op("Optional", inputs.seed, out="random/held_seed")
         taken = writer.op("OptionalGetElement", held, out="random/taken_seed")
     number = as_words(writer, taken, "random/seed")
-    return Counters(number, _row_numbers(layout, first) if of_rows else None)
+    return Counters(number, _row_numbers(layout, inputs.rows) if of_rows else None)
 
 
 def write_check(writer: Writer, counters: Counters, out: onnx_ir.Value) -> None:
@@ -84,17 +86,29 @@ def write_check(writer: Writer, counters: Counters, out: onnx_ir.Value) -> None:
     writer.op("Concat", *lanes, out=out, axis=0)
 
 
-def _row_numbers(layout: Layout, first: onnx_ir.Value) -> onnx_ir.Value:
+def _row_numbers(layout: Layout, rows: onnx_ir.Value) -> onnx_ir.Value:
     writer = layout.writer
+    if rows.name == ROW_IDS:
+        return as_words(writer, _id_column(layout, rows), "random/row_numbers")
     if isinstance(layout.rows, int):
         place = writer.constant(np.arange(layout.rows, dtype=np.int64))
     else:
         zero, one = (writer.constant(np.array(n, np.int64)) for n in (0, 1))
         count = writer.op("Squeeze", layout.rows, out="random/batch")
         place = writer.op("Range", zero, count, one, out="random/place")
-    row = writer.op("Add", place, first, out="random/row")
+    row = writer.op("Add", place, rows, out="random/row")
     column = writer.op("Unsqueeze", row, writer.ints(1), out="random/row_column")
     return as_words(writer, column, "random/row_numbers")
+
+
+def _id_column(layout: Layout, ids: onnx_ir.Value) -> onnx_ir.Value:
+    """The ids as [B, 1]. An Unsqueeze would let a single id pass for those of all rows."""
+    writer = layout.writer
+    shape = writer.ints(layout.rows, 1) if isinstance(layout.rows, int) else None
+    if shape is None:
+        assert isinstance(layout.rows, onnx_ir.Value)
+        shape = writer.op("Concat", layout.rows, writer.ints(1), out="random/ids_shape", axis=0)
+    return writer.op("Reshape", ids, shape, out="random/row_column")
 
 
 def _streams(graph: Graph) -> list[Stream]:

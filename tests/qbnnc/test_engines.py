@@ -135,7 +135,8 @@ def test_iree(compiled: Runner) -> None:
     pytest.importorskip("iree.compiler")
     pytest.importorskip("iree.runtime")
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "engines.md").read_text()
-    (text,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (text,) = [block for block in blocks if "import iree" in block]
     Path("iree_runner.py").write_text(text)
     result = compiled(*VERIFY, "--engine", f"{sys.executable} iree_runner.py")
     assert result.code == 0, result.err + result.out

@@ -77,6 +77,24 @@ def test_halves_and_other_networks(tmp_path: Path) -> None:
     assert wrong.agreements[0].deviation_ratio == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize("names", ["mean,log_var", "log_var,mean"])
+def test_halves_that_were_named_in_the_file(names: str, tmp_path: Path) -> None:
+    """The names have cut the graph's output in two; the saved program still has one."""
+    torch.manual_seed(0)
+    net = Net(2)
+    saved = tmp_path / "net.pt"
+    qbnnc.save(
+        net.eval(), saved, (torch.from_numpy(ROWS[:2]),), calibration=ROWS, output_names=names
+    )
+    qbnnc.compile(saved, tmp_path / "net.qbnn", task="regression")
+    found = qbnnc.verify(tmp_path / "net.qbnn", ROWS[:20], saved, samples=400)
+    assert [one.output for one in found.agreements] == ["samples", "samples_log_var"]
+    for one in found.agreements:
+        assert one.mean_shift is not None
+        assert one.mean_shift < 0.3
+        assert one.deviation_ratio == pytest.approx(1, abs=0.15)
+
+
 def test_an_ensemble_samples_its_members(tmp_path: Path) -> None:
     torch.manual_seed(0)
     nets = [nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).eval() for _ in range(3)]

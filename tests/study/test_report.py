@@ -33,6 +33,7 @@ from qbnnc.study.results import (
     Shifted,
 )
 from qbnnc.support.errors import FileError, UserError
+from tests.page.browser import opened
 from tests.study.pages import Page
 
 FLOAT, PTQ, QAT = Precision
@@ -281,3 +282,29 @@ def test_nothing_is_wider_than_the_screen(file: Path, tmp_path: Path, width: int
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     assert f"<title>{width},0,0</title>" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium to lay the page out")
+def test_paper_and_dark_screens(file: Path, tmp_path: Path) -> None:
+    """Nothing is cut on A4, folded tables are printed too; text stands out on a dark screen."""
+    with opened(tmp_path / "profile") as tab:
+        tab.show(390, 900, dark=True)
+        tab.open(file)
+        colours = "[getComputedStyle(document.body).color, getComputedStyle(document.body)" + (
+            ".backgroundColor]"
+        )
+        assert tab.evaluate(colours) == ["rgb(236, 236, 236)", "rgb(21, 24, 28)"]
+        assert tab.evaluate("document.title") == "A study"
+        tab.call("Emulation.setEmulatedMedia", media="print")
+        tab.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=794, height=1123, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+        root = "document.documentElement"
+        assert tab.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
+        assert tab.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == (
+            "visible"
+        )
+        assert tab.evaluate("document.querySelector('details table').offsetHeight") > 100
+        assert tab.evaluate(colours) == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]

@@ -130,6 +130,8 @@ def compile(
     embedded_model: bool = True,
     batch: int | None = None,
     inline: bool = False,
+    row_ids: bool = False,
+    default_seed: int | None = None,
     ram: int | None = None,
     prefix: str | None = None,
     blob: bool | None = None,
@@ -156,8 +158,10 @@ def compile(
     `embedded_model` an .onnx has only what onnxruntime needs: it runs, and is verified beside its
     .qbnn, but cannot be inspected or evaluated. With `batch` an .onnx takes exactly so many rows,
     and all its shapes are fixed. An `inline` one is for engines other than onnxruntime
-    (docs/how-to/engines.md). A .c has a header and a test beside it. A path that ends with a slash,
-    or is a folder, is a project for firmware (docs/how-to/microcontroller.md). `prefix`
+    (docs/how-to/engines.md). With `row_ids` an .onnx has the input `row_ids` [batch] in place of
+    `first_row`; with a `default_seed` its callers may leave out `seed`, and `first_row`, which is
+    then 0 (docs/how-to/serving.md). A .c has a header and a test beside it. A path that ends with
+    a slash, or is a folder, is a project for firmware (docs/how-to/microcontroller.md). `prefix`
     begins the names of C functions; it is that of the file or folder by default.
     `ram` is the most bytes that the values take: layers behind dropout then take the fastest form
     that fits. With a `blob` large constants are a binary file that the assembler includes; by
@@ -166,7 +170,8 @@ def compile(
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
     inputs = _paths_among(source)
-    onnx, c = OnnxOptions(embedded_model, batch, inline), COptions(ram, prefix, blob)
+    onnx = OnnxOptions(embedded_model, batch, inline, row_ids, default_seed)
+    c = COptions(ram, prefix, blob)
     paths = check_outputs(_several(outputs), inputs, onnx=onnx, c=c)
     options = options_from(compile_options, samples, task)
     reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)

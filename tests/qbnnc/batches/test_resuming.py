@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import qbnnc
+from qbnnc.batches.predict_file import FilePrediction
 from qbnnc.support.errors import FileError, InputError, UserError
 from tests.qbnnc.batches.files import (
     assert_equal,
@@ -24,7 +25,7 @@ def mlp(artefacts: Path) -> Path:
     return artefacts / "mlp.qbnn"
 
 
-def run(mlp: Path, folder: Path, **more: object) -> qbnnc.batches.predict_file.FilePrediction:
+def run(mlp: Path, folder: Path, **more: object) -> FilePrediction:
     options: dict[str, object] = {"statistics_only": True, "chunk_size": 40} | more
     return qbnnc.predict_file(mlp, folder / "x.csv", folder / "p.csv", **options)  # type: ignore[arg-type]
 
@@ -73,7 +74,7 @@ def test_other_rows_are_refused(first: int, mlp: Path, stopped: Path) -> None:
     other = some_rows(300)
     other[first, 3] += 1
     write_csv(stopped / "x.csv", other)
-    with pytest.raises(FileError, match="the first 150 rows of the input differ.*`restart`"):
+    with pytest.raises(FileError, match=r"the first 150 rows of the input differ.*`restart`"):
         run(mlp, stopped)
     assert run(mlp, stopped, restart=True).kept == 0
     assert_equal(read_output(stopped / "p.csv"), columns_of(predicted(mlp, other)))
@@ -106,7 +107,7 @@ def test_another_run_is_refused(
 def test_another_model_is_refused(artefacts: Path, mlp: Path, stopped: Path) -> None:
     qbnnc.compile(mlp, stopped / "other.qbnn", samples=20, task="raw")
     write_csv(stopped / "x.csv", some_rows(300))
-    with pytest.raises(FileError, match="another run .model was"):
+    with pytest.raises(FileError, match=r"another run .model was"):
         run(stopped / "other.qbnn", stopped)
     assert run(artefacts / "mlp.onnx", stopped).kept == 150  # the same Model
 

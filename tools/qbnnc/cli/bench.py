@@ -7,7 +7,6 @@ import platform
 import statistics
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 import numpy as np
@@ -23,6 +22,7 @@ from qbnnc.cli.shared_options import (
     trust_option,
     verbose_option,
 )
+from qbnnc.cli.versions import installed
 from qbnnc.ir.types import Array
 from qbnnc.loading.arrays import read_array
 from qbnnc.loading.artefacts import Artefact, open_artefact
@@ -187,13 +187,5 @@ def _numbers(option: str, text: str) -> list[int]:
 
 def _machine(names: Sequence[str]) -> str:
     """The machine and the versions that the figures depend on."""
-    versions = [f"{name} {found}" for name in names if (found := _version(name)) is not None]
     instructions = f"{platform.machine()}, {physical_cores()} cores, {chosen().value}"
-    return ", ".join([instructions, *versions])
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return ", ".join([instructions, *installed(names)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 
 import click
 
 from qbnnc.cli.config import read_config
+from qbnnc.support.errors import UserError
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Network": (
@@ -83,10 +85,33 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 """Titles of the help, and the parameters below each. All others stand first, under "Options"."""
 
 _FEW = 12  # options that need no sections
+_NEAR = 0.7  # alike enough to be meant
 
 
 class Command(click.Command):
-    """A command of qbnnc. It takes the options of a TOML file with --config."""
+    """A command of qbnnc. It takes the options of a TOML file with --config.
+
+    One that takes one value is given once: UserError, where click would take the last silently.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; refuse an option of one value that is there twice."""
+        if not ctx.resilient_parsing:  # completion of a line that is being written
+            self._check_once(ctx, list(args))
+        return super().parse_args(ctx, args)
+
+    def _check_once(self, ctx: click.Context, args: list[str]) -> None:
+        try:
+            _, _, order = self.make_parser(ctx).parse_args(args)
+        except click.NoSuchOption as error:
+            known = [flag for each in self.get_params(ctx) for flag in each.opts]
+            near = difflib.get_close_matches(error.option_name, known, 3, _NEAR)
+            raise click.NoSuchOption(error.option_name, possibilities=near, ctx=ctx) from None
+        given = [each for each in order if isinstance(each, click.Option) and _takes_one(each)]
+        for option in given:
+            if given.count(option) > 1:
+                flags = "/".join([*option.opts[-1:], *option.secondary_opts])
+                raise UserError("is given twice, and takes one value", flags, "leave one out")
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the parameters, with --config before --help."""
@@ -109,6 +134,11 @@ class Command(click.Command):
             if rows := [records[name] for name in records if name in names]:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _takes_one(option: click.Option) -> bool:
+    """Whether a second one would contradict the first: not for lists, nor for -v -v."""
+    return not option.multiple and (not option.is_flag or bool(option.secondary_opts))
 
 
 def _config_option() -> click.Option:

@@ -90,6 +90,18 @@ from qbnnc.verification.distribution import DistributionCheck
     "constants in full, and with the output rng_check.",
 )
 @click.option(
+    "--row-ids",
+    is_flag=True,
+    help="Let an .onnx take a number for each row, row_ids, in place of first_row, so that a "
+    "server may batch rows in any way.",
+)
+@click.option(
+    "--default-seed",
+    type=int,
+    metavar="N",
+    help="Let callers of an .onnx leave out its seed, which is then N, and first_row, then 0.",
+)
+@click.option(
     "--ram",
     type=MemorySize(),
     metavar="SIZE",
@@ -128,6 +140,8 @@ def command(
     embedded_model: bool,
     batch: int | None,
     inline: bool,
+    row_ids: bool,
+    default_seed: int | None,
     ram: int | None,
     prefix: str | None,
     blob: bool | None,
@@ -147,7 +161,8 @@ def command(
     each layer as few bits as --budget allows, w8a7 at most. Bits of --layer and --input-bits stay.
     """
     inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calibration, data)))]
-    onnx, c = OnnxOptions(embedded_model, batch, inline), COptions(ram, prefix, blob)
+    onnx = OnnxOptions(embedded_model, batch, inline, row_ids, default_seed)
+    c = COptions(ram, prefix, blob)
     check_outputs(outputs, inputs, onnx=onnx, c=c)
     rows = None if calibration is None else read_array(calibration)
     chosen, file = chosen_options(compile_options), several(models)
@@ -170,6 +185,8 @@ def command(
                 embedded_model=embedded_model,
                 batch=batch,
                 inline=inline,
+                row_ids=row_ids,
+                default_seed=default_seed,
                 ram=ram,
                 prefix=prefix,
                 blob=blob,

@@ -28,10 +28,13 @@ from qbnnc.cli.shared_options import (
     verbose_option,
 )
 from qbnnc.evaluation.files import Evaluation, evaluate_files
+from qbnnc.evaluation.plots import check_plot, write_plot
 from qbnnc.evaluation.score import Measure
+from qbnnc.loading.arrays import split_spec
 from qbnnc.loading.clipping import MUCH_CLIPPED
 from qbnnc.loading.sources import Reading
 from qbnnc.support.errors import UserError
+from qbnnc.support.files import check_apart
 from qbnnc.support.text import WIDTH, counted, fold, shortened, spaced, table
 
 _LONGEST_TITLE = 15
@@ -68,6 +71,11 @@ _TITLES = {
 @click.option(
     "--compare", metavar="MODEL", help="Show a float model first; MODEL is what compile reads."
 )
+@click.option(
+    "--plot",
+    metavar="FILE",
+    help="Draw calibration and uncertainty too: .svg, .png or .pdf.",
+)
 @seeds_option
 @samples_option
 @metric_options
@@ -90,6 +98,7 @@ def command(
     data: str,
     ood: str | None,
     compare: str | None,
+    plot: str | None,
     seeds: tuple[int, ...],
     samples: int | None,
     task: str | None,
@@ -111,12 +120,18 @@ def command(
     It also has the share of targets inside intervals of 90 %. Both have the area under the
     risk-coverage curve (AURC). With --ood, AUROC says how well uncertainty tells the two apart.
 
+    With --plot, a picture of the first seed: calibration, confidence and entropies, or coverage,
+    intervals and the probability integral transform.
+
     With --max and --min the exit code is 1 if an ARTEFACT does not keep a limit.
     """
     limits = parse_limits(greatest, least)
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
         raise UserError("no model", remedy="name artefacts, or a float model with --compare")
+    if plot is not None:
+        check_apart([plot], [*sources, *(split_spec(d)[0] for d in (data, ood) if d is not None)])
+        check_plot(plot, len(sources))
     with plain_warnings(), ProgressLine(quiet or as_json) as line:
         evaluations = evaluate_files(
             sources,
@@ -131,6 +146,9 @@ def command(
             batch_size=batch_size,
             progress=lambda name, *done: line.show(f"evaluating {shortened(name, 30)}", *done),
         )
+    if plot is not None:
+        names = [evaluation.name for evaluation in evaluations]
+        write_plot(plot, evaluations, [Path(n).name for n in names], Path(data).name)
     if as_json:
         echo_json([_record(evaluation) for evaluation in evaluations])
     else:

@@ -12,6 +12,7 @@ from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, plain_warnings
 from qbnnc.cli.config_text import config_text
 from qbnnc.cli.inspect_c import inspect_c, is_c
+from qbnnc.cli.inspect_html import check_html, html_options, write_html
 from qbnnc.cli.inspect_ir import graph_texts, is_graph_text, read_graph_text
 from qbnnc.cli.shared_options import json_option, verbose_option
 from qbnnc.inspection import Inspection, inspect
@@ -58,6 +59,7 @@ from qbnnc.support.text import counted, fold, human_bytes, spaced, table
     help="Compile a .c with this compiler and its options, for its code and its stack.  "
     "[default: cc -std=c99 -O2]",
 )
+@html_options
 @json_option
 @verbose_option
 def command(
@@ -69,6 +71,8 @@ def command(
     as_config: bool,
     passes: str | None,
     cc: str | None,
+    html: str | None,
+    data: str | None,
     as_json: bool,
     verbose: bool,
 ) -> int:
@@ -78,13 +82,16 @@ def command(
     With -v also the place of every node in the trained model. With --plan, how the runtime runs a
     batch of it here: the form of each layer, blocks, memory, and what each call of a thread does.
     With --ir, the graphs as text: save it as .qir, edit it, and give it to --passes.
+    With --html, a page to look at: the graph drawn, histograms of codes, costs of layers.
 
     A .c, or a folder of compile, has other figures: constants by layer, memory by buffer with the
     last layer that needs it, and products by form. Its code and stack are those of a compiler.
     """
+    other = planned or as_text or as_config or as_json or passes is not None
+    check_html(html, data, file, other=other)
     if is_c(file):
-        if planned or as_text or passes is not None:
-            raise click.UsageError("--plan, --ir and --passes are not for C")
+        if planned or as_text or passes is not None or html is not None:
+            raise click.UsageError("--plan, --ir, --passes and --html are not for C")
         inspect_c(file, cc, as_json=as_json)
         return 0
     with plain_warnings():
@@ -100,6 +107,9 @@ def command(
         return 0
     if is_graph_text(file):
         model.check()
+    if html is not None:
+        write_html(model, file, html, data)
+        return 0
     if planned:
         plan = load(model, threads).plan_summary(batch=batch)
         if as_json:

@@ -15,8 +15,8 @@ import click
 from qbnnc.cli.common import INTERRUPTED, say
 from qbnnc.cli.flags import in_flags
 from qbnnc.cli.progress import shown_log
+from qbnnc.cli.versions import version_option
 from qbnnc.support.errors import UserError
-from qbnnc.version import __version__
 
 COMMANDS = (
     "compile",
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
 )
-@click.version_option(__version__, prog_name="qbnnc")
+@version_option
 def cli() -> None:
     """Compile trained Bayesian neural networks to integers, with their uncertainty intact.
 

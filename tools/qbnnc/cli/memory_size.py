@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
 
 
-class MemorySize(click.ParamType[int]):
+if TYPE_CHECKING:
+    _OfInt = click.ParamType[int]
+else:
+    _OfInt = click.ParamType  # no generic class before click 8.4
+
+
+class MemorySize(_OfInt):
     """ "32k", "32kB" or "32768": bytes; k is 1,024 and M 1,048,576."""
 
     name = "size"

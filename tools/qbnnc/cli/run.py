@@ -13,6 +13,7 @@ from qbnnc.batches.reading.opening import suffix_of
 from qbnnc.cli.batch_options import BatchOptions, batch_options
 from qbnnc.cli.command import Command
 from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.row_ids import read_row_ids, row_ids_option, row_names
 from qbnnc.cli.run_stream import is_large, is_stream, read_table, run_stream, warn_of_clipped
 from qbnnc.cli.shared_options import (
     drawing_options,
@@ -24,6 +25,7 @@ from qbnnc.cli.shared_options import (
 )
 from qbnnc.loading.arrays import check_array_output, file_of, read_array, write_arrays
 from qbnnc.loading.artefacts import Artefact, open_artefact
+from qbnnc.support.errors import UserError
 from qbnnc.support.files import check_apart
 from qbnnc.support.inputs import as_rows
 from qbnnc.support.text import WIDTH, fold, table
@@ -37,6 +39,7 @@ _TABLES = (".csv", ".parquet", ".zarr")
 @input_option
 @seed_option
 @drawing_options
+@row_ids_option
 @click.option(
     "-o",
     "--output",
@@ -55,6 +58,7 @@ def command(
     samples: int | None,
     first_row: int,
     batch_size: int | None,
+    row_ids: str | None,
     output: str | None,
     as_json: bool,
     quiet: bool,
@@ -81,17 +85,25 @@ def command(
     )
     if is_stream(input_, output, batch):
         assert output is not None
+        if row_ids is not None:
+            raise UserError(
+                "is not for files that are predicted in chunks",
+                place="`row_ids`",
+                remedy="give an .npy or .npz input and an .npz output",
+            )
         return stream(output)
     if output is not None:
         check_array_output(output)
-        check_apart([output], [artefact, file_of(input_)])
+        given = [file_of(spec) for spec in (input_, row_ids) if spec is not None]
+        check_apart([output], [artefact, *given])
     with plain_warnings():
         opened = open_artefact(artefact)
-    if output is not None and is_large(opened, input_, samples):
+    if output is not None and row_ids is None and is_large(opened, input_, samples):
         return stream(output)
     with placed({"the input": input_}):
         rows = _read(opened, input_, batch)
-        prediction = opened.predict(rows, samples, seed, first_row, batch_size)
+        ids = read_row_ids(row_ids, len(rows) if rows.ndim else 0, first_row)
+        prediction = opened.predict(rows, samples, seed, first_row, batch_size, ids)
         warn_of_clipped(opened, as_rows(rows, opened.input_shape))
     if output is not None:
         write_arrays(output, dict(prediction))
@@ -99,7 +111,7 @@ def command(
         kept = {k: v.tolist() for k, v in prediction.items() if not k.startswith("samples")}
         echo_json(kept)
     elif not quiet:
-        click.echo(summary(prediction, first_row))
+        click.echo(summary(prediction, first_row, ids))
         if output is not None:
             click.echo(fold(f"wrote {output}: {', '.join(prediction)}"))
     return 0
@@ -112,7 +124,11 @@ def _read(opened: Artefact, input_: str, batch: BatchOptions) -> NDArray[np.gene
     return read_array(input_)
 
 
-def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> str:
+def summary(
+    prediction: Mapping[str, NDArray[np.float32]],
+    first_row: int,
+    row_ids: NDArray[np.int64] | None = None,
+) -> str:
     """The statistics of the first rows, one line each."""
     names = [name for name in prediction if not name.startswith("samples")]
     rows = len(prediction[names[0]])
@@ -120,7 +136,7 @@ def summary(prediction: Mapping[str, NDArray[np.float32]], first_row: int) -> st
     columns = [
         [_title(name), *(_cell(name, prediction[name][row]) for row in shown)] for name in names
     ]
-    numbers = ["row", *(str(first_row + row) for row in shown)]
+    numbers = ["row", *row_names(row_ids, first_row, len(shown))]
     tables = "\n\n".join(_tables(numbers, columns))
     shapes = ", ".join(f"{name} {list(prediction[name].shape)}" for name in prediction)
     more = f"\n... {rows} rows in all" if rows > _ROWS_SHOWN else ""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Path_: TypeAlias = str | os.PathLike[str]
 Source: TypeAlias = "Path_ | Model | nn.Module"
 Progress = Callable[[str, int, int], None]
-_FLOAT = "float32"
+FLOAT = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _compared(evaluations: list[Evaluation]) -> list[Evaluation]:
     """Compare the others with the first float network, and its seeds with each other."""
     from qbnnc.evaluation.fidelity import with_fidelity, with_noise
 
-    first = next((e for e in evaluations if e.bits == _FLOAT), None)
+    first = next((e for e in evaluations if e.bits == FLOAT), None)
     if first is None or len(evaluations) == 1:
         return evaluations
     return [
@@ -225,7 +225,7 @@ def _name(source: Source) -> str:
 
 def _bits(model: Model) -> str:
     if model.stage is Stage.FLOAT:
-        return _FLOAT
+        return FLOAT
     return model.provenance.bits + " simulated" * (model.stage is Stage.SIMULATED)
 
 

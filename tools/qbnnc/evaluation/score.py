@@ -50,32 +50,13 @@ class Rows:
     """The predictions of all rows at one seed.
 
     `predicted` is the predictive distribution. `epistemic` [N] is the mutual information in nats,
-    or the epistemic standard deviation in the network's units.
+    or the epistemic standard deviation in the network's units. `unknown` is of out-of-distribution
+    rows: their predictive entropy in nats, or their epistemic standard deviation.
     """
 
     predicted: Distribution
     epistemic: Float64
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The metrics of one predictor, by the names of qbnnc.runtime.metrics' scores.
-
-    Further ones are "aurc", the area under the risk-coverage curve, and "coverage" of 90 %
-    intervals. Those that begin with "ood_" are of the out-of-distribution inputs: entropy and
-    mutual_information, or epistemic_std and aleatoric_std; and auroc, by the entropy or the
-    epistemic variance. `seeds` are those that were run: the first one if nothing is random.
-    `calibration` is the curve of the first seed. `rows_of_seeds` are all predictions.
-    """
-
-    task: Task
-    rows: int
-    samples: int
-    random: bool
-    seeds: tuple[int, ...]
-    measures: Mapping[str, Measure]
-    calibration: tuple[CalibrationBin, ...] = ()
-    rows_of_seeds: tuple[Rows, ...] = field(default=(), repr=False, compare=False)
+    unknown: Float64 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +85,30 @@ class TargetUnits:
         with np.errstate(over="ignore"):
             scaled: Float64 = standardised * self.std**2
         return scaled
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The metrics of one predictor, by the names of qbnnc.runtime.metrics' scores.
+
+    Further ones are "aurc", the area under the risk-coverage curve, and "coverage" of 90 %
+    intervals. Those that begin with "ood_" are of the out-of-distribution inputs: entropy and
+    mutual_information, or epistemic_std and aleatoric_std; and auroc, by the entropy or the
+    epistemic variance. `seeds` are those that were run: the first one if nothing is random.
+    `calibration` is the curve of the first seed. `rows_of_seeds` are all predictions, and `truth`
+    the labels or targets [N, ...] as they were given, with the `units` of a regression.
+    """
+
+    task: Task
+    rows: int
+    samples: int
+    random: bool
+    seeds: tuple[int, ...]
+    measures: Mapping[str, Measure]
+    calibration: tuple[CalibrationBin, ...] = ()
+    rows_of_seeds: tuple[Rows, ...] = field(default=(), repr=False, compare=False)
+    truth: Array | None = field(default=None, repr=False, compare=False)
+    units: TargetUnits = TargetUnits()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +207,16 @@ def evaluate(
     drawn = predictor.samples if count is None else count
     rows = tuple(one.rows for one in found)
     return Scores(
-        task, len(data), drawn, model.stochastic, run_seeds, measures, found[0].calibration, rows
+        task,
+        len(data),
+        drawn,
+        model.stochastic,
+        run_seeds,
+        measures,
+        found[0].calibration,
+        rows,
+        data.y,
+        units,
     )
 
 
@@ -228,12 +242,14 @@ def _classification(run: _Run, data: LabelledData, ood: NDArray[np.float32] | No
     p, information = run.over(data.x, class_statistics)
     values = asdict(classification_scores(p, labels, information))
     values["aurc"] = area_under_risk_coverage(p.argmax(axis=1) != labels, 1 - p.max(axis=1))
+    apart: Float64 | None = None
     if ood is not None:
         q, unknown = run.over(ood, class_statistics)
+        apart = entropy(q)
         values["ood_entropy"] = average_predictive_entropy(q)
         values["ood_mutual_information"] = float(unknown.mean())
-        values["ood_auroc"] = auroc(entropy(p), entropy(q))
-    return _Found(values, Rows((p,), information), calibration_curve(p, labels))
+        values["ood_auroc"] = auroc(entropy(p), apart)
+    return _Found(values, Rows((p,), information, apart), calibration_curve(p, labels))
 
 
 def _regression(
@@ -250,6 +266,7 @@ def _regression(
     values["coverage"] = interval_coverage(mean, variance, targets)
     if ood is not None:
         _, *unknown = run.over(ood, run.moments)
+        rows = replace(rows, unknown=np.sqrt(unknown[0]).reshape(-1))
         for name, part in zip(("ood_epistemic_std", "ood_aleatoric_std"), unknown, strict=False):
             values[name] = median_std(units.variance(part))
         values["ood_auroc"] = auroc(parts[0], units.variance(unknown[0]))

@@ -46,6 +46,21 @@ class Session(Protocol):
         """Samples, whose names begin so and which come in order, and statistics by name."""
 
 
+class NumberedSession(Session, Protocol):
+    """A session that takes the numbers of rows one by one."""
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+        row_ids: ArrayLike | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """As any session; `row_ids` [B] are in place of `first_row`."""
+
+
 class Predictor(Session, Protocol):
     """A session that knows the Model behind it: its head, shapes and method."""
 
@@ -75,7 +90,7 @@ class Wrapped:
         return self.session.predict(x, samples, seed, first_row, batch_size)
 
 
-class Artefact(Predictor, Protocol):
+class Artefact(Predictor, NumberedSession, Protocol):
     """A compiled network, ready to run."""
 
     @property
@@ -101,7 +116,25 @@ class Artefact(Predictor, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class QbnnArtefact(Wrapped):
+class _OfFile(Wrapped):
+    """A session of a file; it takes `row_ids`."""
+
+    session: NumberedSession
+
+    def predict(
+        self,
+        x: ArrayLike,
+        samples: int | None = None,
+        seed: int = 0,
+        first_row: int = 0,
+        batch_size: int | None = None,
+        row_ids: ArrayLike | None = None,
+    ) -> Mapping[str, NDArray[np.float32]]:
+        return self.session.predict(x, samples, seed, first_row, batch_size, row_ids=row_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class QbnnArtefact(_OfFile):
     """A .qbnn file in our runtime."""
 
     session: QbnnSession
@@ -136,7 +169,7 @@ class QbnnArtefact(Wrapped):
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxFile(Wrapped):
+class OnnxFile(_OfFile):
     """An .onnx file in onnxruntime; `known` is the Model in it, if it has one."""
 
     session: OnnxArtefact

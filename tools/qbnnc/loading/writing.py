@@ -13,7 +13,7 @@ from qbnnc.loading.project_folder import left_over, made_folders, remove
 from qbnnc.support.errors import FileError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import check_apart, check_output, same_file, write_all
-from qbnnc.support.inputs import MOST_ROWS_AT_ONCE, as_count
+from qbnnc.support.inputs import MOST_ROWS_AT_ONCE, as_count, as_integer
 
 SUFFIXES = (".onnx", ".qbnn", ".c")
 
@@ -25,19 +25,34 @@ class OnnxOptions:
     embedded_model: bool = True
     batch: int | None = None
     inline: bool = False
+    row_ids: bool = False
+    default_seed: int | None = None
 
     @property
     def given(self) -> str:
         """The first option that is not at its default, as messages name it; or ""."""
         if not self.embedded_model:
             return "`embedded_model=False`"
-        return "`batch`" if self.batch is not None else "`inline`" if self.inline else ""
+        options = {
+            "`batch`": self.batch is not None,
+            "`inline`": self.inline,
+            "`row_ids`": self.row_ids,
+            "`default_seed`": self.default_seed is not None,
+        }
+        return next((name for name, given in options.items() if given), "")
 
     def emit(self, model: Model) -> bytes:
         """The file of a Model."""
         from qbnnc.backends.onnx import emit
 
-        return emit(model, embedded_model=self.embedded_model, batch=self.batch, inline=self.inline)
+        return emit(
+            model,
+            embedded_model=self.embedded_model,
+            batch=self.batch,
+            inline=self.inline,
+            row_ids=self.row_ids,
+            default_seed=self.default_seed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,8 @@ def check_outputs(
         )
     if onnx.batch is not None:
         as_count(onnx.batch, "`batch`", MOST_ROWS_AT_ONCE)
+    if onnx.default_seed is not None:
+        as_integer(onnx.default_seed, "`default_seed`")
     if some_onnx:
         require("onnx", "onnx_ir", what="writing ONNX")
     return paths

@@ -12,6 +12,7 @@ _EXTRAS = {
     "tables": frozenset({"pandas", "pyarrow"}),
     "zarr": frozenset({"zarr"}),
     "distributed": frozenset({"distributed"}),
+    "plots": frozenset({"matplotlib"}),
     "compile": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime"}),
 }
 

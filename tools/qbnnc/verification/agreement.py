@@ -160,21 +160,26 @@ def probabilities(logits: Array) -> Float64:
     return result
 
 
-def reading(trained: Model, compiled: Model) -> Reading:
+def reading(forward: Graph, named: Sequence[str], compiled: Model) -> Reading:
     """A function from the outputs of the trained module's forward to the artefact's quantities.
 
-    `trained` is the FLOAT Model as it was read, `compiled` that of the artefact.
+    `forward` has the outputs of the module's forward, `named` are names that the user gave them or
+    their halves, `compiled` is the Model of the artefact.
     """
-    graph, head, count = trained.graph, compiled.head, len(compiled.graph.outputs)
+    head, count = compiled.head, len(compiled.graph.outputs)
     if head.task is Task.CLASSIFICATION:
-        return lambda outputs: {"probabilities": _class_probabilities(graph, outputs[0])}
-    names, axis = head.sample_names(count), mean_and_variance_axis(graph)
-    if count == 2 and len(graph.outputs) == 1 and axis is not None:
-        return lambda outputs: dict(zip(names, np.split(outputs[0], 2, axis + 2), strict=True))
-    roles = [role_of(name) for name in trained.head.outputs]
+        return lambda outputs: {"probabilities": _class_probabilities(forward, outputs[0])}
+    names, axis = head.sample_names(count), mean_and_variance_axis(forward)
+    roles = [role_of(name) for name in named]
     swapped = head.task is Task.REGRESSION and count == 2 and roles[1:] == [MEAN]
-    order = (1, 0) if swapped else range(count)
-    return lambda outputs: {n: outputs[i] for n, i in zip(names, order, strict=True)}
+    order = (1, 0) if swapped else tuple(range(count))
+    halves = count == 2 and len(forward.outputs) == 1 and axis is not None
+
+    def read(outputs: Sequence[Array]) -> dict[str, Array]:
+        parts = np.split(outputs[0], 2, (axis or 0) + 2) if halves else outputs
+        return {name: parts[i] for name, i in zip(names, order, strict=True)}
+
+    return read
 
 
 def _class_probabilities(graph: Graph, output: Array) -> Float64:

@@ -82,7 +82,8 @@ def verify(
             progress(done, count)
 
     wanted = reference_samples(trained.references, batch, count, seed, tell)
-    module = reading(trained.model, opened.model)(wanted)
+    forward = trained.references[0].traced.graph  # whose outputs no name has cut in two
+    module = reading(forward, trained.model.head.outputs, opened.model)(wanted)
     names = opened.model.head.sample_names(len(opened.model.graph.outputs))
     made = _predicted(opened, batch, count, seed)
     found = agreements(module, quantities(opened.model.head, [made[name] for name in names]))
