@@ -157,6 +157,12 @@ def test_raw_outputs_have_their_names(x: NDArray[np.float32]) -> None:
     assert set(made.to_frame()) == expected
 
 
+def test_one_column() -> None:
+    table = to_frame({"samples": np.zeros((2, 3), np.float32), "mean": np.ones(3, np.float32)})
+    assert list(table) == ["mean"]
+    assert table.index.tolist() == [0, 1, 2]
+
+
 def test_maps_name_each_place_and_equal_names_are_refused() -> None:
     table = to_frame(
         {"samples": np.zeros((5, 1, 2, 2), np.float32), "mean": np.eye(2, dtype=np.float32)[None]}
