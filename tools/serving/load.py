@@ -1,6 +1,6 @@
 """A load generator: requests of one row each, so many at once; prints rates and latencies.
 
-    python -m tools.serving.load http://127.0.0.1:8000 --requests 2000 --at-once 32
+python -m tools.serving.load http://127.0.0.1:8000 --requests 2000 --at-once 32
 """
 
 from __future__ import annotations

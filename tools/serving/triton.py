@@ -1,6 +1,6 @@
 """Write a Triton model repository for an .onnx file that takes row ids.
 
-    python -m tools.serving.triton model.onnx model_repository --name lenet
+python -m tools.serving.triton model.onnx model_repository --name lenet
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ def _tensor(name: str, kind: str, shape: Sequence[int]) -> str:
     """A tensor of rows; a row that is one number is given as [ 1 ]."""
     dims = ", ".join(map(str, shape)) or "1"
     reshape = "" if shape else "    reshape: { shape: [ ] }\n"
-    return (
-        f'\n  {{\n    name: "{name}"\n    data_type: {kind}\n    dims: [ {dims} ]\n{reshape}  }}'
-    )
+    return f'\n  {{\n    name: "{name}"\n    data_type: {kind}\n    dims: [ {dims} ]\n{reshape}  }}'
 
 
 def main() -> None:
