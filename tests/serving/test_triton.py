@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-from google.protobuf.message import Message
+from google.protobuf import (  # type: ignore[import-untyped]
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+)
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from qbnnc.backends.onnx import emit
 from qbnnc.ir.oracle import oracle_prediction
@@ -62,9 +67,9 @@ def parse(text: str) -> Message:
             label = 3 if field.startswith("*") else 1
             added = message.field.add(name=field.lstrip("*"), number=number, label=label)
             if kind in TYPES:
-                added.type = TYPES[kind]  # type: ignore[assignment]
+                added.type = TYPES[kind]
             else:
-                added.type, added.type_name = (14 if kind in ENUMS else 11), f".t.{kind}"  # type: ignore[assignment]
+                added.type, added.type_name = (14 if kind in ENUMS else 11), f".t.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     config = message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Config"))()
@@ -108,7 +113,7 @@ def test_the_parser_refuses() -> None:
 @pytest.mark.parametrize("options", [{}, {"row_ids": True}, {"default_seed": 1}])
 def test_files_that_cannot_be_batched(tmp_path: Path, options: dict[str, bool]) -> None:
     file = tmp_path / "model.onnx"
-    file.write_bytes(emit(MODEL, **options))  # type: ignore[arg-type]
+    file.write_bytes(emit(MODEL, **options))
     with pytest.raises(UserError, match="--row-ids"):
         write(file, tmp_path / "repository", "lenet")
     assert not (tmp_path / "repository").exists()

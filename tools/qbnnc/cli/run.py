@@ -65,7 +65,7 @@ def command(
     with placed({"the input": input_}):
         x = read_array(input_)
         ids = read_row_ids(row_ids, len(x) if x.ndim else 0, first_row)
-        prediction = opened.predict(x, samples, seed, first_row, batch_size, ids)
+        prediction = opened.predict(x, samples, seed, first_row, batch_size, row_ids=ids)
     if output is not None:
         write_arrays(output, dict(prediction))
     if as_json:
