@@ -58,8 +58,9 @@ def oracle_prediction(
     row_ids: ArrayLike | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Samples and statistics by the names of the head."""
-    numbers = {"samples": samples, "seed": seed, "first_row": first_row}
-    made = oracle_samples(model, x, **numbers, row_ids=row_ids)
+    made = oracle_samples(
+        model, x, samples=samples, seed=seed, first_row=first_row, row_ids=row_ids
+    )
     names = model.head.sample_names(len(made))
     return dict(zip(names, made, strict=True)) | model.head.evaluate(made)
 

@@ -84,9 +84,19 @@ LAYERS = {
         f"{CORE} {LIBRARY}", "distributed jinja2 matplotlib numba numpy onnxruntime torch"
     ),
     "tools/study/paper": layer(f"{CORE} {LIBRARY} study api", "matplotlib numpy tools torch"),
+    "tools/serving": layer("ir backends runtime support", "fastapi httpx numpy tools"),
     "tools/qbnnc/cli": layer(f"{CORE} {LIBRARY} study api batches qat", "click numpy torch"),
 }
-FOLDERS = ("backends", "frontend", "ir", "passes", "runtime", "tools/qbnnc", "tools/study")
+FOLDERS = (
+    "backends",
+    "frontend",
+    "ir",
+    "passes",
+    "runtime",
+    "tools/qbnnc",
+    "tools/serving",
+    "tools/study",
+)
 FILES = sorted(
     file.relative_to(ROOT).as_posix()
     for folder in FOLDERS

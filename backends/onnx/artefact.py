@@ -170,8 +170,8 @@ def _check_interface(description: Description, file: File) -> None:
     """ValueError unless inputs and outputs are those that `predict` gives and takes."""
     inputs = {value.name: _signature(value) for value in file.inputs}
     wanted = {INPUT: (FLOAT, len(description.input_shape) + 1), SEED: (INT64, 0)}
-    rows = {ROW_IDS: (INT64, 1)} if description.row_ids else {FIRST_ROW: (INT64, 0)}
-    if inputs != wanted | rows or 0 in description.input_shape:
+    wanted |= {ROW_IDS: (INT64, 1)} if description.row_ids else {FIRST_ROW: (INT64, 0)}
+    if inputs != wanted or 0 in description.input_shape:
         raise ValueError("other inputs")
     head, names = description.head, description.output_names
     samples = head.sample_names(_outputs(names))

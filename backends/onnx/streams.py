@@ -102,13 +102,14 @@ def _row_numbers(layout: Layout, rows: onnx_ir.Value) -> onnx_ir.Value:
 
 
 def _id_column(layout: Layout, ids: onnx_ir.Value) -> onnx_ir.Value:
-    """The ids as [B, 1]. An Unsqueeze would let a single id pass for those of all rows."""
+    """The ids as [B, 1]; an Unsqueeze alone would let a single id pass for those of all rows.
+
+    The shape is no Concat: onnxruntime would put -1 for it, and check nothing.
+    """
     writer = layout.writer
-    shape = writer.ints(layout.rows, 1) if isinstance(layout.rows, int) else None
-    if shape is None:
-        assert isinstance(layout.rows, onnx_ir.Value)
-        shape = writer.op("Concat", layout.rows, writer.ints(1), out="random/ids_shape", axis=0)
-    return writer.op("Reshape", ids, shape, out="random/row_column")
+    count = writer.ints(layout.rows) if isinstance(layout.rows, int) else layout.rows
+    each = writer.op("Reshape", ids, count, out="random/row")
+    return writer.op("Unsqueeze", each, writer.ints(1), out="random/row_column")
 
 
 def _streams(graph: Graph) -> list[Stream]:

@@ -79,7 +79,7 @@ class Batcher:
             raise Closed
         if self._waiting and self.waiting_rows + len(x) > self._queue_rows:
             raise QueueFull
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
         self._waiting.append(Request(x, ids, seed, answer))
         self.requests += 1
         if self._worker is None or self._worker.done():

@@ -103,7 +103,7 @@ def command(
     with placed({"the input": input_}):
         rows = _read(opened, input_, batch)
         ids = read_row_ids(row_ids, len(rows) if rows.ndim else 0, first_row)
-        prediction = opened.predict(rows, samples, seed, first_row, batch_size, ids)
+        prediction = opened.predict(rows, samples, seed, first_row, batch_size, row_ids=ids)
         warn_of_clipped(opened, as_rows(rows, opened.input_shape))
     if output is not None:
         write_arrays(output, dict(prediction))

@@ -56,6 +56,7 @@ class NumberedSession(Session, Protocol):
         seed: int = 0,
         first_row: int = 0,
         batch_size: int | None = None,
+        *,
         row_ids: ArrayLike | None = None,
     ) -> Mapping[str, NDArray[np.float32]]:
         """As any session; `row_ids` [B] are in place of `first_row`."""
@@ -128,6 +129,7 @@ class _OfFile(Wrapped):
         seed: int = 0,
         first_row: int = 0,
         batch_size: int | None = None,
+        *,
         row_ids: ArrayLike | None = None,
     ) -> Mapping[str, NDArray[np.float32]]:
         return self.session.predict(x, samples, seed, first_row, batch_size, row_ids=row_ids)
