@@ -79,6 +79,7 @@ LAYERS = {
     ),
     "tools/qbnnc/sklearn": layer("ir loading runtime support", "numpy sklearn"),
     "tools/qbnnc": layer(f"{CORE} {LIBRARY} api batches qat", "numpy torch"),
+    "tools/qbnnc/__main__.py": layer("cli", ""),
     "tools/qbnnc/sensitivity.py": layer("support study", ""),  # an old name
     "tools/study": layer(
         f"{CORE} {LIBRARY}", "distributed jinja2 matplotlib numba numpy onnxruntime torch"
