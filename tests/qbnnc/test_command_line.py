@@ -69,8 +69,9 @@ def test_quiet_prints_nothing(made: Runner) -> None:
 
 
 def test_saved_names_that_split_an_output(made: Runner) -> None:
-    done = made("verify", "net.qbnn", "--source", "net.pt", "--input", "data.npz:x",
-                "--samples", 200, "--max-deviation-ratio", 1.3, "--max-mean-shift", 0.5)  # fmt: skip
+    limits = ("--max-deviation-ratio", 1.3, "--max-mean-shift", 0.5)
+    asked = ("verify", "net.qbnn", "--source", "net.pt", "--input", "data.npz:x")
+    done = made(*asked, "--samples", 200, *limits)
     assert done.code == 0, done.out + done.err
     assert "samples_log_var" in done.out
 

@@ -56,4 +56,7 @@ def order_of(
         return Order(found, rows)
     halves = [row_spreads(tuple(a[start::2] for a in reference), task) for start in (0, 1)]
     half = rank_correlation(*halves)
-    return None if isnan(half) or half <= 0 else Order(found, rows, 2 * half / (1 + half))
+    by_chance = 2 * sqrt(_VARIANCE / max(rows - 3, 1))  # an order that is none
+    if isnan(half) or half <= by_chance:
+        return None
+    return Order(found, rows, 2 * half / (1 + half))
