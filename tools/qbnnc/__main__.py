@@ -3,6 +3,7 @@
 This module imports nothing before it can answer Ctrl-C: the libraries take a second to load.
 """
 
+import importlib
 import sys
 
 _INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
@@ -11,9 +12,7 @@ _INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 def main() -> None:
     """Run the command `qbnnc`."""
     try:
-        from qbnnc.cli.main import main as run
-
-        run()
+        importlib.import_module("qbnnc.cli.main").main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(_INTERRUPTED)

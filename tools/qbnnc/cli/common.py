@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 import sys
 import textwrap
@@ -89,6 +90,27 @@ def _finite(value: object) -> object:
             return [_finite(item) for item in value]
         case _:
             return value
+
+
+@contextmanager
+def read_as_compiled(line: Sequence[str]) -> Iterator[None]:
+    """Errors that ask how a file's network is built or dropped out also show the line to write.
+
+    An artefact does not hold the code of the network that it is compared with. `line` is the
+    command with its arguments, without "qbnnc" and the options for reading.
+    """
+    try:
+        yield
+    except UserError as error:
+        if "`model=" in error.remedy:
+            built = "--model PKG.MODULE:FACTORY --model-args KEY=VALUE --dropout active"
+            more = f"repeat here what compile was given: qbnnc {shlex.join(line)} {built}"
+        elif "`dropout=" in error.remedy:
+            more = "repeat here what compile was given"
+        else:
+            raise
+        remedy = f"{error.remedy}; {more}"
+        raise type(error)(error.message, error.place, remedy) from None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,11 +199,13 @@ def command(
                 **chosen,
             )
     if not quiet:
-        _report(compiled, file, outputs, task)
+        _report(compiled, file, outputs, task, verbose=verbose)
     return 0
 
 
-def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | None) -> None:
+def _report(
+    compiled: Model, source: str, outputs: tuple[str, ...], task: str | None, *, verbose: bool
+) -> None:
     how = "" if task else " (--task changes it)"
     drawn = f", {counted(compiled.samples, 'sample')}" if compiled.stochastic else ""
     bits = spaced(compiled.provenance.bits)
@@ -216,13 +219,37 @@ def _report(compiled: Model, source: str, outputs: tuple[str, ...], task: str | 
         ("checked", compiled.provenance.distribution),
     ):
         if text:
-            click.echo(fold(f"  {title:10}  {text}", 14 * " "))
+            shown = text if verbose else in_short(text)
+            click.echo(fold(f"  {title:10}  {shown}", 14 * " "))
     click.echo(f"  digest      {format.digest(compiled)[:16]}")
     full = float_bytes(compiled)
     for output in outputs:
         size = _size(Path(output))
-        share = f", {100 * size / full:.0f} % of the float32 weights" if full else ""
-        click.echo(fold(f"  wrote       {output}: {human_bytes(size)}{share}", 14 * " "))
+        click.echo(fold(f"  wrote       {output}: {_told_size(output, size, full)}", 14 * " "))
+
+
+def in_short(text: str) -> str:
+    """What a provenance says of a calibration or a check, without its settings.
+
+    >>> in_short("equal to the module in 24 coupled calls of 3 rows (found with 99 %)")
+    'equal to the module'
+    >>> in_short("mse over 512 rows x 8 passes, seed 0, data sha256 3f0e, stretched by 1.5")
+    'mse over 512 rows x 8 passes, seed 0, stretched by 1.5'
+    """
+    text = re.sub(r", data sha256 [0-9a-f]+| \(found with [^()]*\)", "", text)
+    return re.sub(r"(equal to the [a-z ]+?) in \d[^;]*", r"\1", text)
+
+
+def _told_size(output: str, size: int, full: int) -> str:
+    """The size of an artefact, beside the `full` bytes of the float32 weights."""
+    path, told = Path(output), human_bytes(size)
+    if path.suffix == ".c":
+        return f"{told} of text; qbnnc inspect {output} shows flash and RAM"
+    if path.is_dir():
+        return f"{told} in a project; its README says how to build it"
+    if size > full:  # names and scales outweigh few weights
+        return f"{told} (float32 weights: {human_bytes(full)})" if full else told
+    return f"{told}, {100 * size / full:.0f} % of the float32 weights"
 
 
 def _size(path: Path) -> int:

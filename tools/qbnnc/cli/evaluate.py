@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from qbnnc.cli.command import Command
-from qbnnc.cli.common import echo_json, plain_warnings, say
+from qbnnc.cli.common import echo_json, placed, plain_warnings, read_as_compiled, say
 from qbnnc.cli.data_options import (
     labelled_data_option,
     metric_options,
@@ -129,10 +129,19 @@ def command(
     sources = [*([] if compare is None else [compare]), *models]
     if not sources:
         raise UserError("no model", remedy="name artefacts, or a float model with --compare")
+    if limits and not models:
+        raise UserError("limits are for artefacts", remedy="name one")
     if plot is not None:
         check_apart([plot], [*sources, *(split_spec(d)[0] for d in (data, ood) if d is not None)])
         check_plot(plot, len(sources))
-    with plain_warnings(), ProgressLine(quiet or as_json) as line:
+    places = {f"the metric {limit.metric}": str(limit) for limit in limits}
+    again = ("evaluate", *models, "--data", data, "--compare", compare or "")
+    with (
+        placed(places),
+        read_as_compiled(again),
+        plain_warnings(),
+        ProgressLine(quiet or as_json) as line,
+    ):
         evaluations = evaluate_files(
             sources,
             data,
@@ -144,6 +153,7 @@ def command(
             target_std=target_std,
             **reading,
             batch_size=batch_size,
+            metrics=[limit.metric for limit in limits],
             progress=lambda name, *done: line.show(f"evaluating {shortened(name, 30)}", *done),
         )
     if plot is not None:
@@ -151,15 +161,13 @@ def command(
         write_plot(plot, evaluations, [Path(n).name for n in names], Path(data).name)
     if as_json:
         echo_json([_record(evaluation) for evaluation in evaluations])
-    else:
+    elif not quiet:
         click.echo("\n".join(_lines(evaluations, data, ood)))
     return _held_to(limits, evaluations if compare is None else evaluations[1:])
 
 
 def _held_to(limits: Sequence[Limit], artefacts: Sequence[Evaluation]) -> int:
     """The exit code; what is not kept is told."""
-    if limits and not artefacts:
-        raise UserError("limits are for artefacts", remedy="name one")
     told = [
         f"{artefact.name}: {sentence}"
         for artefact in artefacts

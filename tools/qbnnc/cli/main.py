@@ -82,7 +82,7 @@ def main() -> None:
     """Run the command; a mistake of the user's is one sentence on stderr and exit code 2."""
     try:
         with shown_log():
-            code = cli(standalone_mode=False)
+            code = cli(prog_name="qbnnc", standalone_mode=False)
     except UserError as error:
         code = _fail(str(error))
     except click.exceptions.Abort:

@@ -8,7 +8,7 @@ from typing import cast
 
 import click
 
-from qbnnc.cli.common import echo_json, placed, plain_warnings, several
+from qbnnc.cli.common import echo_json, placed, plain_warnings, read_as_compiled, several
 from qbnnc.cli.progress import ProgressLine
 from qbnnc.cli.shared_options import model_options, trust_option
 from qbnnc.loading.arrays import read_array
@@ -88,7 +88,14 @@ def against_source(
     (artefact,), x = artefacts, read_array(drawn.input_)
     file = several(asked.files)
     files = {"the input": drawn.input_, "the source": file}
-    with placed(files), plain_warnings(), ProgressLine(quiet or as_json) as line:
+    sources = [word for name in asked.files for word in ("--source", name)]
+    again = ("verify", artefact, "--input", drawn.input_, *sources)
+    with (
+        placed(files),
+        read_as_compiled(again),
+        plain_warnings(),
+        ProgressLine(quiet or as_json) as line,
+    ):
         found = verify(
             artefact,
             x,

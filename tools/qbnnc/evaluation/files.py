@@ -20,11 +20,13 @@ from qbnnc.evaluation.data import (
     read_ood,
     read_raw,
 )
+from qbnnc.evaluation.measurable import check_measurable, measurable
 from qbnnc.ir.head import Task, class_shape
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
 from qbnnc.loading.clipping import clipped_share
 from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions
+from qbnnc.passes.head.mean_and_variance import mean_and_variance_axis
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.inputs import as_integer, choice
 
@@ -71,6 +73,7 @@ def evaluate_files(
     trust_pickle: bool = False,
     output_names: str | Sequence[str] | None = None,
     batch_size: int = 256,
+    metrics: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Error, likelihood, calibration and uncertainty of `models` on labelled `data`.
@@ -82,7 +85,8 @@ def evaluate_files(
     then give metrics in the user's units. `ood`: out-of-distribution inputs, "FILE.npz[:KEY]" or an
     array. `task`: for models that do not know theirs. `samples`: L of what is random; a float model
     has as many as the first artefact by default. Returns an Evaluation for each model, in order:
-    see qbnnc.evaluation.score.Scores. Beside a float model, the others are compared with it: see
+    see qbnnc.evaluation.score.Scores. `metrics` are names that must be among them, which is checked
+    before the work. Beside a float model, the others are compared with it: see
     qbnnc.evaluation.fidelity.compared. Its own comparison is that of its seeds, if there are more.
     UserError says what is wrong, and with which file.
     """
@@ -95,6 +99,7 @@ def evaluate_files(
     wanted = None if task is None else choice("task", Task, task)
     predictors = _open(sources, raw, options, wanted)
     chosen = _task(task, predictors, raw)
+    check_measurable(metrics, _measurable(predictors, chosen, ood is not None))
     numbers = [as_integer(seed, "`seeds`") for seed in seeds]
     TargetUnits(target_mean, target_std).check()
     evaluations = []
@@ -120,6 +125,21 @@ def evaluate_files(
         clipped = clipped_share(its, labelled.x)
         evaluations.append(Evaluation(name, its.method, _bits(its), clipped, scores))
     return _compared(evaluations)
+
+
+def _measurable(predictors: Sequence[Predictor], task: Task, ood: bool) -> tuple[str, ...]:
+    """The metrics that all but a first float network will have."""
+    floats = [p.model.stage is Stage.FLOAT for p in predictors]
+    others = [p.model for p, is_float in zip(predictors, floats, strict=True) if not is_float]
+    telling = [
+        len(m.graph.outputs) > 1 or mean_and_variance_axis(m.graph) is not None for m in others
+    ]
+    return measurable(
+        task,
+        ood=ood,
+        aleatoric=any(telling) or not others,
+        compared=any(floats) and len(floats) > 1,
+    )
 
 
 def _compared(evaluations: list[Evaluation]) -> list[Evaluation]:

@@ -1,4 +1,4 @@
-"""Warn where quantisation changes the spread of the samples, and name the layer that costs most."""
+"""Warn where quantisation changes the spread of the samples, or the order of rows by it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.evaluation.order import Order, order_of
 from qbnnc.evaluation.predictors import float_samples
 from qbnnc.evaluation.rounded_layers import with_rounded_layers
 from qbnnc.evaluation.spread import SpreadRatio, row_spreads, spread_ratio
@@ -24,6 +25,7 @@ from qbnnc.passes.pipeline import Options, pipeline, ready_model
 from qbnnc.support.errors import SpreadWarning
 
 _FACTOR = 1.2  # a deviation that users should know of
+_LEAST_ORDER = 0.95  # of a rank correlation: docs/explanation/few-bits.md counts it as kept
 _LEAST_INFORMATION = 1e-3  # nats: members that agree so well have no spread to keep
 _FEWEST_ROWS, _ROWS, _SAMPLES = 16, 64, 16
 _SEED = 1  # not that of the calibration, whose masks the layers were fitted to
@@ -44,14 +46,20 @@ def warn_of_spread(
     `model` is the FLOAT Model that it was made of, `rows` [N, *shape] are calibration data, and
     both see the same random numbers. The spread is mutual information, or the standard deviation of
     the first output. Nothing is told unless the means over the rows differ by a factor of more than
-    1.2, beyond two standard errors. With less than 16 rows nothing is measured.
+    1.2, beyond two standard errors, or else the rank correlation of the rows is below .95, beyond
+    two standard errors and below what another seed gives. With less than 16 rows nothing is
+    measured.
     """
     if len(rows) < _FEWEST_ROWS or (len(model.members) == 1 and not model.stochastic):
         return
     comparison = Comparison.of(model, simulated, rows, options)
-    found = comparison.ratio(simulated)
+    made = _samples(simulated, comparison.rows)
+    found = comparison.ratio_of(made, random=simulated.stochastic)
+    order = None if found is None else comparison.order_of(made)
     if found is not None and found.exceeds(_FACTOR):
         warnings.warn(comparison.message(found), SpreadWarning, stacklevel=stacklevel)
+    elif order is not None and order.is_below(_LEAST_ORDER):
+        warnings.warn(comparison.order_message(order), SpreadWarning, stacklevel=stacklevel)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,13 +95,27 @@ class Comparison:
 
     def ratio(self, model: Model) -> SpreadRatio | None:
         """The ratio of a Model's spread to float's; None where float has none to speak of."""
+        if not self._has_spread():
+            return None
+        return self.ratio_of(_samples(model, self.rows), random=model.stochastic)
+
+    def ratio_of(self, made: tuple[Array, ...], *, random: bool) -> SpreadRatio | None:
+        """The same of samples of a Model, which are drawn if it is `random`."""
+        if not self._has_spread():
+            return None
+        return spread_ratio(self.expected, made, self.simulated.head.task, random=random)
+
+    def order_of(self, made: tuple[Array, ...]) -> Order | None:
+        """The order of the rows by their spread in such samples, beside float's."""
+        random = self.simulated.stochastic
+        return order_of(self.expected, made, self.simulated.head.task, random=random)
+
+    def _has_spread(self) -> bool:
         task = self.simulated.head.task
         if task is Task.CLASSIFICATION:
             information = float(row_spreads(self.expected, task).mean())
-            if not information >= _LEAST_INFORMATION:
-                return None
-        made = _samples(model, self.rows)
-        return spread_ratio(self.expected, made, task, random=model.stochastic)
+            return information >= _LEAST_INFORMATION
+        return True
 
     def deviation(self, layers: Sequence[Layer]) -> float:
         """The logarithm of the deviation, 0 or more, where `layers` alone are rounded."""
@@ -103,15 +125,25 @@ class Comparison:
 
     def message(self, found: SpreadRatio) -> str:
         """The warning: what was measured, which layer costs most, and what to do."""
-        classifies = self.simulated.head.task is Task.CLASSIFICATION
-        spread = "mutual information" if classifies else "epistemic standard deviation"
-        told = f"the {spread} is {found.ratio:.2f} times float's on the calibration rows"
+        told = f"the {self._spread} is {found.ratio:.2f} times float's on the calibration rows"
         layer, deviation = self.costliest()
         if layer is None or deviation < _LEAST_PART * log(found.deviation):
             return f"{told}, and no layer alone causes it: use more `bits`, or finetune"
         option = "input_bits=8" if layer.name == INPUT else f"layers={layer.name}=w8a8"
         name = "the network's input" if layer.name == INPUT else layer.name
         return f"{told}, and {name} costs most: use `{option}`, more `bits`, or finetune"
+
+    def order_message(self, order: Order) -> str:
+        """The warning that other rows are the unsure ones."""
+        return (
+            f"ranked by the {self._spread}, the calibration rows have another order than in float "
+            f"(rank correlation {order.correlation:.2f}): use more `bits`, or finetune"
+        )
+
+    @property
+    def _spread(self) -> str:
+        classifies = self.simulated.head.task is Task.CLASSIFICATION
+        return "mutual information" if classifies else "epistemic standard deviation"
 
     def costliest(self) -> tuple[Layer | None, float]:
         """The layer that deviates most where it alone is rounded, and the deviation's logarithm.
