@@ -140,8 +140,8 @@ def test_the_onnx_file_in_onnxruntime(quick_start: Path) -> None:
     _paste([first], quick_start)
 
 
-@pytest.mark.parametrize("page", ALONE)
 @pytest.mark.slow
+@pytest.mark.parametrize("page", [pytest.param(ALONE[0], marks=pytest.mark.nightly), *ALONE[1:]])
 def test_pages_work_when_pasted_alone(page: str, tmp_path: Path) -> None:
     _paste(_script(page)[0], tmp_path)
 
