@@ -24,7 +24,7 @@ MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py hea
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 .PHONY: help demo docs page pictures web check test nightly devices fuzz fuzz-million fenced mutants coverage
-.PHONY: minimum notebooks release versions lint types format onnx-wheel clean distclean FORCE
+.PHONY: minimum release versions lint types format onnx-wheel clean distclean FORCE
 .DELETE_ON_ERROR:
 
 help: ## Show this list

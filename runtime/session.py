@@ -140,7 +140,8 @@ class Session:
             x: real numbers, which are cast to float32; or a data frame of numeric columns.
             samples: L, a multiple of the members; None takes the model's own number.
             seed: any whole number, mod 2^64. The same seed gives the same bits.
-            first_row: the number of the first row. With it a batch may be split without any effect.
+            first_row: the number of the first row; it lets a batch be split without any effect.
+                Rows one by one without it all draw row 0's masks: use `stream`.
             batch_size: rows at a time; no result depends on it. None chooses it.
             row_ids: the numbers of the rows [B], 0 or more, in place of `first_row`. Rows may have
                 them in any order, and equal ones share random numbers. It is fastest if they

@@ -25,7 +25,9 @@ class Stream:
     """Rows that come in parts, with the random numbers that they have in one batch.
 
     Calls of `predict` with the rows [0, 3) and [3, 8) return the bits that one call with the rows
-    [0, 8) returns. Threads may share a stream: each call takes the next rows.
+    [0, 8) returns. Without a stream, or `first_row`, a call always begins at row 0: rows predicted
+    one by one would all have the same masks, and so the same errors. Threads may share a stream:
+    each call takes the next rows.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from socket import socket
 
 import click
 import pytest
@@ -38,7 +39,20 @@ WITH_BLOCKS = sorted(
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     if {language for language, _ in BLOCK.findall(path.read_text("utf-8"))} & {"sh", "python"}
 )
+MADE = """python - <<'EOF'
+import numpy as np
+import qbnnc
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
+x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+qbnnc.compile(net, "model.qbnn", calibration=x, task="regression", spread_check=False)
+EOF
+"""
 MODULES = (
+    "qbnnc.batches.reading.csv_header",
     "qbnnc.cli.shared_options",
     "qbnnc.cli.quantisation_options",
     "qbnnc.cli.limits",
@@ -156,7 +170,7 @@ def test_the_page_of_microcontrollers_works_when_pasted(tmp_path: Path) -> None:
     _paste([tools, *made], tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_of_pictures_works_when_pasted(tmp_path: Path) -> None:
     made, left_out = _script("docs/how-to/look-inside.md")
     assert left_out == []
@@ -169,6 +183,18 @@ def test_the_page_of_pictures_works_when_pasted(tmp_path: Path) -> None:
     pictures = list((ROOT / "docs" / "how-to" / "pictures").glob("*.svg"))
     assert len(pictures) == 3
     assert all(picture.stat().st_size < 60_000 for picture in pictures)
+
+
+@pytest.mark.slow
+def test_the_page_of_large_batches_works_when_pasted(tmp_path: Path) -> None:
+    """With a network of its own, which takes as many numbers as the README's."""
+    blocks, left_out = _script("docs/how-to/large-batches.md")
+    assert (len(blocks), left_out) == (5, [])
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    _paste([MADE, *(block.replace("8786", port) for block in blocks)], tmp_path)
+    assert (tmp_path / "mended.csv").read_text().count("\n") == 20001
 
 
 def _readme() -> list[str]:

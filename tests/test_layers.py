@@ -74,11 +74,11 @@ LAYERS = {
     "tools/qbnnc/batches": layer("ir support loading version", "numpy pyarrow zarr"),
     "tools/qbnnc/batches/workers": layer("ir support loading version batches", "distributed numpy"),
     "tools/qbnnc/bench": layer(f"{CORE} loading", "numpy torch"),
-    "tools/qbnnc": layer(f"{CORE} {LIBRARY} api batches qat", "numpy torch"),
     "tools/qbnnc/lightning": layer(
         f"{CORE} {LIBRARY} api", "lightning numpy pytorch_lightning torch"
     ),
     "tools/qbnnc/sklearn": layer("ir loading runtime support", "numpy sklearn"),
+    "tools/qbnnc": layer(f"{CORE} {LIBRARY} api batches qat", "numpy torch"),
     "tools/qbnnc/sensitivity.py": layer("support study", ""),  # an old name
     "tools/study": layer(
         f"{CORE} {LIBRARY}", "distributed jinja2 matplotlib numba numpy onnxruntime torch"

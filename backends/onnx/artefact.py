@@ -46,7 +46,7 @@ class Description:
     `output_names` are samples and statistics. `output_size` counts the elements of one sample of
     one row, of all outputs. `batch` is the number of rows that the file takes, if it is fixed.
     `rng_check` tells whether it has that output, and `row_ids` whether it has that input, in place
-    of `first_row`.
+    of `first_row`. `statistic_shapes` are those of one row.
     """
 
     properties: Mapping[str, str]
@@ -57,6 +57,7 @@ class Description:
     batch: int | None
     rng_check: bool
     row_ids: bool
+    statistic_shapes: Mapping[str, tuple[int, ...]]
 
     @property
     def digest(self) -> str:
@@ -144,6 +145,7 @@ def describe(file: File, path: str | os.PathLike[str]) -> Description:
         next(iter(inputs[INPUT].shape), 0) or None,
         any(value.name == RNG_CHECK for value in outputs),
         ROW_IDS in inputs,
+        {v.name: v.shape[1:] for v in outputs if not v.name.startswith("samples")},
     )
     try:
         _check_numbers(description)

@@ -42,13 +42,39 @@ _MOST_NESTED = 100  # as in protobuf
 
 @dataclass(frozen=True, slots=True)
 class ValueInfo:
-    """A value's name, the type of its elements, its axes' lengths (0 for a name), properties."""
+    """The description of a value, read when it is asked for: of most values only the names are.
 
-    name: str
-    elements: int
-    shape: tuple[int, ...]
-    properties: dict[str, str]
-    data: memoryview
+    Every property raises ValueError for bytes that are none.
+    """
+
+    message: Message
+
+    @property
+    def name(self) -> str:
+        return self.message.text(_VALUE_NAME)
+
+    @property
+    def elements(self) -> int:
+        """The type of the elements, a TensorProto.DataType."""
+        return self._tensor.integer(_TYPE_ELEMENTS)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes, 0 for one with a name."""
+        axes = self._tensor.message(_TYPE_SHAPE).messages(_SHAPE_AXIS)
+        return tuple(axis.integer(_AXIS_LENGTH) for axis in axes)
+
+    @property
+    def properties(self) -> dict[str, str]:
+        return _properties(self.message, _VALUE_PROPERTIES)
+
+    @property
+    def data(self) -> memoryview:
+        return self.message.data
+
+    @property
+    def _tensor(self) -> Message:
+        return self.message.message(_VALUE_TYPE).message(_TYPE_TENSOR)
 
 
 @dataclass(frozen=True)
@@ -81,8 +107,8 @@ class File:
         fields = self.model.fields.get(_MODEL_PROPERTIES, ())
         entries = zip(fields, self.model.messages(_MODEL_PROPERTIES), strict=True)
         return [
-            (field.start, field.end, entry.text(_ENTRY_VALUE))
-            for field, entry in entries
+            (start, end, entry.text(_ENTRY_VALUE))
+            for (_, _, _, start, end), entry in entries
             if entry.text(_ENTRY_KEY) == key
         ]
 
@@ -151,19 +177,7 @@ def _properties(message: Message, number: int) -> dict[str, str]:
 
 
 def _value_infos(graph: Message, number: int) -> list[ValueInfo]:
-    return [_value_info(message) for message in graph.messages(number)]
-
-
-def _value_info(message: Message) -> ValueInfo:
-    tensor = message.message(_VALUE_TYPE).message(_TYPE_TENSOR)
-    axes = tensor.message(_TYPE_SHAPE).messages(_SHAPE_AXIS)
-    return ValueInfo(
-        message.text(_VALUE_NAME),
-        tensor.integer(_TYPE_ELEMENTS),
-        tuple(axis.integer(_AXIS_LENGTH) for axis in axes),
-        _properties(message, _VALUE_PROPERTIES),
-        message.data,
-    )
+    return [ValueInfo(message) for message in graph.messages(number)]
 
 
 def _tensors(graph: Message, depth: int) -> Iterator[Message]:
@@ -186,7 +200,8 @@ def _tensors_in(nodes: Iterable[Message], depth: int) -> Iterator[Message]:
 
 def _all(message: Message, numbers: Iterable[int]) -> Iterator[Message]:
     for number in numbers:
-        yield from message.messages(number)
+        if number in message.fields:
+            yield from message.messages(number)
 
 
 def _parts(sparse: Iterable[Message]) -> Iterator[Message]:

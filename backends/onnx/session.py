@@ -97,7 +97,8 @@ class OnnxArtefact:
 
         With fewer `samples` than the file has, the first ones, and the statistics of those. The
         batch is run `batch_size` rows at a time, all at once by default, or by a file's own number
-        of rows. No bit of the samples depends on it. `threads`: those of `load` by default.
+        of rows. No bit of the samples depends on it. Rows one by one without `first_row` all draw
+        the masks of row 0: count them. `threads`: those of `load` by default.
         `row_ids` [B] are the rows' numbers one by one, in place of `first_row`, for a file that
         was compiled with them. InputError for data that does not fit, UserError for a number of
         samples the file cannot give, or for `row_ids` that it does not take.

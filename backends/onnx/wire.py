@@ -5,26 +5,20 @@ Running a file so needs neither onnx nor protobuf. https://protobuf.dev/programm
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import NamedTuple
+from typing import TypeAlias
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIDTHS = {FIXED64: 8, FIXED32: 4}
+_PLAIN = (VARINT, BYTES)
 _MOST_VARINT = 10  # bytes of 7 bits, for 64 bits
 
 
-class Field(NamedTuple):
-    """A field of a message: its number, and its bytes [start, end) of the file.
+Field: TypeAlias = tuple[int, bool, int, int, int]
+"""A field of a message: number, whole, value, start, end. Its bytes are [start, end) of the file.
 
-    `value` is a whole number below 2^64, or the place where a text, an array or a message begins,
-    which ends with the field; `whole` tells which.
-    """
-
-    number: int
-    whole: bool
-    value: int
-    start: int
-    end: int
+`value` is a whole number below 2^64, or the place where a text, an array or a message begins, which
+ends with the field; `whole` tells which. A file has thousands, and named ones take twice the time.
+"""
 
 
 class Message:
@@ -35,39 +29,43 @@ class Message:
     several times, the last one counts.
     """
 
+    __slots__ = ("_fields", "end", "file", "start")
+
     def __init__(self, file: bytes, start: int = 0, end: int | None = None) -> None:
         self.file, self.start, self.end = file, start, len(file) if end is None else end
+        self._fields: dict[int, list[Field]] | None = None
 
     @property
     def data(self) -> memoryview:
         return memoryview(self.file)[self.start : self.end]
 
-    @cached_property
+    @property
     def fields(self) -> dict[int, list[Field]]:
         """The fields by number, each in the order of the file."""
-        found: dict[int, list[Field]] = {}
-        for field in read_fields(self.file, self.start, self.end):
-            if field.number in found:
-                found[field.number].append(field)
-            else:
-                found[field.number] = [field]
-        return found
+        if self._fields is None:
+            self._fields = read_fields(self.file, self.start, self.end)
+        return self._fields
+
+    def spans(self, number: int) -> list[tuple[int, int]]:
+        """The first and last byte + 1 of what each field with this number holds."""
+        spans = list[tuple[int, int]]()
+        for _, whole, value, _, end in self.fields.get(number, ()):
+            if whole:
+                raise ValueError(f"field {number} is a number")
+            spans.append((value, end))
+        return spans
 
     def blobs(self, number: int) -> list[memoryview]:
         """The bytes of each field with this number."""
-        return [message.data for message in self.messages(number)]
-
-    def blob(self, number: int) -> memoryview:
-        return (self.blobs(number) or [memoryview(b"")])[-1]
+        whole = memoryview(self.file)
+        return [whole[start:end] for start, end in self.spans(number)]
 
     def text(self, number: int) -> str:
-        return str(self.blob(number), "utf-8")
+        spans = self.spans(number)
+        return str(self.file[slice(*spans[-1])], "utf-8") if spans else ""
 
     def messages(self, number: int) -> list[Message]:
-        fields = self.fields.get(number, ())
-        if any(field.whole for field in fields):
-            raise ValueError(f"field {number} is a number")
-        return [Message(self.file, field.value, field.end) for field in fields]
+        return [Message(self.file, start, end) for start, end in self.spans(number)]
 
     def message(self, number: int) -> Message:
         return (self.messages(number) or [Message(b"")])[-1]
@@ -76,41 +74,53 @@ class Message:
         """Signed whole numbers, each in a field of its own or all in one."""
         found = list[int]()
         for field in self.fields.get(number, ()):
-            if field.whole:
-                found.append(_signed(field.value))
+            _, whole, value, _, end = field
+            if whole:
+                found.append(_signed(value))
             else:
-                found += _packed(self.file, field.value, field.end)
+                found += _packed(self.file, value, end)
         return found
 
     def integer(self, number: int) -> int:
         return (self.integers(number) or [0])[-1]
 
 
-def read_fields(data: bytes, at: int, end: int) -> list[Field]:
-    """The fields of the message in bytes [at, end), in order; ValueError for bytes that are none.
+def read_fields(data: bytes, at: int, end: int) -> dict[int, list[Field]]:
+    """The fields of the message in bytes [at, end) by number; ValueError for bytes that are none.
 
     A file has thousands: the usual numbers below 128 are read without a call.
     """
-    found = list[Field]()
-    while at < end:
-        start = at
-        tag, at = (data[at], at + 1) if data[at] < 128 else _varint(data, at, end)
-        number, kind = tag >> 3, tag & 7
-        if number == 0:
-            raise ValueError("a field has the number 0")
-        if kind == BYTES:
-            short = at < end and data[at] < 128
-            size, at = (data[at], at + 1) if short else _varint(data, at, end)
-            value, at = at, at + size
-        elif kind == VARINT:
-            value, at = _varint(data, at, end)
-        elif kind in _WIDTHS:
-            value, at = int.from_bytes(data[at : at + _WIDTHS[kind]], "little"), at + _WIDTHS[kind]
-        else:
-            raise ValueError(f"a field is of the unknown kind {kind}")
-        if at > end:
-            raise ValueError("a field is cut off")
-        found.append(Field(number, kind != BYTES, value, start, at))
+    found: dict[int, list[Field]] = {}
+    try:
+        while at < end:
+            start = at
+            tag = data[at]
+            at += 1
+            if tag > 127:
+                tag, at = _varint(data, start, end)
+            kind, number = tag & 7, tag >> 3
+            if kind in _PLAIN:
+                value = data[at]
+                at += 1
+                if value > 127:
+                    value, at = _varint(data, at - 1, end)
+                if kind == BYTES:
+                    value, at = at, at + value
+            elif kind in _WIDTHS:
+                value, at = at, at + _WIDTHS[kind]
+                value = int.from_bytes(data[value:at], "little")
+            else:
+                raise ValueError(f"a field is of the unknown kind {kind}")
+            if number in found:
+                found[number].append((number, kind != BYTES, value, start, at))
+            else:
+                found[number] = [(number, kind != BYTES, value, start, at)]
+    except IndexError:
+        raise ValueError("a number is cut off") from None
+    if at > end:
+        raise ValueError("a field is cut off")
+    if 0 in found:
+        raise ValueError("a field has the number 0")
     return found
 
 

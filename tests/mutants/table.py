@@ -19,10 +19,18 @@ SCOPE = (
     "passes/**/*.py",
     "frontend/convert/**/*.py",
     "runtime/metrics.py",
+    "tools/qbnnc/batches/**/*.py",
+    "runtime/tables.py",
+    "runtime/stream.py",
+    "tools/qbnnc/support/frames.py",
+    "tools/qbnnc/sklearn/*.py",
+    "tools/qbnnc/lightning/*.py",
+    "tools/qbnnc/testing.py",
 )
 
 _HEAD, _FUSION, _RANGES = "passes/head", "passes/fusion", "passes/ranges"
 _QUANTIZE, _SAMPLING = "passes/integer/test_quantize", "passes/test_sampling"
+_BATCHES = "qbnnc/batches"
 _CONVERT, _OPS = "frontend/convert", "frontend/convert/ops"
 TABLE = {
     "ir/arithmetic.py": "ir/test_arithmetic",
@@ -33,6 +41,12 @@ TABLE = {
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
     "runtime/metrics.py": "runtime/test_metrics",
+    "runtime/tables.py": "runtime/test_frames",
+    "runtime/stream.py": "runtime/test_stream runtime/test_frames",
+    "tools/qbnnc/support/frames.py": "runtime/test_frames",
+    "tools/qbnnc/sklearn/*.py": "qbnnc/test_sklearn",
+    "tools/qbnnc/lightning/*.py": "qbnnc/test_lightning",
+    "tools/qbnnc/testing.py": "qbnnc/test_testing",
     "passes/ranges/calibrate.py": f"{_RANGES}/test_calibrate {_RANGES}/test_function_domains",
     "passes/ranges/outer_bits.py": f"{_RANGES}/test_outer_bits",
     "passes/ranges/range_search.py": f"{_RANGES}/test_range_search {_RANGES}/test_calibrate",
@@ -87,6 +101,14 @@ TABLE = {
     f"{_CONVERT}/draw_sources.py": f"{_CONVERT}/test_mask_views {_CONVERT}/test_sampled_weights",
     f"{_CONVERT}/unsupported_*.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_CONVERT}/*.py": f"{_CONVERT}/test_convert {_CONVERT}/test_derived {_CONVERT}/test_ops",
+    "tools/qbnnc/batches/reading/*.py": f"{_BATCHES}/test_reading {_BATCHES}/test_formats",
+    "tools/qbnnc/batches/workers/*.py": f"{_BATCHES}/test_workers",
+    "tools/qbnnc/batches/writing/*.py": (
+        f"{_BATCHES}/test_formats {_BATCHES}/test_resuming {_BATCHES}/test_command"
+    ),
+    "tools/qbnnc/batches/*.py": (
+        f"{_BATCHES}/test_resuming {_BATCHES}/test_command {_BATCHES}/test_formats"
+    ),
 }
 
 PACKAGES = {"qbnnc", "tests", "models"}  # each trial imports these anew
@@ -113,5 +135,5 @@ def watching_tests(path: str) -> tuple[str, ...]:
 
 def module(path: str) -> str:
     """The import name of a source."""
-    parts = ["qbnnc", *Path(path).with_suffix("").parts]
+    parts = ["qbnnc", *Path(path.removeprefix("tools/qbnnc/")).with_suffix("").parts]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

@@ -72,6 +72,7 @@ def test_rows_at_even_distances() -> None:
     assert curves.spread_rows(101, 3).tolist() == [0, 50, 100]
 
 
+@pytest.mark.slow
 def test_a_classification(qbnnc_command: Runner, artefacts: Path) -> None:
     lenet = artefacts / "lenet.qbnn"
     float_ = ("--compare", "lenet_mcd.pt", "--model", "tools.models:LeNet_MCD")
@@ -99,6 +100,7 @@ def test_a_regression(qbnnc_command: Runner, artefacts: Path, diabetes_file: str
     assert "Epistemic standard deviation, units of y" not in texts("plot.svg")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("suffix", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF-")])
 def test_other_formats(
     qbnnc_command: Runner, artefacts: Path, diabetes_file: str, suffix: str, begins: bytes

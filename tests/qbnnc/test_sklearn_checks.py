@@ -92,7 +92,6 @@ def estimators(*, by_position: bool) -> list[object]:
 checks = parametrize_with_checks(
     [*estimators(by_position=False), *estimators(by_position=True)],
     expected_failed_checks=failures,
-    xfail_strict=True,
 )
 
 

@@ -126,6 +126,27 @@ def test_classes_and_scalars(artefacts: Path, fashion: dict[str, NDArray[np.uint
         to_frame(made, index=["r", "s"])
 
 
+def test_an_onnx_file_takes_frames(artefacts: Path, x: NDArray[np.float32]) -> None:
+    session = open_artefact(artefacts / "mlp.onnx")
+    frame = pandas.DataFrame(x, columns=NAMES)
+    made = session.predict(frame, 4, seed=5)
+    np.testing.assert_array_equal(made["samples"], session.predict(x, 4, seed=5)["samples"])
+    with pytest.raises(InputError, match="column 'a' holds"):
+        session.predict(frame.assign(a="text"))
+
+
+def test_rows_alone_in_an_onnx_file_repeat_the_masks_of_row_0(
+    artefacts: Path, x: NDArray[np.float32]
+) -> None:
+    session, row = open_artefact(artefacts / "mlp.onnx"), x[:1]
+    whole = session.predict(np.repeat(row, 3, axis=0), 4)["samples"]
+    alike = [session.predict(row, 4)["samples"] for _ in range(2)]
+    np.testing.assert_array_equal(alike[0], alike[1])
+    counted = [session.predict(row, 4, first_row=i)["samples"] for i in range(3)]
+    np.testing.assert_array_equal(np.concatenate(counted, axis=1), whole)
+    assert (counted[1] != counted[0]).any()
+
+
 def test_raw_outputs_have_their_names(x: NDArray[np.float32]) -> None:
     model = mlp()
     count = len(model.graph.outputs)

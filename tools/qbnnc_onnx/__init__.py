@@ -3,6 +3,9 @@
     import qbnnc_onnx
     prediction = qbnnc_onnx.load("model.onnx").predict(x, samples=20, seed=7)
 
+Rows of a batch draw their masks by number. Rows one by one need `first_row=0`, 1, 2, ...: without
+it each has the masks of row 0.
+
 The distribution qbnnc-onnx is built from this file and from what it imports (`hatch_build.py`).
 """
 

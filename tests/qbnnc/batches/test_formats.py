@@ -38,6 +38,7 @@ def wanted(mlp: Path) -> Arrays:
     return predicted(mlp, some_rows(203), seed=7, first_row=11)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("suffix", INPUTS)
 @pytest.mark.parametrize("output", [*WHOLE, *TABLES])
 def test_every_input_and_output(
@@ -86,6 +87,7 @@ def test_chunks_change_no_bit(
         assert_equal(read_output(folder / "p.npz"), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", [*WHOLE, *TABLES])
 def test_bytes_do_not_depend_on_chunks_or_workers(output: str, mlp: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", some_rows(90))

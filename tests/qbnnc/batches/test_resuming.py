@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import qbnnc
+from qbnnc.batches.predict_file import FilePrediction
 from qbnnc.support.errors import FileError, InputError, UserError
 from tests.qbnnc.batches.files import (
     assert_equal,
@@ -24,7 +25,7 @@ def mlp(artefacts: Path) -> Path:
     return artefacts / "mlp.qbnn"
 
 
-def run(mlp: Path, folder: Path, **more: object) -> qbnnc.batches.predict_file.FilePrediction:
+def run(mlp: Path, folder: Path, **more: object) -> FilePrediction:
     options: dict[str, object] = {"statistics_only": True, "chunk_size": 40} | more
     return qbnnc.predict_file(mlp, folder / "x.csv", folder / "p.csv", **options)  # type: ignore[arg-type]
 

@@ -73,8 +73,8 @@ class CsvReader:
             rows = self._numbers(lines)
             if not np.isnan(np.maximum.reduce(rows, axis=None, initial=-np.inf)):
                 return rows, None
-        except ValueError:
-            pass
+        except (ValueError, FileError):
+            pass  # the fault is looked for below
         for place, line in enumerate(lines):
             if (failure := self._fault(line, first + place)) is not None:
                 return self._numbers(lines[:place]), failure

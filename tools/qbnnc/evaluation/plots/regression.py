@@ -18,7 +18,7 @@ from qbnnc.evaluation.plots.curves import (
 from qbnnc.evaluation.plots.series import Panel, Series, diagonal, histograms
 from qbnnc.runtime.metrics import Float64
 
-_SHOWN = 60
+_SHOWN = 40
 _NOMINAL = np.linspace(0, 1, 41)
 _TENTHS = np.linspace(0, 1, 11)
 
@@ -46,7 +46,7 @@ def intervals_coverage(axes: Axes, models: Sequence[Series]) -> None:
 def intervals(axes: Axes, models: Sequence[Series]) -> None:
     """Predictions of the last model with 90 % intervals, beside the targets in their order.
 
-    Of more than 60 rows, 60 at even distances are drawn. A float reference has points alone.
+    Of more than 40 rows, 40 at even distances are drawn. A float reference has points alone.
     """
     targets = _moments(models[-1])[2]
     order = np.argsort(targets, kind="stable")

@@ -1,0 +1,1 @@
+"""Examples of services: FastAPI with micro-batching, Triton, a container."""
