@@ -23,8 +23,7 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 WRITTEN = re.compile(r"^cat > (\S+) <<'EOF'\n(.*?)^EOF$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^qbnnc .*$", re.MULTILINE)
-# The pages whose blocks run after the quick start, those that need nothing, and those that other
-# tests run: the tutorials' are cells (tests/docs).
+# The pages whose blocks run after the quick start, and those that need nothing.
 AFTER_THE_QUICK_START = tuple(
     f"docs/how-to/{name}.md"
     for name in "calibrate choose-bits compile-your-network fine-tune measure-speed verify".split()
@@ -34,15 +33,12 @@ ALONE = (
     "docs/reference/errors.md",
     "docs/reference/file-format.md",
 )
-ELSEWHERE = (
-    "docs/how-to/browser.md",  # tests/page/test_documentation.py
-    "docs/how-to/engines.md",  # tests/qbnnc/test_engines.py, and below
-    "docs/how-to/large-batches.md",  # below
-    "docs/how-to/look-inside.md",  # below
-    "docs/how-to/microcontroller.md",
-    "docs/quick-start.md",
+TUTORIALS = "docs/tutorials/"  # whose blocks are cells (tests/docs)
+WITH_BLOCKS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    if {language for language, _ in BLOCK.findall(path.read_text("utf-8"))} & {"sh", "python"}
 )
-PAGES = ("README.md", *AFTER_THE_QUICK_START, *ALONE, *ELSEWHERE)
 MADE = """python - <<'EOF'
 import numpy as np
 import qbnnc
@@ -89,7 +85,7 @@ def test_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", WITH_BLOCKS)
 def test_commands_are_as_the_command_line_takes_them(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,15 +105,13 @@ def test_commands_are_found() -> None:
     ]
 
 
-def test_every_page_is_known() -> None:
-    """A page with blocks of a shell or Python is run by a test of this file or of another."""
-    with_blocks = {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "docs").rglob("*.md")
-        if {language for language, _ in BLOCK.findall(path.read_text())} & {"sh", "python"}
-    }
-    tutorials = {page for page in with_blocks if page.startswith("docs/tutorials/")}
-    assert with_blocks - tutorials == {*PAGES} - {"README.md"}
+@pytest.mark.parametrize("page", [p for p in WITH_BLOCKS if not p.startswith(TUTORIALS)])
+def test_a_test_runs_the_blocks_of_every_page(page: str) -> None:
+    """A test of this file, or of another, which names the page."""
+    if page not in AFTER_THE_QUICK_START + ALONE:
+        name = Path(page).name
+        tests = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py")]
+        assert any(name in text for text in tests)
 
 
 def test_the_quick_start_is_the_readmes() -> None:
@@ -160,8 +154,8 @@ def test_the_onnx_file_in_onnxruntime(quick_start: Path) -> None:
     _paste([first], quick_start)
 
 
-@pytest.mark.parametrize("page", ALONE)
 @pytest.mark.slow
+@pytest.mark.parametrize("page", [pytest.param(ALONE[0], marks=pytest.mark.nightly), *ALONE[1:]])
 def test_pages_work_when_pasted_alone(page: str, tmp_path: Path) -> None:
     _paste(_script(page)[0], tmp_path)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 from base64 import b64decode
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
-from tools.docs.notebook import TUTORIALS, execute, names, notebook_of, read
+from tools.docs import notebook
+from tools.docs.notebook import TUTORIALS, execute, names, notebook_of, read, take_prose
 from tools.docs.tutorial_pages import page
 
 NEEDS = {"browser": ("clang", "wasm-ld", "node"), "microcontroller": ("cc",)}
@@ -39,11 +42,11 @@ def stored(name: str) -> NotebookNode:
     return read(TUTORIALS / f"{name}.ipynb")
 
 
-def printed(notebook: NotebookNode) -> list[str]:
+def printed(made: NotebookNode) -> list[str]:
     """The text of each cell."""
     return [
         "".join(o.text for o in cell.outputs if o.output_type == "stream")
-        for cell in notebook.cells
+        for cell in made.cells
         if cell.cell_type == "code"
     ]
 
@@ -95,6 +98,21 @@ def test_notebooks_end_in_a_proof_and_have_small_pictures(name: str) -> None:
             if svg := output.get("data", {}).get("image/svg+xml"):
                 assert len(svg) <= LARGEST
                 assert cell.metadata["figure"]
+
+
+def test_prose_is_taken_without_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outputs stay; code that has changed is refused."""
+    monkeypatch.setattr(notebook, "TUTORIALS", tmp_path)
+    executed = notebook_of(TEXT)
+    executed.cells[1].outputs = [new_output("stream", name="stdout", text="1\n")]
+    nbformat.write(executed, tmp_path / "one.ipynb")
+    (tmp_path / "one.md").write_text(TEXT.replace("Some prose", "Other prose"))
+    found = read(take_prose("one"))
+    assert found.cells[0].source == "# A title\n\nOther prose."
+    assert printed(found) == ["1\n", ""]
+    (tmp_path / "one.md").write_text(TEXT.replace("print(1)", "print(2)"))
+    with pytest.raises(ValueError, match="one: the code has changed"):
+        take_prose("one")
 
 
 def test_a_page_shows_code_text_and_pictures() -> None:

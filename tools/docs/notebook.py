@@ -2,6 +2,7 @@
 
     python -m tools.docs.notebook               all of docs/tutorials
     python -m tools.docs.notebook regression    one of them
+    python -m tools.docs.notebook --prose       take changed prose, run nothing
 
 A block ```python is a cell, and so is a block ```sh, which bash runs. A comment
 `<!-- figure: ... -->` before a block says what its picture shows. The notebook beside the page
@@ -132,9 +133,28 @@ def write(name: str) -> Path:
     return path
 
 
+def _code(notebook: NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def take_prose(name: str) -> Path:
+    """Give a notebook the prose of its page; ValueError if a cell of code has changed."""
+    path = TUTORIALS / f"{name}.ipynb"
+    found, wanted = read(path), notebook_of((TUTORIALS / f"{name}.md").read_text("utf-8"))
+    if _code(found) != _code(wanted):
+        raise ValueError(f"{name}: the code has changed; run it")
+    outputs = iter([cell.outputs for cell in found.cells if cell.cell_type == "code"])
+    for cell in wanted.cells:
+        if cell.cell_type == "code":
+            cell.outputs = next(outputs)
+    nbformat.write(wanted, path)
+    return path
+
+
 def main(arguments: Sequence[str]) -> None:
-    for name in arguments or names():
-        print(write(name).relative_to(ROOT), flush=True)
+    prose = "--prose" in arguments
+    for name in [given for given in arguments if given != "--prose"] or names():
+        print((take_prose if prose else write)(name).relative_to(ROOT), flush=True)
 
 
 if __name__ == "__main__":
