@@ -51,7 +51,6 @@ def test_a_file_without_its_model() -> None:
         read_model(lean, "lean.onnx")
 
 
-BOMB = base64.b64encode(bz2.compress(bytes(300_000_000))).decode()
 MEASURE = """
 import resource, sys
 from qbnnc.backends.onnx.embedded_model import read_model
@@ -66,7 +65,8 @@ except FileError as error:
 
 
 def test_a_bomb_takes_little_memory(tmp_path: Path) -> None:
-    data = signed(lambda proto: set_property(proto, "model", BOMB))
+    bomb = base64.b64encode(bz2.compress(bytes(300_000_000))).decode()
+    data = signed(lambda proto: set_property(proto, "model", bomb))
     assert len(data) < 30_000
     (tmp_path / "bomb.onnx").write_bytes(data)
     ran = subprocess.run(

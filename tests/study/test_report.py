@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -23,55 +21,14 @@ from qbnnc.study.report.axis import window
 from qbnnc.study.report.grouping import Statistic, group, statistic
 from qbnnc.study.report.summary import findings
 from qbnnc.study.results import (
-    Bin,
-    Entropies,
     Header,
-    Precision,
     Result,
     Row,
     Sensitivity,
-    Shifted,
 )
 from qbnnc.support.errors import FileError, UserError
-from tests.page.browser import opened
 from tests.study.pages import Page
-
-FLOAT, PTQ, QAT = Precision
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-HEADER = Header(
-    "fashion", "several", Task.CLASSIFICATION, "ab12", {"torch": "2.13"}, {"x": "f.npz"}
-)
-BITS = ((8, 7), (8, 5), (8, 3), (4, 7))
-
-
-def result(
-    network: str, precision: Precision, bits: tuple[int, int] | None, seed: int, nll: float
-) -> Result:
-    """A result whose other metrics follow from its NLL."""
-    w, a = bits or (None, None)
-    metrics = {"nll": nll, "error": 0.1 * nll, "unheard_of": nll}
-    shifted = Shifted("rotation", 15.0, {"nll": nll + 1})
-    return Result(
-        f"{network}/{precision}/{bits}/{seed}", network, "MC dropout", precision, w, a, seed, 20,
-        metrics, {"ape": 1.25}, (Bin(4, 0.55, 0.5), Bin(0, math.nan, math.nan)),
-        Entropies((0.0, 1.0, 2.0), (3, 1), (1, 3)), (shifted,), {"qbnn": 4096}, 1.0,
-    )  # fmt: skip
-
-
-def rows(networks: Iterable[str] = ("LeNet", "MLP")) -> list[Row]:
-    """Float, PTQ and QAT, two seeds; 3 activation bits collapse, one configuration failed."""
-    found: list[Row] = [HEADER]
-    for network in networks:
-        for seed in range(2):
-            found.append(result(network, FLOAT, None, seed, 0.5 + 0.001 * seed))
-            for w, a in BITS:
-                nll = 40.0 if a == 3 else 0.5 + 0.02 * (8 - w) + 0.002 * (7 - a)
-                found += [result(network, p, (w, a), seed, nll) for p in (PTQ, QAT)]
-    found.append(Result("k", "MLP", "MC dropout", QAT, 2, 7, 0, 20, error="conv1: <b>overflow</b>"))
-    found += [
-        Sensitivity("LeNet", f"conv{i}", 4, 7, {"nll": 0.5 + i}, {"nll": 0.5}) for i in (1, 2)
-    ]
-    return found
+from tests.study.report_rows import BITS, FLOAT, HEADER, PTQ, result, rows
 
 
 def page(rows: Iterable[Row], path: Path, title: str = "A study") -> Page:
@@ -258,53 +215,3 @@ def test_matplotlib_is_loaded_only_to_write() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert {"jinja2", "matplotlib", "torch"} & set(done.stdout.split()) == set()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium to lay the page out")
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_screen(file: Path, tmp_path: Path, width: int) -> None:
-    """In a browser: tables scroll in their boxes, drawings fit, text has 16 pixels."""
-    probe = tmp_path / "probe.html"
-    page = html.escape(file.read_text(encoding="utf-8"))
-    script = """onload = () => { const page = document.querySelector("iframe").contentDocument
-        const all = (what) => [...page.querySelectorAll(what)]
-        const wide = all("img, .scroll, p, li, figure, h1, dl").filter(
-            (e) => e.getBoundingClientRect().right > page.documentElement.clientWidth)
-        const small = all("p, li, td, th, dd, figcaption").filter(
-            (e) => parseFloat(getComputedStyle(e).fontSize) < 16)
-        document.title = [page.documentElement.scrollWidth, wide.length, small.length] }"""
-    frame = f'<iframe style="width: {width}px; border: 0" srcdoc="{page}"></iframe>'
-    probe.write_text(f"<title></title>{frame}<script>{script}</script>", encoding="utf-8")
-    options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom")
-    done = subprocess.run(
-        [str(BROWSER), *options, f"--user-data-dir={tmp_path}/profile", probe.as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    assert f"<title>{width},0,0</title>" in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium to lay the page out")
-def test_paper_and_dark_screens(file: Path, tmp_path: Path) -> None:
-    """Nothing is cut on A4, folded tables are printed too; text stands out on a dark screen."""
-    with opened(tmp_path / "profile") as tab:
-        tab.show(390, 900, dark=True)
-        tab.open(file)
-        colours = "[getComputedStyle(document.body).color, getComputedStyle(document.body)" + (
-            ".backgroundColor]"
-        )
-        assert tab.evaluate(colours) == ["rgb(236, 236, 236)", "rgb(21, 24, 28)"]
-        assert tab.evaluate("document.title") == "A study"
-        tab.call("Emulation.setEmulatedMedia", media="print")
-        tab.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=794, height=1123, deviceScaleFactor=1, mobile=False,
-        )  # fmt: skip
-        root = "document.documentElement"
-        assert tab.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
-        assert tab.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == (
-            "visible"
-        )
-        assert tab.evaluate("document.querySelector('details table').offsetHeight") > 100
-        assert tab.evaluate(colours) == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
