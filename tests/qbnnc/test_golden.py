@@ -131,7 +131,7 @@ def test_limits_decide_the_exit_code(command: Runner) -> None:
     [
         ("nll", "--max 'nll': write METRIC=X, such as nll=.45"),
         ("nll=nan", "write METRIC=X"),
-        ("nl=3", "--max nl=3: no such metric here; there are error, nll, "),
+        ("nl=3", "--max nl=3: is not measured here; did you mean nll? there are error, nll, "),
     ],
 )
 def test_a_wrong_limit_is_an_error(command: Runner, limit: str, message: str) -> None:

@@ -85,8 +85,10 @@ def _opened(path: Path, key: str | None) -> AnyArray:
     array = found[key] if key is not None and key in names else None
     if not isinstance(array, zarr.Array):
         choice = " or ".join(f"{path}:{name}" for name in names[:5]) or "(it is empty)"
-        what = "which array?" if key is None else f"no array {key!r}"
-        raise FileError(what, path, f"write {choice}{', ...' * (len(names) > 5)}")
+        choice += ", ..." * (len(names) > 5)
+        if key is None:
+            raise FileError(f"which array? write {choice}", path)
+        raise FileError(f"no array {key!r}", path, f"write {choice}")
     return array
 
 
