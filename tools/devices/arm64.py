@@ -88,7 +88,7 @@ class Arm64:
 
     def _unpack_debian(self) -> None:
         """Download Python and its libraries, and unpack them below `root`."""
-        apt = self.folder / "apt"
+        apt = (self.folder / "apt").absolute()  # apt takes relative paths from /
         for part in ("state/lists/partial", "cache/archives/partial"):
             (apt / part).mkdir(parents=True)
         (apt / "status").touch()  # no package is installed
