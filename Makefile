@@ -70,7 +70,7 @@ nightly: lint types ## Everything: the longest tests, all cases and all examples
 	$(PYTEST) --all
 	$(MAKE) fenced mutants fuzz-million
 
-devices: $(READY) ## C on emulated devices: install what Debian has (as root), then all their tests
+devices: $(READY) ## C and the runtime on emulated devices: install what Debian has (as root), then all their tests
 	$(BIN)/python -m tools.devices
 	$(PYTEST) tests/devices
 

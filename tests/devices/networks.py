@@ -13,7 +13,7 @@ from qbnnc.ir.model import Model
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.passes.ranges.calibrate import Calibration
-from tests.graphs import bayesian_mlp, mlp
+from tests.graphs import bayesian_mlp, lenet, mlp
 from tests.strategies import random_integer_model
 from tools.devices.networks import standard
 
@@ -36,11 +36,19 @@ def mlps(method: str, widths: Iterable[Bits]) -> dict[str, Model]:
 
 @cache
 def _mlp(method: str, bits: Bits) -> Model:
-    members = METHODS[method]()
+    return _compiled(METHODS[method](), Task.REGRESSION, bits)
+
+
+@cache
+def small_lenet(bits: Bits) -> Model:
+    """Two convolutions and two linear layers, with dropout of channels and of elements."""
+    return _compiled((lenet(1),), Task.CLASSIFICATION, bits)
+
+
+def _compiled(members: tuple[Graph, ...], task: Task, bits: Bits) -> Model:
     rows = np.random.default_rng(3).normal(0, 1, (32, *members[0].input.type.shape))
     options = Options(Quantisation(bits), calibration=Calibration(passes=1))
-    head = Head(Task.REGRESSION)
-    return quantise_model(Model(members, head), rows.astype(np.float32), options)
+    return quantise_model(Model(members, Head(task)), rows.astype(np.float32), options)
 
 
 def random_models(seeds: Iterable[int]) -> dict[str, Model]:

@@ -1,6 +1,8 @@
 """What the tests of devices need: installed by root, and named for others.
 
 python -m tools.devices
+
+The Python for an emulated aarch64 is a folder, and needs no root.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import os
 import shutil
 import subprocess
 
+from tools.devices.arm64 import Arm64, NotMadeError
 from tools.devices.targets import DEVICES, HOST
 
 
@@ -24,6 +27,19 @@ def main() -> None:
         print("Debian's packages of what is missing, for root:", *command)
     for target in HOST + DEVICES:
         print(f"{target.name:15} {target.trouble or 'ready'}")
+    print(f"{'aarch64-python':15} {_python() or 'ready'}")
+
+
+def _python() -> str:
+    """Make the emulated Python if it is missing; return what still is."""
+    python = Arm64()
+    if not python.trouble:
+        return ""
+    try:
+        python.make()
+    except NotMadeError as error:
+        return str(error)
+    return python.trouble
 
 
 if __name__ == "__main__":
