@@ -29,7 +29,7 @@ from qbnnc.passes.ranges.calibrate import Calibration, Progress, Ranges, calibra
 from qbnnc.passes.ranges.equalise_channels import EqualiseChannels
 from qbnnc.passes.ranges.insert_fake_quantize import InsertFakeQuantize, RangesOf, layer_bits
 from qbnnc.passes.ranges.outer_bits import with_outer_bits
-from qbnnc.passes.recorded_options import recorded_options
+from qbnnc.passes.recorded_options import recorded_options, with_names
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted
@@ -141,6 +141,7 @@ def simulate_model(
     """
     model.check()
     rows = check_calibration(model, rows)
+    names = _stated_names(model)
     model = with_head(model, options.task)
     samples = _samples(model, options)
     chosen, how = _with_outer_bits(model, options.quantisation), options.calibration
@@ -158,7 +159,7 @@ def simulate_model(
         how.describe(rows, passes, (*widths, *chosen.layers.values())),
         distribution=model.provenance.distribution,
         left_out=model.provenance.left_out,
-        options=recorded_options(options.quantisation, how),
+        options=recorded_options(options.quantisation, how, names),
     )
     simulated = Model(tuple(members), model.head, samples, provenance)
     simulated.check()
@@ -191,9 +192,19 @@ def ready_model(model: Model, options: Options) -> Model:
 def relabel(model: Model, options: Options) -> Model:
     """Give a Model another number of samples or another task; its integers stay as they are."""
     samples = model.draws if options.samples is None else _samples(model, options)
-    relabelled = replace(with_head(model, options.task), draws=samples)
+    recorded = with_names(model.provenance.options, _stated_names(model))
+    relabelled = replace(
+        with_head(model, options.task),
+        draws=samples,
+        provenance=replace(model.provenance, options=recorded),
+    )
     relabelled.check()
     return relabelled
+
+
+def _stated_names(model: Model) -> tuple[str, ...]:
+    """The names of the outputs that the user has stated, before a head puts the mean first."""
+    return model.head.outputs if model.head.stated else ()
 
 
 def comparable(graph: Graph, *, shared: bool) -> Graph:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import Enum
+from typing import cast
 
 from qbnnc.passes.options import Bits, CompileOptions, Quantisation
 from qbnnc.passes.ranges.calibrate import Calibration
@@ -29,8 +31,15 @@ _CALIBRATION = {
 }
 
 
-def recorded_options(quantisation: Quantisation, calibration: Calibration) -> str:
+_NAMES = "output_names"
+
+
+def recorded_options(
+    quantisation: Quantisation, calibration: Calibration, names: Sequence[str] = ()
+) -> str:
     """The `CompileOptions` as JSON: the bits, and what differs from the defaults.
+
+    `names` are those that the user stated for the outputs, in their order.
 
     >>> recorded_options(Quantisation(Bits(4, 6), equalise=False), Calibration(passes=2))
     '{"bits": "w4a6", "calibration_passes": 2, "equalise": false}'
@@ -43,13 +52,34 @@ def recorded_options(quantisation: Quantisation, calibration: Calibration) -> st
     for field, option in _CALIBRATION.items():
         if (value := getattr(calibration, field)) != getattr(usual_calibration, field):
             chosen[option] = _plain(value)
-    return json.dumps(chosen, sort_keys=True)
+    return with_names(json.dumps(chosen, sort_keys=True), names)
+
+
+def with_names(text: str, names: Sequence[str]) -> str:
+    """Such a text with the names that the user stated; the same text if there are none.
+
+    >>> with_names('{"bits": "w8a7"}', ["log_var", "mean"])
+    '{"bits": "w8a7", "output_names": ["log_var", "mean"]}'
+    """
+    if not names:
+        return text
+    chosen = json.loads(text) if text else {}
+    return json.dumps({**chosen, _NAMES: list(names)}, sort_keys=True)
 
 
 def read_recorded(text: str) -> CompileOptions:
     """The options of such a text; none of an artefact that keeps none."""
     made: CompileOptions = json.loads(text) if text else {}
-    return made
+    return cast("CompileOptions", {key: value for key, value in made.items() if key != _NAMES})
+
+
+def recorded_names(text: str) -> tuple[str, ...]:
+    """The names of the outputs in such a text, in the order of the trained network's outputs.
+
+    >>> recorded_names('{"bits": "w8a7", "output_names": ["log_var", "mean"]}')
+    ('log_var', 'mean')
+    """
+    return tuple(json.loads(text).get(_NAMES, ())) if text else ()
 
 
 def _plain(value: object) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import qbnnc
+from qbnnc.ir import format
+from qbnnc.loading.sources import SourceOptions
 from qbnnc.support.errors import UserError
 from qbnnc.verification.agreement import Limits
+from qbnnc.verification.source import SourceComparison
 from tests.commands import Runner
 
 ROWS = np.random.default_rng(0).standard_normal((120, 4)).astype(np.float32)
@@ -30,6 +34,18 @@ class Net(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.last(F.dropout(torch.relu(self.hidden(x)), 0.3, True))
         return y * self.scale
+
+
+class Pair(nn.Module):
+    """Two outputs without names, both of which may be negative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net(2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.net(x)
+        return y[:, :1], y[:, 1:]
 
 
 def made(net: nn.Module, folder: Path, **options: Any) -> Path:
@@ -93,6 +109,71 @@ def test_halves_that_were_named_in_the_file(names: str, tmp_path: Path) -> None:
         assert one.mean_shift is not None
         assert one.mean_shift < 0.3
         assert one.deviation_ratio == pytest.approx(1, abs=0.15)
+
+
+def near(found: SourceComparison) -> bool:
+    return all(one.mean_shift is not None and one.mean_shift < 0.3 for one in found.agreements)
+
+
+@pytest.mark.parametrize("names", ["mean,log_var", "log_var,mean"])
+@pytest.mark.parametrize("whole", [True, False], ids=["halves", "pair"])
+def test_names_that_only_the_compile_was_told(names: str, whole: bool, tmp_path: Path) -> None:
+    """The artefact keeps their order, so that nobody need repeat `output_names`."""
+    torch.manual_seed(0)
+    net = Net(2) if whole else Pair()
+    path = made(net, tmp_path, task="regression", output_names=names)
+    found = qbnnc.verify(path, ROWS[:20], net, samples=400)
+    assert [one.output for one in found.agreements] == ["samples", "samples_log_var"]
+    assert near(found)
+    other = SourceOptions.of(output_names=",".join(reversed(names.split(","))))
+    assert not near(qbnnc.verify(path, ROWS[:20], net, samples=400, source_options=other))
+
+
+def test_the_order_of_a_relabelled_artefact(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, path = Pair(), tmp_path / "named.qbnn"
+    raw = made(net, tmp_path, task="raw")
+    qbnnc.compile(raw, path, task="regression", output_names="log_var,mean")
+    assert near(qbnnc.verify(path, ROWS[:20], net, samples=400))
+
+
+def test_halves_without_a_recorded_order_are_refused(tmp_path: Path) -> None:
+    """Artefacts of an earlier version keep no names."""
+    torch.manual_seed(0)
+    net = Net(2)
+    path = made(net, tmp_path, task="regression", output_names="log_var,mean")
+    kept = format.load(path)
+    format.save(replace(kept, provenance=replace(kept.provenance, options="")), path)
+    with pytest.raises(UserError, match="say `output_names='mean,log_var'`, in the order of the"):
+        qbnnc.verify(path, ROWS[:20], net)
+    told = SourceOptions.of(output_names="log_var,mean")
+    assert near(qbnnc.verify(path, ROWS[:20], net, samples=400, source_options=told))
+
+
+@pytest.mark.parametrize("names", ["mean,log_var", "log_var,mean"])
+@pytest.mark.parametrize("whole", [True, False], ids=["halves", "pair"])
+def test_a_float_network_is_evaluated_in_the_recorded_order(
+    names: str, whole: bool, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    net = Net(2) if whole else Pair()
+    path = made(net, tmp_path, task="regression", output_names=names)
+    data = (ROWS, np.zeros((len(ROWS), 1), np.float32))
+    compared = qbnnc.evaluate([path, net], data)
+    told = qbnnc.evaluate([path, net], data, output_names=names)
+    assert compared[1].scores.measures == told[1].scores.measures
+    other = qbnnc.evaluate([path, net], data, output_names=",".join(reversed(names.split(","))))
+    assert other[1].scores.measures["rmse"] != compared[1].scores.measures["rmse"]
+
+
+def test_artefacts_that_record_two_orders_decide_nothing(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, paths = Pair(), [tmp_path / "a.qbnn", tmp_path / "b.qbnn"]
+    for path, names in zip(paths, ("mean,log_var", "log_var,mean"), strict=True):
+        qbnnc.compile(net, path, calibration=ROWS, task="regression", output_names=names)
+    data = (ROWS, np.zeros((len(ROWS), 1), np.float32))
+    with pytest.raises(UserError, match="one artefact was compiled with outputs mean,log_var"):
+        qbnnc.evaluate([*paths, net], data)
 
 
 def test_an_ensemble_samples_its_members(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import click
 
 from qbnnc.ir.model import Model
-from qbnnc.passes.recorded_options import read_recorded
+from qbnnc.passes.recorded_options import read_recorded, recorded_names
 from qbnnc.support.errors import UserError
 
 
@@ -17,7 +17,11 @@ def config_text(model: Model, file: str) -> str:
     """A table [compile] in TOML; UserError for a model that was not compiled."""
     if not model.provenance.options:
         raise UserError("keeps no options", file, "compile the network with this version")
-    chosen = dict(read_recorded(model.provenance.options)) | {"task": model.head.task.value}
+    chosen: dict[str, object] = dict(read_recorded(model.provenance.options)) | {
+        "task": model.head.task.value
+    }
+    if names := recorded_names(model.provenance.options):
+        chosen["output_names"] = ",".join(names)
     if model.stochastic:
         chosen["samples"] = model.draws
     return "\n".join(["[compile]", *_lines(chosen)]) + "\n"

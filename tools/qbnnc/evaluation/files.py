@@ -187,10 +187,11 @@ def _open(
     shape = raw.x.shape[1:] if first is None else first.model.graph.input.type.shape
     rows = as_inputs(raw.x[:MOST_ROWS], shape, raw.x_name)
     drawn = next((p.samples for p in opened.values() if p.model.stochastic), None)
+    wanted, compiled = None if task is Task.RAW else task, [p.model for p in opened.values()]
     for index, source in enumerate(sources):
         if index not in opened:
             with _at(_name(source)):
-                made = open_float(source, rows, options, None if task is Task.RAW else task)
+                made = open_float(source, rows, options, wanted, compiled)
             opened[index] = made if drawn is None else _with_samples(made, drawn)
     return [opened[index] for index in range(len(sources))]
 

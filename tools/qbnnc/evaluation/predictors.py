@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Stage
 from qbnnc.loading.artefacts import Predictor, Wrapped, open_artefact
+from qbnnc.loading.recorded_names import named_as_compiled
 from qbnnc.loading.sources import SourceOptions, read
 from qbnnc.passes.head.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.pipeline import DEFAULT_SAMPLES
@@ -91,13 +92,16 @@ def open_float(
     rows: NDArray[np.float32],
     options: SourceOptions,
     task: Task | None = None,
+    artefacts: Sequence[Model] = (),
 ) -> FloatPredictor:
     """A module, a Model, or whatever file `qbnnc compile` reads, in float.
 
     `rows` [N, *shape] are inputs with which a module, or weights, are traced. `task` is for a
-    network without one, evaluated on data that fit its first output.
+    network without one, evaluated on data that fit its first output. Names that `artefacts` of it
+    record hold for outputs that have none.
     """
     model = read(source, None if _is_model(source) else rows, options)
+    model = named_as_compiled(model, artefacts)
     if task is None or model.head.task is not Task.RAW:
         return FloatPredictor.of(model)
     return FloatPredictor.of(fitted_by_targets(model), task)

@@ -20,6 +20,7 @@ from qbnnc.ir.outputs import MEAN, role_of
 from qbnnc.ir.types import Array
 from qbnnc.passes.head.mean_and_variance import mean_and_variance_axis
 from qbnnc.passes.head.strip_softmax import ends_in_sigmoid
+from qbnnc.support.errors import UserError
 
 Float64 = NDArray[np.float64]
 Reading = Callable[[Sequence[Array]], dict[str, Array]]
@@ -164,7 +165,8 @@ def reading(forward: Graph, named: Sequence[str], compiled: Model) -> Reading:
     """A function from the outputs of the trained module's forward to the artefact's quantities.
 
     `forward` has the outputs of the module's forward, `named` are names that the user gave them or
-    their halves, `compiled` is the Model of the artefact.
+    their halves, `compiled` is the Model of the artefact. UserError where no name tells which half
+    is the mean.
     """
     head, count = compiled.head, len(compiled.graph.outputs)
     if head.task is Task.CLASSIFICATION:
@@ -174,6 +176,13 @@ def reading(forward: Graph, named: Sequence[str], compiled: Model) -> Reading:
     swapped = head.task is Task.REGRESSION and count == 2 and roles[1:] == [MEAN]
     order = (1, 0) if swapped else tuple(range(count))
     halves = count == 2 and len(forward.outputs) == 1 and axis is not None
+    if halves and head.task is Task.REGRESSION and MEAN not in roles:
+        said = f"{MEAN},{head.spread.value}"
+        raise UserError(
+            "one output, and neither it nor the artefact tells which half is the mean",
+            place="`source`",
+            remedy=f"say `output_names='{said}'`, in the order of the halves",
+        )
 
     def read(outputs: Sequence[Array]) -> dict[str, Array]:
         parts = np.split(outputs[0], 2, (axis or 0) + 2) if halves else outputs

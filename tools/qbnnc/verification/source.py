@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.loading.artefacts import Predictor, open_artefact
+from qbnnc.loading.recorded_names import named_as_compiled
 from qbnnc.loading.sources import SourceOptions, Trained, read_trained
 from qbnnc.support import limits
 from qbnnc.support.errors import InputError, UserError
@@ -83,7 +84,8 @@ def verify(
 
     wanted = reference_samples(trained.references, batch, count, seed, tell)
     forward = trained.references[0].traced.graph  # whose outputs no name has cut in two
-    module = reading(forward, trained.model.head.outputs, opened.model)(wanted)
+    named = named_as_compiled(trained.model, [opened.model]).head.outputs
+    module = reading(forward, named, opened.model)(wanted)
     names = opened.model.head.sample_names(len(opened.model.graph.outputs))
     made = _predicted(opened, batch, count, seed)
     found = agreements(module, quantities(opened.model.head, [made[name] for name in names]))
