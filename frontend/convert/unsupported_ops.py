@@ -78,6 +78,11 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "write a cumulative sum as a matmul with a constant triangular matrix of ones",
     ),
     (
+        r"fill_?|fill_diagonal_?",
+        "sets elements to a number in place, which is not supported",
+        "multiply by a constant mask (register_buffer) for zeros, or use torch.cat",
+    ),
+    (
         r".*scatter.*|.*index_(put|add|copy|fill|reduce).*|put_?|masked_scatter.*|.*gather.*",
         "writes or reads at places that are computed, which is not supported",
         "use slices, concatenation, constant indices, or products with constant masks",

@@ -1,0 +1,19 @@
+"""Refusals of ops: the reason, and what compiles instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from qbnnc.frontend.convert.unsupported_ops import not_supported
+
+
+@pytest.mark.parametrize("name", ["fill", "fill_", "fill_diagonal"])
+def test_elements_set_in_place_are_told_what_to_write(name: str) -> None:
+    refusal = not_supported(name, "fill")
+    assert refusal.message == "fill: sets elements to a number in place, which is not supported"
+    assert "constant mask" in refusal.remedy
+    assert "torch.cat" in refusal.remedy
+
+
+def test_filling_an_index_still_counts_as_writing_at_computed_places() -> None:
+    assert "places that are computed" in not_supported("index_fill", "index_fill").message
