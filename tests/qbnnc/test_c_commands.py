@@ -200,3 +200,13 @@ def test_the_deepest_chain_of_calls() -> None:
     assert deepest(GRAPH, "net_predict") == 112 + 16 + 48
     assert deepest(GRAPH, "net.c:other") == 200
     assert deepest(GRAPH, "none") is None
+
+
+def test_a_c_file_beside_others_names_both_commands(trained: Runner) -> None:
+    assert trained("compile", "net.qbnn", "-o", "net.c", "-q").code == 0
+    np.save("x.npy", np.zeros((2, 3), np.float32))
+    said = trained.refused("verify", "net.qbnn", "net.c", "--input", "x.npy")
+    assert said == (
+        "net.c: a .c holds inputs of its own; run qbnnc verify net.c, and then "
+        "qbnnc verify net.qbnn --input x.npy"
+    )

@@ -128,7 +128,10 @@ def model_options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 trust_option = click.option(
-    "--trust-pickle", is_flag=True, help="Open pickled modules: RUNS CODE from the file."
+    "--trust-pickle",
+    is_flag=True,
+    help="Open pickled modules: RUNS CODE from the file. Its classes must be importable; the "
+    "current folder is searched for --model only.",
 )
 """--trust-pickle."""
 

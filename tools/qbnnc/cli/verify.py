@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -139,7 +140,7 @@ def command(
     if input_ is None:
         raise click.MissingParameter(param_type="option", param_hint="'--input'")
     if sources:
-        raise UserError("a .c holds inputs of its own", place=sources[0], remedy="verify it alone")
+        raise _apart(artefacts, sources, input_)
     if (asked := asked_source(given)) is not None:
         if runs_in is not None:
             raise UserError("does not go with --source", place="`engine`", remedy="leave one out")
@@ -157,6 +158,16 @@ def command(
     count = model.samples if samples is None else samples
     compared = ("oracle", len(x), count, seeds)
     return _told(results, compared, faults, as_json=as_json, quiet=quiet)
+
+
+def _apart(artefacts: tuple[str, ...], sources: tuple[str, ...], input_: str) -> UserError:
+    """The refusal of a .c beside others, with the two commands that verify all of them."""
+    others = [path for path in artefacts if path not in sources]
+    first = shlex.join(["qbnnc", "verify", *sources])
+    second = shlex.join(["qbnnc", "verify", *others, "--input", input_])
+    return UserError(
+        "a .c holds inputs of its own", place=sources[0], remedy=f"run {first}, and then {second}"
+    )
 
 
 def _against_golden(
