@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,20 @@ class Result:
 
 
 Command = Callable[..., Result]
+
+
+def with_options(usual: Sequence[object], *others: object) -> tuple[object, ...]:
+    """The usual arguments without the options that are given by the others, and the others."""
+    kept, given = list(usual), {other for other in others if _is_flag(other)}
+    for place in reversed(range(len(kept))):
+        if _is_flag(kept[place]) and kept[place] in given:
+            has_value = place + 1 < len(kept) and not _is_flag(kept[place + 1])
+            del kept[place : place + 1 + has_value]
+    return (*kept, *others)
+
+
+def _is_flag(argument: object) -> bool:
+    return re.match("--?[a-z]", str(argument)) is not None
 
 
 class Runner:

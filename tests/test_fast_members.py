@@ -51,8 +51,29 @@ STAND_INS = {
     "runtime/test_isa.py::test_whole_networks": (
         "runtime/test_microkernel.py::test_every_instruction_set_gives_the_same"
     ),
-    "study/test_report.py::test_nothing_is_wider_than_the_screen": (
+    "study/test_report_layout.py::test_nothing_is_wider_than_the_screen": (
         "study/test_report.py::test_what_cannot_be_reported"
+    ),
+    "devices/test_arm64.py::test_the_runtime_on_aarch64": (
+        "runtime/test_microkernel.py::test_every_instruction_set_gives_the_same"
+    ),
+    "docs/test_tutorials.py::test_cells_print_what_the_notebook_says": (
+        "docs/test_tutorials.py::test_notebooks_are_those_of_their_pages"
+    ),
+    "qbnnc/batches/test_formats.py::test_bytes_do_not_depend_on_chunks_or_workers": (
+        "qbnnc/batches/test_formats.py::test_every_input_and_output"
+    ),
+    "qbnnc/batches/test_kills.py::test_killed_at_several_moments": (
+        "qbnnc/batches/test_kills.py::test_ctrl_c_tells_what_is_kept"
+    ),
+    "test_docs.py::test_pages_work_when_pasted_after_the_quick_start": (
+        "test_docs.py::test_commands_are_as_the_command_line_takes_them"
+    ),
+    "test_docs.py::test_pages_work_when_pasted_alone": (
+        "test_docs.py::test_commands_are_as_the_command_line_takes_them"
+    ),
+    "test_how_to.py::test_python_works_when_pasted": (
+        "test_how_to.py::test_the_action_is_yaml_whose_commands_exist"
     ),
 }
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from qbnnc.backends.c.traits import Trait, definitions
+
 Reals = NDArray[np.float64]
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -21,7 +23,8 @@ def run(folder: Path, main: str) -> Reals:
     """The numbers that a program prints, which has the library's functions."""
     library = files("qbnnc.backends.c") / "library"
     parts = [(library / f"{part}.h").read_text() for part in ("base", "statistics")]
-    (folder / "a.c").write_text("\n".join([*parts, "#include <stdio.h>", main]))
+    traits = definitions(set(Trait))
+    (folder / "a.c").write_text("\n".join([traits, *parts, "#include <stdio.h>", main]))
     flags = "-std=c99 -O1 -Wall -Wextra -Wconversion -Werror".split()
     subprocess.run(["gcc", *flags, "-o", "a", "a.c"], cwd=folder, check=True)
     said = subprocess.run([folder / "a"], capture_output=True, text=True, check=True).stdout

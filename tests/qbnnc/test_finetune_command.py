@@ -12,7 +12,7 @@ import pytest
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.types import Stage
-from tests.commands import Runner
+from tests.commands import Runner, with_options
 from tests.study.sweeps import classifier, labelled
 
 NET = ("--model", "tools.models:MLP_MCD", "--model-args", "in_features=10")
@@ -106,7 +106,7 @@ def test_inputs_alone_are_enough_to_match_the_float_network(command: Runner) -> 
     with np.load("train.npz") as archive:
         np.save("x.npy", archive["x"])
     names = ("--data", "x.npy", "--validation", "test.npz:x", "-q")
-    quiet = command(*QUICK, *names, "--epochs", 1)
+    quiet = command(*with_options(QUICK, *names, "--epochs", 1))
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
     assert "--loss" not in command.refused(*QUICK, *names, "--loss", "gaussian-nll")
 
@@ -142,7 +142,7 @@ def test_a_state_is_kept_until_it_is_resumed_or_deleted(command: Runner) -> None
 
 def test_a_loss_that_is_no_number_leaves_the_best_and_no_state(command: Runner) -> None:
     """With --resume the same steps would end there again."""
-    diverging = (*QUICK, "--loss", "gaussian-nll", "--lr", 500, "-q")
+    diverging = with_options(QUICK, "--loss", "gaussian-nll", "--lr", 500, "-q")
     for _ in range(2):
         done = command(*diverging)
         assert done.code == 2
@@ -169,7 +169,7 @@ def test_a_loss_that_is_no_number_leaves_the_best_and_no_state(command: Runner) 
     ],
 )
 def test_what_is_refused(command: Runner, more: tuple[str, ...], message: str) -> None:
-    assert command.refused(*QUICK, *more).startswith(message)
+    assert command.refused(*with_options(QUICK, *more)).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_bad_data_is_one_sentence(command: Runner, break_data: object, message: 
 
 
 def test_a_fine_tuned_network_is_not_fine_tuned_again(command: Runner) -> None:
-    assert command(*QUICK, "-q", "--epochs", 0.1).code == 0
+    assert command(*with_options(QUICK, "-q", "--epochs", 0.1)).code == 0
     again = command.refused("finetune", "tuned.qbnn", "--data", "train.npz", "-o", "two.qbnn")
     assert again.startswith("tuned.qbnn: fine-tuned already")
     other = command.refused("compile", "tuned.qbnn", "-o", "x.qbnn", "--bits", "w4a4")

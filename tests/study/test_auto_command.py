@@ -11,7 +11,7 @@ from qbnnc.evaluation.files import evaluate_files
 from qbnnc.ir import format
 from qbnnc.study.sensitivity import choose_bits
 from qbnnc.study.terminal import choice_lines
-from tests.commands import Runner
+from tests.commands import Runner, with_options
 from tests.study.sweeps import classifier, labelled
 
 AUTO = ("compile", "net.qbnn", "--bits", "auto", "--task", "classification", "--samples", 4)
@@ -67,8 +67,8 @@ def test_few_rows_to_choose_by_are_a_warning(net: Runner) -> None:
     ],
 )
 def test_wrong_options(net: Runner, options: tuple[str, ...], message: str) -> None:
-    asked = (*AUTO, "--calib", "calib.npy", "-o", "c.qbnn", *options)
-    assert message in net.refused(*asked)
+    usual = (*AUTO, "--calib", "calib.npy", "-o", "c.qbnn")
+    assert message in net.refused(*with_options(usual, *options))
 
 
 def test_a_compiled_network_has_its_bits(net: Runner, artefacts: Path) -> None:

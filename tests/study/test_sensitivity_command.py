@@ -12,7 +12,7 @@ import pytest
 from qbnnc.ir import format
 from qbnnc.study.report import write_report
 from qbnnc.study.results import Sensitivity, read_rows
-from tests.commands import Runner
+from tests.commands import Runner, with_options
 from tests.study.sweeps import classifier, labelled
 
 
@@ -124,7 +124,7 @@ def test_few_calibration_rows_are_a_warning(net: Runner) -> None:
     ],
 )
 def test_wrong_options(net: Runner, options: tuple[str, ...], message: str) -> None:
-    assert message in net.refused(*ASKED, *CLASSES, *options)
+    assert message in net.refused(*with_options((*ASKED, *CLASSES), *options))
 
 
 def test_a_task_and_calibration_must_be_known(net: Runner) -> None:

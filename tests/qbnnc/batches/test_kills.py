@@ -26,18 +26,28 @@ append = spool.Spool.append
 def slowly(*arguments):
     append(*arguments)
     print("appended", flush=True)
-    time.sleep(0.02)
+    time.sleep(PAUSE)
 spool.Spool.append = slowly
 sys.argv = ["qbnnc", *sys.argv[1:]]
 main()
 """
 
 
-def start(artefacts: Path, folder: Path, output: str, *more: str) -> subprocess.Popen[str]:
+def start(
+    artefacts: Path, folder: Path, output: str, *more: str, pause: float = 0.02
+) -> subprocess.Popen[str]:
     """A run of the command line in small chunks, each of which is kept and told."""
     command = ("run", str(artefacts / "mlp.qbnn"), "--input", "x.npy", "-o", output, "--chunk-size")
     return subprocess.Popen(
-        [sys.executable, "-c", SLOW, *command, "100", "--statistics-only", *more],
+        [
+            sys.executable,
+            "-c",
+            SLOW.replace("PAUSE", str(pause)),
+            *command,
+            "100",
+            "--statistics-only",
+            *more,
+        ],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -109,7 +119,7 @@ def test_killed_while_the_output_is_written_and_replaced(artefacts: Path, tmp_pa
 
 def test_ctrl_c_tells_what_is_kept(artefacts: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", some_rows(ROWS))
-    process = start(artefacts, tmp_path, "p.npz")
+    process = start(artefacts, tmp_path, "p.npz", pause=1)
     wait_for(process, 3)
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate()
@@ -128,7 +138,7 @@ def test_ctrl_c_tells_what_is_kept(artefacts: Path, tmp_path: Path) -> None:
 
 def test_two_runs_do_not_write_to_one_output(artefacts: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", some_rows(ROWS))
-    with start(artefacts, tmp_path, "p.npz") as process:
+    with start(artefacts, tmp_path, "p.npz", pause=1) as process:
         wait_for(process, 1)
         with pytest.raises(qbnnc.support.errors.FileError, match="another run is writing to it"):
             qbnnc.predict_file(
