@@ -31,6 +31,7 @@ from tests.study.sweeps import classifier, deadly_study, labelled, small_sweep, 
 
 SWEEP = ("sweep", "net.qbnn", "--train", "train.npz", "--data", "test.npz", "-o", "s.jsonl")
 CLASSES = ("--task", "classification", "--bits", "w8a7,w4a4", "--seeds", 2, "--workers", 1)
+USUAL = (*SWEEP, *CLASSES)
 
 
 class Small(nn.Module):
@@ -114,13 +115,11 @@ def test_data_that_does_not_fit(study: Runner) -> None:
     }
     for name, (arrays, message) in cases.items():
         np.savez(f"{name}.npz", **arrays)
-        said = study.refused(*with_options((*SWEEP, *CLASSES), "--data", f"{name}.npz"))
+        said = study.refused(*with_options(USUAL, "--data", f"{name}.npz"))
         assert said.startswith(f"{name}.npz")
         assert message in said
         if name != "key":
-            tuned = study.refused(
-                *with_options((*SWEEP, *CLASSES), "--train", f"{name}.npz", "--qat")
-            )
+            tuned = study.refused(*with_options(USUAL, "--train", f"{name}.npz", "--qat"))
             assert message in tuned
     np.save("short.npy", x[:, :5])
     assert "short.npy: the shape" in study.refused(*SWEEP, *CLASSES, "--ood", "short.npy")
@@ -156,7 +155,7 @@ def test_data_that_does_not_fit(study: Runner) -> None:
     ],
 )
 def test_wrong_options(study: Runner, options: tuple[str, ...], message: str) -> None:
-    assert message in study.refused(*with_options((*SWEEP, *CLASSES), *options))
+    assert message in study.refused(*with_options(USUAL, *options))
 
 
 def test_widths_and_bits_are_told_apart(study: Runner) -> None:
@@ -194,7 +193,7 @@ def test_a_sweep_of_which_nothing_quantised_came_has_failed(
         return small_sweep(Path(output), **(options | {"networks": networks, "workers": None}))
 
     monkeypatch.setattr(sweep, "run_sweep", here)
-    asked = with_options((*SWEEP, *CLASSES), "--seeds", 1, "--samples", 2)
+    asked = with_options(USUAL, "--seeds", 1, "--samples", 2)
     assert study(*with_options(asked, "-o", "whole.jsonl", "--bits", "w8a7", "-q")).code == 0
     monkeypatch.setattr(jobs, "quantise_model", failing)
     done = study(*asked, "-q")
