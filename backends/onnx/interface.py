@@ -30,7 +30,7 @@ class Inputs:
 
     @property
     def defaults(self) -> list[onnx_ir.Value]:
-        """Those that a caller may leave out: initialisers of the same names hold the numbers."""
+        """The inputs that a caller may leave out, which have initialisers of the same names."""
         return [value for value in self.every if value.const_value is not None]
 
 

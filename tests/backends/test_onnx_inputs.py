@@ -82,4 +82,4 @@ def test_usual_files_are_as_they_were() -> None:
 
 def test_a_default_seed_that_is_no_number() -> None:
     with pytest.raises(InputError, match="default_seed"):
-        emit(MODEL, default_seed=1.5)  # type: ignore[arg-type]
+        emit(MODEL, default_seed=1.5)  # type: ignore[arg-type]  # what is refused

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -23,42 +22,7 @@ from tests.commands import Runner
 from tests.graphs import inputs, mlp, resnet
 from tests.net import Net
 from tests.page.browser import PROGRAM, opened
-
-
-class Parsed(HTMLParser):
-    """The tags and texts of a page; fails on tags that do not match."""
-
-    def __init__(self, document: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[str] = []
-        self._open: list[str] = []
-        self.feed(document)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag != "meta":
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self._open:
-            self.texts.append(data)
-
-    def values(self, name: str) -> list[str]:
-        return [attributes[name] for _, attributes in self.tags if name in attributes]
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
+from tests.page.parsed import Parsed
 
 
 def compiled(members: int = 1) -> Model:
@@ -105,12 +69,12 @@ def test_nothing_is_loaded_and_links_find_their_targets() -> None:
     document = page(compiled(), 10, "net", rows(), "x.npz")
     assert not re.search(r"https?:|//\w|@import|<script|<link|<iframe|<img|url\(", document)
     shown = Parsed(document)
-    ids = Counter(shown.values("id"))
+    ids = Counter(shown.attributes("id"))
     assert max(ids.values()) == 1
-    targets = {target.removeprefix("#") for target in shown.values("href")}
+    targets = {target.removeprefix("#") for target in shown.attributes("href")}
     assert targets <= ids.keys()
     assert {"graph", "layer0", "layer5"} <= targets
-    labels = {id for text in shown.values("aria-labelledby") for id in text.split()}
+    labels = {id for text in shown.attributes("aria-labelledby") for id in text.split()}
     assert labels <= ids.keys()
 
 

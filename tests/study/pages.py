@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections import Counter
-from html.parser import HTMLParser
 from xml.etree import ElementTree
+
+from tests.page.parsed import Parsed
 
 
 class Drawing:
@@ -31,45 +32,19 @@ class Drawing:
         return [e.attrib.get("d", "") for e in self.elements]
 
 
-class Page(HTMLParser):
-    """The content of a document; fails on tags that do not match."""
+class Page(Parsed):
+    """The content of a document, with its drawings; fails on tags that do not match."""
 
     def __init__(self, document: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[str] = []
         self.drawings: list[Drawing] = []  # with the pieces of lines in legends
-        self._open: list[str] = []
-        self.feed(document)
-        self.close()
-        assert self._open == []
+        super().__init__(document)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        super().handle_starttag(tag, attrs)
         if tag == "img":
             _, given = self.tags[-1]
             self.drawings.append(Drawing(given["src"], given["alt"]))
-        if tag not in ("img", "meta"):
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self._open:
-            self.texts.append(data)
-
-    def attributes(self, name: str) -> list[str]:
-        return [attributes[name] for _, attributes in self.tags if name in attributes]
 
     @property
     def charts(self) -> list[Drawing]:
         return [drawing for drawing in self.drawings if drawing.alt]
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.texts)

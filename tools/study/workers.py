@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
-import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -21,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.util import find_spec
-from multiprocessing.connection import wait
 from pathlib import Path
 from queue import LifoQueue
 from tempfile import TemporaryDirectory
@@ -32,13 +27,13 @@ from qbnnc.study.plan import Job
 from qbnnc.study.results import Result
 from qbnnc.study.settings import Study
 from qbnnc.support.errors import UserError
+from qbnnc.support.processes import one_thread_each, prepare_worker
 from qbnnc.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client
 
 Submit: TypeAlias = Callable[[Job], "Future[tuple[Result, ...]]"]
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _CONNECT_SECONDS = 20
 _WORKER_SECONDS = 60
 
@@ -57,13 +52,13 @@ class Processes:
     def open(self, study: Study) -> Iterator[Submit]:
         """Processes that know the study; an exception stops them at once."""
         free: LifoQueue[Executor] = LifoQueue()  # idle processes, the warm one first
-        with TemporaryDirectory(prefix="qbnnc-sweep-") as folder, _one_thread_each():
+        with TemporaryDirectory(prefix="qbnnc-sweep-") as folder, one_thread_each():
             path = Path(folder, "study.pickle")
             path.write_bytes(pickle.dumps(study, protocol=5))
 
             def start() -> Executor:
                 context = multiprocessing.get_context("spawn")
-                return ProcessPoolExecutor(1, context, _start, (folder,))
+                return ProcessPoolExecutor(1, context, prepare_worker, (folder,))
 
             def run(job: Job) -> tuple[Result, ...]:
                 process = free.get()
@@ -198,35 +193,6 @@ def _study(path: Path) -> Study:
     study = pickle.loads(path.read_bytes())  # our own file, in a folder only we may read
     assert isinstance(study, Study)
     return study
-
-
-def _start(folder: str) -> None:
-    """Prepare a worker: the parent handles Ctrl-C, and the worker ends when the parent does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
-
-
-def _end_with_parent(folder: str) -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    shutil.rmtree(folder, ignore_errors=True)
-    os._exit(1)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Give new processes one thread: libraries read these variables when they are loaded."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _first_line(error: BaseException) -> str:

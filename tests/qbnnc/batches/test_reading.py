@@ -35,6 +35,7 @@ def text(folder: Path, content: str | bytes) -> Path:
 
 
 def refused(path: Path, width: int, *more: object) -> str:
+    # The options are handed on as they come, whatever their types are.
     with pytest.raises(UserError) as caught:
         rows_of(path, width, *more)  # type: ignore[arg-type]
     return str(caught.value).replace(f"{path.parent}/", "")

@@ -26,6 +26,7 @@ def mlp(artefacts: Path) -> Path:
 
 
 def run(mlp: Path, folder: Path, **more: object) -> FilePrediction:
+    # The options are of several types, which a dict of them cannot tell apart.
     options: dict[str, object] = {"statistics_only": True, "chunk_size": 40} | more
     return qbnnc.predict_file(mlp, folder / "x.csv", folder / "p.csv", **options)  # type: ignore[arg-type]
 
