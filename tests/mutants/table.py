@@ -94,8 +94,8 @@ TABLE = {
     f"{_CONVERT}/sampled_weights/flipout.py": f"{_CONVERT}/test_flipout",
     f"{_CONVERT}/sampled_weights/[cln]*.py": f"{_CONVERT}/test_correlated_weights",
     f"{_CONVERT}/sampled_weights/*.py": (
-        f"{_CONVERT}/test_correlated_weights {_CONVERT}/test_sampled_weights {_CONVERT}/test_sampled_not_supported "
-        f"{_CONVERT}/test_flipout"
+        f"{_CONVERT}/test_correlated_weights {_CONVERT}/test_sampled_weights "
+        f"{_CONVERT}/test_sampled_not_supported {_CONVERT}/test_flipout"
     ),
     f"{_CONVERT}/noise.py": (
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_sampled_not_supported"

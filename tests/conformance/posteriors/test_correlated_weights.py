@@ -36,7 +36,7 @@ class Law:
     def of(module: Array, artefact: Array) -> Law:
         a, b = (s.reshape(len(s), -1).astype(np.float64) for s in (module, artefact))
         spread = np.sqrt(a.var(0).mean())
-        apart = np.corrcoef(a.T) - np.corrcoef(b.T)
+        apart: Array = np.asarray(np.corrcoef(a.T)) - np.asarray(np.corrcoef(b.T))
         pairs = apart[np.triu_indices(len(apart), 1)]
         return Law(
             float(np.sqrt(b.var(0).mean()) / spread),
