@@ -118,7 +118,8 @@ def _network(la: _Laplace, place: str) -> tuple[nn.Module, dict[str, Tensor]]:
         raise CompileError("has not found its last layer", place, remedy="call .fit first")
     network = network_of(getattr(extractor, "model", None), place)
     name = next(name for name, child in network.named_modules() if child is last)
-    weights = {f"{name}.{key}": tensor for key, tensor in last.named_parameters()}
+    weights = dict[str, Tensor]()
+    weights |= {f"{name}.{key}": tensor for key, tensor in last.named_parameters()}
     return _without_hook(network, name), weights
 
 

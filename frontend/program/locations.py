@@ -78,11 +78,7 @@ def source_line(node: fx.Node) -> str:
 def _calls(node: fx.Node) -> list[tuple[str, str]]:
     """(path of the module, key of this call), from the outermost module inwards."""
     stack = node.meta.get("nn_module_stack") or {}
-    known = [
-        (shown(entry[0]), key)
-        for key, entry in stack.items()
-        if key.startswith("L__self__")
-    ]
+    known = [(shown(entry[0]), key) for key, entry in stack.items() if key.startswith("L__self__")]
     return known or [("", "")]
 
 

@@ -182,7 +182,11 @@ def _read_modules(source: object, rows: ArrayLike | None, dropout: Dropout | Non
             "objects of libraries compile, docs/how-to/posteriors-of-libraries.md lists",
         )
     if rows is None:
-        what = "a module is" if isinstance(modules[0], nn.Module) else "an object holds no inputs: it is"
+        what = (
+            "a module is"
+            if isinstance(modules[0], nn.Module)
+            else "an object holds no inputs: it is"
+        )
         raise InputError(f"{what} compiled with calibration=x, 100 or more typical inputs")
     traced = read_modules(modules, as_array(rows, _ROWS), dropout=dropout)
     return Trained(model_of(traced), traced.references)
