@@ -89,7 +89,7 @@ class Layout:
         parts = plain(flat).split([shape.numel() for shape in self.shapes.values()], dim=-1)
         leading = flat.shape[:-1]
         return {
-            name: part.reshape(*leading, *shape).contiguous()
+            name: part.reshape((*leading, *shape)).contiguous()
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 

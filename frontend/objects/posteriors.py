@@ -23,7 +23,7 @@ from qbnnc.frontend.objects.posterior import Posterior, SampledNetwork, Weights
 from qbnnc.frontend.objects.structure import class_names, libraries, name_of, network_of
 from qbnnc.support.errors import CompileError
 
-_Sample: TypeAlias = Callable[[object], Weights]
+_Sample: TypeAlias = Callable[[object, torch.Size], Weights]
 _Ravel: TypeAlias = Callable[[object], tuple[Tensor, Callable[[Tensor], Weights]]]
 
 
@@ -69,12 +69,33 @@ def _posterior(network: nn.Module, state: object) -> Posterior:
         return _one_sample(network, state, mean)
     gaussian.check(place)
     module = SampledNetwork(network, gaussian, probabilities=False)
-    sample = cast(_Sample, vars(sys.modules[type(state).__module__])["sample"])
+    sample = _sampler(state)
 
     def draw(x: Tensor) -> object:
-        return module.under({name: tensor.cpu() for name, tensor in sample(state).items()}, x)
+        return module.under({name: plain(tensor) for name, tensor in sample().items()}, x)
 
     return Posterior(module, draw, f"{place} of posteriors: weights of its sample()")
+
+
+def _sampler(state: object) -> Callable[[], Weights]:
+    """The library's own sampling, with a leading axis of 1, as without it dense states fail."""
+    precision = getattr(state, "prec", None)
+    if isinstance(precision, Tensor):  # version 0.1.3 gives its samples of matrices a wrong shape
+        mean, unravel = _ravelled(state)
+        gaussian = torch.distributions.MultivariateNormal(mean, precision_matrix=precision)
+        return lambda: unravel(gaussian.sample())
+    sample = cast(_Sample, _library_function(state, "sample"))
+    return lambda: {name: tensor[0] for name, tensor in sample(state, torch.Size([1])).items()}
+
+
+def _library_function(state: object, name: str) -> object:
+    return vars(sys.modules[type(state).__module__])[name]
+
+
+def _ravelled(state: object) -> tuple[Tensor, Callable[[Tensor], Weights]]:
+    """The mean as the library's flat vector, and the weights that such a vector holds."""
+    ravel = cast(_Ravel, _library_function(state, "tree_ravel"))
+    return ravel(attrgetter("params")(state))
 
 
 def _one_sample(network: nn.Module, state: object, mean: dict[str, Tensor]) -> Posterior:
@@ -114,8 +135,7 @@ def _dense(matrix: Tensor, root_of: Callable[[Tensor], Tensor], state: object) -
         raise CompileError(
             "its covariance is not positive definite", name_of(state), remedy="fit it to more data"
         ) from error
-    ravel = cast(_Ravel, vars(sys.modules[type(state).__module__])["tree_ravel"])
-    _, unravel = ravel(attrgetter("params")(state))
+    _, unravel = _ravelled(state)
     rows = [dict(unravel(row).items()) for row in root.T]
     factors = {name: torch.stack([plain(row[name]) for row in rows]) for name in rows[0]}
     return SharedNoise(len(rows), factors)
