@@ -177,14 +177,14 @@ class SuppliedDraws(RandomOpMode):
             case Distribution.UNIFORM:
                 u = (lanes.astype(np.float64) + 0.5) / _LANES
                 u = np.maximum(u, 1 - u) if planned.signs else np.where(flipped, 1 - u, u)
-                return low + (high - low) * torch.from_numpy(u)
+                return low + (high - low) * torch.from_numpy(np.asarray(u))
             case Distribution.NORMAL:
                 eps = normal_table()[lanes]
-                return low + high * torch.from_numpy(np.abs(eps) if planned.signs else eps)
+                noise = np.asarray(np.abs(eps) if planned.signs else eps)
+                return low + high * torch.from_numpy(noise)
             case Distribution.EXPONENTIAL:
-                return (
-                    -torch.log(torch.from_numpy((lanes.astype(np.float64) + 0.5) / _LANES)) / high
-                )
+                u = np.asarray((lanes.astype(np.float64) + 0.5) / _LANES)
+                return -torch.log(torch.from_numpy(u)) / high
             case Distribution.BERNOULLI:
                 if planned.signs:
                     return torch.ones(drawn.shape)
