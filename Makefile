@@ -23,6 +23,9 @@ MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py hea
     $(addprefix tests/study/test_,report.py sweep_command.py)
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
+# Tests start hundreds of processes, which read bytecode sooner than they make it again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo docs page pictures web check test nightly devices fuzz fuzz-million fenced mutants coverage
 .PHONY: minimum release versions lint types format onnx-wheel clean distclean FORCE
 .DELETE_ON_ERROR:
