@@ -34,7 +34,6 @@ SCHEMES = {
     "tensor": Quantisation(Bits(8, 7), weights=WeightScheme.TENSOR_AFFINE),
     "pow2": Quantisation(Bits(8, 7), scales=Scales.POW2),
 }
-# Each network is slow on one kind of input, and nightly on the others.
 MARKS = (pytest.mark.slow, pytest.mark.nightly, pytest.mark.nightly)
 NOISE = {"w8a7": 0.025, "w4a4": 0.06, "tensor": 0.025, "pow2": 0.03}  # of the largest output
 
@@ -99,7 +98,7 @@ BLOCKS: dict[str, Callable[[Block, Tensor], Tensor]] = {
 }  # fmt: skip
 
 
-# To trace them takes longest: half of them are for the night.
+# To trace them takes longest: of three kinds of input two are for the night.
 QUICK = {("layer relu norm layer", "features"), ("mish by hand", "image")}
 NETWORKS = [
     pytest.param(name, kind, marks=[] if (name, kind) in QUICK else [MARKS[(i + j) % 3]])
