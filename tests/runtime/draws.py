@@ -10,7 +10,7 @@ from qbnnc.ir.graph import Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Choice, ChoiceIndex, KeepMask, LinearInteger, NoiseCodes, Op, Select
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.types import Array, QuantParams
+from qbnnc.ir.types import QuantParams
 from qbnnc.support.errors import Loc
 from tests.runtime.nets import codes
 from tests.runtime.sampled import BayesNet
@@ -114,8 +114,3 @@ def noisy(seed: int = 0, draws: int = 1) -> Model:
     net.flatten()
     net.linear(5)
     return net.model(draws=draws)
-
-
-def same_elements(a: Array, b: Array) -> float:
-    """Return the share of elements that are equal."""
-    return float(np.mean(a == b))

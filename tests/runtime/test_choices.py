@@ -18,14 +18,16 @@ from qbnnc.runtime.plan import plan
 from qbnnc.runtime.program import Instruction
 from qbnnc.support.errors import CompileError
 from tests.runtime.draws import DrawsNet, drop_connect, last_layer_chosen, noisy
-from tests.runtime.nets import assert_equal, codes, images
+from tests.runtime.nets import assert_equal, codes
 from tests.runtime.test_trace import assert_traced
+from tests.strategies import input_batch
 
 
-def check(net: DrawsNet, rows: int = 3, samples: int = 6) -> None:
+def check(net: DrawsNet, rows: int = 3, samples: int = 6, first_row: int = 2) -> None:
     model = net.model()
-    assert_equal(model, images(model, rows), samples=samples, seed=7, first_row=2)
-    assert_traced(model, images(model, rows), samples)
+    samples = samples if model.stochastic else 1
+    assert_equal(model, input_batch(model, rows), samples=samples, seed=7, first_row=first_row)
+    assert_traced(model, input_batch(model, rows), samples)
 
 
 def kinds(model: Model) -> list[type[Instruction]]:
@@ -38,7 +40,12 @@ def test_networks(make: Callable[..., Model], rows: int) -> None:
     model = make(rows, draws=3)
     for batch_size in (None, 3):
         assert_equal(
-            model, images(model, rows), samples=9, seed=rows - 1, first_row=3, batch_size=batch_size
+            model,
+            input_batch(model, rows),
+            samples=9,
+            seed=rows - 1,
+            first_row=3,
+            batch_size=batch_size,
         )
 
 
@@ -46,7 +53,7 @@ def test_networks(make: Callable[..., Model], rows: int) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_rows_samples_and_threads_change_nothing(make: Callable[..., Model], threads: int) -> None:
     model = make()
-    session, x = load(model, threads=threads), images(model, 5)
+    session, x = load(model, threads=threads), input_batch(model, 5)
     most = load(model).predict(x, 7, seed=2).samples
     for samples in (1, 3, 7):
         assert np.array_equal(session.predict(x, samples, seed=2).samples, most[:samples])
@@ -59,7 +66,7 @@ def test_rows_samples_and_threads_change_nothing(make: Callable[..., Model], thr
 def test_samples_differ(make: Callable[..., Model]) -> None:
     """The tests here could fail: samples are not all alike."""
     model = make()
-    samples = load(model).predict(images(model, 2), 30).samples
+    samples = load(model).predict(input_batch(model, 2), 30).samples
     assert len(np.unique(samples[:, 0].reshape(30, -1), axis=0)) > 3
 
 
@@ -127,7 +134,7 @@ def test_the_terms_of_a_chosen_weight_are_computed_at_load() -> None:
     net.emit(LinearInteger(), net.value, net.chosen(weight), net.sampled_bias(net.value, weight))
     model = net.model()
     assert kinds(model).count(FoldBias) == 1
-    assert_equal(model, images(model, 3), samples=5)
+    assert_equal(model, input_batch(model, 3), samples=5)
 
 
 def test_weight_shared_by_layers_of_other_groups_and_read_as_an_output() -> None:
@@ -141,8 +148,8 @@ def test_weight_shared_by_layers_of_other_groups_and_read_as_an_output() -> None
     net.emit(Conv2dInteger(padding=(1, 1, 1, 1)), net.value, weight, net.bias(8))
     second = net.emit(Dequantize())
     model = net.model(first, second, net.emit(Dequantize(), weight))
-    assert_equal(model, images(model, 3), samples=5)
-    assert_traced(model, images(model, 3), 5)
+    assert_equal(model, input_batch(model, 3), samples=5)
+    assert_traced(model, input_batch(model, 3), 5)
 
 
 def test_a_number_that_leaves() -> None:
@@ -152,7 +159,7 @@ def test_a_number_that_leaves() -> None:
     turned = net.kept(Reshape((1,)), index)
     chosen = net.chosen_codes((4,), turned)
     model = net.model(net.emit(Dequantize(), index), net.emit(Dequantize(), chosen))
-    assert_equal(model, images(model, 6), samples=9, first_row=2**64 - 3)
+    assert_equal(model, input_batch(model, 6), samples=9, first_row=2**64 - 3)
 
 
 def test_a_constant_number() -> None:
@@ -165,22 +172,22 @@ def test_a_constant_number() -> None:
         LinearInteger(), net.value, net.chosen(weight, index), net.sampled_bias(net.value, weight)
     )
     model = net.model()
-    assert_equal(model, images(model, 3), samples=4)
+    assert_equal(model, input_batch(model, 3), samples=4)
 
 
 @pytest.mark.parametrize("seed", [0, -1, 2**63, 2**64 + 5, -(2**100)])
 def test_seeds(seed: int) -> None:
     for model in (last_layer_chosen(), noisy()):
-        assert_equal(model, images(model, 3), samples=5, seed=seed)
+        assert_equal(model, input_batch(model, 3), samples=5, seed=seed)
 
 
 def test_ensemble() -> None:
     for make in (last_layer_chosen, drop_connect, noisy):
         graphs = tuple(make(seed).graph for seed in range(3))
         model = Model(graphs, Head(Task.RAW), 2)
-        assert_equal(model, images(model, 5), samples=9, seed=4, batch_size=2)
+        assert_equal(model, input_batch(model, 5), samples=9, seed=4, batch_size=2)
         for member in range(3):
-            assert_traced(model, images(model, 2), 6, member)
+            assert_traced(model, input_batch(model, 2), 6, member)
 
 
 def test_a_plan_says_among_how_many() -> None:

@@ -11,9 +11,10 @@ from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Conv2dInteger, Dequantize, LinearInteger, Reshape, Select, Transpose
 from qbnnc.ir.types import Array
 from qbnnc.runtime import load
-from tests.runtime.draws import DrawsNet, drop_connect, same_elements
-from tests.runtime.nets import assert_equal, codes, images
+from tests.runtime.draws import DrawsNet, drop_connect
+from tests.runtime.nets import assert_equal, codes
 from tests.runtime.test_choices import check
+from tests.strategies import input_batch
 
 Of = Literal["constant", "chosen", "sampled"]
 
@@ -106,7 +107,7 @@ def test_thousands_of_masks() -> None:
         weight = net.kept(Select(), weight, mask)
     net.emit(LinearInteger(), net.value, weight, net.bias(2))
     model = net.model()
-    assert_equal(model, images(model, 2), samples=3)
+    assert_equal(model, input_batch(model, 2), samples=3)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_a_weight_that_leaves_too() -> None:
     first = net.emit(Dequantize())
     third = net.emit(Dequantize(), net.dropped(net.weight(3, 4, 5), 3, 1, 1))
     model = net.model(first, net.emit(Dequantize(), weight), third)
-    assert_equal(model, images(model, 3), samples=4)
+    assert_equal(model, input_batch(model, 3), samples=4)
 
 
 def test_a_dropped_number_for_each_row() -> None:
@@ -144,14 +145,13 @@ def test_a_dropped_number_for_each_row() -> None:
     net = DrawsNet((4,), 11, codes(0.03, 10))
     kept = net.kept(Select(), net.weight(5, 6), net.mask(5, 6))
     model = net.model(net.emit(Dequantize(), kept))
-    assert_equal(model, images(model, 4), samples=4, first_row=9)
+    assert_equal(model, input_batch(model, 4), samples=4, first_row=9)
 
 
-def test_dropped_weights_are_zero() -> None:
+def test_two_fifths_of_the_weights_are_dropped() -> None:
+    """The tests here could fail: masks drop something, and not the same in each sample."""
     model = drop_connect()
-    values = load(model).trace(images(model, 1), 60)
-    for node in model.graph.nodes:
-        if isinstance(node.op, Select) and node.output.name in values:
-            made = values[node.output.name]
-            if made.dtype == np.int8:
-                assert 0.3 < 1 - same_elements(made[:1], made[1:]) < 0.7
+    values = load(model).trace(input_batch(model, 1), 60)
+    first = next(n.output.name for n in model.graph.nodes if isinstance(n.op, Select))
+    assert abs(np.mean(values[first] == 0) - 0.4) < 0.05
+    assert not np.array_equal(values[first][0], values[first][1])

@@ -8,8 +8,9 @@ import pytest
 from qbnnc.ir.ops import Dequantize, LinearInteger, NoiseCodes
 from qbnnc.runtime import load
 from tests.runtime.draws import DrawsNet
-from tests.runtime.nets import assert_equal, codes, images
+from tests.runtime.nets import assert_equal, codes
 from tests.runtime.test_choices import check
+from tests.strategies import input_batch
 
 EVERY_SHAPE = [(7,), (1,), (3, 4, 5), (3, 1, 1), (1, 4, 5), (3, 4), (2, 3, 4, 5), (40, 9, 1)]
 
@@ -21,9 +22,7 @@ EVERY_SHAPE = [(7,), (1,), (3, 4, 5), (3, 1, 1), (1, 4, 5), (3, 4), (2, 3, 4, 5)
 def test_shapes(shape: tuple[int, ...], shared: bool, inverted: bool) -> None:
     net = DrawsNet((4,), 8)
     net.value = net.noise(*shape, shared=shared, inverted=inverted)
-    model = net.model()
-    assert_equal(model, images(model, 5), samples=4, seed=-1, first_row=2**64 - 3)
-    check(net)
+    check(net, first_row=2**64 - 3)
 
 
 @pytest.mark.parametrize("thresholds", [(0,), (65536,), (32768,), (1, 1, 1), (0, 65535, 65536)])
@@ -34,7 +33,7 @@ def test_thresholds(thresholds: tuple[int, ...], inverted: bool) -> None:
     quant = codes(0.1, 0, bits=2 if len(thresholds) > 1 else 1)
     net.value = net.drawn(NoiseCodes((5000,), 3, thresholds, quant, inverted=inverted))
     model = net.model()
-    assert_equal(model, images(model, 3), samples=3)
+    assert_equal(model, input_batch(model, 3), samples=3)
 
 
 def test_a_layer_that_reads_noise() -> None:
@@ -45,7 +44,7 @@ def test_a_layer_that_reads_noise() -> None:
     net.value = net.noise(9, shared=True)
     net.emit(LinearInteger(), net.value, net.dropped(net.weight(4, 9)), net.bias(4))
     model = net.model(first, net.emit(Dequantize()))
-    assert_equal(model, images(model, 7), samples=5, batch_size=2)
+    assert_equal(model, input_batch(model, 7), samples=5, batch_size=2)
 
 
 def test_noise_behind_a_mask() -> None:
@@ -61,9 +60,9 @@ def test_rows_have_noise_of_their_own_unless_they_share_it() -> None:
         net = DrawsNet((4,), 4)
         net.value = net.noise(50, shared=shared)
         model = net.model()
-        made = load(model).predict(images(model, 2), 3).samples
+        made = load(model).predict(input_batch(model, 2), 3).samples
         assert np.array_equal(made[:, 0], made[:, 1]) is shared
         assert not np.array_equal(made[0], made[1])
-        ids = load(model).predict(images(model, 3), 3, row_ids=[5, 1, 5]).samples
+        ids = load(model).predict(input_batch(model, 3), 3, row_ids=[5, 1, 5]).samples
         assert np.array_equal(ids[:, 0], ids[:, 2])
         assert np.array_equal(ids[:, 0], ids[:, 1]) is shared
