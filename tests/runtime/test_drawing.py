@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.rng import Draw, derive, eps_table
 from qbnnc.runtime.families.sampled_weights.drawing import draw_column, draw_quads
-from qbnnc.runtime.families.sampled_weights.lowering import places_of
+from qbnnc.runtime.families.sampled_weights.packed import places_of
 from qbnnc.runtime.families.sampled_weights.noise import (
     Noise,
     NoiseForm,
