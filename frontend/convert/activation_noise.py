@@ -105,7 +105,7 @@ class NoiseActivations:
                 value_not_supported(tracked, reader)
 
     def _convert(self, noise: Noise) -> None:
-        """Convert the noise of rows, and what is computed from it, in order and not by recursion."""
+        """Convert the noise of rows and what is computed from it, in order, not by recursion."""
         for each in _in_order(noise):
             inputs = (t for t in tracked_among(each.arguments) if isinstance(t, Noise))
             by_row = self._of_rows(each) or any(one.source in self._made for one in inputs)
