@@ -11,13 +11,16 @@ from torch import Tensor, fx
 
 from qbnnc.frontend.convert.activation_noise import NoiseActivations, mask_and_noise
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.choices import as_activation
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.ops.linear import dense
+from qbnnc.frontend.convert.ops.per_channel import per_channel
 from qbnnc.frontend.convert.sampled_weights.layers import LayerEmitter
-from qbnnc.frontend.convert.sampled_weights.weights import Weight, WeightEmitter
+from qbnnc.frontend.convert.sampled_weights.weights import Choosing, Weight, WeightEmitter
 from qbnnc.frontend.convert.tracked import (
     Activation,
+    Chosen,
     DropoutMask,
     Flipped,
     Masked,
@@ -26,6 +29,7 @@ from qbnnc.frontend.convert.tracked import (
     Padded,
     Product,
     Result,
+    Scaled,
     Tracked,
     Uniform,
 )
@@ -33,12 +37,23 @@ from qbnnc.frontend.convert.unsupported_values import value_not_supported
 from qbnnc.frontend.program.locations import Namer, Place
 from qbnnc.ir import ops
 from qbnnc.ir.graph import Builder, Node, Value
-from qbnnc.ir.ops import KeepMask, Mask, Multiply, Normal, Op, Pad, RandomOp, Reshape
+from qbnnc.ir.ops import (
+    Choice,
+    ChoiceIndex,
+    KeepMask,
+    Mask,
+    Multiply,
+    Normal,
+    Op,
+    Pad,
+    RandomOp,
+    Reshape,
+)
 from qbnnc.ir.types import Stage
 from qbnnc.support.errors import CompileError
 
 Signs: TypeAlias = "tuple[fx.Node, fx.Node] | None"
-_Waiting: TypeAlias = Masked | Product | Padded | Flipped
+_Waiting: TypeAlias = Masked | Product | Scaled | Padded | Flipped
 
 
 class Context:
@@ -59,12 +74,13 @@ class Context:
         self._batch = batch
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
         self._draws: dict[int, DrawSource] = {}
-        self._weights = WeightEmitter(self.build, self._noise_stream)
+        self._weights = WeightEmitter(self.build, self._noise_stream, self.choice)
         self._layers = LayerEmitter(self.build, self._weights)
         self._noise = NoiseActivations(self, self._lanes, self._draws, run)
         self._signs: dict[fx.Node, Signs] = {}
         self._left_out = set[fx.Node]()
         self._masks: dict[KeepMask, Value] = {}
+        self._numbers: dict[fx.Node, Value] = {}
         self._emitted: dict[_Waiting, Value] = {}
 
     def graph(self, outputs: tuple[Value, ...]) -> Converted:
@@ -132,7 +148,7 @@ class Context:
         match tracked:
             case Activation(value):
                 return value
-            case Masked() | Product() | Padded() | Flipped():
+            case Masked() | Product() | Scaled() | Padded() | Flipped():
                 if tracked not in self._emitted:
                     self._emitted[tracked] = self._emit(tracked, reader)
                 return self._emitted[tracked]
@@ -140,8 +156,24 @@ class Context:
                 tracked, reader
             ):
                 return self.value(self._noise.made(tracked, reader), reader)
+            case Chosen() if (row := as_activation(reader, tracked)) is not None:
+                return row
             case _:
                 value_not_supported(tracked, reader)
+
+    def choice(
+        self, choosing: Choosing, name: str, place: Place, *, per_row: bool = False
+    ) -> Value:
+        """One of several constants, by a number that is drawn once for all that it chooses."""
+        source = choosing.source
+        if source not in self._numbers:
+            stream = self._lanes.stream(source)
+            elements = tuple(torch.arange(n)[:, None] for n in self._lanes.sizes)
+            self._draws[stream] = DrawSource(source, False, elements if per_row else None)
+            op = ChoiceIndex(len(choosing.members), stream, not per_row)
+            self._numbers[source] = self.build.emit(op, loc=place.loc, name=f"{place.name}.number")
+        values = self.constant(f"{name}.members", choosing.members)
+        return self.build.emit(Choice(), values, self._numbers[source], loc=place.loc, name=name)
 
     def masked(self, x: Value, keep: DropoutMask, call: Call) -> Tracked:
         """x under one or several masks; x itself if the mask drops nothing."""
@@ -170,6 +202,8 @@ class Context:
         match waiting:
             case Flipped(x, signs):
                 return reader.emit(Multiply(), x, self.value(signs, reader))
+            case Scaled(x, scale, place):
+                return per_channel(self, place, x, scale, None)
             case Product(place=place):
                 return dense(self, place, waiting.x, waiting.weight, None)
             case Padded(place=place):
@@ -198,7 +232,7 @@ class Context:
 
 def _numbered(node: Node, number: dict[int, int]) -> Node:
     match node.op:
-        case (KeepMask() | Normal() | ops.Noise()) as op:
+        case (KeepMask() | Normal() | ops.Noise() | ChoiceIndex()) as op:
             return replace(node, op=replace(op, stream=number[op.stream]))
         case _:
             return node

@@ -49,6 +49,32 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """One of several constants: member i of `members` [count, *shape], by a random number i.
+
+    The node `source` draws the number, which is low + floor(lane * count / 65536) there. If it
+    draws one `per_row`, the first axis of torch's shape is the batch, and members have 1 there.
+    """
+
+    members: torch.Tensor
+    source: fx.Node
+    per_row: bool
+
+    @property
+    def count(self) -> int:
+        return len(self.members)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """x times a random number for each channel, to which another one may still be added."""
+
+    x: Value
+    scale: Weight
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Filled:
     """One number everywhere, in a shape that depends on the batch; None if not initialised."""
 
@@ -196,9 +222,11 @@ class Perturbation:
 
 
 AnyActivation: TypeAlias = (
-    Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation
+    Activation | Transposed | Masked | Product | Scaled | Padded | Flipped | Perturbation
 )
-Tracked: TypeAlias = AnyActivation | Constant | Filled | Uniform | DropoutMask | MaskSum | Noise
+Tracked: TypeAlias = (
+    AnyActivation | Constant | Chosen | Filled | Uniform | DropoutMask | MaskSum | Noise
+)
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 
 

@@ -50,10 +50,22 @@ class LayerEmitter:
         CompileError if correlated noise is too large.
         """
         bias = _zeros(weight) if bias is None else bias
+        if weight.choice is not None or bias.choice is not None:
+            return self._of_a_choice(place, op, x, weight, bias)
         first, *more = self._independent(weight, bias)
         if not more and not weight.more and not bias.more:
             return self._emit(place, op, x, *first)
         return _Sum(self, place, op, x).of(first, more, _maps(weight, bias))
+
+    def _of_a_choice(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight) -> Value:
+        """A layer whose weight or bias is one of several constants, and the other has no noise."""
+        if weight.sources or bias.sources:
+            raise CompileError(
+                "one of its weight and bias is chosen from constants, and the other has noise",
+                place.loc,
+                remedy="draw both in one way, or write two layers and add them",
+            )
+        return self._emit(place, op, x, weight, bias)
 
     def _independent(self, weight: Weight, bias: Weight) -> list[tuple[Weight, Weight]]:
         """The parameters with one noise each, drawn by one Normal: the first has the mean."""

@@ -59,15 +59,33 @@ class Correlated:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Choosing:
+    """Constants [count, *shape] of which the number that `source` draws chooses one."""
+
+    source: fx.Node
+    members: Tensor
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Choosing:
+        return Choosing(self.source, torch.stack([move(member) for member in self.members]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Weight:
     """A tensor of parameters: `mu` alone, or the mean of a random tensor.
 
     `sampling` is noise of which each element takes one, or none. The noise `more` is added to it.
+    A `choice` has no noise; `mu` is the mean of its members.
     """
 
     mu: Tensor
     sampling: Sampling | None = None
     more: tuple[Sampling | Correlated, ...] = field(default=())
+    choice: Choosing | None = None
+
+    @staticmethod
+    def chosen(source: fx.Node, members: Tensor) -> Weight:
+        """One of several constants [count, *shape]."""
+        return Weight(members.double().mean(0), choice=Choosing(source, members))
 
     @property
     def shape(self) -> torch.Size:
@@ -75,7 +93,7 @@ class Weight:
 
     @property
     def is_random(self) -> bool:
-        return self.sampling is not None or bool(self.more)
+        return self.sampling is not None or bool(self.more) or self.choice is not None
 
     @property
     def sources(self) -> tuple[fx.Node, ...]:
@@ -86,7 +104,9 @@ class Weight:
     def moved(self, move: Callable[[Tensor], Tensor]) -> Weight:
         """The weight with its elements moved; `move` transposes, flips or reshapes."""
         sampling = None if self.sampling is None else self.sampling.moved(move)
-        return Weight(move(self.mu), sampling, tuple(each.moved(move) for each in self.more))
+        choice = None if self.choice is None else self.choice.moved(move)
+        more = tuple(each.moved(move) for each in self.more)
+        return Weight(move(self.mu), sampling, more, choice)
 
     def scaled(self, factor: float) -> Weight:
         if factor == 1:
@@ -94,10 +114,12 @@ class Weight:
         more = tuple(_scaled(each, factor) for each in self.more)
         sampling = None if self.sampling is None else _scaled(self.sampling, factor)
         assert not isinstance(sampling, Correlated)
-        return Weight(self.mu * factor, sampling, more)
+        choice = None if self.choice is None else self.choice.moved(lambda w: w * factor)
+        return Weight(self.mu * factor, sampling, more, choice)
 
     def shifted(self, shift: Tensor) -> Weight:
-        return replace(self, mu=self.mu + shift)
+        choice = None if self.choice is None else self.choice.moved(lambda w: w + shift)
+        return replace(self, mu=self.mu + shift, choice=choice)
 
 
 def _scaled(part: Sampling | Correlated, factor: float) -> Sampling | Correlated:
@@ -132,12 +154,18 @@ class WeightEmitter:
     """Emits weights as constants, or with one Normal for each noise tensor.
 
     Noise tensors that are first used in one weight have one Normal together. `stream` gives the
-    number of the stream for nodes that draw.
+    number of the stream for nodes that draw, and `choose` emits a choice.
     """
 
-    def __init__(self, build: Builder, stream: Callable[[tuple[fx.Node, ...]], int]) -> None:
+    def __init__(
+        self,
+        build: Builder,
+        stream: Callable[[tuple[fx.Node, ...]], int],
+        choose: Callable[[Choosing, str, Place], Value],
+    ) -> None:
         self._build = build
         self._stream = stream
+        self._choose = choose
         self._drawn: dict[fx.Node, _Drawn] = {}
 
     def constant(self, name: str, tensor: Tensor) -> Value:
@@ -162,6 +190,8 @@ class WeightEmitter:
 
     def _value(self, place: Place, what: str, weight: Weight) -> Value:
         name, sampling = f"{place.name}.{what}", weight.sampling
+        if weight.choice is not None:
+            return self._choose(weight.choice, name, place)
         if sampling is None:
             return self.constant(name, weight.mu)
         drawn = self._normal(sampling.sources, name, place)
