@@ -243,6 +243,8 @@ FAMILIES = {
     "bayesian mlp": bayesian_mlp,
     "bayesian lenet": bayesian_lenet,
     "rearranged noise": rearranged_noise,
+    "drawn weights": drawn_weights,
+    "noisy activations": noisy_activations,
     "squeeze excite": squeeze_excite,
     "unet": unet,
     "dense": dense,

@@ -47,4 +47,4 @@ def parameter(value: Value, scope: Scope) -> Parameter | None:
             source = parameter(node.inputs[0], scope)
             if source is not None and source.select is None:
                 return Parameter(source.codes, source.index, node)
-    raise ValueError(f"weights that {node.op.name} makes of what is no constant")
+    raise ValueError(f"a weight or bias that {node.op.name} makes of what is no constant")

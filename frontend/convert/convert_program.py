@@ -59,7 +59,7 @@ def convert_with_draws(
     outputs = returned(program).predictions
     nodes = live(program, (output.node for output in outputs if not output.constant))
     stored = stored_tensors(program, tensors or {})
-    conversion = _Conversion(Context(nodes, batch_of(source)), stored, nodes)
+    conversion = _Conversion(Context(nodes, batch_of(source), result_of), stored, nodes)
     conversion.start(source)
     for node in nodes:
         conversion.visit(node)

@@ -38,25 +38,22 @@ from qbnnc.ir.ops import (
     Requantize,
     Reshape,
     SampledWeight,
-    SampledWeightInteger,
     Select,
     SumPoolInteger,
     ops_of,
 )
-from qbnnc.ir.ops.choice import of_members
 from qbnnc.ir.ops.noise import thresholds_of
 from qbnnc.ir.ops.unary import Lookup
-from qbnnc.ir.scales import sampling_divisor, sampling_ratio
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.integer.constants import (
     clamp_codes,
     layer_multiplier,
-    parameter_codes,
     preprocessing,
     quant_of,
     real_table,
     table,
 )
+from qbnnc.passes.integer.parameters import Parameters
 from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
 from qbnnc.passes.ranges.quantisation_points import only_moves
 from qbnnc.support.errors import CompileError, Loc
@@ -112,6 +109,7 @@ class _Lowering:
         self.old, self.build = graph, Builder()
         self.producers = graph.producers()
         self.codes = _Codes()
+        self.parameters = Parameters(graph.constants, self.producers, self.codes, self.build)
 
     def run(self) -> Graph:
         entry = self.old.input
@@ -146,7 +144,7 @@ class _Lowering:
             case Choice():
                 return None
             case Mask() if node.inputs[0].type.quant is None:
-                return None  # of a weight or bias: see `drawn_parameter`
+                return None  # of a weight or bias: see `Parameters`
             case _ if Stage.INTEGER in op.stages:
                 return self.same(node, op)
             case Mask(scale=scale):
@@ -167,7 +165,7 @@ class _Lowering:
         """The integer form of a rounded value, by the op that made it and the clamp between."""
         source = node.inputs[0]
         if source in self.old.constants:
-            return self.parameter(node, quant)
+            return self.parameters.constant(node.inputs[0], node.output.name, quant)
         clamp, source = self.through_clamp(source)
         low, high = clamp_codes(clamp, quant)
         made_by = self.producers.get(source)
@@ -197,7 +195,7 @@ class _Lowering:
                     self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
                 return self.codes[source]
             case SampledWeight() | Choice() | Mask() if made_by is not None:
-                return self.drawn_parameter(made_by, node.output.name, quant)
+                return self.parameters.drawn(made_by, node.output.name, quant)
         assert made_by is not None
         acc = self.codes[source]
         m = self.build.constant(f"{node.output.name}.m", layer_multiplier(made_by, acc, quant))
@@ -218,11 +216,6 @@ class _Lowering:
         constant = self.build.constant(f"{node.output.name}.table", entries)
         return self.emit(Lookup(quant), (x, constant), node)
 
-    def parameter(self, node: Node, quant: QuantParams) -> Value:
-        """A weight's i8 or a bias's i32 codes."""
-        codes = parameter_codes(self.old.constants[node.inputs[0]], quant)
-        return self.build.constant(node.output.name, codes, quant)
-
     def noise(
         self, node: Node, noise: Noise, numbers: Array, quant: QuantParams, ends: tuple[int, int]
     ) -> Value:
@@ -233,40 +226,6 @@ class _Lowering:
         thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
         op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
         return self.emit(op, (), node)
-
-    def drawn_parameter(self, made_by: Node, name: str, quant: QuantParams) -> Value:
-        """Codes of a sample, of a choice between constants, or of one of these under a mask."""
-        source, loc = made_by.inputs[0], made_by.loc
-        match made_by.op:
-            case SampledWeight():
-                return self.sampled(made_by, name, quant)
-            case Choice():
-                codes = parameter_codes(self.old.constants[source], of_members(quant))
-                values = self.build.constant(f"{name}.values", codes, of_members(quant))
-                inputs = values, self.codes[made_by.inputs[1]]
-                return self.build.emit(Choice(), *inputs, loc=loc, name=name)
-        whole = f"{name}.whole"
-        if (maker := self.producers.get(source)) is None:
-            array = parameter_codes(self.old.constants[source], quant)
-            codes_of_all = self.build.constant(whole, array, quant)
-        else:
-            codes_of_all = self.drawn_parameter(maker, whole, quant)
-        inputs = codes_of_all, self.codes[made_by.inputs[1]]
-        return self.build.emit(Select(), *inputs, loc=loc, name=name)
-
-    def sampled(self, made_by: Node, name: str, quant: QuantParams) -> Value:
-        """A sampled weight (section 6): R and r of each granule beside codes of mu, sigma, eps."""
-        mu, sigma, eps, *index = (self.codes[v] for v in made_by.inputs)
-        rank = len(mu.type.shape)
-        ratio = sampling_ratio(quant_of(mu), quant_of(sigma))
-        divisor = sampling_divisor(quant_of(sigma), quant.scale)
-        constants = (
-            self.build.constant(f"{name}.{what}", a.reshape(-1, *[1] * (rank - 1)))
-            for what, a in (("ratio", ratio), ("divisor", divisor))
-        )
-        inputs = (mu, sigma, eps, *constants, *index)
-        op = SampledWeightInteger(quant)
-        return self.build.emit(op, *inputs, loc=made_by.loc, name=name)
 
     def entry(self, op: QuantizeInput, node: Node) -> Value:
         return self.emit(op, (self.codes[self.old.input],), node)

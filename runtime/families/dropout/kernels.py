@@ -126,10 +126,12 @@ def select_image(row, codes, mask, selected):
             keep = mask[y * row[S.step_y] + x * row[S.step_x] :]
             if step == 1:
                 for c in range(channels):
-                    target[c] = ((source[c] ^ zero) & np.uint8(0 - keep[c])) ^ zero
+                    target[c] = ((source[c] ^ zero) & np.uint8(0 - np.int64(keep[c] != 0))) ^ zero
             else:
                 for c in range(channels):
-                    target[c] = ((source[c] ^ zero) & np.uint8(0 - keep[c * step])) ^ zero
+                    target[c] = (
+                        (source[c] ^ zero) & np.uint8(0 - np.int64(keep[c * step] != 0))
+                    ) ^ zero
             at += channels
 
 
