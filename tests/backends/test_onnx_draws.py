@@ -277,19 +277,6 @@ def test_the_last_member_is_chosen_by_the_last_lanes() -> None:
     assert np.array_equal(found["chosen"], values[found["i"][..., 0]])
 
 
-def test_numbers_may_be_chosen_too() -> None:
-    """Float32 constants, which leave the graph as they are."""
-    build = Builder()
-    build.input("input", TensorType(DType.F32, SHAPE, PER_ROW))
-    numbers = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    values = build.constant("values", numbers)
-    index = build.emit(ChoiceIndex(5, 0, shared=False), loc=LOC, name="i")
-    out = build.emit(Choice(), values, index, loc=LOC, name="out")
-    model = Model((build.graph((out,), Stage.INTEGER),), Head(Task.RAW), 3)
-    model.check()
-    assert_equal(model, 4)
-
-
 @pytest.mark.parametrize("zeros", [(0,), (5,), (3, -128, 127, 0)])
 @pytest.mark.parametrize("mask", [(4, 6), (4, 1)])
 def test_a_dropped_weight_is_its_zero_point(zeros: tuple[int, ...], mask: tuple[int, ...]) -> None:
