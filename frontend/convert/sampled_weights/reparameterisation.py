@@ -38,19 +38,11 @@ _LARGE = 2.0**20
 _BASE = 1024
 _TOLERANCE = 1e-7  # a large margin for rounding in float64
 
-ON_ACTIVATIONS = NotSupported(
-    "noise is added to activations: that is local reparameterisation (a mean and a variance are "
-    "computed from the input, and sampled), or noise of the batch's size, which has no integer "
-    "form",
-    "dropout masks compile, and so do layers that sample their weights, mu + "
-    "sigma * torch.randn_like(mu), in place of activations (LinearReparameterization of "
-    "bayesian-torch, BayesLinear of torchbnn), which have the same means and variances",
-)
-RELAXED = NotSupported(
-    "a smooth function of uniform noise multiplies activations: that is Concrete dropout or "
-    "another relaxed mask, which exists for training",
-    "once trained, its mask is 0 or 1, so use "
-    "F.dropout(x, p=..., training=True) with the probability that was learnt, as a number",
+BY_ROW = NotSupported(
+    "its random numbers are drawn for each row of the batch, so that each row has a weight of its "
+    "own, which is not supported",
+    "draw noise of the weight's shape, or sample the outputs (local reparameterisation: a mean and "
+    "a variance are computed from the input)",
 )
 
 
@@ -98,7 +90,7 @@ class _Probe:
                 )
             count = source.meta["val"].numel()
             if not isinstance(count, int):
-                fail(*ON_ACTIVATIONS)
+                fail(*BY_ROW)
             self.ranges[source] = self.size, self.size + count
             self.size += count
 
@@ -137,29 +129,6 @@ class _Probe:
             f"its {self.what} is random, but not mean + scale * Gaussian noise",
             "only independent Gaussian weights are supported",
         )
-
-
-def leads_to_noise(node: fx.Node, steps: int = 6) -> bool:
-    """Whether a value is a sampled scale: it is soon multiplied by Gaussian noise."""
-    for user in node.users if steps else ():
-        normal = any(op_name(each) in NORMALS for each in user.all_input_nodes if each is not node)
-        if normal and op_name(user) == "mul":
-            return True
-        if leads_to_noise(user, steps - 1):
-            return True
-    return False
-
-
-def is_relaxed(noise: object) -> bool:
-    """Whether this is a relaxed mask: a function of uniform noise without a comparison."""
-    return isinstance(noise, Noise) and any(
-        isinstance(argument, Uniform) or is_relaxed(argument) for argument in _inputs(noise)
-    )
-
-
-def _inputs(noise: Noise) -> Iterator[object]:
-    for value in noise.arguments.values():
-        yield from value if isinstance(value, list) else [value]
 
 
 def _same(value: Tensor, mean: Tensor, part: Tensor) -> bool:
@@ -209,13 +178,13 @@ def _plain(value: object, eps: Eps, known: dict[Noise, object], fail: Fail) -> o
             return _evaluated(value, eps, known, fail)
         case Constant(tensor):
             return tensor.double() if tensor.is_floating_point() else tensor
-        case Filled(shape, number) if all(isinstance(n, int) for n in shape):
-            return torch.full([int(n) for n in shape], number or 0.0, dtype=torch.float64)
+        case Filled(shape) if all(isinstance(n, int) for n in shape):
+            return value.tensor([int(n) for n in shape]).double()
         case torch.dtype() if value.is_floating_point:
             return torch.float64
         case list():
             return [_plain(item, eps, known, fail) for item in value]
         case torch.SymInt() | Filled() | Activation():
-            fail(*ON_ACTIVATIONS)
+            fail(*BY_ROW)
         case _:
             return value
