@@ -26,15 +26,22 @@ def parameter_ends(graph: Graph, producers: Mapping[Value, Node], value: Value) 
     The parameter is a constant, one of several constants, a sample, or one of these under a mask.
     CompileError for any other.
     """
+    node, masked = producers.get(value), False
+    while node is not None and isinstance(node.op, Select):
+        value, masked = node.inputs[0], True
+        node = producers.get(value)
+    whole = _whole_ends(graph, node, value)
+    return _masked(whole) if masked else whole
+
+
+def _whole_ends(graph: Graph, node: Node | None, value: Value) -> EndsOf:
+    """The ends of a parameter that `node` makes, which is no mask."""
     if (array := graph.constants.get(value)) is not None:
         return _fixed(array[None], codes_of(value.type))
-    node = producers.get(value)
     match None if node is None else node.op:
         case Choice() if node is not None:
             values = _constant(graph, node.inputs[0], node)
             return _fixed(values, codes_of(value.type))
-        case Select() if node is not None:
-            return _masked(parameter_ends(graph, producers, node.inputs[0]))
         case SampledWeightInteger(quant=quant) if node is not None:
             mu, sigma, ratio, divisor = (
                 _constant(graph, node.inputs[place], node) for place in (0, 1, 3, 4)

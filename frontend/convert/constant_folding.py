@@ -77,7 +77,8 @@ def _plain(value: object, batch: int = 0) -> object:
         case Constant(tensor):
             return tensor
         case Filled(shape):
-            return value.tensor([concrete(extent, batch) for extent in shape]).float()
+            whole = value.tensor([concrete(extent, batch) for extent in shape])
+            return whole.float() if whole.is_floating_point() else whole
         case torch.SymInt():
             return concrete(value, batch)
         case list():

@@ -67,11 +67,13 @@ class Part:
     """The elements of a draw that a stream stands for; see convert.draw_sources.DrawSource.
 
     `elements` [rows or 1, lanes] number the draw's elements in row-major order; None means all.
+    `lanes` (start, stop) are those of the stream that stand for them; None means all.
     """
 
     stream: int
     low: bool
     elements: NDArray[np.int64] | None
+    lanes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +179,14 @@ class SuppliedDraws(RandomOpMode):
             case Distribution.UNIFORM:
                 u = (lanes.astype(np.float64) + 0.5) / _LANES
                 u = np.maximum(u, 1 - u) if planned.signs else np.where(flipped, 1 - u, u)
-                return low + (high - low) * torch.from_numpy(u)
+                return low + (high - low) * torch.from_numpy(np.asarray(u))
             case Distribution.NORMAL:
                 eps = normal_table()[lanes]
-                return low + high * torch.from_numpy(np.abs(eps) if planned.signs else eps)
+                noise = np.asarray(np.abs(eps) if planned.signs else eps)
+                return low + high * torch.from_numpy(noise)
             case Distribution.EXPONENTIAL:
-                return (
-                    -torch.log(torch.from_numpy((lanes.astype(np.float64) + 0.5) / _LANES)) / high
-                )
+                u = np.asarray((lanes.astype(np.float64) + 0.5) / _LANES)
+                return -torch.log(torch.from_numpy(u)) / high
             case Distribution.BERNOULLI:
                 if planned.signs:
                     return torch.ones(drawn.shape)
@@ -206,13 +208,14 @@ class SuppliedDraws(RandomOpMode):
                     f"forward draws a random tensor {list(shape)} that the compiled network leaves "
                     f"out ({planned.where})"
                 )
-            own = draw.lanes(part.stream, stream.count, shared=stream.shared)[0]
+            whole = draw.lanes(part.stream, stream.count, shared=stream.shared)[0]
+            own = whole[..., slice(*part.lanes or (None,))]
             places = self._places(part, prod(shape))
             if places.shape != own.shape or places.max(initial=-1) >= prod(shape):
-                whole = "for the whole batch" if stream.shared else "for each row"
+                where = "for the whole batch" if stream.shared else "for each row"
                 raise UnmatchedDraw(
                     f"forward draws a random tensor {list(shape)} for {self._rows} rows, and the "
-                    f"compiled network {stream.count} numbers {whole} ({planned.where})"
+                    f"compiled network {stream.count} numbers {where} ({planned.where})"
                 )
             lanes[places], flipped[places] = own, part.low
         return lanes.reshape(shape), flipped.reshape(shape)

@@ -73,7 +73,11 @@ class Choice(DeterministicOp):
         values, index = inputs
         if values.axes != CONSTANT or len(values.shape) < 2:
             raise ValueError(f"chooses from a constant [count, *shape], not from {values}")
-        if index.dtype is not DType.I32 or index.quant != index_range(values.shape[0]):
+        if (
+            index.dtype is not DType.I32
+            or index.shape != (1,)
+            or index.quant != index_range(values.shape[0])
+        ):
             raise ValueError(f"{index} does not choose from {values}")
         return TensorType(
             values.dtype, values.shape[1:], union(values, index), _of_a_choice(values.quant)
@@ -88,6 +92,11 @@ class Choice(DeterministicOp):
 def index_range(count: int) -> QuantParams:
     """The numbers that an index can take: 0..count-1."""
     return QuantParams((1.0,), (0,), 0, count - 1)
+
+
+def of_members(quant: QuantParams) -> QuantParams:
+    """The codes [count, *shape] of all members, from those of one of them."""
+    return quant if quant.axis is None else replace(quant, axis=quant.axis + 1)
 
 
 def _of_a_choice(quant: QuantParams | None) -> QuantParams | None:

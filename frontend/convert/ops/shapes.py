@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from torch import fx
 
 from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.constant_folding import repeated
@@ -219,6 +220,8 @@ def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
     shapes = {str(list(n.meta["val"].shape)) for n in call.node.all_input_nodes}
     if len(shapes) == 1 and all(isinstance(t, AnyActivation | Constant | Filled) for t in tensors):
         return tuple(tensors)
+    if _only_whole_ones_are_used(call):
+        return tuple(tensors)
     if not any(isinstance(t, Activation | Masked | Product) for t in tensors):
         call.fail("broadcasting tensors by hand is not supported", "operators do it themselves")
     return tuple(_broadcast_to(call, each, number) for number, each in enumerate(tensors))
@@ -240,6 +243,18 @@ def _broadcast_to(call: Call, x: Tracked, number: int) -> Tracked:
             if len(value.type.shape) != len(row):
                 call.fail("broadcasts tensors whose numbers of axes differ", "reshape them before")
             return Activation(broadcast(call, value, row))
+
+
+def _only_whole_ones_are_used(call: Call) -> bool:
+    """Whether all results in use have the shape of their tensors.
+
+    A distribution that forward makes and does not return, Normal(output, sigma), broadcasts the
+    output, which torch's tracing takes for the one that is returned.
+    """
+    inputs = cast("list[fx.Node]", call.node.args[0])
+    used = [cast(int, user.args[1]) for user in call.node.users]
+    common = str(list(call.node.meta["val"][0].shape))
+    return bool(used) and all(str(list(inputs[i].meta["val"].shape)) == common for i in used)
 
 
 RULES: Rules = {

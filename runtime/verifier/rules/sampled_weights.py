@@ -94,7 +94,9 @@ def _table(line: Line) -> None:
 def fold_bias(line: Line) -> None:
     line.positive("groups padded block step")
     line.natural("depth")
-    _expect_of_a_sample(line)
+    line.require(
+        line.operand("output").place in (Place.SAMPLE, Place.FIXED), "the bias varies with the row"
+    )
     line.require(line.depth % line.step == 0, "the depth is no whole number of steps")
     channels = line.groups * line.padded
     line.constants("terms", 4 * channels)
