@@ -79,9 +79,10 @@ class Call:
         match self.tracked(name):
             case Constant(tensor):
                 return tensor.detach().to(torch.float32)
-            case Filled(shape, number) if number is not None:
-                static = all(isinstance(extent, int) for extent in shape)
-                return torch.full([int(n) for n in shape] if static else [], number)
+            case Filled(shape) as filled if all(isinstance(extent, int) for extent in shape):
+                return filled.tensor([int(n) for n in shape]).to(torch.float32)
+            case Filled(_, number) if number is not None:
+                return torch.full([], number)
             case Noise():
                 self.fail(
                     f"its {name} is random",

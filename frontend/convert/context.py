@@ -35,6 +35,7 @@ from qbnnc.frontend.convert.tracked import (
 )
 from qbnnc.frontend.convert.unsupported_values import value_not_supported
 from qbnnc.frontend.program.locations import Namer, Place
+from qbnnc.frontend.program.nodes import is_batch
 from qbnnc.ir import ops
 from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import (
@@ -109,10 +110,7 @@ class Context:
 
     def is_batch(self, extent: int | torch.SymInt) -> bool:
         """Whether an axis of this extent holds the rows of the batch."""
-        if isinstance(extent, int) or isinstance(self._batch, int):
-            return isinstance(extent, int) and extent == self._batch
-        same: bool = extent.node.expr == self._batch.node.expr
-        return same
+        return is_batch(extent, self._batch)
 
     def constant(self, name: str, tensor: Tensor) -> Value:
         return self._weights.constant(name, tensor)

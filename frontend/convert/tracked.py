@@ -7,7 +7,7 @@ them, so that `x * mask / 0.8` and `dropout(x, 0.2)` end up the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -76,10 +76,20 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filled:
-    """One number everywhere, in a shape that depends on the batch; None if not initialised."""
+    """Numbers that all rows of the batch repeat: one number everywhere, or those of `row`.
+
+    Both are None if the tensor is not initialised.
+    """
 
     shape: Shape
     number: float | None
+    row: torch.Tensor | None = None
+
+    def tensor(self, shape: Sequence[int]) -> torch.Tensor:
+        """The numbers in a shape of integers; zeros if they are not initialised."""
+        if self.row is not None:
+            return self.row.expand(*shape)
+        return torch.full(list(shape), self.number or 0.0, dtype=torch.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from qbnnc.frontend.convert import choices
 from qbnnc.frontend.convert.call import Call, Rules, number_of
@@ -88,8 +89,10 @@ def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
         return product(
             call, a, Activation(power(call, call.context.value(b, call), -1.0, "reciprocal"))
         )
+    if isinstance(b, Noise | Uniform):
+        return quotient(call, a, Activation(call.context.value(b, call)))
     if not isinstance(b, Constant):
-        call.fail("divides by random numbers", "only constants and activations are supported")
+        call.fail("divides by a dropout mask, which is 0 in places", "multiply by it")
     if bool((b.tensor == 0).any()):
         call.fail("divides by zero", "check the constant")
     number = number_of(b.tensor)
@@ -211,6 +214,8 @@ def operand(call: Call, name: str) -> Tracked:
     match call.tracked(name):
         case Filled(_, number) if number is not None:
             return Constant(torch.tensor(number, dtype=torch.float64))
+        case Filled(row=Tensor() as row):
+            return Constant(row.detach().to(torch.float64)[None])
         case Constant(tensor):
             return Constant(tensor.detach().to(torch.float64))
         case other:

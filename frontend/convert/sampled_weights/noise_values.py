@@ -20,13 +20,11 @@ class Fail(Protocol):
 
 Eps: TypeAlias = Mapping[fx.Node, Tensor]
 
-ON_ACTIVATIONS = NotSupported(
-    "noise is added to activations: that is local reparameterisation (a mean and a variance are "
-    "computed from the input, and sampled), or noise of the batch's size, which has no integer "
-    "form",
-    "dropout masks compile, and so do layers that sample their weights, mu + "
-    "sigma * torch.randn_like(mu), in place of activations (LinearReparameterization of "
-    "bayesian-torch, BayesLinear of torchbnn), which have the same means and variances",
+BY_ROW = NotSupported(
+    "its random numbers are drawn for each row of the batch, so that each row has a weight of its "
+    "own, which is not supported",
+    "draw noise of the weight's shape, or sample the outputs (local reparameterisation: a mean and "
+    "a variance are computed from the input)",
 )
 
 
@@ -70,13 +68,13 @@ def _plain(value: object, eps: Eps, known: dict[Noise, object], fail: Fail) -> o
             return evaluated(value, eps, known, fail)
         case Constant(tensor):
             return tensor.double() if tensor.is_floating_point() else tensor
-        case Filled(shape, number) if all(isinstance(n, int) for n in shape):
-            return torch.full([int(n) for n in shape], number or 0.0, dtype=torch.float64)
+        case Filled(shape) if all(isinstance(n, int) for n in shape):
+            return value.tensor([int(n) for n in shape]).double()
         case torch.dtype() if value.is_floating_point:
             return torch.float64
         case list():
             return [_plain(item, eps, known, fail) for item in value]
         case torch.SymInt() | Filled() | Activation():
-            fail(*ON_ACTIVATIONS)
+            fail(*BY_ROW)
         case _:
             return value

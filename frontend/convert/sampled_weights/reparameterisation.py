@@ -24,26 +24,18 @@ import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.sampled_weights.noise_values import (
-    ON_ACTIVATIONS,
+    BY_ROW,
     Fail,
     evaluated,
     sources,
 )
 from qbnnc.frontend.convert.sampled_weights.weights import Correlated, Sampling, Weight, size_of
-from qbnnc.frontend.convert.tracked import Noise, Uniform
-from qbnnc.frontend.convert.unsupported_ops import NotSupported
+from qbnnc.frontend.convert.tracked import Noise
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
 
 _LARGE = 2.0**20
 _BASE = 1024
 _TOLERANCE = 1e-7  # a large margin for rounding in float64
-
-RELAXED = NotSupported(
-    "a smooth function of uniform noise multiplies activations: that is Concrete dropout or "
-    "another relaxed mask, which exists for training",
-    "once trained, its mask is 0 or 1, so use "
-    "F.dropout(x, p=..., training=True) with the probability that was learnt, as a number",
-)
 
 
 def probe(noise: Noise, what: str, fail: Fail) -> Weight:
@@ -107,7 +99,7 @@ class _Probe:
                 )
             shape = source.meta["val"].shape
             if not isinstance(source.meta["val"].numel(), int):
-                fail(*ON_ACTIVATIONS)
+                fail(*BY_ROW)
             if only not in (None, source):
                 self._others[source] = torch.zeros(shape, dtype=torch.float64)
                 continue
@@ -178,29 +170,6 @@ class _Probe:
             "a weight must be linear in its noise: a product of noise tensors or a nonlinear "
             "function of noise is not",
         )
-
-
-def leads_to_noise(node: fx.Node, steps: int = 6) -> bool:
-    """Whether a value is a sampled scale: it is soon multiplied by Gaussian noise."""
-    for user in node.users if steps else ():
-        normal = any(op_name(each) in NORMALS for each in user.all_input_nodes if each is not node)
-        if normal and op_name(user) == "mul":
-            return True
-        if leads_to_noise(user, steps - 1):
-            return True
-    return False
-
-
-def is_relaxed(noise: object) -> bool:
-    """Whether this is a relaxed mask: a function of uniform noise without a comparison."""
-    return isinstance(noise, Noise) and any(
-        isinstance(argument, Uniform) or is_relaxed(argument) for argument in _inputs(noise)
-    )
-
-
-def _inputs(noise: Noise) -> Iterator[object]:
-    for value in noise.arguments.values():
-        yield from value if isinstance(value, list) else [value]
 
 
 def _same(value: Tensor, mean: Tensor, part: Tensor) -> bool:
