@@ -177,7 +177,9 @@ class SuppliedDraws(RandomOpMode):
                 return low + (high - low) * torch.from_numpy(np.asarray(u))
             case Distribution.NORMAL:
                 eps = normal_table()[lanes]
-                return low + high * torch.from_numpy(np.asarray(np.abs(eps) if planned.signs else eps))
+                return low + high * torch.from_numpy(
+                    np.asarray(np.abs(eps) if planned.signs else eps)
+                )
             case Distribution.BERNOULLI:
                 if planned.signs:
                     return torch.ones(drawn.shape)
