@@ -52,9 +52,9 @@ class Call:
     def constant(self, suffix: str, tensor: Tensor) -> Value:
         return self.context.constant(f"{self.place().name}.{suffix}", tensor)
 
-    def parameters(self, weight: Weight, bias: Weight | None) -> tuple[Value, Value]:
-        """The weight and bias of this layer as values; no bias is zeros."""
-        return self.context.parameters(self.place(), weight, bias)
+    def layer(self, op: Op, x: Value, weight: Weight, bias: Weight | None) -> Value:
+        """This layer, a Linear or Conv2d; no bias is zeros."""
+        return self.context.layer(self.place(), op, x, weight, bias)
 
     def tracked(self, name: str) -> Tracked:
         """The tracked value of a tensor argument; a plain number counts as a constant."""

@@ -13,6 +13,7 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.ops.linear import dense
+from qbnnc.frontend.convert.sampled_weights.layers import LayerEmitter
 from qbnnc.frontend.convert.sampled_weights.weights import Weight, WeightEmitter
 from qbnnc.frontend.convert.tracked import (
     Activation,
@@ -25,7 +26,7 @@ from qbnnc.frontend.convert.tracked import (
 from qbnnc.frontend.convert.unsupported_values import value_not_supported
 from qbnnc.frontend.program.locations import Namer, Place
 from qbnnc.ir.graph import Builder, Node, Value
-from qbnnc.ir.ops import KeepMask, Mask, Normal, Pad, Reshape
+from qbnnc.ir.ops import KeepMask, Mask, Normal, Op, Pad, Reshape
 from qbnnc.ir.types import Stage
 from qbnnc.support.errors import CompileError
 
@@ -46,6 +47,7 @@ class Context:
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
         self._draws: dict[int, DrawSource] = {}
         self._weights = WeightEmitter(self.build, self._noise_stream)
+        self._layers = LayerEmitter(self.build, self._weights)
         self._signs: dict[fx.Node, Signs] = {}
         self._left_out = set[fx.Node]()
         self._masks: dict[KeepMask, Value] = {}
@@ -64,10 +66,10 @@ class Context:
         """Leave out nodes that draw random signs, which do not change the distribution of a row."""
         self._left_out.update(signs)
 
-    def _noise_stream(self, source: fx.Node) -> int:
-        """The stream of a noise tensor of weights."""
-        stream = self._lanes.stream(source)
-        self._draws[stream] = DrawSource(source, low=False)
+    def _noise_stream(self, sources: tuple[fx.Node, ...]) -> int:
+        """The stream of noise tensors of weights."""
+        stream = self._lanes.stream(sources[0])
+        self._draws[stream] = DrawSource(sources[0], low=False, more=sources[1:])
         return stream
 
     @property
@@ -92,8 +94,16 @@ class Context:
 
         `signs` are the random signs that a Flipout layer puts around its noise.
         """
-        sampled = (each.sampling for each in (weight, bias) if each is not None)
-        sources = [each.source for each in sampled if each is not None]
+        self._check_signs(place, weight, bias, signs)
+        return self._weights.parameters(place, weight, bias)
+
+    def layer(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight | None) -> Value:
+        """op(x, weight, bias), a Linear or Conv2d of any weights; zeros if it has no bias."""
+        self._check_signs(place, weight, bias, None)
+        return self._layers.layer(place, op, x, weight, bias)
+
+    def _check_signs(self, place: Place, weight: Weight, bias: Weight | None, signs: Signs) -> None:
+        sources = [source for each in (weight, bias) if each is not None for source in each.sources]
         if any(self._signs.setdefault(source, signs) != signs for source in sources):
             raise CompileError(
                 "the noise of a Flipout layer is used again with other signs, or without, "
@@ -102,7 +112,6 @@ class Context:
                 remedy="draw noise for each use, or use the reparameterisation layer of the same "
                 "library",
             )
-        return self._weights.parameters(place, weight, bias)
 
     def value(self, tracked: Tracked, reader: Call) -> Value:
         """The IR value of a tensor that is computed from the input; emits it if it was put off."""

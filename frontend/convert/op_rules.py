@@ -25,7 +25,8 @@ from qbnnc.frontend.convert.ops import (
     shapes,
     split_and_concat,
 )
-from qbnnc.frontend.convert.sampled_weights.reparameterisation import ON_ACTIVATIONS, leads_to_noise
+from qbnnc.frontend.convert.sampled_weights.noise_values import ON_ACTIVATIONS
+from qbnnc.frontend.convert.sampled_weights.reparameterisation import leads_to_noise
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Constant,

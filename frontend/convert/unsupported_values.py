@@ -8,11 +8,8 @@ from typing import NoReturn
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call
-from qbnnc.frontend.convert.sampled_weights.reparameterisation import (
-    ON_ACTIVATIONS,
-    RELAXED,
-    is_relaxed,
-)
+from qbnnc.frontend.convert.sampled_weights.noise_values import ON_ACTIVATIONS
+from qbnnc.frontend.convert.sampled_weights.reparameterisation import RELAXED, is_relaxed
 from qbnnc.frontend.convert.tracked import (
     Constant,
     DropoutMask,

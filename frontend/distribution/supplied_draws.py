@@ -65,11 +65,13 @@ class Part:
     """The elements of a draw that a stream stands for; see convert.draw_sources.DrawSource.
 
     `elements` [rows or 1, lanes] number the draw's elements in row-major order; None means all.
+    `lanes` (start, stop) are those of the stream that stand for them; None means all.
     """
 
     stream: int
     low: bool
     elements: NDArray[np.int64] | None
+    lanes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +203,14 @@ class SuppliedDraws(RandomOpMode):
                     f"forward draws a random tensor {list(shape)} that the compiled network leaves "
                     f"out ({planned.where})"
                 )
-            own = draw.lanes(part.stream, stream.count, shared=stream.shared)[0]
+            whole = draw.lanes(part.stream, stream.count, shared=stream.shared)[0]
+            own = whole[..., slice(*part.lanes or (None,))]
             places = self._places(part, prod(shape))
             if places.shape != own.shape or places.max(initial=-1) >= prod(shape):
-                whole = "for the whole batch" if stream.shared else "for each row"
+                where = "for the whole batch" if stream.shared else "for each row"
                 raise UnmatchedDraw(
                     f"forward draws a random tensor {list(shape)} for {self._rows} rows, and the "
-                    f"compiled network {stream.count} numbers {whole} ({planned.where})"
+                    f"compiled network {stream.count} numbers {where} ({planned.where})"
                 )
             lanes[places], flipped[places] = own, part.low
         return lanes.reshape(shape), flipped.reshape(shape)

@@ -34,6 +34,10 @@ class Place:
     name: str
     loc: Loc
 
+    def step(self, what: str) -> Place:
+        """One of several ops that a call becomes."""
+        return Place(f"{self.name}.{what}", self.loc)
+
 
 class Namer:
     """Gives each node a name.
