@@ -5,6 +5,7 @@ from __future__ import annotations
 from qbnnc.ir.graph import Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import (
+    Concat,
     Conv2dInteger,
     Gather,
     LinearInteger,
@@ -19,6 +20,14 @@ from tests.integer_net import IntegerNet
 PADDED = Conv2dInteger(padding=(1, 1, 1, 1))
 IMAGE = (3, 5, 4)
 EVERY_CODE = tuple(range(250, 65500, 256))  # 255 thresholds
+ENDS = (
+    (0, 0, 0, 0),
+    (65536, 65536, 65536, 65536),
+    (0, 65535, 65535, 65536),
+    (1, 1, 65535, 65535),
+    (0, 20000, 20000, 40000),
+    (9000, 9001, 50000, 65536),
+)
 
 
 def noise_of_every_code() -> Model:
@@ -40,17 +49,12 @@ def noise_of_channels() -> Model:
 
 def noise_at_the_ends() -> Model:
     """Codes that all lanes have, that none has, and that one has; thresholds that are equal."""
-    net = IntegerNet((40,))
-    for thresholds in (
-        (0, 0, 65536),
-        (65535,),
-        (1,),
-        (0,),
-        (65536, 65536),
-        (0, 20000, 20000, 20000, 65535, 65536),
-    ):
-        net.times(net.noise(thresholds, (40,), shared=False, inverted=len(thresholds) == 2))
-    return net.model()
+    net = IntegerNet((60,))
+    parts = [
+        net.noise(thresholds, (10,), shared=False, inverted=number % 2 > 0)
+        for number, thresholds in enumerate(ENDS)
+    ]
+    return net.times(net.emit(Concat(0), *parts)).model()
 
 
 def choice_of_images() -> Model:
