@@ -16,7 +16,14 @@ from qbnnc.frontend.convert.ops.contractions import (
     with_constant,
 )
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Activation, AnyActivation, Chosen, Constant, Noise, Tracked
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    AnyActivation,
+    Chosen,
+    Constant,
+    Noise,
+    Tracked,
+)
 
 _BATCH = 1 << 62  # stands for the extent of the batch; no constant has such an axis
 

@@ -30,7 +30,9 @@ def compiled(example: Example, folder: Path) -> tuple[Path, Path]:
     paths = folder / "net.qbnn", folder / "net.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that 8 bits change the spread is what is measured here
-        qbnnc.compile(example.source, paths, calibration=rows().numpy(), bits="w8a8", samples=_IN_FILE)
+        qbnnc.compile(
+            example.source, paths, calibration=rows().numpy(), bits="w8a8", samples=_IN_FILE
+        )
     return paths
 
 
