@@ -17,7 +17,13 @@ from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.ops.per_channel import per_channel
 from qbnnc.frontend.convert.sampled_weights.layers import LayerEmitter
-from qbnnc.frontend.convert.sampled_weights.weights import Choosing, Weight, WeightEmitter
+from qbnnc.frontend.convert.sampled_weights.weight_masks import lanes_of
+from qbnnc.frontend.convert.sampled_weights.weights import (
+    Choosing,
+    Weight,
+    WeightEmitter,
+    WeightMask,
+)
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Chosen,
@@ -75,7 +81,9 @@ class Context:
         self._batch = batch
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
         self._draws: dict[int, DrawSource] = {}
-        self._weights = WeightEmitter(self.build, self._noise_stream, self.choice)
+        self._weights = WeightEmitter(
+            self.build, self._noise_stream, self.choice, self._weight_mask
+        )
         self._layers = LayerEmitter(self.build, self._weights)
         self._noise = NoiseActivations(self, self._lanes, self._draws, run)
         self._signs: dict[fx.Node, Signs] = {}
@@ -190,6 +198,29 @@ class Context:
         seen = self._reshaped(x, taken.row, place, "rows")
         return Masked(seen, keep, keep.scale, taken, x.type.shape, place)
 
+    def _weight_mask(self, mask: WeightMask, name: str, place: Place) -> Value:
+        """A mask of a weight, the same for all rows."""
+        found = lanes_of(mask)
+        if found is None:
+            raise CompileError(
+                "elements of its weight share the numbers of a mask in a way no broadcast does",
+                place.loc,
+                remedy="draw the mask with the shape of the weight, or 1 where it is shared",
+            )
+        shape, elements = found
+        stream = self._lanes.stream_of_weights(mask.source, elements, place.loc)
+        sizes = (elements,) * len(self._lanes.sizes)
+        keep = KeepMask(shape, mask.p, stream, shared=True)
+        return self._kept(keep, DrawSource(mask.source, mask.low, sizes), name, place)
+
+    def _kept(self, op: KeepMask, drawn: DrawSource, name: str, place: Place) -> Value:
+        """The mask: plain for the first use of a stream, inverted for a later, opposite use."""
+        plain = self._draws.setdefault(op.stream, drawn)
+        op = replace(op, inverted=drawn.low != plain.low)
+        if op not in self._masks:
+            self._masks[op] = self.build.emit(op, loc=place.loc, name=f"{name}.keep")
+        return self._masks[op]
+
     def _reshaped(self, x: Value, shape: tuple[int, ...], place: Place, suffix: str) -> Value:
         if x.type.shape == shape:
             return x
@@ -215,17 +246,12 @@ class Context:
                 return self._reshaped(masked, waiting.shape, place, "back")
 
     def _mask(self, masked: Masked, reader: Call) -> Value:
-        """The mask: plain for the first use of a stream, inverted for a later, opposite use."""
         taken, keep, place = masked.taken, masked.keep, masked.place
         if self._noise.holds(taken.stream):
             raise CompileError(*mask_and_noise(reader))
-        plain = self._draws.setdefault(
-            taken.stream, DrawSource(keep.drawn.source, keep.low, taken.elements)
-        )
-        op = KeepMask(taken.shape, keep.p, taken.stream, taken.shared, keep.low != plain.low)
-        if op not in self._masks:
-            self._masks[op] = self.build.emit(op, loc=place.loc, name=f"{place.name}.keep")
-        return self._masks[op]
+        op = KeepMask(taken.shape, keep.p, taken.stream, taken.shared)
+        drawn = DrawSource(keep.drawn.source, keep.low, taken.elements)
+        return self._kept(op, drawn, place.name, place)
 
 
 def _numbered(node: Node, number: dict[int, int]) -> Node:

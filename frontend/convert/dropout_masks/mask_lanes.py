@@ -75,6 +75,10 @@ class Lanes:
         stream = self._stream_of(drawn.source, elements, loc)
         return MaskLanes(form.shape, form.row, form.shared, stream, elements)
 
+    def stream_of_weights(self, source: fx.Node, elements: Tensor, loc: Loc) -> int:
+        """The stream of the elements [1, lanes] of a mask on a weight."""
+        return self._stream_of(source, (elements,) * len(self._sizes), loc)
+
     def _stream_of(self, source: fx.Node, elements: tuple[Tensor, ...], loc: Loc) -> int:
         """The stream of these elements; elements that were used before keep their stream."""
         known = self._taken.setdefault(source, [])

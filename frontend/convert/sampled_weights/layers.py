@@ -50,20 +50,22 @@ class LayerEmitter:
         CompileError if correlated noise is too large.
         """
         bias = _zeros(weight) if bias is None else bias
-        if weight.choice is not None or bias.choice is not None:
-            return self._of_a_choice(place, op, x, weight, bias)
+        if any(each.choice or each.mask for each in (weight, bias)):
+            return self._whole(place, op, x, weight, bias)
         first, *more = self._independent(weight, bias)
         if not more and not weight.more and not bias.more:
             return self._emit(place, op, x, *first)
         return _Sum(self, place, op, x).of(first, more, _maps(weight, bias))
 
-    def _of_a_choice(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight) -> Value:
-        """A layer whose weight or bias is one of several constants, and the other has no noise."""
-        if weight.sources or bias.sources:
+    def _whole(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight) -> Value:
+        """A layer whose weight or bias is chosen, or under a mask, and has one noise at most."""
+        parts = [list(self._noise(each)) for each in (weight, bias)]
+        if weight.more or bias.more or any(len(part) > 1 for part in parts):
             raise CompileError(
-                "one of its weight and bias is chosen from constants, and the other has noise",
+                "its weight or bias is chosen from constants, or under a mask, and has noise of "
+                "several sources",
                 place.loc,
-                remedy="draw both in one way, or write two layers and add them",
+                remedy="draw all noise as one tensor, or write two layers and add them",
             )
         return self._emit(place, op, x, weight, bias)
 

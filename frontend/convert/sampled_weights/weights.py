@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Builder, Value
-from qbnnc.ir.ops import Normal, SampledWeight
+from qbnnc.ir.ops import Mask, Normal, SampledWeight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,17 +70,36 @@ class Choosing:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WeightMask:
+    """A mask that takes elements of a weight to 0 with probability p.
+
+    Element i is kept or dropped by the number of `source` that `index` (i64, -1 for any: the
+    element is 0 already) counts in row-major order; there are `size`. `low` keeps low numbers.
+    """
+
+    source: fx.Node
+    p: float
+    low: bool
+    index: Tensor
+    size: int
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> WeightMask:
+        return replace(self, index=move(self.index))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Weight:
     """A tensor of parameters: `mu` alone, or the mean of a random tensor.
 
     `sampling` is noise of which each element takes one, or none. The noise `more` is added to it.
-    A `choice` has no noise; `mu` is the mean of its members.
+    A `choice` has no noise; `mu` is the mean of its members. The `mask` drops elements of all this.
     """
 
     mu: Tensor
     sampling: Sampling | None = None
     more: tuple[Sampling | Correlated, ...] = field(default=())
     choice: Choosing | None = None
+    mask: WeightMask | None = None
 
     @staticmethod
     def chosen(source: fx.Node, members: Tensor) -> Weight:
@@ -93,7 +112,8 @@ class Weight:
 
     @property
     def is_random(self) -> bool:
-        return self.sampling is not None or bool(self.more) or self.choice is not None
+        fixed = self.sampling is None and self.choice is None and self.mask is None
+        return not fixed or bool(self.more)
 
     @property
     def sources(self) -> tuple[fx.Node, ...]:
@@ -106,7 +126,8 @@ class Weight:
         sampling = None if self.sampling is None else self.sampling.moved(move)
         choice = None if self.choice is None else self.choice.moved(move)
         more = tuple(each.moved(move) for each in self.more)
-        return Weight(move(self.mu), sampling, more, choice)
+        mask = None if self.mask is None else self.mask.moved(move)
+        return Weight(move(self.mu), sampling, more, choice, mask)
 
     def scaled(self, factor: float) -> Weight:
         if factor == 1:
@@ -115,7 +136,7 @@ class Weight:
         sampling = None if self.sampling is None else _scaled(self.sampling, factor)
         assert not isinstance(sampling, Correlated)
         choice = None if self.choice is None else self.choice.moved(lambda w: w * factor)
-        return Weight(self.mu * factor, sampling, more, choice)
+        return Weight(self.mu * factor, sampling, more, choice, self.mask)
 
     def shifted(self, shift: Tensor) -> Weight:
         choice = None if self.choice is None else self.choice.moved(lambda w: w + shift)
@@ -154,7 +175,7 @@ class WeightEmitter:
     """Emits weights as constants, or with one Normal for each noise tensor.
 
     Noise tensors that are first used in one weight have one Normal together. `stream` gives the
-    number of the stream for nodes that draw, and `choose` emits a choice.
+    number of the stream for nodes that draw, `choose` emits a choice, and `keep` a mask.
     """
 
     def __init__(
@@ -162,10 +183,12 @@ class WeightEmitter:
         build: Builder,
         stream: Callable[[tuple[fx.Node, ...]], int],
         choose: Callable[[Choosing, str, Place], Value],
+        keep: Callable[[WeightMask, str, Place], Value],
     ) -> None:
         self._build = build
         self._stream = stream
         self._choose = choose
+        self._keep = keep
         self._drawn: dict[fx.Node, _Drawn] = {}
 
     def constant(self, name: str, tensor: Tensor) -> Value:
@@ -190,6 +213,10 @@ class WeightEmitter:
 
     def _value(self, place: Place, what: str, weight: Weight) -> Value:
         name, sampling = f"{place.name}.{what}", weight.sampling
+        if weight.mask is not None:
+            whole = self._value(place, f"{what}.whole", replace(weight, mask=None))
+            keep = self._keep(weight.mask, name, place)
+            return self._build.emit(Mask(1.0), whole, keep, loc=place.loc, name=name)
         if weight.choice is not None:
             return self._choose(weight.choice, name, place)
         if sampling is None:
