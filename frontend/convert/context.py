@@ -81,10 +81,8 @@ class Context:
         self._batch = batch
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
         self._draws: dict[int, DrawSource] = {}
-        self._weights = WeightEmitter(
-            self.build, self._noise_stream, self.choice, self._weight_mask
-        )
-        self._layers = LayerEmitter(self.build, self._weights)
+        self.weights = WeightEmitter(self.build, self._noise_stream, self.choice, self._weight_mask)
+        self._layers = LayerEmitter(self.build, self.weights)
         self._noise = NoiseActivations(self, self._lanes, self._draws, run)
         self._signs: dict[fx.Node, Signs] = {}
         self._left_out = set[fx.Node]()
@@ -121,7 +119,7 @@ class Context:
         return is_batch(extent, self._batch)
 
     def constant(self, name: str, tensor: Tensor) -> Value:
-        return self._weights.constant(name, tensor)
+        return self.weights.constant(name, tensor)
 
     def parameters(
         self, place: Place, weight: Weight, bias: Weight | None, signs: Signs = None
@@ -131,7 +129,7 @@ class Context:
         `signs` are the random signs that a Flipout layer puts around its noise.
         """
         self._check_signs(place, weight, bias, signs)
-        return self._weights.parameters(place, weight, bias)
+        return self.weights.parameters(place, weight, bias)
 
     def layer(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight | None) -> Value:
         """op(x, weight, bias), a Linear or Conv2d of any weights; zeros if it has no bias."""

@@ -13,6 +13,8 @@ from qbnnc.frontend.convert.dropout_masks.mask_sums import added, blended, plus,
 from qbnnc.frontend.convert.ops.affine import ONE, ZERO, affine, affine_by
 from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.ops.powers import power
+from qbnnc.frontend.convert.ops.sampled_vectors import is_shared, scaled
+from qbnnc.frontend.convert.ops.sampled_vectors import shifted as shifted_by_noise
 from qbnnc.frontend.convert.ops.shapes import pairwise, together
 from qbnnc.frontend.convert.sampled_weights.flipout import flipped, is_signs, joined
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
@@ -71,6 +73,8 @@ def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
             return flipped(call, a, b)
         case ((Activation() | Masked() | Product()), (DropoutMask() | MaskSum())):
             return blended(call, call.context.value(a, call), b)
+        case ((Activation() | Masked() | Product()), Noise()) if is_shared(call, b):
+            return scaled(call, call.context.value(a, call), b)
         case _:
             return _product_of_rows(call, a, b)
 
@@ -167,6 +171,12 @@ def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
             return affine(call, a, shift=tensor * factor)
         case ((Constant() | Noise()), Product()) if factor == 1 and _is_bias(b, a):
             return _biased(call, b, a, 1.0)
+        case ((Activation() | Masked() | Product()), Noise()) if is_shared(call, b):
+            value = call.context.value(a, call)
+            return shifted_by_noise(call, value, b, of_x=1.0, of_noise=factor)
+        case Noise(), (Activation() | Masked() | Product()) if is_shared(call, a):
+            value = call.context.value(b, call)
+            return shifted_by_noise(call, value, a, of_x=factor, of_noise=1.0)
         case Constant(tensor), _:
             return affine(call, b, scale=ONE * factor, shift=tensor)
         case _:

@@ -138,9 +138,15 @@ class Weight:
         choice = None if self.choice is None else self.choice.moved(lambda w: w * factor)
         return Weight(self.mu * factor, sampling, more, choice, self.mask)
 
-    def shifted(self, shift: Tensor) -> Weight:
-        choice = None if self.choice is None else self.choice.moved(lambda w: w + shift)
-        return replace(self, mu=self.mu + shift, choice=choice)
+    def beside(self, columns: Tensor) -> Weight:
+        """A weight [N, K] with constant columns [N, C] behind it; it has one noise at most."""
+        mu = torch.cat([self.mu.double(), columns.double()], 1)
+        if self.sampling is None:
+            return Weight(mu)
+        none = torch.zeros_like(columns)
+        sigma = torch.cat([self.sampling.sigma.double(), none.double()], 1)
+        index = torch.cat([self.sampling.index, none.to(torch.int64)], 1)
+        return Weight(mu, Sampling(self.sampling.sources, sigma, index))
 
 
 def _scaled(part: Sampling | Correlated, factor: float) -> Sampling | Correlated:
@@ -203,6 +209,10 @@ class WeightEmitter:
         """
         bias = Weight(torch.zeros(weight.shape[0])) if bias is None else bias
         return self._value(place, "weight", weight), self._value(place, "bias", bias)
+
+    def bias(self, place: Place, bias: Weight) -> Value:
+        """The bias [N] of a layer, with one noise at most."""
+        return self._value(place, "bias", bias)
 
     def divided(self, sampling: Sampling) -> Iterator[Sampling]:
         """Yield the noise by the Normal that draws it; all that is not drawn yet is one part."""
