@@ -60,8 +60,8 @@ def laplace() -> ModuleType:
 
 
 def of_laplace(subset: str, structure: str, likelihood: str = "regression") -> Example:
-    net, found = network(), laplace()
-    la = _unfitted(found, net, subset, structure, likelihood)
+    net = network()
+    la = unfitted(net, subset, structure, likelihood)
     if structure in ("diag", "full") and subset != "subnetwork":
         labels = targets() if likelihood == "regression" else (targets()[:, 0] > 0).long()
         la.fit(DataLoader(TensorDataset(rows(), labels), batch_size=32))
@@ -82,7 +82,9 @@ def of_laplace(subset: str, structure: str, likelihood: str = "regression") -> E
     return Example(la, weights, outputs)
 
 
-def _unfitted(found: ModuleType, net: nn.Module, subset: str, structure: str, kind: str) -> Any:
+def unfitted(net: nn.Module, subset: str, structure: str, kind: str) -> Any:
+    """An object of laplace-torch before .fit, around a trained network."""
+    found = laplace()
     options: dict[str, object] = {}
     if subset == "subnetwork":
         options["subnetwork_indices"] = torch.tensor([0, 3, 50, 57, 72])

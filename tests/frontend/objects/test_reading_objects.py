@@ -73,10 +73,7 @@ def test_provenance_says_what_is_sampled(tmp_path: Path) -> None:
 
 def laplace_factory() -> object:
     """An object as it was before .fit, around trained weights."""
-    found = examples.laplace()
-    return found.Laplace(
-        examples.network(), "regression", "all", "diag", backend=found.curvature.GGNInterface
-    )
+    return examples.unfitted(examples.network(), "all", "diag", "regression")
 
 
 def swag_factory() -> object:
