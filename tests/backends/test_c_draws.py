@@ -126,8 +126,10 @@ def test_noise_takes_two_bytes_a_threshold() -> None:
 
 
 def layer(*, count: int = 0, dropped: bool = False, conv: bool = False) -> Source:
-    """A layer whose weight is constant, one of `count`, or under a mask."""
-    net = IntegerNet((3, 6, 6) if conv else (40,))
+    """A layer whose weight is constant, one of `count`, or under a mask, behind noise."""
+    shape = (3, 6, 6) if conv else (40,)
+    net = IntegerNet(shape)
+    net.times(net.noise((9000,), shape, shared=False, inverted=False))
     weight = net.weight((9, 3, 3, 3) if conv else (9, 40), count)
     if count:
         weight = net.choice(weight)
