@@ -94,6 +94,11 @@ def index_range(count: int) -> QuantParams:
     return QuantParams((1.0,), (0,), 0, count - 1)
 
 
+def of_members(quant: QuantParams) -> QuantParams:
+    """The codes [count, *shape] of all members, from those of one of them."""
+    return quant if quant.axis is None else replace(quant, axis=quant.axis + 1)
+
+
 def _of_a_choice(quant: QuantParams | None) -> QuantParams | None:
     if quant is None or quant.axis is None:
         return quant

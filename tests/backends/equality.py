@@ -13,7 +13,7 @@ from qbnnc.ir.oracle import oracle_prediction, oracle_samples
 from qbnnc.ir.types import Array
 from tests.strategies import input_batch, integer_models
 
-EVERY_MODEL = integer_models() | integer_models(ops="all")
+EVERY_MODEL = integer_models() | integer_models(ops="all") | integer_models(ops="draws")
 
 
 def same_bits(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:

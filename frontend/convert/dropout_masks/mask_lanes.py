@@ -50,6 +50,11 @@ class Lanes:
         self._position = position
         self._taken: dict[fx.Node, list[MaskLanes]] = {}
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the batch that are tried."""
+        return self._sizes
+
     def stream(self, source: fx.Node, part: int = 0) -> int:
         return self._position[source] * _BLOCKS + part
 
