@@ -22,6 +22,10 @@ SCOPE = (
     "tools/qbnnc/batches/**/*.py",
     "runtime/tables.py",
     "runtime/stream.py",
+    "runtime/families/parameters.py",
+    "runtime/families/choice/[lp]*.py",
+    "runtime/families/noise/lowering.py",
+    "runtime/families/dropout/packed.py",
     "tools/qbnnc/support/frames.py",
     "tools/qbnnc/sklearn/*.py",
     "tools/qbnnc/lightning/*.py",
@@ -43,6 +47,12 @@ TABLE = {
     "runtime/metrics.py": "runtime/test_metrics",
     "runtime/tables.py": "runtime/test_frames",
     "runtime/stream.py": "runtime/test_stream runtime/test_frames",
+    "runtime/families/parameters.py": (
+        "runtime/test_choices runtime/test_drop_connect runtime/test_sampled"
+    ),
+    "runtime/families/choice/*.py": "runtime/test_choices",
+    "runtime/families/noise/*.py": "runtime/test_noise_codes",
+    "runtime/families/dropout/*.py": "runtime/test_drop_connect",
     "tools/qbnnc/support/frames.py": "runtime/test_frames",
     "tools/qbnnc/sklearn/*.py": "qbnnc/test_sklearn",
     "tools/qbnnc/lightning/*.py": "qbnnc/test_lightning",
