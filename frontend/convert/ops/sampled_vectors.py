@@ -1,8 +1,8 @@
 """Sampled tensors that scale or shift activations, shared by the batch (rank-1 posteriors).
 
-The axes along which the tensor varies become channels. Each channel is multiplied by one weight and
-shifted by one bias, in a convolution with as many groups. A bias of a layer's outputs, however it is
-shaped, joins the layer.
+The axes along which the tensor varies become channels. Each channel is multiplied by one weight
+and shifted by one bias, in a convolution with as many groups. A bias of a layer's outputs joins the
+layer, however it is shaped.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _for_row(call: Call, tensor: Weight, x: Value) -> Weight:
 
 
 def _with_bias(call: Call, x: Value, shift: Weight) -> Value | None:
-    """The layer that makes x, with a sampled bias in place of its constant one; None if none does."""
+    """The layer that makes x, with `shift` added to its constant bias; None if no layer does."""
     build, weights = call.context.build, call.context.weights
     layer = build.producer(x)
     if layer is not None and isinstance(layer.op, Reshape) and len(x.type.shape) == 1:

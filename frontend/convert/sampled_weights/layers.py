@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ from qbnnc.ir.ops import Add, Concat, Linear, Op
 
 _REACH = 3.5 / 0.3  # 3.5 standard deviations of a term reach over .3 of the range of x
 _MOST_TIMES = 32
+_MOST_WIDER = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,12 +75,11 @@ class LayerEmitter:
 
     def _independent(self, weight: Weight, bias: Weight) -> list[tuple[Weight, Weight]]:
         """The parameters with one noise each, drawn by one Normal: the first has the mean."""
-        own, others = list(self._noise(weight)), list(self._noise(bias))
-        layers = [(Weight(weight.mu, *own[:1]), Weight(bias.mu, *others[:1]))]
-        for i in range(1, max(len(own), len(others))):
-            none = torch.zeros_like(weight.mu), torch.zeros_like(bias.mu)
-            layers.append((Weight(none[0], *own[i : i + 1]), Weight(none[1], *others[i : i + 1])))
-        return layers
+        own, others = self._noise(weight), self._noise(bias)
+        return [
+            (Weight(_mean(weight, number), one), Weight(_mean(bias, number), other))
+            for number, (one, other) in enumerate(zip_longest(own, others))
+        ] or [(Weight(weight.mu), Weight(bias.mu))]
 
     def _noise(self, weight: Weight) -> Iterator[Sampling]:
         for each in (weight.sampling, *weight.more):
@@ -96,14 +97,16 @@ class LayerEmitter:
     ) -> Value:
         """A linear layer that reads the terms beside x: rows of the weight, then w * unit matrix.
 
-        w [N] is the largest weight of each row. A term is divided by w * m and read m times, where
-        m brings it to the range of x.
+        A term is read m times, and divided by w * m, where w [N] is the largest weight of each row.
+        m follows from the inputs K, as the members of an ensemble have one. It brings terms of a
+        third of the layer's own spread to a third of the range of x. For larger ones w grows.
         """
         weight, bias = first
-        largest = _largest(weight)
+        count = max(1, min(_MOST_TIMES, round(weight.shape[1] ** 0.5 / 2)))
         read, columns = [x], weight
         for term in terms:
-            count = int((term.spread() * _REACH / largest).max().ceil().clamp(1, _MOST_TIMES))
+            reach = (term.spread() * _REACH / count).clamp_max(_MOST_WIDER * _largest(weight))
+            largest = torch.maximum(_largest(weight), reach)
             read += [term.value(largest * count)] * count
             columns = columns.beside(torch.diag(largest).repeat(1, count))
         joined = self.step(place.step("joined"), Concat(0), *read)
@@ -126,6 +129,11 @@ class LayerEmitter:
 
     def step(self, place: Place, op: Op, *inputs: Value) -> Value:
         return self.build.emit(op, *inputs, loc=place.loc, name=place.name)
+
+
+def _mean(weight: Weight, number: int) -> Tensor:
+    """The mean for the first layer, and zeros for others."""
+    return torch.zeros_like(weight.mu) if number else weight.mu
 
 
 def _largest(weight: Weight) -> Tensor:

@@ -89,7 +89,8 @@ class _LowRankTerm:
     found: LowRank
 
     def spread(self) -> Tensor:
-        return (self.found.sigma * _response(self.found.slopes)).norm(dim=1)
+        parts = self.found.sigma * _response(self.found.slopes)
+        return (parts**2).sum(1).sqrt()
 
     def value(self, divisor: Tensor) -> Value:
         rows, rank = self.found.sigma.shape

@@ -9,8 +9,8 @@ in float64 with noise of our choice:
    (f(B * digit) - mu) / (B * sigma). There are two digits, i mod 1024 and i div 1024.
 4. At random noise, f must be mu + sigma * eps[index].
 5. Else f must be affine: at random noise, the parts of a sum add up. Each noise tensor is then
-   looked at by itself, with the others at 0. It has a sigma and an index, or several of its elements
-   meet in one weight (see `correlated_noise`).
+   looked at by itself, with the others at 0. It has a sigma and an index, or several of its
+   elements meet in one weight (see `correlated_noise`).
 
 The parametrisation of sigma does not matter, and the noise may be sliced, transposed or shared.
 """
@@ -67,7 +67,8 @@ def _probed(noise: Noise, what: str, fail: Fail, held: Eps) -> Weight:
         elif found.sources:
             independent.append(found)
     joined = _joined(sorted(independent, key=_elements, reverse=True))
-    return Weight(whole.mu, *(joined[:1] or [None]), more=(*joined[1:], *correlated))
+    first = joined[0] if joined else None
+    return Weight(whole.mu, first, (*joined[1:], *correlated))
 
 
 def _elements(sampling: Sampling) -> int:

@@ -140,7 +140,8 @@ def flat(m: Net, x: Tensor) -> Tensor:
 def rank_one(m: Net, x: Tensor) -> Tensor:
     """Vectors around a layer with constant weights (BatchEnsemble, rank-1 BNNs)."""
     r, s = 1 + 0.3 * torch.randn(K), 1 + m.of_bias[0] * 2 * torch.randn(N)
-    return m.leave(m.hidden(x) * r) * s + 0.1 * torch.randn(N)
+    y: Tensor = m.leave(m.hidden(x) * r) * s + 0.1 * torch.randn(N)
+    return y
 
 
 def channels(m: Net, x: Tensor) -> Tensor:
