@@ -18,6 +18,7 @@ SCOPE = (
     "ir/rng.py",
     "passes/**/*.py",
     "frontend/convert/**/*.py",
+    "frontend/objects/*.py",
     "runtime/metrics.py",
     "tools/qbnnc/batches/**/*.py",
     "runtime/tables.py",
@@ -115,6 +116,10 @@ TABLE = {
     f"{_CONVERT}/draw_sources.py": f"{_CONVERT}/test_mask_views {_CONVERT}/test_sampled_weights",
     f"{_CONVERT}/unsupported_*.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_CONVERT}/*.py": f"{_CONVERT}/test_convert {_CONVERT}/test_derived {_CONVERT}/test_ops",
+    "frontend/objects/*.py": (
+        "frontend/objects/test_same_gaussian frontend/objects/test_refused_objects "
+        "frontend/objects/test_reading_objects"
+    ),
     "tools/qbnnc/batches/reading/*.py": f"{_BATCHES}/test_reading {_BATCHES}/test_formats",
     "tools/qbnnc/batches/workers/*.py": f"{_BATCHES}/test_workers",
     "tools/qbnnc/batches/writing/*.py": (
