@@ -130,10 +130,10 @@ def test_every_input_meets_every_layer(kind: str, what: str, x: str, bits: int) 
 class Noises:
     """A network that adds up what a test puts in: noise and chosen values."""
 
-    def __init__(self, shape: tuple[int, ...] = SHAPE) -> None:
-        self.build, self.quant = Builder(), activation_quant(-1.0, 1.0, 7)
+    def __init__(self, shape: tuple[int, ...] = SHAPE, bits: int = 7) -> None:
+        self.build, self.quant = Builder(), activation_quant(-1.0, 1.0, bits)
         x = self.build.input("input", TensorType(DType.F32, shape, PER_ROW))
-        op = QuantizeInput((0.0,), self.quant.scale, self.quant, 0, 127)
+        op = QuantizeInput((0.0,), self.quant.scale, self.quant, 0, self.quant.high)
         self.value = self.build.emit(op, x, loc=LOC, name="input.q")
 
     def add(self, other: Value) -> None:
@@ -307,3 +307,45 @@ def test_streams_are_drawn_in_groups(many: int, few: int, monkeypatch: pytest.Mo
     monkeypatch.setattr(streams, "_FEW_WORDS", few)
     for seed in range(12):
         assert_equal(random_integer_model(seed, ops="draws"), 2, seed)
+
+
+def chosen_layer(zeros: tuple[int, ...], bits: int, *, masked: bool = False) -> Model:
+    """A linear layer [4, 6] of one of five weights, of codes of 7 or 8 bits."""
+    net = Noises((6,), bits)
+    if masked:
+        keep = net.build.emit(KeepMask((6,), 0.5, 1), loc=LOC, name="keep")
+        net.value = net.build.emit(Select(), net.value, keep, loc=LOC, name="masked")
+    codes_ = np.random.default_rng(bits).integers(-128, 128, (5, 4, 6)).astype(np.int8)
+    quant = QuantParams((2.0**-7,) * len(zeros), zeros, -128, 127, 1 if len(zeros) > 1 else None)
+    values = net.build.constant("values", codes_, quant)
+    index = net.build.emit(ChoiceIndex(5, 0), loc=LOC, name="i")
+    weight = net.build.emit(Choice(), values, index, loc=LOC, name="weight")
+    bias = net.build.constant("bias", np.arange(4, dtype=np.int32), None)
+    net.value = net.build.emit(LinearInteger(), net.value, weight, bias, loc=LOC, name="fc.acc")
+    return net.model()
+
+
+def layers_of(data: bytes) -> tuple[int, list[tuple[int, ...]]]:
+    """How many weights are transposed in a run, and the shapes of constant ones."""
+    graph = onnx.load_model_from_string(data).graph
+    shapes = {i.name: tuple(i.dims) for i in graph.initializer}
+    layers = [n for n in graph.node if n.op_type == "MatMulInteger"]
+    moved = [n for n in graph.node if n.op_type == "Transpose" and n.output[0] == "fc.acc/matrix"]
+    return len(moved), [shapes[n.input[1]] for n in layers if n.input[1] in shapes]
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+@pytest.mark.parametrize("zeros", [(0,), (-9,), (3, -128, 127, 0)])
+def test_a_layer_computes_with_all_members_and_chooses(zeros: tuple[int, ...], bits: int) -> None:
+    """If there are no more members than samples, and x does not vary with the sample."""
+    model = chosen_layer(zeros, bits)
+    for samples, all_members in ((4, False), (5, True), (9, True)):
+        assert_equal(model, 3, seed=samples, samples=samples)
+        assert_equal(model, 0, samples=samples)
+        data = emit(model, samples=samples)
+        assert layers_of(data) == ((0, [(6, 20)]) if all_members else (1, []))
+        assert digest(read_model(data)) == digest(model)
+        assert ("weight" in OnnxArtefact.from_bytes(data).value_names) != all_members
+    assert layers_of(emit(chosen_layer(zeros, bits, masked=True), samples=9)) == (1, [])
+    assert_equal(chosen_layer(zeros, bits, masked=True), 3, samples=9)
+    assert layers_of(emit(model, samples=9, batch=3, inline=True)) == (1, [])

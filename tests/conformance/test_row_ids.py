@@ -19,8 +19,10 @@ from tests.strategies import Ops, input_batch, integer_models, random_integer_mo
 MODELS = (
     integer_models()
     | integer_models(ops="all")
+    | integer_models(ops="draws")
     | integer_models(members=2)
     | integer_models(ops="all", members=3)
+    | integer_models(ops="draws", members=2)
 )
 SEED = 5
 
