@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from qbnnc.frontend.convert import choices
 from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks.mask_sums import added, blended, plus, shifted, times
 from qbnnc.frontend.convert.ops.affine import ONE, ZERO, affine, affine_by
@@ -19,6 +21,7 @@ from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
     Activation,
     AnyActivation,
+    Chosen,
     Constant,
     DropoutMask,
     Filled,
@@ -50,6 +53,8 @@ def _check_dtype(call: Call) -> None:
 
 def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
     """a * b."""
+    if isinstance(a, Chosen) or isinstance(b, Chosen):
+        return choices.product(call, b, a) if isinstance(a, Chosen) else choices.product(call, a, b)
     if isinstance(a, Constant | DropoutMask | MaskSum | Noise) and not isinstance(b, Constant):
         a, b = b, a
     match a, b:
@@ -82,12 +87,16 @@ def divide(call: Call) -> Tracked:
 
 def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
     """a / b; division by an activation is a product with its reciprocal."""
+    if isinstance(b, Chosen):
+        return choices.product(call, a, choices.inverse(b))
     if isinstance(b, AnyActivation):
         return product(
             call, a, Activation(power(call, call.context.value(b, call), -1.0, "reciprocal"))
         )
+    if isinstance(b, Noise | Uniform):
+        return quotient(call, a, Activation(call.context.value(b, call)))
     if not isinstance(b, Constant):
-        call.fail("divides by random numbers", "only constants and activations are supported")
+        call.fail("divides by a dropout mask, which is 0 in places", "multiply by it")
     if bool((b.tensor == 0).any()):
         call.fail("divides by zero", "check the constant")
     number = number_of(b.tensor)
@@ -123,6 +132,10 @@ def negate(call: Call) -> Tracked:
 
 def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
     """a + factor * b."""
+    if isinstance(b, Chosen):
+        return choices.total(call, a, b, factor)
+    if isinstance(a, Chosen):
+        return choices.difference(call, a, b, factor)
     match a, b:
         case Perturbation(), _ if factor == 1:
             return joined(call, b, a)
@@ -211,6 +224,8 @@ def operand(call: Call, name: str) -> Tracked:
     match call.tracked(name):
         case Filled(_, number) if number is not None:
             return Constant(torch.tensor(number, dtype=torch.float64))
+        case Filled(row=Tensor() as row):
+            return Constant(row.detach().to(torch.float64)[None])
         case Constant(tensor):
             return Constant(tensor.detach().to(torch.float64))
         case other:

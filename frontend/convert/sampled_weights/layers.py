@@ -50,6 +50,8 @@ class LayerEmitter:
         CompileError if correlated noise is too large.
         """
         bias = zeros(weight) if bias is None else bias
+        if any(each.choice or each.mask for each in (weight, bias)):
+            return self._whole(place, op, x, weight, bias)
         first, *more = self._independent(weight, bias)
         if not more and not weight.more and not bias.more:
             return self.emit(place, op, x, *first)
@@ -58,6 +60,18 @@ class LayerEmitter:
         if op == Linear():
             return self._beside(place, x, first, terms)
         return self._added(place, op, x, first, terms)
+
+    def _whole(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight) -> Value:
+        """A layer whose weight or bias is chosen, or under a mask, and has one noise at most."""
+        parts = [list(self._noise(each)) for each in (weight, bias)]
+        if weight.more or bias.more or any(len(part) > 1 for part in parts):
+            raise CompileError(
+                "its weight or bias is chosen from constants, or under a mask, and has noise of "
+                "several sources",
+                place.loc,
+                remedy="draw all noise as one tensor, or write two layers and add them",
+            )
+        return self.emit(place, op, x, weight, bias)
 
     def _independent(self, weight: Weight, bias: Weight) -> list[tuple[Weight, Weight]]:
         """The parameters with one noise each, drawn by one Normal: the first has the mean."""
