@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from operator import itemgetter
+from typing import TypeAlias, cast
 
 import torch
 from torch import fx
@@ -189,6 +190,13 @@ class Noise:
     function: Callable[..., object] | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     why_no_mask: CompileError | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape, where the extent of the batch is a symbol."""
+        value = self.source.meta["val"]
+        result = self.function(value) if isinstance(self.function, itemgetter) else value
+        return tuple(cast(torch.Tensor, result).shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -209,7 +209,7 @@ def _is_bias(product: Product, added: Constant | Noise) -> bool:
     """Whether `added` holds one number for each output, the same for all rows."""
     if isinstance(added, Constant):
         return added.tensor.shape == product.weight.shape[:1]
-    return tuple(added.source.meta["val"].shape) == tuple(product.weight.shape[:1])
+    return added.shape == tuple(product.weight.shape[:1])
 
 
 def _biased(call: Call, product: Product, bias: Constant | Noise, factor: float) -> Activation:

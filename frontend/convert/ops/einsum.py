@@ -177,8 +177,8 @@ def _shape(call: Call, operand: Tracked) -> tuple[int, ...]:
             return tuple(members.shape[1:])
         case _ if isinstance(operand, AnyActivation):
             return _BATCH, *call.context.value(operand, call).type.shape
-        case Noise(source):
-            return tuple(_extent(n) for n in source.meta["val"].shape)
+        case Noise() as noise:
+            return tuple(_extent(n) for n in noise.shape)
         case _:
             call.fail("contracts a random mask", "multiply by it instead")
 

@@ -27,7 +27,7 @@ def is_shared(call: Call, noise: Tracked) -> bool:
     """Whether this is Gaussian noise of a known shape that all rows of the batch share."""
     if not isinstance(noise, Noise) or noise.why_no_mask is not None:
         return False
-    shape = noise.source.meta["val"].shape
+    shape = noise.shape
     rank = len(call.shape())
     known = all(isinstance(extent, int) for extent in shape)
     for_rows = len(shape) == rank and shape[0] != 1

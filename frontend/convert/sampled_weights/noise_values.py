@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import NoReturn, Protocol, TypeAlias, cast
 
 import torch
@@ -90,7 +91,10 @@ def evaluated(noise: Noise, eps: Eps, known: dict[Noise, object], fail: Fail) ->
             plain = {name: _plain(value, eps, known, fail) for name, value in arguments.items()}
             for name in _CONDITIONS & plain.keys():
                 plain[name] = cast(Tensor, plain[name]).bool()
-            known[noise] = noise.function(**plain)
+            if isinstance(noise.function, itemgetter):
+                known[noise] = noise.function(cast("Sequence[object]", plain["several"]))
+            else:
+                known[noise] = noise.function(**plain)
     return cast(Tensor, known[noise])
 
 

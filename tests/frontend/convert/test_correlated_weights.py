@@ -192,7 +192,8 @@ def split(x: Tensor) -> Tensor:
     slopes = torch.linspace(-1, 1, 2 * 15).reshape(2, 15)
     theta = 0.5 + 0.3 * torch.randn(15) + torch.randn(2) @ slopes
     weight, bias = theta.split([12, 3])
-    return F.linear(x, weight.view(3, 4)) + bias
+    y: Tensor = F.linear(x, weight.view(3, 4)) + bias
+    return y
 
 
 def from_noise(x: Tensor) -> Tensor:
