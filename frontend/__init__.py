@@ -3,18 +3,20 @@
 `read` calls the folders in this order:
 
 1. `files`: a file's format is detected, and its program or weights are read safely;
-2. `module`: the network in memory is unwrapped, put in its mode, and its state remembered;
-3. `eager`: it runs as it is, and what tracing would lose is found;
-4. `trace`: torch.export makes a program of it, with dropout active or off;
-5. `program`: the program's input, predictions, names and random ops are told;
-6. `convert`: each op becomes ops of the FLOAT graph; dropout masks and sampled weights are
+2. `objects`: what a library hands out becomes a module that draws its weights;
+3. `module`: the network in memory is unwrapped, put in its mode, and its state remembered;
+4. `trial_runs`: it runs as it is, and what tracing would lose is found;
+5. `trace`: torch.export makes a program of it, with dropout active or off;
+6. `program`: the program's input, predictions, names and random ops are told;
+7. `convert`: each op becomes ops of the FLOAT graph; dropout masks and sampled weights are
    recognised;
-7. `distribution`: the FLOAT graph is compared with the module.
+8. `distribution`: the FLOAT graph is compared with the module.
 """
 
 from qbnnc.frontend.files.detect_format import FileKind, detect_format
 from qbnnc.frontend.files.model_factory import ModelError
 from qbnnc.frontend.module.training_mode import Dropout
+from qbnnc.frontend.objects import Posterior, members_of
 from qbnnc.frontend.read import (
     Source,
     read_file,
@@ -31,9 +33,11 @@ __all__ = [
     "FileKind",
     "ModelError",
     "NoNetworkError",
+    "Posterior",
     "Source",
     "detect_format",
     "example_rows",
+    "members_of",
     "read_file",
     "read_module",
     "read_modules",

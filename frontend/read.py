@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from qbnnc.frontend.files.detect_format import NOT_READ, FileKind, detect_format
 from qbnnc.frontend.files.exported_program import load_program, write_program
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.module.wrappers import unwrapped
+from qbnnc.frontend.objects import Posterior, in_users_names
 from qbnnc.frontend.read_weights import WeightReader
 from qbnnc.frontend.torch_messages import quiet_torch
 from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
@@ -85,9 +86,14 @@ def read_module(
 
 
 def read_modules(
-    modules: Sequence[nn.Module], example_inputs: Example, *, dropout: Dropout | None = None
+    modules: Sequence[nn.Module | Posterior],
+    example_inputs: Example,
+    *,
+    dropout: Dropout | None = None,
 ) -> Source:
     """The members of an ensemble, or the one network, each beside its module; see read_module.
+
+    A posterior is what `frontend.objects` makes of a library's object.
 
     CompileError names the member. The members must be one network.
     """
@@ -105,7 +111,14 @@ def read_modules(
     return Source(tuple(members), None)
 
 
-def _traced(module: nn.Module, example: Example, dropout: Dropout | None, name: str) -> Member:
+def _traced(
+    module: nn.Module | Posterior, example: Example, dropout: Dropout | None, name: str
+) -> Member:
+    if isinstance(module, Posterior):
+        with in_users_names(module):
+            member = _traced(module.module, example, dropout, name)
+        reference = replace(member.reference, draw=module.draw, told=module.told)
+        return replace(member, reference=reference)
     module = unwrapped(module)
     traced = trace_for_any_batch(module, rows_for(module, example), dropout)
     return Member(name, traced.graph, Reference(module, traced, dropout, name=name))

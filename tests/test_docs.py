@@ -175,7 +175,7 @@ def test_pages_work_when_pasted_alone(page: str, tmp_path: Path) -> None:
     _paste(_script(page)[0], tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(None in map(shutil.which, ("cmake", "gcc")), reason="needs cmake and gcc")
 def test_the_page_of_microcontrollers_works_when_pasted(tmp_path: Path) -> None:
     """All blocks of its shell and its Python; cross compilers, C and Kotlin are left out."""
@@ -200,7 +200,7 @@ def test_the_page_of_pictures_works_when_pasted(tmp_path: Path) -> None:
     assert all(picture.stat().st_size < 60_000 for picture in pictures)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_of_large_batches_works_when_pasted(tmp_path: Path) -> None:
     """With a network of its own, which takes as many numbers as the README's."""
     blocks, left_out = _script("docs/how-to/large-batches.md")

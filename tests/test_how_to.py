@@ -88,7 +88,7 @@ def paste(command: list[str], text: str, folder: Path) -> str:
     [
         ("predict.md", 8, "pandas"),
         ("scikit-learn.md", 4, "sklearn"),
-        ("lightning.md", 1, "pytorch_lightning"),
+        pytest.param("lightning.md", 1, "pytorch_lightning", marks=pytest.mark.nightly),
     ],
 )
 def test_python_works_when_pasted(page: str, count: int, needs: str, folder: Path) -> None:

@@ -18,12 +18,14 @@ class DrawSource:
     dropout does. An inverted KeepMask keeps the opposite.
     `elements` [rows or 1, lanes] tells which of the node's numbers, in row-major order, are the
     lanes of each row. There is one tensor for a batch of 3 and one for a batch of 5, or one for the
-    program's own batch. None means all numbers in order (noise of weights).
+    program's own batch. None means all numbers in order (noise of weights). The numbers of the
+    nodes `more` follow those of the first, each tensor behind the other.
     """
 
     node: fx.Node
     low: bool
     elements: tuple[Tensor, ...] | None = None
+    more: tuple[fx.Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

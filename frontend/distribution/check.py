@@ -82,6 +82,7 @@ class Report:
     power: Power | None
     skipped: tuple[str, ...]
     program: bool
+    own_draws: bool = False
 
     def __str__(self) -> str:
         """The report as one line for the provenance."""
@@ -90,8 +91,9 @@ class Report:
         if self.power is None:
             parts.append(f"and in {self.samples} calls in sequence")
         else:
+            drawn = "drawn by the object itself, " if self.own_draws else ""
             parts.append(
-                f"and by {self.samples} samples of {_rows(self.sampled_rows)} "
+                f"and by {self.samples} samples {drawn}of {_rows(self.sampled_rows)} "
                 f"(found with 99 %: {_share(self.power.mean)} of a deviation in a mean, "
                 f"{_share(self.power.standard_deviation)} of a deviation, "
                 f"{self.power.correlation:.2g} of a correlation; false alarms 1e-4)"
@@ -143,6 +145,7 @@ def check_distribution(
         power(samples, comparisons) if stochastic else None,
         tuple(sorted(q.value for q in _skipped(first))),
         reference.is_program,
+        any(subject.reference.draw is not None for subject in subjects),
     )
 
 

@@ -28,7 +28,8 @@ def plan_of(
     nodes = list(_drawing(program.graph_module))
     parts: dict[fx.Node, list[Part]] = {}
     for number, source in enumerate(draws):
-        parts.setdefault(source.node, []).append(_part(number, source))
+        for node, part in _parts(number, source):
+            parts.setdefault(node, []).append(part)
     origin = _origins(nodes, list(_drawing(functional.graph_module)))
     made_of = {before: after for after, before in origin.items()}
     return tuple(
@@ -42,10 +43,20 @@ def plan_of(
     )
 
 
-def _part(stream: int, source: DrawSource) -> Part:
-    """The part of a source; `elements` come first for COUPLED_ROWS or the program's batch."""
-    places = None if source.elements is None else source.elements[0].numpy()
-    return Part(stream, source.low, places)
+def _parts(stream: int, source: DrawSource) -> Iterator[tuple[fx.Node, Part]]:
+    """Yield each node of a source with its part of the stream.
+
+    `elements` come first for COUPLED_ROWS or the program's batch.
+    """
+    if not source.more:
+        places = None if source.elements is None else source.elements[0].numpy()
+        yield source.node, Part(stream, source.low, places)
+        return
+    start = 0
+    for node in (source.node, *source.more):
+        stop = start + node.meta["val"].numel()
+        yield node, Part(stream, source.low, None, (start, stop))
+        start = stop
 
 
 def _drawing(module: torch.nn.Module) -> Iterator[fx.Node]:

@@ -19,6 +19,7 @@ from qbnnc.frontend.distribution.coupled_calls import (
 )
 from qbnnc.frontend.distribution.reference import Reference
 from qbnnc.frontend.distribution.supplied_draws import UnmatchedDraw
+from qbnnc.frontend.program.locations import shown
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import Loc
@@ -52,7 +53,8 @@ def first_departure(
     graph_outputs(graph, x, samples, observe)
     locs = {node.output.name: node.loc for node in graph.nodes}
     order = {node.output.name: i for i, node in enumerate(graph.nodes)}
-    kinds = {path: type(module).__name__ for path, module in reference.module.named_modules()}
+    modules = reference.module.named_modules()
+    kinds = {shown(path): type(module).__name__ for path, module in modules}
     for path, name in sorted(wanted.items(), key=lambda item: order[item[1]]):
         made = seen.get(path)
         if made is None or made.shape[2:] != values[name].shape[2:]:
@@ -107,7 +109,9 @@ def _watched(module: nn.Module) -> Iterator[dict[str, list[Array]]]:
         return hook
 
     handles = [
-        child.register_forward_hook(hook_of(path)) for path, child in module.named_modules() if path
+        child.register_forward_hook(hook_of(shown(path)))
+        for path, child in module.named_modules()
+        if shown(path)
     ]
     try:
         yield seen

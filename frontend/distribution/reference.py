@@ -31,7 +31,8 @@ class Reference:
     """A module in the mode that its user named, or a saved program, with its traced form.
 
     `load` puts a member's weights into the module if several members share one. `name` is the
-    member's in messages.
+    member's in messages. `draw` gives the outputs under a sample of the user's own object, if the
+    module was made of one; `told` describes that object.
     """
 
     module: nn.Module
@@ -40,6 +41,8 @@ class Reference:
     load: Callable[[], None] | None = None
     is_program: bool = False
     name: str = ""
+    draw: Callable[[Tensor], object] | None = None
+    told: str = ""
 
     def rows(self, x: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """`count` evenly spaced rows of x, or as many as the program's fixed batch has."""
@@ -61,8 +64,10 @@ class Reference:
         return torch.from_numpy(x).to(value.dtype)
 
     @contextmanager
-    def opened(self) -> Iterator[Call]:
+    def opened(self, *, own_draws: bool = False) -> Iterator[Call]:
         """Yield a function that calls the module, and returns a tensor for each graph output.
+
+        With `own_draws` it draws from the user's own object instead, if there is one.
 
         State is not restored between calls. Attributes, buffers, modes and generators are put back
         at the end.
@@ -70,10 +75,11 @@ class Reference:
         if self.load is not None:
             self.load()
         predictions = returned(self.traced.functional).predictions
+        forward = self.draw if own_draws and self.draw is not None else self.module
 
         def call(x: Tensor) -> list[Tensor]:
             try:
-                leaves = pytree.tree_leaves(plain(self.module(x)))
+                leaves = pytree.tree_leaves(plain(forward(x)))
             except UnmatchedDraw:
                 raise
             except Exception as error:  # whatever the user's forward raises

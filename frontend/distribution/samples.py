@@ -57,7 +57,7 @@ def module_samples(
     chosen = elements_of(reference.traced.graph)
     rows = reference.input(x)
     made = np.empty((count, len(x), len(chosen)))
-    with reference.opened() as call:
+    with reference.opened(own_draws=True) as call:
         torch.manual_seed(_SEED)
         for sample in range(count):
             outputs = [as_array(output) for output in call(rows)]
@@ -130,7 +130,7 @@ def _member_samples(
     batch = batch_of(the_input(reference.traced.program))
     step = batch if isinstance(batch, int) else _ROWS
     made = list[list[Array]]()
-    with reference.opened() as call:
+    with reference.opened(own_draws=True) as call:
         torch.manual_seed(seed)
         for _ in range(count):
             made.append(_one_sample(reference, call, x, step))

@@ -13,6 +13,9 @@ from torch import fx
 from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.support.errors import Loc
 
+NETWORK = "sampled_network"  # the user's network in a module of `frontend.objects`
+_INVISIBLE = ("_orig_mod", NETWORK)
+_OURS = Path(__file__).parents[1]
 _TORCH_ITSELF = re.compile(r"(^|[/\\]site-packages[/\\])torch[/\\]")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _PLAIN_NAMES = {
@@ -30,6 +33,10 @@ class Place:
 
     name: str
     loc: Loc
+
+    def step(self, what: str) -> Place:
+        """One of several ops that a call becomes."""
+        return Place(f"{self.name}.{what}", self.loc)
 
 
 class Namer:
@@ -68,29 +75,31 @@ def location(node: fx.Node) -> Loc:
 def source_line(node: fx.Node) -> str:
     """ "net.py:42": the innermost line outside torch, without its folder; "" if unknown."""
     frames = _FRAME.findall(str(node.meta.get("stack_trace") or ""))
-    own = [f for f in frames if not (is_torch_file(f[0]) or f[0].startswith("<eval_with_key>"))]
+    own = [f for f in frames if not (_is_not_users(f[0]) or f[0].startswith("<eval_with_key>"))]
     return f"{PureWindowsPath(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
 
 def _calls(node: fx.Node) -> list[tuple[str, str]]:
     """(path of the module, key of this call), from the outermost module inwards."""
     stack = node.meta.get("nn_module_stack") or {}
-    known = [
-        (".".join(part for part in entry[0].split(".") if part != "_orig_mod"), key)
-        for key, entry in stack.items()
-        if key.startswith("L__self__")
-    ]
+    known = [(shown(entry[0]), key) for key, entry in stack.items() if key.startswith("L__self__")]
     return known or [("", "")]
+
+
+def shown(path: str) -> str:
+    """A module's path as the user knows it, without the wrappers that are not the user's."""
+    return ".".join(part for part in path.split(".") if part not in _INVISIBLE)
 
 
 def user_line(error: Exception) -> str:
     """ "net.py:42": the innermost line that is neither torch's nor ours; "" if there is none."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = Path(__file__).parents[1]
-    own = [
-        f for f in frames if not is_torch_file(f.filename) and ours not in Path(f.filename).parents
-    ]
+    own = [f for f in frames if not _is_not_users(f.filename)]
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+
+
+def _is_not_users(name: str) -> bool:
+    return is_torch_file(name) or _OURS in Path(name).parents
 
 
 def is_torch_file(name: str) -> bool:

@@ -235,6 +235,7 @@ def test_artefacts_that_record_two_orders_decide_nothing(tmp_path: Path) -> None
         qbnnc.evaluate([*paths, net], data)
 
 
+@pytest.mark.slow
 def test_an_ensemble_samples_its_members(tmp_path: Path) -> None:
     torch.manual_seed(0)
     nets = [nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).eval() for _ in range(3)]
@@ -246,6 +247,7 @@ def test_an_ensemble_samples_its_members(tmp_path: Path) -> None:
         qbnnc.verify(tmp_path / "e.qbnn", ROWS, nets[0])
 
 
+@pytest.mark.slow
 def test_on_the_command_line(qbnnc_command: Runner) -> None:
     torch.manual_seed(0)
     net = Net()

@@ -18,7 +18,6 @@ from qbnnc.loading.sources import (
     SourceOptions,
     Trained,
     known_model,
-    members_of,
     model_of,
     names_from,
     read_trained,
@@ -44,13 +43,13 @@ from qbnnc.verification.distribution import DistributionCheck, checked
 from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 Path_: TypeAlias = str | os.PathLike[str]
 
 
 def save(
-    module: nn.Module | Model | Sequence[nn.Module | Model],
+    module: object,
     path: Path_,
     example_inputs: Tensor | Sequence[Tensor] | None = None,
     *,
@@ -61,6 +60,8 @@ def save(
 ) -> None:
     """Save a trained or fine-tuned network so that it can be compiled without its Python code.
 
+    `module` is a module, an object of a library (docs/how-to/posteriors-of-libraries.md), a Model,
+    or a list of such members of an ensemble.
     With the suffix .qbnn a FLOAT Model, which compiles without torch; otherwise a torch.export
     archive. `example_inputs` is one tensor [batch, ...] (or a tuple of one); up to 512 rows of
     `calibration` [N, ...] travel with it. `dropout`: "active" or "off" for dropout modules that
@@ -77,6 +78,8 @@ def save(
 
     if Path(path).suffix == ".onnx":
         raise FileError("save writes .pt or .qbnn", path, remedy="to get ONNX use qbnnc.compile")
+    from qbnnc.frontend import example_rows, members_of, read_modules, save_traced
+
     modules = members_of(module)
     if modules is None:
         raise InputError(
@@ -86,8 +89,6 @@ def save(
         raise FileError("an ensemble is saved as .qbnn", path, remedy="give a name that ends so")
     if example_inputs is None:
         raise InputError("a module needs a batch to be traced with", place="example_inputs")
-    from qbnnc.frontend import example_rows, read_modules, save_traced
-
     names = names_from(output_names)
     source = read_modules(modules, example_inputs, dropout=dropout)
     model = model_of(source)
@@ -114,7 +115,7 @@ def _save_model(model: Model, path: Path_) -> None:
 
 
 def compile(
-    source: nn.Module | Model | Trained | Path_ | Sequence[nn.Module | Model | Path_],
+    source: object,
     outputs: Path_ | Sequence[Path_],
     *,
     calibration: ArrayLike | None = None,
@@ -141,7 +142,9 @@ def compile(
     """Compile a network to the artefacts `outputs` (.onnx, .qbnn, .c, a folder); returns the Model.
 
     `source` is a module, a Model, or a file: an exported program, weights with `model`, or a
-    .qbnn. Several files, or a folder of them, are the members of an ensemble.
+    .qbnn. It may be an object of a library, such as laplace-torch's, which then needs
+    `calibration` (docs/how-to/posteriors-of-libraries.md). A list of modules or objects, several
+    files, or a folder of them, are the members of an ensemble.
     `compile_options`: bits and all else that decides the integers, see
     qbnnc.passes.options.CompileOptions. `calibration` [N, *shape]: 100 or more typical inputs, of
     which 512, evenly spaced, are used. `samples`: L (default 20; 1 where nothing is random), for

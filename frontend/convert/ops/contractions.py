@@ -44,7 +44,7 @@ def with_constant(
     if of_x == "".join(positions + contracted) and out == "".join(positions + new):
         matrix = _matrix(w, of_w, [new, contracted], extents)
         return _linear(call, x, matrix, len(positions), [extents[c] for c in new])
-    if not contracted and not new and w.sampling is None:
+    if not contracted and not new and not w.is_random:
         turned = _ordered(call, x, of_x, out)
         axes = [out.index(c) for c in of_w]
         scale = w.mu.permute(*sorted(range(len(axes)), key=axes.__getitem__)).to(torch.float64)
@@ -80,7 +80,7 @@ def _convolved(
     image = reshaped(call, turned, (groups * inner, height, width), "image")
     kernels = _matrix(w, of_w, [grouped + new, contracted], extents)
     kernels = kernels.moved(lambda t: t.reshape(*t.shape, 1, 1))
-    y = call.emit(Conv2d(groups=groups), image, *call.parameters(kernels, None))
+    y = call.layer(Conv2d(groups=groups), image, kernels, None)
     letters = "".join(grouped + new + positions)
     whole = reshaped(call, y, tuple(extents[c] for c in letters), "axes")
     assert made * groups == y.type.shape[0]
@@ -143,7 +143,7 @@ def _summed(call: Call, w: Weight, of_w: Letters, read: Letters) -> tuple[Weight
     if all(w.shape[axis] == 1 for axis in axes):
         shape = [n for axis, n in enumerate(w.shape) if axis not in axes]
         return w.moved(lambda t: t.reshape(shape)), kept
-    if w.sampling is not None:
+    if w.is_random:
         call.fail("sums a sampled weight over an axis", "draw a smaller one")
     return Weight(w.mu.sum(axes)), kept
 

@@ -25,7 +25,7 @@ def conv2d(call: Call) -> Tracked:
             return perturbed(call, _conv2d(call, weight), flipped, weight, bias)
         case _:
             x, op = _image(call), _conv2d(call, weight)
-    return Activation(call.emit(op, x, *call.parameters(weight, bias)))
+    return Activation(call.layer(op, x, weight, bias))
 
 
 def conv1d(call: Call) -> Activation:
@@ -34,7 +34,7 @@ def conv1d(call: Call) -> Activation:
     stride, dilation = call.pair("stride")[1], call.pair("dilation")[1]
     _, left, _, right = _padding(call, (1, weight.shape[3]), (1, dilation))
     op = Conv2d((1, stride), (0, left, 0, right), (1, dilation), call.integer("groups"))
-    return _sequence(call, call.emit(op, _as_image(call), *_parameters(call, weight)))
+    return _sequence(call, _layer(call, op, _as_image(call), weight))
 
 
 def conv_transpose2d(call: Call) -> Activation:
@@ -99,7 +99,7 @@ def _transposed(call: Call, x: Value, weight: Weight, geometry: _Transposed) -> 
             x = call.context.build.emit(crop, x, loc=place.loc, name=f"{place.name}.crop")
     top, left, bottom, right = (max(n, 0) for n in (*before, *after))
     op = Conv2d((1, 1), (top, left, bottom, right), dilation, groups)
-    return call.emit(op, x, *_parameters(call, _flipped(weight, groups)))
+    return _layer(call, op, x, _flipped(weight, groups))
 
 
 def _flipped(weight: Weight, groups: int) -> Weight:
@@ -111,8 +111,8 @@ def _flipped(weight: Weight, groups: int) -> Weight:
     )
 
 
-def _parameters(call: Call, weight: Weight) -> tuple[Value, Value]:
-    return call.parameters(weight, call.weight_or_none("bias"))
+def _layer(call: Call, op: Conv2d, x: Value, weight: Weight) -> Value:
+    return call.layer(op, x, weight, call.weight_or_none("bias"))
 
 
 def _image(call: Call) -> Value:

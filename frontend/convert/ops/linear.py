@@ -49,11 +49,11 @@ def dense(context: Context, place: Place, x: Value, weight: Weight, bias: Weight
     """
     *outer, features = x.type.shape
     if not outer:
-        return _emit(context, place, Linear(), x, *context.parameters(place, weight, bias))
+        return context.layer(place, Linear(), x, weight, bias)
     positions, outputs = prod(outer), weight.shape[0]
     kernels = weight.moved(lambda w: w.reshape(outputs, 1, 1, features))
     image = _reshaped(context, place, x, (1, positions, features), "positions")
-    y = _emit(context, place, Conv2d(), image, *context.parameters(place, kernels, bias))
+    y = context.layer(place, Conv2d(), image, kernels, bias)
     turned = _emit(context, place, Transpose((2, 1, 0)), y, suffix=".turned")
     return _reshaped(context, place, turned, (*outer, outputs), "features")
 

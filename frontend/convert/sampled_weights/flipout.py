@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 
 from qbnnc.frontend.convert.call import Call
-from qbnnc.frontend.convert.sampled_weights.reparameterisation import sources
+from qbnnc.frontend.convert.sampled_weights.noise_values import sources
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
     Activation,
@@ -91,6 +91,11 @@ def perturbed(call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | Non
             "is given an input with random signs, but its weights have a mean",
             "Flipout's signs belong around the layer of the perturbation alone",
         )
+    if any(each.more for each in (weight, bias) if each is not None):
+        call.fail(
+            "is given an input with random signs, and its weights have correlated noise",
+            "Flipout's signs make independent noise of independent noise alone",
+        )
     _check_features(call, op, x.varies, len(x.x.type.shape))
     return Perturbation(op, x.x, weight, bias, call.place(), x.signs)
 
@@ -112,7 +117,7 @@ def joined(call: Call, mean: Tracked, added: Perturbation) -> Activation:
     if added.signs is None:
         call.fail("Flipout needs random signs on the output of the perturbation, too")
     place, weight, bias = _mean(call, mean, added)
-    if weight.sampling is not None:
+    if weight.is_random:
         call.fail("adds a Flipout perturbation to a layer whose weights are random already")
     _check_independent(call, added)
     own = replace(weight, sampling=added.weight.sampling)
@@ -127,8 +132,8 @@ def joined(call: Call, mean: Tracked, added: Perturbation) -> Activation:
 
 def _check_independent(call: Call, added: Perturbation) -> None:
     """Raise CompileError if the signs are made of the noise that they multiply."""
-    parts = [each.sampling for each in (added.weight, added.bias) if each is not None]
-    noise = {part.source for part in parts if part is not None}
+    parts = [each for each in (added.weight, added.bias) if each is not None]
+    noise = {source for part in parts for source in part.sources}
     if noise.intersection(sources([added.flipped, added.signs])):
         call.fail("Flipout's signs are made of the noise of the weights", "draw them independently")
 

@@ -7,100 +7,120 @@ in float64 with noise of our choice:
 2. The scale sigma is (f(B * 1) - mu) / B. A large B keeps mu from drowning a small sigma.
 3. Each weight element depends on one noise element i. A digit of i is
    (f(B * digit) - mu) / (B * sigma). There are two digits, i mod 1024 and i div 1024.
-4. At random noise, f must be mu + sigma * eps[index], or the weight is no such function.
+4. At random noise, f must be mu + sigma * eps[index].
+5. Else f must be affine: at random noise, the parts of a sum add up. Each noise tensor is then
+   looked at by itself, with the others at 0. It has a sigma and an index, or several of its
+   elements meet in one weight (see `correlated_noise`).
 
 The parametrisation of sigma does not matter, and the noise may be sliced, transposed or shared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import NoReturn, Protocol, TypeAlias, cast
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor, fx
 
-from qbnnc.frontend.convert.sampled_weights.weights import Sampling, Weight
-from qbnnc.frontend.convert.tracked import Activation, Constant, DropoutMask, Filled, Noise, Uniform
-from qbnnc.frontend.convert.unsupported_ops import NotSupported
+from qbnnc.frontend.convert.sampled_weights.noise_values import (
+    BY_ROW,
+    Eps,
+    Fail,
+    evaluated,
+    sources,
+)
+from qbnnc.frontend.convert.sampled_weights.weight_masks import mask_of
+from qbnnc.frontend.convert.sampled_weights.weights import Correlated, Sampling, Weight, size_of
+from qbnnc.frontend.convert.tracked import Noise
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
-
-
-class Fail(Protocol):
-    """Raises a CompileError with this message and remedy."""
-
-    def __call__(self, message: str, remedy: str = "") -> NoReturn: ...
-
-
-Eps: TypeAlias = Mapping[fx.Node, Tensor]
 
 _LARGE = 2.0**20
 _BASE = 1024
 _TOLERANCE = 1e-7  # a large margin for rounding in float64
 
-ON_ACTIVATIONS = NotSupported(
-    "noise is added to activations: that is local reparameterisation (a mean and a variance are "
-    "computed from the input, and sampled), or noise of the batch's size, which has no integer "
-    "form",
-    "dropout masks compile, and so do layers that sample their weights, mu + "
-    "sigma * torch.randn_like(mu), in place of activations (LinearReparameterization of "
-    "bayesian-torch, BayesLinear of torchbnn), which have the same means and variances",
-)
-RELAXED = NotSupported(
-    "a smooth function of uniform noise multiplies activations: that is Concrete dropout or "
-    "another relaxed mask, which exists for training",
-    "once trained, its mask is 0 or 1, so use "
-    "F.dropout(x, p=..., training=True) with the probability that was learnt, as a number",
-)
-
 
 def probe(noise: Noise, what: str, fail: Fail) -> Weight:
-    """The mean, scale and noise of each element of the weight called `what`; else call `fail`."""
-    probed = _Probe(noise, what, fail)
-    mu = probed.at(probed.count(lambda i: torch.zeros_like(i)))
-    sigma = probed.slope(mu, lambda i: torch.ones_like(i))
-    if not bool(sigma.any()):
-        probed.check(mu, sigma, torch.zeros_like(sigma, dtype=torch.int64))
-        return Weight(mu)
-    safe = torch.where(sigma == 0, 1.0, sigma)
-    low = (probed.slope(mu, lambda i: i % _BASE) / safe).nan_to_num().round()
-    high = (probed.slope(mu, lambda i: i // _BASE) / safe).nan_to_num().round()
-    index = (high * _BASE + low).clamp(0, probed.size - 1).to(torch.int64)
-    probed.check(mu, sigma, index)
-    return _of_one_source(probed, mu, sigma, index)
+    """The mean and the noise of each element of the weight called `what`; else call `fail`."""
+    if (mask := mask_of(noise, what, fail)) is not None:
+        return replace(_probed(noise, what, fail, mask.held), mask=mask.mask)
+    return _probed(noise, what, fail, {})
 
 
-def _of_one_source(probed: _Probe, mu: Tensor, sigma: Tensor, index: Tensor) -> Weight:
-    """The weight, if all of its noise has one source; noise of all sources is counted through."""
-    used = index[sigma != 0]
-    for source, (start, stop) in probed.ranges.items():
-        if bool(((used >= start) & (used < stop)).all()):
-            own = torch.where(sigma == 0, start, index) - start
-            return Weight(mu, Sampling(source, sigma, own))
-    probed.fail(
-        f"its {probed.what} is put together from several noise tensors", "draw one and slice it"
-    )
+def _probed(noise: Noise, what: str, fail: Fail, held: Eps) -> Weight:
+    """The weight under masks that are `held`."""
+    if not {*sources(noise)} - {*held}:
+        return Weight(evaluated(noise, held, {}, fail))
+    whole = _Probe(noise, what, fail, held)
+    found = whole.sampling()
+    if found is not None:
+        return Weight(whole.mu, found) if found.sources else Weight(whole.mu)
+    whole.check_affine()
+    parts = [_Probe(noise, what, fail, held, source) for source in whole.ranges]
+    independent, correlated = list[Sampling](), list[Correlated]()
+    for part in parts:
+        found = part.sampling()
+        if found is None:
+            (source,) = part.ranges
+            correlated.append(Correlated(source, part.linear))
+        elif found.sources:
+            independent.append(found)
+    joined = _joined(sorted(independent, key=_elements, reverse=True))
+    first = joined[0] if joined else None
+    return Weight(whole.mu, first, (*joined[1:], *correlated))
+
+
+def _elements(sampling: Sampling) -> int:
+    """The number of noise elements that a weight takes."""
+    return len(sampling.index[sampling.sigma != 0].unique())
+
+
+def _joined(parts: list[Sampling]) -> list[Sampling]:
+    """The noise, with that of different elements of the weight as one."""
+    joined = list[Sampling]()
+    for part in parts:
+        for i, other in enumerate(joined):
+            if not bool(((part.sigma != 0) & (other.sigma != 0)).any()):
+                size = sum(size_of(source) for source in other.sources)
+                index = torch.where(part.sigma != 0, part.index + size, other.index)
+                sigma = part.sigma + other.sigma
+                joined[i] = Sampling((*other.sources, *part.sources), sigma, index)
+                break
+        else:
+            joined.append(part)
+    return joined
 
 
 class _Probe:
-    """A weight as a function of its noise, which is counted through from 0."""
+    """A weight as a function of its noise, which is counted through from 0.
 
-    def __init__(self, noise: Noise, what: str, fail: Fail) -> None:
+    With `only`, all other noise is 0. Masks are `held`.
+    """
+
+    def __init__(
+        self, noise: Noise, what: str, fail: Fail, held: Eps, only: fx.Node | None = None
+    ) -> None:
         self.what, self.fail, self._noise = what, fail, noise
         self.ranges: dict[fx.Node, tuple[int, int]] = {}
         self.size = 0
-        for source in dict.fromkeys(sources(noise)):
+        self._others = dict(held)
+        for source in dict.fromkeys(source for source in sources(noise) if source not in held):
             if op_name(source) not in NORMALS:
                 fail(
                     f"its {what} is sampled with noise that is not Gaussian "
                     f"({op_name(source).strip('_')!r})",
                     "only mean + scale * Gaussian noise is supported",
                 )
-            count = source.meta["val"].numel()
-            if not isinstance(count, int):
-                fail(*ON_ACTIVATIONS)
-            self.ranges[source] = self.size, self.size + count
-            self.size += count
+            shape = source.meta["val"].shape
+            if not isinstance(source.meta["val"].numel(), int):
+                fail(*BY_ROW)
+            if only not in (None, source):
+                self._others[source] = torch.zeros(shape, dtype=torch.float64)
+                continue
+            self.ranges[source] = self.size, self.size + size_of(source)
+            self.size += size_of(source)
+        self.mu = self.at(torch.zeros(self.size, dtype=torch.float64))
 
     def count(self, code: Callable[[Tensor], Tensor]) -> Tensor:
         """`code` applied to the number of each noise element, f64."""
@@ -113,53 +133,58 @@ class _Probe:
             for source, (start, stop) in self.ranges.items()
         }
         with torch.no_grad():
-            return _evaluated(self._noise, given, {}, self.fail)
+            return evaluated(self._noise, given | self._others, {}, self.fail)
 
-    def slope(self, mu: Tensor, code: Callable[[Tensor], Tensor]) -> Tensor:
-        return (self.at(_LARGE * self.count(code)) - mu) / _LARGE
+    def linear(self, eps: Tensor) -> Tensor:
+        """f(eps) - mu, with large noise in between, which keeps mu from drowning it."""
+        return (self.at(_LARGE * eps.reshape(-1)) - self.mu) / _LARGE
 
-    def check(self, mu: Tensor, sigma: Tensor, index: Tensor) -> None:
-        """Call `fail` unless the weight is mu + sigma * eps[index], for small and large noise."""
+    def sampling(self) -> Sampling | None:
+        """The sigma and index of the noise, without sources if all is 0; None if f has none."""
+        sigma = self.linear(self.count(torch.ones_like))
+        safe = torch.where(sigma == 0, 1.0, sigma)
+        low = (self.linear(self.count(lambda i: i % _BASE)) / safe).nan_to_num().round()
+        high = (self.linear(self.count(lambda i: i // _BASE)) / safe).nan_to_num().round()
+        index = (high * _BASE + low).clamp(0, self.size - 1).to(torch.int64)
+        for eps in self._random():
+            if not _same(self.at(eps), self.mu, sigma * eps[index]):
+                return None
+        return self._of_sources(sigma, torch.where(sigma == 0, -1, index))
+
+    def _of_sources(self, sigma: Tensor, index: Tensor) -> Sampling:
+        """The noise of the sources that are used; index -1 is none."""
+        used = [
+            (source, start, stop)
+            for source, (start, stop) in self.ranges.items()
+            if bool(((index >= start) & (index < stop)).any())
+        ]
+        own, size = torch.zeros_like(index), 0
+        for _, start, stop in used:
+            own = torch.where((index >= start) & (index < stop), index - start + size, own)
+            size += stop - start
+        return Sampling(tuple(source for source, _, _ in used), sigma, own)
+
+    def _random(self) -> Iterator[Tensor]:
         random = torch.Generator().manual_seed(0)
         for size in (1.0, 8.0, _LARGE):
-            eps = size * torch.randn(self.size, generator=random, dtype=torch.float64)
-            if not _same(self.at(eps), mu, sigma * eps[index]):
-                self._fail_unlike(mu, eps / size)
+            yield size * torch.randn(self.size, generator=random, dtype=torch.float64)
 
-    def _fail_unlike(self, mu: Tensor, eps: Tensor) -> NoReturn:
-        if _same(self.at(_LARGE * eps), mu, _LARGE * (self.at(eps) - mu)):
-            self.fail(
-                f"its {self.what} has correlated noise: an element depends on several elements of "
-                "the noise (low rank, or a full covariance), and only independent Gaussian "
-                "weights are supported"
-            )
+    def check_affine(self) -> None:
+        """Call `fail` unless f(a + b) - mu is the sum of f(a) - mu and f(b) - mu."""
+        mu, large = self.mu, list(self._random())
+        for a, b in zip(large, (*large[1:], -large[0]), strict=True):
+            parts = (self.at(a) - mu, self.at(b) - mu, self.at(a + b) - mu)
+            largest = max(float(part.abs().max()) for part in (*parts, mu))
+            apart = float((parts[0] + parts[1] - parts[2]).abs().max())
+            if not apart <= _TOLERANCE * largest:
+                self._fail_unlike()
+
+    def _fail_unlike(self) -> NoReturn:
         self.fail(
             f"its {self.what} is random, but not mean + scale * Gaussian noise",
-            "only independent Gaussian weights are supported",
+            "a weight must be linear in its noise: a product of noise tensors or a nonlinear "
+            "function of noise is not",
         )
-
-
-def leads_to_noise(node: fx.Node, steps: int = 6) -> bool:
-    """Whether a value is a sampled scale: it is soon multiplied by Gaussian noise."""
-    for user in node.users if steps else ():
-        normal = any(op_name(each) in NORMALS for each in user.all_input_nodes if each is not node)
-        if normal and op_name(user) == "mul":
-            return True
-        if leads_to_noise(user, steps - 1):
-            return True
-    return False
-
-
-def is_relaxed(noise: object) -> bool:
-    """Whether this is a relaxed mask: a function of uniform noise without a comparison."""
-    return isinstance(noise, Noise) and any(
-        isinstance(argument, Uniform) or is_relaxed(argument) for argument in _inputs(noise)
-    )
-
-
-def _inputs(noise: Noise) -> Iterator[object]:
-    for value in noise.arguments.values():
-        yield from value if isinstance(value, list) else [value]
 
 
 def _same(value: Tensor, mean: Tensor, part: Tensor) -> bool:
@@ -167,55 +192,3 @@ def _same(value: Tensor, mean: Tensor, part: Tensor) -> bool:
     largest = mean.abs() + part.abs()
     close = (value - (mean + part)).abs() <= _TOLERANCE * largest
     return bool((close & largest.isfinite()).all())
-
-
-def sources(noise: object) -> Iterator[fx.Node]:
-    """Yield the nodes that draw the random numbers in `noise`."""
-    match noise:
-        case Noise(source, None, arguments):
-            yield source
-            for name in ("mean", "std"):
-                yield from sources(arguments.get(name))
-        case Noise(_, _, arguments):
-            for argument in arguments.values():
-                yield from sources(argument)
-        case DropoutMask(drawn) | Uniform(drawn):
-            yield drawn.source
-        case list():
-            for item in noise:
-                yield from sources(item)
-
-
-def _evaluated(noise: Noise, eps: Eps, known: dict[Noise, object], fail: Fail) -> Tensor:
-    """f(eps); `known` holds the parts that have been computed."""
-    if noise not in known:
-        arguments = noise.arguments
-        if noise.function is None:
-            mean, std = (
-                _plain(arguments.get(name, default), eps, known, fail)
-                for name, default in (("mean", 0.0), ("std", 1.0))
-            )
-            known[noise] = cast(Tensor, mean) + cast(Tensor, std) * eps[noise.source]
-        else:
-            plain = {name: _plain(value, eps, known, fail) for name, value in arguments.items()}
-            known[noise] = noise.function(**plain)
-    return cast(Tensor, known[noise])
-
-
-def _plain(value: object, eps: Eps, known: dict[Noise, object], fail: Fail) -> object:
-    """An argument for torch's own op, with every float in float64."""
-    match value:
-        case Noise():
-            return _evaluated(value, eps, known, fail)
-        case Constant(tensor):
-            return tensor.double() if tensor.is_floating_point() else tensor
-        case Filled(shape, number) if all(isinstance(n, int) for n in shape):
-            return torch.full([int(n) for n in shape], number or 0.0, dtype=torch.float64)
-        case torch.dtype() if value.is_floating_point:
-            return torch.float64
-        case list():
-            return [_plain(item, eps, known, fail) for item in value]
-        case torch.SymInt() | Filled() | Activation():
-            fail(*ON_ACTIVATIONS)
-        case _:
-            return value

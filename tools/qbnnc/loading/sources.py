@@ -27,8 +27,6 @@ from qbnnc.support.text import counted
 from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from qbnnc.frontend import Source
     from qbnnc.frontend.distribution import Reference
 
@@ -170,30 +168,27 @@ def _read_files(
 
 def _read_modules(source: object, rows: ArrayLike | None, dropout: Dropout | None) -> Trained:
     require("torch", what="compiling a module")
+    from torch import nn
+
+    from qbnnc.frontend import members_of, read_modules
+
     modules = members_of(source)
     if modules is None:
         raise InputError(
             f"a {type(source).__name__} cannot be compiled",
             place="the source",
-            remedy="give a torch.nn.Module or a list of them, a file, or several files",
+            remedy="give a torch.nn.Module or a list of them, a file, or several files; which "
+            "objects of libraries compile, docs/how-to/posteriors-of-libraries.md lists",
         )
     if rows is None:
-        raise InputError("a module is compiled with calibration=x, 100 or more typical inputs")
-    from qbnnc.frontend import read_modules
-
+        what = (
+            "a module is"
+            if isinstance(modules[0], nn.Module)
+            else "an object holds no inputs: it is"
+        )
+        raise InputError(f"{what} compiled with calibration=x, 100 or more typical inputs")
     traced = read_modules(modules, as_array(rows, _ROWS), dropout=dropout)
     return Trained(model_of(traced), traced.references)
-
-
-def members_of(source: object) -> list[nn.Module] | None:
-    """A module, or a list of modules: the members of an ensemble; None if it is neither."""
-    from torch import nn
-
-    if isinstance(source, nn.Module):
-        return [source]
-    given = list(source) if isinstance(source, list | tuple) else []
-    modules = [each for each in given if isinstance(each, nn.Module)]
-    return modules if modules and len(modules) == len(given) else None
 
 
 def known_model(source: object) -> Model | None:

@@ -39,7 +39,7 @@ def checked(
     if not trained.references and model.provenance.distribution:
         return model
     if effort is None:
-        return with_verdict(model, "; ".join(filter(None, (_when_saved(trained), NOT_CHECKED))))
+        return with_verdict(model, _joined(trained, NOT_CHECKED))
     if not trained.references:
         return model
     from qbnnc.frontend.distribution import Effort, check_distribution
@@ -47,7 +47,13 @@ def checked(
     chosen = choice("distribution_check", Effort, effort)
     subjects = _subjects(trained, quantisation)
     report = str(check_distribution(subjects, rows, chosen, progress))
-    return with_verdict(model, "; ".join(filter(None, (_when_saved(trained), report))))
+    return with_verdict(model, _joined(trained, report))
+
+
+def _joined(trained: Trained, verdict: str) -> str:
+    """The verdict, behind what there was when the network was saved, and its kinds of object."""
+    objects = dict.fromkeys(reference.told for reference in trained.references)
+    return "; ".join(filter(None, (_when_saved(trained), *objects, verdict)))
 
 
 def _when_saved(trained: Trained) -> str:
