@@ -97,15 +97,17 @@ TABLE = {
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/e*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
+    f"{_OPS}/sampled_vectors.py": f"{_CONVERT}/test_correlated_weights",
     f"{_OPS}/[ps]*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
     f"{_OPS}/*.py": f"{_CONVERT}/test_biases {_CONVERT}/test_flipout {_CONVERT}/test_ops",
     f"{_CONVERT}/dropout_masks/*.py": (
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_mask_views"
     ),
     f"{_CONVERT}/sampled_weights/flipout.py": f"{_CONVERT}/test_flipout",
+    f"{_CONVERT}/sampled_weights/[cln]*.py": f"{_CONVERT}/test_correlated_weights",
     f"{_CONVERT}/sampled_weights/*.py": (
-        f"{_CONVERT}/test_sampled_weights {_CONVERT}/test_sampled_not_supported "
-        f"{_CONVERT}/test_flipout"
+        f"{_CONVERT}/test_correlated_weights {_CONVERT}/test_sampled_weights "
+        f"{_CONVERT}/test_sampled_not_supported {_CONVERT}/test_flipout"
     ),
     f"{_CONVERT}/noise.py": (
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_sampled_not_supported"
