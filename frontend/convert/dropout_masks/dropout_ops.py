@@ -44,21 +44,10 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
             return keep.scaled(number)
         case Constant(tensor) if (number := number_of(tensor)) is not None:
             return keep.scaled(number)
-<<<<<<< HEAD
-        case Noise() if not call.context.is_batch(shape[0]):
+        case Noise() if not shape or not call.context.is_batch(shape[0]):
             return _dropped(call, x, keep)
         case Constant():
             return _dropped(call, x, keep)
-=======
-        case Noise() if not shape or not call.context.is_batch(shape[0]):
-            call.fail("drops out a sampled weight (DropConnect), which does not compile", _MASKS)
-        case Constant(tensor):
-            call.fail(
-                f"drops out a constant of shape {list(tensor.shape)}; a mask on weights "
-                "(DropConnect) does not compile",
-                _MASKS,
-            )
->>>>>>> h-noise
         case _:
             return call.context.masked(call.context.value(x, call), keep, call)
 

@@ -35,6 +35,7 @@ from qbnnc.ir.ops import Add, Concat, Linear, Op
 _REACH = 3.5 / 0.3  # 3.5 standard deviations of a term reach over .3 of the range of x
 _MOST_TIMES = 32
 _MOST_WIDER = 8
+from qbnnc.support.errors import CompileError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
