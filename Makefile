@@ -20,8 +20,16 @@ MINIMUM_PYTHON ?= python3.11
 MINIMUM_EXTRAS := compile,distributed,onnx,plots,serving,sklearn,study,tables,zarr
 MINIMUM_TESTS ?= $(addprefix tests/conformance/test_,conformance.py noise.py heads.py) \
     $(addprefix tests/runtime/test_,microkernel.py frames.py) \
-    $(addprefix tests/study/test_,report.py sweep_command.py)
+    $(addprefix tests/study/test_,report.py sweep_command.py) \
+    $(addprefix tests/qbnnc/test_,sklearn.py sklearn_checks.py) tests/serving/test_service.py \
+    $(addprefix tests/qbnnc/batches/test_,formats.py reading.py workers.py)
+# All that try the extra `distributed` are slow.
+MINIMUM_CLUSTERS := tests/study/test_sweep_command.py::test_a_cluster_gives_the_same_results \
+    tests/qbnnc/batches/test_workers.py::test_a_cluster_of_3_workers_one_of_which_is_killed
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
+# Tests start hundreds of processes, which read bytecode sooner than they make it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo docs page pictures web check test nightly devices fuzz fuzz-million fenced mutants coverage
 .PHONY: minimum release versions lint types format onnx-wheel clean distclean FORCE
@@ -95,7 +103,7 @@ coverage: $(READY) ## Branch coverage of our packages by the tests of `make test
 	$(BIN)/coverage report
 
 # Not editable: the wheel is tried too.
-minimum: ## The lowest versions that pyproject.toml admits: the demo, and the tests of equal bits
+minimum: ## The lowest versions that pyproject.toml admits: the demo, the tests of equal bits, and each extra
 	@test -x $(LOWEST) || $(MINIMUM_PYTHON) -m venv .venv-minimum
 	@$(LOWEST) -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) \
 	    -c constraints-minimum.txt hatchling httpx hypothesis pytest pytest-xdist
@@ -117,6 +125,7 @@ minimum: ## The lowest versions that pyproject.toml admits: the demo, and the te
 	$(LOWEST) tools/versions/check.py runtime build/minimum/networks
 	$(LOWEST) -m pytest -q -n $(JOBS) -p no:cacheprovider --quick -m "not slow and not nightly" \
 	    $(MINIMUM_TESTS)
+	$(LOWEST) -m pytest -q -p no:cacheprovider $(MINIMUM_CLUSTERS)
 
 onnx-wheel: $(READY) ## Build dist/qbnnc_onnx-*.whl, which runs .onnx files with onnxruntime alone
 	cd tools/qbnnc_onnx && ../../$(BIN)/python -m hatchling build -t wheel -d ../../dist

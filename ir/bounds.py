@@ -7,23 +7,21 @@ from math import prod
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
     ContractionInteger,
     MultiplyInteger,
-    SampledWeightInteger,
     SumPoolInteger,
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
+from qbnnc.ir.parameter_ends import Ends, parameter_ends
 from qbnnc.ir.ranges import CodeRanges
-from qbnnc.ir.types import EPS_QUANT, Array, QuantParams
+from qbnnc.ir.types import Array, QuantParams
 from qbnnc.ir.weights import ChannelSums, Int64, channel_sums, chunks
 from qbnnc.support.errors import CompileError
 
 Known = dict[tuple[int, QuantParams], ChannelSums]
-Ends = tuple[Int64, Int64]  # least and greatest, for each channel or element
 
 _EXACT_IN_FLOAT32 = 2**24
 _SAFE_CODE = 128
@@ -151,57 +149,20 @@ class Proof:
         if (array := self._graph.constants.get(bias)) is not None:
             codes = array.astype(np.int64)
             return codes, codes
-        return self._sampled(bias).ends((slice(None),))
+        return parameter_ends(self._graph, self._producers, bias)((slice(None),))
 
     def _sampled_ends(self, weight: Value, low: int, high: int) -> tuple[Int64, Int64, Int64]:
         """Least and greatest sums of code * w' for each channel, and the largest of |code * w'|."""
-        shape, sampled = weight.type.shape, self._sampled(weight)
+        shape, ends = weight.type.shape, parameter_ends(self._graph, self._producers, weight)
         sums = np.zeros((3, shape[0]), np.int64)
         taps = prod(shape[2:])
         for rows, columns in chunks(shape[0], shape[1], taps):
-            least, greatest = (w.reshape(len(w), -1) for w in sampled.ends((rows, columns)))
+            least, greatest = (w.reshape(len(w), -1) for w in ends((rows, columns)))
             worst, best = (greatest, least) if low < 0 else (least, greatest)
             sums[0, rows] += np.minimum(low * worst, high * least).sum(axis=1)
             sums[1, rows] += np.maximum(low * best, high * greatest).sum(axis=1)
             sums[2, rows] += np.maximum(-least, greatest).sum(axis=1) * max(-low, high)
         return sums[0], sums[1], sums[2]
-
-    def _sampled(self, value: Value) -> _Sampled:
-        node = self._producers[value]
-        if not isinstance(node.op, SampledWeightInteger):
-            raise CompileError("the weight is neither a constant nor sampled", node.loc)
-        mu, sigma, _, ratio, divisor = (self._graph.constants.get(v) for v in node.inputs[:5])
-        if mu is None or sigma is None or ratio is None or divisor is None:
-            raise CompileError("the weight is sampled from what is not constant", node.loc)
-        return _Sampled(node.op.quant, mu, sigma, ratio, divisor)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sampled:
-    """A sampled weight or bias [N, ...], whose noise is |eps| <= 127."""
-
-    quant: QuantParams
-    mu: Array
-    sigma: Array
-    ratio: Array
-    divisor: Array
-
-    def ends(self, part: tuple[slice, ...]) -> Ends:
-        """Least and greatest q_w - Z_w of a part of its first axes."""
-        mu, sigma, ratio, divisor = (
-            a[tuple(s if n > 1 else slice(None) for s, n in zip(part, a.shape, strict=False))]
-            for a in (self.mu, self.sigma, self.ratio, self.divisor)
-        )
-        zeros = self.quant.zero_point_array(self.mu.ndim)
-        zero = zeros[part[0]] if len(zeros) > 1 else zeros
-        middle = ratio.astype(np.int64) * mu
-        span = np.abs(sigma.astype(np.int64)) * EPS_QUANT.high
-        low, high = self.quant.low, self.quant.high
-        least, greatest = (
-            quantize(end.astype(np.float32), divisor, zero, low, high).astype(np.int64) - zero
-            for end in (middle - span, middle + span)
-        )
-        return least, greatest
 
 
 def accumulator_bounds(graph: Graph, node: Node) -> AccumulatorBounds | None:

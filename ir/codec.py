@@ -19,7 +19,8 @@ from qbnnc.ir.ops.base import Op
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 T = TypeVar("T")
 
-VERSION = 2  # of the file format
+VERSION = 3  # of the file format: the newest that is read
+USUAL_VERSION = 2  # the one that is written, unless a model needs a newer one
 _MOST_SHOWN = 60
 
 
@@ -49,8 +50,8 @@ def version_of(value: object) -> int:
             return max(map(version_of, value), default=1)
         case _ if is_dataclass(value) and not isinstance(value, type):
             said = [(f, getattr(value, f.name)) for f in fields(value)]
-            needed = (max(_since(f), version_of(v)) for f, v in said if not _left_out(f, v))
-            return max(needed, default=1)
+            needed = [max(_since(f), version_of(v)) for f, v in said if not _left_out(f, v)]
+            return max([value.since if isinstance(value, Op) else 1, *needed])
     return 1
 
 
@@ -145,7 +146,7 @@ def decode_op(record: Json, version: int = VERSION) -> Op:
     """The op a record names; DecodeError if there is no such op."""
     if not isinstance(record, dict) or not isinstance(name := record.get("op"), str):
         raise DecodeError("an op record names its op")
-    if name not in OPS:
+    if name not in OPS or OPS[name].since > version:
         raise DecodeError(f"there is no op {name!r}")
     return decode(OPS[name], {k: v for k, v in record.items() if k != "op"}, version)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from qbnnc.ir.bounds import Known, check_bounds
 from qbnnc.ir.check import Ends, check, check_text, random_nodes
-from qbnnc.ir.codec import VERSION
+from qbnnc.ir.codec import USUAL_VERSION
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Head
 from qbnnc.ir.ops.dropout import KeepMask
@@ -48,7 +48,7 @@ class Model:
     draws: int = 1
     provenance: Provenance = Provenance()
     calibration: Array | None = None
-    version: int = VERSION
+    version: int = USUAL_VERSION
 
     def __repr__(self) -> str:
         """ "Model(FLOAT, raw, 3 members, [10] -> [1], [1])": the weights are not for the eye."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import ClampedOp, MaxPool2d
+from qbnnc.ir.ops import Choice, ClampedOp, MaxPool2d
 from qbnnc.ir.types import QuantParams
 
 Range = tuple[int, int]
@@ -36,10 +36,11 @@ class CodeRanges:
                 low, high = self._known[node.inputs[0]]
                 full = op.windows_meet(node.inputs[0].type.shape)
                 return low if full else min(low, 0), high
+            case Choice():
+                return self._known[node.inputs[0]]
             case op if op.keeps_codes:
                 ends = [self._known[value] for value in node.inputs if value in self._known]
                 if op.adds_zeros:
-                    zero = quant.per_tensor[1]
-                    ends.append((zero, zero))
+                    ends.append((min(quant.zero_point), max(quant.zero_point)))
                 return min(low for low, _ in ends), max(high for _, high in ends)
         return quant.low, quant.high

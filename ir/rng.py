@@ -92,6 +92,12 @@ def normal_table() -> NDArray[np.float32]:
 
 
 @cache
+def uniform_table() -> NDArray[np.float32]:
+    """A uniform number for each 16-bit lane: (u + .5)/65536, [65536]."""
+    return ((np.arange(65536) + 0.5) / 65536).astype(np.float32)
+
+
+@cache
 def _quantiles() -> NDArray[np.float64]:
     normal = NormalDist()
     return np.array([normal.inv_cdf((u + 0.5) / 65536) for u in range(65536)])

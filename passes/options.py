@@ -11,6 +11,7 @@ from typing import TypedDict
 from qbnnc.ir.graph import Node
 from qbnnc.support.errors import UserError
 
+DRAWN_BITS = 8  # of noise on activations, and of constants to choose from
 _INPUT_BITS = 8  # of the input: few bits there cost most, and save least
 _RESIDUAL_BITS = 7  # of residual sums, their terms and joined values at least
 _FITTED_BITS = 6  # up to so many bits of weights or their inputs, fitting beats nearest codes

@@ -1,4 +1,8 @@
-"""Weights and biases that passes rescale: constants, or sampled by mean and standard deviation."""
+"""Weights and biases that passes rescale.
+
+They are constants, one of several constants (Choice), samples by mean and standard deviation, or
+one of these under a mask (DropConnect).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Builder, Node, Value
-from qbnnc.ir.ops import SampledWeight
+from qbnnc.ir.ops import Choice, Mask, SampledWeight
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import CompileError, Loc
 
@@ -34,50 +38,80 @@ def rescaled(
     """parameter * scale + shift, `scale` and `shift` broadcasting against it.
 
     A sampled weight has its mean scaled and shifted, and its standard deviation scaled, sign
-    included: others may take the same noise.
+    included: others may take the same noise. All members of a choice are scaled and shifted.
+    CompileError for a shift under a mask, which would drop the shift too.
     """
-    sampled = build.producer(parameter)
-    if sampled is None or not isinstance(sampled.op, SampledWeight):
-        wide = constant(parameter, build, loc) * scale + shift
-        return float32_constant(parameter.name, wide, build)
-    mu, sigma, *noise = sampled.inputs
-    moved = (
-        float32_constant(mu.name, constant(mu, build, loc) * scale + shift, build),
-        float32_constant(sigma.name, constant(sigma, build, loc) * scale, build),
-    )
-    return build.emit(sampled.op, *moved, *noise, loc=sampled.loc, name=sampled.output.name)
+    made = build.producer(parameter)
+    match None if made is None else made.op:
+        case SampledWeight() if made is not None:
+            mu, sigma, *rest = made.inputs
+            moved = [
+                float32_constant(mu.name, constant(mu, build, loc) * scale + shift, build),
+                float32_constant(sigma.name, constant(sigma, build, loc) * scale, build),
+            ]
+        case Choice() if made is not None:
+            values, *rest = made.inputs
+            wide = constant(values, build, loc) * scale + shift
+            moved = [float32_constant(values.name, wide, build)]
+        case Mask() if made is not None:
+            if np.any(shift):
+                raise CompileError(
+                    "a mask drops elements of a bias, and a shift follows the layer",
+                    loc,
+                    remedy="leave the bias without a mask",
+                )
+            whole, *rest = made.inputs
+            moved = [rescaled(whole, scale, 0.0, build, loc)]
+        case _:
+            wide = constant(parameter, build, loc) * scale + shift
+            return float32_constant(parameter.name, wide, build)
+    return build.emit(made.op, *moved, *rest, loc=made.loc, name=made.output.name)
 
 
 def spread(parameter: Value, build: Builder, deviations: float) -> Array | None:
-    """mu -+ deviations*|sigma| of a parameter, [2, *shape]; None if it is computed otherwise.
+    """Numbers that a parameter lies between, [K, *shape]; None if it is computed otherwise.
 
-    A constant is [1, *shape], and not copied.
+    A constant is [1, *shape], and not copied. A sample has mu -+ deviations*|sigma|, and a choice
+    each of its members. A mask adds 0.
     """
     if (array := build.array(parameter)) is not None:
         return array[None]
-    sampled = build.producer(parameter)
-    if sampled is None or not isinstance(sampled.op, SampledWeight):
-        return None
-    mu, sigma = (source_constant(v, build) for v in sampled.inputs[:2])
-    reach = deviations * np.abs(sigma)
-    return np.stack([mu - reach, mu + reach])
+    made = build.producer(parameter)
+    match None if made is None else made.op:
+        case SampledWeight() if made is not None:
+            mu, sigma = (source_constant(v, build) for v in made.inputs[:2])
+            reach = deviations * np.abs(sigma)
+            return np.stack([mu - reach, mu + reach])
+        case Choice() if made is not None:
+            return source_constant(made.inputs[0], build)
+        case Mask() if made is not None:
+            whole = spread(made.inputs[0], build, deviations)
+            return None if whole is None else np.concatenate([whole, np.zeros_like(whole[:1])])
+    return None
 
 
 def likely_values(parameter: Value, build: Builder) -> tuple[Array, Float64] | None:
     """Values of a parameter [K, *shape] and their probabilities [K]; None if it is computed.
 
-    A constant has one value. A sampled parameter has mu + sigma*z for z from -3 to 3 in steps of
-    0.5, with the probabilities of N(0, 1).
+    A constant has one value, and a choice each of its members alike. A sampled parameter has
+    mu + sigma*z for z from -3 to 3 in steps of 0.5, with the probabilities of N(0, 1). The 0 of a
+    mask has no error, and so no part in this.
     """
     if (array := build.array(parameter)) is not None:
         return array[None], np.ones(1)
-    sampled = build.producer(parameter)
-    if sampled is None or not isinstance(sampled.op, SampledWeight):
-        return None
-    mu, sigma = (source_constant(v, build) for v in sampled.inputs[:2])
-    density = np.exp(-(_DEVIATIONS**2) / 2)
-    values = np.stack([mu + np.float32(z) * sigma for z in _DEVIATIONS])
-    return values, density / density.sum()
+    made = build.producer(parameter)
+    match None if made is None else made.op:
+        case SampledWeight() if made is not None:
+            mu, sigma = (source_constant(v, build) for v in made.inputs[:2])
+            density = np.exp(-(_DEVIATIONS**2) / 2)
+            values = np.stack([mu + np.float32(z) * sigma for z in _DEVIATIONS])
+            return values, density / density.sum()
+        case Choice() if made is not None:
+            values = source_constant(made.inputs[0], build)
+            return values, np.full(len(values), 1 / len(values))
+        case Mask() if made is not None:
+            return likely_values(made.inputs[0], build)
+    return None
 
 
 def source_constant(value: Value, build: Builder) -> Array:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import KeepMask
+from qbnnc.ir.types import Axis
 from qbnnc.runtime.jobs import Prepared, Size, signed
 from qbnnc.runtime.outputs import Float32
 from qbnnc.support.errors import InputError
@@ -43,9 +43,8 @@ class Numbering:
 
 
 def draws_by_row(graph: Graph) -> bool:
-    """Tell whether rows have random numbers of their own: a mask that they do not share."""
-    ops = (node.op for node, _ in random_nodes(graph))
-    return any(isinstance(op, KeepMask) and not op.shared for op in ops)
+    """Tell whether rows have random numbers of their own, which they do not share."""
+    return any(Axis.ROW in node.output.type.axes for node, _ in random_nodes(graph))
 
 
 def numbering(

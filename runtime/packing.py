@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from qbnnc.ir.types import Array
 from qbnnc.ir.weights import channel_sums
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import CHANNEL_BLOCK, K_BLOCK, round_up, to_memory
+
+Indices: TypeAlias = NDArray[np.int32]
 
 _ALIGNMENT = 64
 PANEL, *_, NARROW = chosen().panels  # output channels of the widest and the narrowest panel
@@ -178,6 +181,18 @@ class Layout:
     def repeat_channels(self, rows: Array, fill: int = 0) -> Array:
         """Pack [groups, filters] as [groups][padded channels][step], in the order of a line."""
         return np.repeat(self.pack_channels(rows, fill).reshape(-1), self.step)
+
+    def split_places(self, places: NDArray[np.int32]) -> tuple[Indices, Indices] | None:
+        """Split places [groups, filters, K] into rows [depth] + columns [groups, filters].
+
+        -1 in `rows` is padding. None if no sum of a part for K and one for the channel is a place.
+        """
+        rows = places[0, 0] - places[0, 0].min()
+        columns = places[:, :, 0] - rows[0]
+        if not (places == rows + columns[..., None]).all():
+            return None
+        order = self.order_of_taps()
+        return np.where(order < 0, -1, rows[order]).astype(np.int32), columns
 
     def order(self) -> NDArray[np.int64]:
         """Return the place in this layout of each element of [*shape], in row-major order."""

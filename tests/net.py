@@ -13,6 +13,7 @@ from qbnnc.ir.ops import (
     Affine,
     AveragePool2d,
     BatchNorm,
+    Choice,
     Clamp,
     Conv2d,
     Function,
@@ -25,7 +26,7 @@ from qbnnc.ir.ops import (
     SampledWeight,
     Unary,
 )
-from qbnnc.ir.ops.base import Op
+from qbnnc.ir.ops.base import Op, RandomOp
 from qbnnc.ir.types import PER_ROW, Array, DType, Stage, TensorType
 from qbnnc.support.errors import Loc
 
@@ -97,6 +98,22 @@ class Net:
         else:
             bias = self.constant(f"{name}.bias", outputs, scale=0.2)
         return self.emit(op, weight, bias, name=name)
+
+    def drawn(self, op: RandomOp, name: str) -> Value:
+        """What a random op draws, from the next stream."""
+        self.streams += 1
+        return self.build.emit(op, loc=Loc(name, "net.py:1"), name=name)
+
+    def choice(self, name: str, index: Value, *shape: int, scale: float = 1.0) -> Value:
+        """One of several constants, by an index."""
+        assert index.type.quant is not None
+        values = self.constant(f"{name}.values", index.type.quant.high + 1, *shape, scale=scale)
+        return self.build.emit(Choice(), values, index, loc=Loc(name, "net.py:1"), name=name)
+
+    def dropped(self, name: str, parameter: Value, p: float) -> Value:
+        """A weight of which a mask drops elements."""
+        keep = self.drawn(KeepMask(parameter.type.shape, p, self.streams, True), f"{name}.keep")
+        return self.build.emit(Mask(1.0), parameter, keep, loc=Loc(name, "net.py:1"), name=name)
 
     def unary(self, function: Function, name: str, parameter: float = 0.0) -> Net:
         return self.emit(Unary(function, parameter), name=name)

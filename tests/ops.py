@@ -12,6 +12,8 @@ from qbnnc.ir.ops import (
     Affine,
     AveragePool2d,
     BatchNorm,
+    Choice,
+    ChoiceIndex,
     Clamp,
     ClampCodes,
     Composite,
@@ -19,6 +21,7 @@ from qbnnc.ir.ops import (
     Conv2d,
     Conv2dInteger,
     Dequantize,
+    Distribution,
     EpsCodes,
     FakeQuantize,
     Function,
@@ -33,6 +36,8 @@ from qbnnc.ir.ops import (
     MaxPool2d,
     Multiply,
     MultiplyInteger,
+    Noise,
+    NoiseCodes,
     Normal,
     Op,
     Operation,
@@ -52,6 +57,7 @@ from qbnnc.ir.ops import (
     Unary,
     UpsampleNearest,
 )
+from qbnnc.ir.ops.choice import index_range
 from qbnnc.ir.types import (
     CONSTANT,
     EPS_QUANT,
@@ -139,6 +145,10 @@ def _channels(number: float) -> Tensor:
     return _constant(np.full(4, number, np.float32))
 
 
+def _index(number: int, count: int) -> Tensor:
+    return _tensor(np.array([number], np.int32), PER_SAMPLE, index_range(count))
+
+
 _IMAGE = (4, 4, 6)
 _SCALARS = tuple(
     _constant(np.full((4, 1, 1), number, np.float32)) for number in (1.5, 0.25)
@@ -166,6 +176,8 @@ _EXAMPLES: tuple[Example, ...] = (
         (_on_grid(*_IMAGE), *map(_channels, (1.5, 0.5, 0.1, 2.0))),
         traits="elementwise",
     ),
+    Example(Choice(), (_weight(3, 4, 2), _index(2, 3)), traits="keeps_codes"),
+    Example(ChoiceIndex(3, 0)),
     Example(
         Clamp(-0.3, 1.0), (_on_grid(*_IMAGE),), traits="elementwise composable commutes_with_factor"
     ),
@@ -218,6 +230,8 @@ _EXAMPLES: tuple[Example, ...] = (
         (_codes(*_IMAGE), _codes(4, 1, 1, seed=1)),
         traits="elementwise makes_accumulators",
     ),
+    Example(Noise(Distribution.NORMAL, (5,), 0), traits="has_own_scale"),
+    Example(NoiseCodes((5,), 0, (9, 30000, 65536), QuantParams((0.5,), (1,), 0, 3))),
     Example(Normal((5,), 0)),
     Example(Pad((1, 0, 2, 1)), (_on_grid(*_IMAGE),), traits=f"{MOVES} adds_zeros"),
     Example(QuantizeInput((0.5,), (0.25,), GRID, 0, 127), (_reals(*_IMAGE),), traits="elementwise"),

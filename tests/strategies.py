@@ -37,11 +37,12 @@ from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.ops import RandomOp
+from tests.random_draws import RandomGraphOfAllDraws
 from tests.random_graph import Choose, RandomGraph
 from tests.random_ops import RandomGraphOfAllOps
 
 T = TypeVar("T")
-Ops: TypeAlias = Literal["basic", "all"]
+Ops: TypeAlias = Literal["basic", "all", "draws"]
 
 
 def input_batch(model: Model, rows: int, seed: int = 0) -> NDArray[np.float32]:
@@ -66,7 +67,8 @@ class Contents:
         """One member."""
         if self.ops == "basic":
             return RandomGraph(choose, seed, self.dropout).finish(self.classification)
-        every = RandomGraphOfAllOps(choose, seed, self.dropout, self.sampled)
+        kind = RandomGraphOfAllDraws if self.ops == "draws" else RandomGraphOfAllOps
+        every = kind(choose, seed, self.dropout, self.sampled)
         return every.finish(self.classification)
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 
 from qbnnc.backends.c.head import Statistics
+from qbnnc.backends.c.parameters import parameter
 from qbnnc.backends.c.program import Constants, Layout, Phase
 from qbnnc.backends.c.scope import Form, Scope
 from qbnnc.ir.format import digest
@@ -175,9 +176,19 @@ def _layers(graph: Graph, scope: Scope) -> Iterator[LayerCost]:
             dropped = _dropped(select.inputs[1], scope) if form is Form.SUBTRACT else 0.0
             yield LayerCost(name, form.value, products, round(dropped * products))
             continue
-        form_name = Form.DIRECT.value if node.inputs[1] in graph.constants else "sampled"
+        form_name = _form(node.inputs[1], scope)
         once = scope.phase(node.output) is Phase.ROW
         yield LayerCost(name, form_name, products * once, products * (not once))
+
+
+def _form(weight: Value, scope: Scope) -> str:
+    """The form of a layer that subtracts nothing, by its weight."""
+    source = parameter(weight, scope)
+    if source is None:
+        return "sampled"
+    if source.select is not None:
+        return "dropped"
+    return Form.DIRECT.value if source.index is None else "chosen"
 
 
 def _dropped(mask: Value, scope: Scope) -> float:

@@ -77,7 +77,7 @@ def select(node: Node, scope: Scope) -> None:
     count = walk.repeats()
     if count is not None:
         alone = scope.only_reader(x) is node and scope.phase(x) is phase
-        own = source.buffer is not None and not isinstance(scope.producers[x].op, Reshape)
+        own = source.in_buffer and not isinstance(scope.producers[x].op, Reshape)
         out = scope.hold(node.output, source) if alone and own else scope.make(node.output)
         scope.step(phase, "qb_drop", keep, count, source, x.type.size, zero, out)
         return

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.backends.c import elementwise, layers, moves
+from qbnnc.backends.c import draws, dropped, elementwise, layers, moves
 from qbnnc.backends.c.program import Constants, Phase, Program
 from qbnnc.backends.c.scope import Forms, Scope
 from qbnnc.backends.c.values import Held, row_major
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.ir.ops.activation import ClampCodes
+from qbnnc.ir.ops.choice import Choice, ChoiceIndex
 from qbnnc.ir.ops.dropout import KeepMask, Select
 from qbnnc.ir.ops.elementwise import AddQuantized, MultiplyInteger
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
+from qbnnc.ir.ops.noise import NoiseCodes
 from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
@@ -50,8 +52,14 @@ def _emit(node: Node, scope: Scope) -> None:
             layers.emit(node, scope)
         case KeepMask():
             elementwise.keep_mask(node, node.op, scope)
-        case Select():
+        case NoiseCodes():
+            draws.noise(node, node.op, scope)
+        case ChoiceIndex():
+            draws.choice_index(node, node.op, scope)
+        case Select() if node.output.type.dtype is DType.U8:
             elementwise.select(node, scope)
+        case Select() if node.output.type.dtype is DType.I32:
+            dropped.drop_bias(node, scope)
         case Requantize():
             elementwise.requantize(node, node.op, scope)
         case Dequantize():
@@ -72,8 +80,10 @@ def _emit(node: Node, scope: Scope) -> None:
             moves.concat(node, node.op, scope)
         case Move():
             moves.move(node, scope)
-        case EpsCodes() | SampledWeightInteger():
+        case EpsCodes() | SampledWeightInteger() | Select():
             pass  # the layer that takes the weight draws it
+        case Choice():
+            pass  # what reads it finds the constant where it is
         case _:
             raise ValueError("this op")
 

@@ -9,6 +9,7 @@ import numpy as np
 from qbnnc.backends.c.ends import End
 from qbnnc.backends.c.geometry import Geometry
 from qbnnc.backends.c.operands import by_fours, filled_up, offset_of, record_of, wrapped
+from qbnnc.backends.c.parameters import Parameter
 from qbnnc.backends.c.program import Buffer
 from qbnnc.backends.c.scope import Form, Scope
 from qbnnc.backends.c.traits import Trait
@@ -16,18 +17,17 @@ from qbnnc.backends.c.values import Held
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
-from qbnnc.ir.types import Array
 
 
 def emit_masked(
-    node: Node, geometry: Geometry, end: End, select: Node, weight: Array, scope: Scope
+    node: Node, geometry: Geometry, end: End, select: Node, weight: Parameter, scope: Scope
 ) -> None:
     """Emit a layer that subtracts what the dropout `select` before it takes."""
     x, keep = scope.held(select.inputs[0]), scope.held(select.inputs[1])
     phase, once = scope.phase(end.value), scope.phase(select.inputs[0])
     o, oh, ow = geometry.output
     if isinstance(node.op, LinearInteger):
-        record = record_of(node, geometry, end, weight.T, weight, scope)
+        record = record_of(node, geometry, end, weight.codes[0].T, weight, scope)
         offset = offset_of(node, weight, scope)
         sums, acc = Buffer("int32_t", o), Buffer("int32_t", o)
         scope.step(once, "qb_linear_sums", record, offset, x, sums)
@@ -36,11 +36,12 @@ def emit_masked(
         return
     # Parts count codes from Z_x, and so the sums begin with what codes of Z_x give.
     channels, taps = geometry.image[0], prod(geometry.kernel)
-    ordered = filled_up(weight.transpose(1, 0, 2, 3), taps)
+    codes = weight.codes[0]
+    ordered = filled_up(codes.transpose(1, 0, 2, 3), taps)
     record = record_of(node, geometry, end, ordered, weight, scope)
     zero = codes_of(node.inputs[0].type).per_tensor[1]
     assert isinstance(node.op, Conv2dInteger)
-    folded = zero * weight.astype(np.int64).sum(axis=(1, 2, 3)) if node.op.folded else 0
+    folded = zero * codes.astype(np.int64).sum(axis=(1, 2, 3)) if node.op.folded else 0
     bias = scope.graph.constants[node.inputs[2]]
     base = scope.program.pointer(wrapped(bias + folded), "int32_t")
     sums, table = Buffer("int32_t", o * oh * ow), channels * o * oh * ow

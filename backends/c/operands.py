@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from qbnnc.backends.c import sampled
 from qbnnc.backends.c.ends import End
 from qbnnc.backends.c.geometry import Geometry, conv_record
+from qbnnc.backends.c.parameters import Parameter, parameter
+from qbnnc.backends.c.parts import Part
 from qbnnc.backends.c.program import Buffer
 from qbnnc.backends.c.scope import Scope
+from qbnnc.backends.c.values import Held
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
@@ -26,15 +31,25 @@ def filled_up(ordered: Array, taps: int) -> Array:
 
 
 def record_of(
-    node: Node, geometry: Geometry, end: End, ordered: Array, weight: Array, scope: Scope
-) -> str:
-    """Add a `qb_conv` with a weight in the order that the layer's function takes."""
+    node: Node, geometry: Geometry, end: End, ordered: Array, weight: Parameter, scope: Scope
+) -> Held:
+    """Add a `qb_conv` with a weight in the order that the layer's function takes.
+
+    `ordered` holds all constants that the weight may be, one after the other. The call takes the
+    record with that of the sample.
+    """
     constants = scope.program.constants
-    zeros = weight_zeros(node, len(weight))
+    zeros = weight_zeros(node, weight.outputs)
     wz = constants.array(zeros, "int32_t") if zeros.any() else "NULL"
     x_zero = codes_of(node.inputs[0].type).per_tensor[1]
     arrays = constants.array(ordered, "int8_t"), wz
-    return conv_record(scope.program, geometry, arrays, x_zero, end.window)
+    record = conv_record(scope.program, geometry, arrays, x_zero, end.window)
+    if weight.index is None:
+        return Held(record, (), "qb_conv")
+    scope.program.parts.add(Part.CHOICE)
+    number, size = scope.held(weight.index), prod(weight.shape)
+    text = f"qb_with_weight({record}, {size}, {number.text}, &with)"
+    return Held(text, (), "qb_conv", number.buffer, local="qb_conv with;")
 
 
 def weight_zeros(node: Node, outputs: int) -> Array:
@@ -43,19 +58,40 @@ def weight_zeros(node: Node, outputs: int) -> Array:
     return np.broadcast_to(zeros, (outputs,))
 
 
-def offset_of(node: Node, weight: Array, scope: Scope) -> Buffer | str:
-    """The bias with the constant terms of equation (2): [O]."""
+def offset_of(node: Node, weight: Parameter, scope: Scope) -> Held | Buffer | str:
+    """The bias with the constant terms of equation (2): [O], for the weight of the sample."""
     assert isinstance(node.op, Conv2dInteger | LinearInteger)
-    codes = weight.reshape(len(weight), -1).astype(np.int64)
-    codes -= weight_zeros(node, len(weight)).astype(np.int64)[:, None]
-    zero = codes_of(node.inputs[0].type).per_tensor[1]
-    terms = np.zeros(len(weight), np.int64) if node.op.folded else -zero * codes.sum(axis=1)
-    bias = scope.graph.constants.get(node.inputs[2])
-    if bias is not None:
-        return scope.program.pointer(wrapped(bias + terms), "int32_t")
+    terms, value = _terms(node, weight, folded=node.op.folded), node.inputs[2]
+    bias = parameter(value, scope)
+    alike = bias is not None and (None in (bias.index, weight.index) or bias.index is weight.index)
+    if bias is not None and bias.select is None and alike:
+        index = bias.index if weight.index is None else weight.index
+        return scope.chosen(wrapped(bias.codes + terms), index, "int32_t")
     always = scope.program.members > 1  # members have the same steps
-    plus = scope.program.pointer(wrapped(terms), "int32_t") if always or terms.any() else "NULL"
-    return sampled.bias(node.inputs[2], plus, scope)
+    plus = None
+    if always or terms.any():
+        plus = scope.chosen(wrapped(terms), weight.index, "int32_t")
+    if bias is None:
+        return sampled.bias(value, "NULL" if plus is None else plus, scope)
+    plain = scope.held(value)
+    if plus is None:
+        return plain
+    scope.program.parts.add(Part.BIASES)
+    out = Buffer("int32_t", weight.outputs)
+    phase = scope.phase(node.output)
+    scope.step(phase, "qb_add_terms", plain, plus, weight.outputs, out)
+    return out
+
+
+def _terms(node: Node, weight: Parameter, *, folded: bool) -> Array:
+    """The constant terms of equation (2) for each constant that the weight may be: i64 [M, O]."""
+    rows = weight.codes.reshape(len(weight.codes), weight.outputs, -1)
+    if folded:
+        return np.zeros(rows.shape[:2], np.int64)
+    zeros = weight_zeros(node, weight.outputs).astype(np.int64)
+    centred = rows.sum(axis=2, dtype=np.int64) - rows.shape[2] * zeros
+    terms: Array = -codes_of(node.inputs[0].type).per_tensor[1] * centred
+    return terms
 
 
 def wrapped(numbers: Array) -> Array:

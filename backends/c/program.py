@@ -8,6 +8,7 @@ from enum import Enum
 
 import numpy as np
 
+from qbnnc.backends.c.parts import Part
 from qbnnc.backends.c.traits import Trait
 from qbnnc.ir.placement import Need, place
 from qbnnc.ir.types import Array
@@ -127,7 +128,8 @@ class Program:
     """The steps of one member, and the records that its steps name.
 
     `members` is the number of members, which have the same steps; a record of each stands in an
-    array, and a step takes that of member `m`. `traits` are what the steps need of the library.
+    array, and a step takes that of member `m`. `traits` and `parts` are what the steps need of the
+    library.
     """
 
     constants: Constants
@@ -135,6 +137,7 @@ class Program:
     steps: list[Step] = field(default_factory=list)
     records: list[tuple[str, str]] = field(default_factory=list)  # type, initialiser
     traits: set[Trait] = field(default_factory=set)
+    parts: set[Part] = field(default_factory=set)
 
     def step(self, phase: Phase, text: str, *buffers: Buffer) -> None:
         self.steps.append(Step(phase, text, buffers, self.constants.layer))

@@ -7,6 +7,8 @@ import numpy as np
 from qbnnc.backends.c.ends import End
 from qbnnc.backends.c.fixed_point import FixedPoint, Int64, fit, steps
 from qbnnc.backends.c.geometry import Geometry, conv_record
+from qbnnc.backends.c.parameters import parameter
+from qbnnc.backends.c.parts import Part
 from qbnnc.backends.c.program import Buffer
 from qbnnc.backends.c.scope import Scope
 from qbnnc.backends.c.values import Held
@@ -24,11 +26,7 @@ def emit(node: Node, geometry: Geometry, end: End, scope: Scope) -> None:
     drawing = _record(scope.producers[weight], geometry.taps, scope)
     zero = codes_of(x.type).per_tensor[1]
     conv = conv_record(scope.program, geometry, ("NULL", "NULL"), zero, end.window)
-    constant = scope.graph.constants.get(bias_value)
-    if constant is None:
-        offset: Held | Buffer | str = bias(bias_value, "NULL", scope)
-    else:
-        offset = scope.program.pointer(constant, "int32_t")
+    offset = plain_bias(bias_value, scope)
     phase = scope.phase(end.value)
     common = conv, drawing, end.record, offset, "st->seed", "sample", scope.held(x)
     if isinstance(node.op, LinearInteger):
@@ -39,7 +37,14 @@ def emit(node: Node, geometry: Geometry, end: End, scope: Scope) -> None:
     scope.step(phase, "qb_convolve_sampled", *common, copy, filter_, end.out)
 
 
-def bias(value: Value, plus: str, scope: Scope) -> Buffer:
+def plain_bias(value: Value, scope: Scope) -> Held | Buffer:
+    """The place of a bias [O], which is drawn if it is sampled."""
+    if parameter(value, scope) is None:
+        return bias(value, "NULL", scope)
+    return scope.held(value)
+
+
+def bias(value: Value, plus: Held | str, scope: Scope) -> Buffer:
     """Emit the drawing of a bias [O], to which `plus` is added."""
     record = _record(scope.producers[value], 1, scope)
     out = Buffer("int32_t", value.type.size)
@@ -56,6 +61,7 @@ def _record(node: Node, inputs: int, scope: Scope) -> str:
     if not isinstance(eps, EpsCodes):
         raise ValueError(f"noise that {eps.name} makes")
     constants, outputs = scope.program.constants, mu.size // inputs
+    scope.program.parts.add(Part.SAMPLED)
     ratios, divisors = (_of_outputs(a, outputs) for a in (ratio, divisor))
     zeros = np.asarray(op.quant.zero_point, np.int32)
     lanes = "NULL"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
+import numpy as np
+
+from qbnnc.backends.c.lanes import drawn_by_layers
+from qbnnc.backends.c.parts import Part
 from qbnnc.backends.c.program import Buffer, Phase, Program
 from qbnnc.backends.c.values import CTYPES, Held, in_order, row_major, stored
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.ops.choice import Choice
 from qbnnc.ir.ops.dropout import Select
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
-from qbnnc.ir.types import Axis, DType
+from qbnnc.ir.types import Array, Axis, DType
 
 
 class Form(Enum):
@@ -53,6 +58,8 @@ class Scope:
     def __post_init__(self) -> None:
         self.readers = self.graph.consumers()
         self.producers = self.graph.producers()
+        self.lanes, unneeded = drawn_by_layers(self.graph)
+        self.done |= unneeded
 
     def phase(self, value: Value) -> Phase:
         """The phase that computes a value. Members of an ensemble compute all for each sample."""
@@ -60,13 +67,31 @@ class Scope:
         return Phase.SAMPLE if varies else Phase.ROW
 
     def held(self, value: Value) -> Held:
-        """The place of a value that has been computed, or of a constant."""
-        if value not in self._held:
-            array = self.graph.constants[value]
-            ctype = CTYPES[value.type.dtype]
-            text = self.program.pointer(in_order(array), ctype)
-            self._held[value] = Held(text, stored(array.shape), ctype)
-        return self._held[value]
+        """The place of a value that has been computed, or of a constant; ValueError for no value.
+
+        A constant that is chosen stays where it is.
+        """
+        if value in self._held:
+            return self._held[value]
+        source, index = value, None
+        if (node := self.producers.get(value)) is not None and isinstance(node.op, Choice):
+            source, index = node.inputs
+        array = self.graph.constants.get(source)
+        if array is None or value.type.dtype not in CTYPES:
+            raise ValueError(f"{value.type} of what is no constant, or as a weight")
+        members = array[None] if index is None else array
+        place = self.chosen(np.stack([*map(in_order, members)]), index, CTYPES[value.type.dtype])
+        return self.hold(value, replace(place, strides=stored(value.type.shape)))
+
+    def chosen(self, members: Array, index: Value | None, ctype: str) -> Held:
+        """The place of the one of some constants [M, *shape] that an index chooses."""
+        pointer = self.program.pointer(members, ctype)
+        if index is None:
+            return Held(pointer, (), ctype)
+        self.program.parts.add(Part.CHOICE)
+        number = self.held(index)
+        text = f"QB_CHOSEN({pointer}, {members[0].size}, {number.text})"
+        return Held(text, (), ctype, number.buffer)
 
     def hold(self, value: Value, held: Held) -> Held:
         self._held[value] = held
@@ -106,24 +131,32 @@ class Scope:
 
     def step(self, phase: Phase, function: str, *arguments: Held | Buffer | str | int) -> None:
         """Add a call. Buffers among the arguments become their addresses."""
-        buffers, texts = list[Buffer](), list[str]()
+        buffers, texts, local = list[Buffer](), list[str](), ""
         for argument in arguments:
-            buffer = argument.buffer if isinstance(argument, Held) else argument
-            if isinstance(buffer, Buffer):
-                texts.append(f"{{{len(buffers)}}}")
+            text = "{}" if isinstance(argument, Buffer) else str(argument)
+            buffer = argument if isinstance(argument, Buffer) else None
+            if isinstance(argument, Held):
+                text, buffer, local = argument.text, argument.buffer, local + argument.local
+            if buffer is not None:
+                text = text.replace("{}", f"{{{len(buffers)}}}")
                 buffers.append(buffer)
-            elif isinstance(argument, Held):
-                texts.append(argument.text)
-            else:
-                texts.append(str(argument))
-        self.program.step(phase, f"{function}({', '.join(texts)});", *buffers)
+            texts.append(text)
+        call = f"{function}({', '.join(texts)});"
+        self.program.step(phase, f"{{{{ {local} {call} }}}}" if local else call, *buffers)
 
     def feeds_linear_layers(self, value: Value) -> bool:
-        """Whether only linear layers with constant weights read a value: they take any order."""
+        """Whether only linear layers with constant weights read a value: they take any order.
+
+        One of several constants is as good as one.
+        """
         readers = self.readers.get(value, [])
         return value not in self.graph.outputs and all(
-            isinstance(r.op, LinearInteger) and r.inputs[1] in self.graph.constants for r in readers
+            isinstance(r.op, LinearInteger) and self._is_constant(r.inputs[1]) for r in readers
         )
+
+    def _is_constant(self, weight: Value) -> bool:
+        node = self.producers.get(weight)
+        return node is None or isinstance(node.op, Choice)
 
     def scratch(self, ctype: str, count: int) -> Buffer | str:
         """Make memory that one step needs; NULL if that is none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from qbnnc.backends.c.costs import Costs, costs_of
 from qbnnc.backends.c.emission import emit
 from qbnnc.backends.c.head import Statistics, statistics
 from qbnnc.backends.c.header import compiler, header, parameters
+from qbnnc.backends.c.parts import Part, library
 from qbnnc.backends.c.program import Constants, Layout, Phase, Program, lay_out
 from qbnnc.backends.c.scope import Form, Forms, Scope
 from qbnnc.backends.c.traits import Trait, definitions
@@ -20,11 +20,6 @@ from qbnnc.ir.format import digest
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import eps_table
 from qbnnc.support.errors import CompileError, UserError
-
-_PARTS = (
-    "base random products columns convolutions depthwise masked sampled elementwise pooling "
-    "statistics"
-).split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +117,6 @@ def _largest(layout: Layout) -> str:
     return f"{buffer.nbytes:,} are one value"
 
 
-def _library(sampled: bool) -> str:
-    """The functions that the steps call; the table of eps where weights are sampled."""
-    library = files("qbnnc.backends.c") / "library"
-    parts = [p for p in _PARTS if sampled or p != "sampled"]
-    return "\n".join((library / f"{part}.h").read_text() for part in parts)
-
-
 def _body(
     model: Model,
     names: tuple[str, str],
@@ -139,9 +127,8 @@ def _body(
     program: Program,
 ) -> str:
     (name, file), members, upper = names, len(scopes), names[0].upper()
-    sampled = any(kind == "qb_sampled" for kind, _ in program.records)
-    tables = _eps_tables() if sampled else ""
-    library = _library(sampled).replace(
+    tables = _eps_tables() if Part.SAMPLED in program.parts else ""
+    functions = library(program.parts).replace(
         _MOMENTS, f"typedef {name}_moments qb_moments; /* shifted by the first sample */\n"
     )
     records = "\n".join(_records(scopes))
@@ -184,7 +171,7 @@ def _body(
 /* The cases of the functions below that this network has. */
 {traits}
 
-{tables}{library}
+{tables}{functions}
 /* ---- this network ------------------------------------------------------------------------ */
 
 {arrays}

@@ -39,9 +39,10 @@ def same_order(shape: Sequence[int], first: Sequence[int], other: Sequence[int])
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A value: the text of its address ("{}" if it is a buffer), and its strides.
+    """A value: the text of its address, in which "{}" is that of the buffer, and its strides.
 
-    A vector may lie in the order of an `image` [C, H, W] that it was before.
+    A vector may lie in the order of an `image` [C, H, W] that it was before. A call that takes the
+    value declares the `local` variable that the text names.
     """
 
     text: str
@@ -49,6 +50,12 @@ class Held:
     ctype: str
     buffer: Buffer | None = None
     image: tuple[int, ...] | None = None
+    local: str = ""
+
+    @property
+    def in_buffer(self) -> bool:
+        """Whether it is memory of its own, which may be written."""
+        return self.buffer is not None and self.text == "{}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,13 @@ from qbnnc.ir.ops import (
     Select,
 )
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.types import Axes
+from qbnnc.ir.types import Array, Axes, DType, TensorType
 from qbnnc.support.table import Table
 
 WRITERS = Table[type[Op], Write]()
 
 _TO_INT32 = int(onnx_ir.DataType.INT32)
+_ELEMENT = {DType.I8: int(onnx_ir.DataType.INT8), DType.I32: _TO_INT32}  # of weights and biases
 
 
 @WRITERS.of(AddQuantized)
@@ -64,11 +65,13 @@ def multiply(scope: Scope, node: Node, op: MultiplyInteger) -> None:
 
 @WRITERS.of(Select)
 def select(scope: Scope, node: Node, op: Select) -> None:
-    """q * keep, or (q - Z) * keep + Z in wrapping uint8 where Z is not 0."""
+    """q * keep, or (q - Z) * keep + Z in wrapping integers of the codes' type where Z is not 0."""
     writer, name, out = scope.writer, scope.name(node.output), scope.result(node.output)
     (stored, keep), apart = scope.aligned(node.inputs, _axes(node))
-    zero, selected = quant_scalars(node.inputs[0].type)[1], f"{name}/selected" if apart else out
-    if zero == 0:
+    zero, selected = _zero_points(node.output.type), f"{name}/selected" if apart else out
+    if node.output.type.dtype is not DType.U8:
+        keep = writer.op("Cast", keep, out=f"{name}/keep", to=_ELEMENT[node.output.type.dtype])
+    if not zero.any():
         made = writer.op("Mul", stored, keep, out=selected)
     else:
         shift = writer.constant(zero)
@@ -99,6 +102,15 @@ def clamp_codes(scope: Scope, node: Node, op: ClampCodes) -> None:
 
 def _axes(node: Node) -> Axes:
     return node.output.type.axes
+
+
+def _zero_points(type: TensorType) -> Array:
+    """Z in the element type of the codes: a scalar, or one a channel that broadcasts."""
+    quant = codes_of(type)
+    if len(set(quant.zero_point)) == 1:
+        return np.array(quant.zero_point[0], type.dtype.numpy)
+    zeros: Array = quant.zero_point_array(len(type.shape)).astype(type.dtype.numpy)
+    return zeros
 
 
 def _centred(scope: Scope, value: Value, stored: onnx_ir.Value) -> onnx_ir.Value:

@@ -33,7 +33,7 @@ from qbnnc.backends.onnx.names import (
 )
 from qbnnc.backends.onnx.proto import File, Tensor
 from qbnnc.ir import format
-from qbnnc.ir.codec import VERSION
+from qbnnc.ir.codec import USUAL_VERSION
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import ContractionInteger, Requantize
@@ -57,7 +57,7 @@ def embedded(model: Model) -> str:
         )
         for m in stripped.members
     )
-    stripped = replace(stripped, members=tuple(members), version=VERSION)
+    stripped = replace(stripped, members=tuple(members), version=USUAL_VERSION)
     data = format.to_bytes(stripped, format.shared_tensors(model, stripped))
     return base64.b64encode(bz2.compress(data)).decode("ascii")
 
@@ -211,6 +211,6 @@ def _restored(name: str, stored: Mapping[str, Tensor], shape: tuple[int, ...]) -
             if suffix.endswith(PACKED):
                 codes = unpack(codes)
             codes = codes.astype(np.int16) - 128 * (UNSIGNED in suffix)
-            codes = codes.reshape(-1, shape[0]).T if TRANSPOSED in suffix else codes
+            codes = codes.reshape(shape[-1], -1).T if TRANSPOSED in suffix else codes
             return np.ascontiguousarray(codes.astype(np.int8)).reshape(shape)
     raise KeyError(name)

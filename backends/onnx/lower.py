@@ -5,7 +5,7 @@ In an inline file every node stands alone, because only onnxruntime fuses as its
 
 from __future__ import annotations
 
-from qbnnc.backends.onnx import elementwise, moves, pooling, requantize
+from qbnnc.backends.onnx import choice, elementwise, moves, pooling, requantize
 from qbnnc.backends.onnx.contraction import fused_reader, write_accumulators, write_fused
 from qbnnc.backends.onnx.sampled_fusion import fuses_in_scan, write_fused_scan
 from qbnnc.backends.onnx.sampled_layers import write_sampled_accumulators
@@ -14,10 +14,12 @@ from qbnnc.backends.onnx.sampled_weights import sampled_weight
 from qbnnc.backends.onnx.scope import Scope, Write
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import (
+    ChoiceIndex,
     Conv2dInteger,
     EpsCodes,
     KeepMask,
     LinearInteger,
+    NoiseCodes,
     Op,
     SampledWeightInteger,
 )
@@ -72,13 +74,16 @@ def _is_drawn(scope: Scope, node: Node, _: Op) -> None:
 
 
 WRITERS: dict[type[Op], Write] = {
+    **choice.WRITERS,
     **elementwise.WRITERS,
     **moves.WRITERS,
     **pooling.WRITERS,
     **requantize.WRITERS,
+    ChoiceIndex: _is_drawn,
     Conv2dInteger: _write_layer,
     EpsCodes: _is_drawn,
     KeepMask: _is_drawn,
     LinearInteger: _write_layer,
+    NoiseCodes: _is_drawn,
     SampledWeightInteger: sampled_weight,
 }

@@ -1,16 +1,17 @@
-"""Codes of Gaussian noise, by a table of all lanes (docs/semantics.md, section 5)."""
+"""Codes of noise, by tables of all lanes (docs/semantics.md, section 5)."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir
+from numpy.typing import NDArray
 
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.splitmix64 import lane, shifted
 from qbnnc.backends.onnx.streams import Stream, interleaved, write_each
 from qbnnc.backends.onnx.writer import Writer
+from qbnnc.ir.ops import NoiseCodes
 from qbnnc.ir.rng import LANES_PER_WORD, eps_table
-from qbnnc.support.errors import CompileError
 
 _TO_INT32, _TO_UINT16 = int(onnx_ir.DataType.INT32), int(onnx_ir.DataType.UINT16)
 _INT32_ZERO = onnx_ir.tensor(np.zeros(1, np.int32))
@@ -19,7 +20,10 @@ _INT32_ZERO = onnx_ir.tensor(np.zeros(1, np.int32))
 def write_noise(
     scope: Scope, group: list[Stream], words: onnx_ir.Value, table: onnx_ir.Value
 ) -> None:
-    """Write every EpsCodes of a group as a value of `scope`; `words` u64 [1, L, 1, words]."""
+    """Write every stream of a family of noise as a value of `scope`.
+
+    `words` u64 [1, L, B or 1, words] are theirs, and the table is i8 or u8 [65536].
+    """
     count = LANES_PER_WORD * sum(s.words for s in group)
     codes = noise_codes(scope, words, table)
     shape = scope.writer.ints(-1, count)
@@ -27,7 +31,7 @@ def write_noise(
 
 
 def noise_codes(scope: Scope, words: onnx_ir.Value, table: onnx_ir.Value) -> onnx_ir.Value:
-    """The codes of all lanes of the words, i8 in one axis.
+    """The codes of all lanes of the words, in one axis.
 
     GatherElements on one axis reads the table: Gather is twelve times slower.
     """
@@ -53,28 +57,35 @@ def _lanes(scope: Scope, words: onnx_ir.Value) -> onnx_ir.Value:
 
 def noise_table(writer: Writer) -> onnx_ir.Value:
     """eps of each lane, i8 [65536]: one table for the whole file."""
-    return writer.once("random/eps_table", _write_table)
+    return writer.once("eps_table", lambda _: _write_table(writer, eps_table(), "eps"))
 
 
-def _write_table(writer: Writer) -> onnx_ir.Value:
-    """The table from the lanes where it grows by one.
+def codes_table(writer: Writer, op: NoiseCodes) -> onnx_ir.Value:
+    """The code of each lane, u8 [65536]: one table for all noise of this distribution."""
+    key = f"codes_table {op.thresholds} {op.inverted}"
+    return writer.once(key, lambda _: _write_table(writer, op.table, "noise"))
+
+
+def _write_table(
+    writer: Writer, table: NDArray[np.int8] | NDArray[np.uint8], what: str
+) -> onnx_ir.Value:
+    """The table from its first number and the lanes where it changes.
 
     onnxruntime computes it once, when it loads the file, which is 64 kB smaller for it. An inline
     file holds the table itself.
     """
     if writer.inline:
-        return writer.constant(eps_table().astype(np.int8))
-    table = eps_table().astype(np.int64)
-    steps = np.flatnonzero(np.diff(table)) + 1
-    if len(steps) != table[-1] - table[0] or np.diff(table).max() != 1:
-        raise CompileError("the table of eps does not grow by steps of one", "the random numbers")
+        return writer.constant(table)
+    changes = np.diff(table.astype(np.int32))
+    steps = np.flatnonzero(changes)
     size = writer.ints(len(table))
     flat = writer.op("ConstantOfShape", size, out="random/no_steps", value=_INT32_ZERO)
-    ones = writer.constant(np.ones(len(steps), np.int32))
-    places = writer.constant(steps)
-    marked = writer.op("ScatterElements", flat, places, ones, out="random/steps", axis=0)
+    heights = writer.constant(changes[steps])
+    places = writer.constant(steps + 1)
+    marked = writer.op("ScatterElements", flat, places, heights, out="random/steps", axis=0)
     axis = writer.constant(np.array(0, np.int64))
     count = writer.op("CumSum", marked, axis, out="random/count")
-    least = writer.constant(np.array(table[0], np.int32))
-    codes = writer.op("Add", count, least, out="random/eps_codes")
-    return writer.op("Cast", codes, out="random/eps_table", to=int(onnx_ir.DataType.INT8))
+    first = writer.constant(np.array(table[0], np.int32))
+    codes = writer.op("Add", count, first, out=f"random/{what}_codes")
+    kind = onnx_ir.DataType.from_numpy(table.dtype)
+    return writer.op("Cast", codes, out=f"random/{what}_table", to=int(kind))

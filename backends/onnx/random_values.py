@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import onnx_ir
 
+from qbnnc.backends.onnx.choice import write_indices
 from qbnnc.backends.onnx.drawn_in_parts import parts_of, write_in_parts
 from qbnnc.backends.onnx.masks import write_masks
-from qbnnc.backends.onnx.noise import noise_table, write_noise
+from qbnnc.backends.onnx.noise import codes_table, noise_table, write_noise
 from qbnnc.backends.onnx.scope import Scope
 from qbnnc.backends.onnx.streams import Counters, Stream, groups, sample_keys, write_words
-from qbnnc.ir.ops import KeepMask
+from qbnnc.ir.ops import ChoiceIndex, EpsCodes, KeepMask, NoiseCodes
 
 
 def write_random_values(scope: Scope, counters: Counters, sample_numbers: range) -> None:
-    """Write all masks and noise as values of `scope`; one call mixes each group of streams."""
+    """Write all random values of `scope`; one call mixes each group of streams."""
     every = groups(scope.graph, len(sample_numbers))
     if not every:
         return
@@ -23,14 +26,23 @@ def write_random_values(scope: Scope, counters: Counters, sample_numbers: range)
         if len(group) == 1 and (found := parts_of(scope, group[0])) is not None:
             write_in_parts(scope, *found, keys[group[0]], noise_table(scope.writer))
             continue
-        words = write_words(scope, counters, group, keys)
-        masks = [s for s in group if isinstance(s.op, KeepMask)]
-        noise = group[len(masks) :]  # `groups` puts the masks first
-        if masks:
-            write_masks(scope, masks, _part(scope, group, masks, 0, words))
-        if noise:
-            own = _part(scope, group, noise, _words(masks), words)
-            write_noise(scope, noise, own, noise_table(scope.writer))
+        words, start = write_words(scope, counters, group, keys), 0
+        for _, members in groupby(group, key=lambda stream: stream.family):
+            family = list(members)
+            _write_family(scope, family, _part(scope, group, family, start, words))
+            start += _words(family)
+
+
+def _write_family(scope: Scope, family: list[Stream], words: onnx_ir.Value) -> None:
+    match family[0].op:
+        case KeepMask():
+            write_masks(scope, family, words)
+        case EpsCodes():
+            write_noise(scope, family, words, noise_table(scope.writer))
+        case NoiseCodes() as op:
+            write_noise(scope, family, words, codes_table(scope.writer, op))
+        case ChoiceIndex():
+            write_indices(scope, family, words)
 
 
 def _part(

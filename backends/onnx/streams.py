@@ -6,8 +6,10 @@ word(w) of a sample = mix(sample key + GOLDEN*(w+1)), docs/semantics.md, section
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir
@@ -20,9 +22,12 @@ from qbnnc.backends.onnx.splitmix64 import as_words, derive, lane, mix, words
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.graph import Graph, Value
-from qbnnc.ir.ops import EpsCodes, KeepMask
+from qbnnc.ir.ops import ChoiceIndex, EpsCodes, KeepMask, NoiseCodes
 from qbnnc.ir.rng import GOLDEN, LANES_PER_WORD
 
+Drawn: TypeAlias = KeepMask | EpsCodes | NoiseCodes | ChoiceIndex
+
+_KINDS = (KeepMask, EpsCodes, NoiseCodes, ChoiceIndex)  # the order within a group
 _FEW_WORDS = 1024  # numbers of so many words are stored: 8 kB
 _MANY_WORDS = 1 << 14  # of all samples: a stream that is worth nodes of its own
 
@@ -42,13 +47,20 @@ class Counters:
 class Stream:
     """A node that draws, and its value."""
 
-    op: KeepMask | EpsCodes
+    op: Drawn
     output: Value
 
     @property
     def shared(self) -> bool:
         """Whether all rows see the same numbers."""
         return isinstance(self.op, EpsCodes) or self.op.shared
+
+    @property
+    def family(self) -> Hashable:
+        """What the same nodes may draw: all masks, or codes by the same table."""
+        if isinstance(self.op, NoiseCodes):
+            return NoiseCodes, self.op.thresholds, self.op.inverted
+        return type(self.op)
 
     @property
     def count(self) -> int:
@@ -114,21 +126,28 @@ def _id_column(layout: Layout, ids: onnx_ir.Value) -> onnx_ir.Value:
 
 def _streams(graph: Graph) -> list[Stream]:
     nodes = [(node.op, node.output) for node, _ in random_nodes(graph)]
-    return [Stream(op, v) for op, v in nodes if isinstance(op, KeepMask | EpsCodes)]
+    return [Stream(op, v) for op, v in nodes if isinstance(op, _KINDS)]
 
 
 def groups(graph: Graph, samples: int) -> list[list[Stream]]:
     """The streams that are drawn together, because a few large nodes cost less than many small.
 
-    The first group holds all masks that rows have of their own. Then come masks that the rows
-    share, then noise. Streams of many words that rows share are drawn alone.
+    The first group holds all that rows have of their own, the second what they share. In each come
+    masks, then noise, then indices; a family is together. Streams of many words that rows share are
+    drawn alone.
     """
     streams = _streams(graph)
     of_rows = [s for s in streams if not s.shared]
     few = [s for s in streams if s.shared and s.words * samples < _MANY_WORDS]
     many = [[s] for s in streams if s.shared and s.words * samples >= _MANY_WORDS]
-    few.sort(key=lambda s: isinstance(s.op, EpsCodes))
-    return [*([of_rows] if of_rows else []), *([few] if few else []), *many]
+    return [*(_by_families(group) for group in (of_rows, few) if group), *many]
+
+
+def _by_families(streams: list[Stream]) -> list[Stream]:
+    places: dict[Hashable, int] = {}
+    for stream in streams:
+        places.setdefault(stream.family, len(places))
+    return sorted(streams, key=lambda s: (_KINDS.index(type(s.op)), places[s.family]))
 
 
 def sample_keys(

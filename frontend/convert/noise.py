@@ -11,6 +11,7 @@ from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.constant_folding import bounded_shape
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn
 from qbnnc.frontend.convert.tracked import (
+    Activation,
     AnyActivation,
     Constant,
     DropoutMask,
@@ -80,7 +81,11 @@ def uniform(call: Call) -> Tracked:
 
 
 def noise(call: Call) -> Tracked:
-    return Noise(call.node, None, call.arguments)
+    """The drawn numbers; an activation at once where the mean or deviation is one."""
+    drawn = Noise(call.node, None, call.arguments)
+    if any(isinstance(each, AnyActivation) for each in tracked_among(call.arguments)):
+        return Activation(call.context.value(drawn, call))
+    return drawn
 
 
 DRAWING_RULES: Rules = {
@@ -89,8 +94,8 @@ DRAWING_RULES: Rules = {
     "rand_like": uniform,
     "uniform": uniform,
     **dict.fromkeys(
-        "cauchy exponential geometric log_normal normal normal_functional poisson randint "
-        "randint_like randn randn_like random".split(),
+        "cauchy exponential geometric log_normal normal normal_functional poisson randn "
+        "randn_like".split(),
         noise,
     ),
 }

@@ -20,7 +20,7 @@ from torch import Tensor
 from qbnnc.frontend.torch_modes import Arguments, Keywords, RandomOpMode
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import KeepMask, Normal
+from qbnnc.ir.ops import ChoiceIndex, KeepMask, Noise, Normal
 from qbnnc.ir.rng import Draw, keep_threshold, normal_table
 from qbnnc.ir.types import Array
 
@@ -34,18 +34,24 @@ class Distribution(Enum):
     BERNOULLI = "bernoulli"
     UNIFORM = "uniform"
     NORMAL = "normal"
+    INTEGER = "integer"
+    EXPONENTIAL = "exponential"
 
 
 _DISTRIBUTIONS: Mapping[str, Distribution] = {
     "bernoulli": Distribution.BERNOULLI,
     "dropout": Distribution.BERNOULLI,
+    "exponential": Distribution.EXPONENTIAL,
     "feature_dropout": Distribution.BERNOULLI,
     "native_dropout": Distribution.BERNOULLI,
     "rand": Distribution.UNIFORM,
     "rand_like": Distribution.UNIFORM,
     "uniform": Distribution.UNIFORM,
+    "multinomial": Distribution.INTEGER,
     "normal": Distribution.NORMAL,
     "normal_functional": Distribution.NORMAL,
+    "randint": Distribution.INTEGER,
+    "randint_like": Distribution.INTEGER,
     "randn": Distribution.NORMAL,
     "randn_like": Distribution.NORMAL,
 }
@@ -101,7 +107,11 @@ def lanes_of(graph: Graph) -> dict[int, Lanes]:
     found = dict[int, Lanes]()
     for _, op in random_nodes(graph):
         match op:
-            case KeepMask(shape=shape, shared=shared):
+            case (
+                KeepMask(shape=shape, shared=shared)
+                | Noise(shape=shape, shared=shared)
+                | ChoiceIndex(shape=shape, shared=shared)
+            ):
                 found[op.stream] = Lanes(prod(shape), shared)
             case Normal(shape=shape):
                 found[op.stream] = Lanes(prod(shape), True)
@@ -154,7 +164,8 @@ class SuppliedDraws(RandomOpMode):
         """The numbers in place of `drawn`; None if it has another distribution than a stream's.
 
         `low` and `high` are the ends of a uniform draw, or the mean and standard deviation of a
-        normal one. For a Bernoulli draw `high` is the probability of a 1.
+        normal one. For a Bernoulli draw `high` is the probability of a 1, and for an exponential
+        one the rate.
         """
         if self._next == len(self._plan):
             raise UnmatchedDraw(
@@ -179,9 +190,14 @@ class SuppliedDraws(RandomOpMode):
                 return low + (high - low) * torch.from_numpy(np.asarray(u))
             case Distribution.NORMAL:
                 eps = normal_table()[lanes]
-                return low + high * torch.from_numpy(
-                    np.asarray(np.abs(eps) if planned.signs else eps)
-                )
+                noise = np.asarray(np.abs(eps) if planned.signs else eps)
+                return low + high * torch.from_numpy(noise)
+            case Distribution.EXPONENTIAL:
+                u = np.asarray((lanes.astype(np.float64) + 0.5) / _LANES)
+                return -torch.log(torch.from_numpy(u)) / high
+            case Distribution.INTEGER:
+                numbers = lanes.astype(np.int64) * int(high - low) >> 16
+                return int(low) + torch.from_numpy(np.asarray(numbers))
             case Distribution.BERNOULLI:
                 if planned.signs:
                     return torch.ones(drawn.shape)
@@ -233,6 +249,12 @@ def _parameters(
             return given("from", "from_", default=0.0), given("to", default=1.0)
         case Distribution.NORMAL if name.startswith("normal"):
             return given("mean", default=0.0), given("std", default=1.0)
+        case Distribution.EXPONENTIAL:
+            return 0.0, given("lambd", default=1.0)
+        case Distribution.INTEGER if name == "multinomial":
+            return 0.0, float(cast(Tensor, arguments["self"]).shape[-1])
+        case Distribution.INTEGER:
+            return given("low", default=0.0), given("high", default=1.0)
         case Distribution.BERNOULLI:
             inside = "self" if name == "bernoulli" else "p"
             return 0.0, given("p", inside, default=0.5)

@@ -7,6 +7,7 @@ from inspect import isabstract, isclass
 
 from qbnnc.ir.ops.activation import Clamp, ClampCodes, Softmax
 from qbnnc.ir.ops.base import ClampedOp, DeterministicOp, Op, RandomOp, Tensor
+from qbnnc.ir.ops.choice import Choice, ChoiceIndex
 from qbnnc.ir.ops.composite import Composite, Operation, Step
 from qbnnc.ir.ops.dropout import KeepMask, Mask, Select
 from qbnnc.ir.ops.elementwise import (
@@ -20,6 +21,7 @@ from qbnnc.ir.ops.elementwise import (
 from qbnnc.ir.ops.functions import Function
 from qbnnc.ir.ops.integer import ContractionInteger, Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.linear import Contraction, Conv2d, Linear
+from qbnnc.ir.ops.noise import Distribution, Noise, NoiseCodes
 from qbnnc.ir.ops.normalization import Affine, BatchNorm
 from qbnnc.ir.ops.pooling import AveragePool2d, MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, FakeQuantize, QuantizeInput, Requantize
@@ -46,6 +48,8 @@ __all__ = [
     "Affine",
     "AveragePool2d",
     "BatchNorm",
+    "Choice",
+    "ChoiceIndex",
     "Clamp",
     "ClampCodes",
     "ClampedOp",
@@ -57,6 +61,7 @@ __all__ = [
     "Conv2dInteger",
     "Dequantize",
     "DeterministicOp",
+    "Distribution",
     "EpsCodes",
     "FakeQuantize",
     "Function",
@@ -72,6 +77,8 @@ __all__ = [
     "Move",
     "Multiply",
     "MultiplyInteger",
+    "Noise",
+    "NoiseCodes",
     "Normal",
     "Op",
     "Operation",

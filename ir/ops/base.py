@@ -68,6 +68,7 @@ class Op(ABC):
 
     __slots__ = ()
     stages: ClassVar[frozenset[Stage]]
+    since: ClassVar[int] = 1  # the version of the file format that the op came with
     keeps_codes: ClassVar[bool] = False
     adds_zeros: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
@@ -145,6 +146,12 @@ def codes_of(type: TensorType) -> QuantParams:
     if type.quant is None:
         raise ValueError(f"takes codes, not {type}")
     return type.quant
+
+
+def expect_codes_of_any_type(type: TensorType) -> None:
+    """ValueError unless these are codes: of activations (u8), weights (i8) or biases (i32)."""
+    if type.dtype is DType.F32 or type.quant is None:
+        raise ValueError(f"takes codes, not {type}")
 
 
 def expect_codes(*types: TensorType) -> None:

@@ -16,7 +16,7 @@ from qbnnc.ir.ops.base import (
     Tensor,
     broadcasts_to,
     codes_of,
-    expect_codes,
+    expect_codes_of_any_type,
     expect_count,
     expect_reals,
     union,
@@ -102,7 +102,10 @@ class Mask(DeterministicOp):
 
 @dataclass(frozen=True, slots=True)
 class Select(DeterministicOp):
-    """keep ? q : Z. A code means `scale` times as much: S_y = float32(float64(S_x) * scale)."""
+    """keep ? q : Z. A code means `scale` times as much: S_y = float32(float64(S_x) * scale).
+
+    The codes are those of an activation, a weight (DropConnect) or a bias.
+    """
 
     stages = INTEGER_STAGE
     keeps_codes = adds_zeros = elementwise = True
@@ -114,8 +117,10 @@ class Select(DeterministicOp):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         masked = masked_type(inputs)
-        expect_codes(masked)
+        expect_codes_of_any_type(masked)
         check_float32("the scale", self.scale)
+        if masked.dtype is not DType.U8 and self.scale != 1.0:
+            raise ValueError("a mask of a weight has the factor 1")
         quant = codes_of(masked)
         return masked if self.scale == 1.0 else replace(masked, quant=quant.scaled(self.scale))
 

@@ -49,10 +49,11 @@ class FitLayers:
        observations do not say how.
     2. A bias moves by the mean difference of the layer's output, channel by channel (Nagel et al.
        2019; Finkelstein et al. 2019), within the 2^23 codes of section 1. The mu of a sampled bias
-       moves, and is quantised anew.
+       moves, and is quantised anew. A bias that is chosen or under a mask stays.
     3. A sampled weight gets another mu and sigma, whose rounded samples have the right mean and
        variance (`passes.fitting.sampled_weights`). For convolutions in groups and for more than
-       4,608 inputs of an output, this is done weight by weight.
+       4,608 inputs of an output, this is done weight by weight. A choice between constants, and a
+       weight under a mask, are rounded to nearest.
     4. Layers whose bits ask for none of this stay as they are.
 
     The scales of activations stay, and so do those of weights of more than 3 bits and of sampled
@@ -157,6 +158,8 @@ class _Fitting:
         x, weight, _ = node.inputs
         rounded = _producer(weight, build)
         sampled = _producer(rounded.inputs[0], build)
+        if not isinstance(sampled.op, SampledWeight):
+            return weight
         mu, sigma, *noise = sampled.inputs
         mean, deviation = source_constant(mu, build), source_constant(sigma, build)
         grouped = isinstance(node.op, Conv2d) and node.op.groups != 1
@@ -184,7 +187,10 @@ class _Fitting:
             moved = np.clip(self.rounded(bias) + shift, -most, most)
             constant = float32_constant(source.name, moved, build)
             return self.now.emit(rounded, rounded.op, (constant,), build)
-        sampled = self.sampled_bias(_producer(source, build), shift, most, build)
+        made = _producer(source, build)
+        if not isinstance(made.op, SampledWeight):
+            return bias
+        sampled = self.sampled_bias(made, shift, most, build)
         return self.now.emit(rounded, rounded.op, (sampled,), build)
 
     def sampled_bias(self, node: Node, shift: Float64, most: Float64, build: Builder) -> Value:

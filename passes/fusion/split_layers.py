@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Contraction, Conv2d, SampledWeight, Slice
+from qbnnc.ir.ops import Choice, Contraction, Conv2d, Mask, SampledWeight, Slice
 from qbnnc.ir.types import Array
 
 
@@ -16,8 +16,8 @@ class SplitLayers:
     """1. A slice of channels (axis 0 of the shape) of a linear layer or convolution becomes that
        layer with these rows of weight and bias. Only such slices may read the layer. So
        `mu, log_var = net(x).split(1, 1)` leaves as accumulators, not as codes of one scale.
-    2. A sampled weight has its mu, sigma and the index of its noise cut.
-    3. Declined for convolutions in groups.
+    2. A sampled weight has its mu, sigma and the index of its noise cut, and a choice its members.
+    3. Declined for convolutions in groups, and for weights and biases under a mask.
 
     The oracle is the same bit for bit, but for the order of float sums.
     """
@@ -31,14 +31,19 @@ class SplitLayers:
 
 def _splittable(graph: Graph) -> set[str]:
     """The names of the layers that nothing but slices of channels reads."""
-    consumers = graph.consumers()
+    consumers, producers = graph.consumers(), graph.producers()
     return {
         node.output.name
         for node in graph.nodes
         if isinstance(node.op, Contraction) and not _in_groups(node.op)
+        if not any(_is_masked(producers.get(parameter)) for parameter in node.inputs[1:])
         if node.output not in graph.outputs
         and all(isinstance(n.op, Slice) and n.op.axis == 0 for n in consumers[node.output])
     }
+
+
+def _is_masked(parameter: Node | None) -> bool:
+    return parameter is not None and isinstance(parameter.op, Mask)
 
 
 def _in_groups(op: Contraction) -> bool:
@@ -63,6 +68,8 @@ def _rows(parameter: Value, rows: slice, build: Builder) -> Value:
         return _constant(parameter.name, array[rows], build)
     sampled = build.producer(parameter)
     assert sampled is not None
+    if isinstance(sampled.op, Choice):
+        return _members(sampled, rows, build)
     assert isinstance(sampled.op, SampledWeight)
     mu, sigma, eps, *index = sampled.inputs
     arrays = [build.array(value) for value in (mu, sigma, *index)]
@@ -76,6 +83,15 @@ def _rows(parameter: Value, rows: slice, build: Builder) -> Value:
     ]
     inputs = (cut[0], cut[1], eps, cut[2])
     return build.emit(sampled.op, *inputs, loc=sampled.loc, name=parameter.name)
+
+
+def _members(choice: Node, rows: slice, build: Builder) -> Value:
+    """Some rows of every member of a choice."""
+    values, index = choice.inputs
+    array = build.array(values)
+    assert array is not None  # a choice is between constants
+    cut = _constant(values.name, array[:, rows], build)
+    return build.emit(choice.op, cut, index, loc=choice.loc, name=choice.output.name)
 
 
 def _constant(name: str, array: Array, build: Builder) -> Value:

@@ -90,9 +90,10 @@ def layer_multiplier(layer: Node, acc: Value, quant: QuantParams) -> Array:
 
 
 def parameter_codes(real: Array, quant: QuantParams) -> Array:
-    """The codes of a weight or bias: i8, or i32 for more than 8 bits."""
+    """The codes of a weight (i8), a bias (i32: more than 8 bits) or an activation (u8: from 0)."""
     scale, zero = quant.scale_array(real.ndim), quant.zero_point_array(real.ndim)
-    codes = np.empty(real.shape, np.int8 if quant.bits <= 8 else np.int32)
+    signed = np.int8 if quant.bits <= 8 else np.int32
+    codes = np.empty(real.shape, np.uint8 if quant.low == 0 else signed)
     for rows, _ in chunks(len(real), 1, real[0].size):
         each = slice(None) if len(scale) == 1 else rows
         codes[rows] = quantize(real[rows], scale[each], zero[each], quant.low, quant.high)

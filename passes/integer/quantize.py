@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import NoReturn
 
+import numpy as np
+
+from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.graph import Builder, Graph, Node, Value
 from qbnnc.ir.ops import (
     Affine,
     AveragePool2d,
+    Choice,
     Clamp,
     ClampCodes,
     Conv2d,
@@ -22,6 +26,8 @@ from qbnnc.ir.ops import (
     Mask,
     Multiply,
     MultiplyInteger,
+    Noise,
+    NoiseCodes,
     Normal,
     Op,
     Pairwise,
@@ -32,23 +38,23 @@ from qbnnc.ir.ops import (
     Requantize,
     Reshape,
     SampledWeight,
-    SampledWeightInteger,
     Select,
     SumPoolInteger,
     ops_of,
 )
+from qbnnc.ir.ops.noise import thresholds_of
 from qbnnc.ir.ops.unary import Lookup
-from qbnnc.ir.scales import sampling_divisor, sampling_ratio
-from qbnnc.ir.types import QuantParams, Stage
+from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.integer.constants import (
     clamp_codes,
     layer_multiplier,
-    parameter_codes,
     preprocessing,
     quant_of,
     real_table,
     table,
 )
+from qbnnc.passes.integer.parameters import Parameters
+from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
 from qbnnc.passes.ranges.quantisation_points import only_moves
 from qbnnc.support.errors import CompileError, Loc
 
@@ -56,7 +62,8 @@ from qbnnc.support.errors import CompileError, Loc
 @dataclass(frozen=True, slots=True)
 class Quantize:
     """1. A weight becomes its codes, and a bias int32 codes of scale f32(S_x*S_w). A sampled one
-       becomes the codes of mu, sigma and eps, and one integer expression of them.
+       becomes the codes of mu, sigma and eps, and one integer expression of them. A choice becomes
+       one between the codes of its members. A mask selects codes of what it drops elements of.
     2. A linear layer, convolution or product becomes its accumulators; an average pool becomes
        sums over its windows.
     3. The FakeQuantize after these, with the clamp between, becomes one Requantize. The bounds of
@@ -65,7 +72,8 @@ class Quantize:
        element, or a value that has codes of another scale, it becomes a table.
        After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
        one a channel) folded in.
-    4. A dropout mask becomes Select: codes kept, or the zero point.
+    4. A dropout mask becomes Select: codes kept, or the zero point. Noise, with a monotone function
+       after it, becomes NoiseCodes.
     5. An output is dequantised, straight from the accumulators if a layer made it. If a function of
        each element did, it leaves by a table of numbers. A constant leaves as it is.
 
@@ -101,6 +109,7 @@ class _Lowering:
         self.old, self.build = graph, Builder()
         self.producers = graph.producers()
         self.codes = _Codes()
+        self.parameters = Parameters(graph.constants, self.producers, self.codes, self.build)
 
     def run(self) -> Graph:
         entry = self.old.input
@@ -132,11 +141,17 @@ class _Lowering:
                 return self.same(node, sums)
             case Rearrangement() if node.inputs[0].type.quant is None:
                 return None  # on the way out: see `leave`
+            case Choice():
+                return None
+            case Mask() if node.inputs[0].type.quant is None:
+                return None  # of a weight or bias: see `Parameters`
             case _ if Stage.INTEGER in op.stages:
                 return self.same(node, op)
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
-            case Clamp() | Pairwise() | Affine() | Pointwise() | Normal() | SampledWeight():
+            case Clamp() | Pairwise() | Affine() | Pointwise():
+                return None
+            case Noise() | Normal() | SampledWeight():
                 return None
         raise CompileError(f"{op.name} has no integer form", node.loc)
 
@@ -150,7 +165,7 @@ class _Lowering:
         """The integer form of a rounded value, by the op that made it and the clamp between."""
         source = node.inputs[0]
         if source in self.old.constants:
-            return self.parameter(node, quant)
+            return self.parameters.constant(node.inputs[0], node.output.name, quant)
         clamp, source = self.through_clamp(source)
         low, high = clamp_codes(clamp, quant)
         made_by = self.producers.get(source)
@@ -165,6 +180,10 @@ class _Lowering:
             case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
+            case Noise() | Pointwise() if made_by is not None and (
+                drawn := number_of_each_lane(self.old, made_by)
+            ):
+                return self.noise(node, *drawn, quant, (low, high))
             case Pointwise() as op if made_by is not None:
                 x = self.codes[made_by.inputs[0]]
                 entries = self.build.constant(
@@ -175,8 +194,8 @@ class _Lowering:
                 if source not in self.codes:  # weights may share their noise
                     self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
                 return self.codes[source]
-            case SampledWeight() if made_by is not None:
-                return self.sampled(made_by, node, quant)
+            case SampledWeight() | Choice() | Mask() if made_by is not None:
+                return self.parameters.drawn(made_by, node.output.name, quant)
         assert made_by is not None
         acc = self.codes[source]
         m = self.build.constant(f"{node.output.name}.m", layer_multiplier(made_by, acc, quant))
@@ -197,23 +216,16 @@ class _Lowering:
         constant = self.build.constant(f"{node.output.name}.table", entries)
         return self.emit(Lookup(quant), (x, constant), node)
 
-    def parameter(self, node: Node, quant: QuantParams) -> Value:
-        """A weight's i8 or a bias's i32 codes."""
-        codes = parameter_codes(self.old.constants[node.inputs[0]], quant)
-        return self.build.constant(node.output.name, codes, quant)
-
-    def sampled(self, made_by: Node, node: Node, quant: QuantParams) -> Value:
-        """A sampled weight (section 6): R and r of each granule beside codes of mu, sigma, eps."""
-        mu, sigma, eps, *index = (self.codes[v] for v in made_by.inputs)
-        rank = len(mu.type.shape)
-        ratio = sampling_ratio(quant_of(mu), quant_of(sigma))
-        divisor = sampling_divisor(quant_of(sigma), quant.scale)
-        constants = (
-            self.build.constant(f"{node.output.name}.{what}", a.reshape(-1, *[1] * (rank - 1)))
-            for what, a in (("ratio", ratio), ("divisor", divisor))
-        )
-        inputs = (mu, sigma, eps, *constants, *index)
-        return self.emit(SampledWeightInteger(quant), inputs, node)
+    def noise(
+        self, node: Node, noise: Noise, numbers: Array, quant: QuantParams, ends: tuple[int, int]
+    ) -> Value:
+        """Codes of a number for each lane, which rises or falls with the lane."""
+        scale, zero = quant.per_tensor
+        codes = quantize(numbers, np.float32(scale), zero, *ends).astype(np.uint8)
+        falls = bool(codes[0] > codes[-1])
+        thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
+        op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
+        return self.emit(op, (), node)
 
     def entry(self, op: QuantizeInput, node: Node) -> Value:
         return self.emit(op, (self.codes[self.old.input],), node)

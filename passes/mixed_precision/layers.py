@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Contraction, SampledWeight
+from qbnnc.ir.ops import Choice, Contraction, Mask, SampledWeight
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.ranges.quantisation_points import quantisation_points
 
@@ -121,7 +121,18 @@ def name_of(node: Node | None) -> str:
 def _parameters(node: Node, producers: Mapping[Value, Node]) -> Iterator[tuple[Value, int]]:
     """The constants that hold a layer's weight, and their sizes."""
     if isinstance(node.op, Contraction):
-        made = producers.get(weight := node.inputs[1])
-        sampled = made is not None and isinstance(made.op, SampledWeight)
-        for value in made.inputs[:2] if made is not None and sampled else (weight,):
+        for value in _stored(node.inputs[1], producers):
             yield value, value.type.size
+
+
+def _stored(weight: Value, producers: Mapping[Value, Node]) -> tuple[Value, ...]:
+    """The constants that a weight is made of."""
+    made = producers.get(weight)
+    match None if made is None else made.op:
+        case SampledWeight() if made is not None:
+            return made.inputs[:2]
+        case Choice() if made is not None:
+            return made.inputs[:1]
+        case Mask() if made is not None:
+            return _stored(made.inputs[0], producers)
+    return (weight,)

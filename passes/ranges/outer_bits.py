@@ -36,4 +36,5 @@ def _hidden_layers(graph: Graph) -> list[Node]:
         point.node
         for point in quantisation_points(graph)
         if point.node is not None and point.value is point.group and point.value not in outputs
+        if not point.drawn
     ]

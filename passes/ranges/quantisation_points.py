@@ -4,7 +4,9 @@ These are the input, or the value that preprocessing makes of it, and the output
 has its own scale, after the clamp that alone reads it. Ops that keep codes keep the scale they get.
 Values that a concatenation joins share one. A linear layer, convolution or function of each
 element stays a number, and is no quantisation point, if only outputs of the graph read it, its
-elements moved or not. With quantised outputs it is a point like others.
+elements moved or not. With quantised outputs it is a point like others. A monotone function of
+noise that nothing else reads is one point with it: its codes are drawn. A choice between constants
+is a point, unless it is the weight or bias of a layer.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Op, Rearrangement
-from qbnnc.passes.options import Quantisation
+from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Noise, Op, Rearrangement
+from qbnnc.passes.options import DRAWN_BITS, Quantisation
+from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,16 +26,20 @@ class QuantisationPoint:
 
     `residual` says that it is the sum of two values, one of them, or one that is concatenated: the
     trunk of a residual network, to which every block adds its rounding errors, or a skip
-    connection, whose values share one scale with others.
+    connection, whose values share one scale with others. `drawn` says that it is noise or a choice
+    between constants: its codes have 8 bits at every width.
     """
 
     value: Value
     node: Node | None
     group: Value
     residual: bool = False
+    drawn: bool = False
 
     def bits(self, quantisation: Quantisation) -> int:
         """The bits of its codes."""
+        if self.drawn and self.node is not None and not quantisation.has_own_bits(self.node):
+            return DRAWN_BITS
         return quantisation.codes_of(self.node, residual=self.residual)
 
 
@@ -40,20 +47,40 @@ def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[Quantis
     """The points in order; with `outputs` the outputs of the graph are quantised too."""
     found = dict(_points(graph, outputs))
     groups, residual = _groups(graph, tuple(found)), _residual(graph, found)
+    readers = graph.consumers()
     return tuple(
-        QuantisationPoint(value, node, groups[value], value in residual)
+        QuantisationPoint(
+            value, node, groups[value], value in residual, _is_drawn(graph, node, readers)
+        )
         for value, node in found.items()
     )
+
+
+def _is_drawn(graph: Graph, node: Node | None, readers: Mapping[Value, list[Node]]) -> bool:
+    if node is None:
+        return False
+    return is_drawn_choice(node, readers) or number_of_each_lane(graph, node) is not None
 
 
 def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
     yield input_point(graph), None
     readers = graph.consumers()
     for node in graph.nodes:
-        if node.op.has_own_scale:
+        if is_drawn_choice(node, readers):
+            yield clamped(graph, node), node
+        elif node.op.has_own_scale:
             stays_real = node.op.leaves_as_number and _leaves(node, readers)
-            if outputs or not stays_real:
+            if (outputs or not stays_real) and not _drawn_with_reader(graph, node, outputs):
                 yield clamped(graph, node), node
+
+
+def _drawn_with_reader(graph: Graph, node: Node, outputs: bool) -> bool:
+    """Whether a node is noise, and a function of it is a point whose codes are drawn."""
+    reader = graph.only_reader(node.output)
+    if reader is None or not isinstance(node.op, Noise) or node.output in graph.outputs:
+        return False
+    stays_real = _leaves(reader, graph.consumers()) and not outputs
+    return not stays_real and number_of_each_lane(graph, reader) is not None
 
 
 def _leaves(node: Node, readers: Mapping[Value, list[Node]]) -> bool:

@@ -8,10 +8,12 @@ In the fields of instructions, offsets into the constants are in bytes. "Pixels"
 image, which lies in memory as [pixels][channels]. Any other value is one pixel.
 """
 
+from qbnnc.runtime.families.choice import instructions as choice
 from qbnnc.runtime.families.contraction import instructions as contraction
 from qbnnc.runtime.families.dropout import instructions as dropout
 from qbnnc.runtime.families.masked_layers import instructions as masked_layers
 from qbnnc.runtime.families.moves import instructions as moves
+from qbnnc.runtime.families.noise import instructions as noise
 from qbnnc.runtime.families.pointwise import instructions as pointwise
 from qbnnc.runtime.families.pooling import instructions as pooling
 from qbnnc.runtime.families.quantization import instructions as quantization
@@ -38,9 +40,13 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     quantization.Requantize,
     quantization.Dequantize,
     *pointwise.INSTRUCTIONS,
+    dropout.DropWeight,
     dropout.Select,
     dropout.KeepMask,
     dropout.Drop,
+    noise.NoiseCodes,
+    choice.ChoiceIndex,
+    choice.Choose,
     moves.Transpose,
     moves.Load,
     moves.Copy,

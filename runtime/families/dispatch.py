@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import Concat, Move, QuantizeInput, Reshape
 from qbnnc.ir.types import DType
+from qbnnc.runtime.families.choice import lowering as choice
 from qbnnc.runtime.families.contraction import lowering as contraction
 from qbnnc.runtime.families.dropout import lowering as dropout
 from qbnnc.runtime.families.masked_layers import lowering as masked_layers
 from qbnnc.runtime.families.moves import lowering as moves
+from qbnnc.runtime.families.noise import lowering as noise
 from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
 from qbnnc.runtime.families.quantization import lowering as quantization
@@ -19,9 +21,11 @@ from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.support.errors import CompileError
 
 LOWERINGS: dict[type, Lower] = {
+    **choice.LOWERINGS,
     **contraction.LOWERINGS,
     **dropout.LOWERINGS,
     **moves.LOWERINGS,
+    **noise.LOWERINGS,
     **pointwise.LOWERINGS,
     **pooling.LOWERINGS,
     **quantization.LOWERINGS,

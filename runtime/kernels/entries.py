@@ -15,10 +15,12 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
+from qbnnc.runtime.families.choice import kernels as choice
 from qbnnc.runtime.families.contraction.kernels import convolution, depthwise, winograd
 from qbnnc.runtime.families.dropout import kernels as dropout
 from qbnnc.runtime.families.masked_layers.kernels import recompute, table
 from qbnnc.runtime.families.moves import kernels as moves
+from qbnnc.runtime.families.noise import kernels as noise
 from qbnnc.runtime.families.pointwise import kernels as pointwise
 from qbnnc.runtime.families.pooling import kernels as pooling
 from qbnnc.runtime.families.quantization import kernels as quantization
@@ -52,6 +54,7 @@ class Memory(NamedTuple):
 
 
 KERNELS: dict[type[Instruction], Kernel] = {
+    **choice.KERNELS,
     **convolution.KERNELS,
     **depthwise.KERNELS,
     **winograd.KERNELS,
@@ -59,6 +62,7 @@ KERNELS: dict[type[Instruction], Kernel] = {
     **recompute.KERNELS,
     **table.KERNELS,
     **moves.KERNELS,
+    **noise.KERNELS,
     **pointwise.KERNELS,
     **pooling.KERNELS,
     **quantization.KERNELS,

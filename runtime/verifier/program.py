@@ -12,10 +12,12 @@ from qbnnc.runtime.program import COLUMNS, Instruction, Operand, Phase, Place
 from qbnnc.runtime.verifier.line import Access, Line, Rule, Violation
 from qbnnc.runtime.verifier.regions import Region, Regions
 from qbnnc.runtime.verifier.rules import (
+    choice,
     contraction,
     dropout,
     masked_layers,
     moves,
+    noise,
     pointwise,
     pooling,
     quantization,
@@ -25,10 +27,12 @@ from qbnnc.runtime.verifier.rules import (
 READ_BEYOND = 64  # bytes that an arena has after its last record, which no value uses
 
 RULES: dict[type[Instruction], Rule] = {
+    **choice.RULES,
     **contraction.RULES,
     **dropout.RULES,
     **masked_layers.RULES,
     **moves.RULES,
+    **noise.RULES,
     **pointwise.RULES,
     **pooling.RULES,
     **quantization.RULES,

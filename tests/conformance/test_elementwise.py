@@ -34,7 +34,7 @@ SCHEMES = {
     "tensor": Quantisation(Bits(8, 7), weights=WeightScheme.TENSOR_AFFINE),
     "pow2": Quantisation(Bits(8, 7), scales=Scales.POW2),
 }
-MARKS = (pytest.mark.slow, pytest.mark.nightly)
+MARKS = (pytest.mark.slow, pytest.mark.nightly, pytest.mark.nightly)
 NOISE = {"w8a7": 0.025, "w4a4": 0.06, "tensor": 0.025, "pow2": 0.03}  # of the largest output
 
 
@@ -98,10 +98,10 @@ BLOCKS: dict[str, Callable[[Block, Tensor], Tensor]] = {
 }  # fmt: skip
 
 
-# To trace them takes longest: half of them are for the night.
+# To trace them takes longest: of three kinds of input two are for the night.
 QUICK = {("layer relu norm layer", "features"), ("mish by hand", "image")}
 NETWORKS = [
-    pytest.param(name, kind, marks=[] if (name, kind) in QUICK else [MARKS[(i + j) % 2]])
+    pytest.param(name, kind, marks=[] if (name, kind) in QUICK else [MARKS[(i + j) % 3]])
     for i, name in enumerate(BLOCKS)
     for j, kind in enumerate(SHAPES)
 ]

@@ -17,7 +17,7 @@ SAMPLE = ("tests/runtime/test_winograd.py", "tests/runtime/test_moves.py")
 @pytest.mark.parametrize("side", list(Side))
 def test_kernels_stay_inside_their_memory(side: Side) -> None:
     fenced = ("-p", "tests.fenced", "--fence", side.value)
-    chosen = ("-m", "not slow", "--hypothesis-profile=again", *SAMPLE)
+    chosen = ("-m", "not slow and not nightly", "--hypothesis-profile=again", *SAMPLE)
     command = [sys.executable, "-m", "pytest", "-q", *fenced, *chosen]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]

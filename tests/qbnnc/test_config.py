@@ -25,6 +25,7 @@ distribution-check = "default"
 """
 
 
+@pytest.mark.slow
 def test_a_file_gives_options_and_the_command_line_wins(qbnnc_command: Runner) -> None:
     Path("qbnnc.toml").write_text(SETTINGS)
     made = qbnnc_command(*COMPILE, "--samples", 2)
@@ -94,6 +95,7 @@ def test_a_shell_gets_its_completion(qbnnc_command: Runner, shell: str) -> None:
     assert "qbnnc" in script.out
 
 
+@pytest.mark.slow
 def test_an_artefact_prints_the_file_that_makes_it(qbnnc_command: Runner) -> None:
     compiled = ("compile", "lenet_mcd.pt", "--model", "tools.models:LeNet_MCD")
     data = ("--calib", "fashion.npz:calib")

@@ -16,6 +16,7 @@ from qbnnc.ir import format
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.loading.artefacts import open_artefact
 from tests.commands import Runner
+from tests.examples import slow_but
 from tests.sharing import with_common_trunk
 
 
@@ -69,8 +70,7 @@ class Branch(nn.Module):
         return found
 
 
-@pytest.mark.few(1)
-@pytest.mark.parametrize("bits", ["w8a7", "w3a4"])
+@pytest.mark.parametrize("bits", slow_but(["w3a4"], ["w8a7", "w3a4"]))
 def test_state_dicts_with_a_common_backbone(bits: str, tmp_path: Path) -> None:
     """Fitted weights, corrected biases and scales of the backbone come out alike."""
     torch.manual_seed(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,12 @@ from sklearn.model_selection import cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from qbnnc.backends.onnx import emit
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.oracle import oracle_prediction
+from qbnnc.loading.artefacts import OnnxFile, QbnnArtefact
+from qbnnc.runtime import load
 from qbnnc.sklearn import BayesianClassifier, BayesianRegressor
 from qbnnc.support.errors import FileError, InputError, UserError
 from tests.qbnnc.test_sklearn_checks import network
@@ -179,6 +183,31 @@ def test_a_row_depends_on_its_position_unless_told_otherwise(x: NDArray[np.float
     assert len(set(by_position.tolist())) > 1
     assert set(alone.predict(equal).tolist()) == {by_position[0]}
     np.testing.assert_array_equal(alone.predict(x[::-1]), alone.predict(x)[::-1])
+
+
+@pytest.mark.parametrize(("file", "calls"), [("a.qbnn", 1), ("ids.onnx", 1), ("a.onnx", 6)])
+def test_rows_alone_take_one_call_where_rows_have_numbers(
+    file: str, calls: int, x: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bits are those of each row predicted alone, as row 0."""
+    model = network(3, 1, Task.REGRESSION)
+    format.save(model, tmp_path / "a.qbnn")
+    (tmp_path / "a.onnx").write_bytes(emit(model))
+    (tmp_path / "ids.onnx").write_bytes(emit(model, row_ids=True))
+    session = load(tmp_path / "a.qbnn")
+    expected = [session.predict(x[i : i + 1], samples=3, seed=5)["mean"][0, 0] for i in range(6)]
+    regressor = BayesianRegressor(tmp_path / file, samples=3, seed=5, by_position=False)
+    kind, seen = OnnxFile if file.endswith("onnx") else QbnnArtefact, list[int]()
+    predict = kind.predict
+
+    def counting(self: object, rows: NDArray[np.float32], *rest: Any, **named: Any) -> Any:
+        seen.append(len(rows))
+        return predict(self, rows, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kind, "predict", counting)
+    found = regressor.statistics(x)["mean"][:, 0]
+    assert found.tobytes() == np.array(expected, np.float32).tobytes()
+    assert len(seen) == calls
 
 
 def test_more_rows_than_are_predicted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import qbnnc
 from qbnnc.ir import format
 from qbnnc.loading.sources import SourceOptions
+from qbnnc.runtime import load
 from qbnnc.support.errors import UserError
 from qbnnc.verification.agreement import Limits
 from qbnnc.verification.source import SourceComparison
@@ -137,6 +138,64 @@ def test_the_order_of_a_relabelled_artefact(tmp_path: Path) -> None:
     assert near(qbnnc.verify(path, ROWS[:20], net, samples=400))
 
 
+@pytest.mark.parametrize("first", ["mean,log_var", "log_var,mean"])
+@pytest.mark.parametrize("second", ["mean,variance", "variance,mean"])
+def test_the_order_of_a_renamed_regression(first: str, second: str, tmp_path: Path) -> None:
+    """An artefact has its mean first, and `second` names its outputs as they stand there."""
+    torch.manual_seed(0)
+    net, path = Pair(), tmp_path / "named.qbnn"
+    compiled = made(net, tmp_path, task="regression", output_names=first)
+    qbnnc.compile(compiled, path, output_names=second)
+    found = qbnnc.verify(path, ROWS[:20], net, samples=400)
+    assert [one.output for one in found.agreements] == ["samples", "samples_variance"]
+    assert near(found)
+    moved = not second.startswith("mean")
+    one, other = (load(file).predict(ROWS[:5], seed=7)["samples"] for file in (compiled, path))
+    assert np.array_equal(one, other) != moved
+
+
+class Named(NamedTuple):
+    log_var: Tensor
+    mean: Tensor
+
+
+class ByName(Pair):
+    """Says itself which output is the mean: the second."""
+
+    def forward(self, x: Tensor) -> Named:
+        return Named(*super().forward(x))
+
+
+@pytest.mark.parametrize("names", ["mean,log_var", "log_var,mean", None])
+def test_a_regression_that_becomes_raw_has_the_order_of_the_network(
+    names: str | None, tmp_path: Path
+) -> None:
+    """Its bits and its names are those that a raw compile gives at once."""
+    torch.manual_seed(0)
+    net = Pair() if names else ByName()
+    path = tmp_path / "raw.qbnn"
+    compiled = made(net, tmp_path, task="regression", output_names=names)
+    qbnnc.compile(compiled, path, task="raw")
+    assert near(qbnnc.verify(path, ROWS[:20], net, samples=400))
+    at_once = made(net, tmp_path, task="raw", output_names=names)
+    one, other = (load(file).predict(ROWS[:5], seed=7) for file in (path, at_once))
+    assert [*one] == [*other]
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    qbnnc.compile(path, tmp_path / "again.qbnn", task="regression")
+    assert near(qbnnc.verify(tmp_path / "again.qbnn", ROWS[:20], net, samples=400))
+
+
+def test_names_change_no_place_where_no_order_is_recorded(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = made(Pair(), tmp_path, task="regression")
+    qbnnc.compile(path, tmp_path / "named.qbnn", output_names="mean,std")
+    assert load(tmp_path / "named.qbnn").model.head.outputs == ("mean", "std")
+    (tmp_path / "named.qbnn").unlink()
+    with pytest.raises(UserError, match="log_var,mean: compiled already, and it does not record"):
+        qbnnc.compile(path, tmp_path / "named.qbnn", output_names="log_var,mean")
+    assert not (tmp_path / "named.qbnn").exists()
+
+
 def test_halves_without_a_recorded_order_are_refused(tmp_path: Path) -> None:
     """Artefacts of an earlier version keep no names."""
     torch.manual_seed(0)
@@ -176,6 +235,7 @@ def test_artefacts_that_record_two_orders_decide_nothing(tmp_path: Path) -> None
         qbnnc.evaluate([*paths, net], data)
 
 
+@pytest.mark.slow
 def test_an_ensemble_samples_its_members(tmp_path: Path) -> None:
     torch.manual_seed(0)
     nets = [nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).eval() for _ in range(3)]
@@ -187,6 +247,7 @@ def test_an_ensemble_samples_its_members(tmp_path: Path) -> None:
         qbnnc.verify(tmp_path / "e.qbnn", ROWS, nets[0])
 
 
+@pytest.mark.slow
 def test_on_the_command_line(qbnnc_command: Runner) -> None:
     torch.manual_seed(0)
     net = Net()

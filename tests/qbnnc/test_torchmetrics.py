@@ -1,4 +1,7 @@
-"""Metrics of artefacts beside torchmetrics', on the same predictions; and where they differ."""
+"""Metrics of artefacts beside torchmetrics', on the same predictions; and where they differ.
+
+Torchmetrics takes seconds to import, which only the process that runs these tests shall pay.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torchmetrics import MeanSquaredError
-from torchmetrics.classification import (
-    BinaryAUROC,
-    BinaryCalibrationError,
-    MulticlassAccuracy,
-    MulticlassCalibrationError,
-)
-from torchmetrics.functional.classification import multiclass_calibration_error
-from torchmetrics.text import Perplexity
 
 import qbnnc
 from qbnnc.runtime import load, metrics
@@ -37,6 +31,9 @@ def test_a_classification_batch_by_batch(
     artefacts: Path, fashion: Fashion, scores: dict[str, float]
 ) -> None:
     """Torchmetrics gathers batches, and is given the float32 probabilities."""
+    from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+    from torchmetrics.text import Perplexity
+
     stream = load(artefacts / "lenet.qbnn").stream(samples=8)
     accuracy, perplexity = MulticlassAccuracy(10, average="micro"), Perplexity()
     ece = MulticlassCalibrationError(10, n_bins=10, norm="l1")
@@ -55,6 +52,8 @@ def test_a_classification_batch_by_batch(
 def test_out_of_distribution_inputs(
     artefacts: Path, fashion: Fashion, scores: dict[str, float]
 ) -> None:
+    from torchmetrics.classification import BinaryAUROC
+
     session, area = load(artefacts / "lenet.qbnn"), BinaryAUROC()
     for x, outside in ((fashion["x"], 0), (fashion["ood"], 1)):
         entropy = torch.from_numpy(session.predict(x, 8)["entropy"])
@@ -63,6 +62,8 @@ def test_out_of_distribution_inputs(
 
 
 def test_a_regression(artefacts: Path, diabetes: Diabetes) -> None:
+    from torchmetrics import MeanSquaredError
+
     x, y = diabetes["x_test"], diabetes["y_test"]
     (found,) = qbnnc.evaluate(artefacts / "mlp.qbnn", (x, y), samples=8)
     made = load(artefacts / "mlp.qbnn").predict(x, 8)
@@ -80,6 +81,8 @@ def test_a_regression(artefacts: Path, diabetes: Diabetes) -> None:
 
 def ece(p: NDArray[np.float64], y: NDArray[np.int64]) -> float:
     """Torchmetrics' error of ten bins."""
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     arrays = torch.from_numpy(p), torch.from_numpy(y)
     return float(multiclass_calibration_error(*arrays, num_classes=p.shape[1], n_bins=10))
 
@@ -104,6 +107,8 @@ def test_ece_differs_where_a_probability_is_one() -> None:
 
 def test_ece_of_two_classes_is_of_the_greatest_probability() -> None:
     """BinaryCalibrationError bins the probability of class 1 instead."""
+    from torchmetrics.classification import BinaryCalibrationError
+
     y, p1 = np.array([1, 1]), np.array([0.44, 0.56])  # class 0, wrong; class 1, right
     ours = metrics.expected_calibration_error(np.stack([1 - p1, p1], axis=1), y)
     binary = BinaryCalibrationError(n_bins=10, norm="l1")

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.rng import Draw, derive, eps_table
 from qbnnc.runtime.families.sampled_weights.drawing import draw_column, draw_quads
-from qbnnc.runtime.families.sampled_weights.lowering import places_of
 from qbnnc.runtime.families.sampled_weights.noise import (
     Noise,
     NoiseForm,
     noise_form,
     threshold_table,
 )
+from qbnnc.runtime.families.sampled_weights.packed import places_of
 from qbnnc.runtime.isa import Isa, of_this_cpu, target_features
 from qbnnc.runtime.kernels.jit import jitted
 from qbnnc.runtime.kernels.vectors import I64, internal_function, load

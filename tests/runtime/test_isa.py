@@ -140,9 +140,19 @@ def test_whole_networks(isa: Isa) -> None:
     These tests run in this process too, with the chosen one.
     """
     files = [f"tests/runtime/test_{name}.py" for name in ("equality", "ops", "sampled", "winograd")]
-    options = ["-m", "not slow", "--hypothesis-profile=again"]
+    passes(isa, "-m", "not slow and not nightly", "--hypothesis-profile=again", *files)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("isa", OTHERS)
+def test_thousands_of_whole_networks(isa: Isa) -> None:
+    passes(isa, "tests/runtime/test_equality.py::test_thousands_of_random_models")
+
+
+def passes(isa: Isa, *options: str) -> None:
+    """Run pytest with an instruction set; fail unless its tests pass."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *files],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
         cwd=ROOT,
         env=os.environ | {"QBNNC_ISA": isa.value},
         capture_output=True,

@@ -11,9 +11,10 @@ from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops import Dequantize, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType, TensorType
+from qbnnc.runtime.families.choice.packed import choose, sums_of_choices
 from qbnnc.runtime.families.contraction.instructions import Epilogue
+from qbnnc.runtime.families.parameters import operand
 from qbnnc.runtime.families.sampled_weights.instructions import FoldBias
-from qbnnc.runtime.families.sampled_weights.lowering import operand
 from qbnnc.runtime.layout import grid, parameter
 from qbnnc.runtime.lowering import Leaving, Lowering
 from qbnnc.runtime.packing import Layout, offline_terms, per_channel
@@ -98,7 +99,11 @@ def common(
 def _bias(
     lowering: Lowering, node: Node, weights: Buffer, layout: Layout, *, folded: bool
 ) -> Buffer:
-    """Add the terms of the zero points to the bias; with an instruction if something is sampled."""
+    """Add the terms of the zero points to the bias.
+
+    An instruction does that if something is sampled, and a choice between whole sums if the weight
+    is one between constants.
+    """
     x, weight, bias = node.inputs
     input_zero, of_bias = codes_of(x.type).per_tensor[1], Layout(bias.type.shape, layout.groups)
     if folded or input_zero == 0:
@@ -109,8 +114,14 @@ def _bias(
     if array is not None and constant is not None:
         whole = per_channel(constant + terms, of_bias)
         return lowering.constant_buffer(bias.name, whole)
-    raw = operand(lowering, node, 2, of_bias)
     stride, axes = 4 * of_bias.size, weight.type.axes | bias.type.axes
+    if (sums := sums_of_choices(lowering, node, zero, input_zero)) is not None:
+        choice, whole = sums
+        packed = np.stack([per_channel(each, of_bias) for each in whole])
+        output = Buffer(f"{node.output.name} bias", stride, axes)
+        lowering.emit(node, choose(lowering, choice, output, packed))
+        return output
+    raw = operand(lowering, node, 2, of_bias)
     instruction = FoldBias(
         output=Buffer(f"{node.output.name} bias", stride, axes),
         bias=raw,

@@ -16,7 +16,8 @@ from qbnnc.runtime.families.contraction import winograd
 from qbnnc.runtime.families.contraction.epilogue import common, extents
 from qbnnc.runtime.families.contraction.instructions import PRODUCT_WORK, Convolve, Depthwise
 from qbnnc.runtime.families.contraction.scratch import SCRATCH
-from qbnnc.runtime.families.sampled_weights.lowering import is_depthwise, operand
+from qbnnc.runtime.families.parameters import operand
+from qbnnc.runtime.families.sampled_weights.packed import is_depthwise
 from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.layout import CHANNEL_BLOCK
 from qbnnc.runtime.lowering import Lower, Lowering

@@ -15,7 +15,7 @@ from qbnnc.runtime.families.contraction.epilogue import common, extents, requant
 from qbnnc.runtime.families.contraction.instructions import PRODUCT_WORK, Winograd
 from qbnnc.runtime.families.contraction.scratch import TILE_PANEL as PANEL
 from qbnnc.runtime.families.contraction.scratch import input_pitch, winograd_bytes
-from qbnnc.runtime.families.sampled_weights.lowering import operand
+from qbnnc.runtime.families.parameters import operand
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import round_up
 from qbnnc.runtime.lowering import Lowering

@@ -1,10 +1,12 @@
-"""The instructions of dropout: masks, and codes that masks keep or drop."""
+"""The instructions of dropout: masks, and codes and weights that masks keep or drop."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from qbnnc.runtime.program import Buffer, Instruction
+
+_WORK_OF_A_WEIGHT = 20.0  # in multiplications of a convolution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +60,28 @@ class Select(Instruction):
     step_y: int
     step_x: int
     step_channel: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropWeight(Instruction):
+    """mask ? code : zero of a weight in the layout of Convolve, or of a bias (DropConnect).
+
+    The mask of byte k of channel n is mask[rows[k] + columns[n]]. If rows[k] is -1, the byte is
+    padding, and is kept. `zeros` i32 has 4 equal bytes for each channel. A bias has 4 bytes k for
+    each channel, and the zero 0. `depth` counts the bytes of a channel, and `step` those of a line.
+    """
+
+    input: Buffer
+    mask: Buffer
+    rows: int
+    columns: int
+    zeros: int
+    groups: int
+    padded: int  # channels of a group
+    depth: int
+    block: int
+    step: int
+
+    @property
+    def work(self) -> float:
+        return _WORK_OF_A_WEIGHT * self.groups * self.padded * self.depth

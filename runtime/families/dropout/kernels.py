@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.runtime.families.dropout.instructions import Drop, KeepMask, Select
-from qbnnc.runtime.kernels.addressing import locate
+from qbnnc.runtime.families.dropout.instructions import Drop, DropWeight, KeepMask, Select
+from qbnnc.runtime.kernels.addressing import int32_at, locate
 from qbnnc.runtime.kernels.codes import drop_codes, select_codes
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.random import derive, draw_words
 from qbnnc.runtime.kernels.records import CONTEXT
-from qbnnc.runtime.layout import CODES
-from qbnnc.runtime.program import Instruction, columns_of
+from qbnnc.runtime.layout import CODES, K_BLOCK
+from qbnnc.runtime.program import Instruction, Place, columns_of
 from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 K = columns_of(KeepMask)
 D = columns_of(Drop)
 S = columns_of(Select)
+W = columns_of(DropWeight)
+_CONSTANT = int(Place.CONSTANT)
+_LOW_BITS, _HIGH_BITS = 0x7F7F7F7F, 0x80808080  # of four bytes
 
 
 @kernel
@@ -123,8 +126,71 @@ def select_image(row, codes, mask, selected):
             keep = mask[y * row[S.step_y] + x * row[S.step_x] :]
             if step == 1:
                 for c in range(channels):
-                    target[c] = ((source[c] ^ zero) & np.uint8(0 - keep[c])) ^ zero
+                    target[c] = ((source[c] ^ zero) & np.uint8(0 - np.int64(keep[c] != 0))) ^ zero
             else:
                 for c in range(channels):
-                    target[c] = ((source[c] ^ zero) & np.uint8(0 - keep[c * step])) ^ zero
+                    target[c] = (
+                        (source[c] ^ zero) & np.uint8(0 - np.int64(keep[c * step] != 0))
+                    ) ^ zero
             at += channels
+
+
+@kernel
+def keep_quads(codes, mask, kept, columns, zeros):
+    """Keep four codes of each channel; `mask` is the address of the first channel's four bytes.
+
+    A byte of the mask that is not 0 keeps its code.
+    """
+    old, new = codes.view(np.uint32), kept.view(np.uint32)
+    for n in range(len(new)):
+        keep = np.int64(np.uint32(int32_at(mask + columns[n])))
+        keep = (((keep & _LOW_BITS) + _LOW_BITS | keep) & _HIGH_BITS) >> 7
+        zero = np.int64(np.uint32(zeros[n]))
+        new[n] = np.uint32(((np.int64(old[n]) ^ zero) & (keep * 255)) ^ zero)
+
+
+@kernel
+def keep_line(codes, mask, kept, rows, columns, zeros):
+    """Keep the codes of one line: [channels][step]."""
+    step, width = len(rows), len(columns)
+    adjacent = step == K_BLOCK and rows[0] >= 0
+    for j in range(1, step):
+        adjacent = adjacent and rows[j] == rows[0] + j
+    if adjacent:
+        keep_quads(codes, mask.ctypes.data + rows[0], kept, columns, zeros)
+        return
+    for j in range(step):
+        for n in range(width):
+            at = n * step + j
+            keep = rows[j] < 0 or mask[np.uint32(max(0, rows[j]) + columns[n])] != 0
+            kept[at] = codes[at] if keep else np.uint8(zeros[n] & 255)
+
+
+@KERNELS.of(DropWeight)
+@kernel
+def drop_weight(row, context, memory):
+    """Drop weights block by block; the input is a constant or was made for each sample."""
+    arena, ints = memory.arena, memory.ints
+    base, sample_step, row_step = locate(row, W.input, context)
+    mask_at, mask_sample, mask_row = locate(row, W.mask, context)
+    target, target_sample, target_row = locate(row, W.output, context)
+    source = memory.constants if row[W.input + 2] == _CONSTANT else arena
+    padded, depth, step = row[W.padded], row[W.depth], row[W.step]
+    rows = ints[row[W.rows] // 4 : row[W.rows] // 4 + depth]
+    for s in range(context[CONTEXT.samples]):
+        for r in range(context[CONTEXT.rows]):
+            mask = arena[mask_at + s * mask_sample + r * mask_row :]
+            start = base + s * sample_step + r * row_step
+            at = target + s * target_sample + r * target_row
+            for group in range(row[W.groups]):
+                for done in range(0, padded, row[W.block]):
+                    first, width = group * padded + done, min(row[W.block], padded - done)
+                    columns = ints[row[W.columns] // 4 + first :][:width]
+                    zeros = ints[row[W.zeros] // 4 + first :][:width]
+                    count = width * step
+                    for line in range(depth // step):
+                        codes = source[start : start + count]
+                        places = rows[line * step : (line + 1) * step]
+                        keep_line(codes, mask, arena[at : at + count], places, columns, zeros)
+                        start += count
+                        at += count

@@ -7,9 +7,10 @@ import numpy as np
 from qbnnc.ir.graph import Node
 from qbnnc.ir.ops import KeepMask, Select
 from qbnnc.ir.ops.base import codes_of
-from qbnnc.ir.types import PER_ROW_AND_SAMPLE
+from qbnnc.ir.types import PER_ROW_AND_SAMPLE, DType
 from qbnnc.runtime.families.dropout import instructions as ins
 from qbnnc.runtime.families.moves.lowering import broadcast
+from qbnnc.runtime.families.parameters import in_memory
 from qbnnc.runtime.layout import CODES, broadcast_steps, grid, round_up, same_order
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.support.table import Table
@@ -40,6 +41,10 @@ def keep_mask(lowering: Lowering, node: Node, op: KeepMask) -> None:
 
 @LOWERINGS.of(Select)
 def select(lowering: Lowering, node: Node, op: Select) -> None:
+    """Emit masked codes of an activation; a weight or bias is emitted where a layer reads it."""
+    if node.output.type.dtype is not DType.U8:
+        in_memory(lowering, node)
+        return
     maker = lowering.producer(node.inputs[1])
     if (
         maker is not None
@@ -76,6 +81,7 @@ def _dropped_with_codes(lowering: Lowering, mask: Node, op: KeepMask) -> bool:
         not lowering.traced
         and reader is not None
         and isinstance(reader.op, Select)
+        and reader.output.type.dtype is DType.U8
         and reader.output.type.shape == op.shape
         and reader.output.type.axes == mask.output.type.axes == PER_ROW_AND_SAMPLE
         and same_order(op.shape)

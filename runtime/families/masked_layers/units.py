@@ -152,9 +152,9 @@ def _way_up(lowering: Lowering, value: Value) -> tuple[tuple[Node, ...], Node | 
 
 def _above(lowering: Lowering, value: Value) -> Iterator[Node]:
     node = lowering.producer(value)
-    while node is not None:
+    while node is not None and node.inputs:
         yield node
-        node = lowering.producer(node.inputs[0]) if node.inputs else None
+        node = lowering.producer(node.inputs[0])
 
 
 def _keeps_zero(lowering: Lowering, node: Node, below: Node | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qbnnc.runtime.families.dropout.instructions import Drop, KeepMask, Select
+from qbnnc.runtime.families.dropout.instructions import Drop, DropWeight, KeepMask, Select
 from qbnnc.runtime.layout import CODES, round_up
 from qbnnc.runtime.program import Instruction, Place
 from qbnnc.runtime.verifier.line import Line, Rule
@@ -45,3 +45,17 @@ def select(line: Line) -> None:
     rows, columns = (line.height - 1) * line.step_y, (line.width - 1) * line.step_x
     line.read("mask", rows + columns + (line.channels - 1) * line.step_channel + 1, beyond)
     line.write(pixels * line.channels, beyond)
+
+
+@RULES.of(DropWeight)
+def drop_weight(line: Line) -> None:
+    """Bytes are read where they are written, and one byte of the mask for each."""
+    line.positive("groups padded depth block step")
+    line.require(line.depth % line.step == 0, "the depth is no whole number of steps")
+    line.require(line.padded % 4 == line.block % 4 == 0, "the channels are no whole vectors")
+    channels = line.groups * line.padded
+    line.constants("zeros", 4 * channels)
+    furthest = line.indices("rows", line.depth, -1), line.indices("columns", channels, 0)
+    line.read("mask", max(0, furthest[0]) + furthest[1] + 1)
+    line.read("input", channels * line.depth, alignment=4)
+    line.write(channels * line.depth, alignment=4)

@@ -67,6 +67,9 @@ def draw_weight(line: Line) -> None:
         _places(line, form, noise, lines)
     if line.flag("affine"):
         line.constants("rows", 4 * line.depth)
+    else:
+        zero = line.indices("zeros", channels, 0) == 0 and line.low <= 0 <= line.high
+        line.require(zero, "the padding is not 0")
     line.scratch(2 * noise)
     line.write(size)
 
@@ -94,7 +97,9 @@ def _table(line: Line) -> None:
 def fold_bias(line: Line) -> None:
     line.positive("groups padded block step")
     line.natural("depth")
-    _expect_of_a_sample(line)
+    line.require(
+        line.operand("output").place in (Place.SAMPLE, Place.FIXED), "the bias varies with the row"
+    )
     line.require(line.depth % line.step == 0, "the depth is no whole number of steps")
     channels = line.groups * line.padded
     line.constants("terms", 4 * channels)

@@ -19,15 +19,22 @@ class Net(nn.Module):
         torch.manual_seed(3)
         self.form = form
         self.enter, self.leave = nn.Linear(8, K), nn.Linear(K, N)
-        self.a, self.b = nn.Parameter(torch.randn(N, N) * 0.4), nn.Parameter(torch.randn(K, K) * 0.1)
+        self.a, self.b = (
+            nn.Parameter(torch.randn(N, N) * 0.4),
+            nn.Parameter(torch.randn(K, K) * 0.1),
+        )
         self.slopes = nn.Parameter(torch.randn(RANK, N, K) * 0.06)
         self.of_bias = nn.Parameter(torch.randn(RANK, N) * 0.1)
         self.sigma = nn.Parameter(torch.rand(N, K) * 0.05)
         count = N * K + N
-        self.theta = nn.Parameter(torch.cat([self.leave.weight.detach().flatten(), self.leave.bias]))
+        self.theta = nn.Parameter(
+            torch.cat([self.leave.weight.detach().flatten(), self.leave.bias])
+        )
         scale = torch.randn(count, count) * 0.02 + torch.diag(torch.rand(count) * 0.08)
         self.cholesky = nn.Parameter(torch.tril(scale))
-        self.first = nn.Parameter(torch.cat([self.enter.weight.detach().flatten(), self.enter.bias]))
+        self.first = nn.Parameter(
+            torch.cat([self.enter.weight.detach().flatten(), self.enter.bias])
+        )
         self.deviations = nn.Parameter(torch.randn(RANK, len(self.first) + count) * 0.05)
         self.scales = nn.Parameter(torch.rand(len(self.first) + count) * 0.05)
         self.conv = nn.Conv2d(1, 4, 3, stride=2, padding=1)
@@ -130,6 +137,20 @@ def flat(m: Net, x: Tensor) -> Tensor:
     return F.linear(h, last[: N * K].view(N, K), last[N * K :])
 
 
+def rank_one(m: Net, x: Tensor) -> Tensor:
+    """Vectors around a layer with constant weights (BatchEnsemble, rank-1 BNNs)."""
+    r, s = 1 + 0.3 * torch.randn(K), 1 + m.of_bias[0] * 2 * torch.randn(N)
+    y: Tensor = m.leave(m.hidden(x) * r) * s + 0.1 * torch.randn(N)
+    return y
+
+
+def channels(m: Net, x: Tensor) -> Tensor:
+    h = m.conv(x.view(-1, 1, 4, 2))
+    h = h * (1 + 0.3 * torch.randn(1, 4, 1, 1)) + m.of_bias[1, :1] * torch.randn(4, 1, 1)
+    y: Tensor = m.read(torch.relu(h).flatten(1))
+    return y
+
+
 FORMS: dict[str, Callable[[Net, Tensor], Tensor]] = {
     "low rank and diagonal": low_rank,
     "low rank": low_rank_alone,
@@ -144,4 +165,6 @@ FORMS: dict[str, Callable[[Net, Tensor], Tensor]] = {
     "sum of two": sum_of_two,
     "joined": joined,
     "flat": flat,
+    "rank one": rank_one,
+    "channels": channels,
 }

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
 
 import qbnnc
 from qbnnc.batches import computing
@@ -73,6 +72,8 @@ def test_a_worker_of_another_version_refuses(mlp: Path) -> None:
 
 @pytest.mark.slow
 def test_a_cluster_of_3_workers_one_of_which_is_killed(mlp: Path, tmp_path: Path) -> None:
+    from distributed import LocalCluster  # takes most of a second, in each process otherwise
+
     np.save(tmp_path / "x.npy", some_rows(4000))
     qbnnc.predict_file(mlp, tmp_path / "x.npy", tmp_path / "here.npz")
     with LocalCluster(
@@ -102,6 +103,8 @@ def test_a_cluster_of_3_workers_one_of_which_is_killed(mlp: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_scheduler_without_workers(mlp: Path, tmp_path: Path, qbnnc_command: Runner) -> None:
+    from distributed import LocalCluster
+
     np.save("x.npy", some_rows(3))
     with LocalCluster(n_workers=0, dashboard_address=None, processes=True) as cluster:
         address = cluster.scheduler_address

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Clamp, Contraction, FakeQuantize, Op, SampledWeight
+from qbnnc.ir.ops import Choice, Clamp, Contraction, FakeQuantize, Mask, Op, SampledWeight
 from qbnnc.ir.types import Array
 from qbnnc.passes.mixed_precision.layers import Layer, name_of
 from qbnnc.passes.ranges.quantisation_points import quantisation_points
+
+_PARTS = (FakeQuantize, SampledWeight, Choice, Mask)  # what weights and biases are made by
 
 
 def with_rounded_layers(
@@ -77,7 +79,7 @@ def _float_constants(simulated: Graph, ready: Graph) -> dict[Value, Array]:
 def _constants_of(value: Value, producers: Mapping[Value, Node]) -> list[Value]:
     """The parts of a weight or bias, in order: FakeQuantize nodes are passed over."""
     node = producers.get(value)
-    if node is None or not isinstance(node.op, FakeQuantize | SampledWeight):
+    if node is None or not isinstance(node.op, _PARTS):
         return [value]
     return [found for each in node.inputs for found in _constants_of(each, producers)]
 
@@ -91,7 +93,7 @@ def _parameters(graph: Graph) -> Iterator[tuple[Value, str]]:
         open_ = list(layer.inputs[1:])
         while open_:
             node = producers.get(open_.pop())
-            if node is not None and isinstance(node.op, FakeQuantize | SampledWeight):
+            if node is not None and isinstance(node.op, _PARTS):
                 open_ += node.inputs
                 if isinstance(node.op, FakeQuantize):
                     yield node.output, name_of(layer)

@@ -8,26 +8,42 @@ from qbnnc.ir.evaluate import last_uses
 from qbnnc.ir.format import shared_tensors
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Contraction, ContractionInteger, RandomOp
+from qbnnc.ir.ops import (
+    Contraction,
+    ContractionInteger,
+    RandomOp,
+    SampledWeight,
+    SampledWeightInteger,
+)
 from qbnnc.ir.rng import LANES_PER_WORD
 from qbnnc.ir.sharing import common_values
 from qbnnc.ir.types import Axis
 
 
 def float_bytes(model: Model) -> int:
-    """Bytes of weights and biases (of sampled ones: mu and sigma) as float32.
+    """Bytes of weights and biases as float32.
 
-    What members share counts once.
+    A sampled one has those of mu and sigma, and a chosen one those of all its members. What members
+    of an ensemble share counts once.
     """
     known = _shared_by_members(model)
     return sum(_float_bytes(member, known[i]) for i, member in enumerate(model.members))
 
 
 def _float_bytes(graph: Graph, known: set[str]) -> int:
-    producers = graph.producers()
-    parameters = {v for n in graph.nodes if macs(n) for v in n.inputs[1:3]}
-    sampled = [producers[v] for v in parameters if v in producers]
-    sources = {v for n in sampled for v in n.inputs[:2]} | (parameters - set(producers))
+    sources, producers, seen = set[Value](), graph.producers(), set[Value]()
+    made_of = [v for n in graph.nodes if macs(n) for v in n.inputs[1:3]]
+    while made_of:
+        value = made_of.pop()
+        node = producers.get(value)
+        if value in seen:
+            continue
+        seen.add(value)
+        if node is None:
+            sources.add(value)
+        else:  # a mask, an index and noise are no parameters
+            both = isinstance(node.op, SampledWeight | SampledWeightInteger)
+            made_of += node.inputs[: 1 + both]
     return sum(4 * v.type.size for v in sources if v.name not in known)
 
 

@@ -99,6 +99,10 @@ class Artefact(Predictor, NumberedSession, Protocol):
         """Whether `model` can be had: not from an .onnx compiled without an embedded model."""
 
     @property
+    def takes_row_ids(self) -> bool:
+        """Whether `predict` takes `row_ids`: an .onnx does if it was compiled with them."""
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one row."""
 
@@ -141,6 +145,7 @@ class QbnnArtefact(_OfFile):
 
     session: QbnnSession
     holds_model: bool = True
+    takes_row_ids: bool = True
 
     @property
     def model(self) -> Model:
@@ -180,6 +185,10 @@ class OnnxFile(_OfFile):
     @property
     def holds_model(self) -> bool:
         return self.known is not None
+
+    @property
+    def takes_row_ids(self) -> bool:
+        return self.session.description.row_ids
 
     @property
     def model(self) -> Model:

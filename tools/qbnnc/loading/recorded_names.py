@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
+from qbnnc.ir.outputs import MEAN, role_of
 from qbnnc.ir.types import Stage
 from qbnnc.passes.head.assign_head import name_outputs
-from qbnnc.passes.recorded_options import recorded_names
+from qbnnc.passes.recorded_options import recorded_names, with_names
 from qbnnc.support.errors import UserError
 
 
@@ -33,6 +36,32 @@ def named_as_compiled(model: Model, artefacts: Sequence[Model]) -> Model:
             remedy=f"say `output_names='{first}'` or the other",
         )
     return next(iter(found.values()), model)
+
+
+def renamed(model: Model, names: tuple[str, ...]) -> Model:
+    """The model with the names that its user states, and with what it records of them.
+
+    A compiled regression has its mean first, wherever the trained network has it. Its record keeps
+    the trained network's order, under the new names. UserError if the two are to change places and
+    there is no record to keep right.
+    """
+    made = name_outputs(model, names)
+    pair = model.head.task is Task.REGRESSION and len(model.graph.outputs) == 2
+    if model.stage is Stage.FLOAT or not pair:
+        return made
+    recorded = recorded_names(model.provenance.options)
+    if not recorded and role_of(names[1]) == MEAN:
+        raise UserError(
+            "compiled already, and it does not record which of its outputs is which of the "
+            "trained network's",
+            place=f"`output_names` {','.join(names)}",
+            remedy="compile the trained model with these names",
+        )
+    if not recorded:
+        return made
+    kept = names[::-1] if MEAN in map(role_of, recorded[1:]) else names
+    options = with_names(made.provenance.options, kept)
+    return replace(made, provenance=replace(made.provenance, options=options))
 
 
 def _named(model: Model, artefact: Model, names: tuple[str, ...]) -> Model | None:

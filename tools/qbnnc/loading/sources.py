@@ -17,6 +17,7 @@ from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model, Provenance
+from qbnnc.loading.recorded_names import renamed
 from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
@@ -128,9 +129,7 @@ def read_trained(source: object, rows: ArrayLike | None, options: SourceOptions)
     """The same Model, and the modules that it was made of, to compare it with."""
     trained = _read(source, rows, options)
     model = with_calibration(trained.model, rows)
-    return replace(
-        trained, model=name_outputs(model, options.outputs) if options.outputs else model
-    )
+    return replace(trained, model=renamed(model, options.outputs) if options.outputs else model)
 
 
 def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:

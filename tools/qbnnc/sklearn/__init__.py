@@ -9,7 +9,7 @@ so that an estimator may stand in a pipeline, in `cross_val_score` or in FrozenE
 A row draws the random numbers of its position in X, as everywhere in qbnnc. The same X gives the
 same bits. A row alone, or elsewhere in X, has other samples of the same distribution. With
 `by_position=False` each row is predicted alone, with the random numbers of row 0. Its prediction
-then depends on nothing but the row, and takes a call of its own.
+then depends on nothing but the row. An .onnx without the input `row_ids` takes a call for each row.
 """
 
 from qbnnc.support.extras import require

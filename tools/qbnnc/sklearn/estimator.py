@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Literal, Self, TypeAlias
 
 import numpy as np
@@ -73,16 +74,25 @@ class CompiledEstimator(BaseEstimator):
 
     def statistics(self, X: ArrayLike) -> dict[str, Floats]:
         """The statistics of all rows [N, ...] by name."""
-        rows, session = self.checked_rows(X), self._opened()
-        step = _ROWS if self.by_position else 1
+        rows, artefact = self.checked_rows(X), self._opened()
+        step = _ROWS if self.by_position or artefact.takes_row_ids else 1
         made = [
-            session.predict(
-                rows[start : start + step], self.samples, self.seed, start * self.by_position
-            )
+            self._predict(artefact, rows[start : start + step], start)
             for start in range(0, len(rows), step)
         ]
         names = [name for name in made[0] if not name.startswith("samples")]
         return {name: np.concatenate([part[name] for part in made]) for name in names}
+
+    def _predict(
+        self, artefact: Artefact, rows: Floats, start: int
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """Predict rows that stand from `start` on; without positions each has the number 0."""
+        if self.by_position:
+            return artefact.predict(rows, self.samples, self.seed, start)
+        if not artefact.takes_row_ids:  # then one row is given
+            return artefact.predict(rows, self.samples, self.seed)
+        ids = np.zeros(len(rows), np.int64)
+        return artefact.predict(rows, self.samples, self.seed, row_ids=ids)
 
     def _opened(self) -> Artefact:
         """The artefact; it is opened once, and again when the parameters name another."""
