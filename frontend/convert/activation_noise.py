@@ -21,7 +21,7 @@ from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Shape
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.noise import is_mask
 from qbnnc.frontend.convert.ops.affine import affine
-from qbnnc.frontend.convert.ops.arithmetic import product, summed
+from qbnnc.frontend.convert.ops.arithmetic import operand, product, summed
 from qbnnc.frontend.convert.ops.elementwise_formulas import Term, computed
 from qbnnc.frontend.convert.ops.shapes import broadcast, reshaped, step
 from qbnnc.frontend.convert.tracked import (
@@ -29,7 +29,6 @@ from qbnnc.frontend.convert.tracked import (
     AnyActivation,
     Constant,
     DropoutMask,
-    Filled,
     MaskSum,
     Noise,
     Result,
@@ -105,7 +104,7 @@ class NoiseActivations:
                 value_not_supported(tracked, reader)
 
     def _convert(self, noise: Noise) -> None:
-        """Convert the noise of rows and what is computed from it, in order, not by recursion."""
+        """Convert the noise of rows, and what is computed from it, in order, without recursion."""
         for each in _in_order(noise):
             inputs = (t for t in tracked_among(each.arguments) if isinstance(t, Noise))
             by_row = self._of_rows(each) or any(one.source in self._made for one in inputs)
@@ -115,7 +114,7 @@ class NoiseActivations:
     def _known(self, noise: Noise) -> Tracked:
         """The result for noise that has been converted."""
         made = self._made[noise.source]
-        if isinstance(noise.function, itemgetter):
+        if isinstance(noise.function, itemgetter) and isinstance(made, tuple):
             return cast(Tracked, noise.function(made))
         return cast(Tracked, made)
 
@@ -274,13 +273,7 @@ def _given(call: Call, name: str, default: float) -> Tracked:
     """A parameter of a draw: a number, a constant, or what is computed."""
     if call.arguments.get(name) is None:
         return _constant(default)
-    match call.tracked(name):
-        case Filled(_, number) if number is not None:
-            return _constant(number)
-        case Constant(tensor):
-            return Constant(tensor.detach().to(torch.float64))
-        case other:
-            return other
+    return operand(call, name)
 
 
 def _scaled(call: Call, x: Value, scale: Tracked, shift: Tracked) -> Tracked:

@@ -8,15 +8,17 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
+from qbnnc.frontend.convert.call import Call, Rules, number_of
+from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape, concrete
 from qbnnc.frontend.convert.tracked import (
     Constant,
     Filled,
     Result,
     Tracked,
 )
+from qbnnc.support.errors import CompileError
 
+_SIZES = (2, 3)  # batches to try if any is allowed
 _MAX_FOLDED = 1 << 28  # elements: a hostile program could ask for any number
 
 
@@ -40,12 +42,47 @@ def bounded_shape(call: Call) -> Shape:
     return shape
 
 
-def _plain(value: object) -> object:
+def repeated(call: Call) -> Filled | None:
+    """The result of an op on numbers that all rows repeat; None if its rows are not the same.
+
+    The op is run for batches of two sizes, or of the program's own.
+    """
+    shape = bounded_shape(call)
+    if not shape or not call.context.is_batch(shape[0]):
+        return None
+    sizes = (shape[0],) if isinstance(shape[0], int) else _SIZES
+    try:
+        rows = [_common_row(call, size) for size in sizes]
+    except (CompileError, RuntimeError, TypeError, ValueError):
+        return None  # its rule says what is wrong
+    row = rows[0]
+    if row is None or not all(r is not None and torch.equal(r, row) for r in rows):
+        return None
+    number = number_of(row) if row.is_floating_point() else None
+    return Filled(shape, number) if number is not None else Filled(shape, None, row)
+
+
+def _common_row(call: Call, batch: int) -> Tensor | None:
+    """The row that all rows of the result are equal to, for a batch of this size."""
+    arguments = {name: _plain(value, batch) for name, value in call.arguments.items()}
+    with torch.no_grad():
+        result = cast(torch._ops.OpOverload, call.node.target)(**arguments)
+    if not isinstance(result, Tensor) or len(result) != batch:
+        return None
+    return result[0] if bool((result == result[:1]).all()) else None
+
+
+def _plain(value: object, batch: int = 0) -> object:
     match value:
         case Constant(tensor):
             return tensor
+        case Filled(shape):
+            whole = value.tensor([concrete(extent, batch) for extent in shape])
+            return whole.float() if whole.is_floating_point() else whole
+        case torch.SymInt():
+            return concrete(value, batch)
         case list():
-            return [_plain(item) for item in value]
+            return [_plain(item, batch) for item in value]
         case _:
             return value
 

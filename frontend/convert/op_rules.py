@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from qbnnc.frontend.convert import constant_folding, noise, unsupported_ops
+from qbnnc.frontend.convert import choices, constant_folding, noise, unsupported_ops
 from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.constant_folding import folded
+from qbnnc.frontend.convert.constant_folding import folded, repeated
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
+from qbnnc.frontend.convert.dropout_masks.handwritten_masks import is_comparison
 from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
 from qbnnc.frontend.convert.ops import (
     activations,
@@ -25,14 +26,14 @@ from qbnnc.frontend.convert.ops import (
     shapes,
     split_and_concat,
 )
-from qbnnc.frontend.convert.sampled_weights.noise_values import ON_ACTIVATIONS
-from qbnnc.frontend.convert.sampled_weights.reparameterisation import leads_to_noise
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Constant,
     DropoutMask,
+    Filled,
     MaskSum,
     Result,
+    Tracked,
     tracked_among,
 )
 from qbnnc.frontend.program.locations import location, plain_name
@@ -40,7 +41,11 @@ from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.support.errors import CompileError
 
 # Rules for ops whose result may be random or depend on the batch, though no argument does.
-_MAKING: Rules = {**constant_folding.MAKING_RULES, **noise.DRAWING_RULES}
+_MAKING: Rules = {
+    **constant_folding.MAKING_RULES,
+    **noise.DRAWING_RULES,
+    **choices.DRAWING_RULES,
+}
 _RULES: Rules = {
     **_MAKING,
     **activations.RULES,
@@ -74,19 +79,28 @@ def _unchecked(call: Call) -> Result:
     name, inputs = op_name(call.node), list(tracked_among(call.arguments))
     if name in _MAKING:
         return _MAKING[name](call)
+    if choices.is_chosen(inputs):
+        return choices.chosen(call, inputs)
     if name not in dropout_ops.DROPOUT_RULES and is_noise(call.node, inputs):
         return noise_of(call)
     if name not in _UNFOLDED and all(isinstance(each, Constant) for each in inputs):
         return folded(call)
+    if name not in dropout_ops.DROPOUT_RULES and _are_repeated(inputs):
+        return repeated(call) or _by_rule(call)
     return _of_masks(call) if is_mask(inputs) else _by_rule(call)
+
+
+def _are_repeated(inputs: list[Tracked]) -> bool:
+    """Whether these are constants, some of which the batch repeats."""
+    filled = [each for each in inputs if isinstance(each, Filled)]
+    known = all(each.number is not None or each.row is not None for each in filled)
+    return bool(filled) and known and all(isinstance(e, Constant | Filled) for e in inputs)
 
 
 def _by_rule(call: Call) -> Result:
     name = op_name(call.node)
     if name in _RULES:
         return _RULES[name](call)
-    if leads_to_noise(call.node):
-        raise CompileError(ON_ACTIVATIONS.message, location(call.node), ON_ACTIVATIONS.remedy)
     message, remedy = unsupported_ops.not_supported(name, plain_name(call.node))
     raise CompileError(message, location(call.node), remedy)
 
@@ -99,7 +113,7 @@ def _of_masks(call: Call) -> Result:
     except CompileError as error:
         tracked = tracked_among(call.arguments)
         masks = any(isinstance(each, DropoutMask | MaskSum) for each in tracked)
-        return noise_of(call, error if masks else None)
+        return noise_of(call, error if masks or is_comparison(call) else None)
 
 
 def _checked(call: Call, result: Result) -> Result:

@@ -7,7 +7,7 @@ them, so that `x * mask / 0.8` and `dropout(x, 0.2)` end up the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -49,11 +49,47 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """One of several constants: member i of `members` [count, *shape], by a random number i.
+
+    The node `source` draws the number, which is low + floor(lane * count / 65536) there. If it
+    draws one `per_row`, the first axis of torch's shape is the batch, and members have 1 there.
+    """
+
+    members: torch.Tensor
+    source: fx.Node
+    per_row: bool
+
+    @property
+    def count(self) -> int:
+        return len(self.members)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """x times a random number for each channel, to which another one may still be added."""
+
+    x: Value
+    scale: Weight
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Filled:
-    """One number everywhere, in a shape that depends on the batch; None if not initialised."""
+    """Numbers that all rows of the batch repeat: one number everywhere, or those of `row`.
+
+    Both are None if the tensor is not initialised.
+    """
 
     shape: Shape
     number: float | None
+    row: torch.Tensor | None = None
+
+    def tensor(self, shape: Sequence[int]) -> torch.Tensor:
+        """The numbers in a shape of integers; zeros if they are not initialised."""
+        if self.row is not None:
+            return self.row.expand(*shape)
+        return torch.full(list(shape), self.number or 0.0, dtype=torch.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,9 +232,11 @@ class Perturbation:
 
 
 AnyActivation: TypeAlias = (
-    Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation
+    Activation | Transposed | Masked | Product | Scaled | Padded | Flipped | Perturbation
 )
-Tracked: TypeAlias = AnyActivation | Constant | Filled | Uniform | DropoutMask | MaskSum | Noise
+Tracked: TypeAlias = (
+    AnyActivation | Constant | Chosen | Filled | Uniform | DropoutMask | MaskSum | Noise
+)
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 
 

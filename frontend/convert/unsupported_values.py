@@ -8,8 +8,6 @@ from typing import NoReturn
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call
-from qbnnc.frontend.convert.sampled_weights.noise_values import ON_ACTIVATIONS
-from qbnnc.frontend.convert.sampled_weights.reparameterisation import RELAXED, is_relaxed
 from qbnnc.frontend.convert.tracked import (
     Constant,
     DropoutMask,
@@ -31,15 +29,13 @@ _PRODUCTS = frozenset("addmm linear matmul mm".split())
 def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
     """Raise CompileError at the op `reader`, which needs an activation and gets `tracked`."""
     match tracked:
-        case Noise() if is_relaxed(tracked):
-            reader.fail(*RELAXED)
         case Noise(why_no_mask=CompileError() as why_no_mask):
             raise why_no_mask
         case Noise(source) if (shape := _static_shape(source)) is not None:
             reader.fail(
                 f"noise is added to activations or scales them (a random tensor of shape {shape})",
-                "only dropout masks and sampled weights and biases of linear and convolution "
-                "layers are supported",
+                "draw it for each row (torch.randn_like(x)), as only dropout masks, and weights "
+                "and biases of linear and convolution layers, are shared by the batch",
             )
         case Noise(source, function, arguments) if function and _given_constant(source, arguments):
             reader.fail(
@@ -49,7 +45,11 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
                 "computed from the input do",
             )
         case Noise() | Uniform():
-            reader.fail(*ON_ACTIVATIONS)
+            reader.fail(
+                "takes random numbers whose first axis is not the batch",
+                "draw them with the batch first: torch.randn_like(x), or ones where they are "
+                "shared by the elements of a row",
+            )
         case Flipped() | Perturbation():
             reader.fail(
                 "random signs multiply activations",

@@ -41,6 +41,14 @@ def batch_of(source: fx.Node) -> int | torch.SymInt:
     return extent if settled is None else int(settled)
 
 
+def is_batch(extent: int | torch.SymInt, batch: int | torch.SymInt) -> bool:
+    """Whether an axis of this extent holds the rows of a batch of this size."""
+    if isinstance(extent, int) or isinstance(batch, int):
+        return isinstance(extent, int) and extent == batch
+    same: bool = extent.node.expr == batch.node.expr
+    return same
+
+
 def reached_from(nodes: Iterable[fx.Node], source: fx.Node) -> set[fx.Node]:
     """The nodes that depend on the numbers in `source`, and not only on its shape."""
     reached = {source}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from qbnnc.frontend.module.training_mode import Dropout, training_mode
 from qbnnc.frontend.module.unsupported_modules import check_layers, check_program_layers
 from qbnnc.frontend.program.locations import location
+from qbnnc.frontend.program.nodes import batch_of, is_batch, the_input
 from qbnnc.frontend.program.random_ops import DROPOUTS, NORMALS, draws_noise, drops, nodes, op_name
 from qbnnc.frontend.trace.export import at_least_two_rows, trace
 from qbnnc.frontend.trace.switched_off_noise import (
@@ -130,7 +132,9 @@ def set_dropout(program: ExportedProgram, dropout: Dropout | None, *, ask: bool 
 
 
 def _check_switched(program: ExportedProgram, dropout: Dropout) -> None:
-    noisy = [node for node in nodes(program) if draws_noise(node) and not _samples_weights(node)]
+    batch = batch_of(the_input(program))
+    drawing = (node for node in nodes(program) if draws_noise(node))
+    noisy = [node for node in drawing if not _samples_weights(node, batch)]
     if dropout == "off" and noisy:
         raise CompileError(
             f"{op_name(noisy[0])!r} is random and no dropout call, so dropout='off' cannot "
@@ -146,10 +150,12 @@ def _check_switched(program: ExportedProgram, dropout: Dropout) -> None:
         )
 
 
-def _samples_weights(node: fx.Node) -> bool:
-    """Whether the node is Gaussian noise or random signs of Flipout, which no dropout has."""
+def _samples_weights(node: fx.Node, batch: int | torch.SymInt) -> bool:
+    """Whether the node is Gaussian noise of weights or random signs of Flipout."""
     only_signs = bool(node.users) and all(op_name(u).startswith("sign") for u in node.users)
-    return op_name(node) in NORMALS or only_signs
+    shape = node.meta["val"].shape
+    by_row = len(shape) > 0 and is_batch(shape[0], batch)
+    return only_signs or (op_name(node) in NORMALS and not by_row)
 
 
 def _check_alpha(program: ExportedProgram) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NoReturn
 
 from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks.mask_sums import (
@@ -27,6 +28,7 @@ from qbnnc.frontend.convert.tracked import (
     Uniform,
     exact,
 )
+from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.ir.ops import Add
 
 
@@ -61,9 +63,9 @@ def _by_values(
 def _compared(call: Call, *, above: bool) -> Tracked:
     match call.tracked("self"), call.tracked("other"):
         case Uniform() as drawn, _:
-            threshold = (call.number("other") - drawn.offset) / drawn.scale
+            threshold = (_threshold(call, "other") - drawn.offset) / drawn.scale
         case Constant() | Filled(), Uniform() as drawn:
-            threshold, above = (call.number("self") - drawn.offset) / drawn.scale, not above
+            threshold, above = (_threshold(call, "self") - drawn.offset) / drawn.scale, not above
         case _:
             call.fail(
                 "comparing activations is not supported", "only of random numbers, for a mask"
@@ -71,6 +73,29 @@ def _compared(call: Call, *, above: bool) -> Tracked:
     high = above == (drawn.scale > 0)
     p = exact(threshold if high else 1.0 - threshold)
     return DropoutMask(drawn.drawn, drawn.shape, p, low=not high)
+
+
+def is_comparison(call: Call) -> bool:
+    """Whether an op compares."""
+    return op_name(call.node) in _COMPARISONS
+
+
+def _threshold(call: Call, name: str) -> float:
+    """The number that uniform noise is compared with."""
+    match call.tracked(name):
+        case (Constant() | Filled()) as known if isinstance(number := _plain(known), float):
+            return number
+        case _:
+            refuse_probabilities(call)
+
+
+def refuse_probabilities(call: Call) -> NoReturn:
+    """CompileError for a mask whose probability is not the same for all elements."""
+    call.fail(
+        "compares uniform noise with more than one number, for a mask whose probability differs "
+        "between elements or depends on the input, which is not supported",
+        "use one probability for all elements, or a relaxed mask: a sigmoid of noise",
+    )
 
 
 def floor(call: Call) -> Tracked:

@@ -42,8 +42,8 @@ def affine_by(call: Call, x: Value, scale: Tensor, shift: Tensor, name: str) -> 
 def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The constant without its batch axis; CompileError unless it broadcasts to the shape."""
     row = constant
-    if constant.ndim == len(shape) + 1 and constant.shape[0] == 1:
-        row = constant[0]
+    if constant.ndim == len(shape) + 1 and bool((constant == constant[:1]).all()):
+        row = constant[0]  # a static export repeats it for each row of its batch
     wanted = (1,) * (len(shape) - row.ndim) + tuple(row.shape)
     if len(wanted) != len(shape) or any(
         c not in (1, n) for c, n in zip(wanted, shape, strict=True)

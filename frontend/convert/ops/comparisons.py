@@ -27,6 +27,7 @@ from qbnnc.frontend.convert.tracked import (
     Filled,
     Result,
     Tracked,
+    Uniform,
     tracked_among,
 )
 from qbnnc.ir.graph import Value
@@ -43,6 +44,8 @@ def compared(name: str) -> Rule:
         a, b, how = call.tracked("self"), call.tracked("other"), name
         if not isinstance(a, AnyActivation):
             a, b, how = b, a, _MIRRORED[name]
+        if isinstance(a, Uniform) or isinstance(b, Uniform):
+            handwritten_masks.refuse_probabilities(call)
         if (number := _number(b)) is not None:
             return _against(call, call.context.value(a, call), how, single(number))
         difference = summed(call, a, b, -1.0)  # its sign is exact in floating point

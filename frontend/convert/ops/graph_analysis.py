@@ -31,7 +31,8 @@ _LIMIT = 64  # values looked at: a formula by hand has fewer
 def row_statistic(build: Builder, x: Value) -> bool:
     """Whether x is computed from one number for a whole axis: a norm, a mean, the greatest.
 
-    Only ops that are elementwise, move or repeat elements may lie between.
+    A number that does not depend on the input is none, such as the count of a random mask. Only
+    ops that are elementwise, move or repeat elements may lie between.
     """
     waiting, seen = [x], set[Value]()
     while waiting and len(seen) < _LIMIT:
@@ -42,7 +43,7 @@ def row_statistic(build: Builder, x: Value) -> bool:
         seen.add(value)
         match node.op:
             case AveragePool2d() | MaxPool2d():
-                if _covers(node):
+                if _covers(node) and _depends_on_the_input(build, node.output):
                     return True
             case op if op.composable or isinstance(op, Reshape | Transpose | Gather):
                 waiting.extend(node.inputs)
@@ -83,6 +84,19 @@ def _has_a_domain(function: Function, parameter: float) -> bool:
             return True
         case _:
             return False
+
+
+def _depends_on_the_input(build: Builder, x: Value) -> bool:
+    waiting, seen = [x], set[Value]()
+    while waiting:
+        value = waiting.pop()
+        node = build.producer(value)
+        if node is None and build.array(value) is None:
+            return True
+        if node is not None and value not in seen:
+            waiting.extend(node.inputs)
+        seen.add(value)
+    return False
 
 
 def _covers(node: Node) -> bool:

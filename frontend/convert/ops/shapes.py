@@ -11,6 +11,7 @@ import torch
 from torch import fx
 
 from qbnnc.frontend.convert.call import Call, Rules, number_of
+from qbnnc.frontend.convert.constant_folding import repeated
 from qbnnc.frontend.convert.dropout_masks import moved_masks
 from qbnnc.frontend.convert.dropout_masks.handwritten_masks import floored
 from qbnnc.frontend.convert.tracked import (
@@ -33,7 +34,7 @@ from qbnnc.ir.ops import Gather, Op, Pairwise, Reshape, Transpose
 def reshape(call: Call) -> Tracked:
     """A reshape of each row, if the batch stays the first axis; torch's result tells the shape."""
     match call.tracked("self"):
-        case Filled() as filled:
+        case Filled(row=None) as filled:
             return replace(filled, shape=call.shape())
         case Transposed(value) if (found := _ones_gone(call)) is not None:
             whole, place = found
@@ -165,6 +166,8 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
     shape, number = call.shape(), number_of(tensor)
     if shape and call.context.is_batch(shape[0]) and number is not None:
         return Filled(shape, number)
+    if (filled := repeated(call)) is not None and not isinstance(shape[0], int):
+        return filled
     static = [extent for extent in shape if isinstance(extent, int)]
     if len(static) != len(shape):
         call.fail(
@@ -219,17 +222,27 @@ def broadcast_tensors(call: Call) -> tuple[Tracked, ...]:
         return tuple(tensors)
     if _only_whole_ones_are_used(call):
         return tuple(tensors)
-    match tensors:
-        case [Activation() | Masked() | Product(), *_] if all(
-            isinstance(t, AnyActivation) for t in tensors
-        ):
-            values = [call.context.value(each, call) for each in tensors]
-            shape = values[0].type.shape
-            for value in values[1:]:
-                shape = np.broadcast_shapes(shape, value.type.shape)
-            return tuple(Activation(broadcast(call, value, shape)) for value in values)
+    if not any(isinstance(t, Activation | Masked | Product) for t in tensors):
+        call.fail("broadcasting tensors by hand is not supported", "operators do it themselves")
+    return tuple(_broadcast_to(call, each, number) for number, each in enumerate(tensors))
+
+
+def _broadcast_to(call: Call, x: Tracked, number: int) -> Tracked:
+    """One of several tensors in their common shape; `number` is its place among them."""
+    shape = call.shape(number)
+    row = tuple(int(extent) for extent in shape[1:])
+    match x:
+        case Filled(_, float() as each):
+            return Filled(shape, each)
+        case Constant(tensor) if tensor.ndim <= len(row) or len(tensor) == 1:
+            whole = tensor.expand(1, *row)[0]
+            same = number_of(whole)
+            return Filled(shape, None, whole) if same is None else Filled(shape, same)
         case _:
-            call.fail("broadcasting tensors by hand is not supported", "operators do it themselves")
+            value = call.context.value(x, call)
+            if len(value.type.shape) != len(row):
+                call.fail("broadcasts tensors whose numbers of axes differ", "reshape them before")
+            return Activation(broadcast(call, value, row))
 
 
 def _only_whole_ones_are_used(call: Call) -> bool:

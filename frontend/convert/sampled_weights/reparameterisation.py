@@ -9,8 +9,8 @@ in float64 with noise of our choice:
    (f(B * digit) - mu) / (B * sigma). There are two digits, i mod 1024 and i div 1024.
 4. At random noise, f must be mu + sigma * eps[index].
 5. Else f must be affine: at random noise, the parts of a sum add up. Each noise tensor is then
-   looked at by itself, with the others at 0. It has a sigma and an index, or several of its elements
-   meet in one weight (see `correlated_noise`).
+   looked at by itself, with the others at 0. It has a sigma and an index, or several of its
+   elements meet in one weight (see `correlated_noise`).
 
 The parametrisation of sigma does not matter, and the noise may be sliced, transposed or shared.
 """
@@ -18,42 +18,46 @@ The parametrisation of sigma does not matter, and the noise may be sliced, trans
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NoReturn
 
 import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.sampled_weights.noise_values import (
-    ON_ACTIVATIONS,
+    BY_ROW,
+    Eps,
     Fail,
     evaluated,
     sources,
 )
+from qbnnc.frontend.convert.sampled_weights.weight_masks import mask_of
 from qbnnc.frontend.convert.sampled_weights.weights import Correlated, Sampling, Weight, size_of
-from qbnnc.frontend.convert.tracked import Noise, Uniform
-from qbnnc.frontend.convert.unsupported_ops import NotSupported
+from qbnnc.frontend.convert.tracked import Noise
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
 
 _LARGE = 2.0**20
 _BASE = 1024
 _TOLERANCE = 1e-7  # a large margin for rounding in float64
 
-RELAXED = NotSupported(
-    "a smooth function of uniform noise multiplies activations: that is Concrete dropout or "
-    "another relaxed mask, which exists for training",
-    "once trained, its mask is 0 or 1, so use "
-    "F.dropout(x, p=..., training=True) with the probability that was learnt, as a number",
-)
-
 
 def probe(noise: Noise, what: str, fail: Fail) -> Weight:
     """The mean and the noise of each element of the weight called `what`; else call `fail`."""
-    whole = _Probe(noise, what, fail)
+    if (mask := mask_of(noise, what, fail)) is not None:
+        return replace(_probed(noise, what, fail, mask.held), mask=mask.mask)
+    return _probed(noise, what, fail, {})
+
+
+def _probed(noise: Noise, what: str, fail: Fail, held: Eps) -> Weight:
+    """The weight under masks that are `held`."""
+    if not {*sources(noise)} - {*held}:
+        return Weight(evaluated(noise, held, {}, fail))
+    whole = _Probe(noise, what, fail, held)
     found = whole.sampling()
     if found is not None:
         return Weight(whole.mu, found) if found.sources else Weight(whole.mu)
     whole.check_affine()
-    parts = [_Probe(noise, what, fail, source) for source in whole.ranges]
+    parts = [_Probe(noise, what, fail, held, source) for source in whole.ranges]
     independent, correlated = list[Sampling](), list[Correlated]()
     for part in parts:
         found = part.sampling()
@@ -63,7 +67,8 @@ def probe(noise: Noise, what: str, fail: Fail) -> Weight:
         elif found.sources:
             independent.append(found)
     joined = _joined(sorted(independent, key=_elements, reverse=True))
-    return Weight(whole.mu, *(joined[:1] or [None]), more=(*joined[1:], *correlated))
+    first = joined[0] if joined else None
+    return Weight(whole.mu, first, (*joined[1:], *correlated))
 
 
 def _elements(sampling: Sampling) -> int:
@@ -90,15 +95,17 @@ def _joined(parts: list[Sampling]) -> list[Sampling]:
 class _Probe:
     """A weight as a function of its noise, which is counted through from 0.
 
-    With `only`, all other noise is 0.
+    With `only`, all other noise is 0. Masks are `held`.
     """
 
-    def __init__(self, noise: Noise, what: str, fail: Fail, only: fx.Node | None = None) -> None:
+    def __init__(
+        self, noise: Noise, what: str, fail: Fail, held: Eps, only: fx.Node | None = None
+    ) -> None:
         self.what, self.fail, self._noise = what, fail, noise
         self.ranges: dict[fx.Node, tuple[int, int]] = {}
         self.size = 0
-        self._others = dict[fx.Node, Tensor]()
-        for source in dict.fromkeys(sources(noise)):
+        self._others = dict(held)
+        for source in dict.fromkeys(source for source in sources(noise) if source not in held):
             if op_name(source) not in NORMALS:
                 fail(
                     f"its {what} is sampled with noise that is not Gaussian "
@@ -107,7 +114,7 @@ class _Probe:
                 )
             shape = source.meta["val"].shape
             if not isinstance(source.meta["val"].numel(), int):
-                fail(*ON_ACTIVATIONS)
+                fail(*BY_ROW)
             if only not in (None, source):
                 self._others[source] = torch.zeros(shape, dtype=torch.float64)
                 continue
@@ -178,29 +185,6 @@ class _Probe:
             "a weight must be linear in its noise: a product of noise tensors or a nonlinear "
             "function of noise is not",
         )
-
-
-def leads_to_noise(node: fx.Node, steps: int = 6) -> bool:
-    """Whether a value is a sampled scale: it is soon multiplied by Gaussian noise."""
-    for user in node.users if steps else ():
-        normal = any(op_name(each) in NORMALS for each in user.all_input_nodes if each is not node)
-        if normal and op_name(user) == "mul":
-            return True
-        if leads_to_noise(user, steps - 1):
-            return True
-    return False
-
-
-def is_relaxed(noise: object) -> bool:
-    """Whether this is a relaxed mask: a function of uniform noise without a comparison."""
-    return isinstance(noise, Noise) and any(
-        isinstance(argument, Uniform) or is_relaxed(argument) for argument in _inputs(noise)
-    )
-
-
-def _inputs(noise: Noise) -> Iterator[object]:
-    for value in noise.arguments.values():
-        yield from value if isinstance(value, list) else [value]
 
 
 def _same(value: Tensor, mean: Tensor, part: Tensor) -> bool:

@@ -60,8 +60,8 @@ def laplace() -> ModuleType:
 
 
 def of_laplace(subset: str, structure: str, likelihood: str = "regression") -> Example:
-    net, found = network(), laplace()
-    la = _unfitted(found, net, subset, structure, likelihood)
+    net = network()
+    la = unfitted(net, subset, structure, likelihood)
     if structure in ("diag", "full") and subset != "subnetwork":
         labels = targets() if likelihood == "regression" else (targets()[:, 0] > 0).long()
         la.fit(DataLoader(TensorDataset(rows(), labels), batch_size=32))
@@ -82,7 +82,9 @@ def of_laplace(subset: str, structure: str, likelihood: str = "regression") -> E
     return Example(la, weights, outputs)
 
 
-def _unfitted(found: ModuleType, net: nn.Module, subset: str, structure: str, kind: str) -> Any:
+def unfitted(net: nn.Module, subset: str, structure: str, kind: str) -> Any:
+    """An object of laplace-torch before .fit, around a trained network."""
+    found = laplace()
     options: dict[str, object] = {}
     if subset == "subnetwork":
         options["subnetwork_indices"] = torch.tensor([0, 3, 50, 57, 72])
@@ -90,19 +92,14 @@ def _unfitted(found: ModuleType, net: nn.Module, subset: str, structure: str, ki
         options["last_layer_name"] = "2"
     if structure != "lowrank":
         options["backend"] = found.curvature.GGNInterface
-    with mock.patch.object(sys.modules["laplace.baselaplace"], "find_spec", lambda name: True):
-        return found.Laplace(
-            net, kind, subset, structure, prior_precision=4.0, temperature=0.5, **options
-        )
+    options |= {"prior_precision": 4.0, "temperature": 0.5}
+    with mock.patch.object(sys.modules["laplace.baselaplace"], "find_spec", bool):
+        return found.Laplace(net, kind, subset, structure, **options)
 
 
 def _as_if_fitted(la: Any, net: nn.Module, structure: str) -> None:
     """Give it the curvature that a backend would compute; none of them is installed."""
     generator = torch.Generator().manual_seed(7)
-
-    def positive(size: int) -> Tensor:
-        root = torch.randn(size, size, generator=generator)
-        return root @ root.T
 
     trained = la.model.last_layer.parameters() if hasattr(la.model, "last_layer") else la.params
     trained = list(trained)
@@ -113,15 +110,20 @@ def _as_if_fitted(la: Any, net: nn.Module, structure: str) -> None:
         case "diag":
             la.H = 10 * torch.rand(count, generator=generator)
         case "full":
-            la.H = positive(count)
+            la.H = _positive(count, generator)
         case "lowrank":
             vectors = torch.linalg.qr(torch.randn(count, 4, generator=generator)).Q
             la.H = vectors, torch.tensor([50.0, 20.0, 5.0, 1.0])
         case _:
             matrix = sys.modules["laplace.utils.matrix"].Kron
-            factors = [[positive(size) for size in _sides(p)] for p in trained]
+            factors = [[_positive(size, generator) for size in _sides(p)] for p in trained]
             la.H_facs = matrix(factors)
             la.H = la.H_facs.decompose()
+
+
+def _positive(size: int, generator: torch.Generator) -> Tensor:
+    root = torch.randn(size, size, generator=generator)
+    return root @ root.T
 
 
 def _sides(parameter: Tensor) -> list[int]:
@@ -192,9 +194,16 @@ def state_of_posteriors(algorithm: str) -> Example:
     )
     net = network()
     start = dict(net.named_parameters())
+    count = sum(tensor.numel() for tensor in start.values())
+    covariance = 0.003 * _positive(count, torch.Generator().manual_seed(8)) / count**0.5
+    optimiser = mock.Mock(init=lambda _: torch.zeros(()))
     match algorithm:
-        case "vi.diag" | "vi.dense":
-            state = found.init(start, mock.Mock(init=lambda _: torch.zeros(())), -2.0)
+        case "vi.diag":
+            state = found.init(start, optimiser, -2.0)
+        case "vi.dense":
+            state = found.init(start, optimiser, torch.linalg.cholesky(covariance))
+        case "ekf.dense_fisher":
+            state = found.init(start, covariance)
         case "sgmcmc.sghmc":
             state = found.init(start)
         case _:
