@@ -83,29 +83,31 @@ def test_samples_are_the_oracles_for_hundreds_of_models(part: int) -> None:
 
 
 class DrawnLayers(Layers, RandomGraphOfAllDraws):
-    """Layers whose weights and biases are one of three constants, under a mask, or both."""
+    """Layers whose weights and biases are sampled or chosen, under a mask or not."""
 
     def __init__(self, kind: str, seed: int, bits: int = 0) -> None:
         super().__init__(seed, bits)
         self.kind = kind
 
     def weight(self, name: str, shape: tuple[int, ...], sampled: bool) -> Value:
-        constant = RandomGraphOfAllOps.weight(self, f"{name}.1", shape, False)
-        return self.drawn(name, constant) if sampled else constant
+        noisy = sampled and "sampled" in self.kind
+        made = RandomGraphOfAllOps.weight(self, f"{name}.1", shape, noisy)
+        return self.drawn(name, made) if sampled else made
 
     def bias(self, name: str, weight: Value, sampled: bool) -> Value:
-        constant = RandomGraphOfAllOps.bias(self, f"{name}.1", weight, False)
-        return self.drawn(name, constant) if sampled else constant
+        noisy = sampled and "sampled" in self.kind
+        made = RandomGraphOfAllOps.bias(self, f"{name}.1", weight, noisy)
+        return self.drawn(name, made) if sampled else made
 
-    def drawn(self, name: str, constant: Value) -> Value:
-        made = constant if self.kind == "dropped" else self.one_of(name, constant)
-        return made if self.kind == "chosen" else self.dropped(name, made)
+    def drawn(self, name: str, parameter: Value) -> Value:
+        made = self.one_of(name, parameter) if "chosen" in self.kind else parameter
+        return self.dropped(name, made) if "dropped" in self.kind else made
 
 
 @pytest.mark.parametrize("bits", slow_but([8], [0, 8, 3]))
 @pytest.mark.parametrize("x", slow_but(["both"], ["constant", "row", "sample", "both"]))
 @pytest.mark.parametrize("what", slow_but(["both"], ["weight", "bias", "both"]))
-@pytest.mark.parametrize("kind", ["chosen", "dropped", "chosen and dropped"])
+@pytest.mark.parametrize("kind", ["chosen", "dropped", "chosen and dropped", "sampled and dropped"])
 def test_every_input_meets_every_layer(kind: str, what: str, x: str, bits: int) -> None:
     """Layers give accumulators and codes, also of 0 rows; the file holds the weights by name."""
     net = DrawnLayers(kind, len(x) + 10 * len(what) + bits, bits)
