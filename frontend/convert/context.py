@@ -229,8 +229,8 @@ class Context:
         match waiting:
             case Flipped(x, signs):
                 return reader.emit(Multiply(), x, self.value(signs, reader))
-            case Scaled(x, scale, place):
-                return per_channel(self, place, x, scale, None)
+            case Scaled(x, factor, place):
+                return per_channel(self, place, x, factor, None)
             case Product(place=place):
                 return dense(self, place, waiting.x, waiting.weight, None)
             case Padded(place=place):

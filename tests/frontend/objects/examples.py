@@ -135,7 +135,7 @@ def _wander(net: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
 
 
 def swag_of_torch_uncertainty(*, diagonal: bool, net: nn.Module | None = None) -> Example:
