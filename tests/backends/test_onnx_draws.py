@@ -327,27 +327,45 @@ def chosen_layer(zeros: tuple[int, ...], bits: int, *, masked: bool = False) -> 
     return net.model()
 
 
-def layers_of(data: bytes) -> tuple[int, list[tuple[int, ...]]]:
-    """How many weights are transposed in a run, and the shapes of constant ones."""
+def layer_of(data: bytes) -> tuple[bool, int]:
+    """Whether weights are gathered for each sample, and how many constant ones have been stored."""
     graph = onnx.load_model_from_string(data).graph
-    shapes = {i.name: tuple(i.dims) for i in graph.initializer}
-    layers = [n for n in graph.node if n.op_type == "MatMulInteger"]
-    moved = [n for n in graph.node if n.op_type == "Transpose" and n.output[0] == "fc.acc/matrix"]
-    return len(moved), [shapes[n.input[1]] for n in layers if n.input[1] in shapes]
+    (layer,) = (n for n in graph.node if n.op_type == "MatMulInteger")
+    makers = {n.output[0]: n.op_type for n in graph.node}
+    stored = [i.name for i in graph.initializer if i.name.startswith("values")]
+    return makers[layer.input[1]] == "Gather", len(stored)
 
 
 @pytest.mark.parametrize("bits", [7, 8])
 @pytest.mark.parametrize("zeros", [(0,), (-9,), (3, -128, 127, 0)])
 def test_a_layer_computes_with_all_members_and_chooses(zeros: tuple[int, ...], bits: int) -> None:
     """If there are no more members than samples, and x does not vary with the sample."""
-    model = chosen_layer(zeros, bits)
-    for samples, all_members in ((4, False), (5, True), (9, True)):
-        assert_equal(model, 3, seed=samples, samples=samples)
-        assert_equal(model, 0, samples=samples)
-        data = emit(model, samples=samples)
-        assert layers_of(data) == ((0, [(6, 20)]) if all_members else (1, []))
-        assert digest(read_model(data)) == digest(model)
-        assert ("weight" in OnnxArtefact.from_bytes(data).value_names) != all_members
-    assert layers_of(emit(chosen_layer(zeros, bits, masked=True), samples=9)) == (1, [])
-    assert_equal(chosen_layer(zeros, bits, masked=True), 3, samples=9)
-    assert layers_of(emit(model, samples=9, batch=3, inline=True)) == (1, [])
+    model, masked = chosen_layer(zeros, bits), chosen_layer(zeros, bits, masked=True)
+    for net, samples, gathered in (
+        (model, 4, True),
+        (model, 5, False),
+        (model, 9, False),
+        (masked, 9, True),
+    ):
+        assert_equal(net, 3, seed=samples, samples=samples)
+        assert_equal(net, 0, samples=samples)
+        data = emit(net, samples=samples)
+        assert layer_of(data) == (gathered, 1)
+        assert digest(read_model(data)) == digest(net)
+        inline = emit(net, samples=samples, batch=3, inline=True)
+        assert layer_of(inline) == (True, 1)
+        assert digest(read_model(inline)) == digest(net)
+
+
+def test_a_chosen_weight_of_two_layers_is_gathered_once() -> None:
+    """It is in the file then, under its name."""
+    net = DrawnLayers("chosen", 3)
+    net.value = net.flatten("x")
+    weight = net.weight("weight", (net.value.type.shape[0], net.value.type.shape[0]), True)
+    outputs = []
+    for name in ("one", "two"):
+        bias = net.bias(f"{name}.bias", weight, True)
+        acc = net.emit(LinearInteger(), net.value, weight, bias, name=f"{name}.acc")
+        net.value = net.requantize(acc, f"{name}.q")
+        outputs.append(net.value)
+    assert "weight.chosen" in assert_values_equal(net.model(*outputs), 3)
