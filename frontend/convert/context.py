@@ -174,17 +174,17 @@ class Context:
                 op = Pad(waiting.padding)
                 return self.build.emit(op, waiting.x, loc=place.loc, name=place.name)
             case Masked(place=place):
-                mask, scale = self._mask(waiting, reader), _snapped(waiting.scale, waiting.keep.p)
+                mask, scale = self._mask(waiting), _snapped(waiting.scale, waiting.keep.p)
                 masked = self.build.emit(
                     Mask(scale), waiting.x, mask, loc=place.loc, name=place.name
                 )
                 return self._reshaped(masked, waiting.shape, place, "back")
 
-    def _mask(self, masked: Masked, reader: Call) -> Value:
+    def _mask(self, masked: Masked) -> Value:
         """The mask: plain for the first use of a stream, inverted for a later, opposite use."""
         taken, keep, place = masked.taken, masked.keep, masked.place
         if self._noise.holds(taken.stream):
-            raise CompileError(*mask_and_noise(reader))
+            raise mask_and_noise(place.loc)
         plain = self._draws.setdefault(
             taken.stream, DrawSource(keep.drawn.source, keep.low, taken.elements)
         )
