@@ -83,10 +83,7 @@ TABLE = {
     "passes/integer/accumulators.py": f"passes/integer/test_prove_overflow {_QUANTIZE}",
     "passes/integer/constants.py": f"{_RANGES}/test_function_domains {_QUANTIZE} {_SAMPLING}",
     "passes/mixed_precision/*.py": "study/test_auto_bits study/test_sensitivity",
-    "passes/pipeline.py": (
-        f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline "
-        "qbnnc/test_source_check"
-    ),
+    "passes/recorded_options.py": "qbnnc/test_source_check",
     "passes/**/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
     "passes/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
