@@ -141,7 +141,8 @@ def _drawn_in_place(swag: _Buffers, size: float) -> Callable[[Tensor], object]:
 
 def _deviation(mean: Tensor, squares: Tensor, least: float) -> Tensor:
     variance = plain(squares) - plain(mean).square()
-    return variance.clamp(min=least).sqrt()
+    deviation: Tensor = variance.clamp(min=least).sqrt()
+    return deviation
 
 
 def _factor(deviations: Tensor, mean: Tensor, root: float, most: int) -> Tensor:
