@@ -88,7 +88,7 @@ def unfitted(net: nn.Module, subset: str, structure: str, kind: str) -> Any:
     found = laplace()
     options: dict[str, object] = {}
     if subset == "subnetwork":
-        options["subnetwork_indices"] = torch.tensor([0, 3, 50, 57, 72])
+        options["subnetwork_indices"] = torch.tensor([0, 3, 57, 58, 66, 67, 72, 73])
     if subset == "last_layer":
         options["last_layer_name"] = "2"
     if structure != "lowrank":
