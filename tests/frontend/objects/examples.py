@@ -88,7 +88,7 @@ def unfitted(net: nn.Module, subset: str, structure: str, kind: str) -> Any:
     found = laplace()
     options: dict[str, object] = {}
     if subset == "subnetwork":
-        options["subnetwork_indices"] = torch.tensor([0, 3, 50, 57, 72])
+        options["subnetwork_indices"] = torch.tensor([0, 3, 57, 58, 66, 67, 72, 73])
     if subset == "last_layer":
         options["last_layer_name"] = "2"
     if structure != "lowrank":
@@ -136,7 +136,7 @@ def _wander(net: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
 
 
 def swag_of_torch_uncertainty(*, diagonal: bool, net: nn.Module | None = None) -> Example:
@@ -273,7 +273,7 @@ def guide_of_pyro(kind: str) -> Example:
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in guide.parameters():  # as if it were fitted
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
 
     def weights() -> Mapping[str, Tensor]:
         drawn: dict[str, Tensor] = guide(rows(4))

@@ -14,6 +14,7 @@ import qbnnc
 from qbnnc.frontend import Posterior, members_of, read_file, read_modules
 from qbnnc.ir.ops import Normal
 from qbnnc.support.errors import CompileError, FileError
+from tests.frontend.libraries.layers import uncertainty
 from tests.frontend.objects import examples
 from tests.frontend.objects.examples import of_laplace, rows, swag_of_torch_uncertainty
 
@@ -77,7 +78,7 @@ def laplace_factory() -> object:
 
 
 def swag_factory() -> object:
-    return examples.uncertainty("methods.swag").SWAG(
+    return uncertainty("methods.swag").SWAG(
         examples.network(), 0, 1, diag_covariance=True, scale=0.5
     )
 
