@@ -18,6 +18,7 @@ from qbnnc.runtime.families import BY_OPCODE
 from qbnnc.runtime.families.contraction import lowering as contraction
 from qbnnc.runtime.families.contraction import winograd
 from qbnnc.runtime.families.contraction.instructions import Convolve
+from qbnnc.runtime.families.dropout.instructions import DropWeight
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights.instructions import FoldBias
@@ -162,7 +163,9 @@ def is_unused(row: list[int], name: str) -> bool:
         return name in ("height", "width") or (name, row[columns.groups]) == ("channels", 1)
     if name in ("rows", "columns"):
         return BY_OPCODE[row[0]] is not Transpose
-    return BY_OPCODE[row[0]] is FoldBias and (name == "block" or row[columns.depth] == 0)
+    if name == "block":  # it is cut to the channels of a group
+        return BY_OPCODE[row[0]] in (FoldBias, DropWeight)
+    return BY_OPCODE[row[0]] is FoldBias and row[columns.depth] == 0
 
 
 @pytest.mark.sample(9)
