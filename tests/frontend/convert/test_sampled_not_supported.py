@@ -100,7 +100,6 @@ class LocalReparameterisation(nn.Module):
 
 
 UNSUPPORTED_PLACES = {
-    "activations": (LocalReparameterisation(), r"noise is added to activations.*local reparam"),
     "scale": (Spelled(lambda h: h * (1 + torch.randn(6))), r"random tensor of shape \[6\]"),
     "batch norm": (
         Spelled(lambda h: F.batch_norm(h, torch.zeros(6), torch.ones(6), torch.randn(6))),
