@@ -19,15 +19,22 @@ class Net(nn.Module):
         torch.manual_seed(3)
         self.form = form
         self.enter, self.leave = nn.Linear(8, K), nn.Linear(K, N)
-        self.a, self.b = nn.Parameter(torch.randn(N, N) * 0.4), nn.Parameter(torch.randn(K, K) * 0.1)
+        self.a, self.b = (
+            nn.Parameter(torch.randn(N, N) * 0.4),
+            nn.Parameter(torch.randn(K, K) * 0.1),
+        )
         self.slopes = nn.Parameter(torch.randn(RANK, N, K) * 0.06)
         self.of_bias = nn.Parameter(torch.randn(RANK, N) * 0.1)
         self.sigma = nn.Parameter(torch.rand(N, K) * 0.05)
         count = N * K + N
-        self.theta = nn.Parameter(torch.cat([self.leave.weight.detach().flatten(), self.leave.bias]))
+        self.theta = nn.Parameter(
+            torch.cat([self.leave.weight.detach().flatten(), self.leave.bias])
+        )
         scale = torch.randn(count, count) * 0.02 + torch.diag(torch.rand(count) * 0.08)
         self.cholesky = nn.Parameter(torch.tril(scale))
-        self.first = nn.Parameter(torch.cat([self.enter.weight.detach().flatten(), self.enter.bias]))
+        self.first = nn.Parameter(
+            torch.cat([self.enter.weight.detach().flatten(), self.enter.bias])
+        )
         self.deviations = nn.Parameter(torch.randn(RANK, len(self.first) + count) * 0.05)
         self.scales = nn.Parameter(torch.rand(len(self.first) + count) * 0.05)
         self.conv = nn.Conv2d(1, 4, 3, stride=2, padding=1)

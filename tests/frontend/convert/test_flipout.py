@@ -151,7 +151,6 @@ UNSUPPORTED = {
     "sampled mean": (sampled_mean, "random already"),
     "used without signs": (used_without_signs, "used again with other signs, or without"),
     "pixels": (lambda h: pixels(h).flatten(1), "random signs for each pixel or position .Flipout."),
-    "no layer": (lambda h: (h * signs(h)).relu(), "random signs multiply activations"),
     "means": (lambda h: F.linear(h * signs(h), of(1.0)), "but its weights have a mean"),
     "no signs out": (
         lambda h: F.linear(h, of(1.0)) + F.linear(h * signs(h), torch.randn(6, 6)),

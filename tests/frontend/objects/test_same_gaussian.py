@@ -30,7 +30,7 @@ def test_mean_and_covariance(name: str) -> None:
     module = posterior.module
     assert isinstance(module, SampledNetwork)
     mean, covariance = moments(example.weights)
-    drawn = {key: None for key in example.weights()}
+    drawn = dict.fromkeys(example.weights())
     found_mean, found = moments(lambda: {n: t for n, t in module.drawn().items() if n in drawn})
     torch.testing.assert_close(found_mean, mean, rtol=1e-5, atol=1e-6)
     scale = covariance.diagonal().max().item()
