@@ -37,7 +37,7 @@ from qbnnc.frontend.convert.tracked import (
     exact,
     tracked_among,
 )
-from qbnnc.frontend.convert.unsupported_values import value_not_supported
+from qbnnc.frontend.convert.unsupported_values import NotAnActivation, value_not_supported
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
 from qbnnc.ir import ops
 from qbnnc.ir.graph import Value
@@ -122,7 +122,11 @@ class NoiseActivations:
         call = Call(noise.source, self._arguments(noise), self._context)
         if not any(isinstance(each, AnyActivation) for each in tracked_among(call.arguments)):
             self._refuse(noise, call)
-        return self._run(call)
+        try:
+            return self._run(call)
+        except CompileError as error:
+            why = noise.why_no_mask
+            raise error if why is None or isinstance(why, NotAnActivation) else why from error
 
     def _refuse(self, noise: Noise, call: Call) -> None:
         """CompileError: a function repeats for the rows what all of them share."""

@@ -83,7 +83,7 @@ def uniform(call: Call) -> Tracked:
 def noise(call: Call) -> Tracked:
     """The drawn numbers; an activation at once where the mean or deviation is one."""
     drawn = Noise(call.node, None, call.arguments)
-    if any(isinstance(each, AnyActivation) for each in tracked_among(call.arguments)):
+    if any(isinstance(call.arguments.get(name), AnyActivation) for name in ("mean", "std")):
         return Activation(call.context.value(drawn, call))
     return drawn
 

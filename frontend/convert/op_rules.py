@@ -6,7 +6,6 @@ from qbnnc.frontend.convert import choices, constant_folding, noise, unsupported
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.constant_folding import folded, repeated
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
-from qbnnc.frontend.convert.dropout_masks.handwritten_masks import is_comparison
 from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
 from qbnnc.frontend.convert.ops import (
     activations,
@@ -36,6 +35,7 @@ from qbnnc.frontend.convert.tracked import (
     Tracked,
     tracked_among,
 )
+from qbnnc.frontend.convert.unsupported_values import NotAnActivation
 from qbnnc.frontend.program.locations import location, plain_name
 from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.support.errors import CompileError
@@ -113,7 +113,8 @@ def _of_masks(call: Call) -> Result:
     except CompileError as error:
         tracked = tracked_among(call.arguments)
         masks = any(isinstance(each, DropoutMask | MaskSum) for each in tracked)
-        return noise_of(call, error if masks or is_comparison(call) else None)
+        told = masks or not isinstance(error, NotAnActivation)
+        return noise_of(call, error if told else None)
 
 
 def _checked(call: Call, result: Result) -> Result:

@@ -20,10 +20,15 @@ from qbnnc.frontend.convert.tracked import (
     Transposed,
     Uniform,
 )
+from qbnnc.frontend.program.locations import location, plain_name
 from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.support.errors import CompileError
 
 _PRODUCTS = frozenset("addmm linear matmul mm".split())
+
+
+class NotAnActivation(CompileError):
+    """Random numbers are read as an activation, which no rule has asked them to be before."""
 
 
 def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
@@ -46,8 +51,10 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
                 "computed from the input do",
             )
         case Noise() | Uniform():
-            reader.fail(
-                "takes random numbers whose first axis is not the batch",
+            raise NotAnActivation(
+                f"{plain_name(reader.node)}: takes random numbers whose first axis is not the "
+                "batch",
+                location(reader.node),
                 "draw them with the batch first: torch.randn_like(x), or ones where they are "
                 "shared by the elements of a row",
             )
@@ -65,9 +72,10 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
                 "front of it)",
             )
         case DropoutMask() | MaskSum():
-            reader.fail(
-                "a dropout mask is used for something other than masking a tensor computed "
-                "from the input",
+            raise NotAnActivation(
+                f"{plain_name(reader.node)}: a dropout mask is used for something other than "
+                "masking a tensor computed from the input",
+                location(reader.node),
                 "masks on weights (DropConnect) do not compile",
             )
         case _:

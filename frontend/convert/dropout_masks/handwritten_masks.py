@@ -28,7 +28,6 @@ from qbnnc.frontend.convert.tracked import (
     Uniform,
     exact,
 )
-from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.ir.ops import Add
 
 
@@ -73,11 +72,6 @@ def _compared(call: Call, *, above: bool) -> Tracked:
     high = above == (drawn.scale > 0)
     p = exact(threshold if high else 1.0 - threshold)
     return DropoutMask(drawn.drawn, drawn.shape, p, low=not high)
-
-
-def is_comparison(call: Call) -> bool:
-    """Whether an op compares."""
-    return op_name(call.node) in _COMPARISONS
 
 
 def _threshold(call: Call, name: str) -> float:

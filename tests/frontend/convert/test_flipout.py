@@ -157,7 +157,6 @@ UNSUPPORTED = {
     "signs of each step": (lambda h: steps(h, again=False), "used again with other signs"),
     "sampled mean": (sampled_mean, "random already"),
     "used without signs": (used_without_signs, "used again with other signs, or without"),
-    "no layer": (lambda h: (h * signs(h)).relu(), "random signs multiply activations"),
     "means": (lambda h: F.linear(h * signs(h), of(1.0)), "but its weights have a mean"),
     "no signs out": (
         lambda h: F.linear(h, of(1.0)) + F.linear(h * signs(h), torch.randn(6, 6)),

@@ -284,7 +284,7 @@ REFUSED: dict[str, tuple[Function, str]] = {
         "whose probability differs between elements or depends on the input",
     ),
     "a weight for each row": (
-        lambda x: F.linear(x, torch.randn_like(x)),
+        lambda x: F.linear(x, torch.randn_like(x)).sum(1, keepdim=True).expand(-1, 6),
         "its random numbers are drawn for each row of the batch",
     ),
     "a mask and noise": (masked_first, TWO_USES),

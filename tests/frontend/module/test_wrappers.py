@@ -9,13 +9,12 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from qbnnc.frontend import read_module
 from qbnnc.support.errors import CompileError, InputError, SourceWarning, UserError
-from tests.frontend.nets import Around, Spelled
+from tests.frontend.nets import Spelled
 from tests.frontend.outputs import outputs_of
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
@@ -172,28 +171,6 @@ def scripted() -> nn.Module:
     return net
 
 
-class Concrete(nn.Module):
-    """Gal, Hron, Kendall, "Concrete Dropout", equation 5."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        p, u, tiny = torch.tensor(0.2), torch.rand_like(x), 1e-7
-        logit = torch.log(p + tiny) - torch.log(1 - p + tiny)
-        z = torch.sigmoid((logit + torch.log(u + tiny) - torch.log(1 - u + tiny)) / 0.1)
-        return x * (1 - z) / (1 - p)
-
-
-class Local(nn.Module):
-    """Kingma, Salimans, Welling, "Variational dropout and the local reparameterization trick"."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mu, self.sigma = nn.Parameter(torch.randn(6, 6)), nn.Parameter(torch.rand(6, 6))
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean, variance = F.linear(x, self.mu), F.linear(x.square(), self.sigma.square())
-        return mean + torch.sqrt(variance + 1e-8) * torch.randn_like(mean)
-
-
 UNSUPPORTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "quantised": (quantised, r"^0: Linear: is quantised already.*pass the float network"),
     "scripted": (scripted, r"TorchScript module.*pass the Python module"),
@@ -212,8 +189,6 @@ UNSUPPORTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: nn.Sequential(Spelled(lambda x: torch.cat([x, torch.ones(len(x), 1)], 1))),
         r"^0 \(.*is given a constant of shape|^0 \(.*is given a constant, and only tensors",
     ),
-    "concrete": (lambda: Around(Concrete()), r"^layer .*Concrete dropout.*F\.dropout\(x, p="),
-    "local": (lambda: Around(Local()), r"^layer .*local reparameterisation.*sample their weights"),
 }
 
 
