@@ -48,12 +48,12 @@ NOT_SUPPORTED: dict[str, tuple[Layer, str]] = {
     "scaled, to int": (lambda h: h * (mask(h) * 1.25).int(), r"casts a mask of 0 and 1\.25 to"),
     "sum, to int": (lambda h: h * (mask(h) + mask(h)).int(), r"casts a sum of masks to torch"),
     "uniform, to bool": (lambda h: h * torch.rand_like(h).bool(), r"uniform noise"),
-    "uniform, to int": (lambda h: h * (torch.rand_like(h) * 3).int(), r"rounds random numbers to several"),
+    "uniform, to int": (lambda h: h * (torch.rand_like(h) * 3).int(), r"rounds random numbers"),
     "uniform and more, floored": (
-        lambda h: h * torch.floor(torch.rand_like(h) + 1.5), r"rounds random numbers to several",
+        lambda h: h * torch.floor(torch.rand_like(h) + 1.5), r"rounds random numbers",
     ),
     "uniform and less, floored": (
-        lambda h: h * torch.floor(torch.rand_like(h) - 0.5), r"rounds random numbers to several",
+        lambda h: h * torch.floor(torch.rand_like(h) - 0.5), r"rounds random numbers",
     ),
     "activations, to int": (lambda h: h.int().float(), r"casts activations to torch\.int32"),
 }  # fmt: skip
