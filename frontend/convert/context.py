@@ -89,6 +89,7 @@ class Context:
         self._masks: dict[KeepMask, Value] = {}
         self._numbers: dict[fx.Node, Value] = {}
         self._emitted: dict[_Waiting, Value] = {}
+        self._steps: dict[Value, tuple[Value, ...]] = {}
 
     def graph(self, outputs: tuple[Value, ...]) -> Converted:
         """The finished graph, its streams numbered in order of execution."""
@@ -98,6 +99,14 @@ class Context:
         numbered = replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
         draws = tuple(self._draws[stream] for stream in number)
         return Converted(numbered, draws, frozenset(self._left_out))
+
+    def keep_steps(self, whole: Value, steps: Sequence[Value]) -> None:
+        """Remember the values of which `whole` [len(steps), ...] was made, one each."""
+        self._steps[whole] = tuple(steps)
+
+    def steps_of(self, whole: Value) -> tuple[Value, ...] | None:
+        """The values along the first axis of a row, if it was made of them."""
+        return self._steps.get(whole)
 
     def leave_out(self, signs: Iterable[fx.Node]) -> None:
         """Leave out nodes that draw random signs, which do not change the distribution of a row."""

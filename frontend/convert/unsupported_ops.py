@@ -47,9 +47,14 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "use convolutions over the positions, or products of two activations",
     ),
     (
+        r".*(pack_padded|pad_packed|packed_sequence).*",
+        "packs sequences whose rows differ in length, which is not supported",
+        "pad the rows to one length, and give the layer the tensor [batch, T, features]",
+    ),
+    (
         r".*(lstm|gru|rnn).*",
-        "is a recurrent layer, which is not supported",
-        "use convolutions over time (nn.Conv1d), or linear layers at each step",
+        "is a recurrent layer of a kind that is not supported",
+        "use nn.LSTM, nn.GRU or nn.RNN on a tensor [batch, T, features], or their cells",
     ),
     (
         r".*upsample.*|.*interpolate.*|.*grid_sampl.*|affine_grid.*|.*roi_align.*",

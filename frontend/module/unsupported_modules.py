@@ -105,8 +105,6 @@ def check_program_layers(module: nn.Module, program: ExportedProgram) -> None:
 def _kind(layer: nn.Module) -> str:
     """The kind of a layer without integer form, as the message's subject; "" for other layers."""
     match layer:
-        case nn.RNNBase() | nn.RNNCellBase():
-            return "recurrent layers have"
         case nn.MultiheadAttention() | nn.Transformer() | nn.TransformerEncoderLayer():
             return "attention has"
         case nn.LayerNorm() | nn.GroupNorm() | _InstanceNorm() | nn.Embedding():

@@ -15,6 +15,9 @@ DROPOUTS = frozenset(
     "feature_alpha_dropout feature_alpha_dropout_ native_dropout".split()
 )
 
+# torch marks these as random for the dropout between layers, which tracing makes ops of their own.
+RECURRENT = frozenset("lstm gru rnn_tanh rnn_relu".split())
+
 RANDOM_SLOPES = frozenset("rrelu rrelu_".split())
 
 NORMALS = frozenset("normal normal_ normal_functional randn randn_like".split())
@@ -45,7 +48,9 @@ def draws_noise(node: fx.Node) -> bool:
 
 
 def is_seeded(node: fx.Node) -> bool:
-    """Whether torch marks the op as one that draws random numbers."""
+    """Whether torch marks the op as one that draws random numbers, and it may do so."""
+    if op_name(node) in RECURRENT:
+        return False
     return isinstance(node.target, torch._ops.OpOverload) and draws(node.target)
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn, cast
 
 from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.ops.shapes import placed, reshaped, turned
-from qbnnc.frontend.convert.tracked import Activation, Tracked
+from qbnnc.frontend.convert.ops.shapes import placed, reshaped, step, turned
+from qbnnc.frontend.convert.tracked import Activation, Filled, Tracked, Transposed
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Concat, Slice
+from qbnnc.ir.ops import Concat, Reshape, Slice
 
 
-def slice_(call: Call) -> Activation:
+def slice_(call: Call) -> Tracked:
+    if isinstance(filled := call.tracked("self"), Filled) and filled.row is None:
+        return replace(filled, shape=call.shape())
+    if isinstance(seen := call.tracked("self"), Transposed):
+        return _slice_behind(call, seen)
     x, axis = call.row("self"), _axis(call, "self")
     if axis == 0:
         if call.arguments["start"] not in (None, 0) or call.shape() != _shape_of(call):
@@ -21,6 +26,19 @@ def slice_(call: Call) -> Activation:
     extent = x.type.shape[axis - 1]
     start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
     return Activation(part(call, x, axis, start, stop, call.integer("step")))
+
+
+def _slice_behind(call: Call, x: Transposed) -> Tracked:
+    """A slice of a tensor whose rows of the batch are not the first axis."""
+    axis = call.integer("dim") % (len(x.value.type.shape) + 1)
+    if axis == x.batch:
+        if call.shape() != _shape_of(call):
+            _not_apart(call)
+        return x
+    inner = axis - (axis > x.batch)
+    extent = x.value.type.shape[inner]
+    start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
+    return Transposed(part(call, x.value, inner + 1, start, stop, call.integer("step")), x.batch)
 
 
 def narrow(call: Call) -> Activation:
@@ -41,6 +59,8 @@ def select(call: Call) -> Tracked:
 
 def _selected(call: Call, x: Value, axis: int, index: int, batch: int) -> Tracked:
     """One element along an axis of the shape; the axis vanishes."""
+    if axis == 0 and (steps := call.context.steps_of(x)) is not None:
+        return placed(call, steps[index], batch)
     shape = (*x.type.shape[:axis], *x.type.shape[axis + 1 :])
     taken = part(call, x, axis + 1, index, index + 1)
     return placed(call, reshaped(call, taken, shape, "flat"), batch)
@@ -68,9 +88,23 @@ def unbind(call: Call) -> tuple[Tracked, ...]:
     return tuple(_selected(call, x, inner, i, batch - (axis < batch)) for i in range(count))
 
 
-def cat(call: Call) -> Activation:
+def cat(call: Call) -> Tracked:
+    given = cast("Sequence[Tracked]", call.arguments["tensors"])
+    behind = [each for each in given if isinstance(each, Transposed)]
+    if len(behind) == len(given) and len({each.batch for each in behind}) == 1:
+        return _joined_behind(call, behind)
     parts = _parts(call)
     return _joined(call, parts, call.integer("dim") % (len(parts[0].type.shape) + 1))
+
+
+def _joined_behind(call: Call, parts: Sequence[Transposed]) -> Tracked:
+    """Concatenation of tensors whose rows of the batch are not the first axis."""
+    batch, values = parts[0].batch, [each.value for each in parts]
+    axis = call.integer("dim") % (len(values[0].type.shape) + 1)
+    if axis == batch:
+        call.fail("joins along the batch", "every row must be predicted by itself")
+    inner = axis - (axis > batch)
+    return Transposed(call.emit(Concat(inner), *values), batch)
 
 
 def side_by_side(call: Call) -> Activation:
@@ -106,6 +140,15 @@ def stack(call: Call) -> Tracked:
     single = (*shape[:inner], 1, *shape[inner:])
     whole = call.emit(Concat(inner), *(reshaped(call, p, single, "part") for p in parts))
     return placed(call, whole, 1 if axis == 0 else 0)
+
+
+def along_first(call: Call, name: str, steps: Sequence[Value]) -> Value:
+    """Values of one shape as one with a new first axis, which remembers them."""
+    shape = steps[0].type.shape
+    joined = steps[0] if len(steps) == 1 else step(call, name, Concat(0), *steps)
+    whole = step(call, name, Reshape((len(steps), *shape)), joined)
+    call.context.keep_steps(whole, steps)
+    return whole
 
 
 def part(call: Call, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:

@@ -1,0 +1,257 @@
+"""The cells of recurrent layers: what one step computes from x_t and the states before it.
+
+A state that is None is zeros, and the step is computed without it. So the first step of a layer
+reads x_t alone. The gates of a cell are layers over [x_t, h], joined, as one accumulator then adds
+both and is rounded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.ops.shapes import step
+from qbnnc.frontend.convert.sampled_weights.weights import Weight
+from qbnnc.frontend.convert.tracked import Constant, Noise, Tracked
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Function, Linear, Multiply, Op, Slice, Unary
+
+States: TypeAlias = "tuple[Value | None, ...]"  # h, and c of an LSTM; each is [H]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parameters:
+    """The parameters of one layer in one direction, as torch keeps them.
+
+    `w_ih` is [G*H, F], `w_hh` [G*H, H] and each bias [G*H], for G gates.
+    """
+
+    w_ih: Tracked
+    w_hh: Tracked
+    b_ih: Tracked | None
+    b_hh: Tracked | None
+
+
+class Cell(Protocol):
+    """One step of a recurrent layer."""
+
+    def step(self, x: Value, states: States) -> tuple[Value, ...]:
+        """The states [H] after the step, from x [F] and the states before it."""
+
+
+class Gates:
+    """Layers over [x, h] of one call, with rows of its parameters as their weights."""
+
+    def __init__(self, call: Call, given: Parameters) -> None:
+        self.call = call
+        aten = torch.ops.aten
+        joined = {"tensors": [given.w_ih, given.w_hh], "dim": 1}
+        self._weight = _known(call, _computed(call, aten.cat.default, joined), "weight")
+        biases = [_known(call, b, "bias") for b in (given.b_ih, given.b_hh) if b is not None]
+        if len(biases) == 2:
+            added: dict[str, object] = {"self": given.b_ih, "other": given.b_hh}
+            biases.append(_known(call, _computed(call, aten.add.Tensor, added), "bias"))
+        self._of_x, self._of_h, self._of_both = biases[:1], biases[1:2], biases[2:]
+        self.hidden = int(_shape(given.w_hh)[-1])
+        self._features = self._weight.shape[1] - self.hidden
+        self._taken: dict[tuple[str, tuple[int, ...]], tuple[Weight, Weight | None]] = {}
+
+    def layer(self, name: str, x: Value, h: Value | None, gates: Sequence[int]) -> Value:
+        """The gates of these numbers [len(gates)*H], of x and h; without h it is zeros."""
+        if h is None:
+            return self._linear(name, x, *self._parameters("first", gates))
+        joined = step(self.call, "joined", Concat(0), x, h)
+        return self._linear(name, joined, *self._parameters("both", gates))
+
+    def of_x(self, name: str, x: Value, gates: Sequence[int]) -> Value:
+        """What x alone adds to the gates, with its own bias."""
+        return self._linear(name, x, *self._parameters("x", gates))
+
+    def of_h(self, name: str, h: Value, gates: Sequence[int]) -> Value:
+        """What h alone adds to the gates, with its own bias."""
+        return self._linear(name, h, *self._parameters("h", gates))
+
+    def bias_of_h(self, gate: int) -> Tensor:
+        """The bias [H] that torch adds to what h adds to a gate."""
+        weight = self._parameters("h", (gate,))[1]
+        if weight is None:
+            return torch.zeros(self.hidden)
+        if weight.is_random:
+            self.call.fail(
+                "has a random bias beside its first state, which is zeros",
+                "leave out the bias of the hidden state (bias_hh), or make it a constant",
+            )
+        return weight.mu
+
+    def _parameters(self, what: str, gates: Sequence[int]) -> tuple[Weight, Weight | None]:
+        """The weight and the bias of some gates; the same for each step."""
+        key = (what, tuple(gates))
+        if key not in self._taken:
+            rows = torch.cat([torch.arange(self.hidden) + g * self.hidden for g in gates])
+            columns = {"first": slice(0, self._features), "x": slice(0, self._features)}
+            columns["h"] = slice(self._features, None)
+            own = columns.get(what, slice(None))
+            bias = {"x": self._of_x, "h": self._of_h}.get(what, self._of_both)
+            self._taken[key] = (
+                self._weight.moved(lambda t: t[rows][:, own]),
+                bias[0].moved(lambda t: t[rows]) if bias else None,
+            )
+        return self._taken[key]
+
+    def _linear(self, name: str, x: Value, weight: Weight, bias: Weight | None) -> Value:
+        place = self.call.place().step(name)
+        return self.call.context.layer(place, Linear(), x, weight, bias)
+
+    def emit(self, name: str, op: Op, *inputs: Value) -> Value:
+        return step(self.call, name, op, *inputs)
+
+    def part(self, name: str, x: Value, number: int, count: int = 1) -> Value:
+        """Some of the gates [G*H] that were computed together."""
+        start, stop = number * self.hidden, (number + count) * self.hidden
+        if (start, stop) == (0, x.type.size):
+            return x
+        return self.emit(name, Slice(0, start, stop, 1), x)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LstmCell:
+    """c' = f * c + i * g and h' = o * tanh(c'); torch's rows are those of i, f, g, o."""
+
+    gates: Gates
+
+    def step(self, x: Value, states: States) -> tuple[Value, ...]:
+        h, c = states
+        if c is None:
+            return self._first(x, h)
+        g = self.gates
+        whole = g.layer("gates", x, h, (0, 1, 3, 2))
+        opened = g.emit("open", Unary(Function.SIGMOID), g.part("ifo", whole, 0, 3))
+        new = g.emit("new", Unary(Function.TANH), g.part("g", whole, 3))
+        i, f, o = (g.part(name, opened, n) for n, name in enumerate("ifo"))
+        kept, added = g.emit("kept", Multiply(), f, c), g.emit("added", Multiply(), i, new)
+        return self._ended(o, g.emit("cell", Add(), kept, added))
+
+    def _first(self, x: Value, h: Value | None) -> tuple[Value, ...]:
+        """A step from a cell of zeros, to which nothing is kept."""
+        g = self.gates
+        whole = g.layer("gates", x, h, (0, 3, 2))
+        opened = g.emit("open", Unary(Function.SIGMOID), g.part("io", whole, 0, 2))
+        new = g.emit("new", Unary(Function.TANH), g.part("g", whole, 2))
+        i, o = g.part("i", opened, 0), g.part("o", opened, 1)
+        return self._ended(o, g.emit("cell", Multiply(), i, new))
+
+    def _ended(self, o: Value, cell: Value) -> tuple[Value, ...]:
+        shown = self.gates.emit("shown", Unary(Function.TANH), cell)
+        return self.gates.emit("hidden", Multiply(), o, shown), cell
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GruCell:
+    """h' = (1 - z) * n + z * h, n = tanh(W x + b + r * (U h + d)); torch's rows are r, z, n."""
+
+    gates: Gates
+
+    def step(self, x: Value, states: States) -> tuple[Value, ...]:
+        (h,) = states
+        g = self.gates
+        opened = g.emit("open", Unary(Function.SIGMOID), g.layer("gates", x, h, (0, 1)))
+        r, z = g.part("r", opened, 0), g.part("z", opened, 1)
+        if h is None:
+            return (self._kept(z, self._new(x, self._scaled(r)), None),)
+        from_h = g.emit("reset", Multiply(), r, g.of_h("from_h", h, (2,)))
+        return (self._kept(z, self._new(x, from_h), h),)
+
+    def _scaled(self, r: Value) -> Value | None:
+        """r times the bias of h; None if that is zeros."""
+        bias = self.gates.bias_of_h(2)
+        if not bool(bias.any()):
+            return None
+        call = self.gates.call
+        constants = (call.constant("bias_of_h", bias), call.constant("none", torch.zeros(())))
+        return self.gates.emit("reset", Affine(), r, *constants)
+
+    def _new(self, x: Value, from_h: Value | None) -> Value:
+        total = self.gates.of_x("from_x", x, (2,))
+        if from_h is not None:
+            total = self.gates.emit("total", Add(), total, from_h)
+        return self.gates.emit("new", Unary(Function.TANH), total)
+
+    def _kept(self, z: Value, new: Value, h: Value | None) -> Value:
+        """(1 - z) * n + z * h, whose parts keep signs and ranges of their own."""
+        g, call = self.gates, self.gates.call
+        constants = (call.constant("minus", -torch.ones(())), call.constant("one", torch.ones(())))
+        updated = g.emit("update", Affine(), z, *constants)
+        changed = g.emit("changed", Multiply(), updated, new)
+        if h is None:
+            return changed
+        return g.emit("hidden", Add(), changed, g.emit("kept", Multiply(), z, h))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainCell:
+    """h' = tanh or relu of W x + U h + b."""
+
+    gates: Gates
+    function: Op
+
+    def step(self, x: Value, states: States) -> tuple[Value, ...]:
+        total = self.gates.layer("total", x, states[0], (0,))
+        return (self.gates.emit("hidden", self.function, total),)
+
+
+def cell_of(name: str, call: Call, given: Parameters) -> Cell:
+    """The cell of an aten op: lstm, gru, rnn_tanh, rnn_relu, or the same with _cell."""
+    gates = Gates(call, given)
+    match name.removesuffix("_cell"):
+        case "lstm":
+            return LstmCell(gates)
+        case "gru":
+            return GruCell(gates)
+        case "rnn_relu":
+            return PlainCell(gates, Clamp(0.0, None))
+        case _:
+            return PlainCell(gates, Unary(Function.TANH))
+
+
+def _computed(call: Call, target: torch._ops.OpOverload, arguments: dict[str, object]) -> Tracked:
+    """An op on parameters: computed now, or a function of their noise."""
+    parts = [p for a in arguments.values() for p in (a if isinstance(a, list) else [a])]
+    if any(isinstance(part, Noise) for part in parts):
+        return Noise(call.node, target, arguments)
+    with torch.no_grad():
+        return Constant(target(**{name: _plain(value) for name, value in arguments.items()}))
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Constant(tensor):
+            return tensor
+        case list():
+            return [_plain(each) for each in value]
+        case _:
+            return value
+
+
+def _known(call: Call, tracked: Tracked, what: str) -> Weight:
+    match tracked:
+        case Noise():
+            return call.probed(tracked, what)
+        case Constant(tensor):
+            return Weight(tensor.detach().to(torch.float32))
+        case _:
+            call.fail(f"its {what} depends on the input", "only constants are supported")
+
+
+def _shape(tracked: Tracked) -> tuple[int, ...]:
+    match tracked:
+        case Constant(tensor):
+            return tuple(tensor.shape)
+        case Noise(source):
+            return tuple(source.meta["val"].shape)
+        case _:
+            return (0,)
