@@ -23,6 +23,7 @@ from qbnnc.frontend.convert.ops import (
     pooling,
     powers,
     reductions,
+    resizing,
     shapes,
     split_and_concat,
 )
@@ -65,6 +66,7 @@ _RULES: Rules = {
     **reductions.RULES,
     **shapes.RULES,
     **padding_and_upsampling.RULES,
+    **resizing.RULES,
     **comparisons.RULES,  # these call the rules above for masks, and for casts of constants
 }
 _UNFOLDED = frozenset({*dropout_ops.DROPOUT_RULES, "expand", "expand_as"})
