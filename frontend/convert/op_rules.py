@@ -19,6 +19,7 @@ from qbnnc.frontend.convert.ops import (
     element_moves,
     elementwise_functions,
     linear,
+    normalisation,
     padding_and_upsampling,
     pooling,
     powers,
@@ -67,6 +68,7 @@ _RULES: Rules = {
     **shapes.RULES,
     **padding_and_upsampling.RULES,
     **resizing.RULES,
+    **normalisation.RULES,
     **comparisons.RULES,  # these call the rules above for masks, and for casts of constants
 }
 _UNFOLDED = frozenset({*dropout_ops.DROPOUT_RULES, "expand", "expand_as"})

@@ -167,9 +167,9 @@ UNSUPPORTED = {
     "sampled by a grid": (
         Spelled(
             lambda h: F.grid_sample(
-                h.reshape(-1, 1, 2, 3), torch.zeros_like(h.reshape(-1, 1, 3, 2)),
+                h.reshape(-1, 1, 2, 3), torch.zeros_like(h).reshape(-1, 1, 3, 2),
                 align_corners=False,
-            ).flatten(1)
+            ).repeat(1, 1, 1, 2).flatten(1)
         ),
         r"grid_sampler: samples an image at places that are computed, which is not supported; "
         r"resize by",
