@@ -30,6 +30,7 @@ AFTER_THE_QUICK_START = tuple(
 )
 ALONE = (
     "docs/how-to/debug-a-refusal.md",
+    "docs/explanation/posteriors.md",
     "docs/reference/errors.md",
     "docs/reference/file-format.md",
 )

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.chosen_layers import choice_after, write_products
+from qbnnc.backends.onnx.chosen_layers import choice_of, write_chosen_products
 from qbnnc.backends.onnx.contraction import (
     geometry,
     input_axes,
@@ -41,8 +41,8 @@ def write_sampled_accumulators(scope: Scope, node: Node) -> None:
     refuse_folded(node)
     if not is_sampled(node.inputs[1]):
         products = _constant_weight(scope, node)
-    elif (choice := choice_after(scope, node)) is not None:
-        products = write_products(scope, node, choice)
+    elif (choice := choice_of(scope.graph, node)) is not None:
+        products = write_chosen_products(scope, node, choice)
     elif isinstance(node.op, LinearInteger):
         products = _matmul(scope, node)
     else:

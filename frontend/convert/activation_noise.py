@@ -43,7 +43,7 @@ from qbnnc.ir import ops
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Distribution, Function
 from qbnnc.ir.rng import keep_threshold
-from qbnnc.support.errors import CompileError
+from qbnnc.support.errors import CompileError, Loc
 
 if TYPE_CHECKING:
     from qbnnc.frontend.convert.context import Context
@@ -79,9 +79,7 @@ class NoiseActivations:
         """
         match tracked:
             case Noise():
-                return self._of_rows(tracked) or any(
-                    self._of_rows(each) for each in _in_order(tracked)
-                )
+                return any(self._from_rows(each) for each in _in_order(tracked))
             case Uniform(shape=shape) | DropoutMask(shape=shape) | MaskSum(shape=shape):
                 put_off = is_mask(list(tracked_among(reader.arguments)))
                 return self._is_rows(shape) and not put_off
@@ -92,7 +90,7 @@ class NoiseActivations:
         """The random numbers as an activation; CompileError if they have no such form."""
         match tracked:
             case Uniform():
-                return self._uniform(reader, tracked)
+                return self._uniform(tracked)
             case DropoutMask():
                 return self._mask(reader, tracked)
             case MaskSum():
@@ -107,7 +105,7 @@ class NoiseActivations:
         """Convert the noise of rows, and what is computed from it, in order, without recursion."""
         for each in _in_order(noise):
             inputs = (t for t in tracked_among(each.arguments) if isinstance(t, Noise))
-            by_row = self._of_rows(each) or any(one.source in self._made for one in inputs)
+            by_row = self._from_rows(each) or any(one.source in self._made for one in inputs)
             if by_row and each.source not in self._made:
                 self._made[each.source] = self._result(each)
 
@@ -166,6 +164,15 @@ class NoiseActivations:
             case _:
                 return value
 
+    def _from_rows(self, noise: Noise) -> bool:
+        """Whether noise is of the batch's size, or computed from masks that are."""
+        masks = (t for t in tracked_among(noise.arguments) if not isinstance(t, Noise))
+        return self._of_rows(noise) or any(
+            self._is_rows(each.shape)
+            for each in masks
+            if isinstance(each, Uniform | DropoutMask | MaskSum)
+        )
+
     def _of_rows(self, noise: Noise) -> bool:
         value = noise.source.meta["val"]
         if isinstance(noise.function, itemgetter):
@@ -199,7 +206,8 @@ class NoiseActivations:
         """The numbers that the call draws: one stream."""
         return self._lanes_of(call, Drawn(call.node, call.shape()), call.row_shape(), distribution)
 
-    def _uniform(self, call: Call, u: Uniform) -> Tracked:
+    def _uniform(self, u: Uniform) -> Tracked:
+        call = Call(u.drawn.source, {}, self._context)
         value = self._lanes_of(call, u.drawn, self._row(u.shape, call), Distribution.UNIFORM)
         return _scaled(call, value, _constant(u.scale), _constant(u.offset))
 
@@ -207,6 +215,7 @@ class NoiseActivations:
         """The mask as numbers: 1 for lanes that are at least a threshold, exactly as a KeepMask."""
         if not self._is_rows(mask.shape):
             value_not_supported(mask, call)
+        call = Call(mask.drawn.source, {}, self._context)
         u = self._lanes_of(call, mask.drawn, self._row(mask.shape, call), Distribution.UNIFORM)
         threshold = keep_threshold(exact(1 - mask.p) if mask.low else mask.p) / _LANES
 
@@ -239,7 +248,7 @@ class NoiseActivations:
         taken = self._lanes.take(drawn, row, call.place().loc)
         if taken.stream not in self._streams:
             if taken.stream in self._draws:
-                raise CompileError(*mask_and_noise(call))
+                raise mask_and_noise(call.place().loc)
             self._draws[taken.stream] = DrawSource(drawn.source, False, taken.elements)
             op = ops.Noise(distribution, taken.shape, taken.stream, taken.shared)
             self._streams[taken.stream] = step(call, "noise", op)
@@ -247,12 +256,12 @@ class NoiseActivations:
         return reshaped(call, broadcast(call, value, taken.row), row, "back")
 
 
-def mask_and_noise(call: Call) -> tuple[str, object, str]:
+def mask_and_noise(loc: Loc) -> CompileError:
     """The error about random numbers that are a dropout mask in one place, and noise in another."""
-    return (
+    return CompileError(
         "the same random numbers mask activations in one place, and are computed with in another",
-        call.place().loc,
-        "draw them twice",
+        loc,
+        remedy="draw them twice",
     )
 
 

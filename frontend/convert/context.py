@@ -229,24 +229,24 @@ class Context:
         match waiting:
             case Flipped(x, signs):
                 return reader.emit(Multiply(), x, self.value(signs, reader))
-            case Scaled(x, scale, place):
-                return per_channel(self, place, x, scale, None)
+            case Scaled(x, factor, place):
+                return per_channel(self, place, x, factor, None)
             case Product(place=place):
                 return dense(self, place, waiting.x, waiting.weight, None)
             case Padded(place=place):
                 op = Pad(waiting.padding)
                 return self.build.emit(op, waiting.x, loc=place.loc, name=place.name)
             case Masked(place=place):
-                mask, scale = self._mask(waiting, reader), _snapped(waiting.scale, waiting.keep.p)
+                mask, scale = self._mask(waiting), _snapped(waiting.scale, waiting.keep.p)
                 masked = self.build.emit(
                     Mask(scale), waiting.x, mask, loc=place.loc, name=place.name
                 )
                 return self._reshaped(masked, waiting.shape, place, "back")
 
-    def _mask(self, masked: Masked, reader: Call) -> Value:
+    def _mask(self, masked: Masked) -> Value:
         taken, keep, place = masked.taken, masked.keep, masked.place
         if self._noise.holds(taken.stream):
-            raise CompileError(*mask_and_noise(reader))
+            raise mask_and_noise(place.loc)
         op = KeepMask(taken.shape, keep.p, taken.stream, taken.shared)
         drawn = DrawSource(keep.drawn.source, keep.low, taken.elements)
         return self._kept(op, drawn, place.name, place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
 from typing import cast
 
 import torch
@@ -172,7 +171,7 @@ class _Conversion:
         source, index = cast(fx.Node, node.args[0]), node.args[1]
         several = self._known.get(source)
         if isinstance(several, Noise):
-            return Noise(several.source, itemgetter(index), {"several": several})
+            return Noise(node, _taken, {"several": several, "index": index})
         if isinstance(several, tuple) and isinstance(index, int) and index < len(several):
             return several[index]
         remedy = "use the first"
@@ -195,3 +194,7 @@ class _Conversion:
         if isinstance(argument, list | tuple):
             return [self._resolved(item) for item in argument]
         return argument
+
+
+def _taken(several: Sequence[object], index: int) -> object:
+    return several[index]

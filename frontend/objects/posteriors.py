@@ -16,7 +16,7 @@ from typing import NoReturn, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
-from torch._C import _LinAlgError as LinAlgError
+from torch.linalg import LinAlgError
 
 from qbnnc.frontend.objects.gaussian import Gaussian, SharedNoise, plain
 from qbnnc.frontend.objects.posterior import Posterior, SampledNetwork, Weights

@@ -152,7 +152,8 @@ def _factor(deviations: Tensor, mean: Tensor, root: float, most: int) -> Tensor:
             "max_num_models",
             remedy="collect 2 or more, or give it a diagonal covariance",
         )
-    return (root / (most - 1) ** 0.5 * plain(deviations)).reshape((-1, *mean.shape))
+    factor: Tensor = root / (most - 1) ** 0.5 * plain(deviations)
+    return factor.reshape((-1, *mean.shape))
 
 
 def _sampled(network: nn.Module, weights: Gaussian, place: str) -> nn.Module:

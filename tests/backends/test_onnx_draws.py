@@ -83,29 +83,31 @@ def test_samples_are_the_oracles_for_hundreds_of_models(part: int) -> None:
 
 
 class DrawnLayers(Layers, RandomGraphOfAllDraws):
-    """Layers whose weights and biases are one of three constants, under a mask, or both."""
+    """Layers whose weights and biases are sampled or chosen, under a mask or not."""
 
     def __init__(self, kind: str, seed: int, bits: int = 0) -> None:
         super().__init__(seed, bits)
         self.kind = kind
 
     def weight(self, name: str, shape: tuple[int, ...], sampled: bool) -> Value:
-        constant = RandomGraphOfAllOps.weight(self, f"{name}.1", shape, False)
-        return self.drawn(name, constant) if sampled else constant
+        noisy = sampled and "sampled" in self.kind
+        made = RandomGraphOfAllOps.weight(self, f"{name}.1", shape, noisy)
+        return self.drawn(name, made) if sampled else made
 
     def bias(self, name: str, weight: Value, sampled: bool) -> Value:
-        constant = RandomGraphOfAllOps.bias(self, f"{name}.1", weight, False)
-        return self.drawn(name, constant) if sampled else constant
+        noisy = sampled and "sampled" in self.kind
+        made = RandomGraphOfAllOps.bias(self, f"{name}.1", weight, noisy)
+        return self.drawn(name, made) if sampled else made
 
-    def drawn(self, name: str, constant: Value) -> Value:
-        made = constant if self.kind == "dropped" else self.one_of(name, constant)
-        return made if self.kind == "chosen" else self.dropped(name, made)
+    def drawn(self, name: str, parameter: Value) -> Value:
+        made = self.one_of(name, parameter) if "chosen" in self.kind else parameter
+        return self.dropped(name, made) if "dropped" in self.kind else made
 
 
 @pytest.mark.parametrize("bits", slow_but([8], [0, 8, 3]))
 @pytest.mark.parametrize("x", slow_but(["both"], ["constant", "row", "sample", "both"]))
 @pytest.mark.parametrize("what", slow_but(["both"], ["weight", "bias", "both"]))
-@pytest.mark.parametrize("kind", ["chosen", "dropped", "chosen and dropped"])
+@pytest.mark.parametrize("kind", ["chosen", "dropped", "chosen and dropped", "sampled and dropped"])
 def test_every_input_meets_every_layer(kind: str, what: str, x: str, bits: int) -> None:
     """Layers give accumulators and codes, also of 0 rows; the file holds the weights by name."""
     net = DrawnLayers(kind, len(x) + 10 * len(what) + bits, bits)
@@ -325,27 +327,45 @@ def chosen_layer(zeros: tuple[int, ...], bits: int, *, masked: bool = False) -> 
     return net.model()
 
 
-def layers_of(data: bytes) -> tuple[int, list[tuple[int, ...]]]:
-    """How many weights are transposed in a run, and the shapes of constant ones."""
+def layer_of(data: bytes) -> tuple[bool, int]:
+    """Whether weights are gathered for each sample, and how many constant ones have been stored."""
     graph = onnx.load_model_from_string(data).graph
-    shapes = {i.name: tuple(i.dims) for i in graph.initializer}
-    layers = [n for n in graph.node if n.op_type == "MatMulInteger"]
-    moved = [n for n in graph.node if n.op_type == "Transpose" and n.output[0] == "fc.acc/matrix"]
-    return len(moved), [shapes[n.input[1]] for n in layers if n.input[1] in shapes]
+    (layer,) = (n for n in graph.node if n.op_type == "MatMulInteger")
+    makers = {n.output[0]: n.op_type for n in graph.node}
+    stored = [i.name for i in graph.initializer if i.name.startswith("values")]
+    return makers[layer.input[1]] == "Gather", len(stored)
 
 
 @pytest.mark.parametrize("bits", [7, 8])
 @pytest.mark.parametrize("zeros", [(0,), (-9,), (3, -128, 127, 0)])
 def test_a_layer_computes_with_all_members_and_chooses(zeros: tuple[int, ...], bits: int) -> None:
     """If there are no more members than samples, and x does not vary with the sample."""
-    model = chosen_layer(zeros, bits)
-    for samples, all_members in ((4, False), (5, True), (9, True)):
-        assert_equal(model, 3, seed=samples, samples=samples)
-        assert_equal(model, 0, samples=samples)
-        data = emit(model, samples=samples)
-        assert layers_of(data) == ((0, [(6, 20)]) if all_members else (1, []))
-        assert digest(read_model(data)) == digest(model)
-        assert ("weight" in OnnxArtefact.from_bytes(data).value_names) != all_members
-    assert layers_of(emit(chosen_layer(zeros, bits, masked=True), samples=9)) == (1, [])
-    assert_equal(chosen_layer(zeros, bits, masked=True), 3, samples=9)
-    assert layers_of(emit(model, samples=9, batch=3, inline=True)) == (1, [])
+    model, masked = chosen_layer(zeros, bits), chosen_layer(zeros, bits, masked=True)
+    for net, samples, gathered in (
+        (model, 4, True),
+        (model, 5, False),
+        (model, 9, False),
+        (masked, 9, True),
+    ):
+        assert_equal(net, 3, seed=samples, samples=samples)
+        assert_equal(net, 0, samples=samples)
+        data = emit(net, samples=samples)
+        assert layer_of(data) == (gathered, 1)
+        assert digest(read_model(data)) == digest(net)
+        inline = emit(net, samples=samples, batch=3, inline=True)
+        assert layer_of(inline) == (True, 1)
+        assert digest(read_model(inline)) == digest(net)
+
+
+def test_a_chosen_weight_of_two_layers_is_gathered_once() -> None:
+    """It is in the file then, under its name."""
+    net = DrawnLayers("chosen", 3)
+    net.value = net.flatten("x")
+    weight = net.weight("weight", (net.value.type.shape[0], net.value.type.shape[0]), True)
+    outputs = []
+    for name in ("one", "two"):
+        bias = net.bias(f"{name}.bias", weight, True)
+        acc = net.emit(LinearInteger(), net.value, weight, bias, name=f"{name}.acc")
+        net.value = net.requantize(acc, f"{name}.q")
+        outputs.append(net.value)
+    assert "weight.chosen" in assert_values_equal(net.model(*outputs), 3)

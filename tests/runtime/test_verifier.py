@@ -104,7 +104,7 @@ def reads_other_constants(made: Apart, program: NDArray[np.int64]) -> bool:
     row, columns = program[number], vars(columns_of(BY_OPCODE[program[number, 0]]))
     constant = any(
         columns.get(name) == column and row[column + 2] == Place.CONSTANT
-        for name in ("weights", "bias")
+        for name in ("weights", "bias", "input")
     )
     return constant or any(columns.get(name) == column for name in ORDER)
 

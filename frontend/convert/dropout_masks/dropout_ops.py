@@ -44,7 +44,7 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
             return keep.scaled(number)
         case Constant(tensor) if (number := number_of(tensor)) is not None:
             return keep.scaled(number)
-        case Noise() if not call.context.is_batch(shape[0]):
+        case Noise() if not shape or not call.context.is_batch(shape[0]):
             return _dropped(call, x, keep)
         case Constant():
             return _dropped(call, x, keep)

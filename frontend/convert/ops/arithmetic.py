@@ -53,8 +53,10 @@ def _check_dtype(call: Call) -> None:
 
 def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
     """a * b."""
-    if isinstance(a, Chosen) or isinstance(b, Chosen):
-        return choices.product(call, b, a) if isinstance(a, Chosen) else choices.product(call, a, b)
+    if isinstance(a, Chosen):
+        return choices.product(call, b, a)
+    if isinstance(b, Chosen):
+        return choices.product(call, a, b)
     if isinstance(a, Constant | DropoutMask | MaskSum | Noise) and not isinstance(b, Constant):
         a, b = b, a
     match a, b:

@@ -175,6 +175,11 @@ def _shape(call: Call, operand: Tracked) -> tuple[int, ...]:
             return tuple(tensor.shape)
         case Chosen(members, _, per_row=False):
             return tuple(members.shape[1:])
+        case Chosen():
+            call.fail(
+                "multiplies by a weight that is chosen for each row of the batch",
+                "choose one for all rows: torch.randint(count, (1,))",
+            )
         case _ if isinstance(operand, AnyActivation):
             return _BATCH, *call.context.value(operand, call).type.shape
         case Noise(source):

@@ -31,6 +31,7 @@ from qbnnc.frontend.convert.sampled_weights.weights import (
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.ops import Add, Concat, Linear, Op
+from qbnnc.support.errors import CompileError
 
 _REACH = 3.5 / 0.3  # 3.5 standard deviations of a term reach over .3 of the range of x
 _MOST_TIMES = 32

@@ -17,6 +17,8 @@ HIDDEN, OUTPUTS = 16, 3
 class Net(nn.Module):
     """Parameters that the forms below share; `form` is forward."""
 
+    masks: Tensor
+
     def __init__(self, form: Callable[[Net, Tensor], Tensor]) -> None:
         super().__init__()
         torch.manual_seed(4)

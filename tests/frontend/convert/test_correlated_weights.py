@@ -187,6 +187,14 @@ def whole_rows(x: Tensor) -> Tensor:
     return ((1 + torch.randn(2, 2)) * rows - 0.5 * torch.randn(1)).flatten(1)
 
 
+def split(x: Tensor) -> Tensor:
+    """Parts of one vector, of independent and of correlated noise."""
+    slopes = torch.linspace(-1, 1, 2 * 15).reshape(2, 15)
+    theta = 0.5 + 0.3 * torch.randn(15) + torch.randn(2) @ slopes
+    weight, bias = theta.split([12, 3])
+    return F.linear(x, weight.view(3, 4)) + bias
+
+
 def from_noise(x: Tensor) -> Tensor:
     return torch.randn(4) - x
 
@@ -201,7 +209,7 @@ def joins_the_bias(x: Tensor) -> Tensor:
     "layer",
     [
         groups, positions, bias_alone, no_mean, used_twice, two_factors, last_axis, whole_rows,
-        from_noise, joins_the_bias,
+        split, from_noise, joins_the_bias,
     ],
     ids=lambda layer: layer.__name__,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 import sys
 import types
@@ -135,7 +136,7 @@ def _wander(net: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
 
 
 def swag_of_torch_uncertainty(*, diagonal: bool, net: nn.Module | None = None) -> Example:
@@ -286,6 +287,22 @@ def guide_of_pyro(kind: str) -> Example:
     return Example(guide, weights, outputs)
 
 
+def network_of_tyxe() -> Example:
+    tyxe, normal = library("tyxe", distribution="tyxe"), pyro().distributions.Normal
+    pyro().clear_param_store()
+    guide = functools.partial(pyro().infer.autoguide.AutoNormal, init_scale=0.05)
+    likelihood = tyxe.likelihoods.HomoskedasticGaussian(128, scale=0.1)
+    prior = tyxe.priors.IIDPrior(normal(0, 1))
+    bnn = tyxe.VariationalBNN(network(), prior, likelihood, guide)
+    bnn.net_guide(rows())
+
+    def outputs(x: Tensor) -> Tensor:
+        y: Tensor = bnn.predict(x, num_predictions=1, aggregate=False)[0]
+        return y
+
+    return Example(bnn, lambda: bnn.net_guide(rows(4)), outputs)
+
+
 INDEPENDENT: dict[str, Callable[[], Example]] = {
     "laplace last layer diag": lambda: of_laplace("last_layer", "diag", "classification"),
     "laplace all diag": lambda: of_laplace("all", "diag"),
@@ -297,6 +314,7 @@ INDEPENDENT: dict[str, Callable[[], Example]] = {
     "posteriors ekf.diag_fisher": lambda: state_of_posteriors("ekf.diag_fisher"),
     "pyro AutoNormal": lambda: guide_of_pyro("AutoNormal"),
     "pyro AutoDiagonalNormal": lambda: guide_of_pyro("AutoDiagonalNormal"),
+    "TyXe": network_of_tyxe,
 }
 CORRELATED: dict[str, Callable[[], Example]] = {
     "laplace last layer full": lambda: of_laplace("last_layer", "full"),

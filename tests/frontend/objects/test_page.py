@@ -31,7 +31,7 @@ def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        exec("\n".join(found), names)  # noqa: S102 -- our own page
+        exec("\n".join(found), names)
     members = {"laplace": 1, "pyro": 1, "swag": 1, "chain": 3}
     for name, count in members.items():
         assert len(format.load(tmp_path / f"{name}.qbnn").members) == count

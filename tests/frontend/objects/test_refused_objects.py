@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import qbnnc
-from qbnnc.frontend import members_of
+from qbnnc.frontend import members_of, read_modules
 from qbnnc.support.errors import CompileError, InputError
 from tests.frontend.libraries.importing import library
 from tests.frontend.libraries.layers import uncertainty
@@ -179,6 +179,14 @@ def test_refused(name: str) -> None:
         source = make()
     with pytest.raises(CompileError, match=message):
         members_of(source)
+
+
+def test_masks_by_place_in_the_batch() -> None:
+    """Masksembles is no object, but layers, and the converter names them."""
+    layers = library("masksembles.torch", distribution="masksembles", bare=["masksembles"])
+    net = nn.Sequential(nn.Linear(6, 16), layers.Masksembles1D(16, 4, 2.0), nn.Linear(16, 2))
+    with pytest.raises(CompileError, match=r"^1 \(.*: split: takes the batch apart; every row"):
+        read_modules([net.eval()], examples.rows(4))
 
 
 @pytest.mark.parametrize("source", [None, 3, {"a": 1}, [], [nn.Linear(1, 1), 3], "net.pt"])
