@@ -169,13 +169,17 @@ class _Conversion:
 
     def _item(self, node: fx.Node) -> object:
         """results[i]; only tuples and noise are known to have several results."""
-        several, index = self._known.get(cast(fx.Node, node.args[0])), node.args[1]
+        source, index = cast(fx.Node, node.args[0]), node.args[1]
+        several = self._known.get(source)
         if isinstance(several, Noise):
             return Noise(several.source, itemgetter(index), {"several": several})
         if isinstance(several, tuple) and isinstance(index, int) and index < len(several):
             return several[index]
+        remedy = "use the first"
+        if "pool" in op_name(source):
+            remedy += ", and a nearest upsampling or a transposed convolution for an unpooling"
         raise CompileError(
-            f"result {index} is not supported", location(node), remedy="use the first"
+            f"{plain_name(source)}: result {index} is not supported", location(source), remedy
         )
 
     def _arguments(self, node: fx.Node) -> dict[str, object]:

@@ -18,11 +18,13 @@ from qbnnc.frontend.convert.ops import (
     element_moves,
     elementwise_functions,
     linear,
+    normalisation,
     padding_and_upsampling,
     pooling,
     powers,
     recurrent,
     reductions,
+    resizing,
     shapes,
     split_and_concat,
 )
@@ -67,6 +69,8 @@ _RULES: Rules = {
     **reductions.RULES,
     **shapes.RULES,
     **padding_and_upsampling.RULES,
+    **resizing.RULES,
+    **normalisation.RULES,
     **comparisons.RULES,  # these call the rules above for masks, and for casts of constants
 }
 _UNFOLDED = frozenset({*dropout_ops.DROPOUT_RULES, "expand", "expand_as"})

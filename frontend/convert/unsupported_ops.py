@@ -57,9 +57,9 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "use nn.LSTM, nn.GRU or nn.RNN on a tensor [batch, T, features], or their cells",
     ),
     (
-        r".*upsample.*|.*interpolate.*|.*grid_sampl.*|affine_grid.*|.*roi_align.*",
-        "resizes by interpolation, which is not supported",
-        "use mode='nearest' or 'nearest-exact', or a transposed convolution",
+        r".*grid_sampl.*|affine_grid.*|.*roi_align.*|.*upsample.*",
+        "samples an image at places that are computed, which is not supported",
+        "resize by F.interpolate, or use a transposed convolution",
     ),
     (
         r".*unpool.*",

@@ -164,14 +164,15 @@ UNSUPPORTED = {
         Spelled(lambda h: h.unbind()[0].expand(2, 6)),
         r"takes the batch apart|rows of the batch",
     ),
-    "bilinear": (
+    "sampled by a grid": (
         Spelled(
-            lambda h: F.interpolate(h.reshape(-1, 1, 2, 3), scale_factor=2, mode="bilinear")[
-                :, 0, 0
-            ]
+            lambda h: F.grid_sample(
+                h.reshape(-1, 1, 2, 3), torch.zeros_like(h).reshape(-1, 1, 3, 2),
+                align_corners=False,
+            ).repeat(1, 1, 1, 2).flatten(1)
         ),
-        r"upsample_bilinear2d: resizes by interpolation, which is not supported; "
-        r"use mode='nearest'",
+        r"grid_sampler: samples an image at places that are computed, which is not supported; "
+        r"resize by",
     ),
     "rows mixed": (Spelled(lambda h: h.reshape(-1, 2, 6).mean(1)), r"rows of the batch"),
     "rounded": (Spelled(lambda h: h.int().float()), r"casts activations to torch.int32"),
