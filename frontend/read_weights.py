@@ -18,12 +18,14 @@ from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.ensemble import Member
 from qbnnc.frontend.files.detect_format import FileKind
-from qbnnc.frontend.files.model_factory import build_module
+from qbnnc.frontend.files.model_factory import as_module, build
 from qbnnc.frontend.files.stored_weights import load_weights, read_stored, state_dicts
 from qbnnc.frontend.files.weight_names import StateDict
 from qbnnc.frontend.module.snapshot import Snapshot
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.module.wrappers import unwrapped
+from qbnnc.frontend.objects import Posterior, in_users_names, is_object, members_of
+from qbnnc.frontend.objects.loading import load_state
 from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
 from qbnnc.frontend.trial_runs.example_rows import rows_for
 from qbnnc.support.errors import CompileError, FileError
@@ -51,18 +53,47 @@ class WeightReader:
     def read(self, path: Path, kind: FileKind) -> Iterator[Member]:
         """Yield a member for every set of weights in the file."""
         stored = read_stored(path, kind, trust_pickle=self.trust_pickle)
-        if isinstance(stored, nn.Module):
-            traced = self._trace(stored, path)
-            yield Member(path.name, traced.graph, Reference(stored, traced, self.dropout))
+        if (whole := members_of(stored)) is not None:
+            yield from (self._whole(each, path) for each in whole)
             return
+        if self._module is None and self.factory is not None:
+            built = build(self.factory, self.model_args)
+            if is_object(built):
+                yield from self._objects(built, stored, path)
+                return
+            self._module = unwrapped(as_module(built, self.factory))
         found = state_dicts(stored, path)
         for number, weights in enumerate(found):
             name = path.name if len(found) == 1 else f"{path.name}[{number}]"
             yield self._member(weights, path, name)
 
+    def _whole(self, member: nn.Module | Posterior, path: Path) -> Member:
+        """A member that needs no weights from elsewhere."""
+        if isinstance(member, nn.Module):
+            member = unwrapped(member)
+            traced = self._trace(member, path)
+            return Member(path.name, traced.graph, Reference(member, traced, self.dropout))
+        with in_users_names(member):
+            traced = self._trace(member.module, path)
+        reference = Reference(
+            member.module, traced, self.dropout, draw=member.draw, told=member.told
+        )
+        return Member(path.name, traced.graph, reference)
+
+    def _objects(self, built: object, stored: object, path: Path) -> Iterator[Member]:
+        """Yield the members of a library's object that gets its state from a file."""
+        load_state(built, stored, path)
+        for member in members_of(built) or []:
+            yield self._whole(member, path)
+
     def _member(self, weights: StateDict, path: Path, name: str) -> Member:
         if self._module is None:
-            self._module = unwrapped(self._built(path))
+            raise NoNetworkError(
+                "holds weights without the network they belong to",
+                path,
+                remedy="pass `model='package.module:factory'`, the function or class that builds "
+                "it",
+            )
         module, place = self._module, path if name == path.name else path.with_name(name)
 
         def load() -> None:
@@ -82,16 +113,6 @@ class WeightReader:
         if derived or not _loads_alone(module):
             return self._trace(module, path)
         return _swapped(self._traced, module, name)
-
-    def _built(self, path: Path) -> nn.Module:
-        if self.factory is None:
-            raise NoNetworkError(
-                "holds weights without the network they belong to",
-                path,
-                remedy="pass `model='package.module:factory'`, the function or class that builds "
-                "it",
-            )
-        return build_module(self.factory, self.model_args)
 
     def _trace(self, module: nn.Module, path: Path) -> Traced:
         if self.example is None:

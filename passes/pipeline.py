@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.head import Head, Task
+from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model, Provenance
-from qbnnc.ir.outputs import MEAN, role_of
 from qbnnc.ir.types import Stage
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pipeline
@@ -30,7 +29,12 @@ from qbnnc.passes.ranges.calibrate import Calibration, Progress, Ranges, calibra
 from qbnnc.passes.ranges.equalise_channels import EqualiseChannels
 from qbnnc.passes.ranges.insert_fake_quantize import InsertFakeQuantize, RangesOf, layer_bits
 from qbnnc.passes.ranges.outer_bits import with_outer_bits
-from qbnnc.passes.recorded_options import recorded_names, recorded_options, with_names
+from qbnnc.passes.recorded_options import (
+    as_trained,
+    names_to_record,
+    recorded_options,
+    with_names,
+)
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted
@@ -142,7 +146,7 @@ def simulate_model(
     """
     model.check()
     rows = check_calibration(model, rows)
-    names = _names_to_record(model)
+    names = names_to_record(model)
     model = with_head(model, options.task)
     samples = _samples(model, options)
     chosen, how = _with_outer_bits(model, options.quantisation), options.calibration
@@ -197,8 +201,8 @@ def relabel(model: Model, options: Options) -> Model:
     """
     samples = model.draws if options.samples is None else _samples(model, options)
     if options.task is Task.RAW:
-        model = _as_trained(model)
-    recorded = with_names(model.provenance.options, _names_to_record(model))
+        model = as_trained(model)
+    recorded = with_names(model.provenance.options, names_to_record(model))
     relabelled = replace(
         with_head(model, options.task),
         draws=samples,
@@ -206,27 +210,6 @@ def relabel(model: Model, options: Options) -> Model:
     )
     relabelled.check()
     return relabelled
-
-
-def _as_trained(model: Model) -> Model:
-    """A regression's outputs as the trained network gives them, if the artefact records how."""
-    names = recorded_names(model.provenance.options)
-    if model.head.task is not Task.REGRESSION or len(names) != len(model.graph.outputs):
-        return model
-    order = (1, 0) if MEAN in map(role_of, names[1:]) else range(len(names))
-    members = tuple(
-        replace(member, outputs=tuple(member.outputs[i] for i in order)) for member in model.members
-    )
-    return replace(model, members=members, head=Head(Task.RAW, names, stated=True))
-
-
-def _names_to_record(model: Model) -> tuple[str, ...]:
-    """The names of the outputs before a head puts the mean first, if an artefact records them.
-
-    It records those that the user has stated, and those of a module whose mean is not the first.
-    """
-    names = model.head.outputs
-    return names if model.head.stated or MEAN in map(role_of, names[1:]) else ()
 
 
 def comparable(graph: Graph, *, shared: bool) -> Graph:

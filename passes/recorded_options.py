@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import cast
 
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
+from qbnnc.ir.outputs import MEAN, role_of
 from qbnnc.passes.options import Bits, CompileOptions, Quantisation
 from qbnnc.passes.ranges.calibrate import Calibration
 
@@ -80,6 +84,27 @@ def recorded_names(text: str) -> tuple[str, ...]:
     ('log_var', 'mean')
     """
     return tuple(json.loads(text).get(_NAMES, ())) if text else ()
+
+
+def as_trained(model: Model) -> Model:
+    """A regression's outputs as the trained network gives them, if the artefact records how."""
+    names = recorded_names(model.provenance.options)
+    if model.head.task is not Task.REGRESSION or len(names) != len(model.graph.outputs):
+        return model
+    order = (1, 0) if MEAN in map(role_of, names[1:]) else range(len(names))
+    members = tuple(
+        replace(member, outputs=tuple(member.outputs[i] for i in order)) for member in model.members
+    )
+    return replace(model, members=members, head=Head(Task.RAW, names, stated=True))
+
+
+def names_to_record(model: Model) -> tuple[str, ...]:
+    """The names of the outputs before a head puts the mean first, if an artefact records them.
+
+    It records those that the user has stated, and those of a module whose mean is not the first.
+    """
+    names = model.head.outputs
+    return names if model.head.stated or MEAN in map(role_of, names[1:]) else ()
 
 
 def _plain(value: object) -> object:

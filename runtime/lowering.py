@@ -4,7 +4,7 @@
    Requantize with multipliers per channel, or a Dequantize that is one output. Otherwise the
    accumulators are a value like any other.
 2. A Reshape is another name for a buffer where memory order is row-major order, else a copy.
-3. Sampled weights are made in the layout that their layers read.
+3. Weights that are not constant are made in the layout that their layers read.
 4. A Dequantize writes to the float32 outputs. If the graph then moves the numbers, it writes them
    in their final order. Float32 values exist nowhere else.
 
@@ -55,7 +55,8 @@ class Leaving:
 class Lowering:
     """The state of lowering a graph: steps in the order of nodes, buffers and constants.
 
-    `outputs` are the buffers of the graph's outputs. `packed` are the buffers of sampled weights.
+    `outputs` are the buffers of the graph's outputs. `packed` are the buffers of weights
+    and biases that are made in the layout of a layer.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qbnnc.ir.graph import Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import (
+    Concat,
     Conv2dInteger,
     Gather,
     LinearInteger,
@@ -17,8 +18,16 @@ from qbnnc.ir.ops import (
 from tests.integer_net import IntegerNet
 
 PADDED = Conv2dInteger(padding=(1, 1, 1, 1))
-IMAGE = (3, 5, 4)
+IMAGE = (3, 4, 3)
 EVERY_CODE = tuple(range(250, 65500, 256))  # 255 thresholds
+ENDS = (
+    (0, 0, 0, 0),
+    (65536, 65536, 65536, 65536),
+    (0, 65535, 65535, 65536),
+    (1, 1, 65535, 65535),
+    (0, 20000, 20000, 40000),
+    (9000, 9001, 50000, 65536),
+)
 
 
 def noise_of_every_code() -> Model:
@@ -40,17 +49,12 @@ def noise_of_channels() -> Model:
 
 def noise_at_the_ends() -> Model:
     """Codes that all lanes have, that none has, and that one has; thresholds that are equal."""
-    net = IntegerNet((40,))
-    for thresholds in (
-        (0, 0, 65536),
-        (65535,),
-        (1,),
-        (0,),
-        (65536, 65536),
-        (0, 20000, 20000, 20000, 65535, 65536),
-    ):
-        net.times(net.noise(thresholds, (40,), shared=False, inverted=len(thresholds) == 2))
-    return net.model()
+    net = IntegerNet((36,))
+    parts = [
+        net.noise(thresholds, (6,), shared=False, inverted=number % 2 > 0)
+        for number, thresholds in enumerate(ENDS)
+    ]
+    return net.times(net.emit(Concat(0), *parts)).model()
 
 
 def choice_of_images() -> Model:
@@ -92,7 +96,7 @@ def chosen_by_columns() -> Model:
     net = IntegerNet(IMAGE)
     weight = net.choice(net.weight((3, 3, 3, 3), 2))
     net.layer(weight, net.bias(weight), PADDED).flatten()
-    weight = net.choice(net.weight((9, 60), 3))
+    weight = net.choice(net.weight((9, 36), 3))
     net.layer(weight, net.bias(weight))
     weight = net.choice(net.weight((17, 9), 3))
     return net.layer(weight, net.bias(weight)).model()
@@ -108,7 +112,7 @@ def chosen_filters() -> Model:
     net.layer(weight, net.bias(weight), Conv2dInteger(padding=(1, 1, 1, 1), groups=5))
     weight = net.choice(net.weight((10, 1, 1, 2), 2))
     op = Conv2dInteger((1, 2), (0, 2, 0, 1), groups=5)
-    return net.layer(weight, net.choice(net.bias(weight, 3)), op).model()
+    return _summed(net.layer(weight, net.choice(net.bias(weight, 3)), op)).model()
 
 
 def dropped_weights() -> Model:
@@ -136,7 +140,7 @@ def dropped_filters() -> Model:
     weight = net.weight((6, 5, 2, 2))
     op = Conv2dInteger(padding=(2, 0, 1, 1), dilation=(2, 1))
     net.layer(net.dropped(weight, net.keep((1, 5, 2, 1))), net.bias(weight), op)
-    return net.model()
+    return _summed(net).model()
 
 
 def dropped_choices() -> Model:
@@ -171,7 +175,7 @@ def masks_of_filters_that_move() -> Model:
     weight, keep = net.weight((3, 4, 2, 2)), net.keep((3, 4, 2, 2))
     mixed = net.emit(Gather(2, (1, 1)), keep)
     net.layer(net.dropped(weight, mixed), net.bias(weight), PADDED)
-    return net.model()
+    return _summed(net).model()
 
 
 def a_mask_of_two() -> Model:
@@ -193,6 +197,13 @@ def folded_terms() -> Model:
     weight = net.dropped(net.weight((7, 5)))
     net.layer(weight, net.bias(weight), LinearInteger(folded=True))
     return net.model()
+
+
+def _summed(net: IntegerNet) -> IntegerNet:
+    """Few outputs of an image: the smallest board has memory for them."""
+    net.flatten()
+    weight = net.weight((12, net.value.type.shape[0]))
+    return net.layer(weight, net.bias(weight))
 
 
 def _transposed(net: IntegerNet, keep: Value) -> Value:

@@ -132,6 +132,6 @@ class IntegerNet:
     def model(self) -> Model:
         out = self.emit(Dequantize(), self.value, name="out")
         graph = self.build.graph((out,), Stage.INTEGER)
-        made = Model((graph,), Head(Task.RAW), 3)
+        made = Model((graph,), Head(Task.RAW), 3 if self.streams else 1)
         made.check()
         return made

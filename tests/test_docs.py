@@ -30,6 +30,7 @@ AFTER_THE_QUICK_START = tuple(
 )
 ALONE = (
     "docs/how-to/debug-a-refusal.md",
+    "docs/explanation/posteriors.md",
     "docs/reference/errors.md",
     "docs/reference/file-format.md",
 )
@@ -131,11 +132,26 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the quick start has run, with the clone's `tools`."""
+    """A folder in which the quick start has run, with the clone's `tools` and what was printed."""
     folder = tmp_path_factory.mktemp("quick_start")
-    _paste(_script("docs/quick-start.md")[0], folder)
+    said = _paste(_script("docs/quick-start.md")[0], folder)
+    (folder / "said.txt").write_text(said)
     (folder / "tools").symlink_to(ROOT / "tools")
     return folder
+
+
+@pytest.mark.nightly
+def test_the_quick_start_prints_what_its_page_shows(quick_start: Path) -> None:
+    """Line by line, but for numbers: those depend on the machine that trains."""
+    shown = [
+        line
+        for language, block in BLOCK.findall((ROOT / "docs/quick-start.md").read_text())
+        if language == "text"
+        for line in block.splitlines()
+    ]
+    said = {_without_numbers(line) for line in (quick_start / "said.txt").read_text().splitlines()}
+    assert len(shown) > 20
+    assert [line for line in shown if _without_numbers(line) not in said] == []
 
 
 @pytest.mark.nightly
@@ -224,14 +240,21 @@ def _script(page: str) -> tuple[list[str], list[str]]:
     return made, left_out
 
 
-def _paste(blocks: Sequence[str], folder: Path) -> None:
+def _without_numbers(line: str) -> str:
+    """A line whose digests and numbers are #, and whose spaces are single."""
+    numbers = r"\b[0-9a-f]{16}\b|-?\d[\d.,]*(?:e-?\d+)?"
+    return " ".join(re.sub(numbers, "#", line).split())
+
+
+def _paste(blocks: Sequence[str], folder: Path) -> str:
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     pasted = subprocess.run(
         ["bash", "-euo", "pipefail"],
         input="\n".join(blocks),
         cwd=folder,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path, "COLUMNS": "80"},
         capture_output=True,
         text=True,
     )
     assert pasted.returncode == 0, pasted.stdout[-2000:] + pasted.stderr[-2000:]
+    return pasted.stdout

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from socket import socket
 
 import click
 import numpy as np
@@ -34,7 +35,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """model.qbnn, model.onnx and data.npz: what the README's quick start makes, but smaller."""
+    """The files of the README's quick start, but smaller: model.pt, .qbnn, .onnx and data.npz."""
     folder = tmp_path_factory.mktemp("quick")
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -57,6 +58,7 @@ def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
             distribution_check=None,
             spread_check=False,
         )
+        qbnnc.save(net, folder / "model.pt", (x[:2],), calibration=x, output_names="mean,log_var")
     np.savez(folder / "data.npz", x=x.numpy(), y=y.numpy())
     return folder
 
@@ -107,6 +109,27 @@ def test_ci_works_when_pasted(folder: Path) -> None:
     assert "3 passed" in said
     recipe = (folder / "test_network.py").read_text().splitlines()
     assert len(recipe) <= 20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_serving_works_when_pasted(folder: Path) -> None:
+    """The service starts, answers and ends; its port is one that is free."""
+    (folder / "tools").symlink_to(ROOT / "tools")
+    text = (ROOT / "docs" / "how-to" / "serving.md").read_text(encoding="utf-8")
+    found = BLOCK.findall(text)
+    assert [kind for kind, _ in found] == ["sh", "python", "sh", "sh", "sh"]
+    script = "\n".join(
+        f"python - <<'EOF'\n{block}EOF\n" if kind == "python" else block for kind, block in found
+    )
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    said = paste(["bash", "-euo", "pipefail"], script.replace("8000", port), folder)
+    assert '"input_shape":[4]' in said
+    assert '{"seed":7,"ids":[12],"mean":[[' in said
+    assert said.count(" equal\n") == 2
+    assert (folder / "model_repository" / "network" / "1" / "model.onnx").is_file()
 
 
 def test_the_action_is_yaml_whose_commands_exist() -> None:

@@ -39,6 +39,9 @@ LAYERS = {
     "frontend": layer("ir support", "numpy safetensors torch"),
     "frontend/program": layer("ir support frontend.torch_modes", "torch"),
     "frontend/module": layer("support frontend.program frontend.torch_modes", "numpy torch"),
+    "frontend/objects": layer(
+        "support frontend.module frontend.program frontend.torch_messages", "torch"
+    ),
     "frontend/files": layer(
         "support frontend.module frontend.torch_messages", "numpy safetensors torch"
     ),

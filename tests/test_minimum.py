@@ -71,3 +71,16 @@ def test_claimed_pythons_are_in_the_table_of_what_ran() -> None:
     table = (ROOT / "docs" / "reference" / "versions.md").read_text()
     ran = re.findall(r"^\| (3\.\d+)\.\d+ \| .*\d+ passed", table, re.MULTILINE)
     assert claimed == set(ran)
+
+
+def test_the_page_of_versions_has_the_floors_and_who_needs_them() -> None:
+    page = (ROOT / "docs" / "reference" / "versions.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("| package | lowest | needed |\n| --- | --- | --- |\n")
+    rows = [line.strip("| ").split(" | ") for line in table.split("\n\n")[0].splitlines()]
+    needs = {name: [floor(entry) for entry in entries] for name, entries in of_users().items()}
+    expected = [
+        [package, lowest, ", ".join(f"`{name}`" if name else "always" for name in where)]
+        for package, lowest in sorted({each for floors in needs.values() for each in floors})
+        if (where := [name for name in needs if (package, lowest) in needs[name]])
+    ]
+    assert sorted(rows) == expected

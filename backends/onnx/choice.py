@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
+from qbnnc.backends.onnx.chosen_layers import is_chosen_by_layer
 from qbnnc.backends.onnx.scope import Scope, Write
 from qbnnc.backends.onnx.splitmix64 import lane
 from qbnnc.backends.onnx.streams import Stream
@@ -51,7 +52,12 @@ def _count(stream: Stream) -> int:
 
 @WRITERS.of(Choice)
 def choose(scope: Scope, node: Node, op: Choice) -> None:
-    """values[index]: Gather along the first axis, which copies whole members."""
+    """values[index]: Gather along the first axis, which copies whole members.
+
+    A linear layer chooses its weight itself, if nothing else reads that.
+    """
+    if is_chosen_by_layer(scope.graph, node):
+        return
     writer, (values, index) = scope.writer, node.inputs
     numbers = writer.op(
         "Reshape", scope.stored(index), writer.ints(-1), out=f"{scope.name(index)}/flat"

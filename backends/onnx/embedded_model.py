@@ -211,6 +211,7 @@ def _restored(name: str, stored: Mapping[str, Tensor], shape: tuple[int, ...]) -
             if suffix.endswith(PACKED):
                 codes = unpack(codes)
             codes = codes.astype(np.int16) - 128 * (UNSIGNED in suffix)
-            codes = codes.reshape(-1, shape[0]).T if TRANSPOSED in suffix else codes
+            if TRANSPOSED in suffix:
+                codes = codes.reshape(*shape[:-2], *shape[-2:][::-1]).swapaxes(-1, -2)
             return np.ascontiguousarray(codes.astype(np.int8)).reshape(shape)
     raise KeyError(name)

@@ -14,7 +14,8 @@ fused kernels keep to themselves are not in the file.
 
 Weights are initialisers. They are int8 under their own name, or have a suffix: u8 (plus 128),
 transposed, two int4 in a byte. Equal ones are there once. Sampled weights are values like others,
-int8 codes for each sample.
+int8 codes for each sample. So are chosen ones, but for those of linear layers, which choose by
+themselves.
 
 Nodes are called by layers: "layer1.0.conv1/Conv", "layer1.0.conv1/QuantizeLinear" for the two that
 onnxruntime fuses. Viewers show this name, and the doc string: the place in the user's model.

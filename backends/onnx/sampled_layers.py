@@ -1,7 +1,8 @@
 """Layers whose weight or bias is sampled: every sample has accumulators of its own.
 
-- linear: MatMulInteger of x and the transposed weights, which broadcasts over the samples. Not a
-  QDQ MatMul, which onnxruntime leaves in float when its weights have a batch.
+- linear, of a weight that is chosen: see `chosen_layers`.
+- other linear ones: MatMulInteger of x and the transposed weights, which broadcasts over the
+  samples. Not a QDQ MatMul, which onnxruntime leaves in float when its weights have a batch.
 - convolution of a value without samples: the samples of the weights become output channels.
 - other convolutions: a Scan over the samples, whose body is a QDQ Conv where a fused kernel
   returns the same bits (`sampled_fusion`), and a ConvInteger otherwise.
@@ -16,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir
 
+from qbnnc.backends.onnx.chosen_layers import choice_of, write_chosen_products
 from qbnnc.backends.onnx.contraction import (
     geometry,
     input_axes,
@@ -39,6 +41,8 @@ def write_sampled_accumulators(scope: Scope, node: Node) -> None:
     refuse_folded(node)
     if not is_sampled(node.inputs[1]):
         products = _constant_weight(scope, node)
+    elif (choice := choice_of(scope.graph, node)) is not None:
+        products = write_chosen_products(scope, node, choice)
     elif isinstance(node.op, LinearInteger):
         products = _matmul(scope, node)
     else:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from qbnnc.backends.torch.roles import Moment, Role, parameters_of
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ops import Choice, Mask
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import CompileError
 
@@ -31,6 +32,7 @@ class Constants(nn.Module):
             for node, role in roles.items()
             if isinstance(role, Moment)
         }
+        self._producers = graph.producers()
         self._names = {value: value.name.replace(".", "/") for value in graph.constants}
         for value, array in graph.constants.items():
             tensor = torch.from_numpy(array.copy())
@@ -57,11 +59,24 @@ class Constants(nn.Module):
         return {value: self[value].detach().cpu().numpy().copy() for value in self._names}
 
     def spread(self, value: Value) -> Tensor:
-        """Numbers that the range of a weight or bias covers, [N, K]: values, or mu -+ 3 |sigma|."""
+        """Numbers that the range of a weight or bias covers, [N, K]: values, or mu -+ 3 |sigma|.
+
+        A choice has those of all its members. What a mask drops is 0, which every range covers.
+        """
+        made, factor = self._producers.get(value), 1.0
+        while made is not None and isinstance(made.op, Mask):
+            value, factor = made.inputs[0], factor * made.op.scale
+            made = self._producers.get(value)
+        return self._unmasked(value) * factor
+
+    def _unmasked(self, value: Value) -> Tensor:
         if value in self._names:
             return self[value].reshape(value.type.shape[0], -1)
+        made = self._producers.get(value)
+        if made is not None and isinstance(made.op, Choice):
+            return self[made.inputs[0]].transpose(0, 1).reshape(value.type.shape[0], -1)
         if value not in self._moments:
-            raise CompileError("is neither a constant nor a sampled weight", value.name)
+            raise CompileError("is neither constant, chosen nor sampled", value.name)
         mu, sigma = (self[m].reshape(m.type.shape[0], -1) for m in self._moments[value])
         reach = _DEVIATIONS * sigma.abs()
         return torch.cat([mu - reach, mu + reach], dim=1)

@@ -13,7 +13,9 @@ from torch import Tensor, fx, nn
 from qbnnc.backends.torch.forward import Evaluation
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.graph import Graph, Value
-from qbnnc.ir.ops import KeepMask, Normal, RandomOp
+from qbnnc.ir.ops import ChoiceIndex, Distribution, KeepMask, Noise, Normal, RandomOp
+
+_LEAST = 2.0**-17  # of uniform numbers: the logarithm of 0 is none
 
 
 def as_module(members: Sequence[Graph], x: Tensor) -> nn.Module:
@@ -86,6 +88,13 @@ class _DropoutNoise:
                 return drawn.uniform_() if op.stream in self._compared else drawn.bernoulli_(1 - p)
             case Normal(shape=shape):
                 return torch.randn((1, *shape))
+            case Noise(Distribution.NORMAL, shape, shared=shared):
+                return like.new_empty((1 if shared else rows, *shape)).normal_()
+            case Noise(Distribution.UNIFORM, shape, shared=shared):
+                drawn = like.new_empty((1 if shared else rows, *shape)).uniform_()
+                return drawn.clamp(_LEAST, 1 - _LEAST)
+            case ChoiceIndex(count, shared=shared):
+                return torch.randint(count, (1 if shared else rows, 1))
         raise TypeError(f"{op.name} draws no numbers before the INTEGER stage")
 
 

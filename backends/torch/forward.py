@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from qbnnc.backends.torch.constants import Constants
 from qbnnc.backends.torch.grid import Grid
-from qbnnc.backends.torch.noise import Noise
+from qbnnc.backends.torch.noise import NoiseSource
 from qbnnc.backends.torch.operators import apply
 from qbnnc.backends.torch.quantizers import ValueQuantizer, WeightQuantizer
 from qbnnc.backends.torch.roles import (
     Bias,
+    Drawn,
     Moment,
     NoiseGrid,
     Observed,
@@ -80,11 +81,12 @@ class Grids:
 
     def _grid(self, node: Node, role: Role, seen: Tensor | None) -> Grid:
         match role:
-            case Observed(group, place):
+            case Observed(group, place, members):
                 quantizer = self._quantizers[key_of(group)]
                 assert isinstance(quantizer, ValueQuantizer)
                 if seen is not None:
-                    quantizer.observe(seen, place)
+                    every = seen if members is None else self._constants[members]
+                    quantizer.observe(every, place)
                 if group not in self._of_group:  # all of a group are rounded to one grid
                     self._of_group[group] = quantizer.grid()
                 return self._of_group[group]
@@ -114,6 +116,8 @@ class Grids:
                 return sampling_quants(mean, deviation, quant.bits, channels=per_channel)[index]
             case NoiseGrid():
                 return EPS_QUANT
+            case Drawn():
+                return codes_of(node.output.type)
         raise CompileError("has no grid", node.loc)
 
     @staticmethod
@@ -142,7 +146,7 @@ class Evaluation:
         self._dies, self._kept = last_uses(graph), _kept(graph)
 
     def outputs(
-        self, x: Tensor, noise: Noise, known: dict[Value, Tensor] | None = None
+        self, x: Tensor, noise: NoiseSource, known: dict[Value, Tensor] | None = None
     ) -> tuple[Tensor, ...]:
         """The outputs [B or 1, ...] for x [B, *shape].
 
@@ -161,7 +165,7 @@ class Evaluation:
         return tuple(self._given(value, values) for value in self._graph.outputs)
 
     def value_of(
-        self, node: Node, values: Mapping[Value, Tensor], noise: Noise, x: Tensor
+        self, node: Node, values: Mapping[Value, Tensor], noise: NoiseSource, x: Tensor
     ) -> Tensor:
         """The value of one node, given those of its inputs; `x` tells rows and device."""
         if isinstance(node.op, RandomOp):

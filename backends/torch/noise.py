@@ -7,15 +7,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from qbnnc.ir.ops import KeepMask, Normal, RandomOp
+from qbnnc.ir.ops import ChoiceIndex, Distribution, KeepMask, Noise, Normal, RandomOp
 from qbnnc.ir.rng import Draw
 
+_LANES = 2**16
 
-class Noise(Protocol):
+
+class NoiseSource(Protocol):
     """A source of random numbers for one sample: [B, *shape], or [1, *shape] if rows share them."""
 
     def draw(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
-        """The numbers of `op`, f32, on the device of `like`."""
+        """The numbers of `op`, f32, or i64 for an index, on the device of `like`."""
 
 
 class FreshNoise:
@@ -42,9 +44,21 @@ class FreshNoise:
         match op:
             case KeepMask(shape=shape, shared=shared):
                 size = (1 if shared else rows, *shape)
-                return torch.randint(2**16, size, generator=generator, device=device)
+                return torch.randint(_LANES, size, generator=generator, device=device)
+            case ChoiceIndex(count, shared=shared):
+                size = (1 if shared else rows, 1)
+                return torch.randint(count, size, generator=generator, device=device)
+            case Noise(Distribution.UNIFORM, shape, shared=shared):
+                size = (1 if shared else rows, *shape)
+                lanes = torch.randint(_LANES, size, generator=generator, device=device)
+                return ((lanes + 0.5) / _LANES).to(
+                    like.dtype
+                )  # never 0 or 1, of which logs are none
             case Normal(shape=shape):
                 size = (1, *shape)
+                return torch.randn(size, generator=generator, device=device, dtype=like.dtype)
+            case Noise(Distribution.NORMAL, shape, shared=shared):
+                size = (1 if shared else rows, *shape)
                 return torch.randn(size, generator=generator, device=device, dtype=like.dtype)
         raise TypeError(f"{op.name} draws no numbers before the INTEGER stage")
 
@@ -57,4 +71,5 @@ class CountedNoise:
 
     def draw(self, op: RandomOp, rows: int, like: Tensor) -> Tensor:
         """`rows` are those of the Draw."""
-        return torch.from_numpy(op.draw(self._draw)[0]).to(like.device, like.dtype)
+        drawn = torch.from_numpy(op.draw(self._draw)[0]).to(like.device)
+        return drawn.long() if isinstance(op, ChoiceIndex) else drawn.to(like.dtype)

@@ -1,7 +1,8 @@
 """The ops of the FLOAT and SIMULATED stages in PyTorch.
 
-Tensors are [B, *shape], f32 (masks u8). They have 1 in place of B where a value does not vary with
-the row, so that they broadcast. There is no axis for samples: one call is one sample.
+Tensors are [B, *shape], f32 (masks u8, indices of choices i64). They have 1 in place of B where a
+value does not vary with the row, so that they broadcast. There is no axis for samples: one call is
+one sample.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from qbnnc.ir.ops import (
     Affine,
     AveragePool2d,
     BatchNorm,
+    Choice,
     Clamp,
     Composite,
     Concat,
@@ -77,6 +79,9 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case BatchNorm(eps):
             x, weight, bias, mean, variance = inputs
             return F.batch_norm(x, mean[0], variance[0], weight[0], bias[0], eps=eps)
+        case Choice():
+            values, index = inputs
+            return values[0].index_select(0, index.reshape(-1).long())
         case Concat(axis):
             rows = max(len(i) for i in inputs)
             whole = [i.expand(rows, *i.shape[1:]) for i in inputs]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
+    Choice,
     Clamp,
     Concat,
     Contraction,
     FakeQuantize,
     Mask,
+    Noise,
     Normal,
     SampledWeight,
 )
@@ -24,11 +26,13 @@ from qbnnc.support.errors import CompileError
 class Observed:
     """A value with a range of its own; values that a concatenation joins share the `group`'s.
 
-    `place` counts the values of a group.
+    `place` counts the values of a group. A value that is one of several constants has the range of
+    all of them, the `members`.
     """
 
     group: Value
     place: int = 0
+    members: Value | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,12 @@ class NoiseGrid:
     """The grid of eps, which never changes."""
 
 
-Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | NoiseGrid
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A value made of noise alone: its distribution never changes, nor does its calibrated grid."""
+
+
+Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | NoiseGrid | Drawn
 
 
 def roles_of(graph: Graph) -> dict[Node, Role]:
@@ -85,10 +94,33 @@ def roles_of(graph: Graph) -> dict[Node, Role]:
 
 
 def parameters_of(graph: Graph) -> Iterator[Value]:
-    """The constants that fine-tuning changes: weights and biases, or their mu and sigma."""
+    """The constants that fine-tuning changes: weights and biases, or what these are made of.
+
+    These are their mu and sigma, the members of a choice, and what a mask drops elements of.
+    """
+    producers = graph.producers()
     for node in graph.nodes:
-        if isinstance(node.op, FakeQuantize) and node.inputs[0] in graph.constants:
-            yield node.inputs[0]
+        if isinstance(node.op, FakeQuantize):
+            value = _before_draws(node.inputs[0], producers)
+            if value in graph.constants:
+                yield value
+
+
+def _before_draws(value: Value, producers: Mapping[Value, Node]) -> Value:
+    """What a mask drops elements of, or a choice takes one of."""
+    while (node := producers.get(value)) is not None and isinstance(node.op, Mask | Choice):
+        value = node.inputs[0]
+    return value
+
+
+def _of_noise_alone(graph: Graph) -> set[Value]:
+    """The values that nothing but noise and constants decides."""
+    found = set[Value]()
+    for node in graph.nodes:
+        computed = [value for value in node.inputs if value not in graph.constants]
+        if isinstance(node.op, Noise) or (computed and found.issuperset(computed)):
+            found.add(node.output)
+    return found
 
 
 def source_of(value: Value, producers: Mapping[Value, Node]) -> Node | None:
@@ -125,7 +157,11 @@ class _Roles:
         if producer is not None and isinstance(producer.op, Normal):
             return NoiseGrid()
         on_grid = node.inputs[0].type.quant is not None or self.clamped_again(producer)
-        return self.again(node, producer, readers) if on_grid else Observed(node.output)
+        if on_grid:
+            return self.again(node, producer, readers)
+        if producer is not None and isinstance(producer.op, Choice):
+            return Observed(node.output, members=producer.inputs[0])
+        return Observed(node.output)
 
     @staticmethod
     def clamped_again(producer: Node | None) -> bool:
@@ -160,11 +196,15 @@ class _Roles:
         places: Counter[Value] = Counter()
         for node, role in self.found.items():
             if isinstance(role, Observed):
-                self.found[node] = Observed(role.group, places[role.group])
+                self.found[node] = replace(role, place=places[role.group])
                 places[role.group] += 1
+        alone = _of_noise_alone(self.graph)
+        for node, role in self.found.items():
+            if isinstance(role, Observed) and places[role.group] == 1 and node.output in alone:
+                self.found[node] = Drawn()
 
     def unite(self, sources: list[Node]) -> None:
         groups = [r.group for s in sources if isinstance(r := self.found[s], Observed)]
         for node, role in self.found.items():
             if isinstance(role, Observed) and role.group in groups:
-                self.found[node] = Observed(groups[0])
+                self.found[node] = replace(role, group=groups[0])

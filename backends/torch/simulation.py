@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from qbnnc.backends.torch.constants import Constants
 from qbnnc.backends.torch.forward import Evaluation, Grids, key_of
-from qbnnc.backends.torch.noise import FreshNoise, Noise
+from qbnnc.backends.torch.noise import FreshNoise, NoiseSource
 from qbnnc.backends.torch.quantizers import Ranges, ValueQuantizer, WeightQuantizer
 from qbnnc.backends.torch.roles import Observed, Weight, roles_of
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
@@ -32,9 +32,9 @@ class Simulation(nn.Module):
     the compiled network is active in train() and in eval(). train() lets ranges move, until
     `freeze_ranges`. Gradients pass straight through the rounding.
 
-    Weights and biases are trained. A sampled weight has its mu trained, and sigma only with
-    `train_sigma`: no loss here regularises sigma as the ELBO does, so that training would shrink
-    it. Batch normalisation is folded already.
+    Weights and biases are trained, and so are constants of which one is chosen. A sampled weight
+    has its mu trained, and sigma only with `train_sigma`: no loss here regularises sigma as the
+    ELBO does, so that training would shrink it. Batch normalisation is folded already.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Simulation(nn.Module):
         outputs = self.sample(x, FreshNoise())
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def sample(self, x: Tensor, noise: Noise) -> tuple[Tensor, ...]:
+    def sample(self, x: Tensor, noise: NoiseSource) -> tuple[Tensor, ...]:
         """The outputs [B, ...] of one sample with the random numbers of `noise`."""
         made = Evaluation(self._graph, self.constants.__getitem__, self._grids()).outputs(x, noise)
         return tuple(output.expand(len(x), *output.shape[1:]) for output in made)

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
 from qbnnc.frontend.convert.sampled_weights.reparameterisation import probe
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Constant, Filled, Noise, Result, Tracked
+from qbnnc.frontend.convert.tracked import Chosen, Constant, Filled, Noise, Result, Tracked
 from qbnnc.frontend.program.locations import Place, location, plain_name
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Op
@@ -88,6 +88,11 @@ class Call:
                     f"its {name} is random",
                     "only the weights and biases of linear and convolution layers may be sampled",
                 )
+            case Chosen():
+                self.fail(
+                    f"its {name} is chosen by a random number",
+                    "only weights, biases, factors, terms and batch statistics may be chosen",
+                )
             case _:
                 self.fail(f"its {name} depends on the input", "only constants are supported")
 
@@ -99,6 +104,13 @@ class Call:
         match self.tracked(name):
             case Noise() as noise:
                 return self.probed(noise, name)
+            case Chosen(members, source, per_row=False):
+                return Weight.chosen(source, members)
+            case Chosen():
+                self.fail(
+                    f"its {name} is chosen for each row of the batch",
+                    "choose one for all rows: torch.randint(count, (1,))",
+                )
             case _:
                 return Weight(self.fixed(name))
 

@@ -11,13 +11,22 @@ from torch import Tensor, fx
 
 from qbnnc.frontend.convert.activation_noise import NoiseActivations, mask_and_noise
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.choices import as_activation
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.ops.linear import dense
+from qbnnc.frontend.convert.ops.per_channel import per_channel
 from qbnnc.frontend.convert.sampled_weights.layers import LayerEmitter
-from qbnnc.frontend.convert.sampled_weights.weights import Weight, WeightEmitter
+from qbnnc.frontend.convert.sampled_weights.weight_masks import lanes_of
+from qbnnc.frontend.convert.sampled_weights.weights import (
+    Choosing,
+    Weight,
+    WeightEmitter,
+    WeightMask,
+)
 from qbnnc.frontend.convert.tracked import (
     Activation,
+    Chosen,
     DropoutMask,
     Flipped,
     Masked,
@@ -26,6 +35,7 @@ from qbnnc.frontend.convert.tracked import (
     Padded,
     Product,
     Result,
+    Scaled,
     Tracked,
     Uniform,
 )
@@ -34,12 +44,23 @@ from qbnnc.frontend.program.locations import Namer, Place
 from qbnnc.frontend.program.nodes import is_batch
 from qbnnc.ir import ops
 from qbnnc.ir.graph import Builder, Node, Value
-from qbnnc.ir.ops import KeepMask, Mask, Multiply, Normal, Op, Pad, RandomOp, Reshape
+from qbnnc.ir.ops import (
+    Choice,
+    ChoiceIndex,
+    KeepMask,
+    Mask,
+    Multiply,
+    Normal,
+    Op,
+    Pad,
+    RandomOp,
+    Reshape,
+)
 from qbnnc.ir.types import Stage
 from qbnnc.support.errors import CompileError
 
 Signs: TypeAlias = "tuple[fx.Node, fx.Node] | None"
-_Waiting: TypeAlias = Masked | Product | Padded | Flipped
+_Waiting: TypeAlias = Masked | Product | Scaled | Padded | Flipped
 
 
 class Context:
@@ -60,12 +81,13 @@ class Context:
         self._batch = batch
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
         self._draws: dict[int, DrawSource] = {}
-        self._weights = WeightEmitter(self.build, self._noise_stream)
-        self._layers = LayerEmitter(self.build, self._weights)
+        self.weights = WeightEmitter(self.build, self._noise_stream, self.choice, self._weight_mask)
+        self._layers = LayerEmitter(self.build, self.weights)
         self._noise = NoiseActivations(self, self._lanes, self._draws, run)
         self._signs: dict[fx.Node, Signs] = {}
         self._left_out = set[fx.Node]()
         self._masks: dict[KeepMask, Value] = {}
+        self._numbers: dict[fx.Node, Value] = {}
         self._emitted: dict[_Waiting, Value] = {}
 
     def graph(self, outputs: tuple[Value, ...]) -> Converted:
@@ -97,7 +119,7 @@ class Context:
         return is_batch(extent, self._batch)
 
     def constant(self, name: str, tensor: Tensor) -> Value:
-        return self._weights.constant(name, tensor)
+        return self.weights.constant(name, tensor)
 
     def parameters(
         self, place: Place, weight: Weight, bias: Weight | None, signs: Signs = None
@@ -107,7 +129,7 @@ class Context:
         `signs` are the random signs that a Flipout layer puts around its noise.
         """
         self._check_signs(place, weight, bias, signs)
-        return self._weights.parameters(place, weight, bias)
+        return self.weights.parameters(place, weight, bias)
 
     def layer(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight | None) -> Value:
         """op(x, weight, bias), a Linear or Conv2d of any weights; zeros if it has no bias."""
@@ -130,7 +152,7 @@ class Context:
         match tracked:
             case Activation(value):
                 return value
-            case Masked() | Product() | Padded() | Flipped():
+            case Masked() | Product() | Scaled() | Padded() | Flipped():
                 if tracked not in self._emitted:
                     self._emitted[tracked] = self._emit(tracked, reader)
                 return self._emitted[tracked]
@@ -138,8 +160,24 @@ class Context:
                 tracked, reader
             ):
                 return self.value(self._noise.made(tracked, reader), reader)
+            case Chosen() if (row := as_activation(reader, tracked)) is not None:
+                return row
             case _:
                 value_not_supported(tracked, reader)
+
+    def choice(
+        self, choosing: Choosing, name: str, place: Place, *, per_row: bool = False
+    ) -> Value:
+        """One of several constants, by a number that is drawn once for all that it chooses."""
+        source = choosing.source
+        if source not in self._numbers:
+            stream = self._lanes.stream(source)
+            elements = tuple(torch.arange(n)[:, None] for n in self._lanes.sizes)
+            self._draws[stream] = DrawSource(source, False, elements if per_row else None)
+            op = ChoiceIndex(len(choosing.members), stream, not per_row)
+            self._numbers[source] = self.build.emit(op, loc=place.loc, name=f"{place.name}.number")
+        values = self.constant(f"{name}.members", choosing.members)
+        return self.build.emit(Choice(), values, self._numbers[source], loc=place.loc, name=name)
 
     def masked(self, x: Value, keep: DropoutMask, call: Call) -> Tracked:
         """x under one or several masks; x itself if the mask drops nothing."""
@@ -158,6 +196,29 @@ class Context:
         seen = self._reshaped(x, taken.row, place, "rows")
         return Masked(seen, keep, keep.scale, taken, x.type.shape, place)
 
+    def _weight_mask(self, mask: WeightMask, name: str, place: Place) -> Value:
+        """A mask of a weight, the same for all rows."""
+        found = lanes_of(mask)
+        if found is None:
+            raise CompileError(
+                "elements of its weight share the numbers of a mask in a way no broadcast does",
+                place.loc,
+                remedy="draw the mask with the shape of the weight, or 1 where it is shared",
+            )
+        shape, elements = found
+        stream = self._lanes.stream_of_weights(mask.source, elements, place.loc)
+        sizes = (elements,) * len(self._lanes.sizes)
+        keep = KeepMask(shape, mask.p, stream, shared=True)
+        return self._kept(keep, DrawSource(mask.source, mask.low, sizes), name, place)
+
+    def _kept(self, op: KeepMask, drawn: DrawSource, name: str, place: Place) -> Value:
+        """The mask: plain for the first use of a stream, inverted for a later, opposite use."""
+        plain = self._draws.setdefault(op.stream, drawn)
+        op = replace(op, inverted=drawn.low != plain.low)
+        if op not in self._masks:
+            self._masks[op] = self.build.emit(op, loc=place.loc, name=f"{name}.keep")
+        return self._masks[op]
+
     def _reshaped(self, x: Value, shape: tuple[int, ...], place: Place, suffix: str) -> Value:
         if x.type.shape == shape:
             return x
@@ -168,6 +229,8 @@ class Context:
         match waiting:
             case Flipped(x, signs):
                 return reader.emit(Multiply(), x, self.value(signs, reader))
+            case Scaled(x, factor, place):
+                return per_channel(self, place, x, factor, None)
             case Product(place=place):
                 return dense(self, place, waiting.x, waiting.weight, None)
             case Padded(place=place):
@@ -181,22 +244,17 @@ class Context:
                 return self._reshaped(masked, waiting.shape, place, "back")
 
     def _mask(self, masked: Masked) -> Value:
-        """The mask: plain for the first use of a stream, inverted for a later, opposite use."""
         taken, keep, place = masked.taken, masked.keep, masked.place
         if self._noise.holds(taken.stream):
             raise mask_and_noise(place.loc)
-        plain = self._draws.setdefault(
-            taken.stream, DrawSource(keep.drawn.source, keep.low, taken.elements)
-        )
-        op = KeepMask(taken.shape, keep.p, taken.stream, taken.shared, keep.low != plain.low)
-        if op not in self._masks:
-            self._masks[op] = self.build.emit(op, loc=place.loc, name=f"{place.name}.keep")
-        return self._masks[op]
+        op = KeepMask(taken.shape, keep.p, taken.stream, taken.shared)
+        drawn = DrawSource(keep.drawn.source, keep.low, taken.elements)
+        return self._kept(op, drawn, place.name, place)
 
 
 def _numbered(node: Node, number: dict[int, int]) -> Node:
     match node.op:
-        case (KeepMask() | Normal() | ops.Noise()) as op:
+        case (KeepMask() | Normal() | ops.Noise() | ChoiceIndex()) as op:
             return replace(node, op=replace(op, stream=number[op.stream]))
         case _:
             return node

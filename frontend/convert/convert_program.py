@@ -18,6 +18,7 @@ from qbnnc.frontend.convert.draw_sources import Converted
 from qbnnc.frontend.convert.op_rules import result_of
 from qbnnc.frontend.convert.tracked import (
     Activation,
+    Chosen,
     Constant,
     Noise,
     Tracked,
@@ -149,6 +150,8 @@ class _Conversion:
         arguments = [self._resolved(argument) for argument in node.args]
         if op_name(node) in _READING and isinstance(read := arguments[0], Constant):
             return read.tensor.item()
+        if op_name(node) in _READING and isinstance(arguments[0], Chosen):
+            return arguments[0]
         plain = arguments and all(type(argument) in (int, float) for argument in arguments)
         if plain and getattr(node.target, "__module__", "") == "_operator" and not node.kwargs:
             return cast("Callable[..., object]", node.target)(*arguments)

@@ -94,8 +94,8 @@ DRAWING_RULES: Rules = {
     "rand_like": uniform,
     "uniform": uniform,
     **dict.fromkeys(
-        "cauchy exponential geometric log_normal normal normal_functional poisson randint "
-        "randint_like randn randn_like random".split(),
+        "cauchy exponential geometric log_normal normal normal_functional poisson randn "
+        "randn_like".split(),
         noise,
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qbnnc.frontend.convert import constant_folding, noise, unsupported_ops
+from qbnnc.frontend.convert import choices, constant_folding, noise, unsupported_ops
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.constant_folding import folded, repeated
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
@@ -41,7 +41,11 @@ from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.support.errors import CompileError
 
 # Rules for ops whose result may be random or depend on the batch, though no argument does.
-_MAKING: Rules = {**constant_folding.MAKING_RULES, **noise.DRAWING_RULES}
+_MAKING: Rules = {
+    **constant_folding.MAKING_RULES,
+    **noise.DRAWING_RULES,
+    **choices.DRAWING_RULES,
+}
 _RULES: Rules = {
     **_MAKING,
     **activations.RULES,
@@ -75,6 +79,8 @@ def _unchecked(call: Call) -> Result:
     name, inputs = op_name(call.node), list(tracked_among(call.arguments))
     if name in _MAKING:
         return _MAKING[name](call)
+    if choices.is_chosen(inputs):
+        return choices.chosen(call, inputs)
     if name not in dropout_ops.DROPOUT_RULES and is_noise(call.node, inputs):
         return noise_of(call)
     if name not in _UNFOLDED and all(isinstance(each, Constant) for each in inputs):

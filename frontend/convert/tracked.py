@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from operator import itemgetter
+from typing import TypeAlias, cast
 
 import torch
 from torch import fx
@@ -46,6 +47,32 @@ class Constant:
     """A constant: a weight, a buffer, or a tensor computed from nothing else."""
 
     tensor: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """One of several constants: member i of `members` [count, *shape], by a random number i.
+
+    The node `source` draws the number, which is low + floor(lane * count / 65536) there. If it
+    draws one `per_row`, the first axis of torch's shape is the batch, and members have 1 there.
+    """
+
+    members: torch.Tensor
+    source: fx.Node
+    per_row: bool
+
+    @property
+    def count(self) -> int:
+        return len(self.members)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """x times a random number for each channel, to which another one may still be added."""
+
+    x: Value
+    scale: Weight
+    place: Place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,6 +191,13 @@ class Noise:
     arguments: Mapping[str, object] = field(default_factory=dict)
     why_no_mask: CompileError | None = None
 
+    @property
+    def shape(self) -> Shape:
+        """Its shape, where the extent of the batch is a symbol."""
+        value = self.source.meta["val"]
+        result = self.function(value) if isinstance(self.function, itemgetter) else value
+        return tuple(cast(torch.Tensor, result).shape)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Padded:
@@ -206,9 +240,11 @@ class Perturbation:
 
 
 AnyActivation: TypeAlias = (
-    Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation
+    Activation | Transposed | Masked | Product | Scaled | Padded | Flipped | Perturbation
 )
-Tracked: TypeAlias = AnyActivation | Constant | Filled | Uniform | DropoutMask | MaskSum | Noise
+Tracked: TypeAlias = (
+    AnyActivation | Constant | Chosen | Filled | Uniform | DropoutMask | MaskSum | Noise
+)
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 
 

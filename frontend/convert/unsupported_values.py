@@ -39,8 +39,9 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
         case Noise(source) if (shape := _static_shape(source)) is not None:
             reader.fail(
                 f"noise is added to activations or scales them (a random tensor of shape {shape})",
-                "draw it for each row (torch.randn_like(x)), as only dropout masks, and weights "
-                "and biases of linear and convolution layers, are shared by the batch",
+                "draw it for each row (torch.randn_like(x)), as only dropout masks, weights and "
+                "biases of linear and convolution layers, and Gaussian factors and terms are "
+                "shared by the batch",
             )
         case Noise(source, function, arguments) if function and _given_constant(source, arguments):
             reader.fail(

@@ -20,7 +20,7 @@ from torch import Tensor
 from qbnnc.frontend.torch_modes import Arguments, Keywords, RandomOpMode
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import KeepMask, Noise, Normal
+from qbnnc.ir.ops import ChoiceIndex, KeepMask, Noise, Normal
 from qbnnc.ir.rng import Draw, keep_threshold, normal_table
 from qbnnc.ir.types import Array
 
@@ -34,6 +34,7 @@ class Distribution(Enum):
     BERNOULLI = "bernoulli"
     UNIFORM = "uniform"
     NORMAL = "normal"
+    INTEGER = "integer"
     EXPONENTIAL = "exponential"
 
 
@@ -46,8 +47,11 @@ _DISTRIBUTIONS: Mapping[str, Distribution] = {
     "rand": Distribution.UNIFORM,
     "rand_like": Distribution.UNIFORM,
     "uniform": Distribution.UNIFORM,
+    "multinomial": Distribution.INTEGER,
     "normal": Distribution.NORMAL,
     "normal_functional": Distribution.NORMAL,
+    "randint": Distribution.INTEGER,
+    "randint_like": Distribution.INTEGER,
     "randn": Distribution.NORMAL,
     "randn_like": Distribution.NORMAL,
 }
@@ -103,7 +107,11 @@ def lanes_of(graph: Graph) -> dict[int, Lanes]:
     found = dict[int, Lanes]()
     for _, op in random_nodes(graph):
         match op:
-            case KeepMask(shape=shape, shared=shared) | Noise(shape=shape, shared=shared):
+            case (
+                KeepMask(shape=shape, shared=shared)
+                | Noise(shape=shape, shared=shared)
+                | ChoiceIndex(shape=shape, shared=shared)
+            ):
                 found[op.stream] = Lanes(prod(shape), shared)
             case Normal(shape=shape):
                 found[op.stream] = Lanes(prod(shape), True)
@@ -187,6 +195,9 @@ class SuppliedDraws(RandomOpMode):
             case Distribution.EXPONENTIAL:
                 u = np.asarray((lanes.astype(np.float64) + 0.5) / _LANES)
                 return -torch.log(torch.from_numpy(u)) / high
+            case Distribution.INTEGER:
+                numbers = lanes.astype(np.int64) * int(high - low) >> 16
+                return int(low) + torch.from_numpy(np.asarray(numbers))
             case Distribution.BERNOULLI:
                 if planned.signs:
                     return torch.ones(drawn.shape)
@@ -240,6 +251,10 @@ def _parameters(
             return given("mean", default=0.0), given("std", default=1.0)
         case Distribution.EXPONENTIAL:
             return 0.0, given("lambd", default=1.0)
+        case Distribution.INTEGER if name == "multinomial":
+            return 0.0, float(cast(Tensor, arguments["self"]).shape[-1])
+        case Distribution.INTEGER:
+            return given("low", default=0.0), given("high", default=1.0)
         case Distribution.BERNOULLI:
             inside = "self" if name == "bernoulli" else "p"
             return 0.0, given("p", inside, default=0.5)

@@ -23,27 +23,35 @@ def _place(factory: str) -> str:
     return f"`model` {factory}"
 
 
+def as_module(built: object, factory: str) -> nn.Module:
+    """A module that a factory built, in eval mode; ModelError if it is none."""
+    if not isinstance(built, nn.Module):
+        raise ModelError(
+            f"returns a {type(built).__name__}, not a torch.nn.Module",
+            _place(factory),
+            "return the network",
+        )
+    return built.eval()
+
+
 def build_module(factory: str, arguments: Mapping[str, object]) -> nn.Module:
+    """The network of a factory, in eval mode; ModelError as of `build` and `as_module`."""
+    return as_module(build(factory, arguments), factory)
+
+
+def build(factory: str, arguments: Mapping[str, object]) -> object:
     """Import "package.module:factory", also from the current folder, and call it.
 
-    The module comes back in eval mode. ModelError: there is no such module or function, the
-    arguments do not fit, or the result is no nn.Module.
+    ModelError: there is no such module or function, or the arguments do not fit.
     """
     make = _find(factory)
     try:
-        module = make(**arguments)
+        return make(**arguments)
     except Exception as error:  # whatever the user's code raises
         given = ", ".join(f"{k}={v!r}" for k, v in arguments.items()) or "no arguments"
         raise ModelError(
             f"calling it with {given} fails ({error})", _place(factory), "check `model_args`"
         ) from error
-    if not isinstance(module, nn.Module):
-        raise ModelError(
-            f"returns a {type(module).__name__}, not a torch.nn.Module",
-            _place(factory),
-            "return the network",
-        )
-    return module.eval()
 
 
 def _find(factory: str) -> Callable[..., object]:

@@ -5,6 +5,6 @@ imported from here.
 """
 
 from qbnnc.frontend.objects.posterior import Posterior, in_users_names
-from qbnnc.frontend.objects.recognise import members_of
+from qbnnc.frontend.objects.recognise import is_object, members_of
 
-__all__ = ["Posterior", "in_users_names", "members_of"]
+__all__ = ["Posterior", "in_users_names", "is_object", "members_of"]

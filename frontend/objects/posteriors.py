@@ -16,7 +16,6 @@ from typing import NoReturn, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
-from torch._C import _LinAlgError as LinAlgError
 
 from qbnnc.frontend.objects.gaussian import Gaussian, SharedNoise, plain
 from qbnnc.frontend.objects.posterior import Posterior, SampledNetwork, Weights
@@ -131,7 +130,7 @@ def _dense(matrix: Tensor, root_of: Callable[[Tensor], Tensor], state: object) -
     """The noise of all weights; the library itself says where in the vector each weight lies."""
     try:
         root = root_of(matrix)
-    except LinAlgError as error:
+    except RuntimeError as error:  # torch.linalg.LinAlgError, which torch gives no type
         raise CompileError(
             "its covariance is not positive definite", name_of(state), remedy="fit it to more data"
         ) from error

@@ -26,6 +26,11 @@ _KINDS: tuple[tuple[Callable[[object], bool], Callable[[object], Posterior]], ..
 )
 
 
+def is_object(source: object) -> bool:
+    """Whether a source is an object of a library that is read here, and no plain module."""
+    return any(is_kind(source) for is_kind, _ in _KINDS) or is_pair(source)
+
+
 def members_of(source: object) -> list[Member] | None:
     """The members: a module, an object of a library, or those of a list, nested or not.
 

@@ -10,6 +10,7 @@ Source: Maddox et al. 2019, section 3.2; `_fullrank_sample` and `sample_fullrank
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
@@ -152,7 +153,7 @@ def _factor(deviations: Tensor, mean: Tensor, root: float, most: int) -> Tensor:
             "max_num_models",
             remedy="collect 2 or more, or give it a diagonal covariance",
         )
-    return (root / (most - 1) ** 0.5 * plain(deviations)).reshape((-1, *mean.shape))
+    return (root / math.sqrt(most - 1) * plain(deviations)).reshape((-1, *mean.shape))
 
 
 def _sampled(network: nn.Module, weights: Gaussian, place: str) -> nn.Module:

@@ -115,7 +115,8 @@ def _untraceable(module: nn.Module, error: Exception) -> CompileError:
     if isinstance(error, GuardOnDataDependentSymNode):
         advice = (
             "forward reads a number from a tensor, by float(), int(), .item() or an if; make it a "
-            "Python number in __init__, or multiply by a mask where it decides by chance"
+            "Python number in __init__, or multiply by a mask where it decides by chance; a number "
+            "that is drawn chooses by a tensor: values[torch.randint(len(values), ())]"
         )
     said = f"{type(error).__name__}: {first_line(error)}"
     return CompileError(

@@ -18,7 +18,7 @@ from qbnnc.ir.ops.base import (
 )
 from qbnnc.ir.ops.contraction import contract, convolve, pad
 from qbnnc.ir.products import float32_product
-from qbnnc.ir.types import Array, DType, TensorType
+from qbnnc.ir.types import Array, Axis, DType, TensorType
 from qbnnc.support import limits
 
 
@@ -30,7 +30,15 @@ def linear_shape(inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
         raise ValueError(f"the weight has shape {list(weight.shape)}, not [N, K]")
     expect_shape("the input", x, weight.shape[1:])
     expect_shape("the bias", bias, weight.shape[:1])
+    expect_shared(weight, bias)
     return weight.shape[:1]
+
+
+def expect_shared(weight: TensorType, bias: TensorType) -> None:
+    """ValueError unless all rows of a batch have the same weight and bias."""
+    for what, value in (("weight", weight), ("bias", bias)):
+        if Axis.ROW in value.axes:
+            raise ValueError(f"the {what} {value} varies with the row")
 
 
 class Contraction(DeterministicOp):
@@ -71,6 +79,7 @@ class ConvolutionGeometry:
         if len(x.shape) != 3 or len(weight.shape) != 4:
             raise ValueError(f"takes [C, H, W] and [O, C, kh, kw], not {x} and {weight}")
         expect_shape("the bias", bias, weight.shape[:1])
+        expect_shared(weight, bias)
         limits.GROUPS.check(self.groups)
         if x.shape[0] != weight.shape[1] * self.groups or weight.shape[0] % self.groups:
             raise ValueError(f"{x} does not fit {weight} in {self.groups} groups")

@@ -83,29 +83,31 @@ def test_samples_are_the_oracles_for_hundreds_of_models(part: int) -> None:
 
 
 class DrawnLayers(Layers, RandomGraphOfAllDraws):
-    """Layers whose weights and biases are one of three constants, under a mask, or both."""
+    """Layers whose weights and biases are sampled or chosen, under a mask or not."""
 
     def __init__(self, kind: str, seed: int, bits: int = 0) -> None:
         super().__init__(seed, bits)
         self.kind = kind
 
     def weight(self, name: str, shape: tuple[int, ...], sampled: bool) -> Value:
-        constant = RandomGraphOfAllOps.weight(self, f"{name}.1", shape, False)
-        return self.drawn(name, constant) if sampled else constant
+        noisy = sampled and "sampled" in self.kind
+        made = RandomGraphOfAllOps.weight(self, f"{name}.1", shape, noisy)
+        return self.drawn(name, made) if sampled else made
 
     def bias(self, name: str, weight: Value, sampled: bool) -> Value:
-        constant = RandomGraphOfAllOps.bias(self, f"{name}.1", weight, False)
-        return self.drawn(name, constant) if sampled else constant
+        noisy = sampled and "sampled" in self.kind
+        made = RandomGraphOfAllOps.bias(self, f"{name}.1", weight, noisy)
+        return self.drawn(name, made) if sampled else made
 
-    def drawn(self, name: str, constant: Value) -> Value:
-        made = constant if self.kind == "dropped" else self.one_of(name, constant)
-        return made if self.kind == "chosen" else self.dropped(name, made)
+    def drawn(self, name: str, parameter: Value) -> Value:
+        made = self.one_of(name, parameter) if "chosen" in self.kind else parameter
+        return self.dropped(name, made) if "dropped" in self.kind else made
 
 
 @pytest.mark.parametrize("bits", slow_but([8], [0, 8, 3]))
 @pytest.mark.parametrize("x", slow_but(["both"], ["constant", "row", "sample", "both"]))
 @pytest.mark.parametrize("what", slow_but(["both"], ["weight", "bias", "both"]))
-@pytest.mark.parametrize("kind", ["chosen", "dropped", "chosen and dropped"])
+@pytest.mark.parametrize("kind", ["chosen", "dropped", "chosen and dropped", "sampled and dropped"])
 def test_every_input_meets_every_layer(kind: str, what: str, x: str, bits: int) -> None:
     """Layers give accumulators and codes, also of 0 rows; the file holds the weights by name."""
     net = DrawnLayers(kind, len(x) + 10 * len(what) + bits, bits)
@@ -130,10 +132,10 @@ def test_every_input_meets_every_layer(kind: str, what: str, x: str, bits: int) 
 class Noises:
     """A network that adds up what a test puts in: noise and chosen values."""
 
-    def __init__(self, shape: tuple[int, ...] = SHAPE) -> None:
-        self.build, self.quant = Builder(), activation_quant(-1.0, 1.0, 7)
+    def __init__(self, shape: tuple[int, ...] = SHAPE, bits: int = 7) -> None:
+        self.build, self.quant = Builder(), activation_quant(-1.0, 1.0, bits)
         x = self.build.input("input", TensorType(DType.F32, shape, PER_ROW))
-        op = QuantizeInput((0.0,), self.quant.scale, self.quant, 0, 127)
+        op = QuantizeInput((0.0,), self.quant.scale, self.quant, 0, self.quant.high)
         self.value = self.build.emit(op, x, loc=LOC, name="input.q")
 
     def add(self, other: Value) -> None:
@@ -277,19 +279,6 @@ def test_the_last_member_is_chosen_by_the_last_lanes() -> None:
     assert np.array_equal(found["chosen"], values[found["i"][..., 0]])
 
 
-def test_numbers_may_be_chosen_too() -> None:
-    """Float32 constants, which leave the graph as they are."""
-    build = Builder()
-    build.input("input", TensorType(DType.F32, SHAPE, PER_ROW))
-    numbers = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    values = build.constant("values", numbers)
-    index = build.emit(ChoiceIndex(5, 0, shared=False), loc=LOC, name="i")
-    out = build.emit(Choice(), values, index, loc=LOC, name="out")
-    model = Model((build.graph((out,), Stage.INTEGER),), Head(Task.RAW), 3)
-    model.check()
-    assert_equal(model, 4)
-
-
 @pytest.mark.parametrize("zeros", [(0,), (5,), (3, -128, 127, 0)])
 @pytest.mark.parametrize("mask", [(4, 6), (4, 1)])
 def test_a_dropped_weight_is_its_zero_point(zeros: tuple[int, ...], mask: tuple[int, ...]) -> None:
@@ -320,3 +309,63 @@ def test_streams_are_drawn_in_groups(many: int, few: int, monkeypatch: pytest.Mo
     monkeypatch.setattr(streams, "_FEW_WORDS", few)
     for seed in range(12):
         assert_equal(random_integer_model(seed, ops="draws"), 2, seed)
+
+
+def chosen_layer(zeros: tuple[int, ...], bits: int, *, masked: bool = False) -> Model:
+    """A linear layer [4, 6] of one of five weights, of codes of 7 or 8 bits."""
+    net = Noises((6,), bits)
+    if masked:
+        keep = net.build.emit(KeepMask((6,), 0.5, 1), loc=LOC, name="keep")
+        net.value = net.build.emit(Select(), net.value, keep, loc=LOC, name="masked")
+    codes_ = np.random.default_rng(bits).integers(-128, 128, (5, 4, 6)).astype(np.int8)
+    quant = QuantParams((2.0**-7,) * len(zeros), zeros, -128, 127, 1 if len(zeros) > 1 else None)
+    values = net.build.constant("values", codes_, quant)
+    index = net.build.emit(ChoiceIndex(5, 0), loc=LOC, name="i")
+    weight = net.build.emit(Choice(), values, index, loc=LOC, name="weight")
+    bias = net.build.constant("bias", np.arange(4, dtype=np.int32), None)
+    net.value = net.build.emit(LinearInteger(), net.value, weight, bias, loc=LOC, name="fc.acc")
+    return net.model()
+
+
+def layer_of(data: bytes) -> tuple[bool, int]:
+    """Whether weights are gathered for each sample, and how many constant ones have been stored."""
+    graph = onnx.load_model_from_string(data).graph
+    (layer,) = (n for n in graph.node if n.op_type == "MatMulInteger")
+    makers = {n.output[0]: n.op_type for n in graph.node}
+    stored = [i.name for i in graph.initializer if i.name.startswith("values")]
+    return makers[layer.input[1]] == "Gather", len(stored)
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+@pytest.mark.parametrize("zeros", [(0,), (-9,), (3, -128, 127, 0)])
+def test_a_layer_computes_with_all_members_and_chooses(zeros: tuple[int, ...], bits: int) -> None:
+    """If there are no more members than samples, and x does not vary with the sample."""
+    model, masked = chosen_layer(zeros, bits), chosen_layer(zeros, bits, masked=True)
+    for net, samples, gathered in (
+        (model, 4, True),
+        (model, 5, False),
+        (model, 9, False),
+        (masked, 9, True),
+    ):
+        assert_equal(net, 3, seed=samples, samples=samples)
+        assert_equal(net, 0, samples=samples)
+        data = emit(net, samples=samples)
+        assert layer_of(data) == (gathered, 1)
+        assert digest(read_model(data)) == digest(net)
+        inline = emit(net, samples=samples, batch=3, inline=True)
+        assert layer_of(inline) == (True, 1)
+        assert digest(read_model(inline)) == digest(net)
+
+
+def test_a_chosen_weight_of_two_layers_is_gathered_once() -> None:
+    """It is in the file then, under its name."""
+    net = DrawnLayers("chosen", 3)
+    net.value = net.flatten("x")
+    weight = net.weight("weight", (net.value.type.shape[0], net.value.type.shape[0]), True)
+    outputs = []
+    for name in ("one", "two"):
+        bias = net.bias(f"{name}.bias", weight, True)
+        acc = net.emit(LinearInteger(), net.value, weight, bias, name=f"{name}.acc")
+        net.value = net.requantize(acc, f"{name}.q")
+        outputs.append(net.value)
+    assert "weight.chosen" in assert_values_equal(net.model(*outputs), 3)

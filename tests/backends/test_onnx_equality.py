@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qbnnc.ir.graph import Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import ops_of
+from qbnnc.ir.ops import Choice, ChoiceIndex, NoiseCodes, ops_of
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array, Stage
 from tests.backends.equality import EVERY_MODEL, artefact, assert_equal, same_bits
@@ -51,7 +51,13 @@ def test_pointwise_models_have_one_sample(model: Model, rows: int) -> None:
 
 
 @examples(40)
-@given(integer_models(members=3) | integer_models(members=3, ops="all"), BATCHES, SEEDS)
+@given(
+    integer_models(members=3)
+    | integer_models(members=3, ops="all")
+    | integer_models(members=3, ops="draws"),
+    BATCHES,
+    SEEDS,
+)
 def test_ensembles_interleave_their_members(model: Model, rows: int, seed: int) -> None:
     assert_equal(model, rows, seed, 5, 3 * model.draws)
 
@@ -95,14 +101,14 @@ def test_a_sample_does_not_depend_on_how_many_there_are(model: Model, count: int
 @pytest.mark.few(2)
 @pytest.mark.parametrize("seed", range(6))
 def test_two_threads_give_the_same_bits(seed: int) -> None:
-    model = random_integer_model(seed, ops="all")
+    model = random_integer_model(seed, ops="draws")
     x = input_batch(model, 40)
     one, two = (artefact(model, threads=n).predict(x, seed=1) for n in (1, 2))
     assert all(same_bits(one[name], two[name]) for name in one)
 
 
 @pytest.mark.few(4)
-@pytest.mark.parametrize("ops", ["basic", "all"])
+@pytest.mark.parametrize("ops", ["basic", "all", "draws"])
 @pytest.mark.parametrize("seed", range(12))
 def test_an_empty_batch_gives_empty_outputs(seed: int, ops: Ops) -> None:
     model = random_integer_model(seed, members=1 + seed % 2, ops=ops)
@@ -124,7 +130,7 @@ def test_extreme_inputs(value: float) -> None:
         assert same_bits(found, expected)
 
 
-@pytest.mark.parametrize("ops", ["basic", "all"])
+@pytest.mark.parametrize("ops", ["basic", "all", "draws"])
 def test_codes_of_the_strategy_are_spread(ops: Ops) -> None:
     """Else the tests above could not fail: many codes must be neither the least nor the most."""
     inside, total = 0, 0
@@ -144,9 +150,13 @@ def test_codes_of_the_strategy_are_spread(ops: Ops) -> None:
 
 
 def test_the_strategies_draw_every_op() -> None:
-    every = ops_of(Stage.INTEGER)
-    found = {type(n.op) for s in range(80) for n in random_integer_model(s, ops="all").graph.nodes}
+    every, drawn = ops_of(Stage.INTEGER), {Choice, ChoiceIndex, NoiseCodes}
+    found = {
+        type(n.op) for s in range(80) for n in random_integer_model(s, ops="draws").graph.nodes
+    }
     assert found == every
+    found = {type(n.op) for s in range(80) for n in random_integer_model(s, ops="all").graph.nodes}
+    assert found == every - drawn
     found = {type(n.op) for s in range(80) for n in random_integer_model(s).graph.nodes}
     assert len(found) == 12  # networks with dropout need no more
 

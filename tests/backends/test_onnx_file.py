@@ -95,7 +95,11 @@ def _reads_real(node: onnx.NodeProto) -> bool:
 
 @pytest.mark.few(0)
 @examples(60)
-@given(integer_models(members=2) | integer_models(members=2, ops="all"))
+@given(
+    integer_models(members=2)
+    | integer_models(members=2, ops="all")
+    | integer_models(members=2, ops="draws")
+)
 def test_values_are_found_under_their_names(model: Model) -> None:
     assert_values_equal(model, 3)
 

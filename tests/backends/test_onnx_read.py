@@ -27,7 +27,11 @@ from tests.strategies import integer_models
 
 
 @examples(40)
-@given(integer_models(members=2) | integer_models(members=2, ops="all"))
+@given(
+    integer_models(members=2)
+    | integer_models(members=2, ops="all")
+    | integer_models(members=2, ops="draws")
+)
 def test_the_model_can_be_read_back(model: Model) -> None:
     assert digest(read_model(emit(model))) == digest(model)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from qbnnc.backends.torch import Ranges, Simulation
 from qbnnc.backends.torch.constants import Constants
 from qbnnc.backends.torch.forward import Evaluation, StoredGrids
-from qbnnc.backends.torch.noise import CountedNoise, FreshNoise, Noise
+from qbnnc.backends.torch.noise import CountedNoise, FreshNoise, NoiseSource
 from qbnnc.ir import format
 from qbnnc.ir.check import check
 from qbnnc.ir.evaluate import evaluate_node
@@ -55,7 +55,7 @@ class Recording(Evaluation):
         self.seen: dict[str, Array] = {}
 
     def value_of(
-        self, node: Node, values: Mapping[Value, Tensor], noise: Noise, x: Tensor
+        self, node: Node, values: Mapping[Value, Tensor], noise: NoiseSource, x: Tensor
     ) -> Tensor:
         value = super().value_of(node, values, noise, x)
         self.seen[node.output.name] = value.detach().numpy()[None]

@@ -14,13 +14,15 @@ from qbnnc.runtime import load
 from tests.backends.equality import same_bits
 from tests.examples import examples
 from tests.runtime.nets import images, lenet
-from tests.strategies import input_batch, integer_models, random_integer_model
+from tests.strategies import Ops, input_batch, integer_models, random_integer_model
 
 MODELS = (
     integer_models()
     | integer_models(ops="all")
+    | integer_models(ops="draws")
     | integer_models(members=2)
     | integer_models(ops="all", members=3)
+    | integer_models(ops="draws", members=2)
 )
 SEED = 5
 
@@ -83,8 +85,9 @@ def test_order_and_splitting_change_no_row(model: Model, order: list[int], cut: 
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_predict_into(number: int) -> None:
-    model = random_integer_model(number, ops="all", members=1 + number % 2)
+@pytest.mark.parametrize("ops", ["all", "draws"])
+def test_predict_into(number: int, ops: Ops) -> None:
+    model = random_integer_model(number, ops=ops, members=1 + number % 2)
     session, x, ids = load(model), input_batch(model, 5), np.array([3, 8, 3, 4, 0])
     out = session.new_out(5)
     session.predict_into(x, out, seed=SEED, row_ids=ids)

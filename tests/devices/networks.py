@@ -13,8 +13,9 @@ from qbnnc.ir.model import Model
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.passes.ranges.calibrate import Calibration
+from tests.drawn_nets import NETS
 from tests.graphs import bayesian_mlp, lenet, mlp
-from tests.strategies import random_integer_model
+from tests.strategies import Ops, random_integer_model
 from tools.devices.networks import standard
 
 WIDTHS = [Bits(weights, activations) for weights in range(2, 9) for activations in range(2, 9)]
@@ -51,14 +52,19 @@ def _compiled(members: tuple[Graph, ...], task: Task, bits: Bits) -> Model:
     return quantise_model(Model(members, Head(task)), rows.astype(np.float32), options)
 
 
-def random_models(seeds: Iterable[int]) -> dict[str, Model]:
+def random_models(seeds: Iterable[int], ops: Ops = "all") -> dict[str, Model]:
     """Random graphs over all ops, each second one of two members."""
-    return {f"random_{seed}": _random(seed) for seed in seeds}
+    return {f"random_{seed}": _random(seed, ops) for seed in seeds}
 
 
 @cache
-def _random(seed: int) -> Model:
-    return random_integer_model(seed, ops="all", classification=seed % 3 == 0, members=1 + seed % 2)
+def _random(seed: int, ops: Ops) -> Model:
+    return random_integer_model(seed, ops=ops, classification=seed % 3 == 0, members=1 + seed % 2)
+
+
+def drawn() -> dict[str, Model]:
+    """A network for each way to draw noise, choices and masks of weights."""
+    return {name: make() for name, make in NETS.items()}
 
 
 def standards(names: Iterable[str], bits: str) -> dict[str, Model]:

@@ -17,8 +17,17 @@ import pytest
 
 from qbnnc.loading.writing import write_artefacts
 from qbnnc.verification.c_program import run_test
-from tests.devices.networks import METHODS, SOME_WIDTHS, WIDTHS, mlps, random_models, standards
+from tests.devices.networks import (
+    METHODS,
+    SOME_WIDTHS,
+    WIDTHS,
+    drawn,
+    mlps,
+    random_models,
+    standards,
+)
 from tests.devices.programs import check_equal, check_runs, run, text_of
+from tests.strategies import Ops
 from tools.devices.networks import STANDARD, standard
 from tools.devices.targets import DEVICES, FUSED, HOST, STRICT, X86, Target
 
@@ -43,6 +52,15 @@ def test_a_sample_of_all(tmp_path: Path, target: Target) -> None:
     for method, width in zip(METHODS, SOME_WIDTHS[1:], strict=False):
         models |= mlps(method, [width])
     check_equal(tmp_path, target, models, fits=len(METHODS))
+
+
+@pytest.mark.slow
+@every_target
+def test_noise_choices_and_masks_of_weights(tmp_path: Path, target: Target) -> None:
+    """One program, or two: a network for each way to draw, and random graphs."""
+    check_runs(target)
+    models = drawn()
+    check_equal(tmp_path, target, models | random_models((0, 1), "draws"), fits=len(models))
 
 
 @pytest.mark.slow
@@ -78,9 +96,10 @@ def test_mlps_at_some_widths(tmp_path: Path, target: Target, method: str) -> Non
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("ops", ["all", "draws"])
 @pytest.mark.parametrize("options", OPTIMISED)
 @every_target
-def test_random_graphs(tmp_path: Path, target: Target, options: str) -> None:
+def test_random_graphs(tmp_path: Path, target: Target, options: str, ops: Ops) -> None:
     """The smallest board runs those of more graphs that fit."""
     check_runs(target)
     first, count, fits = 100 * OPTIMISED.index(options), 10, 5
@@ -88,7 +107,7 @@ def test_random_graphs(tmp_path: Path, target: Target, options: str) -> None:
         count, fits, options = 20, 10, ""
     elif target.name == "cortex-m0":
         count = 40
-    models = random_models(range(first, first + count))
+    models = random_models(range(first, first + count), ops)
     check_equal(tmp_path, target, models, options, fits)
 
 

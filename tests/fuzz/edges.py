@@ -8,6 +8,7 @@ from random import Random
 from typing import TypedDict
 
 from qbnnc.ir.ops import (
+    ChoiceIndex,
     ClampCodes,
     Concat,
     Conv2dInteger,
@@ -18,6 +19,7 @@ from qbnnc.ir.ops import (
     KeepMask,
     LinearInteger,
     MaxPool2d,
+    NoiseCodes,
     Op,
     Pad,
     PairwiseQuantized,
@@ -30,7 +32,7 @@ from qbnnc.ir.ops import (
     Transpose,
     UpsampleNearest,
 )
-from qbnnc.ir.types import QuantParams, TensorType
+from qbnnc.ir.types import DType, QuantParams, TensorType
 
 
 class Window(TypedDict):
@@ -70,8 +72,13 @@ def edited(op: Op, rng: Random, inputs: Sequence[TensorType]) -> Op:
             return replace(op, p=p, shared=rng.random() < 0.3, inverted=rng.random() < 0.3)
         case EpsCodes():
             return replace(op, stream=rng.choice((op.stream, 2**32 - 1)))
+        case NoiseCodes():
+            return _noise(rng, op)
+        case ChoiceIndex():
+            return replace(op, shared=rng.random() < 0.7)
         case Select():
-            return Select(rng.choice((1.0, 2.0, 1 / 0.7, 1e-30, 1e30)))
+            scales = (1.0, 2.0, 1 / 0.7, 1e-30, 1e30)
+            return Select(rng.choice(scales if inputs[0].dtype is DType.U8 else (1.0,)))
         case Concat():
             return Concat(rng.randrange(3))
         case ClampCodes():
@@ -125,6 +132,18 @@ def _window(rng: Random) -> Window:
         "padding": (some(0, 1, 2, 7), some(0, 1, 3, 5), some(0, 1, 2, 6), some(0, 1, 4)),
         "dilation": (some(1, 2, 3, 5), some(1, 2, 4)),
     }
+
+
+def _noise(rng: Random, op: NoiseCodes) -> NoiseCodes:
+    """Noise of other rows, of which some codes always come, or never."""
+    most, lanes = 2**16, rng.choice(((0,), (2**16,), (1, 2**16 - 1), range(2**16 + 1)))
+    thresholds = sorted(min(most, rng.choice(lanes)) for _ in op.thresholds)
+    return replace(
+        op,
+        thresholds=tuple(thresholds),
+        shared=rng.random() < 0.3,
+        inverted=rng.random() < 0.5,
+    )
 
 
 def _ends(rng: Random, quant: QuantParams) -> Ends:

@@ -17,16 +17,20 @@ from qbnnc.ir.ops import (
     AddQuantized,
     Concat,
     Conv2dInteger,
+    LinearInteger,
     Lookup,
     LookupReal,
     MaxPool2d,
     Reshape,
+    Select,
     Slice,
     Transpose,
 )
+from qbnnc.ir.ops.choice import index_range
 from tests.fuzz.signing import Parts, signed
 from tests.fuzz.trees import RAW, Tree
 from tests.runtime import nets
+from tests.runtime.draws import DrawsNet, last_layer_chosen, noisy
 from tests.runtime.nets import Net, codes
 from tests.runtime.sampled import BayesNet
 
@@ -197,6 +201,45 @@ def bias_of_int32() -> bytes:
     return signed(parts)
 
 
+def many_masks() -> bytes:
+    """Two thousand masks of one weight: a recursion for each overflows the stack."""
+    net = DrawsNet((4,))
+    weight, mask = net.weight(2, 4), net.mask(2, 4, shared=True)
+    for _ in range(2000):
+        weight = net.kept(Select(), weight, mask)
+    net.emit(LinearInteger(), net.value, weight, net.bias(2))
+    return written(net)
+
+
+def a_number_beyond_the_choice() -> bytes:
+    """The fourth of three constants."""
+    net = DrawsNet((6,))
+    index = net.constant(np.array([3], np.int32), index_range(3))
+    net.add(net.value, net.chosen_codes((6,), index), codes(0.1))
+    return written(net)
+
+
+def choice_of_more() -> bytes:
+    """One of 4,096 constants, of which there are five."""
+    parts = Parts.of(format.to_bytes(last_layer_chosen()))
+    op(parts, "ChoiceIndex")["count"] = 4096
+    return signed(parts)
+
+
+def a_weight_for_each_row() -> bytes:
+    """The kernel of a layer reads one weight for all rows of a sample."""
+    parts = Parts.of(format.to_bytes(last_layer_chosen()))
+    op(parts, "ChoiceIndex")["shared"] = False
+    return signed(parts)
+
+
+def falling_thresholds() -> bytes:
+    """Noise whose code 2 begins before code 1."""
+    parts = Parts.of(format.to_bytes(noisy()))
+    op(parts, "NoiseCodes")["thresholds"][:2] = [9, 8]
+    return signed(parts)
+
+
 def an_empty_graph() -> bytes:
     """No nodes: the input is the output."""
     parts = Parts.of(format.to_bytes(nets.mlp()))
@@ -224,6 +267,11 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         infinite_draws,
         negative_shape,
         bias_of_int32,
+        many_masks,
+        a_number_beyond_the_choice,
+        choice_of_more,
+        a_weight_for_each_row,
+        falling_thresholds,
         an_empty_graph,
     )
 }

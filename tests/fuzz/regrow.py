@@ -25,11 +25,11 @@ from qbnnc.ir.ops import (
     LookupReal,
     MaxPool2d,
     MultiplyInteger,
+    NoiseCodes,
     Op,
     PairwiseQuantized,
     Requantize,
     Reshape,
-    SampledWeightInteger,
     Select,
     Slice,
     SumPoolInteger,
@@ -149,8 +149,6 @@ class Regrown:
                 return Concat(op.axis % max(1, len(x.type.shape))), self.joined(op, inputs)
             case Reshape() | Transpose() | Slice() | Gather(), Value():
                 return self.moved(op, x), [x]
-            case SampledWeightInteger(), _:
-                return op, inputs
         return op, inputs
 
     def flat(self, x: Value) -> Value:
@@ -231,7 +229,8 @@ class Regrown:
         self.streams += 1
         if self.choices.random() < 0.3:
             shape = (*shape[:1], *[1] * (len(shape) - 1))
-        op = KeepMask(shape, 0.3, self.streams, self.choices.random() < 0.3)
+        shared = x.type.dtype is not DType.U8 or self.choices.random() < 0.3
+        op = KeepMask(shape, 0.3, self.streams, shared)
         return self.emit(op, name="mask")
 
     def alike(self, x: Value, other: Value, op: Op) -> Value:
@@ -242,6 +241,10 @@ class Regrown:
         )
         if isinstance(op, MultiplyInteger) and broadcasts:
             return other
+        maker = self.build.producer(other)
+        if maker is not None and isinstance(maker.op, NoiseCodes):
+            self.streams += 1
+            return self.emit(replace(maker.op, shape=shape, stream=self.streams), name="noise")
         if x.type.dtype is not DType.U8 or self.choices.random() < 0.5:
             return x
         quant = QuantParams(*(codes_of(x.type).scale, codes_of(x.type).zero_point), 0, 255)

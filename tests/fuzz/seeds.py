@@ -17,6 +17,7 @@ from qbnnc.passes.pipeline import Options, quantise_model, simulate_model
 from qbnnc.passes.ranges.calibrate import Calibration
 from tests.graphs import FAMILIES, inputs, lenet, mlp
 from tests.runtime import nets
+from tests.runtime.draws import drop_connect, last_layer_chosen, noisy
 from tests.runtime.nets import Net, codes
 from tests.runtime.sampled import BayesNet
 from tests.sharing import with_common_trunk
@@ -63,6 +64,8 @@ def by_hand() -> Iterator[Model]:
     net.flatten()
     net.bayes_linear(17)
     yield net.model(task=Task.CLASSIFICATION, draws=2)
+    for make in (last_layer_chosen, drop_connect, noisy):
+        yield make(draws=2)
 
 
 def uncompiled() -> Iterator[Model]:

@@ -37,6 +37,11 @@ BY_HAND = {
     "infinite_draws": "the number 1e999 is too large",
     "negative_shape": "the extent of an axis: -2, and it must be at least 1",
     "bias_of_int32": "takes i8 codes and noise, not i32",
+    "many_masks": RUNS,
+    "a_number_beyond_the_choice": "codes outside 0..2",
+    "choice_of_more": "does not choose from",
+    "a_weight_for_each_row": "a weight or bias is the same for all rows",
+    "falling_thresholds": "in rising order",
     "an_empty_graph": "there are values that no output needs",
 }
 

@@ -18,10 +18,15 @@ SCOPE = (
     "ir/rng.py",
     "passes/**/*.py",
     "frontend/convert/**/*.py",
+    "frontend/objects/*.py",
     "runtime/metrics.py",
     "tools/qbnnc/batches/**/*.py",
     "runtime/tables.py",
     "runtime/stream.py",
+    "runtime/families/parameters.py",
+    "runtime/families/choice/[lp]*.py",
+    "runtime/families/noise/lowering.py",
+    "runtime/families/dropout/packed.py",
     "tools/qbnnc/support/frames.py",
     "tools/qbnnc/sklearn/*.py",
     "tools/qbnnc/lightning/*.py",
@@ -43,6 +48,12 @@ TABLE = {
     "runtime/metrics.py": "runtime/test_metrics",
     "runtime/tables.py": "runtime/test_frames",
     "runtime/stream.py": "runtime/test_stream runtime/test_frames",
+    "runtime/families/parameters.py": (
+        "runtime/test_choices runtime/test_drop_connect runtime/test_sampled"
+    ),
+    "runtime/families/choice/*.py": "runtime/test_choices",
+    "runtime/families/noise/*.py": "runtime/test_noise_codes",
+    "runtime/families/dropout/*.py": "runtime/test_drop_connect",
     "tools/qbnnc/support/frames.py": "runtime/test_frames",
     "tools/qbnnc/sklearn/*.py": "qbnnc/test_sklearn",
     "tools/qbnnc/lightning/*.py": "qbnnc/test_lightning",
@@ -72,8 +83,10 @@ TABLE = {
     "passes/integer/accumulators.py": f"passes/integer/test_prove_overflow {_QUANTIZE}",
     "passes/integer/constants.py": f"{_RANGES}/test_function_domains {_QUANTIZE} {_SAMPLING}",
     "passes/mixed_precision/*.py": "study/test_auto_bits study/test_sensitivity",
+    "passes/recorded_options.py": "qbnnc/test_source_check",
     "passes/**/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
     "passes/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
+    "frontend/convert/activation_noise.py": f"{_CONVERT}/test_noise_on_activations",
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
     f"{_OPS}/elementwise_*.py": f"{_CONVERT}/test_elementwise_functions",
     f"{_OPS}/convolutions.py": f"{_CONVERT}/test_convolutions {_CONVERT}/test_ops",
@@ -85,15 +98,17 @@ TABLE = {
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/e*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
+    f"{_OPS}/sampled_vectors.py": f"{_CONVERT}/test_correlated_weights",
     f"{_OPS}/[ps]*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
     f"{_OPS}/*.py": f"{_CONVERT}/test_biases {_CONVERT}/test_flipout {_CONVERT}/test_ops",
     f"{_CONVERT}/dropout_masks/*.py": (
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_mask_views"
     ),
     f"{_CONVERT}/sampled_weights/flipout.py": f"{_CONVERT}/test_flipout",
+    f"{_CONVERT}/sampled_weights/[cln]*.py": f"{_CONVERT}/test_correlated_weights",
     f"{_CONVERT}/sampled_weights/*.py": (
-        f"{_CONVERT}/test_sampled_weights {_CONVERT}/test_sampled_not_supported "
-        f"{_CONVERT}/test_flipout"
+        f"{_CONVERT}/test_correlated_weights {_CONVERT}/test_sampled_weights "
+        f"{_CONVERT}/test_sampled_not_supported {_CONVERT}/test_flipout"
     ),
     f"{_CONVERT}/noise.py": (
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_sampled_not_supported"
@@ -101,6 +116,10 @@ TABLE = {
     f"{_CONVERT}/draw_sources.py": f"{_CONVERT}/test_mask_views {_CONVERT}/test_sampled_weights",
     f"{_CONVERT}/unsupported_*.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_CONVERT}/*.py": f"{_CONVERT}/test_convert {_CONVERT}/test_derived {_CONVERT}/test_ops",
+    "frontend/objects/*.py": (
+        "frontend/objects/test_same_gaussian frontend/objects/test_refused_objects "
+        "frontend/objects/test_reading_objects"
+    ),
     "tools/qbnnc/batches/reading/*.py": f"{_BATCHES}/test_reading {_BATCHES}/test_formats",
     "tools/qbnnc/batches/workers/*.py": f"{_BATCHES}/test_workers",
     "tools/qbnnc/batches/writing/*.py": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 from torch import nn
 
 import qbnnc
+from qbnnc.ir.format import save
 from qbnnc.support.errors import FileError
 from qbnnc.verification.c_object import deepest
 from tests.commands import Runner
+from tests.integer_net import IntegerNet
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
@@ -168,6 +171,29 @@ def test_inspect(trained: Runner) -> None:
     assert 1000 < read["compiled"]["code"] < 100_000
     assert read["compiled"]["stack"] is None or 16 <= read["compiled"]["stack"] < 10_000
     assert "clang" not in trained("inspect", "net.c", "--cc", "gcc -Os extra.c").out
+
+
+@needs_gcc
+def test_noise_choices_and_masks_of_weights(qbnnc_command: Runner) -> None:
+    """Their memory is checked and told, and verify holds them against the oracle."""
+    net = IntegerNet((12,))
+    weight = net.choice(net.weight((10, 12), 5))
+    net.layer(weight, net.bias(weight))
+    net.times(net.noise((300, 9000, 40000), (10,), shared=False, inverted=False))
+    weight = net.dropped(net.weight((6, 10)))
+    save(net.layer(weight, net.bias(weight)).model(), Path("net.qbnn"))
+    compile_ = ("compile", "net.qbnn", "-o", "net.c", "-q", "--ram")
+    needed = re.search(r"the values take (\d+) bytes", qbnnc_command.refused(*compile_, "20"))
+    assert needed is not None
+    assert qbnnc_command(*compile_, needed[1]).code == 0
+    seen = qbnnc_command("inspect", "net.c")
+    assert max(map(len, seen.out.splitlines())) <= 80
+    assert f"{needed[1]} of values" in seen.words
+    for words in (" chosen 0 120 ", " dropped 0 60 "):
+        assert words in seen.words, words
+    verified = qbnnc_command("verify", "net.c")
+    assert (verified.code, verified.err) == (0, "")
+    assert "net: 0 of" in verified.out
 
 
 def test_inspect_of_what_is_not_ours(trained: Runner) -> None:

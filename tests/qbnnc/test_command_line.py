@@ -106,6 +106,20 @@ def test_python_m_and_versions() -> None:
     assert f"numpy {np.__version__}" in ran.stdout
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_what_is_printed_is_no_bug_of_ours() -> None:
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "qbnnc", "--version"], stdout=full, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+    assert ran.returncode == 2
+    assert ran.stderr == (
+        "Error: stdout: cannot be written (no space left on device); "
+        "make room, or print elsewhere\n"
+    )
+
+
 def test_no_command_is_help(qbnnc_command: Runner) -> None:
     shown = qbnnc_command()
     assert shown.code == 2

@@ -150,8 +150,8 @@ def test_the_order_of_a_renamed_regression(first: str, second: str, tmp_path: Pa
     assert [one.output for one in found.agreements] == ["samples", "samples_variance"]
     assert near(found)
     moved = not second.startswith("mean")
-    samples = [load(file).predict(ROWS[:5], seed=7)["samples"] for file in (compiled, path)]
-    assert np.array_equal(*samples) != moved
+    one, other = (load(file).predict(ROWS[:5], seed=7)["samples"] for file in (compiled, path))
+    assert np.array_equal(one, other) != moved
 
 
 class Named(NamedTuple):
@@ -162,7 +162,7 @@ class Named(NamedTuple):
 class ByName(Pair):
     """Says itself which output is the mean: the second."""
 
-    def forward(self, x: Tensor) -> Named:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Named:
         return Named(*super().forward(x))
 
 

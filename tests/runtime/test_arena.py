@@ -61,7 +61,7 @@ def test_random_models(model: Model) -> None:
     assert_sound(plan(model.graph, reuse=False))
 
 
-@given(integer_models(ops="all"))
+@given(integer_models(ops="all") | integer_models(ops="draws"))
 @examples(60)
 def test_random_models_of_all_ops(model: Model) -> None:
     assert_sound(plan(model.graph))

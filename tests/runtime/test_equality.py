@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
-from qbnnc.runtime import load
+from qbnnc.runtime import Session, load
 from tests.examples import examples, nightly_but
 from tests.runtime.nets import assert_equal, images, lenet, mlp, resnet
 from tests.strategies import Ops, input_batch, integer_models, random_integer_model
@@ -63,6 +63,36 @@ def test_random_models_of_all_ops(model: Model, rows: int, seed: int) -> None:
     assert_equal(model, x, samples=samples, seed=seed, first_row=5, batch_size=2)
 
 
+@given(
+    integer_models(ops="draws") | integer_models(ops="draws", members=2),
+    st.integers(1, 6),
+    st.integers(-(2**70), 2**70),
+    st.integers(0, 2**66),
+)
+@examples(60)
+def test_random_models_of_all_draws(model: Model, rows: int, seed: int, first_row: int) -> None:
+    samples = len(model.members) * (3 if model.stochastic else 1)
+    x = input_batch(model, rows)
+    assert_equal(model, x, samples=samples, seed=seed, first_row=first_row, batch_size=2)
+
+
+@given(integer_models(ops="draws"), st.integers(1, 3), st.sampled_from((None, 1, 9000)))
+@examples(25)
+def test_threads_blocks_and_row_ids_of_all_draws(
+    model: Model, threads: int, block_bytes: int | None
+) -> None:
+    samples = 3 if model.stochastic else 1
+    session, x = Session(model, threads=threads, block_bytes=block_bytes), input_batch(model, 6)
+    want = oracle_samples(model, x, samples=samples, seed=3, first_row=8)
+    some = [5, 0, 3, 3]
+    counted = session.predict(x, samples, 3, first_row=8)
+    by_ids = session.predict(x[some], samples, 3, row_ids=[8 + row for row in some])
+    for name, expected in zip(model.head.sample_names(len(want)), want, strict=True):
+        assert np.array_equal(counted[name].view(np.uint32), expected.view(np.uint32))
+        mine = np.ascontiguousarray(expected[:, some])
+        assert np.array_equal(by_ids[name].view(np.uint32), mine.view(np.uint32))
+
+
 @given(integer_models(ops="all", members=2))
 @examples(15)
 def test_random_ensembles_of_all_ops(model: Model) -> None:
@@ -70,13 +100,13 @@ def test_random_ensembles_of_all_ops(model: Model) -> None:
     assert_equal(model, input_batch(model, 4), samples=samples, seed=11, batch_size=3)
 
 
-@pytest.mark.parametrize("ops", ["basic", "all"])
+@pytest.mark.parametrize("ops", ["basic", "all", "draws"])
 @pytest.mark.parametrize("start", nightly_but([1500], range(0, 4000, 500)))
 def test_thousands_of_random_models(start: int, ops: Ops) -> None:
     for number in range(start, start + 500):
         members = 1 + number % 2
         model = random_integer_model(number, members=members, ops=ops)
         samples = members * (4 if model.stochastic else 1)
-        x = input_batch(model, number % 9 + (ops == "all"), number)
+        x = input_batch(model, number % 9 + (ops != "basic"), number)
         batch_size = (None, 1, 3)[number % 3]
         assert_equal(model, x, samples=samples, seed=number, first_row=7, batch_size=batch_size)

@@ -275,7 +275,7 @@ def test_random_models(model: Model, rows: int, threads: int) -> None:
     assert_forms_equal(model, x, samples, batch_size=2, threads=threads)
 
 
-@given(integer_models(ops="all", members=2))
+@given(integer_models(ops="all", members=2) | integer_models(ops="draws", members=2))
 @examples(25)
 def test_random_ensembles_of_all_ops(model: Model) -> None:
     samples = 6 if model.stochastic else 2

@@ -214,7 +214,7 @@ def test_weight_that_is_computed_otherwise_is_refused() -> None:
     x = net.value
     turned = net.emit(Transpose((1, 0)), net.sampled(6, 10, channels=False))
     net.emit(LinearInteger(), x, turned, net.bias(10))
-    with pytest.raises(CompileError, match=r"^linear_integer8: .* constant or sampled"):
+    with pytest.raises(CompileError, match=r"^linear_integer8: .* constant, sampled or chosen"):
         load(Model((net.graph(),), Head(Task.RAW), 1))
 
 

@@ -48,7 +48,7 @@ def test_networks(make: Callable[..., Model], rows: int) -> None:
 
 @pytest.mark.sample(24)
 @pytest.mark.few(6)
-@pytest.mark.parametrize("ops", ["basic", "all"])
+@pytest.mark.parametrize("ops", ["basic", "all", "draws"])
 @pytest.mark.parametrize("number", range(40))
 def test_random_models(number: int, ops: Ops) -> None:
     members = 1 + number % 2

@@ -191,7 +191,7 @@ def anywhere(models: Callable[..., st.SearchStrategy[Model]]) -> st.SearchStrate
     def ensemble(model: Model, place: int) -> Model:
         return replace(model, members=(model.graph, parted(model.graph, place), model.graph))
 
-    return st.builds(ensemble, models(ops="all"), st.integers(0, 9))
+    return st.builds(ensemble, models(ops="all") | models(ops="draws"), st.integers(0, 9))
 
 
 @given(anywhere(integer_models), st.integers(1, 6))

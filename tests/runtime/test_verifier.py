@@ -18,6 +18,7 @@ from qbnnc.runtime.families import BY_OPCODE
 from qbnnc.runtime.families.contraction import lowering as contraction
 from qbnnc.runtime.families.contraction import winograd
 from qbnnc.runtime.families.contraction.instructions import Convolve
+from qbnnc.runtime.families.dropout.instructions import DropWeight
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.families.moves.instructions import Transpose
 from qbnnc.runtime.families.sampled_weights.instructions import FoldBias
@@ -25,17 +26,24 @@ from qbnnc.runtime.isa import Isa, chosen
 from qbnnc.runtime.program import Place, columns_of
 from qbnnc.runtime.verifier import verify, verify_schedule
 from tests.examples import slow_but
+from tests.runtime.draws import drop_connect, last_layer_chosen, noisy
 from tests.runtime.masked import masked_conv, masked_linear
 from tests.runtime.nets import lenet, mlp, resnet
 from tests.runtime.redzones import Apart, apart, run, written
 from tests.runtime.sampled import bayes_lenet, bayes_mlp
 from tests.runtime.test_winograd import network as winograd_net
-from tests.strategies import random_integer_model
+from tests.strategies import Ops, random_integer_model
+
+NETWORKS: tuple[Callable[[], Model], ...] = (
+    *(lenet, mlp, resnet),
+    *(bayes_lenet, bayes_mlp),
+    *(last_layer_chosen, drop_connect, noisy),
+)
 
 # Which constants are read, and in which order sampled weights lie.
 ORDER = (
     "rows columns mu sigma run_offsets pixel_offsets pair_offsets k_offsets unit_weights zeros "
-    "index step block divisor"
+    "index step block divisor members"
 ).split()
 SIZES = {  # which must be what the buffers hold: twice or none of it is refused
     "size", "channels", "pixels", "height", "width", "count", "rows", "columns", "groups",
@@ -46,11 +54,12 @@ SIZES = {  # which must be what the buffers hold: twice or none of it is refused
 
 def nets() -> Iterator[Graph]:
     """Yield graphs of every op and form, some of them random."""
-    for model in (lenet(), mlp(), resnet(), bayes_lenet(), bayes_mlp()):
-        yield model.graph
+    for make in NETWORKS:
+        yield make().graph
     yield winograd_net(8, 9, (1, 1, 0, 2)).graph
     for seed in range(60):
         yield random_integer_model(seed, ops="all").graph
+        yield random_integer_model(seed, ops="draws").graph
 
 
 @pytest.mark.slow
@@ -96,7 +105,7 @@ def reads_other_constants(made: Apart, program: NDArray[np.int64]) -> bool:
     row, columns = program[number], vars(columns_of(BY_OPCODE[program[number, 0]]))
     constant = any(
         columns.get(name) == column and row[column + 2] == Place.CONSTANT
-        for name in ("weights", "bias")
+        for name in ("weights", "bias", "input")
     )
     return constant or any(columns.get(name) == column for name in ORDER)
 
@@ -123,10 +132,11 @@ def assert_inside(graph: Graph, seed: int, share: float, masked: MaskedForm | No
 
 
 @pytest.mark.sample(2)
+@pytest.mark.parametrize("ops", ["all", "draws"])
 @pytest.mark.parametrize("seed", slow_but([0], range(8)))
-def test_what_is_let_through_stays_in_its_buffers(seed: int) -> None:
+def test_what_is_let_through_stays_in_its_buffers(seed: int, ops: Ops) -> None:
     """Mutants of small networks of every op run twice, with other bytes around each buffer."""
-    graph = random_integer_model(seed, ops="all").graph
+    graph = random_integer_model(seed, ops=ops).graph
     assert assert_inside(graph, seed, share=0.3) > 20
 
 
@@ -139,9 +149,10 @@ def test_what_is_let_through_of_masked_layers(
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("ops", ["all", "draws"])
 @pytest.mark.parametrize("seed", range(200))
-def test_all_that_is_let_through_stays_in_its_buffers(seed: int) -> None:
-    graph = random_integer_model(1000 + seed, ops="all").graph
+def test_all_that_is_let_through_stays_in_its_buffers(seed: int, ops: Ops) -> None:
+    graph = random_integer_model(1000 + seed, ops=ops).graph
     assert assert_inside(graph, seed, share=1.0) > 0
 
 
@@ -152,13 +163,15 @@ def is_unused(row: list[int], name: str) -> bool:
         return name in ("height", "width") or (name, row[columns.groups]) == ("channels", 1)
     if name in ("rows", "columns"):
         return BY_OPCODE[row[0]] is not Transpose
-    return BY_OPCODE[row[0]] is FoldBias and (name == "block" or row[columns.depth] == 0)
+    if name == "block":  # it is cut to the channels of a group
+        return BY_OPCODE[row[0]] in (FoldBias, DropWeight)
+    return BY_OPCODE[row[0]] is FoldBias and row[columns.depth] == 0
 
 
-@pytest.mark.sample(6)
-@pytest.mark.few(2)
+@pytest.mark.sample(9)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("masked", list(MaskedForm))
-@pytest.mark.parametrize("net", [lenet, mlp, resnet, bayes_lenet, bayes_mlp])
+@pytest.mark.parametrize("net", NETWORKS)
 def test_no_size_may_leave_its_buffer(net: Callable[[], Model], masked: MaskedForm) -> None:
     """Sizes far beyond a buffer, zero and negative ones are rejected."""
     made = apart(net().graph, masked)
@@ -175,7 +188,11 @@ def test_no_size_may_leave_its_buffer(net: Callable[[], Model], masked: MaskedFo
 
 def test_no_operand_may_be_elsewhere() -> None:
     """Other offsets and unknown places are rejected; constants may move up to their end."""
-    made = apart(bayes_lenet().graph)
+    for net in (bayes_lenet, last_layer_chosen, drop_connect, noisy):
+        assert_placed(apart(net().graph))
+
+
+def assert_placed(made: Apart) -> None:
     for number, row in enumerate(made.plan.program.tolist()):
         columns = columns_of(BY_OPCODE[row[0]])
         for field in fields(BY_OPCODE[row[0]]):

@@ -1,6 +1,6 @@
 """A FastAPI service.
 
-QBNNC_ARTEFACT=model.onnx uvicorn tools.serving.app:from_environment --factory
+QBNNC_ARTEFACT=served.onnx uvicorn tools.serving.app:from_environment --factory
 """
 
 from __future__ import annotations
@@ -26,12 +26,20 @@ def from_environment() -> FastAPI:
     """The service of the file that QBNNC_ARTEFACT names.
 
     QBNNC_SEED is the seed of requests without one (0), QBNNC_THREADS the threads of a prediction.
+    SystemExit with one sentence if there is no such service: uvicorn would print a stack.
     """
+    try:
+        return create_app(_service())
+    except UserError as error:
+        raise SystemExit(f"Error: {error}") from None
+
+
+def _service() -> Service:
     path = os.environ.get("QBNNC_ARTEFACT")
     if not path:
         raise UserError("not set", place="QBNNC_ARTEFACT", remedy="name an .onnx or .qbnn file")
     seed, threads = (_number(name) for name in ("QBNNC_SEED", "QBNNC_THREADS"))
-    return create_app(Service(open_file(path, threads), Limits(), seed or 0))
+    return Service(open_file(path, threads), Limits(), seed or 0)
 
 
 def create_app(service: Service) -> FastAPI:

@@ -70,7 +70,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--at-once", type=int, default=32)
     asked = parser.parse_args()
-    print(asyncio.run(run(asked.url, asked.requests, asked.at_once)))
+    try:
+        print(asyncio.run(run(asked.url, asked.requests, asked.at_once)))
+    except (httpx.TransportError, RuntimeError) as error:
+        raise SystemExit(f"Error: {asked.url}: {error}; start the service first") from None
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ def config(description: Description, name: str, *, rows: int, delay: int) -> str
     if not _NAME.fullmatch(name):
         raise UserError("no name", f"`name` {name!r}", "take letters, digits, - and _")
     if not description.row_ids:
-        raise UserError("has no input `row_ids`", remedy="compile it with --row-ids")
+        raise UserError(
+            "has no input `row_ids`", place="the .onnx file", remedy="compile it with --row-ids"
+        )
     if description.default_seed is None or description.batch is not None:
         remedy = "compile it with --row-ids --default-seed 0, and without --batch"
         raise UserError("needs a default seed and any number of rows", remedy=remedy)
@@ -93,7 +95,7 @@ def main() -> None:
     try:
         write(asked.file, asked.repository, asked.name, rows=asked.rows, delay=asked.delay)
     except UserError as error:
-        raise SystemExit(str(error)) from None
+        raise SystemExit(f"Error: {error}") from None
 
 
 if __name__ == "__main__":

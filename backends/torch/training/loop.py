@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qbnnc.backends.torch import Ranges, Simulation
 from qbnnc.backends.torch.forward import Evaluation
-from qbnnc.backends.torch.noise import FreshNoise, Noise
+from qbnnc.backends.torch.noise import FreshNoise, NoiseSource
 from qbnnc.backends.torch.training.losses import loss_of
 from qbnnc.backends.torch.training.settings import Loss, Training
 from qbnnc.backends.torch.training.validation import Examples, Network, Validation
@@ -63,7 +63,7 @@ def teacher_of(trained: Graph, device: torch.device) -> Network:
     }
     evaluation = Evaluation(trained, constants.__getitem__)
 
-    def network(x: Tensor, noise: Noise) -> tuple[Tensor, ...]:
+    def network(x: Tensor, noise: NoiseSource) -> tuple[Tensor, ...]:
         made = evaluation.outputs(x, noise)
         return tuple(output.expand(len(x), *output.shape[1:]) for output in made)
 
@@ -161,7 +161,7 @@ class Loop:
         self._optimiser.step()
         return float(loss.detach())
 
-    def _loss(self, index: Tensor, noise: Noise) -> Tensor:
+    def _loss(self, index: Tensor, noise: NoiseSource) -> Tensor:
         examples, loss = self._job.examples, self._training.loss
         x = examples.x[index]
         outputs = self.simulation.sample(x, noise)

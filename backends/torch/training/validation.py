@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from qbnnc.backends.torch.noise import CountedNoise, Noise
+from qbnnc.backends.torch.noise import CountedNoise, NoiseSource
 from qbnnc.backends.torch.training.losses import (
     distance,
     distribution,
@@ -26,7 +26,7 @@ _BATCH = 512
 _SEED = 1
 _EPISTEMIC_PART = 0.1
 
-Network: TypeAlias = Callable[[Tensor, Noise], tuple[Tensor, ...]]
+Network: TypeAlias = Callable[[Tensor, NoiseSource], tuple[Tensor, ...]]
 """The outputs [B, ...] of one sample for rows [B, *shape]."""
 
 

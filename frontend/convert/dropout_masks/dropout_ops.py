@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Shape
 from qbnnc.frontend.convert.tracked import (
@@ -11,11 +13,6 @@ from qbnnc.frontend.convert.tracked import (
     Noise,
     Result,
     Tracked,
-)
-
-_MASKS = (
-    "masks of activations do (nn.Dropout, F.dropout of what a layer gives), and so do weights "
-    "mu + sigma * torch.randn_like(mu)"
 )
 
 
@@ -48,15 +45,16 @@ def _dropout(call: Call, shape: Shape) -> Tracked:
         case Constant(tensor) if (number := number_of(tensor)) is not None:
             return keep.scaled(number)
         case Noise() if not shape or not call.context.is_batch(shape[0]):
-            call.fail("drops out a sampled weight (DropConnect), which does not compile", _MASKS)
-        case Constant(tensor):
-            call.fail(
-                f"drops out a constant of shape {list(tensor.shape)}; a mask on weights "
-                "(DropConnect) does not compile",
-                _MASKS,
-            )
+            return _dropped(call, x, keep)
+        case Constant():
+            return _dropped(call, x, keep)
         case _:
             return call.context.masked(call.context.value(x, call), keep, call)
+
+
+def _dropped(call: Call, weight: Noise | Constant, keep: DropoutMask) -> Noise:
+    """A weight under a mask (DropConnect)."""
+    return Noise(call.node, torch.ops.aten.mul.Tensor, {"self": weight, "other": keep})
 
 
 DROPOUT_RULES: Rules = {

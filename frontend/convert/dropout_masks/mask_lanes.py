@@ -50,6 +50,11 @@ class Lanes:
         self._position = position
         self._taken: dict[fx.Node, list[MaskLanes]] = {}
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the batch that are tried."""
+        return self._sizes
+
     def stream(self, source: fx.Node, part: int = 0) -> int:
         return self._position[source] * _BLOCKS + part
 
@@ -69,6 +74,10 @@ class Lanes:
         form, elements = found
         stream = self._stream_of(drawn.source, elements, loc)
         return MaskLanes(form.shape, form.row, form.shared, stream, elements)
+
+    def stream_of_weights(self, source: fx.Node, elements: Tensor, loc: Loc) -> int:
+        """The stream of the elements [1, lanes] of a mask on a weight."""
+        return self._stream_of(source, (elements,) * len(self._sizes), loc)
 
     def _stream_of(self, source: fx.Node, elements: tuple[Tensor, ...], loc: Loc) -> int:
         """The stream of these elements; elements that were used before keep their stream."""

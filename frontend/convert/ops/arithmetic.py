@@ -7,17 +7,21 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from qbnnc.frontend.convert import choices
 from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks.mask_sums import added, blended, plus, shifted, times
 from qbnnc.frontend.convert.ops.affine import ONE, ZERO, affine, affine_by
 from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.ops.powers import power
+from qbnnc.frontend.convert.ops.sampled_vectors import is_shared, scaled
+from qbnnc.frontend.convert.ops.sampled_vectors import shifted as shifted_by_noise
 from qbnnc.frontend.convert.ops.shapes import pairwise, together
 from qbnnc.frontend.convert.sampled_weights.flipout import flipped, is_signs, joined
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import (
     Activation,
     AnyActivation,
+    Chosen,
     Constant,
     DropoutMask,
     Filled,
@@ -49,6 +53,10 @@ def _check_dtype(call: Call) -> None:
 
 def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
     """a * b."""
+    if isinstance(a, Chosen):
+        return choices.product(call, b, a)
+    if isinstance(b, Chosen):
+        return choices.product(call, a, b)
     if isinstance(a, Constant | DropoutMask | MaskSum | Noise) and not isinstance(b, Constant):
         a, b = b, a
     match a, b:
@@ -67,6 +75,8 @@ def product(call: Call, a: Tracked, b: Tracked) -> Tracked:
             return flipped(call, a, b)
         case ((Activation() | Masked() | Product()), (DropoutMask() | MaskSum())):
             return blended(call, call.context.value(a, call), b)
+        case ((Activation() | Masked() | Product()), Noise()) if is_shared(call, b):
+            return scaled(call, call.context.value(a, call), b)
         case _:
             return _product_of_rows(call, a, b)
 
@@ -79,6 +89,8 @@ def divide(call: Call) -> Tracked:
 
 def quotient(call: Call, a: Tracked, b: Tracked) -> Tracked:
     """a / b; division by an activation is a product with its reciprocal."""
+    if isinstance(b, Chosen):
+        return choices.product(call, a, choices.inverse(b))
     if isinstance(b, AnyActivation):
         return product(
             call, a, Activation(power(call, call.context.value(b, call), -1.0, "reciprocal"))
@@ -122,6 +134,10 @@ def negate(call: Call) -> Tracked:
 
 def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
     """a + factor * b."""
+    if isinstance(b, Chosen):
+        return choices.total(call, a, b, factor)
+    if isinstance(a, Chosen):
+        return choices.difference(call, a, b, factor)
     match a, b:
         case Perturbation(), _ if factor == 1:
             return joined(call, b, a)
@@ -157,6 +173,12 @@ def summed(call: Call, a: Tracked, b: Tracked, factor: float) -> Tracked:
             return affine(call, a, shift=tensor * factor)
         case ((Constant() | Noise()), Product()) if factor == 1 and _is_bias(b, a):
             return _biased(call, b, a, 1.0)
+        case ((Activation() | Masked() | Product()), Noise()) if is_shared(call, b):
+            value = call.context.value(a, call)
+            return shifted_by_noise(call, value, b, of_x=1.0, of_noise=factor)
+        case Noise(), (Activation() | Masked() | Product()) if is_shared(call, a):
+            value = call.context.value(b, call)
+            return shifted_by_noise(call, value, a, of_x=factor, of_noise=1.0)
         case Constant(tensor), _:
             return affine(call, b, scale=ONE * factor, shift=tensor)
         case _:
@@ -189,7 +211,7 @@ def _is_bias(product: Product, added: Constant | Noise) -> bool:
     """Whether `added` holds one number for each output, the same for all rows."""
     if isinstance(added, Constant):
         return added.tensor.shape == product.weight.shape[:1]
-    return tuple(added.source.meta["val"].shape) == tuple(product.weight.shape[:1])
+    return added.shape == tuple(product.weight.shape[:1])
 
 
 def _biased(call: Call, product: Product, bias: Constant | Noise, factor: float) -> Activation:

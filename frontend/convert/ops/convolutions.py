@@ -21,8 +21,10 @@ def conv2d(call: Call) -> Tracked:
     match call.tracked("input"):
         case Padded(x, around):
             op = _conv2d(call, weight, around)
-        case Flipped() as flipped:
-            return perturbed(call, _conv2d(call, weight), flipped, weight, bias)
+        case Flipped() as flipped if made := perturbed(
+            call, _conv2d(call, weight), flipped, weight, bias
+        ):
+            return made
         case _:
             x, op = _image(call), _conv2d(call, weight)
     return Activation(call.layer(op, x, weight, bias))

@@ -16,7 +16,14 @@ from qbnnc.frontend.convert.ops.contractions import (
     with_constant,
 )
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Activation, AnyActivation, Constant, Noise, Tracked
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    AnyActivation,
+    Chosen,
+    Constant,
+    Noise,
+    Tracked,
+)
 
 _BATCH = 1 << 62  # stands for the extent of the batch; no constant has such an axis
 
@@ -149,6 +156,8 @@ def _weight(call: Call, constants: Sequence[tuple[Tracked, Letters]]) -> tuple[W
     match constants:
         case [(Noise() as noise, of_w)]:
             return call.probed(noise, "weight"), of_w
+        case [(Chosen(members, source, per_row=False), of_w)]:
+            return Weight.chosen(source, members), of_w
         case [(Constant(tensor), of_w)]:
             return Weight(tensor.detach().to(torch.float32)), of_w
     tensors = [tracked.tensor for tracked, _ in constants if isinstance(tracked, Constant)]
@@ -164,10 +173,17 @@ def _shape(call: Call, operand: Tracked) -> tuple[int, ...]:
     match operand:
         case Constant(tensor):
             return tuple(tensor.shape)
+        case Chosen(members, _, per_row=False):
+            return tuple(members.shape[1:])
+        case Chosen():
+            call.fail(
+                "multiplies by a weight that is chosen for each row of the batch",
+                "choose one for all rows: torch.randint(count, (1,))",
+            )
         case _ if isinstance(operand, AnyActivation):
             return _BATCH, *call.context.value(operand, call).type.shape
-        case Noise(source):
-            return tuple(_extent(n) for n in source.meta["val"].shape)
+        case Noise() as noise:
+            return tuple(_extent(n) for n in noise.shape)
         case _:
             call.fail("contracts a random mask", "multiply by it instead")
 

@@ -23,8 +23,8 @@ def linear(call: Call) -> Tracked:
     """A layer over the last axis; without a bias a product, to which one may still be added."""
     weight, bias = call.weight("weight"), call.weight_or_none("bias")
     x = call.tracked("input")
-    if isinstance(x, Flipped):
-        return perturbed(call, Linear(), x, weight, bias)
+    if isinstance(x, Flipped) and (made := perturbed(call, Linear(), x, weight, bias)) is not None:
+        return made
     value = call.row("input")
     if weight.mu.ndim != 2:
         call.fail(f"has a weight of shape {list(weight.shape)}", "give it one of [outputs, inputs]")

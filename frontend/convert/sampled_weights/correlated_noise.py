@@ -5,8 +5,8 @@ to it. The map is evaluated at noise of our choice:
 
 1. Noise before the first and after the last element that W depends on is left out. So a vector of
    all parameters may be sliced into layers.
-2. W = A (S * E) B, with E [n, k] the noise as a matrix: row i of E alone gives a matrix of rank one,
-   a_i times a row, and column j gives b_j. S follows from the rows. At random noise, the map must
+2. W = A (S * E) B, with E [n, k] the noise as a matrix: row i of E alone gives a matrix of rank
+   one, a_i times a row, and column j gives b_j. S follows from these. At random noise, the map must
    give A (S * E) B.
 3. Else the slopes at each noise element are kept: W = sum_r z_r D_r. Row n of W has the noise
    elements that it depends on, with a deviation each, and slopes of length 1.
@@ -44,8 +44,8 @@ class LowRank:
 class Kronecker:
     """A (S * E) B, with E[i, j] = z[index[i, j]].
 
-    `left` A [N, n] and `right` B [k, M + 1] have columns and rows of length 1. `sigma` S and `index`
-    (i64) are [n, k].
+    `left` A [N, n] and `right` B [k, M + 1] have columns and rows of length 1. `sigma` S and
+    `index` (i64) are [n, k].
     """
 
     source: fx.Node
@@ -154,7 +154,8 @@ def _of_length_one(rows: Tensor) -> Tensor:
 
 def _solved(matrix: Tensor, wanted: Tensor) -> Tensor:
     """The least squares solution of matrix @ x = wanted."""
-    return torch.linalg.lstsq(matrix, wanted, driver="gelsd").solution
+    solution: Tensor = torch.linalg.lstsq(matrix, wanted, driver="gelsd").solution
+    return solution
 
 
 def _rank_one(noise: NoiseMap, places: Tensor, eps: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -4,9 +4,8 @@ The weights of the perturbation are sigma * eps, and s_out * eps * s_in has the 
 So each row has the distribution that it has under the weights mu + sigma * eps, and the graph
 computes with those. Rows of one batch now share their weights.
 
-This needs one sign for each input and output feature, or channel. With a sign for each pixel, the
-pixels of an image would no longer share their weights. A value computed from several of them would
-have another distribution.
+This needs one sign for each input and output feature, or channel. With a sign for each pixel or
+position, these no longer share their weights. Such signs are drawn, and multiply activations.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ from qbnnc.frontend.convert.tracked import (
 )
 from qbnnc.frontend.program.locations import Place
 from qbnnc.frontend.program.random_ops import op_name
-from qbnnc.ir.ops import Linear, Op
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Linear, Multiply, Op
 
 
 def is_signs(tracked: Tracked) -> bool:
@@ -64,6 +64,10 @@ def _is_symmetric(noise: Noise) -> bool:
 
 def flipped(call: Call, x: AnyActivation, signs: Noise) -> Tracked:
     """x times random signs; x is the input of a perturbation, or its output."""
+    if isinstance(x, Perturbation) and not _is_of_features(
+        x.op, _axes(signs), len(call.shape()) - 1
+    ):
+        x = Activation(multiplied(call, x))
     value = None if isinstance(x, Perturbation) else call.context.value(x, call)
     rows, *shape = signs.source.meta["val"].shape
     rank = len(call.shape()) - 1
@@ -74,18 +78,40 @@ def flipped(call: Call, x: AnyActivation, signs: Noise) -> Tracked:
         )
     if value is not None and call.row_shape() != value.type.shape:
         call.fail(f"random signs of shape {shape} repeat an activation along an axis")
-    varies = tuple(axis for axis, extent in enumerate(shape) if extent != 1)
     if value is not None:
-        return Flipped(value, signs, varies)
+        return Flipped(value, signs, _axes(signs))
     assert isinstance(x, Perturbation)
     if x.signs is not None:
         call.fail("Flipout multiplies the output of the perturbation by random signs once")
-    _check_features(call, x.op, varies, rank)
     return replace(x, signs=signs)
 
 
-def perturbed(call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | None) -> Tracked:
-    """The layer between the signs; CompileError unless its weights have mean zero."""
+def _axes(signs: Noise) -> tuple[int, ...]:
+    """The axes of a row along which random signs vary."""
+    _, *shape = signs.source.meta["val"].shape
+    return tuple(axis for axis, extent in enumerate(shape) if extent != 1)
+
+
+def multiplied(call: Call, perturbation: Perturbation) -> Value:
+    """The perturbation of an input that is multiplied by its signs, which are drawn."""
+    signs = call.context.value(perturbation.flipped, call)
+    place = perturbation.place
+    x = call.context.build.emit(
+        Multiply(), perturbation.x, signs, loc=place.loc, name=f"{place.name}.signs"
+    )
+    weight, bias = perturbation.weight, perturbation.bias
+    return call.context.layer(place, perturbation.op, x, weight, bias)
+
+
+def perturbed(
+    call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | None
+) -> Perturbation | None:
+    """The layer between the signs; None if it is a layer like others, with drawn signs as input.
+
+    CompileError unless its weights have mean zero.
+    """
+    if not _is_of_features(op, x.varies, len(x.x.type.shape)):
+        return None
     if any(bool(each.mu.any()) for each in (weight, bias) if each is not None):
         call.fail(
             "is given an input with random signs, but its weights have a mean",
@@ -96,20 +122,13 @@ def perturbed(call: Call, op: Op, x: Flipped, weight: Weight, bias: Weight | Non
             "is given an input with random signs, and its weights have correlated noise",
             "Flipout's signs make independent noise of independent noise alone",
         )
-    _check_features(call, op, x.varies, len(x.x.type.shape))
     return Perturbation(op, x.x, weight, bias, call.place(), x.signs)
 
 
-def _check_features(call: Call, op: Op, varies: tuple[int, ...], rank: int) -> None:
-    """Raise CompileError unless signs vary along features (last axis) or channels (first) only."""
+def _is_of_features(op: Op, varies: tuple[int, ...], rank: int) -> bool:
+    """Whether signs vary along features (the last axis) or channels (the first) only."""
     features = rank - 1 if isinstance(op, Linear) else 0
-    if any(axis != features for axis in varies):
-        call.fail(
-            "random signs for each pixel or position (Flipout) make these independent, "
-            "which no weights do that they share",
-            "draw one sign a feature or channel, with ones for the other axes, or use the "
-            "reparameterisation layer of the same library (it takes the same parameters)",
-        )
+    return all(axis == features for axis in varies)
 
 
 def joined(call: Call, mean: Tracked, added: Perturbation) -> Activation:

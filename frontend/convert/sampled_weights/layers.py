@@ -1,29 +1,26 @@
 """Layers, emitted: one op, or several if noise of the weights is correlated.
 
-The mean and the first independent noise are the layer itself. What other noise adds to a weight is
-a layer of its own, whose result is added:
-
-1. Noise of low rank, sum_r z_r D_r: the layer with the constant slopes as N * r outputs, and then a
-   1x1 convolution of N groups, whose weights are the noise. So z is drawn once for all rows, and
-   every layer that takes it takes the same.
-2. A Kronecker product, A (S * E) B: the layer with the constant weights B, a layer with the noise,
-   and one with the constant weights A. A and B are left out where they are the unit matrix.
-3. Independent noise of elements that have noise already: the layer with the mean 0.
+The mean and the first independent noise are the layer itself. What other noise adds to a weight
+takes layers of its own (`noise_terms`), whose results are added. A linear layer reads them beside
+x, with weights as large as its largest, so that all is added in one accumulator. No sum is rounded
+to few bits that way. To convolutions they are added afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
 
-from qbnnc.frontend.convert.sampled_weights.correlated_noise import (
-    Kronecker,
-    LowRank,
-    NoiseMap,
-    recognised,
+from qbnnc.frontend.convert.sampled_weights.correlated_noise import NoiseMap
+from qbnnc.frontend.convert.sampled_weights.noise_terms import (
+    Independent,
+    Term,
+    correlated_terms,
+    zeros,
 )
 from qbnnc.frontend.convert.sampled_weights.weights import (
     Correlated,
@@ -33,8 +30,12 @@ from qbnnc.frontend.convert.sampled_weights.weights import (
 )
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Builder, Value
-from qbnnc.ir.ops import Add, Conv2d, Linear, Op, Reshape
+from qbnnc.ir.ops import Add, Concat, Linear, Op
 from qbnnc.support.errors import CompileError
+
+_REACH = 3.5 / 0.3  # 3.5 standard deviations of a term reach over .3 of the range of x
+_MOST_TIMES = 32
+_MOST_WIDER = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,47 +50,101 @@ class LayerEmitter:
 
         CompileError if correlated noise is too large.
         """
-        bias = _zeros(weight) if bias is None else bias
+        bias = zeros(weight) if bias is None else bias
+        if any(each.choice or each.mask for each in (weight, bias)):
+            return self._whole(place, op, x, weight, bias)
         first, *more = self._independent(weight, bias)
         if not more and not weight.more and not bias.more:
-            return self._emit(place, op, x, *first)
-        return _Sum(self, place, op, x).of(first, more, _maps(weight, bias))
+            return self.emit(place, op, x, *first)
+        terms = [term for each in self._terms(place, op, x, weight, bias) for term in each]
+        terms += [Independent(self, place, op, x, *each) for each in more]
+        if op == Linear():
+            return self._beside(place, x, first, terms)
+        return self._added(place, op, x, first, terms)
+
+    def _whole(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight) -> Value:
+        """A layer whose weight or bias is chosen, or under a mask, and has one noise at most."""
+        parts = [list(self._noise(each)) for each in (weight, bias)]
+        if weight.more or bias.more or any(len(part) > 1 for part in parts):
+            raise CompileError(
+                "its weight or bias is chosen from constants, or under a mask, and has noise of "
+                "several sources",
+                place.loc,
+                remedy="draw all noise as one tensor, or write two layers and add them",
+            )
+        return self.emit(place, op, x, weight, bias)
 
     def _independent(self, weight: Weight, bias: Weight) -> list[tuple[Weight, Weight]]:
         """The parameters with one noise each, drawn by one Normal: the first has the mean."""
-        own, others = list(self._noise(weight)), list(self._noise(bias))
-        layers = [(Weight(weight.mu, *own[:1]), Weight(bias.mu, *others[:1]))]
-        for i in range(1, max(len(own), len(others))):
-            none = Weight(torch.zeros_like(weight.mu)), Weight(torch.zeros_like(bias.mu))
-            layers.append(
-                (Weight(none[0].mu, *own[i : i + 1]), Weight(none[1].mu, *others[i : i + 1]))
-            )
-        return layers
+        own, others = self._noise(weight), self._noise(bias)
+        return [
+            (Weight(_mean(weight, number), one), Weight(_mean(bias, number), other))
+            for number, (one, other) in enumerate(zip_longest(own, others))
+        ] or [(Weight(weight.mu), Weight(bias.mu))]
 
     def _noise(self, weight: Weight) -> Iterator[Sampling]:
         for each in (weight.sampling, *weight.more):
             if isinstance(each, Sampling):
                 yield from self.weights.divided(each)
 
-    def _emit(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight) -> Value:
+    def _terms(
+        self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight
+    ) -> Iterator[Iterator[Term]]:
+        for noise in _maps(weight, bias):
+            yield correlated_terms(self, place, op, x, weight.shape, noise)
+
+    def _beside(
+        self, place: Place, x: Value, first: tuple[Weight, Weight], terms: list[Term]
+    ) -> Value:
+        """A linear layer that reads the terms beside x: rows of the weight, then w * unit matrix.
+
+        A term is read m times, and divided by w * m, where w [N] is the largest weight of each row.
+        m follows from the inputs K, as the members of an ensemble have one. It brings terms of a
+        third of the layer's own spread to a third of the range of x. For larger ones w grows.
+        """
+        weight, bias = first
+        count = max(1, min(_MOST_TIMES, round(weight.shape[1] ** 0.5 / 2)))
+        read, columns = [x], weight
+        for term in terms:
+            reach = (term.spread() * _REACH / count).clamp_max(_MOST_WIDER * _largest(weight))
+            largest = torch.maximum(_largest(weight), reach)
+            read += [term.value(largest * count)] * count
+            columns = columns.beside(torch.diag(largest).repeat(1, count))
+        joined = self.step(place.step("joined"), Concat(0), *read)
+        return self.emit(place, Linear(), joined, columns, bias)
+
+    def _added(
+        self, place: Place, op: Op, x: Value, first: tuple[Weight, Weight], terms: list[Term]
+    ) -> Value:
+        total = self.emit(place.step("mean"), op, x, *first)
+        for term in terms:
+            last = term is terms[-1]
+            value = term.value(torch.ones(len(first[0].mu), dtype=torch.float64))
+            total = self.step(place if last else place.step("sum"), Add(), total, value)
+        return total
+
+    def emit(self, place: Place, op: Op, x: Value, weight: Weight, bias: Weight) -> Value:
+        """op(x, weight, bias) with one noise each."""
         parameters = self.weights.parameters(place, weight, bias)
         return self.build.emit(op, x, *parameters, loc=place.loc, name=place.name)
 
     def step(self, place: Place, op: Op, *inputs: Value) -> Value:
         return self.build.emit(op, *inputs, loc=place.loc, name=place.name)
 
-    def reshaped(self, place: Place, x: Value, shape: tuple[int, ...]) -> Value:
-        return x if x.type.shape == shape else self.step(place, Reshape(shape), x)
 
-    def convolved(self, place: Place, x: Value, matrix: Weight, groups: int = 1) -> Value:
-        """A linear layer over the channels of x, [K] or [K, height, width]; matrix [N, K/groups]."""
-        bias = _zeros(matrix)
-        if len(x.type.shape) == 1 and groups == 1:
-            return self._emit(place, Linear(), x, matrix, bias)
-        image = self.reshaped(place.step("image"), x, (*x.type.shape, 1, 1)[:3])
-        kernels = matrix.moved(lambda m: m[:, :, None, None])
-        y = self._emit(place, Conv2d(groups=groups), image, kernels, bias)
-        return self.reshaped(place.step("features"), y, y.type.shape[: len(x.type.shape)])
+def _mean(weight: Weight, number: int) -> Tensor:
+    """The mean for the first layer, and zeros for others."""
+    return torch.zeros_like(weight.mu) if number else weight.mu
+
+
+def _largest(weight: Weight) -> Tensor:
+    """The greatest magnitude of each row of a weight, 3 sigma included, [N] f64; none is 0."""
+    size = weight.mu.double().abs()
+    if weight.sampling is not None:
+        size = size + 3 * weight.sampling.sigma.double().abs()
+    rows = size.reshape(len(size), -1).amax(1)
+    top = float(rows.max())
+    return rows.clamp_min(top / 100 if top else 1.0)
 
 
 def _maps(weight: Weight, bias: Weight) -> Iterator[NoiseMap]:
@@ -107,88 +162,3 @@ def _maps(weight: Weight, bias: Weight) -> Iterator[NoiseMap]:
             return torch.cat([w.double().reshape(rows, -1), b.double().reshape(rows, 1)], 1)
 
         yield NoiseMap(source, at)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sum:
-    """One layer as the sum of layers that read x."""
-
-    emitter: LayerEmitter
-    place: Place
-    op: Op
-    x: Value
-
-    def of(
-        self,
-        first: tuple[Weight, Weight],
-        more: list[tuple[Weight, Weight]],
-        maps: Iterator[NoiseMap],
-    ) -> Value:
-        layer = self.emitter._emit
-        terms = [layer(self.place.step("mean"), self.op, self.x, *first)]
-        terms += [layer(self.place.step("more"), self.op, self.x, *each) for each in more]
-        for noise in maps:
-            terms += self.correlated(noise, first[0].shape)
-        total, *rest = terms
-        for term in rest:
-            last = term is rest[-1]
-            place = self.place if last else self.place.step("sum")
-            total = self.emitter.step(place, Add(), total, term)
-        return total
-
-    def correlated(self, noise: NoiseMap, shape: torch.Size) -> Iterator[Value]:
-        """Yield what this noise adds, if it adds anything; `shape` is that of the weight."""
-        try:
-            found = recognised(noise, products=_groups(self.op) == 1)
-        except ValueError as error:
-            raise CompileError(
-                f"its weight has correlated noise of another kind than low rank or a Kronecker "
-                f"product, or too much of it ({error})",
-                self.place.loc,
-                remedy="draw independent noise, fewer numbers, or one matrix between two factors",
-            ) from error
-        match found:
-            case LowRank():
-                yield self.low_rank(found, shape)
-            case Kronecker():
-                yield self.kronecker(found, shape)
-
-    def low_rank(self, found: LowRank, shape: torch.Size) -> Value:
-        rows, rank = found.sigma.shape
-        slopes = self.constant_layer("slopes", found.slopes.reshape(rows * rank, -1), shape)
-        noise = Weight(
-            torch.zeros_like(found.sigma), Sampling((found.source,), found.sigma, found.index)
-        )
-        return self.emitter.convolved(self.place.step("noise"), slopes, noise, rows)
-
-    def kronecker(self, found: Kronecker, shape: torch.Size) -> Value:
-        mean, place = torch.zeros_like(found.sigma), self.place.step("noise")
-        noise = Weight(mean, Sampling((found.source,), found.sigma, found.index))
-        if _is_unit(found.right[:, :-1]) and not bool(found.right[:, -1].any()):
-            kernels = noise.moved(lambda w: w.reshape(-1, *shape[1:]))
-            y = self.emitter._emit(place, self.op, self.x, kernels, _zeros(kernels))
-        else:
-            right = self.constant_layer("right", found.right, shape)
-            y = self.emitter.convolved(place, right, noise)
-        if _is_unit(found.left):
-            return y
-        return self.emitter.convolved(self.place.step("left"), y, Weight(found.left))
-
-    def constant_layer(self, what: str, matrix: Tensor, shape: torch.Size) -> Value:
-        """The layer with the constant weights and biases of a matrix [N, M + 1]."""
-        weight = Weight(matrix[:, :-1].reshape(-1, *shape[1:]))
-        bias = Weight(matrix[:, -1])
-        return self.emitter._emit(self.place.step(what), self.op, self.x, weight, bias)
-
-
-def _zeros(weight: Weight) -> Weight:
-    return Weight(torch.zeros(weight.shape[0]))
-
-
-def _groups(op: Op) -> int:
-    return op.groups if isinstance(op, Conv2d) else 1
-
-
-def _is_unit(matrix: Tensor) -> bool:
-    unit = torch.eye(len(matrix), dtype=matrix.dtype)
-    return matrix.shape == unit.shape and bool(((matrix - unit).abs() < 1e-12).all())

@@ -9,8 +9,8 @@ in float64 with noise of our choice:
    (f(B * digit) - mu) / (B * sigma). There are two digits, i mod 1024 and i div 1024.
 4. At random noise, f must be mu + sigma * eps[index].
 5. Else f must be affine: at random noise, the parts of a sum add up. Each noise tensor is then
-   looked at by itself, with the others at 0. It has a sigma and an index, or several of its elements
-   meet in one weight (see `correlated_noise`).
+   looked at by itself, with the others at 0. It has a sigma and an index, or several of its
+   elements meet in one weight (see `correlated_noise`).
 
 The parametrisation of sigma does not matter, and the noise may be sliced, transposed or shared.
 """
@@ -18,6 +18,7 @@ The parametrisation of sigma does not matter, and the noise may be sliced, trans
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NoReturn
 
 import torch
@@ -25,10 +26,12 @@ from torch import Tensor, fx
 
 from qbnnc.frontend.convert.sampled_weights.noise_values import (
     BY_ROW,
+    Eps,
     Fail,
     evaluated,
     sources,
 )
+from qbnnc.frontend.convert.sampled_weights.weight_masks import mask_of
 from qbnnc.frontend.convert.sampled_weights.weights import Correlated, Sampling, Weight, size_of
 from qbnnc.frontend.convert.tracked import Noise
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
@@ -40,12 +43,21 @@ _TOLERANCE = 1e-7  # a large margin for rounding in float64
 
 def probe(noise: Noise, what: str, fail: Fail) -> Weight:
     """The mean and the noise of each element of the weight called `what`; else call `fail`."""
-    whole = _Probe(noise, what, fail)
+    if (mask := mask_of(noise, what, fail)) is not None:
+        return replace(_probed(noise, what, fail, mask.held), mask=mask.mask)
+    return _probed(noise, what, fail, {})
+
+
+def _probed(noise: Noise, what: str, fail: Fail, held: Eps) -> Weight:
+    """The weight under masks that are `held`."""
+    if not {*sources(noise)} - {*held}:
+        return Weight(evaluated(noise, held, {}, fail))
+    whole = _Probe(noise, what, fail, held)
     found = whole.sampling()
     if found is not None:
         return Weight(whole.mu, found) if found.sources else Weight(whole.mu)
     whole.check_affine()
-    parts = [_Probe(noise, what, fail, source) for source in whole.ranges]
+    parts = [_Probe(noise, what, fail, held, source) for source in whole.ranges]
     independent, correlated = list[Sampling](), list[Correlated]()
     for part in parts:
         found = part.sampling()
@@ -55,7 +67,8 @@ def probe(noise: Noise, what: str, fail: Fail) -> Weight:
         elif found.sources:
             independent.append(found)
     joined = _joined(sorted(independent, key=_elements, reverse=True))
-    return Weight(whole.mu, *(joined[:1] or [None]), more=(*joined[1:], *correlated))
+    first = joined[0] if joined else None
+    return Weight(whole.mu, first, (*joined[1:], *correlated))
 
 
 def _elements(sampling: Sampling) -> int:
@@ -82,15 +95,17 @@ def _joined(parts: list[Sampling]) -> list[Sampling]:
 class _Probe:
     """A weight as a function of its noise, which is counted through from 0.
 
-    With `only`, all other noise is 0.
+    With `only`, all other noise is 0. Masks are `held`.
     """
 
-    def __init__(self, noise: Noise, what: str, fail: Fail, only: fx.Node | None = None) -> None:
+    def __init__(
+        self, noise: Noise, what: str, fail: Fail, held: Eps, only: fx.Node | None = None
+    ) -> None:
         self.what, self.fail, self._noise = what, fail, noise
         self.ranges: dict[fx.Node, tuple[int, int]] = {}
         self.size = 0
-        self._others = dict[fx.Node, Tensor]()
-        for source in dict.fromkeys(sources(noise)):
+        self._others = dict(held)
+        for source in dict.fromkeys(source for source in sources(noise) if source not in held):
             if op_name(source) not in NORMALS:
                 fail(
                     f"its {what} is sampled with noise that is not Gaussian "

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Builder, Value
-from qbnnc.ir.ops import Normal, SampledWeight
+from qbnnc.ir.ops import Mask, Normal, SampledWeight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,15 +59,52 @@ class Correlated:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Choosing:
+    """Constants [count, *shape] of which the number that `source` draws chooses one."""
+
+    source: fx.Node
+    members: Tensor
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Choosing:
+        return Choosing(self.source, torch.stack([move(member) for member in self.members]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightMask:
+    """A mask that takes elements of a weight to 0 with probability p.
+
+    Element i is kept or dropped by the number of `source` that `index` (i64, -1 for any: the
+    element is 0 already) counts in row-major order; there are `size`. `low` keeps low numbers.
+    """
+
+    source: fx.Node
+    p: float
+    low: bool
+    index: Tensor
+    size: int
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> WeightMask:
+        return replace(self, index=move(self.index))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Weight:
     """A tensor of parameters: `mu` alone, or the mean of a random tensor.
 
     `sampling` is noise of which each element takes one, or none. The noise `more` is added to it.
+    A `choice` has no noise; `mu` is the mean of its members. The `mask` drops elements of all this.
     """
 
     mu: Tensor
     sampling: Sampling | None = None
     more: tuple[Sampling | Correlated, ...] = field(default=())
+    choice: Choosing | None = None
+    mask: WeightMask | None = None
+
+    @staticmethod
+    def chosen(source: fx.Node, members: Tensor) -> Weight:
+        """One of several constants [count, *shape]."""
+        return Weight(members.double().mean(0), choice=Choosing(source, members))
 
     @property
     def shape(self) -> torch.Size:
@@ -75,7 +112,8 @@ class Weight:
 
     @property
     def is_random(self) -> bool:
-        return self.sampling is not None or bool(self.more)
+        fixed = self.sampling is None and self.choice is None and self.mask is None
+        return not fixed or bool(self.more)
 
     @property
     def sources(self) -> tuple[fx.Node, ...]:
@@ -86,7 +124,10 @@ class Weight:
     def moved(self, move: Callable[[Tensor], Tensor]) -> Weight:
         """The weight with its elements moved; `move` transposes, flips or reshapes."""
         sampling = None if self.sampling is None else self.sampling.moved(move)
-        return Weight(move(self.mu), sampling, tuple(each.moved(move) for each in self.more))
+        choice = None if self.choice is None else self.choice.moved(move)
+        more = tuple(each.moved(move) for each in self.more)
+        mask = None if self.mask is None else self.mask.moved(move)
+        return Weight(move(self.mu), sampling, more, choice, mask)
 
     def scaled(self, factor: float) -> Weight:
         if factor == 1:
@@ -94,10 +135,18 @@ class Weight:
         more = tuple(_scaled(each, factor) for each in self.more)
         sampling = None if self.sampling is None else _scaled(self.sampling, factor)
         assert not isinstance(sampling, Correlated)
-        return Weight(self.mu * factor, sampling, more)
+        choice = None if self.choice is None else self.choice.moved(lambda w: w * factor)
+        return Weight(self.mu * factor, sampling, more, choice, self.mask)
 
-    def shifted(self, shift: Tensor) -> Weight:
-        return replace(self, mu=self.mu + shift)
+    def beside(self, columns: Tensor) -> Weight:
+        """A weight [N, K] with constant columns [N, C] behind it; it has one noise at most."""
+        mu = torch.cat([self.mu.double(), columns.double()], 1)
+        if self.sampling is None:
+            return Weight(mu)
+        none = torch.zeros_like(columns)
+        sigma = torch.cat([self.sampling.sigma.double(), none.double()], 1)
+        index = torch.cat([self.sampling.index, none.to(torch.int64)], 1)
+        return Weight(mu, Sampling(self.sampling.sources, sigma, index))
 
 
 def _scaled(part: Sampling | Correlated, factor: float) -> Sampling | Correlated:
@@ -132,12 +181,20 @@ class WeightEmitter:
     """Emits weights as constants, or with one Normal for each noise tensor.
 
     Noise tensors that are first used in one weight have one Normal together. `stream` gives the
-    number of the stream for nodes that draw.
+    number of the stream for nodes that draw, `choose` emits a choice, and `keep` a mask.
     """
 
-    def __init__(self, build: Builder, stream: Callable[[tuple[fx.Node, ...]], int]) -> None:
+    def __init__(
+        self,
+        build: Builder,
+        stream: Callable[[tuple[fx.Node, ...]], int],
+        choose: Callable[[Choosing, str, Place], Value],
+        keep: Callable[[WeightMask, str, Place], Value],
+    ) -> None:
         self._build = build
         self._stream = stream
+        self._choose = choose
+        self._keep = keep
         self._drawn: dict[fx.Node, _Drawn] = {}
 
     def constant(self, name: str, tensor: Tensor) -> Value:
@@ -153,6 +210,10 @@ class WeightEmitter:
         bias = Weight(torch.zeros(weight.shape[0])) if bias is None else bias
         return self._value(place, "weight", weight), self._value(place, "bias", bias)
 
+    def bias(self, place: Place, bias: Weight) -> Value:
+        """The bias [N] of a layer, with one noise at most."""
+        return self._value(place, "bias", bias)
+
     def divided(self, sampling: Sampling) -> Iterator[Sampling]:
         """Yield the noise by the Normal that draws it; all that is not drawn yet is one part."""
         known = [self._drawn.get(source) for source in sampling.sources]
@@ -162,6 +223,12 @@ class WeightEmitter:
 
     def _value(self, place: Place, what: str, weight: Weight) -> Value:
         name, sampling = f"{place.name}.{what}", weight.sampling
+        if weight.mask is not None:
+            whole = self._value(place, f"{what}.whole", replace(weight, mask=None))
+            keep = self._keep(weight.mask, name, place)
+            return self._build.emit(Mask(1.0), whole, keep, loc=place.loc, name=name)
+        if weight.choice is not None:
+            return self._choose(weight.choice, name, place)
         if sampling is None:
             return self.constant(name, weight.mu)
         drawn = self._normal(sampling.sources, name, place)

@@ -48,7 +48,7 @@ def choose(row, context, memory):
     for s in range(context[CONTEXT.samples]):
         for r in range(context[CONTEXT.rows]):
             number = np.int64(arena32[(index_at + s * index_sample + r * index_row) // 4])
-            number = min(max(number, 0), row[C.count] - 1)
+            number = min(max(number, np.int64(0)), row[C.count] - 1)
             source = constants[values + number * size :]
             at = target + s * target_sample + r * target_row
             taken = arena[at : at + size]

@@ -67,6 +67,9 @@ def draw_weight(line: Line) -> None:
         _places(line, form, noise, lines)
     if line.flag("affine"):
         line.constants("rows", 4 * line.depth)
+    else:
+        zero = line.indices("zeros", channels, 0) == 0 and line.low <= 0 <= line.high
+        line.require(zero, "the padding is not 0")
     line.scratch(2 * noise)
     line.write(size)
 

@@ -137,6 +137,20 @@ def flat(m: Net, x: Tensor) -> Tensor:
     return F.linear(h, last[: N * K].view(N, K), last[N * K :])
 
 
+def rank_one(m: Net, x: Tensor) -> Tensor:
+    """Vectors around a layer with constant weights (BatchEnsemble, rank-1 BNNs)."""
+    r, s = 1 + 0.3 * torch.randn(K), 1 + m.of_bias[0] * 2 * torch.randn(N)
+    y: Tensor = m.leave(m.hidden(x) * r) * s + 0.1 * torch.randn(N)
+    return y
+
+
+def channels(m: Net, x: Tensor) -> Tensor:
+    h = m.conv(x.view(-1, 1, 4, 2))
+    h = h * (1 + 0.3 * torch.randn(1, 4, 1, 1)) + m.of_bias[1, :1] * torch.randn(4, 1, 1)
+    y: Tensor = m.read(torch.relu(h).flatten(1))
+    return y
+
+
 FORMS: dict[str, Callable[[Net, Tensor], Tensor]] = {
     "low rank and diagonal": low_rank,
     "low rank": low_rank_alone,
@@ -151,4 +165,6 @@ FORMS: dict[str, Callable[[Net, Tensor], Tensor]] = {
     "sum of two": sum_of_two,
     "joined": joined,
     "flat": flat,
+    "rank one": rank_one,
+    "channels": channels,
 }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from qbnnc.frontend import read_module, read_modules
 from qbnnc.frontend.distribution import Subject, check_distribution
 from qbnnc.ir.check import check
-from qbnnc.ir.ops import Conv2d, Linear, Normal, SampledWeight
+from qbnnc.ir.ops import Conv2d, Linear, Multiply, Noise, Normal, SampledWeight
 from qbnnc.support.errors import CompileError
 from tests.examples import slow_but
 from tests.frontend.convert.test_sampled_weights import constants
@@ -146,11 +146,17 @@ def used_without_signs(h: Tensor) -> Tensor:
     return perturbation(h, noise, signs(h), signs(h)) + F.linear(h, noise)
 
 
+def test_signs_of_pixels_are_drawn() -> None:
+    graph = read_module(Spelled(lambda x: pixels(x).flatten(1)), images(2, 6))
+    drawn = [n.op.shape for n in graph.nodes if isinstance(n.op, Noise)]
+    assert drawn == [(1, 2, 3), (1, 2, 3)]
+    assert sum(isinstance(n.op, Multiply) for n in graph.nodes) == 2
+
+
 UNSUPPORTED = {
     "signs of each step": (lambda h: steps(h, again=False), "used again with other signs"),
     "sampled mean": (sampled_mean, "random already"),
     "used without signs": (used_without_signs, "used again with other signs, or without"),
-    "pixels": (lambda h: pixels(h).flatten(1), "random signs for each pixel or position .Flipout."),
     "means": (lambda h: F.linear(h * signs(h), of(1.0)), "but its weights have a mean"),
     "no signs out": (
         lambda h: F.linear(h, of(1.0)) + F.linear(h * signs(h), torch.randn(6, 6)),

@@ -186,12 +186,21 @@ COMPILES: dict[str, Case] = {
     "torch-uncertainty bayesian_lenet's core": Case(
         lambda: _tu_model("bayesian_lenet"), (1, 28, 28)
     ),
+    "bayesian-torch Flipout 1d": Case(lambda: _bt("Conv1dFlipout", 3, 3, 3), (3, 7)),
+    "bayesian-torch Flipout 2d": Case(lambda: _bt("Conv2dFlipout", 3, 3, 3), (3, 6, 6)),
+    "baal DropConnect": Case(
+        lambda: baal("weight_drop").patch_module(mlp(), ["Linear"], 0.3),
+        (6,),
+    ),
+    "baal MCDropoutConnectModule": Case(
+        lambda: baal("weight_drop").MCDropoutConnectModule(cnn(), ["Conv2d"], 0.3),
+        (1, 6, 6),
+        dropout="active",
+    ),
 }
 
 _RECURRENT = r"is given a constant"
-_PER_PIXEL = r"random signs for each pixel .*reparameterisation layer"
 _NO_3D = r"the op 'conv3d' is not supported"
-_DROPCONNECT = r"DropConnect\) does not compile; masks of activations do"
 _STATE = r"keeps state between calls .*take out what keeps a mask or a result"
 _ITS_SAMPLES = r"draws its samples itself.* compile \.core_model instead"
 _MEMBERS = r"members of an ensemble are joined along the batch.*compile a list"
@@ -205,12 +214,6 @@ UNSUPPORTED: dict[str, Case] = {
         lambda: _bt("LSTMReparameterization", 4, 3), (5, 4), fails=_RECURRENT
     ),
     "bayesian-torch LSTM Flipout": Case(lambda: _bt("LSTMFlipout", 4, 3), (5, 4), fails=_RECURRENT),
-    "bayesian-torch Flipout 1d": Case(
-        lambda: _bt("Conv1dFlipout", 3, 3, 3), (3, 7), fails=r"random signs"
-    ),
-    "bayesian-torch Flipout 2d": Case(
-        lambda: _bt("Conv2dFlipout", 3, 3, 3), (3, 6, 6), fails=_PER_PIXEL
-    ),
     "bayesian-torch conv3d": Case(
         lambda: _bt("Conv3dReparameterization", 1, 2, 3, 0.0, 1.0, 0.0, -3.0),
         (1, 4, 4, 4),
@@ -226,17 +229,6 @@ UNSUPPORTED: dict[str, Case] = {
     ),
     "blitz LSTM": Case(lambda: WithoutKL(_blitz("BayesianLSTM", 4, 3)), (5, 4), fails=_RECURRENT),
     "blitz GRU": Case(lambda: WithoutKL(_blitz("BayesianGRU", 4, 3)), (5, 4), fails=_RECURRENT),
-    "baal DropConnect": Case(
-        lambda: baal("weight_drop").patch_module(mlp(), ["Linear"], 0.3),
-        (6,),
-        fails=_DROPCONNECT,
-    ),
-    "baal MCDropoutConnectModule": Case(
-        lambda: baal("weight_drop").MCDropoutConnectModule(cnn(), ["Conv2d"], 0.3),
-        (1, 6, 6),
-        dropout="active",
-        fails=_DROPCONNECT,
-    ),
     "baal consistent dropout": Case(
         lambda: baal("consistent_dropout").patch_module(mlp()), (6,), fails=_STATE
     ),

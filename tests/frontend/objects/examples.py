@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 import sys
 import types
@@ -60,8 +61,8 @@ def laplace() -> ModuleType:
 
 
 def of_laplace(subset: str, structure: str, likelihood: str = "regression") -> Example:
-    net, found = network(), laplace()
-    la = _unfitted(found, net, subset, structure, likelihood)
+    net = network()
+    la = unfitted(net, subset, structure, likelihood)
     if structure in ("diag", "full") and subset != "subnetwork":
         labels = targets() if likelihood == "regression" else (targets()[:, 0] > 0).long()
         la.fit(DataLoader(TensorDataset(rows(), labels), batch_size=32))
@@ -82,27 +83,24 @@ def of_laplace(subset: str, structure: str, likelihood: str = "regression") -> E
     return Example(la, weights, outputs)
 
 
-def _unfitted(found: ModuleType, net: nn.Module, subset: str, structure: str, kind: str) -> Any:
+def unfitted(net: nn.Module, subset: str, structure: str, kind: str) -> Any:
+    """An object of laplace-torch before .fit, around a trained network."""
+    found = laplace()
     options: dict[str, object] = {}
     if subset == "subnetwork":
-        options["subnetwork_indices"] = torch.tensor([0, 3, 50, 57, 72])
+        options["subnetwork_indices"] = torch.tensor([0, 3, 57, 58, 66, 67, 72, 73])
     if subset == "last_layer":
         options["last_layer_name"] = "2"
     if structure != "lowrank":
         options["backend"] = found.curvature.GGNInterface
-    with mock.patch.object(sys.modules["laplace.baselaplace"], "find_spec", lambda name: True):
-        return found.Laplace(
-            net, kind, subset, structure, prior_precision=4.0, temperature=0.5, **options
-        )
+    options |= {"prior_precision": 4.0, "temperature": 0.5}
+    with mock.patch.object(sys.modules["laplace.baselaplace"], "find_spec", bool):
+        return found.Laplace(net, kind, subset, structure, **options)
 
 
 def _as_if_fitted(la: Any, net: nn.Module, structure: str) -> None:
     """Give it the curvature that a backend would compute; none of them is installed."""
     generator = torch.Generator().manual_seed(7)
-
-    def positive(size: int) -> Tensor:
-        root = torch.randn(size, size, generator=generator)
-        return root @ root.T
 
     trained = la.model.last_layer.parameters() if hasattr(la.model, "last_layer") else la.params
     trained = list(trained)
@@ -113,15 +111,20 @@ def _as_if_fitted(la: Any, net: nn.Module, structure: str) -> None:
         case "diag":
             la.H = 10 * torch.rand(count, generator=generator)
         case "full":
-            la.H = positive(count)
+            la.H = _positive(count, generator)
         case "lowrank":
             vectors = torch.linalg.qr(torch.randn(count, 4, generator=generator)).Q
             la.H = vectors, torch.tensor([50.0, 20.0, 5.0, 1.0])
         case _:
             matrix = sys.modules["laplace.utils.matrix"].Kron
-            factors = [[positive(size) for size in _sides(p)] for p in trained]
+            factors = [[_positive(size, generator) for size in _sides(p)] for p in trained]
             la.H_facs = matrix(factors)
             la.H = la.H_facs.decompose()
+
+
+def _positive(size: int, generator: torch.Generator) -> Tensor:
+    root = torch.randn(size, size, generator=generator)
+    return root @ root.T
 
 
 def _sides(parameter: Tensor) -> list[int]:
@@ -133,7 +136,7 @@ def _wander(net: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
 
 
 def swag_of_torch_uncertainty(*, diagonal: bool, net: nn.Module | None = None) -> Example:
@@ -192,9 +195,16 @@ def state_of_posteriors(algorithm: str) -> Example:
     )
     net = network()
     start = dict(net.named_parameters())
+    count = sum(tensor.numel() for tensor in start.values())
+    covariance = 0.003 * _positive(count, torch.Generator().manual_seed(8)) / count**0.5
+    optimiser = mock.Mock(init=lambda _: torch.zeros(()))
     match algorithm:
-        case "vi.diag" | "vi.dense":
-            state = found.init(start, mock.Mock(init=lambda _: torch.zeros(())), -2.0)
+        case "vi.diag":
+            state = found.init(start, optimiser, -2.0)
+        case "vi.dense":
+            state = found.init(start, optimiser, torch.linalg.cholesky(covariance))
+        case "ekf.dense_fisher":
+            state = found.init(start, covariance)
         case "sgmcmc.sghmc":
             state = found.init(start)
         case _:
@@ -263,7 +273,7 @@ def guide_of_pyro(kind: str) -> Example:
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in guide.parameters():  # as if it were fitted
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
 
     def weights() -> Mapping[str, Tensor]:
         drawn: dict[str, Tensor] = guide(rows(4))
@@ -277,6 +287,22 @@ def guide_of_pyro(kind: str) -> Example:
     return Example(guide, weights, outputs)
 
 
+def network_of_tyxe() -> Example:
+    tyxe, normal = library("tyxe", distribution="tyxe"), pyro().distributions.Normal
+    pyro().clear_param_store()
+    guide = functools.partial(pyro().infer.autoguide.AutoNormal, init_scale=0.05)
+    likelihood = tyxe.likelihoods.HomoskedasticGaussian(128, scale=0.1)
+    prior = tyxe.priors.IIDPrior(normal(0, 1))
+    bnn = tyxe.VariationalBNN(network(), prior, likelihood, guide)
+    bnn.net_guide(rows())
+
+    def outputs(x: Tensor) -> Tensor:
+        y: Tensor = bnn.predict(x, num_predictions=1, aggregate=False)[0]
+        return y
+
+    return Example(bnn, lambda: bnn.net_guide(rows(4)), outputs)
+
+
 INDEPENDENT: dict[str, Callable[[], Example]] = {
     "laplace last layer diag": lambda: of_laplace("last_layer", "diag", "classification"),
     "laplace all diag": lambda: of_laplace("all", "diag"),
@@ -288,6 +314,7 @@ INDEPENDENT: dict[str, Callable[[], Example]] = {
     "posteriors ekf.diag_fisher": lambda: state_of_posteriors("ekf.diag_fisher"),
     "pyro AutoNormal": lambda: guide_of_pyro("AutoNormal"),
     "pyro AutoDiagonalNormal": lambda: guide_of_pyro("AutoDiagonalNormal"),
+    "TyXe": network_of_tyxe,
 }
 CORRELATED: dict[str, Callable[[], Example]] = {
     "laplace last layer full": lambda: of_laplace("last_layer", "full"),

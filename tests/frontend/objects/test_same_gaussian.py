@@ -16,7 +16,7 @@ ALL = INDEPENDENT | CORRELATED
 
 
 def posterior_of(source: object) -> Posterior:
-    (found,) = members_of(source) or [None]
+    (found,) = members_of(source) or []
     assert isinstance(found, Posterior)
     return found
 

@@ -167,7 +167,7 @@ def _rows(source: Array | None, batch: int, shape: tuple[int, ...]) -> Array:
     if source is None:
         return np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
     if not len(source):
-        raise UserError("no rows", place="--input")
+        raise UserError("no rows", place="--input", remedy="give one or more")
     return np.resize(source, (batch, *shape))
 
 

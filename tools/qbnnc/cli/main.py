@@ -6,6 +6,7 @@ Exit code 0, 1 (differs, or nothing came of it), 2 (user error) or 130 (interrup
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import sys
 import traceback
@@ -33,6 +34,8 @@ COMMANDS = (
     "warmup",
     "completion",
 )
+
+_FULL = "cannot be written (no space left on device); make room, or print elsewhere"
 
 
 class LazyGroup(click.Group):
@@ -94,14 +97,23 @@ def main() -> None:
         code = _fail(error.format_message())
     except BrokenPipeError:
         code = 0
+    except OSError as error:
+        # Files are written elsewhere, where errors have their names: this is what is printed.
+        full = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        code = _fail(f"stdout: {_FULL}" if full else _internal(error))
     except Exception as error:
-        if "-v" in sys.argv or "--verbose" in sys.argv:
-            traceback.print_exc()
-        code = _fail(
-            f"internal error ({type(error).__name__}: {error}); this is a bug in qbnnc: run again "
-            "with -v for the traceback and report it"
-        )
+        code = _fail(_internal(error))
     sys.exit(code)
+
+
+def _internal(error: Exception) -> str:
+    """The message for a fault of ours, whose traceback only -v shows."""
+    if "-v" in sys.argv or "--verbose" in sys.argv:
+        traceback.print_exception(error)
+    return (
+        f"internal error ({type(error).__name__}: {error}); this is a bug in qbnnc: run again "
+        "with -v for the traceback and report it"
+    )
 
 
 def _fail(message: str) -> int:

@@ -49,7 +49,7 @@ def make_golden(
     """Draw the oracle's samples of an INTEGER model. InputError if x or `samples` do not fit."""
     batch = as_batch(x, model.graph.input.type.shape)
     if len(batch) == 0:
-        raise InputError("no rows", place="the input")
+        raise InputError("no rows", place="the input", remedy="give one or more")
     check_samples(model, samples)
     count = model.samples if samples is None else samples
     made = oracle_samples(model, batch, samples=count, seed=seed, first_row=first_row)
