@@ -24,6 +24,7 @@ from qbnnc.frontend.torch_messages import quiet_torch
 from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
 from qbnnc.frontend.trace.dropout_mode import set_dropout
 from qbnnc.frontend.trace.export import functionalise
+from qbnnc.frontend.trace.recurrent_dropout import with_dropout_between
 from qbnnc.frontend.trial_runs.example_rows import Example, rows_for
 from qbnnc.ir.graph import Graph
 from qbnnc.support.errors import CompileError, FileError
@@ -211,6 +212,7 @@ def _program(path: Path, dropout: Dropout | None) -> Member:
         )
     as_saved = stored.dropout == "active" and dropout != "off"
     chosen = dropout or stored.dropout
+    with_dropout_between(stored.program)
     set_dropout(stored.program, None if as_saved else chosen, ask=not as_saved)
     functional = functionalise(stored.program)
     converted = convert_with_draws(functional)

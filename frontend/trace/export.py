@@ -20,6 +20,7 @@ from qbnnc.frontend.program.locations import user_line
 from qbnnc.frontend.program.output_names import plain_outputs
 from qbnnc.frontend.torch_messages import first_line, quiet_torch
 from qbnnc.frontend.torch_modes import Arguments, Function, FunctionMode, Keywords
+from qbnnc.frontend.trace.recurrent_dropout import with_dropout_between
 from qbnnc.support.errors import CompileError, Loc
 
 
@@ -44,6 +45,7 @@ def trace(module: nn.Module, example: Tensor) -> ExportedProgram:
         except Exception as error:  # torch.export lets through whatever the module raises
             raise _untraceable(module, error) from error
     _check_constants(program)
+    with_dropout_between(program)
     return program
 
 
