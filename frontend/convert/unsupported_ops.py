@@ -26,9 +26,9 @@ ROUNDING = NotSupported(
 # The first pattern that matches the whole name decides.
 _FAMILIES: tuple[tuple[str, str, str], ...] = (
     (
-        r".*(layer_norm|group_norm|instance_norm|rms_norm|renorm|local_response_norm).*",
-        "normalises each row by its own statistics, which is not supported",
-        "use batch norm with fixed statistics, or a fixed scale and shift",
+        r".*(renorm|local_response_norm).*",
+        "normalises parts of each row by their own statistics, which is not supported",
+        "use layer norm, group norm, or batch norm with fixed statistics",
     ),
     (
         r".*(logsumexp|cosine_similarity|cosine_embedding|cdist|pairwise_distance|dist).*",

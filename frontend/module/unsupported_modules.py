@@ -11,7 +11,6 @@ from typing import NoReturn
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.parameter import is_lazy
 
 from qbnnc.frontend.program.nodes import live
@@ -107,8 +106,8 @@ def _kind(layer: nn.Module) -> str:
     match layer:
         case nn.MultiheadAttention() | nn.Transformer() | nn.TransformerEncoderLayer():
             return "attention has"
-        case nn.LayerNorm() | nn.GroupNorm() | _InstanceNorm() | nn.Embedding():
-            return "normalisation by row and embeddings have"
+        case nn.Embedding():
+            return "embeddings have"
         case _:
             return ""
 

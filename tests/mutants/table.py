@@ -97,6 +97,7 @@ TABLE = {
     f"{_OPS}/powers.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
+    f"{_OPS}/normalisation.py": f"{_CONVERT}/test_normalisation",
     f"{_OPS}/resizing.py": f"{_CONVERT}/test_resizing",
     f"{_OPS}/e*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
     f"{_OPS}/sampled_vectors.py": f"{_CONVERT}/test_correlated_weights",

@@ -10,44 +10,17 @@ from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import (
     Add,
     Affine,
-    AveragePool2d,
     Clamp,
     Composite,
     Function,
-    Gather,
-    MaxPool2d,
     Multiply,
     Operation,
-    Reshape,
     Step,
-    Transpose,
     Unary,
 )
 from qbnnc.ir.types import Array
 
 _LIMIT = 64  # values looked at: a formula by hand has fewer
-
-
-def row_statistic(build: Builder, x: Value) -> bool:
-    """Whether x is computed from one number for a whole axis: a norm, a mean, the greatest.
-
-    A number that does not depend on the input is none, such as the count of a random mask. Only
-    ops that are elementwise, move or repeat elements may lie between.
-    """
-    waiting, seen = [x], set[Value]()
-    while waiting and len(seen) < _LIMIT:
-        value = waiting.pop()
-        node = build.producer(value)
-        if node is None or value in seen:
-            continue
-        seen.add(value)
-        match node.op:
-            case AveragePool2d() | MaxPool2d():
-                if _covers(node) and _depends_on_the_input(build, node.output):
-                    return True
-            case op if op.composable or isinstance(op, Reshape | Transpose | Gather):
-                waiting.extend(node.inputs)
-    return False
 
 
 def may_be_undefined(build: Builder, x: Value) -> str | None:
@@ -84,25 +57,6 @@ def _has_a_domain(function: Function, parameter: float) -> bool:
             return True
         case _:
             return False
-
-
-def _depends_on_the_input(build: Builder, x: Value) -> bool:
-    waiting, seen = [x], set[Value]()
-    while waiting:
-        value = waiting.pop()
-        node = build.producer(value)
-        if node is None and build.array(value) is None:
-            return True
-        if node is not None and value not in seen:
-            waiting.extend(node.inputs)
-        seen.add(value)
-    return False
-
-
-def _covers(node: Node) -> bool:
-    """Whether a window covers a whole axis that is longer than 1."""
-    before, after = node.inputs[0].type.shape[1:], node.output.type.shape[1:]
-    return any(n > 1 and m == 1 for n, m in zip(before, after, strict=True))
 
 
 def common_source(build: Builder, values: Sequence[Value]) -> tuple[Value, list[Node]] | None:

@@ -103,7 +103,9 @@ def _scaled(call: Call, x: Value, y: Value, behind: int) -> Activation:
         else given.to(torch.float64).reshape(*given.shape, *[1] * behind)
         for given, neutral in ((weight, 1.0), (bias, 0.0))
     )
-    return whole if weight is None and bias is None else affine(call, whole, scale=scale, shift=shift)
+    return (
+        whole if weight is None and bias is None else affine(call, whole, scale=scale, shift=shift)
+    )
 
 
 RULES: Rules = {

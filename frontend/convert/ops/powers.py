@@ -6,7 +6,6 @@ import math
 
 from qbnnc.frontend.convert.call import Call, Rule, Rules
 from qbnnc.frontend.convert.ops.elementwise_formulas import computed
-from qbnnc.frontend.convert.ops.graph_analysis import row_statistic
 from qbnnc.frontend.convert.ops.shapes import step
 from qbnnc.frontend.convert.tracked import Activation, AnyActivation, Filled, Tracked
 from qbnnc.ir.graph import Value
@@ -44,14 +43,7 @@ def of_exponent(exponent: float) -> Rule:
 
 
 def power(call: Call, x: Value, exponent: float, suffix: str = "") -> Value:
-    """x ** exponent; CompileError for a negative power of a statistic of the row."""
-    if exponent < 0 and row_statistic(call.context.build, x):
-        call.fail(
-            "divides by a statistic of the whole row (a norm, a sum, a mean, a deviation): "
-            "normalisation by row is not supported",
-            "batch norm with fixed statistics is, and so is division by what is computed "
-            "for each element",
-        )
+    """x ** exponent, as one step of a call."""
     return step(call, suffix, Unary(Function.POW, exponent), x)
 
 
