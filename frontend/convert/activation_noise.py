@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, fx
 
-from qbnnc.frontend.convert.call import Call, number_of
+from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.draw_sources import DrawSource
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Shape
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.noise import is_mask
 from qbnnc.frontend.convert.ops.affine import affine
-from qbnnc.frontend.convert.ops.arithmetic import operand, product, summed
+from qbnnc.frontend.convert.ops.arithmetic import product, summed
 from qbnnc.frontend.convert.ops.elementwise_formulas import Term, computed
 from qbnnc.frontend.convert.ops.shapes import broadcast, reshaped, step
+from qbnnc.frontend.convert.scaled_noise import constant, given, scaled
 from qbnnc.frontend.convert.tracked import (
-    Activation,
     AnyActivation,
-    Constant,
     DropoutMask,
     MaskSum,
     Noise,
@@ -192,11 +191,11 @@ class NoiseActivations:
         call, name = Call(noise.source, noise.arguments, self._context), op_name(noise.source)
         if name in NORMALS:
             eps = self._numbers(call, Distribution.NORMAL)
-            return _scaled(call, eps, _given(call, "std", 1.0), _given(call, "mean", 0.0))
+            return scaled(call, eps, given(call, "std", 1.0), given(call, "mean", 0.0))
         if name == "uniform":
             low, high = (call.number(end) for end in ("from", "to"))
             u = self._numbers(call, Distribution.UNIFORM)
-            return _scaled(call, u, _constant(high - low), _constant(low))
+            return scaled(call, u, constant(high - low), constant(low))
         if name == "exponential":
             rate = call.number("lambd")
             u = self._numbers(call, Distribution.UNIFORM)
@@ -213,7 +212,7 @@ class NoiseActivations:
     def _uniform(self, u: Uniform) -> Tracked:
         call = Call(u.drawn.source, {}, self._context)
         value = self._lanes_of(call, u.drawn, self._row(u.shape, call), Distribution.UNIFORM)
-        return _scaled(call, value, _constant(u.scale), _constant(u.offset))
+        return scaled(call, value, constant(u.scale), constant(u.offset))
 
     def _mask(self, call: Call, mask: DropoutMask) -> Tracked:
         """The mask as numbers: 1 for lanes that are at least a threshold, exactly as a KeepMask."""
@@ -238,7 +237,7 @@ class NoiseActivations:
         whole, *more = (self._mask(call, term) for term in masks.terms)
         for each in more:
             whole = summed(call, whole, each, 1.0)
-        return affine(call, whole, shift=_constant(masks.offset).tensor) if masks.offset else whole
+        return affine(call, whole, shift=constant(masks.offset).tensor) if masks.offset else whole
 
     def _row(self, shape: Shape, call: Call) -> tuple[int, ...]:
         if not all(isinstance(extent, int) for extent in shape[1:]):
@@ -280,26 +279,3 @@ def _in_order(noise: Noise) -> Mapping[Noise, None]:
             inputs = (t for t in tracked_among(each.arguments) if isinstance(t, Noise))
             waiting += [(each, True), *((one, False) for one in inputs)]
     return order
-
-
-def _given(call: Call, name: str, default: float) -> Tracked:
-    """A parameter of a draw: a number, a constant, or what is computed."""
-    if call.arguments.get(name) is None:
-        return _constant(default)
-    return operand(call, name)
-
-
-def _scaled(call: Call, x: Value, scale: Tracked, shift: Tracked) -> Tracked:
-    """x * scale + shift; x itself where that changes nothing."""
-    whole: Tracked = Activation(x)
-    if isinstance(scale, Constant) and isinstance(shift, Constant):
-        if number_of(scale.tensor) == 1 and number_of(shift.tensor) == 0:
-            return whole
-        return affine(call, whole, scale=scale.tensor, shift=shift.tensor)
-    if not (isinstance(scale, Constant) and number_of(scale.tensor) == 1):
-        whole = product(call, whole, scale)
-    return summed(call, whole, shift, 1.0)
-
-
-def _constant(number: float) -> Constant:
-    return Constant(torch.tensor(number, dtype=torch.float64))
