@@ -12,12 +12,23 @@ from qbnnc.ir.check import Ends, check, check_text, random_nodes
 from qbnnc.ir.codec import USUAL_VERSION
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Head
+from qbnnc.ir.ops.base import RandomOp
+from qbnnc.ir.ops.choice import ChoiceIndex
 from qbnnc.ir.ops.dropout import KeepMask
+from qbnnc.ir.ops.noise import Noise, NoiseCodes
+from qbnnc.ir.ops.sampling import EpsCodes, Normal
 from qbnnc.ir.text import node_text
 from qbnnc.ir.types import Array, Stage
 from qbnnc.support import limits
 from qbnnc.support.errors import CompileError
 from qbnnc.support.text import counted
+
+_METHODS: dict[str, tuple[type[RandomOp], ...]] = {
+    "MC dropout": (KeepMask,),
+    "Bayes by Backprop": (Normal, EpsCodes),
+    "noise on activations": (Noise, NoiseCodes),
+    "choice between constants": (ChoiceIndex,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +92,8 @@ class Model:
     @property
     def method(self) -> str:
         """The field's name for what makes the samples differ."""
-        drawn = {isinstance(op, KeepMask) for _, op in random_nodes(self.graph)}
-        parts = ["MC dropout"] * (True in drawn) + ["Bayes by Backprop"] * (False in drawn)
+        drawn = [op for _, op in random_nodes(self.graph)]
+        parts = [name for name, ops in _METHODS.items() if any(isinstance(op, ops) for op in drawn)]
         if len(self.members) > 1:
             parts.append(f"ensemble of {len(self.members)}")
         return " + ".join(parts) or "pointwise"
