@@ -107,7 +107,7 @@ def parameters_of(graph: Graph) -> Iterator[Value]:
 
 
 def _before_draws(value: Value, producers: Mapping[Value, Node]) -> Value:
-    """What a mask drops elements of, or a choice takes one of."""
+    """The values that a mask drops elements of, or that a choice takes one of."""
     while (node := producers.get(value)) is not None and isinstance(node.op, Mask | Choice):
         value = node.inputs[0]
     return value

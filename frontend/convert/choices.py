@@ -151,7 +151,7 @@ def as_activation(call: Call, choice: Chosen) -> Value | None:
 
 
 def product(call: Call, x: Tracked, choice: Chosen) -> Tracked:
-    """x times what is chosen."""
+    """x times the chosen constant."""
     value = call.context.value(x, call)
     members = _of_rows(call, choice, value)
     if not choice.per_row and _is_by_channel(members, value):
@@ -163,7 +163,7 @@ def product(call: Call, x: Tracked, choice: Chosen) -> Tracked:
 
 
 def total(call: Call, x: Tracked, choice: Chosen, factor: float = 1.0) -> Tracked:
-    """x plus factor times what is chosen."""
+    """x plus factor times the chosen constant."""
     scaled = Chosen(choice.members * factor, choice.source, choice.per_row)
     bias = None if choice.per_row else Weight.chosen(choice.source, scaled.members.squeeze(1))
     match x:
@@ -179,12 +179,12 @@ def total(call: Call, x: Tracked, choice: Chosen, factor: float = 1.0) -> Tracke
 
 
 def difference(call: Call, choice: Chosen, x: Tracked, factor: float) -> Tracked:
-    """What is chosen plus factor times x."""
+    """The chosen constant plus factor times x."""
     return total(call, x if factor == 1 else affine(call, x, scale=ONE * factor), choice)
 
 
 def inverse(choice: Chosen) -> Chosen:
-    """1 / what is chosen."""
+    """1 / the chosen constant."""
     return Chosen(1 / choice.members.double(), choice.source, choice.per_row)
 
 

@@ -42,7 +42,7 @@ class Emitter(Protocol):
 
 
 class Term(Protocol):
-    """What one noise tensor adds to each output of a layer."""
+    """The sum that one noise tensor adds to each output of a layer."""
 
     def spread(self) -> Tensor:
         """About the standard deviation of each output, in ranges of the input: [N], f64."""

@@ -22,7 +22,7 @@ QUICK = ["low rank and diagonal", "eigenbasis"]
 
 @dataclass(frozen=True)
 class Law:
-    """How far a sample of artefacts is from the module's own: all rows and outputs together.
+    """The distance of an artefact's samples from the module's own, over all rows and outputs.
 
     `deviation` is the ratio of their standard deviations; `mean` is the distance of the means in
     deviations; `correlation` is that of the correlations between all pairs of rows and outputs.
