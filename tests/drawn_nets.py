@@ -125,7 +125,7 @@ def dropped_weights() -> Model:
     weight = net.weight((6, 6))
     net.layer(net.dropped(weight, net.keep((6, 6), inverted=True)), net.bias(weight))
     weight = net.dropped(net.weight((5, 6)), net.keep((1, 6)))
-    bias = net.dropped(net.bias(weight), net.keep((5,), shared=False))
+    bias = net.dropped(net.bias(weight), net.keep((5,)))
     return net.layer(weight, bias).model()
 
 

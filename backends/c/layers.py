@@ -22,7 +22,6 @@ from qbnnc.ir.ops.integer import LinearInteger
 from qbnnc.ir.ops.pooling import MaxPool2d
 from qbnnc.ir.ops.quantize import Requantize
 from qbnnc.ir.ops.shape import Reshape
-from qbnnc.ir.types import Axis
 
 _FEW = 8  # outputs, for which columns do not pay
 
@@ -30,8 +29,6 @@ _FEW = 8  # outputs, for which columns do not pay
 def emit(node: Node, scope: Scope) -> None:
     """Emit a layer, with the rounding and the maxima that follow it."""
     weight = parameter(node.inputs[1], scope)
-    if Axis.ROW in node.inputs[1].type.axes:
-        raise ValueError("a weight of each row's own")
     geometry = Geometry.of(node)
     by_filters = weight is None or weight.select is not None
     end = end_of(node, geometry, scope, pools=by_filters or not geometry.depthwise)

@@ -26,7 +26,7 @@ from qbnnc.ir.ops.base import (
 from qbnnc.ir.ops.contraction import contract, convolve, pad
 from qbnnc.ir.ops.linear import ConvolutionGeometry, linear_shape
 from qbnnc.ir.scales import accumulator_scale
-from qbnnc.ir.types import Array, Axis, DType, QuantParams, TensorType
+from qbnnc.ir.types import Array, DType, QuantParams, TensorType
 
 INT32_LOW, INT32_HIGH = -(2**31), 2**31 - 1
 _EXACT_IN_FLOAT32 = 2**24
@@ -100,8 +100,6 @@ def accumulator_quant(inputs: tuple[TensorType, ...]) -> QuantParams:
         raise ValueError(
             f"takes u8 and i8 codes and an i32 bias, not {', '.join(map(str, inputs))}"
         )
-    if any(Axis.ROW in i.axes for i in inputs[1:]):
-        raise ValueError("a weight or bias is the same for all rows")
     if weight.axis not in (None, 0):
         raise ValueError("a weight has one scale, or one for each output channel")
     scale = accumulator_scale(x.per_tensor[0], weight.scale)

@@ -36,9 +36,8 @@ def linear_shape(inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
 
 def expect_shared(weight: TensorType, bias: TensorType) -> None:
     """ValueError unless all rows of a batch have the same weight and bias."""
-    for what, value in (("weight", weight), ("bias", bias)):
-        if Axis.ROW in value.axes:
-            raise ValueError(f"the {what} {value} varies with the row")
+    if any(Axis.ROW in value.axes for value in (weight, bias)):
+        raise ValueError("a weight or bias is the same for all rows")
 
 
 class Contraction(DeterministicOp):

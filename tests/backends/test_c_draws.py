@@ -178,15 +178,6 @@ def test_chosen_weights_in_a_blob(tmp_path: Path) -> None:
     assert ": 0 of" in run(tmp_path, tmp_path / "net")
 
 
-def test_a_weight_of_each_row_is_refused() -> None:
-    """Weights are the batch's: nothing defines a layer with others."""
-    net = IntegerNet((6,))
-    weight = net.dropped(net.weight((5, 6)), net.keep((5, 6), shared=False))
-    model = net.layer(weight, net.bias(weight)).model()
-    with pytest.raises(CompileError, match="does not take a weight of each row's own"):
-        to_c(model, "net")
-
-
 def test_two_masks_on_a_weight_are_refused() -> None:
     net = IntegerNet((6,))
     weight = net.dropped(net.dropped(net.weight((5, 6))))

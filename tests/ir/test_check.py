@@ -11,7 +11,7 @@ from qbnnc.ir.check import check
 from qbnnc.ir.graph import Builder, Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Clamp, FakeQuantize, KeepMask, Mask, Normal, Requantize
+from qbnnc.ir.ops import Clamp, FakeQuantize, KeepMask, Linear, Mask, Normal, Requantize
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import PER_ROW, DType, QuantParams, Stage, TensorType
 from qbnnc.support.errors import CompileError, Loc
@@ -61,6 +61,23 @@ def test_a_value_read_before_it_is_computed_is_refused() -> None:
     graph = mlp()
     with pytest.raises(CompileError, match="before it is computed"):
         check(replace(graph, nodes=graph.nodes[::-1]))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_weight_of_each_row_is_refused(shared: bool) -> None:
+    """A layer multiplies all rows by the same weight."""
+    build = Builder()
+    x = build.input("input", TensorType(DType.F32, (4,), PER_ROW))
+    loc, constant = Loc("fc", "net.py:3"), build.constant("all", np.ones((2, 4), np.float32))
+    keep = build.emit(KeepMask((2, 4), 0.5, 0, shared), loc=loc, name="keep")
+    weight = build.emit(Mask(1.0), constant, keep, loc=loc, name="weight")
+    bias = build.constant("bias", np.zeros(2, np.float32))
+    if shared:
+        y = build.emit(Linear(), x, weight, bias, loc=loc, name="fc")
+        check(build.graph((y,), Stage.FLOAT))
+    else:
+        with pytest.raises(CompileError, match="the same for all rows"):
+            build.emit(Linear(), x, weight, bias, loc=loc, name="fc")
 
 
 def two_masks(second: KeepMask) -> Graph:
