@@ -39,7 +39,7 @@ def shaken(layer: nn.Module) -> nn.Module:
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "layer norm": (nn.LayerNorm(7), (7,)),
     "layer norm of tokens": (nn.LayerNorm(6, eps=0.1), (5, 6)),
-    "layer norm over two axes": (nn.LayerNorm((4, 5)), (3, 4, 5)),
+    "layer norm over two axes": (nn.LayerNorm([4, 5]), (3, 4, 5)),
     "layer norm without bias": (nn.LayerNorm(6, bias=False), (5, 6)),
     "layer norm without weights": (nn.LayerNorm(6, elementwise_affine=False), (2, 3, 6)),
     "group norm": (nn.GroupNorm(2, 6), (6, 3, 4)),
@@ -53,7 +53,7 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         (3, 4, 5),
     ),
     "RMS norm": (nn.RMSNorm(6), (5, 6)),
-    "RMS norm with its own eps": (nn.RMSNorm((4, 5), eps=0.3, elementwise_affine=False), (4, 5)),
+    "RMS norm with its own eps": (nn.RMSNorm([4, 5], eps=0.3, elementwise_affine=False), (4, 5)),
 }
 
 
