@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
+from qbnnc.ir.ops import AveragePool2d, Linear
 from qbnnc.support.errors import CompileError
 from tests.frontend.outputs import assert_same, images
 
@@ -76,6 +77,27 @@ BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", BY_HAND)
 def test_by_hand(name: str) -> None:
     assert_same(Own(BY_HAND[name]), images(4, 3, 4, 2))
+
+
+class Layered(nn.Module):
+    """A linear layer and its layer norm; `read` adds what the layer gives."""
+
+    def __init__(self, *, read: bool) -> None:
+        super().__init__()
+        self.layer, self.norm, self.read = nn.Linear(4, 6), shaken(nn.LayerNorm(6)), read
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.layer(x)
+        y: Tensor = self.norm(hidden)
+        return y + hidden if self.read else y
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_linear_layer_takes_the_mean(read: bool) -> None:
+    torch.manual_seed(1)
+    graph = assert_same(Layered(read=read), images(5, 4))
+    assert sum(isinstance(node.op, Linear) for node in graph.nodes) == 1 + read
+    assert sum(isinstance(node.op, AveragePool2d) for node in graph.nodes) == 1
 
 
 def test_norms_that_are_bounded_are_refused() -> None:
