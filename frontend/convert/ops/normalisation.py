@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import cast
 
+import numpy as np
 import torch
 
 from qbnnc.frontend.convert.call import Call, Rules
@@ -24,15 +25,18 @@ from qbnnc.frontend.convert.ops.reductions import averaged
 from qbnnc.frontend.convert.ops.shapes import broadcast, reshaped, step
 from qbnnc.frontend.convert.tracked import Activation
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Add, Function, Multiply
+from qbnnc.ir.ops import Add, Function, Linear, Multiply
 
 _Pair = tuple[int, int]
 
 
 def layer_norm(call: Call) -> Activation:
     """Normalise over the last axes; weight and bias have one number for each element of them."""
-    x = call.row("input")
-    return _scaled(call, x, _normalised(call, x, _last_axes(call, x), call.number("eps")), 0)
+    x, eps = call.row("input"), call.number("eps")
+    laid = _last_axes(call, x)
+    centred = _centred_layer(call, x) if laid[1] == x.type.shape[-1] else None
+    y = _normalised(call, x if centred is None else centred, laid, eps, centre=centred is None)
+    return _scaled(call, x, y, 0)
 
 
 def whole_layer_norm(call: Call) -> tuple[Activation, ...]:
@@ -77,6 +81,29 @@ def rms_norm(call: Call) -> Activation:
 def _last_axes(call: Call, x: Value) -> _Pair:
     count = prod(cast("Sequence[int]", call.arguments["normalized_shape"]))
     return prod(x.type.shape) // count, count
+
+
+def _centred_layer(call: Call, x: Value) -> Value | None:
+    """x minus its mean over the last axis, if a linear layer with fixed weights gives x.
+
+    The means of the weights and biases over the outputs are taken from them. So x is not rounded
+    before its mean is taken, and nothing else computes the mean.
+    """
+    node = call.context.build.producer(x)
+    if node is None or not isinstance(node.op, Linear):
+        return None
+    weight, bias = (call.context.build.array(value) for value in node.inputs[1:])
+    if weight is None or bias is None:
+        return None
+    name = f"{call.place().name}.centred"
+    constants = (
+        call.context.constant(f"{name}.{what}", torch.from_numpy(array - array.mean(0)))
+        for what, array in (
+            ("weight", weight.astype(np.float64)),
+            ("bias", bias.astype(np.float64)),
+        )
+    )
+    return call.context.build.emit(node.op, node.inputs[0], *constants, loc=node.loc, name=name)
 
 
 def _normalised(call: Call, x: Value, laid: _Pair, eps: float, *, centre: bool = True) -> Value:

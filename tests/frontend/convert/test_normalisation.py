@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
+from qbnnc.ir.ops import AveragePool2d, Linear
 from qbnnc.support.errors import CompileError
 from tests.frontend.outputs import assert_same, images
 
@@ -39,7 +40,7 @@ def shaken(layer: nn.Module) -> nn.Module:
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "layer norm": (nn.LayerNorm(7), (7,)),
     "layer norm of tokens": (nn.LayerNorm(6, eps=0.1), (5, 6)),
-    "layer norm over two axes": (nn.LayerNorm((4, 5)), (3, 4, 5)),
+    "layer norm over two axes": (nn.LayerNorm([4, 5]), (3, 4, 5)),
     "layer norm without bias": (nn.LayerNorm(6, bias=False), (5, 6)),
     "layer norm without weights": (nn.LayerNorm(6, elementwise_affine=False), (2, 3, 6)),
     "group norm": (nn.GroupNorm(2, 6), (6, 3, 4)),
@@ -53,7 +54,7 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         (3, 4, 5),
     ),
     "RMS norm": (nn.RMSNorm(6), (5, 6)),
-    "RMS norm with its own eps": (nn.RMSNorm((4, 5), eps=0.3, elementwise_affine=False), (4, 5)),
+    "RMS norm with its own eps": (nn.RMSNorm([4, 5], eps=0.3, elementwise_affine=False), (4, 5)),
 }
 
 
@@ -76,6 +77,27 @@ BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", BY_HAND)
 def test_by_hand(name: str) -> None:
     assert_same(Own(BY_HAND[name]), images(4, 3, 4, 2))
+
+
+class Layered(nn.Module):
+    """A linear layer and its layer norm; `read` adds what the layer gives."""
+
+    def __init__(self, *, read: bool) -> None:
+        super().__init__()
+        self.layer, self.norm, self.read = nn.Linear(4, 6), shaken(nn.LayerNorm(6)), read
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.layer(x)
+        y: Tensor = self.norm(hidden)
+        return y + hidden if self.read else y
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_linear_layer_takes_the_mean(read: bool) -> None:
+    torch.manual_seed(1)
+    graph = assert_same(Layered(read=read), images(5, 4))
+    assert sum(isinstance(node.op, Linear) for node in graph.nodes) == 1 + read
+    assert sum(isinstance(node.op, AveragePool2d) for node in graph.nodes) == 1
 
 
 def test_norms_that_are_bounded_are_refused() -> None:

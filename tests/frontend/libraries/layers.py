@@ -200,7 +200,7 @@ COMPILES: dict[str, Case] = {
 }
 
 _RECURRENT = r"is given a constant"
-_NO_3D = r"the op 'conv3d' is not supported"
+_NO_3D = r"conv3d: slides a window over three axes"
 _STATE = r"keeps state between calls .*take out what keeps a mask or a result"
 _ITS_SAMPLES = r"draws its samples itself.* compile \.core_model instead"
 _MEMBERS = r"members of an ensemble are joined along the batch.*compile a list"
