@@ -102,7 +102,9 @@ class _Writer:
 
     def _written(self, target: object, args: object, value: object) -> fx.Node:
         made = self.graph.create_node(
-            "call_function", cast(fx.node.Target, target), cast("tuple[fx.node.Argument, ...]", args)
+            "call_function",
+            cast(fx.node.Target, target),
+            cast("tuple[fx.node.Argument, ...]", args),
         )
         kept = {k: v for k, v in self.node.meta.items() if k not in ("val", "tensor_meta")}
         made.meta = {**kept, "val": value}

@@ -18,6 +18,7 @@ from qbnnc.frontend.convert.ops.split_and_concat import along_first
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Constant,
+    DropoutMask,
     Filled,
     Result,
     Tracked,
@@ -193,6 +194,8 @@ def _is_zero(tracked: Tracked) -> bool:
             return number == 0
         case Constant(tensor):
             return not bool(tensor.any())
+        case DropoutMask(scale=scale):  # zeros under a mask
+            return scale == 0
         case _:
             return False
 
