@@ -1,9 +1,9 @@
 """The cells of recurrent layers: what one step computes from x_t and the states before it.
 
 A state that is None is zeros, and the step is computed without it. So the first step of a layer
-reads x_t alone. The gates of an LSTM are one layer over [x_t, h], joined, as one accumulator then adds
-both and is rounded once. The gates of a GRU are a layer over x_t plus one over h. A joined input has
-one scale, and its update gate suffers more from a coarse h than from a sum.
+reads x_t alone. The gates of an LSTM are one layer over [x_t, h], joined: one accumulator adds
+both, and is rounded once. The gates of a GRU are a layer over x_t plus one over h. A joined input
+has one scale for both, and a GRU, whose state passes its gates unchanged, suffers from it.
 """
 
 from __future__ import annotations
