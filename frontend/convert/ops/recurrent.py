@@ -68,7 +68,7 @@ def _run(
     found = list[Value]()
     for x in reversed(steps) if backwards else steps:
         states = cell.step(x, states)
-        found.append(cast(Value, states[0]))
+        found.append(states[0])
     return found[::-1] if backwards else found, states
 
 
@@ -78,7 +78,7 @@ def cell(call: Call) -> Result:
     given = Parameters(*(cast(Tracked, call.arguments[name]) for name in names))
     states = tuple(_state_of_cell(call, each) for each in _listed(call))
     ended = cell_of(op_name(call.node), call, given).step(call.row("input"), states)
-    made = tuple(Activation(cast(Value, each)) for each in ended)
+    made = tuple(Activation(each) for each in ended)
     return made if len(made) > 1 else made[0]
 
 
