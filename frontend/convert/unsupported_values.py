@@ -47,8 +47,8 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
             reader.fail(
                 "a layer with random weights is given a constant, as the first state of an "
                 "LSTM or GRU is",
-                "recurrent layers with random weights do not compile, layers that take what is "
-                "computed from the input do",
+                "start from the first step's own result, or use nn.LSTM or nn.GRU with weights "
+                "that are sampled before they are called",
             )
         case Noise() | Uniform():
             raise NotAnActivation(

@@ -44,7 +44,8 @@ def batch_of(source: fx.Node) -> int | torch.SymInt:
 def is_batch(extent: int | torch.SymInt, batch: int | torch.SymInt) -> bool:
     """Whether an axis of this extent holds the rows of a batch of this size."""
     if isinstance(extent, int) or isinstance(batch, int):
-        return isinstance(extent, int) and extent == batch
+        # A comparison of a number with a symbol would make torch settle on that number.
+        return isinstance(extent, int) and isinstance(batch, int) and extent == batch
     same: bool = extent.node.expr == batch.node.expr
     return same
 

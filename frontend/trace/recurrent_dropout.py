@@ -7,7 +7,7 @@ torch draws a mask for [T, B, H] whatever `batch_first` says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import getitem
 from typing import cast
@@ -81,14 +81,12 @@ class _Writer:
     graph: fx.Graph
     node: fx.Node
 
-    def call(self, target: object, *args: object) -> fx.Node:
+    def call(self, target: Callable[..., object], *args: object) -> fx.Node:
         """One op, with the tensor that torch would trace it to."""
-        plain = fx.node.map_arg(args, lambda each: each.meta["val"])
-        if target is getitem:
-            value = plain[0][plain[1]]
-        else:
-            with self._first.fake_mode:
-                value = cast("torch._ops.OpOverload", target)(*plain)
+        given = cast("tuple[fx.node.Argument, ...]", args)
+        plain = cast("tuple[object, ...]", fx.node.map_arg(given, lambda each: each.meta["val"]))
+        with self._first.fake_mode:
+            value = target(*plain)
         return self._written(target, args, value)
 
     def layer(self, x: fx.Node, states: Sequence[fx.Node], *args: object) -> fx.Node:

@@ -18,6 +18,7 @@ from qbnnc.frontend.convert.ops.split_and_concat import along_first
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Constant,
+    DropoutMask,
     Filled,
     Result,
     Tracked,
@@ -67,7 +68,7 @@ def _run(
     found = list[Value]()
     for x in reversed(steps) if backwards else steps:
         states = cell.step(x, states)
-        found.append(cast(Value, states[0]))
+        found.append(states[0])
     return found[::-1] if backwards else found, states
 
 
@@ -77,7 +78,7 @@ def cell(call: Call) -> Result:
     given = Parameters(*(cast(Tracked, call.arguments[name]) for name in names))
     states = tuple(_state_of_cell(call, each) for each in _listed(call))
     ended = cell_of(op_name(call.node), call, given).step(call.row("input"), states)
-    made = tuple(Activation(cast(Value, each)) for each in ended)
+    made = tuple(Activation(each) for each in ended)
     return made if len(made) > 1 else made[0]
 
 
@@ -193,6 +194,8 @@ def _is_zero(tracked: Tracked) -> bool:
             return number == 0
         case Constant(tensor):
             return not bool(tensor.any())
+        case DropoutMask(scale=scale):  # zeros under a mask
+            return scale == 0
         case _:
             return False
 

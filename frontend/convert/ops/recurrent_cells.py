@@ -1,8 +1,9 @@
 """The cells of recurrent layers: what one step computes from x_t and the states before it.
 
 A state that is None is zeros, and the step is computed without it. So the first step of a layer
-reads x_t alone. The gates of a cell are layers over [x_t, h], joined, as one accumulator then adds
-both and is rounded once.
+reads x_t alone. The gates of an LSTM are one layer over [x_t, h], joined: one accumulator adds
+both, and is rounded once. The gates of a GRU are a layer over x_t plus one over h. A joined input
+has one scale for both, and a GRU, whose state passes its gates unchanged, suffers from it.
 """
 
 from __future__ import annotations
@@ -67,6 +68,13 @@ class Gates:
             return self._linear(name, x, *self._parameters("first", gates))
         joined = step(self.call, "joined", Concat(0), x, h)
         return self._linear(name, joined, *self._parameters("both", gates))
+
+    def summed(self, name: str, x: Value, h: Value | None, gates: Sequence[int]) -> Value:
+        """The same as `layer`, as the sum of a layer over x and one over h."""
+        if h is None:
+            return self._linear(name, x, *self._parameters("first", gates))
+        parts = (self.of_x(f"{name}_x", x, gates), self.of_h(f"{name}_h", h, gates))
+        return self.emit(name, Add(), *parts)
 
     def of_x(self, name: str, x: Value, gates: Sequence[int]) -> Value:
         """What x alone adds to the gates, with its own bias."""
@@ -159,7 +167,7 @@ class GruCell:
     def step(self, x: Value, states: States) -> tuple[Value, ...]:
         (h,) = states
         g = self.gates
-        opened = g.emit("open", Unary(Function.SIGMOID), g.layer("gates", x, h, (0, 1)))
+        opened = g.emit("open", Unary(Function.SIGMOID), g.summed("gates", x, h, (0, 1)))
         r, z = g.part("r", opened, 0), g.part("z", opened, 1)
         if h is None:
             return (self._kept(z, self._new(x, self._scaled(r)), None),)
