@@ -62,14 +62,14 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "resize by F.interpolate, or use a transposed convolution",
     ),
     (
-        r"(slow_)?conv\w*3d|.*pool3d.*",
-        "slides a window over three axes, which is not supported",
-        "use convolutions and pools over one axis or two, with depth as channels",
-    ),
-    (
         r".*unpool.*",
         "puts values where a pooling took them from, which is not supported",
         "use nearest upsampling, or a transposed convolution",
+    ),
+    (
+        r"(slow_)?conv\w*3d|.*pool3d.*",
+        "slides a window over three axes, which is not supported",
+        "use convolutions and pools over one axis or two, with depth as channels",
     ),
     (
         r"sort.*|.*argsort.*|msort|topk|argmax|argmin|kthvalue|.*median|.*quantile|mode|aminmax"

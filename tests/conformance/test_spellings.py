@@ -81,6 +81,8 @@ FUNCTIONS: dict[str, Function] = {
     "less its relu": lambda h: h - torch.relu(h) * 0.5,
     "ceil_mode": lambda h: F.max_pool2d(h, 3, 2, ceil_mode=True),
     "adaptive pool up": lambda h: F.adaptive_avg_pool2d(h, 12),
+    "upsample": lambda h: F.interpolate(h, scale_factor=2, mode="bilinear"),
+    "group norm": lambda h: F.group_norm(h, 2),
     "reflection": lambda h: F.pad(h, (1, 1, 1, 1), mode="reflect"),
     "mul broadcast": lambda h: h * F.adaptive_avg_pool2d(h, (1, 8)),
     "add broadcast": lambda h: h + F.adaptive_avg_pool2d(h, (1, 8)),
@@ -96,10 +98,10 @@ def test_functions_between_layers(name: str, tmp_path: Path) -> None:
 
 
 OTHERS: dict[str, Function] = {
-    "upsample": lambda h: F.interpolate(h, scale_factor=2, mode="bilinear"),
+    "grid": lambda h: F.grid_sample(h, h[:, :2].permute(0, 2, 3, 1), align_corners=False),
     "unpool": lambda h: F.max_unpool2d(*F.max_pool2d(h, 2, return_indices=True), (2, 2)),
     "softmax inside": lambda h: torch.softmax(h, 1),
-    "group norm": lambda h: F.group_norm(h, 2),
+    "sorted": lambda h: h.sort(1).values,
 }
 
 
