@@ -217,7 +217,7 @@ def test_refused(case: str) -> None:
 
 
 def test_a_long_sequence_names_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a small limit, as torch takes minutes to trace thousands of steps."""
+    """With a small limit, as thousands of steps take long to compile."""
     monkeypatch.setattr(recurrent, "OPERANDS", Limit("the steps", STEPS - 1))
     net = Read(nn.LSTM(FEATURES, 1, batch_first=True), last_step).eval()
     with pytest.raises(CompileError, match=r"unrolled over 3 steps, and at most 2 of this layer"):
