@@ -29,7 +29,7 @@ from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Concat, Reshape, Slice
 from qbnnc.support.limits import NODES, OPERANDS
 
-_OPS_PER_STEP = 16  # of the longest cell, at most
+_OPS_PER_STEP = 24  # of a GRU, as integers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
