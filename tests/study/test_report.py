@@ -87,7 +87,8 @@ def test_tables_and_figures_can_be_read_aloud(full: Page) -> None:
 def test_what_the_rows_say_is_there(full: Page) -> None:
     for text in (
         "n = 2 seeds", "Triangles at the edge", "conv1: <b>overflow</b>", "ab12", "f.npz",
-        "4.1 kB", "unheard of", "0.5005 ± 0.00071", "Weights at 8 bits.",
+        "4.1 kB", "MACs of a row", "1.23e5", "CPU ms of a row", "unheard of",
+        "0.5005 ± 0.00071", "Weights at 8 bits.",
     ):  # fmt: skip
         assert text in full.text, text
 

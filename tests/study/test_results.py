@@ -33,6 +33,7 @@ RESULT = Result(
     "lenet/ptq/w4a7/seed0", "lenet", "MC dropout", Precision.PTQ, 4, 7, 0, 20,
     metrics={"nll": 0.5, "ece": 0.01}, ood={"ape": 1.5}, calibration=(Bin(3, 0.5, 0.25),) * 10,
     entropy=Entropies((0.0, 1.0, 2.0), (3, 4), (0, 7)), sizes={"qbnn": 4096}, seconds=1.5,
+    costs={"macs": 9.0, "milliseconds": 0.5},
     shifts=(Shifted("rotation", 15.0, {"error": 0.25}),),
 )  # fmt: skip
 FAILED = Result("k", "lenet", "m", Precision.FLOAT, None, None, 1, 20, error="no \u2028 memory")

@@ -36,6 +36,9 @@ def test_every_item_has_its_row(tmp_path: Path) -> None:
     assert tuple(rows) == results
     assert all(r.error is None and r.samples == 5 and r.seconds > 0 for r in results)
     assert {tuple(r.sizes) for r in results} == {("float32",), ("qbnn",)}
+    macs = 6 * 16 + 5 * 16 * 3  # the second layer is computed for each of 5 samples
+    assert [r.costs.get("macs") for r in results] == [None] * 2 + [macs] * 4
+    assert all(r.costs["milliseconds"] > 0 for r in results[2:])
 
 
 def test_the_metrics_are_those_of_the_compiled_network(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
+from statistics import median
 from typing import TypeAlias
 
 import numpy as np
 
 from qbnnc.evaluation.predictors import Recording
 from qbnnc.evaluation.score import Scores
+from qbnnc.inspection.report import inspect
 from qbnnc.inspection.size import float_bytes
 from qbnnc.ir import format
 from qbnnc.ir.head import class_shape
@@ -28,6 +30,7 @@ from qbnnc.study.shifts import STANDARD_SHIFTS
 from qbnnc.support.errors import UserError
 from qbnnc.version import COMPILER
 
+_TIMED = 5  # predictions of one row, whose median time is kept
 _BINS = 20  # of a histogram of entropies, from 0 to log K
 _NAMES = {"entropy": "ape"}  # average predictive entropy, as the paper calls it
 _OOD = "ood_"
@@ -75,7 +78,22 @@ def _result(
         result = measure(study, predictor, empty, shifted=shifted)
     except Exception as error:
         return replace(empty, error=describe(error))
-    return replace(result, sizes=sizes, seconds=round(shared + time.perf_counter() - start, 3))
+    costs = {} if item.bits is None else costs_of(predictor, study.test.x[:1], result.samples)
+    taken = round(shared + time.perf_counter() - start, 3)
+    return replace(result, sizes=sizes, costs=costs, seconds=taken)
+
+
+def costs_of(predictor: Predictor, row: Floats, samples: int) -> dict[str, float]:
+    """The MACs, and the milliseconds of CPU time, of one row [1, *shape] with its samples."""
+    report = inspect(predictor.model, 0)
+    own = report.prefix_macs - report.shared_macs
+    macs = report.shared_macs + report.members * own + samples * report.sample_macs
+    times = []
+    for _ in range(_TIMED + 1):
+        start = time.process_time()
+        predictor.predict(row, samples=samples)
+        times.append(time.process_time() - start)
+    return {"macs": float(macs), "milliseconds": round(1e3 * median(times[1:]), 4)}
 
 
 def _empty(item: Item, method: str) -> Result:

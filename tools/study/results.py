@@ -96,7 +96,9 @@ class Result:
     """A network at one precision with one seed, or the sentence that says why there is none.
 
     `weights` and `activations` are bits, None for float. `metrics` are on test data, `ood` on
-    out-of-distribution data. `sizes` are bytes by file format. `key` is unique in a study.
+    out-of-distribution data. `sizes` are bytes by file format. `costs` of one row with its samples
+    are "macs", multiplications, and "milliseconds" of CPU time with one thread in the integer
+    runtime. `key` is unique in a study.
     ValueError if the fields contradict each other.
     """
 
@@ -116,6 +118,7 @@ class Result:
     sizes: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     error: str | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bits = (self.weights, self.activations)

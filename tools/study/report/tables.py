@@ -12,6 +12,8 @@ from qbnnc.study.report.sensitivity import increase
 from qbnnc.study.results import Result, Shifted
 from qbnnc.support.text import human_bytes
 
+_COSTS = {"macs": "MACs of a row", "milliseconds": "CPU ms of a row"}
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -27,11 +29,13 @@ def results_table(grouped: Grouped) -> Table:
     metrics = in_order(key for r in grouped.results for key in r.metrics)
     ood = in_order(key for r in grouped.results for key in r.ood or {})
     sizes = list(dict.fromkeys(key for r in grouped.results for key in r.sizes))
+    costs = [key for key in _COSTS if any(key in r.costs for r in grouped.results)]
     header = [
         *("Network", "Configuration", "Seeds"),
         *(m.label for m in metrics),
         *(f"OOD data: {m.label}" for m in ood),
         *(f".{key} file" for key in sizes),
+        *(_COSTS[key] for key in costs),
     ]
     rows = [
         [
@@ -39,6 +43,7 @@ def results_table(grouped: Grouped) -> Table:
             *(_cell(grouped.statistic(c, m.key), m.factor) for m in metrics),
             *(_cell(grouped.statistic(c, m.key, ood=True), m.factor) for m in ood),
             *(_size(group, key) for key in sizes),
+            *(_cost(group, key) for key in costs),
         ]
         for c, group in grouped.groups.items()
     ]
@@ -114,6 +119,11 @@ def _cell(measured: Statistic | None, factor: float) -> str:
     shown = measured.times(factor)
     spread = "" if shown.deviation is None else f" ± {padded(shown.deviation, 2)}"
     return padded(shown.mean) + spread
+
+
+def _cost(results: Iterable[Result], key: str) -> str:
+    costs = [r.costs[key] for r in results if key in r.costs]
+    return number(sum(costs) / len(costs)) if costs else ""
 
 
 def _size(results: Iterable[Result], key: str) -> str:
