@@ -56,7 +56,7 @@ def uniform(m: Net, x: Tensor) -> Tensor:
 
 def one_a_row(m: Net, x: Tensor) -> Tensor:
     h = m.hidden(x)
-    return m.last(h * torch.normal(1.0, 0.3, (len(x), 1)))
+    return m.last(h * torch.normal(1.0, 0.6, (len(x), 1)))
 
 
 def output(m: Net, x: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import qbnnc
-from qbnnc.backends.c import to_c
-from qbnnc.support.errors import CompileError, UserError
+from qbnnc.support.errors import CompileError
 from tests.conformance.posteriors.choices import COUNT, FORMS, HIDDEN, Net
 from tests.conformance.posteriors.compared import (
     NIGHTLY_SAMPLES,
@@ -19,11 +18,8 @@ from tests.conformance.posteriors.compared import (
     check_distribution,
     compiled,
 )
-from tests.devices.programs import check_equal, check_runs
 from tests.examples import slow_but
-from tools.devices.targets import HOST
 
-NOT_IN_C = "spike_and_slab"
 QUICK = ("snapshots", "batch_ensemble", "masksembles", "drop_connect", "spike_and_slab")
 
 
@@ -38,24 +34,6 @@ def test_bits_and_distribution(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FORMS)
 def test_distribution_of_many_samples(name: str, tmp_path: Path) -> None:
     check_distribution(compiled(FORMS[name](), tmp_path), NIGHTLY_SAMPLES)
-
-
-@pytest.mark.slow
-def test_all_of_them_in_c(tmp_path: Path) -> None:
-    check_runs(HOST[0])
-    models = {}
-    for name in FORMS.keys() - {NOT_IN_C}:
-        (tmp_path / name).mkdir()
-        models[name] = compiled(FORMS[name](), tmp_path / name).model
-    check_equal(tmp_path, HOST[0], models)
-
-
-@pytest.mark.slow
-def test_c_says_what_it_has_no_form_of(tmp_path: Path) -> None:
-    """A sampled weight under a mask runs in the other engines alone."""
-    made = compiled(FORMS[NOT_IN_C](), tmp_path)
-    with pytest.raises(UserError, match="mask"):
-        to_c(made.model, "net")
 
 
 def test_snapshots_cost_little_more_than_one_sampled_layer(tmp_path: Path) -> None:
