@@ -40,7 +40,8 @@ def check_rows(module: nn.Module, rows: int, outputs: Sequence[Tensor], seen: Wa
         )
         remedy = (
             "make a network of each member, and compile a list of these: "
-            "qbnnc.compile([member, ...], ...)"
+            "qbnnc.compile([member, ...], ...), or choose a member at random in forward: "
+            "values[torch.randint(len(values), (1,))]"
         )
     raise CompileError(gives, Loc(type(module).__name__), remedy)
 

@@ -172,9 +172,10 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
     if len(static) != len(shape):
         call.fail(
             "repeats a tensor of different numbers along the batch, so that a row's result "
-            "would depend on its place in the batch (BatchEnsemble's layers do that",
-            "make a network of each member, and compile a list of these); let the same "
-            "numbers broadcast to all rows",
+            "would depend on its place in the batch (BatchEnsemble's and Masksembles' layers do "
+            "that)",
+            "make a network of each member and compile a list of these, or choose a member at "
+            "random: values[torch.randint(len(values), (1,))] for all rows, and (len(x),) for each",
         )
     return Constant(tensor.expand(static))
 
