@@ -27,7 +27,7 @@ from qbnnc.ir.scales import (
     weight_quant,
 )
 from qbnnc.ir.types import EPS_QUANT, Array, QuantParams, Stage
-from qbnnc.passes.options import Bits, Quantisation, Scales
+from qbnnc.passes.options import DRAWN_BITS, Bits, Quantisation, Scales
 from qbnnc.passes.parameters import likely_values, source_constant, spread
 from qbnnc.passes.ranges.calibrate import Calibration, Observer, Ranges
 from qbnnc.passes.ranges.quantisation_points import (
@@ -58,7 +58,7 @@ class InsertFakeQuantize:
     3. A FakeQuantize follows every weight. The scale is at least |b_j|/(S_x*2^23), so that the bias
        fits. One follows every bias, with the accumulators' scale f32(S_x*S_w). A depthwise 1x1
        convolution has a scale a channel, whatever was chosen, and with powers of two 8 bits: its
-       one weight a channel is exact then.
+       one weight a channel is exact then. It has 8 bits too if this weight is drawn.
     4. The mu, sigma and eps of a sampled weight are quantised to 8 bits (docs/semantics.md, section
        6). The sample, whose range is mu -+ 3 |sigma|, has the bits of the layer.
     5. None follows a dropout mask (section 5), unless scales are powers of two and the mask's
@@ -152,10 +152,11 @@ class _Insertion:
         input_scale = x.type.quant.per_tensor[0]
         largest = np.abs(shifts.astype(np.float64)).max(axis=0)
         bits = self.bits.get(node.output.name, self.options.bits).weights
-        one_tap = _has_one_tap(node)
-        bits = 8 if one_tap and self.pow2 else bits
+        one_tap, drawn = _has_one_tap(node), bool(weight.type.axes)
+        if one_tap and (self.pow2 or drawn):
+            bits = DRAWN_BITS
         scheme = self.options.scheme_of(bits, sampled=bool(weight.type.axes))
-        channels = one_tap or scheme.per_channel
+        channels = (one_tap and not drawn) or scheme.per_channel
         codes = Codes(bits, scheme.symmetric, self.pow2)
         quant = weight_quant(
             self.weight_range(weight, weights, codes, build, channels=channels),
@@ -218,10 +219,9 @@ class _Insertion:
 
 
 def _has_one_tap(layer: Node) -> bool:
-    """Whether each channel is multiplied by one constant, as in a lowered scale and shift."""
+    """Whether each channel is multiplied by one number, as in a lowered scale and shift."""
     _, weight, _ = layer.inputs
-    is_constant = not weight.type.axes
-    return isinstance(layer.op, Conv2d) and is_constant and weight.type.size == layer.op.groups
+    return isinstance(layer.op, Conv2d) and weight.type.size == layer.op.groups
 
 
 def _covering(quants: list[QuantParams], *, pow2: bool) -> QuantParams:
