@@ -59,5 +59,6 @@ def test_a_service_that_cannot_start_says_so_in_a_sentence(
 def test_load_without_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "http://127.0.0.1:1"  # no service can have this port without rights of its own
     monkeypatch.setattr(sys, "argv", ["load", url, "--requests", "1"])
+    monkeypatch.delitem(sys.modules, "tools.serving.load", raising=False)  # or runpy warns
     with pytest.raises(SystemExit, match=f"^Error: {url}: .*; start the service first$"):
         runpy.run_module("tools.serving.load", run_name="__main__")
