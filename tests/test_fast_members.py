@@ -15,6 +15,18 @@ FILES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_
 
 # A family that is slow as a whole, and the test of the same file or another that stands for it.
 STAND_INS = {
+    "backends/test_c_draws.py::test_many_random_models": (
+        "backends/test_c_draws.py::test_random_models"
+    ),
+    "conformance/posteriors/test_choices.py::test_distribution_of_many_samples": (
+        "conformance/posteriors/test_choices.py::test_bits_and_distribution"
+    ),
+    "conformance/posteriors/test_noise.py::test_distribution_of_many_samples": (
+        "conformance/posteriors/test_noise.py::test_bits_and_distribution"
+    ),
+    "conformance/posteriors/test_correlated_weights.py::test_many_samples": (
+        "conformance/posteriors/test_correlated_weights.py::test_bits_and_distribution"
+    ),
     "backends/test_c_project.py::test_cmake": (
         "backends/test_c_project.py::test_files_are_those_that_are_promised"
     ),

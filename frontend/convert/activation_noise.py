@@ -36,7 +36,11 @@ from qbnnc.frontend.convert.tracked import (
     exact,
     tracked_among,
 )
-from qbnnc.frontend.convert.unsupported_values import NotAnActivation, value_not_supported
+from qbnnc.frontend.convert.unsupported_values import (
+    NotAnActivation,
+    is_given_a_constant,
+    value_not_supported,
+)
 from qbnnc.frontend.program.random_ops import NORMALS, op_name
 from qbnnc.ir import ops
 from qbnnc.ir.graph import Value
@@ -131,6 +135,8 @@ class NoiseActivations:
         """CompileError: a function repeats for the rows what all of them share."""
         if noise.why_no_mask is not None:
             raise noise.why_no_mask
+        if is_given_a_constant(noise.source, noise.arguments):
+            value_not_supported(noise, call)
         for each in tracked_among(call.arguments):
             if isinstance(each, Noise):
                 value_not_supported(each, call)

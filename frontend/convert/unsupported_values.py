@@ -43,7 +43,9 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
                 "biases of linear and convolution layers, and Gaussian factors and terms are "
                 "shared by the batch",
             )
-        case Noise(source, function, arguments) if function and _given_constant(source, arguments):
+        case Noise(source, function, arguments) if function and is_given_a_constant(
+            source, arguments
+        ):
             reader.fail(
                 "a layer with random weights is given a constant, as the first state of an "
                 "LSTM or GRU is",
@@ -99,7 +101,7 @@ def _shape_of(tracked: Tracked) -> str:
     return f" of shape {list(tracked.tensor.shape)}" if isinstance(tracked, Constant) else ""
 
 
-def _given_constant(source: fx.Node, arguments: Mapping[str, object]) -> bool:
+def is_given_a_constant(source: fx.Node, arguments: Mapping[str, object]) -> bool:
     """Whether noise is a product of a constant and random weights."""
     given = next(iter(arguments.values()), None)
     return op_name(source) in _PRODUCTS and isinstance(given, Constant | Filled)

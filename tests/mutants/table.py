@@ -95,7 +95,6 @@ TABLE = {
         f"{_CONVERT}/test_casts {_CONVERT}/test_element_moves {_CONVERT}/test_ops"
     ),
     f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent",
-    "frontend/trace/recurrent_dropout.py": f"{_CONVERT}/test_recurrent",
     f"{_OPS}/powers.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",

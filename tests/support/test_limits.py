@@ -41,6 +41,11 @@ def f32(*shape: int) -> TensorType:
     return TensorType(DType.F32, shape, PER_ROW)
 
 
+def fixed(*shape: int) -> TensorType:
+    """The type of a weight or bias."""
+    return TensorType(DType.F32, shape)
+
+
 def test_the_document_says_what_the_file_says() -> None:
     said = {
         name: (int(least), int(most)) for name, least, most in ROW.findall(DOCUMENT.read_text())
@@ -50,10 +55,10 @@ def test_the_document_says_what_the_file_says() -> None:
 
 
 WIDE: list[tuple[Op, tuple[TensorType, ...]]] = [
-    (Conv2d(padding=(1, 1, 1, 1)), (f32(64, 224, 224), f32(64, 64, 3, 3), f32(64))),
-    (Conv2d(padding=(1, 1, 1, 1)), (f32(128, 1000, 1000), f32(64, 128, 3, 3), f32(64))),
-    (Conv2d((2, 2), (3, 3, 3, 3)), (f32(3, 1024, 1024), f32(64, 3, 7, 7), f32(64))),
-    (Conv2d(groups=65536), (f32(65536, 1, 1), f32(65536, 1, 1, 1), f32(65536))),
+    (Conv2d(padding=(1, 1, 1, 1)), (f32(64, 224, 224), fixed(64, 64, 3, 3), fixed(64))),
+    (Conv2d(padding=(1, 1, 1, 1)), (f32(128, 1000, 1000), fixed(64, 128, 3, 3), fixed(64))),
+    (Conv2d((2, 2), (3, 3, 3, 3)), (f32(3, 1024, 1024), fixed(64, 3, 7, 7), fixed(64))),
+    (Conv2d(groups=65536), (f32(65536, 1, 1), fixed(65536, 1, 1, 1), fixed(65536))),
     (MaxPool2d((2, 2), (2, 2)), (f32(64, 1024, 1024),)),
     (AveragePool2d((1024, 1024), (1024, 1024)), (f32(64, 1024, 1024),)),
     (Reshape((2**27,)), (f32(2**9, 2**9, 2**9),)),
@@ -75,13 +80,13 @@ HOSTILE: list[tuple[Op, tuple[TensorType, ...], str]] = [
     (MaxPool2d((5, 1), (1, 1)), (f32(1, 4, 1),), "does not fit"),
     (MaxPool2d((1, 1), (1, 1), (-1, 0, 0, 0)), (f32(1, 4, 1),), "the padding: -1"),
     (MaxPool2d((1, 1), (1, 1), (0, 0, 2**20, 2**20)), (f32(1, 1, 1),), "with its padding: 1099"),
-    (Conv2d(groups=0), (f32(1, 4, 4), f32(1, 1, 1, 1), f32(1)), "the number of groups: 0"),
-    (Conv2d(groups=-1), (f32(1, 4, 4), f32(1, 1, 1, 1), f32(1)), "the number of groups: -1"),
-    (Conv2d(dilation=(0, 1)), (f32(1, 4, 4), f32(1, 1, 1, 1), f32(1)), "the dilation: 0"),
-    (Conv2d(padding=(50_000,) * 4), (f32(1, 1, 1), f32(1, 1, 9, 9), f32(1)), "padding: 10000"),
+    (Conv2d(groups=0), (f32(1, 4, 4), fixed(1, 1, 1, 1), fixed(1)), "the number of groups: 0"),
+    (Conv2d(groups=-1), (f32(1, 4, 4), fixed(1, 1, 1, 1), fixed(1)), "the number of groups: -1"),
+    (Conv2d(dilation=(0, 1)), (f32(1, 4, 4), fixed(1, 1, 1, 1), fixed(1)), "the dilation: 0"),
+    (Conv2d(padding=(50_000,) * 4), (f32(1, 1, 1), fixed(1, 1, 9, 9), fixed(1)), "padding: 10000"),
     (
         Conv2d((1, 1)),
-        (f32(2**9, 2**9, 2**9 - 1), f32(2**10, 2**9, 1, 1), f32(2**10)),
+        (f32(2**9, 2**9, 2**9 - 1), fixed(2**10, 2**9, 1, 1), fixed(2**10)),
         "a value: 26",
     ),
     (Reshape((0, 4)), (f32(4),), "the extent of an axis: 0"),

@@ -29,7 +29,8 @@ def is_shared(call: Call, noise: Tracked) -> bool:
         return False
     shape = noise.shape
     rank = len(call.shape())
-    known = all(isinstance(extent, int) for extent in shape)
+    drawn = [each.meta["val"] for each in sources(noise)]
+    known = all(isinstance(n, int) for n in (*shape, *(each.numel() for each in drawn)))
     for_rows = len(shape) == rank and shape[0] != 1
     return known and not for_rows and all(op_name(each) in NORMALS for each in sources(noise))
 

@@ -110,6 +110,15 @@ def drop_block(m: Net, x: Tensor) -> Tensor:
     return m.last((h * kept * 24 / (kept.sum((1, 2, 3), keepdim=True) + 1)).flatten(1))
 
 
+def two_masks_joined(m: Net, x: Tensor) -> Tensor:
+    keep = [torch.bernoulli(torch.full((len(x), n), 0.8)) for n in (8, 16)]
+    return m.last(m.hidden(x) * torch.cat(keep, dim=1))
+
+
+def one_uniform_a_row(m: Net, x: Tensor) -> Tensor:
+    return m.last(m.hidden(x) * torch.rand(len(x), 1).expand(-1, 24))
+
+
 FORMS: dict[str, Form] = {
     "Gaussian dropout": gaussian_dropout,
     "additive, a scale for each channel": additive,
@@ -123,4 +132,6 @@ FORMS: dict[str, Form] = {
     "Laplace": laplace,
     "exponential": exponential,
     "DropBlock": drop_block,
+    "two masks joined": two_masks_joined,
+    "one uniform number a row": one_uniform_a_row,
 }

@@ -122,21 +122,11 @@ def whole_and_in_part(h: Tensor) -> Tensor:
     return h * mask + torch.cat([h[:, :3] * mask[:, :3], h[:, 3:]], dim=1)
 
 
-def of_several(h: Tensor) -> Tensor:
-    return h * torch.cat([bernoulli(len(h), 3), bernoulli(len(h), 3)], dim=1)
-
-
-def by_the_uniform(h: Tensor) -> Tensor:
-    return h * torch.rand(len(h), 1).expand(-1, 6)
-
-
 UNSUPPORTED: dict[Spelling, str] = {
     repeated: r"a mask of rows, .* of shape \[6\] does not fit \[6\] for each row",
     of_the_next_row: "unfold: a dropout mask is used for something other than masking",
     in_two_orders: "one mask is used twice",
     whole_and_in_part: "one mask is used twice",
-    of_several: "joins masks of several random tensors",
-    by_the_uniform: "noise is added",
 }
 
 

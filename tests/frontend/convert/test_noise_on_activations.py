@@ -264,7 +264,6 @@ def masked_last(x: Tensor) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Function, str]] = {
-    "shared": (lambda x: x + 0.1 * x * torch.randn(6), r"random tensor of shape \[6\]"),
     "sum over the batch": (
         lambda x: x * torch.randn_like(x).sum(0),
         r"sum: over the axes \[0\], of which 0 is the batch",
