@@ -11,7 +11,6 @@ from qbnnc.frontend import read_module
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Affine, BatchNorm
 from qbnnc.passes.fusion.fold_affine import FoldAffine
-from qbnnc.support.errors import CompileError
 from tests.frontend.convert.coupled import ROWS, assert_coupled
 from tests.frontend.nets import randomise_batch_norm
 
@@ -107,6 +106,6 @@ class ByTheInput(Noisy):
         return h + x[:, :3].abs() * torch.randn(3)
 
 
-def test_noise_scaled_by_the_input_is_not_supported() -> None:
-    with pytest.raises(CompileError, match="noise is added to activations or scales them"):
-        read_module(ByTheInput().eval(), X)
+def test_noise_scaled_by_the_input() -> None:
+    """The batch shares the noise: it is a weight of each feature."""
+    assert_coupled(ByTheInput().eval(), X)
