@@ -18,6 +18,8 @@ from tests.qbnnc.batches.files import some_rows, tree
 
 ROWS = 6000
 SLOW = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 import sys, time
 import qbnnc.batches.spool as spool
 from qbnnc.cli.main import main
