@@ -132,9 +132,8 @@ def _plain(call: Call, value: object, member: int, *, number: bool) -> object:
             return members[member].item() if number else members[member].contiguous()
         case Constant(tensor):
             return tensor
-        case Filled(shape, fill):
-            extents = [1 if call.context.is_batch(n) else int(n) for n in shape]
-            return torch.full(extents, fill or 0.0)
+        case Filled(shape):
+            return value.tensor([1 if call.context.is_batch(n) else int(n) for n in shape])
         case torch.SymInt() if call.context.is_batch(value):
             return 1
         case list():
