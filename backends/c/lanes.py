@@ -70,7 +70,7 @@ def lanes_of(select: Node, producers: Mapping[Value, Node]) -> Lanes | None:
 
 
 def strided(numbers: NDArray[np.int64]) -> tuple[int, Strides] | None:
-    """(start, strides) of numbers [N, C] or [N, C, kh, kw]; None if strides do not give them."""
+    """Return (start, strides) of numbers [N, C] or [N, C, kh, kw], or None if there are none."""
     whole = numbers.reshape(*numbers.shape, *[1] * (4 - numbers.ndim))
     start = int(whole[0, 0, 0, 0])
     second = np.eye(4, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Linear layers of one of several constant weights [M, N, K], which are stored as [M, K, N].
+"""Linear layers that choose one of several constant weights [M, N, K], stored as [M, K, N].
 
 - x without samples, and no more members than samples: products with all members, one of which is
   taken for each sample. These weights are constant, and onnxruntime packs them when it loads the

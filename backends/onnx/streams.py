@@ -57,7 +57,7 @@ class Stream:
 
     @property
     def family(self) -> Hashable:
-        """What the same nodes may draw: all masks, or codes by the same table."""
+        """A key of what the same nodes may draw: all masks, or codes by the same table."""
         if isinstance(self.op, NoiseCodes):
             return NoiseCodes, self.op.thresholds, self.op.inverted
         return type(self.op)

@@ -92,12 +92,18 @@ def test_notebooks_end_in_a_proof_and_have_small_pictures(name: str) -> None:
     texts = "".join(printed(found))
     assert "equal" in texts or "0 of " in texts
     assert "Traceback" not in texts
+    assert not re.search(r"(?m)(^|[\s\"'])/(tmp|home|root|Users)/", texts)  # no machine's paths
     for cell in found.cells:
         for output in cell.get("outputs", ()):
             assert output.output_type in ("stream", "display_data", "execute_result")
             if svg := output.get("data", {}).get("image/svg+xml"):
                 assert len(svg) <= LARGEST
                 assert cell.metadata["figure"]
+
+
+def test_a_warning_names_no_file_of_the_kernel() -> None:
+    made = notebook_of("```python\nimport warnings\nwarnings.warn('look out')\n```\n")
+    assert printed(execute(made)) == ["UserWarning: look out\n"]
 
 
 def test_prose_is_taken_without_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

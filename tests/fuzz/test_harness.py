@@ -117,7 +117,7 @@ def test_a_wrong_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def other(*args: object, **more: object) -> tuple[object, ...]:
         # The arguments are handed on as they come, whatever their types are.
-        made = oracle_samples(*args, **more)  # type: ignore[arg-type]
+        made = oracle_samples(*args, **more)  # type: ignore[arg-type]  # as a fuzzer would
         return tuple(np.asarray(a) + np.float32(1) for a in made)
 
     monkeypatch.setattr(models, "oracle_samples", other)

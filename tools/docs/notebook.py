@@ -29,6 +29,7 @@ SECONDS = 600  # until a cell is given up
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$\n?", re.DOTALL | re.MULTILINE)
 FIGURE = re.compile(r"<!-- figure: (.*?) -->\s*$", re.DOTALL)
 SHELL = "%%bash\n"
+WARNED = re.compile(r"^\S*ipykernel_\d+/\d+\.py:\d+: (\w+: .*\n)  .*\n", re.MULTILINE)
 # Small pictures, the same bytes for the same drawing; the page's reader has the fonts.
 SETUP = """
 import matplotlib, matplotlib_inline.backend_inline as _inline
@@ -119,6 +120,7 @@ def _tidy(cell: NotebookNode, folder: str) -> None:
     for output in joined:
         if output.output_type == "stream":
             text = output.text.replace(folder, ".").replace(str(ROOT), "")
+            text = WARNED.sub(r"\1", text)  # the file is the kernel's, and another one each time
             output.text = "".join(line.rpartition("\r")[2] for line in text.splitlines(True))
     cell.outputs = joined
 

@@ -24,7 +24,7 @@ ONE_AXIS: dict[str, dict[str, int | str]] = {
 @pytest.mark.parametrize("name", ONE_AXIS)
 def test_one_axis(name: str) -> None:
     # The options are of several types, which a dict of them cannot tell apart.
-    convolution = nn.Conv1d(4, 8, 3, **ONE_AXIS[name])  # type: ignore[arg-type]
+    convolution = nn.Conv1d(4, 8, 3, **ONE_AXIS[name])  # type: ignore[arg-type]  # a table of keywords
     graph = assert_same(convolution, images(3, 4, 11))
     assert sum(isinstance(n.op, Conv2d) for n in graph.nodes) == 1
 

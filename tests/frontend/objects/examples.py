@@ -215,7 +215,7 @@ def state_of_posteriors(algorithm: str) -> Example:
         return {name: tensor[0] for name, tensor in drawn.items()}
 
     def outputs(x: Tensor) -> Tensor:
-        return torch.func.functional_call(net, dict(weights()), (x,))  # type: ignore[no-any-return]
+        return torch.func.functional_call(net, dict(weights()), (x,))  # type: ignore[no-any-return]  # torch gives it none
 
     return Example((net, state), weights, outputs)
 
@@ -238,7 +238,7 @@ def pyro_model() -> nn.Module:
     library_ = pyro()
     normal, module, sampled = library_.distributions.Normal, library_.nn.PyroModule, _sampled
 
-    class Regression(module):  # type: ignore[misc, valid-type]
+    class Regression(module):  # type: ignore[misc, valid-type]  # pyro may be missing
         def __init__(self) -> None:
             super().__init__()
             self.hidden = module[nn.Linear](6, 8)

@@ -37,7 +37,7 @@ def text(folder: Path, content: str | bytes) -> Path:
 def refused(path: Path, width: int, *more: object) -> str:
     # The options are handed on as they come, whatever their types are.
     with pytest.raises(UserError) as caught:
-        rows_of(path, width, *more)  # type: ignore[arg-type]
+        rows_of(path, width, *more)  # type: ignore[arg-type]  # of several kinds
     return str(caught.value).replace(f"{path.parent}/", "")
 
 
