@@ -16,7 +16,7 @@ from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.noise import noise
 from qbnnc.frontend.convert.ops.affine import ONE, affine
 from qbnnc.frontend.convert.ops.linear import dense
-from qbnnc.frontend.convert.ops.per_channel import per_channel
+from qbnnc.frontend.convert.ops.sampled_vectors import channelwise, plus
 from qbnnc.frontend.convert.ops.shapes import pairwise, together
 from qbnnc.frontend.convert.sampled_weights.weights import Choosing, Weight
 from qbnnc.frontend.convert.tracked import (
@@ -26,7 +26,6 @@ from qbnnc.frontend.convert.tracked import (
     Filled,
     Product,
     Result,
-    Scaled,
     Tracked,
 )
 from qbnnc.ir.graph import Value
@@ -154,8 +153,7 @@ def product(call: Call, x: Tracked, choice: Chosen) -> Tracked:
     value = call.context.value(x, call)
     members = _of_rows(call, choice, value)
     if not choice.per_row and _is_by_channel(members, value):
-        scale = Weight.chosen(choice.source, members.reshape(choice.count, -1))
-        return Scaled(value, scale, call.place("scaled"))
+        return Activation(channelwise(call, value, Weight.chosen(choice.source, members), None))
     factor = _emitted(call, choice, members)
     together(call, "multiplies", value, factor)
     return Activation(call.emit(Multiply(), value, factor))
@@ -164,16 +162,15 @@ def product(call: Call, x: Tracked, choice: Chosen) -> Tracked:
 def total(call: Call, x: Tracked, choice: Chosen, factor: float = 1.0) -> Tracked:
     """x plus factor times the chosen constant."""
     scaled = Chosen(choice.members * factor, choice.source, choice.per_row)
-    bias = None if choice.per_row else Weight.chosen(choice.source, scaled.members.squeeze(1))
-    match x:
-        case Product(value, own, place) if bias is not None and bias.shape == own.shape[:1]:
-            return Activation(dense(call.context, place, value, own, bias))
-        case Scaled(value, scale, place) if (shift := _shift(call, value, scaled)) is not None:
-            return Activation(per_channel(call.context, place, value, scale, shift))
+    if isinstance(x, Product) and not choice.per_row:
+        bias = Weight.chosen(choice.source, scaled.members.flatten(1))
+        if bias.shape == x.weight.shape[:1] == choice.members.shape[-1:]:
+            return Activation(dense(call.context, x.place, x.x, x.weight, bias))
     value = call.context.value(x, call)
-    if (shift := _shift(call, value, scaled)) is not None:
-        return Activation(per_channel(call.context, call.place(), value, None, shift))
-    term = _emitted(call, scaled, _of_rows(call, scaled, value))
+    members = _of_rows(call, scaled, value)
+    if not choice.per_row and _is_by_channel(members, value):
+        return Activation(plus(call, value, Weight.chosen(choice.source, members)))
+    term = _emitted(call, scaled, members)
     return pairwise(call, Add(), "adds", value, term)
 
 
@@ -197,8 +194,9 @@ def normalised(call: Call, x: Value, stats: dict[str, Tracked], eps: float) -> A
         _members(call, stats[name], first) for name in ("mean", "var", "weight", "bias")
     )
     factor = scale / torch.sqrt(var + eps)
-    parameters = (Weight.chosen(first.source, m) for m in (factor, shift - mean * factor))
-    return Activation(per_channel(call.context, call.place(), x, *parameters))
+    row = (first.count, -1, *[1] * (len(x.type.shape) - 1))
+    both = (factor.reshape(row), (shift - mean * factor).reshape(row))
+    return Activation(channelwise(call, x, *(Weight.chosen(first.source, m) for m in both)))
 
 
 def _members(call: Call, value: Tracked, like: Chosen) -> Tensor:
@@ -206,14 +204,6 @@ def _members(call: Call, value: Tracked, like: Chosen) -> Tensor:
         return value.members.double().reshape(like.count, -1)
     assert isinstance(value, Constant)
     return value.tensor.double().expand(like.count, -1)
-
-
-def _shift(call: Call, x: Value, choice: Chosen) -> Weight | None:
-    """The choice as a bias of each channel of x; None if it is none."""
-    members = _of_rows(call, choice, x)
-    if choice.per_row or not _is_by_channel(members, x):
-        return None
-    return Weight.chosen(choice.source, members.reshape(choice.count, -1))
 
 
 def _is_by_channel(members: Tensor, x: Value) -> bool:

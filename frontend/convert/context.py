@@ -15,7 +15,6 @@ from qbnnc.frontend.convert.choices import as_activation
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.ops.linear import dense
-from qbnnc.frontend.convert.ops.per_channel import per_channel
 from qbnnc.frontend.convert.sampled_weights.layers import LayerEmitter
 from qbnnc.frontend.convert.sampled_weights.weight_masks import lanes_of
 from qbnnc.frontend.convert.sampled_weights.weights import (
@@ -35,7 +34,6 @@ from qbnnc.frontend.convert.tracked import (
     Padded,
     Product,
     Result,
-    Scaled,
     Tracked,
     Uniform,
 )
@@ -60,7 +58,7 @@ from qbnnc.ir.types import Stage
 from qbnnc.support.errors import CompileError
 
 Signs: TypeAlias = "tuple[fx.Node, fx.Node] | None"
-_Waiting: TypeAlias = Masked | Product | Scaled | Padded | Flipped
+_Waiting: TypeAlias = Masked | Product | Padded | Flipped
 
 
 class Context:
@@ -161,7 +159,7 @@ class Context:
         match tracked:
             case Activation(value):
                 return value
-            case Masked() | Product() | Scaled() | Padded() | Flipped():
+            case Masked() | Product() | Padded() | Flipped():
                 if tracked not in self._emitted:
                     self._emitted[tracked] = self._emit(tracked, reader)
                 return self._emitted[tracked]
@@ -238,8 +236,6 @@ class Context:
         match waiting:
             case Flipped(x, signs):
                 return reader.emit(Multiply(), x, self.value(signs, reader))
-            case Scaled(x, factor, place):
-                return per_channel(self, place, x, factor, None)
             case Product(place=place):
                 return dense(self, place, waiting.x, waiting.weight, None)
             case Padded(place=place):

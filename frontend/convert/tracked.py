@@ -67,15 +67,6 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scaled:
-    """x times a random number for each channel, to which another one may still be added."""
-
-    x: Value
-    scale: Weight
-    place: Place
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Filled:
     """Numbers that all rows of the batch repeat: one number everywhere, or those of `row`.
 
@@ -240,7 +231,7 @@ class Perturbation:
 
 
 AnyActivation: TypeAlias = (
-    Activation | Transposed | Masked | Product | Scaled | Padded | Flipped | Perturbation
+    Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation
 )
 Tracked: TypeAlias = (
     AnyActivation | Constant | Chosen | Filled | Uniform | DropoutMask | MaskSum | Noise

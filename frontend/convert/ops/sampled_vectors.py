@@ -1,4 +1,4 @@
-"""Sampled tensors that scale or shift activations, shared by the batch (rank-1 posteriors).
+"""Drawn tensors that scale or shift activations, shared by the batch: sampled, or chosen.
 
 The axes along which the tensor varies become channels. Each channel is multiplied by one weight
 and shifted by one bias, in a convolution with as many groups. A bias of a layer's outputs joins the
@@ -7,7 +7,6 @@ layer, however it is shaped.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 
 import torch
@@ -38,15 +37,20 @@ def is_shared(call: Call, noise: Tracked) -> bool:
 def scaled(call: Call, x: Value, noise: Noise) -> Activation:
     """x * noise."""
     factor = _for_row(call, call.probed(noise, "weight"), x)
-    return Activation(_channelwise(call, x, factor, None))
+    return Activation(channelwise(call, x, factor, None))
 
 
 def shifted(call: Call, x: Value, noise: Noise, *, of_x: float, of_noise: float) -> Activation:
     """of_x * x + of_noise * noise."""
     shift = _for_row(call, call.probed(noise, "bias").scaled(of_noise), x)
+    return Activation(plus(call, x, shift, of_x))
+
+
+def plus(call: Call, x: Value, shift: Weight, of_x: float = 1.0) -> Value:
+    """of_x * x + shift, a tensor of the row's rank; the bias of the layer before if it can be."""
     if of_x == 1 and (layer := _with_bias(call, x, shift)) is not None:
-        return Activation(layer)
-    return Activation(_channelwise(call, x, Weight(torch.full(shift.shape, of_x)), shift))
+        return layer
+    return channelwise(call, x, Weight(torch.full(shift.shape, of_x)), shift)
 
 
 def _for_row(call: Call, tensor: Weight, x: Value) -> Weight:
@@ -74,20 +78,20 @@ def _with_bias(call: Call, x: Value, shift: Weight) -> Value | None:
         or layer.output.type.size != x.type.size
         or not isinstance(layer.op, Contraction)
         or shift.more
+        or shift.mask is not None
     ):
         return None
     bias = build.array(layer.inputs[2])
-    if bias is None or shift.sampling is None or any(n != 1 for n in shift.shape[1:]):
+    if bias is None or any(n != 1 for n in shift.shape[1:]):
         return None
-    if len(list(weights.divided(shift.sampling))) > 1:
+    if shift.sampling is not None and len(list(weights.divided(shift.sampling))) > 1:
         return None
     own = shift.moved(lambda t: t.reshape(-1).expand(len(bias)))
-    own = replace(own, mu=own.mu + torch.from_numpy(bias))
-    value = weights.bias(call.place(), own)
+    value = weights.bias(call.place(), own.shifted(torch.from_numpy(bias)))
     return reshaped(call, call.emit(layer.op, *layer.inputs[:2], value), x.type.shape, "rows")
 
 
-def _channelwise(call: Call, x: Value, factor: Weight, shift: Weight | None) -> Value:
+def channelwise(call: Call, x: Value, factor: Weight, shift: Weight | None) -> Value:
     """x * factor + shift, tensors of the row's rank."""
     shape = x.type.shape
     axes = [axis for axis, extent in enumerate(factor.shape) if extent > 1]

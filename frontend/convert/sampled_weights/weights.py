@@ -138,6 +138,11 @@ class Weight:
         choice = None if self.choice is None else self.choice.moved(lambda w: w * factor)
         return Weight(self.mu * factor, sampling, more, choice, self.mask)
 
+    def shifted(self, shift: Tensor) -> Weight:
+        """The weight plus a constant; it has no mask, which would drop that too."""
+        choice = None if self.choice is None else self.choice.moved(lambda w: w + shift)
+        return replace(self, mu=self.mu + shift, choice=choice)
+
     def beside(self, columns: Tensor) -> Weight:
         """A weight [N, K] with constant columns [N, C] behind it; it has one noise at most."""
         mu = torch.cat([self.mu.double(), columns.double()], 1)
