@@ -87,26 +87,11 @@ QB_FUNCTION void qb_convolve_dropped(const qb_conv *d, const qb_dropping *m, con
                                      const int32_t *bias, uint64_t key, uint64_t row,
                                      const uint8_t *keep, const uint8_t *x, uint8_t *copy,
                                      int16_t *filter, void *out) {
-  const int32_t run = d->kw * (d->c / qb_groups(d)), outputs = d->o / qb_groups(d);
-  const int32_t turns = d->oh / d->ph * (d->ow / d->pw), window = d->ph * d->pw;
   qb_keeping r = qb_keeping_of(m, key, row, keep);
-  int32_t n, i, j, turn;
+  int32_t n;
   for (n = 0; n < d->o; n++) {
     const uint32_t kept = qb_kept_filter(d, m, &r, n, filter);
     const uint32_t start = (uint32_t)bias[n] - (uint32_t)m->xz * kept;
-    for (turn = 0; turn < turns; turn++) {
-      int32_t best = INT32_MIN;
-      for (i = 0; i < window; i++) {
-        const int32_t position = window > 1 ? qb_position(d, turn, i) : turn;
-        const qb_patch patch = qb_patch_at(d, x, position, n / outputs, copy);
-        uint32_t acc = start;
-        int32_t total;
-        for (j = 0; j < d->kh; j++)
-          acc = qb_dot_filter(patch.at + j * patch.line, filter + j * run, run, acc);
-        total = qb_signed(acc);
-        if (total > best) best = total;
-      }
-      qb_finish(e, &best, 1, turn, n, out);
-    }
+    qb_convolve_filter(d, e, filter, start, n, x, copy, out);
   }
 }

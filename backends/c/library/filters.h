@@ -12,3 +12,25 @@ QB_INLINE uint32_t qb_dot_filter(const uint8_t *x, const int16_t *w, int32_t n, 
   for (; k < n; k++) sum += (uint32_t)((int32_t)x[k] * (int32_t)w[k]);
   return sum;
 }
+/* One filter [taps * C / groups] of output n at every position; sums begin with `start`. */
+QB_INLINE void qb_convolve_filter(const qb_conv *d, const qb_end *e, const int16_t *filter,
+                                  uint32_t start, int32_t n, const uint8_t *x, uint8_t *copy,
+                                  void *out) {
+  const int32_t run = d->kw * (d->c / qb_groups(d)), outputs = d->o / qb_groups(d);
+  const int32_t turns = d->oh / d->ph * (d->ow / d->pw), window = d->ph * d->pw;
+  int32_t i, j, turn;
+  for (turn = 0; turn < turns; turn++) {
+    int32_t best = INT32_MIN;
+    for (i = 0; i < window; i++) {
+      const int32_t position = window > 1 ? qb_position(d, turn, i) : turn;
+      const qb_patch patch = qb_patch_at(d, x, position, n / outputs, copy);
+      uint32_t acc = start;
+      int32_t total;
+      for (j = 0; j < d->kh; j++)
+        acc = qb_dot_filter(patch.at + j * patch.line, filter + j * run, run, acc);
+      total = qb_signed(acc);
+      if (total > best) best = total;
+    }
+    qb_finish(e, &best, 1, turn, n, out);
+  }
+}

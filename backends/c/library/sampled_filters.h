@@ -3,10 +3,9 @@
 QB_FUNCTION void qb_convolve_sampled(const qb_conv *d, const qb_sampled *s, const qb_end *e,
                                      const int32_t *bias, uint64_t seed, uint64_t sample,
                                      const uint8_t *x, uint8_t *copy, int16_t *filter, void *out) {
-  const int32_t inputs = d->c / qb_groups(d), outputs = d->o / qb_groups(d), run = d->kw * inputs;
-  const int32_t taps = d->kh * d->kw, wide = d->ow / d->pw, window = d->ph * d->pw;
+  const int32_t inputs = d->c / qb_groups(d), taps = d->kh * d->kw;
   const uint64_t key = qb_sample_key(seed, s->stream, sample);
-  int32_t n, c, t, i, j, turn;
+  int32_t n, c, t;
   for (n = 0; n < d->o; n++) {
     qb_drawing r = qb_drawing_of(s, key, n);
     uint32_t sum = 0;
@@ -19,19 +18,6 @@ QB_FUNCTION void qb_convolve_sampled(const qb_conv *d, const qb_sampled *s, cons
         sum += (uint32_t)weight;
       }
     sum = (uint32_t)bias[n] - (uint32_t)d->xz * sum;
-    for (turn = 0; turn < d->oh / d->ph * wide; turn++) {
-      int32_t best = INT32_MIN;
-      for (i = 0; i < window; i++) {
-        const int32_t p = window > 1 ? qb_position(d, turn, i) : turn;
-        const qb_patch patch = qb_patch_at(d, x, p, n / outputs, copy);
-        uint32_t acc = sum;
-        int32_t total;
-        for (j = 0; j < d->kh; j++)
-          acc = qb_dot_filter(patch.at + j * patch.line, filter + j * run, run, acc);
-        total = qb_signed(acc);
-        if (total > best) best = total;
-      }
-      qb_finish(e, &best, 1, turn, n, out);
-    }
+    qb_convolve_filter(d, e, filter, sum, n, x, copy, out);
   }
 }
