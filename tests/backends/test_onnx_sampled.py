@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -12,84 +10,21 @@ import onnxruntime
 import pytest
 
 from qbnnc.backends.onnx import drawn_in_parts, emit, sampled_weights, streams
-from qbnnc.ir.graph import Value
-from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import (
     Conv2dInteger,
-    Dequantize,
     EpsCodes,
-    KeepMask,
     LinearInteger,
     SampledWeightInteger,
-    Select,
 )
 from qbnnc.ir.rng import eps_table
-from qbnnc.ir.scales import activation_quant
-from qbnnc.ir.types import Array, QuantParams, Stage
+from qbnnc.ir.types import Array, QuantParams
 from qbnnc.support.errors import CompileError
+from tests.backends.drawn_layers import CONVOLUTIONS, Layers
 from tests.backends.equality import artefact, assert_equal, assert_values_equal
 from tests.examples import slow_but
 from tests.float_layers import float_compute_nodes
-from tests.random_ops import RandomGraphOfAllOps
 from tests.strategies import input_batch, random_integer_model
-
-T = TypeVar("T")
-CONVOLUTIONS = (
-    Conv2dInteger((1, 2), (1, 0, 2, 1)),
-    Conv2dInteger(padding=(1, 1, 1, 1), groups=2),
-    Conv2dInteger((2, 1), groups=4),
-    Conv2dInteger(padding=(2, 2, 2, 2), dilation=(2, 1)),
-)
-
-
-class Layers(RandomGraphOfAllOps):
-    """A graph of images [4, 7, 7] to which a test adds what it wants; weights are random."""
-
-    def __init__(self, seed: int = 0, bits: int = 0) -> None:
-        rng, self.fixed = np.random.default_rng(seed), bits
-
-        def choose(options: Sequence[T]) -> T:
-            image, rare = (4, 7, 7), (False, False, False, True)  # a multiplier no kernel has
-            if image in options or tuple(options) == rare:
-                return options[0 if tuple(options) == rare else options.index(image)]
-            return options[int(rng.integers(len(options)))]
-
-        super().__init__(choose, seed, dropout=True, sampled=True)
-
-    def bits(self, *common: int) -> int:
-        return self.fixed or super().bits(*common)
-
-    def input_of(self, kind: str) -> Value:
-        """The image, with other axes: "constant", "row", "sample" or "both"."""
-        row, shape = self.value, self.value.type.shape
-        if kind == "row":
-            return row
-        shared = kind == "sample"
-        x = self.constant_image() if kind != "both" else row
-        if kind == "constant":
-            return x
-        mask = self.emit(KeepMask(shape, 0.3, self.streams, shared), name=f"{kind}.keep")
-        self.streams += 1
-        return self.emit(Select(), x, mask, name=f"{kind}.x")
-
-    def constant_image(self) -> Value:
-        quant = activation_quant(-1.0, 1.5, 7)
-        codes = self.rng.integers(0, 128, self.value.type.shape).astype(np.uint8)
-        return self.build.constant("constant", codes, quant)
-
-    def sampled_layer(self, op: LinearInteger | Conv2dInteger, name: str, what: str) -> Value:
-        """Accumulators of a layer that samples its "weight", its "bias" or "both"."""
-        kernel = self.weight_shape(op, 4, 3)
-        weight = self.weight(f"{name}.weight", kernel, what != "bias")
-        bias = self.bias(f"{name}.bias", weight, what != "weight")
-        return self.emit(op, self.value, weight, bias, name=f"{name}.acc")
-
-    def model(self, *outputs: Value) -> Model:
-        real = [self.emit(Dequantize(), v, name=f"out{i}") for i, v in enumerate(outputs)]
-        model = Model((self.build.graph(tuple(real), Stage.INTEGER),), Head(Task.RAW), 3)
-        model.check()
-        return model
 
 
 @pytest.mark.parametrize("bits", slow_but([8], [0, 8]))
@@ -98,22 +33,11 @@ class Layers(RandomGraphOfAllOps):
 def test_every_input_meets_every_layer(kind: str, what: str, bits: int) -> None:
     """Sampled layers give accumulators and codes, also of 0 rows."""
     net = Layers(len(kind) + 10 * len(what), bits)
-    net.value = x = net.input_of(kind)
-    outputs = list[Value]()
-    for number, op in enumerate(CONVOLUTIONS):
-        outputs.append(net.sampled_layer(op, f"conv{number}", what))
-        outputs.append(
-            net.requantize(net.sampled_layer(op, f"fused{number}", what), f"fused{number}.q")
-        )
-    if kind != "constant":
-        net.value = net.flatten("x")
-        outputs.append(net.sampled_layer(LinearInteger(), "fc", what))
-        outputs.append(net.requantize(outputs[-1], "fc.q"))
-    model = net.model(*outputs)
+    model = net.every_layer(kind, what)
     assert_values_equal(model, 3)
     assert_equal(model, 0)
     assert float_compute_nodes(emit(model)) == []
-    assert x.type.axes <= model.graph.nodes[-1].output.type.axes
+    assert net.input_axes <= model.graph.nodes[-1].output.type.axes
 
 
 @pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (7, np.int8)])
