@@ -21,8 +21,9 @@ from qbnnc.ir.rng import Draw
 from qbnnc.passes.options import Scales
 from tests.backends.simulations import simulated
 from tests.backends.test_torch_simulation import largest_step, train
+from tests.drawing_graphs import drawn_weights, noisy_activations
 from tests.examples import slow_but
-from tests.graphs import drawn_weights, inputs, noisy_activations
+from tests.graphs import inputs
 from tests.net import Net
 
 

@@ -17,8 +17,9 @@ from qbnnc.ir.model import Model
 from qbnnc.passes.options import Bits, MaskSharing, Quantisation, WeightScheme
 from qbnnc.passes.pipeline import Options, lower_model, quantise_model
 from tests.conformance.test_conformance import QUICK, Case, compiled
+from tests.drawing_graphs import drawn_weights, noisy_activations
 from tests.examples import examples, slow_but
-from tests.graphs import drawn_weights, inputs, noisy_activations
+from tests.graphs import inputs
 from tests.strategies import input_batch, integer_models
 
 MODELS = integer_models(ops="draws") | integer_models(ops="draws", members=2)

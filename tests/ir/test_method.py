@@ -9,7 +9,8 @@ import pytest
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
-from tests.graphs import bayesian_lenet, drawn_weights, mlp, noisy_activations
+from tests.drawing_graphs import drawn_weights, noisy_activations
+from tests.graphs import bayesian_lenet, mlp
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,9 @@ TABLE = {
     "passes/recorded_options.py": "qbnnc/test_source_check",
     "passes/**/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
     "passes/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
-    "frontend/convert/*_noise.py": f"{_CONVERT}/test_noise_on_activations",
+    "frontend/convert/*_noise.py": (
+        f"{_CONVERT}/test_noise_on_activations {_CONVERT}/test_refused_noise"
+    ),
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
     f"{_OPS}/elementwise_*.py": f"{_CONVERT}/test_elementwise_functions",
     f"{_OPS}/convolutions.py": f"{_CONVERT}/test_convolutions {_CONVERT}/test_ops",

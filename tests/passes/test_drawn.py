@@ -14,7 +14,7 @@ from qbnnc.ir.rng import Draw
 from qbnnc.passes.base import run_passes
 from qbnnc.passes.fusion.noise import ShareMasks, remove_noise
 from qbnnc.passes.options import Bits
-from tests.graphs import drawn_weights, noisy_activations
+from tests.drawing_graphs import drawn_weights, noisy_activations
 from tests.net import Net
 from tests.passes.integer.test_quantize import Stages, largest_step
 
