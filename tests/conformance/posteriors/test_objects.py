@@ -17,7 +17,8 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.runtime import Session, load
 from qbnnc.verification.oracle import bits
 from tests.examples import slow_but
-from tests.frontend.objects.examples import CORRELATED, INDEPENDENT, Example, rows
+from tests.frontend.objects.example import Example, rows
+from tests.frontend.objects.examples import CORRELATED, INDEPENDENT
 
 Float64 = NDArray[np.float64]
 

@@ -11,14 +11,14 @@ import pytest
 
 from qbnnc.ir import format
 from tests.frontend.libraries.layers import uncertainty
-from tests.frontend.objects import examples
+from tests.frontend.objects import examples, pyro_examples
 from tests.test_how_to import blocks
 
 
 @pytest.mark.slow
 def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     laplace = examples.laplace()
-    examples.pyro()
+    pyro_examples.pyro()
     uncertainty("methods")
     examples.state_of_posteriors("sgmcmc.sghmc")
     monkeypatch.chdir(tmp_path)

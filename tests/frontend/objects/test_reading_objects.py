@@ -15,8 +15,9 @@ from qbnnc.frontend import Posterior, members_of, read_file, read_modules
 from qbnnc.ir.ops import Normal
 from qbnnc.support.errors import CompileError, FileError
 from tests.frontend.libraries.layers import uncertainty
-from tests.frontend.objects import examples
-from tests.frontend.objects.examples import of_laplace, rows, swag_of_torch_uncertainty
+from tests.frontend.objects import example, examples
+from tests.frontend.objects.example import rows
+from tests.frontend.objects.examples import of_laplace, swag_of_torch_uncertainty
 
 HERE = "tests.frontend.objects.test_reading_objects"
 ROWS = rows().numpy()
@@ -74,12 +75,12 @@ def test_provenance_says_what_is_sampled(tmp_path: Path) -> None:
 
 def laplace_factory() -> object:
     """An object as it was before .fit, around trained weights."""
-    return examples.unfitted(examples.network(), "all", "diag", "regression")
+    return examples.unfitted(example.network(), "all", "diag", "regression")
 
 
 def swag_factory() -> object:
     return uncertainty("methods.swag").SWAG(
-        examples.network(), 0, 1, diag_covariance=True, scale=0.5
+        example.network(), 0, 1, diag_covariance=True, scale=0.5
     )
 
 

@@ -17,7 +17,7 @@ from qbnnc.frontend import members_of, read_modules
 from qbnnc.support.errors import CompileError, InputError
 from tests.frontend.libraries.importing import library
 from tests.frontend.libraries.layers import uncertainty
-from tests.frontend.objects import examples
+from tests.frontend.objects import example, examples, pyro_examples
 
 
 def of_package(package: str, name: str, bases: tuple[type, ...] = (), **attributes: object) -> Any:
@@ -32,7 +32,7 @@ def of_package(package: str, name: str, bases: tuple[type, ...] = (), **attribut
 def unfitted(subset: str, structure: str) -> object:
     found = examples.laplace()
     backend = found.curvature.GGNInterface
-    return found.Laplace(examples.network(), "regression", subset, structure, backend=backend)
+    return found.Laplace(example.network(), "regression", subset, structure, backend=backend)
 
 
 def functional() -> object:
@@ -70,11 +70,11 @@ def another_network() -> object:
 
 
 def guide(kind: str) -> object:
-    return examples.guide_of_pyro(kind).source
+    return pyro_examples.guide_of_pyro(kind).source
 
 
 def guide_of_function() -> object:
-    pyro = examples.pyro()
+    pyro = pyro_examples.pyro()
 
     def model(x: Tensor) -> Tensor:
         weight: Tensor = pyro.sample("w", pyro.distributions.Normal(torch.zeros(6), 1.0).to_event())
@@ -88,8 +88,8 @@ def torchensemble(part: str) -> ModuleType:
 
 
 def voting() -> object:
-    made = torchensemble("voting").VotingRegressor(examples.network, 3, cuda=False)
-    made.estimators_.extend([examples.network() for _ in range(3)])
+    made = torchensemble("voting").VotingRegressor(example.network, 3, cuda=False)
+    made.estimators_.extend([example.network() for _ in range(3)])
     return made
 
 
@@ -99,12 +99,12 @@ def vbll() -> object:
 
 
 def deep_ensemble() -> object:
-    members = [examples.network(), examples.network()]
+    members = [example.network(), example.network()]
     return uncertainty("methods").deep_ensembles(members, task="classification")
 
 
 def collector() -> object:
-    made = uncertainty("methods").CheckpointCollector(examples.network())
+    made = uncertainty("methods").CheckpointCollector(example.network())
     made.update_wrapper(1)
     return made
 
@@ -132,7 +132,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "laplace of infinity": (infinite, r"^DiagLaplace: its posterior has NaN or infinity for 0\."),
     "SWAG with batch norm": (swag_with_batch_norm, r"has batch norm \(1\).*swag\.samples"),
     "SWAG unfitted": (
-        lambda: uncertainty("methods.swag").SWAG(examples.network(), 0, 1),
+        lambda: uncertainty("methods.swag").SWAG(example.network(), 0, 1),
         r"has collected no networks",
     ),
     "SWAG of one deviation": (one_deviation, r"max_num_models: keeps one deviation"),
@@ -159,7 +159,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "checkpoints": (collector, r"^CheckpointCollector: joins .*list\(ensemble\.saved_models"),
     "vbll": (vbll, r"^1: is a layer of vbll, .*W_mean"),
     "baal": (
-        lambda: of_package("baal.modelwrapper", "ModelWrapper", model=examples.network()),
+        lambda: of_package("baal.modelwrapper", "ModelWrapper", model=example.network()),
         r"^ModelWrapper: trains and calls .*compile \.model instead",
     ),
     "routine": (
@@ -186,7 +186,7 @@ def test_masks_by_place_in_the_batch() -> None:
     layers = library("masksembles.torch", distribution="masksembles", bare=["masksembles"])
     net = nn.Sequential(nn.Linear(6, 16), layers.Masksembles1D(16, 4, 2.0), nn.Linear(16, 2))
     with pytest.raises(CompileError, match=r"^1 \(.*: split: takes the batch apart; every row"):
-        read_modules([net.eval()], examples.rows(4))
+        read_modules([net.eval()], example.rows(4))
 
 
 @pytest.mark.parametrize("source", [None, 3, {"a": 1}, [], [nn.Linear(1, 1), 3], "net.pt"])

@@ -9,7 +9,8 @@ import torch
 
 from qbnnc.frontend import Posterior, members_of
 from qbnnc.frontend.objects.posterior import SampledNetwork
-from tests.frontend.objects.examples import CORRELATED, INDEPENDENT, rows
+from tests.frontend.objects.example import rows
+from tests.frontend.objects.examples import CORRELATED, INDEPENDENT
 from tests.frontend.objects.noise_basis import moments
 
 ALL = INDEPENDENT | CORRELATED
