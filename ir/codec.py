@@ -19,7 +19,7 @@ from qbnnc.ir.ops.base import Op
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 T = TypeVar("T")
 
-VERSION = 3  # of the file format: the newest that is read
+VERSION = 4  # of the file format: the newest that is read
 USUAL_VERSION = 2  # the one that is written, unless a model needs a newer one
 _MOST_SHOWN = 60
 

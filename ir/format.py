@@ -13,7 +13,7 @@ header's metadata has one key, "qbnnc", which holds
 2. The SHA-256 is the Model's digest (`digest`). It covers version, model, and each tensor's name
    and own SHA-256, so that sharing does not change it.
 3. A field that came with version 2 is left out while it has its default (`qbnnc.ir.codec`).
-   Version 3 has more ops, and is only written for models that hold one of them.
+   Versions 3 and 4 have more ops, and are only written for models that hold one of them.
 4. A file of version 1 has no "shared", its members' records are whole, and its SHA-256 is of the
    tensors themselves. It is read as it always was. The Model keeps `version` 1, and so its digest
    and its bytes, also when it is relabelled. It loses them once version 1 cannot hold it.
