@@ -37,6 +37,7 @@ from qbnnc.passes.recorded_options import (
 )
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_batch
+from qbnnc.support.several_inputs import packed
 from qbnnc.support.text import counted
 
 DEFAULT_SAMPLES = 20
@@ -225,7 +226,11 @@ def comparable(graph: Graph, *, shared: bool) -> Graph:
 
 def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return calibration data as a batch; InputError if it is empty, misshapen, or not finite."""
-    batch = as_batch(rows, model.graph.input.type.shape, "the calibration data")
+    batch = as_batch(
+        packed(rows, model.inputs, "the calibration data"),
+        model.graph.input.type.shape,
+        "the calibration data",
+    )
     if len(batch) == 0:
         raise InputError(
             "no rows", place="the calibration data", remedy="give 100 or more typical inputs"

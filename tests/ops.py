@@ -42,6 +42,7 @@ from qbnnc.ir.ops import (
     Op,
     Operation,
     Pad,
+    Part,
     QuantizeInput,
     Requantize,
     Reshape,
@@ -234,6 +235,7 @@ _EXAMPLES: tuple[Example, ...] = (
     Example(NoiseCodes((5,), 0, (9, 30000, 65536), QuantParams((0.5,), (1,), 0, 3))),
     Example(Normal((5,), 0)),
     Example(Pad((1, 0, 2, 1)), (_on_grid(*_IMAGE),), traits=f"{MOVES} adds_zeros"),
+    Example(Part(2, (2, 3)), (_reals(9),)),
     Example(QuantizeInput((0.5,), (0.25,), GRID, 0, 127), (_reals(*_IMAGE),), traits="elementwise"),
     Example(
         Requantize(GRID, 0, 127),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qbnnc.backends.c.arguments import argument_names, declared_inputs, passed_on
 from qbnnc.backends.c.costs import Costs, costs_of
 from qbnnc.backends.c.emission import emit
 from qbnnc.backends.c.head import Statistics, statistics
@@ -135,16 +136,12 @@ def _body(
     traits = definitions(set[Trait]().union(*(scope.program.traits for scope in scopes)))
     row = [layout.statement(s) for s in program.steps if s.phase is Phase.ROW]
     sample = [layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE]
-    row_arguments = f"({name}_state *st, const float *x)"
+    given, passed = declared_inputs(model), passed_on(model)
+    row_arguments = f"({name}_state *st, {given})"
     begin = "\n".join(f"  {line}" for line in row)
     body = "\n".join(f"  {line}" for line in sample)
     if members > 1:
-        inputs = model.graph.input.type.size
-        begin = f"""  int32_t i;
-  for (i = 0; i < {inputs}; i++) {{
-    if (!(x[i] - x[i] == 0.0f)) error = 1;
-    st->x[i] = x[i];
-  }}"""
+        begin = _kept_row(model)
         body = f"""  const int32_t m = (int32_t)(sample % {members}u);
   const float *x = st->x;
   int error = 0;
@@ -182,24 +179,23 @@ static int {name}_prefix{row_arguments} {{
   int error = 0;
 {begin}
   (void)st;
-  (void)x;
-  return error;
+{_unused(model)}  return error;
 }}
 
-int {name}_begin({name}_state *st, const float *x, uint64_t seed, uint64_t row) {{
+int {name}_begin({name}_state *st, {given}, uint64_t seed, uint64_t row) {{
   st->seed = seed;
   st->row = row;
-  return {name}_prefix(st, x) != 0 ? {upper}_NOT_FINITE : {upper}_OK;
+  return {name}_prefix(st, {passed}) != 0 ? {upper}_NOT_FINITE : {upper}_OK;
 }}
-{_begin_codes(name, scopes, layout)}
+{_begin_codes(model, name, scopes, layout)}
 void {name}_sample({name}_state *st, uint64_t sample, {parameters(model)}) {{
 {body}
   (void)st;
 {uses}{used}}}
 
-int {name}_predict({name}_state *st, const float *x, uint64_t seed, uint64_t row,
+int {name}_predict({name}_state *st, {given}, uint64_t seed, uint64_t row,
 {" " * (len(name) + 13)}uint32_t samples, {name}_prediction *out) {{
-  const int error = {name}_begin(st, x, seed, row);
+  const int error = {name}_begin(st, {passed}, seed, row);
   uint32_t s;
   int32_t i;
   if (error != {upper}_OK) return error;
@@ -238,7 +234,25 @@ def _records(scopes: list[Scope]) -> list[str]:
     return lines
 
 
-def _begin_codes(name: str, scopes: list[Scope], layout: Layout) -> str:
+def _kept_row(model: Model) -> str:
+    """The row that an ensemble keeps, as each member quantises it for itself."""
+    lines = ["  int32_t i;"]
+    for name, entry in zip(argument_names(model.inputs), model.inputs, strict=True):
+        place = f"{entry.start} + i" if entry.start else "i"
+        lines += [
+            f"  for (i = 0; i < {entry.size}; i++) {{",
+            f"    if (!({name}[i] - {name}[i] == 0.0f)) error = 1;",
+            f"    st->x[{place}] = {name}[i];",
+            "  }",
+        ]
+    return "\n".join(lines)
+
+
+def _unused(model: Model) -> str:
+    return "".join(f"  (void){name};\n" for name in argument_names(model.inputs))
+
+
+def _begin_codes(model: Model, name: str, scopes: list[Scope], layout: Layout) -> str:
     """The start from codes, for a network that quantises its input once."""
     if len(scopes) > 1:
         return ""
@@ -249,14 +263,14 @@ def _begin_codes(name: str, scopes: list[Scope], layout: Layout) -> str:
             text = layout.statement(step)
             lines.append(text.replace("error |= qb_read(", "error |= qb_read_codes("))
     body = "\n".join(f"  {line}" for line in lines)
+    given = declared_inputs(model, "uint8_t")
     return f"""
-int {name}_begin_codes({name}_state *st, const uint8_t *x, uint64_t seed, uint64_t row) {{
+int {name}_begin_codes({name}_state *st, {given}, uint64_t seed, uint64_t row) {{
   int error = 0;
   st->seed = seed;
   st->row = row;
 {body}
-  (void)x;
-  return error != 0 ? {upper}_CODE : {upper}_OK;
+{_unused(model)}  return error != 0 ? {upper}_CODE : {upper}_OK;
 }}
 """
 

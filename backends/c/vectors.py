@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.backends.c.arguments import of_row
 from qbnnc.backends.c.program import real
-from qbnnc.ir.graph import Graph
+from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.inputs import input_values
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops.quantize import QuantizeInput
 from qbnnc.ir.oracle import oracle_prediction, oracle_samples
@@ -58,7 +60,8 @@ def golden_program(
     values = sum(g.size for g in golden)
     other = oracle_samples(model, x[:1], samples=count, seed=SEED + 1, first_row=FIRST_ROW)
     moves = any(not np.array_equal(a[0, 0], b[0, 0]) for a, b in zip(golden, other, strict=True))
-    seeds = _other_seed(name, outs, sizes) if moves else ""
+    given, bad, first = (of_row(model.inputs, row) for row in ("x", "bad", "inputs"))
+    seeds = _other_seed(name, first, outs, sizes) if moves else ""
     return f"""/* Golden vectors of {file or name}.c: the samples that the definition gives. */
 #include "{file or name}.h"
 
@@ -101,12 +104,12 @@ int main(void) {{
   int row, s, differing = 0, far = 0, wrong = 0;
   for (row = 0; row < {len(x)}; row++) {{
     const float *x = inputs + row * {upper}_INPUTS;
-    wrong += {name}_begin(&state, x, {SEED}u, (uint64_t)({FIRST_ROW} + row)) != {upper}_OK;
+    wrong += {name}_begin(&state, {given}, {SEED}u, (uint64_t)({FIRST_ROW} + row)) != {upper}_OK;
     for (s = 0; s < {count}; s++) {{
       {name}_sample(&state, (uint64_t)s, {outs});
 {compared}
     }}
-    wrong += {name}_predict(&state, x, {SEED}u, (uint64_t)({FIRST_ROW} + row), {count}u,
+    wrong += {name}_predict(&state, {given}, {SEED}u, (uint64_t)({FIRST_ROW} + row), {count}u,
                             &prediction) != {upper}_OK;
 {close}
   }}
@@ -114,9 +117,9 @@ int main(void) {{
     static float bad[{upper}_INPUTS];
     const uint32_t nan = 0x7FC00000u;
     memcpy(bad, inputs, sizeof bad);
-    wrong += {name}_predict(&state, bad, 1u, 0u, 0u, &prediction) != {upper}_NO_SAMPLES;
+    wrong += {name}_predict(&state, {bad}, 1u, 0u, 0u, &prediction) != {upper}_NO_SAMPLES;
     memcpy(bad, &nan, sizeof nan);
-    wrong += {name}_begin(&state, bad, 1u, 0u) != {upper}_NOT_FINITE;
+    wrong += {name}_begin(&state, {bad}, 1u, 0u) != {upper}_NOT_FINITE;
   }}
 {seeds}  printf("{name}: %d of {values} values differ, %d statistics are far, ", differing, far);
   printf("%d answers are wrong\\n", wrong);
@@ -125,9 +128,9 @@ int main(void) {{
 """
 
 
-def _other_seed(name: str, outs: str, sizes: list[int]) -> str:
+def _other_seed(name: str, inputs: str, outs: str, sizes: list[int]) -> str:
     compared = " + ".join(f"compare(out{k}, golden{k}, {n})" for k, n in enumerate(sizes))
-    return f"""  {name}_begin(&state, inputs, {SEED + 1}u, {FIRST_ROW}u);
+    return f"""  {name}_begin(&state, {inputs}, {SEED + 1}u, {FIRST_ROW}u);
   for (s = 0, row = 0; s < 1; s++) {{
     {name}_sample(&state, 0u, {outs});
     row += {compared};
@@ -139,8 +142,16 @@ def _other_seed(name: str, outs: str, sizes: list[int]) -> str:
 def drawn_rows(graph: Graph, count: int) -> NDArray[np.float32]:
     """Draw rows [count, *shape] over a little more than the range of the input's codes."""
     rng = np.random.default_rng(2026)
-    shape = graph.input.type.shape
-    op = next(node.op for node in graph.nodes if isinstance(node.op, QuantizeInput))
+    values = input_values(graph)
+    parts = [_drawn(graph, value, count, rng).reshape(count, -1) for value in values]
+    return np.concatenate(parts, axis=1).reshape(count, *graph.input.type.shape)
+
+
+def _drawn(graph: Graph, value: Value, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Rows of one input."""
+    shape = value.type.shape
+    read = [node for node in graph.nodes if isinstance(node.op, QuantizeInput)]
+    op = next(node.op for node in read if node.inputs[0] is value)
     assert isinstance(op, QuantizeInput)
     channels = [1] * max(0, len(shape) - 1)
     offset, scale = (

@@ -21,6 +21,7 @@ from qbnnc.ir.ops import (
     LinearInteger,
     NoiseCodes,
     Op,
+    Part,
     SampledWeightInteger,
 )
 from qbnnc.ir.types import CONSTANT
@@ -31,6 +32,8 @@ def write_nodes(scope: Scope) -> None:
     """Write all nodes of the member but its masks and noise, and nodes of earlier members."""
     fused = dict[Node, Node]()
     for node in scope.graph.nodes:
+        if isinstance(node.op, Part):
+            continue  # the file has the input as it is
         scope.writer.place = str(node.loc)
         scope.writer.layer = scope.layer(fused.get(node, node))
         if node.output.type.axes == CONSTANT:
@@ -69,6 +72,10 @@ def _write_layer(scope: Scope, node: Node, _: Op) -> None:
     write(scope, node)
 
 
+def _is_input(scope: Scope, node: Node, _: Op) -> None:
+    """Write nothing: the file has each of several inputs by itself."""
+
+
 def _is_drawn(scope: Scope, node: Node, _: Op) -> None:
     """Write nothing: `qbnnc.backends.onnx.random_values` has written masks and noise already."""
 
@@ -85,5 +92,6 @@ WRITERS: dict[type[Op], Write] = {
     KeepMask: _is_drawn,
     LinearInteger: _write_layer,
     NoiseCodes: _is_drawn,
+    Part: _is_input,
     SampledWeightInteger: sampled_weight,
 }

@@ -33,6 +33,7 @@ from qbnnc.ir.ops import (
     Move,
     Multiply,
     Pairwise,
+    Part,
     Reshape,
     SampledWeight,
     Softmax,
@@ -61,6 +62,9 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return (F.log_softmax if log else F.softmax)(inputs[0], dim=axis + 1)
         case Mask(scale):
             return inputs[0] * (inputs[1] * scale)
+        case Part() as op:
+            part = inputs[0][:, op.start : op.start + math.prod(op.shape)]
+            return part.reshape(len(part), *op.shape)
         case Reshape(shape):
             return inputs[0].reshape(len(inputs[0]), *shape)
         case _:

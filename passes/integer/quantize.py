@@ -32,6 +32,7 @@ from qbnnc.ir.ops import (
     Op,
     Pairwise,
     PairwiseQuantized,
+    Part,
     Pointwise,
     QuantizeInput,
     Rearrangement,
@@ -70,7 +71,7 @@ class Quantize:
        the clamp are its low and high codes. After an addition it becomes one AddQuantized, and
        after any other Pairwise the integer op that stands for it. After a function of each
        element, or a value that has codes of another scale, it becomes a table.
-       After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
+       After an input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
        one a channel) folded in.
     4. A dropout mask becomes Select: codes kept, or the zero point. Noise, with a monotone function
        after it, becomes NoiseCodes.
@@ -172,11 +173,13 @@ class _Lowering:
         if source in self.codes and source.type.quant is not None:
             return self.again(node, quant, self.codes[source], clamp)
         match None if made_by is None else made_by.op:
-            case None:
-                return self.entry(QuantizeInput((0.0,), quant.scale, quant, low, high), node)
+            case None | Part():
+                op = QuantizeInput((0.0,), quant.scale, quant, low, high)
+                return self.emit(op, (self.codes[source],), node)
             case Affine() if made_by is not None:
                 offset, scale = preprocessing(made_by, self.old.constants, quant)
-                return self.entry(QuantizeInput(offset, scale, quant, low, high), node)
+                op = QuantizeInput(offset, scale, quant, low, high)
+                return self.emit(op, (self.codes[made_by.inputs[0]],), node)
             case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
@@ -226,9 +229,6 @@ class _Lowering:
         thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
         op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
         return self.emit(op, (), node)
-
-    def entry(self, op: QuantizeInput, node: Node) -> Value:
-        return self.emit(op, (self.codes[self.old.input],), node)
 
     def leave(self, output: Value) -> Value:
         """An output: the numbers of codes or accumulators, moved as the graph moves them."""

@@ -1,6 +1,6 @@
 """Quantisation points: the values that get a scale and zero point of their own (Figures 1 to 3).
 
-These are the input, or the value that preprocessing makes of it, and the output of every op that
+These are each input, or the value that preprocessing makes of it, and the output of every op that
 has its own scale, after the clamp that alone reads it. Ops that keep codes keep the scale they get.
 Values that a concatenation joins share one. A linear layer, convolution or function of each
 element stays a number, and is no quantisation point, if only outputs of the graph read it, its
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.inputs import input_values
 from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Noise, Op, Rearrangement
 from qbnnc.passes.options import DRAWN_BITS, Quantisation
 from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
@@ -22,7 +23,7 @@ from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantisationPoint:
-    """A value to be quantised; `node` computes it (None: the input), `group` shares its scale.
+    """A value to be quantised; `node` computes it (None: an input), `group` shares its scale.
 
     `residual` says that it is the sum of two values, one of them, or one that is concatenated: the
     trunk of a residual network, to which every block adds its rounding errors, or a skip
@@ -63,7 +64,8 @@ def _is_drawn(graph: Graph, node: Node | None, readers: Mapping[Value, list[Node
 
 
 def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
-    yield input_point(graph), None
+    for value in input_values(graph):
+        yield input_point(graph, value), None
     readers = graph.consumers()
     for node in graph.nodes:
         if is_drawn_choice(node, readers):
@@ -93,11 +95,11 @@ def only_moves(op: Op) -> bool:
     return isinstance(op, Rearrangement) and not op.adds_zeros
 
 
-def input_point(graph: Graph) -> Value:
-    """The input, or the output of the Affine or clamp that alone reads it, and of a clamp after."""
-    reader = graph.only_reader(graph.input)
+def input_point(graph: Graph, value: Value) -> Value:
+    """An input, or the output of the Affine or clamp that alone reads it, and of a clamp after."""
+    reader = graph.only_reader(value)
     if reader is None or not isinstance(reader.op, Affine | Clamp):
-        return graph.input
+        return value
     return clamped(graph, reader) if isinstance(reader.op, Affine) else reader.output
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.support.several_inputs import Entries
+
 _BOUND = 0.01  # the part of all numbers at an extreme from which it is a bound of the data
 
 
@@ -13,6 +15,16 @@ def evenly_spaced(rows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
+
+def stretched_inputs(
+    rows: NDArray[np.float32], entries: Entries, factor: float, most: int
+) -> NDArray[np.float32]:
+    """`stretched`, for each input by itself: the bounds of one are none of another's."""
+    if len(entries) == 1:
+        return stretched(rows, factor, most)
+    parts = (rows[:, entry.start : entry.stop] for entry in entries)
+    return np.concatenate([stretched(part, factor, most) for part in parts], axis=1)
 
 
 def stretched(rows: NDArray[np.float32], factor: float, most: int) -> NDArray[np.float32]:
