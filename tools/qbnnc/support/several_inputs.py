@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.support.errors import InputError
-from qbnnc.support.inputs import as_rows, nan_error
+from qbnnc.support.inputs import as_array, as_rows, nan_error
 
 Arrays: TypeAlias = "ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike]"
 """What a network takes: one array [B, *shape], or the arrays of several inputs."""
 
+MOST_WHOLE = 2**24
+"""float32 holds all whole numbers up to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One input of a network: elements start, start + 1, ... of the row are it, in its shape."""
+    """One input of a network: elements start, start + 1, ... of the row are it, in its shape.
+
+    `whole` says that its tensor was one of whole numbers when the network was traced.
+    """
 
     name: str
     shape: tuple[int, ...]
     start: int = 0
+    whole: bool = False
 
     @property
     def size(self) -> int:
@@ -50,6 +57,19 @@ class Entry:
 
 
 Entries: TypeAlias = tuple[Entry, ...]
+
+
+def _check_whole(array: ArrayLike, place: str) -> None:
+    """InputError for whole numbers that float32 would round."""
+    numbers = np.asarray(array)
+    if numbers.dtype.kind in "iu" and numbers.size:
+        largest = max(-int(numbers.min()), int(numbers.max()))
+        if largest > MOST_WHOLE:
+            raise InputError(
+                f"holds {largest}, and whole numbers are exact up to 2^24",
+                place=place,
+                remedy="number the ids anew, from 0 on, or give real numbers",
+            )
 
 
 def shapes(entries: Entries) -> str:
@@ -121,7 +141,9 @@ def joined(arrays: Sequence[ArrayLike], entries: Entries, name: str) -> NDArray[
     first = as_rows(arrays[0], entries[0].shape, _place(entries[0], name))
     rows = np.empty((len(first), entries[-1].stop), np.float32)
     for entry, array in zip(entries, arrays, strict=True):
-        part = first if entry is entries[0] else as_rows(array, entry.shape, _place(entry, name))
+        place = _place(entry, name)
+        part = first if entry is entries[0] else as_rows(array, entry.shape, place)
+        _check_whole(array, place)
         if len(part) != len(first):
             raise InputError(
                 f"{len(part)} rows, and {entries[0].name!r} has {len(first)}",
@@ -137,8 +159,44 @@ def unpacked(rows: NDArray[np.float32], entries: Entries) -> dict[str, NDArray[n
     return {entry.name: entry.of(rows) for entry in entries}
 
 
-def _by_name(x: Mapping[str, ArrayLike], entries: Entries, name: str) -> list[ArrayLike]:
-    names = [entry.name for entry in entries]
+def as_example(x: Arrays, name: str) -> NDArray[np.generic] | Mapping[str, object] | Sequence[Any]:
+    """`x` as a front end takes it: one array, or the tuple or dict that it is.
+
+    Only the front end knows whether a network takes several; a list of lists is one array.
+    """
+    if isinstance(x, Mapping) or (isinstance(x, tuple | list) and _holds_arrays(x)):
+        return x
+    return as_array(x, name)
+
+
+def _holds_arrays(x: object) -> bool:
+    """Whether this is a list or tuple of arrays, or of what holds them."""
+    return (
+        isinstance(x, tuple | list)
+        and len(x) > 0
+        and all(
+            isinstance(each, Mapping) or getattr(each, "ndim", 0) > 0 or _holds_arrays(each)
+            for each in x
+        )
+    )
+
+
+def _leaves(x: object, path: str = "") -> Iterator[tuple[str, ArrayLike]]:
+    """The arrays in dicts, lists and tuples, in order, with the keys on the way to them."""
+    if isinstance(x, Mapping):
+        inside = [(str(key), value) for key, value in x.items()]
+    elif isinstance(x, tuple) or _holds_arrays(x):
+        assert isinstance(x, tuple | list)
+        inside = [(str(place), value) for place, value in enumerate(x)]
+    else:
+        yield path, cast("ArrayLike", x)
+        return
+    for key, value in inside:
+        yield from _leaves(value, f"{path}.{key}".removeprefix("."))
+
+
+def _by_name(given: Mapping[str, object], entries: Entries, name: str) -> list[ArrayLike]:
+    x, names = dict(_leaves(given)), [entry.name for entry in entries]
     if unknown := [str(key) for key in x if key not in names]:
         raise InputError(
             f"no input is called {unknown[0]!r}",
@@ -154,14 +212,15 @@ def _by_name(x: Mapping[str, ArrayLike], entries: Entries, name: str) -> list[Ar
     return [x[each] for each in names]
 
 
-def _in_order(x: Sequence[ArrayLike], entries: Entries, name: str) -> list[ArrayLike]:
+def _in_order(given: Sequence[object], entries: Entries, name: str) -> list[ArrayLike]:
+    x = [array for _, array in _leaves(tuple(given))]
     if len(x) != len(entries):
         raise InputError(
             f"{len(x)} arrays, and the network takes {len(entries)}: {described(entries)}",
             place=name,
             remedy="give one for each, or a dict by these names",
         )
-    return list(x)
+    return x
 
 
 def _place(entry: Entry, name: str) -> str:
