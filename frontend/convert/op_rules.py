@@ -27,6 +27,7 @@ from qbnnc.frontend.convert.ops import (
     resizing,
     shapes,
     split_and_concat,
+    volume_pools,
 )
 from qbnnc.frontend.convert.tracked import (
     Activation,
@@ -65,6 +66,7 @@ _RULES: Rules = {
     **split_and_concat.RULES,
     **pooling.RULES,
     **powers.RULES,
+    **volume_pools.RULES,
     **recurrent.RULES,
     **reductions.RULES,
     **shapes.RULES,

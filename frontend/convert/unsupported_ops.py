@@ -67,9 +67,14 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "use nearest upsampling, or a transposed convolution",
     ),
     (
-        r"(slow_)?conv\w*3d|.*pool3d.*",
-        "slides a window over three axes, which is not supported",
-        "use convolutions and pools over one axis or two, with depth as channels",
+        r".*fractional_max_pool.*",
+        "pools over windows that are drawn at random, which is not supported",
+        "use max pooling, or adaptive max pooling to the same size",
+    ),
+    (
+        r".*lp_pool.*",
+        "pools by a norm, which is not supported",
+        "use average pooling of powers: F.avg_pool2d(x**2, 2).sqrt()",
     ),
     (
         r"sort.*|.*argsort.*|msort|topk|argmax|argmin|kthvalue|.*median|.*quantile|mode|aminmax"

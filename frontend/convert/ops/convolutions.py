@@ -1,4 +1,4 @@
-"""Convolutions over one axis, two or three, and transposed ones, in every spelling aten has for them."""
+"""Convolutions over one to three axes, and transposed ones, in every spelling of aten."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def convolution(call: Call) -> Tracked:
         case 5, True:
             return conv_transpose3d(call)
         case rank, _:
-            call.fail(
-                f"convolutions over {rank - 2} axes are not supported", "only 1, 2 and 3 are"
-            )
+            call.fail(f"convolutions over {rank - 2} axes are not supported", "only 1, 2 and 3 are")
 
 
 def _conv2d(call: Call, weight: Weight, around: _Padding = (0, 0, 0, 0)) -> Conv2d:

@@ -54,7 +54,7 @@ def conv_transpose3d(call: Call) -> Activation:
 
 
 def _phases(w: Tensor, groups: int, stride: Three, dilation: Three, taps: Three) -> Tensor:
-    """The weight [groups*I, O, k..] of a transposed convolution, as [groups*O*phases, I, taps..]."""
+    """The weight [groups*I, O, k..] of a transposed convolution as [groups*O*phases, I, t..]."""
     total, outputs, *kernel = w.shape
     spread = [s * t for s, t in zip(stride, taps, strict=True)]
     whole = w.new_zeros(total, outputs, *spread)
