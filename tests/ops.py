@@ -34,6 +34,7 @@ from qbnnc.ir.ops import (
     LookupReal,
     Mask,
     MaxPool2d,
+    MaxUnpool,
     Multiply,
     MultiplyInteger,
     Noise,
@@ -220,6 +221,11 @@ _EXAMPLES: tuple[Example, ...] = (
         Mask(2.0), (_on_grid(*_IMAGE), _mask(4, 1, 1)), traits=f"{MOVES} adds_zeros elementwise"
     ),
     Example(MaxPool2d((2, 2), (2, 2)), (_on_grid(*_IMAGE),), traits=MOVES),
+    Example(
+        MaxUnpool((2, 3)),
+        (_on_grid(4, 2, 2, seed=1), _on_grid(*_IMAGE)),
+        traits=f"{MOVES} adds_zeros",
+    ),
     Example(
         Multiply(),
         (_reals(*_IMAGE), _reals(4, 1, 1, seed=1)),

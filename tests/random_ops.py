@@ -19,6 +19,8 @@ from qbnnc.ir.ops import (
     LinearInteger,
     Lookup,
     LookupReal,
+    MaxPool2d,
+    MaxUnpool,
     MultiplyInteger,
     Op,
     Pad,
@@ -56,7 +58,7 @@ class RandomGraphOfAllOps(RandomGraph):
         kinds += ["table", "product", "concat", "transpose", "slice", "gather"]
         shape = self.value.type.shape
         if len(shape) == 3:
-            kinds += ["gate"]
+            kinds += ["gate", "unpool"]
             if max(shape[1:]) <= _LARGEST_IMAGE:
                 kinds += ["pad", "insert_zeros", "upsample"]
         if self.sampled:
@@ -68,6 +70,7 @@ class RandomGraphOfAllOps(RandomGraph):
             "table": self.table,
             "product": self.product,
             "gate": self.gate,
+            "unpool": self.unpool,
             "concat": self.concat,
             "transpose": self.transpose,
             "slice": self.slice,
@@ -104,6 +107,17 @@ class RandomGraphOfAllOps(RandomGraph):
         gate, self.value = self.table(name), image
         product = self.emit(MultiplyInteger(), image, gate, name=f"{name}.product")
         return self.requantize(product, f"{name}.q")
+
+    def unpool(self, name: str) -> Value:
+        """Codes of any origin at the maxima of the image, and sometimes its own maxima."""
+        image = self.value
+        _, height, width = image.type.shape
+        kernel = tuple(self.choose([k for k in (1, 2, 3) if n % k == 0]) for n in (height, width))
+        op = MaxUnpool((kernel[0], kernel[1]))
+        shape = (image.type.shape[0], height // kernel[0], width // kernel[1])
+        pooled = self.emit(MaxPool2d(op.kernel, op.kernel), image, name=f"{name}.pooled")
+        values = pooled if self.choose((True, False)) else self.other(shape, name)
+        return self.emit(op, values, image, name=f"{name}.back")
 
     def other(self, shape: tuple[int, ...], name: str) -> Value:
         """Codes that vary with nothing, the sample, or what the value varies with, and more."""

@@ -20,6 +20,7 @@ from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
 from qbnnc.ir.ops.shape import Concat, Move, Reshape
 from qbnnc.ir.ops.unary import Lookup, LookupReal
+from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import DType
 from qbnnc.support.errors import CompileError
 
@@ -74,6 +75,8 @@ def _emit(node: Node, scope: Scope) -> None:
             elementwise.multiply(node, scope)
         case MaxPool2d() | SumPoolInteger():
             elementwise.pool(node, node.op, scope)
+        case MaxUnpool():
+            elementwise.unpool(node, node.op, scope)
         case Reshape():
             moves.reshape(node, scope)
         case Concat():

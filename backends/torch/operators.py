@@ -30,6 +30,7 @@ from qbnnc.ir.ops import (
     Linear,
     Mask,
     MaxPool2d,
+    MaxUnpool,
     Move,
     Multiply,
     Pairwise,
@@ -79,6 +80,8 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case BatchNorm(eps):
             x, weight, bias, mean, variance = inputs
             return F.batch_norm(x, mean[0], variance[0], weight[0], bias[0], eps=eps)
+        case MaxUnpool(kernel):
+            return _unpool(kernel, *inputs)
         case Choice():
             values, index = inputs
             return values[0].index_select(0, index.reshape(-1).long())
@@ -106,6 +109,13 @@ def _max_pool(op: MaxPool2d, x: Tensor) -> Tensor:
     if any(op.padding):
         x = F.pad(x, _torch_order(op.padding), value=-torch.inf)
     return F.max_pool2d(x, op.kernel, op.stride, dilation=op.dilation)
+
+
+def _unpool(kernel: tuple[int, int], v: Tensor, x: Tensor) -> Tensor:
+    rows = max(len(v), len(x))
+    _, places = F.max_pool2d(x, kernel, return_indices=True)
+    whole = v.expand(rows, *v.shape[1:]), places.expand(rows, *places.shape[1:])
+    return F.max_unpool2d(*whole, kernel)
 
 
 def _average_pool(op: AveragePool2d, x: Tensor) -> Tensor:

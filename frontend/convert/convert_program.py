@@ -176,8 +176,6 @@ class _Conversion:
         if isinstance(several, tuple) and isinstance(index, int) and index < len(several):
             return several[index]
         remedy = "use the first"
-        if "pool" in op_name(source):
-            remedy += ", and a nearest upsampling or a transposed convolution for an unpooling"
         raise CompileError(
             f"{plain_name(source)}: result {index} is not supported", location(source), remedy
         )

@@ -27,6 +27,7 @@ from qbnnc.frontend.convert.ops import (
     resizing,
     shapes,
     split_and_concat,
+    unpooling,
     volume_pools,
 )
 from qbnnc.frontend.convert.tracked import (
@@ -66,6 +67,7 @@ _RULES: Rules = {
     **split_and_concat.RULES,
     **pooling.RULES,
     **powers.RULES,
+    **unpooling.RULES,
     **volume_pools.RULES,
     **recurrent.RULES,
     **reductions.RULES,

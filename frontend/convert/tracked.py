@@ -230,8 +230,22 @@ class Perturbation:
     signs: Noise | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """The places of the maxima of a max pool over x [C, ...]: the indices that torch gives.
+
+    `pooled` are the extents of its result. `apart` says that its windows, of the size `kernel`, lie
+    side by side inside x.
+    """
+
+    x: Value
+    kernel: tuple[int, ...]
+    pooled: tuple[int, ...]
+    apart: bool
+
+
 AnyActivation: TypeAlias = (
-    Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation
+    Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation | Places
 )
 Tracked: TypeAlias = (
     AnyActivation | Constant | Chosen | Filled | Uniform | DropoutMask | MaskSum | Noise

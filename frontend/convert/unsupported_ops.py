@@ -62,11 +62,6 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "resize by F.interpolate, or use a transposed convolution",
     ),
     (
-        r".*unpool.*",
-        "puts values where a pooling took them from, which is not supported",
-        "use nearest upsampling, or a transposed convolution",
-    ),
-    (
         r".*fractional_max_pool.*",
         "pools over windows that are drawn at random, which is not supported",
         "use max pooling, or adaptive max pooling to the same size",

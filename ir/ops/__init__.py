@@ -39,6 +39,7 @@ from qbnnc.ir.ops.shape import (
     UpsampleNearest,
 )
 from qbnnc.ir.ops.unary import Lookup, LookupReal, Pointwise, Unary
+from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import Stage
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "LookupReal",
     "Mask",
     "MaxPool2d",
+    "MaxUnpool",
     "Move",
     "Multiply",
     "MultiplyInteger",

@@ -36,6 +36,7 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     masked_layers.UnitPlanes,
     pooling.MaxPool,
     pooling.SumPool,
+    pooling.MaxUnpool,
     quantization.Quantize,
     quantization.Requantize,
     quantization.Dequantize,

@@ -9,7 +9,7 @@ import numpy as np
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.element_moves import Index, taken
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.tracked import Activation, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Places, Tracked
 from qbnnc.frontend.program.locations import plain_name
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import AveragePool2d, MaxPool2d, Pad
@@ -27,11 +27,11 @@ def max_pool1d(call: Call) -> Activation:
 
 
 def max_pool2d_with_indices(call: Call) -> tuple[Tracked, ...]:
-    return (_max_pool(call, 2),)
+    return _max_pool(call, 2), _places(call, 2)
 
 
 def max_pool1d_with_indices(call: Call) -> tuple[Tracked, ...]:
-    return (_max_pool(call, 1),)
+    return _max_pool(call, 1), _places(call, 1)
 
 
 def average_pool2d(call: Call) -> Activation:
@@ -96,6 +96,15 @@ def _max_pool(call: Call, rank: int) -> Activation:
     windows = _geometry(call, x, rank)
     op = MaxPool2d(windows.kernel, windows.stride, windows.around, windows.dilation)
     return _flat(call, call.emit(op, x))
+
+
+def _places(call: Call, rank: int) -> Places:
+    """The indices of a max pool; only an unpooling takes them."""
+    x = _image(call, rank)
+    windows = _geometry(call, x, rank)
+    pooled = (1, *call.row_shape())[-2:] if rank == 2 else (1, call.row_shape()[-1])
+    plain = (windows.padding, windows.ceiled, windows.dilation) == ((0, 0), (0, 0), (1, 1))
+    return Places(x, windows.kernel, pooled, plain and windows.kernel == windows.stride)
 
 
 def _average_pool(call: Call, rank: int) -> Activation:

@@ -22,6 +22,7 @@ from qbnnc.frontend.convert.tracked import (
     Filled,
     Masked,
     MaskSum,
+    Places,
     Product,
     Tracked,
     Transposed,
@@ -39,6 +40,8 @@ def reshape(call: Call) -> Tracked:
         case Transposed(value) if (found := _ones_gone(call)) is not None:
             whole, place = found
             return placed(call, reshaped(call, value, whole), place)
+        case Places() as places if _ones_gone(call) is not None:
+            return places
         case x:
             value = call.context.value(x, call)
             return Activation(reshaped(call, value, call.row_shape()))

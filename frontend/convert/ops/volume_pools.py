@@ -13,7 +13,7 @@ from qbnnc.frontend.convert.ops.element_moves import Index, taken
 from qbnnc.frontend.convert.ops.pooling import adaptive_windows, divisors_of
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.ops.volumes import Windows, three, triple, volume
-from qbnnc.frontend.convert.tracked import Activation, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Places, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import AveragePool2d, MaxPool2d, Slice, Transpose
 
@@ -24,7 +24,12 @@ def max_pool3d(call: Call) -> Activation:
 
 
 def max_pool3d_with_indices(call: Call) -> tuple[Tracked, ...]:
-    return (max_pool3d(call),)
+    x = volume(call, "self")
+    windows, (_, *pooled) = _windows(call, x), call.row_shape()
+    plain = not any((*windows.before, *windows.after)) and windows.dilation == (1, 1, 1)
+    apart = plain and windows.kernel == windows.stride
+    places = Places(x, windows.kernel, tuple(pooled), apart)
+    return Activation(_greatest(call, x, windows)), places
 
 
 def average_pool3d(call: Call) -> Activation:

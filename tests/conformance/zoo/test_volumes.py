@@ -1,4 +1,4 @@
-"""Networks over volumes, from torch to bits: oracle == onnxruntime == runtime == C."""
+"""Networks over volumes, and with unpooling: oracle == onnxruntime == runtime == C, in bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact
-from qbnnc.frontend import read_module
+from qbnnc.frontend import Dropout, read_module
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
@@ -19,12 +19,18 @@ from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.runtime import load
 from qbnnc.verification.oracle import bits
-from tests.conformance.zoo.volumes import NETWORKS, SHAPES
+from tests.conformance.zoo.segnet import SegNet, Volumes
+from tests.conformance.zoo.volumes import NETWORKS as VOLUMES
+from tests.conformance.zoo.volumes import SHAPES
 from tests.devices.programs import check_equal, check_runs
 from tests.examples import slow_but
 from tests.frontend.nets import randomise_batch_norm
 from tests.graphs import inputs, run
 from tools.devices.targets import HOST
+
+OTHERS = {"SegNet": SegNet.shape, "unpooled volumes": Volumes.shape}
+MOST_APART = {"unpooled volumes": 0.3}  # maxima that rounding made equal move
+NETWORKS = {**VOLUMES, "SegNet": SegNet, "unpooled volumes": Volumes}
 
 
 def compiled(name: str) -> tuple[Model, Array, tuple[Array, ...]]:
@@ -32,7 +38,8 @@ def compiled(name: str) -> tuple[Model, Array, tuple[Array, ...]]:
     torch.manual_seed(3)
     net = NETWORKS[name]()
     randomise_batch_norm(net)
-    graph = read_module(net.eval(), torch.randn(2, *SHAPES[name]), dropout=None)
+    dropout: Dropout | None = "active" if "Drop" in str(net) else None
+    graph = read_module(net.eval(), torch.randn(2, *{**SHAPES, **OTHERS}[name]), dropout=dropout)
     rows = inputs(graph, 96, seed=2)
     options = Options(Quantisation(Bits.parse("w8a8")))
     model = quantise_model(Model((graph,), Head(Task.RAW)), rows, options)
@@ -49,7 +56,7 @@ def test_the_same_bits_near_the_float_network(name: str) -> None:
         for each, truth in zip(names, expected, strict=True):
             assert (bits(made[each]) == bits(truth)).all()
     for ours, theirs in zip(expected, real, strict=True):
-        assert np.sqrt(((ours - theirs) ** 2).mean()) < 0.06 * theirs.std()
+        assert np.sqrt(((ours - theirs) ** 2).mean()) < MOST_APART.get(name, 0.06) * theirs.std()
 
 
 @pytest.mark.slow

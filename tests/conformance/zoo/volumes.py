@@ -147,4 +147,6 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "sampled": Sampled,
     "pools": Pooled,
 }
-SHAPES = {name: (UNet3D if "U-Net" in name else make).shape for name, make in NETWORKS.items()}
+SHAPES: Mapping[str, tuple[int, ...]] = {
+    name: (UNet3D if "U-Net" in name else make).shape for name, make in NETWORKS.items()
+}

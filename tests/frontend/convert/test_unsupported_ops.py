@@ -24,8 +24,3 @@ def test_windows_at_random_are_told_what_to_write(name: str) -> None:
     refusal = not_supported(name, name)
     assert "drawn at random" in refusal.message
     assert "adaptive max pooling" in refusal.remedy
-
-
-@pytest.mark.parametrize("name", ["max_unpool2d", "max_unpool3d"])
-def test_unpooling_is_told_what_to_write(name: str) -> None:
-    assert "transposed convolution" in not_supported(name, name).remedy
