@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from qbnnc.runtime.families.choice import kernels as choice
+from qbnnc.runtime.families.embedding import kernels as embedding
 from qbnnc.runtime.families.contraction.kernels import convolution, depthwise, winograd
 from qbnnc.runtime.families.dropout import kernels as dropout
 from qbnnc.runtime.families.masked_layers.kernels import recompute, table
@@ -55,6 +56,7 @@ class Memory(NamedTuple):
 
 KERNELS: dict[type[Instruction], Kernel] = {
     **choice.KERNELS,
+    **embedding.KERNELS,
     **convolution.KERNELS,
     **depthwise.KERNELS,
     **winograd.KERNELS,
