@@ -5,16 +5,18 @@ The input is f32 whatever it holds. Numbers of it are ids if embeddings read the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ops.embedding import Embedding, EmbeddingCodes
 from qbnnc.ir.ops.shape import Move, Rearrangement, Reshape
 from qbnnc.support import limits
 from qbnnc.support.errors import CompileError, InputError
+from qbnnc.support.inputs import as_batch
 
 Index = NDArray[np.int64]
 
@@ -81,28 +83,69 @@ def holds_only_ids(graph: Graph) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The rows that a network takes: their shape, and the vocabularies of their ids."""
+
+    shape: tuple[int, ...]
+    ids: NDArray[np.int64] | None
+
+    @staticmethod
+    def taken_by(graph: Graph) -> Rows:
+        """The rows of a graph's input."""
+        return Rows(graph.input.type.shape, vocabularies(graph))
+
+    def of(self, x: ArrayLike, name: str = "the input") -> NDArray[np.float32]:
+        """x as `as_batch` gives it; InputError for what is no id too."""
+        batch = as_batch(x, self.shape, name)
+        check_ids(batch, self.ids, name)
+        return batch
+
+    def drawn(self, count: int) -> NDArray[np.float32]:
+        """Noise [count, *shape], with ids that are all as likely; the same each time."""
+        rng = np.random.default_rng(0)
+        numbers = rng.standard_normal((count, *self.shape)).astype(np.float32)
+        if self.ids is None:
+            return numbers
+        ids = rng.integers(0, np.maximum(self.ids, 1), numbers.shape)
+        return np.where(self.ids > 0, ids.astype(np.float32), numbers)
+
+
 def check_ids(
-    batch: NDArray[np.float32], known: NDArray[np.int64] | None, name: str = "the input"
+    batch: NDArray[np.float32],
+    known: NDArray[np.int64] | None,
+    name: str = "the input",
+    first_row: int = 0,
 ) -> None:
     """InputError unless all ids of a batch [B, *shape] are whole and in their vocabularies.
 
-    `known` is what `vocabularies` gives; None checks nothing.
+    `known` is what `vocabularies` gives; None checks nothing. Rows count from `first_row` on.
     """
-    if known is None or not batch.size:
-        return
-    ids = known > 0
-    bad = ~((batch >= 0) & (batch < known) & (batch == np.floor(batch))) & ids
-    if not bad.any():
+    if known is None or not (bad := _no_ids(batch, known)).any():
         return
     row, *place = (int(i) for i in np.argwhere(bad)[0])
     value, most = batch[(row, *place)], int(known[tuple(place)]) - 1
     where = f", position {', '.join(map(str, place))}" if prod(known.shape) > 1 else ""
     what = f"the id {value:.9g}" if value == np.floor(value) else f"{value:.9g}, which is no id,"
     raise InputError(
-        f"{what} is in row {row}{where}, and the ids there are 0 to {most}",
+        f"{what} is in row {first_row + row}{where}, and the ids there are 0 to {most}",
         place=name,
         remedy="number the tokens as in training, and give unknown ones an id of their own",
     )
+
+
+def rows_of_ids(batch: NDArray[np.float32], known: NDArray[np.int64] | None) -> int:
+    """The number of rows before the first one that `check_ids` refuses."""
+    if known is None:
+        return len(batch)
+    bad = _no_ids(batch, known).reshape(len(batch), -1).any(axis=1)
+    return int(bad.argmax()) if bad.any() else len(batch)
+
+
+def _no_ids(batch: NDArray[np.float32], known: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which numbers of a batch should be ids, and are none of their vocabulary."""
+    ids: NDArray[np.bool_] = (batch >= 0) & (batch < known) & (batch == np.floor(batch))
+    return ~ids & (known > 0)
 
 
 def vocabulary_text(known: NDArray[np.int64]) -> str:

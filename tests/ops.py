@@ -211,9 +211,7 @@ _EXAMPLES: tuple[Example, ...] = (
         traits="makes_accumulators",
     ),
     Example(Dequantize((96,)), (_codes(*_IMAGE),)),
-    Example(
-        Embedding(), (_ids(2, 3, rows=6), _reals(6, 4, axes=CONSTANT)), traits="has_own_scale"
-    ),
+    Example(Embedding(), (_ids(2, 3, rows=6), _reals(6, 4, axes=CONSTANT)), traits="has_own_scale"),
     Example(EmbeddingCodes(), (_ids(2, 3, rows=6), _table(6, 4))),
     Example(EpsCodes((5,), 0)),
     Example(FakeQuantize(_TO_CODES), (_reals(*_IMAGE),), traits="elementwise"),

@@ -19,6 +19,7 @@ class Part(Enum):
     DEPTHWISE = "depthwise"
     MASKED = "masked"
     CHOICE = "choice"
+    EMBEDDING = "embedding"
     SAMPLED = "sampled"
     FILTERS = "filters"
     SAMPLED_FILTERS = "sampled_filters"
@@ -32,6 +33,7 @@ class Part(Enum):
 _ON_DEMAND = {
     Part.NOISE,
     Part.CHOICE,
+    Part.EMBEDDING,
     Part.SAMPLED,
     Part.FILTERS,
     Part.SAMPLED_FILTERS,

@@ -7,9 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from qbnnc.backends.onnx.content_digest import check_content
 from qbnnc.backends.onnx.names import (
     ALSO,
@@ -28,7 +25,7 @@ from qbnnc.backends.onnx.names import (
 )
 from qbnnc.backends.onnx.proto import FLOAT, INT32, INT64, File, ValueInfo
 from qbnnc.ir.head import Head, Task
-from qbnnc.ir.ids import vocabularies_from
+from qbnnc.ir.ids import Rows, vocabularies_from
 from qbnnc.support import limits
 from qbnnc.support.errors import FileError
 from qbnnc.support.inputs import MOST_ROWS_AT_ONCE
@@ -100,10 +97,11 @@ class Description:
         return Head(Task(self.properties["task"]), tuple(names.split(",")) if names else ())
 
     @property
-    def vocabularies(self) -> NDArray[np.int64] | None:
-        """The vocabulary of each number of a row, as `ir.ids.vocabularies` gives it."""
+    def rows(self) -> Rows:
+        """The shape of a row, and the vocabularies of its ids; ValueError if these are wrong."""
         text = self.properties.get(IDS)
-        return None if text is None else vocabularies_from(text, self.input_shape)
+        known = None if text is None else vocabularies_from(text, self.input_shape)
+        return Rows(self.input_shape, known)
 
     @property
     def embedded(self) -> bool:
@@ -173,8 +171,8 @@ def describe(file: File, path: str | os.PathLike[str]) -> Description:
 
 def _check_numbers(description: Description) -> None:
     """ValueError if L is no multiple of the members, or a number is none or out of range."""
-    samples, members, known = description.samples, description.members, description.vocabularies
-    if description.takes_ids and known is None:
+    samples, members = description.samples, description.members
+    if description.takes_ids and description.rows.ids is None:
         raise ValueError("ids without a vocabulary")
     if not 1 <= members <= samples <= limits.DRAWS.most * members or samples % members:
         raise ValueError(f"{samples} samples of {members} members")

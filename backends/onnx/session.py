@@ -13,14 +13,12 @@ from qbnnc.backends.onnx.artefact import Description, StoredValue, read_file
 from qbnnc.backends.onnx.engine import Engine, OnnxRuntime, Runner, load_error, one_line
 from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, RNG_CHECK, ROW_IDS, SEED
 from qbnnc.backends.onnx.proto import File, with_outputs
-from qbnnc.ir.ids import check_ids
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import FileError, UserError
 from qbnnc.support.files import read_bytes
 from qbnnc.support.inputs import (
     MOST_ROWS_AT_ONCE,
     MOST_THREADS,
-    as_batch,
     as_count,
     as_integer,
     check_asked,
@@ -105,7 +103,7 @@ class OnnxArtefact:
         samples the file cannot give, or for `row_ids` that it does not take.
         """
         count = self._sample_count(samples)
-        batch, session = self._batch(x), self._session(threads)
+        batch, session = self.description.rows.of(x), self._session(threads)
         sample_names = self.description.sample_names
         names = self.output_names if count == self.samples else sample_names
         check_asked(
@@ -136,7 +134,7 @@ class OnnxArtefact:
         Each is [L, B, *shape], with 1 in place of L or B where it does not vary; L counts one
         member's samples. UserError for a value that is not in the file: see `value_names`.
         """
-        batch = self._batch(x)
+        batch = self.description.rows.of(x)
         if len(batch) > (self.description.batch or len(batch)):
             raise UserError(f"takes {self.description.batch} rows at a time", place=self.path)
         if missing := [name for name in names if name not in self.description.values]:
@@ -160,12 +158,6 @@ class OnnxArtefact:
     def value_names(self) -> tuple[str, ...]:
         """The names `values` takes, in the order in which they are computed."""
         return tuple(self.description.values)
-
-    def _batch(self, x: ArrayLike) -> NDArray[np.float32]:
-        """The rows, checked."""
-        batch = as_batch(x, self.input_shape)
-        check_ids(batch, self.description.vocabularies)
-        return batch
 
     def _first(
         self, whole: dict[str, NDArray[np.float32]], count: int
