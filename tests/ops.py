@@ -22,6 +22,8 @@ from qbnnc.ir.ops import (
     Conv2dInteger,
     Dequantize,
     Distribution,
+    Embedding,
+    EmbeddingCodes,
     EpsCodes,
     FakeQuantize,
     Function,
@@ -150,6 +152,16 @@ def _index(number: int, count: int) -> Tensor:
     return _tensor(np.array([number], np.int32), PER_SAMPLE, index_range(count))
 
 
+def _ids(*shape: int, rows: int) -> Tensor:
+    ids = np.random.default_rng(6).integers(0, rows, shape)
+    return _tensor(ids.astype(np.float32))
+
+
+def _table(*shape: int) -> Tensor:
+    codes = np.random.default_rng(7).integers(0, 128, shape).astype(np.uint8)
+    return _constant(codes, GRID)
+
+
 _IMAGE = (4, 4, 6)
 _SCALARS = tuple(
     _constant(np.full((4, 1, 1), number, np.float32)) for number in (1.5, 0.25)
@@ -200,6 +212,8 @@ _EXAMPLES: tuple[Example, ...] = (
         traits="makes_accumulators",
     ),
     Example(Dequantize((96,)), (_codes(*_IMAGE),)),
+    Example(Embedding(), (_ids(2, 3, rows=6), _reals(6, 4, axes=CONSTANT)), traits="has_own_scale"),
+    Example(EmbeddingCodes(), (_ids(2, 3, rows=6), _table(6, 4))),
     Example(EpsCodes((5,), 0)),
     Example(FakeQuantize(_TO_CODES), (_reals(*_IMAGE),), traits="elementwise"),
     Example(Gather(1, (2, 0, 0)), (_on_grid(*_IMAGE),), traits=MOVES),

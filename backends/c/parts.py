@@ -19,6 +19,7 @@ class Part(Enum):
     DEPTHWISE = "depthwise"
     MASKED = "masked"
     CHOICE = "choice"
+    EMBEDDING = "embedding"
     SAMPLED = "sampled"
     FILTERS = "filters"
     SAMPLED_FILTERS = "sampled_filters"
@@ -33,6 +34,7 @@ class Part(Enum):
 _ON_DEMAND = {
     Part.NOISE,
     Part.CHOICE,
+    Part.EMBEDDING,
     Part.SAMPLED,
     Part.FILTERS,
     Part.SAMPLED_FILTERS,

@@ -26,6 +26,7 @@ from qbnnc.ir.ops import (
     Composite,
     Concat,
     Conv2d,
+    Embedding,
     Gather,
     Linear,
     Mask,
@@ -82,6 +83,9 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return F.batch_norm(x, mean[0], variance[0], weight[0], bias[0], eps=eps)
         case MaxUnpool(kernel):
             return _unpool(kernel, *inputs)
+        case Embedding():
+            ids, table = inputs
+            return F.embedding(_rows(ids, table.shape[1]), table[0])
         case Choice():
             values, index = inputs
             return values[0].index_select(0, index.reshape(-1).long())
@@ -96,6 +100,11 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case Move() as op:
             return _move(op, inputs[0])
     raise CompileError(f"{node.op.name} has no form in PyTorch", node.loc)
+
+
+def _rows(ids: Tensor, rows: int) -> Tensor:
+    """The row of a table that each id stands for; see `ir.ops.embedding.row_of`."""
+    return torch.where(ids > 0, ids.clamp(max=rows - 1), 0.0).long()
 
 
 def _convolve(op: Conv2d, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

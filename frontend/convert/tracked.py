@@ -67,6 +67,17 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class IdFunction:
+    """A function of ids: members[v] at each place, for the id v there; members [W, *shape].
+
+    `ids` are numbers of the input, moved or not. W is the largest vocabulary of the network.
+    """
+
+    ids: Value
+    members: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Filled:
     """Numbers that all rows of the batch repeat: one number everywhere, or those of `row`.
 
@@ -248,7 +259,15 @@ AnyActivation: TypeAlias = (
     Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation | Places
 )
 Tracked: TypeAlias = (
-    AnyActivation | Constant | Chosen | Filled | Uniform | DropoutMask | MaskSum | Noise
+    AnyActivation
+    | Constant
+    | Chosen
+    | IdFunction
+    | Filled
+    | Uniform
+    | DropoutMask
+    | MaskSum
+    | Noise
 )
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 

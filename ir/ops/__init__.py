@@ -18,6 +18,7 @@ from qbnnc.ir.ops.elementwise import (
     Pairwise,
     PairwiseQuantized,
 )
+from qbnnc.ir.ops.embedding import Embedding, EmbeddingCodes
 from qbnnc.ir.ops.functions import Function
 from qbnnc.ir.ops.integer import ContractionInteger, Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.linear import Contraction, Conv2d, Linear
@@ -63,6 +64,8 @@ __all__ = [
     "Dequantize",
     "DeterministicOp",
     "Distribution",
+    "Embedding",
+    "EmbeddingCodes",
     "EpsCodes",
     "FakeQuantize",
     "Function",

@@ -9,6 +9,7 @@ import numpy as np
 
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.graph import Builder, Graph, Node, Value
+from qbnnc.ir.ids import id_values
 from qbnnc.ir.ops import (
     Affine,
     AveragePool2d,
@@ -18,6 +19,8 @@ from qbnnc.ir.ops import (
     Conv2d,
     Conv2dInteger,
     Dequantize,
+    Embedding,
+    EmbeddingCodes,
     EpsCodes,
     FakeQuantize,
     Linear,
@@ -48,6 +51,7 @@ from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.integer.constants import (
     clamp_codes,
     layer_multiplier,
+    parameter_codes,
     preprocessing,
     quant_of,
     real_table,
@@ -71,7 +75,7 @@ class Quantize:
        after any other Pairwise the integer op that stands for it. After a function of each
        element, or a value that has codes of another scale, it becomes a table.
        After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
-       one a channel) folded in.
+       one a channel) folded in. After an embedding its table becomes codes, and ids stay numbers.
     4. A dropout mask becomes Select: codes kept, or the zero point. Noise, with a monotone function
        after it, becomes NoiseCodes.
     5. An output is dequantised, straight from the accumulators if a layer made it. If a function of
@@ -108,7 +112,7 @@ class _Lowering:
     def __init__(self, graph: Graph) -> None:
         self.old, self.build = graph, Builder()
         self.producers = graph.producers()
-        self.codes = _Codes()
+        self.codes, self.ids = _Codes(), id_values(graph)
         self.parameters = Parameters(graph.constants, self.producers, self.codes, self.build)
 
     def run(self) -> Graph:
@@ -139,8 +143,12 @@ class _Lowering:
             case AveragePool2d():
                 sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
                 return self.same(node, sums)
+            case Rearrangement() if node.inputs[0] in self.ids:
+                return self.same(node, op)
             case Rearrangement() if node.inputs[0].type.quant is None:
                 return None  # on the way out: see `leave`
+            case Embedding():
+                return None
             case Choice():
                 return None
             case Mask() if node.inputs[0].type.quant is None:
@@ -194,6 +202,8 @@ class _Lowering:
                 if source not in self.codes:  # weights may share their noise
                     self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
                 return self.codes[source]
+            case Embedding() if made_by is not None:
+                return self.embedding(made_by, node, quant, low, high)
             case SampledWeight() | Choice() | Mask() if made_by is not None:
                 return self.parameters.drawn(made_by, node.output.name, quant)
         assert made_by is not None
@@ -226,6 +236,15 @@ class _Lowering:
         thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
         op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
         return self.emit(op, (), node)
+
+    def embedding(
+        self, made_by: Node, node: Node, quant: QuantParams, low: int, high: int
+    ) -> Value:
+        """Rows of a table of codes, which a clamp after it has cut already."""
+        ids, table = made_by.inputs
+        codes = parameter_codes(self.old.constants[table], quant).clip(low, high)
+        constant = self.build.constant(f"{node.output.name}.table", codes, quant)
+        return self.emit(EmbeddingCodes(), (self.codes[ids], constant), node)
 
     def entry(self, op: QuantizeInput, node: Node) -> Value:
         return self.emit(op, (self.codes[self.old.input],), node)

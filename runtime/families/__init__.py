@@ -11,6 +11,7 @@ image, which lies in memory as [pixels][channels]. Any other value is one pixel.
 from qbnnc.runtime.families.choice import instructions as choice
 from qbnnc.runtime.families.contraction import instructions as contraction
 from qbnnc.runtime.families.dropout import instructions as dropout
+from qbnnc.runtime.families.embedding import instructions as embedding
 from qbnnc.runtime.families.masked_layers import instructions as masked_layers
 from qbnnc.runtime.families.moves import instructions as moves
 from qbnnc.runtime.families.noise import instructions as noise
@@ -48,6 +49,7 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     noise.NoiseCodes,
     choice.ChoiceIndex,
     choice.Choose,
+    embedding.Embed,
     moves.Transpose,
     moves.Load,
     moves.Copy,

@@ -18,6 +18,7 @@ from numba.np.arrayobj import populate_array
 from qbnnc.runtime.families.choice import kernels as choice
 from qbnnc.runtime.families.contraction.kernels import convolution, depthwise, winograd
 from qbnnc.runtime.families.dropout import kernels as dropout
+from qbnnc.runtime.families.embedding import kernels as embedding
 from qbnnc.runtime.families.masked_layers.kernels import recompute, table
 from qbnnc.runtime.families.moves import kernels as moves
 from qbnnc.runtime.families.noise import kernels as noise
@@ -55,6 +56,7 @@ class Memory(NamedTuple):
 
 KERNELS: dict[type[Instruction], Kernel] = {
     **choice.KERNELS,
+    **embedding.KERNELS,
     **convolution.KERNELS,
     **depthwise.KERNELS,
     **winograd.KERNELS,
