@@ -5,7 +5,7 @@ In an inline file every node stands alone, because only onnxruntime fuses as its
 
 from __future__ import annotations
 
-from qbnnc.backends.onnx import choice, elementwise, moves, pooling, requantize
+from qbnnc.backends.onnx import choice, elementwise, matmul, moves, pooling, requantize
 from qbnnc.backends.onnx.contraction import fused_reader, write_accumulators, write_fused
 from qbnnc.backends.onnx.sampled_fusion import fuses_in_scan, write_fused_scan
 from qbnnc.backends.onnx.sampled_layers import write_sampled_accumulators
@@ -76,6 +76,7 @@ def _is_drawn(scope: Scope, node: Node, _: Op) -> None:
 WRITERS: dict[type[Op], Write] = {
     **choice.WRITERS,
     **elementwise.WRITERS,
+    **matmul.WRITERS,
     **moves.WRITERS,
     **pooling.WRITERS,
     **requantize.WRITERS,

@@ -21,6 +21,7 @@ from qbnnc.ir.ops.elementwise import (
 from qbnnc.ir.ops.functions import Function
 from qbnnc.ir.ops.integer import ContractionInteger, Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.linear import Contraction, Conv2d, Linear
+from qbnnc.ir.ops.matmul import MatMul, MatMulInteger, MatrixProduct
 from qbnnc.ir.ops.noise import Distribution, Noise, NoiseCodes
 from qbnnc.ir.ops.normalization import Affine, BatchNorm
 from qbnnc.ir.ops.pooling import AveragePool2d, MaxPool2d, SumPoolInteger
@@ -73,6 +74,9 @@ __all__ = [
     "Lookup",
     "LookupReal",
     "Mask",
+    "MatMul",
+    "MatMulInteger",
+    "MatrixProduct",
     "MaxPool2d",
     "Move",
     "Multiply",

@@ -16,6 +16,7 @@ from qbnnc.runtime.families.moves import instructions as moves
 from qbnnc.runtime.families.noise import instructions as noise
 from qbnnc.runtime.families.pointwise import instructions as pointwise
 from qbnnc.runtime.families.pooling import instructions as pooling
+from qbnnc.runtime.families.products import instructions as products
 from qbnnc.runtime.families.quantization import instructions as quantization
 from qbnnc.runtime.families.sampled_weights import instructions as sampled_weights
 from qbnnc.runtime.isa import chosen
@@ -36,6 +37,7 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     masked_layers.UnitPlanes,
     pooling.MaxPool,
     pooling.SumPool,
+    products.MatMul,
     quantization.Quantize,
     quantization.Requantize,
     quantization.Dequantize,

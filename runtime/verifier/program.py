@@ -20,6 +20,7 @@ from qbnnc.runtime.verifier.rules import (
     noise,
     pointwise,
     pooling,
+    products,
     quantization,
     sampled_weights,
 )
@@ -35,6 +36,7 @@ RULES: dict[type[Instruction], Rule] = {
     **noise.RULES,
     **pointwise.RULES,
     **pooling.RULES,
+    **products.RULES,
     **quantization.RULES,
     **sampled_weights.RULES,
 }
