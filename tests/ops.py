@@ -35,6 +35,8 @@ from qbnnc.ir.ops import (
     Lookup,
     LookupReal,
     Mask,
+    MatMul,
+    MatMulInteger,
     MaxPool2d,
     MaxUnpool,
     Multiply,
@@ -233,6 +235,16 @@ _EXAMPLES: tuple[Example, ...] = (
     ),
     Example(
         Mask(2.0), (_on_grid(*_IMAGE), _mask(4, 1, 1)), traits=f"{MOVES} adds_zeros elementwise"
+    ),
+    Example(
+        MatMul(transposed=True, factor=0.5),
+        (_on_grid(2, 3, 5), _on_grid(2, 4, 5, seed=1)),
+        traits="has_own_scale leaves_as_number",
+    ),
+    Example(
+        MatMulInteger(factor=0.5),
+        (_codes(2, 3, 5), _codes(2, 5, 4, seed=1, quant=_OTHER)),
+        traits="makes_accumulators",
     ),
     Example(MaxPool2d((2, 2), (2, 2)), (_on_grid(*_IMAGE),), traits=MOVES),
     Example(

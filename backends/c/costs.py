@@ -14,10 +14,11 @@ from qbnnc.backends.c.parameters import parameter
 from qbnnc.backends.c.program import Constants, Layout, Phase
 from qbnnc.backends.c.scope import Form, Scope
 from qbnnc.ir.format import digest
-from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
+from qbnnc.ir.ops.matmul import MatMulInteger
 
 _OPENING = "/* Costs, for qbnnc inspect: sizes in bytes.\n"
 _TABLE = re.compile(re.escape(_OPENING) + r"(\{.*\}) \*/\n", re.DOTALL)
@@ -166,6 +167,8 @@ def _buffers(layout: Layout) -> Iterator[BufferCost]:
 
 def _layers(graph: Graph, scope: Scope) -> Iterator[LayerCost]:
     for node in graph.nodes:
+        if isinstance(node.op, MatMulInteger):
+            yield _product(node, scope)
         if not isinstance(node.op, Conv2dInteger | LinearInteger):
             continue
         products = node.output.type.size * prod(node.inputs[1].type.shape[1:])
@@ -179,6 +182,14 @@ def _layers(graph: Graph, scope: Scope) -> Iterator[LayerCost]:
         form_name = _form(node.inputs[1], scope)
         once = scope.phase(node.output) is Phase.ROW
         yield LayerCost(name, form_name, products * once, products * (not once))
+
+
+def _product(node: Node, scope: Scope) -> LayerCost:
+    """The products of two computed matrices."""
+    products = node.output.type.size * node.inputs[0].type.shape[-1]
+    once = scope.phase(node.output) is Phase.ROW
+    form = Form.DIRECT.value
+    return LayerCost(node.output.name, form, products * once, products * (not once))
 
 
 def _form(weight: Value, scope: Scope) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.backends.c import draws, dropped, elementwise, embedding, layers, moves
+from qbnnc.backends.c import draws, dropped, elementwise, embedding, layers, matrices, moves
 from qbnnc.backends.c.program import Constants, Phase, Program
 from qbnnc.backends.c.scope import Forms, Scope
 from qbnnc.backends.c.values import Held, row_major
@@ -16,6 +16,7 @@ from qbnnc.ir.ops.dropout import KeepMask, Select
 from qbnnc.ir.ops.elementwise import AddQuantized, MultiplyInteger
 from qbnnc.ir.ops.embedding import EmbeddingCodes
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
+from qbnnc.ir.ops.matmul import MatMulInteger
 from qbnnc.ir.ops.noise import NoiseCodes
 from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
@@ -75,6 +76,8 @@ def _emit(node: Node, scope: Scope) -> None:
             elementwise.clamp(node, node.op, scope)
         case AddQuantized():
             elementwise.add(node, node.op, scope)
+        case MatMulInteger():
+            matrices.multiply(node, node.op, scope)
         case MultiplyInteger():
             elementwise.multiply(node, scope)
         case MaxPool2d() | SumPoolInteger():

@@ -25,6 +25,7 @@ class Part(Enum):
     SAMPLED_FILTERS = "sampled_filters"
     DROPPED = "dropped"
     ELEMENTWISE = "elementwise"
+    MATRICES = "matrices"
     BIASES = "biases"
     POOLING = "pooling"
     UNPOOLING = "unpooling"
@@ -39,6 +40,7 @@ _ON_DEMAND = {
     Part.FILTERS,
     Part.SAMPLED_FILTERS,
     Part.DROPPED,
+    Part.MATRICES,
     Part.BIASES,
     Part.UNPOOLING,
 }

@@ -30,6 +30,7 @@ from qbnnc.ir.ops import (
     Gather,
     Linear,
     Mask,
+    MatMul,
     MaxPool2d,
     MaxUnpool,
     Move,
@@ -74,6 +75,9 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case (Pairwise() | Multiply()) as op:
             combine: Callable[..., Tensor] = getattr(torch, op.name)  # add, multiply, ...
             return combine(*inputs)
+        case MatMul(transposed, factor):
+            a, b = inputs
+            return torch.matmul(a, b.mT if transposed else b) * factor
         case Affine():
             x, *constants = inputs
             scale, shift = (c.reshape(1, *[1] * (x.ndim - c.ndim), *c.shape[1:]) for c in constants)

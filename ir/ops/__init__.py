@@ -22,6 +22,7 @@ from qbnnc.ir.ops.embedding import Embedding, EmbeddingCodes
 from qbnnc.ir.ops.functions import Function
 from qbnnc.ir.ops.integer import ContractionInteger, Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.linear import Contraction, Conv2d, Linear
+from qbnnc.ir.ops.matmul import MatMul, MatMulInteger, MatrixProduct
 from qbnnc.ir.ops.noise import Distribution, Noise, NoiseCodes
 from qbnnc.ir.ops.normalization import Affine, BatchNorm
 from qbnnc.ir.ops.pooling import AveragePool2d, MaxPool2d, SumPoolInteger
@@ -77,6 +78,9 @@ __all__ = [
     "Lookup",
     "LookupReal",
     "Mask",
+    "MatMul",
+    "MatMulInteger",
+    "MatrixProduct",
     "MaxPool2d",
     "MaxUnpool",
     "Move",

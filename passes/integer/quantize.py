@@ -27,6 +27,8 @@ from qbnnc.ir.ops import (
     LinearInteger,
     LookupReal,
     Mask,
+    MatMul,
+    MatMulInteger,
     Multiply,
     MultiplyInteger,
     Noise,
@@ -68,8 +70,8 @@ class Quantize:
     """1. A weight becomes its codes, and a bias int32 codes of scale f32(S_x*S_w). A sampled one
        becomes the codes of mu, sigma and eps, and one integer expression of them. A choice becomes
        one between the codes of its members. A mask selects codes of what it drops elements of.
-    2. A linear layer, convolution or product becomes its accumulators; an average pool becomes
-       sums over its windows.
+    2. A linear layer, convolution or product of two values becomes its accumulators; an average
+       pool becomes sums over its windows.
     3. The FakeQuantize after these, with the clamp between, becomes one Requantize. The bounds of
        the clamp are its low and high codes. After an addition it becomes one AddQuantized, and
        after any other Pairwise the integer op that stands for it. After a function of each
@@ -138,6 +140,8 @@ class _Lowering:
             case Conv2d():
                 geometry = {f.name: getattr(op, f.name) for f in fields(op)}
                 return self.same(node, Conv2dInteger(**geometry))
+            case MatMul(transposed, factor):
+                return self.same(node, MatMulInteger(transposed, factor))
             case Multiply():
                 return self.same(node, MultiplyInteger())
             case AveragePool2d():

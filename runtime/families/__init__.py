@@ -17,6 +17,7 @@ from qbnnc.runtime.families.moves import instructions as moves
 from qbnnc.runtime.families.noise import instructions as noise
 from qbnnc.runtime.families.pointwise import instructions as pointwise
 from qbnnc.runtime.families.pooling import instructions as pooling
+from qbnnc.runtime.families.products import instructions as products
 from qbnnc.runtime.families.quantization import instructions as quantization
 from qbnnc.runtime.families.sampled_weights import instructions as sampled_weights
 from qbnnc.runtime.isa import chosen
@@ -38,6 +39,7 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     pooling.MaxPool,
     pooling.SumPool,
     pooling.MaxUnpool,
+    products.MatMul,
     quantization.Quantize,
     quantization.Requantize,
     quantization.Dequantize,

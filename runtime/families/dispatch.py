@@ -16,6 +16,7 @@ from qbnnc.runtime.families.moves import lowering as moves
 from qbnnc.runtime.families.noise import lowering as noise
 from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
+from qbnnc.runtime.families.products import lowering as products
 from qbnnc.runtime.families.quantization import lowering as quantization
 from qbnnc.runtime.families.sampled_weights import lowering as sampled_weights
 from qbnnc.runtime.lowering import Lower, Lowering
@@ -30,6 +31,7 @@ LOWERINGS: dict[type, Lower] = {
     **noise.LOWERINGS,
     **pointwise.LOWERINGS,
     **pooling.LOWERINGS,
+    **products.LOWERINGS,
     **quantization.LOWERINGS,
     **sampled_weights.LOWERINGS,
 }

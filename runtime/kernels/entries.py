@@ -24,6 +24,7 @@ from qbnnc.runtime.families.moves import kernels as moves
 from qbnnc.runtime.families.noise import kernels as noise
 from qbnnc.runtime.families.pointwise import kernels as pointwise
 from qbnnc.runtime.families.pooling import kernels as pooling
+from qbnnc.runtime.families.products import kernels as products
 from qbnnc.runtime.families.quantization import kernels as quantization
 from qbnnc.runtime.families.sampled_weights import kernels as sampled_weights
 from qbnnc.runtime.kernels.addressing import numbers
@@ -67,6 +68,7 @@ KERNELS: dict[type[Instruction], Kernel] = {
     **noise.KERNELS,
     **pointwise.KERNELS,
     **pooling.KERNELS,
+    **products.KERNELS,
     **quantization.KERNELS,
     **sampled_weights.KERNELS,
 }

@@ -21,6 +21,7 @@ from qbnnc.runtime.verifier.rules import (
     noise,
     pointwise,
     pooling,
+    products,
     quantization,
     sampled_weights,
 )
@@ -37,6 +38,7 @@ RULES: dict[type[Instruction], Rule] = {
     **noise.RULES,
     **pointwise.RULES,
     **pooling.RULES,
+    **products.RULES,
     **quantization.RULES,
     **sampled_weights.RULES,
 }
