@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.backends.c import draws, dropped, elementwise, layers, moves
+from qbnnc.backends.c import draws, dropped, elementwise, layers, moves, softmax
 from qbnnc.backends.c.program import Constants, Phase, Program
 from qbnnc.backends.c.scope import Forms, Scope
 from qbnnc.backends.c.values import Held, row_major
@@ -19,6 +19,7 @@ from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
 from qbnnc.ir.ops.shape import Concat, Move, Reshape
+from qbnnc.ir.ops.softmax import SoftmaxInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal
 from qbnnc.ir.types import DType
 from qbnnc.support.errors import CompileError
@@ -74,6 +75,8 @@ def _emit(node: Node, scope: Scope) -> None:
             elementwise.multiply(node, scope)
         case MaxPool2d() | SumPoolInteger():
             elementwise.pool(node, node.op, scope)
+        case SoftmaxInteger():
+            softmax.emit(node, node.op, scope)
         case Reshape():
             moves.reshape(node, scope)
         case Concat():

@@ -26,6 +26,7 @@ class Part(Enum):
     ELEMENTWISE = "elementwise"
     BIASES = "biases"
     POOLING = "pooling"
+    SOFTMAX = "softmax"
     STATISTICS = "statistics"
 
 
@@ -37,6 +38,7 @@ _ON_DEMAND = {
     Part.SAMPLED_FILTERS,
     Part.DROPPED,
     Part.BIASES,
+    Part.SOFTMAX,
 }
 _NEEDS = {
     Part.SAMPLED: {Part.FILTERS, Part.SAMPLED_FILTERS},

@@ -17,6 +17,7 @@ from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
 from qbnnc.runtime.families.quantization import lowering as quantization
 from qbnnc.runtime.families.sampled_weights import lowering as sampled_weights
+from qbnnc.runtime.families.softmax import lowering as softmax
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.support.errors import CompileError
 
@@ -30,6 +31,7 @@ LOWERINGS: dict[type, Lower] = {
     **pooling.LOWERINGS,
     **quantization.LOWERINGS,
     **sampled_weights.LOWERINGS,
+    **softmax.LOWERINGS,
 }
 
 

@@ -22,6 +22,7 @@ from qbnnc.runtime.verifier.rules import (
     pooling,
     quantization,
     sampled_weights,
+    softmax,
 )
 
 READ_BEYOND = 64  # bytes that an arena has after its last record, which no value uses
@@ -37,6 +38,7 @@ RULES: dict[type[Instruction], Rule] = {
     **pooling.RULES,
     **quantization.RULES,
     **sampled_weights.RULES,
+    **softmax.RULES,
 }
 
 _READ_FROM = {  # the places that a block of each phase reads and writes
