@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import f32, requantize
+from qbnnc.ir.arithmetic import requantize
 from qbnnc.ir.ops.base import (
     FLOAT_STAGES,
     INTEGER_STAGE,
@@ -107,7 +107,7 @@ class SoftmaxInteger(ClampedOp):
     @property
     def inverse_scale(self) -> float:
         """f32(1 / S_y)."""
-        return f32(np.float32(1) / np.float32(self.quant.per_tensor[0]))
+        return float(np.float32(1) / np.float32(self.quant.per_tensor[0]))
 
     def infer(self, *inputs: TensorType) -> TensorType:
         if len(inputs) < 2:

@@ -51,8 +51,8 @@ def exponentials(step: float, entries: int) -> Array:
     """rint(2^16 * exp(-t * step)) for t = 0, 1, ...: i32, no more than up to the first 0."""
     steps = np.arange(min(entries, 2**16), dtype=np.float64)
     table = np.rint(ONE * np.exp(-steps * step)).astype(np.int32)
-    nonzero = int(np.count_nonzero(table))
-    return table[: nonzero + 1]
+    cut: Array = table[: int(np.count_nonzero(table)) + 1]
+    return cut
 
 
 def _in_steps(array: Array, step: float, softmax: Node) -> Array:

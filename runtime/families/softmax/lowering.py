@@ -73,7 +73,7 @@ def _option(lowering: Lowering, node: Node, place: int | None, shape: tuple[int,
         same = bool((flat == flat[:1]).all())
         flat = np.ascontiguousarray(flat[:1] if same else flat)
         return lowering.constants.add(flat), 0 if same else shape[-1], 0, 1
-    (height, _, _), ((y, row, channel), _) = found
+    _, ((y, row, channel), _) = found
     if array.shape == shape:  # one step for all elements
         y, row, channel = shape[2] * shape[0], shape[0], 1
     return lowering.constants.add(to_memory(array, array.shape)), y, channel, row
