@@ -52,9 +52,11 @@ from qbnnc.ir.ops import (
     Reshape,
     SampledWeight,
     SampledWeightInteger,
+    ScaledSoftmax,
     Select,
     Slice,
     Softmax,
+    SoftmaxInteger,
     Step,
     SumPoolInteger,
     Tensor,
@@ -292,10 +294,28 @@ _EXAMPLES: tuple[Example, ...] = (
         ),
     ),
     Example(
+        ScaledSoftmax(0.5),
+        (
+            _on_grid(*_IMAGE),
+            _constant(np.array([[[1, 0, 1, 1, 0, 1]]], np.uint8)),
+            _constant(np.arange(4, dtype=np.float32).reshape(4, 1, 1)),
+        ),
+        traits="has_own_scale",
+    ),
+    Example(
         Select(2.0), (_codes(*_IMAGE), _mask(*_IMAGE)), traits="keeps_codes adds_zeros elementwise"
     ),
     Example(Slice(2, 1, 5, 2), (_on_grid(*_IMAGE),), traits=MOVES),
     Example(Softmax(0, log=False), (_on_grid(*_IMAGE),)),
+    Example(
+        SoftmaxInteger(QuantParams((2**-7,), (0,), 0, 127), 0, 127, 0.25),
+        (
+            _accumulators(),
+            _constant(np.array([65536, 24109, 8869, 3263, 0], np.int32)),
+            _constant(np.array([[[1, 0, 1, 1, 0, 1]]], np.uint8)),
+            _constant(np.arange(6, dtype=np.int32).reshape(1, 1, 6)),
+        ),
+    ),
     Example(SumPoolInteger((2, 2), (2, 2)), (_codes(*_IMAGE),), traits="makes_accumulators"),
     Example(Transpose((2, 0, 1)), (_on_grid(*_IMAGE),), traits=MOVES),
     Example(

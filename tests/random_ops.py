@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qbnnc.ir.arithmetic import dequantize, quantize
+from qbnnc.ir.arithmetic import dequantize, f32, quantize
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import (
     Concat,
@@ -27,6 +27,7 @@ from qbnnc.ir.ops import (
     SampledWeightInteger,
     Select,
     Slice,
+    SoftmaxInteger,
     SumPoolInteger,
     Transpose,
     UpsampleNearest,
@@ -55,7 +56,7 @@ class RandomGraphOfAllOps(RandomGraph):
 
     def kinds(self) -> list[str]:
         kinds = super().kinds()
-        kinds += ["table", "product", "concat", "transpose", "slice", "gather"]
+        kinds += ["table", "product", "concat", "transpose", "slice", "gather", "softmax"]
         shape = self.value.type.shape
         if len(shape) == 3:
             kinds += ["gate", "unpool"]
@@ -75,6 +76,7 @@ class RandomGraphOfAllOps(RandomGraph):
             "transpose": self.transpose,
             "slice": self.slice,
             "gather": self.gather,
+            "softmax": self.softmax,
             "pad": self.pad,
             "insert_zeros": lambda n: self.move(InsertZeros(self.factors()), n),
             "upsample": lambda n: self.move(UpsampleNearest(self.factors()), n),
@@ -118,6 +120,27 @@ class RandomGraphOfAllOps(RandomGraph):
         pooled = self.emit(MaxPool2d(op.kernel, op.kernel), image, name=f"{name}.pooled")
         values = pooled if self.choose((True, False)) else self.other(shape, name)
         return self.emit(op, values, image, name=f"{name}.back")
+
+    def softmax(self, name: str) -> Value:
+        """Of codes or of a product, maybe with a mask and a bias; sharp, flat or between."""
+        x, shape = self.value, self.value.type.shape
+        if self.choose((True, False)):
+            x = self.emit(MultiplyInteger(), x, self.other(shape, name), name=f"{name}.acc")
+        step, constants = self.choose((0.5, 0.05, 0.002)), list[Value]()
+        exponentials = 65536 * np.exp(-step * np.arange(self.choose((1, 40, 700))))
+        table = self.build.constant(f"{name}.e", np.rint(exponentials).astype(np.int32))
+        row = (*[1] * (len(shape) - 1), shape[-1])
+        if self.choose((True, False)):
+            mask = (self.rng.random(self.choose((shape, row))) < 0.6).astype(np.uint8)
+            mask[..., self.rng.integers(shape[-1])] = 1
+            constants.append(self.build.constant(f"{name}.mask", mask))
+        if self.choose((True, False)):
+            bias = self.rng.integers(-40, 40, self.choose((shape, row))).astype(np.int32)
+            constants.append(self.build.constant(f"{name}.bias", bias))
+        quant = self.observed(self.rng.uniform(0, self.choose((1.0, 0.1)), 50))
+        multiplier = self.choose((1.0, f32(0.37), f32(0.003)))
+        op = SoftmaxInteger(quant, *self.bounds(quant), multiplier)
+        return self.emit(op, x, table, *constants, name=f"{name}.q")
 
     def other(self, shape: tuple[int, ...], name: str) -> Value:
         """Codes that vary with nothing, the sample, or what the value varies with, and more."""

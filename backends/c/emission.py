@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.backends.c import draws, dropped, elementwise, embedding, layers, matrices, moves
+from qbnnc.backends.c import (
+    draws,
+    dropped,
+    elementwise,
+    embedding,
+    layers,
+    matrices,
+    moves,
+    softmax,
+)
 from qbnnc.backends.c.program import Constants, Phase, Program
 from qbnnc.backends.c.scope import Forms, Scope
 from qbnnc.backends.c.values import Held, row_major
@@ -22,6 +31,7 @@ from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
 from qbnnc.ir.ops.shape import Concat, Move, Reshape
+from qbnnc.ir.ops.softmax import SoftmaxInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal
 from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import DType
@@ -84,6 +94,8 @@ def _emit(node: Node, scope: Scope) -> None:
             elementwise.pool(node, node.op, scope)
         case MaxUnpool():
             elementwise.unpool(node, node.op, scope)
+        case SoftmaxInteger():
+            softmax.emit(node, node.op, scope)
         case Reshape():
             moves.reshape(node, scope)
         case Concat():

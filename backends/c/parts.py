@@ -29,6 +29,7 @@ class Part(Enum):
     BIASES = "biases"
     POOLING = "pooling"
     UNPOOLING = "unpooling"
+    SOFTMAX = "softmax"
     STATISTICS = "statistics"
 
 
@@ -43,6 +44,7 @@ _ON_DEMAND = {
     Part.MATRICES,
     Part.BIASES,
     Part.UNPOOLING,
+    Part.SOFTMAX,
 }
 _NEEDS = {
     Part.SAMPLED: {Part.FILTERS, Part.SAMPLED_FILTERS},

@@ -5,7 +5,16 @@ In an inline file every node stands alone, because only onnxruntime fuses as its
 
 from __future__ import annotations
 
-from qbnnc.backends.onnx import choice, elementwise, embedding, matmul, moves, pooling, requantize
+from qbnnc.backends.onnx import (
+    choice,
+    elementwise,
+    embedding,
+    matmul,
+    moves,
+    pooling,
+    requantize,
+    softmax,
+)
 from qbnnc.backends.onnx.contraction import fused_reader, write_accumulators, write_fused
 from qbnnc.backends.onnx.sampled_fusion import fuses_in_scan, write_fused_scan
 from qbnnc.backends.onnx.sampled_layers import write_sampled_accumulators
@@ -89,6 +98,7 @@ WRITERS: dict[type[Op], Write] = {
     **moves.WRITERS,
     **pooling.WRITERS,
     **requantize.WRITERS,
+    **softmax.WRITERS,
     ChoiceIndex: _is_drawn,
     Conv2dInteger: _write_layer,
     EpsCodes: _is_drawn,

@@ -38,6 +38,7 @@ from qbnnc.ir.ops import (
     Pairwise,
     Reshape,
     SampledWeight,
+    ScaledSoftmax,
     Softmax,
     Unary,
 )
@@ -62,6 +63,8 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return pointwise(op, inputs[0])
         case Softmax(axis, log):
             return (F.log_softmax if log else F.softmax)(inputs[0], dim=axis + 1)
+        case ScaledSoftmax(factor):
+            return _scaled_softmax(factor, *inputs)
         case Mask(scale):
             return inputs[0] * (inputs[1] * scale)
         case Reshape(shape):
@@ -158,6 +161,18 @@ def _sampled(mu: Tensor, sigma: Tensor, eps: Tensor, index: Sequence[Tensor]) ->
     flat = eps.flatten()
     taken = flat[index[0].flatten().long()] if index else flat
     return mu + sigma * taken.reshape(mu.shape)
+
+
+def _scaled_softmax(factor: float, x: Tensor, *constants: Tensor) -> Tensor:
+    """Softmax over the last axis; a mask is u8, and a bias a float."""
+    scores = x * factor
+    for constant in constants:
+        if constant.is_floating_point():
+            scores = scores + constant
+    for constant in constants:
+        if not constant.is_floating_point():
+            scores = scores.masked_fill(constant == 0, -torch.inf)
+    return F.softmax(scores, dim=-1)
 
 
 def _symmetric(padding: tuple[int, int, int, int]) -> tuple[int, int] | None:

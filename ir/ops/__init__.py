@@ -5,7 +5,7 @@ An op is registered by its name in `__all__`. `OPS` holds the ops by the names t
 
 from inspect import isabstract, isclass
 
-from qbnnc.ir.ops.activation import Clamp, ClampCodes, Softmax
+from qbnnc.ir.ops.activation import Clamp, ClampCodes
 from qbnnc.ir.ops.base import ClampedOp, DeterministicOp, Op, RandomOp, Tensor
 from qbnnc.ir.ops.choice import Choice, ChoiceIndex
 from qbnnc.ir.ops.composite import Composite, Operation, Step
@@ -40,6 +40,7 @@ from qbnnc.ir.ops.shape import (
     Transpose,
     UpsampleNearest,
 )
+from qbnnc.ir.ops.softmax import ScaledSoftmax, Softmax, SoftmaxInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal, Pointwise, Unary
 from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import Stage
@@ -102,9 +103,11 @@ __all__ = [
     "Reshape",
     "SampledWeight",
     "SampledWeightInteger",
+    "ScaledSoftmax",
     "Select",
     "Slice",
     "Softmax",
+    "SoftmaxInteger",
     "Step",
     "SumPoolInteger",
     "Tensor",

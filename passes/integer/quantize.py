@@ -43,7 +43,9 @@ from qbnnc.ir.ops import (
     Requantize,
     Reshape,
     SampledWeight,
+    ScaledSoftmax,
     Select,
+    SoftmaxInteger,
     SumPoolInteger,
     ops_of,
 )
@@ -59,6 +61,7 @@ from qbnnc.passes.integer.constants import (
     real_table,
     table,
 )
+from qbnnc.passes.integer.exponentials import softmax_constants
 from qbnnc.passes.integer.parameters import Parameters
 from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
 from qbnnc.passes.ranges.quantisation_points import only_moves
@@ -161,7 +164,7 @@ class _Lowering:
                 return self.same(node, op)
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
-            case Clamp() | Pairwise() | Affine() | Pointwise():
+            case Clamp() | Pairwise() | Affine() | Pointwise() | ScaledSoftmax():
                 return None
             case Noise() | Normal() | SampledWeight():
                 return None
@@ -202,6 +205,8 @@ class _Lowering:
                     f"{node.output.name}.table", table(quant_of(x), quant, op.of, low, high)
                 )
                 return self.emit(Lookup(quant), (x, entries), node)
+            case ScaledSoftmax() if made_by is not None:
+                return self.softmax(node, made_by, quant, (low, high))
             case Normal() as op:
                 if source not in self.codes:  # weights may share their noise
                     self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
@@ -249,6 +254,22 @@ class _Lowering:
         codes = parameter_codes(self.old.constants[table], quant).clip(low, high)
         constant = self.build.constant(f"{node.output.name}.table", codes, quant)
         return self.emit(EmbeddingCodes(), (self.codes[ids], constant), node)
+
+    def softmax(
+        self, node: Node, made_by: Node, quant: QuantParams, ends: tuple[int, int]
+    ) -> Value:
+        """Codes of a softmax of codes or accumulators, with its table of exponentials."""
+        x, name = self.codes[made_by.inputs[0]], node.output.name
+        arrays = [self.old.constants[value] for value in made_by.inputs[1:]]
+        multiplier, table, constants = softmax_constants(made_by, x, arrays)
+        inputs = (
+            self.build.constant(f"{name}.table", table),
+            *(
+                self.build.constant(value.name, array)
+                for value, array in zip(made_by.inputs[1:], constants, strict=True)
+            ),
+        )
+        return self.emit(SoftmaxInteger(quant, *ends, multiplier), (x, *inputs), node)
 
     def entry(self, op: QuantizeInput, node: Node) -> Value:
         return self.emit(op, (self.codes[self.old.input],), node)

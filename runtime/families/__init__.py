@@ -20,6 +20,7 @@ from qbnnc.runtime.families.pooling import instructions as pooling
 from qbnnc.runtime.families.products import instructions as products
 from qbnnc.runtime.families.quantization import instructions as quantization
 from qbnnc.runtime.families.sampled_weights import instructions as sampled_weights
+from qbnnc.runtime.families.softmax import instructions as softmax
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.program import Instruction
 
@@ -43,6 +44,7 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     quantization.Quantize,
     quantization.Requantize,
     quantization.Dequantize,
+    *softmax.INSTRUCTIONS,
     *pointwise.INSTRUCTIONS,
     dropout.DropWeight,
     dropout.Select,

@@ -19,6 +19,7 @@ from qbnnc.runtime.families.pooling import lowering as pooling
 from qbnnc.runtime.families.products import lowering as products
 from qbnnc.runtime.families.quantization import lowering as quantization
 from qbnnc.runtime.families.sampled_weights import lowering as sampled_weights
+from qbnnc.runtime.families.softmax import lowering as softmax
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.support.errors import CompileError
 
@@ -34,6 +35,7 @@ LOWERINGS: dict[type, Lower] = {
     **products.LOWERINGS,
     **quantization.LOWERINGS,
     **sampled_weights.LOWERINGS,
+    **softmax.LOWERINGS,
 }
 
 

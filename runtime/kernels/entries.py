@@ -27,6 +27,7 @@ from qbnnc.runtime.families.pooling import kernels as pooling
 from qbnnc.runtime.families.products import kernels as products
 from qbnnc.runtime.families.quantization import kernels as quantization
 from qbnnc.runtime.families.sampled_weights import kernels as sampled_weights
+from qbnnc.runtime.families.softmax import kernels as softmax
 from qbnnc.runtime.kernels.addressing import numbers
 from qbnnc.runtime.kernels.jit import Kernel
 from qbnnc.runtime.kernels.records import ARRAYS
@@ -71,6 +72,7 @@ KERNELS: dict[type[Instruction], Kernel] = {
     **products.KERNELS,
     **quantization.KERNELS,
     **sampled_weights.KERNELS,
+    **softmax.KERNELS,
 }
 
 

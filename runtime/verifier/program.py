@@ -24,6 +24,7 @@ from qbnnc.runtime.verifier.rules import (
     products,
     quantization,
     sampled_weights,
+    softmax,
 )
 
 READ_BEYOND = 64  # bytes that an arena has after its last record, which no value uses
@@ -41,6 +42,7 @@ RULES: dict[type[Instruction], Rule] = {
     **products.RULES,
     **quantization.RULES,
     **sampled_weights.RULES,
+    **softmax.RULES,
 }
 
 _READ_FROM = {  # the places that a block of each phase reads and writes
