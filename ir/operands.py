@@ -8,6 +8,7 @@ import numpy as np
 
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops.normalization import BatchNorm
+from qbnnc.ir.ops.normalize import Normalize, NormalizeInteger
 from qbnnc.ir.ops.quantize import Requantize
 from qbnnc.ir.ops.sampling import SampledWeight, SampledWeightInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal
@@ -26,6 +27,7 @@ def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
     3. The ratio and the divisor of a sampled weight are constants in range. So is the index of its
        noise, which holds numbers of elements.
     4. The variance of a batch normalisation is not negative.
+    5. Weight and bias of any other normalisation are constants.
     """
     match node.op:
         case Lookup(quant=quant):
@@ -45,6 +47,9 @@ def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
                 limits.RATIO.check(int(end))
             _check_normal(_constant(node, 4, constants, "divisor r"), "divisor")
             _check_index(node, 5, constants)
+        case Normalize() | NormalizeInteger():
+            _constant(node, 1, constants, "weight")
+            _constant(node, 2, constants, "bias")
         case SampledWeight():
             _check_index(node, 3, constants)
         case BatchNorm(eps=eps):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.backends.c import draws, dropped, elementwise, layers, moves
+from qbnnc.backends.c import draws, dropped, elementwise, layers, moves, normalize
 from qbnnc.backends.c.program import Constants, Phase, Program
 from qbnnc.backends.c.scope import Forms, Scope
 from qbnnc.backends.c.values import Held, row_major
@@ -15,6 +15,7 @@ from qbnnc.ir.ops.dropout import KeepMask, Select
 from qbnnc.ir.ops.elementwise import AddQuantized, MultiplyInteger
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.noise import NoiseCodes
+from qbnnc.ir.ops.normalize import NormalizeInteger
 from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
@@ -72,6 +73,8 @@ def _emit(node: Node, scope: Scope) -> None:
             elementwise.add(node, node.op, scope)
         case MultiplyInteger():
             elementwise.multiply(node, scope)
+        case NormalizeInteger():
+            normalize.normalize(node, node.op, scope)
         case MaxPool2d() | SumPoolInteger():
             elementwise.pool(node, node.op, scope)
         case Reshape():

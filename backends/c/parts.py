@@ -24,6 +24,7 @@ class Part(Enum):
     SAMPLED_FILTERS = "sampled_filters"
     DROPPED = "dropped"
     ELEMENTWISE = "elementwise"
+    NORMALIZE = "normalize"
     BIASES = "biases"
     POOLING = "pooling"
     STATISTICS = "statistics"
@@ -36,6 +37,7 @@ _ON_DEMAND = {
     Part.FILTERS,
     Part.SAMPLED_FILTERS,
     Part.DROPPED,
+    Part.NORMALIZE,
     Part.BIASES,
 }
 _NEEDS = {

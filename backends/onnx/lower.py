@@ -5,7 +5,7 @@ In an inline file every node stands alone, because only onnxruntime fuses as its
 
 from __future__ import annotations
 
-from qbnnc.backends.onnx import choice, elementwise, moves, pooling, requantize
+from qbnnc.backends.onnx import choice, elementwise, moves, normalize, pooling, requantize
 from qbnnc.backends.onnx.contraction import fused_reader, write_accumulators, write_fused
 from qbnnc.backends.onnx.sampled_fusion import fuses_in_scan, write_fused_scan
 from qbnnc.backends.onnx.sampled_layers import write_sampled_accumulators
@@ -77,6 +77,7 @@ WRITERS: dict[type[Op], Write] = {
     **choice.WRITERS,
     **elementwise.WRITERS,
     **moves.WRITERS,
+    **normalize.WRITERS,
     **pooling.WRITERS,
     **requantize.WRITERS,
     ChoiceIndex: _is_drawn,

@@ -32,12 +32,14 @@ from qbnnc.ir.ops import (
     MaxPool2d,
     Move,
     Multiply,
+    Normalize,
     Pairwise,
     Reshape,
     SampledWeight,
     Softmax,
     Unary,
 )
+from qbnnc.ir.ops.normalize import LEAST_VARIANCE
 from qbnnc.support.errors import CompileError
 
 
@@ -79,6 +81,8 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case BatchNorm(eps):
             x, weight, bias, mean, variance = inputs
             return F.batch_norm(x, mean[0], variance[0], weight[0], bias[0], eps=eps)
+        case Normalize() as op:
+            return _normalised(op, *inputs)
         case Choice():
             values, index = inputs
             return values[0].index_select(0, index.reshape(-1).long())
@@ -120,6 +124,14 @@ def _average_pool(op: AveragePool2d, x: Tensor) -> Tensor:
         return F.avg_pool2d(padded, op.kernel, op.stride)
     sums = F.avg_pool2d(padded, op.kernel, op.stride, divisor_override=1)
     return sums / torch.from_numpy(counts).to(x.device)
+
+
+def _normalised(op: Normalize, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    over = tuple(range(-op.axes, 0))
+    moved = x - x.mean(over, keepdim=True) if op.centred else x
+    variance = moved.square().mean(over, keepdim=True) + op.eps
+    root = variance.clamp_min(LEAST_VARIANCE).sqrt() + op.outer_eps
+    return moved / root.clamp_min(op.floor) * weight + bias
 
 
 def _move(op: Move, x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from qbnnc.ir.ops import (
     Mask,
     Noise,
     Normal,
+    Normalize,
     SampledWeight,
 )
 from qbnnc.support.errors import CompileError
@@ -97,6 +98,7 @@ def parameters_of(graph: Graph) -> Iterator[Value]:
     """The constants that fine-tuning changes: weights and biases, or what these are made of.
 
     These are their mu and sigma, the members of a choice, and what a mask drops elements of.
+    Weights and biases of norms stay float32 numbers.
     """
     producers = graph.producers()
     for node in graph.nodes:
@@ -104,6 +106,8 @@ def parameters_of(graph: Graph) -> Iterator[Value]:
             value = _before_draws(node.inputs[0], producers)
             if value in graph.constants:
                 yield value
+        elif isinstance(node.op, Normalize):
+            yield from node.inputs[1:]
 
 
 def _before_draws(value: Value, producers: Mapping[Value, Node]) -> Value:

@@ -1,4 +1,4 @@
-"""Fold the factor 1/(1-p) of dropout into the layer that makes the value."""
+"""Fold the factor 1/(1-p) of dropout into the layer or norm that makes the value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Clamp, Contraction, Mask, MaxPool2d, Op
+from qbnnc.ir.ops import Clamp, Contraction, Mask, MaxPool2d, Normalize, Op
 from qbnnc.passes.parameters import rescaled
 
 
@@ -17,7 +17,7 @@ class FoldDropoutScale:
     """Mask(scale) becomes Mask(1), a pure select on codes (docs/semantics.md, section 5).
 
     1. Walk up from the mask through clamps, max pools and moves of elements, each read by nothing
-       else, to a linear layer or convolution.
+       else, to a linear layer, convolution or norm.
     2. The layer's weight and bias, and the bounds of clamps on the way, are multiplied by the scale
        (in float64, rounded once).
     3. Declined where the walk ends elsewhere: the scale then goes into the value's own scale.
@@ -64,7 +64,7 @@ def folds(graph: Graph, mask: Node) -> bool:
     assert isinstance(mask.op, Mask)
     scale, chain = mask.op.scale, list(_chain(graph, mask))
     commutes = scale > 0 or (scale < 0 and not any(isinstance(n.op, MaxPool2d) for n in chain))
-    return commutes and isinstance(chain[-1].op, Contraction)
+    return commutes and isinstance(chain[-1].op, Contraction | Normalize)
 
 
 def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | None:
@@ -76,7 +76,7 @@ def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | 
             op = Mask(1.0)
         case Clamp():
             op = op.scaled(factor)
-        case Contraction():
+        case Contraction() | Normalize():
             wide = np.asarray(factor)
             inputs = (inputs[0], *(rescaled(v, wide, 0.0, build, node.loc) for v in inputs[1:]))
         case _:

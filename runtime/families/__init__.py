@@ -14,6 +14,7 @@ from qbnnc.runtime.families.dropout import instructions as dropout
 from qbnnc.runtime.families.masked_layers import instructions as masked_layers
 from qbnnc.runtime.families.moves import instructions as moves
 from qbnnc.runtime.families.noise import instructions as noise
+from qbnnc.runtime.families.normalization import instructions as normalization
 from qbnnc.runtime.families.pointwise import instructions as pointwise
 from qbnnc.runtime.families.pooling import instructions as pooling
 from qbnnc.runtime.families.quantization import instructions as quantization
@@ -36,6 +37,7 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     masked_layers.UnitPlanes,
     pooling.MaxPool,
     pooling.SumPool,
+    normalization.Normalize,
     quantization.Quantize,
     quantization.Requantize,
     quantization.Dequantize,

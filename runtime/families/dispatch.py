@@ -13,6 +13,7 @@ from qbnnc.runtime.families.dropout import lowering as dropout
 from qbnnc.runtime.families.masked_layers import lowering as masked_layers
 from qbnnc.runtime.families.moves import lowering as moves
 from qbnnc.runtime.families.noise import lowering as noise
+from qbnnc.runtime.families.normalization import lowering as normalization
 from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
 from qbnnc.runtime.families.quantization import lowering as quantization
@@ -26,6 +27,7 @@ LOWERINGS: dict[type, Lower] = {
     **dropout.LOWERINGS,
     **moves.LOWERINGS,
     **noise.LOWERINGS,
+    **normalization.LOWERINGS,
     **pointwise.LOWERINGS,
     **pooling.LOWERINGS,
     **quantization.LOWERINGS,

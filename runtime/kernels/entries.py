@@ -21,6 +21,7 @@ from qbnnc.runtime.families.dropout import kernels as dropout
 from qbnnc.runtime.families.masked_layers.kernels import recompute, table
 from qbnnc.runtime.families.moves import kernels as moves
 from qbnnc.runtime.families.noise import kernels as noise
+from qbnnc.runtime.families.normalization import kernels as normalization
 from qbnnc.runtime.families.pointwise import kernels as pointwise
 from qbnnc.runtime.families.pooling import kernels as pooling
 from qbnnc.runtime.families.quantization import kernels as quantization
@@ -63,6 +64,7 @@ KERNELS: dict[type[Instruction], Kernel] = {
     **table.KERNELS,
     **moves.KERNELS,
     **noise.KERNELS,
+    **normalization.KERNELS,
     **pointwise.KERNELS,
     **pooling.KERNELS,
     **quantization.KERNELS,
