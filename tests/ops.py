@@ -44,6 +44,8 @@ from qbnnc.ir.ops import (
     Noise,
     NoiseCodes,
     Normal,
+    Normalize,
+    NormalizeInteger,
     Op,
     Operation,
     Pad,
@@ -267,6 +269,8 @@ _EXAMPLES: tuple[Example, ...] = (
     Example(Noise(Distribution.NORMAL, (5,), 0), traits="has_own_scale"),
     Example(NoiseCodes((5,), 0, (9, 30000, 65536), QuantParams((0.5,), (1,), 0, 3))),
     Example(Normal((5,), 0)),
+    Example(Normalize(2, 1e-5), (_on_grid(*_IMAGE), *_SCALARS), traits="has_own_scale"),
+    Example(NormalizeInteger(2, 30.0, 0.5, 2.0, _TO_CODES, 0, 127), (_codes(*_IMAGE), *_SCALARS)),
     Example(Pad((1, 0, 2, 1)), (_on_grid(*_IMAGE),), traits=f"{MOVES} adds_zeros"),
     Example(QuantizeInput((0.5,), (0.25,), GRID, 0, 127), (_reals(*_IMAGE),), traits="elementwise"),
     Example(

@@ -12,6 +12,7 @@ from qbnnc.backends.c import (
     layers,
     matrices,
     moves,
+    normalize,
     softmax,
 )
 from qbnnc.backends.c.program import Constants, Phase, Program
@@ -27,6 +28,7 @@ from qbnnc.ir.ops.embedding import EmbeddingCodes
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.matmul import MatMulInteger
 from qbnnc.ir.ops.noise import NoiseCodes
+from qbnnc.ir.ops.normalize import NormalizeInteger
 from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
@@ -90,6 +92,8 @@ def _emit(node: Node, scope: Scope) -> None:
             matrices.multiply(node, node.op, scope)
         case MultiplyInteger():
             elementwise.multiply(node, scope)
+        case NormalizeInteger():
+            normalize.normalize(node, node.op, scope)
         case MaxPool2d() | SumPoolInteger():
             elementwise.pool(node, node.op, scope)
         case MaxUnpool():

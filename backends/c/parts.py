@@ -26,6 +26,7 @@ class Part(Enum):
     DROPPED = "dropped"
     ELEMENTWISE = "elementwise"
     MATRICES = "matrices"
+    NORMALIZE = "normalize"
     BIASES = "biases"
     POOLING = "pooling"
     UNPOOLING = "unpooling"
@@ -42,6 +43,7 @@ _ON_DEMAND = {
     Part.SAMPLED_FILTERS,
     Part.DROPPED,
     Part.MATRICES,
+    Part.NORMALIZE,
     Part.BIASES,
     Part.UNPOOLING,
     Part.SOFTMAX,

@@ -35,6 +35,7 @@ from qbnnc.ir.ops import (
     MaxUnpool,
     Move,
     Multiply,
+    Normalize,
     Pairwise,
     Reshape,
     SampledWeight,
@@ -42,6 +43,7 @@ from qbnnc.ir.ops import (
     Softmax,
     Unary,
 )
+from qbnnc.ir.ops.normalize import LEAST_VARIANCE
 from qbnnc.support.errors import CompileError
 
 
@@ -93,6 +95,8 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case Embedding():
             ids, table = inputs
             return F.embedding(_rows(ids, table.shape[1]), table[0])
+        case Normalize() as op:
+            return _normalised(op, *inputs)
         case Choice():
             values, index = inputs
             return values[0].index_select(0, index.reshape(-1).long())
@@ -146,6 +150,14 @@ def _average_pool(op: AveragePool2d, x: Tensor) -> Tensor:
         return F.avg_pool2d(padded, op.kernel, op.stride)
     sums = F.avg_pool2d(padded, op.kernel, op.stride, divisor_override=1)
     return sums / torch.from_numpy(counts).to(x.device)
+
+
+def _normalised(op: Normalize, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    over = tuple(range(-op.axes, 0))
+    moved = x - x.mean(over, keepdim=True) if op.centred else x
+    variance = moved.square().mean(over, keepdim=True) + op.eps
+    root = variance.clamp_min(LEAST_VARIANCE).sqrt() + op.outer_eps
+    return moved / root.clamp_min(op.floor) * weight + bias
 
 
 def _move(op: Move, x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from qbnnc.ir.ops import (
     Mask,
     Noise,
     Normal,
+    Normalize,
     SampledWeight,
 )
 from qbnnc.support.errors import CompileError
@@ -98,7 +99,7 @@ def parameters_of(graph: Graph) -> Iterator[Value]:
     """The constants that fine-tuning changes: weights and biases, or what these are made of.
 
     These are their mu and sigma, the members of a choice, and what a mask drops elements of. The
-    tables of embeddings are trained too.
+    tables of embeddings are trained too. Weights and biases of norms stay float32 numbers.
     """
     producers = graph.producers()
     for node in graph.nodes:
@@ -108,6 +109,8 @@ def parameters_of(graph: Graph) -> Iterator[Value]:
                 yield value
         elif isinstance(node.op, Embedding):
             yield node.inputs[1]
+        elif isinstance(node.op, Normalize):
+            yield from node.inputs[1:]
 
 
 def _before_draws(value: Value, producers: Mapping[Value, Node]) -> Value:

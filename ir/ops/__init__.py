@@ -25,6 +25,7 @@ from qbnnc.ir.ops.linear import Contraction, Conv2d, Linear
 from qbnnc.ir.ops.matmul import MatMul, MatMulInteger, MatrixProduct
 from qbnnc.ir.ops.noise import Distribution, Noise, NoiseCodes
 from qbnnc.ir.ops.normalization import Affine, BatchNorm
+from qbnnc.ir.ops.normalize import Normalize, NormalizeInteger
 from qbnnc.ir.ops.pooling import AveragePool2d, MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, FakeQuantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, Normal, SampledWeight, SampledWeightInteger
@@ -90,6 +91,8 @@ __all__ = [
     "Noise",
     "NoiseCodes",
     "Normal",
+    "Normalize",
+    "NormalizeInteger",
     "Op",
     "Operation",
     "Pad",

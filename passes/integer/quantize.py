@@ -34,6 +34,7 @@ from qbnnc.ir.ops import (
     Noise,
     NoiseCodes,
     Normal,
+    Normalize,
     Op,
     Pairwise,
     PairwiseQuantized,
@@ -54,6 +55,7 @@ from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.integer.constants import (
     clamp_codes,
+    integer_norm,
     layer_multiplier,
     parameter_codes,
     preprocessing,
@@ -78,7 +80,8 @@ class Quantize:
     3. The FakeQuantize after these, with the clamp between, becomes one Requantize. The bounds of
        the clamp are its low and high codes. After an addition it becomes one AddQuantized, and
        after any other Pairwise the integer op that stands for it. After a function of each
-       element, or a value that has codes of another scale, it becomes a table.
+       element, or a value that has codes of another scale, it becomes a table. After a norm it
+       becomes one NormalizeInteger, whose constants are weight/S_y and bias/S_y.
        After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
        one a channel) folded in. After an embedding its table becomes codes, and ids stay numbers.
     4. A dropout mask becomes Select: codes kept, or the zero point. Noise, with a monotone function
@@ -164,7 +167,9 @@ class _Lowering:
                 return self.same(node, op)
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
-            case Clamp() | Pairwise() | Affine() | Pointwise() | ScaledSoftmax():
+            case Clamp() | Pairwise() | Affine() | Pointwise():
+                return None
+            case Normalize() | ScaledSoftmax():
                 return None
             case Noise() | Normal() | SampledWeight():
                 return None
@@ -195,6 +200,11 @@ class _Lowering:
             case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
+            case Normalize() as op if made_by is not None:
+                x, *parameters = made_by.inputs
+                integer = integer_norm(op, self.codes[x], quant, (low, high))
+                constants = self.normalising(node, parameters, quant)
+                return self.emit(integer, (self.codes[x], *constants), node)
             case Noise() | Pointwise() if made_by is not None and (
                 drawn := number_of_each_lane(self.old, made_by)
             ):
@@ -270,6 +280,16 @@ class _Lowering:
             ),
         )
         return self.emit(SoftmaxInteger(quant, *ends, multiplier), (x, *inputs), node)
+
+    def normalising(
+        self, node: Node, parameters: list[Value], quant: QuantParams
+    ) -> tuple[Value, ...]:
+        """Weight and bias of a norm in steps of the result, each rounded once."""
+        scale = np.float32(quant.per_tensor[0])
+        return tuple(
+            self.build.constant(f"{node.output.name}.{what}", self.old.constants[value] / scale)
+            for what, value in zip(("g", "b"), parameters, strict=True)
+        )
 
     def entry(self, op: QuantizeInput, node: Node) -> Value:
         return self.emit(op, (self.codes[self.old.input],), node)

@@ -15,6 +15,7 @@ from qbnnc.runtime.families.embedding import instructions as embedding
 from qbnnc.runtime.families.masked_layers import instructions as masked_layers
 from qbnnc.runtime.families.moves import instructions as moves
 from qbnnc.runtime.families.noise import instructions as noise
+from qbnnc.runtime.families.normalization import instructions as normalization
 from qbnnc.runtime.families.pointwise import instructions as pointwise
 from qbnnc.runtime.families.pooling import instructions as pooling
 from qbnnc.runtime.families.products import instructions as products
@@ -41,6 +42,7 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     pooling.SumPool,
     pooling.MaxUnpool,
     products.MatMul,
+    normalization.Normalize,
     quantization.Quantize,
     quantization.Requantize,
     quantization.Dequantize,

@@ -14,6 +14,7 @@ from qbnnc.runtime.families.embedding import lowering as embedding
 from qbnnc.runtime.families.masked_layers import lowering as masked_layers
 from qbnnc.runtime.families.moves import lowering as moves
 from qbnnc.runtime.families.noise import lowering as noise
+from qbnnc.runtime.families.normalization import lowering as normalization
 from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
 from qbnnc.runtime.families.products import lowering as products
@@ -30,6 +31,7 @@ LOWERINGS: dict[type, Lower] = {
     **embedding.LOWERINGS,
     **moves.LOWERINGS,
     **noise.LOWERINGS,
+    **normalization.LOWERINGS,
     **pointwise.LOWERINGS,
     **pooling.LOWERINGS,
     **products.LOWERINGS,

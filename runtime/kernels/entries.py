@@ -22,6 +22,7 @@ from qbnnc.runtime.families.embedding import kernels as embedding
 from qbnnc.runtime.families.masked_layers.kernels import recompute, table
 from qbnnc.runtime.families.moves import kernels as moves
 from qbnnc.runtime.families.noise import kernels as noise
+from qbnnc.runtime.families.normalization import kernels as normalization
 from qbnnc.runtime.families.pointwise import kernels as pointwise
 from qbnnc.runtime.families.pooling import kernels as pooling
 from qbnnc.runtime.families.products import kernels as products
@@ -67,6 +68,7 @@ KERNELS: dict[type[Instruction], Kernel] = {
     **table.KERNELS,
     **moves.KERNELS,
     **noise.KERNELS,
+    **normalization.KERNELS,
     **pointwise.KERNELS,
     **pooling.KERNELS,
     **products.KERNELS,
