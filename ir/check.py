@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from math import isfinite, prod
 
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ids import check_readers
 from qbnnc.ir.inputs import check_parts
 from qbnnc.ir.operands import check_operands, check_real
 from qbnnc.ir.ops.base import RandomOp
@@ -35,7 +36,8 @@ def check(graph: Graph, ends: Ends | None = None, *, complete: bool = True) -> N
     4. Types are valid (`qbnnc.ir.validity`), and all is within the limits (`qbnnc.support.limits`).
     5. A random stream is drawn by one op, or by masks that all take the same lanes. Their number of
        lanes and whether rows share them agree; shapes, probabilities and `inverted` may differ.
-    6. Several inputs cut the row without gap or overlap (`qbnnc.ir.inputs`).
+    6. Embeddings read numbers of the input, moved or not, and a constant table (`qbnnc.ir.ids`).
+    7. Several inputs cut the row without gap or overlap (`qbnnc.ir.inputs`).
 
     `ends` holds the least and greatest element of arrays that have been looked at, for graphs that
     share constants. Unless the graph is `complete`, some constants are zeros still to be filled in.
@@ -59,6 +61,7 @@ def check(graph: Graph, ends: Ends | None = None, *, complete: bool = True) -> N
         raise CompileError(f"the output {missing[0]} is never computed", _THE_GRAPH)
     _check_parts(graph)
     _check_streams(graph)
+    check_readers(graph)
 
 
 def check_text(text: str, limit: limits.Limit) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qbnnc.ir import format
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.runtime.buffers import (
@@ -53,7 +54,7 @@ from qbnnc.support.inputs import (
     as_integer,
     check_asked,
 )
-from qbnnc.support.several_inputs import Arrays, as_packed_batch, as_packed_rows, shapes
+from qbnnc.support.several_inputs import Arrays, shapes
 
 MOST_PREPARED = 256  # sizes of predictions that are kept
 
@@ -104,7 +105,7 @@ class Session:
         self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._by_row = any(map(draws_by_row, model.members))
-        self._entries = model.inputs
+        self._rows = Rows.taken_by(model.graph)
         outputs = len(model.graph.outputs)
         self._names = model.head.sample_names(outputs) + model.head.statistic_names(outputs)
         self._prepared: dict[Size, Prepared] = {}
@@ -119,7 +120,7 @@ class Session:
 
     def __repr__(self) -> str:
         return (
-            f"Session({self.model.method}, input {shapes(self._entries)}, "
+            f"Session({self.model.method}, input {shapes(self._rows.entries)}, "
             f"{self.samples} samples, {len(self._plans[0].steps)} operations)"
         )
 
@@ -149,7 +150,8 @@ class Session:
 
         Raises InputError for data or numbers that do not fit the model.
         """
-        batch, count = as_packed_rows(x, self._entries), self._samples(samples)
+        batch, count = self._rows.read(x), self._samples(samples)
+        self._rows.check(batch)
         rows = len(batch)
         numbers = numbering(seed, first_row, row_ids, rows, by_row=self._by_row)
         chunk = None
@@ -191,7 +193,9 @@ class Session:
         Raises InputError if x, `out` or a number does not fit, if `out` shares memory with x, and
         for NaN in x. Nothing is written then.
         """
-        batch = x if is_readable(x) else as_packed_rows(x, self._entries)
+        batch = x if is_readable(x) else self._rows.read(x)
+        if self._rows.ids is not None:
+            self._rows.check(self._rows.read(batch))
         if not is_fillable(out):
             out = expect_fillable(out)
         prepared = self._fitting.get((batch.shape, out.shape)) or self._fit(batch, out)
@@ -206,7 +210,7 @@ class Session:
 
         The arguments are those of `predict`; InputError if one does not fit.
         """
-        return Stream(self, self._entries, self._samples(samples), seed, first_row)
+        return Stream(self, self._rows, self._samples(samples), seed, first_row)
 
     def new_out(self, rows: int, samples: int | None = None) -> Float32:
         """Allocate an array for `predict_into`, for batches of `rows` rows; it is not cleared."""
@@ -246,7 +250,7 @@ class Session:
         fusion removes: accumulators, and the noise of weights. All values are in memory at once, so
         that this is for small batches.
         """
-        batch, members = as_packed_batch(x, self._entries), len(self.model.members)
+        batch, members = self._rows.of(x), len(self.model.members)
         draws = self._samples(samples) // members
         numbers = numbering(seed, first_row, None, len(batch), by_row=self._by_row).counted
         check_asked(len(batch), draws * members, members, self._plans[0].size)
@@ -286,7 +290,7 @@ class Session:
 
     def _fit(self, batch: Float32, out: Float32) -> Prepared:
         """Prepare predictions into arrays of these shapes; InputError if the shapes do not fit."""
-        rows, members = len(as_packed_rows(batch, self._entries)), len(self._plans)
+        rows, members = len(self._rows.read(batch)), len(self._plans)
         count = self._samples(samples_in(out, self._plans[0], rows, members))
         check_asked(rows, count, members, self._plans[0].size)
         if len(self._fitting) >= MOST_PREPARED:

@@ -44,6 +44,26 @@ def passed_on(model: Model) -> str:
     return ", ".join(argument_names(model.inputs))
 
 
+def kept_row(model: Model, *, ids: bool) -> str:
+    """C that keeps the row for the members of an ensemble, and looks at its numbers.
+
+    A row of `ids` alone has a check of its own.
+    """
+    lines = ["  int32_t i;"]
+    for name, entry in zip(argument_names(model.inputs), model.inputs, strict=True):
+        place = f"{entry.start} + i" if entry.start else "i"
+        lines.append(f"  for (i = 0; i < {entry.size}; i++) {{")
+        if not ids:
+            lines.append(f"    if (!({name}[i] - {name}[i] == 0.0f)) error = 1;")
+        lines += [f"    st->x[{place}] = {name}[i];", "  }"]
+    return "\n".join(lines)
+
+
+def unused(model: Model) -> str:
+    """C that reads each input, so that no compiler warns."""
+    return "".join(f"  (void){name};\n" for name in argument_names(model.inputs))
+
+
 def of_row(entries: Entries, row: str) -> str:
     """ "row, row + 192": the inputs that stand one after another in an array."""
     return ", ".join(f"{row} + {e.start}" if e.start else row for e in entries)

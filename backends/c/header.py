@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from qbnnc.backends.c.arguments import declared_inputs, input_sizes
+from qbnnc.backends.c.embedding import number_type
 from qbnnc.backends.c.head import Statistics, declared
 from qbnnc.backends.c.program import Layout
 from qbnnc.ir.model import Model
@@ -30,7 +31,8 @@ def header(model: Model, name: str, layout: Layout, stats: Statistics, *, codes:
     float reals[{layout.nbytes // 4}];
   }} memory;"""
     shape = _said_shape(model)
-    given, codes_given = (declared_inputs(model, ctype) for ctype in ("float", "uint8_t"))
+    number = number_type(model.graph)
+    given, codes_given = (declared_inputs(model, ctype) for ctype in (number, "uint8_t"))
     taken = "row" if len(model.inputs) > 1 else f"row x [{inputs}]"
     of_codes = ""
     if codes:
@@ -38,7 +40,7 @@ def header(model: Model, name: str, layout: Layout, stats: Statistics, *, codes:
 /* The same for codes of the input, as a sensor may give them; {upper}_CODE if one is none. */
 int {name}_begin_codes({name}_state *st, {codes_given}, uint64_t seed, uint64_t row);
 """
-    kept = f"  float x[{inputs}];\n" if ensemble else ""
+    kept = f"  {number} x[{inputs}];\n" if ensemble else ""
     return f"""#ifndef {upper}_H
 #define {upper}_H
 
@@ -61,7 +63,7 @@ extern "C" {{
 
 enum {{
   {upper}_OK = 0,
-  {upper}_NOT_FINITE = 1, /* an input is NaN or infinite */
+{_input_error(upper, number)}
   {upper}_CODE = 2,       /* an input is no code */
   {upper}_NO_SAMPLES = 3  /* none asked for, or no multiple of the members */
 }};
@@ -105,6 +107,13 @@ def _said_shape(model: Model) -> str:
     if len(model.inputs) > 1:
         return f"of {len(model.inputs)} inputs together"
     return str(list(model.inputs[0].shape))
+
+
+def _input_error(upper: str, number: str) -> str:
+    """The line of the answer to a wrong input; rows of ids are computed all the same, cut."""
+    if number == "int32_t":
+        return f"  {upper}_NO_ID = 1,      /* an input is no id of its vocabulary */"
+    return f"  {upper}_NOT_FINITE = 1, /* an input is NaN or infinite */"
 
 
 def compiler(model: Model) -> str:

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.backends.c.arguments import of_row
+from qbnnc.backends.c.embedding import number_type
 from qbnnc.backends.c.program import real
 from qbnnc.ir.graph import Graph, Value
-from qbnnc.ir.inputs import input_values
+from qbnnc.ir.ids import Rows, holds_only_ids
+from qbnnc.ir.inputs import input_values, inputs_of
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops.quantize import QuantizeInput
 from qbnnc.ir.oracle import oracle_prediction, oracle_samples
@@ -38,7 +40,12 @@ def golden_program(
     summary = oracle_prediction(model, x, samples=count, seed=SEED, first_row=FIRST_ROW)
     names = model.head.statistic_names(len(golden))
     upper = name.upper()
-    arrays = [_reals("inputs", x), *(_words(f"golden{k}", g) for k, g in enumerate(golden))]
+    number = number_type(model.graph)
+    error = "NO_ID" if number == "int32_t" else "NOT_FINITE"
+    arrays = [
+        _numbers("inputs", x, number),
+        *(_words(f"golden{k}", g) for k, g in enumerate(golden)),
+    ]
     arrays += [_reals(f"summary_{n}", summary[n]) for n in names]
     outs = ", ".join(f"out{k}" for k in range(len(golden)))
     sizes = [value.type.size for value in model.graph.outputs]
@@ -103,7 +110,7 @@ static int distant(const float *made, const float *wanted, int n) {{
 int main(void) {{
   int row, s, differing = 0, far = 0, wrong = 0;
   for (row = 0; row < {len(x)}; row++) {{
-    const float *x = inputs + row * {upper}_INPUTS;
+    const {number} *x = inputs + row * {upper}_INPUTS;
     wrong += {name}_begin(&state, {given}, {SEED}u, (uint64_t)({FIRST_ROW} + row)) != {upper}_OK;
     for (s = 0; s < {count}; s++) {{
       {name}_sample(&state, (uint64_t)s, {outs});
@@ -114,12 +121,12 @@ int main(void) {{
 {close}
   }}
   {{
-    static float bad[{upper}_INPUTS];
+    static {number} bad[{upper}_INPUTS];
     const uint32_t nan = 0x7FC00000u;
     memcpy(bad, inputs, sizeof bad);
     wrong += {name}_predict(&state, {bad}, 1u, 0u, 0u, &prediction) != {upper}_NO_SAMPLES;
     memcpy(bad, &nan, sizeof nan);
-    wrong += {name}_begin(&state, {bad}, 1u, 0u) != {upper}_NOT_FINITE;
+    wrong += {name}_begin(&state, {bad}, 1u, 0u) != {upper}_{error};
   }}
 {seeds}  printf("{name}: %d of {values} values differ, %d statistics are far, ", differing, far);
   printf("%d answers are wrong\\n", wrong);
@@ -140,11 +147,16 @@ def _other_seed(name: str, inputs: str, outs: str, sizes: list[int]) -> str:
 
 
 def drawn_rows(graph: Graph, count: int) -> NDArray[np.float32]:
-    """Draw rows [count, *shape] over a little more than the range of the input's codes."""
-    rng = np.random.default_rng(2026)
-    values = input_values(graph)
-    parts = [_drawn(graph, value, count, rng).reshape(count, -1) for value in values]
-    return np.concatenate(parts, axis=1).reshape(count, *graph.input.type.shape)
+    """Draw rows [count, *shape] over a little more than the range of the input's codes, or ids."""
+    rng, drawn = np.random.default_rng(2026), Rows.taken_by(graph).drawn(count)
+    if len(inputs_of(graph)) == 1:
+        only_ids = holds_only_ids(graph)
+        return drawn if only_ids else _drawn(graph, graph.input, count, rng)
+    for entry, value in zip(inputs_of(graph), input_values(graph), strict=True):
+        if not holds_only_ids(graph, value):
+            part = _drawn(graph, value, count, rng).reshape(count, -1)
+            drawn[:, entry.start : entry.stop] = part
+    return drawn
 
 
 def _drawn(graph: Graph, value: Value, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -167,6 +179,13 @@ def _reals(name: str, values: Array) -> str:
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
     text = ", ".join("INFINITY" if v == np.inf else real(v) for v in flat.tolist())
     return f"static const float {name}[{flat.size}] = {{{text}}};"
+
+
+def _numbers(name: str, values: Array, ctype: str) -> str:
+    if ctype == "float":
+        return _reals(name, values)
+    flat = values.reshape(-1).astype(np.int32)
+    return f"static const int32_t {name}[{flat.size}] = {{{', '.join(map(str, flat.tolist()))}}};"
 
 
 def _words(name: str, values: Array) -> str:

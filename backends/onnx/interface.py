@@ -10,13 +10,14 @@ import onnx_ir
 
 from qbnnc.backends.onnx.names import FIRST_ROW, ROW_IDS, SEED, input_names
 from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.ids import holds_only_ids
 from qbnnc.ir.inputs import input_values
 from qbnnc.ir.model import Model
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs f32 [batch, *shape], `seed` i64, and the numbers of the rows, i64.
+    """The inputs [batch, *shape], f32, or i64 for ids alone; `seed` i64; the rows' numbers, i64.
 
     `x` is `input` alone, or several by the user's names. `rows` is `first_row`, a scalar, or
     `row_ids` [batch].
@@ -50,8 +51,9 @@ def inputs_of(
     """
     rows = batch or "batch"
     numbers = _whole(ROW_IDS, [rows]) if row_ids else _whole(FIRST_ROW, [])
+    elements = onnx_ir.DataType.INT64 if holds_only_ids(model.graph) else onnx_ir.DataType.FLOAT
     x = (
-        onnx_ir.val(name, onnx_ir.DataType.FLOAT, [rows, *entry.shape])
+        onnx_ir.val(name, elements, [rows, *entry.shape])
         for name, entry in zip(input_names(model), model.inputs, strict=True)
     )
     inputs = Inputs(tuple(x), _whole(SEED, []), numbers)

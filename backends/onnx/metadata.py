@@ -9,6 +9,7 @@ from qbnnc.backends.onnx.embedded_model import embedded
 from qbnnc.backends.onnx.names import (
     DEFAULT_SEED,
     FIRST_ROW,
+    IDS,
     INPUTS,
     MODEL,
     PRODUCER,
@@ -16,6 +17,7 @@ from qbnnc.backends.onnx.names import (
     input_names,
 )
 from qbnnc.ir.format import digest
+from qbnnc.ir.ids import holds_only_ids, vocabularies, vocabulary_text
 from qbnnc.ir.model import Model
 
 RNG = (
@@ -59,7 +61,7 @@ def properties(
     default_seed: int | None = None,
 ) -> dict[str, str]:
     """The file's metadata_props but for the digest of its content; all text."""
-    provenance = model.provenance
+    provenance, known = model.provenance, vocabularies(model.graph)
     return {
         "version": compiler_version(),
         "digest": digest(model),
@@ -77,6 +79,7 @@ def properties(
         "rng": RNG,
         "promise": promise(row_ids),
         **({INPUTS: json.dumps([e.name for e in model.inputs])} if len(model.inputs) > 1 else {}),
+        **({} if known is None else {IDS: vocabulary_text(known)}),
         **({} if default_seed is None else {DEFAULT_SEED: str(default_seed % 2**64)}),
         **({MODEL: embedded(model)} if with_model else {}),
     }
@@ -87,9 +90,10 @@ def description(model: Model, samples: int, row_ids: bool) -> str:
     numbering = _ROW_IDS if row_ids else _FIRST_ROW
     taken = ", ".join(input_names(model))
     names = ", ".join(model.head.sample_names(len(model.graph.outputs)))
+    elements = "int64 ids" if holds_only_ids(model.graph) else "float32"
     return (
         f"An integer Bayesian neural network ({model.method}), made by qbnnc. "
-        f"{taken}: float32 [batch, ...]. seed: which random numbers, any int64. {numbering} "
+        f"{taken}: {elements} [batch, ...]. seed: which random numbers, any int64. {numbering} "
         f"{names}: [{samples}, batch, ...], one for each Monte-Carlo sample; the other outputs "
         "are computed from them in float64. " + promise(row_ids)
     )

@@ -61,8 +61,7 @@ def check_all_read(graph: Graph, inputs: Entries) -> None:
 def _taking(source: fx.Node, entry: Entry) -> Iterator[fx.Node]:
     """The nodes from the slice of the row to the tensor that the user's forward is given."""
     for node in _columns(source):
-        start, stop = (int(node.args[place]) for place in (2, 3))  # type: ignore[call-overload]
-        if (start, stop) == (entry.start, entry.stop):
+        if tuple(node.args[2:4]) == (entry.start, entry.stop):
             yield from _to_the_users(node, entry)
 
 

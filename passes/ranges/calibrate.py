@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.ids import vocabularies
 from qbnnc.ir.inputs import inputs_of
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
@@ -107,7 +108,8 @@ def calibrate(
     searched = _searched(points, how, quantisation)
     far = rows[:0]
     if searched and how.stretch != 1:
-        far = stretched_inputs(rows, inputs_of(graph), how.stretch, _STRETCHED_ROWS)
+        taken = inputs_of(graph), vocabularies(graph)
+        far = stretched_inputs(rows, *taken, how.stretch, _STRETCHED_ROWS)
     sweep = _Sweep(graph, how, len(rows), len(far), progress)
     extremes = _Extremes({point.value for point in points}, how)
     given = _Given({node.inputs[0] for node in functions_of(graph)})

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.loading.recorded_names import renamed
 from qbnnc.passes.head.assign_head import name_outputs
@@ -23,7 +24,7 @@ from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
 from qbnnc.support.inputs import evenly_spaced
-from qbnnc.support.several_inputs import Arrays, as_example, as_packed_batch
+from qbnnc.support.several_inputs import Arrays, as_example
 from qbnnc.support.text import counted
 from qbnnc.version import COMPILER
 
@@ -253,7 +254,7 @@ def with_calibration(model: Model, rows: Arrays | None) -> Model:
     """
     if rows is None:
         return model
-    batch = as_packed_batch(rows, model.inputs, _ROWS)
+    batch = Rows.taken_by(model.graph).of(rows, _ROWS)
     if len(batch) > MOST_ROWS:
         batch = batch[evenly_spaced(len(batch), MOST_ROWS)]
     return replace(model, calibration=batch)
