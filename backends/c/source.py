@@ -11,6 +11,7 @@ from qbnnc.backends.c.costs import Costs, costs_of
 from qbnnc.backends.c.emission import emit
 from qbnnc.backends.c.head import Statistics, statistics
 from qbnnc.backends.c.header import compiler, header, parameters
+from qbnnc.backends.c.loops import rolled, share_records
 from qbnnc.backends.c.parts import Part, library
 from qbnnc.backends.c.program import Constants, Layout, Phase, Program, lay_out
 from qbnnc.backends.c.scope import Form, Forms, Scope
@@ -109,6 +110,7 @@ def _emitted(model: Model, forms: Forms) -> tuple[Constants, list[Scope], Layout
     for scope in scopes[1:]:
         if [(step.phase, step.text) for step in scope.program.steps] != first:
             raise CompileError("the members need different steps", "the C backend")
+    share_records([scope.program for scope in scopes])
     return constants, scopes, lay_out(scopes[0].program)
 
 
@@ -133,8 +135,8 @@ def _body(
     )
     records = "\n".join(_records(scopes))
     traits = definitions(set[Trait]().union(*(scope.program.traits for scope in scopes)))
-    row = [layout.statement(s) for s in program.steps if s.phase is Phase.ROW]
-    sample = [layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE]
+    row = rolled([layout.statement(s) for s in program.steps if s.phase is Phase.ROW])
+    sample = rolled([layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE])
     row_arguments = f"({name}_state *st, const float *x)"
     begin = "\n".join(f"  {line}" for line in row)
     body = "\n".join(f"  {line}" for line in sample)
@@ -248,7 +250,7 @@ def _begin_codes(name: str, scopes: list[Scope], layout: Layout) -> str:
         if step.phase is Phase.ROW:
             text = layout.statement(step)
             lines.append(text.replace("error |= qb_read(", "error |= qb_read_codes("))
-    body = "\n".join(f"  {line}" for line in lines)
+    body = "\n".join(f"  {line}" for line in rolled(lines))
     return f"""
 int {name}_begin_codes({name}_state *st, const uint8_t *x, uint64_t seed, uint64_t row) {{
   int error = 0;

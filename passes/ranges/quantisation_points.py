@@ -2,7 +2,8 @@
 
 These are the input, or the value that preprocessing makes of it, and the output of every op that
 has its own scale, after the clamp that alone reads it. Ops that keep codes keep the scale they get.
-Values that a concatenation joins share one. A linear layer, convolution or function of each
+Values that a concatenation joins share one, and so does a value of a loop in all its steps
+(`repeated_steps`). A linear layer, convolution or function of each
 element stays a number, and is no quantisation point, if only outputs of the graph read it, its
 elements moved or not. With quantised outputs it is a point like others. A monotone function of
 noise that nothing else reads is one point with it: its codes are drawn. A choice between constants
@@ -11,13 +12,14 @@ is a point, unless it is the weight or bias of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Noise, Op, Rearrangement
 from qbnnc.passes.options import DRAWN_BITS, Quantisation
 from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
+from qbnnc.passes.ranges.repeated_steps import repeated_values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,10 +134,32 @@ def _groups(graph: Graph, points: tuple[Value, ...]) -> dict[Value, Value]:
     group = {point: point for point in points}
     for node in graph.nodes:
         if isinstance(node.op, Concat):
-            joined = {group[p] for v in node.inputs for p in _sources(v, group, producers)}
-            first = next((p for p in points if p in joined), None)
-            group |= {p: first for p in points if first is not None and group[p] in joined}
+            joined = [p for v in node.inputs for p in _sources(v, group, producers)]
+            group = _united(group, points, joined)
+    for part in _alike(graph, points):
+        group = _united(group, points, part)
     return group
+
+
+def _alike(graph: Graph, points: tuple[Value, ...]) -> Iterable[tuple[Value, ...]]:
+    """The points that are the same value in all steps of a loop."""
+    parts = repeated_values(graph)
+    same: dict[Hashable, tuple[Value, ...]] = {}
+    for point in points:
+        if point in parts:
+            same[parts[point]] = (*same.get(parts[point], ()), point)
+    return same.values()
+
+
+def _united(
+    group: dict[Value, Value], points: tuple[Value, ...], members: Iterable[Value]
+) -> dict[Value, Value]:
+    """The groups once those of `members` are one, that of the first point among them."""
+    joined = {group[member] for member in members}
+    first = next((p for p in points if p in joined), None)
+    if first is None:
+        return group
+    return {p: first if known in joined else known for p, known in group.items()}
 
 
 def _sources(
