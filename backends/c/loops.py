@@ -14,7 +14,7 @@ from dataclasses import replace
 from qbnnc.backends.c.program import Program
 
 _RECORD = re.compile(r"\bqb_part_(\d+)\b")
-_NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
+_NUMBER = re.compile(r"(?<![\w.])\d+(?=u?(?![\w.]))")
 _LONGEST = 256  # statements of a loop's body
 _FEWEST = 3  # rounds of a loop
 _LEAST = 4  # statements that a loop saves
@@ -80,7 +80,7 @@ def _longest(forms: list[_Form], numbers: list[_Numbers], start: int) -> tuple[i
         rounds = _rounds(forms, numbers, start, length)
         if rounds >= _FEWEST:
             best = max(best, (length * (rounds - 1), -length, rounds))
-    saved, length, rounds = best
+    _, length, rounds = best
     return (1, 1) if rounds == 1 else (-length, rounds)
 
 
@@ -107,8 +107,12 @@ def _body(form: _Form, first: _Numbers, second: _Numbers) -> str:
     """A statement of a loop, from its numbers in the first round and in the second."""
     texts = [form[0]]
     for text, a, b in zip(form[1:], first, second, strict=True):
-        stride = b - a
+        stride, unsigned = b - a, text.startswith("u")
         sign = "-" if stride < 0 else "+"
-        texts.append(f"({a} {sign} t * {abs(stride)})" if stride else str(a))
-        texts.append(text)
+        if not stride:
+            texts.append(f"{a}{text}")
+        elif unsigned:
+            texts.append(f"({a}u {sign} (uint32_t)t * {abs(stride)}u){text[1:]}")
+        else:
+            texts.append(f"({a} {sign} t * {abs(stride)}){text}")
     return "".join(texts)

@@ -142,8 +142,7 @@ def _body(
     row = rolled([layout.statement(s) for s in program.steps if s.phase is Phase.ROW])
     sample = rolled([layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE])
     number, error = number_type(model.graph), "NO_ID" if check else "NOT_FINITE"
-    begin = check + "
-".join(f"  {line}" for line in row)
+    begin = check + "\n".join(f"  {line}" for line in row)
     body = "\n".join(f"  {line}" for line in sample)
     if members > 1:
         inputs = model.graph.input.type.size

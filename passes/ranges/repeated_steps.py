@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import fields
 from hashlib import sha256
 
@@ -27,21 +27,19 @@ def repeated_values(graph: Graph) -> dict[Value, Hashable]:
 
     A weight that three layers or more read is that of a loop. Values have one part if nodes of one
     op, shape, name and module make them, and are read at the same operands of such nodes, and these
-    again. A value outside of loops is not in the result.
+    again. A value that no layer of a loop leads to is not in the result.
     """
     weights = weights_of_layers(graph)
     counted = Counter(weights.values())
-    repeated = {node: weight for node, weight in weights.items() if counted[weight] >= FEWEST}
+    repeated = {node for node, weight in weights.items() if counted[weight] >= FEWEST}
     if not repeated:
         return {}
-    inside = _inside(graph, repeated)
+    behind = _behind(graph, repeated)
     parts = _parts(graph, weights)
     counts = Counter(parts[node.output] for node in graph.nodes)
-    of_loops = {parts[node.output] for node in graph.nodes if node.output in inside}
+    of_loops = {parts[node.output] for node in graph.nodes if node.output in behind}
     return {
-        value: part
-        for value, part in parts.items()
-        if part in of_loops and counts[part] >= FEWEST
+        value: part for value, part in parts.items() if part in of_loops and counts[part] >= FEWEST
     }
 
 
@@ -65,20 +63,13 @@ def weights_of_layers(graph: Graph) -> dict[Node, Hashable]:
     return {n: numbers(n.inputs[1]) for n in graph.nodes if isinstance(n.op, Contraction)}
 
 
-def _inside(graph: Graph, repeated: Mapping[Node, Hashable]) -> set[Value]:
-    """What a layer of a loop makes, and what lies between two layers of one loop."""
-    behind, before = dict[Value, set[Hashable]](), dict[Value, set[Hashable]]()
+def _behind(graph: Graph, repeated: Collection[Node]) -> set[Value]:
+    """What the layers of loops make, and all that is computed from it."""
+    behind = set[Value]()
     for node in graph.nodes:
-        own = {repeated[node]} if node in repeated else set[Hashable]()
-        behind[node.output] = own.union(*(behind.get(v, set()) for v in node.inputs))
-    for node in reversed(graph.nodes):
-        passed = set(before.setdefault(node.output, set()))
-        if node in repeated:
-            passed.add(repeated[node])
-        for value in node.inputs:
-            before.setdefault(value, set()).update(passed)
-    between = {value for value, weights in behind.items() if weights & before[value]}
-    return between | {node.output for node in repeated}
+        if node in repeated or any(value in behind for value in node.inputs):
+            behind.add(node.output)
+    return behind
 
 
 def _parts(graph: Graph, weights: Mapping[Node, Hashable]) -> dict[Value, Hashable]:
