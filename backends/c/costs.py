@@ -19,10 +19,12 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.matmul import MatMulInteger
+from qbnnc.ir.ops.normalize import NormalizeInteger
 
 _OPENING = "/* Costs, for qbnnc inspect: sizes in bytes.\n"
 _TABLE = re.compile(re.escape(_OPENING) + r"(\{.*\}) \*/\n", re.DOTALL)
 _VERSION = 1
+_PRODUCTS_OF_A_NORM = 4  # of an element: its square, and three that scale it
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,10 @@ def _layers(graph: Graph, scope: Scope) -> Iterator[LayerCost]:
     for node in graph.nodes:
         if isinstance(node.op, MatMulInteger):
             yield _product(node, scope)
+        once = scope.phase(node.output) is Phase.ROW
+        if isinstance(node.op, NormalizeInteger):
+            products = _PRODUCTS_OF_A_NORM * node.output.type.size
+            yield LayerCost(node.output.name, "norm", products * once, products * (not once))
         if not isinstance(node.op, Conv2dInteger | LinearInteger):
             continue
         products = node.output.type.size * prod(node.inputs[1].type.shape[1:])
@@ -180,7 +186,6 @@ def _layers(graph: Graph, scope: Scope) -> Iterator[LayerCost]:
             yield LayerCost(name, form.value, products, round(dropped * products))
             continue
         form_name = _form(node.inputs[1], scope)
-        once = scope.phase(node.output) is Phase.ROW
         yield LayerCost(name, form_name, products * once, products * (not once))
 
 

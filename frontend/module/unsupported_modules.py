@@ -104,8 +104,8 @@ def check_program_layers(module: nn.Module, program: ExportedProgram) -> None:
 def _kind(layer: nn.Module) -> str:
     """The kind of a layer without integer form, as the message's subject; "" for other layers."""
     match layer:
-        case nn.Embedding():
-            return "embeddings have"
+        case nn.Embedding() | nn.EmbeddingBag() if layer.max_norm is not None:
+            return "tables that each call changes (max_norm) have"
         case _:
             return ""
 

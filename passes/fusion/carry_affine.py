@@ -19,6 +19,7 @@ from qbnnc.ir.ops import (
     Mask,
     MatMul,
     MaxPool2d,
+    Normalize,
     Op,
     Operation,
     Pointwise,
@@ -49,7 +50,7 @@ Take: TypeAlias = Callable[[Node, Scaling, Builder], Value]
 def carry_up(graph: Graph, kept: Value | None) -> Graph:
     """Fold each Affine that can be carried up to what takes it, which is not `kept`.
 
-    That is a layer, a function, another Affine, or a product of two matrices.
+    That is a layer, a norm, a function, another Affine, or a product of two matrices.
 
     It passes rearrangements, clamps, masks and pools that nothing else reads, as `_raised` says.
     """
@@ -74,7 +75,7 @@ def carry_down(graph: Graph, kept: Value | None) -> Graph:
 
 
 def take_below(layer: Node, scaling: Scaling, build: Builder) -> Value:
-    """The layer with the scaling of its outputs in weight and bias.
+    """The layer or norm with the scaling of its outputs in weight and bias.
 
     A function of each element gets another one behind it.
     """
@@ -88,6 +89,8 @@ def take_below(layer: Node, scaling: Scaling, build: Builder) -> Value:
     if isinstance(layer.op, MatMul):
         return _multiplied(layer, layer.op, scaling, build)
     x, weight, bias = layer.inputs
+    if isinstance(layer.op, Normalize):
+        return _normalised(layer, scaling, build)
     scale, shift = (a.reshape(-1) for a in (scaling.scale, scaling.shift))
     channels = scale.reshape(-1, *[1] * (len(weight.type.shape) - 1))
     parameters = (
@@ -95,6 +98,16 @@ def take_below(layer: Node, scaling: Scaling, build: Builder) -> Value:
         rescaled(bias, scale, shift, build, layer.loc),
     )
     return build.emit(layer.op, x, *parameters, loc=layer.loc, name=layer.output.name)
+
+
+def _normalised(norm: Node, scaling: Scaling, build: Builder) -> Value:
+    """A norm with the scaling in its weight and bias, which broadcast as the scaling does."""
+    x, weight, bias = norm.inputs
+    parameters = (
+        rescaled(weight, scaling.scale, 0.0, build, norm.loc),
+        rescaled(bias, scaling.scale, scaling.shift, build, norm.loc),
+    )
+    return build.emit(norm.op, x, *parameters, loc=norm.loc, name=norm.output.name)
 
 
 def _joined(affine: Node, scaling: Scaling, build: Builder) -> Value:
@@ -156,6 +169,8 @@ def _upwards(
             case Contraction():
                 takes = scaling.per_channel
                 return Carried(affine.output, passed, value, scaling) if takes else None
+            case Normalize():
+                return Carried(affine.output, passed, value, scaling)
             case Pointwise():
                 takes = scaling.number is not None and bool(passed)
                 return Carried(affine.output, passed, value, scaling) if takes else None

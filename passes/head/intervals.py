@@ -27,6 +27,7 @@ from qbnnc.ir.ops import (
     Mask,
     MatMul,
     MaxPool2d,
+    MaxUnpool,
     Multiply,
     Pointwise,
     RandomOp,
@@ -104,6 +105,8 @@ def _of_node(node: Node, known: Mapping[Value, Interval], graph: Graph) -> Inter
             return inputs[0]
         case Rearrangement() as op:
             return inputs[0].with_zero() if op.adds_zeros else inputs[0]
+        case MaxUnpool():
+            return inputs[0].with_zero()
         case Concat():
             return Interval(min(i.low for i in inputs), max(i.high for i in inputs))
         case LookupReal():
