@@ -193,5 +193,5 @@ def _refuse_infinity(node: Node, graph: Graph) -> None:
             "sets elements to minus infinity, as a mask of attention does, and something else than "
             "one softmax reads them",
             node.loc,
-            remedy="let nothing but the softmax read the masked scores, or mask by -1e4",
+            remedy="let nothing but that softmax read the masked scores",
         )
