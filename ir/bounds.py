@@ -10,6 +10,7 @@ import numpy as np
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
     ContractionInteger,
+    MatMulInteger,
     MultiplyInteger,
     Rearrangement,
     SoftmaxInteger,
@@ -109,7 +110,9 @@ class Proof:
             case ContractionInteger(folded=folded):
                 return self._layer(node, folded=folded)
             case MultiplyInteger():
-                return self._product(node)
+                return self._product(node, 1)
+            case MatMulInteger():
+                return self._product(node, node.inputs[0].type.shape[-1])
             case SumPoolInteger(kernel=kernel):
                 low, high = self._ranges.centred(node.inputs[0])
                 count = kernel[0] * kernel[1]
@@ -141,9 +144,10 @@ class Proof:
         quant = codes_of(value.type)
         return quant.low, quant.high
 
-    def _product(self, node: Node) -> AccumulatorBounds:
+    def _product(self, node: Node, count: int) -> AccumulatorBounds:
+        """Bounds of a sum of `count` products of codes."""
         (a, b), (c, d) = (self._ranges.centred(value) for value in node.inputs)
-        products = [p * q for p in (a, b) for q in (c, d)]
+        products = [count * p * q for p in (a, b) for q in (c, d)]
         low, high = min(products), max(products)
         return AccumulatorBounds(low, high, max(-low, high), saturates=False)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops.normalization import BatchNorm
+from qbnnc.ir.ops.normalize import Normalize, NormalizeInteger
 from qbnnc.ir.ops.quantize import Requantize
 from qbnnc.ir.ops.sampling import SampledWeight, SampledWeightInteger
 from qbnnc.ir.ops.softmax import ScaledSoftmax, SoftmaxInteger
@@ -30,6 +31,7 @@ def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
     4. The variance of a batch normalisation is not negative.
     5. A softmax has constants. Its table is not negative, and int32 holds a row's sum. A mask holds
        0 and 1, and leaves an element of each row.
+    6. Weight and bias of any other normalisation are constants.
     """
     match node.op:
         case Lookup(quant=quant):
@@ -49,6 +51,9 @@ def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
                 limits.RATIO.check(int(end))
             _check_normal(_constant(node, 4, constants, "divisor r"), "divisor")
             _check_index(node, 5, constants)
+        case Normalize() | NormalizeInteger():
+            _constant(node, 1, constants, "weight")
+            _constant(node, 2, constants, "bias")
         case SampledWeight():
             _check_index(node, 3, constants)
         case SoftmaxInteger() | ScaledSoftmax():

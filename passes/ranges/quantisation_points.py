@@ -6,8 +6,8 @@ Values that a concatenation joins share one. A linear layer, convolution or func
 element stays a number, and is no quantisation point, if only outputs of the graph read it, its
 elements moved or not. With quantised outputs it is a point like others. A monotone function of
 noise that nothing else reads is one point with it: its codes are drawn. A choice between constants
-is a point, unless it is the weight or bias of a layer. A product that only softmaxes read is none:
-they take its accumulators.
+is a point, unless it is the weight or bias of a layer. An embedding is a point, and the ids that it
+reads are none. A product that only softmaxes read is none: they take its accumulators.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ids import holds_only_ids
 from qbnnc.ir.ops import (
     Add,
     Affine,
@@ -74,7 +75,8 @@ def _is_drawn(graph: Graph, node: Node | None, readers: Mapping[Value, list[Node
 
 
 def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
-    yield input_point(graph), None
+    if not holds_only_ids(graph):
+        yield input_point(graph), None
     readers = graph.consumers()
     for node in graph.nodes:
         if is_drawn_choice(node, readers):
