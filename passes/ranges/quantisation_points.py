@@ -23,6 +23,7 @@ from qbnnc.ir.ops import (
     Affine,
     Clamp,
     Concat,
+    MatMul,
     Multiply,
     Noise,
     Op,
@@ -41,7 +42,8 @@ class QuantisationPoint:
     `residual` says that it is the sum of two values, one of them, or one that is concatenated: the
     trunk of a residual network, to which every block adds its rounding errors, or a skip
     connection, whose values share one scale with others. `drawn` says that it is noise or a choice
-    between constants: its codes have 8 bits at every width.
+    between constants, and `softmax` that a softmax makes it, or that softmaxes alone read it. Codes
+    of both have 8 bits at every width.
     """
 
     value: Value
@@ -49,10 +51,12 @@ class QuantisationPoint:
     group: Value
     residual: bool = False
     drawn: bool = False
+    softmax: bool = False
 
     def bits(self, quantisation: Quantisation) -> int:
         """The bits of its codes."""
-        if self.drawn and self.node is not None and not quantisation.has_own_bits(self.node):
+        fine = self.drawn or self.softmax
+        if fine and self.node is not None and not quantisation.has_own_bits(self.node):
             return DRAWN_BITS
         return quantisation.codes_of(self.node, residual=self.residual)
 
@@ -64,7 +68,12 @@ def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[Quantis
     readers = graph.consumers()
     return tuple(
         QuantisationPoint(
-            value, node, groups[value], value in residual, _is_drawn(graph, node, readers)
+            value,
+            node,
+            groups[value],
+            value in residual,
+            _is_drawn(graph, node, readers),
+            _is_softmax(node) or _softmax_alone_reads(graph, value, readers),
         )
         for value, node in found.items()
     )
@@ -91,13 +100,17 @@ def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
 
 def feeds_softmax(graph: Graph, node: Node, readers: Mapping[Value, list[Node]]) -> bool:
     """Whether softmaxes alone read a product, whose accumulators have one scale."""
-    reading = readers.get(node.output, [])
-    return (
-        isinstance(node.op, Multiply)
-        and bool(reading)
-        and node.output not in graph.outputs
-        and all(isinstance(reader.op, ScaledSoftmax) for reader in reading)
-    )
+    product = isinstance(node.op, Multiply | MatMul)
+    return product and _softmax_alone_reads(graph, node.output, readers)
+
+
+def _is_softmax(node: Node | None) -> bool:
+    return node is not None and isinstance(node.op, ScaledSoftmax)
+
+
+def _softmax_alone_reads(graph: Graph, value: Value, readers: Mapping[Value, list[Node]]) -> bool:
+    reading = readers.get(value, [])
+    return bool(reading) and value not in graph.outputs and all(map(_is_softmax, reading))
 
 
 def _drawn_with_reader(graph: Graph, node: Node, outputs: bool) -> bool:
