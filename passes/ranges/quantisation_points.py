@@ -18,6 +18,7 @@ from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Noise, Op, Rearrangement
 from qbnnc.passes.options import DRAWN_BITS, Quantisation
 from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
+from qbnnc.passes.ranges.unweighted_values import is_unweighted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,8 @@ class QuantisationPoint:
     `residual` says that it is the sum of two values, one of them, or one that is concatenated: the
     trunk of a residual network, to which every block adds its rounding errors, or a skip
     connection, whose values share one scale with others. `drawn` says that it is noise or a choice
-    between constants: its codes have 8 bits at every width.
+    between constants: its codes have 8 bits at every width. So do `unweighted` ones, which no
+    weight multiplies before a norm.
     """
 
     value: Value
@@ -35,12 +37,13 @@ class QuantisationPoint:
     group: Value
     residual: bool = False
     drawn: bool = False
+    unweighted: bool = False
 
     def bits(self, quantisation: Quantisation) -> int:
         """The bits of its codes."""
         if self.drawn and self.node is not None and not quantisation.has_own_bits(self.node):
             return DRAWN_BITS
-        return quantisation.codes_of(self.node, residual=self.residual)
+        return quantisation.codes_of(self.node, residual=self.residual, unweighted=self.unweighted)
 
 
 def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[QuantisationPoint, ...]:
@@ -50,7 +53,12 @@ def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[Quantis
     readers = graph.consumers()
     return tuple(
         QuantisationPoint(
-            value, node, groups[value], value in residual, _is_drawn(graph, node, readers)
+            value,
+            node,
+            groups[value],
+            value in residual,
+            _is_drawn(graph, node, readers),
+            is_unweighted(value, node, readers),
         )
         for value, node in found.items()
     )
