@@ -14,10 +14,11 @@ from qbnnc.backends.c.parameters import parameter
 from qbnnc.backends.c.program import Constants, Layout, Phase
 from qbnnc.backends.c.scope import Form, Scope
 from qbnnc.ir.format import digest
-from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
+from qbnnc.ir.ops.matmul import MatMulInteger
 from qbnnc.ir.ops.normalize import NormalizeInteger
 
 _OPENING = "/* Costs, for qbnnc inspect: sizes in bytes.\n"
@@ -168,6 +169,8 @@ def _buffers(layout: Layout) -> Iterator[BufferCost]:
 
 def _layers(graph: Graph, scope: Scope) -> Iterator[LayerCost]:
     for node in graph.nodes:
+        if isinstance(node.op, MatMulInteger):
+            yield _product(node, scope)
         once = scope.phase(node.output) is Phase.ROW
         if isinstance(node.op, NormalizeInteger):
             products = _PRODUCTS_OF_A_NORM * node.output.type.size
@@ -184,6 +187,14 @@ def _layers(graph: Graph, scope: Scope) -> Iterator[LayerCost]:
             continue
         form_name = _form(node.inputs[1], scope)
         yield LayerCost(name, form_name, products * once, products * (not once))
+
+
+def _product(node: Node, scope: Scope) -> LayerCost:
+    """The products of two computed matrices."""
+    products = node.output.type.size * node.inputs[0].type.shape[-1]
+    once = scope.phase(node.output) is Phase.ROW
+    form = Form.DIRECT.value
+    return LayerCost(node.output.name, form, products * once, products * (not once))
 
 
 def _form(weight: Value, scope: Scope) -> str:

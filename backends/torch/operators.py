@@ -26,16 +26,20 @@ from qbnnc.ir.ops import (
     Composite,
     Concat,
     Conv2d,
+    Embedding,
     Gather,
     Linear,
     Mask,
+    MatMul,
     MaxPool2d,
+    MaxUnpool,
     Move,
     Multiply,
     Normalize,
     Pairwise,
     Reshape,
     SampledWeight,
+    ScaledSoftmax,
     Softmax,
     Unary,
 )
@@ -61,6 +65,8 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return pointwise(op, inputs[0])
         case Softmax(axis, log):
             return (F.log_softmax if log else F.softmax)(inputs[0], dim=axis + 1)
+        case ScaledSoftmax(factor):
+            return _scaled_softmax(factor, *inputs)
         case Mask(scale):
             return inputs[0] * (inputs[1] * scale)
         case Reshape(shape):
@@ -74,6 +80,9 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case (Pairwise() | Multiply()) as op:
             combine: Callable[..., Tensor] = getattr(torch, op.name)  # add, multiply, ...
             return combine(*inputs)
+        case MatMul(transposed, factor):
+            a, b = inputs
+            return torch.matmul(a, b.mT if transposed else b) * factor
         case Affine():
             x, *constants = inputs
             scale, shift = (c.reshape(1, *[1] * (x.ndim - c.ndim), *c.shape[1:]) for c in constants)
@@ -81,6 +90,11 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case BatchNorm(eps):
             x, weight, bias, mean, variance = inputs
             return F.batch_norm(x, mean[0], variance[0], weight[0], bias[0], eps=eps)
+        case MaxUnpool(kernel):
+            return _unpool(kernel, *inputs)
+        case Embedding():
+            ids, table = inputs
+            return F.embedding(_rows(ids, table.shape[1]), table[0])
         case Normalize() as op:
             return _normalised(op, *inputs)
         case Choice():
@@ -99,6 +113,11 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     raise CompileError(f"{node.op.name} has no form in PyTorch", node.loc)
 
 
+def _rows(ids: Tensor, rows: int) -> Tensor:
+    """The row of a table that each id stands for; see `ir.ops.embedding.row_of`."""
+    return torch.where(ids > 0, ids.clamp(max=rows - 1), 0.0).long()
+
+
 def _convolve(op: Conv2d, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     padding, padded = _symmetric(op.padding), x
     if padding is None:
@@ -110,6 +129,13 @@ def _max_pool(op: MaxPool2d, x: Tensor) -> Tensor:
     if any(op.padding):
         x = F.pad(x, _torch_order(op.padding), value=-torch.inf)
     return F.max_pool2d(x, op.kernel, op.stride, dilation=op.dilation)
+
+
+def _unpool(kernel: tuple[int, int], v: Tensor, x: Tensor) -> Tensor:
+    rows = max(len(v), len(x))
+    _, places = F.max_pool2d(x, kernel, return_indices=True)
+    whole = v.expand(rows, *v.shape[1:]), places.expand(rows, *places.shape[1:])
+    return F.max_unpool2d(*whole, kernel)
 
 
 def _average_pool(op: AveragePool2d, x: Tensor) -> Tensor:
@@ -147,6 +173,18 @@ def _sampled(mu: Tensor, sigma: Tensor, eps: Tensor, index: Sequence[Tensor]) ->
     flat = eps.flatten()
     taken = flat[index[0].flatten().long()] if index else flat
     return mu + sigma * taken.reshape(mu.shape)
+
+
+def _scaled_softmax(factor: float, x: Tensor, *constants: Tensor) -> Tensor:
+    """Softmax over the last axis; a mask is u8, and a bias a float."""
+    scores = x * factor
+    for constant in constants:
+        if constant.is_floating_point():
+            scores = scores + constant
+    for constant in constants:
+        if not constant.is_floating_point():
+            scores = scores.masked_fill(constant == 0, -torch.inf)
+    return F.softmax(scores, dim=-1)
 
 
 def _symmetric(padding: tuple[int, int, int, int]) -> tuple[int, int] | None:

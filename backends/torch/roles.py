@@ -13,6 +13,7 @@ from qbnnc.ir.ops import (
     Clamp,
     Concat,
     Contraction,
+    Embedding,
     FakeQuantize,
     Mask,
     Noise,
@@ -97,8 +98,8 @@ def roles_of(graph: Graph) -> dict[Node, Role]:
 def parameters_of(graph: Graph) -> Iterator[Value]:
     """The constants that fine-tuning changes: weights and biases, or what these are made of.
 
-    These are their mu and sigma, the members of a choice, and what a mask drops elements of.
-    Weights and biases of norms stay float32 numbers.
+    These are their mu and sigma, the members of a choice, and what a mask drops elements of. The
+    tables of embeddings are trained too. Weights and biases of norms stay float32 numbers.
     """
     producers = graph.producers()
     for node in graph.nodes:
@@ -106,6 +107,8 @@ def parameters_of(graph: Graph) -> Iterator[Value]:
             value = _before_draws(node.inputs[0], producers)
             if value in graph.constants:
                 yield value
+        elif isinstance(node.op, Embedding):
+            yield node.inputs[1]
         elif isinstance(node.op, Normalize):
             yield from node.inputs[1:]
 

@@ -16,6 +16,7 @@ from qbnnc.frontend.convert.tracked import (
     MaskSum,
     Noise,
     Perturbation,
+    Places,
     Tracked,
     Transposed,
     Uniform,
@@ -66,6 +67,11 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
                 "that is supported only in Flipout layers, linear or conv2d, where signs of "
                 "the input's shape and of the output's shape surround a layer whose weights "
                 "have mean zero",
+            )
+        case Places():
+            reader.fail(
+                "takes the indices of a max pool, which only a max unpool is supported to take",
+                "leave them out, or give them to F.max_unpool2d as they are",
             )
         case Transposed(_, batch):
             reader.fail(

@@ -47,6 +47,7 @@ class FoldAffine:
     4. An Affine before a linear layer that alone reads it is folded there: bias_n +=
        sum_k weight_nk*shift_k, weight_nk *= scale_k. It is carried down over reshapes and moves,
        and over masks if it has no shift. Declined for a shift before a sampled weight.
+       A product of two matrices takes one positive factor, of what it reads or gives, as its own.
     5. An Affine that alone reads the input, with positive factors, one or one a channel, stays:
        the input's quantiser does it.
     6. A mask whose factor is not positive, and is not for fold-dropout-scale, gets the factor's

@@ -9,6 +9,7 @@ import numpy as np
 
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.graph import Builder, Graph, Node, Value
+from qbnnc.ir.ids import id_values
 from qbnnc.ir.ops import (
     Affine,
     AveragePool2d,
@@ -18,12 +19,16 @@ from qbnnc.ir.ops import (
     Conv2d,
     Conv2dInteger,
     Dequantize,
+    Embedding,
+    EmbeddingCodes,
     EpsCodes,
     FakeQuantize,
     Linear,
     LinearInteger,
     LookupReal,
     Mask,
+    MatMul,
+    MatMulInteger,
     Multiply,
     MultiplyInteger,
     Noise,
@@ -39,7 +44,9 @@ from qbnnc.ir.ops import (
     Requantize,
     Reshape,
     SampledWeight,
+    ScaledSoftmax,
     Select,
+    SoftmaxInteger,
     SumPoolInteger,
     ops_of,
 )
@@ -50,11 +57,13 @@ from qbnnc.passes.integer.constants import (
     clamp_codes,
     integer_norm,
     layer_multiplier,
+    parameter_codes,
     preprocessing,
     quant_of,
     real_table,
     table,
 )
+from qbnnc.passes.integer.exponentials import softmax_constants
 from qbnnc.passes.integer.parameters import Parameters
 from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
 from qbnnc.passes.ranges.quantisation_points import only_moves
@@ -66,15 +75,15 @@ class Quantize:
     """1. A weight becomes its codes, and a bias int32 codes of scale f32(S_x*S_w). A sampled one
        becomes the codes of mu, sigma and eps, and one integer expression of them. A choice becomes
        one between the codes of its members. A mask selects codes of what it drops elements of.
-    2. A linear layer, convolution or product becomes its accumulators; an average pool becomes
-       sums over its windows.
+    2. A linear layer, convolution or product of two values becomes its accumulators; an average
+       pool becomes sums over its windows.
     3. The FakeQuantize after these, with the clamp between, becomes one Requantize. The bounds of
        the clamp are its low and high codes. After an addition it becomes one AddQuantized, and
        after any other Pairwise the integer op that stands for it. After a function of each
        element, or a value that has codes of another scale, it becomes a table. After a norm it
        becomes one NormalizeInteger, whose constants are weight/S_y and bias/S_y.
        After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
-       one a channel) folded in.
+       one a channel) folded in. After an embedding its table becomes codes, and ids stay numbers.
     4. A dropout mask becomes Select: codes kept, or the zero point. Noise, with a monotone function
        after it, becomes NoiseCodes.
     5. An output is dequantised, straight from the accumulators if a layer made it. If a function of
@@ -111,7 +120,7 @@ class _Lowering:
     def __init__(self, graph: Graph) -> None:
         self.old, self.build = graph, Builder()
         self.producers = graph.producers()
-        self.codes = _Codes()
+        self.codes, self.ids = _Codes(), id_values(graph)
         self.parameters = Parameters(graph.constants, self.producers, self.codes, self.build)
 
     def run(self) -> Graph:
@@ -137,13 +146,19 @@ class _Lowering:
             case Conv2d():
                 geometry = {f.name: getattr(op, f.name) for f in fields(op)}
                 return self.same(node, Conv2dInteger(**geometry))
+            case MatMul(transposed, factor):
+                return self.same(node, MatMulInteger(transposed, factor))
             case Multiply():
                 return self.same(node, MultiplyInteger())
             case AveragePool2d():
                 sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
                 return self.same(node, sums)
+            case Rearrangement() if node.inputs[0] in self.ids:
+                return self.same(node, op)
             case Rearrangement() if node.inputs[0].type.quant is None:
                 return None  # on the way out: see `leave`
+            case Embedding():
+                return None
             case Choice():
                 return None
             case Mask() if node.inputs[0].type.quant is None:
@@ -152,7 +167,9 @@ class _Lowering:
                 return self.same(node, op)
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
-            case Clamp() | Pairwise() | Affine() | Pointwise() | Normalize():
+            case Clamp() | Pairwise() | Affine() | Pointwise():
+                return None
+            case Normalize() | ScaledSoftmax():
                 return None
             case Noise() | Normal() | SampledWeight():
                 return None
@@ -198,10 +215,14 @@ class _Lowering:
                     f"{node.output.name}.table", table(quant_of(x), quant, op.of, low, high)
                 )
                 return self.emit(Lookup(quant), (x, entries), node)
+            case ScaledSoftmax() if made_by is not None:
+                return self.softmax(node, made_by, quant, (low, high))
             case Normal() as op:
                 if source not in self.codes:  # weights may share their noise
                     self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
                 return self.codes[source]
+            case Embedding() if made_by is not None:
+                return self.embedding(made_by, node, quant, low, high)
             case SampledWeight() | Choice() | Mask() if made_by is not None:
                 return self.parameters.drawn(made_by, node.output.name, quant)
         assert made_by is not None
@@ -234,6 +255,31 @@ class _Lowering:
         thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
         op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
         return self.emit(op, (), node)
+
+    def embedding(
+        self, made_by: Node, node: Node, quant: QuantParams, low: int, high: int
+    ) -> Value:
+        """Rows of a table of codes, which a clamp after it has cut already."""
+        ids, table = made_by.inputs
+        codes = parameter_codes(self.old.constants[table], quant).clip(low, high)
+        constant = self.build.constant(f"{node.output.name}.table", codes, quant)
+        return self.emit(EmbeddingCodes(), (self.codes[ids], constant), node)
+
+    def softmax(
+        self, node: Node, made_by: Node, quant: QuantParams, ends: tuple[int, int]
+    ) -> Value:
+        """Codes of a softmax of codes or accumulators, with its table of exponentials."""
+        x, name = self.codes[made_by.inputs[0]], node.output.name
+        arrays = [self.old.constants[value] for value in made_by.inputs[1:]]
+        multiplier, table, constants = softmax_constants(made_by, x, arrays)
+        inputs = (
+            self.build.constant(f"{name}.table", table),
+            *(
+                self.build.constant(value.name, array)
+                for value, array in zip(made_by.inputs[1:], constants, strict=True)
+            ),
+        )
+        return self.emit(SoftmaxInteger(quant, *ends, multiplier), (x, *inputs), node)
 
     def normalising(
         self, node: Node, parameters: list[Value], quant: QuantParams

@@ -1,5 +1,6 @@
-"""Values that no weight multiplies before a norm: the trunk of a transformer that norms first.
+"""Values that no weight multiplies before a norm or a softmax.
 
+One is the trunk of a transformer that norms before each layer.
 Their codes may have 8 bits at every width. Eight bits cost nothing in memory, and could saturate
 only in products with weights.
 """
@@ -9,23 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qbnnc.ir.graph import Node, Value
-from qbnnc.ir.ops import Clamp, Normalize, Pairwise
+from qbnnc.ir.ops import Clamp, Normalize, Pairwise, ScaledSoftmax
 
 Readers = Mapping[Value, list[Node]]
 
 
 def is_unweighted(value: Value, node: Node | None, readers: Readers) -> bool:
-    """Whether sums and norms alone read a value, perhaps moved, masked or clamped, and a norm does.
+    """Whether sums, norms and softmaxes alone read a value, and one of the latter two does.
 
-    `node` makes it. A norm's own result that nothing but outputs reads is such a value too.
+    The value may be moved, masked or clamped before. `node` makes it. A norm's own result that nothing but outputs reads is such a value too.
     """
-    alone, reaches_norm = _reached(value, readers)
+    alone, reaches_sink = _reached(value, readers)
     made_by_norm = node is not None and isinstance(node.op, Normalize)
-    return alone and (reaches_norm or (made_by_norm and not _is_computed_with(value, readers)))
+    return alone and (reaches_sink or (made_by_norm and not _is_computed_with(value, readers)))
 
 
 def _reached(value: Value, readers: Readers) -> tuple[bool, bool]:
-    """(whether nothing but sums and norms computes with a value, whether a norm does)."""
+    """(whether sums, norms and softmaxes alone read a value, whether one of the latter two does)."""
     seen, open_, reaches = set[Value](), [value], False
     while open_:
         current = open_.pop()
@@ -34,7 +35,7 @@ def _reached(value: Value, readers: Readers) -> tuple[bool, bool]:
         seen.add(current)
         for reader in readers.get(current, ()):
             op = reader.op
-            if isinstance(op, Normalize):
+            if isinstance(op, Normalize | ScaledSoftmax):
                 reaches = True
             elif op.keeps_codes or isinstance(op, Clamp | Pairwise):
                 open_.append(reader.output)
