@@ -1,8 +1,7 @@
 """Values that no weight multiplies before a norm or a softmax.
 
-One is the trunk of a transformer that norms before each layer.
-Their codes may have 8 bits at every width. Eight bits cost nothing in memory, and could saturate
-only in products with weights.
+One is the trunk of a transformer that norms before each layer. Such codes may have 8 bits at every
+width. That costs no memory, and codes above 128 could saturate only in products with weights.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ Readers = Mapping[Value, list[Node]]
 def is_unweighted(value: Value, node: Node | None, readers: Readers) -> bool:
     """Whether sums, norms and softmaxes alone read a value, and one of the latter two does.
 
-    The value may be moved, masked or clamped before. `node` makes it. A norm's own result that nothing but outputs reads is such a value too.
+    The value may be moved, masked or clamped before. `node` makes it. A norm's own result that
+    nothing but outputs reads is such a value too.
     """
     alone, reaches_sink = _reached(value, readers)
     made_by_norm = node is not None and isinstance(node.op, Normalize)
@@ -26,7 +26,7 @@ def is_unweighted(value: Value, node: Node | None, readers: Readers) -> bool:
 
 
 def _reached(value: Value, readers: Readers) -> tuple[bool, bool]:
-    """(whether sums, norms and softmaxes alone read a value, whether one of the latter two does)."""
+    """(whether only sums, norms and softmaxes read a value, whether a norm or softmax does)."""
     seen, open_, reaches = set[Value](), [value], False
     while open_:
         current = open_.pop()
