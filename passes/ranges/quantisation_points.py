@@ -33,6 +33,7 @@ from qbnnc.ir.ops import (
 from qbnnc.passes.options import DRAWN_BITS, Quantisation
 from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
 from qbnnc.passes.ranges.repeated_steps import repeated_values
+from qbnnc.passes.ranges.unweighted_values import is_unweighted, reaches_no_layer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +44,8 @@ class QuantisationPoint:
     trunk of a residual network, to which every block adds its rounding errors, or a skip
     connection, whose values share one scale with others. `drawn` says that it is noise or a choice
     between constants, and `softmax` that a softmax makes it, or that softmaxes alone read it. Codes
-    of both have 8 bits at every width.
+    of both have 8 bits at every width. So do `unweighted` ones, which no weight multiplies before a
+    norm, or within the steps of a loop.
     """
 
     value: Value
@@ -52,20 +54,21 @@ class QuantisationPoint:
     residual: bool = False
     drawn: bool = False
     softmax: bool = False
+    unweighted: bool = False
 
     def bits(self, quantisation: Quantisation) -> int:
         """The bits of its codes."""
         fine = self.drawn or self.softmax
         if fine and self.node is not None and not quantisation.has_own_bits(self.node):
             return DRAWN_BITS
-        return quantisation.codes_of(self.node, residual=self.residual)
+        return quantisation.codes_of(self.node, residual=self.residual, unweighted=self.unweighted)
 
 
 def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[QuantisationPoint, ...]:
     """The points in order; with `outputs` the outputs of the graph are quantised too."""
     found = dict(_points(graph, outputs))
     groups, residual = _groups(graph, tuple(found)), _residual(graph, found)
-    readers = graph.consumers()
+    readers, loops = graph.consumers(), repeated_values(graph)
     return tuple(
         QuantisationPoint(
             value,
@@ -74,6 +77,8 @@ def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[Quantis
             value in residual,
             _is_drawn(graph, node, readers),
             _is_softmax(node) or _softmax_alone_reads(graph, value, readers),
+            is_unweighted(value, node, readers)
+            or (value in loops and reaches_no_layer(value, readers)),
         )
         for value, node in found.items()
     )
