@@ -1,6 +1,6 @@
 """Quantisation points: the values that get a scale and zero point of their own (Figures 1 to 3).
 
-These are the input, or the value that preprocessing makes of it, and the output of every op that
+These are each input, or the value that preprocessing makes of it, and the output of every op that
 has its own scale, after the clamp that alone reads it. Ops that keep codes keep the scale they get.
 Values that a concatenation joins share one, and so does a value of a loop in all its steps
 (`repeated_steps`). A linear layer, convolution or function of each
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ids import holds_only_ids
+from qbnnc.ir.inputs import input_values
 from qbnnc.ir.ops import (
     Add,
     Affine,
@@ -38,7 +39,7 @@ from qbnnc.passes.ranges.unweighted_values import is_unweighted, reaches_no_laye
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantisationPoint:
-    """A value to be quantised; `node` computes it (None: the input), `group` shares its scale.
+    """A value to be quantised; `node` computes it (None: an input), `group` shares its scale.
 
     `residual` says that it is the sum of two values, one of them, or one that is concatenated: the
     trunk of a residual network, to which every block adds its rounding errors, or a skip
@@ -91,8 +92,9 @@ def _is_drawn(graph: Graph, node: Node | None, readers: Mapping[Value, list[Node
 
 
 def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
-    if not holds_only_ids(graph):
-        yield input_point(graph), None
+    for value in input_values(graph):
+        if not holds_only_ids(graph, value):
+            yield input_point(graph, value), None
     readers = graph.consumers()
     for node in graph.nodes:
         if is_drawn_choice(node, readers):
@@ -137,11 +139,11 @@ def only_moves(op: Op) -> bool:
     return isinstance(op, Rearrangement) and not op.adds_zeros
 
 
-def input_point(graph: Graph) -> Value:
-    """The input, or the output of the Affine or clamp that alone reads it, and of a clamp after."""
-    reader = graph.only_reader(graph.input)
+def input_point(graph: Graph, value: Value) -> Value:
+    """An input, or the output of the Affine or clamp that alone reads it, and of a clamp after."""
+    reader = graph.only_reader(value)
     if reader is None or not isinstance(reader.op, Affine | Clamp):
-        return graph.input
+        return value
     return clamped(graph, reader) if isinstance(reader.op, Affine) else reader.output
 
 
