@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn, cast
 
+import numpy as np
+from torch import fx
+
 from qbnnc.frontend.convert.call import Call, Rules
+from qbnnc.frontend.convert.ops.element_moves import Index, taken
 from qbnnc.frontend.convert.ops.shapes import placed, reshaped, step, turned
 from qbnnc.frontend.convert.tracked import Activation, Filled, Tracked, Transposed
 from qbnnc.ir.graph import Value
@@ -93,8 +97,26 @@ def cat(call: Call) -> Tracked:
     behind = [each for each in given if isinstance(each, Transposed)]
     if len(behind) == len(given) and len({each.batch for each in behind}) == 1:
         return _joined_behind(call, behind)
-    parts = _parts(call)
-    return _joined(call, parts, call.integer("dim") % (len(parts[0].type.shape) + 1))
+    axis = call.integer("dim") % len(call.shape())
+    if any(isinstance(each, Filled) and each.number == 0 for each in given):
+        return _with_zeros(call, given, axis)
+    return _joined(call, _parts(call), axis)
+
+
+def _with_zeros(call: Call, given: Sequence[Tracked], axis: int) -> Tracked:
+    """Concatenation with zeros that all rows have, such as the first states of a loop."""
+    nodes = cast("Sequence[fx.Node]", call.node.args[0])
+    values, places, start = list[Value](), list[Index](), 0
+    for node, each in zip(nodes, given, strict=True):
+        extent = int(node.meta["val"].shape[axis])
+        if isinstance(each, Filled) and each.number == 0:
+            places.append(np.full(extent, -1))
+            continue
+        values.append(call.context.value(each, call))
+        places.append(np.arange(start, start + extent))
+        start += extent
+    joined = _joined(call, values, axis).value
+    return Activation(taken(call, joined, axis - 1, np.concatenate(places)))
 
 
 def _joined_behind(call: Call, parts: Sequence[Transposed]) -> Tracked:
