@@ -42,7 +42,10 @@ TABLE = {
     "ir/scales.py": (
         f"ir/test_arithmetic ir/test_sampling_scales {_RANGES}/test_insert_fake_quantize"
     ),
-    "ir/bounds.py": "ir/test_bounds ir/test_softmax ir/test_accumulator_bounds passes/integer/test_prove_overflow",
+    "ir/bounds.py": (
+        "ir/test_bounds ir/test_softmax ir/test_accumulator_bounds "
+        "passes/integer/test_prove_overflow"
+    ),
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
     "runtime/metrics.py": "runtime/test_metrics",
@@ -99,7 +102,9 @@ TABLE = {
     f"{_OPS}/shapes.py": (
         f"{_CONVERT}/test_casts {_CONVERT}/test_element_moves {_CONVERT}/test_ops"
     ),
-    f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent",
+    f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent {_CONVERT}/test_start_states",
+    f"{_OPS}/unpooling.py": f"{_CONVERT}/test_unpooling",
+    f"{_CONVERT}/zero_states.py": f"{_CONVERT}/test_start_states",
     f"{_OPS}/powers.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",

@@ -18,12 +18,12 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
 from qbnnc.runtime import Session
+from qbnnc.runtime.families import OPCODES
 from qbnnc.runtime.families.embedding.instructions import Embed
 from qbnnc.runtime.families.embedding.kernels import row_of as row_in_kernel
 from qbnnc.runtime.program import Operand, Place
 from qbnnc.runtime.verifier.line import Line, Violation
 from qbnnc.runtime.verifier.rules.embedding import embed
-from qbnnc.runtime.families import OPCODES
 from qbnnc.support.errors import FileError, InputError
 from qbnnc.verification.oracle import bits
 from tests.devices.programs import check_equal, check_runs
