@@ -13,6 +13,7 @@ from qbnnc.backends.c.embedding import id_check, number_type
 from qbnnc.backends.c.emission import emit
 from qbnnc.backends.c.head import Statistics, statistics
 from qbnnc.backends.c.header import compiler, header, parameters
+from qbnnc.backends.c.loops import rolled, share_records
 from qbnnc.backends.c.parts import Part, library
 from qbnnc.backends.c.program import Constants, Layout, Phase, Program, lay_out
 from qbnnc.backends.c.scope import Form, Forms, Scope
@@ -113,6 +114,7 @@ def _emitted(model: Model, forms: Forms) -> tuple[Constants, list[Scope], Layout
     for scope in scopes[1:]:
         if [(step.phase, step.text) for step in scope.program.steps] != first:
             raise CompileError("the members need different steps", "the C backend")
+    share_records([scope.program for scope in scopes])
     return constants, scopes, lay_out(scopes[0].program)
 
 
@@ -138,12 +140,10 @@ def _body(
     )
     records = "\n".join(_records(scopes))
     traits = definitions(set[Trait]().union(*(scope.program.traits for scope in scopes)))
-    row = [layout.statement(s) for s in program.steps if s.phase is Phase.ROW]
-    sample = [layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE]
-    number, error = (
-        number_type(model.graph),
-        "NO_ID" if number_type(model.graph) == "int32_t" else "NOT_FINITE",
-    )
+    row = rolled([layout.statement(s) for s in program.steps if s.phase is Phase.ROW])
+    sample = rolled([layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE])
+    number = number_type(model.graph)
+    error = "NO_ID" if number == "int32_t" else "NOT_FINITE"
     given, passed = declared_inputs(model, number), passed_on(model)
     begin = check + "\n".join(f"  {line}" for line in row)
     body = "\n".join(f"  {line}" for line in sample)
@@ -261,7 +261,7 @@ def _begin_codes(model: Model, name: str, scopes: list[Scope], layout: Layout) -
         if step.phase is Phase.ROW:
             text = layout.statement(step)
             lines.append(text.replace("error |= qb_read(", "error |= qb_read_codes("))
-    body = "\n".join(f"  {line}" for line in lines)
+    body = "\n".join(f"  {line}" for line in rolled(lines))
     given = declared_inputs(model, "uint8_t")
     return f"""
 int {name}_begin_codes({name}_state *st, {given}, uint64_t seed, uint64_t row) {{

@@ -17,12 +17,17 @@ from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ids import vocabularies
 from qbnnc.ir.inputs import inputs_of
 from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Clamp, Embedding, Tensor
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.ranges.function_domains import functions_of, refuse_undefined
 from qbnnc.passes.ranges.histograms import Histograms
-from qbnnc.passes.ranges.quantisation_points import QuantisationPoint, quantisation_points
+from qbnnc.passes.ranges.quantisation_points import (
+    QuantisationPoint,
+    clamped,
+    quantisation_points,
+)
 from qbnnc.passes.ranges.range_search import Codes
 from qbnnc.passes.ranges.rows import stretched_inputs
 from qbnnc.support.errors import CompileError, UserError
@@ -118,6 +123,7 @@ def calibrate(
     refuse_undefined(graph, given.ranges)
     _refuse_infinite(graph, extremes.ranges)
     histograms.turn_to_stretched()
+    _observe_tables(graph, histograms, *([] if how.observer is Observer.EMA else [extremes]))
     sweep.run(far, len(rows), histograms)
     return extremes.ranges | histograms.ranges()
 
@@ -138,6 +144,18 @@ def _searched(
         for point in points
         if how.activation_observer is Observer.MSE
     }
+
+
+def _observe_tables(graph: Graph, *watchers: _Watcher) -> None:
+    """Show the whole table of each embedding, which stands for ids that the rows lack."""
+    for node in graph.nodes:
+        if isinstance(node.op, Embedding):
+            table = node.inputs[1]
+            numbers, reader = graph.constants[table][None, None], graph.only_reader(node.output)
+            if reader is not None and isinstance(reader.op, Clamp):
+                numbers = reader.op.evaluate(Tensor(numbers, table.type))
+            for watcher in watchers:
+                watcher.observe(clamped(graph, node), numbers)
 
 
 class _Watcher(Protocol):
