@@ -16,7 +16,13 @@ from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
 from qbnnc.frontend.files.detect_format import NOT_READ, FileKind, detect_format, not_read
 from qbnnc.frontend.files.exported_program import load_program, records_of, write_program
-from qbnnc.frontend.module.several_inputs import Example, prepared, refuse_several
+from qbnnc.frontend.module.several_inputs import (
+    Example,
+    entries_of,
+    of_program,
+    prepared,
+    refuse_several,
+)
 from qbnnc.frontend.module.several_inputs import in_users_names as names_of_module
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.objects import Posterior, in_users_names
@@ -229,17 +235,19 @@ def _program(path: Path, dropout: Dropout | None) -> Member:
     with_attention_spelt_out(stored.program)
     set_dropout(stored.program, None if as_saved else chosen, ask=not as_saved)
     functional = functionalise(stored.program)
-    converted = convert_with_draws(functional, inputs=stored.inputs)
+    with quiet_torch():
+        module: nn.Module = stored.program.module(check_guards=False)
+    several = of_program(stored.program, module)
+    module, inputs = (module, stored.inputs) if several is None else (several, entries_of(several))
+    converted = convert_with_draws(functional, inputs=inputs)
     traced = Traced(
         stored.program,
         functional,
         converted.graph,
         converted.draws,
         converted.signs,
-        stored.inputs,
+        inputs,
     )
-    with quiet_torch():
-        module = stored.program.module(check_guards=False)
     reference = Reference(module, traced, chosen, is_program=True)
     checked = stored.checked if chosen == stored.dropout else ""
     return Member(
