@@ -180,5 +180,5 @@ def test_nothing_depends_on_the_input() -> None:
 
 
 def test_forward_takes_as_many_inputs_as_are_given() -> None:
-    with pytest.raises(InputError, match="and the example inputs are 2|forward fails on"):
+    with pytest.raises(InputError, match=r"and the example inputs are 2|forward fails on"):
         read_module(Around(nn.Identity()), (images(2, 6), images(2, 6)))
