@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from qbnnc.frontend.convert import DrawSource, convert, convert_with_draws
+from qbnnc.frontend.module.several_inputs import entries_of
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.module.unsupported_modules import check_kind
 from qbnnc.frontend.module.wrappers import in_its_type, unwrapped
@@ -18,13 +19,15 @@ from qbnnc.frontend.trace.dropout_mode import trace_in_mode
 from qbnnc.frontend.trace.export import at_least_two_rows, functionalise
 from qbnnc.ir.graph import Graph
 from qbnnc.support.errors import CompileError, InputError
+from qbnnc.support.several_inputs import Entries
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
     """A module as a program in torch's training IR, and as a FLOAT graph for any batch.
 
-    `graph` was converted from the program `functional`. Its nodes `draws` draw the numbers of each
+    `graph` was converted from the program `functional`. `inputs` are the several inputs that a row
+    of it holds. Its nodes `draws` draw the numbers of each
     stream, and its nodes `signs` draw the signs of Flipout.
     """
 
@@ -33,6 +36,7 @@ class Traced:
     graph: Graph
     draws: tuple[DrawSource, ...]
     signs: frozenset[fx.Node] = frozenset()
+    inputs: Entries = ()
 
 
 def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Traced:
@@ -47,8 +51,9 @@ def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | N
     example = in_its_type(module, example)
     program = trace_in_mode(module, example, dropout)
     functional = functionalise(program)
-    converted = convert_with_draws(functional)
-    traced = Traced(program, functional, converted.graph, converted.draws, converted.signs)
+    inputs = entries_of(module)
+    converted = convert_with_draws(functional, inputs=inputs)
+    traced = Traced(program, functional, converted.graph, converted.draws, converted.signs, inputs)
     if not isinstance(batch_of(the_input(program)), int):
         return traced
     rows = at_least_two_rows(example)
@@ -66,7 +71,8 @@ def trace_for_any_batch(module: nn.Module, example: Tensor, dropout: Dropout | N
 def _if_any(module: nn.Module, example: Tensor, dropout: Dropout | None) -> Graph | None:
     """The graph of another batch; None if the module takes no other, as `view(4, 800)` does."""
     try:
-        return convert(functionalise(trace_in_mode(module, example, dropout)))
+        program = trace_in_mode(module, example, dropout)
+        return convert(functionalise(program), inputs=entries_of(module))
     except (CompileError, InputError):
         return None
 

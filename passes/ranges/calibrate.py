@@ -15,6 +15,7 @@ from qbnnc.ir.check import random_nodes
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ids import vocabularies
+from qbnnc.ir.inputs import inputs_of
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Clamp, Embedding, Tensor
 from qbnnc.ir.rng import Draw
@@ -28,7 +29,7 @@ from qbnnc.passes.ranges.quantisation_points import (
     quantisation_points,
 )
 from qbnnc.passes.ranges.range_search import Codes
-from qbnnc.passes.ranges.rows import stretched
+from qbnnc.passes.ranges.rows import stretched_inputs
 from qbnnc.support.errors import CompileError, UserError
 from qbnnc.support.text import counted
 
@@ -112,7 +113,8 @@ def calibrate(
     searched = _searched(points, how, quantisation)
     far = rows[:0]
     if searched and how.stretch != 1:
-        far = stretched(rows, how.stretch, _STRETCHED_ROWS, vocabularies(graph))
+        taken = inputs_of(graph), vocabularies(graph)
+        far = stretched_inputs(rows, *taken, how.stretch, _STRETCHED_ROWS)
     sweep = _Sweep(graph, how, len(rows), len(far), progress)
     extremes = _Extremes({point.value for point in points}, how)
     given = _Given({node.inputs[0] for node in functions_of(graph)})
