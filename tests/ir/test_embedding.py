@@ -161,7 +161,7 @@ def test_vocabularies_as_text_by_hand() -> None:
     "text", ["", "9", "9x3", "9x0,9x2", "-1,5", "a,b", "9x2x1", "99999999999,1"]
 )
 def test_another_text_is_an_error(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"vocabularies of|invalid literal|rows of a table"):
         vocabularies_from(text, (2,))
 
 

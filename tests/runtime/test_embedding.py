@@ -130,7 +130,7 @@ def test_an_onnx_file_with_another_vocabulary_is_refused() -> None:
         OnnxArtefact.from_bytes(data.replace(b"vocabulary", b"vocabulory"))
 
 
-FIELDS = dict(index=64, table=0, rows=5, width=3, planes=1, lines=4)
+FIELDS = {"index": 64, "table": 0, "rows": 5, "width": 3, "planes": 1, "lines": 4}
 
 
 def line(input_place: Place = Place.INPUT, **changed: int) -> Line:
