@@ -20,7 +20,6 @@ from qbnnc.ir.ops import (
     Conv2dInteger,
     Dequantize,
     Embedding,
-    EmbeddingCodes,
     EpsCodes,
     FakeQuantize,
     Linear,
@@ -47,7 +46,6 @@ from qbnnc.ir.ops import (
     SampledWeight,
     ScaledSoftmax,
     Select,
-    SoftmaxInteger,
     SumPoolInteger,
     ops_of,
 )
@@ -56,16 +54,14 @@ from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.integer.constants import (
     clamp_codes,
-    integer_norm,
     layer_multiplier,
-    parameter_codes,
     preprocessing,
     quant_of,
     real_table,
     table,
 )
-from qbnnc.passes.integer.exponentials import softmax_constants
 from qbnnc.passes.integer.parameters import Parameters
+from qbnnc.passes.integer.row_ops import RowOps
 from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
 from qbnnc.passes.ranges.quantisation_points import only_moves
 from qbnnc.support.errors import CompileError, Loc
@@ -123,6 +119,7 @@ class _Lowering:
         self.producers = graph.producers()
         self.codes, self.ids = _Codes(), id_values(graph)
         self.parameters = Parameters(graph.constants, self.producers, self.codes, self.build)
+        self.rows = RowOps(graph.constants, self.codes, self.build)
 
     def run(self) -> Graph:
         entry = self.old.input
@@ -203,11 +200,8 @@ class _Lowering:
             case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
-            case Normalize() as op if made_by is not None:
-                x, *parameters = made_by.inputs
-                integer = integer_norm(op, self.codes[x], quant, (low, high))
-                constants = self.normalising(node, parameters, quant)
-                return self.emit(integer, (self.codes[x], *constants), node)
+            case Normalize() | ScaledSoftmax() | Embedding() if made_by is not None:
+                return self.rows.lowered(made_by, node, quant, (low, high))
             case Noise() | Pointwise() if made_by is not None and (
                 drawn := number_of_each_lane(self.old, made_by)
             ):
@@ -218,14 +212,10 @@ class _Lowering:
                     f"{node.output.name}.table", table(quant_of(x), quant, op.of, low, high)
                 )
                 return self.emit(Lookup(quant), (x, entries), node)
-            case ScaledSoftmax() if made_by is not None:
-                return self.softmax(node, made_by, quant, (low, high))
             case Normal() as op:
                 if source not in self.codes:  # weights may share their noise
                     self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
                 return self.codes[source]
-            case Embedding() if made_by is not None:
-                return self.embedding(made_by, node, quant, low, high)
             case SampledWeight() | Choice() | Mask() if made_by is not None:
                 return self.parameters.drawn(made_by, node.output.name, quant)
         assert made_by is not None
@@ -258,41 +248,6 @@ class _Lowering:
         thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
         op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
         return self.emit(op, (), node)
-
-    def embedding(
-        self, made_by: Node, node: Node, quant: QuantParams, low: int, high: int
-    ) -> Value:
-        """Rows of a table of codes, which a clamp after it has cut already."""
-        ids, table = made_by.inputs
-        codes = parameter_codes(self.old.constants[table], quant).clip(low, high)
-        constant = self.build.constant(f"{node.output.name}.table", codes, quant)
-        return self.emit(EmbeddingCodes(), (self.codes[ids], constant), node)
-
-    def softmax(
-        self, node: Node, made_by: Node, quant: QuantParams, ends: tuple[int, int]
-    ) -> Value:
-        """Codes of a softmax of codes or accumulators, with its table of exponentials."""
-        x, name = self.codes[made_by.inputs[0]], node.output.name
-        arrays = [self.old.constants[value] for value in made_by.inputs[1:]]
-        multiplier, table, constants = softmax_constants(made_by, x, arrays)
-        inputs = (
-            self.build.constant(f"{name}.table", table),
-            *(
-                self.build.constant(value.name, array)
-                for value, array in zip(made_by.inputs[1:], constants, strict=True)
-            ),
-        )
-        return self.emit(SoftmaxInteger(quant, *ends, multiplier), (x, *inputs), node)
-
-    def normalising(
-        self, node: Node, parameters: list[Value], quant: QuantParams
-    ) -> tuple[Value, ...]:
-        """Weight and bias of a norm in steps of the result, each rounded once."""
-        scale = np.float32(quant.per_tensor[0])
-        return tuple(
-            self.build.constant(f"{node.output.name}.{what}", self.old.constants[value] / scale)
-            for what, value in zip(("g", "b"), parameters, strict=True)
-        )
 
     def leave(self, output: Value) -> Value:
         """An output: the numbers of codes or accumulators, moved as the graph moves them."""
