@@ -18,14 +18,12 @@ from qbnnc.ir.ops import (
     ClampCodes,
     Conv2d,
     Conv2dInteger,
-    Dequantize,
     Embedding,
     EmbeddingCodes,
     EpsCodes,
     FakeQuantize,
     Linear,
     LinearInteger,
-    LookupReal,
     Mask,
     MatMul,
     MatMulInteger,
@@ -43,7 +41,6 @@ from qbnnc.ir.ops import (
     QuantizeInput,
     Rearrangement,
     Requantize,
-    Reshape,
     SampledWeight,
     ScaledSoftmax,
     Select,
@@ -61,13 +58,12 @@ from qbnnc.passes.integer.constants import (
     parameter_codes,
     preprocessing,
     quant_of,
-    real_table,
     table,
 )
-from qbnnc.passes.integer.exponentials import softmax_constants
+from qbnnc.passes.integer.exponentials import softmax_inputs
+from qbnnc.passes.integer.leaving import Leaving
 from qbnnc.passes.integer.parameters import Parameters
 from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
-from qbnnc.passes.ranges.quantisation_points import only_moves
 from qbnnc.support.errors import CompileError, Loc
 
 
@@ -133,7 +129,8 @@ class _Lowering:
         for node in self.old.nodes:
             if (lowered := self.lower(node)) is not None:
                 self.codes[node.output] = lowered
-        outputs = tuple(self.leave(v) for v in self.old.outputs)
+        leaving = Leaving(self.old.constants, self.producers, self.codes, self.build)
+        outputs = tuple(leaving.leave(v) for v in self.old.outputs)
         return self.build.graph(outputs, Stage.INTEGER)
 
     def lower(self, node: Node) -> Value | None:
@@ -219,7 +216,9 @@ class _Lowering:
                 )
                 return self.emit(Lookup(quant), (x, entries), node)
             case ScaledSoftmax() if made_by is not None:
-                return self.softmax(node, made_by, quant, (low, high))
+                x, old = self.codes[made_by.inputs[0]], self.old.constants
+                step, inputs = softmax_inputs(made_by, x, old, node.output.name, self.build)
+                return self.emit(SoftmaxInteger(quant, low, high, step), (x, *inputs), node)
             case Normal() as op:
                 if source not in self.codes:  # weights may share their noise
                     self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
@@ -268,22 +267,6 @@ class _Lowering:
         constant = self.build.constant(f"{node.output.name}.table", codes, quant)
         return self.emit(EmbeddingCodes(), (self.codes[ids], constant), node)
 
-    def softmax(
-        self, node: Node, made_by: Node, quant: QuantParams, ends: tuple[int, int]
-    ) -> Value:
-        """Codes of a softmax of codes or accumulators, with its table of exponentials."""
-        x, name = self.codes[made_by.inputs[0]], node.output.name
-        arrays = [self.old.constants[value] for value in made_by.inputs[1:]]
-        multiplier, table, constants = softmax_constants(made_by, x, arrays)
-        inputs = (
-            self.build.constant(f"{name}.table", table),
-            *(
-                self.build.constant(value.name, array)
-                for value, array in zip(made_by.inputs[1:], constants, strict=True)
-            ),
-        )
-        return self.emit(SoftmaxInteger(quant, *ends, multiplier), (x, *inputs), node)
-
     def normalising(
         self, node: Node, parameters: list[Value], quant: QuantParams
     ) -> tuple[Value, ...]:
@@ -293,43 +276,3 @@ class _Lowering:
             self.build.constant(f"{node.output.name}.{what}", self.old.constants[value] / scale)
             for what, value in zip(("g", "b"), parameters, strict=True)
         )
-
-    def leave(self, output: Value) -> Value:
-        """An output: the numbers of codes or accumulators, moved as the graph moves them."""
-        if output in self.old.constants:
-            return self.codes[output]
-        moves, source = list[Node](), output
-        node = self.producers.get(output)
-        loc = Loc(output.name) if node is None else node.loc
-        while node is not None and source not in self.codes and only_moves(node.op):
-            moves.insert(0, node)
-            source = node.inputs[0]
-            node = self.producers.get(source)
-        name = f"{output.name}.real"
-        if node is not None and isinstance(node.op, Pointwise) and source not in self.codes:
-            x = self.codes[node.inputs[0]]
-            x = self.moved(x, moves, output.type.shape, f"{name}.codes", ".codes")
-            entries = self.build.constant(f"{name}.table", real_table(quant_of(x), node.op.of))
-            return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
-        if all(isinstance(each.op, Reshape) for each in moves):
-            shape = output.type.shape
-            op = Dequantize(None if shape == source.type.shape else shape)
-            return self.build.emit(op, self.codes[source], loc=loc, name=name)
-        real = self.build.emit(Dequantize(), self.codes[source], loc=loc, name=name)
-        return self.moved(real, moves, output.type.shape, name)
-
-    def moved(
-        self, x: Value, moves: list[Node], shape: tuple[int, ...], name: str, suffix: str = ""
-    ) -> Value:
-        """The elements of x as `moves` leave them; one reshape where nothing else moves them.
-
-        Names of codes end in `suffix`: the value's own name is for its numbers.
-        """
-        if all(isinstance(each.op, Reshape) for each in moves):
-            if x.type.shape == shape:
-                return x
-            return self.build.emit(Reshape(shape), x, loc=moves[-1].loc, name=name)
-        for each in moves:
-            of = f"{each.output.name}{suffix}"
-            x = self.build.emit(each.op, x, loc=each.loc, name=of)
-        return x
