@@ -18,13 +18,11 @@ from qbnnc.ir.ops import (
     ClampCodes,
     Conv2d,
     Conv2dInteger,
-    Dequantize,
     Embedding,
     EpsCodes,
     FakeQuantize,
     Linear,
     LinearInteger,
-    LookupReal,
     Mask,
     MatMul,
     MatMulInteger,
@@ -42,7 +40,6 @@ from qbnnc.ir.ops import (
     QuantizeInput,
     Rearrangement,
     Requantize,
-    Reshape,
     SampledWeight,
     ScaledSoftmax,
     Select,
@@ -57,13 +54,12 @@ from qbnnc.passes.integer.constants import (
     layer_multiplier,
     preprocessing,
     quant_of,
-    real_table,
     table,
 )
+from qbnnc.passes.integer.leaving import Leaving
 from qbnnc.passes.integer.parameters import Parameters
 from qbnnc.passes.integer.row_ops import RowOps
 from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
-from qbnnc.passes.ranges.quantisation_points import only_moves
 from qbnnc.support.errors import CompileError, Loc
 
 
@@ -130,7 +126,8 @@ class _Lowering:
         for node in self.old.nodes:
             if (lowered := self.lower(node)) is not None:
                 self.codes[node.output] = lowered
-        outputs = tuple(self.leave(v) for v in self.old.outputs)
+        leaving = Leaving(self.old.constants, self.producers, self.codes, self.build)
+        outputs = tuple(leaving.leave(v) for v in self.old.outputs)
         return self.build.graph(outputs, Stage.INTEGER)
 
     def lower(self, node: Node) -> Value | None:
@@ -248,43 +245,3 @@ class _Lowering:
         thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
         op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
         return self.emit(op, (), node)
-
-    def leave(self, output: Value) -> Value:
-        """An output: the numbers of codes or accumulators, moved as the graph moves them."""
-        if output in self.old.constants:
-            return self.codes[output]
-        moves, source = list[Node](), output
-        node = self.producers.get(output)
-        loc = Loc(output.name) if node is None else node.loc
-        while node is not None and source not in self.codes and only_moves(node.op):
-            moves.insert(0, node)
-            source = node.inputs[0]
-            node = self.producers.get(source)
-        name = f"{output.name}.real"
-        if node is not None and isinstance(node.op, Pointwise) and source not in self.codes:
-            x = self.codes[node.inputs[0]]
-            x = self.moved(x, moves, output.type.shape, f"{name}.codes", ".codes")
-            entries = self.build.constant(f"{name}.table", real_table(quant_of(x), node.op.of))
-            return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
-        if all(isinstance(each.op, Reshape) for each in moves):
-            shape = output.type.shape
-            op = Dequantize(None if shape == source.type.shape else shape)
-            return self.build.emit(op, self.codes[source], loc=loc, name=name)
-        real = self.build.emit(Dequantize(), self.codes[source], loc=loc, name=name)
-        return self.moved(real, moves, output.type.shape, name)
-
-    def moved(
-        self, x: Value, moves: list[Node], shape: tuple[int, ...], name: str, suffix: str = ""
-    ) -> Value:
-        """The elements of x as `moves` leave them; one reshape where nothing else moves them.
-
-        Names of codes end in `suffix`: the value's own name is for its numbers.
-        """
-        if all(isinstance(each.op, Reshape) for each in moves):
-            if x.type.shape == shape:
-                return x
-            return self.build.emit(Reshape(shape), x, loc=moves[-1].loc, name=name)
-        for each in moves:
-            of = f"{each.output.name}{suffix}"
-            x = self.build.emit(each.op, x, loc=each.loc, name=of)
-        return x

@@ -11,7 +11,7 @@ from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import EmbeddingCodes, Normalize, Op, ScaledSoftmax, SoftmaxInteger
 from qbnnc.ir.types import Array, QuantParams
 from qbnnc.passes.integer.constants import integer_norm, parameter_codes
-from qbnnc.passes.integer.exponentials import softmax_constants
+from qbnnc.passes.integer.exponentials import softmax_inputs
 
 Ends = tuple[int, int]
 
@@ -46,15 +46,9 @@ class RowOps:
 
     def _softmax(self, made_by: Node, node: Node, quant: QuantParams, ends: Ends) -> Value:
         """Codes of a softmax of codes or accumulators, with its table of exponentials."""
-        x, name = self.codes[made_by.inputs[0]], node.output.name
-        arrays = [self.constants[value] for value in made_by.inputs[1:]]
-        multiplier, table, constants = softmax_constants(made_by, x, arrays)
-        inputs = (
-            self.build.constant(f"{name}.table", table),
-            *(
-                self.build.constant(value.name, array)
-                for value, array in zip(made_by.inputs[1:], constants, strict=True)
-            ),
+        x = self.codes[made_by.inputs[0]]
+        multiplier, inputs = softmax_inputs(
+            made_by, x, self.constants, node.output.name, self.build
         )
         return self._emit(SoftmaxInteger(quant, *ends, multiplier), (x, *inputs), node)
 
