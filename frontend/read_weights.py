@@ -46,6 +46,7 @@ class WeightReader:
     example: NDArray[np.generic] | None
     dropout: Dropout | None
     trust_pickle: bool
+    member_axis: int | None = None
     _module: nn.Module | None = field(default=None, init=False)
     _traced: Traced | None = field(default=None, init=False)
     _beside: Snapshot | None = field(default=None, init=False)
@@ -112,7 +113,7 @@ class WeightReader:
         derived = self._beside.changed(_beside_weights(module))
         if derived or not _loads_alone(module):
             return self._trace(module, path)
-        return _swapped(self._traced, module, name)
+        return _swapped(self._traced, module, name, self.member_axis)
 
     def _trace(self, module: nn.Module, path: Path) -> Traced:
         if self.example is None:
@@ -121,13 +122,14 @@ class WeightReader:
                 path,
                 remedy="pass calibration data (`calibration=...`)",
             )
-        return trace_for_any_batch(module, rows_for(module, self.example), self.dropout)
+        rows = rows_for(module, self.example)
+        return trace_for_any_batch(module, rows, self.dropout, self.member_axis)
 
 
-def _swapped(traced: Traced, module: nn.Module, name: str) -> Traced:
+def _swapped(traced: Traced, module: nn.Module, name: str, member_axis: int | None) -> Traced:
     """The traced program with the present weights of `module`."""
     try:
-        converted = convert_with_draws(traced.functional, _tensors(module))
+        converted = convert_with_draws(traced.functional, _tensors(module), member_axis)
         return replace(traced, graph=converted.graph, draws=converted.draws)
     except CompileError as error:
         raise CompileError(f"{error.message} (in {name})", error.place, error.remedy) from error

@@ -6,6 +6,7 @@ from qbnnc.frontend.convert import choices, constant_folding, noise, unsupported
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.constant_folding import folded, repeated
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
+from qbnnc.frontend.convert.layouts.rules import by_layout, concerns
 from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
 from qbnnc.frontend.convert.ops import (
     activations,
@@ -73,6 +74,17 @@ _RULES: Rules = {
     **normalisation.RULES,
     **comparisons.RULES,  # these call the rules above for masks, and for casts of constants
 }
+_ELEMENTWISE = frozenset(
+    {
+        *activations.RULES,
+        *arithmetic.RULES,
+        *comparisons.RULES,
+        *compound_ops.RULES,
+        *elementwise_functions.RULES,
+        *powers.RULES,
+        *shapes.ELEMENTWISE,
+    }
+)
 _UNFOLDED = frozenset({*dropout_ops.DROPOUT_RULES, "expand", "expand_as"})
 
 
@@ -85,6 +97,8 @@ def _unchecked(call: Call) -> Result:
     name, inputs = op_name(call.node), list(tracked_among(call.arguments))
     if name in _MAKING:
         return _MAKING[name](call)
+    if concerns(call, inputs):
+        return by_layout(call, result_of, _ELEMENTWISE)
     if choices.is_chosen(inputs):
         return choices.chosen(call, inputs)
     if name not in dropout_ops.DROPOUT_RULES and is_noise(call.node, inputs):

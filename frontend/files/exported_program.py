@@ -25,6 +25,7 @@ from qbnnc.support.numpy_files import array_of
 MAX_CALIBRATION_ROWS = 512
 _CALIBRATION = "qbnnc_calibration.npy.base64"
 _METHOD = "qbnnc_method.json"
+_MOST_AXES = 64
 _LONGEST = 1000  # characters in a description
 
 
@@ -32,7 +33,7 @@ _LONGEST = 1000  # characters in a description
 class StoredProgram:
     """A program, and what was stored beside it; `calibration` is [rows, ...] float32.
 
-    `dropout`, `checked` and `outputs` are the values given when the program was saved.
+    `dropout`, `checked`, `outputs` and `member_axis` are those given when the program was saved.
     """
 
     program: ExportedProgram
@@ -40,6 +41,7 @@ class StoredProgram:
     dropout: Dropout | None
     checked: str = ""
     outputs: tuple[str, ...] = ()
+    member_axis: int | None = None
 
 
 def load_program(path: Path) -> StoredProgram:
@@ -56,7 +58,9 @@ def load_program(path: Path) -> StoredProgram:
         ) from error
     method = _method(safe.extra, path)
     rows = _calibration(safe.extra, path)
-    return StoredProgram(program, rows, _dropout(method), _checked(method), _outputs(method))
+    return StoredProgram(
+        program, rows, _dropout(method), _checked(method), _outputs(method), _member_axis(method)
+    )
 
 
 def write_program(
@@ -141,3 +145,11 @@ def _outputs(method: object) -> tuple[str, ...]:
             return tuple(names)
         case _:
             return ()
+
+
+def _member_axis(method: object) -> int | None:
+    match method:
+        case {"member_axis": int() as axis} if abs(axis) < _MOST_AXES:
+            return axis
+        case _:
+            return None

@@ -22,7 +22,7 @@ from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
-from qbnnc.support.inputs import as_array, as_batch, evenly_spaced
+from qbnnc.support.inputs import as_array, as_batch, as_integer, evenly_spaced
 from qbnnc.support.text import counted
 from qbnnc.version import COMPILER
 
@@ -50,17 +50,22 @@ class Reading(TypedDict):
     dropout: Dropout | None
     trust_pickle: bool
     output_names: str | None
+    member_axis: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Options for reading a network. `outputs` are names; () gives none."""
+    """Options for reading a network. `outputs` are names; () gives none.
+
+    `member_axis` is the axis of outputs that holds the members of an ensemble inside one module.
+    """
 
     factory: str | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     dropout: Dropout | None = None
     trust_pickle: bool = False
     outputs: tuple[str, ...] = ()
+    member_axis: int | None = None
 
     @staticmethod
     def of(
@@ -69,10 +74,12 @@ class SourceOptions:
         dropout: Dropout | None = None,
         trust_pickle: bool = False,
         output_names: str | Sequence[str] | None = None,
+        member_axis: int | None = None,
     ) -> SourceOptions:
         """The options as the functions of `qbnnc` take them."""
         names = names_from(output_names)
-        return SourceOptions(model, model_args or {}, dropout, trust_pickle, names)
+        axis = None if member_axis is None else as_integer(member_axis, "`member_axis`")
+        return SourceOptions(model, model_args or {}, dropout, trust_pickle, names, axis)
 
     def given(self) -> list[str]:
         """The names of those that only a file that torch reads has a use for, if they are given."""
@@ -80,6 +87,7 @@ class SourceOptions:
             "model": self.factory,
             "model_args": self.arguments or None,
             "dropout": self.dropout,
+            "member_axis": self.member_axis,
         }
         return [name for name, value in values.items() if value is not None]
 
@@ -140,7 +148,7 @@ def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Tra
     paths = [source] if isinstance(source, str | os.PathLike) else source
     if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
         return _read_files(paths, rows, options)
-    return _read_modules(source, rows, options.dropout)
+    return _read_modules(source, rows, options)
 
 
 def _read_files(
@@ -162,11 +170,12 @@ def _read_files(
         example=None if rows is None else as_array(rows, _ROWS),
         dropout=options.dropout,
         trust_pickle=options.trust_pickle,
+        member_axis=options.member_axis,
     )
     return Trained(model_of(source), source.references, source.checked)
 
 
-def _read_modules(source: object, rows: ArrayLike | None, dropout: Dropout | None) -> Trained:
+def _read_modules(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
     require("torch", what="compiling a module")
     from torch import nn
 
@@ -187,7 +196,9 @@ def _read_modules(source: object, rows: ArrayLike | None, dropout: Dropout | Non
             else "an object holds no inputs: it is"
         )
         raise InputError(f"{what} compiled with calibration=x, 100 or more typical inputs")
-    traced = read_modules(modules, as_array(rows, _ROWS), dropout=dropout)
+    traced = read_modules(
+        modules, as_array(rows, _ROWS), dropout=options.dropout, member_axis=options.member_axis
+    )
     return Trained(model_of(traced), traced.references)
 
 
