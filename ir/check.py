@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from math import isfinite, prod
 
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ids import check_readers
 from qbnnc.ir.operands import check_operands, check_real
 from qbnnc.ir.ops.base import RandomOp
 from qbnnc.ir.ops.dropout import KeepMask
@@ -34,6 +35,7 @@ def check(graph: Graph, ends: Ends | None = None, *, complete: bool = True) -> N
     4. Types are valid (`qbnnc.ir.validity`), and all is within the limits (`qbnnc.support.limits`).
     5. A random stream is drawn by one op, or by masks that all take the same lanes. Their number of
        lanes and whether rows share them agree; shapes, probabilities and `inverted` may differ.
+    6. Embeddings read numbers of the input, moved or not, and a constant table (`qbnnc.ir.ids`).
 
     `ends` holds the least and greatest element of arrays that have been looked at, for graphs that
     share constants. Unless the graph is `complete`, some constants are zeros still to be filled in.
@@ -56,6 +58,7 @@ def check(graph: Graph, ends: Ends | None = None, *, complete: bool = True) -> N
     if missing := [v.name for v in graph.outputs if v not in known]:
         raise CompileError(f"the output {missing[0]} is never computed", _THE_GRAPH)
     _check_streams(graph)
+    check_readers(graph)
 
 
 def check_text(text: str, limit: limits.Limit) -> None:

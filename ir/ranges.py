@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Choice, ClampedOp, MaxPool2d
+from qbnnc.ir.ops import Choice, ClampedOp, EmbeddingCodes, MaxPool2d, MaxUnpool
 from qbnnc.ir.types import QuantParams
 
 Range = tuple[int, int]
@@ -38,6 +38,12 @@ class CodeRanges:
                 return low if full else min(low, 0), high
             case Choice():
                 return self._known[node.inputs[0]]
+            case MaxUnpool():
+                low, high = self._known[node.inputs[0]]
+                zero = quant.per_tensor[1]
+                return min(low, zero), max(high, zero)
+            case EmbeddingCodes():
+                return self._known[node.inputs[1]]
             case op if op.keeps_codes:
                 ends = [self._known[value] for value in node.inputs if value in self._known]
                 if op.adds_zeros:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ids import id_values
 from qbnnc.ir.ops import Dequantize, LookupReal, Move, Rearrangement, Reshape
 from qbnnc.ir.types import CONSTANT, Array, Axis, DType
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
@@ -92,6 +93,7 @@ class Lowering:
         entry = graph.input
         self.input = Buffer(entry.name, entry.type.size, entry.type.axes, Kind.INPUT)
         self._producers, self._consumers = graph.producers(), graph.consumers()
+        self._ids = id_values(graph)
         self._taken_in = set[Node]()
         self._leaving = [self._way_out(value) for value in graph.outputs]
         self._roots = frozenset(root for root, _ in self._leaving)
@@ -134,6 +136,10 @@ class Lowering:
         made = self._producers.get(root)
         writes = made is not None and isinstance(made.op, Dequantize | LookupReal)
         return writes and (order is None or bool((order >= 0).all()))
+
+    def moves_ids(self, node: Node) -> bool:
+        """Tell whether the instruction that reads ids moves these numbers of the input itself."""
+        return node.output in self._ids
 
     def _output_buffers(self) -> list[Buffer]:
         buffers, position = list[Buffer](), 0

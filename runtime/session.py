@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qbnnc.ir import format
+from qbnnc.ir.ids import Rows, check_ids, vocabularies
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.runtime.buffers import (
@@ -49,7 +50,6 @@ from qbnnc.support.frames import index_of
 from qbnnc.support.inputs import (
     MOST_ROWS_AT_ONCE,
     MOST_THREADS,
-    as_batch,
     as_count,
     as_integer,
     as_rows,
@@ -105,7 +105,7 @@ class Session:
         self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._by_row = any(map(draws_by_row, model.members))
-        self._shape = model.graph.input.type.shape
+        self._shape, self._ids = model.graph.input.type.shape, vocabularies(model.graph)
         outputs = len(model.graph.outputs)
         self._names = model.head.sample_names(outputs) + model.head.statistic_names(outputs)
         self._prepared: dict[Size, Prepared] = {}
@@ -150,6 +150,7 @@ class Session:
         Raises InputError for data or numbers that do not fit the model.
         """
         batch, count = as_rows(x, self._shape), self._samples(samples)
+        check_ids(batch, self._ids)
         rows = len(batch)
         numbers = numbering(seed, first_row, row_ids, rows, by_row=self._by_row)
         chunk = None
@@ -192,6 +193,8 @@ class Session:
         for NaN in x. Nothing is written then.
         """
         batch = x if is_readable(x) else as_rows(x, self._shape)
+        if self._ids is not None:
+            check_ids(as_rows(batch, self._shape), self._ids)
         if not is_fillable(out):
             out = expect_fillable(out)
         prepared = self._fitting.get((batch.shape, out.shape)) or self._fit(batch, out)
@@ -206,7 +209,8 @@ class Session:
 
         The arguments are those of `predict`; InputError if one does not fit.
         """
-        return Stream(self, self._shape, self._samples(samples), seed, first_row)
+        rows = Rows(self._shape, self._ids)
+        return Stream(self, rows, self._samples(samples), seed, first_row)
 
     def new_out(self, rows: int, samples: int | None = None) -> Float32:
         """Allocate an array for `predict_into`, for batches of `rows` rows; it is not cleared."""
@@ -246,7 +250,7 @@ class Session:
         fusion removes: accumulators, and the noise of weights. All values are in memory at once, so
         that this is for small batches.
         """
-        batch, members = as_batch(x, self._shape), len(self.model.members)
+        batch, members = Rows(self._shape, self._ids).of(x), len(self.model.members)
         draws = self._samples(samples) // members
         numbers = numbering(seed, first_row, None, len(batch), by_row=self._by_row).counted
         check_asked(len(batch), draws * members, members, self._plans[0].size)

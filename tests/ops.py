@@ -22,6 +22,8 @@ from qbnnc.ir.ops import (
     Conv2dInteger,
     Dequantize,
     Distribution,
+    Embedding,
+    EmbeddingCodes,
     EpsCodes,
     FakeQuantize,
     Function,
@@ -33,12 +35,17 @@ from qbnnc.ir.ops import (
     Lookup,
     LookupReal,
     Mask,
+    MatMul,
+    MatMulInteger,
     MaxPool2d,
+    MaxUnpool,
     Multiply,
     MultiplyInteger,
     Noise,
     NoiseCodes,
     Normal,
+    Normalize,
+    NormalizeInteger,
     Op,
     Operation,
     Pad,
@@ -47,9 +54,11 @@ from qbnnc.ir.ops import (
     Reshape,
     SampledWeight,
     SampledWeightInteger,
+    ScaledSoftmax,
     Select,
     Slice,
     Softmax,
+    SoftmaxInteger,
     Step,
     SumPoolInteger,
     Tensor,
@@ -149,6 +158,16 @@ def _index(number: int, count: int) -> Tensor:
     return _tensor(np.array([number], np.int32), PER_SAMPLE, index_range(count))
 
 
+def _ids(*shape: int, rows: int) -> Tensor:
+    ids = np.random.default_rng(6).integers(0, rows, shape)
+    return _tensor(ids.astype(np.float32))
+
+
+def _table(*shape: int) -> Tensor:
+    codes = np.random.default_rng(7).integers(0, 128, shape).astype(np.uint8)
+    return _constant(codes, GRID)
+
+
 _IMAGE = (4, 4, 6)
 _SCALARS = tuple(
     _constant(np.full((4, 1, 1), number, np.float32)) for number in (1.5, 0.25)
@@ -199,6 +218,8 @@ _EXAMPLES: tuple[Example, ...] = (
         traits="makes_accumulators",
     ),
     Example(Dequantize((96,)), (_codes(*_IMAGE),)),
+    Example(Embedding(), (_ids(2, 3, rows=6), _reals(6, 4, axes=CONSTANT)), traits="has_own_scale"),
+    Example(EmbeddingCodes(), (_ids(2, 3, rows=6), _table(6, 4))),
     Example(EpsCodes((5,), 0)),
     Example(FakeQuantize(_TO_CODES), (_reals(*_IMAGE),), traits="elementwise"),
     Example(Gather(1, (2, 0, 0)), (_on_grid(*_IMAGE),), traits=MOVES),
@@ -219,7 +240,22 @@ _EXAMPLES: tuple[Example, ...] = (
     Example(
         Mask(2.0), (_on_grid(*_IMAGE), _mask(4, 1, 1)), traits=f"{MOVES} adds_zeros elementwise"
     ),
+    Example(
+        MatMul(transposed=True, factor=0.5),
+        (_on_grid(2, 3, 5), _on_grid(2, 4, 5, seed=1)),
+        traits="has_own_scale leaves_as_number",
+    ),
+    Example(
+        MatMulInteger(factor=0.5),
+        (_codes(2, 3, 5), _codes(2, 5, 4, seed=1, quant=_OTHER)),
+        traits="makes_accumulators",
+    ),
     Example(MaxPool2d((2, 2), (2, 2)), (_on_grid(*_IMAGE),), traits=MOVES),
+    Example(
+        MaxUnpool((2, 3)),
+        (_on_grid(4, 2, 2, seed=1), _on_grid(*_IMAGE)),
+        traits=f"{MOVES} adds_zeros",
+    ),
     Example(
         Multiply(),
         (_reals(*_IMAGE), _reals(4, 1, 1, seed=1)),
@@ -233,6 +269,8 @@ _EXAMPLES: tuple[Example, ...] = (
     Example(Noise(Distribution.NORMAL, (5,), 0), traits="has_own_scale"),
     Example(NoiseCodes((5,), 0, (9, 30000, 65536), QuantParams((0.5,), (1,), 0, 3))),
     Example(Normal((5,), 0)),
+    Example(Normalize(2, 1e-5), (_on_grid(*_IMAGE), *_SCALARS), traits="has_own_scale"),
+    Example(NormalizeInteger(2, 30.0, 0.5, 2.0, _TO_CODES, 0, 127), (_codes(*_IMAGE), *_SCALARS)),
     Example(Pad((1, 0, 2, 1)), (_on_grid(*_IMAGE),), traits=f"{MOVES} adds_zeros"),
     Example(QuantizeInput((0.5,), (0.25,), GRID, 0, 127), (_reals(*_IMAGE),), traits="elementwise"),
     Example(
@@ -260,10 +298,28 @@ _EXAMPLES: tuple[Example, ...] = (
         ),
     ),
     Example(
+        ScaledSoftmax(0.5),
+        (
+            _on_grid(*_IMAGE),
+            _constant(np.array([[[1, 0, 1, 1, 0, 1]]], np.uint8)),
+            _constant(np.arange(4, dtype=np.float32).reshape(4, 1, 1)),
+        ),
+        traits="has_own_scale",
+    ),
+    Example(
         Select(2.0), (_codes(*_IMAGE), _mask(*_IMAGE)), traits="keeps_codes adds_zeros elementwise"
     ),
     Example(Slice(2, 1, 5, 2), (_on_grid(*_IMAGE),), traits=MOVES),
     Example(Softmax(0, log=False), (_on_grid(*_IMAGE),)),
+    Example(
+        SoftmaxInteger(QuantParams((2**-7,), (0,), 0, 127), 0, 127, 0.25),
+        (
+            _accumulators(),
+            _constant(np.array([65536, 24109, 8869, 3263, 0], np.int32)),
+            _constant(np.array([[[1, 0, 1, 1, 0, 1]]], np.uint8)),
+            _constant(np.arange(6, dtype=np.int32).reshape(1, 1, 6)),
+        ),
+    ),
     Example(SumPoolInteger((2, 2), (2, 2)), (_codes(*_IMAGE),), traits="makes_accumulators"),
     Example(Transpose((2, 0, 1)), (_on_grid(*_IMAGE),), traits=MOVES),
     Example(

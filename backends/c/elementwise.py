@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from qbnnc.backends.c.parts import Part
 from qbnnc.backends.c.program import Buffer, real
 from qbnnc.backends.c.scope import Scope
 from qbnnc.backends.c.values import (
@@ -27,6 +28,7 @@ from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import QuantizeInput, Requantize
 from qbnnc.ir.ops.shape import Reshape
 from qbnnc.ir.ops.unary import Lookup
+from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import Array
 
 
@@ -184,6 +186,19 @@ def pool(node: Node, op: MaxPool2d | SumPoolInteger, scope: Scope) -> None:
     record = scope.program.record("qb_pool", geometry)
     function = "qb_sum_pool" if is_sum else "qb_max_pool"
     scope.step(scope.phase(y), function, record, scope.held(x), scope.make(y))
+
+
+def unpool(node: Node, op: MaxUnpool, scope: Scope) -> None:
+    """Put codes back at the first maximum of each window."""
+    v, x = node.inputs
+    if v.type.dtype.value != "u8":
+        raise ValueError("unpooling of numbers")
+    channels, height, width = v.type.shape
+    fields = (height, width, channels, *op.kernel, codes_of(v.type).per_tensor[1])
+    record = scope.program.record("qb_unpool", fields)
+    scope.program.parts.add(Part.UNPOOLING)
+    operands = scope.held(x), scope.held(v), scope.make(node.output)
+    scope.step(scope.phase(node.output), "qb_max_unpool", record, *operands)
 
 
 def _rounding(

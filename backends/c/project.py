@@ -8,6 +8,7 @@ from importlib.resources import files
 from qbnnc.backends.c.costs import Costs
 from qbnnc.backends.c.head import statistics
 from qbnnc.backends.c.source import Source
+from qbnnc.ir.ids import holds_only_ids
 from qbnnc.ir.model import Model
 from qbnnc.support.errors import UserError
 
@@ -29,6 +30,24 @@ _TARGETS = frozenset(
     "all clean depend edit_cache help host install java list_install_components package "
     "package_source preinstall python rebuild_cache test uninstall".split()
 )
+_NUMBERS = {
+    "number": "float",
+    "numbers": "float32 numbers",
+    "c_number": "c_float",
+    "code": "f",
+    "jnumber": "float",
+    "JNumber": "Float",
+    "wrong": "an input is NaN or infinite",
+}
+_IDS = {
+    "number": "int32_t",
+    "numbers": "int32 ids",
+    "c_number": "c_int32",
+    "code": "i",
+    "jnumber": "int",
+    "JNumber": "Int",
+    "wrong": "an input is no id of its vocabulary",
+}
 _MOST_NAME = 50  # the longest name that PlatformIO takes
 
 
@@ -54,6 +73,7 @@ def project(model: Model, source: Source, test: str) -> dict[str, bytes]:
     """Make the files of a folder, by their paths in it. `test` is the text of NAME_test.c."""
     name = source.name
     values = _names(name) | _facts(source.costs) | _sources(source) | _statistics(model)
+    values |= _IDS if holds_only_ids(model.graph) else _NUMBERS
     folder = files("qbnnc.backends.c") / "template"
     made = {
         _filled(path, values): _filled((folder / template).read_text(), values).encode()

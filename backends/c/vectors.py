@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.backends.c.embedding import number_type
 from qbnnc.backends.c.program import real
 from qbnnc.ir.graph import Graph
+from qbnnc.ir.ids import Rows, holds_only_ids
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops.quantize import QuantizeInput
 from qbnnc.ir.oracle import oracle_prediction, oracle_samples
@@ -36,7 +38,12 @@ def golden_program(
     summary = oracle_prediction(model, x, samples=count, seed=SEED, first_row=FIRST_ROW)
     names = model.head.statistic_names(len(golden))
     upper = name.upper()
-    arrays = [_reals("inputs", x), *(_words(f"golden{k}", g) for k, g in enumerate(golden))]
+    number = number_type(model.graph)
+    error = "NO_ID" if number == "int32_t" else "NOT_FINITE"
+    arrays = [
+        _numbers("inputs", x, number),
+        *(_words(f"golden{k}", g) for k, g in enumerate(golden)),
+    ]
     arrays += [_reals(f"summary_{n}", summary[n]) for n in names]
     outs = ", ".join(f"out{k}" for k in range(len(golden)))
     sizes = [value.type.size for value in model.graph.outputs]
@@ -100,7 +107,7 @@ static int distant(const float *made, const float *wanted, int n) {{
 int main(void) {{
   int row, s, differing = 0, far = 0, wrong = 0;
   for (row = 0; row < {len(x)}; row++) {{
-    const float *x = inputs + row * {upper}_INPUTS;
+    const {number} *x = inputs + row * {upper}_INPUTS;
     wrong += {name}_begin(&state, x, {SEED}u, (uint64_t)({FIRST_ROW} + row)) != {upper}_OK;
     for (s = 0; s < {count}; s++) {{
       {name}_sample(&state, (uint64_t)s, {outs});
@@ -111,12 +118,12 @@ int main(void) {{
 {close}
   }}
   {{
-    static float bad[{upper}_INPUTS];
+    static {number} bad[{upper}_INPUTS];
     const uint32_t nan = 0x7FC00000u;
     memcpy(bad, inputs, sizeof bad);
     wrong += {name}_predict(&state, bad, 1u, 0u, 0u, &prediction) != {upper}_NO_SAMPLES;
     memcpy(bad, &nan, sizeof nan);
-    wrong += {name}_begin(&state, bad, 1u, 0u) != {upper}_NOT_FINITE;
+    wrong += {name}_begin(&state, bad, 1u, 0u) != {upper}_{error};
   }}
 {seeds}  printf("{name}: %d of {values} values differ, %d statistics are far, ", differing, far);
   printf("%d answers are wrong\\n", wrong);
@@ -137,7 +144,9 @@ def _other_seed(name: str, outs: str, sizes: list[int]) -> str:
 
 
 def drawn_rows(graph: Graph, count: int) -> NDArray[np.float32]:
-    """Draw rows [count, *shape] over a little more than the range of the input's codes."""
+    """Draw rows [count, *shape] over a little more than the range of the input's codes, or ids."""
+    if holds_only_ids(graph):
+        return Rows.taken_by(graph).drawn(count)
     rng = np.random.default_rng(2026)
     shape = graph.input.type.shape
     op = next(node.op for node in graph.nodes if isinstance(node.op, QuantizeInput))
@@ -156,6 +165,13 @@ def _reals(name: str, values: Array) -> str:
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
     text = ", ".join("INFINITY" if v == np.inf else real(v) for v in flat.tolist())
     return f"static const float {name}[{flat.size}] = {{{text}}};"
+
+
+def _numbers(name: str, values: Array, ctype: str) -> str:
+    if ctype == "float":
+        return _reals(name, values)
+    flat = values.reshape(-1).astype(np.int32)
+    return f"static const int32_t {name}[{flat.size}] = {{{', '.join(map(str, flat.tolist()))}}};"
 
 
 def _words(name: str, values: Array) -> str:

@@ -13,6 +13,7 @@ from qbnnc.backends.onnx.names import (
     AXES,
     DEFAULT_SEED,
     FIRST_ROW,
+    IDS,
     INPUT,
     MODEL,
     PRODUCER,
@@ -24,6 +25,7 @@ from qbnnc.backends.onnx.names import (
 )
 from qbnnc.backends.onnx.proto import FLOAT, INT32, INT64, File, ValueInfo
 from qbnnc.ir.head import Head, Task
+from qbnnc.ir.ids import Rows, vocabularies_from
 from qbnnc.support import limits
 from qbnnc.support.errors import FileError
 from qbnnc.support.inputs import MOST_ROWS_AT_ONCE
@@ -46,7 +48,8 @@ class Description:
     `output_names` are samples and statistics. `output_size` counts the elements of one sample of
     one row, of all outputs. `batch` is the number of rows that the file takes, if it is fixed.
     `rng_check` tells whether it has that output, and `row_ids` whether it has that input, in place
-    of `first_row`. `statistic_shapes` are those of one row.
+    of `first_row`. `takes_ids` says that the input is int64: it holds ids alone.
+    `statistic_shapes` are those of one row.
     """
 
     properties: Mapping[str, str]
@@ -57,6 +60,7 @@ class Description:
     batch: int | None
     rng_check: bool
     row_ids: bool
+    takes_ids: bool
     statistic_shapes: Mapping[str, tuple[int, ...]]
 
     @property
@@ -91,6 +95,13 @@ class Description:
     def head(self) -> Head:
         names = self.properties.get("outputs", "")
         return Head(Task(self.properties["task"]), tuple(names.split(",")) if names else ())
+
+    @property
+    def rows(self) -> Rows:
+        """The shape of a row, and the vocabularies of its ids; ValueError if these are wrong."""
+        text = self.properties.get(IDS)
+        known = None if text is None else vocabularies_from(text, self.input_shape)
+        return Rows(self.input_shape, known)
 
     @property
     def embedded(self) -> bool:
@@ -145,6 +156,7 @@ def describe(file: File, path: str | os.PathLike[str]) -> Description:
         next(iter(inputs[INPUT].shape), 0) or None,
         any(value.name == RNG_CHECK for value in outputs),
         ROW_IDS in inputs,
+        inputs[INPUT].elements == INT64,
         {v.name: v.shape[1:] for v in outputs if not v.name.startswith("samples")},
     )
     try:
@@ -160,6 +172,8 @@ def describe(file: File, path: str | os.PathLike[str]) -> Description:
 def _check_numbers(description: Description) -> None:
     """ValueError if L is no multiple of the members, or a number is none or out of range."""
     samples, members = description.samples, description.members
+    if description.takes_ids and description.rows.ids is None:
+        raise ValueError("ids without a vocabulary")
     if not 1 <= members <= samples <= limits.DRAWS.most * members or samples % members:
         raise ValueError(f"{samples} samples of {members} members")
     if not -(2**63) <= (description.default_seed or 0) < 2**64:
@@ -169,7 +183,8 @@ def _check_numbers(description: Description) -> None:
 def _check_interface(description: Description, file: File) -> None:
     """ValueError unless inputs and outputs are those that `predict` gives and takes."""
     inputs = {value.name: _signature(value) for value in file.inputs}
-    wanted = {INPUT: (FLOAT, len(description.input_shape) + 1), SEED: (INT64, 0)}
+    elements = INT64 if description.takes_ids else FLOAT
+    wanted = {INPUT: (elements, len(description.input_shape) + 1), SEED: (INT64, 0)}
     wanted |= {ROW_IDS: (INT64, 1)} if description.row_ids else {FIRST_ROW: (INT64, 0)}
     if inputs != wanted or 0 in description.input_shape:
         raise ValueError("other inputs")

@@ -10,11 +10,12 @@ import onnx_ir
 
 from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, ROW_IDS, SEED
 from qbnnc.ir.graph import Graph
+from qbnnc.ir.ids import holds_only_ids
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """`input` f32 [batch, *shape], `seed` i64, and the numbers of the rows, i64.
+    """`input` [batch, *shape], f32, or i64 for ids; `seed` i64; the numbers of the rows, i64.
 
     `rows` is `first_row`, a scalar, or `row_ids` [batch].
     """
@@ -43,7 +44,8 @@ def inputs_of(
     """
     rows = batch or "batch"
     numbers = _whole(ROW_IDS, [rows]) if row_ids else _whole(FIRST_ROW, [])
-    x = onnx_ir.val(INPUT, onnx_ir.DataType.FLOAT, [rows, *graph.input.type.shape])
+    elements = onnx_ir.DataType.INT64 if holds_only_ids(graph) else onnx_ir.DataType.FLOAT
+    x = onnx_ir.val(INPUT, elements, [rows, *graph.input.type.shape])
     inputs = Inputs(x, _whole(SEED, []), numbers)
     if default_seed is not None:
         _set_default(inputs.seed, default_seed)

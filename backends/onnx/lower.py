@@ -5,14 +5,25 @@ In an inline file every node stands alone, because only onnxruntime fuses as its
 
 from __future__ import annotations
 
-from qbnnc.backends.onnx import choice, elementwise, moves, pooling, requantize
+from qbnnc.backends.onnx import (
+    choice,
+    elementwise,
+    embedding,
+    matmul,
+    moves,
+    normalize,
+    pooling,
+    requantize,
+    softmax,
+)
 from qbnnc.backends.onnx.contraction import fused_reader, write_accumulators, write_fused
 from qbnnc.backends.onnx.sampled_fusion import fuses_in_scan, write_fused_scan
 from qbnnc.backends.onnx.sampled_layers import write_sampled_accumulators
 from qbnnc.backends.onnx.sampled_operands import is_sampled_layer
 from qbnnc.backends.onnx.sampled_weights import sampled_weight
 from qbnnc.backends.onnx.scope import Scope, Write
-from qbnnc.ir.graph import Node
+from qbnnc.ir.graph import Node, Value
+from qbnnc.ir.ids import id_values
 from qbnnc.ir.ops import (
     ChoiceIndex,
     Conv2dInteger,
@@ -29,8 +40,10 @@ from qbnnc.support.errors import CompileError
 
 def write_nodes(scope: Scope) -> None:
     """Write all nodes of the member but its masks and noise, and nodes of earlier members."""
-    fused = dict[Node, Node]()
+    fused, ids = dict[Node, Node](), _unwritten_ids(scope)
     for node in scope.graph.nodes:
+        if node.output in ids:
+            continue
         scope.writer.place = str(node.loc)
         scope.writer.layer = scope.layer(fused.get(node, node))
         if node.output.type.axes == CONSTANT:
@@ -46,6 +59,11 @@ def write_nodes(scope: Scope) -> None:
         else:
             _write_node(scope, node)
     scope.writer.place = scope.writer.layer = ""
+
+
+def _unwritten_ids(scope: Scope) -> frozenset[Value]:
+    """The ids that embeddings take from the input themselves, where it holds nothing else."""
+    return id_values(scope.graph) if scope.takes_ids else frozenset()
 
 
 def _fused_reader(scope: Scope, node: Node) -> Node | None:
@@ -76,9 +94,13 @@ def _is_drawn(scope: Scope, node: Node, _: Op) -> None:
 WRITERS: dict[type[Op], Write] = {
     **choice.WRITERS,
     **elementwise.WRITERS,
+    **embedding.WRITERS,
+    **matmul.WRITERS,
     **moves.WRITERS,
+    **normalize.WRITERS,
     **pooling.WRITERS,
     **requantize.WRITERS,
+    **softmax.WRITERS,
     ChoiceIndex: _is_drawn,
     Conv2dInteger: _write_layer,
     EpsCodes: _is_drawn,

@@ -38,6 +38,7 @@ DEFAULT_SEED = "default_seed"  # the metadata property of files whose seed may b
 RNG_CHECK = "rng_check"  # an output of files for other engines
 VALUE, AXES, ALSO = "value", "axes", "also_of"
 UNSIGNED, TRANSPOSED, PACKED = "/unsigned", "/transposed", "/int4"
+IDS = "vocabulary"  # the metadata property of files that take ids: how many each number has
 MODEL = "model"  # the metadata property that holds the INTEGER Model
 CODES = ".codes"  # the end of an IR name that a pass adds, where the user's name is of a number
 BIAS = "/bias"  # a layer's bias without the terms that are folded into the IR's own

@@ -10,7 +10,7 @@ import onnx_ir
 from qbnnc.backends.onnx.scope import Scope, Write, quant_scalars
 from qbnnc.backends.onnx.writer import Attribute
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import MaxPool2d, Op, SumPoolInteger
+from qbnnc.ir.ops import MaxPool2d, MaxUnpool, Op, SumPoolInteger
 from qbnnc.ir.ops.pooling import PoolingGeometry
 from qbnnc.support.table import Table
 
@@ -42,6 +42,25 @@ def max_pool(scope: Scope, node: Node, op: MaxPool2d) -> None:
         x = writer.op("Pad", x, widths, zero, out=f"{name}/padded")
     attributes["pads"] = (0, 0, 0, 0)
     writer.op("MaxPool", x, out=scope.result(node.output), **attributes)
+
+
+@WRITERS.of(MaxUnpool)
+def max_unpool(scope: Scope, node: Node, op: MaxUnpool) -> None:
+    """MaxUnpool of code - Z in float32, with the places that a MaxPool of x gives: exact numbers.
+
+    Both follow the order of elements, so that the first maximum counts.
+    """
+    writer, name, axes = scope.writer, scope.name(node.output), node.output.type.axes
+    v, x = (scope.operand(value, axes) for value in node.inputs)
+    real = writer.op("Cast", x, out=f"{name}/image", to=_TO_FLOAT)
+    window: dict[str, Attribute] = {"kernel_shape": op.kernel, "strides": op.kernel}
+    _, places = writer.several("MaxPool", [real], [f"{name}/most", f"{name}/places"], window)
+    zero = writer.constant(np.array(quant_scalars(node.inputs[0].type)[1], np.float32))
+    codes = writer.op("Cast", v, out=f"{name}/float", to=_TO_FLOAT)
+    centred = writer.op("Sub", codes, zero, out=f"{name}/centred")
+    spread = writer.op("MaxUnpool", centred, places, out=f"{name}/spread", **window)
+    whole = writer.op("Add", spread, zero, out=f"{name}/whole")
+    writer.op("Cast", whole, out=scope.result(node.output), to=_TO_UINT8)
 
 
 @WRITERS.of(SumPoolInteger)

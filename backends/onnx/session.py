@@ -19,7 +19,6 @@ from qbnnc.support.files import read_bytes
 from qbnnc.support.inputs import (
     MOST_ROWS_AT_ONCE,
     MOST_THREADS,
-    as_batch,
     as_count,
     as_integer,
     check_asked,
@@ -104,7 +103,7 @@ class OnnxArtefact:
         samples the file cannot give, or for `row_ids` that it does not take.
         """
         count = self._sample_count(samples)
-        batch, session = as_batch(x, self.input_shape), self._session(threads)
+        batch, session = self.description.rows.of(x), self._session(threads)
         sample_names = self.description.sample_names
         names = self.output_names if count == self.samples else sample_names
         check_asked(
@@ -135,7 +134,7 @@ class OnnxArtefact:
         Each is [L, B, *shape], with 1 in place of L or B where it does not vary; L counts one
         member's samples. UserError for a value that is not in the file: see `value_names`.
         """
-        batch = as_batch(x, self.input_shape)
+        batch = self.description.rows.of(x)
         if len(batch) > (self.description.batch or len(batch)):
             raise UserError(f"takes {self.description.batch} rows at a time", place=self.path)
         if missing := [name for name in names if name not in self.description.values]:
@@ -273,7 +272,8 @@ class OnnxArtefact:
         if missing := max(0, (self.description.batch or 0) - len(batch)):
             zeros = np.zeros((missing, *self.input_shape), np.float32)
             batch = np.concatenate([batch, zeros])
-        feed: dict[str, Array] = {INPUT: batch, SEED: _int64(seed)}
+        given = batch.astype(np.int64) if self.description.takes_ids else batch
+        feed: dict[str, Array] = {INPUT: given, SEED: _int64(seed)}
         if isinstance(numbers, int):
             feed[FIRST_ROW] = _int64(numbers)
         else:

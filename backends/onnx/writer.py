@@ -50,6 +50,18 @@ class Writer:
         """The one output of a new node: `out`, or a value with a name like the text `out`."""
         return self._append(kind, inputs, out, attributes)
 
+    def several(
+        self,
+        kind: str,
+        inputs: Sequence[onnx_ir.Value],
+        names: Sequence[str],
+        attributes: Mapping[str, Attribute],
+    ) -> list[onnx_ir.Value]:
+        """The outputs of a new node that has several, with names like `names`."""
+        made = [onnx_ir.Value(name=self.unique(name)) for name in names]
+        self._add_node(kind, inputs, made, attributes)
+        return made
+
     def split(self, x: onnx_ir.Value, names: Sequence[str], axis: int) -> list[onnx_ir.Value]:
         """Equal parts of `x` along an axis, with names like `names`."""
         parts = [onnx_ir.Value(name=self.unique(name)) for name in names]

@@ -14,6 +14,8 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.choices import as_activation
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
+from qbnnc.frontend.convert.id_functions import check_ids
+from qbnnc.frontend.convert.ops.embedding import activation_of
 from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.sampled_weights.layers import LayerEmitter
 from qbnnc.frontend.convert.sampled_weights.weight_masks import lanes_of
@@ -28,6 +30,7 @@ from qbnnc.frontend.convert.tracked import (
     Chosen,
     DropoutMask,
     Flipped,
+    IdFunction,
     Masked,
     MaskSum,
     Noise,
@@ -65,7 +68,8 @@ class Context:
     """The graph under construction, with the streams of its masks and noise.
 
     `nodes` are the program's, in order of execution. `batch` is the size of the input's first axis:
-    a symbol, or a number in a static export. `run` is the rule of every op.
+    a symbol, or a number in a static export. `run` is the rule of every op. `vocabulary` has the
+    rows of the largest table that ids read; 0 if none do.
     """
 
     def __init__(
@@ -73,8 +77,9 @@ class Context:
         nodes: Sequence[fx.Node],
         batch: int | torch.SymInt,
         run: Callable[[Call], Result],
+        vocabulary: int = 0,
     ) -> None:
-        self.build = Builder()
+        self.build, self.vocabulary = Builder(), vocabulary
         self.namer = Namer(nodes)
         self._batch = batch
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
@@ -88,10 +93,12 @@ class Context:
         self._numbers: dict[fx.Node, Value] = {}
         self._emitted: dict[_Waiting, Value] = {}
         self._steps: dict[Value, tuple[Value, ...]] = {}
+        self._functions: dict[IdFunction, Value] = {}
 
     def graph(self, outputs: tuple[Value, ...]) -> Converted:
         """The finished graph, its streams numbered in order of execution."""
         graph = self.build.graph(outputs, Stage.FLOAT)
+        check_ids(graph)
         drawing = [n.op.stream for n in graph.nodes if isinstance(n.op, RandomOp)]
         number = {stream: i for i, stream in enumerate(sorted(set(drawing)))}
         numbered = replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
@@ -177,6 +184,10 @@ class Context:
                 tracked, reader
             ):
                 return self.value(self._noise.made(tracked, reader), reader)
+            case IdFunction():
+                if tracked not in self._functions:
+                    self._functions[tracked] = activation_of(reader, tracked)
+                return self._functions[tracked]
             case Chosen() if (row := as_activation(reader, tracked)) is not None:
                 return row
             case _:

@@ -16,6 +16,7 @@ from qbnnc.frontend.convert import unsupported_ops
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.context import Context
 from qbnnc.frontend.convert.draw_sources import Converted
+from qbnnc.frontend.convert.id_functions import vocabulary_of
 from qbnnc.frontend.convert.member_axes import member_axes, members_first
 from qbnnc.frontend.convert.op_rules import result_of
 from qbnnc.frontend.convert.tracked import (
@@ -65,7 +66,9 @@ def convert_with_draws(
     outputs = returned(program).predictions
     nodes = live(program, (output.node for output in outputs if not output.constant))
     stored = stored_tensors(program, tensors or {})
-    conversion = _Conversion(Context(nodes, batch_of(source), result_of), stored, nodes)
+    vocabulary = vocabulary_of(nodes, source)
+    context = Context(nodes, batch_of(source), result_of, vocabulary)
+    conversion = _Conversion(context, stored, nodes)
     conversion.start(source)
     for node in nodes:
         conversion.visit(node)
@@ -195,8 +198,6 @@ class _Conversion:
         if isinstance(several, tuple) and isinstance(index, int) and index < len(several):
             return several[index]
         remedy = "use the first"
-        if "pool" in op_name(source):
-            remedy += ", and a nearest upsampling or a transposed convolution for an unpooling"
         raise CompileError(
             f"{plain_name(source)}: result {index} is not supported", location(source), remedy
         )

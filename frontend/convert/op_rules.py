@@ -6,6 +6,7 @@ from qbnnc.frontend.convert import choices, constant_folding, noise, unsupported
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.constant_folding import folded, repeated
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
+from qbnnc.frontend.convert.id_functions import function, is_function
 from qbnnc.frontend.convert.layouts.rules import by_layout, concerns
 from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
 from qbnnc.frontend.convert.ops import (
@@ -18,6 +19,7 @@ from qbnnc.frontend.convert.ops import (
     einsum,
     element_moves,
     elementwise_functions,
+    embedding,
     linear,
     normalisation,
     padding_and_upsampling,
@@ -28,6 +30,8 @@ from qbnnc.frontend.convert.ops import (
     resizing,
     shapes,
     split_and_concat,
+    unpooling,
+    volume_pools,
 )
 from qbnnc.frontend.convert.tracked import (
     Activation,
@@ -61,11 +65,14 @@ _RULES: Rules = {
     **linear.RULES,
     **batch_norm.RULES,
     **element_moves.RULES,
+    **embedding.RULES,
     **dropout_ops.DROPOUT_RULES,
     **handwritten_masks.RULES,
     **split_and_concat.RULES,
     **pooling.RULES,
     **powers.RULES,
+    **unpooling.RULES,
+    **volume_pools.RULES,
     **recurrent.RULES,
     **reductions.RULES,
     **shapes.RULES,
@@ -97,6 +104,8 @@ def _unchecked(call: Call) -> Result:
     name, inputs = op_name(call.node), list(tracked_among(call.arguments))
     if name in _MAKING:
         return _MAKING[name](call)
+    if is_function(call) and (found := function(call)) is not None:
+        return found
     if concerns(call, inputs):
         return by_layout(call, result_of, _ELEMENTWISE)
     if choices.is_chosen(inputs):

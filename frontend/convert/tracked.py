@@ -81,6 +81,17 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class IdFunction:
+    """A function of ids: members[v] at each place, for the id v there; members [W, *shape].
+
+    `ids` are numbers of the input, moved or not. W is the largest vocabulary of the network.
+    """
+
+    ids: Value
+    members: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Filled:
     """Numbers that all rows of the batch repeat: one number everywhere, or those of `row`.
 
@@ -244,11 +255,33 @@ class Perturbation:
     signs: Noise | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """The places of the maxima of a max pool over x [C, ...]: the indices that torch gives.
+
+    `pooled` are the extents of its result. `apart` says that its windows, of the size `kernel`, lie
+    side by side inside x.
+    """
+
+    x: Value
+    kernel: tuple[int, ...]
+    pooled: tuple[int, ...]
+    apart: bool
+
+
 AnyActivation: TypeAlias = (
-    Activation | Transposed | Merged | Masked | Product | Padded | Flipped | Perturbation
+    Activation | Transposed | Merged | Masked | Product | Padded | Flipped | Perturbation | Places
 )
 Tracked: TypeAlias = (
-    AnyActivation | Constant | Chosen | Filled | Uniform | DropoutMask | MaskSum | Noise
+    AnyActivation
+    | Constant
+    | Chosen
+    | IdFunction
+    | Filled
+    | Uniform
+    | DropoutMask
+    | MaskSum
+    | Noise
 )
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 

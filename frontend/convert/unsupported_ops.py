@@ -62,14 +62,14 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "resize by F.interpolate, or use a transposed convolution",
     ),
     (
-        r".*unpool.*",
-        "puts values where a pooling took them from, which is not supported",
-        "use nearest upsampling, or a transposed convolution",
+        r".*fractional_max_pool.*",
+        "pools over windows that are drawn at random, which is not supported",
+        "use max pooling, or adaptive max pooling to the same size",
     ),
     (
-        r"(slow_)?conv\w*3d|.*pool3d.*",
-        "slides a window over three axes, which is not supported",
-        "use convolutions and pools over one axis or two, with depth as channels",
+        r".*lp_pool.*",
+        "pools by a norm, which is not supported",
+        "use average pooling of powers: F.avg_pool2d(x**2, 2).sqrt()",
     ),
     (
         r"sort.*|.*argsort.*|msort|topk|argmax|argmin|kthvalue|.*median|.*quantile|mode|aminmax"
@@ -98,9 +98,9 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "use slices, concatenation, constant indices, or products with constant masks",
     ),
     (
-        r".*embedding.*|one_hot",
-        "looks up a table by integers of the input, which is not supported",
-        "do it before the network, and give the network the vectors",
+        r".*embedding.*",
+        "looks up a table in a way that is not supported",
+        "use nn.Embedding on ids [batch, T], and sum or average what it reads",
     ),
     (
         r".*quantize.*|.*quantized.*|.*fake_quant.*|.*_observer.*|int_repr|q_scale|q_zero_point",

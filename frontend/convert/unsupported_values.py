@@ -17,6 +17,7 @@ from qbnnc.frontend.convert.tracked import (
     Merged,
     Noise,
     Perturbation,
+    Places,
     Tracked,
     Transposed,
     Uniform,
@@ -67,6 +68,11 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
                 "that is supported only in Flipout layers, linear or conv2d, where signs of "
                 "the input's shape and of the output's shape surround a layer whose weights "
                 "have mean zero",
+            )
+        case Places():
+            reader.fail(
+                "takes the indices of a max pool, which only a max unpool is supported to take",
+                "leave them out, or give them to F.max_unpool2d as they are",
             )
         case Transposed(_, batch):
             reader.fail(

@@ -106,8 +106,8 @@ def _kind(layer: nn.Module) -> str:
     match layer:
         case nn.MultiheadAttention() | nn.Transformer() | nn.TransformerEncoderLayer():
             return "attention has"
-        case nn.Embedding():
-            return "embeddings have"
+        case nn.Embedding() | nn.EmbeddingBag() if layer.max_norm is not None:
+            return "tables that each call changes (max_norm) have"
         case _:
             return ""
 

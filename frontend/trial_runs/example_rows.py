@@ -28,9 +28,30 @@ _BATCHES = (128, 256, 64, 32, 16, 8, 4, 512, 1024, 100, 50, 200, 10, 20, 25, 5, 
 def rows_for(module: nn.Module, given: Example) -> Tensor:
     """Rows of the example, as many as the network takes; it may take one size of a batch only.
 
+    Whole numbers are given as int64 where it does not take them as they are: ids.
+
     InputError: it takes none of the sizes that are tried, or one row only.
     """
     rows = example_rows(given)
+    try:
+        return _taken_rows(module, rows)
+    except InputError as failure:
+        if rows.dtype is torch.int64 or not _are_whole(rows):
+            raise
+        try:
+            return _taken_rows(module, rows.to(torch.int64))
+        except InputError:
+            raise failure from None
+
+
+def _are_whole(rows: Tensor) -> bool:
+    """Whether these may be ids: whole numbers from 0 on."""
+    numbers = rows.to(torch.float64)
+    return bool(((numbers >= 0) & (numbers == numbers.floor())).all())
+
+
+def _taken_rows(module: nn.Module, rows: Tensor) -> Tensor:
+    """As many of the rows as the network takes."""
     usual = rows[:_EXAMPLE_ROWS] if len(rows) > _MANY_ROWS else rows
     module = unwrapped(module)
     check_kind(module)

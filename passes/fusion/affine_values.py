@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Node, Value
-from qbnnc.ir.ops import Clamp, Move, Rearrangement, Reshape, Tensor, Transpose
+from qbnnc.ir.ops import Clamp, Gather, Move, Rearrangement, Reshape, Slice, Tensor, Transpose
 from qbnnc.ir.types import CONSTANT, Array, DType, TensorType
 
 Float64 = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Scaling:
     @classmethod
     def made(cls, shape: Shape, scale: Float64, shift: Float64) -> Scaling:
         """Constants that broadcast against the shape, in their shortest form."""
-        return cls(shape, *(_shortest(a, len(shape)) for a in (scale, shift)))
+        return cls(shape, *(shortest(a, len(shape)) for a in (scale, shift)))
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -64,7 +64,8 @@ class Scaling:
         """The scaling of a value of this shape that does the same before the move, if there is one.
 
         A move that adds zeros commutes with one factor, any other with one factor and shift. A
-        reshape or transpose commutes with everything.
+        reshape or transpose commutes with everything, and a slice or gather with what is the same
+        all along its axis.
         """
         if (number := self.number) is not None:
             keeps = number[1] == 0 or not _makes_zeros(op, shape)
@@ -76,6 +77,8 @@ class Scaling:
             case Transpose(permutation):
                 inverse = np.argsort(permutation)
                 return Scaling.made(shape, *(a.transpose(inverse) for a in self.full))
+            case Slice(axis=axis) | Gather(axis=axis) if axis not in self.axes:
+                return Scaling.made(shape, self.scale, self.shift)
         return None
 
     def after(self, op: Rearrangement) -> Scaling:
@@ -101,7 +104,7 @@ def _makes_zeros(op: Rearrangement, shape: Shape) -> bool:
     return isinstance(op, Move) and bool((op.source_of(shape) < 0).any())
 
 
-def _shortest(array: Float64, rank: int) -> Float64:
+def shortest(array: Float64, rank: int) -> Float64:
     """An array of this rank, with length 1 along the axes where all is equal."""
     array = array.reshape((1,) * (rank - array.ndim) + array.shape)
     for axis in range(rank):

@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Affine, BatchNorm, Contraction, Conv2d, Mask, Op, Reshape, Transpose
+from qbnnc.ir.ops import (
+    Affine,
+    BatchNorm,
+    Contraction,
+    Conv2d,
+    Mask,
+    Normalize,
+    Op,
+    Reshape,
+    Transpose,
+)
 from qbnnc.passes.fusion.affine_values import Scaling
 from qbnnc.passes.fusion.carry_affine import carry_down, carry_up, scaled_elements, take_below
 from qbnnc.passes.fusion.fold_dropout_scale import folds
@@ -33,9 +43,11 @@ class FoldAffine:
        carried up to the layer over reshapes and transposes, and over masks if it has no shift. One
        number for all elements is carried over moves, pools and clamps too. It moves the bounds of
        clamps, and exchanges them if it is negative. Only positive factors pass a max pool.
+       After a norm (Normalize) any scale and shift is folded into its weight and bias.
     4. An Affine before a linear layer that alone reads it is folded there: bias_n +=
        sum_k weight_nk*shift_k, weight_nk *= scale_k. It is carried down over reshapes and moves,
        and over masks if it has no shift. Declined for a shift before a sampled weight.
+       A product of two matrices takes one positive factor, of what it reads or gives, as its own.
     5. An Affine that alone reads the input, with positive factors, one or one a channel, stays:
        the input's quantiser does it.
     6. A mask whose factor is not positive, and is not for fold-dropout-scale, gets the factor's
@@ -122,7 +134,7 @@ def _lower_batch_norm(node: Node, build: Builder) -> Value | None:
 def _folds_backward(before: Node, after: Node) -> bool:
     if not isinstance(after.op, Affine):
         return False
-    if isinstance(before.op, Affine):
+    if isinstance(before.op, Affine | Normalize):
         return True
     return isinstance(before.op, Contraction) and _is_per_channel(after)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.graph import Builder, Graph, Node, Value
+from qbnnc.ir.ids import id_values
 from qbnnc.ir.ops import (
     Affine,
     AveragePool2d,
@@ -18,17 +19,22 @@ from qbnnc.ir.ops import (
     Conv2d,
     Conv2dInteger,
     Dequantize,
+    Embedding,
+    EmbeddingCodes,
     EpsCodes,
     FakeQuantize,
     Linear,
     LinearInteger,
     LookupReal,
     Mask,
+    MatMul,
+    MatMulInteger,
     Multiply,
     MultiplyInteger,
     Noise,
     NoiseCodes,
     Normal,
+    Normalize,
     Op,
     Pairwise,
     PairwiseQuantized,
@@ -38,7 +44,9 @@ from qbnnc.ir.ops import (
     Requantize,
     Reshape,
     SampledWeight,
+    ScaledSoftmax,
     Select,
+    SoftmaxInteger,
     SumPoolInteger,
     ops_of,
 )
@@ -47,12 +55,15 @@ from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.integer.constants import (
     clamp_codes,
+    integer_norm,
     layer_multiplier,
+    parameter_codes,
     preprocessing,
     quant_of,
     real_table,
     table,
 )
+from qbnnc.passes.integer.exponentials import softmax_constants
 from qbnnc.passes.integer.parameters import Parameters
 from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
 from qbnnc.passes.ranges.quantisation_points import only_moves
@@ -64,14 +75,15 @@ class Quantize:
     """1. A weight becomes its codes, and a bias int32 codes of scale f32(S_x*S_w). A sampled one
        becomes the codes of mu, sigma and eps, and one integer expression of them. A choice becomes
        one between the codes of its members. A mask selects codes of what it drops elements of.
-    2. A linear layer, convolution or product becomes its accumulators; an average pool becomes
-       sums over its windows.
+    2. A linear layer, convolution or product of two values becomes its accumulators; an average
+       pool becomes sums over its windows.
     3. The FakeQuantize after these, with the clamp between, becomes one Requantize. The bounds of
        the clamp are its low and high codes. After an addition it becomes one AddQuantized, and
        after any other Pairwise the integer op that stands for it. After a function of each
-       element, or a value that has codes of another scale, it becomes a table.
+       element, or a value that has codes of another scale, it becomes a table. After a norm it
+       becomes one NormalizeInteger, whose constants are weight/S_y and bias/S_y.
        After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
-       one a channel) folded in.
+       one a channel) folded in. After an embedding its table becomes codes, and ids stay numbers.
     4. A dropout mask becomes Select: codes kept, or the zero point. Noise, with a monotone function
        after it, becomes NoiseCodes.
     5. An output is dequantised, straight from the accumulators if a layer made it. If a function of
@@ -108,7 +120,7 @@ class _Lowering:
     def __init__(self, graph: Graph) -> None:
         self.old, self.build = graph, Builder()
         self.producers = graph.producers()
-        self.codes = _Codes()
+        self.codes, self.ids = _Codes(), id_values(graph)
         self.parameters = Parameters(graph.constants, self.producers, self.codes, self.build)
 
     def run(self) -> Graph:
@@ -134,13 +146,19 @@ class _Lowering:
             case Conv2d():
                 geometry = {f.name: getattr(op, f.name) for f in fields(op)}
                 return self.same(node, Conv2dInteger(**geometry))
+            case MatMul(transposed, factor):
+                return self.same(node, MatMulInteger(transposed, factor))
             case Multiply():
                 return self.same(node, MultiplyInteger())
             case AveragePool2d():
                 sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
                 return self.same(node, sums)
+            case Rearrangement() if node.inputs[0] in self.ids:
+                return self.same(node, op)
             case Rearrangement() if node.inputs[0].type.quant is None:
                 return None  # on the way out: see `leave`
+            case Embedding():
+                return None
             case Choice():
                 return None
             case Mask() if node.inputs[0].type.quant is None:
@@ -150,6 +168,8 @@ class _Lowering:
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
             case Clamp() | Pairwise() | Affine() | Pointwise():
+                return None
+            case Normalize() | ScaledSoftmax():
                 return None
             case Noise() | Normal() | SampledWeight():
                 return None
@@ -180,6 +200,11 @@ class _Lowering:
             case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
+            case Normalize() as op if made_by is not None:
+                x, *parameters = made_by.inputs
+                integer = integer_norm(op, self.codes[x], quant, (low, high))
+                constants = self.normalising(node, parameters, quant)
+                return self.emit(integer, (self.codes[x], *constants), node)
             case Noise() | Pointwise() if made_by is not None and (
                 drawn := number_of_each_lane(self.old, made_by)
             ):
@@ -190,10 +215,14 @@ class _Lowering:
                     f"{node.output.name}.table", table(quant_of(x), quant, op.of, low, high)
                 )
                 return self.emit(Lookup(quant), (x, entries), node)
+            case ScaledSoftmax() if made_by is not None:
+                return self.softmax(node, made_by, quant, (low, high))
             case Normal() as op:
                 if source not in self.codes:  # weights may share their noise
                     self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
                 return self.codes[source]
+            case Embedding() if made_by is not None:
+                return self.embedding(made_by, node, quant, low, high)
             case SampledWeight() | Choice() | Mask() if made_by is not None:
                 return self.parameters.drawn(made_by, node.output.name, quant)
         assert made_by is not None
@@ -226,6 +255,41 @@ class _Lowering:
         thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
         op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
         return self.emit(op, (), node)
+
+    def embedding(
+        self, made_by: Node, node: Node, quant: QuantParams, low: int, high: int
+    ) -> Value:
+        """Rows of a table of codes, which a clamp after it has cut already."""
+        ids, table = made_by.inputs
+        codes = parameter_codes(self.old.constants[table], quant).clip(low, high)
+        constant = self.build.constant(f"{node.output.name}.table", codes, quant)
+        return self.emit(EmbeddingCodes(), (self.codes[ids], constant), node)
+
+    def softmax(
+        self, node: Node, made_by: Node, quant: QuantParams, ends: tuple[int, int]
+    ) -> Value:
+        """Codes of a softmax of codes or accumulators, with its table of exponentials."""
+        x, name = self.codes[made_by.inputs[0]], node.output.name
+        arrays = [self.old.constants[value] for value in made_by.inputs[1:]]
+        multiplier, table, constants = softmax_constants(made_by, x, arrays)
+        inputs = (
+            self.build.constant(f"{name}.table", table),
+            *(
+                self.build.constant(value.name, array)
+                for value, array in zip(made_by.inputs[1:], constants, strict=True)
+            ),
+        )
+        return self.emit(SoftmaxInteger(quant, *ends, multiplier), (x, *inputs), node)
+
+    def normalising(
+        self, node: Node, parameters: list[Value], quant: QuantParams
+    ) -> tuple[Value, ...]:
+        """Weight and bias of a norm in steps of the result, each rounded once."""
+        scale = np.float32(quant.per_tensor[0])
+        return tuple(
+            self.build.constant(f"{node.output.name}.{what}", self.old.constants[value] / scale)
+            for what, value in zip(("g", "b"), parameters, strict=True)
+        )
 
     def entry(self, op: QuantizeInput, node: Node) -> Value:
         return self.emit(op, (self.codes[self.old.input],), node)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.ids import vocabularies
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
@@ -106,7 +107,7 @@ def calibrate(
     searched = _searched(points, how, quantisation)
     far = rows[:0]
     if searched and how.stretch != 1:
-        far = stretched(rows, how.stretch, _STRETCHED_ROWS)
+        far = stretched(rows, how.stretch, _STRETCHED_ROWS, vocabularies(graph))
     sweep = _Sweep(graph, how, len(rows), len(far), progress)
     extremes = _Extremes({point.value for point in points}, how)
     given = _Given({node.inputs[0] for node in functions_of(graph)})

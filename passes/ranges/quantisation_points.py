@@ -6,7 +6,8 @@ Values that a concatenation joins share one. A linear layer, convolution or func
 element stays a number, and is no quantisation point, if only outputs of the graph read it, its
 elements moved or not. With quantised outputs it is a point like others. A monotone function of
 noise that nothing else reads is one point with it: its codes are drawn. A choice between constants
-is a point, unless it is the weight or bias of a layer.
+is a point, unless it is the weight or bias of a layer. An embedding is a point, and the ids that it
+reads are none. A product that only softmaxes read is none: they take its accumulators.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Noise, Op, Rearrangement
+from qbnnc.ir.ids import holds_only_ids
+from qbnnc.ir.ops import (
+    Add,
+    Affine,
+    Clamp,
+    Concat,
+    Multiply,
+    Noise,
+    Op,
+    Rearrangement,
+    ScaledSoftmax,
+)
 from qbnnc.passes.options import DRAWN_BITS, Quantisation
 from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
 
@@ -63,15 +75,27 @@ def _is_drawn(graph: Graph, node: Node | None, readers: Mapping[Value, list[Node
 
 
 def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
-    yield input_point(graph), None
+    if not holds_only_ids(graph):
+        yield input_point(graph), None
     readers = graph.consumers()
     for node in graph.nodes:
         if is_drawn_choice(node, readers):
             yield clamped(graph, node), node
-        elif node.op.has_own_scale:
+        elif node.op.has_own_scale and not feeds_softmax(graph, node, readers):
             stays_real = node.op.leaves_as_number and _leaves(node, readers)
             if (outputs or not stays_real) and not _drawn_with_reader(graph, node, outputs):
                 yield clamped(graph, node), node
+
+
+def feeds_softmax(graph: Graph, node: Node, readers: Mapping[Value, list[Node]]) -> bool:
+    """Whether softmaxes alone read a product, whose accumulators have one scale."""
+    reading = readers.get(node.output, [])
+    return (
+        isinstance(node.op, Multiply)
+        and bool(reading)
+        and node.output not in graph.outputs
+        and all(isinstance(reader.op, ScaledSoftmax) for reader in reading)
+    )
 
 
 def _drawn_with_reader(graph: Graph, node: Node, outputs: bool) -> bool:

@@ -18,6 +18,7 @@ from qbnnc.ir.ops import (
     Function,
     Mask,
     MaxPool2d,
+    MaxUnpool,
     Move,
     Op,
     Rearrangement,
@@ -80,6 +81,9 @@ class TiedChannels:
             case Concat(axis):
                 return np.concatenate([self._of(v) for v in inputs], axis)
             case MaxPool2d() | AveragePool2d():
+                return _over(self._channels(inputs[0]), node.output)
+            case MaxUnpool():
+                self._channels(inputs[1])  # elements of a window are compared with each other
                 return _over(self._channels(inputs[0]), node.output)
             case Add():
                 return self._united(*(self._of(v) for v in inputs))

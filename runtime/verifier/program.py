@@ -15,13 +15,17 @@ from qbnnc.runtime.verifier.rules import (
     choice,
     contraction,
     dropout,
+    embedding,
     masked_layers,
     moves,
     noise,
+    normalization,
     pointwise,
     pooling,
+    products,
     quantization,
     sampled_weights,
+    softmax,
 )
 
 READ_BEYOND = 64  # bytes that an arena has after its last record, which no value uses
@@ -30,13 +34,17 @@ RULES: dict[type[Instruction], Rule] = {
     **choice.RULES,
     **contraction.RULES,
     **dropout.RULES,
+    **embedding.RULES,
     **masked_layers.RULES,
     **moves.RULES,
     **noise.RULES,
+    **normalization.RULES,
     **pointwise.RULES,
     **pooling.RULES,
+    **products.RULES,
     **quantization.RULES,
     **sampled_weights.RULES,
+    **softmax.RULES,
 }
 
 _READ_FROM = {  # the places that a block of each phase reads and writes

@@ -19,6 +19,7 @@ from qbnnc.ir.ops import (
     KeepMask,
     LinearInteger,
     MaxPool2d,
+    MaxUnpool,
     NoiseCodes,
     Op,
     Pad,
@@ -63,6 +64,8 @@ def edited(op: Op, rng: Random, inputs: Sequence[TensorType]) -> Op:
         case MaxPool2d() | SumPoolInteger():
             kernel = (rng.choice((1, 2, 3, 5)), rng.choice((1, 2, 3, 4)))
             return replace(op, kernel=kernel, **_window(rng))
+        case MaxUnpool():
+            return MaxUnpool((rng.choice((1, 2, 3, 2**31)), rng.choice((1, 2, 4))))
         case Requantize() | PairwiseQuantized():
             return replace(op, **_ends(rng, op.quant))
         case QuantizeInput():

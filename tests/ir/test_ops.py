@@ -22,6 +22,7 @@ from qbnnc.ir.ops import (
     Gather,
     LinearInteger,
     MaxPool2d,
+    MaxUnpool,
     Op,
     QuantizeInput,
     Select,
@@ -218,6 +219,17 @@ def test_max_pool_of_codes_ignores_padding() -> None:
     q = np.zeros((1, 1, 1, 2, 2), np.uint8)
     pooled = evaluated(MaxPool2d((2, 2), (2, 2), (1, 1, 1, 1)), tensor(q, CODES))
     assert (pooled == 0).all()
+
+
+def test_unpooling_puts_codes_at_the_first_maximum_and_the_zero_point_elsewhere() -> None:
+    x = np.array([[[[[3, 9, 1, 1], [9, 2, 1, 1]]]]], np.uint8)
+    v = np.array([[[[[7, 0]]]]], np.uint8)
+    zero = CODES.per_tensor[1]
+    found = evaluated(MaxUnpool((2, 2)), tensor(v, CODES), tensor(x, CODES))[0, 0]
+    assert found.tolist() == [[[zero, 7, 0, zero], [zero, zero, zero, zero]]]
+    wide = tensor(x[..., :3], CODES)
+    with pytest.raises(ValueError, match="an element for each window"):
+        MaxUnpool((2, 2)).infer(tensor(v, CODES).type, wide.type)
 
 
 def test_select_puts_the_zero_point() -> None:

@@ -10,6 +10,7 @@ from qbnnc.ir.ops import (
     Concat,
     KeepMask,
     MaxPool2d,
+    MaxUnpool,
     Op,
     Pad,
     Reshape,
@@ -52,6 +53,18 @@ def test_a_dropped_code_is_the_zero_point(taken: tuple[int, int], ends: tuple[in
     build, x = entered((1, 4, 4), taken)
     keep = build.emit(KeepMask((1, 4, 4), 0.5, 0), loc=LOC, name="keep")
     y = build.emit(Select(), x, keep, loc=LOC, name="dropped")
+    assert CodeRanges(build.graph((y,), Stage.INTEGER)).centred(y) == ends
+
+
+@pytest.mark.parametrize(("taken", "ends"), [((7, 11), (0, 6)), ((1, 3), (-4, 0))])
+def test_codes_put_back_have_zeros_beside_them(
+    taken: tuple[int, int], ends: tuple[int, int]
+) -> None:
+    """The image may have other codes: none of these is in the result."""
+    build, x = entered((1, 4, 4), (0, 15))
+    pooled = build.emit(MaxPool2d((2, 2), (2, 2)), x, loc=LOC, name="pooled")
+    v = build.emit(ClampCodes(*taken), pooled, loc=LOC, name="clamped")
+    y = build.emit(MaxUnpool((2, 2)), v, x, loc=LOC, name="back")
     assert CodeRanges(build.graph((y,), Stage.INTEGER)).centred(y) == ends
 
 

@@ -92,6 +92,7 @@ TABLE = {
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
     f"{_OPS}/elementwise_*.py": f"{_CONVERT}/test_elementwise_functions",
     f"{_OPS}/convolutions.py": f"{_CONVERT}/test_convolutions {_CONVERT}/test_ops",
+    f"{_OPS}/volume*.py": f"{_CONVERT}/test_volumes",
     f"{_OPS}/reductions.py": f"{_CONVERT}/test_reductions {_CONVERT}/test_element_moves",
     f"{_OPS}/shapes.py": (
         f"{_CONVERT}/test_casts {_CONVERT}/test_element_moves {_CONVERT}/test_ops"

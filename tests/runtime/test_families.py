@@ -50,7 +50,7 @@ def test_kernel_and_rule_have_the_name_of_their_instruction(kind: type[Instructi
 
 
 def test_names_are_the_classes_names_in_lower_case() -> None:
-    assert [kind.name() for kind in classes("pooling")] == ["max_pool", "sum_pool"]
+    assert [kind.name() for kind in classes("pooling")] == ["max_pool", "sum_pool", "max_unpool"]
 
 
 def test_a_second_function_for_one_key_is_an_error() -> None:

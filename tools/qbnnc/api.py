@@ -68,8 +68,8 @@ def save(
     `calibration` [N, ...] travel with it. `dropout`: "active" or "off" for dropout modules that
     eval() switched off. `output_names`: what forward returns, such as "mean,variance", where no
     dict or NamedTuple says so. `member_axis`, `distribution_check`: see `compile`; later there is
-    no module to compare with. What `prepare_qat` or `finetune` gave, or another Model, needs a .qbnn, and no
-    example. Raises UserError, and writes nothing, if the network cannot be compiled.
+    no module to compare with. What `prepare_qat` or `finetune` gave, or another Model, needs a
+    .qbnn, and no example. Raises UserError, and writes nothing, if the network cannot be compiled.
     """
     if (known := known_model(module)) is not None:
         _save_model(with_calibration(known, calibration), path)

@@ -14,7 +14,7 @@ from qbnnc.frontend.convert import unsupported_ops
 from qbnnc.frontend.convert.call import Call, Rule, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks import handwritten_masks
 from qbnnc.frontend.convert.ops import shapes
-from qbnnc.frontend.convert.ops.affine import affine
+from qbnnc.frontend.convert.ops.affine import affine, finite_below
 from qbnnc.frontend.convert.ops.arithmetic import operand, product, summed
 from qbnnc.frontend.convert.ops.elementwise_formulas import Term, computed, emitted
 from qbnnc.frontend.convert.ops.elementwise_functions import single
@@ -138,17 +138,27 @@ def chosen(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Tracked:
     """a if the condition is 1, else b.
 
     Functions of one value become one function of it. Otherwise the choice is
-    condition * a + (1 - condition) * b, which needs finite a and b.
+    condition * a + (1 - condition) * b, which needs finite a and b. Where the condition is
+    constant, minus infinity is the least float32: a softmax may read it.
     """
+    if isinstance(condition, Constant):
+        a, b = (_finite_below(each) for each in (a, b))
     for each in (a, b):
         if isinstance(each, Constant) and not bool(each.tensor.isfinite().all()):
             call.fail(
-                "chooses a number that is not finite, as masked attention does",
-                "that is not supported: choose a finite number",
+                "chooses a number that is not finite, by a condition that is computed from the "
+                "input"
+                if not isinstance(condition, Constant)
+                else "chooses infinity or NaN",
+                "choose a finite number, or by a constant mask, as causal attention does",
             )
     if (one := _as_one_function(call, condition, a, b)) is not None:
         return one
     return summed(call, _times(call, a, condition), _times(call, b, _not(call, condition)), 1.0)
+
+
+def _finite_below(x: Tracked) -> Tracked:
+    return Constant(finite_below(x.tensor)) if isinstance(x, Constant) else x
 
 
 def _times(call: Call, x: Tracked, factor: Tracked) -> Tracked:

@@ -1,4 +1,4 @@
-"""Convolutions over one axis or two, and transposed ones, in every spelling aten has for them."""
+"""Convolutions over one to three axes, and transposed ones, in every spelling of aten."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.shapes import reshaped
+from qbnnc.frontend.convert.ops.volume_convolutions import conv3d, conv_transpose3d
 from qbnnc.frontend.convert.sampled_weights.flipout import perturbed
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Activation, Flipped, Padded, Tracked
@@ -64,8 +65,12 @@ def convolution(call: Call) -> Tracked:
             return conv2d(call)
         case 4, True:
             return conv_transpose2d(call)
+        case 5, False:
+            return conv3d(call)
+        case 5, True:
+            return conv_transpose3d(call)
         case rank, _:
-            call.fail(f"convolutions over {rank - 2} axes are not supported", "only 1 and 2 are")
+            call.fail(f"convolutions over {rank - 2} axes are not supported", "only 1, 2 and 3 are")
 
 
 def _conv2d(call: Call, weight: Weight, around: _Padding = (0, 0, 0, 0)) -> Conv2d:
@@ -153,7 +158,9 @@ def _padding(call: Call, kernel: _Pair, dilation: _Pair) -> _Padding:
 RULES: Rules = {
     "conv1d": conv1d,
     "conv2d": conv2d,
+    "conv3d": conv3d,
     "conv_transpose1d": conv_transpose1d,
     "conv_transpose2d": conv_transpose2d,
+    "conv_transpose3d": conv_transpose3d,
     "convolution": convolution,
 }

@@ -83,6 +83,7 @@ def pixel_unshuffle(call: Call) -> Activation:
 RULES: Rules = {
     "_upsample_nearest_exact1d": upsample_nearest,
     "_upsample_nearest_exact2d": upsample_nearest,
+    "_upsample_nearest_exact3d": upsample_nearest,
     "channel_shuffle": channel_shuffle,
     "constant_pad_nd": pad,
     "native_channel_shuffle": channel_shuffle,

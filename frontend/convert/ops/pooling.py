@@ -9,7 +9,7 @@ import numpy as np
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.element_moves import Index, taken
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.tracked import Activation, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Places, Tracked
 from qbnnc.frontend.program.locations import plain_name
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import AveragePool2d, MaxPool2d, Pad
@@ -27,11 +27,11 @@ def max_pool1d(call: Call) -> Activation:
 
 
 def max_pool2d_with_indices(call: Call) -> tuple[Tracked, ...]:
-    return (_max_pool(call, 2),)
+    return _max_pool(call, 2), _places(call, 2)
 
 
 def max_pool1d_with_indices(call: Call) -> tuple[Tracked, ...]:
-    return (_max_pool(call, 1),)
+    return _max_pool(call, 1), _places(call, 1)
 
 
 def average_pool2d(call: Call) -> Activation:
@@ -47,7 +47,10 @@ def adaptive_average_pool(call: Call) -> Activation:
     x, outputs = _adaptive(call)
     if (window := _even(x, outputs)) is not None:
         return _flat(call, call.emit(AveragePool2d(window, window), x))
-    rows, columns = _windows(x.type.shape[1], outputs[0]), _windows(x.type.shape[2], outputs[1])
+    rows, columns = (
+        adaptive_windows(x.type.shape[1], outputs[0]),
+        adaptive_windows(x.type.shape[2], outputs[1]),
+    )
     counts = np.multiply.outer((rows >= 0).sum(axis=1), (columns >= 0).sum(axis=1))
     window = (rows.shape[1], columns.shape[1])
     op = AveragePool2d(window, window, divisors=tuple(float(n) for n in counts.reshape(-1)))
@@ -60,7 +63,7 @@ def adaptive_max_pool(call: Call) -> tuple[Tracked, ...]:
     window = _even(x, outputs)
     if window is None:
         rows, columns = (
-            np.maximum.accumulate(_windows(n, m), axis=1)
+            np.maximum.accumulate(adaptive_windows(n, m), axis=1)
             for n, m in zip(x.type.shape[1:], outputs, strict=True)
         )
         window = (rows.shape[1], columns.shape[1])
@@ -95,12 +98,21 @@ def _max_pool(call: Call, rank: int) -> Activation:
     return _flat(call, call.emit(op, x))
 
 
+def _places(call: Call, rank: int) -> Places:
+    """The indices of a max pool; only an unpooling takes them."""
+    x = _image(call, rank)
+    windows = _geometry(call, x, rank)
+    pooled = (1, *call.row_shape())[-2:] if rank == 2 else (1, call.row_shape()[-1])
+    plain = (windows.padding, windows.ceiled, windows.dilation) == ((0, 0), (0, 0), (1, 1))
+    return Places(x, windows.kernel, pooled, plain and windows.kernel == windows.stride)
+
+
 def _average_pool(call: Call, rank: int) -> Activation:
     """Average pooling; torch counts padding (count_include_pad), but never what ceil_mode adds."""
     x = _image(call, rank)
     windows = _geometry(call, x, rank)
     kernel, stride = windows.kernel, windows.stride
-    include, around, divisors = call.flag("count_include_pad"), windows.around, _divisors(call)
+    include, around, divisors = call.flag("count_include_pad"), windows.around, divisors_of(call)
     if include and any(windows.ceiled) and not divisors:
         if any(windows.padding):
             x = step(call, "padded", Pad((*windows.padding, *windows.padding)), x)
@@ -109,7 +121,8 @@ def _average_pool(call: Call, rank: int) -> Activation:
     return _flat(call, call.emit(op, x))
 
 
-def _divisors(call: Call) -> tuple[float, ...]:
+def divisors_of(call: Call) -> tuple[float, ...]:
+    """The divisor that a pool is given in place of the number of elements; () for none."""
     divisor = call.arguments.get("divisor_override")
     if divisor is None:
         return ()
@@ -163,7 +176,7 @@ def _even(x: Value, outputs: _Pair) -> _Pair | None:
     return height // outputs[0], width // outputs[1]
 
 
-def _windows(extent: int, count: int) -> Index:
+def adaptive_windows(extent: int, count: int) -> Index:
     """The places of each adaptive window, [count, longest], with -1 behind shorter windows."""
     number = np.arange(count)
     starts, ends = number * extent // count, -(-(number + 1) * extent // count)

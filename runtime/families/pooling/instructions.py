@@ -38,3 +38,20 @@ class SumPool(_Pool):
     """The sum of code - zero over each window, u8 to i32."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxUnpool(Instruction):
+    """Codes at the first maximum of each window of an image, u8; `zero` everywhere else.
+
+    `input` is [height][width][channels]; the windows lie side by side in `image`.
+    """
+
+    input: Buffer
+    image: Buffer
+    channels: int
+    height: int
+    width: int
+    kernel_height: int
+    kernel_width: int
+    zero: int

@@ -1,10 +1,13 @@
-"""Maximum and sum over windows of an image [H, W, C]; pixels outside the image do not count."""
+"""Windows of an image [H, W, C]: maximum, sum, and codes put back at the first maximum.
+
+Pixels outside the image do not count.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.runtime.families.pooling.instructions import MaxPool, SumPool
+from qbnnc.runtime.families.pooling.instructions import MaxPool, MaxUnpool, SumPool
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.codes import largest_codes
 from qbnnc.runtime.kernels.jit import Kernel, kernel
@@ -15,6 +18,7 @@ from qbnnc.support.table import Table
 
 KERNELS = Table[type[Instruction], Kernel]()
 C = columns_of(MaxPool)
+U = columns_of(MaxUnpool)
 assert vars(columns_of(SumPool)).keys() == vars(C).keys()
 
 
@@ -100,3 +104,38 @@ def sum_pool(row, context, memory):
             image = arena[base + s * sample_step + r * row_step :]
             at = (target + s * target_sample + r * target_row) // 4
             sum_image(row, image, arena32[at:])
+
+
+@kernel
+def unpool_image(row, codes, image, spread):
+    """Fill the windows of one image with the zero point, and put a code into each."""
+    channels, across = row[U.channels], row[U.kernel_width]
+    pitch, zero = row[U.width] * across * channels, np.uint8(row[U.zero])
+    for y in range(row[U.height]):
+        for x in range(row[U.width]):
+            first = y * row[U.kernel_height] * pitch + x * across * channels
+            source = (y * row[U.width] + x) * channels
+            for c in range(channels):
+                best, place = np.int32(-1), first + c
+                for i in range(row[U.kernel_height]):
+                    for j in range(across):
+                        at = first + i * pitch + j * channels + c
+                        spread[at] = zero
+                        code = np.int32(image[at])
+                        if code > best:
+                            best, place = code, at
+                spread[place] = codes[source + c]
+
+
+@KERNELS.of(MaxUnpool)
+@kernel
+def max_unpool(row, context, memory):
+    arena = memory.arena
+    base, sample_step, row_step = locate(row, U.input, context)
+    other, other_sample, other_row = locate(row, U.image, context)
+    target, target_sample, target_row = locate(row, U.output, context)
+    for s in range(context[CONTEXT.samples]):
+        for r in range(context[CONTEXT.rows]):
+            codes = arena[base + s * sample_step + r * row_step :]
+            image = arena[other + s * other_sample + r * other_row :]
+            unpool_image(row, codes, image, arena[target + s * target_sample + r * target_row :])

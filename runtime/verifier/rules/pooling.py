@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qbnnc.runtime.families.pooling.instructions import MaxPool, SumPool
+from qbnnc.runtime.families.pooling.instructions import MaxPool, MaxUnpool, SumPool
 from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.verifier.line import Line, Rule
 from qbnnc.support.table import Table
@@ -25,6 +25,17 @@ def sum_pool(line: Line) -> None:
     _pool(line)
     line.read("input", line.height * line.width * line.channels)
     line.write(4 * line.out_height * line.out_width * line.channels, alignment=4)
+
+
+@RULES.of(MaxUnpool)
+def max_unpool(line: Line) -> None:
+    """The kernel writes each window whole, and one code of it again."""
+    line.positive("channels height width kernel_height kernel_width")
+    codes = line.height * line.width * line.channels
+    whole = codes * line.kernel_height * line.kernel_width
+    line.read("input", codes)
+    line.read("image", whole)
+    line.write(whole)
 
 
 def _pool(line: Line) -> None:

@@ -19,11 +19,8 @@ def test_filling_an_index_still_counts_as_writing_at_computed_places() -> None:
     assert "places that are computed" in not_supported("index_fill", "index_fill").message
 
 
-@pytest.mark.parametrize("name", ["conv3d", "conv_transpose3d", "max_pool3d_with_indices"])
-def test_windows_over_volumes_are_told_what_to_write(name: str) -> None:
-    assert "slides a window over three axes" in not_supported(name, name).message
-
-
-@pytest.mark.parametrize("name", ["max_unpool2d", "max_unpool3d"])
-def test_unpooling_is_told_what_to_write(name: str) -> None:
-    assert "transposed convolution" in not_supported(name, name).remedy
+@pytest.mark.parametrize("name", ["fractional_max_pool2d", "fractional_max_pool3d"])
+def test_windows_at_random_are_told_what_to_write(name: str) -> None:
+    refusal = not_supported(name, name)
+    assert "drawn at random" in refusal.message
+    assert "adaptive max pooling" in refusal.remedy

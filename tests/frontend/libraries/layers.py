@@ -201,10 +201,19 @@ COMPILES: dict[str, Case] = {
         lambda: uncertainty("layers.bayesian.abnn").BatchNormAdapter2d(2),
         (2, 6, 6),
     ),
+    "bayesian-torch conv3d": Case(
+        lambda: _bt("Conv3dReparameterization", 1, 2, 3, 0.0, 1.0, 0.0, -3.0), (1, 4, 4, 4)
+    ),
+    "bayesian-torch Flipout conv3d": Case(lambda: _bt("Conv3dFlipout", 1, 2, 3), (1, 4, 4, 4)),
+    "bayesian-torch transposed conv3d": Case(
+        lambda: _bt("ConvTranspose3dReparameterization", 1, 2, 3),
+        (1, 2, 2, 2),
+    ),
+    "blitz conv3d": Case(lambda: _blitz("BayesianConv3d", 1, 2, (3, 3, 3)), (1, 4, 4, 4)),
+    "torch-uncertainty conv3d": Case(lambda: _tu("BayesConv3d", 1, 2, 3), (1, 4, 4, 4)),
 }
 
 _RECURRENT = r"is given a constant"
-_NO_3D = r"conv3d: slides a window over three axes"
 _STATE = r"keeps state between calls .*take out what keeps a mask or a result"
 _ITS_SAMPLES = r"draws its samples itself.* compile \.core_model instead"
 _MEMBERS = r"members of an ensemble are joined along the batch.*compile a list"
@@ -220,18 +229,10 @@ UNSUPPORTED: dict[str, Case] = {
     "bayesian-torch LSTM Flipout": Case(
         lambda: _bt("LSTMFlipout", 4, 3), (5, 4), fails=r"no longer the first axis"
     ),
-    "bayesian-torch conv3d": Case(
-        lambda: _bt("Conv3dReparameterization", 1, 2, 3, 0.0, 1.0, 0.0, -3.0),
-        (1, 4, 4, 4),
-        fails=_NO_3D,
-    ),
     "torchbnn batch norm": Case(
         lambda: nn.Sequential(nn.Conv2d(2, 2, 1), torchbnn().BayesBatchNorm2d(0.0, 0.1, 2)),
         (2, 6, 6),
         fails=r"its weight is random; only the weights",
-    ),
-    "blitz conv3d": Case(
-        lambda: _blitz("BayesianConv3d", 1, 2, (3, 3, 3)), (1, 4, 4, 4), fails=_NO_3D
     ),
     "blitz LSTM": Case(lambda: WithoutKL(_blitz("BayesianLSTM", 4, 3)), (5, 4), fails=_RECURRENT),
     "blitz GRU": Case(lambda: WithoutKL(_blitz("BayesianGRU", 4, 3)), (5, 4), fails=_RECURRENT),
@@ -289,8 +290,5 @@ UNSUPPORTED: dict[str, Case] = {
         lambda: uncertainty("layers.mc_batch_norm").MCBatchNorm2d(2, 4),
         (2, 6, 6),
         fails=r"batch norm without running statistics",
-    ),
-    "torch-uncertainty conv3d": Case(
-        lambda: _tu("BayesConv3d", 1, 2, 3), (1, 4, 4, 4), fails=_NO_3D
     ),
 }

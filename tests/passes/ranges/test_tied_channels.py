@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ops import Concat, Conv2d, Function, Pad, Transpose
+from qbnnc.ir.ops import Concat, Conv2d, Function, MaxPool2d, MaxUnpool, Pad, Transpose
 from qbnnc.passes.ranges.tied_channels import FIXED, TiedChannels
 from tests.graphs import unet
 from tests.net import Net
@@ -59,6 +59,20 @@ def test_depthwise_convolutions_have_classes_of_their_own() -> None:
     graph = hidden(net.conv(2, 1, "deep", Conv2d(groups=2)).flatten("flat"))
     assert classes(graph, "conv") == [1] * 4 + [2] * 4
     assert classes(graph, "deep") == [1] * 4 + [2] * 4
+
+
+def test_unpooling_passes_the_channels_of_its_values_on() -> None:
+    """The image that it compares has its own: each is united over the positions."""
+    net = Net((1, 4, 4)).conv(2, 1, "image")
+    image = net.value
+    net.emit(MaxPool2d((2, 2), (2, 2)), name="pool").conv(2, 1, "values")
+    back = net.emit(MaxUnpool((2, 2)), image, name="back")
+    graph = hidden(back.conv(2, 1, "deep", Conv2d(groups=2)).flatten("flat"))
+    assert classes(graph, "back") == [1] * 16 + [2] * 16
+    tied = TiedChannels(graph)
+    found = {n.output.name: tied.classes(n.output) for n in graph.nodes}
+    assert set(found["values"].reshape(-1)) == set(found["back"].reshape(-1))
+    assert not set(found["values"].reshape(-1)) & {FIXED}
 
 
 def test_a_residual_sum_ties_both_branches() -> None:

@@ -166,8 +166,8 @@ class _Job:
         run = Run(self.computer, self.given.first_row, self.reader.count, self.progress)
         state = kept_rows(partial, self.fields)
         first = 0 if state is None else state.rows
-        shape = self.computer.artefact.input_shape
-        source = chunks(self.reader, shape, self._chunk_rows(), first)
+        taken = self.computer.artefact.rows_taken
+        source = chunks(self.reader, taken.shape, self._chunk_rows(), first, taken.ids)
         done: Done | None = Done(0, sha256())
         if state is not None and (done := run.skip(source, state)) is None:
             raise other_run(partial.folder, f"the first {state.rows} rows of the input differ")

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.ir import format
 from qbnnc.ir.head import Head
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.support.errors import FileError
@@ -107,6 +108,10 @@ class Artefact(Predictor, NumberedSession, Protocol):
         """The shape of one row."""
 
     @property
+    def rows_taken(self) -> Rows:
+        """The shape of one row, and the vocabularies of its ids."""
+
+    @property
     def head(self) -> Head:
         """The statistics, which are known without a Model too."""
 
@@ -156,6 +161,10 @@ class QbnnArtefact(_OfFile):
         return self.session.model.graph.input.type.shape
 
     @property
+    def rows_taken(self) -> Rows:
+        return Rows.taken_by(self.session.model.graph)
+
+    @property
     def head(self) -> Head:
         return self.session.model.head
 
@@ -201,6 +210,10 @@ class OnnxFile(_OfFile):
     @property
     def input_shape(self) -> tuple[int, ...]:
         return self.session.input_shape
+
+    @property
+    def rows_taken(self) -> Rows:
+        return self.session.description.rows
 
     @property
     def head(self) -> Head:

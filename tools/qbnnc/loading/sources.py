@@ -16,13 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.loading.recorded_names import renamed
 from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
-from qbnnc.support.inputs import as_array, as_batch, as_integer, evenly_spaced
+from qbnnc.support.inputs import as_array, as_integer, evenly_spaced
 from qbnnc.support.text import counted
 from qbnnc.version import COMPILER
 
@@ -263,7 +264,7 @@ def with_calibration(model: Model, rows: ArrayLike | None) -> Model:
     """
     if rows is None:
         return model
-    batch = as_batch(rows, model.graph.input.type.shape, _ROWS)
+    batch = Rows.taken_by(model.graph).of(rows, _ROWS)
     if len(batch) > MOST_ROWS:
         batch = batch[evenly_spaced(len(batch), MOST_ROWS)]
     return replace(model, calibration=batch)
