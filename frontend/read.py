@@ -23,6 +23,7 @@ from qbnnc.frontend.objects import Posterior, in_users_names
 from qbnnc.frontend.read_weights import WeightReader
 from qbnnc.frontend.torch_messages import quiet_torch
 from qbnnc.frontend.trace.any_batch import Traced, trace_for_any_batch
+from qbnnc.frontend.trace.attention import with_attention_spelt_out
 from qbnnc.frontend.trace.dropout_mode import set_dropout
 from qbnnc.frontend.trace.export import functionalise
 from qbnnc.frontend.trace.recurrent_dropout import with_dropout_between
@@ -229,6 +230,7 @@ def _program(path: Path, dropout: Dropout | None, member_axis: int | None) -> Me
     as_saved = stored.dropout == "active" and dropout != "off"
     chosen = dropout or stored.dropout
     with_dropout_between(stored.program)
+    with_attention_spelt_out(stored.program)
     set_dropout(stored.program, None if as_saved else chosen, ask=not as_saved)
     functional = functionalise(stored.program)
     axis = stored.member_axis if member_axis is None else member_axis

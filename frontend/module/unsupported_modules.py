@@ -104,8 +104,6 @@ def check_program_layers(module: nn.Module, program: ExportedProgram) -> None:
 def _kind(layer: nn.Module) -> str:
     """The kind of a layer without integer form, as the message's subject; "" for other layers."""
     match layer:
-        case nn.MultiheadAttention() | nn.Transformer() | nn.TransformerEncoderLayer():
-            return "attention has"
         case nn.Embedding() | nn.EmbeddingBag() if layer.max_norm is not None:
             return "tables that each call changes (max_norm) have"
         case _:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from math import inf
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
@@ -96,8 +97,12 @@ def is_read(node: fx.Node, needed: Container[fx.Node]) -> bool:
 
 
 def check_finite(name: str, tensor: Tensor) -> None:
-    """Raise CompileError if a stored tensor holds NaN or infinity."""
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+    """Raise CompileError if a stored tensor holds NaN or infinity.
+
+    Minus infinity is allowed in what is no parameter: masks of attention hold it.
+    """
+    known = tensor if isinstance(tensor, nn.Parameter) else tensor.masked_fill(tensor == -inf, 0)
+    if tensor.is_floating_point() and not bool(torch.isfinite(known).all()):
         raise CompileError(
             "holds NaN or infinity", name, remedy="the training has diverged, train again"
         )

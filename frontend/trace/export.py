@@ -20,6 +20,7 @@ from qbnnc.frontend.program.locations import user_line
 from qbnnc.frontend.program.output_names import plain_outputs
 from qbnnc.frontend.torch_messages import first_line, quiet_torch
 from qbnnc.frontend.torch_modes import Arguments, Function, FunctionMode, Keywords
+from qbnnc.frontend.trace.attention import spelt_out, with_attention_spelt_out
 from qbnnc.frontend.trace.embedding_bags import BagsAsRows
 from qbnnc.frontend.trace.recurrent_dropout import with_dropout_between
 from qbnnc.support.errors import CompileError, Loc
@@ -49,6 +50,7 @@ def trace(module: nn.Module, example: Tensor) -> ExportedProgram:
             raise _untraceable(module, error) from error
     _check_constants(program)
     with_dropout_between(program)
+    with_attention_spelt_out(program)
     return program
 
 
@@ -99,7 +101,7 @@ def _tracing() -> Iterator[None]:
     validate = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:
-        with torch.no_grad(), _DataIsDetach(), BagsAsRows():
+        with torch.no_grad(), _DataIsDetach(), BagsAsRows(), spelt_out():
             yield
     finally:
         Distribution.set_default_validate_args(validate)

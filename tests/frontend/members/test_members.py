@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from qbnnc.frontend import Source, read_modules
 from qbnnc.frontend.distribution.coupled_calls import coupled
-from qbnnc.ir.ops import Conv2d, Gather, KeepMask, Linear
+from qbnnc.ir.ops import Conv2d, KeepMask, Linear
 from qbnnc.ir.sharing import common_values
 from qbnnc.support.errors import CompileError, InputError
 from tests.frontend.inside import (
