@@ -15,10 +15,11 @@ from qbnnc.frontend.convert import convert_with_draws
 from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
 from qbnnc.frontend.files.detect_format import NOT_READ, FileKind, detect_format, not_read
-from qbnnc.frontend.files.exported_program import load_program, write_program
+from qbnnc.frontend.files.exported_program import load_program, records_of, write_program
 from qbnnc.frontend.members.split import split
+from qbnnc.frontend.module.several_inputs import Example, prepared, refuse_several
+from qbnnc.frontend.module.several_inputs import in_users_names as names_of_module
 from qbnnc.frontend.module.training_mode import Dropout
-from qbnnc.frontend.module.wrappers import unwrapped
 from qbnnc.frontend.objects import Posterior, in_users_names
 from qbnnc.frontend.read_weights import WeightReader
 from qbnnc.frontend.torch_messages import quiet_torch
@@ -27,7 +28,7 @@ from qbnnc.frontend.trace.attention import with_attention_spelt_out
 from qbnnc.frontend.trace.dropout_mode import set_dropout
 from qbnnc.frontend.trace.export import functionalise
 from qbnnc.frontend.trace.recurrent_dropout import with_dropout_between
-from qbnnc.frontend.trial_runs.example_rows import Example, rows_for
+from qbnnc.frontend.trial_runs.example_rows import example_rows, rows_for
 from qbnnc.ir.graph import Graph
 from qbnnc.support.errors import CompileError, FileError
 
@@ -81,8 +82,9 @@ def read_module(
 ) -> Graph:
     """The FLOAT graph of `module`, whose modes are its caller's and stay as they are.
 
-    `example_inputs` is one tensor [batch, ...], or a tuple of one. `dropout` (see
-    `trace.dropout_mode.trace_in_mode`) is needed if eval() has switched dropout off.
+    `example_inputs` is one tensor [batch, ...], or several: a tuple of tensors, or a dict of them
+    by the names of forward's arguments. `dropout` (see `trace.dropout_mode.trace_in_mode`) is
+    needed if eval() has switched dropout off.
     CompileError: the module cannot be compiled. InputError: it does not take the example.
     """
     return _traced(module, example_inputs, dropout, "").graph
@@ -124,13 +126,23 @@ def _traced(
     member_axis: int | None = None,
 ) -> Member:
     if isinstance(module, Posterior):
+        refuse_several(module.module, example)
         with in_users_names(module):
             member = _traced(module.module, example, dropout, name, member_axis)
         reference = replace(member.reference, draw=module.draw, told=module.told)
         return replace(member, reference=reference)
-    module = unwrapped(module)
-    traced = trace_for_any_batch(module, rows_for(module, example), dropout, member_axis)
-    return Member(name, traced.graph, Reference(module, traced, dropout, name=name))
+    given = prepared(module, example)
+    with names_of_module(given.module):
+        rows = rows_for(given.module, given.rows)
+        traced = trace_for_any_batch(given.module, rows, dropout, member_axis)
+    return Member(name, traced.graph, Reference(given.module, traced, dropout, name=name))
+
+
+def example_array(module: nn.Module | Posterior, example: Example) -> NDArray[np.float32]:
+    """The example as rows for the graph: [rows, *shape], or [rows, N] of several inputs."""
+    inside = module.module if isinstance(module, Posterior) else module
+    rows = example_rows(prepared(inside, example).rows)
+    return np.asarray(rows.cpu().to(torch.float32).numpy())
 
 
 def read_file(
@@ -138,7 +150,7 @@ def read_file(
     *,
     factory: str | None = None,
     model_args: Mapping[str, object] | None = None,
-    example: NDArray[np.generic] | None = None,
+    example: Example | None = None,
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
     member_axis: int | None = None,
@@ -200,6 +212,7 @@ def save_traced(
     }
     method |= {"outputs": list(outputs)} if outputs else {}
     method |= {} if member_axis is None else {"member_axis": member_axis}
+    method |= {"inputs": records_of(inputs)} if (inputs := reference.traced.inputs) else {}
     write_program(reference.traced.program, Path(path), rows, method)
 
 
@@ -234,8 +247,8 @@ def _program(path: Path, dropout: Dropout | None, member_axis: int | None) -> Me
     set_dropout(stored.program, None if as_saved else chosen, ask=not as_saved)
     functional = functionalise(stored.program)
     axis = stored.member_axis if member_axis is None else member_axis
-    converted = convert_with_draws(functional, member_axis=axis)
-    traced = Traced.of(stored.program, functional, converted)
+    converted = convert_with_draws(functional, inputs=stored.inputs, member_axis=axis)
+    traced = Traced.of(stored.program, functional, converted, stored.inputs)
     with quiet_torch():
         module = stored.program.module(check_guards=False)
     reference = Reference(module, traced, chosen, is_program=True)

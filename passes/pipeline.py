@@ -20,6 +20,7 @@ from qbnnc.passes.fusion.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fusion.fuse_clamps import FuseClamps
 from qbnnc.passes.fusion.fuse_elementwise import FuseElementwise
 from qbnnc.passes.fusion.noise import ShareMasks
+from qbnnc.passes.fusion.recognise_norms import RecogniseNorms
 from qbnnc.passes.fusion.scale_softmax import ScaleSoftmax
 from qbnnc.passes.fusion.split_layers import SplitLayers
 from qbnnc.passes.head.assign_head import with_head
@@ -71,6 +72,7 @@ def pipeline(
         (
             StripSoftmax(),
             ShareMasks(chosen.mask_sharing is MaskSharing.BATCH),
+            RecogniseNorms(),
             ScaleSoftmax(),
             SplitLayers(),
             FoldAffine(),

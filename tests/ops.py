@@ -49,6 +49,7 @@ from qbnnc.ir.ops import (
     Op,
     Operation,
     Pad,
+    Part,
     QuantizeInput,
     Requantize,
     Reshape,
@@ -272,6 +273,7 @@ _EXAMPLES: tuple[Example, ...] = (
     Example(Normalize(2, 1e-5), (_on_grid(*_IMAGE), *_SCALARS), traits="has_own_scale"),
     Example(NormalizeInteger(2, 30.0, 0.5, 2.0, _TO_CODES, 0, 127), (_codes(*_IMAGE), *_SCALARS)),
     Example(Pad((1, 0, 2, 1)), (_on_grid(*_IMAGE),), traits=f"{MOVES} adds_zeros"),
+    Example(Part(2, (2, 3)), (_reals(9),)),
     Example(QuantizeInput((0.5,), (0.25,), GRID, 0, 127), (_reals(*_IMAGE),), traits="elementwise"),
     Example(
         Requantize(GRID, 0, 127),

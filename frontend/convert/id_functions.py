@@ -25,7 +25,8 @@ from qbnnc.frontend.program.nodes import reached_from
 from qbnnc.frontend.program.random_ops import op_name
 from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.ids import holds_only_ids, id_values, is_embedding
-from qbnnc.ir.ops import Rearrangement
+from qbnnc.ir.inputs import input_values
+from qbnnc.ir.ops import Part, Rearrangement
 from qbnnc.support.errors import CompileError
 
 _MOST_ELEMENTS = 1 << 26  # of a function on all ids, at all places
@@ -53,8 +54,9 @@ def vocabulary_of(nodes: list[fx.Node], source: fx.Node) -> int:
 
 
 def check_ids(graph: Graph) -> None:
-    """CompileError if the input holds ids and other numbers."""
-    if id_values(graph) and not holds_only_ids(graph):
+    """CompileError if an input holds ids and other numbers."""
+    ids = id_values(graph)
+    if any(v in ids and not holds_only_ids(graph, v) for v in input_values(graph)):
         first = next(node for node in graph.nodes if is_embedding(node.op))
         raise CompileError(
             "reads ids of an input that other layers read as numbers",
@@ -69,7 +71,7 @@ def raw_ids(call: Call, tracked: object) -> Value | None:
         return None
     build, value = call.context.build, tracked.value
     while (made := build.producer(value)) is not None:
-        if not isinstance(made.op, Rearrangement):
+        if not isinstance(made.op, Part | Rearrangement):
             return None
         value = made.inputs[0]
     return tracked.value if build.array(value) is None else None

@@ -21,11 +21,13 @@ from qbnnc.frontend.torch_messages import first_line, quiet_torch
 from qbnnc.support.errors import FileError, InputError
 from qbnnc.support.files import write_atomically
 from qbnnc.support.numpy_files import array_of
+from qbnnc.support.several_inputs import Entries, Entry
 
 MAX_CALIBRATION_ROWS = 512
 _CALIBRATION = "qbnnc_calibration.npy.base64"
 _METHOD = "qbnnc_method.json"
 _MOST_AXES = 64
+_LARGEST = 2**27  # extent of an input
 _LONGEST = 1000  # characters in a description
 
 
@@ -34,6 +36,7 @@ class StoredProgram:
     """A program, and what was stored beside it; `calibration` is [rows, ...] float32.
 
     `dropout`, `checked`, `outputs` and `member_axis` are those given when the program was saved.
+    `inputs` are several inputs, which the program takes one after another in its rows.
     """
 
     program: ExportedProgram
@@ -41,6 +44,7 @@ class StoredProgram:
     dropout: Dropout | None
     checked: str = ""
     outputs: tuple[str, ...] = ()
+    inputs: Entries = ()
     member_axis: int | None = None
 
 
@@ -59,7 +63,13 @@ def load_program(path: Path) -> StoredProgram:
     method = _method(safe.extra, path)
     rows = _calibration(safe.extra, path)
     return StoredProgram(
-        program, rows, _dropout(method), _checked(method), _outputs(method), _member_axis(method)
+        program,
+        rows,
+        _dropout(method),
+        _checked(method),
+        _outputs(method),
+        _inputs(method, path),
+        _member_axis(method),
     )
 
 
@@ -137,6 +147,35 @@ def _checked(method: object) -> str:
             return text
         case _:
             return ""
+
+
+def records_of(inputs: Entries) -> list[dict[str, object]]:
+    """Several inputs as JSON has them."""
+    return [{"name": each.name, "shape": list(each.shape), "whole": each.whole} for each in inputs]
+
+
+def _inputs(method: object, path: Path) -> Entries:
+    """The inputs in the order of the row; FileError for records that describe none."""
+    match method:
+        case {"inputs": [*records]}:
+            pass
+        case _:
+            return ()
+    entries, start = list[Entry](), 0
+    for record in records:
+        match record:
+            case {"name": str(name), "shape": [*shape], "whole": bool(whole)} if all(
+                type(extent) is int and 0 < extent <= _LARGEST for extent in shape
+            ):
+                entries.append(Entry(name, tuple(shape), start, whole))
+                start = entries[-1].stop
+            case _:
+                raise FileError(
+                    "holds a damaged description of its inputs",
+                    path,
+                    remedy="save the program again",
+                )
+    return tuple(entries)
 
 
 def _outputs(method: object) -> tuple[str, ...]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from math import inf
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
@@ -99,10 +98,13 @@ def is_read(node: fx.Node, needed: Container[fx.Node]) -> bool:
 def check_finite(name: str, tensor: Tensor) -> None:
     """Raise CompileError if a stored tensor holds NaN or infinity.
 
-    Minus infinity is allowed in what is no parameter: masks of attention hold it.
+    A tensor that is no parameter may hold minus infinity, as masks of attention do.
     """
-    known = tensor if isinstance(tensor, nn.Parameter) else tensor.masked_fill(tensor == -inf, 0)
-    if tensor.is_floating_point() and not bool(torch.isfinite(known).all()):
+    if not tensor.is_floating_point():
+        return
+    masks = not isinstance(tensor, torch.nn.Parameter)
+    holds = torch.isfinite(tensor) | (torch.isneginf(tensor) & masks)
+    if not bool(holds.all()):
         raise CompileError(
             "holds NaN or infinity", name, remedy="the training has diverged, train again"
         )

@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from qbnnc.frontend.convert import DrawSource, convert_with_draws
 from qbnnc.frontend.convert.draw_sources import Converted
 from qbnnc.frontend.convert.member_axes import MemberAxes
+from qbnnc.frontend.module.several_inputs import entries_of
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.module.unsupported_modules import check_kind
 from qbnnc.frontend.module.wrappers import in_its_type, unwrapped
@@ -20,15 +21,17 @@ from qbnnc.frontend.trace.dropout_mode import trace_in_mode
 from qbnnc.frontend.trace.export import at_least_two_rows, functionalise
 from qbnnc.ir.graph import Graph
 from qbnnc.support.errors import CompileError, InputError
+from qbnnc.support.several_inputs import Entries
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
     """A module as a program in torch's training IR, and as a FLOAT graph for any batch.
 
-    `graph` was converted from the program `functional`. Its nodes `draws` draw the numbers of each
-    stream, and its nodes `signs` draw the signs of Flipout. Outputs with `members` have their axis
-    in front of a row's own in `graph`, which is that of all members.
+    `graph` was converted from the program `functional`. `inputs` are the several inputs that a row
+    of it holds. Its nodes `draws` draw the numbers of each stream, and its nodes `signs` draw the
+    signs of Flipout. Outputs with `members` have their axis in front of a row's own in `graph`,
+    which is that of all members.
     """
 
     program: ExportedProgram
@@ -36,12 +39,15 @@ class Traced:
     graph: Graph
     draws: tuple[DrawSource, ...]
     signs: frozenset[fx.Node] = frozenset()
+    inputs: Entries = ()
     members: MemberAxes | None = None
 
     @staticmethod
-    def of(program: ExportedProgram, functional: ExportedProgram, made: Converted) -> Traced:
+    def of(
+        program: ExportedProgram, functional: ExportedProgram, made: Converted, inputs: Entries
+    ) -> Traced:
         """The traced form of a program from its conversion."""
-        return Traced(program, functional, made.graph, made.draws, made.signs, made.members)
+        return Traced(program, functional, made.graph, made.draws, made.signs, inputs, made.members)
 
 
 def trace_for_any_batch(
@@ -60,8 +66,9 @@ def trace_for_any_batch(
     example = in_its_type(module, example)
     program = trace_in_mode(module, example, dropout)
     functional = functionalise(program)
-    converted = convert_with_draws(functional, member_axis=member_axis)
-    traced = Traced.of(program, functional, converted)
+    inputs = entries_of(module)
+    converted = convert_with_draws(functional, inputs=inputs, member_axis=member_axis)
+    traced = Traced.of(program, functional, converted, inputs)
     if not isinstance(batch_of(the_input(program)), int):
         return traced
     rows = at_least_two_rows(example)
@@ -82,7 +89,8 @@ def _if_any(
     """The graph of another batch; None if the module takes no other, as `view(4, 800)` does."""
     try:
         program = functionalise(trace_in_mode(module, example, dropout))
-        return convert_with_draws(program, member_axis=member_axis).graph
+        inputs = entries_of(module)
+        return convert_with_draws(program, inputs=inputs, member_axis=member_axis).graph
     except (CompileError, InputError):
         return None
 

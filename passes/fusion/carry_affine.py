@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -47,29 +47,29 @@ class Carried:
 Take: TypeAlias = Callable[[Node, Scaling, Builder], Value]
 
 
-def carry_up(graph: Graph, kept: Value | None) -> Graph:
-    """Fold each Affine that can be carried up to what takes it, which is not `kept`.
+def carry_up(graph: Graph, kept: Collection[Value]) -> Graph:
+    """Fold each Affine that can be carried up to what takes it, but the `kept`.
 
     That is a layer, a norm, a function, another Affine, or a product of two matrices.
 
     It passes rearrangements, clamps, masks and pools that nothing else reads, as `_raised` says.
     """
     producers, readers = graph.producers(), _read_once(graph)
-    if kept is not None:
-        del producers[kept]
+    for value in kept:
+        del producers[value]
     affines = (node for node in graph.nodes if isinstance(node.op, Affine))
     found = (_upwards(node, graph, producers, readers) for node in affines)
     return _apply(graph, [c for c in found if c is not None], take_below)
 
 
-def carry_down(graph: Graph, kept: Value | None) -> Graph:
-    """Fold each Affine but `kept` that can be carried down to a linear layer, its only reader.
+def carry_down(graph: Graph, kept: Collection[Value]) -> Graph:
+    """Fold each Affine but the `kept` that can be carried down to a linear layer, its only reader.
 
     It passes rearrangements, and masks if it does not shift. A product of two matrices takes one
     positive factor.
     """
     readers = _read_once(graph)
-    affines = (n for n in graph.nodes if isinstance(n.op, Affine) and n.output is not kept)
+    affines = (n for n in graph.nodes if isinstance(n.op, Affine) and n.output not in kept)
     found = (_downwards(node, graph, readers) for node in affines)
     return _apply(graph, [c for c in found if c is not None], take_above)
 

@@ -38,6 +38,7 @@ from qbnnc.ir.ops import (
     Op,
     Pairwise,
     PairwiseQuantized,
+    Part,
     Pointwise,
     QuantizeInput,
     Rearrangement,
@@ -82,7 +83,7 @@ class Quantize:
        after any other Pairwise the integer op that stands for it. After a function of each
        element, or a value that has codes of another scale, it becomes a table. After a norm it
        becomes one NormalizeInteger, whose constants are weight/S_y and bias/S_y.
-       After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
+       After an input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
        one a channel) folded in. After an embedding its table becomes codes, and ids stay numbers.
     4. A dropout mask becomes Select: codes kept, or the zero point. Noise, with a monotone function
        after it, becomes NoiseCodes.
@@ -192,11 +193,13 @@ class _Lowering:
         if source in self.codes and source.type.quant is not None:
             return self.again(node, quant, self.codes[source], clamp)
         match None if made_by is None else made_by.op:
-            case None:
-                return self.entry(QuantizeInput((0.0,), quant.scale, quant, low, high), node)
+            case None | Part():
+                op = QuantizeInput((0.0,), quant.scale, quant, low, high)
+                return self.emit(op, (self.codes[source],), node)
             case Affine() if made_by is not None:
                 offset, scale = preprocessing(made_by, self.old.constants, quant)
-                return self.entry(QuantizeInput(offset, scale, quant, low, high), node)
+                op = QuantizeInput(offset, scale, quant, low, high)
+                return self.emit(op, (self.codes[made_by.inputs[0]],), node)
             case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
@@ -290,9 +293,6 @@ class _Lowering:
             self.build.constant(f"{node.output.name}.{what}", self.old.constants[value] / scale)
             for what, value in zip(("g", "b"), parameters, strict=True)
         )
-
-    def entry(self, op: QuantizeInput, node: Node) -> Value:
-        return self.emit(op, (self.codes[self.old.input],), node)
 
     def leave(self, output: Value) -> Value:
         """An output: the numbers of codes or accumulators, moved as the graph moves them."""

@@ -42,7 +42,10 @@ TABLE = {
     "ir/scales.py": (
         f"ir/test_arithmetic ir/test_sampling_scales {_RANGES}/test_insert_fake_quantize"
     ),
-    "ir/bounds.py": "ir/test_bounds ir/test_accumulator_bounds passes/integer/test_prove_overflow",
+    "ir/bounds.py": (
+        "ir/test_bounds ir/test_softmax ir/test_accumulator_bounds "
+        "passes/integer/test_prove_overflow"
+    ),
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
     "runtime/metrics.py": "runtime/test_metrics",
@@ -72,6 +75,8 @@ TABLE = {
     "passes/fitting/*.py": "passes/fitting/test_fit_layers",
     "passes/fusion/split_layers.py": f"{_FUSION}/test_split_layers",
     "passes/fusion/fold_dropout_scale.py": f"{_FUSION}/test_fold_dropout_scale {_SAMPLING}",
+    "passes/fusion/scale_softmax.py": f"{_FUSION}/test_scale_softmax",
+    "passes/integer/exponentials.py": "passes/integer/test_exponentials",
     "passes/fusion/fuse_clamps.py": f"{_FUSION}/test_fuse_clamps {_SAMPLING}",
     "passes/fusion/fuse_elementwise.py": f"{_FUSION}/test_fuse_elementwise",
     "passes/fusion/*affine.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}",
@@ -97,7 +102,9 @@ TABLE = {
     f"{_OPS}/shapes.py": (
         f"{_CONVERT}/test_casts {_CONVERT}/test_element_moves {_CONVERT}/test_ops"
     ),
-    f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent",
+    f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent {_CONVERT}/test_start_states",
+    f"{_OPS}/unpooling.py": f"{_CONVERT}/test_unpooling",
+    f"{_CONVERT}/zero_states.py": f"{_CONVERT}/test_start_states",
     f"{_OPS}/powers.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",

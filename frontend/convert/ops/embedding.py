@@ -17,6 +17,7 @@ from qbnnc.frontend.convert.tracked import (
     AnyActivation,
     Chosen,
     Constant,
+    Filled,
     IdFunction,
     Noise,
     Tracked,
@@ -35,9 +36,12 @@ def embedding(call: Call) -> Tracked:
 
 
 def rows_of_table(call: Call, table: Tracked, ids: Tracked) -> Tracked:
-    """table[ids], for a constant table [V, ...] and ids of the input."""
+    """table[ids], for a constant table [V, ...] and ids of the input, or that all rows repeat."""
     if not isinstance(table, Constant):
         _refuse_table(call, table)
+    if isinstance(ids, Filled):
+        places = ids.tensor([1, *map(int, ids.shape[1:])]).to(torch.int64)
+        return Filled(call.shape(), None, table.tensor[places[0]])
     rows = table.tensor.detach().to(torch.float32)
     looked_up = read(call, ids, rows.reshape(len(rows), -1))
     shape = (*looked_up.type.shape[:-1], *rows.shape[1:])

@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from qbnnc.frontend.convert.call import Call, Rules, number_of
-from qbnnc.frontend.convert.constant_folding import repeated
+from qbnnc.frontend.convert.constant_folding import repeated, shared_by_rows
 from qbnnc.frontend.convert.dropout_masks import moved_masks
 from qbnnc.frontend.convert.dropout_masks.handwritten_masks import floored
 from qbnnc.frontend.convert.id_functions import is_ids
@@ -47,6 +47,8 @@ def reshape(call: Call) -> Tracked:
             return places
         case x:
             value = call.context.value(x, call)
+            if (found := _ones_gone(call)) is not None and found[1]:
+                return placed(call, reshaped(call, value, found[0]), found[1])
             return Activation(reshaped(call, value, call.row_shape()))
 
 
@@ -176,6 +178,8 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
         return filled
     static = [extent for extent in shape if isinstance(extent, int)]
     if len(static) != len(shape):
+        if (shared := shared_by_rows(call)) is not None:
+            return shared
         call.fail(
             "repeats a tensor of different numbers along the batch, so that a row's result "
             "would depend on its place in the batch (BatchEnsemble's and Masksembles' layers do "

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.frontend import read_module
-from qbnnc.ir.ops import AveragePool2d, Linear
+from qbnnc.ir.ops import Normalize
 from qbnnc.support.errors import CompileError
 from tests.frontend.outputs import assert_same, images
 
@@ -44,10 +44,13 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "layer norm without bias": (nn.LayerNorm(6, bias=False), (5, 6)),
     "layer norm without weights": (nn.LayerNorm(6, elementwise_affine=False), (2, 3, 6)),
     "group norm": (nn.GroupNorm(2, 6), (6, 3, 4)),
+    "group norm of one group": (nn.GroupNorm(1, 6), (6, 3, 4)),
+    "group norm of single channels": (nn.GroupNorm(6, 6), (6, 3, 4)),
     "group norm of vectors": (nn.GroupNorm(3, 6), (6,)),
     "group norm of a sequence": (nn.GroupNorm(1, 4, eps=0.2), (4, 5)),
     "group norm of volumes": (nn.GroupNorm(2, 4), (4, 2, 3, 2)),
     "instance norm": (nn.InstanceNorm2d(3), (3, 4, 5)),
+    "instance norm of volumes": (nn.InstanceNorm3d(2, affine=True), (2, 3, 2, 4)),
     "instance norm with weights": (nn.InstanceNorm1d(3, affine=True), (3, 8)),
     "instance norm with fixed statistics": (
         nn.InstanceNorm2d(3, affine=True, track_running_stats=True),
@@ -62,7 +65,9 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str) -> None:
     layer, shape = LAYERS[name]
-    assert_same(shaken(layer), images(4, *shape) * 2 + 0.5)
+    graph = assert_same(shaken(layer), images(4, *shape) * 2 + 0.5)
+    norms = [node for node in graph.nodes if isinstance(node.op, Normalize)]
+    assert len(norms) == ("fixed statistics" not in name)
 
 
 BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
@@ -77,27 +82,6 @@ BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", BY_HAND)
 def test_by_hand(name: str) -> None:
     assert_same(Own(BY_HAND[name]), images(4, 3, 4, 2))
-
-
-class Layered(nn.Module):
-    """A linear layer and its layer norm; `read` adds what the layer gives."""
-
-    def __init__(self, *, read: bool) -> None:
-        super().__init__()
-        self.layer, self.norm, self.read = nn.Linear(4, 6), shaken(nn.LayerNorm(6)), read
-
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = self.layer(x)
-        y: Tensor = self.norm(hidden)
-        return y + hidden if self.read else y
-
-
-@pytest.mark.parametrize("read", [False, True])
-def test_a_linear_layer_takes_the_mean(read: bool) -> None:
-    torch.manual_seed(1)
-    graph = assert_same(Layered(read=read), images(5, 4))
-    assert sum(isinstance(node.op, Linear) for node in graph.nodes) == 1 + read
-    assert sum(isinstance(node.op, AveragePool2d) for node in graph.nodes) == 1
 
 
 def test_norms_that_are_bounded_are_refused() -> None:

@@ -9,7 +9,7 @@ from functools import wraps
 
 import click
 
-from qbnnc.cli.common import options
+from qbnnc.cli.common import options, per_input
 from qbnnc.loading.sources import Dropout, Reading
 from qbnnc.support.errors import UserError
 from qbnnc.verification.distribution import DistributionCheck
@@ -18,8 +18,11 @@ input_option = click.option(
     "--input",
     "input_",
     required=True,
-    metavar="FILE[:KEY]",
-    help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file.",
+    multiple=True,
+    callback=per_input,
+    metavar="[NAME=]FILE[:KEY]",
+    help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file. For "
+    "several inputs repeat it with their names, or give one .npz with arrays of these names.",
 )
 """--input FILE[:KEY]."""
 

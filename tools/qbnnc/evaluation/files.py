@@ -81,15 +81,15 @@ def evaluate_files(
 
     `models`: one or several compiled artefacts, modules, Models, or files that `qbnnc.compile`
     reads. The options `model`, `model_args`, `dropout`, `trust_pickle`, `output_names` and
-    `member_axis` say how a float model is read. `data`: "FILE.npz[:XKEY,YKEY]" or
-    (x [N, ...], y). Labels y are 0..K-1. Targets y are standardised as the network was trained;
-    `target_mean` and `target_std` then give metrics in the user's units. `ood`:
-    out-of-distribution inputs, "FILE.npz[:KEY]" or an array. `task`: for models that do not know
-    theirs. `samples`: L of what is random; a float model has as many as the first artefact by
-    default. Returns an Evaluation for each model, in order: see qbnnc.evaluation.score.Scores.
-    `metrics` are names that must be among them, which is checked before the work. Beside a float model, the others are compared with it: see
-    qbnnc.evaluation.fidelity.compared. Its own comparison is that of its seeds, if there are more.
-    UserError says what is wrong, and with which file.
+    `member_axis` say how a float model is read. `data`: "FILE.npz[:XKEY,YKEY]" or (x [N, ...], y).
+    Labels y are 0..K-1. Targets y are standardised as the network was trained; `target_mean` and
+    `target_std` then give metrics in the user's units. `ood`: out-of-distribution inputs,
+    "FILE.npz[:KEY]" or an array. `task`: for models that do not know theirs. `samples`: L of what
+    is random; a float model has as many as the first artefact by default. Returns an Evaluation for
+    each model, in order: see qbnnc.evaluation.score.Scores. `metrics` are names that must be among
+    them, which is checked before the work. Beside a float model, the others are compared with it:
+    see qbnnc.evaluation.fidelity.compared. Its own comparison is that of its seeds, if there are
+    more. UserError says what is wrong, and with which file.
     """
     from qbnnc.evaluation.score import TargetUnits, check_task, evaluate
 

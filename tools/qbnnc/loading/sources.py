@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
@@ -23,7 +23,8 @@ from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
-from qbnnc.support.inputs import as_array, as_integer, evenly_spaced
+from qbnnc.support.inputs import as_integer, evenly_spaced
+from qbnnc.support.several_inputs import Arrays, as_example
 from qbnnc.support.text import counted
 from qbnnc.version import COMPILER
 
@@ -125,7 +126,7 @@ def names_from(text: str | Sequence[str] | None) -> tuple[str, ...]:
     return names
 
 
-def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
+def read(source: object, rows: Arrays | None, options: SourceOptions) -> Model:
     """The Model of whatever a user hands in: a Model, a file or several, or a module.
 
     Several files, or a folder of them, are the members of an ensemble. A compiled .qbnn gives an
@@ -134,14 +135,14 @@ def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Mode
     return read_trained(source, rows, options).model
 
 
-def read_trained(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
+def read_trained(source: object, rows: Arrays | None, options: SourceOptions) -> Trained:
     """The same Model, and the modules that it was made of, to compare it with."""
     trained = _read(source, rows, options)
     model = with_calibration(trained.model, rows)
     return replace(trained, model=renamed(model, options.outputs) if options.outputs else model)
 
 
-def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
+def _read(source: object, rows: Arrays | None, options: SourceOptions) -> Trained:
     if options.dropout not in (None, "active", "off"):
         raise UserError("choose one of active, off", place=f"`dropout` {options.dropout!r}")
     if (known := known_model(source)) is not None:
@@ -153,7 +154,7 @@ def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Tra
 
 
 def _read_files(
-    paths: Sequence[str | os.PathLike[str]], rows: ArrayLike | None, options: SourceOptions
+    paths: Sequence[str | os.PathLike[str]], rows: Arrays | None, options: SourceOptions
 ) -> Trained:
     files = [Path(path) for path in paths]
     if not files:
@@ -168,7 +169,7 @@ def _read_files(
         files[0] if len(files) == 1 else files,
         factory=options.factory,
         model_args=options.arguments,
-        example=None if rows is None else as_array(rows, _ROWS),
+        example=None if rows is None else as_example(rows, _ROWS),
         dropout=options.dropout,
         trust_pickle=options.trust_pickle,
         member_axis=options.member_axis,
@@ -176,7 +177,7 @@ def _read_files(
     return Trained(model_of(source), source.references, source.checked)
 
 
-def _read_modules(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
+def _read_modules(source: object, rows: Arrays | None, options: SourceOptions) -> Trained:
     require("torch", what="compiling a module")
     from torch import nn
 
@@ -197,8 +198,9 @@ def _read_modules(source: object, rows: ArrayLike | None, options: SourceOptions
             else "an object holds no inputs: it is"
         )
         raise InputError(f"{what} compiled with calibration=x, 100 or more typical inputs")
+    example = as_example(rows, _ROWS)
     traced = read_modules(
-        modules, as_array(rows, _ROWS), dropout=options.dropout, member_axis=options.member_axis
+        modules, example, dropout=options.dropout, member_axis=options.member_axis
     )
     return Trained(model_of(traced), traced.references)
 
@@ -257,7 +259,7 @@ def float_model(members: tuple[Graph, ...], rows: NDArray[np.float32] | None) ->
     return model
 
 
-def with_calibration(model: Model, rows: ArrayLike | None) -> Model:
+def with_calibration(model: Model, rows: Arrays | None) -> Model:
     """The model with these calibration rows; at most 512, evenly spaced, are kept.
 
     None leaves the model as it is. InputError if rows do not fit the network.
