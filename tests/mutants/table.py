@@ -14,6 +14,7 @@ SCOPE = (
     "ir/arithmetic.py",
     "ir/scales.py",
     "ir/bounds.py",
+    "ir/inputs.py",
     "ir/ranges.py",
     "ir/rng.py",
     "ir/ids.py",
@@ -32,6 +33,7 @@ SCOPE = (
     "runtime/families/products/lowering.py",
     "runtime/families/dropout/packed.py",
     "tools/qbnnc/support/frames.py",
+    "tools/qbnnc/support/several_inputs.py",
     "tools/qbnnc/sklearn/*.py",
     "tools/qbnnc/lightning/*.py",
     "tools/qbnnc/testing.py",
@@ -50,6 +52,7 @@ TABLE = {
         "ir/test_bounds ir/test_softmax ir/test_matmul ir/test_accumulator_bounds "
         "passes/integer/test_prove_overflow"
     ),
+    "ir/inputs.py": "ir/test_inputs",
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
     "ir/ids.py": "ir/test_embedding",
@@ -66,6 +69,7 @@ TABLE = {
     "runtime/families/products/*.py": "runtime/test_matrices",
     "runtime/families/dropout/*.py": "runtime/test_drop_connect",
     "tools/qbnnc/support/frames.py": "runtime/test_frames",
+    "tools/qbnnc/support/several_inputs.py": "support/test_several_inputs",
     "tools/qbnnc/sklearn/*.py": "qbnnc/test_sklearn",
     "tools/qbnnc/lightning/*.py": "qbnnc/test_lightning",
     "tools/qbnnc/testing.py": "qbnnc/test_testing",
@@ -142,6 +146,7 @@ TABLE = {
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_sampled_not_supported"
     ),
     f"{_CONVERT}/draw_sources.py": f"{_CONVERT}/test_mask_views {_CONVERT}/test_sampled_weights",
+    f"{_CONVERT}/parts_of_row.py": "frontend/test_several_inputs",
     f"{_CONVERT}/unsupported_*.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_CONVERT}/*.py": f"{_CONVERT}/test_convert {_CONVERT}/test_derived {_CONVERT}/test_ops",
     "frontend/objects/*.py": (
