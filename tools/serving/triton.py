@@ -38,7 +38,8 @@ def config(description: Description, name: str, *, rows: int, delay: int) -> str
         raise UserError("needs a default seed and any number of rows", remedy=remedy)
     statistics = [n for n in description.output_names if n not in description.sample_names]
     shapes = description.statistic_shapes
-    inputs = [_tensor(INPUT, "TYPE_FP32", description.input_shape), _ids()]
+    elements = "TYPE_INT64" if description.takes_ids else "TYPE_FP32"
+    inputs = [_tensor(INPUT, elements, description.input_shape), _ids()]
     outputs = [_tensor(n, "TYPE_FP32", shapes[n]) for n in statistics]
     return (
         f'name: "{name}"\n'
