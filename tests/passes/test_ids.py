@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from qbnnc.backends.torch import Simulation
+from qbnnc.backends.torch.noise import FreshNoise
 from qbnnc.backends.torch.operators import apply
 from qbnnc.ir.graph import Builder, Graph
+from qbnnc.ir.head import Head, Task
+from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Clamp, Embedding, EmbeddingCodes, FakeQuantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
 from qbnnc.passes.integer.quantize import Quantize
 from qbnnc.passes.mixed_precision.layers import layers_of
 from qbnnc.passes.options import Bits, Quantisation
+from qbnnc.passes.pipeline import Options, simulate_model
 from qbnnc.passes.ranges.calibrate import Calibration, Observer, calibrate
 from qbnnc.passes.ranges.insert_fake_quantize import InsertFakeQuantize
 from qbnnc.passes.ranges.quantisation_points import quantisation_points
@@ -21,6 +26,7 @@ from qbnnc.passes.ranges.rows import stretched
 from qbnnc.support.errors import Loc
 from tests.conformance.test_every_op import node_of
 from tests.ops import EXAMPLES
+from tests.tokens import RandomIds, rows_of
 
 TABLE = np.array([[-1.0, 0.5], [0.25, 1.0], [3.0, -3.0]], np.float32)
 SEEN = np.array([[0, 1], [1, 1]], np.float32)  # id 2 is in no row
@@ -81,3 +87,21 @@ def test_torch_cuts_hostile_ids_as_the_definition_does() -> None:
     wanted = table.data[0, 0][[0, 5, 0, 2, 5, 5]].reshape(2, 3, 4)
     assert np.array_equal(made.numpy()[0], wanted)
     assert ids.type.shape == (2, 3)
+
+
+def test_fine_tuning_trains_the_table_and_keeps_the_oracles_codes() -> None:
+    graph = RandomIds(4).graph()
+    model = Model((graph,), Head(Task.RAW))
+    rows = rows_of(graph, 32)
+    start = simulate_model(model, rows, Options(samples=2))
+    simulation = Simulation(start.graph)
+    tables = [n.inputs[1].name for n in graph.nodes if isinstance(n.op, Embedding)]
+    trained = dict(simulation.named_parameters())
+    assert all(any(key.endswith(name) for key in trained) for name in tables)
+    simulation.train()
+    noise = FreshNoise(torch.Generator().manual_seed(0))
+    torch.stack(
+        [o.square().mean() for o in simulation.sample(torch.from_numpy(rows), noise)]
+    ).sum().backward()
+    grads = [p.grad for key, p in trained.items() if any(key.endswith(name) for name in tables)]
+    assert all(g is not None and bool(g.abs().sum() > 0) for g in grads)
