@@ -128,6 +128,16 @@ class Context:
         """The number of rows that an op is tried on: the batch of a static export, or 2."""
         return self._batch if isinstance(self._batch, int) else 2
 
+    @property
+    def batch(self) -> int | torch.SymInt:
+        """The size of the batch: a symbol, or a number in a static export."""
+        return self._batch
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the batch that an op is tried on; what holds for them holds for all."""
+        return self._lanes.sizes
+
     def is_batch(self, extent: int | torch.SymInt) -> bool:
         """Whether an axis of this extent holds the rows of the batch."""
         return is_batch(extent, self._batch)

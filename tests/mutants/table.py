@@ -29,6 +29,7 @@ SCOPE = (
     "runtime/families/choice/[lp]*.py",
     "runtime/families/embedding/lowering.py",
     "runtime/families/noise/lowering.py",
+    "runtime/families/products/lowering.py",
     "runtime/families/dropout/packed.py",
     "tools/qbnnc/support/frames.py",
     "tools/qbnnc/sklearn/*.py",
@@ -46,7 +47,7 @@ TABLE = {
         f"ir/test_arithmetic ir/test_sampling_scales {_RANGES}/test_insert_fake_quantize"
     ),
     "ir/bounds.py": (
-        "ir/test_bounds ir/test_softmax ir/test_accumulator_bounds "
+        "ir/test_bounds ir/test_softmax ir/test_matmul ir/test_accumulator_bounds "
         "passes/integer/test_prove_overflow"
     ),
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
@@ -62,6 +63,7 @@ TABLE = {
     "runtime/families/choice/*.py": "runtime/test_choices",
     "runtime/families/embedding/*.py": "runtime/test_embedding",
     "runtime/families/noise/*.py": "runtime/test_noise_codes",
+    "runtime/families/products/*.py": "runtime/test_matrices",
     "runtime/families/dropout/*.py": "runtime/test_drop_connect",
     "tools/qbnnc/support/frames.py": "runtime/test_frames",
     "tools/qbnnc/sklearn/*.py": "qbnnc/test_sklearn",
@@ -85,7 +87,9 @@ TABLE = {
     "passes/integer/exponentials.py": "passes/integer/test_exponentials",
     "passes/fusion/fuse_clamps.py": f"{_FUSION}/test_fuse_clamps {_SAMPLING}",
     "passes/fusion/fuse_elementwise.py": f"{_FUSION}/test_fuse_elementwise",
-    "passes/fusion/*affine.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}",
+    "passes/fusion/*affine.py": (
+        f"{_FUSION}/test_fold_products {_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}"
+    ),
     "passes/fusion/affine_values.py": f"{_FUSION}/test_fold_affine {_QUANTIZE}",
     "passes/fusion/noise.py": f"backends/test_torch_network {_SAMPLING}",
     "passes/head/mean_and_variance.py": f"{_HEAD}/test_mean_and_variance {_HEAD}/test_assign_head",
@@ -100,6 +104,8 @@ TABLE = {
     "frontend/convert/*_noise.py": (
         f"{_CONVERT}/test_noise_on_activations {_CONVERT}/test_refused_noise"
     ),
+    f"{_OPS}/joined_constants.py": f"{_CONVERT}/test_attention",
+    f"{_OPS}/contractions.py": f"{_CONVERT}/test_attention {_CONVERT}/test_element_moves",
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
     f"{_OPS}/elementwise_*.py": f"{_CONVERT}/test_elementwise_functions",
     f"{_OPS}/convolutions.py": f"{_CONVERT}/test_convolutions {_CONVERT}/test_ops",

@@ -94,7 +94,7 @@ def test_fine_tuning_trains_the_table_and_keeps_the_oracles_codes() -> None:
     model = Model((graph,), Head(Task.RAW))
     rows = rows_of(graph, 32)
     start = simulate_model(model, rows, Options(samples=2))
-    simulation = Simulation(start.graph)
+    simulation = Simulation(start)
     tables = [n.inputs[1].name for n in graph.nodes if isinstance(n.op, Embedding)]
     trained = dict(simulation.named_parameters())
     assert all(any(key.endswith(name) for key in trained) for name in tables)
