@@ -74,9 +74,7 @@ class RandomIds:
             channels = found.type.shape[0]
             weight = self.rng.normal(size=(2, channels, 1, 1)).astype(np.float32)
             bias = self.build.constant(f"cb{self.count}", np.zeros(2, np.float32))
-            return self.emit(
-                Conv2d(), found, self.build.constant(f"cw{self.count}", weight), bias
-            )
+            return self.emit(Conv2d(), found, self.build.constant(f"cw{self.count}", weight), bias)
         return found
 
     def flat(self, x: Value) -> Value:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from qbnnc.frontend.convert import choices, constant_folding, noise, unsupported_ops
+from qbnnc.frontend.convert import (
+    choices,
+    constant_folding,
+    noise,
+    unsupported_ops,
+    zero_states,
+)
 from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.constant_folding import folded, repeated
+from qbnnc.frontend.convert.constant_folding import folded, repeated, shared_by_rows
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
-from qbnnc.frontend.convert.id_functions import function, is_function
 from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
 from qbnnc.frontend.convert.ops import (
     activations,
@@ -32,6 +37,7 @@ from qbnnc.frontend.convert.ops import (
     unpooling,
     volume_pools,
 )
+from qbnnc.frontend.convert.ops.id_functions import function, is_function
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Constant,
@@ -94,6 +100,8 @@ def _unchecked(call: Call) -> Result:
         return _MAKING[name](call)
     if is_function(call) and (found := function(call)) is not None:
         return found
+    if (made := zero_states.of_zeros(call)) is not None:
+        return made
     if choices.is_chosen(inputs):
         return choices.chosen(call, inputs)
     if name not in dropout_ops.DROPOUT_RULES and is_noise(call.node, inputs):
@@ -101,7 +109,7 @@ def _unchecked(call: Call) -> Result:
     if name not in _UNFOLDED and all(isinstance(each, Constant) for each in inputs):
         return folded(call)
     if name not in dropout_ops.DROPOUT_RULES and _are_repeated(inputs):
-        return repeated(call) or _by_rule(call)
+        return repeated(call) or shared_by_rows(call) or _by_rule(call)
     return _of_masks(call) if is_mask(inputs) else _by_rule(call)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -118,6 +120,14 @@ def _check_constants(program: ExportedProgram) -> None:
 
 
 def _untraceable(module: nn.Module, error: Exception) -> CompileError:
+    if _packs(error):
+        return CompileError(
+            "packs sequences (pack_padded_sequence and its kin), whose rows differ in length, "
+            "which is not supported",
+            Loc(type(module).__name__, user_line(error)),
+            remedy="pad the rows to one length, and give the layer the tensor [batch, T, features] "
+            "itself: all T steps are computed",
+        )
     advice = "forward must not branch on the values of tensors, nor leave torch"
     if isinstance(error, GuardOnDataDependentSymNode):
         advice = (
@@ -131,3 +141,9 @@ def _untraceable(module: nn.Module, error: Exception) -> CompileError:
         Loc(type(module).__name__, user_line(error)),
         remedy=advice,
     )
+
+
+def _packs(error: Exception) -> bool:
+    """Whether torch's functions of packed sequences raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(f.filename).parts[-3:] == ("nn", "utils", "rnn.py") for f in frames)

@@ -108,7 +108,9 @@ TABLE = {
     f"{_OPS}/shapes.py": (
         f"{_CONVERT}/test_casts {_CONVERT}/test_element_moves {_CONVERT}/test_ops"
     ),
-    f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent",
+    f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent {_CONVERT}/test_start_states",
+    f"{_OPS}/unpooling.py": f"{_CONVERT}/test_unpooling",
+    f"{_CONVERT}/zero_states.py": f"{_CONVERT}/test_start_states",
     f"{_OPS}/powers.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",

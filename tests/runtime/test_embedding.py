@@ -18,12 +18,12 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
 from qbnnc.runtime import Session
+from qbnnc.runtime.families import OPCODES
 from qbnnc.runtime.families.embedding.instructions import Embed
 from qbnnc.runtime.families.embedding.kernels import row_of as row_in_kernel
 from qbnnc.runtime.program import Operand, Place
 from qbnnc.runtime.verifier.line import Line, Violation
 from qbnnc.runtime.verifier.rules.embedding import embed
-from qbnnc.runtime.families import OPCODES
 from qbnnc.support.errors import FileError, InputError
 from qbnnc.verification.oracle import bits
 from tests.devices.programs import check_equal, check_runs
@@ -130,7 +130,7 @@ def test_an_onnx_file_with_another_vocabulary_is_refused() -> None:
         OnnxArtefact.from_bytes(data.replace(b"vocabulary", b"vocabulory"))
 
 
-FIELDS = dict(index=64, table=0, rows=5, width=3, planes=1, lines=4)
+FIELDS = {"index": 64, "table": 0, "rows": 5, "width": 3, "planes": 1, "lines": 4}
 
 
 def line(input_place: Place = Place.INPUT, **changed: int) -> Line:

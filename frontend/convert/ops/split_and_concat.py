@@ -94,11 +94,11 @@ def cat(call: Call) -> Tracked:
     behind = [each for each in given if isinstance(each, Transposed)]
     if len(behind) == len(given) and len({each.batch for each in behind}) == 1:
         return _joined_behind(call, behind)
+    axis = call.integer("dim") % len(call.shape())
+    given = [joined_constants.same_in_all_rows(call, each) for each in given] if axis else given
     if joined_constants.holds_constants(given):
-        axis = call.integer("dim") % len(call.shape())
         return joined_constants.joined(call, given, axis - 1) if axis else _along_batch(call)
-    parts = _parts(call)
-    return _joined(call, parts, call.integer("dim") % (len(parts[0].type.shape) + 1))
+    return _joined(call, _parts(call), axis)
 
 
 def _joined_behind(call: Call, parts: Sequence[Transposed]) -> Tracked:
