@@ -16,6 +16,7 @@ SCOPE = (
     "ir/bounds.py",
     "ir/ranges.py",
     "ir/rng.py",
+    "ir/norm_groups.py",
     "passes/**/*.py",
     "frontend/convert/**/*.py",
     "frontend/objects/*.py",
@@ -45,6 +46,7 @@ TABLE = {
     "ir/bounds.py": "ir/test_bounds ir/test_accumulator_bounds passes/integer/test_prove_overflow",
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
+    "ir/norm_groups.py": "ir/test_normalize",
     "runtime/metrics.py": "runtime/test_metrics",
     "runtime/tables.py": "runtime/test_frames",
     "runtime/stream.py": "runtime/test_stream runtime/test_frames",
@@ -52,6 +54,7 @@ TABLE = {
         "runtime/test_choices runtime/test_drop_connect runtime/test_sampled"
     ),
     "runtime/families/choice/*.py": "runtime/test_choices",
+    "runtime/families/normalization/*.py": "conformance/test_norms",
     "runtime/families/noise/*.py": "runtime/test_noise_codes",
     "runtime/families/dropout/*.py": "runtime/test_drop_connect",
     "tools/qbnnc/support/frames.py": "runtime/test_frames",
@@ -65,6 +68,7 @@ TABLE = {
     "passes/ranges/quantisation_points.py": (
         f"{_RANGES}/test_quantisation_points {_RANGES}/test_joined_ranges {_RANGES}/test_calibrate"
     ),
+    "passes/ranges/unweighted_values.py": f"{_RANGES}/test_unweighted_values",
     "passes/ranges/insert_fake_quantize.py": (
         f"{_RANGES}/test_insert_fake_quantize {_RANGES}/test_joined_ranges {_QUANTIZE} {_SAMPLING}"
     ),
@@ -76,6 +80,8 @@ TABLE = {
     "passes/fusion/fuse_elementwise.py": f"{_FUSION}/test_fuse_elementwise",
     "passes/fusion/*affine.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}",
     "passes/fusion/affine_values.py": f"{_FUSION}/test_fold_affine {_QUANTIZE}",
+    "passes/fusion/recognise_norms.py": f"{_FUSION}/test_recognise_norms",
+    "passes/fusion/group_statistics.py": f"{_FUSION}/test_recognise_norms",
     "passes/fusion/noise.py": f"backends/test_torch_network {_SAMPLING}",
     "passes/head/mean_and_variance.py": f"{_HEAD}/test_mean_and_variance {_HEAD}/test_assign_head",
     "passes/head/intervals.py": f"{_HEAD}/test_intervals {_HEAD}/test_regression_head",
