@@ -19,6 +19,7 @@ from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.objects import Posterior, members_of
 from qbnnc.frontend.read import (
     Source,
+    example_array,
     read_file,
     read_module,
     read_modules,
@@ -26,7 +27,6 @@ from qbnnc.frontend.read import (
     save_traced,
 )
 from qbnnc.frontend.read_weights import NoNetworkError
-from qbnnc.frontend.trial_runs.example_rows import example_rows
 
 __all__ = [
     "Dropout",
@@ -36,7 +36,7 @@ __all__ = [
     "Posterior",
     "Source",
     "detect_format",
-    "example_rows",
+    "example_array",
     "members_of",
     "read_file",
     "read_module",

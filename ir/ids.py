@@ -5,18 +5,27 @@ The input is f32 whatever it holds. Numbers of it are ids if embeddings read the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.inputs import input_values, inputs_of
 from qbnnc.ir.ops.embedding import Embedding, EmbeddingCodes
+from qbnnc.ir.ops.part import Part
 from qbnnc.ir.ops.shape import Move, Rearrangement, Reshape
 from qbnnc.support import limits
 from qbnnc.support.errors import CompileError, InputError
-from qbnnc.support.inputs import as_batch
+from qbnnc.support.several_inputs import (
+    Arrays,
+    Entries,
+    as_packed_batch,
+    as_packed_rows,
+    unpacked,
+)
 
 Index = NDArray[np.int64]
 
@@ -37,6 +46,9 @@ def raw_values(graph: Graph) -> dict[Value, Index]:
         source = found.get(node.inputs[0]) if node.inputs else None
         if source is None or node.output.type.quant is not None:
             continue
+        if isinstance(node.op, Part):
+            stop = node.op.start + node.output.type.size
+            found[node.output] = source[node.op.start : stop].reshape(node.op.shape)
         if isinstance(node.op, Reshape):
             found[node.output] = source.reshape(node.op.shape)
         elif isinstance(node.op, Move):
@@ -71,35 +83,79 @@ def vocabularies(graph: Graph) -> NDArray[np.int64] | None:
     return np.where(least == none, 0, least).reshape(graph.input.type.shape)
 
 
-def holds_only_ids(graph: Graph) -> bool:
-    """Whether embeddings alone read the input, moved or not, and it is no output."""
+def holds_only_ids(graph: Graph, entry: Value | None = None) -> bool:
+    """Whether embeddings alone read an input, moved or not, and it is no output.
+
+    `entry` is one of several inputs; None is the graph's input.
+    """
     ids, readers = id_values(graph), graph.consumers()
-    if graph.input not in ids or ids.intersection(graph.outputs):
-        return False
-    return all(
-        is_embedding(reader.op) or reader.output in ids
-        for value in ids
-        for reader in readers.get(value, ())
-    )
+    waiting = [graph.input if entry is None else entry]
+    for value in waiting:
+        if value not in ids or value in graph.outputs:
+            return False
+        moved = [n for n in readers.get(value, ()) if not is_embedding(n.op)]
+        waiting.extend(node.output for node in moved)
+    return True
+
+
+def ids_within(graph: Graph, ids: Value) -> tuple[Value, Index]:
+    """The input that ids are taken from, and the element of it that each is; -1 is a new zero."""
+    source, entries = raw_values(graph)[ids], inputs_of(graph)
+    taken = source[source >= 0]
+    first = int(taken.min()) if taken.size else 0
+    place = next(i for i, entry in enumerate(entries) if entry.start <= first < entry.stop)
+    return input_values(graph)[place], np.where(source < 0, -1, source - entries[place].start)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """The rows that a network takes: their shape, and the vocabularies of their ids."""
+    """The rows that a network takes: their shape, and the vocabularies of their ids.
+
+    `entries` are the inputs by name, which stand one after another in a row.
+    """
 
     shape: tuple[int, ...]
     ids: NDArray[np.int64] | None
+    entries: Entries
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return tuple(entry.name for entry in self.entries)
 
     @staticmethod
     def taken_by(graph: Graph) -> Rows:
         """The rows of a graph's input."""
-        return Rows(graph.input.type.shape, vocabularies(graph))
+        return Rows(graph.input.type.shape, vocabularies(graph), inputs_of(graph))
 
-    def of(self, x: ArrayLike, name: str = "the input") -> NDArray[np.float32]:
+    def read(self, x: Arrays, name: str = "the input") -> NDArray[np.float32]:
+        """x, or the tuple or dict of several inputs, as `as_rows` gives it."""
+        return as_packed_rows(x, self.entries, name)
+
+    def of(self, x: Arrays, name: str = "the input") -> NDArray[np.float32]:
         """x as `as_batch` gives it; InputError for what is no id too."""
-        batch = as_batch(x, self.shape, name)
-        check_ids(batch, self.ids, name)
+        batch = as_packed_batch(x, self.entries, name)
+        self.check(batch, name)
         return batch
+
+    def check(self, batch: NDArray[np.float32], name: str = "the input") -> None:
+        """InputError for what is no id, which names one of several inputs."""
+        if self.ids is None or len(self.entries) == 1:
+            check_ids(batch, self.ids, name)
+            return
+        for entry in self.entries:
+            known = self.ids[entry.start : entry.stop].reshape(entry.shape)
+            check_ids(entry.of(batch), known, f"{name} {entry.name!r}")
+
+    def example(self, x: Arrays, batch: NDArray[np.float32]) -> Arrays:
+        """x as a module of several inputs takes it: as it is given, or the batch by names."""
+        if len(self.entries) == 1 or not isinstance(x, np.ndarray):
+            return x if isinstance(x, Mapping | tuple | list) else batch
+        parts = unpacked(batch, self.entries)
+        if self.ids is None:
+            return parts
+        whole = {e.name for e in self.entries if (self.ids[e.start : e.stop] > 0).all()}
+        return {n: p.astype(np.int64) if n in whole else p for n, p in parts.items()}
 
     def drawn(self, count: int) -> NDArray[np.float32]:
         """Noise [count, *shape], with ids that are all as likely; the same each time."""

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ids import id_values
-from qbnnc.ir.ops import Dequantize, LookupReal, Move, Rearrangement, Reshape
+from qbnnc.ir.ops import Dequantize, LookupReal, Move, Part, Rearrangement, Reshape
 from qbnnc.ir.types import CONSTANT, Array, Axis, DType
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.families.moves.instructions import Load
@@ -99,6 +99,15 @@ class Lowering:
         self._roots = frozenset(root for root, _ in self._leaving)
         self._left_by_graph = frozenset(graph.outputs)
         self.outputs = self._output_buffers()
+
+    def input_at(self, value: Value) -> Buffer | None:
+        """Return an input's numbers in the row of all inputs; None if `value` is no input."""
+        if value is self.graph.input:
+            return self.input
+        node = self._producers.get(value)
+        if node is None or not isinstance(node.op, Part):
+            return None
+        return replace(self.input, name=value.name, position=node.op.start)
 
     @property
     def partial(self) -> bool:

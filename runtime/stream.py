@@ -11,6 +11,7 @@ from qbnnc.ir.ids import Rows
 from qbnnc.runtime.prediction import Prediction
 from qbnnc.support.frames import index_of
 from qbnnc.support.inputs import as_first_row
+from qbnnc.support.several_inputs import Arrays
 
 
 class Predicting(Protocol):
@@ -47,8 +48,8 @@ class Stream:
         """The number of the next row."""
         return self._row
 
-    def predict(self, x: ArrayLike) -> Prediction:
-        """Predict the next rows x [B, *shape].
+    def predict(self, x: Arrays) -> Prediction:
+        """Predict the next rows x [B, *shape], or those of several inputs.
 
         InputError if x does not fit, and then no row is counted.
         """

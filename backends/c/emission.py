@@ -29,6 +29,7 @@ from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.matmul import MatMulInteger
 from qbnnc.ir.ops.noise import NoiseCodes
 from qbnnc.ir.ops.normalize import NormalizeInteger
+from qbnnc.ir.ops.part import Part
 from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
@@ -62,6 +63,8 @@ def emit(graph: Graph, constants: Constants, members: int, forms: Forms) -> Scop
 
 def _emit(node: Node, scope: Scope) -> None:
     match node.op:
+        case Part():
+            pass  # what reads it reads the caller's array
         case QuantizeInput():
             elementwise.read_input(node, node.op, scope)
         case EmbeddingCodes():

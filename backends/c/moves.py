@@ -21,8 +21,15 @@ def walk(scope: Scope, phase: Phase, sizes: Strides, source: Held, target: Held)
 
 
 def _copy(scope: Scope, phase: Phase, how: Walk, source: Held, target: Held) -> None:
+    if scope.program.members == 1:  # members share their steps, not their records
+        source, target = _from(source, how.source_start), _from(target, how.target_start)
+        how = replace(how, source_start=0, target_start=0)
     record = scope.program.record("qb_walk", how.fields())
     scope.step(phase, _MOVES[source.ctype], record, source, target)
+
+
+def _from(held: Held, start: int) -> Held:
+    return replace(held, text=f"{held.text} + {start}") if start else held
 
 
 def reshape(node: Node, scope: Scope) -> None:
@@ -34,6 +41,9 @@ def reshape(node: Node, scope: Scope) -> None:
     if len(before) == 3 and len(after) == 1 and scope.feeds_linear_layers(y):
         scope.hold(y, replace(source, strides=wanted, image=before))
         return
+    if _same_pixels(before, after) and same_order(before, source.strides, stored(before)):
+        scope.hold(y, replace(source, strides=stored(after)))
+        return
     if not same_order(before, source.strides, plain):
         flat = Held("{}", plain, source.ctype, Buffer(source.ctype, x.type.size))
         walk(scope, phase, before, source, flat)
@@ -44,6 +54,11 @@ def reshape(node: Node, scope: Scope) -> None:
     else:
         target = scope.make(y)
         walk(scope, phase, after, replace(source, strides=wanted), target)
+
+
+def _same_pixels(before: Strides, after: Strides) -> bool:
+    """Whether both are images of as many channels, whose pixels lie in one order."""
+    return len(before) == len(after) == 3 and before[0] == after[0]
 
 
 def move(node: Node, scope: Scope) -> None:

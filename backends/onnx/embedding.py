@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir
 
 from qbnnc.backends.onnx.scope import Scope, Write
-from qbnnc.ir.graph import Node
-from qbnnc.ir.ids import Index, raw_values
+from qbnnc.ir.graph import Node, Value
+from qbnnc.ir.ids import Index, ids_within
 from qbnnc.ir.ops import EmbeddingCodes, Op
 from qbnnc.support.table import Table
 
@@ -20,16 +20,16 @@ _INT64 = int(onnx_ir.DataType.INT64)
 def embed(scope: Scope, node: Node, op: EmbeddingCodes) -> None:
     """table[ids]. The ids are gathered from the input at once, however the graph moves them."""
     writer, (ids, table), name = scope.writer, node.inputs, scope.name(node.output)
-    source, width = raw_values(scope.graph)[ids], node.output.type.shape[-1]
-    numbers = _cut(scope, _taken(scope, source, name), table.type.shape[0], name)
+    (entry, source), width = ids_within(scope.graph, ids), node.output.type.shape[-1]
+    numbers = _cut(scope, _taken(scope, entry, source, name), table.type.shape[0], name)
     rows = writer.op("Gather", scope.stored(table), numbers, out=f"{name}/rows", axis=0)
     shape = writer.ints(-1, *ids.type.shape, width)
     writer.op("Reshape", rows, shape, out=scope.result(node.output))
 
 
-def _taken(scope: Scope, source: Index, name: str) -> onnx_ir.Value:
-    """The numbers of the input at these places, [B, places]; -1 is a new zero."""
-    entry, writer = scope.graph.input, scope.writer
+def _taken(scope: Scope, entry: Value, source: Index, name: str) -> onnx_ir.Value:
+    """The numbers of an input at these places, [B, places]; -1 is a new zero."""
+    writer = scope.writer
     size, places = entry.type.size, source.reshape(-1)
     flat = scope.stored(entry)
     if len(entry.type.shape) != 1:

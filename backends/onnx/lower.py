@@ -32,6 +32,7 @@ from qbnnc.ir.ops import (
     LinearInteger,
     NoiseCodes,
     Op,
+    Part,
     SampledWeightInteger,
 )
 from qbnnc.ir.types import CONSTANT
@@ -42,8 +43,8 @@ def write_nodes(scope: Scope) -> None:
     """Write all nodes of the member but its masks and noise, and nodes of earlier members."""
     fused, ids = dict[Node, Node](), _unwritten_ids(scope)
     for node in scope.graph.nodes:
-        if node.output in ids:
-            continue
+        if isinstance(node.op, Part) or node.output in ids:
+            continue  # the file has the input as it is
         scope.writer.place = str(node.loc)
         scope.writer.layer = scope.layer(fused.get(node, node))
         if node.output.type.axes == CONSTANT:
@@ -87,6 +88,10 @@ def _write_layer(scope: Scope, node: Node, _: Op) -> None:
     write(scope, node)
 
 
+def _is_input(scope: Scope, node: Node, _: Op) -> None:
+    """Write nothing: the file has each of several inputs by itself."""
+
+
 def _is_drawn(scope: Scope, node: Node, _: Op) -> None:
     """Write nothing: `qbnnc.backends.onnx.random_values` has written masks and noise already."""
 
@@ -107,5 +112,6 @@ WRITERS: dict[type[Op], Write] = {
     KeepMask: _is_drawn,
     LinearInteger: _write_layer,
     NoiseCodes: _is_drawn,
+    Part: _is_input,
     SampledWeightInteger: sampled_weight,
 }

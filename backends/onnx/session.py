@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.backends.onnx.artefact import Description, StoredValue, read_file
 from qbnnc.backends.onnx.engine import Engine, OnnxRuntime, Runner, load_error, one_line
-from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, RNG_CHECK, ROW_IDS, SEED
+from qbnnc.backends.onnx.names import FIRST_ROW, RNG_CHECK, ROW_IDS, SEED
 from qbnnc.backends.onnx.proto import File, with_outputs
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import FileError, UserError
@@ -24,6 +24,7 @@ from qbnnc.support.inputs import (
     check_asked,
 )
 from qbnnc.support.row_ids import as_row_ids, ids_from
+from qbnnc.support.several_inputs import Arrays
 
 Numbers = int | NDArray[np.int64]
 """The number of a batch's first row, or those of all rows: what a file takes."""
@@ -74,7 +75,7 @@ class OnnxArtefact:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
+        """The shape of one row, in which several inputs follow one another."""
         return self.description.input_shape
 
     @property
@@ -84,7 +85,7 @@ class OnnxArtefact:
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -127,7 +128,7 @@ class OnnxArtefact:
         return whole if count == self.samples else self._first(whole, count)
 
     def values(
-        self, x: ArrayLike, names: Sequence[str], *, seed: int = 0, first_row: int = 0
+        self, x: Arrays, names: Sequence[str], *, seed: int = 0, first_row: int = 0
     ) -> dict[str, Array]:
         """Values of the IR by name ("member<i>/name" with several members).
 
@@ -147,7 +148,7 @@ class OnnxArtefact:
         return dict(zip(names, apart, strict=True))
 
     def trace(
-        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+        self, x: Arrays, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> dict[str, Array]:
         """All values of the IR that are in the file, as `values` gives them; for small batches."""
         draws = self._sample_count(samples) // self.description.members
@@ -273,7 +274,7 @@ class OnnxArtefact:
             zeros = np.zeros((missing, *self.input_shape), np.float32)
             batch = np.concatenate([batch, zeros])
         given = batch.astype(np.int64) if self.description.takes_ids else batch
-        feed: dict[str, Array] = {INPUT: given, SEED: _int64(seed)}
+        feed: dict[str, Array] = {**self.description.parts(given), SEED: _int64(seed)}
         if isinstance(numbers, int):
             feed[FIRST_ROW] = _int64(numbers)
         else:

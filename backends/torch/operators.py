@@ -37,6 +37,7 @@ from qbnnc.ir.ops import (
     Multiply,
     Normalize,
     Pairwise,
+    Part,
     Reshape,
     SampledWeight,
     ScaledSoftmax,
@@ -69,6 +70,9 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return _scaled_softmax(factor, *inputs)
         case Mask(scale):
             return inputs[0] * (inputs[1] * scale)
+        case Part() as op:
+            part = inputs[0][:, op.start : op.start + math.prod(op.shape)]
+            return part.reshape(len(part), *op.shape)
         case Reshape(shape):
             return inputs[0].reshape(len(inputs[0]), *shape)
         case _:

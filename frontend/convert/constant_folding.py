@@ -25,7 +25,11 @@ _MAX_FOLDED = 1 << 28  # elements: a hostile program could ask for any number
 def folded(call: Call) -> Result:
     """The result of an op on constants, computed now."""
     if not all(isinstance(extent, int) for extent in bounded_shape(call)):
-        call.fail("makes a tensor of the batch's size from weights", "let it broadcast instead")
+        made = repeated(call) or shared_by_rows(call)
+        return made or call.fail(
+            "makes a tensor of the batch's size from weights, whose rows differ",
+            "let it broadcast instead",
+        )
     target = cast(torch._ops.OpOverload, call.node.target)
     with torch.no_grad():
         result = target(**{name: _plain(value) for name, value in call.arguments.items()})
@@ -62,6 +66,31 @@ def repeated(call: Call) -> Filled | None:
     return Filled(shape, number) if number is not None else Filled(shape, None, row)
 
 
+def shared_by_rows(call: Call) -> Constant | None:
+    """Constants that the batch repeats along an axis behind the first, with 1 there; or None.
+
+    States of recurrent layers [layers, batch, hidden] are such.
+    """
+    shape = bounded_shape(call)
+    axes = [axis for axis, extent in enumerate(shape) if not isinstance(extent, int)]
+    if len(axes) != 1 or axes == [0] or not call.context.is_batch(shape[axes[0]]):
+        return None
+    target, found = cast(torch._ops.OpOverload, call.node.target), list[Tensor]()
+    for size in _SIZES:
+        arguments = {name: _plain(value, size) for name, value in call.arguments.items()}
+        try:
+            with torch.no_grad():
+                result = target(**arguments)
+        except (RuntimeError, TypeError, ValueError):
+            return None  # its rule says what is wrong
+        if not isinstance(result, Tensor) or result.shape[axes[0]] not in (1, size):
+            return None
+        found.append(result.narrow(axes[0], 0, 1))
+        if not bool((result == found[-1]).all()):
+            return None
+    return Constant(found[0]) if torch.equal(*found) else None
+
+
 def _common_row(call: Call, batch: int) -> Tensor | None:
     """The row that all rows of the result are equal to, for a batch of this size."""
     arguments = {name: _plain(value, batch) for name, value in call.arguments.items()}
@@ -88,6 +117,7 @@ def _plain(value: object, batch: int = 0) -> object:
 
 
 def zeros(call: Call) -> Tracked:
+    """Zeros; also a tensor that is set to zeros in place."""
     return _filled(call, 0.0)
 
 
@@ -113,7 +143,7 @@ def _filled(call: Call, number: float) -> Tracked:
 
 
 MAKING_RULES: Rules = {
-    **dict.fromkeys("zeros zeros_like new_zeros".split(), zeros),
+    **dict.fromkeys("zero zero_ zeros zeros_like new_zeros".split(), zeros),
     **dict.fromkeys("ones ones_like new_ones".split(), ones),
     **dict.fromkeys("full full_like new_full".split(), full),
     **dict.fromkeys("empty empty_like new_empty empty_permuted".split(), empty),

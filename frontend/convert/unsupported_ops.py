@@ -57,9 +57,22 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "use nn.LSTM, nn.GRU or nn.RNN on a tensor [batch, T, features], or their cells",
     ),
     (
-        r".*grid_sampl.*|affine_grid.*|.*roi_align.*|.*upsample.*",
+        r".*deform_conv.*",
+        "reads an image at offsets that are computed, which is not supported",
+        "use a convolution with fixed taps: conv2d with a dilation, or several of these, added",
+    ),
+    (
+        r".*roi_(align|pool).*|.*\bnms\b.*",
+        "cuts regions out of an image, or chooses boxes, by numbers that are computed, which is "
+        "not supported",
+        "compile the network before it (the features), and one for regions of one size; cut the "
+        "regions between the two predictions",
+    ),
+    (
+        r".*grid_sampl.*|affine_grid.*|.*upsample.*",
         "samples an image at places that are computed, which is not supported",
-        "resize by F.interpolate, or use a transposed convolution",
+        "resize by F.interpolate, or move elements by constant indices, or do it to the data "
+        "before the network",
     ),
     (
         r".*fractional_max_pool.*",

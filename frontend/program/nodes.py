@@ -96,8 +96,15 @@ def is_read(node: fx.Node, needed: Container[fx.Node]) -> bool:
 
 
 def check_finite(name: str, tensor: Tensor) -> None:
-    """Raise CompileError if a stored tensor holds NaN or infinity."""
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+    """Raise CompileError if a stored tensor holds NaN or infinity.
+
+    A tensor that is no parameter may hold minus infinity, as masks of attention do.
+    """
+    if not tensor.is_floating_point():
+        return
+    masks = not isinstance(tensor, torch.nn.Parameter)
+    holds = torch.isfinite(tensor) | (torch.isneginf(tensor) & masks)
+    if not bool(holds.all()):
         raise CompileError(
             "holds NaN or infinity", name, remedy="the training has diverged, train again"
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -20,6 +22,7 @@ from qbnnc.frontend.program.locations import user_line
 from qbnnc.frontend.program.output_names import plain_outputs
 from qbnnc.frontend.torch_messages import first_line, quiet_torch
 from qbnnc.frontend.torch_modes import Arguments, Function, FunctionMode, Keywords
+from qbnnc.frontend.trace.attention import spelt_out, with_attention_spelt_out
 from qbnnc.frontend.trace.embedding_bags import BagsAsRows
 from qbnnc.frontend.trace.recurrent_dropout import with_dropout_between
 from qbnnc.support.errors import CompileError, Loc
@@ -49,6 +52,7 @@ def trace(module: nn.Module, example: Tensor) -> ExportedProgram:
             raise _untraceable(module, error) from error
     _check_constants(program)
     with_dropout_between(program)
+    with_attention_spelt_out(program)
     return program
 
 
@@ -99,7 +103,7 @@ def _tracing() -> Iterator[None]:
     validate = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:
-        with torch.no_grad(), _DataIsDetach(), BagsAsRows():
+        with torch.no_grad(), _DataIsDetach(), BagsAsRows(), spelt_out():
             yield
     finally:
         Distribution.set_default_validate_args(validate)
@@ -116,6 +120,14 @@ def _check_constants(program: ExportedProgram) -> None:
 
 
 def _untraceable(module: nn.Module, error: Exception) -> CompileError:
+    if _packs(error):
+        return CompileError(
+            "packs sequences (pack_padded_sequence and its kin), whose rows differ in length, "
+            "which is not supported",
+            Loc(type(module).__name__, user_line(error)),
+            remedy="pad the rows to one length, and give the layer the tensor [batch, T, features] "
+            "itself: all T steps are computed",
+        )
     advice = "forward must not branch on the values of tensors, nor leave torch"
     if isinstance(error, GuardOnDataDependentSymNode):
         advice = (
@@ -129,3 +141,9 @@ def _untraceable(module: nn.Module, error: Exception) -> CompileError:
         Loc(type(module).__name__, user_line(error)),
         remedy=advice,
     )
+
+
+def _packs(error: Exception) -> bool:
+    """Whether torch's functions of packed sequences raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(f.filename).parts[-3:] == ("nn", "utils", "rnn.py") for f in frames)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -18,7 +17,7 @@ from qbnnc.frontend.trial_runs.calls import call
 from qbnnc.frontend.trial_runs.watched_call import other_generators_kept
 from qbnnc.support.errors import InputError, SourceWarning
 
-Example: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor]
+Example: TypeAlias = Tensor | NDArray[np.generic]
 
 _EXAMPLE_ROWS = 2  # tracing needs two
 _MANY_ROWS = 64  # more are calibration data; fewer may be the one batch that a network takes
@@ -96,13 +95,6 @@ def example_rows(given: Example) -> Tensor:
     if isinstance(given, np.ndarray):
         single = given.astype(np.float32) if given.dtype == np.float64 else given
         given = torch.from_numpy(np.array(single))
-    if not isinstance(given, Tensor):
-        if len(given) != 1:
-            raise InputError(
-                f"{len(given)} tensors; only networks of one input tensor are supported",
-                place="example inputs",
-            )
-        given = torch.as_tensor(given[0])
     if given.ndim < 1 or not len(given):
         raise InputError(
             f"shape {list(given.shape)} has no rows",

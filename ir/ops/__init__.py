@@ -26,6 +26,7 @@ from qbnnc.ir.ops.matmul import MatMul, MatMulInteger, MatrixProduct
 from qbnnc.ir.ops.noise import Distribution, Noise, NoiseCodes
 from qbnnc.ir.ops.normalization import Affine, BatchNorm
 from qbnnc.ir.ops.normalize import Normalize, NormalizeInteger
+from qbnnc.ir.ops.part import Part
 from qbnnc.ir.ops.pooling import AveragePool2d, MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, FakeQuantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, Normal, SampledWeight, SampledWeightInteger
@@ -98,6 +99,7 @@ __all__ = [
     "Pad",
     "Pairwise",
     "PairwiseQuantized",
+    "Part",
     "Pointwise",
     "QuantizeInput",
     "RandomOp",

@@ -1,4 +1,4 @@
-"""Rows of a table, by ids that the input holds: docs/semantics.md, section 8."""
+"""Rows of a table, by ids that the input holds: docs/semantics.md, section 4."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -47,29 +47,29 @@ class Carried:
 Take: TypeAlias = Callable[[Node, Scaling, Builder], Value]
 
 
-def carry_up(graph: Graph, kept: Value | None) -> Graph:
-    """Fold each Affine that can be carried up to what takes it, which is not `kept`.
+def carry_up(graph: Graph, kept: Collection[Value]) -> Graph:
+    """Fold each Affine that can be carried up to what takes it, but the `kept`.
 
     That is a layer, a norm, a function, another Affine, or a product of two matrices.
 
     It passes rearrangements, clamps, masks and pools that nothing else reads, as `_raised` says.
     """
     producers, readers = graph.producers(), _read_once(graph)
-    if kept is not None:
-        del producers[kept]
+    for value in kept:
+        del producers[value]
     affines = (node for node in graph.nodes if isinstance(node.op, Affine))
     found = (_upwards(node, graph, producers, readers) for node in affines)
     return _apply(graph, [c for c in found if c is not None], take_below)
 
 
-def carry_down(graph: Graph, kept: Value | None) -> Graph:
-    """Fold each Affine but `kept` that can be carried down to a linear layer, its only reader.
+def carry_down(graph: Graph, kept: Collection[Value]) -> Graph:
+    """Fold each Affine but the `kept` that can be carried down to a linear layer, its only reader.
 
     It passes rearrangements, and masks if it does not shift. A product of two matrices takes one
     positive factor.
     """
     readers = _read_once(graph)
-    affines = (n for n in graph.nodes if isinstance(n.op, Affine) and n.output is not kept)
+    affines = (n for n in graph.nodes if isinstance(n.op, Affine) and n.output not in kept)
     found = (_downwards(node, graph, readers) for node in affines)
     return _apply(graph, [c for c in found if c is not None], take_above)
 
@@ -137,13 +137,11 @@ def _multiplied(product: Node, op: MatMul, scaling: Scaling, build: Builder) -> 
 def take_above(layer: Node, scaling: Scaling, build: Builder) -> Value:
     """The linear layer with the scaling of its inputs in weight and bias.
 
-    A product of two matrices takes one factor, as often as it reads what is scaled.
+    A product of two matrices takes one factor.
     """
     if isinstance(layer.op, MatMul):
-        first, second = layer.inputs
-        factor = scaling.scale.item() ** (1 + (first is second))
-        op = replace(layer.op, factor=layer.op.factor * factor)
-        return build.emit(op, first, second, loc=layer.loc, name=layer.output.name)
+        op = replace(layer.op, factor=layer.op.factor * scaling.scale.item())
+        return build.emit(op, *layer.inputs, loc=layer.loc, name=layer.output.name)
     scale, shift = scaling.full
     x, weight, bias = layer.inputs
     parameters = [rescaled(weight, scale, 0.0, build, layer.loc), bias]
@@ -215,7 +213,8 @@ def _downwards(affine: Node, graph: Graph, readers: Mapping[Value, Node]) -> Car
         if isinstance(node.op, MatMul):
             number = scaling.number
             takes = number is not None and number[0] > 0 and number[1] == 0
-            return Carried(affine.output, {}, node.output, scaling) if takes else None
+            often = replace(scaling, scale=scaling.scale ** node.inputs.count(value))
+            return Carried(affine.output, {}, node.output, often) if takes else None
         if node.inputs[0] is not value:
             return None
         match node.op:

@@ -27,8 +27,8 @@ class ScaleSoftmax:
        factor, and the shift its bias. A shift that is the same in all of a row is left out.
     3. An element whose bias is 1000 or more below the greatest of its row is masked instead. Its
        scale does not matter, so that a filled mask is one of these.
-    4. A reshape before it that keeps its axis, or a transpose that keeps the last one, comes after
-       it if nothing else reads it: the softmax stands next to what makes its scores.
+    4. A reshape before it that keeps its axis, or a transpose, comes after it if nothing else reads
+       it: the softmax stands next to what makes its scores. Transposes that meet become one.
     5. Declined, with an error, for a row of which every element is minus infinity, and for minus
        infinity that something else than a softmax reads.
 
@@ -115,7 +115,7 @@ def _without_affine(scores: _Scores, node: Node, scaling: Scaling) -> _Scores | 
 
 def _without_move(scores: _Scores, op: Op, x: Value) -> _Scores | None:
     """Scores of what a move reads, which follows the softmax (rule 4); None if it must not."""
-    axis, rank = scores.axis, len(scores.value.type.shape)
+    axis = scores.axis
     match op:
         case Reshape():
             places = [i for i in range(len(x.type.shape)) if _same_axis(x, i, scores)]
@@ -123,8 +123,8 @@ def _without_move(scores: _Scores, op: Op, x: Value) -> _Scores | None:
                 return None
             axis = places[0]
             bias = None if scores.bias is None else scores.bias.reshape(x.type.shape)
-        case Transpose(permutation) if axis == rank - 1 == permutation[-1]:
-            order = np.argsort(permutation)
+        case Transpose(permutation):
+            axis, order = permutation[axis], np.argsort(permutation)
             bias = None if scores.bias is None else scores.bias.transpose(order)
         case _:
             return None
@@ -150,7 +150,7 @@ def _emit(scores: _Scores, x: Value, softmax: Node, build: Builder) -> Value:
     moves, before = list[Rearrangement](scores.moves), list[Rearrangement]()
     if axis != len(shape) - 1:
         before.append(Transpose(order))
-        moves.insert(0, Transpose(tuple(int(i) for i in np.argsort(order))))
+        moves = _met(Transpose(tuple(int(i) for i in np.argsort(order))), moves)
     name, loc = softmax.output.name, softmax.loc
     for op in before:
         x = build.emit(op, x, loc=loc, name=f"{name}.turned")
@@ -165,6 +165,16 @@ def _emit(scores: _Scores, x: Value, softmax: Node, build: Builder) -> Value:
         last = number == len(moves)
         x = build.emit(op, x, loc=loc, name=name if last else f"{name}.{number}")
     return x
+
+
+def _met(first: Transpose, moves: list[Rearrangement]) -> list[Rearrangement]:
+    """The moves behind a transpose; the transposes that meet it are one with it, or none."""
+    permutation = first.permutation
+    while moves and isinstance(moves[0], Transpose):
+        permutation = tuple(permutation[i] for i in moves[0].permutation)
+        moves = moves[1:]
+    same = list(permutation) == sorted(permutation)
+    return moves if same else [Transpose(permutation), *moves]
 
 
 def _constants(
@@ -193,5 +203,5 @@ def _refuse_infinity(node: Node, graph: Graph) -> None:
             "sets elements to minus infinity, as a mask of attention does, and something else than "
             "one softmax reads them",
             node.loc,
-            remedy="let nothing but the softmax read the masked scores, or mask by -1e4",
+            remedy="let nothing but that softmax read the masked scores",
         )

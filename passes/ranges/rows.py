@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.support.several_inputs import Entries
+
 _BOUND = 0.01  # the part of all numbers at an extreme from which it is a bound of the data
 
 
@@ -13,6 +15,28 @@ def evenly_spaced(rows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
+
+def stretched_inputs(
+    rows: NDArray[np.float32],
+    entries: Entries,
+    ids: NDArray[np.int64] | None,
+    factor: float,
+    most: int,
+) -> NDArray[np.float32]:
+    """`stretched`, for each input by itself: the bounds of one are none of another's."""
+    if len(entries) == 1:
+        return stretched(rows, factor, most, ids)
+    known = np.zeros(rows.shape[1], np.int64) if ids is None else ids
+    if (known > 0).all():
+        return rows[:0]
+    far = evenly_spaced(rows, most).copy()
+    for entry in entries:
+        part = slice(entry.start, entry.stop)
+        moved = stretched(rows[:, part], factor, most, known[part])
+        if len(moved):
+            far[:, part] = moved
+    return far
 
 
 def stretched(

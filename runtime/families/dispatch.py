@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import Concat, EmbeddingCodes, Move, QuantizeInput, Reshape
+from qbnnc.ir.ops import Concat, EmbeddingCodes, Move, Part, QuantizeInput, Reshape
 from qbnnc.ir.types import DType
 from qbnnc.runtime.families.choice import lowering as choice
 from qbnnc.runtime.families.contraction import lowering as contraction
@@ -64,7 +64,7 @@ def _lower_node(lowering: Lowering, node: Node) -> None:
 
 def _expect_codes(lowering: Lowering, node: Node) -> None:
     """CompileError if a value between the input and the outputs is float32."""
-    if isinstance(node.op, EmbeddingCodes | QuantizeInput | Reshape):
+    if isinstance(node.op, EmbeddingCodes | Part | QuantizeInput | Reshape):
         return
     if isinstance(node.op, Move) and (lowering.moves_out(node) or lowering.moves_ids(node)):
         return

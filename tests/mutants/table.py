@@ -17,6 +17,8 @@ SCOPE = (
     "ir/ranges.py",
     "ir/rng.py",
     "ir/norm_groups.py",
+    "ir/ids.py",
+    "ir/ops/embedding.py",
     "passes/**/*.py",
     "frontend/convert/**/*.py",
     "frontend/objects/*.py",
@@ -26,7 +28,9 @@ SCOPE = (
     "runtime/stream.py",
     "runtime/families/parameters.py",
     "runtime/families/choice/[lp]*.py",
+    "runtime/families/embedding/lowering.py",
     "runtime/families/noise/lowering.py",
+    "runtime/families/products/lowering.py",
     "runtime/families/dropout/packed.py",
     "tools/qbnnc/support/frames.py",
     "tools/qbnnc/sklearn/*.py",
@@ -43,10 +47,15 @@ TABLE = {
     "ir/scales.py": (
         f"ir/test_arithmetic ir/test_sampling_scales {_RANGES}/test_insert_fake_quantize"
     ),
-    "ir/bounds.py": "ir/test_bounds ir/test_accumulator_bounds passes/integer/test_prove_overflow",
+    "ir/bounds.py": (
+        "ir/test_bounds ir/test_softmax ir/test_matmul ir/test_accumulator_bounds "
+        "passes/integer/test_prove_overflow"
+    ),
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
     "ir/norm_groups.py": "ir/test_normalize",
+    "ir/ids.py": "ir/test_embedding",
+    "ir/ops/embedding.py": "ir/test_embedding",
     "runtime/metrics.py": "runtime/test_metrics",
     "runtime/tables.py": "runtime/test_frames",
     "runtime/stream.py": "runtime/test_stream runtime/test_frames",
@@ -55,7 +64,9 @@ TABLE = {
     ),
     "runtime/families/choice/*.py": "runtime/test_choices",
     "runtime/families/normalization/*.py": "conformance/test_norms",
+    "runtime/families/embedding/*.py": "runtime/test_embedding",
     "runtime/families/noise/*.py": "runtime/test_noise_codes",
+    "runtime/families/products/*.py": "runtime/test_matrices",
     "runtime/families/dropout/*.py": "runtime/test_drop_connect",
     "tools/qbnnc/support/frames.py": "runtime/test_frames",
     "tools/qbnnc/sklearn/*.py": "qbnnc/test_sklearn",
@@ -76,9 +87,13 @@ TABLE = {
     "passes/fitting/*.py": "passes/fitting/test_fit_layers",
     "passes/fusion/split_layers.py": f"{_FUSION}/test_split_layers",
     "passes/fusion/fold_dropout_scale.py": f"{_FUSION}/test_fold_dropout_scale {_SAMPLING}",
+    "passes/fusion/scale_softmax.py": f"{_FUSION}/test_scale_softmax",
+    "passes/integer/exponentials.py": "passes/integer/test_exponentials",
     "passes/fusion/fuse_clamps.py": f"{_FUSION}/test_fuse_clamps {_SAMPLING}",
     "passes/fusion/fuse_elementwise.py": f"{_FUSION}/test_fuse_elementwise",
-    "passes/fusion/*affine.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}",
+    "passes/fusion/*affine.py": (
+        f"{_FUSION}/test_fold_products {_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}"
+    ),
     "passes/fusion/affine_values.py": f"{_FUSION}/test_fold_affine {_QUANTIZE}",
     "passes/fusion/recognise_norms.py": f"{_FUSION}/test_recognise_norms",
     "passes/fusion/group_statistics.py": f"{_FUSION}/test_recognise_norms",
@@ -95,6 +110,8 @@ TABLE = {
     "frontend/convert/*_noise.py": (
         f"{_CONVERT}/test_noise_on_activations {_CONVERT}/test_refused_noise"
     ),
+    f"{_OPS}/joined_constants.py": f"{_CONVERT}/test_attention",
+    f"{_OPS}/contractions.py": f"{_CONVERT}/test_attention {_CONVERT}/test_element_moves",
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
     f"{_OPS}/elementwise_*.py": f"{_CONVERT}/test_elementwise_functions",
     f"{_OPS}/convolutions.py": f"{_CONVERT}/test_convolutions {_CONVERT}/test_ops",
@@ -103,12 +120,17 @@ TABLE = {
     f"{_OPS}/shapes.py": (
         f"{_CONVERT}/test_casts {_CONVERT}/test_element_moves {_CONVERT}/test_ops"
     ),
-    f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent",
+    f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent {_CONVERT}/test_start_states",
+    f"{_OPS}/unpooling.py": f"{_CONVERT}/test_unpooling",
+    f"{_CONVERT}/zero_states.py": f"{_CONVERT}/test_start_states",
     f"{_OPS}/powers.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/normalisation.py": f"{_CONVERT}/test_normalisation",
     f"{_OPS}/resizing.py": f"{_CONVERT}/test_resizing",
+    f"{_OPS}/embedding.py": f"{_CONVERT}/test_embedding",
+    f"{_OPS}/id_functions.py": f"{_CONVERT}/test_embedding",
+    f"{_CONVERT}/ids.py": f"{_CONVERT}/test_embedding",
     f"{_OPS}/e*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
     f"{_OPS}/sampled_vectors.py": f"{_CONVERT}/test_correlated_weights",
     f"{_OPS}/[ps]*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",

@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import torch
+from torch import Tensor
+
 from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.ops.recurrent_cells import Cell, Parameters, States, cell_of
+from qbnnc.frontend.convert.ops.recurrent_cells import Cell, Parameters, State, States, cell_of
 from qbnnc.frontend.convert.ops.shapes import placed, step
 from qbnnc.frontend.convert.ops.split_and_concat import along_first
 from qbnnc.frontend.convert.tracked import (
@@ -89,12 +92,6 @@ def _check_supported(call: Call) -> None:
             "reads a packed sequence, whose rows differ in length, and that does not compile",
             "pad the rows to one length, and give the layer the tensor [batch, T, features]",
         )
-    count = (4 if call.flag("has_biases") else 2) * (1 + call.flag("bidirectional"))
-    if len(_params(call)) != count * call.integer("num_layers"):
-        call.fail(
-            "projects its states (proj_size), which is not supported",
-            "use proj_size=0, and an nn.Linear after the layer",
-        )
     if call.flag("train") and call.number("dropout") > 0 and call.integer("num_layers") > 1:
         call.fail(
             "has dropout between its layers in a program that this version did not trace",
@@ -145,11 +142,13 @@ def at(call: Call, name: str, x: Value, number: int) -> Value:
 def _cells(call: Call, layout: _Layout) -> Iterator[Cell]:
     """Yield the cell of each layer and direction, in torch's order."""
     params, biased = _params(call), call.flag("has_biases")
-    count = 4 if biased else 2
+    count = len(params) // (layout.layers * layout.directions)
+    projected = count > (4 if biased else 2)
     for start in range(0, len(params), count):
         own = params[start : start + count]
-        given = Parameters(own[0], own[1], *(own[2:] if biased else (None, None)))
-        yield cell_of(op_name(call.node), call, given)
+        b_ih, b_hh = own[2:4] if biased else (None, None)
+        w_hr = own[-1] if projected else None
+        yield cell_of(op_name(call.node), call, Parameters(own[0], own[1], b_ih, b_hh, w_hr))
 
 
 def _first_states(call: Call, layout: _Layout) -> list[States]:
@@ -158,29 +157,45 @@ def _first_states(call: Call, layout: _Layout) -> list[States]:
     return list(zip(*kinds, strict=True))
 
 
-def _states_of(call: Call, tracked: Tracked, layout: _Layout) -> list[Value | None]:
+def _states_of(call: Call, tracked: Tracked, layout: _Layout) -> list[State]:
     count = layout.layers * layout.directions
     if _is_zero(tracked):
         return [None] * count
+    if isinstance(tracked, Filled) and tracked.number is not None:
+        return [torch.full([int(tracked.shape[-1])], tracked.number)] * count
+    if isinstance(tracked, Constant) and tracked.tensor.ndim == 3:
+        first = tracked.tensor[:, :1].detach().float()
+        if bool((tracked.tensor == first).all()):
+            return list(first[:, 0])
     if isinstance(tracked, Transposed) and tracked.batch == 1:
         return [at(call, "start", tracked.value, number) for number in range(count)]
     _refuse_start(call, tracked)
     return []
 
 
-def _state_of_cell(call: Call, tracked: Tracked) -> Value | None:
+def _state_of_cell(call: Call, tracked: Tracked) -> State:
     if _is_zero(tracked):
         return None
-    if isinstance(tracked, Constant | Filled):
-        _refuse_start(call, tracked)
+    match tracked:
+        case Filled(row=Tensor() as row):
+            return row.detach().float()
+        case Filled(shape, number) if number is not None:
+            return torch.full([int(shape[-1])], number)
+        case Constant(tensor) if tensor.ndim and bool(
+            (tensor == tensor[:1]).all() or tensor.ndim < 2
+        ):
+            return tensor.detach().float().reshape(-1, tensor.shape[-1])[0]
+        case Constant() | Filled():
+            _refuse_start(call, tracked)
     return call.context.value(tracked, call)
 
 
 def _refuse_start(call: Call, tracked: Tracked) -> None:
     if isinstance(tracked, Constant | Filled):
         call.fail(
-            "starts from states that are constants other than zeros, which is not supported",
-            "start from zeros (leave the states out), or compute them from the input",
+            "starts from constants that are not the same for each row of the batch",
+            "give it states [layers, 1, hidden] that are expanded over the batch, or compute them "
+            "from the input",
         )
     call.fail(
         "starts from states whose axes are not [layers, batch, hidden], or that are random",

@@ -1,9 +1,10 @@
 """The cells of recurrent layers: what one step computes from x_t and the states before it.
 
 A state that is None is zeros, and the step is computed without it. So the first step of a layer
-reads x_t alone. The gates of an LSTM are one layer over [x_t, h], joined: one accumulator adds
-both, and is rounded once. The gates of a GRU are a layer over x_t plus one over h. A joined input
-has one scale for both, and a GRU, whose state passes its gates unchanged, suffers from it.
+reads x_t alone. What a state of constants adds to the gates is part of their bias. The gates of an
+LSTM are one layer over [x_t, h], joined: one accumulator adds both, and is rounded once. The gates
+of a GRU are a layer over x_t plus one over h. A joined input has one scale for both, and a GRU,
+whose state passes its gates unchanged, suffers from it.
 """
 
 from __future__ import annotations
@@ -16,26 +17,30 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.ops.affine import ONE, ZERO, affine_by
 from qbnnc.frontend.convert.ops.shapes import step
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Constant, Noise, Tracked
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Function, Linear, Multiply, Op, Slice, Unary
+from qbnnc.ir.ops import Add, Clamp, Concat, Function, Linear, Multiply, Op, Slice, Unary
 
-States: TypeAlias = "tuple[Value | None, ...]"  # h, and c of an LSTM; each is [H]
+State: TypeAlias = "Value | Tensor | None"  # [H]: computed, constants, or zeros
+States: TypeAlias = "tuple[State, ...]"  # h, and c of an LSTM
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parameters:
     """The parameters of one layer in one direction, as torch keeps them.
 
-    `w_ih` is [G*H, F], `w_hh` [G*H, H] and each bias [G*H], for G gates.
+    `w_ih` is [G*H, F], `w_hh` [G*H, P] and each bias [G*H], for G gates. `w_hr` [P, H] projects h;
+    without it P is H.
     """
 
     w_ih: Tracked
     w_hh: Tracked
     b_ih: Tracked | None
     b_hh: Tracked | None
+    w_hr: Tracked | None = None
 
 
 class Cell(Protocol):
@@ -48,8 +53,8 @@ class Cell(Protocol):
 class Gates:
     """Layers over [x, h] of one call, with rows of its parameters as their weights."""
 
-    def __init__(self, call: Call, given: Parameters) -> None:
-        self.call = call
+    def __init__(self, call: Call, given: Parameters, count: int) -> None:
+        self.call, self._given = call, given
         aten = torch.ops.aten
         joined = {"tensors": [given.w_ih, given.w_hh], "dim": 1}
         self._weight = _known(call, _computed(call, aten.cat.default, joined), "weight")
@@ -58,21 +63,21 @@ class Gates:
             added: dict[str, object] = {"self": given.b_ih, "other": given.b_hh}
             biases.append(_known(call, _computed(call, aten.add.Tensor, added), "bias"))
         self._of_x, self._of_h, self._of_both = biases[:1], biases[1:2], biases[2:]
-        self.hidden = int(_shape(given.w_hh)[-1])
-        self._features = self._weight.shape[1] - self.hidden
+        self.hidden = self._weight.shape[0] // count
+        self._features = self._weight.shape[1] - int(_shape(given.w_hh)[-1])
         self._taken: dict[tuple[str, tuple[int, ...]], tuple[Weight, Weight | None]] = {}
 
-    def layer(self, name: str, x: Value, h: Value | None, gates: Sequence[int]) -> Value:
+    def layer(self, name: str, x: Value, h: State, gates: Sequence[int]) -> Value:
         """The gates of these numbers [len(gates)*H], of x and h; without h it is zeros."""
-        if h is None:
-            return self._linear(name, x, *self._parameters("first", gates))
+        if not isinstance(h, Value):
+            return self._linear(name, x, *self._parameters("first", gates, h))
         joined = step(self.call, "joined", Concat(0), x, h)
         return self._linear(name, joined, *self._parameters("both", gates))
 
-    def summed(self, name: str, x: Value, h: Value | None, gates: Sequence[int]) -> Value:
+    def summed(self, name: str, x: Value, h: State, gates: Sequence[int]) -> Value:
         """The same as `layer`, as the sum of a layer over x and one over h."""
-        if h is None:
-            return self._linear(name, x, *self._parameters("first", gates))
+        if not isinstance(h, Value):
+            return self.layer(name, x, h, gates)
         parts = (self.of_x(f"{name}_x", x, gates), self.of_h(f"{name}_h", h, gates))
         return self.emit(name, Add(), *parts)
 
@@ -84,23 +89,48 @@ class Gates:
         """What h alone adds to the gates, with its own bias."""
         return self._linear(name, h, *self._parameters("h", gates))
 
-    def bias_of_h(self, gate: int) -> Tensor:
-        """The bias [H] that torch adds to what h adds to a gate."""
-        weight = self._parameters("h", (gate,))[1]
-        if weight is None:
-            return torch.zeros(self.hidden)
-        if weight.is_random:
+    def constant_of_h(self, gate: int, h: Tensor | None) -> Tensor:
+        """What a state of constants, or of zeros, and its bias add to a gate: [H]."""
+        weight, bias = self._parameters("h", (gate,))
+        used = [bias, weight if h is not None else None]
+        if any(each is not None and each.is_random for each in used):
             self.call.fail(
-                "has a random bias beside its first state, which is zeros",
-                "leave out the bias of the hidden state (bias_hh), or make it a constant",
+                "has a random weight or bias beside its first state, which is constant",
+                "leave out the bias of the hidden state (bias_hh), or compute the state from x",
             )
-        return weight.mu
+        total = torch.zeros(self.hidden) if bias is None else bias.mu
+        return total if h is None else total + weight.mu @ h
 
-    def _parameters(self, what: str, gates: Sequence[int]) -> tuple[Weight, Weight | None]:
+    def projected(self, hidden: Value) -> Value:
+        """h [P] of an LSTM whose states are projected; else as it is."""
+        if self._given.w_hr is None:
+            return hidden
+        weight = _known(self.call, self._given.w_hr, "weight")
+        return self._linear("projected", hidden, weight, None)
+
+    def scaled(self, name: str, gate: Value, factor: Tensor) -> Value:
+        """A gate times constants."""
+        return affine_by(self.call, gate, factor, ZERO, f"{self.call.place().name}.{name}")
+
+    def _with(self, h: Tensor) -> Weight:
+        """The bias with what a state of constants adds to it."""
+        aten = torch.ops.aten
+        product = _computed(self.call, aten.mv.default, {"self": self._given.w_hh, "vec": h})
+        for each in (self._given.b_ih, self._given.b_hh):
+            if each is not None:
+                product = _computed(self.call, aten.add.Tensor, {"self": product, "other": each})
+        return _known(self.call, product, "bias")
+
+    def _parameters(
+        self, what: str, gates: Sequence[int], h: Tensor | None = None
+    ) -> tuple[Weight, Weight | None]:
         """The weight and the bias of some gates; the same for each step."""
+        if h is not None:
+            (weight, _), rows = self._parameters(what, gates), self._rows(gates)
+            return weight, self._with(h).moved(lambda t: t[rows])
         key = (what, tuple(gates))
         if key not in self._taken:
-            rows = torch.cat([torch.arange(self.hidden) + g * self.hidden for g in gates])
+            rows = self._rows(gates)
             columns = {"first": slice(0, self._features), "x": slice(0, self._features)}
             columns["h"] = slice(self._features, None)
             own = columns.get(what, slice(None))
@@ -110,6 +140,9 @@ class Gates:
                 bias[0].moved(lambda t: t[rows]) if bias else None,
             )
         return self._taken[key]
+
+    def _rows(self, gates: Sequence[int]) -> Tensor:
+        return torch.cat([torch.arange(self.hidden) + g * self.hidden for g in gates])
 
     def _linear(self, name: str, x: Value, weight: Weight, bias: Weight | None) -> Value:
         place = self.call.place().step(name)
@@ -141,10 +174,11 @@ class LstmCell:
         opened = g.emit("open", Unary(Function.SIGMOID), g.part("ifo", whole, 0, 3))
         new = g.emit("new", Unary(Function.TANH), g.part("g", whole, 3))
         i, f, o = (g.part(name, opened, n) for n, name in enumerate("ifo"))
-        kept, added = g.emit("kept", Multiply(), f, c), g.emit("added", Multiply(), i, new)
+        kept = g.scaled("kept", f, c) if isinstance(c, Tensor) else g.emit("kept", Multiply(), f, c)
+        added = g.emit("added", Multiply(), i, new)
         return self._ended(o, g.emit("cell", Add(), kept, added))
 
-    def _first(self, x: Value, h: Value | None) -> tuple[Value, ...]:
+    def _first(self, x: Value, h: State) -> tuple[Value, ...]:
         """A step from a cell of zeros, to which nothing is kept."""
         g = self.gates
         whole = g.layer("gates", x, h, (0, 3, 2))
@@ -155,7 +189,8 @@ class LstmCell:
 
     def _ended(self, o: Value, cell: Value) -> tuple[Value, ...]:
         shown = self.gates.emit("shown", Unary(Function.TANH), cell)
-        return self.gates.emit("hidden", Multiply(), o, shown), cell
+        hidden = self.gates.emit("hidden", Multiply(), o, shown)
+        return self.gates.projected(hidden), cell
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,19 +204,15 @@ class GruCell:
         g = self.gates
         opened = g.emit("open", Unary(Function.SIGMOID), g.summed("gates", x, h, (0, 1)))
         r, z = g.part("r", opened, 0), g.part("z", opened, 1)
-        if h is None:
-            return (self._kept(z, self._new(x, self._scaled(r)), None),)
+        if not isinstance(h, Value):
+            return (self._kept(z, self._new(x, self._scaled(r, h)), h),)
         from_h = g.emit("reset", Multiply(), r, g.of_h("from_h", h, (2,)))
         return (self._kept(z, self._new(x, from_h), h),)
 
-    def _scaled(self, r: Value) -> Value | None:
-        """r times the bias of h; None if that is zeros."""
-        bias = self.gates.bias_of_h(2)
-        if not bool(bias.any()):
-            return None
-        call = self.gates.call
-        constants = (call.constant("bias_of_h", bias), call.constant("none", torch.zeros(())))
-        return self.gates.emit("reset", Affine(), r, *constants)
+    def _scaled(self, r: Value, h: Tensor | None) -> Value | None:
+        """r times what a constant h adds; None if that is zeros."""
+        added = self.gates.constant_of_h(2, h)
+        return self.gates.scaled("reset", r, added) if bool(added.any()) else None
 
     def _new(self, x: Value, from_h: Value | None) -> Value:
         total = self.gates.of_x("from_x", x, (2,))
@@ -189,15 +220,15 @@ class GruCell:
             total = self.gates.emit("total", Add(), total, from_h)
         return self.gates.emit("new", Unary(Function.TANH), total)
 
-    def _kept(self, z: Value, new: Value, h: Value | None) -> Value:
+    def _kept(self, z: Value, new: Value, h: State) -> Value:
         """(1 - z) * n + z * h, whose parts keep signs and ranges of their own."""
-        g, call = self.gates, self.gates.call
-        constants = (call.constant("minus", -torch.ones(())), call.constant("one", torch.ones(())))
-        updated = g.emit("update", Affine(), z, *constants)
+        g = self.gates
+        updated = affine_by(g.call, z, -ONE, ONE, f"{g.call.place().name}.update")
         changed = g.emit("changed", Multiply(), updated, new)
         if h is None:
             return changed
-        return g.emit("hidden", Add(), changed, g.emit("kept", Multiply(), z, h))
+        kept = g.scaled("kept", z, h) if isinstance(h, Tensor) else g.emit("kept", Multiply(), z, h)
+        return g.emit("hidden", Add(), changed, kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,8 +245,9 @@ class PlainCell:
 
 def cell_of(name: str, call: Call, given: Parameters) -> Cell:
     """The cell of an aten op: lstm, gru, rnn_tanh, rnn_relu, or the same with _cell."""
-    gates = Gates(call, given)
-    match name.removesuffix("_cell"):
+    kind = name.removesuffix("_cell")
+    gates = Gates(call, given, {"lstm": 4, "gru": 3}.get(kind, 1))
+    match kind:
         case "lstm":
             return LstmCell(gates)
         case "gru":

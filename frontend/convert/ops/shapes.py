@@ -11,10 +11,9 @@ import torch
 from torch import fx
 
 from qbnnc.frontend.convert.call import Call, Rules, number_of
-from qbnnc.frontend.convert.constant_folding import repeated
+from qbnnc.frontend.convert.constant_folding import repeated, shared_by_rows
 from qbnnc.frontend.convert.dropout_masks import moved_masks
 from qbnnc.frontend.convert.dropout_masks.handwritten_masks import floored
-from qbnnc.frontend.convert.id_functions import is_ids
 from qbnnc.frontend.convert.tracked import (
     Activation,
     AnyActivation,
@@ -32,8 +31,6 @@ from qbnnc.frontend.convert.tracked import (
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Gather, Op, Pairwise, Reshape, Transpose
 
-_WHOLE = (torch.int32, torch.int64)
-
 
 def reshape(call: Call) -> Tracked:
     """A reshape of each row, if the batch stays the first axis; torch's result tells the shape."""
@@ -47,6 +44,8 @@ def reshape(call: Call) -> Tracked:
             return places
         case x:
             value = call.context.value(x, call)
+            if (found := _ones_gone(call)) is not None and found[1]:
+                return placed(call, reshaped(call, value, found[0]), found[1])
             return Activation(reshaped(call, value, call.row_shape()))
 
 
@@ -176,6 +175,8 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
         return filled
     static = [extent for extent in shape if isinstance(extent, int)]
     if len(static) != len(shape):
+        if (shared := shared_by_rows(call)) is not None:
+            return shared
         call.fail(
             "repeats a tensor of different numbers along the batch, so that a row's result "
             "would depend on its place in the batch (BatchEnsemble's and Masksembles' layers do "
@@ -190,8 +191,6 @@ def cast_to(call: Call) -> Tracked:
     """Drop a cast, as the graph computes in float32; CompileError if it rounds activations."""
     x, dtype = call.tracked("self"), call.arguments.get("dtype")
     activation = isinstance(x, AnyActivation)
-    if isinstance(dtype, torch.dtype) and dtype in _WHOLE and is_ids(call, x):
-        return x
     if activation and isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
         call.fail(f"casts activations to {dtype}, which rounds them", "only floats are supported")
     if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
@@ -266,6 +265,9 @@ def _only_whole_ones_are_used(call: Call) -> bool:
     return bool(used) and all(str(list(inputs[i].meta["val"].shape)) == common for i in used)
 
 
+ELEMENTWISE = frozenset(
+    "_to_copy alias clone contiguous detach lift_fresh lift_fresh_copy to type_as".split()
+)
 RULES: Rules = {
     **dict.fromkeys(
         "_unsafe_view flatten reshape squeeze unflatten unsqueeze view _reshape_copy".split(),

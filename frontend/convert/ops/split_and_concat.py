@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NoReturn, cast
 
 from qbnnc.frontend.convert.call import Call, Rules
+from qbnnc.frontend.convert.ops import joined_constants
 from qbnnc.frontend.convert.ops.shapes import placed, reshaped, step, turned
 from qbnnc.frontend.convert.tracked import Activation, Filled, Tracked, Transposed
 from qbnnc.ir.graph import Value
@@ -93,8 +94,11 @@ def cat(call: Call) -> Tracked:
     behind = [each for each in given if isinstance(each, Transposed)]
     if len(behind) == len(given) and len({each.batch for each in behind}) == 1:
         return _joined_behind(call, behind)
-    parts = _parts(call)
-    return _joined(call, parts, call.integer("dim") % (len(parts[0].type.shape) + 1))
+    axis = call.integer("dim") % len(call.shape())
+    given = [joined_constants.same_in_all_rows(call, each) for each in given] if axis else given
+    if joined_constants.holds_constants(given):
+        return joined_constants.joined(call, given, axis - 1) if axis else _along_batch(call)
+    return _joined(call, _parts(call), axis)
 
 
 def _joined_behind(call: Call, parts: Sequence[Transposed]) -> Tracked:
@@ -102,7 +106,7 @@ def _joined_behind(call: Call, parts: Sequence[Transposed]) -> Tracked:
     batch, values = parts[0].batch, [each.value for each in parts]
     axis = call.integer("dim") % (len(values[0].type.shape) + 1)
     if axis == batch:
-        call.fail("joins along the batch", "every row must be predicted by itself")
+        _along_batch(call)
     inner = axis - (axis > batch)
     return Transposed(call.emit(Concat(inner), *values), batch)
 
@@ -127,7 +131,7 @@ def _parts(call: Call) -> list[Value]:
 
 def _joined(call: Call, parts: list[Value], axis: int) -> Activation:
     if axis == 0:
-        call.fail("joins along the batch", "every row must be predicted by itself")
+        _along_batch(call)
     return Activation(parts[0] if len(parts) == 1 else call.emit(Concat(axis - 1), *parts))
 
 
@@ -169,6 +173,10 @@ def _inner_axis(call: Call) -> int:
 
 def _not_apart(call: Call) -> NoReturn:
     call.fail("takes the batch apart", "every row must be predicted by itself")
+
+
+def _along_batch(call: Call) -> NoReturn:
+    call.fail("joins along the batch", "every row must be predicted by itself")
 
 
 def _bound(call: Call, name: str, default: int, extent: int) -> int:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from qbnnc.frontend import read_module, read_modules
 from qbnnc.frontend.convert.ops import recurrent
@@ -186,29 +187,34 @@ def test_dropout_between_layers_that_is_off(case: str) -> None:
         read_module(Read(make(), forward).eval(), rows(2))
 
 
-def from_ones(layer: nn.Module, x: Tensor) -> Tensor:
-    """First states that are not zeros."""
-    y: Tensor = layer(x, x.new_ones(1, x.shape[0], 3))[0]
+def from_places(layer: nn.Module, x: Tensor) -> Tensor:
+    """First states that depend on the place of a row in its batch."""
+    y: Tensor = layer(x, torch.arange(6.0).reshape(1, 2, 3).repeat(1, x.shape[0] // 2, 1))[0]
     return y[:, -1]
 
 
+def packed(layer: nn.Module, x: Tensor) -> Tensor:
+    lengths = torch.full((x.shape[0],), x.shape[1])
+    h: Tensor = layer(pack_padded_sequence(x, lengths, batch_first=True))[1]
+    return h[-1]
+
+
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "proj_size": (
-        lambda: Read(nn.LSTM(4, 3, proj_size=2, batch_first=True), last_step),
-        r"layer.*lstm: projects its states \(proj_size\).*; use proj_size=0, and an nn.Linear",
-    ),
     "the batch for time": (
         lambda: Read(nn.LSTM(4, 3), last_step),
         r"lstm: takes axis 0 of its input for time.*batch_first=True",
     ),
-    "constant states": (
-        lambda: Read(nn.GRU(4, 3, batch_first=True), from_ones),
-        r"gru: starts from states that are constants other than zeros.*; start from zeros",
+    "states by place in the batch": (
+        lambda: Read(nn.GRU(4, 3, batch_first=True), from_places),
+        r"repeat: .*whose rows differ",
+    ),
+    "packed": (
+        lambda: Read(nn.GRU(4, 3, batch_first=True), packed),
+        r"packs sequences .*rows differ in length.*; pad the rows to one length",
     ),
 }
 
 
-@pytest.mark.filterwarnings("ignore:LSTM with projections")  # torch's own, of its kernels
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str) -> None:
     make, message = REFUSED[case]

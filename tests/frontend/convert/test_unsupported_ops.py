@@ -24,3 +24,21 @@ def test_windows_at_random_are_told_what_to_write(name: str) -> None:
     refusal = not_supported(name, name)
     assert "drawn at random" in refusal.message
     assert "adaptive max pooling" in refusal.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "remedy"),
+    [
+        ("grid_sampler", "at places that are computed", "F.interpolate"),
+        ("grid_sampler_2d", "at places that are computed", "constant indices"),
+        ("affine_grid_generator", "at places that are computed", "before the network"),
+        ("torchvision::deform_conv2d", "at offsets that are computed", "dilation"),
+        ("torchvision::roi_align", "cuts regions out", "the features"),
+        ("torchvision::ps_roi_pool", "cuts regions out", "between the two predictions"),
+        ("torchvision::nms", "chooses boxes", "the features"),
+    ],
+)
+def test_computed_places_are_told_what_to_write(name: str, message: str, remedy: str) -> None:
+    refusal = not_supported(name, name)
+    assert message in refusal.message
+    assert remedy in refusal.remedy

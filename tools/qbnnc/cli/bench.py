@@ -14,7 +14,7 @@ import numpy as np
 from qbnnc.bench.baselines import FloatNetwork, Rivals, read_float
 from qbnnc.bench.timing import Contender, ratio, take_turns
 from qbnnc.cli.command import Command
-from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.common import echo_json, per_input, placed, plain_warnings
 from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.shared_options import (
     json_option,
@@ -25,7 +25,7 @@ from qbnnc.cli.shared_options import (
 from qbnnc.cli.versions import installed
 from qbnnc.ir.ids import Rows
 from qbnnc.ir.types import Array
-from qbnnc.loading.arrays import read_array
+from qbnnc.loading.arrays import read_arrays
 from qbnnc.loading.artefacts import Artefact, open_artefact
 from qbnnc.loading.sources import Reading, SourceOptions
 from qbnnc.runtime.isa import chosen
@@ -42,7 +42,9 @@ _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
 @click.option(
     "--input",
     "input_",
-    metavar="FILE[:KEY]",
+    multiple=True,
+    callback=per_input,
+    metavar="[NAME=]FILE[:KEY]",
     help="Predict these rows, repeated as needed. [default: noise]",
 )
 @click.option(
@@ -107,7 +109,7 @@ def command(
         first = open_artefact(artefacts[0])
     shape = first.input_shape
     taken = first.rows_taken
-    source = taken.of(read_array(input_)) if input_ is not None else None
+    source = taken.of(read_arrays(input_, taken.names)) if input_ is not None else None
     network = None
     if floats:
         with placed({"the calibration data": floats[0]}):
