@@ -17,6 +17,7 @@ SCOPE = (
     "ir/inputs.py",
     "ir/ranges.py",
     "ir/rng.py",
+    "ir/norm_groups.py",
     "ir/ids.py",
     "ir/ops/embedding.py",
     "passes/**/*.py",
@@ -55,6 +56,7 @@ TABLE = {
     "ir/inputs.py": "ir/test_inputs",
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
+    "ir/norm_groups.py": "ir/test_normalize",
     "ir/ids.py": "ir/test_embedding",
     "ir/ops/embedding.py": "ir/test_embedding",
     "runtime/metrics.py": "runtime/test_metrics",
@@ -64,6 +66,7 @@ TABLE = {
         "runtime/test_choices runtime/test_drop_connect runtime/test_sampled"
     ),
     "runtime/families/choice/*.py": "runtime/test_choices",
+    "runtime/families/normalization/*.py": "conformance/test_norms",
     "runtime/families/embedding/*.py": "runtime/test_embedding",
     "runtime/families/noise/*.py": "runtime/test_noise_codes",
     "runtime/families/products/*.py": "runtime/test_matrices",
@@ -80,6 +83,7 @@ TABLE = {
     "passes/ranges/quantisation_points.py": (
         f"{_RANGES}/test_quantisation_points {_RANGES}/test_joined_ranges {_RANGES}/test_calibrate"
     ),
+    "passes/ranges/unweighted_values.py": f"{_RANGES}/test_unweighted_values",
     "passes/ranges/insert_fake_quantize.py": (
         f"{_RANGES}/test_insert_fake_quantize {_RANGES}/test_joined_ranges {_QUANTIZE} {_SAMPLING}"
     ),
@@ -95,6 +99,8 @@ TABLE = {
         f"{_FUSION}/test_fold_products {_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}"
     ),
     "passes/fusion/affine_values.py": f"{_FUSION}/test_fold_affine {_QUANTIZE}",
+    "passes/fusion/recognise_norms.py": f"{_FUSION}/test_recognise_norms",
+    "passes/fusion/group_statistics.py": f"{_FUSION}/test_recognise_norms",
     "passes/fusion/noise.py": f"backends/test_torch_network {_SAMPLING}",
     "passes/head/mean_and_variance.py": f"{_HEAD}/test_mean_and_variance {_HEAD}/test_assign_head",
     "passes/head/intervals.py": f"{_HEAD}/test_intervals {_HEAD}/test_regression_head",
