@@ -51,6 +51,8 @@ class RandomOpMode(TorchDispatchMode, ABC):
     ) -> object:
         given = kwargs or {}
         if isinstance(func, torch._ops.OpOverload) and draws(func):
+            if _drops_nothing(func, args, given):
+                return func(*args, **given)
             return self.drawn(func, args, given)
         return func(*args, **given)
 
@@ -58,3 +60,12 @@ class RandomOpMode(TorchDispatchMode, ABC):
 def draws(op: torch._ops.OpOverload) -> bool:
     """Whether torch marks the op as one that draws random numbers."""
     return torch.Tag.nondeterministic_seeded in op.tags
+
+
+def _drops_nothing(op: torch._ops.OpOverload, args: Arguments, kwargs: Keywords) -> bool:
+    """Whether this is one of torch's attention kernels with a dropout of 0."""
+    names = [argument.name for argument in op._schema.arguments]
+    if "dropout_p" not in names:
+        return False
+    given = dict(zip(names, args, strict=False)) | dict(kwargs)
+    return given.get("dropout_p", 0.0) == 0
