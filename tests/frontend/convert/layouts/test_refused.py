@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from qbnnc.frontend import read_module
 from qbnnc.support.errors import CompileError
 
 T, D = 4, 6
+Forward: TypeAlias = "Callable[[Of, Tensor], Tensor]"
 
 
 class Of(nn.Module):
-    def __init__(self, forward: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    def __init__(self, forward: Forward) -> None:
         super().__init__()
         self.layer, self.conv = nn.Linear(D, D), nn.Conv1d(1, 2, 3)
         self.by_row = nn.Parameter(torch.randn(T, 2, D))
@@ -25,12 +27,12 @@ class Of(nn.Module):
         return self.run(self, x)
 
 
-def forms(net: nn.Module, x: Tensor) -> Tensor:
+def forms(net: Of, x: Tensor) -> Tensor:
     y = x.transpose(0, 1)[:1] + x[:, :1]
     return y.mean(0)
 
 
-REFUSED: dict[str, tuple[Callable[[nn.Module, Tensor], Tensor], str]] = {
+REFUSED: dict[str, tuple[Forward, str]] = {
     "mean over the batch": (lambda net, x: x.transpose(0, 1).mean(1), "holds the batch|the batch"),
     "softmax over the batch": (
         lambda net, x: x.transpose(0, 1).softmax(1).mean(0),
