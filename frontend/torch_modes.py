@@ -15,6 +15,9 @@ Keywords: TypeAlias = Mapping[str, object]
 Function: TypeAlias = Callable[..., object]
 
 
+_FUSED_ATTENTION = "_scaled_dot_product_"
+
+
 class FunctionMode(TorchFunctionMode, ABC):
     """Intercepts calls of torch's Python functions, as the user's code makes them."""
 
@@ -51,21 +54,14 @@ class RandomOpMode(TorchDispatchMode, ABC):
     ) -> object:
         given = kwargs or {}
         if isinstance(func, torch._ops.OpOverload) and draws(func):
-            if _drops_nothing(func, args, given):
-                return func(*args, **given)
             return self.drawn(func, args, given)
         return func(*args, **given)
 
 
 def draws(op: torch._ops.OpOverload) -> bool:
-    """Whether torch marks the op as one that draws random numbers."""
-    return torch.Tag.nondeterministic_seeded in op.tags
+    """Whether torch marks the op as one that draws random numbers, and it does on a CPU.
 
-
-def _drops_nothing(op: torch._ops.OpOverload, args: Arguments, kwargs: Keywords) -> bool:
-    """Whether this is one of torch's attention kernels with a dropout of 0."""
-    names = [argument.name for argument in op._schema.arguments]
-    if "dropout_p" not in names:
-        return False
-    given = dict(zip(names, args, strict=False)) | dict(kwargs)
-    return given.get("dropout_p", 0.0) == 0
+    Attention with dropout is made of other ops there, one of which draws.
+    """
+    fused = _FUSED_ATTENTION in op._schema.name
+    return torch.Tag.nondeterministic_seeded in op.tags and not fused

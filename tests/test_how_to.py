@@ -102,6 +102,17 @@ def test_python_works_when_pasted(page: str, count: int, needs: str, folder: Pat
 
 
 @pytest.mark.slow
+def test_several_inputs_work_when_pasted(tmp_path: Path) -> None:
+    python, shell = (blocks("several-inputs.md", kind) for kind in ("python", "sh"))
+    assert (len(python), len(shell)) == (3, 1)
+    assert "Entry(name='features'" in paste([sys.executable, "-"], "\n".join(python), tmp_path)
+    said = paste(["bash", "-euo", "pipefail"], shell[0], tmp_path)
+    assert said.count(" equal\n") == 2
+    header = (tmp_path / "net.h").read_text()
+    assert "const float *image, const float *features, uint64_t seed" in header
+
+
+@pytest.mark.slow
 def test_ci_works_when_pasted(folder: Path) -> None:
     shell = blocks("ci.md", "sh")
     assert len(shell) == 3

@@ -16,7 +16,7 @@ from qbnnc.frontend.convert import unsupported_ops
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.context import Context
 from qbnnc.frontend.convert.draw_sources import Converted
-from qbnnc.frontend.convert.id_functions import vocabulary_of
+from qbnnc.frontend.convert.ids import vocabulary_of
 from qbnnc.frontend.convert.member_axes import member_axes, members_first
 from qbnnc.frontend.convert.op_rules import result_of
 from qbnnc.frontend.convert.parts_of_row import check_all_read, parts_of_row, row_name

@@ -12,7 +12,6 @@ from qbnnc.frontend.convert import (
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.constant_folding import folded, repeated, shared_by_rows
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
-from qbnnc.frontend.convert.id_functions import function, is_function
 from qbnnc.frontend.convert.layouts.rules import by_layout, concerns
 from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
 from qbnnc.frontend.convert.ops import (
@@ -39,6 +38,7 @@ from qbnnc.frontend.convert.ops import (
     unpooling,
     volume_pools,
 )
+from qbnnc.frontend.convert.ops.id_functions import function, is_function
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Constant,

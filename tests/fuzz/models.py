@@ -82,7 +82,7 @@ class ModelTarget:
             classification=rng.random() < 0.3,
             dropout=rng.random() < 0.7,
             members=rng.choice((1, 1, 1, 2, 3)),
-            ops=rng.choice(("all", "draws")),
+            ops=rng.choice(("all", "draws", "parts")),
             sampled=rng.random() < 0.4,
         )
 
