@@ -22,6 +22,7 @@ SCOPE = (
     "ir/ops/embedding.py",
     "passes/**/*.py",
     "frontend/convert/**/*.py",
+    "frontend/members/*.py",
     "frontend/objects/*.py",
     "runtime/metrics.py",
     "tools/qbnnc/batches/**/*.py",
@@ -111,6 +112,12 @@ TABLE = {
     "passes/recorded_options.py": "qbnnc/test_source_check",
     "passes/**/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
     "passes/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
+    "frontend/convert/layouts/*.py": (
+        f"{_CONVERT}/layouts/test_networks {_CONVERT}/layouts/test_layout "
+        f"{_CONVERT}/layouts/test_refused"
+    ),
+    "frontend/convert/member_axes.py": "frontend/members/test_members",
+    "frontend/members/*.py": "frontend/members/test_members frontend/members/test_narrow",
     "frontend/convert/*_noise.py": (
         f"{_CONVERT}/test_noise_on_activations {_CONVERT}/test_refused_noise"
     ),
