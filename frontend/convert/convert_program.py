@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from operator import itemgetter
 from typing import cast
@@ -16,7 +17,8 @@ from qbnnc.frontend.convert import unsupported_ops
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.context import Context
 from qbnnc.frontend.convert.draw_sources import Converted
-from qbnnc.frontend.convert.id_functions import vocabulary_of
+from qbnnc.frontend.convert.ids import vocabulary_of
+from qbnnc.frontend.convert.member_axes import member_axes, members_first
 from qbnnc.frontend.convert.op_rules import result_of
 from qbnnc.frontend.convert.parts_of_row import (
     check_all_read,
@@ -65,11 +67,13 @@ def convert_with_draws(
     program: ExportedProgram,
     tensors: Mapping[str, Tensor] | None = None,
     inputs: Entries = (),
+    member_axis: int | None = None,
 ) -> Converted:
     """The FLOAT graph of a functional program (see trace.export.functionalise), and its draws.
 
     `tensors` take the place of the program's own, by their names in the user's model. `inputs` are
-    several inputs that stand one after another in the rows that the program takes.
+    several inputs that stand one after another in the rows that the program takes. `member_axis` is
+    the axis of outputs that holds members; outputs [E, B, ...] have it in front.
     CompileError names the module, the op, and what to do instead.
     """
     source, *more = the_inputs(program)
@@ -82,7 +86,7 @@ def convert_with_draws(
     conversion.start([source, *more], inputs)
     for node in nodes:
         conversion.visit(node)
-    converted = conversion.graph(outputs, Constants(program, stored))
+    converted = conversion.graph(outputs, Constants(program, stored), member_axis)
     check_all_read(converted.graph, inputs)
     return converted
 
@@ -124,20 +128,34 @@ class _Conversion:
         for source, entry in zip(sources, inputs, strict=True):
             self._known[source] = Activation(part_of_row(entry, build))
 
-    def graph(self, outputs: Sequence[Prediction], constants: Constants) -> Converted:
-        nodes = {output.node: output for output in outputs}
-        values = {
-            node: self._context.value(
-                cast(Tracked, self._known[node]), Call(node, {}, self._context)
-            )
-            for node, output in nodes.items()
-            if not output.constant
-        }
-        shape = next(iter(values.values())).type.shape
-        for node, output in nodes.items():
-            if output.constant:
-                values[node] = self._constant(output, constants, shape)
-        return self._context.graph(tuple(values[output.node] for output in outputs))
+    def graph(
+        self, outputs: Sequence[Prediction], constants: Constants, member_axis: int | None
+    ) -> Converted:
+        computed = [None if each.constant else self._output(each.node) for each in outputs]
+        members = member_axes(computed, member_axis)
+        values: list[Value | None] = []
+        for number, output in enumerate(computed):
+            axis = None if members is None else members.axes[number]
+            if output is None:
+                values.append(None)
+            elif axis is None:
+                values.append(self._context.value(output[1], output[0]))
+            else:
+                values.append(members_first(*output, axis))
+        first, alike = next(
+            (value, members is not None and members.axes[number] is not None)
+            for number, value in enumerate(values)
+            if value is not None
+        )
+        shape = first.type.shape[alike:]
+        whole = tuple(
+            self._constant(output, constants, shape) if value is None else value
+            for output, value in zip(outputs, values, strict=True)
+        )
+        return replace(self._context.graph(whole), members=members)
+
+    def _output(self, node: fx.Node) -> tuple[Call, Tracked]:
+        return Call(node, {}, self._context), cast(Tracked, self._known[node])
 
     def _constant(self, output: Prediction, constants: Constants, shape: tuple[int, ...]) -> Value:
         """A constant output; a clamp at 0 marks one that no parameters make negative."""

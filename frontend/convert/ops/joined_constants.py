@@ -14,7 +14,13 @@ from torch import Tensor
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.ops.affine import affine
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.tracked import Activation, AnyActivation, Filled, Tracked
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    AnyActivation,
+    Constant,
+    Filled,
+    Tracked,
+)
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Concat, Pad
 
@@ -25,6 +31,21 @@ def holds_constants(parts: Sequence[Tracked]) -> bool:
     return any(filled) and all(
         each or isinstance(part, AnyActivation) for each, part in zip(filled, parts, strict=True)
     )
+
+
+def same_in_all_rows(call: Call, part: Tracked) -> Tracked:
+    """A constant that repeats one row for a batch of fixed size, as what all rows repeat.
+
+    `token.expand(len(x), -1, -1)` makes torch settle on the size of the batch.
+    """
+    match part:
+        case Constant(tensor) if (
+            tensor.ndim == len(call.shape())
+            and call.context.is_batch(tensor.shape[0])
+            and bool((tensor == tensor[:1]).all())
+        ):
+            return Filled(tuple(tensor.shape), None, tensor[:1].detach())
+    return part
 
 
 def joined(call: Call, parts: Sequence[Tracked], axis: int) -> Activation:

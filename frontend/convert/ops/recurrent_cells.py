@@ -126,9 +126,8 @@ class Gates:
     ) -> tuple[Weight, Weight | None]:
         """The weight and the bias of some gates; the same for each step."""
         if h is not None:
-            (weight, _), bias = self._parameters(what, gates), self._with(h)
-            rows = self._rows(gates)
-            return weight, bias.moved(lambda t: t[rows])
+            (weight, _), rows = self._parameters(what, gates), self._rows(gates)
+            return weight, self._with(h).moved(lambda t: t[rows])
         key = (what, tuple(gates))
         if key not in self._taken:
             rows = self._rows(gates)

@@ -95,6 +95,7 @@ def cat(call: Call) -> Tracked:
     if len(behind) == len(given) and len({each.batch for each in behind}) == 1:
         return _joined_behind(call, behind)
     axis = call.integer("dim") % len(call.shape())
+    given = [joined_constants.same_in_all_rows(call, each) for each in given] if axis else given
     if joined_constants.holds_constants(given):
         return joined_constants.joined(call, given, axis - 1) if axis else _along_batch(call)
     return _joined(call, _parts(call), axis)
