@@ -23,13 +23,16 @@ from qbnnc.ir.ops import (
     KeepMask,
     Linear,
     Mask,
+    MatMul,
     MaxPool2d,
     Multiply,
+    Normalize,
     Op,
     Pad,
     Pairwise,
     Pointwise,
     Reshape,
+    ScaledSoftmax,
     Slice,
     Softmax,
     Transpose,
@@ -58,18 +61,31 @@ def rule_for(constants: Mapping[Value, Array]) -> Rule:
 
 
 def _paired(node: Node, block: Block) -> Plan | None:
-    """Ops on elements in the same places, of which constants and masks may broadcast."""
+    """Ops on elements in the same places, or along other axes than that of the members."""
+    rank = len(node.output.type.shape)
     match node.op:
         case Pointwise() | Clamp() | Pairwise() | Multiply() | Affine() | Mask():
-            needs = tuple(_broadcast(value, node.output, block) for value in node.inputs)
-            return Plan(needs, lambda emitter, parts: _emit_paired(emitter, node, block, parts))
+            return _elementwise(node, block)
         case KeepMask() as op:
             narrow = replace(op, shape=block.shape(op.shape))
             return Plan((), lambda emitter, parts: emitter.emit(narrow))
+        case Normalize(axes=axes) if block.axis < rank - axes:
+            return _elementwise(node, block)
+        case ScaledSoftmax() if block.axis < rank - 1:
+            return _elementwise(node, block)
+        case MatMul() if block.axis < rank - 2:
+            needs = tuple(Need(value, block) for value in node.inputs)
+            return Plan(needs, lambda emitter, parts: emitter.emit(node.op, *parts))
         case Softmax() as op if op.axis != block.axis:
             return _same(replace(op, axis=block.place(op.axis)), node, block)
         case _:
             return None
+
+
+def _elementwise(node: Node, block: Block) -> Plan:
+    """The op on the same blocks of its operands, of which constants and masks may broadcast."""
+    needs = tuple(_broadcast(value, node.output, block) for value in node.inputs)
+    return Plan(needs, lambda emitter, parts: _emit_paired(emitter, node, block, parts))
 
 
 def _same(op: Op, node: Node, block: Block) -> Plan:

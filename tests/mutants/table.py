@@ -14,6 +14,7 @@ SCOPE = (
     "ir/arithmetic.py",
     "ir/scales.py",
     "ir/bounds.py",
+    "ir/inputs.py",
     "ir/ranges.py",
     "ir/rng.py",
     "ir/norm_groups.py",
@@ -21,6 +22,7 @@ SCOPE = (
     "ir/ops/embedding.py",
     "passes/**/*.py",
     "frontend/convert/**/*.py",
+    "frontend/members/*.py",
     "frontend/objects/*.py",
     "runtime/metrics.py",
     "tools/qbnnc/batches/**/*.py",
@@ -33,6 +35,7 @@ SCOPE = (
     "runtime/families/products/lowering.py",
     "runtime/families/dropout/packed.py",
     "tools/qbnnc/support/frames.py",
+    "tools/qbnnc/support/several_inputs.py",
     "tools/qbnnc/sklearn/*.py",
     "tools/qbnnc/lightning/*.py",
     "tools/qbnnc/testing.py",
@@ -51,6 +54,7 @@ TABLE = {
         "ir/test_bounds ir/test_softmax ir/test_matmul ir/test_accumulator_bounds "
         "passes/integer/test_prove_overflow"
     ),
+    "ir/inputs.py": "ir/test_inputs",
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
     "ir/norm_groups.py": "ir/test_normalize",
@@ -69,6 +73,7 @@ TABLE = {
     "runtime/families/products/*.py": "runtime/test_matrices",
     "runtime/families/dropout/*.py": "runtime/test_drop_connect",
     "tools/qbnnc/support/frames.py": "runtime/test_frames",
+    "tools/qbnnc/support/several_inputs.py": "support/test_several_inputs",
     "tools/qbnnc/sklearn/*.py": "qbnnc/test_sklearn",
     "tools/qbnnc/lightning/*.py": "qbnnc/test_lightning",
     "tools/qbnnc/testing.py": "qbnnc/test_testing",
@@ -107,6 +112,12 @@ TABLE = {
     "passes/recorded_options.py": "qbnnc/test_source_check",
     "passes/**/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
     "passes/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
+    "frontend/convert/layouts/*.py": (
+        f"{_CONVERT}/layouts/test_networks {_CONVERT}/layouts/test_layout "
+        f"{_CONVERT}/layouts/test_refused"
+    ),
+    "frontend/convert/member_axes.py": "frontend/members/test_members",
+    "frontend/members/*.py": "frontend/members/test_members frontend/members/test_narrow",
     "frontend/convert/*_noise.py": (
         f"{_CONVERT}/test_noise_on_activations {_CONVERT}/test_refused_noise"
     ),
@@ -148,6 +159,7 @@ TABLE = {
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_sampled_not_supported"
     ),
     f"{_CONVERT}/draw_sources.py": f"{_CONVERT}/test_mask_views {_CONVERT}/test_sampled_weights",
+    f"{_CONVERT}/parts_of_row.py": "frontend/test_several_inputs",
     f"{_CONVERT}/unsupported_*.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_CONVERT}/*.py": f"{_CONVERT}/test_convert {_CONVERT}/test_derived {_CONVERT}/test_ops",
     "frontend/objects/*.py": (

@@ -88,8 +88,11 @@ def _plain(call: Call, value: object, node: object, rows: int) -> object:
         case _ if is_activation(value) and isinstance(node, torch.fx.Node):
             shape = [concrete(extent, rows) for extent in node.meta["val"].shape]
             return torch.zeros(shape)  # the other tensor of expand_as tells its shape alone
-        case _ if is_activation(value):
-            call.fail("moves elements to places that depend on the input")
+        case _ if isinstance(value, Tracked):
+            call.fail(
+                "moves elements to places that are random or depend on the input",
+                "use constant numbers, or a product with weights that tell the places",
+            )
         case _:
             return value
 

@@ -61,10 +61,10 @@ def product(call: Call, run: Run) -> Result:
     if name in _SUMS:
         return _with_term(call, run)
     if name == "einsum":
-        equation = str(call.arguments["equation"]).replace(" ", "")
-        letters, out = _equation(call, equation)
         operands = cast("Sequence[object]", call.arguments["tensors"])
         given = cast("Sequence[fx.Node]", nodes["tensors"])
+        ranks = [len(node.meta["val"].shape) for node in given]
+        letters, out = _equation(str(call.arguments["equation"]).replace(" ", ""), ranks)
     else:
         operands = [call.arguments[each] for each in _PAIRS[name]]
         given = [cast(fx.Node, nodes[each]) for each in _PAIRS[name]]
@@ -73,14 +73,23 @@ def product(call: Call, run: Run) -> Result:
     return _product(call, run, factors, out)
 
 
-def _equation(call: Call, equation: str) -> tuple[list[str], str]:
-    if "." in equation or "->" not in equation:
-        call.fail(
-            f"einsum {equation!r} of a tensor whose batch is not the first axis",
-            "name all axes, those of the result too, or bring the batch to the front before",
-        )
-    given, out = equation.split("->")
-    return given.split(","), out
+def _equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of each operand, and of the result; "..." stands for letters of its own."""
+    left, arrow, out = equation.partition("->")
+    parts = left.split(",")
+    hidden = [
+        rank - len(part) + 3 if "..." in part else 0
+        for part, rank in zip(parts, ranks, strict=True)
+    ]
+    free = [c for c in ascii_letters if c not in equation][: max(hidden)]
+    letters = [
+        part.replace("...", "".join(free[len(free) - count :]))
+        for part, count in zip(parts, hidden, strict=True)
+    ]
+    shown = left.replace("...", "")
+    once = sorted(c for c in {*shown} - {","} if shown.count(c) == 1)
+    whole = out if arrow else ("..." if any(hidden) else "") + "".join(once)
+    return letters, whole.replace("...", "".join(free))
 
 
 def _matrices(ranks: Sequence[int]) -> tuple[list[str], str]:

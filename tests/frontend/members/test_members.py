@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qbnnc.frontend import Source, read_modules
+from qbnnc.frontend import Dropout, Source, read_modules
 from qbnnc.frontend.distribution.coupled_calls import coupled
 from qbnnc.ir.ops import Conv2d, KeepMask, Linear
 from qbnnc.ir.sharing import common_values
@@ -34,7 +34,7 @@ def rows(count: int = 4) -> Tensor:
 
 
 def read(module: nn.Module, member_axis: int | None = None, random: bool = False) -> Source:
-    dropout = "active" if random else None
+    dropout: Dropout | None = "active" if random else None
     return read_modules([module], rows(), dropout=dropout, member_axis=member_axis)
 
 

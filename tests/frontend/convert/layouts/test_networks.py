@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from qbnnc.frontend import read_modules
+from qbnnc.frontend import Dropout, read_modules
 from qbnnc.frontend.distribution.coupled_calls import coupled
 from tests.frontend.time_first import NETWORKS, STEPS, WIDTH, built, is_random
 
@@ -17,6 +17,6 @@ def rows(count: int) -> Tensor:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_values_are_the_modules(name: str) -> None:
-    dropout = "active" if is_random(name) else None
+    dropout: Dropout | None = "active" if is_random(name) else None
     (member,) = read_modules([built(name)], rows(4), dropout=dropout).members
     assert coupled(member.reference, member.graph, rows(3).numpy(), calls=4) is None
