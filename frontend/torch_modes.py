@@ -50,7 +50,11 @@ class RandomOpMode(TorchDispatchMode, ABC):
         kwargs: Keywords | None = None,
     ) -> object:
         given = kwargs or {}
-        if isinstance(func, torch._ops.OpOverload) and draws(func):
+        if (
+            isinstance(func, torch._ops.OpOverload)
+            and draws(func)
+            and not drops_nothing(func, args, given)
+        ):
             return self.drawn(func, args, given)
         return func(*args, **given)
 
@@ -58,3 +62,16 @@ class RandomOpMode(TorchDispatchMode, ABC):
 def draws(op: torch._ops.OpOverload) -> bool:
     """Whether torch marks the op as one that draws random numbers."""
     return torch.Tag.nondeterministic_seeded in op.tags
+
+
+def drops_nothing(op: torch._ops.OpOverload, args: Arguments, kwargs: Keywords) -> bool:
+    """Whether an op that draws for its dropout alone, as attention does, is told to drop nothing.
+
+    torch marks such ops as random whatever their `dropout_p` is.
+    """
+    names = [argument.name for argument in op._schema.arguments]
+    if "dropout_p" not in names:
+        return False
+    given = dict(zip(names, args, strict=False)) | dict(kwargs)
+    defaults = {argument.name: argument.default_value for argument in op._schema.arguments}
+    return (defaults | given)["dropout_p"] == 0.0

@@ -37,6 +37,7 @@ from qbnnc.frontend.convert.ops import (
     split_and_concat,
     unpooling,
     volume_pools,
+    writes,
 )
 from qbnnc.frontend.convert.tracked import (
     Activation,
@@ -78,6 +79,7 @@ _RULES: Rules = {
     **powers.RULES,
     **unpooling.RULES,
     **volume_pools.RULES,
+    **writes.RULES,
     **recurrent.RULES,
     **reductions.RULES,
     **shapes.RULES,

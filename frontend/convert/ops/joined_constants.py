@@ -14,9 +14,28 @@ from torch import Tensor
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.ops.affine import affine
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.tracked import Activation, AnyActivation, Filled, Tracked
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    AnyActivation,
+    Constant,
+    Filled,
+    Tracked,
+)
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Concat, Pad
+
+
+def known(call: Call, part: Tracked) -> Tracked:
+    """The part; numbers that are the same in each row of a batch of known size are `Filled`.
+
+    A class token is expanded to len(x) rows, which are so many in a static export.
+    """
+    if not isinstance(part, Constant) or part.tensor.ndim != len(call.shape()):
+        return part
+    tensor = part.tensor
+    if not call.context.is_batch(len(tensor)) or not bool((tensor == tensor[:1]).all()):
+        return part
+    return Filled(tuple(tensor.shape), None, tensor[0])
 
 
 def holds_constants(parts: Sequence[Tracked]) -> bool:
@@ -30,7 +49,6 @@ def holds_constants(parts: Sequence[Tracked]) -> bool:
 def joined(call: Call, parts: Sequence[Tracked], axis: int) -> Activation:
     """The parts along an axis of the shape, which is not the batch's."""
     places, values, zeros = list[Tensor](), list[Value](), [0]
-    shape = call.row_shape()
     for part in parts:
         if isinstance(part, Filled):
             row = _row(part)
@@ -48,7 +66,6 @@ def joined(call: Call, parts: Sequence[Tracked], axis: int) -> Activation:
     whole = [first, *others]
     made = whole[0] if len(whole) == 1 else step(call, "joined", Concat(axis), *whole)
     numbers = torch.cat(places, axis)
-    assert made.type.shape == shape
     return affine(call, Activation(made), shift=numbers) if numbers.any() else Activation(made)
 
 
