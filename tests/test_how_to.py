@@ -86,7 +86,9 @@ def paste(command: list[str], text: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("page", "count", "needs"),
     [
+        ("ensembles.md", 3, "torch"),
         ("predict.md", 8, "pandas"),
+        ("tokens.md", 3, "torch"),
         ("scikit-learn.md", 4, "sklearn"),
         pytest.param("lightning.md", 1, "pytorch_lightning", marks=pytest.mark.nightly),
     ],

@@ -150,11 +150,8 @@ def chosen(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Tracked:
     for each in (a, b):
         if isinstance(each, Constant) and not bool(each.tensor.isfinite().all()):
             call.fail(
-                "chooses a number that is not finite, by a condition that is computed from the "
-                "input"
-                if not isinstance(condition, Constant)
-                else "chooses infinity or NaN",
-                "choose a finite number, or by a constant mask, as causal attention does",
+                "chooses a number that is not finite, as masked attention does",
+                "choose minus infinity by a constant mask before a softmax, or a finite number",
             )
     if (one := _as_one_function(call, condition, a, b)) is not None:
         return one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import cast
+from typing import NoReturn, cast
 
 import torch
 from torch import Tensor
@@ -115,7 +115,7 @@ def _composed(call: Call, rows: Tensor, table: Tensor) -> Tensor:
     return table[rows[:count]]
 
 
-def _refuse_table(call: Call, table: Tracked) -> None:
+def _refuse_table(call: Call, table: Tracked) -> NoReturn:
     match table:
         case Noise():
             call.fail(
