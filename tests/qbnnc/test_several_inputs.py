@@ -186,7 +186,7 @@ def test_an_input_that_is_called_as_an_option(tmp_path: Path) -> None:
     """The file's own input `seed` keeps its name; predictions take the user's."""
 
     class Seeded(ImageAndFeatures):
-        def forward(self, seed: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        def forward(self, seed: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
             return super().forward(seed, mean)
 
     known = {"seed": arrays()["image"], "mean": arrays()["features"]}
