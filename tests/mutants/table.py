@@ -32,6 +32,7 @@ SCOPE = (
     "runtime/families/choice/[lp]*.py",
     "runtime/families/embedding/lowering.py",
     "runtime/families/noise/lowering.py",
+    "runtime/families/normalization/lowering.py",
     "runtime/families/products/lowering.py",
     "runtime/families/dropout/packed.py",
     "tools/qbnnc/support/frames.py",
