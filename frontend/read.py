@@ -17,7 +17,13 @@ from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
 from qbnnc.frontend.files.detect_format import NOT_READ, FileKind, detect_format, not_read
 from qbnnc.frontend.files.exported_program import load_program, records_of, write_program
 from qbnnc.frontend.members.split import split
-from qbnnc.frontend.module.several_inputs import Example, prepared, refuse_several
+from qbnnc.frontend.module.several_inputs import (
+    Example,
+    entries_of,
+    of_program,
+    prepared,
+    refuse_several,
+)
 from qbnnc.frontend.module.several_inputs import in_users_names as names_of_module
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.objects import Posterior, in_users_names
@@ -246,11 +252,13 @@ def _program(path: Path, dropout: Dropout | None, member_axis: int | None) -> Me
     with_attention_spelt_out(stored.program)
     set_dropout(stored.program, None if as_saved else chosen, ask=not as_saved)
     functional = functionalise(stored.program)
-    axis = stored.member_axis if member_axis is None else member_axis
-    converted = convert_with_draws(functional, inputs=stored.inputs, member_axis=axis)
-    traced = Traced.of(stored.program, functional, converted, stored.inputs)
     with quiet_torch():
-        module = stored.program.module(check_guards=False)
+        module: nn.Module = stored.program.module(check_guards=False)
+    several = of_program(stored.program, module)
+    module, inputs = (module, stored.inputs) if several is None else (several, entries_of(several))
+    axis = stored.member_axis if member_axis is None else member_axis
+    converted = convert_with_draws(functional, inputs=inputs, member_axis=axis)
+    traced = Traced.of(stored.program, functional, converted, inputs)
     reference = Reference(module, traced, chosen, is_program=True)
     checked = stored.checked if chosen == stored.dropout else ""
     return Member(

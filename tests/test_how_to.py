@@ -88,6 +88,7 @@ def paste(command: list[str], text: str, folder: Path) -> str:
     [
         ("ensembles.md", 3, "torch"),
         ("predict.md", 8, "pandas"),
+        ("tokens.md", 3, "torch"),
         ("scikit-learn.md", 4, "sklearn"),
         pytest.param("lightning.md", 1, "pytorch_lightning", marks=pytest.mark.nightly),
     ],

@@ -19,9 +19,9 @@ from qbnnc.support.errors import CompileError
 _TABLES = frozenset("embedding embedding_bag index one_hot".split())
 
 
-def vocabulary_of(nodes: list[fx.Node], source: fx.Node) -> int:
+def vocabulary_of(nodes: list[fx.Node], *sources: fx.Node) -> int:
     """The rows of the largest table that is read by what depends on the input; 0 if none is."""
-    reached, most = reached_from(nodes, source), 0
+    reached, most = reached_from(nodes, *sources), 0
     for node in nodes:
         if op_name(node) not in _TABLES or node not in reached:
             continue

@@ -16,7 +16,7 @@ from qbnnc.frontend.distribution.supplied_draws import UnmatchedDraw
 from qbnnc.frontend.module.snapshot import untouched
 from qbnnc.frontend.module.training_mode import Dropout, WithoutDropout, training_mode
 from qbnnc.frontend.module.wrappers import not_compiled
-from qbnnc.frontend.program.nodes import batch_of, the_input
+from qbnnc.frontend.program.nodes import batch_of, the_input, the_inputs
 from qbnnc.frontend.program.output_names import plain
 from qbnnc.frontend.program.predictions import returned
 from qbnnc.frontend.trace.any_batch import Traced
@@ -62,8 +62,9 @@ class Reference:
 
     def input(self, x: NDArray[np.float32]) -> Tensor:
         """The rows in the element type that the module was traced with."""
-        value: Tensor = the_input(self.traced.program).meta["val"]
-        return torch.from_numpy(x).to(value.dtype)
+        first, *more = the_inputs(self.traced.program)
+        value: Tensor = first.meta["val"]
+        return torch.from_numpy(x).to(torch.float32 if more else value.dtype)
 
     @contextmanager
     def opened(self, *, own_draws: bool = False) -> Iterator[Call]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,8 @@ def test_all_forms_give_the_same_rows(x: Arrays) -> None:
 
 def test_containers_within_containers_have_joined_names() -> None:
     nested = (Entry("image", (2, 2)), Entry("person.age", (), 4))
-    for x in ({"image": IMAGE, "person": {"age": AGES}}, (IMAGE, {"age": AGES})):
+    given: tuple[Any, ...] = {"image": IMAGE, "person": {"age": AGES}}, (IMAGE, {"age": AGES})
+    for x in given:
         assert as_packed_rows(x, nested).tolist() == ROWS
 
 
