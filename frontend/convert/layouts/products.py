@@ -113,7 +113,7 @@ def _product(call: Call, run: Run, factors: Sequence[_Factor], out: str) -> Resu
         if each.letters[each.layout.axis] != batch or not same:
             call.fail("pairs the batch with another axis", "every row must be predicted by itself")
     if batch not in out:
-        call.fail("sums over the batch", "every row must be predicted by itself")
+        call.fail("sums over the rows of the batch", "every row must be predicted by itself")
     used = {*out, *(c for factor in factors for c in factor.letters)}
     free = iter(c for c in ascii_letters if c not in used)
     merged = "".join(next(free) for _ in first.merged)
