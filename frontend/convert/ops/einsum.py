@@ -184,7 +184,11 @@ def _check(
     if any(own[:1] != batch for _, own in rows) or out[:1] != batch:
         call.fail("pairs the batch with another axis", "every row must be predicted by itself")
     if any(batch in own for _, own in constants):
-        call.fail("pairs the batch with an axis of a constant", "every row must be treated alike")
+        call.fail(
+            "pairs the batch with an axis of a constant",
+            "every row must be treated alike; wrap a network that takes [members, batch, ...]: "
+            "net(x.expand(members, -1, -1))",
+        )
     if any(len(set(own)) != len(own) for _, own in (*rows, *constants)):
         call.fail("takes a diagonal", "every axis of a tensor must have a letter of its own")
 
