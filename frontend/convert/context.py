@@ -39,6 +39,7 @@ from qbnnc.frontend.convert.tracked import (
     Result,
     Tracked,
     Uniform,
+    Written,
 )
 from qbnnc.frontend.convert.unsupported_values import value_not_supported
 from qbnnc.frontend.program.locations import Namer, Place
@@ -94,6 +95,7 @@ class Context:
         self._emitted: dict[_Waiting, Value] = {}
         self._steps: dict[Value, tuple[Value, ...]] = {}
         self._functions: dict[IdFunction, Value] = {}
+        self._joined: dict[Written, Value] = {}
 
     def graph(self, outputs: tuple[Value, ...]) -> Converted:
         """The finished graph, its streams numbered in order of execution."""
@@ -188,6 +190,10 @@ class Context:
                 if tracked not in self._functions:
                     self._functions[tracked] = activation_of(reader, tracked)
                 return self._functions[tracked]
+            case Written(join=join):
+                if tracked not in self._joined:
+                    self._joined[tracked] = join()
+                return self._joined[tracked]
             case Chosen() if (row := as_activation(reader, tracked)) is not None:
                 return row
             case _:

@@ -37,6 +37,7 @@ from qbnnc.frontend.convert.ops import (
     split_and_concat,
     unpooling,
     volume_pools,
+    writes,
 )
 from qbnnc.frontend.convert.ops.id_functions import function, is_function
 from qbnnc.frontend.convert.tracked import (
@@ -79,6 +80,7 @@ _RULES: Rules = {
     **powers.RULES,
     **unpooling.RULES,
     **volume_pools.RULES,
+    **writes.RULES,
     **recurrent.RULES,
     **reductions.RULES,
     **shapes.RULES,

@@ -269,8 +269,31 @@ class Places:
     apart: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """A tensor of torch's `shape` whose parts along `axis` were written one by one.
+
+    `parts` are the tensors and their extents along the axis, which is not the batch's. Some are
+    activations. `join` emits the whole.
+    """
+
+    shape: Shape
+    axis: int
+    parts: tuple[tuple[Tracked, int], ...]
+    join: Callable[[], Value]
+
+
 AnyActivation: TypeAlias = (
-    Activation | Transposed | Merged | Masked | Product | Padded | Flipped | Perturbation | Places
+    Activation
+    | Transposed
+    | Merged
+    | Masked
+    | Product
+    | Padded
+    | Flipped
+    | Perturbation
+    | Places
+    | Written
 )
 Tracked: TypeAlias = (
     AnyActivation

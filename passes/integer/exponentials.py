@@ -12,6 +12,7 @@ import numpy as np
 from qbnnc.ir.arithmetic import f32
 from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import ScaledSoftmax
+from qbnnc.ir.ops.softmax import MOST_ENTRIES
 from qbnnc.ir.types import Array, DType
 from qbnnc.passes.integer.constants import quant_of
 from qbnnc.support.errors import CompileError
@@ -63,7 +64,7 @@ def softmax_constants(
 
 def exponentials(step: float, entries: int) -> Array:
     """rint(2^16 * exp(-t * step)) for t = 0, 1, ...: i32, no more than up to the first 0."""
-    steps = np.arange(min(entries, 2**16), dtype=np.float64)
+    steps = np.arange(min(entries, MOST_ENTRIES), dtype=np.float64)
     table = np.rint(ONE * np.exp(-steps * step)).astype(np.int32)
     cut: Array = table[: int(np.count_nonzero(table)) + 1]
     return cut

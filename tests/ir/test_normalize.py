@@ -153,20 +153,26 @@ def test_what_does_not_fit_is_refused(op: Normalize, weight: tuple[int, ...], wo
 def test_groups_and_parameters_in_memory(shape: tuple[int, ...], data: st.DataObject) -> None:
     """Each element of memory is in its group, and takes its own weight and bias."""
     axes = data.draw(st.integers(1, len(shape)))
-    lengths = [tuple(data.draw(st.sampled_from((1, n))) for n in shape) for _ in range(2)]
-    arrays = [np.arange(prod(lengths[i]), dtype=np.float32).reshape(lengths[i]) for i in (0, 1)]
-    groups, taken = Groups.of(shape, axes), GroupParameters.of(*arrays, shape, axes)
-    number = np.arange(prod(shape[: len(shape) - axes])).repeat(groups.count).reshape(shape)
-    memory = [to_memory(np.broadcast_to(a, shape), shape).reshape(-1) for a in (number, *arrays)]
+    weight, bias = (
+        np.arange(prod(lengths), dtype=np.float32).reshape(lengths)
+        for lengths in (tuple(data.draw(st.sampled_from((1, n))) for n in shape) for _ in range(2))
+    )
+    groups, taken = Groups.of(shape, axes), GroupParameters.of(weight, bias, shape, axes)
+    group = np.arange(prod(shape[: len(shape) - axes])).repeat(groups.count).reshape(shape)
+
+    def in_memory(array: Array) -> Array:
+        return to_memory(np.broadcast_to(array, shape), shape).reshape(-1)
+
+    groups_there, weights, biases = in_memory(group), in_memory(weight), in_memory(bias)
     seen = set[int]()
     for i in range(groups.outer):
         for j in range(groups.inner):
             at = i * groups.outer_step + j * groups.inner_step
             places = [at + e * groups.step for e in range(groups.count)]
             seen.update(places)
-            assert len(set(memory[0][places])) == 1
+            assert len(set(groups_there[places])) == 1
             for e, place in enumerate(places):
                 own = i * taken.outer_step + j * taken.inner_step + e // taken.run
-                assert taken.weight[own] == memory[1][place]
-                assert taken.bias[own] == memory[2][place]
+                assert taken.weight[own] == weights[place]
+                assert taken.bias[own] == biases[place]
     assert seen == set(range(prod(shape)))

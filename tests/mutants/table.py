@@ -133,6 +133,7 @@ TABLE = {
     ),
     f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent {_CONVERT}/test_start_states",
     f"{_OPS}/unpooling.py": f"{_CONVERT}/test_unpooling",
+    f"{_OPS}/writes.py": f"{_CONVERT}/test_writes",
     f"{_CONVERT}/zero_states.py": f"{_CONVERT}/test_start_states",
     f"{_OPS}/powers.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",

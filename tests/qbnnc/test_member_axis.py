@@ -46,5 +46,5 @@ def test_an_axis_that_is_not_there(qbnnc_command: Runner) -> None:
 def test_a_compiled_network_has_its_members(qbnnc_command: Runner) -> None:
     qbnnc.compile(Several(0).eval(), "a.qbnn", calibration=rows().numpy())
     assert len(format.load("a.qbnn").members) == MEMBERS
-    with pytest.raises(UserError, match="a .qbnn is a network already"):
+    with pytest.raises(UserError, match=r"a \.qbnn is a network already"):
         qbnnc.compile("a.qbnn", "b.qbnn", member_axis=0)

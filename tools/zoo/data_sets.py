@@ -24,12 +24,12 @@ _POINTS = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
-    """Rows x [N, *shape] float32. y are classes [N, ...] int64, or targets [N, ...] float32."""
+    """Rows x [N, *shape] float32, or ids int64. y are classes int64, or targets float32."""
 
-    x_train: Floats
-    y_train: NDArray[np.int64] | Floats
-    x_test: Floats
-    y_test: NDArray[np.int64] | Floats
+    x_train: Floats | NDArray[np.int64]
+    y_train: Floats | NDArray[np.int64]
+    x_test: Floats | NDArray[np.int64]
+    y_test: Floats | NDArray[np.int64]
 
 
 @cache
@@ -156,7 +156,7 @@ def languages() -> Data:
             rows = _rows(" ".join(chosen), step=CHARACTERS if held_out else CHARACTERS // 2)
             parts[held_out].extend(rows)
             classes[held_out].extend([names.index(name)] * len(rows))
-    x, u = (np.array(part, np.float32) for part in parts)
+    x, u = (np.array(part, np.int64) for part in parts)
     y, v = (np.array(part, np.int64) for part in classes)
     return Data(x, y, u, v)
 

@@ -25,6 +25,19 @@ from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Concat, Pad
 
 
+def known(call: Call, part: Tracked) -> Tracked:
+    """The part; numbers that are the same in each row of a batch of known size are `Filled`.
+
+    A class token is expanded to len(x) rows, which are so many in a static export.
+    """
+    if not isinstance(part, Constant) or part.tensor.ndim != len(call.shape()):
+        return part
+    tensor = part.tensor
+    if not call.context.is_batch(len(tensor)) or not bool((tensor == tensor[:1]).all()):
+        return part
+    return Filled(tuple(tensor.shape), None, tensor[0])
+
+
 def holds_constants(parts: Sequence[Tracked]) -> bool:
     """Whether some parts are numbers that all rows repeat, and others are computed."""
     filled = [isinstance(each, Filled) for each in parts]
@@ -33,25 +46,9 @@ def holds_constants(parts: Sequence[Tracked]) -> bool:
     )
 
 
-def same_in_all_rows(call: Call, part: Tracked) -> Tracked:
-    """A constant that repeats one row for a batch of fixed size, as what all rows repeat.
-
-    `token.expand(len(x), -1, -1)` makes torch settle on the size of the batch.
-    """
-    match part:
-        case Constant(tensor) if (
-            tensor.ndim == len(call.shape())
-            and call.context.is_batch(tensor.shape[0])
-            and bool((tensor == tensor[:1]).all())
-        ):
-            return Filled(tuple(tensor.shape), None, tensor[:1].detach())
-    return part
-
-
 def joined(call: Call, parts: Sequence[Tracked], axis: int) -> Activation:
     """The parts along an axis of the shape, which is not the batch's."""
     places, values, zeros = list[Tensor](), list[Value](), [0]
-    shape = call.row_shape()
     for part in parts:
         if isinstance(part, Filled):
             row = _row(part)
@@ -69,7 +66,6 @@ def joined(call: Call, parts: Sequence[Tracked], axis: int) -> Activation:
     whole = [first, *others]
     made = whole[0] if len(whole) == 1 else step(call, "joined", Concat(axis), *whole)
     numbers = torch.cat(places, axis)
-    assert made.type.shape == shape
     return affine(call, Activation(made), shift=numbers) if numbers.any() else Activation(made)
 
 

@@ -25,7 +25,7 @@ def slice_(call: Call) -> Tracked:
             call.fail("takes some rows of the batch only", "every row must be predicted")
         return Activation(x)
     extent = x.type.shape[axis - 1]
-    start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
+    start, stop = bound(call, "start", 0, extent), bound(call, "end", extent, extent)
     return Activation(part(call, x, axis, start, stop, call.integer("step")))
 
 
@@ -38,7 +38,7 @@ def _slice_behind(call: Call, x: Transposed) -> Tracked:
         return x
     inner = axis - (axis > x.batch)
     extent = x.value.type.shape[inner]
-    start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
+    start, stop = bound(call, "start", 0, extent), bound(call, "end", extent, extent)
     return Transposed(part(call, x.value, inner + 1, start, stop, call.integer("step")), x.batch)
 
 
@@ -95,7 +95,7 @@ def cat(call: Call) -> Tracked:
     if len(behind) == len(given) and len({each.batch for each in behind}) == 1:
         return _joined_behind(call, behind)
     axis = call.integer("dim") % len(call.shape())
-    given = [joined_constants.same_in_all_rows(call, each) for each in given] if axis else given
+    given = [joined_constants.known(call, each) for each in given] if axis else given
     if joined_constants.holds_constants(given):
         return joined_constants.joined(call, given, axis - 1) if axis else _along_batch(call)
     return _joined(call, _parts(call), axis)
@@ -179,7 +179,8 @@ def _along_batch(call: Call) -> NoReturn:
     call.fail("joins along the batch", "every row must be predicted by itself")
 
 
-def _bound(call: Call, name: str, default: int, extent: int) -> int:
+def bound(call: Call, name: str, default: int, extent: int) -> int:
+    """The place that a slice begins or ends at, as an argument gives it."""
     value = call.arguments[name]
     if value is None:
         return default

@@ -31,7 +31,7 @@ def test_rows(data_set: DataSet) -> None:
     for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
         assert x.shape == (len(y), *shape)
         assert y.shape[1:] == target
-        assert x.dtype == np.float32
+        assert x.dtype == (np.int64 if data_set is data_sets.languages else np.float32)
         assert y.dtype in (np.int64, np.float32)
         assert np.isfinite(x).all()
         assert len(x) > 80

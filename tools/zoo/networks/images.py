@@ -144,7 +144,7 @@ NETWORKS = (
         posterior="Gaussian weights",
     ),
     Network("VGG", "simonyan2015", vgg, digits, CLASSES, 6),
-    Network("Network in network", "lin2014", network_in_network, digits, CLASSES, 10),
+    Network("Network in network", "lin2014", network_in_network, digits, CLASSES, 30),
     Network("All convolutional", "springenberg2015", all_convolutional, digits, CLASSES, 12),
     Network("DenseNet", "huang2017", densenet, digits, CLASSES, 8),
     Network("Inception", "szegedy2015", inception, digits, CLASSES, 8),

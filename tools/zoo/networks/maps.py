@@ -195,6 +195,7 @@ NETWORKS = (
     Network("FCN", "long2015", FCN, scenes, CLASSES, 10),
     Network("DeepLabV3", "chen2017", DeepLab, scenes, CLASSES, 10),
     Network("Feature pyramid", "lin2017", FeaturePyramid, scenes, CLASSES, 10),
+    Network("Bayesian SegNet", "kendall2017b", BayesianSegNet, scenes, CLASSES, 10),
     Network("Depth with variance", "kendall2017", Depth, distances, GAUSSIAN, 12),
     Network("VAE", "kingma2014", VAE, reconstruction, EVIDENCE_BOUND, 30, posterior="drawn codes"),
     Network("Denoising autoencoder", "vincent2008", autoencoder, reconstruction, SQUARES, 30),
