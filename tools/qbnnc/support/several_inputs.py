@@ -164,7 +164,7 @@ def as_example(x: Arrays, name: str) -> NDArray[np.generic] | Mapping[str, objec
 
     Only the front end knows whether a network takes several; a list of lists is one array.
     """
-    if isinstance(x, Mapping) or (isinstance(x, tuple | list) and _holds_arrays(x)):
+    if isinstance(x, Mapping) or (isinstance(x, tuple | list) and len(x) > 1 and _holds_arrays(x)):
         return x
     return as_array(x, name)
 
