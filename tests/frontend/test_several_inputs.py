@@ -84,7 +84,7 @@ def test_a_list_of_rows_is_a_batch() -> None:
     rows = list(torch.rand(5, 3))
     for net in (nn.Linear(3, 2), nn.Sequential(nn.Linear(3, 2), nn.ReLU())):
         for given in (rows, [row.numpy() for row in rows], [row.tolist() for row in rows]):
-            assert read_module(net, given).input.type.shape == (3,)  # type: ignore[arg-type]
+            assert read_module(net, given).input.type.shape == (3,)
 
 
 def test_places_are_those_of_the_users_module() -> None:
