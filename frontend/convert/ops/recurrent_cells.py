@@ -115,6 +115,12 @@ class Gates:
     def _with(self, h: Tensor) -> Weight:
         """The bias with what a state of constants adds to it."""
         aten = torch.ops.aten
+        if isinstance(self._given.w_hh, Noise):
+            self.call.fail(
+                "starts from states that are constants other than zeros, and the weights that read "
+                "them are random",
+                "start from zeros, or from states that are computed from the input",
+            )
         terms = _computed(self.call, aten.mul.Tensor, {"self": self._given.w_hh, "other": h})
         product = _computed(self.call, aten.sum.dim_IntList, {"self": terms, "dim": [1]})
         for each in (self._given.b_ih, self._given.b_hh):
