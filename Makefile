@@ -31,7 +31,7 @@ PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 # Tests start hundreds of processes, which read bytecode sooner than they make it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo docs page pictures web check test nightly devices fuzz fuzz-million fenced mutants coverage
+.PHONY: help demo docs page pictures web zoo check test nightly devices fuzz fuzz-million fenced mutants coverage
 .PHONY: minimum release versions lint types format onnx-wheel clean distclean FORCE
 .DELETE_ON_ERROR:
 
@@ -145,6 +145,9 @@ docs: $(READY) ## The site in build/site: every link and reference must resolve
 
 pictures: $(READY) ## The pictures of docs/how-to/look-inside.md, by the commands of that page
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tools.docs.pictures
+
+zoo: $(READY) ## Train, compile and measure the published networks: docs/reference/networks.md
+	$(BIN)/python -m tools.zoo --output docs/reference/networks.md
 
 lint: $(READY) ## Format and lint rules
 	$(BIN)/ruff format --check

@@ -9,8 +9,9 @@
 5. `trace`: torch.export makes a program of it, with dropout active or off;
 6. `program`: the program's input, predictions, names and random ops are told;
 7. `convert`: each op becomes ops of the FLOAT graph; dropout masks and sampled weights are
-   recognised;
-8. `distribution`: the FLOAT graph is compared with the module.
+   recognised, and batches that are not the first axis put there;
+8. `members`: outputs of several members become a graph for each;
+9. `distribution`: the FLOAT graph is compared with the module.
 """
 
 from qbnnc.frontend.files.detect_format import FileKind, detect_format
@@ -19,6 +20,7 @@ from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.objects import Posterior, members_of
 from qbnnc.frontend.read import (
     Source,
+    example_array,
     read_file,
     read_module,
     read_modules,
@@ -26,7 +28,6 @@ from qbnnc.frontend.read import (
     save_traced,
 )
 from qbnnc.frontend.read_weights import NoNetworkError
-from qbnnc.frontend.trial_runs.example_rows import example_rows
 
 __all__ = [
     "Dropout",
@@ -36,7 +37,7 @@ __all__ = [
     "Posterior",
     "Source",
     "detect_format",
-    "example_rows",
+    "example_array",
     "members_of",
     "read_file",
     "read_module",

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qbnnc.frontend.convert import convert_with_draws
@@ -21,6 +19,8 @@ from qbnnc.frontend.files.detect_format import FileKind
 from qbnnc.frontend.files.model_factory import as_module, build
 from qbnnc.frontend.files.stored_weights import load_weights, read_stored, state_dicts
 from qbnnc.frontend.files.weight_names import StateDict
+from qbnnc.frontend.module.several_inputs import Example, Prepared, prepared, refuse_several
+from qbnnc.frontend.module.several_inputs import in_users_names as names_of_module
 from qbnnc.frontend.module.snapshot import Snapshot
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.module.wrappers import unwrapped
@@ -43,10 +43,12 @@ class WeightReader:
 
     factory: str | None
     model_args: Mapping[str, object]
-    example: NDArray[np.generic] | None
+    example: Example | None
     dropout: Dropout | None
     trust_pickle: bool
+    member_axis: int | None = None
     _module: nn.Module | None = field(default=None, init=False)
+    _taking: Prepared | None = field(default=None, init=False)
     _traced: Traced | None = field(default=None, init=False)
     _beside: Snapshot | None = field(default=None, init=False)
 
@@ -70,11 +72,12 @@ class WeightReader:
     def _whole(self, member: nn.Module | Posterior, path: Path) -> Member:
         """A member that needs no weights from elsewhere."""
         if isinstance(member, nn.Module):
-            member = unwrapped(member)
-            traced = self._trace(member, path)
-            return Member(path.name, traced.graph, Reference(member, traced, self.dropout))
+            given = self._given(member, path)
+            traced = self._trace(given)
+            return Member(path.name, traced.graph, Reference(given.module, traced, self.dropout))
+        refuse_several(member.module, self.example)
         with in_users_names(member):
-            traced = self._trace(member.module, path)
+            traced = self._trace(self._given(member.module, path))
         reference = Reference(
             member.module, traced, self.dropout, draw=member.draw, told=member.told
         )
@@ -100,34 +103,45 @@ class WeightReader:
             load_weights(module, weights, place)
 
         load()
-        traced = self._as_loaded(module, path, name)
-        return Member(name, traced.graph, Reference(module, traced, self.dropout, load, name=name))
+        if self._taking is None:
+            self._taking = self._given(module, path)
+        whole = self._taking.module
+        traced = self._as_loaded(self._taking, name)
+        return Member(name, traced.graph, Reference(whole, traced, self.dropout, load, name=name))
 
-    def _as_loaded(self, module: nn.Module, path: Path, name: str) -> Traced:
+    def _as_loaded(self, given: Prepared, name: str) -> Traced:
         """The module traced with its present weights."""
+        module = given.module
         if self._traced is None or self._beside is None:
-            self._traced = self._trace(module, path)
+            self._traced = self._trace(given)
             self._beside = _beside_weights(module)
             return self._traced
         derived = self._beside.changed(_beside_weights(module))
         if derived or not _loads_alone(module):
-            return self._trace(module, path)
-        return _swapped(self._traced, module, name)
+            return self._trace(given)
+        return _swapped(self._traced, module, name, self.member_axis)
 
-    def _trace(self, module: nn.Module, path: Path) -> Traced:
+    def _given(self, module: nn.Module, path: Path) -> Prepared:
+        """The module as one of one tensor, with the example rows."""
         if self.example is None:
             raise FileError(
                 "is traced with example rows, and none are given",
                 path,
                 remedy="pass calibration data (`calibration=...`)",
             )
-        return trace_for_any_batch(module, rows_for(module, self.example), self.dropout)
+        return prepared(module, self.example)
+
+    def _trace(self, given: Prepared) -> Traced:
+        with names_of_module(given.module):
+            rows = rows_for(given.module, given.rows)
+            return trace_for_any_batch(given.module, rows, self.dropout, self.member_axis)
 
 
-def _swapped(traced: Traced, module: nn.Module, name: str) -> Traced:
+def _swapped(traced: Traced, module: nn.Module, name: str, member_axis: int | None) -> Traced:
     """The traced program with the present weights of `module`."""
     try:
-        converted = convert_with_draws(traced.functional, _tensors(module))
+        tensors = _tensors(module)
+        converted = convert_with_draws(traced.functional, tensors, traced.inputs, member_axis)
         return replace(traced, graph=converted.graph, draws=converted.draws)
     except CompileError as error:
         raise CompileError(f"{error.message} (in {name})", error.place, error.remedy) from error

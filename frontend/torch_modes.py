@@ -15,6 +15,9 @@ Keywords: TypeAlias = Mapping[str, object]
 Function: TypeAlias = Callable[..., object]
 
 
+_FUSED_ATTENTION = "_scaled_dot_product_"
+
+
 class FunctionMode(TorchFunctionMode, ABC):
     """Intercepts calls of torch's Python functions, as the user's code makes them."""
 
@@ -56,5 +59,9 @@ class RandomOpMode(TorchDispatchMode, ABC):
 
 
 def draws(op: torch._ops.OpOverload) -> bool:
-    """Whether torch marks the op as one that draws random numbers."""
-    return torch.Tag.nondeterministic_seeded in op.tags
+    """Whether torch marks the op as one that draws random numbers, and it does on a CPU.
+
+    Attention with dropout is made of other ops there, one of which draws.
+    """
+    fused = _FUSED_ATTENTION in op._schema.name
+    return torch.Tag.nondeterministic_seeded in op.tags and not fused

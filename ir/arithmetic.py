@@ -29,7 +29,7 @@ def requantize(acc: Int32, multiplier: Float32, zero_point: IntLike, low: int, h
     >>> requantize(np.int32([1, 3, 5, -1, 999]), half, 0, 0, 127).tolist()
     [0, 2, 2, 0, 127]
     """
-    return _round_into(acc.astype(np.float32) * multiplier, zero_point, low, high)
+    return rounded(acc.astype(np.float32) * multiplier, zero_point, low, high)
 
 
 def quantize(real: Float32, scale: FloatLike, zero_point: IntLike, low: int, high: int) -> Int32:
@@ -39,16 +39,17 @@ def quantize(real: Float32, scale: FloatLike, zero_point: IntLike, low: int, hig
     [3, 5, 0]
     """
     with np.errstate(over="ignore", invalid="ignore"):  # inf is clipped
-        return _round_into(real / scale, zero_point, low, high)
+        return rounded(real / scale, zero_point, low, high)
 
 
-def _round_into(codes: Float32, zero_point: IntLike, low: int, high: int) -> Int32:
+def rounded(codes: Float32, zero_point: IntLike, low: int, high: int) -> Int32:
+    """Z + rint(clip(codes, low - Z, high - Z)) of numbers relative to Z; NaN gives `low`."""
     zero = np.asarray(zero_point, np.int32)
     lowest = (low - zero).astype(np.float32)
     clipped = np.clip(codes, lowest, (high - zero).astype(np.float32))
     known = np.where(np.isnan(clipped), lowest, clipped)
-    rounded: Int32 = np.rint(known).astype(np.int32) + zero
-    return rounded
+    whole: Int32 = np.rint(known).astype(np.int32) + zero
+    return whole
 
 
 def dequantize(codes: Array, scale: FloatLike, zero_point: IntLike) -> Float32:

@@ -10,11 +10,15 @@ import numpy as np
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.ops import (
     ContractionInteger,
+    MatMulInteger,
     MultiplyInteger,
+    Rearrangement,
+    SoftmaxInteger,
     SumPoolInteger,
 )
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.ops.integer import INT32_HIGH, INT32_LOW
+from qbnnc.ir.ops.softmax import option_places
 from qbnnc.ir.parameter_ends import Ends, parameter_ends
 from qbnnc.ir.ranges import CodeRanges
 from qbnnc.ir.types import Array, QuantParams
@@ -63,7 +67,8 @@ def check_bounds(graph: Graph, known: Known | None = None) -> None:
 
     acc_max = q_b + sum max((lo_x - Z_x) w', (hi_x - Z_x) w', 0), and acc_min has min for max. Here
     w' = q_w - Z_w, lo_x..hi_x are the codes that the value can take, and the 0 is for padding. Only
-    the final sum must fit: partial sums may wrap mod 2^32.
+    the final sum must fit: partial sums may wrap mod 2^32. A softmax takes differences of integers,
+    which must fit too.
     """
     proof = Proof(graph, known)
     for node in graph.nodes:
@@ -75,6 +80,15 @@ def check_bounds(graph: Graph, known: Known | None = None) -> None:
                 node.loc,
                 remedy="use fewer bits, or split the layer",
             )
+        if isinstance(node.op, SoftmaxInteger):
+            low, high = proof.of_softmax(node)
+            if max(-low, high, high - low) > INT32_HIGH:
+                raise CompileError(
+                    f"the softmax compares integers {low}..{high}, whose differences int32 does "
+                    "not hold",
+                    node.loc,
+                    remedy="use fewer bits, or fewer features of what it is computed from",
+                )
 
 
 class Proof:
@@ -96,7 +110,9 @@ class Proof:
             case ContractionInteger(folded=folded):
                 return self._layer(node, folded=folded)
             case MultiplyInteger():
-                return self._product(node)
+                return self._product(node, 1)
+            case MatMulInteger():
+                return self._product(node, node.inputs[0].type.shape[-1])
             case SumPoolInteger(kernel=kernel):
                 low, high = self._ranges.centred(node.inputs[0])
                 count = kernel[0] * kernel[1]
@@ -107,9 +123,31 @@ class Proof:
                 raise TypeError(f"nothing proves how large the accumulators of {op.name} become")
         return None
 
-    def _product(self, node: Node) -> AccumulatorBounds:
+    def of_softmax(self, node: Node) -> tuple[int, int]:
+        """Least and greatest integer that a softmax compares, with its bias added."""
+        low, high = self._integers(node.inputs[0])
+        place = option_places([value.type for value in node.inputs])[1]
+        if place is None:
+            return low, high
+        bias = self._graph.constants[node.inputs[place]]
+        return low + int(bias.min()), high + int(bias.max())
+
+    def _integers(self, value: Value) -> tuple[int, int]:
+        """Least and greatest code of a value, or the bounds of accumulators, moved or not."""
+        node = self._producers.get(value)
+        while node is not None and isinstance(node.op, Rearrangement):
+            value = node.inputs[0]
+            node = self._producers.get(value)
+        bounds = None if node is None else self.of(node)
+        if bounds is not None:
+            return min(bounds.low, 0), max(bounds.high, 0)
+        quant = codes_of(value.type)
+        return quant.low, quant.high
+
+    def _product(self, node: Node, count: int) -> AccumulatorBounds:
+        """Bounds of a sum of `count` products of codes."""
         (a, b), (c, d) = (self._ranges.centred(value) for value in node.inputs)
-        products = [p * q for p in (a, b) for q in (c, d)]
+        products = [count * p * q for p in (a, b) for q in (c, d)]
         low, high = min(products), max(products)
         return AccumulatorBounds(low, high, max(-low, high), saturates=False)
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from math import isfinite, prod
 
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ids import check_readers
+from qbnnc.ir.inputs import check_parts
 from qbnnc.ir.operands import check_operands, check_real
 from qbnnc.ir.ops.base import RandomOp
 from qbnnc.ir.ops.dropout import KeepMask
@@ -34,6 +36,8 @@ def check(graph: Graph, ends: Ends | None = None, *, complete: bool = True) -> N
     4. Types are valid (`qbnnc.ir.validity`), and all is within the limits (`qbnnc.support.limits`).
     5. A random stream is drawn by one op, or by masks that all take the same lanes. Their number of
        lanes and whether rows share them agree; shapes, probabilities and `inverted` may differ.
+    6. Embeddings read numbers of the input, moved or not, and a constant table (`qbnnc.ir.ids`).
+    7. Several inputs cut the row without gap or overlap (`qbnnc.ir.inputs`).
 
     `ends` holds the least and greatest element of arrays that have been looked at, for graphs that
     share constants. Unless the graph is `complete`, some constants are zeros still to be filled in.
@@ -55,7 +59,9 @@ def check(graph: Graph, ends: Ends | None = None, *, complete: bool = True) -> N
         raise CompileError("an output holds codes, not numbers", reals[0])
     if missing := [v.name for v in graph.outputs if v not in known]:
         raise CompileError(f"the output {missing[0]} is never computed", _THE_GRAPH)
+    _check_parts(graph)
     _check_streams(graph)
+    check_readers(graph)
 
 
 def check_text(text: str, limit: limits.Limit) -> None:
@@ -83,6 +89,13 @@ def _check_input(graph: Graph) -> None:
         check_type(type_)
     except ValueError as error:
         raise CompileError(f"the input: {error}", _THE_GRAPH) from error
+
+
+def _check_parts(graph: Graph) -> None:
+    try:
+        check_parts(graph)
+    except ValueError as error:
+        raise CompileError(str(error), _THE_GRAPH) from error
 
 
 def _check_node(graph: Graph, node: Node, known: set[Value], *, complete: bool) -> None:

@@ -76,6 +76,13 @@ class Builder:
         self._input = Value(name, type)
         return self._input
 
+    @property
+    def row(self) -> Value:
+        """The input; ValueError if there is none yet."""
+        if self._input is None:
+            raise ValueError("the graph has no input")
+        return self._input
+
     def constant(self, name: str, array: Array, quant: QuantParams | None = None) -> Value:
         """Add a constant; `quant` says what its codes mean."""
         value = Value(name, TensorType(DType.of(array.dtype), array.shape, CONSTANT, quant))
@@ -110,15 +117,14 @@ class Builder:
 
     def graph(self, outputs: tuple[Value, ...], stage: Stage) -> Graph:
         """The finished graph, without nodes and constants that no output needs."""
-        if self._input is None:
-            raise ValueError("the graph has no input")
+        entry = self.row
         needed, live = set(outputs), list[Node]()
         for node in reversed(self._nodes):
             if node.output in needed:
                 needed.update(node.inputs)
                 live.append(node)
         constants = {v: a for v, a in self._constants.items() if v in needed}
-        return _unique_names(Graph(self._input, tuple(reversed(live)), outputs, constants, stage))
+        return _unique_names(Graph(entry, tuple(reversed(live)), outputs, constants, stage))
 
 
 def _unique_names(graph: Graph) -> Graph:

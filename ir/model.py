@@ -12,6 +12,7 @@ from qbnnc.ir.check import Ends, check, check_text, random_nodes
 from qbnnc.ir.codec import USUAL_VERSION
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Head
+from qbnnc.ir.inputs import inputs_of
 from qbnnc.ir.ops.base import RandomOp
 from qbnnc.ir.ops.choice import ChoiceIndex
 from qbnnc.ir.ops.dropout import KeepMask
@@ -21,6 +22,7 @@ from qbnnc.ir.text import node_text
 from qbnnc.ir.types import Array, Stage
 from qbnnc.support import limits
 from qbnnc.support.errors import CompileError
+from qbnnc.support.several_inputs import Entries
 from qbnnc.support.text import counted
 
 _METHODS: dict[str, tuple[type[RandomOp], ...]] = {
@@ -65,8 +67,9 @@ class Model:
         """ "Model(FLOAT, raw, 3 members, [10] -> [1], [1])": the weights are not for the eye."""
         if not self.members:
             return "Model(no members)"
-        ends = [str(list(v.type.shape)) for v in (self.graph.input, *self.graph.outputs)]
-        shapes = f"{ends[0]} -> {', '.join(ends[1:])}"
+        inputs, outputs = inputs_of(self.graph), self.graph.outputs
+        taken = ", ".join(str(list(each.shape)) for each in inputs)
+        shapes = f"{taken} -> {', '.join(str(list(v.type.shape)) for v in outputs)}"
         members = counted(len(self.members), "member")
         return f"Model({self.stage.name}, {self.head.task.value}, {members}, {shapes})"
 
@@ -74,6 +77,11 @@ class Model:
     def graph(self) -> Graph:
         """The first member, for what all of them share: structure, shapes, axes."""
         return self.members[0]
+
+    @property
+    def inputs(self) -> Entries:
+        """The inputs by name, as they follow one another in a row."""
+        return inputs_of(self.graph)
 
     @property
     def stage(self) -> Stage:

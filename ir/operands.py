@@ -8,14 +8,17 @@ import numpy as np
 
 from qbnnc.ir.graph import Node, Value
 from qbnnc.ir.ops.normalization import BatchNorm
+from qbnnc.ir.ops.normalize import Normalize, NormalizeInteger
 from qbnnc.ir.ops.quantize import Requantize
 from qbnnc.ir.ops.sampling import SampledWeight, SampledWeightInteger
+from qbnnc.ir.ops.softmax import ScaledSoftmax, SoftmaxInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal
 from qbnnc.ir.types import Array, DType
 from qbnnc.ir.validity import codes
 from qbnnc.support import limits
 
 _SMALLEST = float(np.finfo(np.float32).smallest_normal)
+_INT32_HIGH = 2**31 - 1
 
 
 def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
@@ -26,6 +29,9 @@ def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
     3. The ratio and the divisor of a sampled weight are constants in range. So is the index of its
        noise, which holds numbers of elements.
     4. The variance of a batch normalisation is not negative.
+    5. A softmax has constants. Its table is not negative, and int32 holds a row's sum. A mask holds
+       0 and 1, and leaves an element of each row.
+    6. Weight and bias of any other normalisation are constants.
     """
     match node.op:
         case Lookup(quant=quant):
@@ -45,8 +51,13 @@ def check_operands(node: Node, constants: Mapping[Value, Array]) -> None:
                 limits.RATIO.check(int(end))
             _check_normal(_constant(node, 4, constants, "divisor r"), "divisor")
             _check_index(node, 5, constants)
+        case Normalize() | NormalizeInteger():
+            _constant(node, 1, constants, "weight")
+            _constant(node, 2, constants, "bias")
         case SampledWeight():
             _check_index(node, 3, constants)
+        case SoftmaxInteger() | ScaledSoftmax():
+            _check_softmax(node, constants)
         case BatchNorm(eps=eps):
             variance = constants.get(node.inputs[4])
             if variance is not None and not float(variance.min()) + eps > 0:
@@ -64,6 +75,22 @@ def check_real(node: Node) -> None:
         v.type.dtype is DType.F32 and not v.type.axes for v in node.inputs[:1]
     ):
         raise ValueError("computes on a float32 constant: fold it, and compile the model again")
+
+
+def _check_softmax(node: Node, constants: Mapping[Value, Array]) -> None:
+    x, *others = node.inputs
+    arrays = [_constant(node, i, constants, "input beside x") for i in range(1, len(node.inputs))]
+    if isinstance(node.op, SoftmaxInteger):
+        low, high = _ends(arrays[0])
+        if low < 0 or high * x.type.shape[-1] > _INT32_HIGH:
+            raise ValueError(f"int32 does not hold sums of {x.type.shape[-1]} of {low}..{high}")
+    for value, array in zip(others, arrays, strict=True):
+        if value.type.dtype is DType.U8:
+            low, high = _ends(array)
+            if high > 1:
+                raise ValueError(f"the mask holds {low}..{high}, and not 0 and 1")
+            if not array.any(axis=-1).all():
+                raise ValueError("the mask leaves no element of a row")
 
 
 def _check_index(node: Node, place: int, constants: Mapping[Value, Array]) -> None:

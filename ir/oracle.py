@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Value
+from qbnnc.ir.ids import check_ids, vocabularies
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
@@ -36,6 +37,7 @@ def oracle_samples(
     InputError for numbers that no backend takes (`ir.counts`).
     """
     members = len(model.members)
+    check_ids(x, vocabularies(model.graph))
     count = as_count(samples, "samples", limits.DRAWS.most * members)
     check_asked(len(x), count, members, sum(v.type.size for v in model.graph.outputs))
     rows, draws = _rows(len(x), first_row, row_ids), model.draws_for(count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Choice, ClampedOp, MaxPool2d, MaxUnpool
+from qbnnc.ir.ops import Choice, ClampedOp, EmbeddingCodes, MaxPool2d, MaxUnpool
 from qbnnc.ir.types import QuantParams
 
 Range = tuple[int, int]
@@ -42,6 +42,8 @@ class CodeRanges:
                 low, high = self._known[node.inputs[0]]
                 zero = quant.per_tensor[1]
                 return min(low, zero), max(high, zero)
+            case EmbeddingCodes():
+                return self._known[node.inputs[1]]
             case op if op.keeps_codes:
                 ends = [self._known[value] for value in node.inputs if value in self._known]
                 if op.adds_zeros:

@@ -14,6 +14,7 @@ from qbnnc.support.errors import UserError
 DRAWN_BITS = 8  # of noise on activations, and of constants to choose from
 _INPUT_BITS = 8  # of the input: few bits there cost most, and save least
 _RESIDUAL_BITS = 7  # of residual sums, their terms and joined values at least
+_UNWEIGHTED_BITS = 8  # of values that no weight multiplies: they cost nothing
 _FITTED_BITS = 6  # up to so many bits of weights or their inputs, fitting beats nearest codes
 _OUTER_BITS = 8  # of the first and last hidden layer
 _NOISY_BITS = 6  # up to so many bits of activations, rounding hides how samples differ
@@ -93,9 +94,10 @@ class Quantisation:
     does. `input_bits` None means 8. `outer_bits` are the bits of what the first and last
     hidden layer give; None means 8 where activations have 6 or less (`passes.ranges.outer_bits`).
     `residual_bits` are the bits of residual sums, what they add and what is concatenated, unless
-    their layer has bits of its own; None means those of activations, and at least 7. `rounding` and
-    `bias_correction` None depend on a layer's bits. `equalise` brings channels that share a scale
-    to similar ranges first.
+    their layer has bits of its own; None means those of activations, and at least 7. They are also
+    those of values that no weight multiplies before a norm or a product of matrices; None means 8.
+    `rounding` and `bias_correction` None depend on a layer's bits. `equalise` brings channels that
+    share a scale to similar ranges first.
     """
 
     bits: Bits = field(default_factory=Bits)
@@ -138,8 +140,13 @@ class Quantisation:
         """Bits of residual sums, of what they add and of what is concatenated."""
         return self.residual_bits or max(self.bits.activations, _RESIDUAL_BITS)
 
-    def codes_of(self, node: Node | None, *, residual: bool) -> int:
-        """The bits of the codes that a node gives, which may be those of a residual sum's term."""
+    def codes_of(self, node: Node | None, *, residual: bool, unweighted: bool = False) -> int:
+        """The bits of the codes that a node gives, which may be those of a residual sum's term.
+
+        `unweighted` codes are those that no weight multiplies (`ranges.unweighted_values`).
+        """
+        if node is not None and unweighted and not self.has_own_bits(node):
+            return self.residual_bits or _UNWEIGHTED_BITS
         if node is not None and residual and not self.has_own_bits(node):
             return self.residual_width
         return self.bits_of(node).activations
@@ -216,7 +223,8 @@ class CompileOptions(TypedDict, total=False):
 
     `bits` "w8a7" are weights and activations, 2..8 each. `layers` gives layers bits of their own,
     `input_bits` the network's input, `outer_bits` the first and last hidden layer, and
-    `residual_bits` residual sums, what they add and what is concatenated. `weights`, `scales` and
+    `residual_bits` residual sums, what they add, what is concatenated, and what only sums and norms
+    read. `weights`, `scales` and
     `mask_sharing` take the values of the enums above; `quantise_output` quantises outputs.
     `observer` ("minmax", "ema", "mse"), `rounding` ("nearest", "fitted") and `bias_correction`
     depend on the bits unless they are given (docs/semantics.md, "How ranges and codes are chosen").

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
 from qbnnc.passes.base import Observer as PassObserver
@@ -19,6 +20,8 @@ from qbnnc.passes.fusion.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fusion.fuse_clamps import FuseClamps
 from qbnnc.passes.fusion.fuse_elementwise import FuseElementwise
 from qbnnc.passes.fusion.noise import ShareMasks
+from qbnnc.passes.fusion.recognise_norms import RecogniseNorms
+from qbnnc.passes.fusion.scale_softmax import ScaleSoftmax
 from qbnnc.passes.fusion.split_layers import SplitLayers
 from qbnnc.passes.head.assign_head import with_head
 from qbnnc.passes.head.strip_softmax import StripSoftmax
@@ -36,7 +39,6 @@ from qbnnc.passes.recorded_options import (
     with_names,
 )
 from qbnnc.support.errors import InputError, UserError
-from qbnnc.support.inputs import as_batch
 from qbnnc.support.text import counted
 
 DEFAULT_SAMPLES = 20
@@ -70,6 +72,8 @@ def pipeline(
         (
             StripSoftmax(),
             ShareMasks(chosen.mask_sharing is MaskSharing.BATCH),
+            RecogniseNorms(),
+            ScaleSoftmax(),
             SplitLayers(),
             FoldAffine(),
             FuseClamps(),
@@ -225,7 +229,7 @@ def comparable(graph: Graph, *, shared: bool) -> Graph:
 
 def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return calibration data as a batch; InputError if it is empty, misshapen, or not finite."""
-    batch = as_batch(rows, model.graph.input.type.shape, "the calibration data")
+    batch = Rows.taken_by(model.graph).of(rows, "the calibration data")
     if len(batch) == 0:
         raise InputError(
             "no rows", place="the calibration data", remedy="give 100 or more typical inputs"

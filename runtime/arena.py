@@ -73,7 +73,7 @@ class Arena:
             case Kind.OUT:
                 return Operand(buffer.position, buffer.stride, Place.OUT)
             case Kind.INPUT:
-                return Operand(0, buffer.stride, Place.INPUT)
+                return Operand(buffer.position, buffer.stride, Place.INPUT)
             case Kind.CONSTANT:
                 return Operand(buffer.position, 0, Place.CONSTANT)
             case _:

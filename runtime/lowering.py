@@ -14,14 +14,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Dequantize, LookupReal, Move, Rearrangement, Reshape
+from qbnnc.ir.ids import id_values
+from qbnnc.ir.ops import Dequantize, LookupReal, Move, Part, Rearrangement, Reshape
 from qbnnc.ir.types import CONSTANT, Array, Axis, DType
 from qbnnc.runtime.families.masked_layers.forms import MaskedForm
 from qbnnc.runtime.families.moves.instructions import Load
@@ -92,11 +93,21 @@ class Lowering:
         entry = graph.input
         self.input = Buffer(entry.name, entry.type.size, entry.type.axes, Kind.INPUT)
         self._producers, self._consumers = graph.producers(), graph.consumers()
+        self._ids = id_values(graph)
         self._taken_in = set[Node]()
         self._leaving = [self._way_out(value) for value in graph.outputs]
         self._roots = frozenset(root for root, _ in self._leaving)
         self._left_by_graph = frozenset(graph.outputs)
         self.outputs = self._output_buffers()
+
+    def input_at(self, value: Value) -> Buffer | None:
+        """Return an input's numbers in the row of all inputs; None if `value` is no input."""
+        if value is self.graph.input:
+            return self.input
+        node = self._producers.get(value)
+        if node is None or not isinstance(node.op, Part):
+            return None
+        return replace(self.input, name=value.name, position=node.op.start)
 
     @property
     def partial(self) -> bool:
@@ -134,6 +145,10 @@ class Lowering:
         made = self._producers.get(root)
         writes = made is not None and isinstance(made.op, Dequantize | LookupReal)
         return writes and (order is None or bool((order >= 0).all()))
+
+    def moves_ids(self, node: Node) -> bool:
+        """Tell whether the instruction that reads ids moves these numbers of the input itself."""
+        return node.output in self._ids
 
     def _output_buffers(self) -> list[Buffer]:
         buffers, position = list[Buffer](), 0

@@ -44,7 +44,7 @@ class Place(IntEnum):
     SAMPLE = 2  # element s, in scratch space
     FIXED = 3  # one element for all, in scratch space
     OUT = 4  # the sample and row of the prediction, in the float32 outputs
-    INPUT = 5  # the row of the batch, in the float32 input
+    INPUT = 5  # the row of the batch, in the float32 input, from a number of the row on
     CONSTANT = 6  # one element for all, in the constants
 
 
@@ -63,7 +63,8 @@ class Buffer:
     """Memory for a value: `stride` bytes for each element, in the sense of Place.
 
     The stride of an input or output counts float32 numbers. `position` is the byte at which a
-    constant begins, or the number at which an output begins among all outputs of a copy.
+    constant begins, or the number at which an output begins among all outputs of a copy, and an
+    input in the row of all inputs.
     """
 
     name: str

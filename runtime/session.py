@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qbnnc.ir import format
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.runtime.buffers import (
@@ -49,12 +50,11 @@ from qbnnc.support.frames import index_of
 from qbnnc.support.inputs import (
     MOST_ROWS_AT_ONCE,
     MOST_THREADS,
-    as_batch,
     as_count,
     as_integer,
-    as_rows,
     check_asked,
 )
+from qbnnc.support.several_inputs import Arrays, shapes
 
 MOST_PREPARED = 256  # sizes of predictions that are kept
 
@@ -105,7 +105,7 @@ class Session:
         self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._by_row = any(map(draws_by_row, model.members))
-        self._shape = model.graph.input.type.shape
+        self._rows = Rows.taken_by(model.graph)
         outputs = len(model.graph.outputs)
         self._names = model.head.sample_names(outputs) + model.head.statistic_names(outputs)
         self._prepared: dict[Size, Prepared] = {}
@@ -119,15 +119,14 @@ class Session:
         return self.model.samples
 
     def __repr__(self) -> str:
-        entry = self.model.graph.input.type
         return (
-            f"Session({self.model.method}, input [batch, {', '.join(map(str, entry.shape))}], "
+            f"Session({self.model.method}, input {shapes(self._rows.entries)}, "
             f"{self.samples} samples, {len(self._plans[0].steps)} operations)"
         )
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -137,7 +136,9 @@ class Session:
         """Compute samples and statistics for a batch x [B, *shape]; B may be 0.
 
         Args:
-            x: real numbers, which are cast to float32; or a data frame of numeric columns.
+            x: real numbers, which are cast to float32; or a data frame of numeric columns. A
+                network of several inputs takes a dict of arrays by their names, a tuple of arrays
+                in their order, or one array [B, N] of all of them one after another.
             samples: L, a multiple of the members; None takes the model's own number.
             seed: any whole number, mod 2^64. The same seed gives the same bits.
             first_row: the number of the first row; it lets a batch be split without any effect.
@@ -149,7 +150,8 @@ class Session:
 
         Raises InputError for data or numbers that do not fit the model.
         """
-        batch, count = as_rows(x, self._shape), self._samples(samples)
+        batch, count = self._rows.read(x), self._samples(samples)
+        self._rows.check(batch)
         rows = len(batch)
         numbers = numbering(seed, first_row, row_ids, rows, by_row=self._by_row)
         chunk = None
@@ -167,7 +169,7 @@ class Session:
 
     def predict_into(
         self,
-        x: ArrayLike,
+        x: Arrays,
         out: Float32,
         seed: int = 0,
         first_row: int = 0,
@@ -191,7 +193,9 @@ class Session:
         Raises InputError if x, `out` or a number does not fit, if `out` shares memory with x, and
         for NaN in x. Nothing is written then.
         """
-        batch = x if is_readable(x) else as_rows(x, self._shape)
+        batch = x if is_readable(x) else self._rows.read(x)
+        if self._rows.ids is not None:
+            self._rows.check(self._rows.read(batch))
         if not is_fillable(out):
             out = expect_fillable(out)
         prepared = self._fitting.get((batch.shape, out.shape)) or self._fit(batch, out)
@@ -206,7 +210,7 @@ class Session:
 
         The arguments are those of `predict`; InputError if one does not fit.
         """
-        return Stream(self, self._shape, self._samples(samples), seed, first_row)
+        return Stream(self, self._rows, self._samples(samples), seed, first_row)
 
     def new_out(self, rows: int, samples: int | None = None) -> Float32:
         """Allocate an array for `predict_into`, for batches of `rows` rows; it is not cleared."""
@@ -233,7 +237,7 @@ class Session:
 
     def trace(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -246,7 +250,7 @@ class Session:
         fusion removes: accumulators, and the noise of weights. All values are in memory at once, so
         that this is for small batches.
         """
-        batch, members = as_batch(x, self._shape), len(self.model.members)
+        batch, members = self._rows.of(x), len(self.model.members)
         draws = self._samples(samples) // members
         numbers = numbering(seed, first_row, None, len(batch), by_row=self._by_row).counted
         check_asked(len(batch), draws * members, members, self._plans[0].size)
@@ -286,7 +290,7 @@ class Session:
 
     def _fit(self, batch: Float32, out: Float32) -> Prepared:
         """Prepare predictions into arrays of these shapes; InputError if the shapes do not fit."""
-        rows, members = len(as_rows(batch, self._shape)), len(self._plans)
+        rows, members = len(self._rows.read(batch)), len(self._plans)
         count = self._samples(samples_in(out, self._plans[0], rows, members))
         check_asked(rows, count, members, self._plans[0].size)
         if len(self._fitting) >= MOST_PREPARED:

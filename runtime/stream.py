@@ -7,9 +7,11 @@ from typing import Protocol
 
 from numpy.typing import ArrayLike
 
+from qbnnc.ir.ids import Rows
 from qbnnc.runtime.prediction import Prediction
 from qbnnc.support.frames import index_of
-from qbnnc.support.inputs import as_batch, as_first_row
+from qbnnc.support.inputs import as_first_row
+from qbnnc.support.several_inputs import Arrays
 
 
 class Predicting(Protocol):
@@ -33,12 +35,12 @@ class Stream:
     def __init__(
         self,
         session: Predicting,
-        shape: tuple[int, ...],
+        rows: Rows,
         samples: int | None,
         seed: int,
         first_row: int,
     ) -> None:
-        self._session, self._shape, self._samples = session, shape, samples
+        self._session, self._rows, self._samples = session, rows, samples
         self._seed, self._row, self._lock = seed, as_first_row(first_row), Lock()
 
     @property
@@ -46,12 +48,12 @@ class Stream:
         """The number of the next row."""
         return self._row
 
-    def predict(self, x: ArrayLike) -> Prediction:
-        """Predict the next rows x [B, *shape].
+    def predict(self, x: Arrays) -> Prediction:
+        """Predict the next rows x [B, *shape], or those of several inputs.
 
         InputError if x does not fit, and then no row is counted.
         """
-        batch = as_batch(x, self._shape)
+        batch = self._rows.of(x)
         with self._lock:
             row, self._row = self._row, as_first_row(self._row + len(batch))
         made = self._session.predict(batch, self._samples, self._seed, row)

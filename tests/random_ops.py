@@ -15,17 +15,13 @@ from qbnnc.ir.ops import (
     EpsCodes,
     Gather,
     InsertZeros,
-    KeepMask,
     LinearInteger,
     Lookup,
     LookupReal,
-    MaxPool2d,
-    MaxUnpool,
     MultiplyInteger,
     Op,
     Pad,
     SampledWeightInteger,
-    Select,
     Slice,
     SumPoolInteger,
     Transpose,
@@ -41,12 +37,13 @@ from qbnnc.ir.scales import (
     weight_quant,
 )
 from qbnnc.ir.types import CONSTANT, Array, QuantParams
-from tests.random_graph import Choose, RandomGraph, Step
+from tests.random_graph import Choose, Step
+from tests.random_row_ops import RandomGraphOfRowOps
 
 _LARGEST_IMAGE = 8
 
 
-class RandomGraphOfAllOps(RandomGraph):
+class RandomGraphOfAllOps(RandomGraphOfRowOps):
     """`sampled`: layers may sample their weight, their bias or both."""
 
     def __init__(self, choose: Choose, seed: int, dropout: bool, sampled: bool) -> None:
@@ -55,7 +52,7 @@ class RandomGraphOfAllOps(RandomGraph):
 
     def kinds(self) -> list[str]:
         kinds = super().kinds()
-        kinds += ["table", "product", "concat", "transpose", "slice", "gather"]
+        kinds += ["table", "product", "concat", "transpose", "slice", "gather", "softmax", "norm"]
         shape = self.value.type.shape
         if len(shape) == 3:
             kinds += ["gate", "unpool"]
@@ -71,10 +68,12 @@ class RandomGraphOfAllOps(RandomGraph):
             "product": self.product,
             "gate": self.gate,
             "unpool": self.unpool,
+            "norm": self.norm,
             "concat": self.concat,
             "transpose": self.transpose,
             "slice": self.slice,
             "gather": self.gather,
+            "softmax": self.softmax,
             "pad": self.pad,
             "insert_zeros": lambda n: self.move(InsertZeros(self.factors()), n),
             "upsample": lambda n: self.move(UpsampleNearest(self.factors()), n),
@@ -107,32 +106,6 @@ class RandomGraphOfAllOps(RandomGraph):
         gate, self.value = self.table(name), image
         product = self.emit(MultiplyInteger(), image, gate, name=f"{name}.product")
         return self.requantize(product, f"{name}.q")
-
-    def unpool(self, name: str) -> Value:
-        """Codes of any origin at the maxima of the image, and sometimes its own maxima."""
-        image = self.value
-        _, height, width = image.type.shape
-        kernel = tuple(self.choose([k for k in (1, 2, 3) if n % k == 0]) for n in (height, width))
-        op = MaxUnpool((kernel[0], kernel[1]))
-        shape = (image.type.shape[0], height // kernel[0], width // kernel[1])
-        pooled = self.emit(MaxPool2d(op.kernel, op.kernel), image, name=f"{name}.pooled")
-        values = pooled if self.choose((True, False)) else self.other(shape, name)
-        return self.emit(op, values, image, name=f"{name}.back")
-
-    def other(self, shape: tuple[int, ...], name: str) -> Value:
-        """Codes that vary with nothing, the sample, or what the value varies with, and more."""
-        kinds = ["constant", "self"] + (["sample", "masked"] if self.dropout else [])
-        kind: str = self.choose(kinds)
-        if kind in ("self", "masked") and shape == self.value.type.shape:
-            return self.value if kind == "self" else self.masked(f"{name}.other")
-        quant = self.observed(self.rng.normal(0.2, 1, 50))
-        codes = self.rng.integers(0, quant.high + 1, shape).astype(np.uint8)
-        constant = self.build.constant(f"{name}.constant", codes, quant)
-        if kind != "sample":
-            return constant
-        mask = self.emit(KeepMask(shape, 0.3, self.streams, True), name=f"{name}.keep")
-        self.streams += 1
-        return self.emit(Select(), constant, mask, name=f"{name}.sample")
 
     def concat(self, name: str) -> Value:
         """The value between others under its scale: a table gives them that."""

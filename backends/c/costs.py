@@ -14,14 +14,17 @@ from qbnnc.backends.c.parameters import parameter
 from qbnnc.backends.c.program import Constants, Layout, Phase
 from qbnnc.backends.c.scope import Form, Scope
 from qbnnc.ir.format import digest
-from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops.dropout import KeepMask
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
+from qbnnc.ir.ops.matmul import MatMulInteger
+from qbnnc.ir.ops.normalize import NormalizeInteger
 
 _OPENING = "/* Costs, for qbnnc inspect: sizes in bytes.\n"
 _TABLE = re.compile(re.escape(_OPENING) + r"(\{.*\}) \*/\n", re.DOTALL)
 _VERSION = 1
+_PRODUCTS_OF_A_NORM = 4  # of an element: its square, and three that scale it
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,12 @@ def _buffers(layout: Layout) -> Iterator[BufferCost]:
 
 def _layers(graph: Graph, scope: Scope) -> Iterator[LayerCost]:
     for node in graph.nodes:
+        if isinstance(node.op, MatMulInteger):
+            yield _product(node, scope)
+        once = scope.phase(node.output) is Phase.ROW
+        if isinstance(node.op, NormalizeInteger):
+            products = _PRODUCTS_OF_A_NORM * node.output.type.size
+            yield LayerCost(node.output.name, "norm", products * once, products * (not once))
         if not isinstance(node.op, Conv2dInteger | LinearInteger):
             continue
         products = node.output.type.size * prod(node.inputs[1].type.shape[1:])
@@ -177,8 +186,15 @@ def _layers(graph: Graph, scope: Scope) -> Iterator[LayerCost]:
             yield LayerCost(name, form.value, products, round(dropped * products))
             continue
         form_name = _form(node.inputs[1], scope)
-        once = scope.phase(node.output) is Phase.ROW
         yield LayerCost(name, form_name, products * once, products * (not once))
+
+
+def _product(node: Node, scope: Scope) -> LayerCost:
+    """The products of two computed matrices."""
+    products = node.output.type.size * node.inputs[0].type.shape[-1]
+    once = scope.phase(node.output) is Phase.ROW
+    form = Form.DIRECT.value
+    return LayerCost(node.output.name, form, products * once, products * (not once))
 
 
 def _form(weight: Value, scope: Scope) -> str:

@@ -52,7 +52,8 @@ def read_input(node: Node, op: QuantizeInput, scope: Scope) -> None:
         ],
     )
     scope.inputs.append((record, out))
-    scope.step(scope.phase(node.output), "error |= qb_read", record, "x", out)
+    pointer = scope.input_pointer(node.inputs[0])
+    scope.step(scope.phase(node.output), "error |= qb_read", record, pointer, out)
 
 
 def keep_mask(node: Node, op: KeepMask, scope: Scope) -> None:

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.backends.c import draws, dropped, elementwise, layers, moves
+from qbnnc.backends.c import (
+    draws,
+    dropped,
+    elementwise,
+    embedding,
+    layers,
+    matrices,
+    moves,
+    normalize,
+    softmax,
+)
 from qbnnc.backends.c.program import Constants, Phase, Program
 from qbnnc.backends.c.scope import Forms, Scope
 from qbnnc.backends.c.values import Held, row_major
 from qbnnc.ir.graph import Graph, Node
+from qbnnc.ir.ids import id_values
 from qbnnc.ir.ops.activation import ClampCodes
 from qbnnc.ir.ops.choice import Choice, ChoiceIndex
 from qbnnc.ir.ops.dropout import KeepMask, Select
 from qbnnc.ir.ops.elementwise import AddQuantized, MultiplyInteger
+from qbnnc.ir.ops.embedding import EmbeddingCodes
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
+from qbnnc.ir.ops.matmul import MatMulInteger
 from qbnnc.ir.ops.noise import NoiseCodes
+from qbnnc.ir.ops.normalize import NormalizeInteger
+from qbnnc.ir.ops.part import Part
 from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
 from qbnnc.ir.ops.shape import Concat, Move, Reshape
+from qbnnc.ir.ops.softmax import SoftmaxInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal
 from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import DType
@@ -27,9 +43,9 @@ from qbnnc.support.errors import CompileError
 
 def emit(graph: Graph, constants: Constants, members: int, forms: Forms) -> Scope:
     """Emit the steps of one member; CompileError for what C does not have."""
-    scope = Scope(graph, Program(constants, members), forms)
+    scope, ids = Scope(graph, Program(constants, members), forms), id_values(graph)
     for node in graph.nodes:
-        if node in scope.done:
+        if node in scope.done or node.output in ids:
             continue
         constants.layer = node.output.name
         try:
@@ -47,8 +63,12 @@ def emit(graph: Graph, constants: Constants, members: int, forms: Forms) -> Scop
 
 def _emit(node: Node, scope: Scope) -> None:
     match node.op:
+        case Part():
+            pass  # what reads it reads the caller's array
         case QuantizeInput():
             elementwise.read_input(node, node.op, scope)
+        case EmbeddingCodes():
+            embedding.embed(node, scope)
         case Conv2dInteger() | LinearInteger():
             layers.emit(node, scope)
         case KeepMask():
@@ -71,12 +91,18 @@ def _emit(node: Node, scope: Scope) -> None:
             elementwise.clamp(node, node.op, scope)
         case AddQuantized():
             elementwise.add(node, node.op, scope)
+        case MatMulInteger():
+            matrices.multiply(node, node.op, scope)
         case MultiplyInteger():
             elementwise.multiply(node, scope)
+        case NormalizeInteger():
+            normalize.normalize(node, node.op, scope)
         case MaxPool2d() | SumPoolInteger():
             elementwise.pool(node, node.op, scope)
         case MaxUnpool():
             elementwise.unpool(node, node.op, scope)
+        case SoftmaxInteger():
+            softmax.emit(node, node.op, scope)
         case Reshape():
             moves.reshape(node, scope)
         case Concat():

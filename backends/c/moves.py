@@ -21,8 +21,15 @@ def walk(scope: Scope, phase: Phase, sizes: Strides, source: Held, target: Held)
 
 
 def _copy(scope: Scope, phase: Phase, how: Walk, source: Held, target: Held) -> None:
+    if scope.program.members == 1:  # members share their steps, not their records
+        source, target = _from(source, how.source_start), _from(target, how.target_start)
+        how = replace(how, source_start=0, target_start=0)
     record = scope.program.record("qb_walk", how.fields())
     scope.step(phase, _MOVES[source.ctype], record, source, target)
+
+
+def _from(held: Held, start: int) -> Held:
+    return replace(held, text=f"{held.text} + {start}") if start else held
 
 
 def reshape(node: Node, scope: Scope) -> None:

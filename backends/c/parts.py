@@ -19,26 +19,34 @@ class Part(Enum):
     DEPTHWISE = "depthwise"
     MASKED = "masked"
     CHOICE = "choice"
+    EMBEDDING = "embedding"
     SAMPLED = "sampled"
     FILTERS = "filters"
     SAMPLED_FILTERS = "sampled_filters"
     DROPPED = "dropped"
     ELEMENTWISE = "elementwise"
+    MATRICES = "matrices"
+    NORMALIZE = "normalize"
     BIASES = "biases"
     POOLING = "pooling"
     UNPOOLING = "unpooling"
+    SOFTMAX = "softmax"
     STATISTICS = "statistics"
 
 
 _ON_DEMAND = {
     Part.NOISE,
     Part.CHOICE,
+    Part.EMBEDDING,
     Part.SAMPLED,
     Part.FILTERS,
     Part.SAMPLED_FILTERS,
     Part.DROPPED,
+    Part.MATRICES,
+    Part.NORMALIZE,
     Part.BIASES,
     Part.UNPOOLING,
+    Part.SOFTMAX,
 }
 _NEEDS = {
     Part.SAMPLED: {Part.FILTERS, Part.SAMPLED_FILTERS},

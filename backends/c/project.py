@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
+from qbnnc.backends.c.arguments import of_row
 from qbnnc.backends.c.costs import Costs
 from qbnnc.backends.c.head import statistics
 from qbnnc.backends.c.source import Source
+from qbnnc.ir.ids import holds_only_ids
 from qbnnc.ir.model import Model
 from qbnnc.support.errors import UserError
+from qbnnc.support.several_inputs import Entries
 
 _FILES = {
     "README.md": "README.md.in",
@@ -29,6 +32,30 @@ _TARGETS = frozenset(
     "all clean depend edit_cache help host install java list_install_components package "
     "package_source preinstall python rebuild_cache test uninstall".split()
 )
+_PYTHON_PART = """def part(row, start):
+    \"\"\"The numbers of a row from one of them on.\"\"\"
+    return ctypes.cast(ctypes.byref(row, 4 * start), ctypes.POINTER(ctypes.c_float))
+
+
+"""
+_NUMBERS = {
+    "number": "float",
+    "numbers": "float32 numbers",
+    "c_number": "c_float",
+    "code": "f",
+    "jnumber": "float",
+    "JNumber": "Float",
+    "wrong": "an input is NaN or infinite",
+}
+_IDS = {
+    "number": "int32_t",
+    "numbers": "int32 ids",
+    "c_number": "c_int32",
+    "code": "i",
+    "jnumber": "int",
+    "JNumber": "Int",
+    "wrong": "an input is no id of its vocabulary",
+}
 _MOST_NAME = 50  # the longest name that PlatformIO takes
 
 
@@ -54,6 +81,8 @@ def project(model: Model, source: Source, test: str) -> dict[str, bytes]:
     """Make the files of a folder, by their paths in it. `test` is the text of NAME_test.c."""
     name = source.name
     values = _names(name) | _facts(source.costs) | _sources(source) | _statistics(model)
+    values |= _IDS if holds_only_ids(model.graph) else _NUMBERS
+    values |= _inputs(model.inputs)
     folder = files("qbnnc.backends.c") / "template"
     made = {
         _filled(path, values): _filled((folder / template).read_text(), values).encode()
@@ -76,6 +105,18 @@ def _filled(text: str, values: dict[str, str]) -> str:
 def _names(name: str) -> dict[str, str]:
     words = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
     return {"name": name, "NAME": name.upper(), "Class": f"{words}Network"}
+
+
+def _inputs(entries: Entries) -> dict[str, str]:
+    """The inputs as arguments: parts of an array that holds a row."""
+    parts = [f"part(values, {entry.start})" for entry in entries]
+    return {
+        "row_input": of_row(entries, "input"),
+        "row_values": of_row(entries, "values"),
+        "types": ", ".join("x" for _ in entries),
+        "parts": ", ".join(parts) if len(parts) > 1 else "values",
+        "python_part": _PYTHON_PART if len(parts) > 1 else "",
+    }
 
 
 def _facts(costs: Costs) -> dict[str, str]:

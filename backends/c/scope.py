@@ -8,15 +8,19 @@ from enum import Enum
 
 import numpy as np
 
+from qbnnc.backends.c.arguments import argument_names
 from qbnnc.backends.c.lanes import drawn_by_layers
 from qbnnc.backends.c.parts import Part
 from qbnnc.backends.c.program import Buffer, Phase, Program
 from qbnnc.backends.c.values import CTYPES, Held, in_order, row_major, stored
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.inputs import inputs_of
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.ops.choice import Choice
 from qbnnc.ir.ops.dropout import Select
 from qbnnc.ir.ops.integer import Conv2dInteger, LinearInteger
+from qbnnc.ir.ops.part import Part as InputPart
+from qbnnc.ir.ops.shape import Reshape
 from qbnnc.ir.types import Array, Axis, DType
 
 
@@ -123,6 +127,20 @@ class Scope:
     def output(self, number: int) -> Held:
         """The caller's array for an output."""
         return Held(f"out{number}", row_major(self.graph.outputs[number].type.shape), "float")
+
+    def input_pointer(self, value: Value) -> str:
+        """The numbers of an input: the caller's array, or its place in a row that is kept."""
+        while (node := self.producers.get(value)) is not None and isinstance(node.op, Reshape):
+            value = node.inputs[0]
+        if value is self.graph.input:
+            return "x"
+        if node is None or not isinstance(node.op, InputPart):
+            raise ValueError("codes of what is no input")
+        if self.program.members > 1:
+            return f"x + {node.op.start}"
+        entries = inputs_of(self.graph)
+        place = [entry.start for entry in entries].index(node.op.start)
+        return argument_names(entries)[place]
 
     def only_reader(self, value: Value) -> Node | None:
         """The node that reads a value if nothing else does."""

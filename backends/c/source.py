@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qbnnc.backends.c.arguments import declared_inputs, kept_row, passed_on, unused
 from qbnnc.backends.c.costs import Costs, costs_of
+from qbnnc.backends.c.embedding import id_check, number_type
 from qbnnc.backends.c.emission import emit
 from qbnnc.backends.c.head import Statistics, statistics
 from qbnnc.backends.c.header import compiler, header, parameters
+from qbnnc.backends.c.loops import rolled, share_records
 from qbnnc.backends.c.parts import Part, library
 from qbnnc.backends.c.program import Constants, Layout, Phase, Program, lay_out
 from qbnnc.backends.c.scope import Form, Forms, Scope
 from qbnnc.backends.c.traits import Trait, definitions
 from qbnnc.backends.c.weights import MOST_TEXT, Blob, array_definitions, blob_of
 from qbnnc.ir.format import digest
+from qbnnc.ir.ids import id_values
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import eps_table
 from qbnnc.support.errors import CompileError, UserError
@@ -95,10 +99,11 @@ def to_c(
     stats, program = statistics(model), scopes[0].program
     apart = constants.nbytes > MOST_TEXT if blob is None else blob
     made_blob = blob_of(constants, name, file) if apart else None
-    text = header(model, name, layout, stats, codes=len(scopes) == 1)
+    text = header(model, name, layout, stats, codes=_takes_codes(scopes))
+    check = id_check(model.graph, constants)
     arrays = array_definitions(constants, name, blob=apart)
     costs = costs_of(model, name, scopes[0], layout, stats, constants, blob=made_blob is not None)
-    body = _body(model, (name, file), arrays, scopes, layout, stats, program) + costs.text
+    body = _body(model, (name, file), arrays, scopes, layout, stats, program, check) + costs.text
     return Source(name, text, body, made_blob, costs, layout.nbytes, constants.nbytes, made)
 
 
@@ -109,6 +114,7 @@ def _emitted(model: Model, forms: Forms) -> tuple[Constants, list[Scope], Layout
     for scope in scopes[1:]:
         if [(step.phase, step.text) for step in scope.program.steps] != first:
             raise CompileError("the members need different steps", "the C backend")
+    share_records([scope.program for scope in scopes])
     return constants, scopes, lay_out(scopes[0].program)
 
 
@@ -125,6 +131,7 @@ def _body(
     layout: Layout,
     stats: Statistics,
     program: Program,
+    check: str,
 ) -> str:
     (name, file), members, upper = names, len(scopes), names[0].upper()
     tables = _eps_tables() if Part.SAMPLED in program.parts else ""
@@ -133,20 +140,17 @@ def _body(
     )
     records = "\n".join(_records(scopes))
     traits = definitions(set[Trait]().union(*(scope.program.traits for scope in scopes)))
-    row = [layout.statement(s) for s in program.steps if s.phase is Phase.ROW]
-    sample = [layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE]
-    row_arguments = f"({name}_state *st, const float *x)"
-    begin = "\n".join(f"  {line}" for line in row)
+    row = rolled([layout.statement(s) for s in program.steps if s.phase is Phase.ROW])
+    sample = rolled([layout.statement(s) for s in program.steps if s.phase is Phase.SAMPLE])
+    number = number_type(model.graph)
+    error = "NO_ID" if number == "int32_t" else "NOT_FINITE"
+    given, passed = declared_inputs(model, number), passed_on(model)
+    begin = check + "\n".join(f"  {line}" for line in row)
     body = "\n".join(f"  {line}" for line in sample)
     if members > 1:
-        inputs = model.graph.input.type.size
-        begin = f"""  int32_t i;
-  for (i = 0; i < {inputs}; i++) {{
-    if (!(x[i] - x[i] == 0.0f)) error = 1;
-    st->x[i] = x[i];
-  }}"""
+        begin = f"{kept_row(model, ids=number == 'int32_t')}\n{check}"
         body = f"""  const int32_t m = (int32_t)(sample % {members}u);
-  const float *x = st->x;
+  const {number} *x = st->x;
   int error = 0;
 {body}
   (void)error;"""
@@ -170,7 +174,7 @@ def _body(
 
 /* The cases of the functions below that this network has. */
 {traits}
-
+{_number(number, program)}
 {tables}{functions}
 /* ---- this network ------------------------------------------------------------------------ */
 
@@ -178,28 +182,27 @@ def _body(
 
 {records}
 
-static int {name}_prefix{row_arguments} {{
+static int {name}_prefix({name}_state *st, {given}) {{
   int error = 0;
 {begin}
   (void)st;
-  (void)x;
-  return error;
+{unused(model)}  return error;
 }}
 
-int {name}_begin({name}_state *st, const float *x, uint64_t seed, uint64_t row) {{
+int {name}_begin({name}_state *st, {given}, uint64_t seed, uint64_t row) {{
   st->seed = seed;
   st->row = row;
-  return {name}_prefix(st, x) != 0 ? {upper}_NOT_FINITE : {upper}_OK;
+  return {name}_prefix(st, {passed}) != 0 ? {upper}_{error} : {upper}_OK;
 }}
-{_begin_codes(name, scopes, layout)}
+{_begin_codes(model, name, scopes, layout)}
 void {name}_sample({name}_state *st, uint64_t sample, {parameters(model)}) {{
 {body}
   (void)st;
 {uses}{used}}}
 
-int {name}_predict({name}_state *st, const float *x, uint64_t seed, uint64_t row,
+int {name}_predict({name}_state *st, {given}, uint64_t seed, uint64_t row,
 {" " * (len(name) + 13)}uint32_t samples, {name}_prediction *out) {{
-  const int error = {name}_begin(st, x, seed, row);
+  const int error = {name}_begin(st, {passed}, seed, row);
   uint32_t s;
   int32_t i;
   if (error != {upper}_OK) return error;
@@ -221,6 +224,16 @@ _MOMENTS = """typedef struct {
 """
 
 
+def _takes_codes(scopes: list[Scope]) -> bool:
+    """Whether a row may be given as codes: one network, and no ids."""
+    return len(scopes) == 1 and not id_values(scopes[0].graph)
+
+
+def _number(ctype: str, program: Program) -> str:
+    """The type of the numbers of a row, for embeddings."""
+    return f"typedef {ctype} qb_number;\n" if Part.EMBEDDING in program.parts else ""
+
+
 def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
 
@@ -238,9 +251,9 @@ def _records(scopes: list[Scope]) -> list[str]:
     return lines
 
 
-def _begin_codes(name: str, scopes: list[Scope], layout: Layout) -> str:
+def _begin_codes(model: Model, name: str, scopes: list[Scope], layout: Layout) -> str:
     """The start from codes, for a network that quantises its input once."""
-    if len(scopes) > 1:
+    if not _takes_codes(scopes):
         return ""
     upper, program = name.upper(), scopes[0].program
     lines = []
@@ -248,15 +261,15 @@ def _begin_codes(name: str, scopes: list[Scope], layout: Layout) -> str:
         if step.phase is Phase.ROW:
             text = layout.statement(step)
             lines.append(text.replace("error |= qb_read(", "error |= qb_read_codes("))
-    body = "\n".join(f"  {line}" for line in lines)
+    body = "\n".join(f"  {line}" for line in rolled(lines))
+    given = declared_inputs(model, "uint8_t")
     return f"""
-int {name}_begin_codes({name}_state *st, const uint8_t *x, uint64_t seed, uint64_t row) {{
+int {name}_begin_codes({name}_state *st, {given}, uint64_t seed, uint64_t row) {{
   int error = 0;
   st->seed = seed;
   st->row = row;
 {body}
-  (void)x;
-  return error != 0 ? {upper}_CODE : {upper}_OK;
+{unused(model)}  return error != 0 ? {upper}_CODE : {upper}_OK;
 }}
 """
 

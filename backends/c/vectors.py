@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.backends.c.arguments import of_row
+from qbnnc.backends.c.embedding import number_type
 from qbnnc.backends.c.program import real
-from qbnnc.ir.graph import Graph
+from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.ids import Rows, holds_only_ids
+from qbnnc.ir.inputs import input_values, inputs_of
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops.quantize import QuantizeInput
 from qbnnc.ir.oracle import oracle_prediction, oracle_samples
@@ -36,7 +40,12 @@ def golden_program(
     summary = oracle_prediction(model, x, samples=count, seed=SEED, first_row=FIRST_ROW)
     names = model.head.statistic_names(len(golden))
     upper = name.upper()
-    arrays = [_reals("inputs", x), *(_words(f"golden{k}", g) for k, g in enumerate(golden))]
+    number = number_type(model.graph)
+    error = "NO_ID" if number == "int32_t" else "NOT_FINITE"
+    arrays = [
+        _numbers("inputs", x, number),
+        *(_words(f"golden{k}", g) for k, g in enumerate(golden)),
+    ]
     arrays += [_reals(f"summary_{n}", summary[n]) for n in names]
     outs = ", ".join(f"out{k}" for k in range(len(golden)))
     sizes = [value.type.size for value in model.graph.outputs]
@@ -58,7 +67,8 @@ def golden_program(
     values = sum(g.size for g in golden)
     other = oracle_samples(model, x[:1], samples=count, seed=SEED + 1, first_row=FIRST_ROW)
     moves = any(not np.array_equal(a[0, 0], b[0, 0]) for a, b in zip(golden, other, strict=True))
-    seeds = _other_seed(name, outs, sizes) if moves else ""
+    given, bad, first = (of_row(model.inputs, row) for row in ("x", "bad", "inputs"))
+    seeds = _other_seed(name, first, outs, sizes) if moves else ""
     return f"""/* Golden vectors of {file or name}.c: the samples that the definition gives. */
 #include "{file or name}.h"
 
@@ -100,23 +110,23 @@ static int distant(const float *made, const float *wanted, int n) {{
 int main(void) {{
   int row, s, differing = 0, far = 0, wrong = 0;
   for (row = 0; row < {len(x)}; row++) {{
-    const float *x = inputs + row * {upper}_INPUTS;
-    wrong += {name}_begin(&state, x, {SEED}u, (uint64_t)({FIRST_ROW} + row)) != {upper}_OK;
+    const {number} *x = inputs + row * {upper}_INPUTS;
+    wrong += {name}_begin(&state, {given}, {SEED}u, (uint64_t)({FIRST_ROW} + row)) != {upper}_OK;
     for (s = 0; s < {count}; s++) {{
       {name}_sample(&state, (uint64_t)s, {outs});
 {compared}
     }}
-    wrong += {name}_predict(&state, x, {SEED}u, (uint64_t)({FIRST_ROW} + row), {count}u,
+    wrong += {name}_predict(&state, {given}, {SEED}u, (uint64_t)({FIRST_ROW} + row), {count}u,
                             &prediction) != {upper}_OK;
 {close}
   }}
   {{
-    static float bad[{upper}_INPUTS];
+    static {number} bad[{upper}_INPUTS];
     const uint32_t nan = 0x7FC00000u;
     memcpy(bad, inputs, sizeof bad);
-    wrong += {name}_predict(&state, bad, 1u, 0u, 0u, &prediction) != {upper}_NO_SAMPLES;
+    wrong += {name}_predict(&state, {bad}, 1u, 0u, 0u, &prediction) != {upper}_NO_SAMPLES;
     memcpy(bad, &nan, sizeof nan);
-    wrong += {name}_begin(&state, bad, 1u, 0u) != {upper}_NOT_FINITE;
+    wrong += {name}_begin(&state, {bad}, 1u, 0u) != {upper}_{error};
   }}
 {seeds}  printf("{name}: %d of {values} values differ, %d statistics are far, ", differing, far);
   printf("%d answers are wrong\\n", wrong);
@@ -125,9 +135,9 @@ int main(void) {{
 """
 
 
-def _other_seed(name: str, outs: str, sizes: list[int]) -> str:
+def _other_seed(name: str, inputs: str, outs: str, sizes: list[int]) -> str:
     compared = " + ".join(f"compare(out{k}, golden{k}, {n})" for k, n in enumerate(sizes))
-    return f"""  {name}_begin(&state, inputs, {SEED + 1}u, {FIRST_ROW}u);
+    return f"""  {name}_begin(&state, {inputs}, {SEED + 1}u, {FIRST_ROW}u);
   for (s = 0, row = 0; s < 1; s++) {{
     {name}_sample(&state, 0u, {outs});
     row += {compared};
@@ -137,10 +147,23 @@ def _other_seed(name: str, outs: str, sizes: list[int]) -> str:
 
 
 def drawn_rows(graph: Graph, count: int) -> NDArray[np.float32]:
-    """Draw rows [count, *shape] over a little more than the range of the input's codes."""
-    rng = np.random.default_rng(2026)
-    shape = graph.input.type.shape
-    op = next(node.op for node in graph.nodes if isinstance(node.op, QuantizeInput))
+    """Draw rows [count, *shape] over a little more than the range of the input's codes, or ids."""
+    rng, drawn = np.random.default_rng(2026), Rows.taken_by(graph).drawn(count)
+    if len(inputs_of(graph)) == 1:
+        only_ids = holds_only_ids(graph)
+        return drawn if only_ids else _drawn(graph, graph.input, count, rng)
+    for entry, value in zip(inputs_of(graph), input_values(graph), strict=True):
+        if not holds_only_ids(graph, value):
+            part = _drawn(graph, value, count, rng).reshape(count, -1)
+            drawn[:, entry.start : entry.stop] = part
+    return drawn
+
+
+def _drawn(graph: Graph, value: Value, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Rows of one input."""
+    shape = value.type.shape
+    read = [node for node in graph.nodes if isinstance(node.op, QuantizeInput)]
+    op = next(node.op for node in read if node.inputs[0] is value)
     assert isinstance(op, QuantizeInput)
     channels = [1] * max(0, len(shape) - 1)
     offset, scale = (
@@ -156,6 +179,13 @@ def _reals(name: str, values: Array) -> str:
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
     text = ", ".join("INFINITY" if v == np.inf else real(v) for v in flat.tolist())
     return f"static const float {name}[{flat.size}] = {{{text}}};"
+
+
+def _numbers(name: str, values: Array, ctype: str) -> str:
+    if ctype == "float":
+        return _reals(name, values)
+    flat = values.reshape(-1).astype(np.int32)
+    return f"static const int32_t {name}[{flat.size}] = {{{', '.join(map(str, flat.tolist()))}}};"
 
 
 def _words(name: str, values: Array) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from qbnnc.backends.onnx.content_digest import check_content
 from qbnnc.backends.onnx.names import (
@@ -13,7 +17,9 @@ from qbnnc.backends.onnx.names import (
     AXES,
     DEFAULT_SEED,
     FIRST_ROW,
+    IDS,
     INPUT,
+    INPUTS,
     MODEL,
     PRODUCER,
     RNG_CHECK,
@@ -24,10 +30,13 @@ from qbnnc.backends.onnx.names import (
 )
 from qbnnc.backends.onnx.proto import FLOAT, INT32, INT64, File, ValueInfo
 from qbnnc.ir.head import Head, Task
+from qbnnc.ir.ids import Rows, vocabularies_from
 from qbnnc.support import limits
 from qbnnc.support.errors import FileError
 from qbnnc.support.inputs import MOST_ROWS_AT_ONCE
+from qbnnc.support.several_inputs import Entries, Entry, row_shape
 
+_NUMBERS = (SEED, FIRST_ROW, ROW_IDS)
 _REQUIRED = frozenset({"digest", "task", "samples", "members", "method", "version"})
 
 
@@ -43,21 +52,37 @@ class StoredValue:
 class Description:
     """`properties` are the file's metadata_props, `values` the IR's values by their IR names.
 
+    `entries` are the inputs, and `input_names` their names in the file, which may be others.
     `output_names` are samples and statistics. `output_size` counts the elements of one sample of
     one row, of all outputs. `batch` is the number of rows that the file takes, if it is fixed.
     `rng_check` tells whether it has that output, and `row_ids` whether it has that input, in place
-    of `first_row`. `statistic_shapes` are those of one row.
+    of `first_row`. `takes_ids` says that the input is int64: it holds ids alone.
+    `statistic_shapes` are those of one row.
     """
 
     properties: Mapping[str, str]
-    input_shape: tuple[int, ...]
+    entries: Entries
+    input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     output_size: int
     values: Mapping[str, StoredValue]
     batch: int | None
     rng_check: bool
     row_ids: bool
+    takes_ids: bool
     statistic_shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one row, in which several inputs follow one another."""
+        return row_shape(self.entries)
+
+    def parts(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The inputs of the file, of rows in which several follow one another."""
+        if len(self.entries) == 1:
+            return {self.input_names[0]: batch}
+        parts = (np.ascontiguousarray(entry.of(batch)) for entry in self.entries)
+        return dict(zip(self.input_names, parts, strict=True))
 
     @property
     def digest(self) -> str:
@@ -91,6 +116,13 @@ class Description:
     def head(self) -> Head:
         names = self.properties.get("outputs", "")
         return Head(Task(self.properties["task"]), tuple(names.split(",")) if names else ())
+
+    @property
+    def rows(self) -> Rows:
+        """The shape of a row, and the vocabularies of its ids; ValueError if these are wrong."""
+        text = self.properties.get(IDS)
+        known = None if text is None else vocabularies_from(text, self.input_shape)
+        return Rows(self.input_shape, known, self.entries)
 
     @property
     def embedded(self) -> bool:
@@ -133,18 +165,20 @@ def describe(file: File, path: str | os.PathLike[str]) -> Description:
     ValueError for bytes that are no ONNX file.
     """
     properties, outputs = file.properties, file.outputs
-    inputs = {value.name: value for value in file.inputs}
-    if INPUT not in inputs or not properties.keys() >= _REQUIRED:
+    inputs = [value for value in file.inputs if value.name not in _NUMBERS]
+    if not inputs or not properties.keys() >= _REQUIRED:
         raise FileError("truncated or changed after qbnnc made it", path, remedy="compile it again")
     description = Description(
         properties,
-        inputs[INPUT].shape[1:],
+        _entries(inputs, properties.get(INPUTS)),
+        tuple(value.name for value in inputs),
         tuple(value.name for value in outputs if value.name != RNG_CHECK),
         sum(math.prod(value.shape[2:]) for value in outputs if value.name.startswith("samples")),
         _values(file),
-        next(iter(inputs[INPUT].shape), 0) or None,
+        next(iter(inputs[0].shape), 0) or None,
         any(value.name == RNG_CHECK for value in outputs),
-        ROW_IDS in inputs,
+        any(value.name == ROW_IDS for value in file.inputs),
+        inputs[0].elements == INT64,
         {v.name: v.shape[1:] for v in outputs if not v.name.startswith("samples")},
     )
     try:
@@ -157,9 +191,26 @@ def describe(file: File, path: str | os.PathLike[str]) -> Description:
     return description
 
 
+def _entries(inputs: Sequence[ValueInfo], listed: str | None) -> Entries:
+    """The inputs, under the user's `listed` names, or those that the file has for them."""
+    try:
+        names = [value.name for value in inputs] if listed is None else json.loads(listed)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or len({*map(str, names)}) != len(inputs):
+        names = [value.name for value in inputs]  # the digest of the content tells of a change
+    entries, start = list[Entry](), 0
+    for name, value in zip(names, inputs, strict=True):
+        entries.append(Entry(str(name), value.shape[1:], start))
+        start = entries[-1].stop
+    return tuple(entries)
+
+
 def _check_numbers(description: Description) -> None:
     """ValueError if L is no multiple of the members, or a number is none or out of range."""
     samples, members = description.samples, description.members
+    if description.takes_ids and description.rows.ids is None:
+        raise ValueError("ids without a vocabulary")
     if not 1 <= members <= samples <= limits.DRAWS.most * members or samples % members:
         raise ValueError(f"{samples} samples of {members} members")
     if not -(2**63) <= (description.default_seed or 0) < 2**64:
@@ -169,9 +220,16 @@ def _check_numbers(description: Description) -> None:
 def _check_interface(description: Description, file: File) -> None:
     """ValueError unless inputs and outputs are those that `predict` gives and takes."""
     inputs = {value.name: _signature(value) for value in file.inputs}
-    wanted = {INPUT: (FLOAT, len(description.input_shape) + 1), SEED: (INT64, 0)}
+    entries, given = description.entries, description.input_names
+    elements = INT64 if description.takes_ids else FLOAT
+    wanted = {
+        name: (elements, len(entry.shape) + 1) for name, entry in zip(given, entries, strict=True)
+    }
+    wanted |= {SEED: (INT64, 0)}
     wanted |= {ROW_IDS: (INT64, 1)} if description.row_ids else {FIRST_ROW: (INT64, 0)}
-    if inputs != wanted or 0 in description.input_shape:
+    alone = (INPUT,) if INPUTS not in description.properties else given
+    empty = any(0 in entry.shape for entry in entries)
+    if inputs != wanted or given != alone or empty or len(inputs) != len(file.inputs):
         raise ValueError("other inputs")
     head, names = description.head, description.output_names
     samples = head.sample_names(_outputs(names))

@@ -36,14 +36,14 @@ from qbnnc.ir import format
 from qbnnc.ir.codec import USUAL_VERSION
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import ContractionInteger, Requantize
+from qbnnc.ir.ops import ContractionInteger, EmbeddingCodes, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.scales import multiplier
-from qbnnc.ir.types import Array, DType
+from qbnnc.ir.types import Array, DType, TensorType
 from qbnnc.ir.weights import channel_sums
 from qbnnc.support.errors import FileError
 
-Change: TypeAlias = Callable[[Value, Array, Array | None, str], Array]
+Change: TypeAlias = Callable[[Value, Array, Array | None, str, bool], Array]
 
 _MOST_TIMES, _ALWAYS = 8, 1 << 20
 
@@ -118,12 +118,16 @@ def _inflate(text: str, most: int) -> bytes:
 
 
 def _with_constants(model: Model, change: Change) -> Model:
-    """`model` with what `change` makes of each constant; it is told the member's prefix."""
+    """`model` with what `change` makes of each constant.
+
+    It is told the member's prefix, and whether the network computes with the constant as it is.
+    """
     members = []
     for number, graph in enumerate(model.members):
         prefix, derived = member_prefix(number, len(model.members)), _multipliers(graph)
+        written = _written(graph)
         constants = {
-            value: change(value, array, derived.get(value), prefix)
+            value: change(value, array, derived.get(value), prefix, value in written)
             for value, array in graph.constants.items()
         }
         members.append(replace(graph, constants=constants))
@@ -169,10 +173,18 @@ def _folded_terms(layer: Node, constants: Mapping[Value, Array]) -> Array:
     return channel_sums(constants[weight], zeros).offline_terms(codes_of(x.type).per_tensor[1])
 
 
-def _left_out(value: Value, array: Array, derived: Array | None, prefix: str) -> Array:
-    """Zeros for weights, and for multipliers that follow from the scales bit for bit."""
+def _left_out(
+    value: Value, array: Array, derived: Array | None, prefix: str, written: bool
+) -> Array:
+    """Zeros for weights and tables, and for multipliers that follow from the scales bit for bit."""
     follows = derived is not None and array.tobytes() == derived.tobytes()
-    return np.zeros_like(array) if follows or value.type.dtype is DType.I8 else array
+    return np.zeros_like(array) if follows or written else array
+
+
+def _written(graph: Graph) -> frozenset[Value]:
+    """The constants that the network computes with as they are: weights, and tables of codes."""
+    tables = (node.inputs[1] for node in graph.nodes if isinstance(node.op, EmbeddingCodes))
+    return frozenset(tables).union(v for v in graph.constants if v.type.dtype is DType.I8)
 
 
 def _put_back(
@@ -180,11 +192,13 @@ def _put_back(
 ) -> Change:
     """`known` gets what is put in the place of each array, by its id."""
 
-    def change(value: Value, array: Array, derived: Array | None, prefix: str) -> Array:
-        if value.type.dtype is DType.I8:
+    def change(
+        value: Value, array: Array, derived: Array | None, prefix: str, written: bool
+    ) -> Array:
+        if written:
             if id(array) not in known:
                 name = onnx_name(value.name, prefix, interface)
-                known[id(array)] = _restored(name, stored, value.type.shape)
+                known[id(array)] = _restored(name, stored, value.type)
             return known[id(array)]
         return derived if derived is not None and not array.any() else array
 
@@ -202,8 +216,9 @@ def _multipliers(graph: Graph) -> dict[Value, Array]:
     return found
 
 
-def _restored(name: str, stored: Mapping[str, Tensor], shape: tuple[int, ...]) -> Array:
-    """The codes of a weight, however the layer that reads it wants them; KeyError if missing."""
+def _restored(name: str, stored: Mapping[str, Tensor], type: TensorType) -> Array:
+    """The codes of a weight, however its reader wants them, or of a table; KeyError if missing."""
+    shape = type.shape
     forms = ("", UNSIGNED, TRANSPOSED, UNSIGNED + TRANSPOSED)
     for suffix in (*forms, *(form + PACKED for form in forms)):
         if (tensor := stored.get(name + suffix)) is not None:
@@ -213,5 +228,5 @@ def _restored(name: str, stored: Mapping[str, Tensor], shape: tuple[int, ...]) -
             codes = codes.astype(np.int16) - 128 * (UNSIGNED in suffix)
             if TRANSPOSED in suffix:
                 codes = codes.reshape(*shape[:-2], *shape[-2:][::-1]).swapaxes(-1, -2)
-            return np.ascontiguousarray(codes.astype(np.int8)).reshape(shape)
+            return np.ascontiguousarray(codes.astype(type.dtype.numpy)).reshape(shape)
     raise KeyError(name)

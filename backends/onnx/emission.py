@@ -50,15 +50,16 @@ def emit(
     """The ONNX file of an INTEGER model with `samples` Monte-Carlo samples (the model's own by
     default). The same bytes for the same model and version of qbnnc.
 
-    Inputs: `input` f32 [batch, *shape], `seed` and `first_row` i64 scalars. Outputs: the samples
-    [L, batch, ...] and the statistics [batch, ...] of the model's head, all f32. Values that do not
-    depend on samples are computed once. The batch is repeated at the first mask or sampled weight.
-    Masks and noise are drawn by a few large calls (docs/semantics.md, section 5). A file without
-    the `embedded_model` can only be run, or verified beside its .qbnn. With `batch` the file takes
-    exactly so many rows, and every shape is known. An `inline` file is for engines other than
-    onnxruntime (docs/how-to/engines.md); where it draws, it has the output `rng_check` i32 [4].
-    With `row_ids` the file has the input `row_ids` i64 [batch] in place of `first_row`. With a
-    `default_seed` callers may leave `seed` and `first_row` out (docs/how-to/serving.md).
+    Inputs: `input` f32 [batch, *shape], or several by the user's names; `seed` and `first_row` i64
+    scalars. Outputs: the samples [L, batch, ...] and the statistics [batch, ...] of the model's
+    head, all f32. Values that do not depend on samples are computed once. The batch is repeated at
+    the first mask or sampled weight. Masks and noise are drawn by a few large calls
+    (docs/semantics.md, section 5). A file without the `embedded_model` can only be run, or verified
+    beside its .qbnn. With `batch` the file takes exactly so many rows, and every shape is known. An
+    `inline` file is for engines other than onnxruntime (docs/how-to/engines.md); where it draws, it
+    has the output `rng_check` i32 [4]. With `row_ids` the file has the input `row_ids` i64 [batch]
+    in place of `first_row`. With a `default_seed` callers may leave `seed` and `first_row` out
+    (docs/how-to/serving.md).
     Raises UserError for a number of samples the model cannot give, CompileError for what has no
     ONNX form.
     """
@@ -70,7 +71,7 @@ def emit(
     seed = None if default_seed is None else as_integer(default_seed, "default_seed")
     interface = interface_names(model, inline=inline, row_ids=row_ids)
     writer = Writer(_reserved(model, interface), inline=inline)
-    inputs = inputs_of(model.graph, rows, row_ids=row_ids, default_seed=seed)
+    inputs = inputs_of(model, rows, row_ids=row_ids, default_seed=seed)
     writer.initializers += inputs.defaults
     outputs = _write_graph(model, writer, interface, inputs, draws, rows)
     metadata = properties(
@@ -118,10 +119,10 @@ def _write_graph(
     batch: int | None,
 ) -> list[onnx_ir.Value]:
     """The nodes of all members, the samples, the statistics; returns the outputs."""
-    layout = Layout(writer, len(draws), _rows(writer, inputs.x, batch))
+    layout = Layout(writer, len(draws), _rows(writer, inputs.x[0], batch))
     random = counters(layout, inputs, model.graph) if model.stochastic else None
     made = []
-    for scope in _scopes(model, layout, interface, inputs.x):
+    for scope in _scopes(model, layout, interface, inputs):
         if random is not None:
             write_random_values(scope, random, model.sample_numbers(scope.number, draws))
         write_nodes(scope)
@@ -149,14 +150,14 @@ def _check(writer: Writer, random: Counters | None) -> list[onnx_ir.Value]:
 
 
 def _scopes(
-    model: Model, layout: Layout, interface: tuple[str, ...], x: onnx_ir.Value
+    model: Model, layout: Layout, interface: tuple[str, ...], inputs: Inputs
 ) -> list[Scope]:
     """A scope for each member, which knows the values that earlier ones write."""
     members, scopes = tuple(map(separate_reshapes, model.members)), list[Scope]()
     owners = _owners(model)
     for number, (graph, shared) in enumerate(zip(members, shared_values(members), strict=True)):
         twins = {mine: Twin(scopes[owner], value) for mine, (owner, value) in shared.items()}
-        prefix, known = member_prefix(number, len(members)), {graph.input: x}
+        prefix, known = member_prefix(number, len(members)), inputs.by_value(graph)
         scopes.append(Scope(graph, layout, prefix, interface, known, number, twins, owners[number]))
     return scopes
 

@@ -8,25 +8,33 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir
 
-from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, ROW_IDS, SEED
-from qbnnc.ir.graph import Graph
+from qbnnc.backends.onnx.names import FIRST_ROW, ROW_IDS, SEED, input_names
+from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.ids import holds_only_ids
+from qbnnc.ir.inputs import input_values
+from qbnnc.ir.model import Model
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """`input` f32 [batch, *shape], `seed` i64, and the numbers of the rows, i64.
+    """The inputs [batch, *shape], f32, or i64 for ids alone; `seed` i64; the rows' numbers, i64.
 
-    `rows` is `first_row`, a scalar, or `row_ids` [batch].
+    `x` is `input` alone, or several by the user's names. `rows` is `first_row`, a scalar, or
+    `row_ids` [batch].
     """
 
-    x: onnx_ir.Value
+    x: tuple[onnx_ir.Value, ...]
     seed: onnx_ir.Value
     rows: onnx_ir.Value
 
     @property
     def every(self) -> tuple[onnx_ir.Value, ...]:
-        """All three, in the order in which a file has them."""
-        return self.x, self.seed, self.rows
+        """All of them, in the order in which a file has them."""
+        return *self.x, self.seed, self.rows
+
+    def by_value(self, graph: Graph) -> dict[Value, onnx_ir.Value]:
+        """The inputs by the values of a member that hold them."""
+        return dict(zip(input_values(graph), self.x, strict=True))
 
     @property
     def defaults(self) -> list[onnx_ir.Value]:
@@ -35,16 +43,20 @@ class Inputs:
 
 
 def inputs_of(
-    graph: Graph, batch: int | None, *, row_ids: bool, default_seed: int | None
+    model: Model, batch: int | None, *, row_ids: bool, default_seed: int | None
 ) -> Inputs:
-    """The inputs of a file: always all three, so that every file is called alike.
+    """The inputs of a file: always all of them, so that every file is called alike.
 
     With a `default_seed` the seed may be left out, and so may `first_row`, which is then 0.
     """
     rows = batch or "batch"
     numbers = _whole(ROW_IDS, [rows]) if row_ids else _whole(FIRST_ROW, [])
-    x = onnx_ir.val(INPUT, onnx_ir.DataType.FLOAT, [rows, *graph.input.type.shape])
-    inputs = Inputs(x, _whole(SEED, []), numbers)
+    elements = onnx_ir.DataType.INT64 if holds_only_ids(model.graph) else onnx_ir.DataType.FLOAT
+    x = (
+        onnx_ir.val(name, elements, [rows, *entry.shape])
+        for name, entry in zip(input_names(model), model.inputs, strict=True)
+    )
+    inputs = Inputs(tuple(x), _whole(SEED, []), numbers)
     if default_seed is not None:
         _set_default(inputs.seed, default_seed)
         if not row_ids:

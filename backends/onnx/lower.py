@@ -5,14 +5,25 @@ In an inline file every node stands alone, because only onnxruntime fuses as its
 
 from __future__ import annotations
 
-from qbnnc.backends.onnx import choice, elementwise, moves, pooling, requantize
+from qbnnc.backends.onnx import (
+    choice,
+    elementwise,
+    embedding,
+    matmul,
+    moves,
+    normalize,
+    pooling,
+    requantize,
+    softmax,
+)
 from qbnnc.backends.onnx.contraction import fused_reader, write_accumulators, write_fused
 from qbnnc.backends.onnx.sampled_fusion import fuses_in_scan, write_fused_scan
 from qbnnc.backends.onnx.sampled_layers import write_sampled_accumulators
 from qbnnc.backends.onnx.sampled_operands import is_sampled_layer
 from qbnnc.backends.onnx.sampled_weights import sampled_weight
 from qbnnc.backends.onnx.scope import Scope, Write
-from qbnnc.ir.graph import Node
+from qbnnc.ir.graph import Node, Value
+from qbnnc.ir.ids import id_values
 from qbnnc.ir.ops import (
     ChoiceIndex,
     Conv2dInteger,
@@ -21,6 +32,7 @@ from qbnnc.ir.ops import (
     LinearInteger,
     NoiseCodes,
     Op,
+    Part,
     SampledWeightInteger,
 )
 from qbnnc.ir.types import CONSTANT
@@ -29,8 +41,10 @@ from qbnnc.support.errors import CompileError
 
 def write_nodes(scope: Scope) -> None:
     """Write all nodes of the member but its masks and noise, and nodes of earlier members."""
-    fused = dict[Node, Node]()
+    fused, ids = dict[Node, Node](), _unwritten_ids(scope)
     for node in scope.graph.nodes:
+        if isinstance(node.op, Part) or node.output in ids:
+            continue  # the file has the input as it is
         scope.writer.place = str(node.loc)
         scope.writer.layer = scope.layer(fused.get(node, node))
         if node.output.type.axes == CONSTANT:
@@ -46,6 +60,11 @@ def write_nodes(scope: Scope) -> None:
         else:
             _write_node(scope, node)
     scope.writer.place = scope.writer.layer = ""
+
+
+def _unwritten_ids(scope: Scope) -> frozenset[Value]:
+    """The ids that embeddings take from the input themselves, where it holds nothing else."""
+    return id_values(scope.graph) if scope.takes_ids else frozenset()
 
 
 def _fused_reader(scope: Scope, node: Node) -> Node | None:
@@ -69,6 +88,10 @@ def _write_layer(scope: Scope, node: Node, _: Op) -> None:
     write(scope, node)
 
 
+def _is_input(scope: Scope, node: Node, _: Op) -> None:
+    """Write nothing: the file has each of several inputs by itself."""
+
+
 def _is_drawn(scope: Scope, node: Node, _: Op) -> None:
     """Write nothing: `qbnnc.backends.onnx.random_values` has written masks and noise already."""
 
@@ -76,14 +99,19 @@ def _is_drawn(scope: Scope, node: Node, _: Op) -> None:
 WRITERS: dict[type[Op], Write] = {
     **choice.WRITERS,
     **elementwise.WRITERS,
+    **embedding.WRITERS,
+    **matmul.WRITERS,
     **moves.WRITERS,
+    **normalize.WRITERS,
     **pooling.WRITERS,
     **requantize.WRITERS,
+    **softmax.WRITERS,
     ChoiceIndex: _is_drawn,
     Conv2dInteger: _write_layer,
     EpsCodes: _is_drawn,
     KeepMask: _is_drawn,
     LinearInteger: _write_layer,
     NoiseCodes: _is_drawn,
+    Part: _is_input,
     SampledWeightInteger: sampled_weight,
 }

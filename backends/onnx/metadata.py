@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import PackageNotFoundError, version
 
 from qbnnc.backends.onnx.embedded_model import embedded
-from qbnnc.backends.onnx.names import DEFAULT_SEED, FIRST_ROW, MODEL, PRODUCER, ROW_IDS
+from qbnnc.backends.onnx.names import (
+    DEFAULT_SEED,
+    FIRST_ROW,
+    IDS,
+    INPUTS,
+    MODEL,
+    PRODUCER,
+    ROW_IDS,
+    input_names,
+)
 from qbnnc.ir.format import digest
+from qbnnc.ir.ids import holds_only_ids, vocabularies, vocabulary_text
 from qbnnc.ir.model import Model
 
 RNG = (
@@ -50,7 +61,7 @@ def properties(
     default_seed: int | None = None,
 ) -> dict[str, str]:
     """The file's metadata_props but for the digest of its content; all text."""
-    provenance = model.provenance
+    provenance, known = model.provenance, vocabularies(model.graph)
     return {
         "version": compiler_version(),
         "digest": digest(model),
@@ -67,6 +78,8 @@ def properties(
         "compiler": provenance.compiler,
         "rng": RNG,
         "promise": promise(row_ids),
+        **({INPUTS: json.dumps([e.name for e in model.inputs])} if len(model.inputs) > 1 else {}),
+        **({} if known is None else {IDS: vocabulary_text(known)}),
         **({} if default_seed is None else {DEFAULT_SEED: str(default_seed % 2**64)}),
         **({MODEL: embedded(model)} if with_model else {}),
     }
@@ -75,10 +88,12 @@ def properties(
 def description(model: Model, samples: int, row_ids: bool) -> str:
     """The file's doc_string: its inputs and outputs."""
     numbering = _ROW_IDS if row_ids else _FIRST_ROW
+    taken = ", ".join(input_names(model))
     names = ", ".join(model.head.sample_names(len(model.graph.outputs)))
+    elements = "int64 ids" if holds_only_ids(model.graph) else "float32"
     return (
         f"An integer Bayesian neural network ({model.method}), made by qbnnc. "
-        f"input: float32 [batch, ...]. seed: which random numbers, any int64. {numbering} "
+        f"{taken}: {elements} [batch, ...]. seed: which random numbers, any int64. {numbering} "
         f"{names}: [{samples}, batch, ...], one for each Monte-Carlo sample; the other outputs "
         "are computed from them in float64. " + promise(row_ids)
     )

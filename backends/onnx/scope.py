@@ -13,6 +13,7 @@ from qbnnc.backends.onnx.layout import Layout
 from qbnnc.backends.onnx.names import ALSO, AXES, BIAS, CODES, VALUE, axes_text, onnx_name
 from qbnnc.backends.onnx.writer import Writer
 from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.ids import holds_only_ids
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import CONSTANT, Array, Axes, DType, TensorType
 from qbnnc.support.errors import CompileError
@@ -43,6 +44,11 @@ class Scope:
     twins: Mapping[Value, Twin] = field(default_factory=dict)
     owners: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     _lifted: dict[tuple[Value, Axes], onnx_ir.Value] = field(default_factory=dict)
+
+    @property
+    def takes_ids(self) -> bool:
+        """Whether the file's input is int64, as it holds ids alone."""
+        return holds_only_ids(self.graph)
 
     @property
     def writer(self) -> Writer:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.backends.onnx.artefact import Description, StoredValue, read_file
 from qbnnc.backends.onnx.engine import Engine, OnnxRuntime, Runner, load_error, one_line
-from qbnnc.backends.onnx.names import FIRST_ROW, INPUT, RNG_CHECK, ROW_IDS, SEED
+from qbnnc.backends.onnx.names import FIRST_ROW, RNG_CHECK, ROW_IDS, SEED
 from qbnnc.backends.onnx.proto import File, with_outputs
 from qbnnc.ir.types import Array
 from qbnnc.support.errors import FileError, UserError
@@ -19,12 +19,12 @@ from qbnnc.support.files import read_bytes
 from qbnnc.support.inputs import (
     MOST_ROWS_AT_ONCE,
     MOST_THREADS,
-    as_batch,
     as_count,
     as_integer,
     check_asked,
 )
 from qbnnc.support.row_ids import as_row_ids, ids_from
+from qbnnc.support.several_inputs import Arrays
 
 Numbers = int | NDArray[np.int64]
 """The number of a batch's first row, or those of all rows: what a file takes."""
@@ -75,7 +75,7 @@ class OnnxArtefact:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
+        """The shape of one row, in which several inputs follow one another."""
         return self.description.input_shape
 
     @property
@@ -85,7 +85,7 @@ class OnnxArtefact:
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -104,7 +104,7 @@ class OnnxArtefact:
         samples the file cannot give, or for `row_ids` that it does not take.
         """
         count = self._sample_count(samples)
-        batch, session = as_batch(x, self.input_shape), self._session(threads)
+        batch, session = self.description.rows.of(x), self._session(threads)
         sample_names = self.description.sample_names
         names = self.output_names if count == self.samples else sample_names
         check_asked(
@@ -128,14 +128,14 @@ class OnnxArtefact:
         return whole if count == self.samples else self._first(whole, count)
 
     def values(
-        self, x: ArrayLike, names: Sequence[str], *, seed: int = 0, first_row: int = 0
+        self, x: Arrays, names: Sequence[str], *, seed: int = 0, first_row: int = 0
     ) -> dict[str, Array]:
         """Values of the IR by name ("member<i>/name" with several members).
 
         Each is [L, B, *shape], with 1 in place of L or B where it does not vary; L counts one
         member's samples. UserError for a value that is not in the file: see `value_names`.
         """
-        batch = as_batch(x, self.input_shape)
+        batch = self.description.rows.of(x)
         if len(batch) > (self.description.batch or len(batch)):
             raise UserError(f"takes {self.description.batch} rows at a time", place=self.path)
         if missing := [name for name in names if name not in self.description.values]:
@@ -148,7 +148,7 @@ class OnnxArtefact:
         return dict(zip(names, apart, strict=True))
 
     def trace(
-        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+        self, x: Arrays, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> dict[str, Array]:
         """All values of the IR that are in the file, as `values` gives them; for small batches."""
         draws = self._sample_count(samples) // self.description.members
@@ -273,7 +273,8 @@ class OnnxArtefact:
         if missing := max(0, (self.description.batch or 0) - len(batch)):
             zeros = np.zeros((missing, *self.input_shape), np.float32)
             batch = np.concatenate([batch, zeros])
-        feed: dict[str, Array] = {INPUT: batch, SEED: _int64(seed)}
+        given = batch.astype(np.int64) if self.description.takes_ids else batch
+        feed: dict[str, Array] = {**self.description.parts(given), SEED: _int64(seed)}
         if isinstance(numbers, int):
             feed[FIRST_ROW] = _int64(numbers)
         else:

@@ -26,19 +26,25 @@ from qbnnc.ir.ops import (
     Composite,
     Concat,
     Conv2d,
+    Embedding,
     Gather,
     Linear,
     Mask,
+    MatMul,
     MaxPool2d,
     MaxUnpool,
     Move,
     Multiply,
+    Normalize,
     Pairwise,
+    Part,
     Reshape,
     SampledWeight,
+    ScaledSoftmax,
     Softmax,
     Unary,
 )
+from qbnnc.ir.ops.normalize import LEAST_VARIANCE
 from qbnnc.support.errors import CompileError
 
 
@@ -60,8 +66,13 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return pointwise(op, inputs[0])
         case Softmax(axis, log):
             return (F.log_softmax if log else F.softmax)(inputs[0], dim=axis + 1)
+        case ScaledSoftmax(factor):
+            return _scaled_softmax(factor, *inputs)
         case Mask(scale):
             return inputs[0] * (inputs[1] * scale)
+        case Part() as op:
+            part = inputs[0][:, op.start : op.start + math.prod(op.shape)]
+            return part.reshape(len(part), *op.shape)
         case Reshape(shape):
             return inputs[0].reshape(len(inputs[0]), *shape)
         case _:
@@ -73,6 +84,9 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case (Pairwise() | Multiply()) as op:
             combine: Callable[..., Tensor] = getattr(torch, op.name)  # add, multiply, ...
             return combine(*inputs)
+        case MatMul(transposed, factor):
+            a, b = inputs
+            return torch.matmul(a, b.mT if transposed else b) * factor
         case Affine():
             x, *constants = inputs
             scale, shift = (c.reshape(1, *[1] * (x.ndim - c.ndim), *c.shape[1:]) for c in constants)
@@ -82,6 +96,11 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return F.batch_norm(x, mean[0], variance[0], weight[0], bias[0], eps=eps)
         case MaxUnpool(kernel):
             return _unpool(kernel, *inputs)
+        case Embedding():
+            ids, table = inputs
+            return F.embedding(_rows(ids, table.shape[1]), table[0])
+        case Normalize() as op:
+            return _normalised(op, *inputs)
         case Choice():
             values, index = inputs
             return values[0].index_select(0, index.reshape(-1).long())
@@ -96,6 +115,11 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case Move() as op:
             return _move(op, inputs[0])
     raise CompileError(f"{node.op.name} has no form in PyTorch", node.loc)
+
+
+def _rows(ids: Tensor, rows: int) -> Tensor:
+    """The row of a table that each id stands for; see `ir.ops.embedding.row_of`."""
+    return torch.where(ids > 0, ids.clamp(max=rows - 1), 0.0).long()
 
 
 def _convolve(op: Conv2d, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -132,6 +156,14 @@ def _average_pool(op: AveragePool2d, x: Tensor) -> Tensor:
     return sums / torch.from_numpy(counts).to(x.device)
 
 
+def _normalised(op: Normalize, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    over = tuple(range(-op.axes, 0))
+    moved = x - x.mean(over, keepdim=True) if op.centred else x
+    variance = moved.square().mean(over, keepdim=True) + op.eps
+    root = variance.clamp_min(LEAST_VARIANCE).sqrt() + op.outer_eps
+    return moved / root.clamp_min(op.floor) * weight + bias
+
+
 def _move(op: Move, x: Tensor) -> Tensor:
     """Elements by their numbers; number -1 is a zero appended to the row."""
     source = torch.from_numpy(op.source_of(tuple(x.shape[1:]))).to(x.device)
@@ -145,6 +177,18 @@ def _sampled(mu: Tensor, sigma: Tensor, eps: Tensor, index: Sequence[Tensor]) ->
     flat = eps.flatten()
     taken = flat[index[0].flatten().long()] if index else flat
     return mu + sigma * taken.reshape(mu.shape)
+
+
+def _scaled_softmax(factor: float, x: Tensor, *constants: Tensor) -> Tensor:
+    """Softmax over the last axis; a mask is u8, and a bias a float."""
+    scores = x * factor
+    for constant in constants:
+        if constant.is_floating_point():
+            scores = scores + constant
+    for constant in constants:
+        if not constant.is_floating_point():
+            scores = scores.masked_fill(constant == 0, -torch.inf)
+    return F.softmax(scores, dim=-1)
 
 
 def _symmetric(padding: tuple[int, int, int, int]) -> tuple[int, int] | None:

@@ -13,10 +13,12 @@ from qbnnc.ir.ops import (
     Clamp,
     Concat,
     Contraction,
+    Embedding,
     FakeQuantize,
     Mask,
     Noise,
     Normal,
+    Normalize,
     SampledWeight,
 )
 from qbnnc.support.errors import CompileError
@@ -96,7 +98,8 @@ def roles_of(graph: Graph) -> dict[Node, Role]:
 def parameters_of(graph: Graph) -> Iterator[Value]:
     """The constants that fine-tuning changes: weights and biases, or what these are made of.
 
-    These are their mu and sigma, the members of a choice, and what a mask drops elements of.
+    These are their mu and sigma, the members of a choice, and what a mask drops elements of. The
+    tables of embeddings are trained too. Weights and biases of norms stay float32 numbers.
     """
     producers = graph.producers()
     for node in graph.nodes:
@@ -104,6 +107,10 @@ def parameters_of(graph: Graph) -> Iterator[Value]:
             value = _before_draws(node.inputs[0], producers)
             if value in graph.constants:
                 yield value
+        elif isinstance(node.op, Embedding):
+            yield node.inputs[1]
+        elif isinstance(node.op, Normalize):
+            yield from node.inputs[1:]
 
 
 def _before_draws(value: Value, producers: Mapping[Value, Node]) -> Value:

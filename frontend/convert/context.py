@@ -14,6 +14,8 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.choices import as_activation
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
+from qbnnc.frontend.convert.ids import check_ids
+from qbnnc.frontend.convert.ops.embedding import activation_of
 from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.sampled_weights.layers import LayerEmitter
 from qbnnc.frontend.convert.sampled_weights.weight_masks import lanes_of
@@ -28,6 +30,7 @@ from qbnnc.frontend.convert.tracked import (
     Chosen,
     DropoutMask,
     Flipped,
+    IdFunction,
     Masked,
     MaskSum,
     Noise,
@@ -36,6 +39,7 @@ from qbnnc.frontend.convert.tracked import (
     Result,
     Tracked,
     Uniform,
+    Written,
 )
 from qbnnc.frontend.convert.unsupported_values import value_not_supported
 from qbnnc.frontend.program.locations import Namer, Place
@@ -65,7 +69,8 @@ class Context:
     """The graph under construction, with the streams of its masks and noise.
 
     `nodes` are the program's, in order of execution. `batch` is the size of the input's first axis:
-    a symbol, or a number in a static export. `run` is the rule of every op.
+    a symbol, or a number in a static export. `run` is the rule of every op. `vocabulary` has the
+    rows of the largest table that ids read; 0 if none do.
     """
 
     def __init__(
@@ -73,8 +78,9 @@ class Context:
         nodes: Sequence[fx.Node],
         batch: int | torch.SymInt,
         run: Callable[[Call], Result],
+        vocabulary: int = 0,
     ) -> None:
-        self.build = Builder()
+        self.build, self.vocabulary = Builder(), vocabulary
         self.namer = Namer(nodes)
         self._batch = batch
         self._lanes = Lanes(batch, {node: position for position, node in enumerate(nodes)})
@@ -88,10 +94,13 @@ class Context:
         self._numbers: dict[fx.Node, Value] = {}
         self._emitted: dict[_Waiting, Value] = {}
         self._steps: dict[Value, tuple[Value, ...]] = {}
+        self._functions: dict[IdFunction, Value] = {}
+        self._joined: dict[Written, Value] = {}
 
     def graph(self, outputs: tuple[Value, ...]) -> Converted:
         """The finished graph, its streams numbered in order of execution."""
         graph = self.build.graph(outputs, Stage.FLOAT)
+        check_ids(graph)
         drawing = [n.op.stream for n in graph.nodes if isinstance(n.op, RandomOp)]
         number = {stream: i for i, stream in enumerate(sorted(set(drawing)))}
         numbered = replace(graph, nodes=tuple(_numbered(node, number) for node in graph.nodes))
@@ -120,6 +129,16 @@ class Context:
     def rows(self) -> int:
         """The number of rows that an op is tried on: the batch of a static export, or 2."""
         return self._batch if isinstance(self._batch, int) else 2
+
+    @property
+    def batch(self) -> int | torch.SymInt:
+        """The size of the batch: a symbol, or a number in a static export."""
+        return self._batch
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the batch that an op is tried on; what holds for them holds for all."""
+        return self._lanes.sizes
 
     def is_batch(self, extent: int | torch.SymInt) -> bool:
         """Whether an axis of this extent holds the rows of the batch."""
@@ -167,6 +186,14 @@ class Context:
                 tracked, reader
             ):
                 return self.value(self._noise.made(tracked, reader), reader)
+            case IdFunction():
+                if tracked not in self._functions:
+                    self._functions[tracked] = activation_of(reader, tracked)
+                return self._functions[tracked]
+            case Written(join=join):
+                if tracked not in self._joined:
+                    self._joined[tracked] = join()
+                return self._joined[tracked]
             case Chosen() if (row := as_activation(reader, tracked)) is not None:
                 return row
             case _:

@@ -35,11 +35,25 @@ class Activation:
 class Transposed:
     """An activation with the batch as torch's axis `batch`, which is not the first.
 
-    `value` has torch's other axes in order. Only ops that bring the batch to the front take it.
+    `value` has torch's other axes in order. Most ops take it by way of `layouts`.
     """
 
     value: Value
     batch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Merged:
+    """An activation whose torch axis `axis` is [before, batch, after], merged into one.
+
+    `value` has torch's other axes in order, with `before` and `after` in the place of the merged
+    one. Either is left out if it is 1.
+    """
+
+    value: Value
+    axis: int
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +78,17 @@ class Chosen:
     @property
     def count(self) -> int:
         return len(self.members)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdFunction:
+    """A function of ids: members[v] at each place, for the id v there; members [W, *shape].
+
+    `ids` are numbers of the input, moved or not. W is the largest vocabulary of the network.
+    """
+
+    ids: Value
+    members: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,11 +269,42 @@ class Places:
     apart: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """A tensor of torch's `shape` whose parts along `axis` were written one by one.
+
+    `parts` are the tensors and their extents along the axis, which is not the batch's. Some are
+    activations. `join` emits the whole.
+    """
+
+    shape: Shape
+    axis: int
+    parts: tuple[tuple[Tracked, int], ...]
+    join: Callable[[], Value]
+
+
 AnyActivation: TypeAlias = (
-    Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation | Places
+    Activation
+    | Transposed
+    | Merged
+    | Masked
+    | Product
+    | Padded
+    | Flipped
+    | Perturbation
+    | Places
+    | Written
 )
 Tracked: TypeAlias = (
-    AnyActivation | Constant | Chosen | Filled | Uniform | DropoutMask | MaskSum | Noise
+    AnyActivation
+    | Constant
+    | Chosen
+    | IdFunction
+    | Filled
+    | Uniform
+    | DropoutMask
+    | MaskSum
+    | Noise
 )
 Result: TypeAlias = "Tracked | tuple[Tracked, ...]"
 

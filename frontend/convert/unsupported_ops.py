@@ -111,9 +111,9 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "use slices, concatenation, constant indices, or products with constant masks",
     ),
     (
-        r".*embedding.*|one_hot",
-        "looks up a table by integers of the input, which is not supported",
-        "do it before the network, and give the network the vectors",
+        r".*embedding.*",
+        "looks up a table in a way that is not supported",
+        "use nn.Embedding on ids [batch, T], and sum or average what it reads",
     ),
     (
         r".*quantize.*|.*quantized.*|.*fake_quant.*|.*_observer.*|int_repr|q_scale|q_zero_point",

@@ -21,10 +21,13 @@ from qbnnc.frontend.torch_messages import first_line, quiet_torch
 from qbnnc.support.errors import FileError, InputError
 from qbnnc.support.files import write_atomically
 from qbnnc.support.numpy_files import array_of
+from qbnnc.support.several_inputs import Entries, Entry
 
 MAX_CALIBRATION_ROWS = 512
 _CALIBRATION = "qbnnc_calibration.npy.base64"
 _METHOD = "qbnnc_method.json"
+_MOST_AXES = 64
+_LARGEST = 2**27  # extent of an input
 _LONGEST = 1000  # characters in a description
 
 
@@ -32,7 +35,8 @@ _LONGEST = 1000  # characters in a description
 class StoredProgram:
     """A program, and what was stored beside it; `calibration` is [rows, ...] float32.
 
-    `dropout`, `checked` and `outputs` are the values given when the program was saved.
+    `dropout`, `checked`, `outputs` and `member_axis` are those given when the program was saved.
+    `inputs` are several inputs, which the program takes one after another in its rows.
     """
 
     program: ExportedProgram
@@ -40,6 +44,8 @@ class StoredProgram:
     dropout: Dropout | None
     checked: str = ""
     outputs: tuple[str, ...] = ()
+    inputs: Entries = ()
+    member_axis: int | None = None
 
 
 def load_program(path: Path) -> StoredProgram:
@@ -56,7 +62,15 @@ def load_program(path: Path) -> StoredProgram:
         ) from error
     method = _method(safe.extra, path)
     rows = _calibration(safe.extra, path)
-    return StoredProgram(program, rows, _dropout(method), _checked(method), _outputs(method))
+    return StoredProgram(
+        program,
+        rows,
+        _dropout(method),
+        _checked(method),
+        _outputs(method),
+        _inputs(method, path),
+        _member_axis(method),
+    )
 
 
 def write_program(
@@ -135,9 +149,46 @@ def _checked(method: object) -> str:
             return ""
 
 
+def records_of(inputs: Entries) -> list[dict[str, object]]:
+    """Several inputs as JSON has them."""
+    return [{"name": each.name, "shape": list(each.shape), "whole": each.whole} for each in inputs]
+
+
+def _inputs(method: object, path: Path) -> Entries:
+    """The inputs in the order of the row; FileError for records that describe none."""
+    match method:
+        case {"inputs": [*records]}:
+            pass
+        case _:
+            return ()
+    entries, start = list[Entry](), 0
+    for record in records:
+        match record:
+            case {"name": str(name), "shape": [*shape], "whole": bool(whole)} if all(
+                type(extent) is int and 0 < extent <= _LARGEST for extent in shape
+            ):
+                entries.append(Entry(name, tuple(shape), start, whole))
+                start = entries[-1].stop
+            case _:
+                raise FileError(
+                    "holds a damaged description of its inputs",
+                    path,
+                    remedy="save the program again",
+                )
+    return tuple(entries)
+
+
 def _outputs(method: object) -> tuple[str, ...]:
     match method:
         case {"outputs": [*names]} if all(isinstance(name, str) for name in names):
             return tuple(names)
         case _:
             return ()
+
+
+def _member_axis(method: object) -> int | None:
+    match method:
+        case {"member_axis": int() as axis} if abs(axis) < _MOST_AXES:
+            return axis
+        case _:
+            return None

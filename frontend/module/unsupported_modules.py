@@ -104,17 +104,18 @@ def check_program_layers(module: nn.Module, program: ExportedProgram) -> None:
 def _kind(layer: nn.Module) -> str:
     """The kind of a layer without integer form, as the message's subject; "" for other layers."""
     match layer:
-        case nn.MultiheadAttention() | nn.Transformer() | nn.TransformerEncoderLayer():
-            return "attention has"
-        case nn.Embedding():
-            return "embeddings have"
+        case nn.Embedding() | nn.EmbeddingBag() if layer.max_norm is not None:
+            return "tables that each call changes (max_norm) have"
         case _:
             return ""
 
 
 def _unsupported_layer(name: str, layer: nn.Module, kind: str) -> NoReturn:
+    remedy = "linear layers, convolutions, batch norm, pooling and dropout compile"
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+        remedy = "set max_norm=None, after the rows are scaled: weight.data.renorm_(2, 0, max_norm)"
     raise CompileError(
         f"{type(layer).__name__}: {kind} no integer form here",
         Loc(name or type(layer).__name__),
-        remedy="linear layers, convolutions, batch norm, pooling and dropout compile",
+        remedy=remedy,
     )

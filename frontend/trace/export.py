@@ -22,6 +22,8 @@ from qbnnc.frontend.program.locations import user_line
 from qbnnc.frontend.program.output_names import plain_outputs
 from qbnnc.frontend.torch_messages import first_line, quiet_torch
 from qbnnc.frontend.torch_modes import Arguments, Function, FunctionMode, Keywords
+from qbnnc.frontend.trace.attention import spelt_out, with_attention_spelt_out
+from qbnnc.frontend.trace.embedding_bags import BagsAsRows
 from qbnnc.frontend.trace.recurrent_dropout import with_dropout_between
 from qbnnc.support.errors import CompileError, Loc
 
@@ -44,10 +46,13 @@ def trace(module: nn.Module, example: Tensor) -> ExportedProgram:
             program = torch.export.export(
                 module, (example,), dynamic_shapes=_any_batch(module), strict=False
             )
+        except CompileError:
+            raise
         except Exception as error:  # torch.export lets through whatever the module raises
             raise _untraceable(module, error) from error
     _check_constants(program)
     with_dropout_between(program)
+    with_attention_spelt_out(program)
     return program
 
 
@@ -98,7 +103,7 @@ def _tracing() -> Iterator[None]:
     validate = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:
-        with torch.no_grad(), _DataIsDetach():
+        with torch.no_grad(), _DataIsDetach(), BagsAsRows(), spelt_out():
             yield
     finally:
         Distribution.set_default_validate_args(validate)

@@ -7,17 +7,17 @@ torch draws a mask for [T, B, H] whatever `batch_first` says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import getitem
 from typing import cast
 
 import torch
 from torch import fx
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 
 from qbnnc.frontend.program.random_ops import RECURRENT, op_name
+from qbnnc.frontend.trace.op_writer import OpWriter
 
 _ATEN = torch.ops.aten
 
@@ -74,43 +74,19 @@ class _Layers:
         return len(self.params) // self.count
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Writer:
-    """Writes ops in front of a node, in whose place they stand."""
+class _Writer(OpWriter):
+    """Writes ops in the place of a recurrent layer."""
 
-    graph: fx.Graph
-    node: fx.Node
-
-    def call(self, target: Callable[..., object], *args: object) -> fx.Node:
-        """One op, with the tensor that torch would trace it to."""
-        given = cast("tuple[fx.node.Argument, ...]", args)
-        plain = cast("tuple[object, ...]", fx.node.map_arg(given, lambda each: each.meta["val"]))
-        with self._first.fake_mode:
-            value = target(*plain)
-        return self._written(target, args, value)
+    __slots__ = ()
 
     def layer(self, x: fx.Node, states: Sequence[fx.Node], *args: object) -> fx.Node:
         """A layer of one direction or two; torch gives no shapes of it for any batch."""
         first, *others = (each.meta["val"] for each in states)
         extents = (*x.meta["val"].shape[:2], first.shape[0] * first.shape[2])
-        with self._first.fake_mode:
+        with self.fake_mode:
             value = (first.new_empty(extents), first.clone(), *(c.clone() for c in others))
         hx = list(states) if others else states[0]
-        return self._written(self.node.target, (x, hx, *args), value)
-
-    def _written(self, target: object, args: object, value: object) -> fx.Node:
-        made = self.graph.create_node(
-            "call_function",
-            cast(fx.node.Target, target),
-            cast("tuple[fx.node.Argument, ...]", args),
-        )
-        kept = {k: v for k, v in self.node.meta.items() if k not in ("val", "tensor_meta")}
-        made.meta = {**kept, "val": value}
-        return made
-
-    @property
-    def _first(self) -> FakeTensor:
-        return cast(FakeTensor, cast(fx.Node, self.node.args[0]).meta["val"])
+        return self.written(self.node.target, (x, hx, *args), value)
 
 
 def _divide(graph: fx.Graph, node: fx.Node) -> None:

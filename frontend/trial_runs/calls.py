@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from qbnnc.frontend.module.several_inputs import shown_example
 from qbnnc.frontend.module.snapshot import Snapshot
 from qbnnc.frontend.module.state_values import same_tensor
 from qbnnc.frontend.module.unsupported_modules import check_layers, check_tensors
@@ -37,7 +38,7 @@ def call(module: nn.Module, example: Tensor, seed: int) -> Run:
         except Exception as error:  # whatever the user's forward raises
             check_used(module, seen)
             raise InputError(
-                f"forward fails on the example inputs {list(example.shape)} ({error})",
+                f"forward fails on the example inputs {shown_example(module, example)} ({error})",
                 place=Loc(type(module).__name__, user_line(error)),
                 remedy=f"pass inputs as the network takes them{_channels_advice(example)}",
             ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -18,7 +17,7 @@ from qbnnc.frontend.trial_runs.calls import call
 from qbnnc.frontend.trial_runs.watched_call import other_generators_kept
 from qbnnc.support.errors import InputError, SourceWarning
 
-Example: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor]
+Example: TypeAlias = Tensor | NDArray[np.generic]
 
 _EXAMPLE_ROWS = 2  # tracing needs two
 _MANY_ROWS = 64  # more are calibration data; fewer may be the one batch that a network takes
@@ -28,9 +27,30 @@ _BATCHES = (128, 256, 64, 32, 16, 8, 4, 512, 1024, 100, 50, 200, 10, 20, 25, 5, 
 def rows_for(module: nn.Module, given: Example) -> Tensor:
     """Rows of the example, as many as the network takes; it may take one size of a batch only.
 
+    Whole numbers are given as int64 where it does not take them as they are: ids.
+
     InputError: it takes none of the sizes that are tried, or one row only.
     """
     rows = example_rows(given)
+    try:
+        return _taken_rows(module, rows)
+    except InputError as failure:
+        if rows.dtype is torch.int64 or not _are_whole(rows):
+            raise
+        try:
+            return _taken_rows(module, rows.to(torch.int64))
+        except InputError:
+            raise failure from None
+
+
+def _are_whole(rows: Tensor) -> bool:
+    """Whether these may be ids: whole numbers from 0 on."""
+    numbers = rows.to(torch.float64)
+    return bool(((numbers >= 0) & (numbers == numbers.floor())).all())
+
+
+def _taken_rows(module: nn.Module, rows: Tensor) -> Tensor:
+    """As many of the rows as the network takes."""
     usual = rows[:_EXAMPLE_ROWS] if len(rows) > _MANY_ROWS else rows
     module = unwrapped(module)
     check_kind(module)
@@ -75,13 +95,6 @@ def example_rows(given: Example) -> Tensor:
     if isinstance(given, np.ndarray):
         single = given.astype(np.float32) if given.dtype == np.float64 else given
         given = torch.from_numpy(np.array(single))
-    if not isinstance(given, Tensor):
-        if len(given) != 1:
-            raise InputError(
-                f"{len(given)} tensors; only networks of one input tensor are supported",
-                place="example inputs",
-            )
-        given = torch.as_tensor(given[0])
     if given.ndim < 1 or not len(given):
         raise InputError(
             f"shape {list(given.shape)} has no rows",

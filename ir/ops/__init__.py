@@ -5,7 +5,7 @@ An op is registered by its name in `__all__`. `OPS` holds the ops by the names t
 
 from inspect import isabstract, isclass
 
-from qbnnc.ir.ops.activation import Clamp, ClampCodes, Softmax
+from qbnnc.ir.ops.activation import Clamp, ClampCodes
 from qbnnc.ir.ops.base import ClampedOp, DeterministicOp, Op, RandomOp, Tensor
 from qbnnc.ir.ops.choice import Choice, ChoiceIndex
 from qbnnc.ir.ops.composite import Composite, Operation, Step
@@ -18,11 +18,15 @@ from qbnnc.ir.ops.elementwise import (
     Pairwise,
     PairwiseQuantized,
 )
+from qbnnc.ir.ops.embedding import Embedding, EmbeddingCodes
 from qbnnc.ir.ops.functions import Function
 from qbnnc.ir.ops.integer import ContractionInteger, Conv2dInteger, LinearInteger
 from qbnnc.ir.ops.linear import Contraction, Conv2d, Linear
+from qbnnc.ir.ops.matmul import MatMul, MatMulInteger, MatrixProduct
 from qbnnc.ir.ops.noise import Distribution, Noise, NoiseCodes
 from qbnnc.ir.ops.normalization import Affine, BatchNorm
+from qbnnc.ir.ops.normalize import Normalize, NormalizeInteger
+from qbnnc.ir.ops.part import Part
 from qbnnc.ir.ops.pooling import AveragePool2d, MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import Dequantize, FakeQuantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, Normal, SampledWeight, SampledWeightInteger
@@ -38,6 +42,7 @@ from qbnnc.ir.ops.shape import (
     Transpose,
     UpsampleNearest,
 )
+from qbnnc.ir.ops.softmax import ScaledSoftmax, Softmax, SoftmaxInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal, Pointwise, Unary
 from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import Stage
@@ -63,6 +68,8 @@ __all__ = [
     "Dequantize",
     "DeterministicOp",
     "Distribution",
+    "Embedding",
+    "EmbeddingCodes",
     "EpsCodes",
     "FakeQuantize",
     "Function",
@@ -74,6 +81,9 @@ __all__ = [
     "Lookup",
     "LookupReal",
     "Mask",
+    "MatMul",
+    "MatMulInteger",
+    "MatrixProduct",
     "MaxPool2d",
     "MaxUnpool",
     "Move",
@@ -82,11 +92,14 @@ __all__ = [
     "Noise",
     "NoiseCodes",
     "Normal",
+    "Normalize",
+    "NormalizeInteger",
     "Op",
     "Operation",
     "Pad",
     "Pairwise",
     "PairwiseQuantized",
+    "Part",
     "Pointwise",
     "QuantizeInput",
     "RandomOp",
@@ -95,9 +108,11 @@ __all__ = [
     "Reshape",
     "SampledWeight",
     "SampledWeightInteger",
+    "ScaledSoftmax",
     "Select",
     "Slice",
     "Softmax",
+    "SoftmaxInteger",
     "Step",
     "SumPoolInteger",
     "Tensor",

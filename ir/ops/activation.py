@@ -1,8 +1,8 @@
-"""Activations: clamps (ReLU, ReLU6, hardtanh) and the softmax that ends a classifier."""
+"""Activations: clamps (ReLU, ReLU6, hardtanh)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from qbnnc.ir.ops.base import (
     DeterministicOp,
     Tensor,
     codes_of,
-    expect_axis,
     expect_codes,
     expect_count,
     expect_reals,
-    union,
 )
 from qbnnc.ir.types import Array, DType, TensorType
 from qbnnc.ir.validity import check_float32
@@ -83,25 +81,3 @@ class ClampCodes(ClampedOp):
         q = inputs[0].data
         clamped: Array = np.clip(q, q.dtype.type(self.low), q.dtype.type(self.high))
         return clamped
-
-
-@dataclass(frozen=True, slots=True)
-class Softmax(DeterministicOp):
-    """Softmax, or its logarithm, over one axis of the shape. A pass strips it: see Head."""
-
-    stages = FLOAT_STAGES
-    axis: int
-    log: bool
-
-    def infer(self, *inputs: TensorType) -> TensorType:
-        expect_count(inputs, 1)
-        expect_reals(inputs[0])
-        expect_axis(inputs[0], self.axis)
-        return replace(inputs[0], axes=union(*inputs), quant=None)
-
-    def evaluate(self, *inputs: Tensor) -> Array:
-        x, axis = inputs[0].data.astype(np.float64), self.axis + 2
-        shifted = x - x.max(axis=axis, keepdims=True)
-        total = np.exp(shifted).sum(axis=axis, keepdims=True)
-        y: Array = shifted - np.log(total) if self.log else np.exp(shifted) / total
-        return y.astype(np.float32)

@@ -29,7 +29,7 @@ from qbnnc.ir.scales import accumulator_scale
 from qbnnc.ir.types import Array, DType, QuantParams, TensorType
 
 INT32_LOW, INT32_HIGH = -(2**31), 2**31 - 1
-_EXACT_IN_FLOAT32 = 2**24
+EXACT_IN_FLOAT32 = 2**24
 
 
 class ContractionInteger(DeterministicOp):
@@ -117,5 +117,5 @@ def exact_operands(
     w = weight.data.astype(np.int32) - weight.zero_point
     largest = max(q.quant.high - shift, shift - q.quant.low)
     worst = largest * int(np.abs(w).sum(axis=tuple(range(3, w.ndim))).max(initial=0))
-    dtype = np.dtype(np.float32 if worst < _EXACT_IN_FLOAT32 else np.float64)
+    dtype = np.dtype(np.float32 if worst < EXACT_IN_FLOAT32 else np.float64)
     return padded.astype(dtype) - dtype.type(shift), w.astype(dtype)

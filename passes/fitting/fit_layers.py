@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import Contraction, Conv2d, FakeQuantize, SampledWeight
 from qbnnc.ir.scales import accumulator_scale, bias_quant, sampling_quants
 from qbnnc.ir.types import Array, QuantParams, Stage
+from qbnnc.passes.fitting.loops import LoopObservations
 from qbnnc.passes.fitting.observations import input_products, layer_moments
 from qbnnc.passes.fitting.paired_evaluation import (
     RebuiltValues,
@@ -55,6 +56,8 @@ class FitLayers:
        4,608 inputs of an output, this is done weight by weight. A choice between constants, and a
        weight under a mask, are rounded to nearest.
     4. Layers whose bits ask for none of this stay as they are.
+    5. The layers of a loop, which have one weight, are fitted to all of their steps in the float
+       network. Their biases stay, since one must serve all steps.
 
     The scales of activations stay, and so do those of weights of more than 3 bits and of sampled
     ones. The scales of mu and sigma are new.
@@ -77,7 +80,7 @@ class FitLayers:
         row_bytes = live_bytes(graph) + live_bytes(unrounded)
         batches = batches_of(self.rows, self.how.seed, passes, row_bytes)
         reference, now = ReferenceValues(unrounded, batches), RebuiltValues(graph, batches)
-        work = _Fitting(reference, now, pairs, self.options)
+        work = _Fitting(reference, now, pairs, self.options, LoopObservations(unrounded, batches))
         with np.errstate(over="ignore", invalid="ignore"):
             return rewrite(graph, work.rule, None, lambda v, _: now.enter(v, graph.input))
 
@@ -93,6 +96,7 @@ class _Fitting:
     now: RebuiltValues
     pairs: Mapping[Value, Value]
     options: Quantisation
+    loops: LoopObservations
 
     def rule(self, node: Node, build: Builder) -> Value:
         if isinstance(node.op, Contraction) and _wanted(node, self.options):
@@ -110,14 +114,14 @@ class _Fitting:
                 weight = self.sampled_weight(node, build)
                 scaled = _producer(bias, build)  # it follows the weight, on which its scale depends
                 bias = self.now.emit(scaled, scaled.op, scaled.inputs, build)
-            if not _corrects_bias(node, self.options):
+            if not _corrects_bias(node, self.options) or self.loop(node) is not None:
                 return self.now.emit(node, node.op, (x, weight, bias), build)
         wanted = self.reference.values(self.pairs[node.output])
         if not _is_sampled(node) and self.options.rounding_of(_bits(node)) is Rounding.FITTED:
             weight = self.weight(node, wanted, build)
             bias = self.rescaled(bias, x, weight, build)
         given = self.now.emit(node, node.op, (x, weight, bias), build)
-        if not _corrects_bias(node, self.options):
+        if not _corrects_bias(node, self.options) or self.loop(node) is not None:
             return given
         shift = _mean_difference(wanted, self.now.taken(given))
         bias = self.bias(bias, shift, build)
@@ -131,7 +135,11 @@ class _Fitting:
         grouped = isinstance(node.op, Conv2d) and node.op.groups != 1
         if real is None or grouped or real[0].size > _MOST_INPUTS:
             return weight
-        moments = layer_moments(node.op, weight.type.shape, self.now.values(x), wanted)
+        loop = self.loop(node)
+        if loop is not None:
+            moments = self.loops.moments(loop)
+        else:
+            moments = layer_moments(node.op, weight.type.shape, self.now.values(x), wanted)
         try:
             fitted, quant = fitted_weight(real, self.scales(_quant(weight)), moments)
         except NotFitted as error:
@@ -155,7 +163,7 @@ class _Fitting:
 
     def sampled_weight(self, node: Node, build: Builder) -> Value:
         """The sampled weight with a fitted mu and sigma, by rule 3."""
-        x, weight, _ = node.inputs
+        weight = node.inputs[1]
         rounded = _producer(weight, build)
         sampled = _producer(rounded.inputs[0], build)
         if not isinstance(sampled.op, SampledWeight):
@@ -164,8 +172,7 @@ class _Fitting:
         mean, deviation = source_constant(mu, build), source_constant(sigma, build)
         grouped = isinstance(node.op, Conv2d) and node.op.groups != 1
         whole = not grouped and mean[0].size <= _MOST_INPUTS
-        inputs = self.now.values(x)
-        products = input_products(node.op, mean.shape, inputs) if whole else None
+        products = self.products(node, mean.shape) if whole else None
         try:
             fitted = fitted_parameters(mean, deviation, _quant(weight), products)
         except NotFitted as error:
@@ -177,6 +184,16 @@ class _Fitting:
         )
         sample = self.now.emit(sampled, SampledWeight(), (*made, *noise), build)
         return self.now.emit(rounded, rounded.op, (sample,), build)
+
+    def products(self, node: Node, shape: tuple[int, ...]) -> Float64:
+        """The mean of x x^T over what a layer, or all layers of its loop, read."""
+        if (loop := self.loop(node)) is not None:
+            return self.loops.products(loop)
+        return input_products(node.op, shape, self.now.values(node.inputs[0]))
+
+    def loop(self, node: Node) -> Hashable | None:
+        """What the layers of the node's loop have in common; None if it is in none."""
+        return self.loops.loop(self.pairs[node.output])
 
     def bias(self, bias: Value, shift: Float64, build: Builder) -> Value:
         """The bias moved by `shift`, by rule 2."""

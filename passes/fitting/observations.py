@@ -13,7 +13,7 @@ from qbnnc.passes.fitting.rounding import Moments, MomentSum
 
 Float64 = NDArray[np.float64]
 
-_MOST_OBSERVATIONS = 1 << 15
+MOST_OBSERVATIONS = 1 << 15
 
 
 def layer_moments(
@@ -25,13 +25,13 @@ def layer_moments(
     position of a convolution is an observation. Evenly spaced ones are taken if there are more than
     2^15.
     """
-    total = sum(array.shape[1] * _positions(array) for array in outputs)
-    step = -(-total // _MOST_OBSERVATIONS)
+    total = sum(array.shape[1] * positions(array) for array in outputs)
+    step = -(-total // MOST_OBSERVATIONS)
     sums = MomentSum(int(np.prod(weight[1:])), weight[0])
     for x, y in zip(inputs, outputs, strict=True):
         wide = np.broadcast_to(x, (1, y.shape[1], *x.shape[2:]))
         rows = im2col(op, weight, wide[0], step)
-        sums.add(rows, _channels_last(y[0])[::step])
+        sums.add(rows, channels_last(y[0])[::step])
     return sums.moments()
 
 
@@ -40,8 +40,8 @@ def input_products(op: Op, weight: tuple[int, ...], inputs: list[Array]) -> Floa
 
     `inputs` are batches [1, B, ...].
     """
-    positions = len(im2col(op, weight, inputs[0][0][:1]))
-    step = -(-sum(x.shape[1] for x in inputs) * positions // _MOST_OBSERVATIONS)
+    places = len(im2col(op, weight, inputs[0][0][:1]))
+    step = -(-sum(x.shape[1] for x in inputs) * places // MOST_OBSERVATIONS)
     size, count = int(np.prod(weight[1:])), 0
     total = np.zeros((size, size))
     for x in inputs:
@@ -64,10 +64,11 @@ def im2col(op: Op, weight: tuple[int, ...], x: Array, step: int = 1) -> Array:
     return picked.reshape(len(taken), -1)
 
 
-def _positions(y: Array) -> int:
+def positions(y: Array) -> int:
+    """The number of positions of a convolution's output [1, B, N, ...]; 1 for a vector."""
     return int(np.prod(y.shape[3:], dtype=np.int64))
 
 
-def _channels_last(y: Array) -> Array:
+def channels_last(y: Array) -> Array:
     """[B, N, ...] -> [B * positions, N]."""
     return np.moveaxis(y, 1, -1).reshape(-1, y.shape[1])

@@ -36,7 +36,7 @@ class Scaling:
     @classmethod
     def made(cls, shape: Shape, scale: Float64, shift: Float64) -> Scaling:
         """Constants that broadcast against the shape, in their shortest form."""
-        return cls(shape, *(_shortest(a, len(shape)) for a in (scale, shift)))
+        return cls(shape, *(shortest(a, len(shape)) for a in (scale, shift)))
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -104,7 +104,7 @@ def _makes_zeros(op: Rearrangement, shape: Shape) -> bool:
     return isinstance(op, Move) and bool((op.source_of(shape) < 0).any())
 
 
-def _shortest(array: Float64, rank: int) -> Float64:
+def shortest(array: Float64, rank: int) -> Float64:
     """An array of this rank, with length 1 along the axes where all is equal."""
     array = array.reshape((1,) * (rank - array.ndim) + array.shape)
     for axis in range(rank):

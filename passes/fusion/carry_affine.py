@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -17,7 +17,9 @@ from qbnnc.ir.ops import (
     Contraction,
     Linear,
     Mask,
+    MatMul,
     MaxPool2d,
+    Normalize,
     Op,
     Operation,
     Pointwise,
@@ -45,32 +47,35 @@ class Carried:
 Take: TypeAlias = Callable[[Node, Scaling, Builder], Value]
 
 
-def carry_up(graph: Graph, kept: Value | None) -> Graph:
-    """Fold each Affine that can be carried up to a layer, a function or another Affine but `kept`.
+def carry_up(graph: Graph, kept: Collection[Value]) -> Graph:
+    """Fold each Affine that can be carried up to what takes it, but the `kept`.
+
+    That is a layer, a norm, a function, another Affine, or a product of two matrices.
 
     It passes rearrangements, clamps, masks and pools that nothing else reads, as `_raised` says.
     """
     producers, readers = graph.producers(), _read_once(graph)
-    if kept is not None:
-        del producers[kept]
+    for value in kept:
+        del producers[value]
     affines = (node for node in graph.nodes if isinstance(node.op, Affine))
     found = (_upwards(node, graph, producers, readers) for node in affines)
     return _apply(graph, [c for c in found if c is not None], take_below)
 
 
-def carry_down(graph: Graph, kept: Value | None) -> Graph:
-    """Fold each Affine but `kept` that can be carried down to a linear layer, its only reader.
+def carry_down(graph: Graph, kept: Collection[Value]) -> Graph:
+    """Fold each Affine but the `kept` that can be carried down to a linear layer, its only reader.
 
-    It passes rearrangements, and masks if it does not shift.
+    It passes rearrangements, and masks if it does not shift. A product of two matrices takes one
+    positive factor.
     """
     readers = _read_once(graph)
-    affines = (n for n in graph.nodes if isinstance(n.op, Affine) and n.output is not kept)
+    affines = (n for n in graph.nodes if isinstance(n.op, Affine) and n.output not in kept)
     found = (_downwards(node, graph, readers) for node in affines)
     return _apply(graph, [c for c in found if c is not None], take_above)
 
 
 def take_below(layer: Node, scaling: Scaling, build: Builder) -> Value:
-    """The layer with the scaling of its outputs in weight and bias.
+    """The layer or norm with the scaling of its outputs in weight and bias.
 
     A function of each element gets another one behind it.
     """
@@ -81,7 +86,11 @@ def take_below(layer: Node, scaling: Scaling, build: Builder) -> Value:
         return scaled_elements(value, number, layer, build)
     if isinstance(layer.op, Affine):
         return _joined(layer, scaling, build)
+    if isinstance(layer.op, MatMul):
+        return _multiplied(layer, layer.op, scaling, build)
     x, weight, bias = layer.inputs
+    if isinstance(layer.op, Normalize):
+        return _normalised(layer, scaling, build)
     scale, shift = (a.reshape(-1) for a in (scaling.scale, scaling.shift))
     channels = scale.reshape(-1, *[1] * (len(weight.type.shape) - 1))
     parameters = (
@@ -89,6 +98,16 @@ def take_below(layer: Node, scaling: Scaling, build: Builder) -> Value:
         rescaled(bias, scale, shift, build, layer.loc),
     )
     return build.emit(layer.op, x, *parameters, loc=layer.loc, name=layer.output.name)
+
+
+def _normalised(norm: Node, scaling: Scaling, build: Builder) -> Value:
+    """A norm with the scaling in its weight and bias, which broadcast as the scaling does."""
+    x, weight, bias = norm.inputs
+    parameters = (
+        rescaled(weight, scaling.scale, 0.0, build, norm.loc),
+        rescaled(bias, scaling.scale, scaling.shift, build, norm.loc),
+    )
+    return build.emit(norm.op, x, *parameters, loc=norm.loc, name=norm.output.name)
 
 
 def _joined(affine: Node, scaling: Scaling, build: Builder) -> Value:
@@ -103,8 +122,26 @@ def _joined(affine: Node, scaling: Scaling, build: Builder) -> Value:
     return build.emit(affine.op, affine.inputs[0], *constants, loc=affine.loc, name=name)
 
 
+def _multiplied(product: Node, op: MatMul, scaling: Scaling, build: Builder) -> Value:
+    """A product of two matrices with the one factor of its result; the shift follows it."""
+    name, loc = product.output.name, product.loc
+    scaled = replace(op, factor=op.factor * scaling.scale.item())
+    if not scaling.shift.any():
+        return build.emit(scaled, *product.inputs, loc=loc, name=name)
+    value = build.emit(scaled, *product.inputs, loc=loc, name=f"{name}.product")
+    both = (("scale", np.ones_like(scaling.scale)), ("shift", scaling.shift))
+    constants = (float32_constant(f"{name}.{what}", array, build) for what, array in both)
+    return build.emit(Affine(), value, *constants, loc=loc, name=name)
+
+
 def take_above(layer: Node, scaling: Scaling, build: Builder) -> Value:
-    """The linear layer with the scaling of its inputs in weight and bias."""
+    """The linear layer with the scaling of its inputs in weight and bias.
+
+    A product of two matrices takes one factor.
+    """
+    if isinstance(layer.op, MatMul):
+        op = replace(layer.op, factor=layer.op.factor * scaling.scale.item())
+        return build.emit(op, *layer.inputs, loc=layer.loc, name=layer.output.name)
     scale, shift = scaling.full
     x, weight, bias = layer.inputs
     parameters = [rescaled(weight, scale, 0.0, build, layer.loc), bias]
@@ -130,11 +167,16 @@ def _upwards(
             case Contraction():
                 takes = scaling.per_channel
                 return Carried(affine.output, passed, value, scaling) if takes else None
+            case Normalize():
+                return Carried(affine.output, passed, value, scaling)
             case Pointwise():
                 takes = scaling.number is not None and bool(passed)
                 return Carried(affine.output, passed, value, scaling) if takes else None
             case Affine():
                 return Carried(affine.output, passed, value, scaling)
+            case MatMul():
+                takes = scaling.scale.size == 1 and 0 < scaling.scale.item() != 1
+                return Carried(affine.output, passed, value, scaling) if takes else None
         raised = _raised(node, scaling)
         if raised is None:
             return None
@@ -167,7 +209,14 @@ def _raised(node: Node, scaling: Scaling) -> tuple[Op, Scaling] | None:
 
 def _downwards(affine: Node, graph: Graph, readers: Mapping[Value, Node]) -> Carried | None:
     scaling, value = Scaling.of(affine, graph.constants), affine.output
-    while (node := readers.get(value)) is not None and node.inputs[0] is value:
+    while (node := readers.get(value)) is not None:
+        if isinstance(node.op, MatMul):
+            number = scaling.number
+            takes = number is not None and number[0] > 0 and number[1] == 0
+            often = replace(scaling, scale=scaling.scale ** node.inputs.count(value))
+            return Carried(affine.output, {}, node.output, often) if takes else None
+        if node.inputs[0] is not value:
+            return None
         match node.op:
             case Linear():
                 is_sampled = bool(node.inputs[1].type.axes)
@@ -191,9 +240,12 @@ def _read_once(graph: Graph) -> dict[Value, Node]:
 
 
 def _apply(graph: Graph, found: list[Carried], take: Take) -> Graph:
-    """Fold what was found. An Affine that leaves in this round takes no other one in it."""
+    """Fold what was found. An Affine that leaves in this round takes no other one in it.
+
+    One target takes one Affine in a round: a product of two matrices could be given two.
+    """
     leaving = {c.affine for c in found}
-    carried = [c for c in found if c.target not in leaving]
+    carried = list({c.target: c for c in found if c.target not in leaving}.values())
     dropped = {c.affine for c in carried}
     passed = {value: op for c in carried for value, op in c.passed.items()}
     taken = {c.target: c.scaling for c in carried}

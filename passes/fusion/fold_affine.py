@@ -10,7 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Affine, BatchNorm, Contraction, Conv2d, Mask, Op, Reshape, Transpose
+from qbnnc.ir.inputs import input_values
+from qbnnc.ir.ops import (
+    Affine,
+    BatchNorm,
+    Contraction,
+    Conv2d,
+    Mask,
+    Normalize,
+    Op,
+    Reshape,
+    Transpose,
+)
 from qbnnc.passes.fusion.affine_values import Scaling
 from qbnnc.passes.fusion.carry_affine import carry_down, carry_up, scaled_elements, take_below
 from qbnnc.passes.fusion.fold_dropout_scale import folds
@@ -22,7 +33,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class FoldAffine:
-    """BatchNorm and Affine disappear, but for one Affine that the input's quantiser can do.
+    """BatchNorm and Affine disappear, but for one Affine an input that its quantiser can do.
 
     1. y = BatchNorm(x) is the Affine scale*x + shift, with scale = weight/sqrt(var + eps) and
        shift = bias - scale*mean.
@@ -33,10 +44,12 @@ class FoldAffine:
        carried up to the layer over reshapes and transposes, and over masks if it has no shift. One
        number for all elements is carried over moves, pools and clamps too. It moves the bounds of
        clamps, and exchanges them if it is negative. Only positive factors pass a max pool.
+       After a norm (Normalize) any scale and shift is folded into its weight and bias.
     4. An Affine before a linear layer that alone reads it is folded there: bias_n +=
        sum_k weight_nk*shift_k, weight_nk *= scale_k. It is carried down over reshapes and moves,
        and over masks if it has no shift. Declined for a shift before a sampled weight.
-    5. An Affine that alone reads the input, with positive factors, one or one a channel, stays:
+       A product of two matrices takes one positive factor, of what it reads or gives, as its own.
+    5. An Affine that alone reads an input, with positive factors, one or one a channel, stays:
        the input's quantiser does it.
     6. A mask whose factor is not positive, and is not for fold-dropout-scale, gets the factor's
        absolute value. The sign (or 0) becomes an Affine before the mask.
@@ -79,7 +92,7 @@ def _lower(graph: Graph, *, scalars: bool) -> Graph:
         if not isinstance(node.op, Affine):
             return None
         scaling = Scaling.of(node, graph.constants)
-        if node.output is kept:
+        if node.output in kept:
             return _emit_affine(node.inputs[0], scaling.scale, scaling.shift, node, build)
         if scaling.number is not None and not scalars:
             return None
@@ -88,12 +101,14 @@ def _lower(graph: Graph, *, scalars: bool) -> Graph:
     return rewrite(graph, rule)
 
 
-def _kept(graph: Graph) -> Value | None:
-    """The output of the Affine that stays by rule 5; None if there is none."""
-    reader = graph.only_reader(graph.input)
-    if reader is None or not isinstance(reader.op, Affine):
-        return None
-    return reader.output if is_preprocessing(graph, reader) else None
+def _kept(graph: Graph) -> frozenset[Value]:
+    """The outputs of the Affines that stay by rule 5."""
+    readers = (graph.only_reader(value) for value in input_values(graph))
+    return frozenset(
+        node.output
+        for node in readers
+        if node is not None and isinstance(node.op, Affine) and is_preprocessing(graph, node)
+    )
 
 
 def _lower_mask_sign(node: Node, build: Builder, kept: Container[Value]) -> Value | None:
@@ -122,7 +137,7 @@ def _lower_batch_norm(node: Node, build: Builder) -> Value | None:
 def _folds_backward(before: Node, after: Node) -> bool:
     if not isinstance(after.op, Affine):
         return False
-    if isinstance(before.op, Affine):
+    if isinstance(before.op, Affine | Normalize):
         return True
     return isinstance(before.op, Contraction) and _is_per_channel(after)
 
@@ -160,12 +175,12 @@ def _emit_affine(
 
 
 def is_preprocessing(graph: Graph, affine: Node) -> bool:
-    """Whether the input's quantiser can do an Affine.
+    """Whether an input's quantiser can do an Affine.
 
     The Affine alone reads the input, with positive factors, one or one a channel.
     """
-    scaling = Scaling.of(affine, graph.constants)
-    alone = affine.inputs[0] is graph.input and graph.only_reader(graph.input) is affine
+    scaling, x = Scaling.of(affine, graph.constants), affine.inputs[0]
+    alone = x in input_values(graph) and graph.only_reader(x) is affine
     return alone and scaling.per_channel and bool((scaling.scale > 0).all())
 
 

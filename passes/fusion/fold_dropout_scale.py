@@ -1,14 +1,14 @@
-"""Fold the factor 1/(1-p) of dropout into the layer that makes the value."""
+"""Fold the factor 1/(1-p) of dropout into the layer or norm that makes the value."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Clamp, Contraction, Mask, MaxPool2d, Op
+from qbnnc.ir.ops import Clamp, Contraction, Mask, MatMul, MaxPool2d, Normalize, Op
 from qbnnc.passes.parameters import rescaled
 
 
@@ -17,12 +17,13 @@ class FoldDropoutScale:
     """Mask(scale) becomes Mask(1), a pure select on codes (docs/semantics.md, section 5).
 
     1. Walk up from the mask through clamps, max pools and moves of elements, each read by nothing
-       else, to a linear layer or convolution.
+       else, to a linear layer, a convolution, a norm, or a product of two matrices.
     2. The layer's weight and bias, and the bounds of clamps on the way, are multiplied by the scale
-       (in float64, rounded once).
+       (in float64, rounded once). A product of two matrices has a factor of its own.
     3. Declined where the walk ends elsewhere: the scale then goes into the value's own scale.
     4. A scale below 0 swaps the bounds of clamps. It is declined where a max pool is on the way,
-       which would become a min pool. A scale of 0 is declined.
+       which would become a min pool. Declined too where the walk ends at a product of matrices. A
+       scale of 0 is declined.
 
     The oracle is the same to rounding.
     """
@@ -64,7 +65,8 @@ def folds(graph: Graph, mask: Node) -> bool:
     assert isinstance(mask.op, Mask)
     scale, chain = mask.op.scale, list(_chain(graph, mask))
     commutes = scale > 0 or (scale < 0 and not any(isinstance(n.op, MaxPool2d) for n in chain))
-    return commutes and isinstance(chain[-1].op, Contraction)
+    takes = Contraction | Normalize | MatMul if scale > 0 else Contraction | Normalize
+    return commutes and isinstance(chain[-1].op, takes)
 
 
 def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | None:
@@ -76,7 +78,9 @@ def _scaled(node: Node, build: Builder, factors: dict[Value, float]) -> Value | 
             op = Mask(1.0)
         case Clamp():
             op = op.scaled(factor)
-        case Contraction():
+        case MatMul():
+            op = replace(op, factor=op.factor * factor)
+        case Contraction() | Normalize():
             wide = np.asarray(factor)
             inputs = (inputs[0], *(rescaled(v, wide, 0.0, build, node.loc) for v in inputs[1:]))
         case _:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
-from qbnnc.ir.ops import Add, Affine, Clamp, Composite, Multiply, Operation, Step, Unary
+from qbnnc.ir.ops import Add, Affine, Clamp, Composite, Multiply, Operation, Part, Step, Unary
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class FuseElementwise:
        becomes one Composite, hence one table. The sum or product of a value with itself is a set.
     2. A value inside a set that is read elsewhere too is computed from the same root a second
        time, so that its readers see no change.
-    3. A clamp that keeps 0 is in no set if it belongs to a requantisation. It then alone reads the
+    3. A clamp that keeps 0 is in no set if it belongs to a requantisation. It then alone reads an
        input, a layer, an average, or a sum or product that is in no set.
     4. A single unary function, composite or clamp stays as it is.
 
@@ -82,7 +82,7 @@ class _Sets:
             return False
         if before is None:
             return True
-        rounds = before.op.has_own_scale or isinstance(before.op, Affine)
+        rounds = before.op.has_own_scale or isinstance(before.op, Affine | Part)
         return rounds and before.output not in self.members
 
     def determining(self, node: Node) -> Value | None:

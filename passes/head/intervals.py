@@ -25,6 +25,7 @@ from qbnnc.ir.ops import (
     KeepMask,
     LookupReal,
     Mask,
+    MatMul,
     MaxPool2d,
     MaxUnpool,
     Multiply,
@@ -85,6 +86,9 @@ def _of_node(node: Node, known: Mapping[Value, Interval], graph: Graph) -> Inter
             return _image(np.square, inputs[0])
         case Multiply():
             return _products(*inputs)
+        case MatMul(factor=factor):
+            size = factor * node.inputs[0].type.shape[-1]
+            return _products(_products(*inputs), Interval(size, size))
         case Mask(scale=scale):
             return _products(inputs[0], Interval(min(0.0, scale), max(0.0, scale)))
         case KeepMask():

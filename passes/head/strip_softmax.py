@@ -13,8 +13,9 @@ from qbnnc.support.errors import CompileError
 class StripSoftmax:
     """1. The only output, made by a softmax or log_softmax over the classes (axis 0 of the shape),
        becomes the softmax's input.
-    2. Declined, with an error, for a softmax over another axis, of one output among several, or
-       that another layer reads: attention and the like have no integer form here.
+    2. Any other softmax stays, and is an op like others.
+    3. Declined, with an error, for a log_softmax over another axis, of one output among several, or
+       that another layer reads.
 
     The samples are logits from here on; `qbnnc.ir.head` does the rest.
     """
@@ -26,11 +27,11 @@ class StripSoftmax:
             logits = graph.producers()[graph.outputs[0]].inputs[0]
             graph = rewrite(replace(graph, outputs=(logits,)), lambda node, build: None)
         for node in graph.nodes:
-            if isinstance(node.op, Softmax):
+            if isinstance(node.op, Softmax) and node.op.log:
                 raise CompileError(
-                    "only a softmax over the classes that makes the one output compiles",
+                    "only a log_softmax over the classes that makes the one output compiles",
                     node.loc,
-                    remedy="return logits, and leave the rest to what reads them",
+                    remedy="use softmax, or return logits and leave the rest to what reads them",
                 )
         return graph
 

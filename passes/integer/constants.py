@@ -11,7 +11,8 @@ import numpy as np
 
 from qbnnc.ir.arithmetic import dequantize, f32, quantize
 from qbnnc.ir.graph import Node, Value
-from qbnnc.ir.ops import AveragePool2d, Clamp
+from qbnnc.ir.ops import AveragePool2d, Clamp, Normalize, NormalizeInteger
+from qbnnc.ir.ops.normalize import LEAST_EPS, LEAST_FLOOR, MOST_EPS, MOST_FLOOR, group_size
 from qbnnc.ir.scales import multiplier
 from qbnnc.ir.types import Array, QuantParams
 from qbnnc.ir.weights import chunks
@@ -68,6 +69,26 @@ def clamp_codes(clamp: Clamp | None, quant: QuantParams) -> tuple[int, int]:
     codes = quantize(real, np.float32(scale), zero, quant.low, quant.high)
     low = quant.low if clamp.low is None else int(codes[0])
     return low, quant.high if clamp.high is None else int(codes[1])
+
+
+def integer_norm(
+    norm: Normalize, x: Value, quant: QuantParams, ends: tuple[int, int]
+) -> NormalizeInteger:
+    """The integer form of a norm of codes x (section 4): its numbers in units of F*S_x.
+
+    A number beyond the limits of the op is the limit: no code depends on it there.
+    """
+    unit = group_size(x.type.shape, norm.axes) / quant_of(x).per_tensor[0]
+    eps = norm.eps * unit**2
+    return NormalizeInteger(
+        norm.axes,
+        0.0 if eps < LEAST_EPS else min(eps, MOST_EPS),
+        min(norm.outer_eps * unit, MOST_FLOOR),
+        min(max(norm.floor * unit, LEAST_FLOOR), MOST_FLOOR),
+        quant,
+        *ends,
+        norm.centred,
+    )
 
 
 def layer_multiplier(layer: Node, acc: Value, quant: QuantParams) -> Array:

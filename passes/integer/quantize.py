@@ -9,6 +9,7 @@ import numpy as np
 
 from qbnnc.ir.arithmetic import quantize
 from qbnnc.ir.graph import Builder, Graph, Node, Value
+from qbnnc.ir.ids import id_values
 from qbnnc.ir.ops import (
     Affine,
     AveragePool2d,
@@ -17,27 +18,30 @@ from qbnnc.ir.ops import (
     ClampCodes,
     Conv2d,
     Conv2dInteger,
-    Dequantize,
+    Embedding,
     EpsCodes,
     FakeQuantize,
     Linear,
     LinearInteger,
-    LookupReal,
     Mask,
+    MatMul,
+    MatMulInteger,
     Multiply,
     MultiplyInteger,
     Noise,
     NoiseCodes,
     Normal,
+    Normalize,
     Op,
     Pairwise,
     PairwiseQuantized,
+    Part,
     Pointwise,
     QuantizeInput,
     Rearrangement,
     Requantize,
-    Reshape,
     SampledWeight,
+    ScaledSoftmax,
     Select,
     SumPoolInteger,
     ops_of,
@@ -50,12 +54,12 @@ from qbnnc.passes.integer.constants import (
     layer_multiplier,
     preprocessing,
     quant_of,
-    real_table,
     table,
 )
+from qbnnc.passes.integer.leaving import Leaving
 from qbnnc.passes.integer.parameters import Parameters
+from qbnnc.passes.integer.row_ops import RowOps
 from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
-from qbnnc.passes.ranges.quantisation_points import only_moves
 from qbnnc.support.errors import CompileError, Loc
 
 
@@ -64,14 +68,15 @@ class Quantize:
     """1. A weight becomes its codes, and a bias int32 codes of scale f32(S_x*S_w). A sampled one
        becomes the codes of mu, sigma and eps, and one integer expression of them. A choice becomes
        one between the codes of its members. A mask selects codes of what it drops elements of.
-    2. A linear layer, convolution or product becomes its accumulators; an average pool becomes
-       sums over its windows.
+    2. A linear layer, convolution or product of two values becomes its accumulators; an average
+       pool becomes sums over its windows.
     3. The FakeQuantize after these, with the clamp between, becomes one Requantize. The bounds of
        the clamp are its low and high codes. After an addition it becomes one AddQuantized, and
        after any other Pairwise the integer op that stands for it. After a function of each
-       element, or a value that has codes of another scale, it becomes a table.
-       After the input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
-       one a channel) folded in.
+       element, or a value that has codes of another scale, it becomes a table. After a norm it
+       becomes one NormalizeInteger, whose constants are weight/S_y and bias/S_y.
+       After an input it becomes one QuantizeInput, with preprocessing (one scale and offset, or
+       one a channel) folded in. After an embedding its table becomes codes, and ids stay numbers.
     4. A dropout mask becomes Select: codes kept, or the zero point. Noise, with a monotone function
        after it, becomes NoiseCodes.
     5. An output is dequantised, straight from the accumulators if a layer made it. If a function of
@@ -108,8 +113,9 @@ class _Lowering:
     def __init__(self, graph: Graph) -> None:
         self.old, self.build = graph, Builder()
         self.producers = graph.producers()
-        self.codes = _Codes()
+        self.codes, self.ids = _Codes(), id_values(graph)
         self.parameters = Parameters(graph.constants, self.producers, self.codes, self.build)
+        self.rows = RowOps(graph.constants, self.codes, self.build)
 
     def run(self) -> Graph:
         entry = self.old.input
@@ -120,7 +126,8 @@ class _Lowering:
         for node in self.old.nodes:
             if (lowered := self.lower(node)) is not None:
                 self.codes[node.output] = lowered
-        outputs = tuple(self.leave(v) for v in self.old.outputs)
+        leaving = Leaving(self.old.constants, self.producers, self.codes, self.build)
+        outputs = tuple(leaving.leave(v) for v in self.old.outputs)
         return self.build.graph(outputs, Stage.INTEGER)
 
     def lower(self, node: Node) -> Value | None:
@@ -134,13 +141,19 @@ class _Lowering:
             case Conv2d():
                 geometry = {f.name: getattr(op, f.name) for f in fields(op)}
                 return self.same(node, Conv2dInteger(**geometry))
+            case MatMul(transposed, factor):
+                return self.same(node, MatMulInteger(transposed, factor))
             case Multiply():
                 return self.same(node, MultiplyInteger())
             case AveragePool2d():
                 sums = SumPoolInteger(op.kernel, op.stride, op.padding, op.dilation)
                 return self.same(node, sums)
+            case Rearrangement() if node.inputs[0] in self.ids:
+                return self.same(node, op)
             case Rearrangement() if node.inputs[0].type.quant is None:
                 return None  # on the way out: see `leave`
+            case Embedding():
+                return None
             case Choice():
                 return None
             case Mask() if node.inputs[0].type.quant is None:
@@ -150,6 +163,8 @@ class _Lowering:
             case Mask(scale=scale):
                 return self.same(node, Select(scale))
             case Clamp() | Pairwise() | Affine() | Pointwise():
+                return None
+            case Normalize() | ScaledSoftmax():
                 return None
             case Noise() | Normal() | SampledWeight():
                 return None
@@ -172,14 +187,18 @@ class _Lowering:
         if source in self.codes and source.type.quant is not None:
             return self.again(node, quant, self.codes[source], clamp)
         match None if made_by is None else made_by.op:
-            case None:
-                return self.entry(QuantizeInput((0.0,), quant.scale, quant, low, high), node)
+            case None | Part():
+                op = QuantizeInput((0.0,), quant.scale, quant, low, high)
+                return self.emit(op, (self.codes[source],), node)
             case Affine() if made_by is not None:
                 offset, scale = preprocessing(made_by, self.old.constants, quant)
-                return self.entry(QuantizeInput(offset, scale, quant, low, high), node)
+                op = QuantizeInput(offset, scale, quant, low, high)
+                return self.emit(op, (self.codes[made_by.inputs[0]],), node)
             case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
+            case Normalize() | ScaledSoftmax() | Embedding() if made_by is not None:
+                return self.rows.lowered(made_by, node, quant, (low, high))
             case Noise() | Pointwise() if made_by is not None and (
                 drawn := number_of_each_lane(self.old, made_by)
             ):
@@ -226,46 +245,3 @@ class _Lowering:
         thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
         op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
         return self.emit(op, (), node)
-
-    def entry(self, op: QuantizeInput, node: Node) -> Value:
-        return self.emit(op, (self.codes[self.old.input],), node)
-
-    def leave(self, output: Value) -> Value:
-        """An output: the numbers of codes or accumulators, moved as the graph moves them."""
-        if output in self.old.constants:
-            return self.codes[output]
-        moves, source = list[Node](), output
-        node = self.producers.get(output)
-        loc = Loc(output.name) if node is None else node.loc
-        while node is not None and source not in self.codes and only_moves(node.op):
-            moves.insert(0, node)
-            source = node.inputs[0]
-            node = self.producers.get(source)
-        name = f"{output.name}.real"
-        if node is not None and isinstance(node.op, Pointwise) and source not in self.codes:
-            x = self.codes[node.inputs[0]]
-            x = self.moved(x, moves, output.type.shape, f"{name}.codes", ".codes")
-            entries = self.build.constant(f"{name}.table", real_table(quant_of(x), node.op.of))
-            return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
-        if all(isinstance(each.op, Reshape) for each in moves):
-            shape = output.type.shape
-            op = Dequantize(None if shape == source.type.shape else shape)
-            return self.build.emit(op, self.codes[source], loc=loc, name=name)
-        real = self.build.emit(Dequantize(), self.codes[source], loc=loc, name=name)
-        return self.moved(real, moves, output.type.shape, name)
-
-    def moved(
-        self, x: Value, moves: list[Node], shape: tuple[int, ...], name: str, suffix: str = ""
-    ) -> Value:
-        """The elements of x as `moves` leave them; one reshape where nothing else moves them.
-
-        Names of codes end in `suffix`: the value's own name is for its numbers.
-        """
-        if all(isinstance(each.op, Reshape) for each in moves):
-            if x.type.shape == shape:
-                return x
-            return self.build.emit(Reshape(shape), x, loc=moves[-1].loc, name=name)
-        for each in moves:
-            of = f"{each.output.name}{suffix}"
-            x = self.build.emit(each.op, x, loc=each.loc, name=of)
-        return x

@@ -14,15 +14,22 @@ from numpy.typing import NDArray
 from qbnnc.ir.check import random_nodes
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.ids import vocabularies
+from qbnnc.ir.inputs import inputs_of
 from qbnnc.ir.model import Model
+from qbnnc.ir.ops import Clamp, Embedding, Tensor
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.passes.options import Bits, Quantisation, Scales
 from qbnnc.passes.ranges.function_domains import functions_of, refuse_undefined
 from qbnnc.passes.ranges.histograms import Histograms
-from qbnnc.passes.ranges.quantisation_points import QuantisationPoint, quantisation_points
+from qbnnc.passes.ranges.quantisation_points import (
+    QuantisationPoint,
+    clamped,
+    quantisation_points,
+)
 from qbnnc.passes.ranges.range_search import Codes
-from qbnnc.passes.ranges.rows import stretched
+from qbnnc.passes.ranges.rows import stretched_inputs
 from qbnnc.support.errors import CompileError, UserError
 from qbnnc.support.text import counted
 
@@ -106,7 +113,8 @@ def calibrate(
     searched = _searched(points, how, quantisation)
     far = rows[:0]
     if searched and how.stretch != 1:
-        far = stretched(rows, how.stretch, _STRETCHED_ROWS)
+        taken = inputs_of(graph), vocabularies(graph)
+        far = stretched_inputs(rows, *taken, how.stretch, _STRETCHED_ROWS)
     sweep = _Sweep(graph, how, len(rows), len(far), progress)
     extremes = _Extremes({point.value for point in points}, how)
     given = _Given({node.inputs[0] for node in functions_of(graph)})
@@ -115,6 +123,7 @@ def calibrate(
     refuse_undefined(graph, given.ranges)
     _refuse_infinite(graph, extremes.ranges)
     histograms.turn_to_stretched()
+    _observe_tables(graph, histograms, *([] if how.observer is Observer.EMA else [extremes]))
     sweep.run(far, len(rows), histograms)
     return extremes.ranges | histograms.ranges()
 
@@ -135,6 +144,18 @@ def _searched(
         for point in points
         if how.activation_observer is Observer.MSE
     }
+
+
+def _observe_tables(graph: Graph, *watchers: _Watcher) -> None:
+    """Show the whole table of each embedding, which stands for ids that the rows lack."""
+    for node in graph.nodes:
+        if isinstance(node.op, Embedding):
+            table = node.inputs[1]
+            numbers, reader = graph.constants[table][None, None], graph.only_reader(node.output)
+            if reader is not None and isinstance(reader.op, Clamp):
+                numbers = reader.op.evaluate(Tensor(numbers, table.type))
+            for watcher in watchers:
+                watcher.observe(clamped(graph, node), numbers)
 
 
 class _Watcher(Protocol):

@@ -16,6 +16,7 @@ from qbnnc.ir.ops import (
     Conv2d,
     FakeQuantize,
     Mask,
+    MatMul,
     Move,
     SampledWeight,
 )
@@ -281,5 +282,5 @@ def _unrounded(graph: Graph, output: Value) -> Value:
     if node is None or not isinstance(node.op, FakeQuantize):
         return output
     layer = graph.producers().get(node.inputs[0])
-    is_layer = layer is not None and isinstance(layer.op, Contraction)
+    is_layer = layer is not None and isinstance(layer.op, Contraction | MatMul)
     return node.inputs[0] if is_layer else output

@@ -1,33 +1,52 @@
 """Quantisation points: the values that get a scale and zero point of their own (Figures 1 to 3).
 
-These are the input, or the value that preprocessing makes of it, and the output of every op that
+These are each input, or the value that preprocessing makes of it, and the output of every op that
 has its own scale, after the clamp that alone reads it. Ops that keep codes keep the scale they get.
-Values that a concatenation joins share one. A linear layer, convolution or function of each
+Values that a concatenation joins share one, and so does a value of a loop in all its steps
+(`repeated_steps`). A linear layer, convolution or function of each
 element stays a number, and is no quantisation point, if only outputs of the graph read it, its
 elements moved or not. With quantised outputs it is a point like others. A monotone function of
 noise that nothing else reads is one point with it: its codes are drawn. A choice between constants
-is a point, unless it is the weight or bias of a layer.
+is a point, unless it is the weight or bias of a layer. An embedding is a point, and the ids that it
+reads are none. A product that only softmaxes read is none: they take its accumulators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qbnnc.ir.graph import Graph, Node, Value
-from qbnnc.ir.ops import Add, Affine, Clamp, Concat, Noise, Op, Rearrangement
+from qbnnc.ir.ids import holds_only_ids
+from qbnnc.ir.inputs import input_values
+from qbnnc.ir.ops import (
+    Add,
+    Affine,
+    Clamp,
+    Concat,
+    MatMul,
+    Multiply,
+    Noise,
+    Op,
+    Rearrangement,
+    ScaledSoftmax,
+)
 from qbnnc.passes.options import DRAWN_BITS, Quantisation
 from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
+from qbnnc.passes.ranges.repeated_steps import repeated_values
+from qbnnc.passes.ranges.unweighted_values import is_unweighted, reaches_no_layer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantisationPoint:
-    """A value to be quantised; `node` computes it (None: the input), `group` shares its scale.
+    """A value to be quantised; `node` computes it (None: an input), `group` shares its scale.
 
     `residual` says that it is the sum of two values, one of them, or one that is concatenated: the
     trunk of a residual network, to which every block adds its rounding errors, or a skip
     connection, whose values share one scale with others. `drawn` says that it is noise or a choice
-    between constants: its codes have 8 bits at every width.
+    between constants, and `softmax` that a softmax makes it, or that softmaxes alone read it. Codes
+    of both have 8 bits at every width. So do `unweighted` ones, which no weight multiplies before a
+    norm, or within the steps of a loop.
     """
 
     value: Value
@@ -35,22 +54,32 @@ class QuantisationPoint:
     group: Value
     residual: bool = False
     drawn: bool = False
+    softmax: bool = False
+    unweighted: bool = False
 
     def bits(self, quantisation: Quantisation) -> int:
         """The bits of its codes."""
-        if self.drawn and self.node is not None and not quantisation.has_own_bits(self.node):
+        fine = self.drawn or self.softmax
+        if fine and self.node is not None and not quantisation.has_own_bits(self.node):
             return DRAWN_BITS
-        return quantisation.codes_of(self.node, residual=self.residual)
+        return quantisation.codes_of(self.node, residual=self.residual, unweighted=self.unweighted)
 
 
 def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[QuantisationPoint, ...]:
     """The points in order; with `outputs` the outputs of the graph are quantised too."""
     found = dict(_points(graph, outputs))
     groups, residual = _groups(graph, tuple(found)), _residual(graph, found)
-    readers = graph.consumers()
+    readers, loops = graph.consumers(), repeated_values(graph)
     return tuple(
         QuantisationPoint(
-            value, node, groups[value], value in residual, _is_drawn(graph, node, readers)
+            value,
+            node,
+            groups[value],
+            value in residual,
+            _is_drawn(graph, node, readers),
+            _is_softmax(node) or _softmax_alone_reads(graph, value, readers),
+            is_unweighted(value, node, readers)
+            or (value in loops and reaches_no_layer(value, readers)),
         )
         for value, node in found.items()
     )
@@ -63,15 +92,32 @@ def _is_drawn(graph: Graph, node: Node | None, readers: Mapping[Value, list[Node
 
 
 def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
-    yield input_point(graph), None
+    for value in input_values(graph):
+        if not holds_only_ids(graph, value):
+            yield input_point(graph, value), None
     readers = graph.consumers()
     for node in graph.nodes:
         if is_drawn_choice(node, readers):
             yield clamped(graph, node), node
-        elif node.op.has_own_scale:
+        elif node.op.has_own_scale and not feeds_softmax(graph, node, readers):
             stays_real = node.op.leaves_as_number and _leaves(node, readers)
             if (outputs or not stays_real) and not _drawn_with_reader(graph, node, outputs):
                 yield clamped(graph, node), node
+
+
+def feeds_softmax(graph: Graph, node: Node, readers: Mapping[Value, list[Node]]) -> bool:
+    """Whether softmaxes alone read a product, whose accumulators have one scale."""
+    product = isinstance(node.op, Multiply | MatMul)
+    return product and _softmax_alone_reads(graph, node.output, readers)
+
+
+def _is_softmax(node: Node | None) -> bool:
+    return node is not None and isinstance(node.op, ScaledSoftmax)
+
+
+def _softmax_alone_reads(graph: Graph, value: Value, readers: Mapping[Value, list[Node]]) -> bool:
+    reading = readers.get(value, [])
+    return bool(reading) and value not in graph.outputs and all(map(_is_softmax, reading))
 
 
 def _drawn_with_reader(graph: Graph, node: Node, outputs: bool) -> bool:
@@ -93,11 +139,11 @@ def only_moves(op: Op) -> bool:
     return isinstance(op, Rearrangement) and not op.adds_zeros
 
 
-def input_point(graph: Graph) -> Value:
-    """The input, or the output of the Affine or clamp that alone reads it, and of a clamp after."""
-    reader = graph.only_reader(graph.input)
+def input_point(graph: Graph, value: Value) -> Value:
+    """An input, or the output of the Affine or clamp that alone reads it, and of a clamp after."""
+    reader = graph.only_reader(value)
     if reader is None or not isinstance(reader.op, Affine | Clamp):
-        return graph.input
+        return value
     return clamped(graph, reader) if isinstance(reader.op, Affine) else reader.output
 
 
@@ -132,10 +178,32 @@ def _groups(graph: Graph, points: tuple[Value, ...]) -> dict[Value, Value]:
     group = {point: point for point in points}
     for node in graph.nodes:
         if isinstance(node.op, Concat):
-            joined = {group[p] for v in node.inputs for p in _sources(v, group, producers)}
-            first = next((p for p in points if p in joined), None)
-            group |= {p: first for p in points if first is not None and group[p] in joined}
+            joined = [p for v in node.inputs for p in _sources(v, group, producers)]
+            group = _united(group, points, joined)
+    for part in _alike(graph, points):
+        group = _united(group, points, part)
     return group
+
+
+def _alike(graph: Graph, points: tuple[Value, ...]) -> Iterable[tuple[Value, ...]]:
+    """The points that are the same value in all steps of a loop."""
+    parts = repeated_values(graph)
+    same: dict[Hashable, tuple[Value, ...]] = {}
+    for point in points:
+        if point in parts:
+            same[parts[point]] = (*same.get(parts[point], ()), point)
+    return same.values()
+
+
+def _united(
+    group: dict[Value, Value], points: tuple[Value, ...], members: Iterable[Value]
+) -> dict[Value, Value]:
+    """The groups once those of `members` are one, that of the first point among them."""
+    joined = {group[member] for member in members}
+    first = next((p for p in points if p in joined), None)
+    if first is None:
+        return group
+    return {p: first if known in joined else known for p, known in group.items()}
 
 
 def _sources(

@@ -11,13 +11,17 @@ image, which lies in memory as [pixels][channels]. Any other value is one pixel.
 from qbnnc.runtime.families.choice import instructions as choice
 from qbnnc.runtime.families.contraction import instructions as contraction
 from qbnnc.runtime.families.dropout import instructions as dropout
+from qbnnc.runtime.families.embedding import instructions as embedding
 from qbnnc.runtime.families.masked_layers import instructions as masked_layers
 from qbnnc.runtime.families.moves import instructions as moves
 from qbnnc.runtime.families.noise import instructions as noise
+from qbnnc.runtime.families.normalization import instructions as normalization
 from qbnnc.runtime.families.pointwise import instructions as pointwise
 from qbnnc.runtime.families.pooling import instructions as pooling
+from qbnnc.runtime.families.products import instructions as products
 from qbnnc.runtime.families.quantization import instructions as quantization
 from qbnnc.runtime.families.sampled_weights import instructions as sampled_weights
+from qbnnc.runtime.families.softmax import instructions as softmax
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.program import Instruction
 
@@ -37,9 +41,12 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     pooling.MaxPool,
     pooling.SumPool,
     pooling.MaxUnpool,
+    products.MatMul,
+    normalization.Normalize,
     quantization.Quantize,
     quantization.Requantize,
     quantization.Dequantize,
+    *softmax.INSTRUCTIONS,
     *pointwise.INSTRUCTIONS,
     dropout.DropWeight,
     dropout.Select,
@@ -48,6 +55,7 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     noise.NoiseCodes,
     choice.ChoiceIndex,
     choice.Choose,
+    embedding.Embed,
     moves.Transpose,
     moves.Load,
     moves.Copy,

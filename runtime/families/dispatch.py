@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import Concat, Move, QuantizeInput, Reshape
+from qbnnc.ir.ops import Concat, EmbeddingCodes, Move, Part, QuantizeInput, Reshape
 from qbnnc.ir.types import DType
 from qbnnc.runtime.families.choice import lowering as choice
 from qbnnc.runtime.families.contraction import lowering as contraction
 from qbnnc.runtime.families.dropout import lowering as dropout
+from qbnnc.runtime.families.embedding import lowering as embedding
 from qbnnc.runtime.families.masked_layers import lowering as masked_layers
 from qbnnc.runtime.families.moves import lowering as moves
 from qbnnc.runtime.families.noise import lowering as noise
+from qbnnc.runtime.families.normalization import lowering as normalization
 from qbnnc.runtime.families.pointwise import lowering as pointwise
 from qbnnc.runtime.families.pooling import lowering as pooling
+from qbnnc.runtime.families.products import lowering as products
 from qbnnc.runtime.families.quantization import lowering as quantization
 from qbnnc.runtime.families.sampled_weights import lowering as sampled_weights
+from qbnnc.runtime.families.softmax import lowering as softmax
 from qbnnc.runtime.lowering import Lower, Lowering
 from qbnnc.support.errors import CompileError
 
@@ -24,12 +28,16 @@ LOWERINGS: dict[type, Lower] = {
     **choice.LOWERINGS,
     **contraction.LOWERINGS,
     **dropout.LOWERINGS,
+    **embedding.LOWERINGS,
     **moves.LOWERINGS,
     **noise.LOWERINGS,
+    **normalization.LOWERINGS,
     **pointwise.LOWERINGS,
     **pooling.LOWERINGS,
+    **products.LOWERINGS,
     **quantization.LOWERINGS,
     **sampled_weights.LOWERINGS,
+    **softmax.LOWERINGS,
 }
 
 
@@ -56,9 +64,9 @@ def _lower_node(lowering: Lowering, node: Node) -> None:
 
 def _expect_codes(lowering: Lowering, node: Node) -> None:
     """CompileError if a value between the input and the outputs is float32."""
-    if isinstance(node.op, QuantizeInput | Reshape):
+    if isinstance(node.op, EmbeddingCodes | Part | QuantizeInput | Reshape):
         return
-    if isinstance(node.op, Move) and lowering.moves_out(node):
+    if isinstance(node.op, Move) and (lowering.moves_out(node) or lowering.moves_ids(node)):
         return
     joins = isinstance(node.op, Concat)
     for value in node.inputs:

@@ -38,7 +38,7 @@ def locate(row, column, context):
         base = offset * context[CONTEXT.out_copies] + context[CONTEXT.out_first] * stride
         return base, context[CONTEXT.out_step] * stride, stride
     if place == _INPUT:
-        return context[CONTEXT.input_row] * stride, 0, stride
+        return offset + context[CONTEXT.input_row] * stride, 0, stride
     return offset, 0, 0
 
 

@@ -18,13 +18,17 @@ from numba.np.arrayobj import populate_array
 from qbnnc.runtime.families.choice import kernels as choice
 from qbnnc.runtime.families.contraction.kernels import convolution, depthwise, winograd
 from qbnnc.runtime.families.dropout import kernels as dropout
+from qbnnc.runtime.families.embedding import kernels as embedding
 from qbnnc.runtime.families.masked_layers.kernels import recompute, table
 from qbnnc.runtime.families.moves import kernels as moves
 from qbnnc.runtime.families.noise import kernels as noise
+from qbnnc.runtime.families.normalization import kernels as normalization
 from qbnnc.runtime.families.pointwise import kernels as pointwise
 from qbnnc.runtime.families.pooling import kernels as pooling
+from qbnnc.runtime.families.products import kernels as products
 from qbnnc.runtime.families.quantization import kernels as quantization
 from qbnnc.runtime.families.sampled_weights import kernels as sampled_weights
+from qbnnc.runtime.families.softmax import kernels as softmax
 from qbnnc.runtime.kernels.addressing import numbers
 from qbnnc.runtime.kernels.jit import Kernel
 from qbnnc.runtime.kernels.records import ARRAYS
@@ -55,6 +59,7 @@ class Memory(NamedTuple):
 
 KERNELS: dict[type[Instruction], Kernel] = {
     **choice.KERNELS,
+    **embedding.KERNELS,
     **convolution.KERNELS,
     **depthwise.KERNELS,
     **winograd.KERNELS,
@@ -63,10 +68,13 @@ KERNELS: dict[type[Instruction], Kernel] = {
     **table.KERNELS,
     **moves.KERNELS,
     **noise.KERNELS,
+    **normalization.KERNELS,
     **pointwise.KERNELS,
     **pooling.KERNELS,
+    **products.KERNELS,
     **quantization.KERNELS,
     **sampled_weights.KERNELS,
+    **softmax.KERNELS,
 }
 
 

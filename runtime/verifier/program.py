@@ -15,13 +15,17 @@ from qbnnc.runtime.verifier.rules import (
     choice,
     contraction,
     dropout,
+    embedding,
     masked_layers,
     moves,
     noise,
+    normalization,
     pointwise,
     pooling,
+    products,
     quantization,
     sampled_weights,
+    softmax,
 )
 
 READ_BEYOND = 64  # bytes that an arena has after its last record, which no value uses
@@ -30,13 +34,17 @@ RULES: dict[type[Instruction], Rule] = {
     **choice.RULES,
     **contraction.RULES,
     **dropout.RULES,
+    **embedding.RULES,
     **masked_layers.RULES,
     **moves.RULES,
     **noise.RULES,
+    **normalization.RULES,
     **pointwise.RULES,
     **pooling.RULES,
+    **products.RULES,
     **quantization.RULES,
     **sampled_weights.RULES,
+    **softmax.RULES,
 }
 
 _READ_FROM = {  # the places that a block of each phase reads and writes
@@ -163,7 +171,7 @@ class _Walk:
             raise Violation(f"{access.field} is read at place {operand.place.name}")
         match operand.place:
             case Place.INPUT:
-                self._expect_numbers(access, self._memory.input_size)
+                self._expect_numbers(access, self._memory.input_size, operand.offset)
                 return []
             case Place.CONSTANT:
                 whole = operand.offset + access.extent + access.beyond
@@ -252,9 +260,11 @@ class _Walk:
             return min(operand.stride, region.nbytes)
         return region.nbytes
 
-    def _expect_numbers(self, access: Access, size: int) -> None:
-        if access.operand.stride != size or access.extent + access.beyond > size:
-            raise Violation(f"{access.field}: {access.extent} numbers are used, and it has {size}")
+    def _expect_numbers(self, access: Access, size: int, first: int = 0) -> None:
+        """Check that numbers `first`, first + 1, ... of an element are inside it."""
+        used = first + access.extent + access.beyond
+        if access.operand.stride != size or used > size:
+            raise Violation(f"{access.field}: {used} numbers are used, and it has {size}")
 
     def expect_made(self) -> None:
         """Check that records are written, and outputs that are no copies of other values."""

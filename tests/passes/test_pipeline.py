@@ -47,25 +47,34 @@ def test_a_softmax_at_the_end_makes_a_classifier_of_logits(log: bool) -> None:
     ]
 
 
-def test_a_softmax_inside_is_refused() -> None:
+def test_a_softmax_inside_becomes_integers() -> None:
     graph = Net((6,)).linear(4, "fc").emit(Softmax(0, False), name="attention").linear(2, "out")
-    with pytest.raises(CompileError, match=r"attention .*: only a softmax over the classes"):
+    model = compiled(graph.graph())
+    assert model.head.task is Task.RAW
+    assert "softmax_integer" in [n.op.name for n in model.graph.nodes]
+
+
+def test_a_log_softmax_inside_is_refused() -> None:
+    graph = Net((6,)).linear(4, "fc").emit(Softmax(0, True), name="attention").linear(2, "out")
+    with pytest.raises(CompileError, match=r"attention .*: only a log_softmax over the classes"):
         compiled(graph.graph())
 
 
-@pytest.mark.parametrize("axis", [1, 2])
-def test_a_softmax_over_another_axis_is_refused(axis: int) -> None:
+@pytest.mark.parametrize(("axis", "moves"), [(1, 2), (2, 0)])
+def test_a_softmax_over_another_axis_turns_it(axis: int, moves: int) -> None:
     net = Net((3, 4, 4)).conv(2, 3, "conv").emit(Softmax(axis, False), name="softmax")
-    with pytest.raises(CompileError, match=r"softmax .*over the classes"):
-        compiled(net.graph())
+    names = [n.op.name for n in compiled(net.graph()).graph.nodes]
+    assert names.count("softmax_integer") == 1
+    assert names.count("transpose") == moves
 
 
-def test_a_softmax_beside_another_output_is_refused() -> None:
+def test_a_softmax_beside_another_output_leaves_as_its_codes() -> None:
     net = Net((6,)).linear(4, "fc")
     logits = net.value
     graph = net.graph(net.emit(Softmax(0, False), name="softmax").value, logits)
-    with pytest.raises(CompileError, match=r"softmax .*the one output"):
-        compiled(graph)
+    model = compiled(graph)
+    assert [n.op.name for n in model.graph.nodes].count("softmax_integer") == 1
+    assert len(model.graph.outputs) == 2
 
 
 def test_a_softmax_is_a_classifiers() -> None:
@@ -94,6 +103,8 @@ def test_the_names_that_users_know() -> None:
     assert PASS_NAMES == (
         "cut-softmax",
         "share-masks",
+        "recognise-norms",
+        "scale-softmax",
         "split-layers",
         "fold-affine",
         "fuse-clamps",
@@ -110,9 +121,9 @@ def test_the_names_that_users_know() -> None:
 
 def test_a_part_is_a_pipeline() -> None:
     whole = pipeline()
-    assert whole.before("fold-affine").names == PASS_NAMES[:3]
-    assert whole.since("quantize").names == PASS_NAMES[10:]
-    assert whole.since("fold-affine").before("fuse-elementwise").names == PASS_NAMES[3:5]
+    assert whole.before("fold-affine").names == PASS_NAMES[:5]
+    assert whole.since("quantize").names == PASS_NAMES[12:]
+    assert whole.since("fold-affine").before("fuse-elementwise").names == PASS_NAMES[5:7]
     assert whole.only("quantize", "share-masks").names == ("quantize", "share-masks")
     assert whole.before("cut-softmax").names == whole.only().names == ()
 

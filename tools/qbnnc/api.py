@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Unpack
 
-from numpy.typing import ArrayLike
-
 from qbnnc.evaluation.spread_check import warn_of_spread
 from qbnnc.ir import format
 from qbnnc.ir.model import Model
@@ -39,6 +37,7 @@ from qbnnc.passes.pipeline import (
 from qbnnc.passes.ranges.calibrate import calibration_of
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
+from qbnnc.support.several_inputs import Arrays
 from qbnnc.verification.distribution import DistributionCheck, checked
 from qbnnc.version import COMPILER
 
@@ -51,34 +50,34 @@ Path_: TypeAlias = str | os.PathLike[str]
 def save(
     module: object,
     path: Path_,
-    example_inputs: Tensor | Sequence[Tensor] | None = None,
+    example_inputs: Tensor | Sequence[Tensor] | Mapping[str, object] | None = None,
     *,
-    calibration: ArrayLike | None = None,
+    calibration: Arrays | None = None,
     dropout: Dropout | None = None,
     distribution_check: DistributionCheck = "default",
     output_names: str | Sequence[str] | None = None,
+    member_axis: int | None = None,
 ) -> None:
     """Save a trained or fine-tuned network so that it can be compiled without its Python code.
 
     `module` is a module, an object of a library (docs/how-to/posteriors-of-libraries.md), a Model,
     or a list of such members of an ensemble.
     With the suffix .qbnn a FLOAT Model, which compiles without torch; otherwise a torch.export
-    archive. `example_inputs` is one tensor [batch, ...] (or a tuple of one); up to 512 rows of
-    `calibration` [N, ...] travel with it. `dropout`: "active" or "off" for dropout modules that
+    archive. `example_inputs` is one tensor [batch, ...], or several: a tuple of them, or a dict by
+    the names of forward's arguments. `calibration` is given alike, and up to 512 rows of
+    it travel with the network. `dropout`: "active" or "off" for dropout modules that
     eval() switched off. `output_names`: what forward returns, such as "mean,variance", where no
-    dict or NamedTuple says so. `distribution_check`: see `compile`; later there is no module to
-    compare with. What `prepare_qat` or `finetune` gave, or another Model, needs a .qbnn, and no
-    example. Raises UserError, and writes nothing, if the network cannot be compiled.
+    dict or NamedTuple says so. `member_axis`, `distribution_check`: see `compile`; later there is
+    no module to compare with. What `prepare_qat` or `finetune` gave, or another Model, needs a
+    .qbnn, and no example. Raises UserError, and writes nothing, if the network cannot be compiled.
     """
     if (known := known_model(module)) is not None:
         _save_model(with_calibration(known, calibration), path)
         return
     require("torch", what="qbnnc.save")
-    import torch
-
     if Path(path).suffix == ".onnx":
         raise FileError("save writes .pt or .qbnn", path, remedy="to get ONNX use qbnnc.compile")
-    from qbnnc.frontend import example_rows, members_of, read_modules, save_traced
+    from qbnnc.frontend import example_array, members_of, read_modules, save_traced
 
     modules = members_of(module)
     if modules is None:
@@ -90,20 +89,21 @@ def save(
     if example_inputs is None:
         raise InputError("a module needs a batch to be traced with", place="example_inputs")
     names = names_from(output_names)
-    source = read_modules(modules, example_inputs, dropout=dropout)
+    source = read_modules(modules, example_inputs, dropout=dropout, member_axis=member_axis)
     model = model_of(source)
     model = name_outputs(model, names) if names else model
     model = with_calibration(model, calibration)
     rows = model.calibration
     if rows is None:
-        rows = example_rows(example_inputs).cpu().to(torch.float32).numpy()
+        rows = example_array(modules[0], example_inputs)
     model = checked(Trained(model, source.references), rows, Quantisation(), distribution_check)
     if Path(path).suffix == ".qbnn":
         format.save(model, path)
     else:
         verdict = model.provenance.distribution
         rows = model.calibration
-        save_traced(source.members[0], os.fspath(path), rows, checked=verdict, outputs=names)
+        first, path = source.members[0], os.fspath(path)
+        save_traced(first, path, rows, checked=verdict, outputs=names, member_axis=member_axis)
 
 
 def _save_model(model: Model, path: Path_) -> None:
@@ -118,7 +118,7 @@ def compile(
     source: object,
     outputs: Path_ | Sequence[Path_],
     *,
-    calibration: ArrayLike | None = None,
+    calibration: Arrays | None = None,
     samples: int | None = None,
     task: str | None = None,
     model: str | None = None,
@@ -127,6 +127,7 @@ def compile(
     trust_pickle: bool = False,
     distribution_check: DistributionCheck = "default",
     output_names: str | Sequence[str] | None = None,
+    member_axis: int | None = None,
     spread_check: bool = True,
     embedded_model: bool = True,
     batch: int | None = None,
@@ -147,28 +148,28 @@ def compile(
     files, or a folder of them, are the members of an ensemble.
     `compile_options`: bits and all else that decides the integers, see
     qbnnc.passes.options.CompileOptions. `calibration` [N, *shape]: 100 or more typical inputs, of
-    which 512, evenly spaced, are used. `samples`: L (default 20; 1 where nothing is random), for
-    an ensemble the samples per member. `task`: "raw", "classification" or "regression".
-    `output_names`: names of the outputs, such as "mean,variance", where no dict or NamedTuple has
-    them. A compiled .qbnn is only
-    written in other formats, with other samples or another task: options that decide its
-    integers are refused. They are refused for a fine-tuned one too, whose ranges are decided.
-    `distribution_check`: the float graph is compared with the module
-    (docs/explanation/distribution.md);
-    "full"
-    draws more samples, None skips it, which the artefact says. `spread_check`: a
-    SpreadWarning tells where the predicted spread is another than float's. Without an
-    `embedded_model` an .onnx has only what onnxruntime needs: it runs, and is verified beside its
-    .qbnn, but cannot be inspected or evaluated. With `batch` an .onnx takes exactly so many rows,
-    and all its shapes are fixed. An `inline` one is for engines other than onnxruntime
-    (docs/how-to/engines.md). With `row_ids` an .onnx has the input `row_ids` [batch] in place of
-    `first_row`; with a `default_seed` its callers may leave out `seed`, and `first_row`, which is
-    then 0 (docs/how-to/serving.md). A .c has a header and a test beside it. A path that ends with
-    a slash, or is a folder, is a project for firmware (docs/how-to/microcontroller.md). `prefix`
-    begins the names of C functions; it is that of the file or folder by default.
-    `ram` is the most bytes that the values take: layers behind dropout then take the fastest form
-    that fits. With a `blob` large constants are a binary file that the assembler includes; by
-    default above 1 MB.
+    which 512, evenly spaced, are used. For a network of several inputs it is a tuple of arrays, or
+    a dict by the names of forward's arguments. `samples`: L (default 20; 1 where nothing is
+    random), for an ensemble the samples per member. `task`: "raw", "classification" or
+    "regression". `output_names`: names of the outputs, such as "mean,variance", where no dict or
+    NamedTuple has them. `member_axis`: the axis of the outputs that holds the members of an
+    ensemble inside one module; [members, batch, ...] needs none (docs/how-to/ensembles.md). A
+    compiled .qbnn is only written in other formats, with other samples or
+    another task: options that decide its integers are refused. They are refused for a fine-tuned
+    one too, whose ranges are decided. `distribution_check`: the float graph is compared with the
+    module (docs/explanation/distribution.md); "full" draws more samples, None skips it, which the
+    artefact says. `spread_check`: a SpreadWarning tells where the predicted spread is another than
+    float's. Without an `embedded_model` an .onnx has only what onnxruntime needs: it runs, and is
+    verified beside its .qbnn, but cannot be inspected or evaluated. With `batch` an .onnx takes
+    exactly so many rows, and all its shapes are fixed. An `inline` one is for engines other than
+    onnxruntime (docs/how-to/engines.md). With `row_ids` an .onnx has the input `row_ids` [batch] in
+    place of `first_row`; with a `default_seed` its callers may leave out `seed`, and `first_row`,
+    which is then 0 (docs/how-to/serving.md). A .c has a header and a test beside it. A path that
+    ends with a slash, or is a folder, is a project for firmware (docs/how-to/microcontroller.md).
+    `prefix` begins the names of C functions; it is that of the file or folder by default. `ram` is
+    the most bytes that the values take: layers behind dropout then take the fastest form that fits.
+    With a `blob` large constants are a binary file that the assembler includes; by default above 1
+    MB.
 
     Raises UserError: the text says where, what is wrong and what to do. Nothing is written then.
     """
@@ -177,7 +178,7 @@ def compile(
     c = COptions(ram, prefix, blob)
     paths = check_outputs(_several(outputs), inputs, onnx=onnx, c=c)
     options = options_from(compile_options, samples, task)
-    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
+    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names, member_axis)
     trained = source if isinstance(source, Trained) else read_trained(source, calibration, reading)
     model_ = trained.model
     if model_.stage is not Stage.FLOAT:

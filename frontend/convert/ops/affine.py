@@ -10,6 +10,7 @@ from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Affine
 
+LEAST = torch.finfo(torch.float32).min  # stands for minus infinity, as graphs hold finite numbers
 ONE, ZERO = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
 
 
@@ -32,11 +33,18 @@ def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO)
 
 
 def affine_by(call: Call, x: Value, scale: Tensor, shift: Tensor, name: str) -> Value:
+    """x * scale + shift; minus infinity, which a softmax may read, becomes the least float32."""
+    shift = finite_below(shift)
     constants = (
         call.context.constant(f"{name}.{what}", _for_one_row(call, tensor, x.type.shape))
         for what, tensor in (("scale", scale), ("shift", shift))
     )
     return call.context.build.emit(Affine(), x, *constants, loc=call.place().loc, name=name)
+
+
+def finite_below(shift: Tensor) -> Tensor:
+    """The tensor with the least float32 in place of minus infinity, and of what is below it."""
+    return shift.clamp(min=LEAST) if shift.is_floating_point() else shift
 
 
 def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -1,11 +1,11 @@
-"""Contractions: products of a tensor with a constant, summed over some axes (einsum, matmul).
+"""Contractions: products of two tensors, summed over some axes (einsum, matmul).
 
 Each axis has a letter. The letters of x are of three kinds beside a constant W. A contracted letter
 is in W and not in the result. A grouped letter is in W and in the result. A position is in the
 result, and not in W. A letter in W and in the result alone is new.
 
 The product is a convolution of [groups*contracted, positions] with kernels of one position. If only
-the last axis is contracted, it is a linear layer.
+the last axis is contracted, it is a linear layer. Two tensors computed from the input are matrices.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Activation, Product, Tracked
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Conv2d, Multiply, Transpose
+from qbnnc.ir.ops import Conv2d, MatMul, Multiply, Transpose
+from qbnnc.ir.ops.matmul import MOST_LEADING
 
 Letters: TypeAlias = str
 
@@ -90,17 +91,56 @@ def _convolved(
 def of_activations(
     call: Call, a: tuple[Value, Letters], b: tuple[Value, Letters], out: Letters
 ) -> Activation:
-    """The product of two tensors computed from the input, one of which has all axes."""
-    letters = out + "".join(sorted({*a[1], *b[1]} - {*out}))
-    if len(letters) > len(out) and not any({*own} == {*letters} for _, own in (a, b)):
-        call.fail(
-            "contracts two tensors that are both computed from the input, as attention does",
-            "only contractions with constants, and products of two tensors of the same "
-            "axes, compile",
-        )
-    factors = (_spread(call, v, own, letters) for v, own in (a, b))
-    product = step(call, "product" if len(letters) > len(out) else "", Multiply(), *factors)
-    return Activation(summed(call, product, letters, out))
+    """The product of two tensors computed from the input, as the letters `out`."""
+    (x, of_x), (y, of_y) = (
+        _without(call, *own, keep=out + other[1]) for own, other in ((a, b), (b, a))
+    )
+    if {*of_x, *of_y} == {*out}:
+        factors = (_spread(call, v, own, out) for v, own in ((x, of_x), (y, of_y)))
+        return Activation(step(call, "", Multiply(), *factors))
+    return Activation(_matrices(call, (x, of_x), (y, of_y), out))
+
+
+def _without(call: Call, x: Value, own: Letters, keep: Letters) -> tuple[Value, Letters]:
+    """x summed over the letters that nothing else has."""
+    left = "".join(c for c in own if c in keep)
+    if all(x.type.shape[axis] == 1 for axis, c in enumerate(own) if c not in keep):
+        shape = tuple(n for n, c in zip(x.type.shape, own, strict=True) if c in keep)
+        return reshaped(call, x, shape, "left"), left
+    return summed(call, x, own, left), left
+
+
+def _matrices(
+    call: Call, a: tuple[Value, Letters], b: tuple[Value, Letters], out: Letters
+) -> Value:
+    """The product of two tensors as matrices: [pairs, rows, inner] and [pairs, inner, columns].
+
+    The second one is [pairs, columns, inner] where its axes lie so, or in any other order.
+    """
+    (x, of_x), (y, of_y) = a, b
+    pairs = "".join(c for c in out if c in of_x and c in of_y)
+    inner = "".join(c for c in of_x if c in of_y and c not in out)
+    rows = "".join(c for c in out if c in of_x and c not in of_y)
+    columns = "".join(c for c in out if c in of_y and c not in of_x)
+    transposed = of_y != pairs + inner + columns
+    left = _matrix_of(call, x, of_x, (pairs, rows, inner))
+    right = _matrix_of(
+        call, y, of_y, (pairs, *((columns, inner) if transposed else (inner, columns)))
+    )
+    product = step(call, "", MatMul(transposed), left, right)
+    extents = dict(zip(of_x + of_y, (*x.type.shape, *y.type.shape), strict=True))
+    letters = pairs + rows + columns
+    whole = reshaped(call, product, tuple(extents[c] for c in letters), "axes")
+    return _ordered(call, whole, letters, out)
+
+
+def _matrix_of(call: Call, x: Value, own: Letters, kinds: tuple[Letters, ...]) -> Value:
+    """x as matrices: up to two axes for the first kind of letters, one for either other kind."""
+    turned = _ordered(call, x, own, "".join(kinds))
+    extents = dict(zip(own, x.type.shape, strict=True))
+    pairs, first, second = ([extents[c] for c in kind] for kind in kinds)
+    outer = pairs if len(pairs) <= MOST_LEADING else [prod(pairs)]
+    return reshaped(call, turned, (*outer, prod(first), prod(second)), "matrix")
 
 
 def summed(call: Call, x: Value, letters: Letters, out: Letters) -> Value:

@@ -9,6 +9,8 @@ from typing import cast
 import torch
 
 from qbnnc.frontend.convert.call import Call, Rules
+from qbnnc.frontend.convert.ops.arithmetic import operand, product
+from qbnnc.frontend.convert.ops.arithmetic import summed as total
 from qbnnc.frontend.convert.ops.contractions import (
     Letters,
     of_activations,
@@ -35,7 +37,26 @@ def einsum(call: Call) -> Tracked:
 
 def matmul(call: Call) -> Tracked:
     """x @ y; axes before the last two are paired, and a bias may be added later."""
-    operands = _operands(call, "self", "other", "mat2", "vec")
+    return _matmul(call, _operands(call, "self", "other", "mat2", "vec"))
+
+
+def baddbmm(call: Call) -> Tracked:
+    """beta * self + alpha * (batch1 @ batch2); nothing is added if beta is 0."""
+    alpha, beta = (
+        Constant(torch.tensor(call.number(name), dtype=torch.float64)) for name in ("alpha", "beta")
+    )
+    multiplied = _matmul(call, _operands(call, "batch1", "batch2"))
+    multiplied = product(call, multiplied, alpha) if alpha.tensor != 1 else multiplied
+    if beta.tensor == 0:
+        return multiplied
+    added = operand(call, "self")
+    added = Constant(added.tensor * beta.tensor) if isinstance(added, Constant) else added
+    if not isinstance(added, Constant) and beta.tensor != 1:
+        added = product(call, added, beta)
+    return total(call, multiplied, added, 1.0)
+
+
+def _matmul(call: Call, operands: Sequence[Tracked]) -> Tracked:
     left, right = (len(_shape(call, operand)) for operand in operands)
     row, inner_, column = "x", "y", "z"
     pairs = ascii_letters[: max(left, right, 2) - 2]
@@ -213,6 +234,7 @@ def _equation(
 
 
 RULES: Rules = {
+    "baddbmm": baddbmm,
     "bmm": matmul,
     "cumsum": along_axis,
     "diff": along_axis,

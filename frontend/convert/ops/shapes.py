@@ -265,6 +265,9 @@ def _only_whole_ones_are_used(call: Call) -> bool:
     return bool(used) and all(str(list(inputs[i].meta["val"].shape)) == common for i in used)
 
 
+ELEMENTWISE = frozenset(
+    "_to_copy alias clone contiguous detach lift_fresh lift_fresh_copy to type_as".split()
+)
 RULES: Rules = {
     **dict.fromkeys(
         "_unsafe_view flatten reshape squeeze unflatten unsqueeze view _reshape_copy".split(),

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn, cast
 
-import numpy as np
-from torch import fx
-
 from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.ops.element_moves import Index, taken
+from qbnnc.frontend.convert.ops import joined_constants
 from qbnnc.frontend.convert.ops.shapes import placed, reshaped, step, turned
 from qbnnc.frontend.convert.tracked import Activation, Filled, Tracked, Transposed
 from qbnnc.ir.graph import Value
@@ -28,7 +25,7 @@ def slice_(call: Call) -> Tracked:
             call.fail("takes some rows of the batch only", "every row must be predicted")
         return Activation(x)
     extent = x.type.shape[axis - 1]
-    start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
+    start, stop = bound(call, "start", 0, extent), bound(call, "end", extent, extent)
     return Activation(part(call, x, axis, start, stop, call.integer("step")))
 
 
@@ -41,7 +38,7 @@ def _slice_behind(call: Call, x: Transposed) -> Tracked:
         return x
     inner = axis - (axis > x.batch)
     extent = x.value.type.shape[inner]
-    start, stop = _bound(call, "start", 0, extent), _bound(call, "end", extent, extent)
+    start, stop = bound(call, "start", 0, extent), bound(call, "end", extent, extent)
     return Transposed(part(call, x.value, inner + 1, start, stop, call.integer("step")), x.batch)
 
 
@@ -98,25 +95,10 @@ def cat(call: Call) -> Tracked:
     if len(behind) == len(given) and len({each.batch for each in behind}) == 1:
         return _joined_behind(call, behind)
     axis = call.integer("dim") % len(call.shape())
-    if any(isinstance(each, Filled) and each.number == 0 for each in given):
-        return _with_zeros(call, given, axis)
+    given = [joined_constants.known(call, each) for each in given] if axis else given
+    if joined_constants.holds_constants(given):
+        return joined_constants.joined(call, given, axis - 1) if axis else _along_batch(call)
     return _joined(call, _parts(call), axis)
-
-
-def _with_zeros(call: Call, given: Sequence[Tracked], axis: int) -> Tracked:
-    """Concatenation with zeros that all rows have, such as the first states of a loop."""
-    nodes = cast("Sequence[fx.Node]", call.node.args[0])
-    values, places, start = list[Value](), list[Index](), 0
-    for node, each in zip(nodes, given, strict=True):
-        extent = int(node.meta["val"].shape[axis])
-        if isinstance(each, Filled) and each.number == 0:
-            places.append(np.full(extent, -1))
-            continue
-        values.append(call.context.value(each, call))
-        places.append(np.arange(start, start + extent))
-        start += extent
-    joined = _joined(call, values, axis).value
-    return Activation(taken(call, joined, axis - 1, np.concatenate(places)))
 
 
 def _joined_behind(call: Call, parts: Sequence[Transposed]) -> Tracked:
@@ -124,7 +106,7 @@ def _joined_behind(call: Call, parts: Sequence[Transposed]) -> Tracked:
     batch, values = parts[0].batch, [each.value for each in parts]
     axis = call.integer("dim") % (len(values[0].type.shape) + 1)
     if axis == batch:
-        call.fail("joins along the batch", "every row must be predicted by itself")
+        _along_batch(call)
     inner = axis - (axis > batch)
     return Transposed(call.emit(Concat(inner), *values), batch)
 
@@ -149,7 +131,7 @@ def _parts(call: Call) -> list[Value]:
 
 def _joined(call: Call, parts: list[Value], axis: int) -> Activation:
     if axis == 0:
-        call.fail("joins along the batch", "every row must be predicted by itself")
+        _along_batch(call)
     return Activation(parts[0] if len(parts) == 1 else call.emit(Concat(axis - 1), *parts))
 
 
@@ -193,7 +175,12 @@ def _not_apart(call: Call) -> NoReturn:
     call.fail("takes the batch apart", "every row must be predicted by itself")
 
 
-def _bound(call: Call, name: str, default: int, extent: int) -> int:
+def _along_batch(call: Call) -> NoReturn:
+    call.fail("joins along the batch", "every row must be predicted by itself")
+
+
+def bound(call: Call, name: str, default: int, extent: int) -> int:
+    """The place that a slice begins or ends at, as an argument gives it."""
     value = call.arguments[name]
     if value is None:
         return default

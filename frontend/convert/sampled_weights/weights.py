@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, fx
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Builder, Value
 from qbnnc.ir.ops import Mask, Normal, SampledWeight
+from qbnnc.ir.types import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +188,8 @@ class WeightEmitter:
     """Emits weights as constants, or with one Normal for each noise tensor.
 
     Noise tensors that are first used in one weight have one Normal together. `stream` gives the
-    number of the stream for nodes that draw, `choose` emits a choice, and `keep` a mask.
+    number of the stream for nodes that draw, `choose` emits a choice, and `keep` a mask. A layer
+    that is called again reads the constants of its first call.
     """
 
     def __init__(
@@ -201,11 +204,13 @@ class WeightEmitter:
         self._choose = choose
         self._keep = keep
         self._drawn: dict[fx.Node, _Drawn] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+        self._samples: dict[tuple[Value, ...], Value] = {}
 
     def constant(self, name: str, tensor: Tensor) -> Value:
-        """The tensor as a float32 constant of the graph."""
+        """The tensor as a float32 constant of the graph; one with that name and numbers if any."""
         array = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-        return self._build.constant(name, np.array(array, np.float32))
+        return self._known(name, np.array(array, np.float32))
 
     def parameters(self, place: Place, weight: Weight, bias: Weight | None) -> tuple[Value, Value]:
         """The weight and the bias [N] of a layer; zeros if it has no bias.
@@ -226,6 +231,12 @@ class WeightEmitter:
             pairs = zip(sampling.sources, known, strict=True)
             yield sampling.of(tuple(source for source, own in pairs if own is drawn))
 
+    def _known(self, name: str, array: Array) -> Value:
+        key = name, array.shape, sha256(array.tobytes()).digest()
+        if key not in self._constants:
+            self._constants[key] = self._build.constant(name, array)
+        return self._constants[key]
+
     def _value(self, place: Place, what: str, weight: Weight) -> Value:
         name, sampling = f"{place.name}.{what}", weight.sampling
         if weight.mask is not None:
@@ -245,8 +256,12 @@ class WeightEmitter:
         index = self._index(sampling, drawn)
         if not _row_major(index, sampling.sigma, drawn.value.type.size):
             numbers = index.contiguous().numpy().astype(np.int32)
-            inputs.append(self._build.constant(f"{name}.index", numbers))
-        return self._build.emit(SampledWeight(), *inputs, loc=place.loc, name=name)
+            inputs.append(self._known(f"{name}.index", numbers))
+        key = tuple(inputs)
+        if key not in self._samples:
+            sample = self._build.emit(SampledWeight(), *inputs, loc=place.loc, name=name)
+            self._samples[key] = sample
+        return self._samples[key]
 
     def _index(self, sampling: Sampling, drawn: _Drawn) -> Tensor:
         """The number in the Normal of each element's noise."""

@@ -60,7 +60,7 @@ def multiply(lowering: Lowering, node: Node, op: MultiplyInteger) -> None:
         found = broadcast_steps((shape, shape), shape)
         assert found is not None
     extents, (a_steps, b_steps) = found
-    requantize = _requantized_by_one(lowering, node)
+    requantize = requantized_by_one(lowering, node)
     into, output, factor = requantize or (None, lowering.made(node.output), 0)
     instruction = ins.Multiply(
         output=output,
@@ -122,7 +122,7 @@ def lookup_real(lowering: Lowering, node: Node, op: LookupReal) -> None:
         lowering.emit(node, instruction)
 
 
-def _requantized_by_one(lowering: Lowering, node: Node) -> tuple[Requantize, Buffer, int] | None:
+def requantized_by_one(lowering: Lowering, node: Node) -> tuple[Requantize, Buffer, int] | None:
     """Absorb the reader: return (op, its output, its multiplier), or None."""
     reader = lowering.only_reader(node.output)
     if reader is None or not isinstance(reader.op, Requantize):

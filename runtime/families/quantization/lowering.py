@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ops import Dequantize, QuantizeInput, Requantize
+from qbnnc.ir.ops import Dequantize, Part, QuantizeInput, Requantize
 from qbnnc.ir.ops.base import codes_of
 from qbnnc.ir.types import Array, DType
 from qbnnc.runtime.families.moves.lowering import leaving as leaving_of
@@ -21,8 +21,9 @@ LOWERINGS = Table[type, Lower]()
 
 @LOWERINGS.of(QuantizeInput)
 def quantize(lowering: Lowering, node: Node, op: QuantizeInput) -> None:
-    if lowering.root(node.inputs[0]) is not lowering.graph.input:
-        raise CompileError("the runtime quantises the network's input only", node.loc)
+    source = lowering.input_at(lowering.root(node.inputs[0]))
+    if source is None:
+        raise CompileError("the runtime quantises the network's inputs only", node.loc)
     shape = node.output.type.shape
     image = len(shape) == 3
     channels = shape[0] if image or len(op.offset) > 1 or len(op.scale) > 1 else 1
@@ -33,7 +34,7 @@ def quantize(lowering: Lowering, node: Node, op: QuantizeInput) -> None:
     )
     instruction = ins.Quantize(
         output=lowering.made(node.output),
-        input=lowering.input,
+        input=source,
         shift=shift,
         scale=scale,
         zero=op.quant.per_tensor[1],
@@ -45,6 +46,17 @@ def quantize(lowering: Lowering, node: Node, op: QuantizeInput) -> None:
         pixel_step=channels if image else 1,
     )
     lowering.emit(node, instruction)
+
+
+@LOWERINGS.of(Part)
+def part(lowering: Lowering, node: Node, op: Part) -> None:
+    """Emit nothing: what reads an input reads the row, from the input's first number on."""
+    if lowering.is_output(node.output):
+        raise CompileError(
+            "an input leaves the network as it is",
+            node.loc,
+            remedy="leave it out of what forward returns",
+        )
 
 
 @LOWERINGS.of(Requantize)

@@ -58,6 +58,7 @@ def draw_weight(line: Line) -> None:
     line.require(fits, f"{line.filters} channels are padded to {line.padded}")
     line.require(line.depth % K_BLOCK == 0, "the depth is no whole number of k-blocks")
     line.require(line.lanes <= line.depth, "a channel has more lanes than codes")
+    line.require(-128 <= line.low <= line.high <= 127, "codes do not fit int8")
     size, channels = line.groups * line.padded * line.depth, line.groups * line.padded * K_BLOCK
     lines, form = line.depth // K_BLOCK, noise_form(chosen())
     _codes(line, size + form.beyond(line.padded), channels, channels)

@@ -202,13 +202,9 @@ UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
         r"relu: takes a tensor whose rows of the batch are axis 1; move the batch back",
     ),
     "cumsum of the batch": (lambda x: x.cumsum(0), r"cumsum: runs along the batch"),
-    "attention": (
-        lambda x: x.flatten(2) @ x.flatten(2).mT,
-        r"matmul: contracts two tensors that are both computed from the input, as attention",
-    ),
-    "attention by einsum": (
-        lambda x: torch.einsum("bchw,bdhw->bcd", x, x),
-        r"einsum: contracts two tensors",
+    "three at once": (
+        lambda x: torch.einsum("bchw,bdhw,bdhw->bcd", x, x, x),
+        r"einsum: multiplies 3 tensors that are computed from the input",
     ),
     "over the batch": (lambda x: torch.einsum("bchw->chw", x), r"rows of the batch"),
     "constant pad": (lambda x: F.pad(x, (1, 1), value=2.0), r"pads with 2.0; only zeros"),

@@ -22,7 +22,7 @@ from qbnnc.batches.workers.cluster import Cluster
 from qbnnc.batches.workers.pool import Here, Processes, Workers, opened
 from qbnnc.batches.writing.output import Output
 from qbnnc.batches.writing.stored import Stored
-from qbnnc.loading.arrays import file_of
+from qbnnc.loading.arrays import file_of, split_inputs
 from qbnnc.loading.artefacts import artefact_of
 from qbnnc.support.errors import UserError
 from qbnnc.support.files import check_apart, read_bytes
@@ -115,6 +115,13 @@ def predict_file(
     request, source, name = given.check(), os.fspath(input), os.fspath(output)
     target = Output.of(name)
     data = read_bytes(model)
+    if split_inputs(source) is not None:
+        raise UserError(
+            "several files, and a file that is predicted in chunks is one",
+            place=source,
+            remedy="give one table or array, with the inputs one after another in its columns, or "
+            "predict .npy and .npz files to an .npz, which is done in memory",
+        )
     check_apart([name, *_between(target)], [model, file_of(source)])
     computer = Computer(artefact_of(data, os.fspath(model)), request)
     workers = _workers(given, computer)
@@ -166,8 +173,8 @@ class _Job:
         run = Run(self.computer, self.given.first_row, self.reader.count, self.progress)
         state = kept_rows(partial, self.fields)
         first = 0 if state is None else state.rows
-        shape = self.computer.artefact.input_shape
-        source = chunks(self.reader, shape, self._chunk_rows(), first)
+        taken = self.computer.artefact.rows_taken
+        source = chunks(self.reader, taken.shape, self._chunk_rows(), first, taken.ids)
         done: Done | None = Done(0, sha256())
         if state is not None and (done := run.skip(source, state)) is None:
             raise other_run(partial.folder, f"the first {state.rows} rows of the input differ")

@@ -14,7 +14,7 @@ import numpy as np
 from qbnnc.bench.baselines import FloatNetwork, Rivals, read_float
 from qbnnc.bench.timing import Contender, ratio, take_turns
 from qbnnc.cli.command import Command
-from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.common import echo_json, per_input, placed, plain_warnings
 from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.shared_options import (
     json_option,
@@ -23,14 +23,15 @@ from qbnnc.cli.shared_options import (
     verbose_option,
 )
 from qbnnc.cli.versions import installed
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.types import Array
-from qbnnc.loading.arrays import read_array
+from qbnnc.loading.arrays import read_arrays
 from qbnnc.loading.artefacts import Artefact, open_artefact
 from qbnnc.loading.sources import Reading, SourceOptions
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
 from qbnnc.support.errors import ArtefactWarning, UserError
-from qbnnc.support.inputs import MOST_PREDICTED, as_batch, whole
+from qbnnc.support.inputs import MOST_PREDICTED, whole
 from qbnnc.support.text import fold, table
 
 _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
@@ -41,7 +42,9 @@ _HEADER = ("artefact", "batch", "threads", "turns", "median", "to the first")
 @click.option(
     "--input",
     "input_",
-    metavar="FILE[:KEY]",
+    multiple=True,
+    callback=per_input,
+    metavar="[NAME=]FILE[:KEY]",
     help="Predict these rows, repeated as needed. [default: noise]",
 )
 @click.option(
@@ -105,11 +108,12 @@ def command(
     with warnings.catch_warnings(action="ignore", category=ArtefactWarning):
         first = open_artefact(artefacts[0])
     shape = first.input_shape
-    source = None if input_ is None else as_batch(read_array(input_), shape)
+    taken = first.rows_taken
+    source = taken.of(read_arrays(input_, taken.names)) if input_ is not None else None
     network = None
     if floats:
         with placed({"the calibration data": floats[0]}):
-            rows_like = _rows(source, 2, shape)
+            rows_like = _rows(source, 2, taken)
             float_model = read_float(floats, rows_like, SourceOptions.of(**reading))
         network = FloatNetwork(float_model, samples or first.samples)
     rows: list[dict[str, object]] = []
@@ -119,7 +123,7 @@ def command(
         if any(a.input_shape != shape for a in opened.values()):
             raise UserError("the artefacts take inputs of different shapes", place=artefacts[0])
         for batch in _numbers("--batch", batches):
-            x = _rows(source, batch, shape)
+            x = _rows(source, batch, taken)
             calls = {path: _call(a, x, samples) for path, a in opened.items()}
             rivals = Rivals({}, {}) if network is None else network.rivals(x, count)
             times = take_turns(calls | rivals.calls, seconds, called=rivals.calls)
@@ -158,14 +162,15 @@ def _cells(row: dict[str, object]) -> list[str]:
     return [*cells, f"{float(str(row['median_seconds'])) * 1e3:.3g} ms", str(row["ratio"])]
 
 
-def _rows(source: Array | None, batch: int, shape: tuple[int, ...]) -> Array:
-    """[batch, *shape] f32: rows of the source again and again, or noise."""
+def _rows(source: Array | None, batch: int, taken: Rows) -> Array:
+    """[batch, *shape] f32: rows of the source again and again, or noise and random ids."""
+    shape = taken.shape
     if (size := 4 * batch * math.prod(shape)) > MOST_PREDICTED:
         raise UserError(
             f"{size} bytes of input", place=f"--batch {batch}", remedy=f"{MOST_PREDICTED} at most"
         )
     if source is None:
-        return np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
+        return taken.drawn(batch)
     if not len(source):
         raise UserError("no rows", place="--input", remedy="give one or more")
     return np.resize(source, (batch, *shape))

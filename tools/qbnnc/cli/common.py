@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from qbnnc.cli.flags import commands_of, with_flags
+from qbnnc.loading.arrays import joined_specs
 from qbnnc.loading.sources import CalibrationWarning
 from qbnnc.support.errors import (
     ArtefactWarning,
@@ -126,6 +127,13 @@ def placed(files: Mapping[str, str | None]) -> Iterator[None]:
         if file is None:
             raise
         raise error.at(file) from None
+
+
+def per_input(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> str | None:
+    """Join an option that may be given for each of several inputs: a callback of click."""
+    return joined_specs(values, parameter.opts[0])
 
 
 def several(files: Sequence[str]) -> str:

@@ -30,11 +30,12 @@ from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
-from qbnnc.loading.arrays import file_of, read_array
+from qbnnc.loading.arrays import files_among, read_arrays
 from qbnnc.loading.project_folder import written_files
 from qbnnc.loading.sources import Reading, SourceOptions, Trained, read_trained
 from qbnnc.loading.writing import COptions, OnnxOptions, check_outputs
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
+from qbnnc.support.several_inputs import described
 from qbnnc.support.text import counted, fold, human_bytes, spaced
 from qbnnc.verification.distribution import DistributionCheck
 
@@ -161,11 +162,11 @@ def command(
     of an ensemble. For an ensemble --samples counts the samples of each member. --bits auto gives
     each layer as few bits as --budget allows, w8a7 at most. Bits of --layer and --input-bits stay.
     """
-    inputs: list[str | Path] = [*models, *map(file_of, filter(None, (calibration, data)))]
+    inputs: list[str | Path] = [*models, *files_among(calibration, data)]
     onnx = OnnxOptions(embedded_model, batch, inline, row_ids, default_seed)
     c = COptions(ram, prefix, blob)
     check_outputs(outputs, inputs, onnx=onnx, c=c)
-    rows = None if calibration is None else read_array(calibration)
+    rows = None if calibration is None else read_arrays(calibration)
     chosen, file = chosen_options(compile_options), several(models)
     source: Trained | tuple[str, ...] = models
     with placed({"the calibration data": calibration, "the model": file, "the source": file}):
@@ -212,6 +213,7 @@ def _report(
     click.echo(fold(f"{source}: {compiled.method}, {bits}{drawn}"))
     click.echo(f"  task        {compiled.head.task.value}{how}")
     for title, text in (
+        ("inputs", described(compiled.inputs) if len(compiled.inputs) > 1 else ""),
         ("outputs", describe_outputs(compiled)),
         ("left out", compiled.provenance.left_out),
         ("calibrated", compiled.provenance.calibration),

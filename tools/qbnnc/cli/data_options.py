@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from qbnnc.cli.common import Option, options
+from qbnnc.cli.common import Option, options, per_input
 from qbnnc.ir.head import Task
 
 
@@ -26,8 +26,11 @@ compiled_samples_option = _samples("20")
 calibration_option = click.option(
     "--calib",
     "calibration",
-    metavar="FILE[:KEY]",
-    help="Calibrate with typical inputs [batch, ...]: 100 rows or more, of which 512 are used.",
+    multiple=True,
+    callback=per_input,
+    metavar="[NAME=]FILE[:KEY]",
+    help="Calibrate with typical inputs [batch, ...]: 100 rows or more, of which 512 are used. "
+    "For several inputs repeat it with their names, or give FILE.npz:NAME,NAME.",
 )
 """--calib FILE[:KEY]."""
 

@@ -20,7 +20,7 @@ from qbnnc.cli.shared_options import (
 )
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
-from qbnnc.loading.arrays import file_of, read_array
+from qbnnc.loading.arrays import files_among, read_arrays
 from qbnnc.loading.sources import Reading, SourceOptions
 from qbnnc.loading.writing import check_outputs
 from qbnnc.options import options_from
@@ -112,7 +112,7 @@ def command(
     validation is in the output at any time, beginning with the one that calibration alone gives.
     After Ctrl-C, --resume goes on.
     """
-    path = _check_output(output, [*models, *map(file_of, filter(None, (calibration, data)))])
+    path = _check_output(output, [*models, *files_among(calibration, data)])
     state = _state_of(path, resume)
     require("torch", what="qbnnc finetune")
     from qbnnc.backends.torch.training import Loss, Training
@@ -138,7 +138,7 @@ def command(
             options_from(chosen_options(compile_options), samples, task),
             training,
             validation=validation,
-            calibration=None if calibration is None else read_array(calibration),
+            calibration=None if calibration is None else read_arrays(calibration),
             reading=SourceOptions.of(**reading),
             device=device,
         )

@@ -14,7 +14,7 @@ from qbnnc.cli.shared_options import (
     seed_option,
     verbose_option,
 )
-from qbnnc.loading.arrays import check_array_output, file_of, read_array
+from qbnnc.loading.arrays import check_array_output, files_among, read_arrays
 from qbnnc.loading.artefacts import read_integer_model
 from qbnnc.support.files import check_apart
 from qbnnc.support.text import counted, fold
@@ -53,12 +53,13 @@ def command(
     samples as compiled. The file holds seed, number of samples and first row.
     """
     check_array_output(output)
-    check_apart([output], [artefact, file_of(input_)])
+    check_apart([output], [artefact, *files_among(input_)])
     with plain_warnings():
         model = read_integer_model(artefact)
+    names = [entry.name for entry in model.inputs]
     with placed({"the input": input_}):
         golden = make_golden(
-            model, read_array(input_), samples=samples, seed=seed, first_row=first_row
+            model, read_arrays(input_, names), samples=samples, seed=seed, first_row=first_row
         )
     write_golden(golden, output)
     if not quiet:

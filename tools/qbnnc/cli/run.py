@@ -23,11 +23,10 @@ from qbnnc.cli.shared_options import (
     seed_option,
     verbose_option,
 )
-from qbnnc.loading.arrays import check_array_output, file_of, read_array, write_arrays
+from qbnnc.loading.arrays import check_array_output, files_among, read_arrays, write_arrays
 from qbnnc.loading.artefacts import Artefact, open_artefact
 from qbnnc.support.errors import UserError
 from qbnnc.support.files import check_apart
-from qbnnc.support.inputs import as_rows
 from qbnnc.support.text import WIDTH, fold, table
 
 _ROWS_SHOWN = 5
@@ -94,17 +93,16 @@ def command(
         return stream(output)
     if output is not None:
         check_array_output(output)
-        given = [file_of(spec) for spec in (input_, row_ids) if spec is not None]
-        check_apart([output], [artefact, *given])
+        check_apart([output], [artefact, *files_among(input_, row_ids)])
     with plain_warnings():
         opened = open_artefact(artefact)
     if output is not None and row_ids is None and is_large(opened, input_, samples):
         return stream(output)
     with placed({"the input": input_}):
         rows = _read(opened, input_, batch)
-        ids = read_row_ids(row_ids, len(rows) if rows.ndim else 0, first_row)
+        ids = read_row_ids(row_ids, len(rows), first_row)
         prediction = opened.predict(rows, samples, seed, first_row, batch_size, row_ids=ids)
-        warn_of_clipped(opened, as_rows(rows, opened.input_shape))
+        warn_of_clipped(opened, rows)
     if output is not None:
         write_arrays(output, dict(prediction))
     if as_json:
@@ -117,11 +115,11 @@ def command(
     return 0
 
 
-def _read(opened: Artefact, input_: str, batch: BatchOptions) -> NDArray[np.generic]:
-    """The rows of an array file, or of a table, in memory."""
+def _read(opened: Artefact, input_: str, batch: BatchOptions) -> NDArray[np.float32]:
+    """The rows of an array file, or of a table, in memory; several inputs as one row."""
     if suffix_of(input_) in _TABLES or batch.given():
         return read_table(opened, input_, batch)
-    return read_array(input_)
+    return opened.rows_taken.read(read_arrays(input_, opened.rows_taken.names))
 
 
 def summary(

@@ -58,7 +58,7 @@ def read_table(artefact: Artefact, input_: str, batch: BatchOptions) -> NDArray[
     shape = artefact.input_shape
     reader = open_reader(input_, shape, batch.names(), batch.header)
     found, total = [np.empty((0, *shape), np.float32)], 0
-    for chunk in chunks(reader, shape, 1 << 16):
+    for chunk in chunks(reader, shape, 1 << 16, ids=artefact.rows_taken.ids):
         found.append(chunk.rows)
         total += chunk.rows.nbytes
         if total > _IN_MEMORY:

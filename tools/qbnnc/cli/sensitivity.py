@@ -28,7 +28,7 @@ from qbnnc.cli.shared_options import (
     trust_option,
     verbose_option,
 )
-from qbnnc.loading.arrays import file_of, read_array
+from qbnnc.loading.arrays import files_among, read_arrays
 from qbnnc.loading.sources import Reading
 from qbnnc.support.files import check_apart
 
@@ -98,13 +98,13 @@ def command(
 
     if output is not None:
         check_output(output)
-        check_apart([output], [*models, *map(file_of, filter(None, (calibration, data, ood)))])
+        check_apart([output], [*models, *files_among(calibration, data, ood)])
     files = {"the calibration data": calibration, "the model": several(models)}
     with placed(files), plain_warnings(), ProgressLine(quiet) as line:
         found = sensitivity(
             models,
             data,
-            calibration=None if calibration is None else read_array(calibration),
+            calibration=None if calibration is None else read_arrays(calibration),
             tried=tried,
             ood=ood,
             task=task,

@@ -9,7 +9,7 @@ from functools import wraps
 
 import click
 
-from qbnnc.cli.common import options
+from qbnnc.cli.common import options, per_input
 from qbnnc.loading.sources import Dropout, Reading
 from qbnnc.support.errors import UserError
 from qbnnc.verification.distribution import DistributionCheck
@@ -18,8 +18,11 @@ input_option = click.option(
     "--input",
     "input_",
     required=True,
-    metavar="FILE[:KEY]",
-    help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file.",
+    multiple=True,
+    callback=per_input,
+    metavar="[NAME=]FILE[:KEY]",
+    help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file. For "
+    "several inputs repeat it with their names, or give one .npz with arrays of these names.",
 )
 """--input FILE[:KEY]."""
 
@@ -97,11 +100,18 @@ _model_options = options(
         "log_var, variance, std, log_std. One output may hold both as halves.  "
         "[default: the names in a dict or NamedTuple]",
     ),
+    click.option(
+        "--member-axis",
+        type=int,
+        metavar="N",
+        help="Take axis N of the outputs for the members of an ensemble inside one network.  "
+        "[default: axis 0 of [members, batch, ...]]",
+    ),
 )
 
 
 def model_options(function: Callable[..., int]) -> Callable[..., int]:
-    """--model, --model-args, --dropout, --outputs: how the network in a file is read.
+    """--model, --model-args, --dropout, --outputs, --member-axis: how a network is read.
 
     The command gets them, with --trust-pickle, as one `reading`.
     """
@@ -113,6 +123,7 @@ def model_options(function: Callable[..., int]) -> Callable[..., int]:
         dropout: Dropout | None,
         trust_pickle: bool,
         output_names: str | None,
+        member_axis: int | None,
         **others: object,
     ) -> int:
         reading = Reading(
@@ -121,6 +132,7 @@ def model_options(function: Callable[..., int]) -> Callable[..., int]:
             dropout=dropout,
             trust_pickle=trust_pickle,
             output_names=output_names,
+            member_axis=member_axis,
         )
         return function(reading=reading, **others)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qbnnc.cli.command import Command
-from qbnnc.cli.common import echo_json, placed, plain_warnings
+from qbnnc.cli.common import echo_json, per_input, placed, plain_warnings
 from qbnnc.cli.data_options import samples_option
 from qbnnc.cli.progress import ProgressLine
 from qbnnc.cli.shared_options import (
@@ -22,7 +22,8 @@ from qbnnc.cli.shared_options import (
 )
 from qbnnc.cli.verify_c import run_tests
 from qbnnc.cli.verify_source import Drawn, against_source, asked_source, source_options
-from qbnnc.loading.arrays import read_array
+from qbnnc.ir.ids import Rows
+from qbnnc.loading.arrays import read_arrays
 from qbnnc.loading.artefacts import Artefact, OnnxFile, open_artefact
 from qbnnc.support.errors import UserError
 from qbnnc.support.text import counted, fold, shortened, table
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
 @click.option(
     "--input",
     "input_",
-    metavar="FILE[:KEY]",
-    help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file. "
+    multiple=True,
+    callback=per_input,
+    metavar="[NAME=]FILE[:KEY]",
+    help="Read the inputs, [batch, ...], from a .npy file, or from an array of an .npz file. For "
+    "several inputs repeat it with their names, or give one .npz with arrays of these names. "
     "A .c and --golden need none.",
 )
 @click.option(
@@ -151,9 +155,10 @@ def command(
     _same_compile(opened)
     faults = [] if runs_in is None else _random_number_faults(opened, seeds)
     model = next((a for a in opened.values() if a.holds_model), opened[artefacts[0]]).model
-    x = read_array(input_)
+    taken = Rows.taken_by(model.graph)
     drawing = Drawing(seeds, samples, first_row, batch_size)
     with placed({"the input": input_}), ProgressLine(quiet or as_json) as line:
+        x = taken.read(read_arrays(input_, taken.names))
         results = verify(model, opened, x, drawing, line.counter("verifying"))
     count = model.samples if samples is None else samples
     compared = ("oracle", len(x), count, seeds)

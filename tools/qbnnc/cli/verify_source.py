@@ -11,7 +11,7 @@ import click
 from qbnnc.cli.common import echo_json, placed, plain_warnings, read_as_compiled, several
 from qbnnc.cli.progress import ProgressLine
 from qbnnc.cli.shared_options import model_options, trust_option
-from qbnnc.loading.arrays import read_array
+from qbnnc.loading.arrays import read_arrays
 from qbnnc.loading.sources import Reading, SourceOptions
 from qbnnc.support.errors import UserError
 from qbnnc.support.text import counted, fold, table
@@ -85,7 +85,7 @@ def against_source(
         raise UserError(
             "compares one ARTEFACT, with one --seed", place="--source", remedy="give one of each"
         )
-    (artefact,), x = artefacts, read_array(drawn.input_)
+    (artefact,), x = artefacts, read_arrays(drawn.input_)
     file = several(asked.files)
     files = {"the input": drawn.input_, "the source": file}
     sources = [word for name in asked.files for word in ("--source", name)]

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Stage
@@ -24,7 +25,7 @@ from qbnnc.passes.head.assign_head import fitted_by_targets, with_head
 from qbnnc.passes.pipeline import DEFAULT_SAMPLES
 from qbnnc.runtime import load
 from qbnnc.support.files import read_bytes
-from qbnnc.support.inputs import as_batch, as_first_row, as_integer, check_asked
+from qbnnc.support.inputs import as_first_row, as_integer, check_asked
 from qbnnc.verification.oracle import check_samples
 
 
@@ -59,7 +60,7 @@ class FloatPredictor:
         batch_size: int | None = None,
     ) -> Mapping[str, NDArray[np.float32]]:
         """Predict as a compiled artefact does; `batch_size` has no effect."""
-        batch = as_batch(x, self.model.graph.input.type.shape)
+        batch = Rows.taken_by(self.model.graph).of(x)
         check_samples(self.model, samples)
         count = self.samples if samples is None else samples
         outputs = sum(value.type.size for value in self.model.graph.outputs)

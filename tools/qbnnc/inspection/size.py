@@ -11,6 +11,7 @@ from qbnnc.ir.model import Model
 from qbnnc.ir.ops import (
     Contraction,
     ContractionInteger,
+    MatrixProduct,
     RandomOp,
     SampledWeight,
     SampledWeightInteger,
@@ -32,7 +33,7 @@ def float_bytes(model: Model) -> int:
 
 def _float_bytes(graph: Graph, known: set[str]) -> int:
     sources, producers, seen = set[Value](), graph.producers(), set[Value]()
-    made_of = [v for n in graph.nodes if macs(n) for v in n.inputs[1:3]]
+    made_of = [v for n in graph.nodes if _is_layer(n) for v in n.inputs[1:3]]
     while made_of:
         value = made_of.pop()
         node = producers.get(value)
@@ -83,9 +84,15 @@ def _shared_by_members(model: Model) -> list[set[str]]:
 
 def macs(node: Node) -> int:
     """Multiply-accumulates of one row of one sample; 0 for what is no layer."""
-    if not isinstance(node.op, Contraction | ContractionInteger):
+    if isinstance(node.op, MatrixProduct):
+        return node.output.type.size * node.inputs[0].type.shape[-1]
+    if not _is_layer(node):
         return 0
     return node.output.type.size * prod(node.inputs[1].type.shape[1:])
+
+
+def _is_layer(node: Node) -> bool:
+    return isinstance(node.op, Contraction | ContractionInteger)
 
 
 def random_words(node: Node) -> int:

@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.ir import format
 from qbnnc.ir.head import Head
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.support.errors import FileError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
+from qbnnc.support.several_inputs import Arrays
 
 if TYPE_CHECKING:
     from qbnnc.backends.onnx.engine import Engine
@@ -37,7 +39,7 @@ class Session(Protocol):
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -51,7 +53,7 @@ class NumberedSession(Session, Protocol):
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -82,7 +84,7 @@ class Wrapped:
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -107,6 +109,10 @@ class Artefact(Predictor, NumberedSession, Protocol):
         """The shape of one row."""
 
     @property
+    def rows_taken(self) -> Rows:
+        """The shape of one row, and the vocabularies of its ids."""
+
+    @property
     def head(self) -> Head:
         """The statistics, which are known without a Model too."""
 
@@ -115,7 +121,7 @@ class Artefact(Predictor, NumberedSession, Protocol):
         """The Model's; artefacts of one compile share it."""
 
     def trace(
-        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+        self, x: Arrays, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> Mapping[str, Array]:
         """The codes of every node the backend still computes, [L or 1, B or 1, *shape]."""
 
@@ -128,7 +134,7 @@ class _OfFile(Wrapped):
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -156,6 +162,10 @@ class QbnnArtefact(_OfFile):
         return self.session.model.graph.input.type.shape
 
     @property
+    def rows_taken(self) -> Rows:
+        return Rows.taken_by(self.session.model.graph)
+
+    @property
     def head(self) -> Head:
         return self.session.model.head
 
@@ -164,7 +174,7 @@ class QbnnArtefact(_OfFile):
         return format.digest(self.session.model)
 
     def trace(
-        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+        self, x: Arrays, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> Mapping[str, Array]:
         members = len(self.session.model.members)
         values: dict[str, Array] = {}
@@ -203,6 +213,10 @@ class OnnxFile(_OfFile):
         return self.session.input_shape
 
     @property
+    def rows_taken(self) -> Rows:
+        return self.session.description.rows
+
+    @property
     def head(self) -> Head:
         return self.session.description.head
 
@@ -211,7 +225,7 @@ class OnnxFile(_OfFile):
         return self.session.digest
 
     def trace(
-        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+        self, x: Arrays, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> Mapping[str, Array]:
         return self.session.trace(x, samples, seed, first_row)
 

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.loading.recorded_names import renamed
 from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
-from qbnnc.support.inputs import as_array, as_batch, evenly_spaced
+from qbnnc.support.inputs import as_integer, evenly_spaced
+from qbnnc.support.several_inputs import Arrays, as_example
 from qbnnc.support.text import counted
 from qbnnc.version import COMPILER
 
@@ -50,17 +52,22 @@ class Reading(TypedDict):
     dropout: Dropout | None
     trust_pickle: bool
     output_names: str | None
+    member_axis: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Options for reading a network. `outputs` are names; () gives none."""
+    """Options for reading a network. `outputs` are names; () gives none.
+
+    `member_axis` is the axis of outputs that holds the members of an ensemble inside one module.
+    """
 
     factory: str | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     dropout: Dropout | None = None
     trust_pickle: bool = False
     outputs: tuple[str, ...] = ()
+    member_axis: int | None = None
 
     @staticmethod
     def of(
@@ -69,10 +76,12 @@ class SourceOptions:
         dropout: Dropout | None = None,
         trust_pickle: bool = False,
         output_names: str | Sequence[str] | None = None,
+        member_axis: int | None = None,
     ) -> SourceOptions:
         """The options as the functions of `qbnnc` take them."""
         names = names_from(output_names)
-        return SourceOptions(model, model_args or {}, dropout, trust_pickle, names)
+        axis = None if member_axis is None else as_integer(member_axis, "`member_axis`")
+        return SourceOptions(model, model_args or {}, dropout, trust_pickle, names, axis)
 
     def given(self) -> list[str]:
         """The names of those that only a file that torch reads has a use for, if they are given."""
@@ -80,6 +89,7 @@ class SourceOptions:
             "model": self.factory,
             "model_args": self.arguments or None,
             "dropout": self.dropout,
+            "member_axis": self.member_axis,
         }
         return [name for name, value in values.items() if value is not None]
 
@@ -116,7 +126,7 @@ def names_from(text: str | Sequence[str] | None) -> tuple[str, ...]:
     return names
 
 
-def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
+def read(source: object, rows: Arrays | None, options: SourceOptions) -> Model:
     """The Model of whatever a user hands in: a Model, a file or several, or a module.
 
     Several files, or a folder of them, are the members of an ensemble. A compiled .qbnn gives an
@@ -125,14 +135,14 @@ def read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Mode
     return read_trained(source, rows, options).model
 
 
-def read_trained(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
+def read_trained(source: object, rows: Arrays | None, options: SourceOptions) -> Trained:
     """The same Model, and the modules that it was made of, to compare it with."""
     trained = _read(source, rows, options)
     model = with_calibration(trained.model, rows)
     return replace(trained, model=renamed(model, options.outputs) if options.outputs else model)
 
 
-def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Trained:
+def _read(source: object, rows: Arrays | None, options: SourceOptions) -> Trained:
     if options.dropout not in (None, "active", "off"):
         raise UserError("choose one of active, off", place=f"`dropout` {options.dropout!r}")
     if (known := known_model(source)) is not None:
@@ -140,11 +150,11 @@ def _read(source: object, rows: ArrayLike | None, options: SourceOptions) -> Tra
     paths = [source] if isinstance(source, str | os.PathLike) else source
     if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
         return _read_files(paths, rows, options)
-    return _read_modules(source, rows, options.dropout)
+    return _read_modules(source, rows, options)
 
 
 def _read_files(
-    paths: Sequence[str | os.PathLike[str]], rows: ArrayLike | None, options: SourceOptions
+    paths: Sequence[str | os.PathLike[str]], rows: Arrays | None, options: SourceOptions
 ) -> Trained:
     files = [Path(path) for path in paths]
     if not files:
@@ -159,14 +169,15 @@ def _read_files(
         files[0] if len(files) == 1 else files,
         factory=options.factory,
         model_args=options.arguments,
-        example=None if rows is None else as_array(rows, _ROWS),
+        example=None if rows is None else as_example(rows, _ROWS),
         dropout=options.dropout,
         trust_pickle=options.trust_pickle,
+        member_axis=options.member_axis,
     )
     return Trained(model_of(source), source.references, source.checked)
 
 
-def _read_modules(source: object, rows: ArrayLike | None, dropout: Dropout | None) -> Trained:
+def _read_modules(source: object, rows: Arrays | None, options: SourceOptions) -> Trained:
     require("torch", what="compiling a module")
     from torch import nn
 
@@ -187,7 +198,10 @@ def _read_modules(source: object, rows: ArrayLike | None, dropout: Dropout | Non
             else "an object holds no inputs: it is"
         )
         raise InputError(f"{what} compiled with calibration=x, 100 or more typical inputs")
-    traced = read_modules(modules, as_array(rows, _ROWS), dropout=dropout)
+    example = as_example(rows, _ROWS)
+    traced = read_modules(
+        modules, example, dropout=options.dropout, member_axis=options.member_axis
+    )
     return Trained(model_of(traced), traced.references)
 
 
@@ -245,14 +259,14 @@ def float_model(members: tuple[Graph, ...], rows: NDArray[np.float32] | None) ->
     return model
 
 
-def with_calibration(model: Model, rows: ArrayLike | None) -> Model:
+def with_calibration(model: Model, rows: Arrays | None) -> Model:
     """The model with these calibration rows; at most 512, evenly spaced, are kept.
 
     None leaves the model as it is. InputError if rows do not fit the network.
     """
     if rows is None:
         return model
-    batch = as_batch(rows, model.graph.input.type.shape, _ROWS)
+    batch = Rows.taken_by(model.graph).of(rows, _ROWS)
     if len(batch) > MOST_ROWS:
         batch = batch[evenly_spaced(len(batch), MOST_ROWS)]
     return replace(model, calibration=batch)

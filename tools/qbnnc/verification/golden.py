@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir import format
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
 from qbnnc.loading.arrays import write_arrays
 from qbnnc.loading.artefacts import Artefact
 from qbnnc.support.errors import FileError, InputError
-from qbnnc.support.inputs import as_batch
 from qbnnc.support.numpy_files import array_names, read_member
+from qbnnc.support.several_inputs import Arrays
 from qbnnc.verification.oracle import Comparison, Difference, bits, check_samples
 
 _INPUT, _SEED, _FIRST_ROW, _DIGEST = "x", "seed", "first_row", "digest"
@@ -44,10 +45,10 @@ class Golden:
 
 
 def make_golden(
-    model: Model, x: Array, *, samples: int | None = None, seed: int = 0, first_row: int = 0
+    model: Model, x: Arrays, *, samples: int | None = None, seed: int = 0, first_row: int = 0
 ) -> Golden:
     """Draw the oracle's samples of an INTEGER model. InputError if x or `samples` do not fit."""
-    batch = as_batch(x, model.graph.input.type.shape)
+    batch = Rows.taken_by(model.graph).of(x)
     if len(batch) == 0:
         raise InputError("no rows", place="the input", remedy="give one or more")
     check_samples(model, samples)

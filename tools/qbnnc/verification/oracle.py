@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Value
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
 from qbnnc.loading.artefacts import Artefact
 from qbnnc.support import limits
 from qbnnc.support.errors import InputError, UserError
-from qbnnc.support.inputs import MOST_ROWS_AT_ONCE, as_batch, as_count, as_first_row
+from qbnnc.support.inputs import MOST_ROWS_AT_ONCE, as_count, as_first_row
+from qbnnc.support.several_inputs import Arrays
 
 MEAN_TOLERANCE = 1e-6  # docs/semantics.md, section 4
 VARIANCE_TOLERANCE = 1e-5
@@ -65,7 +67,7 @@ class Drawing:
 def verify(
     model: Model,
     artefacts: Mapping[str, Artefact],
-    x: Array,
+    x: Arrays,
     drawing: Drawing,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Comparison]:
@@ -73,7 +75,7 @@ def verify(
 
     `progress` is told (batches done, batches in all). InputError if x does not fit.
     """
-    batch = as_batch(x, model.graph.input.type.shape)
+    batch = Rows.taken_by(model.graph).of(x)
     check_samples(model, drawing.samples)
     as_first_row(drawing.first_row)
     as_count(drawing.batch_size, "`batch_size`", MOST_ROWS_AT_ONCE)

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from qbnnc.ir.ids import Rows
 from qbnnc.loading.artefacts import Predictor, open_artefact
 from qbnnc.loading.recorded_names import named_as_compiled
 from qbnnc.loading.sources import SourceOptions, Trained, read_trained
 from qbnnc.support import limits
 from qbnnc.support.errors import InputError, UserError
-from qbnnc.support.inputs import as_batch, as_count
+from qbnnc.support.inputs import as_count
+from qbnnc.support.several_inputs import Arrays
 from qbnnc.support.text import counted
 from qbnnc.verification.agreement import Agreement, Limits, agreements, quantities, reading
 from qbnnc.verification.oracle import check_samples
@@ -49,7 +51,7 @@ class SourceComparison:
 
 def verify(
     artefact: str | os.PathLike[str],
-    x: ArrayLike,
+    x: Arrays,
     source: object,
     *,
     samples: int | None = None,
@@ -66,10 +68,11 @@ def verify(
     where the two do not fit each other. `limits` decide `accepted`.
     """
     opened = open_artefact(artefact, threads)
-    batch = as_batch(x, opened.model.graph.input.type.shape)
+    taken = Rows.taken_by(opened.model.graph)
+    batch = taken.of(x)
     if len(batch) == 0:
         raise InputError("no rows, so that nothing would be compared", place="the input")
-    trained = read_trained(source, batch, source_options or SourceOptions())
+    trained = read_trained(source, taken.example(x, batch), source_options or SourceOptions())
     _check_fit(opened, trained)
     count = _count(opened, samples)
     from qbnnc.frontend.distribution import reference_samples

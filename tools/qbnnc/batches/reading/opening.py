@@ -10,7 +10,7 @@ from qbnnc.batches.reading.csv_file import CsvReader
 from qbnnc.batches.reading.parquet_file import ParquetReader
 from qbnnc.batches.reading.rows import Reader
 from qbnnc.batches.reading.zarr_array import ZarrReader
-from qbnnc.loading.arrays import split_spec
+from qbnnc.loading.arrays import files_of
 from qbnnc.support.errors import FileError, UserError
 
 TABLES = (".csv", ".parquet")
@@ -55,4 +55,4 @@ def open_reader(
 
 def suffix_of(name: str) -> str:
     """The suffix of `FILE[:KEY]`, in small letters."""
-    return split_spec(name)[0].suffix.lower()
+    return files_of(name)[0].suffix.lower()

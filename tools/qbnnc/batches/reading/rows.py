@@ -10,10 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qbnnc.ir.ids import check_ids, rows_of_ids
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_rows
 
 Float32 = NDArray[np.float32]
+Ids = NDArray[np.int64]
 Generic = NDArray[np.generic]
 
 BLOCK_BYTES = 4 << 20
@@ -52,15 +54,18 @@ class Chunk:
     share: float
 
 
-def chunks(reader: Reader, shape: tuple[int, ...], size: int, first: int = 0) -> Iterator[Chunk]:
+def chunks(
+    reader: Reader, shape: tuple[int, ...], size: int, first: int = 0, ids: Ids | None = None
+) -> Iterator[Chunk]:
     """The rows of a reader in chunks of `size` or less; one chunk ends at row `first`.
 
-    If a row cannot be read, or is NaN, the rows before it come first, and the error after them.
+    If a row cannot be read, is NaN, or has no ids of the vocabularies `ids` where it should, the
+    rows before it come first, and the error after them.
     """
     waiting = list[Float32]()
     start, held, share, want = 0, 0, 0.0, min(first or size, size)
     failure: UserError | None = None
-    blocks = _checked(reader, shape)
+    blocks = _checked(reader, shape, ids)
     while True:
         try:
             block = next(blocks, None)
@@ -83,8 +88,10 @@ def chunks(reader: Reader, shape: tuple[int, ...], size: int, first: int = 0) ->
         raise failure
 
 
-def _checked(reader: Reader, shape: tuple[int, ...]) -> Iterator[tuple[Float32, float]]:
-    """Rows as float32 without NaN. The rows before a NaN come before its error."""
+def _checked(
+    reader: Reader, shape: tuple[int, ...], ids: Ids | None
+) -> Iterator[tuple[Float32, float]]:
+    """Rows as float32 without NaN, with ids where they should be; those before an error first."""
     row = 0
     for block in reader.blocks():
         rows = as_rows(block.rows, shape, reader.name)
@@ -94,6 +101,9 @@ def _checked(reader: Reader, shape: tuple[int, ...]) -> Iterator[tuple[Float32, 
             raise InputError(
                 f"NaN in row {row + bad}", reader.name, "remove or fill in missing values"
             )
+        if (good := rows_of_ids(rows, ids)) < len(rows):
+            yield rows[:good], block.share
+            check_ids(rows[good:], ids, reader.name, row + good)
         yield rows, block.share
         row += len(rows)
 

@@ -1,0 +1,65 @@
+"""The page of the zoo's table, from rows that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
+from pathlib import Path
+
+from tools.bench.machine import machine
+from tools.zoo.measuring import Row
+from tools.zoo.network import Network
+from tools.zoo.papers import papers
+from tools.zoo.registry import FAMILIES
+
+_TEMPLATE = Path(__file__).with_suffix(".md")
+_COLUMNS = (
+    "network", "paper", "random", "parameters", "size", "float", "w8a7", "w4a4", "KL", "std",
+    "spread", "time", "onnxruntime",
+)  # fmt: skip
+
+
+def page(rows: Mapping[str, Row]) -> str:
+    """The whole page in Markdown; a network that was not measured is left out."""
+    tables = list[str]()
+    for family, networks in FAMILIES.items():
+        found = [(network, rows[network.name]) for network in networks if network.name in rows]
+        if found:
+            tables.append(f"\n## {family}\n\n{_table(found)}")
+    text = _TEMPLATE.read_text(encoding="utf-8")
+    return text.format(machine=machine(), tables="".join(tables), papers="".join(_cited(rows)))
+
+
+def _table(found: Sequence[tuple[Network, Row]]) -> str:
+    lines = [_COLUMNS, ("---",) * 3 + ("---:",) * (len(_COLUMNS) - 3)]
+    lines += [_cells(network, row) for network, row in found]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cells(network: Network, row: Row) -> tuple[str, ...]:
+    errors = (row.reference, row.wide, row.narrow)
+    return (
+        network.name,
+        str(network.cited),
+        network.posterior,
+        f"{row.parameters:,}".replace(",", " "),
+        f"{row.size / 1000:.1f}",
+        *(f"{100 * error:.1f} %" if row.classes else f"{error:.3f}" for error in errors),
+        _number(1000 * row.kl),
+        _number(row.std),
+        _number(row.spread),
+        f"{1000 * row.seconds:.2f}",
+        f"{row.times:.1f}",
+    )
+
+
+def _number(value: float) -> str:
+    return "" if isnan(value) else f"{value:.2f}"
+
+
+def _cited(rows: Mapping[str, Row]) -> Iterator[str]:
+    """A line for each paper of a measured network, by its authors."""
+    networks = [network for family in FAMILIES.values() for network in family]
+    keys = {network.paper for network in networks if network.name in rows}
+    for paper in sorted((papers()[key] for key in keys), key=str):
+        yield f"- {paper.authors} ({paper.year}). {paper.title.rstrip('.')}.\n".replace("?.", "?")
