@@ -9,8 +9,9 @@
 5. `trace`: torch.export makes a program of it, with dropout active or off;
 6. `program`: the program's input, predictions, names and random ops are told;
 7. `convert`: each op becomes ops of the FLOAT graph; dropout masks and sampled weights are
-   recognised;
-8. `distribution`: the FLOAT graph is compared with the module.
+   recognised, and batches that are not the first axis put there;
+8. `members`: outputs of several members become a graph for each;
+9. `distribution`: the FLOAT graph is compared with the module.
 """
 
 from qbnnc.frontend.files.detect_format import FileKind, detect_format

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.files.detect_format import FileKind, detect_format
+from qbnnc.frontend.members.narrow import PART
 from qbnnc.frontend.program.predictions import Returned, returned
 from qbnnc.ir.graph import Graph, Node
 from qbnnc.support.errors import CompileError, FileError, Loc
@@ -111,6 +112,8 @@ def _described(node: Node) -> tuple[object, ...]:
     assert is_dataclass(op)  # every op is; its base class cannot say so
     values = (getattr(op, f.name) for f in fields(op))
     structure = tuple(v for v in values if not isinstance(v, float))
+    if node.output.name.endswith(PART):  # each member takes a part of its own
+        structure = ()
     inputs = tuple((v.name, v.type) for v in node.inputs)
     return type(op), structure, inputs, node.output.name, node.output.type
 

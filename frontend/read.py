@@ -16,7 +16,14 @@ from qbnnc.frontend.distribution import Reference
 from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
 from qbnnc.frontend.files.detect_format import NOT_READ, FileKind, detect_format, not_read
 from qbnnc.frontend.files.exported_program import load_program, records_of, write_program
-from qbnnc.frontend.module.several_inputs import Example, prepared, refuse_several
+from qbnnc.frontend.members.split import split
+from qbnnc.frontend.module.several_inputs import (
+    Example,
+    entries_of,
+    of_program,
+    prepared,
+    refuse_several,
+)
 from qbnnc.frontend.module.several_inputs import in_users_names as names_of_module
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.objects import Posterior, in_users_names
@@ -94,20 +101,22 @@ def read_modules(
     example_inputs: Example,
     *,
     dropout: Dropout | None = None,
+    member_axis: int | None = None,
 ) -> Source:
     """The members of an ensemble, or the one network, each beside its module; see read_module.
 
-    A posterior is what `frontend.objects` makes of a library's object.
+    A posterior is what `frontend.objects` makes of a library's object. A module may hold several
+    members by itself, along `member_axis` of its outputs (see convert.member_axes).
 
     CompileError names the member. The members must be one network.
     """
     if len(modules) == 1:
-        return Source((_traced(modules[0], example_inputs, dropout, ""),), None)
+        return Source(split(_traced(modules[0], example_inputs, dropout, "", member_axis)), None)
     members = list[Member]()
     for number, module in enumerate(modules):
         name = f"member {number}"
         try:
-            members.append(_traced(module, example_inputs, dropout, name))
+            members += split(_traced(module, example_inputs, dropout, name, member_axis))
         except CompileError as error:
             message = f"{error.message} (in {name})"
             raise CompileError(message, error.place, error.remedy) from error
@@ -116,17 +125,22 @@ def read_modules(
 
 
 def _traced(
-    module: nn.Module | Posterior, example: Example, dropout: Dropout | None, name: str
+    module: nn.Module | Posterior,
+    example: Example,
+    dropout: Dropout | None,
+    name: str,
+    member_axis: int | None = None,
 ) -> Member:
     if isinstance(module, Posterior):
         refuse_several(module.module, example)
         with in_users_names(module):
-            member = _traced(module.module, example, dropout, name)
+            member = _traced(module.module, example, dropout, name, member_axis)
         reference = replace(member.reference, draw=module.draw, told=module.told)
         return replace(member, reference=reference)
     given = prepared(module, example)
     with names_of_module(given.module):
-        traced = trace_for_any_batch(given.module, rows_for(given.module, given.rows), dropout)
+        rows = rows_for(given.module, given.rows)
+        traced = trace_for_any_batch(given.module, rows, dropout, member_axis)
     return Member(name, traced.graph, Reference(given.module, traced, dropout, name=name))
 
 
@@ -145,17 +159,24 @@ def read_file(
     example: Example | None = None,
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
+    member_axis: int | None = None,
 ) -> Source:
     """The network in a file: an exported program, or weights for the network of `factory`.
 
     Several files, a folder of them, or a list of state_dicts in one file are an ensemble. Members
     are in the order of the files; in a folder by name, numbers as numbers. `example` holds rows
     [rows, ...] as the network takes them; a program does not need them. `trust_pickle` unpickles a
-    file of torch.save, such as a whole module, which runs code from the file.
+    file of torch.save, such as a whole module, which runs code from the file. `member_axis` is the
+    axis of outputs that holds the members of an ensemble inside one network.
     Raises FileError, CompileError, InputError or ModelError.
     """
-    weights = WeightReader(factory, model_args or {}, example, dropout, trust_pickle)
-    members = [member for file in files_of(path) for member in _members(file, weights)]
+    weights = WeightReader(factory, model_args or {}, example, dropout, trust_pickle, member_axis)
+    members = [
+        each
+        for file in files_of(path)
+        for member in _members(file, weights)
+        for each in split(member)
+    ]
     check_same_network(members)
     rows = (m.calibration for m in members if m.calibration is not None)
     return Source(tuple(members), next(rows, None))
@@ -180,11 +201,12 @@ def save_traced(
     calibration: NDArray[np.generic] | Tensor | None = None,
     checked: str = "",
     outputs: Sequence[str] = (),
+    member_axis: int | None = None,
 ) -> None:
     """Save one traced network as an exported program that needs no Python code to be read.
 
     The file also holds up to 512 rows of `calibration` [rows, ...], the text `checked` on the
-    comparison with the module, and the names of the `outputs`.
+    comparison with the module, the names of the `outputs`, and the axis of members in them.
     """
     reference = member.reference
     rows = None if calibration is None else np.asarray(calibration, np.float32)
@@ -195,6 +217,7 @@ def save_traced(
         "distribution": checked,
     }
     method |= {"outputs": list(outputs)} if outputs else {}
+    method |= {} if member_axis is None else {"member_axis": member_axis}
     method |= {"inputs": records_of(inputs)} if (inputs := reference.traced.inputs) else {}
     write_program(reference.traced.program, Path(path), rows, method)
 
@@ -202,7 +225,7 @@ def save_traced(
 def _members(path: Path, weights: WeightReader) -> Iterator[Member]:
     match detect_format(path):
         case FileKind.EXPORTED_PROGRAM:
-            yield _program(path, weights.dropout)
+            yield _program(path, weights.dropout, weights.member_axis)
         case FileKind.QBNN:
             raise FileError(
                 "is a compiled .qbnn already", path, remedy="run it, or compile it to ONNX"
@@ -215,7 +238,7 @@ def _members(path: Path, weights: WeightReader) -> Iterator[Member]:
             yield from weights.read(path, kind)
 
 
-def _program(path: Path, dropout: Dropout | None) -> Member:
+def _program(path: Path, dropout: Dropout | None, member_axis: int | None) -> Member:
     stored = load_program(path)
     if stored.dropout == "off" and dropout == "active":
         raise FileError(
@@ -229,17 +252,13 @@ def _program(path: Path, dropout: Dropout | None) -> Member:
     with_attention_spelt_out(stored.program)
     set_dropout(stored.program, None if as_saved else chosen, ask=not as_saved)
     functional = functionalise(stored.program)
-    converted = convert_with_draws(functional, inputs=stored.inputs)
-    traced = Traced(
-        stored.program,
-        functional,
-        converted.graph,
-        converted.draws,
-        converted.signs,
-        stored.inputs,
-    )
     with quiet_torch():
-        module = stored.program.module(check_guards=False)
+        module: nn.Module = stored.program.module(check_guards=False)
+    several = of_program(stored.program, module)
+    module, inputs = (module, stored.inputs) if several is None else (several, entries_of(several))
+    axis = stored.member_axis if member_axis is None else member_axis
+    converted = convert_with_draws(functional, inputs=inputs, member_axis=axis)
+    traced = Traced.of(stored.program, functional, converted, inputs)
     reference = Reference(module, traced, chosen, is_program=True)
     checked = stored.checked if chosen == stored.dropout else ""
     return Member(

@@ -46,6 +46,7 @@ class WeightReader:
     example: Example | None
     dropout: Dropout | None
     trust_pickle: bool
+    member_axis: int | None = None
     _module: nn.Module | None = field(default=None, init=False)
     _taking: Prepared | None = field(default=None, init=False)
     _traced: Traced | None = field(default=None, init=False)
@@ -118,7 +119,7 @@ class WeightReader:
         derived = self._beside.changed(_beside_weights(module))
         if derived or not _loads_alone(module):
             return self._trace(given)
-        return _swapped(self._traced, module, name)
+        return _swapped(self._traced, module, name, self.member_axis)
 
     def _given(self, module: nn.Module, path: Path) -> Prepared:
         """The module as one of one tensor, with the example rows."""
@@ -133,13 +134,14 @@ class WeightReader:
     def _trace(self, given: Prepared) -> Traced:
         with names_of_module(given.module):
             rows = rows_for(given.module, given.rows)
-            return trace_for_any_batch(given.module, rows, self.dropout)
+            return trace_for_any_batch(given.module, rows, self.dropout, self.member_axis)
 
 
-def _swapped(traced: Traced, module: nn.Module, name: str) -> Traced:
+def _swapped(traced: Traced, module: nn.Module, name: str, member_axis: int | None) -> Traced:
     """The traced program with the present weights of `module`."""
     try:
-        converted = convert_with_draws(traced.functional, _tensors(module), traced.inputs)
+        tensors = _tensors(module)
+        converted = convert_with_draws(traced.functional, tensors, traced.inputs, member_axis)
         return replace(traced, graph=converted.graph, draws=converted.draws)
     except CompileError as error:
         raise CompileError(f"{error.message} (in {name})", error.place, error.remedy) from error

@@ -15,6 +15,9 @@ Keywords: TypeAlias = Mapping[str, object]
 Function: TypeAlias = Callable[..., object]
 
 
+_FUSED_ATTENTION = "_scaled_dot_product_"
+
+
 class FunctionMode(TorchFunctionMode, ABC):
     """Intercepts calls of torch's Python functions, as the user's code makes them."""
 
@@ -50,28 +53,15 @@ class RandomOpMode(TorchDispatchMode, ABC):
         kwargs: Keywords | None = None,
     ) -> object:
         given = kwargs or {}
-        if (
-            isinstance(func, torch._ops.OpOverload)
-            and draws(func)
-            and not drops_nothing(func, args, given)
-        ):
+        if isinstance(func, torch._ops.OpOverload) and draws(func):
             return self.drawn(func, args, given)
         return func(*args, **given)
 
 
 def draws(op: torch._ops.OpOverload) -> bool:
-    """Whether torch marks the op as one that draws random numbers."""
-    return torch.Tag.nondeterministic_seeded in op.tags
+    """Whether torch marks the op as one that draws random numbers, and it does on a CPU.
 
-
-def drops_nothing(op: torch._ops.OpOverload, args: Arguments, kwargs: Keywords) -> bool:
-    """Whether an op that draws for its dropout alone, as attention does, is told to drop nothing.
-
-    torch marks such ops as random whatever their `dropout_p` is.
+    Attention with dropout is made of other ops there, one of which draws.
     """
-    names = [argument.name for argument in op._schema.arguments]
-    if "dropout_p" not in names:
-        return False
-    given = dict(zip(names, args, strict=False)) | dict(kwargs)
-    defaults = {argument.name: argument.default_value for argument in op._schema.arguments}
-    return (defaults | given)["dropout_p"] == 0.0
+    fused = _FUSED_ATTENTION in op._schema.name
+    return torch.Tag.nondeterministic_seeded in op.tags and not fused

@@ -95,9 +95,9 @@ class Quantisation:
     hidden layer give; None means 8 where activations have 6 or less (`passes.ranges.outer_bits`).
     `residual_bits` are the bits of residual sums, what they add and what is concatenated, unless
     their layer has bits of its own; None means those of activations, and at least 7. They are also
-    those of values that no weight multiplies before a norm; None means 8 there. `rounding` and
-    `bias_correction` None depend on a layer's bits. `equalise` brings channels that share a scale
-    to similar ranges first.
+    those of values that no weight multiplies before a norm or a product of matrices; None means 8.
+    `rounding` and `bias_correction` None depend on a layer's bits. `equalise` brings channels that
+    share a scale to similar ranges first.
     """
 
     bits: Bits = field(default_factory=Bits)
@@ -143,7 +143,7 @@ class Quantisation:
     def codes_of(self, node: Node | None, *, residual: bool, unweighted: bool = False) -> int:
         """The bits of the codes that a node gives, which may be those of a residual sum's term.
 
-        `unweighted` codes are those that no weight multiplies before a norm.
+        `unweighted` codes are those that no weight multiplies (`ranges.unweighted_values`).
         """
         if node is not None and unweighted and not self.has_own_bits(node):
             return self.residual_bits or _UNWEIGHTED_BITS

@@ -71,6 +71,16 @@ class Prediction(Mapping[str, Float32]):
 
         return to_frame(self, self._index)
 
+    @property
+    def outputs(self) -> dict[str, Float32]:
+        """The samples [L, B, *shape] by the names that the network gives its outputs.
+
+        Outputs without names are numbered: "0", "1", ...
+        """
+        count = len(self._samples)
+        names = self._head.outputs or tuple(map(str, range(count)))
+        return dict(zip(names, self._samples, strict=True))
+
     def __getitem__(self, name: str) -> Float32:
         if name not in self._arrays and name in self._names:
             made = self._statistics()

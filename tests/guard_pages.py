@@ -15,12 +15,12 @@ from enum import Enum
 from unittest.mock import patch
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from qbnnc.runtime import session
+from qbnnc.ir.ids import Rows
 from qbnnc.runtime.arena import ArenaPool
 from qbnnc.runtime.outputs import Outputs
-from qbnnc.support.inputs import as_rows
+from qbnnc.support.several_inputs import Arrays
 
 _PAGE = mmap.PAGESIZE
 _GUARD = 16 * _PAGE  # a stride past the end should land in it too
@@ -67,8 +67,10 @@ def fences(side: Side) -> Iterator[None]:
     def allocate(outputs: Outputs) -> NDArray[np.float32]:
         return fenced_bytes(4 * outputs.elements, side).view(np.float32)
 
-    def batch(x: ArrayLike, shape: tuple[int, ...], name: str = "the input") -> NDArray[np.float32]:
-        return fenced_copy(as_rows(x, shape, name), side)
+    whole = Rows.read
+
+    def read(rows: Rows, x: Arrays, name: str = "the input") -> NDArray[np.float32]:
+        return fenced_copy(whole(rows, x, name), side)
 
     with ExitStack() as stack:
         for module in _users_of("aligned_bytes"):
@@ -76,7 +78,7 @@ def fences(side: Side) -> Iterator[None]:
         stack.enter_context(patch.object(ArenaPool, "take", take))
         stack.enter_context(patch.object(ArenaPool, "give_back", give_back))
         stack.enter_context(patch.object(Outputs, "allocate", allocate))
-        stack.enter_context(patch.object(session, "as_rows", batch))
+        stack.enter_context(patch.object(Rows, "read", read))
         yield
 
 

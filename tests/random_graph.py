@@ -56,10 +56,18 @@ class RandomGraph:
         self.draw = Draw.of(seed, range(_SAMPLES), range(_ROWS))
         shape = choose(((6,), (1, 5, 6), (3, 6, 5), (4, 7, 7)))
         self.image = len(shape) == 3
-        x = self.build.input("input", TensorType(DType.F32, shape, PER_ROW))
+        self.value = self.entered(shape)
+
+    def entered(self, shape: tuple[int, ...]) -> Value:
+        """Codes of the input, which has this shape."""
+        return self.quantize_input(self.input("input", shape))
+
+    def input(self, name: str, shape: tuple[int, ...]) -> Value:
+        """The graph's input, with a calibration batch."""
+        x = self.build.input(name, TensorType(DType.F32, shape, PER_ROW))
         batch = self.rng.normal(0, 1.3, (_ROWS, *shape)).astype(np.float32)
         self.data[x] = batch[None]
-        self.value = self.quantize_input(x)
+        return x
 
     def finish(self, classification: bool) -> Graph:
         """Some layers, then one output or two."""
@@ -114,14 +122,14 @@ class RandomGraph:
         """One scale or one a channel; an offset or none; codes that do or do not fill the range."""
         bits, low = self.bits(), self.choose((-2.0, 0.0))
         quant = activation_quant(low, 2.0, bits)
-        count = self.choose((1, x.type.shape[0]))
+        count = self.choose((1, *x.type.shape[:1]))
         steps = self.rng.uniform(0.8, 1.2, count)
         scale = tuple(f32(quant.scale[0] * step) for step in steps)
         offset = tuple(f32(o) for o in self.rng.normal(0, 0.2, count))
         if self.choose((True, False)):
             offset = (0.0,) * count
         op = QuantizeInput(offset, scale, quant, *self.bounds(quant))
-        return self.emit(op, x, name="input.q")
+        return self.emit(op, x, name=f"{x.name}.q")
 
     def layer(self, name: str, *, same: bool) -> Value:
         """Accumulators of a linear layer or convolution; `same` keeps the shape."""

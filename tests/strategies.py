@@ -20,6 +20,7 @@ may fit no fused kernel. One or two outputs are codes or accumulators.
     integer_models(ops="all", sampled=False)                 the same without sampled weights
     integer_models(ops="all", dropout=False, sampled=True)   only weights are random
     integer_models(ops="products")        all ops and draws, and products of two matrices
+    integer_models(ops="parts")           all ops, and two or three inputs in a row
 
 By default (ops="basic") a seed gives the model it has always given.
 """
@@ -41,10 +42,11 @@ from qbnnc.ir.ops import RandomOp
 from tests.random_draws import RandomGraphOfAllDraws
 from tests.random_graph import Choose, RandomGraph
 from tests.random_ops import RandomGraphOfAllOps
+from tests.random_parts import RandomGraphOfParts
 from tests.random_products import RandomGraphOfProducts
 
 T = TypeVar("T")
-Ops: TypeAlias = Literal["basic", "all", "draws", "products"]
+Ops: TypeAlias = Literal["basic", "all", "draws", "products", "parts"]
 
 
 def input_batch(model: Model, rows: int, seed: int = 0) -> NDArray[np.float32]:
@@ -77,6 +79,7 @@ _KINDS: dict[str, type[RandomGraphOfAllOps]] = {
     "all": RandomGraphOfAllOps,
     "draws": RandomGraphOfAllDraws,
     "products": RandomGraphOfProducts,
+    "parts": RandomGraphOfParts,
 }
 
 

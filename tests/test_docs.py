@@ -63,6 +63,7 @@ MODULES = (
     "qbnnc.passes.recorded_options",
     "qbnnc.ir.arithmetic",
     "qbnnc.ir.scales",
+    "qbnnc.loading.arrays",
     "qbnnc.loading.sources",
     "qbnnc.passes.mixed_precision.analysis",
     "qbnnc.passes.mixed_precision.budget",

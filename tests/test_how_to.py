@@ -86,7 +86,9 @@ def paste(command: list[str], text: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("page", "count", "needs"),
     [
+        ("ensembles.md", 3, "torch"),
         ("predict.md", 8, "pandas"),
+        ("tokens.md", 3, "torch"),
         ("scikit-learn.md", 4, "sklearn"),
         pytest.param("lightning.md", 1, "pytorch_lightning", marks=pytest.mark.nightly),
     ],
@@ -98,6 +100,17 @@ def test_python_works_when_pasted(page: str, count: int, needs: str, folder: Pat
     assert len(found) == count
     assert blocks(page, "sh") == []
     paste([sys.executable, "-"], "\n".join(found), folder)
+
+
+@pytest.mark.slow
+def test_several_inputs_work_when_pasted(tmp_path: Path) -> None:
+    python, shell = (blocks("several-inputs.md", kind) for kind in ("python", "sh"))
+    assert (len(python), len(shell)) == (3, 1)
+    assert "Entry(name='features'" in paste([sys.executable, "-"], "\n".join(python), tmp_path)
+    said = paste(["bash", "-euo", "pipefail"], shell[0], tmp_path)
+    assert said.count(" equal\n") == 2
+    header = (tmp_path / "net.h").read_text()
+    assert "const float *image, const float *features, uint64_t seed" in header
 
 
 @pytest.mark.slow

@@ -41,6 +41,9 @@ def reshape(node: Node, scope: Scope) -> None:
     if len(before) == 3 and len(after) == 1 and scope.feeds_linear_layers(y):
         scope.hold(y, replace(source, strides=wanted, image=before))
         return
+    if _same_pixels(before, after) and same_order(before, source.strides, stored(before)):
+        scope.hold(y, replace(source, strides=stored(after)))
+        return
     if not same_order(before, source.strides, plain):
         flat = Held("{}", plain, source.ctype, Buffer(source.ctype, x.type.size))
         walk(scope, phase, before, source, flat)
@@ -51,6 +54,11 @@ def reshape(node: Node, scope: Scope) -> None:
     else:
         target = scope.make(y)
         walk(scope, phase, after, replace(source, strides=wanted), target)
+
+
+def _same_pixels(before: Strides, after: Strides) -> bool:
+    """Whether both are images of as many channels, whose pixels lie in one order."""
+    return len(before) == len(after) == 3 and before[0] == after[0]
 
 
 def move(node: Node, scope: Scope) -> None:

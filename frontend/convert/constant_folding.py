@@ -66,7 +66,7 @@ def repeated(call: Call) -> Filled | None:
     return Filled(shape, number) if number is not None else Filled(shape, None, row)
 
 
-def shared_by_rows(call: Call) -> Constant | None:
+def shared_by_rows(call: Call) -> Constant | Filled | None:
     """Constants that the batch repeats along an axis behind the first, with 1 there; or None.
 
     States of recurrent layers [layers, batch, hidden] are such.
@@ -88,7 +88,10 @@ def shared_by_rows(call: Call) -> Constant | None:
         found.append(result.narrow(axes[0], 0, 1))
         if not bool((result == found[-1]).all()):
             return None
-    return Constant(found[0]) if torch.equal(*found) else None
+    if not torch.equal(*found):
+        return None
+    number = number_of(found[0]) if found[0].is_floating_point() else None
+    return Constant(found[0]) if number is None else Filled(shape, number)
 
 
 def _common_row(call: Call, batch: int) -> Tensor | None:
@@ -96,7 +99,7 @@ def _common_row(call: Call, batch: int) -> Tensor | None:
     arguments = {name: _plain(value, batch) for name, value in call.arguments.items()}
     with torch.no_grad():
         result = cast(torch._ops.OpOverload, call.node.target)(**arguments)
-    if not isinstance(result, Tensor) or len(result) != batch:
+    if not isinstance(result, Tensor) or len(result) not in (1, batch):
         return None
     return result[0] if bool((result == result[:1]).all()) else None
 

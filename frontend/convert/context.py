@@ -14,7 +14,7 @@ from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.choices import as_activation
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
-from qbnnc.frontend.convert.id_functions import check_ids
+from qbnnc.frontend.convert.ids import check_ids
 from qbnnc.frontend.convert.ops.embedding import activation_of
 from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.sampled_weights.layers import LayerEmitter
@@ -129,6 +129,16 @@ class Context:
     def rows(self) -> int:
         """The number of rows that an op is tried on: the batch of a static export, or 2."""
         return self._batch if isinstance(self._batch, int) else 2
+
+    @property
+    def batch(self) -> int | torch.SymInt:
+        """The size of the batch: a symbol, or a number in a static export."""
+        return self._batch
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the batch that an op is tried on; what holds for them holds for all."""
+        return self._lanes.sizes
 
     def is_batch(self, extent: int | torch.SymInt) -> bool:
         """Whether an axis of this extent holds the rows of the batch."""

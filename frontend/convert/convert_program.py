@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
 from operator import itemgetter
 from typing import cast
 
@@ -15,9 +17,15 @@ from qbnnc.frontend.convert import unsupported_ops
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.context import Context
 from qbnnc.frontend.convert.draw_sources import Converted
-from qbnnc.frontend.convert.id_functions import vocabulary_of
+from qbnnc.frontend.convert.ids import vocabulary_of
+from qbnnc.frontend.convert.member_axes import member_axes, members_first
 from qbnnc.frontend.convert.op_rules import result_of
-from qbnnc.frontend.convert.parts_of_row import check_all_read, parts_of_row, row_name
+from qbnnc.frontend.convert.parts_of_row import (
+    check_all_read,
+    part_of_row,
+    parts_of_row,
+    row_name,
+)
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Chosen,
@@ -33,7 +41,7 @@ from qbnnc.frontend.program.nodes import (
     is_read,
     live,
     stored_tensors,
-    the_input,
+    the_inputs,
 )
 from qbnnc.frontend.program.predictions import Prediction, returned
 from qbnnc.frontend.program.random_ops import op_name
@@ -59,26 +67,40 @@ def convert_with_draws(
     program: ExportedProgram,
     tensors: Mapping[str, Tensor] | None = None,
     inputs: Entries = (),
+    member_axis: int | None = None,
 ) -> Converted:
     """The FLOAT graph of a functional program (see trace.export.functionalise), and its draws.
 
     `tensors` take the place of the program's own, by their names in the user's model. `inputs` are
-    several inputs that stand one after another in the rows that the program takes.
+    several inputs that stand one after another in the rows that the program takes. `member_axis` is
+    the axis of outputs that holds members; outputs [E, B, ...] have it in front.
     CompileError names the module, the op, and what to do instead.
     """
-    source = the_input(program)
+    source, *more = the_inputs(program)
     outputs = returned(program).predictions
     nodes = live(program, (output.node for output in outputs if not output.constant))
     stored = stored_tensors(program, tensors or {})
-    vocabulary = vocabulary_of(nodes, source)
+    vocabulary = vocabulary_of(nodes, source, *more)
     context = Context(nodes, batch_of(source), result_of, vocabulary)
     conversion = _Conversion(context, stored, nodes)
-    conversion.start(source, inputs)
+    conversion.start([source, *more], inputs)
     for node in nodes:
         conversion.visit(node)
-    converted = conversion.graph(outputs, Constants(program, stored))
+    converted = conversion.graph(outputs, Constants(program, stored), member_axis)
     check_all_read(converted.graph, inputs)
     return converted
+
+
+def _shape_of(source: fx.Node) -> tuple[int, ...]:
+    """The shape of a row of an input; CompileError if it may have several."""
+    extents = source.meta["val"].shape[1:]
+    if not all(isinstance(extent, int) for extent in extents):
+        raise CompileError(
+            f"takes any {list(extents)} of features",
+            source.name,
+            remedy="export it for one shape of a row, with no axis but the batch dynamic",
+        )
+    return tuple(map(int, extents))
 
 
 class _Conversion:
@@ -92,34 +114,48 @@ class _Conversion:
         self._needed = frozenset(nodes)
         self._known: dict[fx.Node, object] = {}
 
-    def start(self, source: fx.Node, inputs: Entries) -> None:
-        extents = source.meta["val"].shape[1:]
-        if not all(isinstance(extent, int) for extent in extents):
-            raise CompileError(
-                f"takes any {list(extents)} of features",
-                source.name,
-                remedy="export it for one shape of a row, with no axis but the batch dynamic",
-            )
-        shape = tuple(map(int, extents))
-        type_ = TensorType(DType.F32, shape, PER_ROW)
-        name = row_name(inputs) if inputs else source.name
-        self._known[source] = Activation(self._context.build.input(name, type_))
-        self._known |= parts_of_row(source, inputs, self._context.build)
+    def start(self, sources: Sequence[fx.Node], inputs: Entries) -> None:
+        """Begin with the input: one tensor, or the row of several `inputs`."""
+        shapes = [_shape_of(source) for source in sources]
+        shape = shapes[0] if len(shapes) == 1 else (sum(map(prod, shapes)),)
+        name = row_name(inputs) if inputs else sources[0].name
+        build = self._context.build
+        row = build.input(name, TensorType(DType.F32, shape, PER_ROW))
+        if len(sources) == 1:
+            self._known[sources[0]] = Activation(row)
+            self._known |= parts_of_row(sources[0], inputs, build)
+            return
+        for source, entry in zip(sources, inputs, strict=True):
+            self._known[source] = Activation(part_of_row(entry, build))
 
-    def graph(self, outputs: Sequence[Prediction], constants: Constants) -> Converted:
-        nodes = {output.node: output for output in outputs}
-        values = {
-            node: self._context.value(
-                cast(Tracked, self._known[node]), Call(node, {}, self._context)
-            )
-            for node, output in nodes.items()
-            if not output.constant
-        }
-        shape = next(iter(values.values())).type.shape
-        for node, output in nodes.items():
-            if output.constant:
-                values[node] = self._constant(output, constants, shape)
-        return self._context.graph(tuple(values[output.node] for output in outputs))
+    def graph(
+        self, outputs: Sequence[Prediction], constants: Constants, member_axis: int | None
+    ) -> Converted:
+        computed = [None if each.constant else self._output(each.node) for each in outputs]
+        members = member_axes(computed, member_axis)
+        values: list[Value | None] = []
+        for number, output in enumerate(computed):
+            axis = None if members is None else members.axes[number]
+            if output is None:
+                values.append(None)
+            elif axis is None:
+                values.append(self._context.value(output[1], output[0]))
+            else:
+                values.append(members_first(*output, axis))
+        first, alike = next(
+            (value, members is not None and members.axes[number] is not None)
+            for number, value in enumerate(values)
+            if value is not None
+        )
+        shape = first.type.shape[alike:]
+        whole = tuple(
+            self._constant(output, constants, shape) if value is None else value
+            for output, value in zip(outputs, values, strict=True)
+        )
+        return replace(self._context.graph(whole), members=members)
+
+    def _output(self, node: fx.Node) -> tuple[Call, Tracked]:
+        return Call(node, {}, self._context), cast(Tracked, self._known[node])
 
     def _constant(self, output: Prediction, constants: Constants, shape: tuple[int, ...]) -> Value:
         """A constant output; a clamp at 0 marks one that no parameters make negative."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx
 
+from qbnnc.frontend.convert.member_axes import MemberAxes
 from qbnnc.ir.graph import Graph
 
 
@@ -32,9 +33,11 @@ class DrawSource:
 class Converted:
     """A FLOAT graph, and the source of each stream's numbers; `draws` are indexed by stream.
 
-    The nodes `signs` draw the random signs of Flipout, which the graph leaves out.
+    The nodes `signs` draw the random signs of Flipout, which the graph leaves out. Outputs with
+    `members` have their axis in front of a row's own.
     """
 
     graph: Graph
     draws: tuple[DrawSource, ...]
     signs: frozenset[fx.Node] = frozenset()
+    members: MemberAxes | None = None

@@ -12,7 +12,7 @@ from qbnnc.frontend.convert import (
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.constant_folding import folded, repeated, shared_by_rows
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
-from qbnnc.frontend.convert.id_functions import function, is_function
+from qbnnc.frontend.convert.layouts.rules import by_layout, concerns
 from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
 from qbnnc.frontend.convert.ops import (
     activations,
@@ -39,6 +39,7 @@ from qbnnc.frontend.convert.ops import (
     volume_pools,
     writes,
 )
+from qbnnc.frontend.convert.ops.id_functions import function, is_function
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Constant,
@@ -88,6 +89,17 @@ _RULES: Rules = {
     **normalisation.RULES,
     **comparisons.RULES,  # these call the rules above for masks, and for casts of constants
 }
+_ELEMENTWISE = frozenset(
+    {
+        *activations.RULES,
+        *arithmetic.RULES,
+        *comparisons.RULES,
+        *compound_ops.RULES,
+        *elementwise_functions.RULES,
+        *powers.RULES,
+        *shapes.ELEMENTWISE,
+    }
+)
 _UNFOLDED = frozenset({*dropout_ops.DROPOUT_RULES, "expand", "expand_as"})
 
 
@@ -102,6 +114,8 @@ def _unchecked(call: Call) -> Result:
         return _MAKING[name](call)
     if is_function(call) and (found := function(call)) is not None:
         return found
+    if concerns(call, inputs):
+        return by_layout(call, result_of, _ELEMENTWISE)
     if (made := zero_states.of_zeros(call)) is not None:
         return made
     if choices.is_chosen(inputs):

@@ -8,7 +8,7 @@ from torch import fx
 
 from qbnnc.frontend.convert.tracked import Activation
 from qbnnc.frontend.program.random_ops import op_name
-from qbnnc.ir.graph import Builder, Graph
+from qbnnc.ir.graph import Builder, Graph, Value
 from qbnnc.ir.inputs import inputs_of
 from qbnnc.ir.ops import Part
 from qbnnc.support.errors import CompileError, Loc
@@ -38,12 +38,16 @@ def parts_of_row(source: fx.Node, inputs: Entries, build: Builder) -> dict[fx.No
         return {node: Activation(build.row) for node in _to_the_users(source, inputs[0])}
     found: dict[fx.Node, Activation] = {}
     for entry in inputs:
-        part = build.emit(
-            Part(entry.start, entry.shape), build.row, loc=Loc(entry.name), name=entry.name
-        )
+        part = part_of_row(entry, build)
         for node in _taking(source, entry):
             found[node] = Activation(part)
     return found
+
+
+def part_of_row(entry: Entry, build: Builder) -> Value:
+    """An input, out of the row."""
+    op = Part(entry.start, entry.shape)
+    return build.emit(op, build.row, loc=Loc(entry.name), name=entry.name)
 
 
 def check_all_read(graph: Graph, inputs: Entries) -> None:

@@ -35,11 +35,25 @@ class Activation:
 class Transposed:
     """An activation with the batch as torch's axis `batch`, which is not the first.
 
-    `value` has torch's other axes in order. Only ops that bring the batch to the front take it.
+    `value` has torch's other axes in order. Most ops take it by way of `layouts`.
     """
 
     value: Value
     batch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Merged:
+    """An activation whose torch axis `axis` is [before, batch, after], merged into one.
+
+    `value` has torch's other axes in order, with `before` and `after` in the place of the merged
+    one. Either is left out if it is 1.
+    """
+
+    value: Value
+    axis: int
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,7 +284,16 @@ class Written:
 
 
 AnyActivation: TypeAlias = (
-    Activation | Transposed | Masked | Product | Padded | Flipped | Perturbation | Places | Written
+    Activation
+    | Transposed
+    | Merged
+    | Masked
+    | Product
+    | Padded
+    | Flipped
+    | Perturbation
+    | Places
+    | Written
 )
 Tracked: TypeAlias = (
     AnyActivation

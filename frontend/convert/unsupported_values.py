@@ -14,6 +14,7 @@ from qbnnc.frontend.convert.tracked import (
     Filled,
     Flipped,
     MaskSum,
+    Merged,
     Noise,
     Perturbation,
     Places,
@@ -78,6 +79,12 @@ def value_not_supported(tracked: Tracked, reader: Call) -> NoReturn:
                 f"takes a tensor whose rows of the batch are axis {batch}",
                 "move the batch back to the front before (transpose, or reduce the axes in "
                 "front of it)",
+            )
+        case Merged(_, axis, before, after):
+            reader.fail(
+                f"takes a tensor whose axis {axis} holds the batch between {before} and {after} "
+                "of other axes, which a view has merged",
+                "give it these axes apart, with the batch in front",
             )
         case DropoutMask() | MaskSum():
             raise NotAnActivation(

@@ -38,6 +38,8 @@ def of_zeros(call: Call) -> Tracked | None:
                 return Filled(call.shape(), 0.0)
             if isinstance(other, AnyActivation) and _whole(call):
                 return other
+            if isinstance(other, Noise) and _is_row(call, other):
+                return other
     return None
 
 
@@ -60,6 +62,11 @@ def _whole(call: Call) -> bool:
     """Whether a sum has the factor 1, and each operand the shape of the result."""
     shapes = [str(list(node.meta["val"].shape)) for node in call.node.all_input_nodes]
     return call.arguments.get("alpha", 1) == 1 and set(shapes) == {str(list(call.shape()))}
+
+
+def _is_row(call: Call, noise: Noise) -> bool:
+    """Whether noise, added once, has the shape of a row: zeros have repeated it for each."""
+    return call.arguments.get("alpha", 1) == 1 and noise.shape == call.shape()[1:]
 
 
 def _is_zeros(value: object) -> bool:

@@ -16,7 +16,7 @@ from qbnnc.frontend.distribution.supplied_draws import UnmatchedDraw
 from qbnnc.frontend.module.snapshot import untouched
 from qbnnc.frontend.module.training_mode import Dropout, WithoutDropout, training_mode
 from qbnnc.frontend.module.wrappers import not_compiled
-from qbnnc.frontend.program.nodes import batch_of, the_input
+from qbnnc.frontend.program.nodes import batch_of, the_input, the_inputs
 from qbnnc.frontend.program.output_names import plain
 from qbnnc.frontend.program.predictions import returned
 from qbnnc.frontend.trace.any_batch import Traced
@@ -32,7 +32,8 @@ class Reference:
 
     `load` puts a member's weights into the module if several members share one. `name` is the
     member's in messages. `draw` gives the outputs under a sample of the user's own object, if the
-    module was made of one; `told` describes that object.
+    module was made of one; `told` describes that object. `member` is the number of the member,
+    where the module is an ensemble by itself.
     """
 
     module: nn.Module
@@ -43,6 +44,7 @@ class Reference:
     name: str = ""
     draw: Callable[[Tensor], object] | None = None
     told: str = ""
+    member: int | None = None
 
     def rows(self, x: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """`count` evenly spaced rows of x, or as many as the program's fixed batch has."""
@@ -60,8 +62,9 @@ class Reference:
 
     def input(self, x: NDArray[np.float32]) -> Tensor:
         """The rows in the element type that the module was traced with."""
-        value: Tensor = the_input(self.traced.program).meta["val"]
-        return torch.from_numpy(x).to(value.dtype)
+        first, *more = the_inputs(self.traced.program)
+        value: Tensor = first.meta["val"]
+        return torch.from_numpy(x).to(torch.float32 if more else value.dtype)
 
     @contextmanager
     def opened(self, *, own_draws: bool = False) -> Iterator[Call]:
@@ -88,7 +91,10 @@ class Reference:
                     place=type(self.module).__name__,
                     remedy="give rows that the network takes",
                 ) from error
-            return [_rows_of(leaves[p.position], len(x), p.constant) for p in predictions]
+            return [
+                _rows_of(self._of_member(leaves[p.position], number), len(x), p.constant)
+                for number, p in enumerate(predictions)
+            ]
 
         with other_generators_kept(), untouched(self.module), not_compiled(), torch.no_grad():
             if self.is_program:
@@ -97,6 +103,12 @@ class Reference:
                 off = WithoutDropout() if self.dropout == "off" else nullcontext()
                 with training_mode(self.module, self.dropout), off:
                     yield call
+
+    def _of_member(self, output: Tensor, number: int) -> Tensor:
+        """The member's part of an output of its module."""
+        members = self.traced.members
+        axis = None if members is None or self.member is None else members.axes[number]
+        return output if axis is None or self.member is None else output.select(axis, self.member)
 
 
 def _rows_of(output: Tensor, rows: int, constant: bool) -> Tensor:

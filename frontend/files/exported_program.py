@@ -26,6 +26,7 @@ from qbnnc.support.several_inputs import Entries, Entry
 MAX_CALIBRATION_ROWS = 512
 _CALIBRATION = "qbnnc_calibration.npy.base64"
 _METHOD = "qbnnc_method.json"
+_MOST_AXES = 64
 _LARGEST = 2**27  # extent of an input
 _LONGEST = 1000  # characters in a description
 
@@ -34,8 +35,8 @@ _LONGEST = 1000  # characters in a description
 class StoredProgram:
     """A program, and what was stored beside it; `calibration` is [rows, ...] float32.
 
-    `dropout`, `checked` and `outputs` are the values given when the program was saved. `inputs` are
-    several inputs, which the program takes one after another in its rows.
+    `dropout`, `checked`, `outputs` and `member_axis` are those given when the program was saved.
+    `inputs` are several inputs, which the program takes one after another in its rows.
     """
 
     program: ExportedProgram
@@ -44,6 +45,7 @@ class StoredProgram:
     checked: str = ""
     outputs: tuple[str, ...] = ()
     inputs: Entries = ()
+    member_axis: int | None = None
 
 
 def load_program(path: Path) -> StoredProgram:
@@ -61,7 +63,13 @@ def load_program(path: Path) -> StoredProgram:
     method = _method(safe.extra, path)
     rows = _calibration(safe.extra, path)
     return StoredProgram(
-        program, rows, _dropout(method), _checked(method), _outputs(method), _inputs(method, path)
+        program,
+        rows,
+        _dropout(method),
+        _checked(method),
+        _outputs(method),
+        _inputs(method, path),
+        _member_axis(method),
     )
 
 
@@ -176,3 +184,11 @@ def _outputs(method: object) -> tuple[str, ...]:
             return tuple(names)
         case _:
             return ()
+
+
+def _member_axis(method: object) -> int | None:
+    match method:
+        case {"member_axis": int() as axis} if abs(axis) < _MOST_AXES:
+            return axis
+        case _:
+            return None

@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from qbnnc.frontend.module.wrappers import unwrapped
 from qbnnc.frontend.program.locations import NETWORK
+from qbnnc.frontend.program.nodes import the_inputs
 from qbnnc.support.errors import CompileError, InputError, Loc
 from qbnnc.support.several_inputs import MOST_WHOLE, Entries, Entry, described
 
@@ -165,6 +167,23 @@ def _packed(module: nn.Module, example: Example) -> tuple[Arguments, Tensor]:
         start = entries[-1].stop
         parts.append(tensor.to("cpu", torch.float32))
     return Arguments(structure, tuple(entries), tuple(types)), _row(parts)
+
+
+def of_program(program: ExportedProgram, module: nn.Module) -> SeveralInputs | None:
+    """The module of a program of several inputs, as one of rows; None for a program of one."""
+    sources = the_inputs(program)
+    if len(sources) == 1:
+        return None
+    entries, types, start = list[Entry](), list[torch.dtype | None](), 0
+    for node in sources:
+        value: Tensor = node.meta["val"]
+        whole = value.dtype in _WHOLE
+        entries.append(Entry(node.name, tuple(map(int, value.shape[1:])), start, whole))
+        types.append(value.dtype if whole else None)
+        start = entries[-1].stop
+    structure = program.call_spec.in_spec
+    assert structure is not None  # torch.export writes it always
+    return SeveralInputs(module, Arguments(structure, tuple(entries), tuple(types)))
 
 
 def _row(parts: Sequence[Tensor]) -> Tensor:

@@ -111,8 +111,11 @@ def _kind(layer: nn.Module) -> str:
 
 
 def _unsupported_layer(name: str, layer: nn.Module, kind: str) -> NoReturn:
+    remedy = "linear layers, convolutions, batch norm, pooling and dropout compile"
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+        remedy = "set max_norm=None, after the rows are scaled: weight.data.renorm_(2, 0, max_norm)"
     raise CompileError(
         f"{type(layer).__name__}: {kind} no integer form here",
         Loc(name or type(layer).__name__),
-        remedy="linear layers, convolutions, batch norm, pooling and dropout compile",
+        remedy=remedy,
     )

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx.node import Argument
 
 from qbnnc.frontend.program.locations import location
-from qbnnc.frontend.program.nodes import batch_of, reached_from, the_input
+from qbnnc.frontend.program.nodes import batch_of, reached_from, the_input, the_inputs
 from qbnnc.frontend.program.predictions import Prediction, bare_tensor, fits, same_extent
 from qbnnc.frontend.program.random_ops import draws_noise
 from qbnnc.support.errors import CompileError
@@ -28,7 +28,7 @@ class Constants:
     def __init__(self, program: ExportedProgram, stored: Stored) -> None:
         self._source = the_input(program)
         self._stored = stored
-        self._reached = reached_from(program.graph.nodes, self._source)
+        self._reached = reached_from(program.graph.nodes, *the_inputs(program))
         parameters = program.graph_signature.inputs_to_parameters
         self._learnt = {name: stored[name][1] for name in parameters if name in stored}
 

@@ -18,20 +18,30 @@ _ONLY_SHAPES = ("_like", "sym_size", "new_empty", "new_full", "new_ones", "new_z
 
 
 def the_input(program: ExportedProgram) -> fx.Node:
-    """The one tensor that the program is a function of; InputError if there are several."""
+    """The tensor that the program is a function of, or the first one; see `the_inputs`."""
+    return the_inputs(program)[0]
+
+
+def the_inputs(program: ExportedProgram) -> list[fx.Node]:
+    """The tensors that the program is a function of, each [batch, ...]; InputError for others."""
     names = program.graph_signature.user_inputs
     tensors = [n for n in program.graph.find_nodes(op="placeholder") if n.name in names]
-    if len(tensors) != 1:
-        given = ", ".join(repr(node.name) for node in tensors) or "none"
+    if len(tensors) != len(names) or not tensors:
         raise InputError(
-            f"the network takes {len(tensors)} inputs, and only one tensor is supported",
-            place=given,
-            remedy="wrap the network in a module that takes one and splits it",
+            "the network takes something else than tensors",
+            place=", ".join(map(repr, names)) or "none",
+            remedy="set it in __init__, or give forward a default for it",
         )
-    if not isinstance(tensors[0].meta.get("val"), Tensor) or not tensors[0].meta["val"].ndim:
-        raise InputError("the input must be a tensor [batch, ...]", place=tensors[0].name)
-    source: fx.Node = tensors[0]
-    return source
+    for node in tensors:
+        if not isinstance(node.meta.get("val"), Tensor) or not node.meta["val"].ndim:
+            raise InputError("the input must be a tensor [batch, ...]", place=node.name)
+        if not is_batch(batch_of(node), batch_of(tensors[0])):
+            raise InputError(
+                f"the inputs {tensors[0].name!r} and {node.name!r} may have other numbers of rows",
+                place="the program",
+                remedy="export it with one dynamic batch of all inputs",
+            )
+    return tensors
 
 
 def batch_of(source: fx.Node) -> int | torch.SymInt:
@@ -50,9 +60,9 @@ def is_batch(extent: int | torch.SymInt, batch: int | torch.SymInt) -> bool:
     return same
 
 
-def reached_from(nodes: Iterable[fx.Node], source: fx.Node) -> set[fx.Node]:
-    """The nodes that depend on the numbers in `source`, and not only on its shape."""
-    reached = {source}
+def reached_from(nodes: Iterable[fx.Node], *sources: fx.Node) -> set[fx.Node]:
+    """The nodes that depend on the numbers in `sources`, and not only on their shapes."""
+    reached = {*sources}
     for node in nodes:
         only_shape = any(part in op_name(node) for part in _ONLY_SHAPES)
         if not only_shape and any(i in reached for i in node.all_input_nodes):

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 
-from qbnnc.frontend.program.nodes import batch_of, reached_from, the_input
+from qbnnc.frontend.program.nodes import batch_of, reached_from, the_inputs
 from qbnnc.frontend.program.output_names import leaf_names
 from qbnnc.frontend.program.random_ops import draws_noise, op_name
 from qbnnc.ir.outputs import role_of
@@ -60,8 +60,8 @@ def returned(program: ExportedProgram) -> Returned:
     A constant is a prediction if it fits an output that depends on the input. It must also have the
     batch's axis or be a parameter, such as a variance for all inputs. A KL term is left out.
     """
-    source = the_input(program)
-    reached, found, others = reached_from(program.graph.nodes, source), [], []
+    source, *more = the_inputs(program)
+    reached, found, others = reached_from(program.graph.nodes, source, *more), [], []
     leaves = list(_leaves(program))
     rows = [node.meta["val"].shape[1:] for node, _, _ in leaves if node in reached]
     if not rows:

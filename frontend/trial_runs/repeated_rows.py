@@ -16,17 +16,19 @@ def check_rows(module: nn.Module, rows: int, outputs: Sequence[Tensor], seen: Wa
     """Raise CompileError if the first output has several predictions for each of the `rows`.
 
     Wrappers for Monte-Carlo sampling (torch-uncertainty's MCDropout) do so, around a network that
-    compiles. Ensembles in one module (packed ensembles, BatchEnsemble) do so, too. `seen` is the
-    record of one call.
+    compiles. Ensembles in one module (packed ensembles, BatchEnsemble) do so, too. Those with an
+    axis of members in front of the batch compile. `seen` is the record of one call.
     """
     samples = _predictions(outputs[0], rows) if outputs else 0
     if samples < 2 or _is_kept(outputs[0], module):
+        return
+    often = any(seen.called.count(child) > 1 for child in module.children() if _has_weights(child))
+    if _is_stacked(outputs[0], rows) and not often:
         return
     gives = (
         f"forward gives {samples} predictions for each row (its output is "
         f"{list(outputs[0].shape)} for {rows} rows): "
     )
-    often = any(seen.called.count(child) > 1 for child in module.children() if _has_weights(child))
     if often or seen.draws:
         inside = _inside(module, seen.called, samples)
         advice = f"compile {inside} instead" if inside else "compile the network inside"
@@ -54,6 +56,11 @@ def _predictions(output: Tensor, rows: int) -> int:
     joined = shape[0] // rows if shape[0] % rows == 0 else 0
     stacked = shape[0] if len(shape) > 1 and shape[1] == rows else 0
     return joined if joined > 1 else stacked
+
+
+def _is_stacked(output: Tensor, rows: int) -> bool:
+    """Whether the second axis may be the batch."""
+    return output.ndim > 1 and output.shape[1] == rows
 
 
 def _is_kept(output: Tensor, module: nn.Module) -> bool:

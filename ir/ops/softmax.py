@@ -24,6 +24,7 @@ from qbnnc.ir.ops.base import (
 from qbnnc.ir.types import CONSTANT, Array, DType, QuantParams, TensorType
 from qbnnc.ir.validity import check_bounds_within, check_float32, check_scales
 
+MOST_ENTRIES = 2**16  # of a table: float32 counts them
 _NOTHING = -(2**62)  # below every integer of a row
 
 
@@ -119,6 +120,8 @@ class SoftmaxInteger(ClampedOp):
         expect_axis(x, len(x.shape) - 1)
         if table.dtype is not DType.I32 or len(table.shape) != 1 or table.axes != CONSTANT:
             raise ValueError(f"takes a constant table i32[N], not {table}")
+        if not 1 <= table.shape[0] <= MOST_ENTRIES:
+            raise ValueError(f"takes a table of 1 to {MOST_ENTRIES} entries, not {table.shape[0]}")
         _options(x, constants, DType.I32)
         check_scales((self.multiplier,))
         _expect_one_scale(self.quant)

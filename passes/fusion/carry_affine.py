@@ -137,13 +137,11 @@ def _multiplied(product: Node, op: MatMul, scaling: Scaling, build: Builder) -> 
 def take_above(layer: Node, scaling: Scaling, build: Builder) -> Value:
     """The linear layer with the scaling of its inputs in weight and bias.
 
-    A product of two matrices takes one factor, as often as it reads what is scaled.
+    A product of two matrices takes one factor.
     """
     if isinstance(layer.op, MatMul):
-        first, second = layer.inputs
-        factor = scaling.scale.item() ** (1 + (first is second))
-        op = replace(layer.op, factor=layer.op.factor * factor)
-        return build.emit(op, first, second, loc=layer.loc, name=layer.output.name)
+        op = replace(layer.op, factor=layer.op.factor * scaling.scale.item())
+        return build.emit(op, *layer.inputs, loc=layer.loc, name=layer.output.name)
     scale, shift = scaling.full
     x, weight, bias = layer.inputs
     parameters = [rescaled(weight, scale, 0.0, build, layer.loc), bias]
@@ -215,7 +213,8 @@ def _downwards(affine: Node, graph: Graph, readers: Mapping[Value, Node]) -> Car
         if isinstance(node.op, MatMul):
             number = scaling.number
             takes = number is not None and number[0] > 0 and number[1] == 0
-            return Carried(affine.output, {}, node.output, scaling) if takes else None
+            often = replace(scaling, scale=scaling.scale ** node.inputs.count(value))
+            return Carried(affine.output, {}, node.output, often) if takes else None
         if node.inputs[0] is not value:
             return None
         match node.op:

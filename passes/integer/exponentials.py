@@ -5,13 +5,14 @@ The sections named are those of docs/semantics.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from qbnnc.ir.arithmetic import f32
-from qbnnc.ir.graph import Node, Value
+from qbnnc.ir.graph import Builder, Node, Value
 from qbnnc.ir.ops import ScaledSoftmax
+from qbnnc.ir.ops.softmax import MOST_ENTRIES
 from qbnnc.ir.types import Array, DType
 from qbnnc.passes.integer.constants import quant_of
 from qbnnc.support.errors import CompileError
@@ -21,6 +22,20 @@ STEP = 2.0**-7  # of the table for accumulators, in nats
 _ENTRIES = 4096  # of a table, at most
 _LARGEST_BIAS = 2**30
 _LARGEST_ROW = 2**31 // ONE - 1
+
+
+def softmax_inputs(
+    softmax: Node, x: Value, arrays: Mapping[Value, Array], name: str, build: Builder
+) -> tuple[float, tuple[Value, ...]]:
+    """The multiplier of a SoftmaxInteger of x, and its constants: table, mask and bias.
+
+    `arrays` are the constants that the ScaledSoftmax reads. The table is called after `name`.
+    """
+    values = softmax.inputs[1:]
+    multiplier, table, others = softmax_constants(softmax, x, [arrays[v] for v in values])
+    made = [build.constant(f"{name}.table", table)]
+    made += [build.constant(v.name, array) for v, array in zip(values, others, strict=True)]
+    return multiplier, tuple(made)
 
 
 def softmax_constants(
@@ -49,7 +64,7 @@ def softmax_constants(
 
 def exponentials(step: float, entries: int) -> Array:
     """rint(2^16 * exp(-t * step)) for t = 0, 1, ...: i32, no more than up to the first 0."""
-    steps = np.arange(min(entries, 2**16), dtype=np.float64)
+    steps = np.arange(min(entries, MOST_ENTRIES), dtype=np.float64)
     table = np.rint(ONE * np.exp(-steps * step)).astype(np.int32)
     cut: Array = table[: int(np.count_nonzero(table)) + 1]
     return cut

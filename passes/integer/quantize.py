@@ -18,14 +18,11 @@ from qbnnc.ir.ops import (
     ClampCodes,
     Conv2d,
     Conv2dInteger,
-    Dequantize,
     Embedding,
-    EmbeddingCodes,
     EpsCodes,
     FakeQuantize,
     Linear,
     LinearInteger,
-    LookupReal,
     Mask,
     MatMul,
     MatMulInteger,
@@ -43,11 +40,9 @@ from qbnnc.ir.ops import (
     QuantizeInput,
     Rearrangement,
     Requantize,
-    Reshape,
     SampledWeight,
     ScaledSoftmax,
     Select,
-    SoftmaxInteger,
     SumPoolInteger,
     ops_of,
 )
@@ -56,18 +51,15 @@ from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.integer.constants import (
     clamp_codes,
-    integer_norm,
     layer_multiplier,
-    parameter_codes,
     preprocessing,
     quant_of,
-    real_table,
     table,
 )
-from qbnnc.passes.integer.exponentials import softmax_constants
+from qbnnc.passes.integer.leaving import Leaving
 from qbnnc.passes.integer.parameters import Parameters
+from qbnnc.passes.integer.row_ops import RowOps
 from qbnnc.passes.ranges.drawn_codes import number_of_each_lane
-from qbnnc.passes.ranges.quantisation_points import only_moves
 from qbnnc.support.errors import CompileError, Loc
 
 
@@ -123,6 +115,7 @@ class _Lowering:
         self.producers = graph.producers()
         self.codes, self.ids = _Codes(), id_values(graph)
         self.parameters = Parameters(graph.constants, self.producers, self.codes, self.build)
+        self.rows = RowOps(graph.constants, self.codes, self.build)
 
     def run(self) -> Graph:
         entry = self.old.input
@@ -133,7 +126,8 @@ class _Lowering:
         for node in self.old.nodes:
             if (lowered := self.lower(node)) is not None:
                 self.codes[node.output] = lowered
-        outputs = tuple(self.leave(v) for v in self.old.outputs)
+        leaving = Leaving(self.old.constants, self.producers, self.codes, self.build)
+        outputs = tuple(leaving.leave(v) for v in self.old.outputs)
         return self.build.graph(outputs, Stage.INTEGER)
 
     def lower(self, node: Node) -> Value | None:
@@ -203,11 +197,8 @@ class _Lowering:
             case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
-            case Normalize() as op if made_by is not None:
-                x, *parameters = made_by.inputs
-                integer = integer_norm(op, self.codes[x], quant, (low, high))
-                constants = self.normalising(node, parameters, quant)
-                return self.emit(integer, (self.codes[x], *constants), node)
+            case Normalize() | ScaledSoftmax() | Embedding() if made_by is not None:
+                return self.rows.lowered(made_by, node, quant, (low, high))
             case Noise() | Pointwise() if made_by is not None and (
                 drawn := number_of_each_lane(self.old, made_by)
             ):
@@ -218,14 +209,10 @@ class _Lowering:
                     f"{node.output.name}.table", table(quant_of(x), quant, op.of, low, high)
                 )
                 return self.emit(Lookup(quant), (x, entries), node)
-            case ScaledSoftmax() if made_by is not None:
-                return self.softmax(node, made_by, quant, (low, high))
             case Normal() as op:
                 if source not in self.codes:  # weights may share their noise
                     self.codes[source] = self.emit(EpsCodes(op.shape, op.stream), (), node)
                 return self.codes[source]
-            case Embedding() if made_by is not None:
-                return self.embedding(made_by, node, quant, low, high)
             case SampledWeight() | Choice() | Mask() if made_by is not None:
                 return self.parameters.drawn(made_by, node.output.name, quant)
         assert made_by is not None
@@ -258,78 +245,3 @@ class _Lowering:
         thresholds = thresholds_of(codes[::-1] if falls else codes, quant.high)
         op = NoiseCodes(noise.shape, noise.stream, thresholds, quant, noise.shared, falls)
         return self.emit(op, (), node)
-
-    def embedding(
-        self, made_by: Node, node: Node, quant: QuantParams, low: int, high: int
-    ) -> Value:
-        """Rows of a table of codes, which a clamp after it has cut already."""
-        ids, table = made_by.inputs
-        codes = parameter_codes(self.old.constants[table], quant).clip(low, high)
-        constant = self.build.constant(f"{node.output.name}.table", codes, quant)
-        return self.emit(EmbeddingCodes(), (self.codes[ids], constant), node)
-
-    def softmax(
-        self, node: Node, made_by: Node, quant: QuantParams, ends: tuple[int, int]
-    ) -> Value:
-        """Codes of a softmax of codes or accumulators, with its table of exponentials."""
-        x, name = self.codes[made_by.inputs[0]], node.output.name
-        arrays = [self.old.constants[value] for value in made_by.inputs[1:]]
-        multiplier, table, constants = softmax_constants(made_by, x, arrays)
-        inputs = (
-            self.build.constant(f"{name}.table", table),
-            *(
-                self.build.constant(value.name, array)
-                for value, array in zip(made_by.inputs[1:], constants, strict=True)
-            ),
-        )
-        return self.emit(SoftmaxInteger(quant, *ends, multiplier), (x, *inputs), node)
-
-    def normalising(
-        self, node: Node, parameters: list[Value], quant: QuantParams
-    ) -> tuple[Value, ...]:
-        """Weight and bias of a norm in steps of the result, each rounded once."""
-        scale = np.float32(quant.per_tensor[0])
-        return tuple(
-            self.build.constant(f"{node.output.name}.{what}", self.old.constants[value] / scale)
-            for what, value in zip(("g", "b"), parameters, strict=True)
-        )
-
-    def leave(self, output: Value) -> Value:
-        """An output: the numbers of codes or accumulators, moved as the graph moves them."""
-        if output in self.old.constants:
-            return self.codes[output]
-        moves, source = list[Node](), output
-        node = self.producers.get(output)
-        loc = Loc(output.name) if node is None else node.loc
-        while node is not None and source not in self.codes and only_moves(node.op):
-            moves.insert(0, node)
-            source = node.inputs[0]
-            node = self.producers.get(source)
-        name = f"{output.name}.real"
-        if node is not None and isinstance(node.op, Pointwise) and source not in self.codes:
-            x = self.codes[node.inputs[0]]
-            x = self.moved(x, moves, output.type.shape, f"{name}.codes", ".codes")
-            entries = self.build.constant(f"{name}.table", real_table(quant_of(x), node.op.of))
-            return self.build.emit(LookupReal(), x, entries, loc=loc, name=name)
-        if all(isinstance(each.op, Reshape) for each in moves):
-            shape = output.type.shape
-            op = Dequantize(None if shape == source.type.shape else shape)
-            return self.build.emit(op, self.codes[source], loc=loc, name=name)
-        real = self.build.emit(Dequantize(), self.codes[source], loc=loc, name=name)
-        return self.moved(real, moves, output.type.shape, name)
-
-    def moved(
-        self, x: Value, moves: list[Node], shape: tuple[int, ...], name: str, suffix: str = ""
-    ) -> Value:
-        """The elements of x as `moves` leave them; one reshape where nothing else moves them.
-
-        Names of codes end in `suffix`: the value's own name is for its numbers.
-        """
-        if all(isinstance(each.op, Reshape) for each in moves):
-            if x.type.shape == shape:
-                return x
-            return self.build.emit(Reshape(shape), x, loc=moves[-1].loc, name=name)
-        for each in moves:
-            of = f"{each.output.name}{suffix}"
-            x = self.build.emit(each.op, x, loc=each.loc, name=of)
-        return x

@@ -82,7 +82,7 @@ class Layer:
 
 
 def layers_of(graph: Graph, *, members: int = 1, outputs: bool = False) -> tuple[Layer, ...]:
-    """The layers of a FLOAT graph that is ready to be quantised, in order, the input first.
+    """The layers of a FLOAT graph that is ready to be quantised, in order; codes of an input first.
 
     With `outputs`, what leaves the graph is quantised too. Values that a concatenation joins share
     their scale; all of them belong to the layer that gives the first.
@@ -93,8 +93,9 @@ def layers_of(graph: Graph, *, members: int = 1, outputs: bool = False) -> tuple
     for point in points:
         given[owners[point.group]] += point.value.type.size
     residual = {name_of(point.node) for point in points if point.residual}
-    parameters: dict[str, dict[Value, int]] = {INPUT: {}}
-    nodes: dict[str, list[str]] = {INPUT: []}
+    first = [INPUT] if any(point.node is None for point in points) else []  # ids have no codes
+    parameters: dict[str, dict[Value, int]] = {name: {} for name in first}
+    nodes: dict[str, list[str]] = {name: [] for name in first}
     producers, computing = graph.producers(), {point.node for point in points}
     for node in graph.nodes:
         stored, name = dict(_parameters(node, producers)), name_of(node)

@@ -1,7 +1,8 @@
-"""Values that no weight multiplies before a norm or a softmax.
+"""Values that no weight multiplies before a norm, a softmax or a product of two matrices.
 
-One is the trunk of a transformer that norms before each layer. Such codes may have 8 bits at every
-width. That costs no memory, and codes above 128 could saturate only in products with weights.
+They are the trunk of a transformer that norms before each layer, and what attention multiplies.
+Such codes may have 8 bits at every width. That costs no memory, and codes above 128 could saturate
+only in products with weights.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Readers = Mapping[Value, list[Node]]
 
 
 def is_unweighted(value: Value, node: Node | None, readers: Readers) -> bool:
-    """Whether sums, norms and softmaxes alone read a value, and one of the latter two does.
+    """Whether sums, norms, softmaxes and products of matrices alone read a value; not sums alone.
 
     The value may be moved, masked or clamped before. `node` makes it. A norm's own result that
     nothing but outputs reads is such a value too.
@@ -38,7 +39,7 @@ def reaches_no_layer(value: Value, readers: Readers) -> bool:
 
 
 def _reached(value: Value, readers: Readers) -> tuple[bool, bool]:
-    """(whether only sums, norms and softmaxes read a value, whether a norm or softmax does)."""
+    """(whether no weight multiplies a value, whether more than sums reads it)."""
     seen, open_, reaches = set[Value](), [value], False
     while open_:
         current = open_.pop()
@@ -47,7 +48,7 @@ def _reached(value: Value, readers: Readers) -> tuple[bool, bool]:
         seen.add(current)
         for reader in readers.get(current, ()):
             op = reader.op
-            if isinstance(op, Normalize | ScaledSoftmax):
+            if isinstance(op, Normalize | ScaledSoftmax | MatMul):
                 reaches = True
             elif op.keeps_codes or isinstance(op, Clamp | Pairwise):
                 open_.append(reader.output)

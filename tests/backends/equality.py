@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from qbnnc.backends.onnx import emit
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.inputs import input_values
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Choice, LinearInteger
 from qbnnc.ir.oracle import oracle_prediction, oracle_samples
@@ -58,7 +59,8 @@ def assert_values_equal(model: Model, rows: int, seed: int = 4) -> dict[str, Arr
     for name, array in traced.items():
         assert array.shape == seen[name].shape, name
         assert np.array_equal(array, seen[name]), name
-    missing = [name for name in seen.keys() - traced.keys() if not name.endswith("input")]
+    given = {value.name for value in (model.graph.input, *input_values(model.graph))}
+    missing = [n for n in seen.keys() - traced.keys() if n.rpartition("/")[2] not in given]
     chosen = {name for graph in model.members for name in _chosen_weights(graph)}
     assert all(
         seen[name].dtype == np.int32 or name.rpartition("/")[2] in chosen for name in missing

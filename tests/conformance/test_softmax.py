@@ -12,9 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qbnnc.backends.torch.simulation import Simulation
-from qbnnc.ir.graph import Graph
+from qbnnc.ir.graph import Graph, Value
 from qbnnc.ir.model import Model
-from qbnnc.ir.ops import Gather, Multiply, ScaledSoftmax, Softmax, SoftmaxInteger
+from qbnnc.ir.ops import (
+    Gather,
+    MatMul,
+    MatMulInteger,
+    Multiply,
+    ScaledSoftmax,
+    Slice,
+    Softmax,
+    SoftmaxInteger,
+)
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.pipeline import Options
 from qbnnc.support.errors import Loc, UserError
@@ -67,6 +76,31 @@ def model_of(shape: tuple[int, ...], *, product: bool, masks: bool, biased: bool
 def test_engines(shape: tuple[int, ...], product: bool, masks: bool, biased: bool) -> None:
     model = model_of(shape, product=product, masks=masks, biased=biased)
     Case.of(model).check(inputs(model.graph, 5, seed=3))
+
+
+def attention(heads: int, length: int, features: int) -> Graph:
+    """Causal attention of parts of the input, with dropped probabilities."""
+    net, loc = Net((heads, length, 3 * features)), Loc("attention")
+    x, part = net.value, list[Value]()
+    for number in range(3):
+        op = Slice(2, number * features, (number + 1) * features, 1)
+        part.append(net.build.emit(op, x, loc=loc, name=f"part{number}"))
+    net.value = net.build.emit(MatMul(True), *part[:2], loc=loc, name="scores")
+    future = np.triu(np.full((1, length, length), LEAST, np.float32), 1)
+    net.affine(np.full((1, 1, 1), features**-0.5, np.float32), future, "masked")
+    net.emit(Softmax(2, False), name="softmax").dropout(0.2, "dropout")
+    return net.emit(MatMul(), part[2], name="context").graph()
+
+
+def test_attention_rounds_nothing_between_its_product_and_the_softmax() -> None:
+    made = attention(2, 5, 4)
+    model = quantised(made, Options(Quantisation(Bits(8, 7)), 3, calibration=QUICK))
+    (node,) = (n for n in model.graph.nodes if isinstance(n.op, SoftmaxInteger))
+    maker = model.graph.producers()[node.inputs[0]]
+    assert isinstance(maker.op, MatMulInteger)
+    assert node.output.type.quant is not None
+    assert node.output.type.quant.high == 255  # 8 bits beside activations of 7
+    Case.of(model).check(inputs(model.graph, 3, seed=3), seed=4)
 
 
 @needs_compiler

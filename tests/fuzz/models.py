@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
+from qbnnc.ir.ids import Rows
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger
 from qbnnc.ir.oracle import oracle_samples
@@ -82,7 +83,7 @@ class ModelTarget:
             classification=rng.random() < 0.3,
             dropout=rng.random() < 0.7,
             members=rng.choice((1, 1, 1, 2, 3)),
-            ops=rng.choice(("all", "draws")),
+            ops=rng.choice(("all", "draws", "parts")),
             sampled=rng.random() < 0.4,
         )
 
@@ -155,6 +156,9 @@ def _predicted(model: Model, rng: Random) -> Verdict:
         return Verdict(Kind.PASSED, "too large an input")
     draws = rng.choice((1, 2, 3)) if model.stochastic and cost < _LARGE else 1
     x, samples = batch(model.graph.input.type.shape, rows, rng), draws * members
+    taken = Rows.taken_by(model.graph)
+    if taken.ids is not None and rng.random() < 0.9:
+        x = taken.drawn(rows)
     seed, first_row = rng.choice((0, 1, 2**63, -5)), rng.choice((0, 1, 2**40))
     size = rng.choice((None, None, 1, 2))
     made = session.predict(x, samples, seed, first_row, size)

@@ -21,6 +21,7 @@ from tests.runtime.draws import drop_connect, last_layer_chosen, noisy
 from tests.runtime.nets import Net, codes
 from tests.runtime.sampled import BayesNet
 from tests.sharing import with_common_trunk
+from tests.tokens import RandomIds, integer_model, rows_of
 
 _SAME = Conv2dInteger(padding=(1, 1, 1, 1))
 
@@ -46,6 +47,8 @@ def compiled() -> Iterator[Model]:
     )
     yield with_common_trunk(3, None)
     yield with_common_trunk(2, 0.2, "w4a4")
+    yield integer_model(2)
+    yield integer_model(5, members=2)
 
 
 def by_hand() -> Iterator[Model]:
@@ -77,6 +80,8 @@ def uncompiled() -> Iterator[Model]:
         how = Quantisation(Bits(8, 7), rounding=Rounding.NEAREST)
         yield simulate_model(model, inputs(graph, 12), _options(how, _draws(graph)))
     yield Model((mlp(0), mlp(1)), Head(Task.REGRESSION), calibration=inputs(mlp(0), 12))
+    ids = RandomIds(3).graph()
+    yield Model((ids,), Head(Task.RAW), calibration=rows_of(ids, 12))
 
 
 def quantise(

@@ -29,6 +29,7 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
 from qbnnc.support.errors import CompileError, InputError, Loc
+from qbnnc.support.several_inputs import Entry
 from tests.tokens import integer_model
 
 LOC = Loc("emb")
@@ -161,12 +162,12 @@ def test_vocabularies_as_text_by_hand() -> None:
     "text", ["", "9", "9x3", "9x0,9x2", "-1,5", "a,b", "9x2x1", "99999999999,1"]
 )
 def test_another_text_is_an_error(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"vocabularies of|invalid literal|rows of a table"):
         vocabularies_from(text, (2,))
 
 
 def test_drawn_rows_are_ids_and_all_ids_occur() -> None:
-    rows = Rows((3,), np.array([4, 0, 2]))
+    rows = Rows((3,), np.array([4, 0, 2]), (Entry("x", (3,), 0),))
     drawn = rows.drawn(200)
     assert sorted({*drawn[:, 0].tolist()}) == [0, 1, 2, 3]
     assert sorted({*drawn[:, 2].tolist()}) == [0, 1]

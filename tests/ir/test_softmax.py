@@ -138,6 +138,7 @@ TABLE = TensorType(DType.I32, (4,))
         ((X, TABLE, TensorType(DType.I32, (1, 3)), TensorType(DType.U8, (1, 3))), "in this order"),
         ((X, TABLE, TensorType(DType.U8, (1, 3), PER_ROW)), "takes plain constants"),
         ((replace(X, shape=()), TABLE), "has no axis"),
+        ((X, TensorType(DType.I32, (2**16 + 1,))), "a table of 1 to 65536 entries"),
     ],
 )
 def test_types_that_do_not_fit(types: tuple[TensorType, ...], message: str) -> None:

@@ -14,10 +14,15 @@ SCOPE = (
     "ir/arithmetic.py",
     "ir/scales.py",
     "ir/bounds.py",
+    "ir/inputs.py",
     "ir/ranges.py",
     "ir/rng.py",
+    "ir/norm_groups.py",
+    "ir/ids.py",
+    "ir/ops/embedding.py",
     "passes/**/*.py",
     "frontend/convert/**/*.py",
+    "frontend/members/*.py",
     "frontend/objects/*.py",
     "runtime/metrics.py",
     "tools/qbnnc/batches/**/*.py",
@@ -25,9 +30,12 @@ SCOPE = (
     "runtime/stream.py",
     "runtime/families/parameters.py",
     "runtime/families/choice/[lp]*.py",
+    "runtime/families/embedding/lowering.py",
     "runtime/families/noise/lowering.py",
+    "runtime/families/products/lowering.py",
     "runtime/families/dropout/packed.py",
     "tools/qbnnc/support/frames.py",
+    "tools/qbnnc/support/several_inputs.py",
     "tools/qbnnc/sklearn/*.py",
     "tools/qbnnc/lightning/*.py",
     "tools/qbnnc/testing.py",
@@ -43,11 +51,15 @@ TABLE = {
         f"ir/test_arithmetic ir/test_sampling_scales {_RANGES}/test_insert_fake_quantize"
     ),
     "ir/bounds.py": (
-        "ir/test_bounds ir/test_softmax ir/test_accumulator_bounds "
+        "ir/test_bounds ir/test_softmax ir/test_matmul ir/test_accumulator_bounds "
         "passes/integer/test_prove_overflow"
     ),
+    "ir/inputs.py": "ir/test_inputs",
     "ir/ranges.py": "ir/test_ranges ir/test_bounds passes/integer/test_prove_overflow",
     "ir/rng.py": "ir/test_rng",
+    "ir/norm_groups.py": "ir/test_normalize",
+    "ir/ids.py": "ir/test_embedding",
+    "ir/ops/embedding.py": "ir/test_embedding",
     "runtime/metrics.py": "runtime/test_metrics",
     "runtime/tables.py": "runtime/test_frames",
     "runtime/stream.py": "runtime/test_stream runtime/test_frames",
@@ -55,9 +67,13 @@ TABLE = {
         "runtime/test_choices runtime/test_drop_connect runtime/test_sampled"
     ),
     "runtime/families/choice/*.py": "runtime/test_choices",
+    "runtime/families/normalization/*.py": "conformance/test_norms",
+    "runtime/families/embedding/*.py": "runtime/test_embedding",
     "runtime/families/noise/*.py": "runtime/test_noise_codes",
+    "runtime/families/products/*.py": "runtime/test_matrices",
     "runtime/families/dropout/*.py": "runtime/test_drop_connect",
     "tools/qbnnc/support/frames.py": "runtime/test_frames",
+    "tools/qbnnc/support/several_inputs.py": "support/test_several_inputs",
     "tools/qbnnc/sklearn/*.py": "qbnnc/test_sklearn",
     "tools/qbnnc/lightning/*.py": "qbnnc/test_lightning",
     "tools/qbnnc/testing.py": "qbnnc/test_testing",
@@ -68,6 +84,7 @@ TABLE = {
     "passes/ranges/quantisation_points.py": (
         f"{_RANGES}/test_quantisation_points {_RANGES}/test_joined_ranges {_RANGES}/test_calibrate"
     ),
+    "passes/ranges/unweighted_values.py": f"{_RANGES}/test_unweighted_values",
     "passes/ranges/insert_fake_quantize.py": (
         f"{_RANGES}/test_insert_fake_quantize {_RANGES}/test_joined_ranges {_QUANTIZE} {_SAMPLING}"
     ),
@@ -79,8 +96,12 @@ TABLE = {
     "passes/integer/exponentials.py": "passes/integer/test_exponentials",
     "passes/fusion/fuse_clamps.py": f"{_FUSION}/test_fuse_clamps {_SAMPLING}",
     "passes/fusion/fuse_elementwise.py": f"{_FUSION}/test_fuse_elementwise",
-    "passes/fusion/*affine.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}",
+    "passes/fusion/*affine.py": (
+        f"{_FUSION}/test_fold_products {_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}"
+    ),
     "passes/fusion/affine_values.py": f"{_FUSION}/test_fold_affine {_QUANTIZE}",
+    "passes/fusion/recognise_norms.py": f"{_FUSION}/test_recognise_norms",
+    "passes/fusion/group_statistics.py": f"{_FUSION}/test_recognise_norms",
     "passes/fusion/noise.py": f"backends/test_torch_network {_SAMPLING}",
     "passes/head/mean_and_variance.py": f"{_HEAD}/test_mean_and_variance {_HEAD}/test_assign_head",
     "passes/head/intervals.py": f"{_HEAD}/test_intervals {_HEAD}/test_regression_head",
@@ -91,9 +112,17 @@ TABLE = {
     "passes/recorded_options.py": "qbnnc/test_source_check",
     "passes/**/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
     "passes/*.py": f"{_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE} passes/test_pipeline",
+    "frontend/convert/layouts/*.py": (
+        f"{_CONVERT}/layouts/test_networks {_CONVERT}/layouts/test_layout "
+        f"{_CONVERT}/layouts/test_refused"
+    ),
+    "frontend/convert/member_axes.py": "frontend/members/test_members",
+    "frontend/members/*.py": "frontend/members/test_members frontend/members/test_narrow",
     "frontend/convert/*_noise.py": (
         f"{_CONVERT}/test_noise_on_activations {_CONVERT}/test_refused_noise"
     ),
+    f"{_OPS}/joined_constants.py": f"{_CONVERT}/test_attention",
+    f"{_OPS}/contractions.py": f"{_CONVERT}/test_attention {_CONVERT}/test_element_moves",
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
     f"{_OPS}/elementwise_*.py": f"{_CONVERT}/test_elementwise_functions",
     f"{_OPS}/convolutions.py": f"{_CONVERT}/test_convolutions {_CONVERT}/test_ops",
@@ -111,6 +140,9 @@ TABLE = {
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/normalisation.py": f"{_CONVERT}/test_normalisation",
     f"{_OPS}/resizing.py": f"{_CONVERT}/test_resizing",
+    f"{_OPS}/embedding.py": f"{_CONVERT}/test_embedding",
+    f"{_OPS}/id_functions.py": f"{_CONVERT}/test_embedding",
+    f"{_CONVERT}/ids.py": f"{_CONVERT}/test_embedding",
     f"{_OPS}/e*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
     f"{_OPS}/sampled_vectors.py": f"{_CONVERT}/test_correlated_weights",
     f"{_OPS}/[ps]*.py": f"{_CONVERT}/test_element_moves {_CONVERT}/test_ops",
@@ -128,6 +160,7 @@ TABLE = {
         f"{_CONVERT}/test_dropout_spellings {_CONVERT}/test_sampled_not_supported"
     ),
     f"{_CONVERT}/draw_sources.py": f"{_CONVERT}/test_mask_views {_CONVERT}/test_sampled_weights",
+    f"{_CONVERT}/parts_of_row.py": "frontend/test_several_inputs",
     f"{_CONVERT}/unsupported_*.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_CONVERT}/*.py": f"{_CONVERT}/test_convert {_CONVERT}/test_derived {_CONVERT}/test_ops",
     "frontend/objects/*.py": (

@@ -103,6 +103,7 @@ def test_the_names_that_users_know() -> None:
     assert PASS_NAMES == (
         "cut-softmax",
         "share-masks",
+        "recognise-norms",
         "scale-softmax",
         "split-layers",
         "fold-affine",
@@ -120,9 +121,9 @@ def test_the_names_that_users_know() -> None:
 
 def test_a_part_is_a_pipeline() -> None:
     whole = pipeline()
-    assert whole.before("fold-affine").names == PASS_NAMES[:4]
-    assert whole.since("quantize").names == PASS_NAMES[11:]
-    assert whole.since("fold-affine").before("fuse-elementwise").names == PASS_NAMES[4:6]
+    assert whole.before("fold-affine").names == PASS_NAMES[:5]
+    assert whole.since("quantize").names == PASS_NAMES[12:]
+    assert whole.since("fold-affine").before("fuse-elementwise").names == PASS_NAMES[5:7]
     assert whole.only("quantize", "share-masks").names == ("quantize", "share-masks")
     assert whole.before("cut-softmax").names == whole.only().names == ()
 

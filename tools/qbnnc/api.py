@@ -56,6 +56,7 @@ def save(
     dropout: Dropout | None = None,
     distribution_check: DistributionCheck = "default",
     output_names: str | Sequence[str] | None = None,
+    member_axis: int | None = None,
 ) -> None:
     """Save a trained or fine-tuned network so that it can be compiled without its Python code.
 
@@ -66,9 +67,9 @@ def save(
     the names of forward's arguments. `calibration` is given alike, and up to 512 rows of
     it travel with the network. `dropout`: "active" or "off" for dropout modules that
     eval() switched off. `output_names`: what forward returns, such as "mean,variance", where no
-    dict or NamedTuple says so. `distribution_check`: see `compile`; later there is no module to
-    compare with. What `prepare_qat` or `finetune` gave, or another Model, needs a .qbnn, and no
-    example. Raises UserError, and writes nothing, if the network cannot be compiled.
+    dict or NamedTuple says so. `member_axis`, `distribution_check`: see `compile`; later there is
+    no module to compare with. What `prepare_qat` or `finetune` gave, or another Model, needs a
+    .qbnn, and no example. Raises UserError, and writes nothing, if the network cannot be compiled.
     """
     if (known := known_model(module)) is not None:
         _save_model(with_calibration(known, calibration), path)
@@ -88,7 +89,7 @@ def save(
     if example_inputs is None:
         raise InputError("a module needs a batch to be traced with", place="example_inputs")
     names = names_from(output_names)
-    source = read_modules(modules, example_inputs, dropout=dropout)
+    source = read_modules(modules, example_inputs, dropout=dropout, member_axis=member_axis)
     model = model_of(source)
     model = name_outputs(model, names) if names else model
     model = with_calibration(model, calibration)
@@ -101,7 +102,8 @@ def save(
     else:
         verdict = model.provenance.distribution
         rows = model.calibration
-        save_traced(source.members[0], os.fspath(path), rows, checked=verdict, outputs=names)
+        first, path = source.members[0], os.fspath(path)
+        save_traced(first, path, rows, checked=verdict, outputs=names, member_axis=member_axis)
 
 
 def _save_model(model: Model, path: Path_) -> None:
@@ -125,6 +127,7 @@ def compile(
     trust_pickle: bool = False,
     distribution_check: DistributionCheck = "default",
     output_names: str | Sequence[str] | None = None,
+    member_axis: int | None = None,
     spread_check: bool = True,
     embedded_model: bool = True,
     batch: int | None = None,
@@ -149,7 +152,9 @@ def compile(
     a dict by the names of forward's arguments. `samples`: L (default 20; 1 where nothing is
     random), for an ensemble the samples per member. `task`: "raw", "classification" or
     "regression". `output_names`: names of the outputs, such as "mean,variance", where no dict or
-    NamedTuple has them. A compiled .qbnn is only written in other formats, with other samples or
+    NamedTuple has them. `member_axis`: the axis of the outputs that holds the members of an
+    ensemble inside one module; [members, batch, ...] needs none (docs/how-to/ensembles.md). A
+    compiled .qbnn is only written in other formats, with other samples or
     another task: options that decide its integers are refused. They are refused for a fine-tuned
     one too, whose ranges are decided. `distribution_check`: the float graph is compared with the
     module (docs/explanation/distribution.md); "full" draws more samples, None skips it, which the
@@ -173,7 +178,7 @@ def compile(
     c = COptions(ram, prefix, blob)
     paths = check_outputs(_several(outputs), inputs, onnx=onnx, c=c)
     options = options_from(compile_options, samples, task)
-    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
+    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names, member_axis)
     trained = source if isinstance(source, Trained) else read_trained(source, calibration, reading)
     model_ = trained.model
     if model_.stage is not Stage.FLOAT:

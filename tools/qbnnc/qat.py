@@ -48,6 +48,7 @@ def prepare_qat(
     task: str | None = None,
     dropout: Dropout | None = None,
     output_names: str | Sequence[str] | None = None,
+    member_axis: int | None = None,
     **compile_options: Unpack[CompileOptions],
 ) -> Simulation:
     """The network with simulated quantisation, as a module for a training loop of your own.
@@ -72,7 +73,7 @@ def prepare_qat(
     how, weight = choice("ranges", Ranges, ranges), number("decay", decay)
     if not 0 < weight <= 1:
         raise UserError("must be above 0, and 1 at most", place=f"`decay` {weight:g}")
-    reading = SourceOptions.of(dropout=dropout, output_names=output_names)
+    reading = SourceOptions.of(dropout=dropout, output_names=output_names, member_axis=member_axis)
     module, device = _on_cpu(module)
     model = _member(_float_model(module, rows, reading), member)
     options = options_from(compile_options, samples, task)
@@ -135,6 +136,7 @@ def finetune(
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
     output_names: str | Sequence[str] | None = None,
+    member_axis: int | None = None,
     device: str = "cpu",
     **compile_options: Unpack[CompileOptions],
 ) -> Model:
@@ -158,7 +160,9 @@ def finetune(
         Training() if training is None else training,
         validation=validation,
         calibration=calibration,
-        reading=SourceOptions.of(model, model_args, dropout, trust_pickle, output_names),
+        reading=SourceOptions.of(
+            model, model_args, dropout, trust_pickle, output_names, member_axis
+        ),
         device=device,
     )
     job.run()

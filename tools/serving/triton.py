@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qbnnc.backends.onnx.artefact import Description, read_file
-from qbnnc.backends.onnx.names import INPUT, ROW_IDS
+from qbnnc.backends.onnx.names import ROW_IDS
 from qbnnc.support.errors import FileError, UserError
 from qbnnc.support.files import read_bytes, write_all
 from qbnnc.support.inputs import as_count
@@ -38,7 +38,9 @@ def config(description: Description, name: str, *, rows: int, delay: int) -> str
         raise UserError("needs a default seed and any number of rows", remedy=remedy)
     statistics = [n for n in description.output_names if n not in description.sample_names]
     shapes = description.statistic_shapes
-    inputs = [_tensor(INPUT, "TYPE_FP32", description.input_shape), _ids()]
+    kind = "TYPE_INT64" if description.takes_ids else "TYPE_FP32"
+    named = zip(description.input_names, description.entries, strict=True)
+    inputs = [*(_tensor(given, kind, entry.shape) for given, entry in named), _ids()]
     outputs = [_tensor(n, "TYPE_FP32", shapes[n]) for n in statistics]
     return (
         f'name: "{name}"\n'

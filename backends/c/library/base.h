@@ -1,5 +1,6 @@
 /* Float arithmetic is IEEE float32, one rounding an operation. No product of floats feeds a sum of
- * floats anywhere before a sample is made, so that contraction (-ffp-contract) changes no bit. */
+ * floats anywhere before a sample is made, so that contraction (-ffp-contract) changes no bit. The
+ * one exception is a norm, whose product is volatile. */
 #include <float.h>
 #include <stddef.h>
 #include <stdint.h>

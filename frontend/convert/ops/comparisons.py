@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from qbnnc.frontend.convert import unsupported_ops
 from qbnnc.frontend.convert.call import Call, Rule, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks import handwritten_masks
+from qbnnc.frontend.convert.ids import is_ids
 from qbnnc.frontend.convert.ops import shapes
 from qbnnc.frontend.convert.ops.affine import affine, finite_below
 from qbnnc.frontend.convert.ops.arithmetic import operand, product, summed
@@ -33,6 +34,7 @@ from qbnnc.frontend.convert.tracked import (
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Function, Unary
 
+_IDS = (torch.int32, torch.int64)
 _ONE = torch.tensor(1.0, dtype=torch.float64)
 _MIRRORED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge", "eq": "eq", "ne": "ne"}
 
@@ -96,7 +98,7 @@ def one_of_two(call: Call) -> Tracked:
 
 
 def cast(call: Call) -> Tracked:
-    """Drop a cast that rounds nothing; a cast to bool is x != 0."""
+    """Drop a cast that rounds nothing, as ids are whole; a cast to bool is x != 0."""
     x, want = call.tracked("self"), call.node.meta["val"].dtype
     if not isinstance(x, AnyActivation):
         return shapes.cast_to(call)
@@ -105,6 +107,8 @@ def cast(call: Call) -> Tracked:
         return _truth(call, "self")
     wider = not have.is_floating_point and have.itemsize <= want.itemsize
     if want.is_floating_point or have == want or (wider and not want.is_complex):
+        return x
+    if want in _IDS and is_ids(call, x):
         return x
     return call.fail(f"casts activations to {want}, which rounds them", "only floats are supported")
 
@@ -146,11 +150,8 @@ def chosen(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Tracked:
     for each in (a, b):
         if isinstance(each, Constant) and not bool(each.tensor.isfinite().all()):
             call.fail(
-                "chooses a number that is not finite, by a condition that is computed from the "
-                "input"
-                if not isinstance(condition, Constant)
-                else "chooses infinity or NaN",
-                "choose a finite number, or by a constant mask, as causal attention does",
+                "chooses a number that is not finite, as masked attention does",
+                "choose minus infinity by a constant mask before a softmax, or a finite number",
             )
     if (one := _as_one_function(call, condition, a, b)) is not None:
         return one

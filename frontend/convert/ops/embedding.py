@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from math import prod
-from typing import cast
+from typing import NoReturn, cast
 
 import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.id_functions import as_function
+from qbnnc.frontend.convert.ids import as_function
 from qbnnc.frontend.convert.ops import element_moves
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.tracked import (
@@ -21,6 +21,7 @@ from qbnnc.frontend.convert.tracked import (
     IdFunction,
     Noise,
     Tracked,
+    Transposed,
 )
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Concat, Embedding, Reshape, Slice
@@ -43,9 +44,11 @@ def rows_of_table(call: Call, table: Tracked, ids: Tracked) -> Tracked:
         places = ids.tensor([1, *map(int, ids.shape[1:])]).to(torch.int64)
         return Filled(call.shape(), None, table.tensor[places[0]])
     rows = table.tensor.detach().to(torch.float32)
-    looked_up = read(call, ids, rows.reshape(len(rows), -1))
+    first = Activation(ids.value) if isinstance(ids, Transposed) else ids
+    looked_up = read(call, first, rows.reshape(len(rows), -1))
     shape = (*looked_up.type.shape[:-1], *rows.shape[1:])
-    return Activation(reshaped(call, looked_up, shape, "shape"))
+    value = reshaped(call, looked_up, shape, "shape")
+    return Transposed(value, ids.batch) if isinstance(ids, Transposed) else Activation(value)
 
 
 def read(call: Call, ids: Tracked, table: Tensor) -> Value:
@@ -112,7 +115,7 @@ def _composed(call: Call, rows: Tensor, table: Tensor) -> Tensor:
     return table[rows[:count]]
 
 
-def _refuse_table(call: Call, table: Tracked) -> None:
+def _refuse_table(call: Call, table: Tracked) -> NoReturn:
     match table:
         case Noise():
             call.fail(

@@ -143,7 +143,13 @@ def _is_drawn(parameter: Tracked | None) -> bool:
 
 
 def _of_channels(call: Call, x: Value, view: _View) -> Activation:
-    """A norm whose weight and bias [C] are fixed."""
+    """A norm whose weight and bias [C] are fixed; CompileError, saying what compiles, if not."""
+    if any(_is_drawn(_parameter(call, name)) for name in ("weight", "bias")):
+        call.fail(
+            "has a random weight or bias, with a number for each channel",
+            "normalise without them (affine=False), and write y * weight[:, None, None] + "
+            "bias[:, None, None] for images",
+        )
     weight, bias = (
         None if tensor is None else Constant(tensor.to(torch.float64))
         for tensor in (call.fixed_or_none("weight"), call.fixed_or_none("bias"))

@@ -146,9 +146,9 @@ def _cells(call: Call, layout: _Layout) -> Iterator[Cell]:
     projected = count > (4 if biased else 2)
     for start in range(0, len(params), count):
         own = params[start : start + count]
-        biases = own[2:4] if biased else (None, None)
-        given = Parameters(own[0], own[1], *biases, own[-1] if projected else None)
-        yield cell_of(op_name(call.node), call, given)
+        b_ih, b_hh = own[2:4] if biased else (None, None)
+        w_hr = own[-1] if projected else None
+        yield cell_of(op_name(call.node), call, Parameters(own[0], own[1], b_ih, b_hh, w_hr))
 
 
 def _first_states(call: Call, layout: _Layout) -> list[States]:

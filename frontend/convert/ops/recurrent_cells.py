@@ -115,7 +115,8 @@ class Gates:
     def _with(self, h: Tensor) -> Weight:
         """The bias with what a state of constants adds to it."""
         aten = torch.ops.aten
-        product = _computed(self.call, aten.mv.default, {"self": self._given.w_hh, "vec": h})
+        terms = _computed(self.call, aten.mul.Tensor, {"self": self._given.w_hh, "other": h})
+        product = _computed(self.call, aten.sum.dim_IntList, {"self": terms, "dim": [1]})
         for each in (self._given.b_ih, self._given.b_hh):
             if each is not None:
                 product = _computed(self.call, aten.add.Tensor, {"self": product, "other": each})
@@ -126,9 +127,8 @@ class Gates:
     ) -> tuple[Weight, Weight | None]:
         """The weight and the bias of some gates; the same for each step."""
         if h is not None:
-            (weight, _), bias = self._parameters(what, gates), self._with(h)
-            rows = self._rows(gates)
-            return weight, bias.moved(lambda t: t[rows])
+            (weight, _), rows = self._parameters(what, gates), self._rows(gates)
+            return weight, self._with(h).moved(lambda t: t[rows])
         key = (what, tuple(gates))
         if key not in self._taken:
             rows = self._rows(gates)

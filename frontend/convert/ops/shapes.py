@@ -14,7 +14,6 @@ from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.constant_folding import repeated, shared_by_rows
 from qbnnc.frontend.convert.dropout_masks import moved_masks
 from qbnnc.frontend.convert.dropout_masks.handwritten_masks import floored
-from qbnnc.frontend.convert.id_functions import is_ids
 from qbnnc.frontend.convert.tracked import (
     Activation,
     AnyActivation,
@@ -31,8 +30,6 @@ from qbnnc.frontend.convert.tracked import (
 )
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Gather, Op, Pairwise, Reshape, Transpose
-
-_WHOLE = (torch.int32, torch.int64)
 
 
 def reshape(call: Call) -> Tracked:
@@ -194,8 +191,6 @@ def cast_to(call: Call) -> Tracked:
     """Drop a cast, as the graph computes in float32; CompileError if it rounds activations."""
     x, dtype = call.tracked("self"), call.arguments.get("dtype")
     activation = isinstance(x, AnyActivation)
-    if isinstance(dtype, torch.dtype) and dtype in _WHOLE and is_ids(call, x):
-        return x
     if activation and isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
         call.fail(f"casts activations to {dtype}, which rounds them", "only floats are supported")
     if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
@@ -270,6 +265,9 @@ def _only_whole_ones_are_used(call: Call) -> bool:
     return bool(used) and all(str(list(inputs[i].meta["val"].shape)) == common for i in used)
 
 
+ELEMENTWISE = frozenset(
+    "_to_copy alias clone contiguous detach lift_fresh lift_fresh_copy to type_as".split()
+)
 RULES: Rules = {
     **dict.fromkeys(
         "_unsafe_view flatten reshape squeeze unflatten unsqueeze view _reshape_copy".split(),

@@ -23,12 +23,15 @@ LOWERINGS = Table[type, Lower]()
 
 @LOWERINGS.of(Reshape)
 def reshape(lowering: Lowering, node: Node, op: Reshape) -> None:
-    """Name the buffer anew if both shapes lie in row-major order; else transpose."""
+    """Name the buffer anew if nothing moves in memory; else transpose.
+
+    Images of as many channels have their pixels in one order, whatever their height is.
+    """
     source, target = node.inputs[0].type.shape, node.output.type.shape
     if node.output.type.dtype is DType.F32:
         return
     buffer = lowering.buffer(node, 0)
-    if source == target:
+    if source == target or (len(source) == len(target) == 3 and source[0] == target[0]):
         lowering.buffers[node.output] = buffer
         return
     item = node.output.type.dtype.numpy.itemsize

@@ -70,7 +70,8 @@ def exponentials(row, memory, y, x, scratch):
     total = np.int32(0)
     for i in range(length):
         distance = np.float32(max(np.int32(most - scratch[i]), np.int32(0))) * factor
-        distance = distance if distance < last else last
+        distance = distance if distance < last else last  # NaN too: no number leads elsewhere
+        distance = distance if distance > np.float32(0) else np.float32(0)
         e = table[np.int32(np.rint(distance))]
         if row[C.mask] >= 0 and mask[first + i * step] == 0:
             e = np.int32(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qbnnc.ir.ops.softmax import MOST_ENTRIES
 from qbnnc.runtime.families.softmax.instructions import Softmax
 from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.verifier.line import Line, Rule
@@ -14,6 +15,7 @@ RULES = Table[type[Instruction], Rule]()
 def softmax(line: Line) -> None:
     """Distances are cut to the table, so that no integer leads beyond it."""
     line.positive("height width length step_y step entries")
+    line.require(line.entries <= MOST_ENTRIES, "the table is longer than float32 counts")
     size = line.height * line.width * line.length
     last = (line.height - 1) * line.step_y + line.width + (line.length - 1) * line.step
     line.require(last == size, "the rows are not the elements of the value")

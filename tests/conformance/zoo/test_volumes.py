@@ -21,25 +21,28 @@ from qbnnc.runtime import load
 from qbnnc.verification.oracle import bits
 from tests.conformance.zoo.segnet import SegNet, Volumes
 from tests.conformance.zoo.volumes import NETWORKS as VOLUMES
-from tests.conformance.zoo.volumes import SHAPES
 from tests.devices.programs import check_equal, check_runs
 from tests.examples import slow_but
 from tests.frontend.nets import randomise_batch_norm
 from tests.graphs import inputs, run
 from tools.devices.targets import HOST
 
-OTHERS = {"SegNet": SegNet.shape, "unpooled volumes": Volumes.shape}
 MOST_APART = {"unpooled volumes": 0.3}  # maxima that rounding made equal move
-NETWORKS = {**VOLUMES, "SegNet": SegNet, "unpooled volumes": Volumes}
+NETWORKS = {
+    **VOLUMES,
+    "SegNet": (SegNet, SegNet.shape),
+    "unpooled volumes": (Volumes, Volumes.shape),
+}
 
 
 def compiled(name: str) -> tuple[Model, Array, tuple[Array, ...]]:
     """The model, rows for it, and what its float network gives for 16 of these."""
     torch.manual_seed(3)
-    net = NETWORKS[name]()
+    make, shape = NETWORKS[name]
+    net = make()
     randomise_batch_norm(net)
     dropout: Dropout | None = "active" if "Drop" in str(net) else None
-    graph = read_module(net.eval(), torch.randn(2, *{**SHAPES, **OTHERS}[name]), dropout=dropout)
+    graph = read_module(net.eval(), torch.randn(2, *shape), dropout=dropout)
     rows = inputs(graph, 96, seed=2)
     options = Options(Quantisation(Bits.parse("w8a8")))
     model = quantise_model(Model((graph,), Head(Task.RAW)), rows, options)

@@ -65,15 +65,15 @@ class UNet3D(nn.Module):
 
     def __init__(self, *, transposed: bool = True) -> None:
         super().__init__()
-        self.enter, self.down = self.double(1, 4), self.double(4, 6)
+        self.enter, self.down = self.stage(1, 4), self.stage(4, 6)
         self.up: nn.Module = nn.ConvTranspose3d(6, 6, 2, 2)
         if not transposed:
             self.up = nn.Upsample(scale_factor=2, mode="trilinear")
-        self.leave, self.last = self.double(10, 4), nn.Conv3d(4, 2, 1)
+        self.leave, self.last = self.stage(10, 4), nn.Conv3d(4, 2, 1)
         self.drop = nn.Dropout3d(0.2)
 
     @staticmethod
-    def double(inputs: int, outputs: int) -> nn.Sequential:
+    def stage(inputs: int, outputs: int) -> nn.Sequential:
         return nn.Sequential(
             nn.Conv3d(inputs, outputs, 3, padding=1), nn.BatchNorm3d(outputs), nn.ReLU()
         )
@@ -138,15 +138,12 @@ class Pooled(nn.Module):
         return F.adaptive_avg_pool3d(F.pad(x, (1, 1, 1, 1, 2, 1)), (2, 3, 2)).flatten(1)
 
 
-NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
-    "C3D": C3D,
-    "R(2+1)D": R2Plus1D,
-    "3-D U-Net": UNet3D,
-    "3-D U-Net, trilinear": lambda: UNet3D(transposed=False),
-    "VoxNet": VoxNet,
-    "sampled": Sampled,
-    "pools": Pooled,
-}
-SHAPES: Mapping[str, tuple[int, ...]] = {
-    name: (UNet3D if "U-Net" in name else make).shape for name, make in NETWORKS.items()
+NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "C3D": (C3D, C3D.shape),
+    "R(2+1)D": (R2Plus1D, R2Plus1D.shape),
+    "3-D U-Net": (UNet3D, UNet3D.shape),
+    "3-D U-Net, trilinear": (lambda: UNet3D(transposed=False), UNet3D.shape),
+    "VoxNet": (VoxNet, VoxNet.shape),
+    "sampled": (Sampled, Sampled.shape),
+    "pools": (Pooled, Pooled.shape),
 }

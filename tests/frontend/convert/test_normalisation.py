@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from qbnnc.frontend import read_module
-from qbnnc.ir.ops import Normalize
+from qbnnc.ir.ops import Linear, Normalize, SampledWeight
 from qbnnc.support.errors import CompileError
 from tests.frontend.outputs import assert_same, images
 
@@ -82,6 +83,60 @@ BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", BY_HAND)
 def test_by_hand(name: str) -> None:
     assert_same(Own(BY_HAND[name]), images(4, 3, 4, 2))
+
+
+class Drawn(nn.Module):
+    """A norm whose weight, or whose bias too, is sampled (Bayes by Backprop)."""
+
+    def __init__(self, *, bias: bool, groups: bool = False) -> None:
+        super().__init__()
+        self.layer, self.bias, self.groups = nn.Linear(4, 6), bias, groups
+        self.mu, self.rho = nn.Parameter(torch.ones(6)), nn.Parameter(torch.full((6,), -2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.layer(x)
+        weight = self.mu + F.softplus(self.rho) * torch.randn_like(self.mu)
+        bias = self.mu * 0.5 + 0.1 * torch.randn_like(self.mu) if self.bias else self.mu
+        if self.groups:
+            return F.group_norm(hidden, 2, weight, bias)
+        return F.layer_norm(hidden, (6,), weight, bias)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_sampled_weight_scales_what_the_norm_gives(bias: bool) -> None:
+    graph = read_module(Drawn(bias=bias), images(8, 4))
+    (norm,) = (node for node in graph.nodes if isinstance(node.op, Normalize))
+    assert [graph.constants[value].tolist() for value in norm.inputs[1:]] == [[1.0], [0.0]]
+    assert sum(isinstance(node.op, SampledWeight) for node in graph.nodes) == 1 + bias
+
+
+def test_sampled_weights_of_channels_are_refused_with_what_compiles() -> None:
+    with pytest.raises(CompileError, match="affine=False"):
+        read_module(Drawn(bias=True, groups=True), images(8, 4))
+
+
+class StepsFirst(nn.Module):
+    """A norm of a sequence whose first axis is the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = shaken(nn.LayerNorm(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(x.transpose(0, 1))
+        return y.transpose(0, 1)
+
+
+def test_the_batch_may_be_the_second_axis() -> None:
+    graph = assert_same(StepsFirst(), images(4, 5, 6))
+    assert [type(node.op) for node in graph.nodes] == [Normalize]
+
+
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_norms_of_weights_are_constants(norm: Callable[[nn.Module], nn.Module]) -> None:
+    torch.manual_seed(2)
+    graph = assert_same(norm(nn.Linear(6, 3)), images(4, 6))
+    assert [type(node.op) for node in graph.nodes] == [Linear]
 
 
 def test_norms_that_are_bounded_are_refused() -> None:

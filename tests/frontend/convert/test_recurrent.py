@@ -195,7 +195,8 @@ def from_places(layer: nn.Module, x: Tensor) -> Tensor:
 
 def packed(layer: nn.Module, x: Tensor) -> Tensor:
     lengths = torch.full((x.shape[0],), x.shape[1])
-    return last_state(layer, pack_padded_sequence(x, lengths, batch_first=True))
+    h: Tensor = layer(pack_padded_sequence(x, lengths, batch_first=True))[1]
+    return h[-1]
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {

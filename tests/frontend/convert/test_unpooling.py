@@ -68,17 +68,22 @@ def test_the_first_of_equal_maxima_counts() -> None:
     assert_same(Spelled(lambda x: back(torch.relu(x), 2, 2)), images(4, 3, 4, 4) - 1)
 
 
+def indexed(x: Tensor, kernel: int, stride: int = 2, padding: int = 0) -> tuple[Tensor, Tensor]:
+    """A max pool and its indices."""
+    return F.max_pool2d(x, kernel, stride, padding, return_indices=True)
+
+
 REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "overlap": (
-        lambda x: F.max_unpool2d(*F.max_pool2d(x, 3, 1, return_indices=True), 3, 1),
+        lambda x: F.max_unpool2d(*indexed(x, 3, 1), [3, 3], [1, 1]),
         "whose windows overlap",
     ),
     "padding": (
-        lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, 2, 1, return_indices=True), 2, 2, 1),
+        lambda x: F.max_unpool2d(*indexed(x, 2, 2, 1), [2, 2], [2, 2], [1, 1]),
         "reach over the edge",
     ),
     "other columns": (
-        lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2, output_size=(6, 7)),
+        lambda x: F.max_unpool2d(*indexed(x, 2), [2, 2], output_size=[6, 7]),
         r"output_size=x\.size\(\)",
     ),
     "as numbers": (
@@ -90,7 +95,9 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
         "only a max unpool is supported to take",
     ),
     "constants": (
-        lambda x: F.max_unpool2d(x, torch.arange(0, 144, 4).reshape(1, 1, 6, 6).expand_as(x), 2),
+        lambda x: F.max_unpool2d(
+            x, torch.arange(0, 144, 4).reshape(1, 1, 6, 6).expand_as(x), [2, 2]
+        ),
         "places that are not the indices of a max pool",
     ),
 }

@@ -61,6 +61,9 @@ def test_transposed_convolutions(name: str) -> None:
     assert_same(layer, images(3, layer.in_channels, 4, 5, 6))
 
 
+KERNELS, STRIDES = ((2, 2, 2), (3, 2, 4)), ((2, 2, 2), (1, 2, 3))
+
+
 class Averages(nn.Module):
     """Means over several windows, of numbers near 1: padding that counts tells."""
 
@@ -71,7 +74,7 @@ class Averages(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return tuple(
             F.avg_pool3d(x, kernel, stride, self.padding, ceil, self.include)
-            for kernel, stride, ceil in product((2, (3, 2, 4)), (2, (1, 2, 3)), (False, True))
+            for kernel, stride, ceil in product(KERNELS, STRIDES, (False, True))
         )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from qbnnc.frontend import read_file, read_module, save_program
 from qbnnc.frontend.torch_messages import quiet_torch
+from qbnnc.ir.inputs import inputs_of
 from qbnnc.ir.ops import KeepMask
 from qbnnc.support.errors import CompileError, FileError, InputError
 from tests.frontend.nets import Around, Net, Spelled
@@ -127,9 +128,25 @@ def test_a_program_of_two_inputs(tmp_path: Path) -> None:
 
     buffer = io.BytesIO()
     with quiet_torch():
-        torch.export.save(torch.export.export(Two(), (X, X), strict=False), buffer)
+        torch.export.save(torch.export.export(Two(), (X, X.clone()), strict=False), buffer)
     (tmp_path / "net.pt2").write_bytes(buffer.getvalue())
-    with pytest.raises(InputError, match="'left', 'right': the network takes 2 inputs"):
+    source = read_file(tmp_path / "net.pt2")
+    assert [(e.name, e.start) for e in inputs_of(source.graph)] == [("left", 0), ("right", 6)]
+    rows = np.arange(48, dtype=np.float32).reshape(4, 12)
+    with source.references[0].opened() as call:
+        (made,) = call(source.references[0].input(rows))
+    assert np.array_equal(made, rows[:, :6] + rows[:, 6:])
+
+
+def test_a_program_that_takes_no_tensor(tmp_path: Path) -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor, factor: float) -> Tensor:
+            return x * factor
+
+    with quiet_torch():
+        program = torch.export.export(Scaled(), (X, 2.0), strict=False)
+        torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(InputError, match="the network takes something else than tensors"):
         read_file(tmp_path / "net.pt2")
 
 

@@ -201,6 +201,10 @@ COMPILES: dict[str, Case] = {
         lambda: uncertainty("layers.bayesian.abnn").BatchNormAdapter2d(2),
         (2, 6, 6),
     ),
+    "bayesian-torch LSTM": Case(lambda: _bt("LSTMReparameterization", 4, 3), (5, 4)),
+    "bayesian-torch LSTM Flipout": Case(lambda: _bt("LSTMFlipout", 4, 3), (5, 4)),
+    "blitz LSTM": Case(lambda: WithoutKL(_blitz("BayesianLSTM", 4, 3)), (5, 4)),
+    "blitz GRU": Case(lambda: WithoutKL(_blitz("BayesianGRU", 4, 3)), (5, 4)),
     "bayesian-torch conv3d": Case(
         lambda: _bt("Conv3dReparameterization", 1, 2, 3, 0.0, 1.0, 0.0, -3.0), (1, 4, 4, 4)
     ),
@@ -213,7 +217,6 @@ COMPILES: dict[str, Case] = {
     "torch-uncertainty conv3d": Case(lambda: _tu("BayesConv3d", 1, 2, 3), (1, 4, 4, 4)),
 }
 
-_RECURRENT = r"is given a constant"
 _STATE = r"keeps state between calls .*take out what keeps a mask or a result"
 _ITS_SAMPLES = r"draws its samples itself.* compile \.core_model instead"
 _MEMBERS = r"members of an ensemble are joined along the batch.*compile a list"
@@ -223,19 +226,11 @@ _BY_PLACE = r"depend on its place in the batch"
 LONG = ("torch-uncertainty lenet", "torch-uncertainty bayesian_lenet's core")
 
 UNSUPPORTED: dict[str, Case] = {
-    "bayesian-torch LSTM": Case(
-        lambda: _bt("LSTMReparameterization", 4, 3), (5, 4), fails=_RECURRENT
-    ),
-    "bayesian-torch LSTM Flipout": Case(
-        lambda: _bt("LSTMFlipout", 4, 3), (5, 4), fails=r"no longer the first axis"
-    ),
     "torchbnn batch norm": Case(
         lambda: nn.Sequential(nn.Conv2d(2, 2, 1), torchbnn().BayesBatchNorm2d(0.0, 0.1, 2)),
         (2, 6, 6),
         fails=r"its weight is random; only the weights",
     ),
-    "blitz LSTM": Case(lambda: WithoutKL(_blitz("BayesianLSTM", 4, 3)), (5, 4), fails=_RECURRENT),
-    "blitz GRU": Case(lambda: WithoutKL(_blitz("BayesianGRU", 4, 3)), (5, 4), fails=_RECURRENT),
     "baal consistent dropout": Case(
         lambda: baal("consistent_dropout").patch_module(mlp()), (6,), fails=_STATE
     ),

@@ -16,6 +16,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "model_args",
         "dropout",
         "output_names",
+        "member_axis",
         "task",
         "samples",
         "trust_pickle",

@@ -35,6 +35,7 @@ from qbnnc.loading.project_folder import written_files
 from qbnnc.loading.sources import Reading, SourceOptions, Trained, read_trained
 from qbnnc.loading.writing import COptions, OnnxOptions, check_outputs
 from qbnnc.passes.pipeline import PASS_NAMES, Watch
+from qbnnc.support.several_inputs import described
 from qbnnc.support.text import counted, fold, human_bytes, spaced
 from qbnnc.verification.distribution import DistributionCheck
 
@@ -212,6 +213,7 @@ def _report(
     click.echo(fold(f"{source}: {compiled.method}, {bits}{drawn}"))
     click.echo(f"  task        {compiled.head.task.value}{how}")
     for title, text in (
+        ("inputs", described(compiled.inputs) if len(compiled.inputs) > 1 else ""),
         ("outputs", describe_outputs(compiled)),
         ("left out", compiled.provenance.left_out),
         ("calibrated", compiled.provenance.calibration),

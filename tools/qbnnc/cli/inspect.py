@@ -26,6 +26,7 @@ from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.summary import PlanSummary
 from qbnnc.support.errors import FileError
 from qbnnc.support.files import read_bytes
+from qbnnc.support.several_inputs import described
 from qbnnc.support.text import counted, fold, human_bytes, spaced, table
 
 
@@ -147,6 +148,8 @@ def _read(file: str) -> Model:
 
 def _lines(report: Inspection, outputs: str, file: str, verbose: bool) -> Iterator[str]:
     yield fold(f"{file}: {report.stage}, {report.method}, task {report.task}")
+    if len(report.inputs) > 1:
+        yield fold(f"inputs: {described(report.inputs)}")
     yield fold(f"outputs: {outputs}")
     if report.left_out:
         yield fold(f"left out: {report.left_out}")

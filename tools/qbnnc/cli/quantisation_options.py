@@ -49,7 +49,7 @@ quantisation_options = options(
         type=click.IntRange(2, 8),
         metavar="N",
         help="Use so many bits for residual sums, what they add and what is concatenated.  "
-        "[default: those of activations, at least 7]",
+        "[default: those of activations, at least 7; 8 if only sums and norms read them]",
     ),
     click.option(
         "--quantise-output", is_flag=True, help="Quantise the outputs of the network too."

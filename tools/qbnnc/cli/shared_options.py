@@ -100,11 +100,18 @@ _model_options = options(
         "log_var, variance, std, log_std. One output may hold both as halves.  "
         "[default: the names in a dict or NamedTuple]",
     ),
+    click.option(
+        "--member-axis",
+        type=int,
+        metavar="N",
+        help="Take axis N of the outputs for the members of an ensemble inside one network.  "
+        "[default: axis 0 of [members, batch, ...]]",
+    ),
 )
 
 
 def model_options(function: Callable[..., int]) -> Callable[..., int]:
-    """--model, --model-args, --dropout, --outputs: how the network in a file is read.
+    """--model, --model-args, --dropout, --outputs, --member-axis: how a network is read.
 
     The command gets them, with --trust-pickle, as one `reading`.
     """
@@ -116,6 +123,7 @@ def model_options(function: Callable[..., int]) -> Callable[..., int]:
         dropout: Dropout | None,
         trust_pickle: bool,
         output_names: str | None,
+        member_axis: int | None,
         **others: object,
     ) -> int:
         reading = Reading(
@@ -124,6 +132,7 @@ def model_options(function: Callable[..., int]) -> Callable[..., int]:
             dropout=dropout,
             trust_pickle=trust_pickle,
             output_names=output_names,
+            member_axis=member_axis,
         )
         return function(reading=reading, **others)
 

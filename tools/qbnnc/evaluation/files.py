@@ -72,6 +72,7 @@ def evaluate_files(
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
     output_names: str | Sequence[str] | None = None,
+    member_axis: int | None = None,
     batch_size: int = 256,
     metrics: Sequence[str] = (),
     progress: Progress | None = None,
@@ -79,23 +80,23 @@ def evaluate_files(
     """Error, likelihood, calibration and uncertainty of `models` on labelled `data`.
 
     `models`: one or several compiled artefacts, modules, Models, or files that `qbnnc.compile`
-    reads. The options `model`, `model_args`, `dropout`, `trust_pickle` and `output_names` say how
-    a float model is read. `data`: "FILE.npz[:XKEY,YKEY]" or (x [N, ...], y). Labels y are
-    0..K-1. Targets y are standardised as the network was trained; `target_mean` and `target_std`
-    then give metrics in the user's units. `ood`: out-of-distribution inputs, "FILE.npz[:KEY]" or an
-    array. `task`: for models that do not know theirs. `samples`: L of what is random; a float model
-    has as many as the first artefact by default. Returns an Evaluation for each model, in order:
-    see qbnnc.evaluation.score.Scores. `metrics` are names that must be among them, which is checked
-    before the work. Beside a float model, the others are compared with it: see
-    qbnnc.evaluation.fidelity.compared. Its own comparison is that of its seeds, if there are more.
-    UserError says what is wrong, and with which file.
+    reads. The options `model`, `model_args`, `dropout`, `trust_pickle`, `output_names` and
+    `member_axis` say how a float model is read. `data`: "FILE.npz[:XKEY,YKEY]" or (x [N, ...], y).
+    Labels y are 0..K-1. Targets y are standardised as the network was trained; `target_mean` and
+    `target_std` then give metrics in the user's units. `ood`: out-of-distribution inputs,
+    "FILE.npz[:KEY]" or an array. `task`: for models that do not know theirs. `samples`: L of what
+    is random; a float model has as many as the first artefact by default. Returns an Evaluation for
+    each model, in order: see qbnnc.evaluation.score.Scores. `metrics` are names that must be among
+    them, which is checked before the work. Beside a float model, the others are compared with it:
+    see qbnnc.evaluation.fidelity.compared. Its own comparison is that of its seeds, if there are
+    more. UserError says what is wrong, and with which file.
     """
     from qbnnc.evaluation.score import TargetUnits, check_task, evaluate
 
     sources = _several(models)
     raw = _raw(data)
     as_inputs(raw.x, raw.x.shape[1:], raw.x_name)
-    options = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
+    options = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names, member_axis)
     wanted = None if task is None else choice("task", Task, task)
     predictors = _open(sources, raw, options, wanted)
     chosen = _task(task, predictors, raw)

@@ -19,9 +19,11 @@ from qbnnc.ir import format
 from qbnnc.ir.bounds import AccumulatorBounds, accumulator_bounds
 from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.head import Task, class_shape, is_binary
+from qbnnc.ir.ids import raw_values
 from qbnnc.ir.model import Model
 from qbnnc.ir.outputs import Spread
 from qbnnc.ir.types import CONSTANT, Axis, DType, QuantParams, Stage
+from qbnnc.support.several_inputs import Entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Inspection:
     stage: str
     method: str
     task: str
+    inputs: Entries
     outputs: tuple[OutputReport, ...]
     left_out: str
     bits: str
@@ -89,6 +92,7 @@ def inspect(model: Model, file_bytes: int) -> Inspection:
         stage=model.stage.name,
         method=model.method,
         task=model.head.task.value,
+        inputs=model.inputs,
         outputs=outputs_of(model),
         left_out=model.provenance.left_out,
         bits=model.provenance.bits,
@@ -115,9 +119,10 @@ def inspect(model: Model, file_bytes: int) -> Inspection:
 
 
 def is_integer(graph: Graph) -> bool:
-    """Whether the only float values are the input and the outputs."""
+    """Whether the only float values are the inputs, moved or not, and the outputs."""
     floats = {n.output for n in graph.nodes if n.output.type.dtype is DType.F32}
-    return graph.stage is Stage.INTEGER and floats <= set(graph.outputs)
+    given = raw_values(graph).keys()
+    return graph.stage is Stage.INTEGER and floats <= {*graph.outputs, *given}
 
 
 def _node(graph: Graph, node: Node) -> NodeReport:

@@ -42,7 +42,8 @@ def read_array(spec: str) -> Array:
         choice = " or ".join(f"{path}:{name}" for name in names[:5]) or "(it is empty)"
         choice += ", ..." * (len(names) > 5)
         if key is None:
-            raise FileError(f"which array? write {choice}", path)
+            several = f", or {path}:{','.join(names)} for several inputs" * (1 < len(names) <= 5)
+            raise FileError(f"which array? write {choice}{several}", path)
         raise FileError(f"no array {key!r}", path, remedy=f"write {choice}")
     return read_member(path, key)
 

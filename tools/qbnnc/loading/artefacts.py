@@ -19,6 +19,7 @@ from qbnnc.ir.types import Array, Stage
 from qbnnc.support.errors import FileError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
+from qbnnc.support.several_inputs import Arrays
 
 if TYPE_CHECKING:
     from qbnnc.backends.onnx.engine import Engine
@@ -38,7 +39,7 @@ class Session(Protocol):
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -52,7 +53,7 @@ class NumberedSession(Session, Protocol):
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -83,7 +84,7 @@ class Wrapped:
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -120,7 +121,7 @@ class Artefact(Predictor, NumberedSession, Protocol):
         """The Model's; artefacts of one compile share it."""
 
     def trace(
-        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+        self, x: Arrays, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> Mapping[str, Array]:
         """The codes of every node the backend still computes, [L or 1, B or 1, *shape]."""
 
@@ -133,7 +134,7 @@ class _OfFile(Wrapped):
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -173,7 +174,7 @@ class QbnnArtefact(_OfFile):
         return format.digest(self.session.model)
 
     def trace(
-        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+        self, x: Arrays, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> Mapping[str, Array]:
         members = len(self.session.model.members)
         values: dict[str, Array] = {}
@@ -224,7 +225,7 @@ class OnnxFile(_OfFile):
         return self.session.digest
 
     def trace(
-        self, x: ArrayLike, samples: int | None = None, seed: int = 0, first_row: int = 0
+        self, x: Arrays, samples: int | None = None, seed: int = 0, first_row: int = 0
     ) -> Mapping[str, Array]:
         return self.session.trace(x, samples, seed, first_row)
 

@@ -23,7 +23,7 @@ from qbnnc.passes.head.assign_head import name_outputs
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
-from qbnnc.support.inputs import evenly_spaced
+from qbnnc.support.inputs import as_integer, evenly_spaced
 from qbnnc.support.several_inputs import Arrays, as_example
 from qbnnc.support.text import counted
 from qbnnc.version import COMPILER
@@ -52,17 +52,22 @@ class Reading(TypedDict):
     dropout: Dropout | None
     trust_pickle: bool
     output_names: str | None
+    member_axis: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Options for reading a network. `outputs` are names; () gives none."""
+    """Options for reading a network. `outputs` are names; () gives none.
+
+    `member_axis` is the axis of outputs that holds the members of an ensemble inside one module.
+    """
 
     factory: str | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     dropout: Dropout | None = None
     trust_pickle: bool = False
     outputs: tuple[str, ...] = ()
+    member_axis: int | None = None
 
     @staticmethod
     def of(
@@ -71,10 +76,12 @@ class SourceOptions:
         dropout: Dropout | None = None,
         trust_pickle: bool = False,
         output_names: str | Sequence[str] | None = None,
+        member_axis: int | None = None,
     ) -> SourceOptions:
         """The options as the functions of `qbnnc` take them."""
         names = names_from(output_names)
-        return SourceOptions(model, model_args or {}, dropout, trust_pickle, names)
+        axis = None if member_axis is None else as_integer(member_axis, "`member_axis`")
+        return SourceOptions(model, model_args or {}, dropout, trust_pickle, names, axis)
 
     def given(self) -> list[str]:
         """The names of those that only a file that torch reads has a use for, if they are given."""
@@ -82,6 +89,7 @@ class SourceOptions:
             "model": self.factory,
             "model_args": self.arguments or None,
             "dropout": self.dropout,
+            "member_axis": self.member_axis,
         }
         return [name for name, value in values.items() if value is not None]
 
@@ -142,7 +150,7 @@ def _read(source: object, rows: Arrays | None, options: SourceOptions) -> Traine
     paths = [source] if isinstance(source, str | os.PathLike) else source
     if isinstance(paths, Sequence) and all(isinstance(p, str | os.PathLike) for p in paths):
         return _read_files(paths, rows, options)
-    return _read_modules(source, rows, options.dropout)
+    return _read_modules(source, rows, options)
 
 
 def _read_files(
@@ -164,11 +172,12 @@ def _read_files(
         example=None if rows is None else as_example(rows, _ROWS),
         dropout=options.dropout,
         trust_pickle=options.trust_pickle,
+        member_axis=options.member_axis,
     )
     return Trained(model_of(source), source.references, source.checked)
 
 
-def _read_modules(source: object, rows: Arrays | None, dropout: Dropout | None) -> Trained:
+def _read_modules(source: object, rows: Arrays | None, options: SourceOptions) -> Trained:
     require("torch", what="compiling a module")
     from torch import nn
 
@@ -189,7 +198,10 @@ def _read_modules(source: object, rows: Arrays | None, dropout: Dropout | None) 
             else "an object holds no inputs: it is"
         )
         raise InputError(f"{what} compiled with calibration=x, 100 or more typical inputs")
-    traced = read_modules(modules, as_example(rows, _ROWS), dropout=dropout)
+    example = as_example(rows, _ROWS)
+    traced = read_modules(
+        modules, example, dropout=options.dropout, member_axis=options.member_axis
+    )
     return Trained(model_of(traced), traced.references)
 
 

@@ -100,7 +100,7 @@ def packed(x: Arrays, entries: Entries, name: str = "the input") -> ArrayLike:
             f"one array [{', '.join(map(str, np.shape(x)))}], and the network takes "
             f"{described(entries)}",
             place=name,
-            remedy="give a dict of arrays by these names, or a tuple in this order",
+            remedy="give an array for each of these names",
         )
     else:
         return x

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from qbnnc.ir.ids import Rows
 from qbnnc.loading.artefacts import Predictor, open_artefact
@@ -16,6 +16,7 @@ from qbnnc.loading.sources import SourceOptions, Trained, read_trained
 from qbnnc.support import limits
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.inputs import as_count
+from qbnnc.support.several_inputs import Arrays
 from qbnnc.support.text import counted
 from qbnnc.verification.agreement import Agreement, Limits, agreements, quantities, reading
 from qbnnc.verification.oracle import check_samples
@@ -50,7 +51,7 @@ class SourceComparison:
 
 def verify(
     artefact: str | os.PathLike[str],
-    x: ArrayLike,
+    x: Arrays,
     source: object,
     *,
     samples: int | None = None,

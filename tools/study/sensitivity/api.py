@@ -54,6 +54,7 @@ def sensitivity(
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
     output_names: str | Sequence[str] | None = None,
+    member_axis: int | None = None,
     progress: Progress | None = None,
     **compile_options: Unpack[CompileOptions],
 ) -> Sensitivities:
@@ -73,7 +74,7 @@ def sensitivity(
     options = options_from(compile_options, samples, task)
     base = options.quantisation
     widths = Tried.parse_all(tried, base.bits)
-    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
+    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names, member_axis)
     trained = read(source, calibration, reading)
     if trained.calibration is not None:
         warn_of_few(len(trained.calibration))
@@ -112,6 +113,7 @@ def choose_bits(
     dropout: Dropout | None = None,
     trust_pickle: bool = False,
     output_names: str | Sequence[str] | None = None,
+    member_axis: int | None = None,
     progress: Progress | None = None,
     **compile_options: Unpack[CompileOptions],
 ) -> Choice:
@@ -135,7 +137,7 @@ def choose_bits(
     if compile_options.get("bits") == "auto":
         compile_options["bits"] = None
     options = options_from(compile_options, samples, task)
-    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names)
+    reading = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names, member_axis)
     setting = Setting(data, None, seeds, rows, TargetUnits(target_mean, target_std))
     bench = bench_of(read(source, calibration, reading), place_of(source), setting, options)
     warn_of_noisy_choice(len(bench.data))

@@ -6,13 +6,17 @@ all ids, as the rows of a batch. Where it meets an activation, an embedding read
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.ids import as_function, raw_ids
+from qbnnc.frontend.convert.ops.element_moves import rearranged
 from qbnnc.frontend.convert.tracked import (
     Activation,
     Constant,
@@ -21,16 +25,10 @@ from qbnnc.frontend.convert.tracked import (
     Tracked,
     tracked_among,
 )
-from qbnnc.frontend.program.nodes import reached_from
 from qbnnc.frontend.program.random_ops import op_name
-from qbnnc.ir.graph import Graph, Value
-from qbnnc.ir.ids import holds_only_ids, id_values, is_embedding
-from qbnnc.ir.inputs import input_values
-from qbnnc.ir.ops import Part, Rearrangement
-from qbnnc.support.errors import CompileError
 
 _MOST_ELEMENTS = 1 << 26  # of a function on all ids, at all places
-_TABLES = frozenset("embedding embedding_bag index one_hot".split())
+_JOINING = frozenset("cat constant_pad_nd pad".split())
 _BY_ELEMENT = frozenset(
     "eq ne lt gt le ge add sub rsub mul clamp clamp_min clamp_max maximum minimum where "
     "logical_not bitwise_not logical_and logical_or bitwise_and bitwise_or floor_divide "
@@ -38,64 +36,14 @@ _BY_ELEMENT = frozenset(
 )
 
 
-def vocabulary_of(nodes: list[fx.Node], source: fx.Node) -> int:
-    """The rows of the largest table that is read by what depends on the input; 0 if none is."""
-    reached, most = reached_from(nodes, source), 0
-    for node in nodes:
-        if op_name(node) not in _TABLES or node not in reached:
-            continue
-        table = cast("fx.Node", node.args[0])
-        if op_name(node) == "one_hot":
-            most = max(most, int(cast(int, node.args[1])) if len(node.args) > 1 else 0)
-        elif table not in reached and isinstance(table.meta.get("val"), Tensor):
-            rows = table.meta["val"].shape[0] if table.meta["val"].ndim else 0
-            most = max(most, rows if isinstance(rows, int) else 0)
-    return most
-
-
-def check_ids(graph: Graph) -> None:
-    """CompileError if an input holds ids and other numbers."""
-    ids = id_values(graph)
-    if any(v in ids and not holds_only_ids(graph, v) for v in input_values(graph)):
-        first = next(node for node in graph.nodes if is_embedding(node.op))
-        raise CompileError(
-            "reads ids of an input that other layers read as numbers",
-            first.loc,
-            "give the network ids alone, or ids and numbers as two inputs",
-        )
-
-
-def raw_ids(call: Call, tracked: object) -> Value | None:
-    """The numbers of the input, moved or not, that a tracked tensor is; None for any other."""
-    if not isinstance(tracked, Activation):
-        return None
-    build, value = call.context.build, tracked.value
-    while (made := build.producer(value)) is not None:
-        if not isinstance(made.op, Part | Rearrangement):
-            return None
-        value = made.inputs[0]
-    return tracked.value if build.array(value) is None else None
-
-
-def is_ids(call: Call, tracked: object) -> bool:
-    """Whether these are numbers of the input of a network with tables: such an input is whole."""
-    return call.context.vocabulary > 0 and raw_ids(call, tracked) is not None
-
-
-def as_function(call: Call, tracked: Tracked) -> tuple[Value, Tensor | None] | None:
-    """Ids of the input and a function of them, None where it is the id itself."""
-    if isinstance(tracked, IdFunction):
-        return tracked.ids, tracked.members
-    ids = raw_ids(call, tracked)
-    return None if ids is None else (ids, None)
-
-
 def is_function(call: Call) -> bool:
     """Whether an op computes from ids and constants alone, element by element."""
-    if not call.context.vocabulary or op_name(call.node) not in _BY_ELEMENT:
+    name = op_name(call.node)
+    if not call.context.vocabulary or name not in _BY_ELEMENT | _JOINING:
         return False
-    whole = _whole_arguments(call)
-    inputs = list(tracked_among(call.arguments))
+    whole, inputs = _whole_arguments(call), list(tracked_among(call.arguments))
+    if name in _JOINING and not _adds_ids(call, inputs):
+        return False
     known = all(isinstance(each, Constant | Filled) or each in whole for each in inputs)
     return known and bool(whole)
 
@@ -119,10 +67,15 @@ def _tensors(call: Call) -> list[tuple[fx.Node, Tracked]]:
     target = cast(torch._ops.OpOverload, call.node.target)
     names = [argument.name for argument in target._schema.arguments]
     given = dict(zip(names, call.node.args, strict=False)) | dict(call.node.kwargs)
+    pairs = list[tuple[object, object]]()
+    for name, node in given.items():
+        known = call.arguments[name]
+        both = zip(node, known, strict=True) if isinstance(node, list | tuple) else [(node, known)]  # type: ignore[call-overload]
+        pairs += both
     return [
-        (node, cast(Tracked, call.arguments[name]))
-        for name, node in given.items()
-        if isinstance(node, fx.Node) and isinstance(call.arguments[name], Tracked)
+        (node, known)
+        for node, known in pairs
+        if isinstance(node, fx.Node) and isinstance(known, Tracked)
     ]
 
 
@@ -139,12 +92,43 @@ def function(call: Call) -> Tracked | None:
             f"computes with {count} ids at {prod(shape)} places, which is too large a table",
             "shorten the rows, or give the result as an input of its own",
         )
-    arguments = {name: _plain(call, each) for name, each in call.arguments.items()}
-    with torch.no_grad():
-        result = cast(torch._ops.OpOverload, call.node.target)(**arguments)
-    if not isinstance(result, Tensor) or tuple(result.shape) != (count, *shape):
+    members = _run(call, {name: _plain(call, each) for name, each in call.arguments.items()})
+    if op_name(call.node) in _JOINING:
+        source = _run(call, {k: _places(call, each) for k, each in call.arguments.items()})[0]
+        value = rearranged(call, value, source.numpy().astype(np.int64) - 1)
+    if tuple(members.shape) != (count, *value.type.shape):
         return None
-    return IdFunction(value, result)
+    return IdFunction(value, members)
+
+
+def _run(call: Call, arguments: Mapping[str, object]) -> Tensor:
+    with torch.no_grad():
+        return cast(Tensor, cast(torch._ops.OpOverload, call.node.target)(**arguments))
+
+
+def _adds_ids(call: Call, inputs: Sequence[Tracked]) -> bool:
+    """Whether constant ids stand beside those of the input: what only adds zeros is a move."""
+    if op_name(call.node) == "cat":
+        return any(isinstance(each, Constant | Filled) for each in inputs)
+    return bool(call.arguments.get("value"))
+
+
+def _places(call: Call, argument: object) -> object:
+    """An argument with the numbers of the places of the ids, from 1 on, in one row; else 0."""
+    match argument:
+        case IdFunction(ids) | Activation(ids):
+            shape = ids.type.shape
+            return torch.arange(1, prod(shape) + 1).reshape(1, *shape)
+        case Constant(tensor):
+            return torch.zeros_like(tensor)
+        case Filled(shape):
+            return torch.zeros([1, *map(int, shape[1:])], dtype=torch.int64)
+        case list():
+            return [_places(call, item) for item in argument]
+        case float():
+            return 0.0  # what a pad puts around
+        case _:
+            return argument
 
 
 def _plain(call: Call, argument: object) -> object:

@@ -1,0 +1,1 @@
+"""Ensembles inside one module: an axis of its outputs holds the members."""
