@@ -30,6 +30,7 @@ from qbnnc.passes.ranges.quantisation_points import (
 )
 from qbnnc.passes.ranges.range_search import Codes
 from qbnnc.passes.ranges.rows import stretched_inputs
+from qbnnc.passes.ranges.scores import score_depths
 from qbnnc.support.errors import CompileError, UserError
 from qbnnc.support.text import counted
 
@@ -180,7 +181,11 @@ class _Sweep:
         passes = self.how.passes_of(self.graph)
         starts = range(0, len(rows), BATCH)
 
+        depths = score_depths(self.graph)
+
         def observe(value: Value, array: Array) -> None:
+            if (depth := depths.get(value)) is not None:
+                array = np.maximum(array, array.max(axis=-1, keepdims=True) - np.float32(depth))
             for watcher in watchers:
                 watcher.observe(value, array)
 
