@@ -17,9 +17,10 @@ from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.draw_sources import DrawSource
-from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Shape
+from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Moved, Shape
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
-from qbnnc.frontend.convert.noise import is_mask
+from qbnnc.frontend.convert.layouts.layout import Layout, laid
+from qbnnc.frontend.convert.noise import in_order, is_mask
 from qbnnc.frontend.convert.ops.affine import affine
 from qbnnc.frontend.convert.ops.arithmetic import product, summed
 from qbnnc.frontend.convert.ops.elementwise_formulas import Term, computed
@@ -82,7 +83,7 @@ class NoiseActivations:
         """
         match tracked:
             case Noise():
-                return any(self._from_rows(each) for each in _in_order(tracked))
+                return any(self._from_rows(each) for each in in_order(tracked))
             case Uniform(shape=shape) | DropoutMask(shape=shape) | MaskSum(shape=shape):
                 put_off = is_mask(list(tracked_among(reader.arguments)))
                 return self._is_rows(shape) and not put_off
@@ -106,7 +107,7 @@ class NoiseActivations:
 
     def _convert(self, noise: Noise) -> None:
         """Convert the noise of rows, and what is computed from it, in order, without recursion."""
-        for each in _in_order(noise):
+        for each in in_order(noise):
             inputs = (t for t in tracked_among(each.arguments) if isinstance(t, Noise))
             by_row = self._from_rows(each) or any(one.source in self._made for one in inputs)
             if by_row and each.source not in self._made:
@@ -187,13 +188,30 @@ class NoiseActivations:
         if isinstance(noise.function, itemgetter):
             value = noise.function(value)
         first = value[0] if isinstance(value, list | tuple) else value
-        return isinstance(first, Tensor) and self._is_rows(tuple(first.shape))
+        return isinstance(first, Tensor) and self._batch_in(tuple(first.shape)) is not None
+
+    def _batch_in(self, shape: Shape) -> int | None:
+        """The axis of the batch: the first, or any whose extent is the batch's symbol."""
+        axes = shape[:1] if isinstance(self._context.batch, int) else shape
+        return next((i for i, n in enumerate(axes) if self._context.is_batch(n)), None)
 
     def _is_rows(self, shape: Shape) -> bool:
         return len(shape) > 0 and self._context.is_batch(shape[0])
 
     def _drawn(self, noise: Noise) -> Tracked:
-        """The numbers that an op draws, with a mean and a deviation, or between two ends."""
+        """The numbers that an op draws, in the order of axes in which it draws them."""
+        axis = self._batch_in(noise.shape) or 0
+        made = self._in_front(noise)
+        return (
+            made
+            if axis == 0
+            else laid(
+                self._context.value(made, Call(noise.source, {}, self._context)), Layout(axis)
+            )
+        )
+
+    def _in_front(self, noise: Noise) -> Tracked:
+        """The numbers with a mean and a deviation, or between two ends; the batch comes first."""
         call, name = Call(noise.source, noise.arguments, self._context), op_name(noise.source)
         if name in NORMALS:
             eps = self._numbers(call, Distribution.NORMAL)
@@ -213,7 +231,13 @@ class NoiseActivations:
 
     def _numbers(self, call: Call, distribution: Distribution) -> Value:
         """The numbers that the call draws: one stream."""
-        return self._lanes_of(call, Drawn(call.node, call.shape()), call.row_shape(), distribution)
+        shape = call.shape()
+        drawn, axis = Drawn(call.node, shape), self._batch_in(shape) or 0
+        if axis:
+            order = [axis, *(other for other in range(len(shape)) if other != axis)]
+            moved = Moved(torch.ops.aten.permute.default, {"self": drawn, "dims": order})
+            drawn, shape = replace(drawn, moved=moved), tuple(shape[each] for each in order)
+        return self._lanes_of(call, drawn, self._row(shape, call), distribution)
 
     def _uniform(self, u: Uniform) -> Tracked:
         call = Call(u.drawn.source, {}, self._context)
@@ -272,16 +296,3 @@ def mask_and_noise(loc: Loc) -> CompileError:
         loc,
         remedy="draw them twice",
     )
-
-
-def _in_order(noise: Noise) -> Mapping[Noise, None]:
-    """The noise and all noise that it is computed from, what comes first first."""
-    order, waiting = dict[Noise, None](), [(noise, False)]
-    while waiting:
-        each, ready = waiting.pop()
-        if ready:
-            order.setdefault(each)
-        elif each not in order:
-            inputs = (t for t in tracked_among(each.arguments) if isinstance(t, Noise))
-            waiting += [(each, True), *((one, False) for one in inputs)]
-    return order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -86,6 +87,19 @@ def noise(call: Call) -> Tracked:
     if any(isinstance(call.arguments.get(name), AnyActivation) for name in ("mean", "std")):
         return Activation(call.context.value(drawn, call))
     return drawn
+
+
+def in_order(noise: Noise) -> Mapping[Noise, None]:
+    """The noise and all noise that it is computed from, what comes first first."""
+    order, waiting = dict[Noise, None](), [(noise, False)]
+    while waiting:
+        each, ready = waiting.pop()
+        if ready:
+            order.setdefault(each)
+        elif each not in order:
+            inputs = (t for t in tracked_among(each.arguments) if isinstance(t, Noise))
+            waiting += [(each, True), *((one, False) for one in inputs)]
+    return order
 
 
 DRAWING_RULES: Rules = {

@@ -59,8 +59,9 @@ def _predictions(output: Tensor, rows: int) -> int:
 
 
 def _is_stacked(output: Tensor, rows: int) -> bool:
-    """Whether the second axis may be the batch."""
-    return output.ndim > 1 and output.shape[1] == rows
+    """Whether the second axis is the batch, and the first one does not hold it too."""
+    shape = tuple(output.shape)
+    return len(shape) > 1 and shape[1] == rows and (len(shape) > 2 or shape[0] % rows > 0)
 
 
 def _is_kept(output: Tensor, module: nn.Module) -> bool:

@@ -155,6 +155,20 @@ class Masks(nn.Module):
         return z
 
 
+class Noisy(nn.Module):
+    """Noise on activations, drawn with time first: a term, and a factor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x.transpose(0, 1))
+        y = torch.tanh(y + 0.1 * torch.randn_like(y)) * (1 + 0.2 * torch.randn_like(y))
+        z: Tensor = self.head(y.mean(0))
+        return z
+
+
 class Channels(nn.Module):
     """The batch in the middle of [H, B, W], products with constants on either side."""
 
@@ -181,6 +195,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "LSTM": Recurrent,
     "axes by number": Mixer,
     "masks, dropout": Masks,
+    "noise on activations": Noisy,
     "products": Channels,
 }
 

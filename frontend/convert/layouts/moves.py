@@ -72,7 +72,11 @@ def _run(call: Call, name: str, layout: Layout, x: Value, rows: int) -> list[Ten
         try:
             result = cast(torch._ops.OpOverload, call.node.target)(**given)
         except Exception as error:  # whatever an op raises on inputs that do not fit it
-            call.fail(f"torch cannot run it on batches of {rows} ({str(error).splitlines()[0]})")
+            why = str(error).splitlines()[0]
+            call.fail(
+                f"torch cannot run it on {rows} rows of the batch ({why})",
+                "write it for any number of rows",
+            )
     parts = [result] if isinstance(result, Tensor) else list(result)
     return [part.to(torch.int64) - 1 for part in parts]
 

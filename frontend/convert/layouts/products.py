@@ -113,7 +113,7 @@ def _product(call: Call, run: Run, factors: Sequence[_Factor], out: str) -> Resu
         if each.letters[each.layout.axis] != batch or not same:
             call.fail("pairs the batch with another axis", "every row must be predicted by itself")
     if batch not in out:
-        call.fail("sums over the batch", "every row must be predicted by itself")
+        call.fail("sums over the rows of the batch", "every row must be predicted by itself")
     used = {*out, *(c for factor in factors for c in factor.letters)}
     free = iter(c for c in ascii_letters if c not in used)
     merged = "".join(next(free) for _ in first.merged)
@@ -146,7 +146,11 @@ def _without(call: Call, factor: _Factor, batch: str) -> tuple[str, Tracked, Sha
     """A constant without an axis of 1 that meets the batch."""
     axis = factor.letters.index(batch)
     if factor.shape[axis] != 1 or not isinstance(factor.tracked, Constant):
-        call.fail("pairs the batch with an axis of a constant", "every row must be treated alike")
+        call.fail(
+            "pairs the batch with an axis of a constant",
+            "every row must be treated alike; wrap a network that takes [members, batch, ...]: "
+            "net(x.expand(members, -1, -1))",
+        )
     letters = factor.letters[:axis] + factor.letters[axis + 1 :]
     tensor = factor.tracked.tensor.squeeze(axis)
     return letters, Constant(tensor), tuple(tensor.shape)

@@ -121,7 +121,8 @@ def _steps(call: Call, layout: _Layout) -> list[Value]:
         call.fail(
             f"takes axis {axis} of its input for time, and the batch is axis {batch} of "
             f"{len(x.type.shape) + 1}",
-            "give it [batch, T, features] and say batch_first=True",
+            "give it [batch, T, features] and say batch_first=True, or wrap a network that takes "
+            "time first: net(x.transpose(0, 1))",
         )
     return list(call.context.steps_of(x) or _taken_apart(call, x))
 

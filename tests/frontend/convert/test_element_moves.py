@@ -197,10 +197,6 @@ UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
         lambda x: torch.stack([x, x]).var(1),
         r"var: over the axes \[1\], of which 1 is the batch",
     ),
-    "layer on time first": (
-        lambda x: F.relu(x.flatten(2).permute(2, 0, 1)).transpose(0, 1),
-        r"relu: takes a tensor whose rows of the batch are axis 1; move the batch back",
-    ),
     "cumsum of the batch": (lambda x: x.cumsum(0), r"cumsum: runs along the batch"),
     "three at once": (
         lambda x: torch.einsum("bchw,bdhw,bdhw->bcd", x, x, x),

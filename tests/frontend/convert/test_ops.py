@@ -159,7 +159,7 @@ UNSUPPORTED = {
     ),
     "one row": (Spelled(lambda h: h * h[:1]), r"takes some rows of the batch only"),
     "over the batch": (Spelled(lambda h: h - h.mean(0)), r"over the axes \[0\], of which 0 is"),
-    "batch transposed": (Spelled(lambda h: h.t().reshape(-1, 6)), r"rows of the batch are axis 1"),
+    "batch transposed": (Spelled(lambda h: h.t().reshape(-1, 6)), r"rows of the batch are mixed"),
     "batch split": (
         Spelled(lambda h: h.unbind()[0].expand(2, 6)),
         r"takes the batch apart|rows of the batch",
