@@ -15,6 +15,7 @@ from qbnnc.frontend.convert.choices import as_activation
 from qbnnc.frontend.convert.draw_sources import Converted, DrawSource
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import Lanes
 from qbnnc.frontend.convert.ids import check_ids
+from qbnnc.frontend.convert.images import Padded
 from qbnnc.frontend.convert.ops.embedding import activation_of
 from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.sampled_weights.layers import LayerEmitter
@@ -34,7 +35,6 @@ from qbnnc.frontend.convert.tracked import (
     Masked,
     MaskSum,
     Noise,
-    Padded,
     Product,
     Result,
     Tracked,

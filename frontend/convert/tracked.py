@@ -17,6 +17,7 @@ from torch import fx
 
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Moved, Shape
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import MaskLanes
+from qbnnc.frontend.convert.images import Padded, Places
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.program.locations import Place
 from qbnnc.ir.graph import Value
@@ -216,18 +217,6 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Padded:
-    """x with zeros around its last two axes: (top, left, bottom, right).
-
-    A convolution takes them as its own padding.
-    """
-
-    x: Value
-    padding: tuple[int, int, int, int]
-    place: Place
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Flipped:
     """x times random signs: the input of a Flipout perturbation.
 
@@ -253,20 +242,6 @@ class Perturbation:
     place: Place
     flipped: Noise
     signs: Noise | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Places:
-    """The places of the maxima of a max pool over x [C, ...]: the indices that torch gives.
-
-    `pooled` are the extents of its result. `apart` says that its windows, of the size `kernel`, lie
-    side by side inside x.
-    """
-
-    x: Value
-    kernel: tuple[int, ...]
-    pooled: tuple[int, ...]
-    apart: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from typing import NoReturn
 from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.images import Places
 from qbnnc.frontend.convert.tracked import (
     Constant,
     DropoutMask,
@@ -17,7 +18,6 @@ from qbnnc.frontend.convert.tracked import (
     Merged,
     Noise,
     Perturbation,
-    Places,
     Tracked,
     Transposed,
     Uniform,

@@ -137,6 +137,7 @@ TABLE = {
     f"{_OPS}/unpooling.py": f"{_CONVERT}/test_unpooling",
     f"{_OPS}/writes.py": f"{_CONVERT}/test_writes",
     f"{_CONVERT}/zero_states.py": f"{_CONVERT}/test_start_states",
+    f"{_CONVERT}/images.py": f"{_CONVERT}/test_unpooling {_CONVERT}/test_convolutions",
     f"{_OPS}/powers.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/comparisons.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",
     f"{_OPS}/graph_analysis.py": f"{_CONVERT}/test_elementwise_functions {_CONVERT}/test_ops",

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from qbnnc.frontend.convert.call import Call, Rules
+from qbnnc.frontend.convert.images import Padded
 from qbnnc.frontend.convert.ops.shapes import reshaped
 from qbnnc.frontend.convert.ops.volume_convolutions import conv3d, conv_transpose3d
 from qbnnc.frontend.convert.sampled_weights.flipout import perturbed
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Activation, Flipped, Padded, Tracked
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    Flipped,
+    Tracked,
+)
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Conv2d, InsertZeros, Slice
 

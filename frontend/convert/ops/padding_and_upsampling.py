@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import cast
 
 from qbnnc.frontend.convert.call import Call, Rules
+from qbnnc.frontend.convert.images import Padded
 from qbnnc.frontend.convert.ops.element_moves import moved
 from qbnnc.frontend.convert.ops.shapes import reshaped, transposed
-from qbnnc.frontend.convert.tracked import Activation, Padded, Tracked
+from qbnnc.frontend.convert.tracked import (
+    Activation,
+    Tracked,
+)
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Slice, UpsampleNearest
 

@@ -14,6 +14,7 @@ from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.constant_folding import repeated, shared_by_rows
 from qbnnc.frontend.convert.dropout_masks import moved_masks
 from qbnnc.frontend.convert.dropout_masks.handwritten_masks import floored
+from qbnnc.frontend.convert.images import Places
 from qbnnc.frontend.convert.tracked import (
     Activation,
     AnyActivation,
@@ -22,7 +23,6 @@ from qbnnc.frontend.convert.tracked import (
     Filled,
     Masked,
     MaskSum,
-    Places,
     Product,
     Tracked,
     Transposed,
