@@ -37,8 +37,8 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r".*(softmax|softmin).*",
-        "is a softmax inside the network, which is not supported",
-        "use a softmax that ends the network, or a sigmoid",
+        "is a kind of softmax that is not supported",
+        "use torch.softmax, with a constant mask by masked_fill before it",
     ),
     (
         r".*attention.*|_native_multi_head.*|transformer_encoder.*",

@@ -114,20 +114,21 @@ def prepared(module: nn.Module, example: Example) -> Prepared:
 
 
 def is_several(module: nn.Module, example: object) -> bool:
-    """Whether an example is a dict, or holds several tensors.
+    """Whether an example is a dict, or a tuple or list of several tensors.
 
-    A list of arrays is one batch, unless forward needs several arguments.
+    A list of tensors of one shape is a batch of rows, unless forward needs several arguments.
     """
     if isinstance(example, Mapping):
         return True
     if not isinstance(example, list | tuple) or len(example) < 2:
         return False
-    if not all(isinstance(each, Tensor | np.ndarray | Mapping | list | tuple) for each in example):
-        return False
-    if any(isinstance(each, Tensor | Mapping) for each in example):
+    if any(isinstance(each, Mapping) for each in example):
         return True
-    arrays = all(isinstance(each, np.ndarray) for each in example)
-    return arrays and (isinstance(example, tuple) or _needed(unwrapped(module)) > 1)
+    if not all(isinstance(each, Tensor | np.ndarray) for each in example):
+        return False
+    if isinstance(example, tuple) or _needed(unwrapped(module)) > 1:
+        return True
+    return len({tuple(each.shape) for each in example}) > 1
 
 
 def refuse_several(module: nn.Module, example: object) -> None:

@@ -96,14 +96,18 @@ class PlainAttention(FunctionMode):
     """Computes nn.MultiheadAttention with the batch as the first axis, from its ops."""
 
     def called(self, function: Function, args: Arguments, kwargs: Keywords) -> object:
-        if function is not F.multi_head_attention_forward:
-            return function(*args, **kwargs)
-        given = signature(F.multi_head_attention_forward).bind(*args, **kwargs)
-        given.apply_defaults()
-        said = given.arguments
-        if said["query"].dim() != 3 or said["static_k"] is not None or said["static_v"] is not None:
-            return function(*args, **kwargs)
-        return _multi_head(said)
+        is_attention = function == F.multi_head_attention_forward
+        said = _arguments(args, kwargs) if is_attention else None
+        return function(*args, **kwargs) if said is None else _multi_head(said)
+
+
+def _arguments(args: Arguments, kwargs: Keywords) -> dict[str, object] | None:
+    """The arguments of a call by name; None if the batch has no axis, or keys are given twice."""
+    given = signature(F.multi_head_attention_forward).bind(*args, **kwargs)
+    given.apply_defaults()
+    said = given.arguments
+    usual = said["query"].dim() == 3 and said["static_k"] is None and said["static_v"] is None
+    return said if usual else None
 
 
 def _multi_head(said: dict[str, object]) -> tuple[Tensor, Tensor | None]:

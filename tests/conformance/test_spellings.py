@@ -99,7 +99,6 @@ def test_functions_between_layers(name: str, tmp_path: Path) -> None:
 
 OTHERS: dict[str, Function] = {
     "grid": lambda h: F.grid_sample(h, h[:, :2].permute(0, 2, 3, 1), align_corners=False),
-    "unpool": lambda h: F.max_unpool2d(*F.max_pool2d(h, 2, return_indices=True), (2, 2)),
     "log_softmax inside": lambda h: torch.log_softmax(h, 1),
     "sorted": lambda h: h.sort(1).values,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -123,7 +124,7 @@ class MultiHead(nn.Module):
 
     def __init__(self, *, weights: bool, cross: bool, **options: object) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(D, HEADS, batch_first=True, **options)  # type: ignore[arg-type]
+        self.attention = nn.MultiheadAttention(D, HEADS, batch_first=True, **options)
         self.other, self.weights = nn.Linear(D, D) if cross else None, weights
 
     def forward(self, x: Tensor) -> Tensor:
@@ -167,6 +168,8 @@ class Decoder(nn.Module):
 
 class Encoder(nn.Module):
     """nn.TransformerEncoder with positions of sines."""
+
+    positions: Tensor
 
     def __init__(self, *, layers: int = 2, mask: bool = False, **options: object) -> None:
         super().__init__()
@@ -303,8 +306,8 @@ class Outer(nn.Module):
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    **{f"scores: {name}": lambda tried=tried: Attention(tried) for name, tried in SCORES.items()},
-    **{f"pooled: {name}": lambda how=how: Pooled(how) for name, how in POOLS.items()},
+    **{f"scores: {name}": partial(Attention, tried) for name, tried in SCORES.items()},
+    **{f"pooled: {name}": partial(Pooled, how) for name, how in POOLS.items()},
     "dropout of outputs": lambda: Attention(plain, p=0.2),
     "dropout in the op": lambda: Attention(ops(dropout_p=0.2)),
     "hand-written": HandWritten,

@@ -79,6 +79,14 @@ def test_a_dict_of_one_tensor_needs_no_row() -> None:
     assert [node.op.name for node in graph.nodes] == ["linear"]
 
 
+def test_a_list_of_rows_is_a_batch() -> None:
+    """As it is where forward takes one tensor, or may do so."""
+    rows = list(torch.rand(5, 3))
+    for net in (nn.Linear(3, 2), nn.Sequential(nn.Linear(3, 2), nn.ReLU())):
+        for given in (rows, [row.numpy() for row in rows], [row.tolist() for row in rows]):
+            assert read_module(net, given).input.type.shape == (3,)
+
+
 def test_places_are_those_of_the_users_module() -> None:
     graph = read_module(trained(ImageAndFeatures), (IMAGE, FEATURES))
     assert {"conv", "fc", "out"} <= {node.loc.module for node in graph.nodes}

@@ -32,6 +32,7 @@ SCOPE = (
     "runtime/families/choice/[lp]*.py",
     "runtime/families/embedding/lowering.py",
     "runtime/families/noise/lowering.py",
+    "runtime/families/normalization/lowering.py",
     "runtime/families/products/lowering.py",
     "runtime/families/dropout/packed.py",
     "tools/qbnnc/support/frames.py",
@@ -82,7 +83,8 @@ TABLE = {
     "passes/ranges/range_search.py": f"{_RANGES}/test_range_search {_RANGES}/test_calibrate",
     "passes/ranges/function_domains.py": f"{_RANGES}/test_function_domains",
     "passes/ranges/quantisation_points.py": (
-        f"{_RANGES}/test_quantisation_points {_RANGES}/test_joined_ranges {_RANGES}/test_calibrate"
+        f"{_RANGES}/test_quantisation_points {_RANGES}/test_points_of_softmax "
+        f"{_RANGES}/test_joined_ranges {_RANGES}/test_calibrate"
     ),
     "passes/ranges/unweighted_values.py": f"{_RANGES}/test_unweighted_values",
     "passes/ranges/insert_fake_quantize.py": (

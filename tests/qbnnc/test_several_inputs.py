@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +13,17 @@ import pytest
 import torch
 
 import qbnnc
-from qbnnc.backends.c import to_c
+from qbnnc.backends.c import golden_program, to_c
 from qbnnc.backends.c.arguments import argument_names
+from qbnnc.backends.c.project import project
 from qbnnc.ir import format
+from qbnnc.ir.oracle import oracle_prediction
 from qbnnc.runtime import load
 from qbnnc.support.errors import UserError
 from qbnnc.support.several_inputs import Entry
 from tests.commands import Runner, npz
 from tests.several_inputs import Counts, ImageAndFeatures, arrays, trained
-from tests.strategies import random_integer_model
+from tests.strategies import input_batch, random_integer_model
 
 PAIR = ("image", "features")
 
@@ -206,3 +212,29 @@ def test_packed_rows_are_told_apart(files: Path) -> None:
     with pytest.raises(UserError, match="one array"):
         session.predict(arrays()["image"])
     assert repr(session).startswith("Session(MC dropout, input image [batch, 1, 3, 3] and features")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_a_project_for_firmware(tmp_path: Path) -> None:
+    """Its examples in C and in Python take a row, and pass on the inputs in it."""
+    model = random_integer_model(4, ops="parts")
+    source, x = to_c(model, "net"), input_batch(model, 2)
+    for name, data in project(model, source, golden_program(model, "net")).items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    (tmp_path / "rows.f32").write_bytes(x.tobytes())
+
+    def run(command: str) -> str:
+        words = shlex.split(command)
+        made = subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return made.stdout
+
+    run("cc -std=c99 -Wall -Wextra -Werror -Isrc -o main examples/host/main.c src/net.c -lm")
+    assert run("./main").startswith("mean")
+    run("cc -std=c99 -shared -fPIC -Isrc -o libnet.so src/net.c -lm")
+    said = run(f"{shlex.quote(sys.executable)} examples/python/predict.py ./libnet.so rows.f32")
+    wanted = oracle_prediction(model, x, samples=model.samples)["mean"].reshape(2, -1)
+    means = [line.split()[1:] for line in said.splitlines() if line.startswith("mean")]
+    assert np.allclose(np.array(means, np.float64), wanted, rtol=1e-5, atol=1e-4)

@@ -2,7 +2,8 @@
 
 python -m tools.zoo [--results FILE] [--output PAGE] [--only NAME ...] [--render]
 
-Rows that RESULTS holds are not measured again: remove the file to measure all.
+Rows that RESULTS holds are not measured again: remove the file to measure all. It lies beside the
+page, docs/reference/networks.jsonl.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--results", type=Path, default=Path("build/zoo/results.jsonl"))
+    parser.add_argument("--results", type=Path, default=Path("docs/reference/networks.jsonl"))
     parser.add_argument("--output", type=Path, help="the page to write")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--render", action="store_true", help="measure nothing")

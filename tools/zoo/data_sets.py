@@ -32,6 +32,10 @@ class Data:
     y_test: Floats | NDArray[np.int64]
 
 
+def _floats(x: NDArray[np.generic]) -> Floats:
+    return np.ascontiguousarray(x, np.float32)
+
+
 @cache
 def digits(side: int = 16) -> Data:
     """Handwritten digits [1, side, side], 0 to 1, and what they are; pixels are repeated."""
@@ -55,7 +59,9 @@ def reconstruction() -> Data:
 def points() -> Data:
     """Digits as clouds [3, 32] of the darkest pixels: their places, -1 to 1, and darkness."""
     data = digits(8)
-    return Data(_cloud(data.x_train), data.y_train, _cloud(data.x_test), data.y_test)
+    return Data(
+        _cloud(_floats(data.x_train)), data.y_train, _cloud(_floats(data.x_test)), data.y_test
+    )
 
 
 def _cloud(images: Floats) -> Floats:
@@ -71,8 +77,8 @@ def scenes() -> Data:
     """Four digits [1, 16, 16], and a class a pixel: paper, ink of 0 to 4, ink of 5 to 9."""
     data = digits(8)
     return Data(
-        *_scenes(data.x_train, data.y_train, _TRAIN_SCENES, seed=0),
-        *_scenes(data.x_test, data.y_test, _TEST_SCENES, seed=1),
+        *_scenes(_floats(data.x_train), data.y_train, _TRAIN_SCENES, seed=0),
+        *_scenes(_floats(data.x_test), data.y_test, _TEST_SCENES, seed=1),
     )
 
 
@@ -89,7 +95,8 @@ def _scenes(
 def distances() -> Data:
     """The scenes, and the distance of each pixel [1, 16, 16] from ink, in pixels / 4."""
     data = scenes()
-    return Data(data.x_train, _distance(data.x_train), data.x_test, _distance(data.x_test))
+    train, test = _floats(data.x_train), _floats(data.x_test)
+    return Data(train, _distance(train), test, _distance(test))
 
 
 def _distance(images: Floats) -> Floats:
@@ -117,7 +124,7 @@ def vowels() -> Data:
 def vowels_by_step() -> Data:
     """The same utterances [29, 12], steps first."""
     data = vowels()
-    x, u = (np.ascontiguousarray(part.swapaxes(1, 2)) for part in (data.x_train, data.x_test))
+    x, u = (_floats(part.swapaxes(1, 2)) for part in (data.x_train, data.x_test))
     return Data(x, data.y_train, u, data.y_test)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from pathlib import Path
+from textwrap import fill
 
 from tools.bench.machine import machine
 from tools.zoo.measuring import Row
 from tools.zoo.network import Network
 from tools.zoo.papers import papers
-from tools.zoo.registry import FAMILIES
+from tools.zoo.registry import FAMILIES, NETWORKS
 
 _TEMPLATE = Path(__file__).with_suffix(".md")
+_WIDTH = 110  # columns of the page, but for tables
 _COLUMNS = (
     "network", "paper", "random", "parameters", "size", "float", "w8a7", "w4a4", "KL", "std",
     "spread", "time", "onnxruntime",
@@ -27,7 +29,13 @@ def page(rows: Mapping[str, Row]) -> str:
         if found:
             tables.append(f"\n## {family}\n\n{_table(found)}")
     text = _TEMPLATE.read_text(encoding="utf-8")
-    return text.format(machine=machine(), tables="".join(tables), papers="".join(_cited(rows)))
+    return text.format(
+        machine=fill(f"Measured on {machine()}, one thread.", _WIDTH),
+        all=len(NETWORKS),
+        measured=sum(network.name in rows for network in NETWORKS),
+        tables="".join(tables),
+        papers="".join(_cited(rows)),
+    )
 
 
 def _table(found: Sequence[tuple[Network, Row]]) -> str:
@@ -62,4 +70,5 @@ def _cited(rows: Mapping[str, Row]) -> Iterator[str]:
     networks = [network for family in FAMILIES.values() for network in family]
     keys = {network.paper for network in networks if network.name in rows}
     for paper in sorted((papers()[key] for key in keys), key=str):
-        yield f"- {paper.authors} ({paper.year}). {paper.title.rstrip('.')}.\n".replace("?.", "?")
+        line = f"- {paper.authors} ({paper.year}). {paper.title}.".replace("?.", "?")
+        yield f"{fill(line, _WIDTH, subsequent_indent='  ', break_on_hyphens=False)}\n"

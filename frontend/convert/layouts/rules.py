@@ -40,7 +40,7 @@ from qbnnc.frontend.program.random_ops import DROPOUTS, op_name
 
 # Ops whose rules take the batch at any axis; `select` and `unbind` know steps of recurrent layers.
 _NATIVE = frozenset(
-    "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell select "
+    "embedding gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell select "
     "unbind".split()
 )
 _LAST = frozenset(

@@ -1,4 +1,4 @@
-"""Activations: clamps of every spelling, maximum and minimum, and the last softmax."""
+"""Activations: clamps of every spelling, maximum and minimum, and softmax."""
 
 from __future__ import annotations
 
@@ -140,6 +140,7 @@ def _softmax(call: Call, *, log: bool) -> Activation:
 
 RULES: Rules = {
     "_log_softmax": log_softmax,
+    "_safe_softmax": softmax,
     "_softmax": softmax,
     "clamp": clamp,
     "clamp_max": clamp,

@@ -8,7 +8,7 @@ from torch import Tensor
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Affine
+from qbnnc.ir.ops import Affine, Gather
 
 LEAST = torch.finfo(torch.float32).min  # stands for minus infinity, as graphs hold finite numbers
 ONE, ZERO = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
@@ -35,6 +35,7 @@ def affine(call: Call, x: Tracked, *, scale: Tensor = ONE, shift: Tensor = ZERO)
 def affine_by(call: Call, x: Value, scale: Tensor, shift: Tensor, name: str) -> Value:
     """x * scale + shift; minus infinity, which a softmax may read, becomes the least float32."""
     shift = finite_below(shift)
+    x = _spread(call, x, (scale, shift))
     constants = (
         call.context.constant(f"{name}.{what}", _for_one_row(call, tensor, x.type.shape))
         for what, tensor in (("scale", scale), ("shift", shift))
@@ -47,11 +48,32 @@ def finite_below(shift: Tensor) -> Tensor:
     return shift.clamp(min=LEAST) if shift.is_floating_point() else shift
 
 
+def _spread(call: Call, x: Value, constants: tuple[Tensor, ...]) -> Value:
+    """x repeated along axes of 1 where constants have more, such as the centres of an RBF layer."""
+    shape = x.type.shape
+    for constant in constants:
+        row = tuple(_row(constant, len(shape)).shape)
+        if len(row) <= len(shape):
+            row = (1,) * (len(shape) - len(row)) + row
+            shape = tuple(c if n == 1 else n for n, c in zip(shape, row, strict=True))
+    for axis, (have, want) in enumerate(zip(x.type.shape, shape, strict=True)):
+        if have != want:
+            place = call.place()
+            op, name = Gather(axis, (0,) * want), f"{place.name}.broadcast"
+            x = call.context.build.emit(op, x, loc=place.loc, name=name)
+    return x
+
+
+def _row(constant: Tensor, rank: int) -> Tensor:
+    """The constant for one row; a static export repeats it for each row of its batch."""
+    if constant.ndim == rank + 1 and bool((constant == constant[:1]).all()):
+        return constant[0]
+    return constant
+
+
 def _for_one_row(call: Call, constant: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The constant without its batch axis; CompileError unless it broadcasts to the shape."""
-    row = constant
-    if constant.ndim == len(shape) + 1 and bool((constant == constant[:1]).all()):
-        row = constant[0]  # a static export repeats it for each row of its batch
+    row = _row(constant, len(shape))
     wanted = (1,) * (len(shape) - row.ndim) + tuple(row.shape)
     if len(wanted) != len(shape) or any(
         c not in (1, n) for c, n in zip(wanted, shape, strict=True)

@@ -23,6 +23,7 @@ from qbnnc.frontend.convert.tracked import (
     AnyActivation,
     Chosen,
     Constant,
+    Filled,
     Noise,
     Tracked,
 )
@@ -92,6 +93,16 @@ def inner(call: Call) -> Tracked:
     return _product(call, operands, [a + last, b + last], a + b)
 
 
+def vecdot(call: Call) -> Tracked:
+    """The product over one axis of both, whose other axes broadcast."""
+    operands = _operands(call, "x", "y")
+    ranks = [len(_shape(call, operand)) for operand in operands]
+    every = ascii_letters[: max(ranks)]
+    letters = [every[len(every) - rank :] for rank in ranks]
+    contracted = every[call.integer("dim")]
+    return _product(call, operands, letters, every.replace(contracted, ""))
+
+
 def along_axis(call: Call) -> Tracked:
     """cumsum, diff: a constant matrix along one axis, given by the op on the unit matrix."""
     x = call.row("self")
@@ -117,6 +128,7 @@ def _product(
 ) -> Tracked:
     """The sum of products that the letters tell; the batch comes first in each activation."""
     call.row_shape()
+    operands, letters = _for_one_row(operands, letters)
     letters = _ones_apart(call, operands, letters, out)
     pairs = list(zip(operands, letters, strict=True))
     rows = [(v, own) for v, own in pairs if isinstance(v, AnyActivation)]
@@ -136,6 +148,30 @@ def _product(
         f"{len(constants)} constants at once",
         "multiply two at a time",
     )
+
+
+def _for_one_row(
+    operands: Sequence[Tracked], letters: Sequence[Letters]
+) -> tuple[list[Tracked], list[Letters]]:
+    """Numbers that all rows repeat, such as learned queries, as a constant without the batch."""
+    pairs = list(zip(operands, letters, strict=True))
+    batch = next((own[:1] for each, own in pairs if isinstance(each, AnyActivation)), "")
+    made, left = list[Tracked](), list[Letters]()
+    for each, own in pairs:
+        row = _common_row(each) if own[:1] == batch else None
+        made.append(each if row is None else Constant(row))
+        left.append(own if row is None else own[1:])
+    return made, left
+
+
+def _common_row(operand: Tracked) -> torch.Tensor | None:
+    """The row that all rows of numbers are equal to, if there is one."""
+    match operand:
+        case Filled(shape, number, row) if number is not None or row is not None:
+            return operand.tensor([1, *(int(extent) for extent in shape[1:])])[0]
+        case Constant(tensor) if tensor.ndim and bool((tensor == tensor[:1]).all()):
+            return tensor[0]
+    return None
 
 
 def _check(
@@ -207,6 +243,8 @@ def _shape(call: Call, operand: Tracked) -> tuple[int, ...]:
             )
         case _ if isinstance(operand, AnyActivation):
             return _BATCH, *call.context.value(operand, call).type.shape
+        case Filled(shape):
+            return tuple(_extent(n) for n in shape)
         case Noise() as noise:
             return tuple(_extent(n) for n in noise.shape)
         case _:
@@ -244,6 +282,7 @@ RULES: Rules = {
     "diff": along_axis,
     "einsum": einsum,
     "inner": inner,
+    "linalg_vecdot": vecdot,
     "matmul": matmul,
     "mm": matmul,
     "mv": matmul,

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.ops.recurrent_cells import Cell, Parameters, State, States, cell_of
+from qbnnc.frontend.convert.ops.recurrent_cells import Cell, State, States, cell_of
+from qbnnc.frontend.convert.ops.recurrent_parameters import Parameters
 from qbnnc.frontend.convert.ops.shapes import placed, step
 from qbnnc.frontend.convert.ops.split_and_concat import along_first
 from qbnnc.frontend.convert.tracked import (

@@ -18,29 +18,20 @@ from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.ops.affine import ONE, ZERO, affine_by
+from qbnnc.frontend.convert.ops.recurrent_parameters import (
+    Parameters,
+    computed,
+    known,
+    shape_of,
+)
 from qbnnc.frontend.convert.ops.shapes import step
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
-from qbnnc.frontend.convert.tracked import Constant, Noise, Tracked
+from qbnnc.frontend.convert.tracked import Noise
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Add, Clamp, Concat, Function, Linear, Multiply, Op, Slice, Unary
 
 State: TypeAlias = "Value | Tensor | None"  # [H]: computed, constants, or zeros
 States: TypeAlias = "tuple[State, ...]"  # h, and c of an LSTM
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Parameters:
-    """The parameters of one layer in one direction, as torch keeps them.
-
-    `w_ih` is [G*H, F], `w_hh` [G*H, P] and each bias [G*H], for G gates. `w_hr` [P, H] projects h;
-    without it P is H.
-    """
-
-    w_ih: Tracked
-    w_hh: Tracked
-    b_ih: Tracked | None
-    b_hh: Tracked | None
-    w_hr: Tracked | None = None
 
 
 class Cell(Protocol):
@@ -57,14 +48,14 @@ class Gates:
         self.call, self._given = call, given
         aten = torch.ops.aten
         joined = {"tensors": [given.w_ih, given.w_hh], "dim": 1}
-        self._weight = _known(call, _computed(call, aten.cat.default, joined), "weight")
-        biases = [_known(call, b, "bias") for b in (given.b_ih, given.b_hh) if b is not None]
+        self._weight = known(call, computed(call, aten.cat.default, joined), "weight")
+        biases = [known(call, b, "bias") for b in (given.b_ih, given.b_hh) if b is not None]
         if len(biases) == 2:
             added: dict[str, object] = {"self": given.b_ih, "other": given.b_hh}
-            biases.append(_known(call, _computed(call, aten.add.Tensor, added), "bias"))
+            biases.append(known(call, computed(call, aten.add.Tensor, added), "bias"))
         self._of_x, self._of_h, self._of_both = biases[:1], biases[1:2], biases[2:]
         self.hidden = self._weight.shape[0] // count
-        self._features = self._weight.shape[1] - int(_shape(given.w_hh)[-1])
+        self._features = self._weight.shape[1] - int(shape_of(given.w_hh)[-1])
         self._taken: dict[tuple[str, tuple[int, ...]], tuple[Weight, Weight | None]] = {}
 
     def layer(self, name: str, x: Value, h: State, gates: Sequence[int]) -> Value:
@@ -105,7 +96,7 @@ class Gates:
         """h [P] of an LSTM whose states are projected; else as it is."""
         if self._given.w_hr is None:
             return hidden
-        weight = _known(self.call, self._given.w_hr, "weight")
+        weight = known(self.call, self._given.w_hr, "weight")
         return self._linear("projected", hidden, weight, None)
 
     def scaled(self, name: str, gate: Value, factor: Tensor) -> Value:
@@ -115,12 +106,18 @@ class Gates:
     def _with(self, h: Tensor) -> Weight:
         """The bias with what a state of constants adds to it."""
         aten = torch.ops.aten
-        terms = _computed(self.call, aten.mul.Tensor, {"self": self._given.w_hh, "other": h})
-        product = _computed(self.call, aten.sum.dim_IntList, {"self": terms, "dim": [1]})
+        if isinstance(self._given.w_hh, Noise):
+            self.call.fail(
+                "starts from states that are constants other than zeros, and the weights that read "
+                "them are random",
+                "start from zeros, or from states that are computed from the input",
+            )
+        terms = computed(self.call, aten.mul.Tensor, {"self": self._given.w_hh, "other": h})
+        product = computed(self.call, aten.sum.dim_IntList, {"self": terms, "dim": [1]})
         for each in (self._given.b_ih, self._given.b_hh):
             if each is not None:
-                product = _computed(self.call, aten.add.Tensor, {"self": product, "other": each})
-        return _known(self.call, product, "bias")
+                product = computed(self.call, aten.add.Tensor, {"self": product, "other": each})
+        return known(self.call, product, "bias")
 
     def _parameters(
         self, what: str, gates: Sequence[int], h: Tensor | None = None
@@ -257,42 +254,3 @@ def cell_of(name: str, call: Call, given: Parameters) -> Cell:
             return PlainCell(gates, Clamp(0.0, None))
         case _:
             return PlainCell(gates, Unary(Function.TANH))
-
-
-def _computed(call: Call, target: torch._ops.OpOverload, arguments: dict[str, object]) -> Tracked:
-    """An op on parameters: computed now, or a function of their noise."""
-    parts = [p for a in arguments.values() for p in (a if isinstance(a, list) else [a])]
-    if any(isinstance(part, Noise) for part in parts):
-        return Noise(call.node, target, arguments)
-    with torch.no_grad():
-        return Constant(target(**{name: _plain(value) for name, value in arguments.items()}))
-
-
-def _plain(value: object) -> object:
-    match value:
-        case Constant(tensor):
-            return tensor
-        case list():
-            return [_plain(each) for each in value]
-        case _:
-            return value
-
-
-def _known(call: Call, tracked: Tracked, what: str) -> Weight:
-    match tracked:
-        case Noise():
-            return call.probed(tracked, what)
-        case Constant(tensor):
-            return Weight(tensor.detach().to(torch.float32))
-        case _:
-            call.fail(f"its {what} depends on the input", "only constants are supported")
-
-
-def _shape(tracked: Tracked) -> tuple[int, ...]:
-    match tracked:
-        case Constant(tensor):
-            return tuple(tensor.shape)
-        case Noise(source):
-            return tuple(source.meta["val"].shape)
-        case _:
-            return (0,)

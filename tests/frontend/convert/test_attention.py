@@ -81,6 +81,9 @@ CONTRACTIONS = {
     "baddbmm": lambda y: torch.baddbmm(y, y, y.mT @ y, beta=0.5, alpha=2.0),
     "baddbmm of a constant": lambda y: torch.baddbmm(torch.ones(1, T, T), y, y.mT, beta=3.0),
     "baddbmm without": lambda y: torch.baddbmm(torch.ones(1, T, T), y, y.mT, beta=0, alpha=0.5),
+    "vecdot": lambda y: torch.linalg.vecdot(y, y.flip(1), dim=1),
+    "learned queries": lambda y: torch.arange(24.0).reshape(1, 3, D).expand(len(y), 3, D) @ y.mT,
+    "values of all rows": lambda y: y @ y.mT @ torch.ones(1, T, 2).expand(len(y), T, 2),
     "token in front": lambda y: torch.cat([torch.ones(1, 1, D).expand(len(y), 1, D), y], 1),
     "tokens between": lambda y: torch.cat(
         [y, torch.arange(8.0).expand(len(y), 2, D), y, torch.zeros(len(y), 1, D)], 1

@@ -1,4 +1,4 @@
-"""Numbers that all rows repeat, joined with activations, whatever the batch is called."""
+"""Numbers that all rows repeat: joined with activations, or more of them than a row has."""
 
 from __future__ import annotations
 
@@ -46,3 +46,28 @@ class Places(nn.Module):
 def test_numbers_that_differ_by_row_are_refused() -> None:
     with pytest.raises(CompileError):
         read_module(Places(), torch.randn(2, 4))
+
+
+class Centres(nn.Module):
+    """Radial basis functions: squared distances from centres, with a width for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(4, 3)
+        self.centres = nn.Parameter(torch.randn(5, 3))
+        self.widths = nn.Parameter(torch.rand(5, 1) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        apart = (self.layer(x).unsqueeze(1) - self.centres) ** 2
+        return torch.exp(-(apart * self.widths).sum(-1))
+
+
+def test_centres_of_radial_basis_functions() -> None:
+    net, x = Centres().eval(), torch.randn(3, 4)
+    graph = read_module(net, x[:2])
+    with torch.no_grad():
+        expected = net(x).numpy()
+    (found,) = outputs_of(graph, x)
+    assert found.shape == (3, 5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -14,6 +14,7 @@ from qbnnc.frontend import read_module, read_modules
 from qbnnc.frontend.distribution import Subject, check_distribution
 from qbnnc.ir.check import check
 from qbnnc.ir.ops import Concat, Linear
+from qbnnc.support.errors import CompileError
 from tests.frontend.outputs import assert_same, images
 
 States: TypeAlias = Callable[["Net", Tensor], tuple[Tensor, Tensor]]
@@ -188,7 +189,6 @@ def gal(net: Net, x: Tensor) -> Tensor:
 
 DRAWN = {
     "weights": sampled,
-    "weights, learned states": sampled_from_learned,
     "zoneout": zoneout,
     "zoneout, where": zoneout_where,
     "masks for all steps": gal,
@@ -202,3 +202,8 @@ def test_what_loops_draw(name: str) -> None:
     (member,) = read_modules([Net(DRAWN[name]).eval()], rows[:2]).members
     check(member.graph)
     check_distribution([Subject(member.reference, member.graph, member.graph)], rows.numpy())
+
+
+def test_constant_states_of_random_weights_are_refused() -> None:
+    with pytest.raises(CompileError, match=r"lstm_cell: .*weights that read them are random"):
+        read_module(Net(sampled_from_learned).eval(), images(2, STEPS, FEATURES))

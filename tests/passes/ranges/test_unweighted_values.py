@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qbnnc.ir.graph import Graph, Value
-from qbnnc.ir.ops import Add, Clamp, Normalize
+from qbnnc.ir.ops import Add, Clamp, MatMul, Normalize, Reshape
 from qbnnc.passes.options import Bits, Quantisation
 from qbnnc.passes.ranges.quantisation_points import quantisation_points
 from qbnnc.support.errors import Loc
@@ -99,3 +99,23 @@ def test_a_clamp_between_changes_nothing() -> None:
 @pytest.mark.parametrize("network", [resnet, unet, dense])
 def test_networks_without_norms_have_no_such_value(network: Callable[[], Graph]) -> None:
     assert not any(point.unweighted for point in quantisation_points(network()))
+
+
+def product_net(*, layer: bool) -> NormNet:
+    """A product of a value with itself; `layer`: a layer reads the value, too."""
+    net = NormNet((4,))
+    net.linear(8, "enter")
+    wide = net.value
+    net.emit(Reshape((2, 4)), name="matrix")
+    net.emit(MatMul(True), net.value, name="scores").flatten("flat").linear(8, "head")
+    if layer:
+        head, net.value = net.value, wide
+        net.add(net.linear(8, "other").value, head, "sum")
+    return net
+
+
+def test_factors_of_a_product_have_8_bits_unless_a_layer_reads_them() -> None:
+    """The product itself is for a layer to read."""
+    found = bits(product_net(layer=False), Quantisation(Bits(8, 7)))
+    assert (found["enter"], found["scores"]) == (8, 7)
+    assert bits(product_net(layer=True), Quantisation(Bits(8, 7)))["enter"] == 7

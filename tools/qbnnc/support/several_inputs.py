@@ -59,6 +59,17 @@ class Entry:
 Entries: TypeAlias = tuple[Entry, ...]
 
 
+def _check_row(rows: ArrayLike, entries: Entries, name: str) -> None:
+    """InputError unless one array [B, N] holds all inputs one after another."""
+    shape: tuple[int, ...] = np.asarray(rows).shape
+    if shape[1:] != (entries[-1].stop,):
+        raise InputError(
+            f"one array [{', '.join(map(str, shape))}], and the network takes {described(entries)}",
+            place=name,
+            remedy="give an array for each of these names",
+        )
+
+
 def _check_whole(array: ArrayLike, place: str) -> None:
     """InputError for whole numbers that float32 would round."""
     numbers = np.asarray(array)
@@ -95,15 +106,11 @@ def packed(x: Arrays, entries: Entries, name: str = "the input") -> ArrayLike:
         arrays = _by_name(x, entries, name)
     elif len(entries) > 1 and isinstance(x, tuple | list):
         arrays = _in_order(x, entries, name)
-    elif len(entries) > 1 and np.shape(x)[1:] != (entries[-1].stop,):
-        raise InputError(
-            f"one array [{', '.join(map(str, np.shape(x)))}], and the network takes "
-            f"{described(entries)}",
-            place=name,
-            remedy="give an array for each of these names",
-        )
     else:
-        return x
+        rows = cast("ArrayLike", x)
+        if len(entries) > 1:
+            _check_row(rows, entries, name)
+        return rows
     if len(entries) == 1:
         return arrays[0]
     return joined(arrays, entries, name)
@@ -164,9 +171,9 @@ def as_example(x: Arrays, name: str) -> NDArray[np.generic] | Mapping[str, objec
 
     Only the front end knows whether a network takes several; a list of lists is one array.
     """
-    if isinstance(x, Mapping) or (isinstance(x, tuple | list) and _holds_arrays(x)):
+    if isinstance(x, Mapping) or (isinstance(x, tuple | list) and len(x) > 1 and _holds_arrays(x)):
         return x
-    return as_array(x, name)
+    return as_array(cast("ArrayLike", x), name)
 
 
 def _holds_arrays(x: object) -> bool:
