@@ -15,6 +15,7 @@ from typing import TypeAlias, cast
 import torch
 from torch import fx
 
+from qbnnc.frontend.convert.activation_forms import Merged, Places
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Moved, Shape
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import MaskLanes
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
@@ -40,20 +41,6 @@ class Transposed:
 
     value: Value
     batch: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Merged:
-    """An activation whose torch axis `axis` is [before, batch, after], merged into one.
-
-    `value` has torch's other axes in order, with `before` and `after` in the place of the merged
-    one. Either is left out if it is 1.
-    """
-
-    value: Value
-    axis: int
-    before: int
-    after: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,20 +240,6 @@ class Perturbation:
     place: Place
     flipped: Noise
     signs: Noise | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Places:
-    """The places of the maxima of a max pool over x [C, ...]: the indices that torch gives.
-
-    `pooled` are the extents of its result. `apart` says that its windows, of the size `kernel`, lie
-    side by side inside x.
-    """
-
-    x: Value
-    kernel: tuple[int, ...]
-    pooled: tuple[int, ...]
-    apart: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

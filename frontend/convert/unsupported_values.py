@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from torch import Tensor, fx
 
+from qbnnc.frontend.convert.activation_forms import Merged, Places
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.tracked import (
     Constant,
@@ -14,10 +15,8 @@ from qbnnc.frontend.convert.tracked import (
     Filled,
     Flipped,
     MaskSum,
-    Merged,
     Noise,
     Perturbation,
-    Places,
     Tracked,
     Transposed,
     Uniform,

@@ -16,6 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor, fx
 
+from qbnnc.frontend.convert.activation_forms import Merged
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Shape
 from qbnnc.frontend.convert.layouts import moves, products
@@ -32,7 +33,6 @@ from qbnnc.frontend.convert.layouts.positions import by_position
 from qbnnc.frontend.convert.layouts.scratch import Given, given_nodes, made
 from qbnnc.frontend.convert.tracked import (
     DropoutMask,
-    Merged,
     Result,
     Tracked,
 )

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from qbnnc.frontend.convert.activation_forms import Places
 from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.constant_folding import repeated, shared_by_rows
 from qbnnc.frontend.convert.dropout_masks import moved_masks
@@ -22,7 +23,6 @@ from qbnnc.frontend.convert.tracked import (
     Filled,
     Masked,
     MaskSum,
-    Places,
     Product,
     Tracked,
     Transposed,

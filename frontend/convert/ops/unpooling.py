@@ -6,10 +6,11 @@ from math import prod
 
 import numpy as np
 
+from qbnnc.frontend.convert.activation_forms import Places
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.element_moves import taken
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.tracked import Activation, Places
+from qbnnc.frontend.convert.tracked import Activation
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import MaxUnpool, Slice, Transpose
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from qbnnc.frontend.convert.activation_forms import Places
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.element_moves import Index, taken
 from qbnnc.frontend.convert.ops.pooling import adaptive_windows, divisors_of
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.ops.volumes import Windows, three, triple, volume
-from qbnnc.frontend.convert.tracked import Activation, Places, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import AveragePool2d, MaxPool2d, Slice, Transpose
 
