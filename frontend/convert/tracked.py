@@ -15,6 +15,7 @@ from typing import TypeAlias, cast
 import torch
 from torch import fx
 
+from qbnnc.frontend.convert.activation_forms import Merged
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Moved, Shape
 from qbnnc.frontend.convert.dropout_masks.mask_lanes import MaskLanes
 from qbnnc.frontend.convert.images import Padded, Places
@@ -41,20 +42,6 @@ class Transposed:
 
     value: Value
     batch: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Merged:
-    """An activation whose torch axis `axis` is [before, batch, after], merged into one.
-
-    `value` has torch's other axes in order, with `before` and `after` in the place of the merged
-    one. Either is left out if it is 1.
-    """
-
-    value: Value
-    axis: int
-    before: int
-    after: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

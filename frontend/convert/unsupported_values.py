@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from torch import Tensor, fx
 
+from qbnnc.frontend.convert.activation_forms import Merged
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.images import Places
 from qbnnc.frontend.convert.tracked import (
@@ -15,7 +16,6 @@ from qbnnc.frontend.convert.tracked import (
     Filled,
     Flipped,
     MaskSum,
-    Merged,
     Noise,
     Perturbation,
     Tracked,

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qbnnc.frontend.convert.activation_forms import Merged
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
 from qbnnc.frontend.convert.tracked import (
     Activation,
     AnyActivation,
-    Merged,
     Tracked,
     Transposed,
 )

@@ -16,6 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor, fx
 
+from qbnnc.frontend.convert.activation_forms import Merged
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Shape
 from qbnnc.frontend.convert.layouts import moves, products
@@ -32,7 +33,6 @@ from qbnnc.frontend.convert.layouts.positions import by_position
 from qbnnc.frontend.convert.layouts.scratch import Given, given_nodes, made
 from qbnnc.frontend.convert.tracked import (
     DropoutMask,
-    Merged,
     Result,
     Tracked,
 )
@@ -46,6 +46,10 @@ _NATIVE = frozenset(
 _LAST = frozenset(
     "constant_pad_nd layer_norm linear native_layer_norm pad rms_norm "
     "scaled_dot_product_attention".split()
+)
+# Moves that leave the batch in front, if it is there, or that have rules for any order of axes.
+_KEEPING = frozenset(
+    "flip gather index index_select narrow permute roll select slice transpose".split()
 )
 _JOINING = frozenset("cat concat concatenate stack".split())
 
@@ -61,7 +65,7 @@ def concerns(call: Call, inputs: Sequence[Tracked]) -> bool:
     if not isinstance(meta, Tensor) or not any(is_activation(each) for each in inputs):
         return False
     leaves = not meta.ndim or not call.context.is_batch(meta.shape[0])
-    return leaves and (name in products.PRODUCTS or name in moves.MOVES - {"permute", "transpose"})
+    return leaves and (name in products.PRODUCTS or name in moves.MOVES - _KEEPING)
 
 
 def by_layout(call: Call, run: Run, elementwise: frozenset[str]) -> Result:
@@ -152,7 +156,8 @@ def _along_axes(call: Call, run: Run) -> Result:
         return _stacked(call, run, layout, axes[0])
     if layout.axis in axes:
         call.fail(
-            f"over the axes {sorted(axes)}, of which {layout.axis} holds the batch",
+            f"over the axes {sorted(axes)}, of which {layout.axis} "
+            f"{'holds' if layout.merged else 'is'} the batch",
             "every row must be predicted by itself, so name the other axes (dim=...)",
         )
     places = [layout.place(axis) for axis in axes]

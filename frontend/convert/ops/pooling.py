@@ -10,10 +10,7 @@ from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.images import Places
 from qbnnc.frontend.convert.ops.element_moves import Index, taken
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.tracked import (
-    Activation,
-    Tracked,
-)
+from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.frontend.program.locations import plain_name
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import AveragePool2d, MaxPool2d, Pad

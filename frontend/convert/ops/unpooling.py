@@ -10,9 +10,7 @@ from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.images import Places
 from qbnnc.frontend.convert.ops.element_moves import taken
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
-from qbnnc.frontend.convert.tracked import (
-    Activation,
-)
+from qbnnc.frontend.convert.tracked import Activation
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import MaxUnpool, Slice, Transpose
 

@@ -14,10 +14,7 @@ from qbnnc.frontend.convert.ops.element_moves import Index, taken
 from qbnnc.frontend.convert.ops.pooling import adaptive_windows, divisors_of
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.ops.volumes import Windows, three, triple, volume
-from qbnnc.frontend.convert.tracked import (
-    Activation,
-    Tracked,
-)
+from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import AveragePool2d, MaxPool2d, Slice, Transpose
 

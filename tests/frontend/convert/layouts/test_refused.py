@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[Forward, str]] = {
     "mean over the batch": (lambda net, x: x.transpose(0, 1).mean(1), "holds the batch|the batch"),
     "softmax over the batch": (
         lambda net, x: x.transpose(0, 1).softmax(1).mean(0),
-        "of which 1 holds the batch",
+        "of which 1 is the batch",
     ),
     "two orders of axes": (forms, "with the batch as axis 0 and as axis 1"),
     "linear over the batch": (
