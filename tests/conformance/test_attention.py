@@ -24,7 +24,7 @@ from tests.backends.test_c import CHECKED, CHECKERS, ran
 from tests.examples import slow_but
 from tests.frontend.attention import NETWORKS, STOCHASTIC, made
 
-ROWS = 96
+ROWS = 128
 _NEAR = 0.12  # of the outputs' deviation, root mean square, for the least like networks
 _ATTENDS = 0.06  # for one layer of attention
 
