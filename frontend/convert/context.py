@@ -186,6 +186,8 @@ class Context:
                 tracked, reader
             ):
                 return self.value(self._noise.made(tracked, reader), reader)
+            case IdFunction(members=members) if bool(members.isinf().any()):
+                return activation_of(reader, tracked)  # which asks what reads it
             case IdFunction():
                 if tracked not in self._functions:
                     self._functions[tracked] = activation_of(reader, tracked)

@@ -14,7 +14,7 @@ from qbnnc.frontend.convert import unsupported_ops
 from qbnnc.frontend.convert.call import Call, Rule, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks import handwritten_masks
 from qbnnc.frontend.convert.ids import is_ids
-from qbnnc.frontend.convert.ops import shapes
+from qbnnc.frontend.convert.ops import attention_masks, shapes
 from qbnnc.frontend.convert.ops.affine import affine, finite_below
 from qbnnc.frontend.convert.ops.arithmetic import operand, product, summed
 from qbnnc.frontend.convert.ops.elementwise_formulas import Term, computed, emitted
@@ -143,19 +143,37 @@ def chosen(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Tracked:
 
     Functions of one value become one function of it. Otherwise the choice is
     condition * a + (1 - condition) * b, which needs finite a and b. Where the condition is
-    constant, minus infinity is the least float32: a softmax may read it.
+    constant, minus infinity is the least float32: a softmax may read it. Where it is computed,
+    minus infinity is added to what softmaxes alone read (`attention_masks`).
     """
     if isinstance(condition, Constant):
         a, b = (_finite_below(each) for each in (a, b))
+    elif (scores := _masked_scores(call, condition, a, b)) is not None:
+        return scores
     for each in (a, b):
         if isinstance(each, Constant) and not bool(each.tensor.isfinite().all()):
             call.fail(
                 "chooses a number that is not finite, as masked attention does",
-                "choose minus infinity by a constant mask before a softmax, or a finite number",
+                "choose minus infinity before a softmax, which alone reads it, or a finite number",
             )
     if (one := _as_one_function(call, condition, a, b)) is not None:
         return one
     return summed(call, _times(call, a, condition), _times(call, b, _not(call, condition)), 1.0)
+
+
+def _masked_scores(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Tracked | None:
+    """Scores plus -1e9 where a computed mask drops them; None for any other choice."""
+    dropped, scores, where = (a, b, condition)
+    if not _is_minus_infinity(dropped):
+        dropped, scores, where = b, a, _not(call, condition)
+    if not _is_minus_infinity(dropped) or not attention_masks.only_softmaxes_read(call.node):
+        return None
+    far = Constant(torch.tensor(attention_masks.MASKED, dtype=torch.float64))
+    return summed(call, _times(call, far, where), scores, 1.0)
+
+
+def _is_minus_infinity(x: Tracked) -> bool:
+    return isinstance(x, Constant) and bool(torch.isneginf(x.tensor).all())
 
 
 def _finite_below(x: Tracked) -> Tracked:

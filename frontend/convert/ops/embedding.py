@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ids import as_function
-from qbnnc.frontend.convert.ops import element_moves
+from qbnnc.frontend.convert.ops import attention_masks, element_moves
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.tracked import (
     Activation,
@@ -159,7 +159,8 @@ def index(call: Call) -> Tracked:
 def activation_of(call: Call, function: IdFunction) -> Value:
     """A function of ids as numbers of its own: a table of one column."""
     size = prod(function.ids.type.shape)
-    numbers = function.members.reshape(len(function.members), size).to(torch.float32)
+    members = attention_masks.readable(call, function.members.to(torch.float32))
+    numbers = members.reshape(len(members), size)
     if bool((numbers == numbers[:, :1]).all()):
         value = _read_all(call, function.ids, numbers[:, :1])
         return reshaped(call, value, function.ids.type.shape, "numbers")
