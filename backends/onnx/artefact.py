@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qbnnc.backends.onnx.content_digest import check_content
 from qbnnc.backends.onnx.names import (
@@ -31,6 +30,7 @@ from qbnnc.backends.onnx.names import (
 from qbnnc.backends.onnx.proto import FLOAT, INT32, INT64, File, ValueInfo
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.ids import Rows, vocabularies_from
+from qbnnc.ir.types import Array
 from qbnnc.support import limits
 from qbnnc.support.errors import FileError
 from qbnnc.support.inputs import MOST_ROWS_AT_ONCE
@@ -77,7 +77,7 @@ class Description:
         """The shape of one row, in which several inputs follow one another."""
         return row_shape(self.entries)
 
-    def parts(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    def parts(self, batch: Array) -> dict[str, Array]:
         """The inputs of the file, of rows in which several follow one another."""
         if len(self.entries) == 1:
             return {self.input_names[0]: batch}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
 
 from qbnnc.ir.graph import Graph, Node, Value
@@ -93,6 +93,7 @@ def _own(node: Node, weight: Hashable) -> Hashable:
     op = node.op
     if isinstance(op, RandomOp):
         return node.output
+    assert is_dataclass(op)  # every op is; its base class cannot say so
     said = tuple((f.name, getattr(op, f.name)) for f in fields(op) if f.name not in _PLACES)
     name = _NUMBER.sub("", node.output.name)
     return op.name, said, node.output.type.shape, node.loc.module, name, weight

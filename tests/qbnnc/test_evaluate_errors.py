@@ -15,6 +15,7 @@ from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model
 from qbnnc.support.errors import UserError
+from qbnnc.support.several_inputs import Arrays
 from tests.commands import Runner
 from tests.conftest import DATA
 
@@ -30,7 +31,7 @@ class Broken:
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,

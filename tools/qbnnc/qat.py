@@ -21,6 +21,7 @@ from qbnnc.passes.ranges.calibrate import calibration_of
 from qbnnc.support.errors import InputError, UserError
 from qbnnc.support.extras import require
 from qbnnc.support.inputs import choice, number, whole
+from qbnnc.support.several_inputs import Arrays
 from qbnnc.version import COMPILER
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _on_cpu(source: nn.Module | Model) -> tuple[nn.Module | Model, torch.device]
     return copy.deepcopy(source).cpu(), elsewhere.pop()
 
 
-def _float_model(source: object, rows: ArrayLike | None, options: SourceOptions) -> Model:
+def _float_model(source: object, rows: Arrays | None, options: SourceOptions) -> Model:
     """The FLOAT Model that will be trained; UserError if it is lowered already."""
     model = read(source, rows, options)
     if model.stage is not Stage.FLOAT:
@@ -128,7 +129,7 @@ def finetune(
     *,
     training: Training | None = None,
     validation: Labelled | None = None,
-    calibration: ArrayLike | None = None,
+    calibration: Arrays | None = None,
     samples: int | None = None,
     task: str | None = None,
     model: str | None = None,
@@ -176,7 +177,7 @@ def prepare_finetuning(
     training: Training,
     *,
     validation: Labelled | None = None,
-    calibration: ArrayLike | None = None,
+    calibration: Arrays | None = None,
     reading: SourceOptions,
     device: str = "cpu",
 ) -> FineTuning:

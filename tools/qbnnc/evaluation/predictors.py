@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeGuard, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
@@ -26,6 +26,7 @@ from qbnnc.passes.pipeline import DEFAULT_SAMPLES
 from qbnnc.runtime import load
 from qbnnc.support.files import read_bytes
 from qbnnc.support.inputs import as_first_row, as_integer, check_asked
+from qbnnc.support.several_inputs import Arrays
 from qbnnc.verification.oracle import check_samples
 
 
@@ -53,7 +54,7 @@ class FloatPredictor:
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,
@@ -165,7 +166,7 @@ class Recording(Wrapped, Generic[T]):
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Arrays,
         samples: int | None = None,
         seed: int = 0,
         first_row: int = 0,

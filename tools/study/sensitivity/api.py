@@ -33,6 +33,7 @@ from qbnnc.study.settings import describe_array, digest
 from qbnnc.study.store import check_writable
 from qbnnc.support.errors import FileError
 from qbnnc.support.files import write_atomically
+from qbnnc.support.several_inputs import Arrays
 from qbnnc.version import COMPILER
 
 
@@ -40,7 +41,7 @@ def sensitivity(
     source: object,
     data: Labelled,
     *,
-    calibration: ArrayLike | None = None,
+    calibration: Arrays | None = None,
     tried: str = "w4,a4",
     ood: Path_ | ArrayLike | None = None,
     task: str | None = None,
@@ -101,7 +102,7 @@ def choose_bits(
     data: Labelled,
     budget: str,
     *,
-    calibration: ArrayLike | None = None,
+    calibration: Arrays | None = None,
     task: str | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     samples: int | None = None,
