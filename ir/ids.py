@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.graph import Graph, Value
+from qbnnc.ir.graph import Graph, Node, Value
 from qbnnc.ir.inputs import input_values, inputs_of
 from qbnnc.ir.ops.embedding import Embedding, EmbeddingCodes
 from qbnnc.ir.ops.part import Part
@@ -24,27 +24,55 @@ def is_embedding(op: object) -> bool:
     return isinstance(op, Embedding | EmbeddingCodes)
 
 
-def raw_values(graph: Graph) -> dict[Value, Index]:
-    """The input and what only moves make of it; the element of the input that each element is.
+def raw_values(graph: Graph) -> frozenset[Value]:
+    """The input and what only moves make of it."""
+    return frozenset({graph.input, *(node.output for node in _moves(graph))})
 
-    The arrays have the shapes of the values. -1 is a new zero, which is id 0.
+
+def id_places(graph: Graph) -> dict[Value, Index]:
+    """For each value that embeddings read, the element of the input that each element is.
+
+    The arrays have the shapes of the values. -1 is a new zero, which is id 0. Of the values between
+    no array is kept, so that many moves of a large input take no more memory than one.
     """
-    entry = graph.input
+    kept = {node.inputs[0] for node in graph.nodes if is_embedding(node.op)}
+    if not kept:
+        return {}
+    entry, moves = graph.input, _moves(graph)
+    last = {node.inputs[0]: node for node in moves}
     found = {entry: np.arange(entry.type.size, dtype=np.int64).reshape(entry.type.shape)}
+    for node in moves:
+        value = node.inputs[0]
+        if node.output in last or node.output in kept:
+            found[node.output] = _moved(node, found[value])
+        if last[value] is node and value not in kept:
+            del found[value]
+    return {value: places for value, places in found.items() if value in kept}
+
+
+def _moves(graph: Graph) -> list[Node]:
+    """The nodes that move numbers of the input, and nothing that is made of them."""
+    raw, moves = {graph.input}, list[Node]()
     for node in graph.nodes:
-        source = found.get(node.inputs[0]) if node.inputs else None
-        if source is None or node.output.type.quant is not None:
-            continue
-        if isinstance(node.op, Part):
-            stop = node.op.start + node.output.type.size
-            found[node.output] = source[node.op.start : stop].reshape(node.op.shape)
-        if isinstance(node.op, Reshape):
-            found[node.output] = source.reshape(node.op.shape)
-        elif isinstance(node.op, Move):
-            places = node.op.source_of(source.shape)
+        moving = isinstance(node.op, Part | Reshape | Move) and node.output.type.quant is None
+        if moving and node.inputs[0] in raw:
+            raw.add(node.output)
+            moves.append(node)
+    return moves
+
+
+def _moved(node: Node, source: Index) -> Index:
+    """What a node makes of the places of its input."""
+    match node.op:
+        case Part(start, shape):
+            return source[start : start + node.output.type.size].reshape(shape)
+        case Reshape(shape):
+            return source.reshape(shape)
+        case Move() as op:
+            places = op.source_of(source.shape)
             taken = source.reshape(-1)[np.maximum(places, 0)]
-            found[node.output] = np.where(places < 0, -1, taken)
-    return found
+            return np.where(places < 0, -1, taken)
+    raise TypeError(f"{node.op.name} moves nothing")
 
 
 def id_values(graph: Graph) -> frozenset[Value]:
@@ -64,7 +92,7 @@ def vocabularies(graph: Graph) -> NDArray[np.int64] | None:
     readers = [node for node in graph.nodes if is_embedding(node.op)]
     if not readers:
         return None
-    raw, none = raw_values(graph), np.iinfo(np.int64).max
+    raw, none = id_places(graph), np.iinfo(np.int64).max
     least = np.full(graph.input.type.size, none)
     for node in readers:
         source = raw[node.inputs[0]].reshape(-1)
@@ -89,7 +117,7 @@ def holds_only_ids(graph: Graph, entry: Value | None = None) -> bool:
 
 def ids_within(graph: Graph, ids: Value) -> tuple[Value, Index]:
     """The input that ids are taken from, and the element of it that each is; -1 is a new zero."""
-    source, entries = raw_values(graph)[ids], inputs_of(graph)
+    source, entries = id_places(graph)[ids], inputs_of(graph)
     taken = source[source >= 0]
     first = int(taken.min()) if taken.size else 0
     place = next(i for i, entry in enumerate(entries) if entry.start <= first < entry.stop)

@@ -32,7 +32,10 @@ def input_values(graph: Graph) -> tuple[Value, ...]:
 
 
 def check_parts(graph: Graph) -> None:
-    """ValueError unless parts, where there are any, cut the whole row without gap or overlap."""
+    """ValueError unless parts, where there are any, cut the whole row without gap or overlap.
+
+    They are taken from the row itself: a part of a part would begin elsewhere in the row.
+    """
     parts = parts_of(graph)
     if not parts:
         return
@@ -42,6 +45,11 @@ def check_parts(graph: Graph) -> None:
         raise ValueError(f"{reader} reads the row of all inputs, and not one of them")
     end = 0
     for node in parts:
+        if node.inputs[0] is not graph.input:
+            raise ValueError(
+                f"the input {node.output.name!r} is a part of {node.inputs[0].name!r}, and not of "
+                "the row"
+            )
         if _part(node).start != end:
             raise ValueError(
                 f"the input {node.output.name!r} begins at element {_part(node).start} of the row, "

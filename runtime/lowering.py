@@ -95,6 +95,7 @@ class Lowering:
         self._producers, self._consumers = graph.producers(), graph.consumers()
         self._ids = id_values(graph)
         self._taken_in = set[Node]()
+        self._leaves_whole = dict[Value, bool]()  # of each value that `moves_out` has looked at
         self._leaving = [self._way_out(value) for value in graph.outputs]
         self._roots = frozenset(root for root, _ in self._leaving)
         self._left_by_graph = frozenset(graph.outputs)
@@ -141,10 +142,19 @@ class Lowering:
 
     def moves_out(self, node: Node) -> bool:
         """Tell whether the instruction that writes an output does a move of float32 numbers too."""
-        root, order = self._way_out(node.output)
-        made = self._producers.get(root)
-        writes = made is not None and isinstance(made.op, Dequantize | LookupReal)
-        return writes and (order is None or bool((order >= 0).all()))
+        moves, value = list[Node](), node.output
+        while value not in self._leaves_whole:
+            made = self._producers.get(value)
+            if made is None or not isinstance(made.op, Rearrangement):
+                writes = made is not None and isinstance(made.op, Dequantize | LookupReal)
+                self._leaves_whole[value] = writes
+            else:
+                moves.append(made)
+                value = made.inputs[0]
+        for made in reversed(moves):
+            whole = self._leaves_whole[made.inputs[0]] and _adds_nothing(made)
+            self._leaves_whole[made.output] = whole
+        return self._leaves_whole[node.output]
 
     def moves_ids(self, node: Node) -> bool:
         """Tell whether the instruction that reads ids moves these numbers of the input itself."""
@@ -255,3 +265,10 @@ class Lowering:
 
 
 Lower: TypeAlias = Callable[[Lowering, Node, Any], None]  # emits the instructions of a node's op
+
+
+def _adds_nothing(node: Node) -> bool:
+    """Tell whether every element of a node's output is one of its input."""
+    if not isinstance(node.op, Move):
+        return True
+    return bool((node.op.source_of(node.inputs[0].type.shape) >= 0).all())

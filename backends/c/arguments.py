@@ -28,7 +28,8 @@ def argument_names(entries: Entries) -> tuple[str, ...]:
         name = re.sub(r"\W", "_", entry.name, flags=re.ASCII).strip("_")
         if not name[:1].isalpha():
             name = f"input_{name}".rstrip("_")
-        while name in _TAKEN or name in made or re.match(r"out\d*$|qb_", name):
+        macros = {other.upper() for other in made}  # "a" and "A" would share one
+        while name in _TAKEN or name.upper() in macros or re.match(r"out\d*$|qb_", name):
             name += "_in"
         made.append(name)
     return tuple(made)

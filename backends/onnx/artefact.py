@@ -193,23 +193,38 @@ def describe(file: File, path: str | os.PathLike[str]) -> Description:
 
 def _entries(inputs: Sequence[ValueInfo], listed: str | None) -> Entries:
     """The inputs, under the user's `listed` names, or those that the file has for them."""
-    try:
-        names = [value.name for value in inputs] if listed is None else json.loads(listed)
-    except ValueError:
-        names = None
-    if not isinstance(names, list) or len({*map(str, names)}) != len(inputs):
+    names = [] if listed is None else _names_in(listed)
+    if len({*names}) != len(names) or len(names) != len(inputs):
         names = [value.name for value in inputs]  # the digest of the content tells of a change
     entries, start = list[Entry](), 0
     for name, value in zip(names, inputs, strict=True):
-        entries.append(Entry(str(name), value.shape[1:], start))
+        entries.append(Entry(name, value.shape[1:], start))
         start = entries[-1].stop
     return tuple(entries)
 
 
+def _names_in(text: str) -> list[str]:
+    """The names in a list of JSON; none at all if it is none, or if one cannot be shown."""
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return []
+    shown = all(0 < len(name) <= limits.NAME.most and name.isprintable() for name in names)
+    return names if shown else []
+
+
 def _check_numbers(description: Description) -> None:
-    """ValueError if L is no multiple of the members, or a number is none or out of range."""
-    samples, members = description.samples, description.members
-    if description.takes_ids and description.rows.ids is None:
+    """ValueError if a row has a shape that no network takes, or another vocabulary.
+
+    Also if L is no multiple of the members, or a number is none or out of range.
+    """
+    for entry in description.entries:
+        limits.check_shape(entry.shape)
+    limits.check_shape(description.input_shape)
+    ids, samples, members = description.rows.ids, description.samples, description.members
+    if description.takes_ids and ids is None:
         raise ValueError("ids without a vocabulary")
     if not 1 <= members <= samples <= limits.DRAWS.most * members or samples % members:
         raise ValueError(f"{samples} samples of {members} members")

@@ -66,7 +66,7 @@ def _expect_codes(lowering: Lowering, node: Node) -> None:
     """CompileError if a value between the input and the outputs is float32."""
     if isinstance(node.op, EmbeddingCodes | Part | QuantizeInput | Reshape):
         return
-    if isinstance(node.op, Move) and (lowering.moves_out(node) or lowering.moves_ids(node)):
+    if isinstance(node.op, Move) and (lowering.moves_ids(node) or lowering.moves_out(node)):
         return
     joins = isinstance(node.op, Concat)
     for value in node.inputs:

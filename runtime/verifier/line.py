@@ -15,6 +15,8 @@ from qbnnc.runtime.program import COLUMNS, Operand, Place
 
 LARGEST = 1 << 46  # address, stride or count, so that sums and products fit into int64
 LARGEST_EXTENT = (1 << 31) - 1  # of the numbers that kernels multiply with each other
+ARENA = frozenset({Place.COPY, Place.ROW, Place.SAMPLE, Place.FIXED})
+ARENA_OR_CONSTANT = ARENA | {Place.CONSTANT}
 _ANY = frozenset({"stream"})  # numbers that are only mixed into a random key, mod 2^64
 
 
@@ -108,11 +110,6 @@ class Line:
         self.require(number in (0, 1), f"{name} is {number}, neither 0 nor 1")
         return bool(number == 1)
 
-    def leaves(self) -> None:
-        """Require an output of the network: float32 numbers have no other place."""
-        leaving = self.operand("output").place is Place.OUT
-        self.require(leaving, "float32 numbers go elsewhere than to an output")
-
     def beyond_vectors(self, channels: int) -> int:
         """Count the codes of a pixel's whole vectors beyond its channels.
 
@@ -127,26 +124,52 @@ class Line:
         beyond: int = 0,
         alignment: int = 1,
         form: tuple[int, ...] = (),
+        places: frozenset[Place] = ARENA,
     ) -> None:
-        """State a read of an element: bytes, or numbers of an input."""
+        """State a read of an element: bytes, or numbers of an input.
+
+        `places` are those whose memory the kernel reads. It would take an offset into any other
+        memory for one into these.
+        """
         operand = self.operand(name)
+        self.require(operand.place in places, f"{name} is read at place {operand.place.name}")
         self.accesses.append(Access(name, operand, extent, beyond, alignment, form=form))
 
     def write(
-        self, extent: int, beyond: int = 0, alignment: int = 1, form: tuple[int, ...] = ()
+        self,
+        extent: int,
+        beyond: int = 0,
+        alignment: int = 1,
+        form: tuple[int, ...] = (),
+        *,
+        leaves: bool = False,
     ) -> None:
-        """State a write of every byte of the output's extent, or of all that its form says."""
-        output = self.operand("output")
+        """State a write of every byte of the output's extent, or of all that its form says.
+
+        With `leaves` the kernel writes float32 numbers to an output of the network. Otherwise it
+        writes bytes to the arena.
+        """
+        output = self._written_to(leaves=leaves)
         self.accesses.append(
             Access("output", output, extent, beyond, alignment, writes=True, form=form)
         )
 
     def write_part(self, first: int, run: int, step: int, count: int) -> None:
         """State a write of bytes first..first + run of each of `count` steps of the output."""
-        output, extent = self.operand("output"), first + (count - 1) * step + run
+        output, extent = self._written_to(leaves=False), first + (count - 1) * step + run
         self.accesses.append(
             Access("output", output, extent, writes=True, part=(first, run, step, count))
         )
+
+    def _written_to(self, *, leaves: bool) -> Operand:
+        """Return the output, and require that it lies where the kernel writes."""
+        output = self.operand("output")
+        if leaves:
+            what = "float32 numbers go elsewhere than to an output"
+            self.require(output.place is Place.OUT, what)
+        else:
+            self.require(output.place in ARENA, f"bytes are written at place {output.place.name}")
+        return output
 
     def scratch(self, nbytes: int, beyond: int = 0) -> None:
         """State the use of scratch space of this line's own."""

@@ -18,17 +18,21 @@ from qbnnc.ir.ops import (
     InsertZeros,
     KeepMask,
     LinearInteger,
+    MatMulInteger,
     MaxPool2d,
     MaxUnpool,
     NoiseCodes,
+    NormalizeInteger,
     Op,
     Pad,
     PairwiseQuantized,
+    Part,
     QuantizeInput,
     Requantize,
     Reshape,
     Select,
     Slice,
+    SoftmaxInteger,
     SumPoolInteger,
     Transpose,
     UpsampleNearest,
@@ -68,6 +72,16 @@ def edited(op: Op, rng: Random, inputs: Sequence[TensorType]) -> Op:
             return MaxUnpool((rng.choice((1, 2, 3, 2**31)), rng.choice((1, 2, 4))))
         case Requantize() | PairwiseQuantized():
             return replace(op, **_ends(rng, op.quant))
+        case MatMulInteger():
+            factor = rng.choice((op.factor, 1e-30, 1e30))
+            return MatMulInteger(rng.choice((op.transposed, not op.transposed)), factor)
+        case SoftmaxInteger():
+            multiplier = rng.choice((op.multiplier, 1.0, 1e-38, 1e30, 3.4e38))
+            return replace(op, multiplier=multiplier, **_ends(rng, op.quant))
+        case NormalizeInteger():
+            return _norm(rng, op)
+        case Part():
+            return replace(op, start=rng.choice((op.start, 0, 1, 2**62)))
         case QuantizeInput():
             return replace(op, offset=(rng.choice((0.0, -0.0, 1e-45, 0.5, -3e38)),))
         case KeepMask():
@@ -146,6 +160,19 @@ def _noise(rng: Random, op: NoiseCodes) -> NoiseCodes:
         thresholds=tuple(thresholds),
         shared=rng.random() < 0.3,
         inverted=rng.random() < 0.5,
+    )
+
+
+def _norm(rng: Random, op: NormalizeInteger) -> NormalizeInteger:
+    """A norm over other axes, or with a divisor near the ends of what it may be."""
+    return replace(
+        op,
+        axes=rng.choice((op.axes, 1, 2, 3)),
+        eps=rng.choice((op.eps, 0.0, 2.0**-200, 2.0**200)),
+        outer_eps=rng.choice((op.outer_eps, 0.0, 5e-324, 2.0**100)),
+        floor=rng.choice((op.floor, 2.0**-100, 2.0**100)),
+        centred=rng.random() < 0.5,
+        **_ends(rng, op.quant),
     )
 
 

@@ -17,6 +17,7 @@ from qbnnc.ir.ops import (
     AddQuantized,
     Concat,
     Conv2dInteger,
+    Dequantize,
     LinearInteger,
     Lookup,
     LookupReal,
@@ -174,6 +175,15 @@ def many_reshapes() -> bytes:
     return written(net)
 
 
+def many_turns() -> bytes:
+    """Ten thousand moves of an output: a look at all that came before each takes minutes."""
+    net = Net((2, 3))
+    net.emit(Dequantize())
+    for _ in range(10_000):
+        net.emit(Transpose((1, 0)))
+    return written(net, net.value)
+
+
 def infinite_draws() -> bytes:
     """A number that JSON can say, and no float."""
     parts = Parts.of(format.to_bytes(nets.mlp()))
@@ -264,6 +274,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         false_proof,
         many_ranges,
         many_reshapes,
+        many_turns,
         infinite_draws,
         negative_shape,
         bias_of_int32,

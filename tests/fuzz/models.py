@@ -83,7 +83,7 @@ class ModelTarget:
             classification=rng.random() < 0.3,
             dropout=rng.random() < 0.7,
             members=rng.choice((1, 1, 1, 2, 3)),
-            ops=rng.choice(("all", "draws", "parts")),
+            ops=rng.choice(("all", "draws", "parts", "products")),
             sampled=rng.random() < 0.4,
         )
 

@@ -21,9 +21,17 @@ from tests.runtime.draws import drop_connect, last_layer_chosen, noisy
 from tests.runtime.nets import Net, codes
 from tests.runtime.sampled import BayesNet
 from tests.sharing import with_common_trunk
+from tests.strategies import Ops, random_integer_model
 from tests.tokens import RandomIds, integer_model, rows_of
 
 _SAME = Conv2dInteger(padding=(1, 1, 1, 1))
+
+OF_RANDOM_OPS: tuple[tuple[int, Ops], ...] = (
+    (1, "products"),  # a product of matrices, and a softmax
+    (3, "products"),  # a normalisation
+    (3, "parts"),  # a softmax of several inputs
+    (9, "all"),  # an unpooling
+)
 
 
 def models() -> tuple[Model, ...]:
@@ -69,6 +77,8 @@ def by_hand() -> Iterator[Model]:
     yield net.model(task=Task.CLASSIFICATION, draws=2)
     for make in (last_layer_chosen, drop_connect, noisy):
         yield make(draws=2)
+    for seed, ops in OF_RANDOM_OPS:
+        yield random_integer_model(seed, ops=ops)
 
 
 def uncompiled() -> Iterator[Model]:

@@ -34,6 +34,7 @@ BY_HAND = {
     "false_proof": "lookup: the table holds 255..255, and its codes are 0..3",
     "many_ranges": RUNS,
     "many_reshapes": RUNS,
+    "many_turns": RUNS,
     "infinite_draws": "the number 1e999 is too large",
     "negative_shape": "the extent of an axis: -2, and it must be at least 1",
     "bias_of_int32": "takes i8 codes and noise, not i32",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from qbnnc.ir.check import check
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Builder, Graph, Value
-from qbnnc.ir.ids import holds_only_ids, id_values, raw_values, rows_taken_by, vocabularies
+from qbnnc.ir.ids import holds_only_ids, id_places, id_values, rows_taken_by, vocabularies
 from qbnnc.ir.ops import Embedding, Pad, Reshape, Slice, Transpose, Unary
 from qbnnc.ir.ops.embedding import row_of
 from qbnnc.ir.ops.functions import Function
@@ -74,12 +76,30 @@ def test_rows_by_moved_ids() -> None:
 
 def test_ids_are_followed_through_moves() -> None:
     graph = graph_of()
-    assert raw_values(graph)[value(graph, "turned")].tolist() == [[1, 3], [2, 4]]
+    assert id_places(graph)[value(graph, "turned")].tolist() == [[1, 3], [2, 4]]
     assert {v.name for v in id_values(graph)} == {"ids", "first", "rest", "square", "turned"}
     known = vocabularies(graph)
     assert known is not None
     assert known.tolist() == [3, 7, 7, 7, 7]
     assert holds_only_ids(graph)
+
+
+def test_many_moves_of_a_large_input_take_the_memory_of_one() -> None:
+    """Each array has 8 MB, so that a hundred of them at once have more than 10 of them."""
+    build = Builder()
+    ids = build.input("ids", TensorType(DType.F32, (1000, 1000), PER_ROW))
+    for number in range(100):
+        ids = build.emit(Transpose((1, 0)), ids, loc=LOC, name=f"turned{number}")
+    table = build.constant("t", np.zeros((3, 2), np.float32))
+    graph = build.graph((build.emit(Embedding(), ids, table, loc=LOC, name="e"),), Stage.FLOAT)
+    tracemalloc.start()
+    try:
+        (places,) = id_places(graph).values()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (places == np.arange(10**6).reshape(1000, 1000)).all()
+    assert most < 10 * places.nbytes
 
 
 def test_numbers_that_others_read_too_are_not_ids_alone() -> None:
@@ -93,7 +113,7 @@ def test_a_new_zero_is_the_id_0() -> None:
     table = build.constant("t", np.array([[5.0], [6.0], [7.0]], np.float32))
     out = build.emit(Embedding(), padded, table, loc=LOC, name="e")
     graph = build.graph((out,), Stage.FLOAT)
-    assert raw_values(graph)[graph.nodes[0].output].tolist() == [[-1, 0, 1, -1]]
+    assert id_places(graph)[graph.nodes[0].output].tolist() == [[-1, 0, 1, -1]]
     (made,) = evaluate(graph, np.array([[[2, 1]]], np.float32), Draw.of(0, [0], [0]))
     assert made[0, 0, 0, :, 0].tolist() == [5, 7, 6, 5]
 

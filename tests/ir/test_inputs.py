@@ -92,6 +92,18 @@ def test_nothing_else_reads_the_row() -> None:
         check(_with_row_out())
 
 
+def test_a_part_of_a_part_is_refused() -> None:
+    """The two fill the row by their starts, and backends would read elements 0 to 2 of it."""
+    build = Builder()
+    last = part(build, row_of(build, 10), "last", 3, 7)
+    first = part(build, last, "first", 0, 3)
+    graph = build.graph((first, last), Stage.FLOAT)
+    with pytest.raises(CompileError, match="'first' is a part of 'last', and not of the row"):
+        check(graph)
+    with pytest.raises(FileError, match="not of the row"):
+        format.from_bytes(format.to_bytes(model_of(graph)))
+
+
 def _with_row_out() -> Graph:
     graph = two()
     return replace(graph, outputs=(*graph.outputs, graph.input))

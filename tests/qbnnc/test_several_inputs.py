@@ -181,10 +181,10 @@ def test_a_pointer_for_each_input() -> None:
 
 
 def test_names_that_c_takes() -> None:
-    names = ("x", "int", "seed", "a.b", "a_b", "2d", "µ", "out1")
+    names = ("x", "int", "seed", "a.b", "a_b", "A_b", "2d", "µ", "out1")
     entries = tuple(Entry(name, (1,), place) for place, name in enumerate(names))
     assert argument_names(entries) == (
-        "x_in", "int_in", "seed_in", "a_b", "a_b_in", "input_2d", "input", "out1_in",
+        "x_in", "int_in", "seed_in", "a_b", "a_b_in", "A_b_in_in", "input_2d", "input", "out1_in",
     )  # fmt: skip
 
 

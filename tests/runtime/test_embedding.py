@@ -28,6 +28,8 @@ from qbnnc.runtime.verifier.rules.embedding import embed
 from qbnnc.support.errors import FileError, InputError
 from qbnnc.verification.oracle import bits
 from tests.devices.programs import check_equal, check_runs
+from tests.examples import slow_but
+from tests.runtime.test_verifier import assert_inside
 from tests.tokens import integer_model
 from tools.devices.targets import HOST
 
@@ -163,12 +165,18 @@ def test_a_line_states_what_it_reads_and_writes() -> None:
         ({"planes": 0}, "planes"),
         ({"table": -1}, "table"),
         ({"index": 68}, "index"),
-        ({"input_place": Place.COPY}, "network"),
+        ({"input_place": Place.COPY}, "COPY"),
     ],
 )
 def test_a_line_that_leaves_its_memory_is_refused(changed: dict[str, int], said: str) -> None:
     with pytest.raises(Violation, match=said):
         embed(line(**changed))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", slow_but([4], range(8)))
+def test_what_is_let_through_stays_in_its_buffers(seed: int) -> None:
+    """The input is noise, in which few numbers are ids."""
+    assert assert_inside(integer_model(seed).graph, seed, share=0.3) > 0
 
 
 def test_places_before_the_row_are_refused() -> None:

@@ -33,6 +33,7 @@ from tests.runtime.redzones import Apart, apart, run, written
 from tests.runtime.sampled import bayes_lenet, bayes_mlp
 from tests.runtime.test_winograd import network as winograd_net
 from tests.strategies import Ops, random_integer_model
+from tests.tokens import integer_model as of_ids
 
 NETWORKS: tuple[Callable[[], Model], ...] = (
     *(lenet, mlp, resnet),
@@ -60,6 +61,10 @@ def nets() -> Iterator[Graph]:
     for seed in range(60):
         yield random_integer_model(seed, ops="all").graph
         yield random_integer_model(seed, ops="draws").graph
+    for seed in range(4):
+        yield random_integer_model(seed, ops="products").graph
+        yield random_integer_model(seed, ops="parts").graph
+        yield of_ids(seed).graph
 
 
 @pytest.mark.slow
@@ -149,7 +154,7 @@ def test_what_is_let_through_of_masked_layers(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("ops", ["all", "draws"])
+@pytest.mark.parametrize("ops", ["all", "draws", "products", "parts"])
 @pytest.mark.parametrize("seed", range(200))
 def test_all_that_is_let_through_stays_in_its_buffers(seed: int, ops: Ops) -> None:
     graph = random_integer_model(1000 + seed, ops=ops).graph

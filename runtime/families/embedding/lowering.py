@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qbnnc.ir.graph import Node
-from qbnnc.ir.ids import raw_values
+from qbnnc.ir.ids import id_places
 from qbnnc.ir.ops import EmbeddingCodes
 from qbnnc.runtime.families.embedding import instructions as ins
 from qbnnc.runtime.lowering import Lower, Lowering
@@ -18,7 +18,7 @@ LOWERINGS = Table[type, Lower]()
 @LOWERINGS.of(EmbeddingCodes)
 def embed(lowering: Lowering, node: Node, op: EmbeddingCodes) -> None:
     """Emit one instruction; what moves the ids before it is in its index."""
-    source = raw_values(lowering.graph).get(node.inputs[0])
+    source = id_places(lowering.graph).get(node.inputs[0])
     if source is None:
         raise CompileError("the runtime takes ids of the network's input only", node.loc)
     table, shape = lowering.constant(node, 1, "table"), node.output.type.shape

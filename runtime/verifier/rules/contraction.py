@@ -14,7 +14,7 @@ from qbnnc.support.table import Table
 RULES = Table[type[Instruction], Rule]()
 _NUMBERS = 16  # of a transformed tile of Winograd's
 _APART = 64  # bytes between the numbers of m and u
-_PARAMETER_PLACES = (Place.CONSTANT, Place.FIXED, Place.SAMPLE)
+_PARAMETER_PLACES = frozenset({Place.CONSTANT, Place.FIXED, Place.SAMPLE})
 
 
 @RULES.of(Convolve)
@@ -97,10 +97,8 @@ def _parameters(line: Line, channels: int, depth: int) -> None:
     line.positive("filters padded")
     fits = line.filters <= line.padded < line.filters + NARROW and line.padded % NARROW == 0
     line.require(fits, f"{line.filters} channels are padded to {line.padded}")
-    for name in ("weights", "bias"):
-        line.require(line.operand(name).place in _PARAMETER_PLACES, f"{name} varies with the row")
-    line.read("weights", channels * depth)
-    line.read("bias", 4 * channels, alignment=4)
+    line.read("weights", channels * depth, places=_PARAMETER_PLACES)
+    line.read("bias", 4 * channels, alignment=4, places=_PARAMETER_PLACES)
     line.constants("factor", 4 * channels)
     if line.weight_zeros >= 0:
         line.constants("weight_zeros", 4 * channels)
@@ -112,12 +110,8 @@ def _output(line: Line, pixels: int, channels: int, *, vectors: bool) -> None:
     steps, leaves = (line.channel_step, line.pixel_step), line.epilogue == Epilogue.DEQUANTIZE
     orders = [(1, channels), (pixels, 1)] if leaves else [(1, channels)]
     line.require(steps in orders, f"the steps {steps} are of no known order")
-    line.require(
-        (line.operand("output").place is Place.OUT) == leaves,
-        "float32 numbers go elsewhere than to an output",
-    )
     if line.epilogue == Epilogue.ACCUMULATOR:
         line.write(4 * pixels * channels, alignment=4)
     else:
         beyond = line.padded - line.filters if vectors and not leaves else 0
-        line.write(pixels * channels, beyond)
+        line.write(pixels * channels, beyond, leaves=leaves)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qbnnc.runtime.families.dropout.instructions import Drop, DropWeight, KeepMask, Select
 from qbnnc.runtime.layout import CODES, round_up
 from qbnnc.runtime.program import Instruction, Place
-from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.runtime.verifier.line import ARENA_OR_CONSTANT, Line, Rule
 from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
@@ -57,5 +57,5 @@ def drop_weight(line: Line) -> None:
     line.constants("zeros", 4 * channels)
     furthest = line.indices("rows", line.depth, -1), line.indices("columns", channels, 0)
     line.read("mask", max(0, furthest[0]) + furthest[1] + 1)
-    line.read("input", channels * line.depth, alignment=4)
+    line.read("input", channels * line.depth, alignment=4, places=ARENA_OR_CONSTANT)
     line.write(channels * line.depth, alignment=4)

@@ -14,10 +14,7 @@ RULES = Table[type[Instruction], Rule]()
 def embed(line: Line) -> None:
     """The kernel cuts each number that it reads to the rows of the table."""
     line.positive("rows width planes lines")
-    line.require(
-        line.operand("input").place is Place.INPUT, "the input of Embed is not the network's"
-    )
     line.constants("table", line.rows * line.width, alignment=1)
     furthest = line.indices("index", line.planes * line.lines, -1)
-    line.read("input", furthest + 1)
+    line.read("input", furthest + 1, places=frozenset({Place.INPUT}))
     line.write(line.planes * line.lines * line.width)

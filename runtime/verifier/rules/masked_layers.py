@@ -85,7 +85,7 @@ def masked_products(line: Line) -> None:
     form = (line.units, line.unit)
     line.read("planes", size + round_up(line.units, TURN), form=form)
     if line.operand("base").place is Place.CONSTANT:
-        line.read("base", 4 * vectors, alignment=4)
+        line.read("base", 4 * vectors, alignment=4, places=frozenset({Place.CONSTANT}))
     else:
         line.read("base", 4 * line.elements, 4 * (vectors - line.filters), alignment=4)
 
@@ -134,14 +134,10 @@ def _output(line: Line, beyond: int) -> None:
     steps = (line.channel_step, line.pixel_step)
     orders = [(1, line.filters), (pixels, 1)] if leaves else [(1, line.filters)]
     line.require(steps in orders, f"the steps {steps} are of no known order")
-    line.require(
-        (line.operand("output").place is Place.OUT) == leaves,
-        "float32 numbers go elsewhere than to an output",
-    )
     match line.epilogue:
         case Epilogue.ACCUMULATOR:
             line.write(4 * line.elements, alignment=4)
         case Epilogue.REQUANTIZE:
             line.write(line.elements, beyond)
         case _:
-            line.write(line.elements)
+            line.write(line.elements, leaves=leaves)

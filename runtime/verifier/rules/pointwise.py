@@ -63,7 +63,6 @@ def lookup(line: Line) -> None:
 def lookup_real(line: Line) -> None:
     """Any byte is an index."""
     line.positive("pixels channels")
-    line.leaves()
     line.constants("table", 4 * 256)
     line.read("input", line.pixels * line.channels)
-    line.write(line.pixels * line.channels)
+    line.write(line.pixels * line.channels, leaves=True)

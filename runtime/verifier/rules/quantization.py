@@ -17,12 +17,9 @@ def quantize(line: Line) -> None:
     line.require(
         steps in ((1, line.channels), (line.pixels, 1)), f"the steps {steps} are of no known order"
     )
-    line.require(
-        line.operand("input").place is Place.INPUT, "the input of Quantize is not the network's"
-    )
     line.constants("shift", 4 * line.channels)
     line.constants("scale", 4 * line.channels)
-    line.read("input", size)
+    line.read("input", size, places=frozenset({Place.INPUT}))
     line.write(size)
 
 
@@ -40,10 +37,9 @@ def dequantize(line: Line) -> None:
     line.positive("channels pixels")
     line.natural("step")
     line.require(line.item in (-1, 1, 4), f"a code has {line.item} bytes")
-    line.leaves()
     parameters = (line.pixels - 1) * line.step + line.channels
     line.constants("scale", 4 * parameters)
     line.constants("zero", 4 * parameters)
     size = line.pixels * line.channels
     line.read("input", abs(line.item) * size, alignment=abs(line.item))
-    line.write(size)
+    line.write(size, leaves=True)

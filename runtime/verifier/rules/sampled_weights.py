@@ -12,7 +12,7 @@ from qbnnc.runtime.families.sampled_weights.noise import NoiseForm, noise_form
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.layout import K_BLOCK, round_up
 from qbnnc.runtime.program import Instruction, Place
-from qbnnc.runtime.verifier.line import Line, Rule
+from qbnnc.runtime.verifier.line import ARENA_OR_CONSTANT, Line, Rule
 from qbnnc.support.table import Table
 
 RULES = Table[type[Instruction], Rule]()
@@ -104,11 +104,8 @@ def fold_bias(line: Line) -> None:
     line.require(line.depth % line.step == 0, "the depth is no whole number of steps")
     channels = line.groups * line.padded
     line.constants("terms", 4 * channels)
-    line.read("bias", 4 * channels, alignment=4)
+    line.read("bias", 4 * channels, alignment=4, places=ARENA_OR_CONSTANT)
     if line.depth:
-        line.require(
-            line.operand("weights").place is not Place.CONSTANT, "the weights of a sum are constant"
-        )
         line.read("weights", channels * line.depth)
     line.write(4 * channels, alignment=4)
 

@@ -121,7 +121,7 @@ def inspect(model: Model, file_bytes: int) -> Inspection:
 def is_integer(graph: Graph) -> bool:
     """Whether the only float values are the inputs, moved or not, and the outputs."""
     floats = {n.output for n in graph.nodes if n.output.type.dtype is DType.F32}
-    given = raw_values(graph).keys()
+    given = raw_values(graph)
     return graph.stage is Stage.INTEGER and floats <= {*graph.outputs, *given}
 
 

@@ -132,5 +132,6 @@ def vocabularies_from(text: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
     for each in numbers:
         limits.VOCABULARY.check(max(each, 1))
     if min(counts) < 1 or min(numbers) < 0 or sum(counts) != prod(shape):
-        raise ValueError(f"vocabularies of {sum(counts)} numbers for rows of {list(shape)}")
+        whole = limits.shown(sum(counts))
+        raise ValueError(f"vocabularies of {whole} numbers for rows of {list(shape)}")
     return np.repeat(np.array(numbers, np.int64), counts).reshape(shape)
