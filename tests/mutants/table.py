@@ -118,7 +118,9 @@ TABLE = {
         f"{_CONVERT}/layouts/test_networks {_CONVERT}/layouts/test_layout "
         f"{_CONVERT}/layouts/test_refused"
     ),
-    "frontend/convert/constant_folding.py": f"{_CONVERT}/test_constants {_CONVERT}/test_start_states",
+    "frontend/convert/constant_folding.py": (
+        f"{_CONVERT}/test_constants {_CONVERT}/test_start_states"
+    ),
     "frontend/convert/member_axes.py": "frontend/members/test_members",
     "frontend/members/*.py": "frontend/members/test_members frontend/members/test_narrow",
     "frontend/convert/*_noise.py": (
