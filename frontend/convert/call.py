@@ -152,7 +152,12 @@ class Call:
 
     def integer(self, name: str) -> int:
         value = self.arguments[name]
-        return value if isinstance(value, int) else self.fail(f"its {name} is not an integer")
+        if isinstance(value, int):
+            return value
+        return self.fail(
+            f"its {name} is not an integer that is known now",
+            "give a Python number that is the same in each call",
+        )
 
     def shape(self, index: int = 0) -> Shape:
         """The shape of the result, batch included; `index` chooses one of several results."""
