@@ -182,11 +182,9 @@ def _finite_below(x: Tracked) -> Tracked:
 
 
 def _times(call: Call, x: Tracked, factor: Tracked) -> Tracked:
-    match x, factor:
-        case Constant(tensor), Constant(other):
-            return Constant(tensor * other)
-        case _:
-            return product(call, x, factor)
+    if isinstance(x, Constant) and isinstance(factor, Constant):
+        return Constant(x.tensor * factor.tensor)
+    return product(call, x, factor)
 
 
 def _as_one_function(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Activation | None:
