@@ -175,7 +175,9 @@ def _filled(call: Call, number: float) -> Tracked:
     static = [extent for extent in shape if isinstance(extent, int)]
     if len(static) != len(shape) or any(call.context.is_batch(extent) for extent in shape[:1]):
         return Filled(shape, number)
-    return Constant(torch.full(static, number))
+    dtype = call.node.meta["val"].dtype
+    whole = not dtype.is_floating_point and not dtype.is_complex
+    return Constant(torch.full(static, number, dtype=dtype if whole else torch.float32))
 
 
 MAKING_RULES: Rules = {

@@ -38,6 +38,10 @@ def counted(x: Tensor) -> Tensor:
     return x[:, torch.ones(3, dtype=torch.long).cumsum(0)]
 
 
+def indexed(x: Tensor) -> Tensor:
+    return x[:, torch.full((2,), 3, dtype=torch.long)]
+
+
 def divided(x: Tensor) -> Tensor:
     return x + torch.full((T,), 7) // torch.full((T,), 2)
 
@@ -58,7 +62,7 @@ class Of(nn.Module):
 
 @pytest.mark.few(2)
 @pytest.mark.parametrize(
-    "how", [causal, inverted, of_batch, inverted_of_batch, counted, divided, joined]
+    "how", [causal, inverted, of_batch, inverted_of_batch, counted, indexed, divided, joined]
 )
 def test_constants_keep_their_types(how: Callable[[Tensor], Tensor]) -> None:
     torch.manual_seed(0)
