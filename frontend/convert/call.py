@@ -128,7 +128,9 @@ class Call:
         if isinstance(value, bool | int | float):
             return float(value)
         number = number_of(self.fixed(name))
-        return self.fail(f"its {name} must be one number") if number is None else number
+        if number is None:
+            self.fail(f"its {name} must be one number", "give a Python number, the same everywhere")
+        return number
 
     def flag(self, name: str) -> bool:
         return bool(self.arguments.get(name))
@@ -152,7 +154,12 @@ class Call:
 
     def integer(self, name: str) -> int:
         value = self.arguments[name]
-        return value if isinstance(value, int) else self.fail(f"its {name} is not an integer")
+        if isinstance(value, int):
+            return value
+        return self.fail(
+            f"its {name} is not an integer that is known now",
+            "give a Python number that is the same in each call",
+        )
 
     def shape(self, index: int = 0) -> Shape:
         """The shape of the result, batch included; `index` chooses one of several results."""
@@ -173,7 +180,9 @@ class Call:
         if isinstance(extent, int):
             return extent
         return self.fail(
-            f"gives a size {extent} that depends on the batch, or on a tensor's values"
+            f"gives a size {extent} that depends on the batch, or on a tensor's values",
+            "give sizes as Python numbers; in place of a constant mask of booleans, take the "
+            "numbers of its ones, found in __init__",
         )
 
 

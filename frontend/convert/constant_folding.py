@@ -6,20 +6,23 @@ from math import prod
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape, concrete
 from qbnnc.frontend.convert.tracked import (
+    AnyActivation,
     Constant,
     Filled,
     Result,
     Tracked,
+    tracked_among,
 )
 from qbnnc.support.errors import CompileError
 
 _SIZES = (2, 3)  # batches to try if any is allowed
 _MAX_FOLDED = 1 << 28  # elements: a hostile program could ask for any number
+_TORCH_FAILS = (RuntimeError, TypeError, ValueError, IndexError)
 
 
 def folded(call: Call) -> Result:
@@ -30,9 +33,15 @@ def folded(call: Call) -> Result:
             "makes a tensor of the batch's size from weights, whose rows differ",
             "let it broadcast instead",
         )
-    target = cast(torch._ops.OpOverload, call.node.target)
-    with torch.no_grad():
-        result = target(**{name: _plain(value) for name, value in call.arguments.items()})
+    target, arguments = cast(torch._ops.OpOverload, call.node.target), _plain_arguments(call)
+    try:
+        with torch.no_grad():
+            result = target(**arguments)
+    except _TORCH_FAILS as error:
+        call.fail(
+            f"torch cannot compute this constant: {str(error).splitlines()[0]}",
+            "compute it in __init__, and register it as a buffer",
+        )
     if isinstance(result, bool | int | float):
         return Constant(torch.tensor(result))
     return Constant(result) if isinstance(result, Tensor) else tuple(map(Constant, result))
@@ -57,7 +66,7 @@ def repeated(call: Call) -> Filled | None:
     sizes = (shape[0],) if isinstance(shape[0], int) else _SIZES
     try:
         rows = [_common_row(call, size) for size in sizes]
-    except (CompileError, RuntimeError, TypeError, ValueError):
+    except (CompileError, *_TORCH_FAILS):
         return None  # its rule says what is wrong
     row = rows[0]
     if row is None or not all(r is not None and torch.equal(r, row) for r in rows):
@@ -77,11 +86,11 @@ def shared_by_rows(call: Call) -> Constant | Filled | None:
         return None
     target, found = cast(torch._ops.OpOverload, call.node.target), list[Tensor]()
     for size in _SIZES:
-        arguments = {name: _plain(value, size) for name, value in call.arguments.items()}
+        arguments = _plain_arguments(call, size)
         try:
             with torch.no_grad():
                 result = target(**arguments)
-        except (RuntimeError, TypeError, ValueError):
+        except _TORCH_FAILS:
             return None  # its rule says what is wrong
         if not isinstance(result, Tensor) or result.shape[axes[0]] not in (1, size):
             return None
@@ -94,9 +103,17 @@ def shared_by_rows(call: Call) -> Constant | Filled | None:
     return Constant(found[0]) if number is None else Filled(shape, number)
 
 
+def is_known(call: Call) -> bool:
+    """Whether all tensor arguments are computed from the input, or constants of all rows."""
+    tracked = list(tracked_among(call.arguments))
+    repeated = [each for each in tracked if isinstance(each, Filled)]
+    numbers = all(each.number is not None or each.row is not None for each in repeated)
+    return numbers and all(isinstance(e, AnyActivation | Constant | Filled) for e in tracked)
+
+
 def _common_row(call: Call, batch: int) -> Tensor | None:
     """The row that all rows of the result are equal to, for a batch of this size."""
-    arguments = {name: _plain(value, batch) for name, value in call.arguments.items()}
+    arguments = _plain_arguments(call, batch)
     with torch.no_grad():
         result = cast(torch._ops.OpOverload, call.node.target)(**arguments)
     if not isinstance(result, Tensor) or len(result) not in (1, batch):
@@ -104,19 +121,35 @@ def _common_row(call: Call, batch: int) -> Tensor | None:
     return result[0] if bool((result == result[:1]).all()) else None
 
 
-def _plain(value: object, batch: int = 0) -> object:
+def _plain_arguments(call: Call, batch: int = 0) -> dict[str, object]:
+    """The arguments of a call on constants, as torch takes them, for a batch of this size."""
+    schema = cast(torch._ops.OpOverload, call.node.target)._schema.arguments
+    given: dict[str, object] = dict(zip((a.name for a in schema), call.node.args, strict=False))
+    given.update(call.node.kwargs)
+    return {name: _plain(value, batch, given.get(name)) for name, value in call.arguments.items()}
+
+
+def _plain(value: object, batch: int, given: object) -> object:
+    """The value of an argument; `given` is what the program has there."""
     match value:
         case Constant(tensor):
-            return tensor
+            return _typed(tensor, given)
         case Filled(shape):
             whole = value.tensor([concrete(extent, batch) for extent in shape])
-            return whole.float() if whole.is_floating_point() else whole
+            return _typed(whole.float() if whole.is_floating_point() else whole, given)
         case torch.SymInt():
             return concrete(value, batch)
         case list():
-            return [_plain(item, batch) for item in value]
+            each = given if isinstance(given, list | tuple) else [None] * len(value)
+            return [_plain(item, batch, one) for item, one in zip(value, each, strict=True)]
         case _:
             return value
+
+
+def _typed(tensor: Tensor, given: object) -> Tensor:
+    """The tensor in the program's type of whole numbers or booleans: rules compute in floats."""
+    dtype = given.meta["val"].dtype if isinstance(given, fx.Node) else tensor.dtype
+    return tensor if dtype.is_floating_point or dtype.is_complex else tensor.to(dtype)
 
 
 def zeros(call: Call) -> Tracked:
@@ -142,7 +175,9 @@ def _filled(call: Call, number: float) -> Tracked:
     static = [extent for extent in shape if isinstance(extent, int)]
     if len(static) != len(shape) or any(call.context.is_batch(extent) for extent in shape[:1]):
         return Filled(shape, number)
-    return Constant(torch.full(static, number))
+    dtype = call.node.meta["val"].dtype
+    whole = not dtype.is_floating_point and not dtype.is_complex
+    return Constant(torch.full(static, number, dtype=dtype if whole else torch.float32))
 
 
 MAKING_RULES: Rules = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qbnnc.frontend.distribution.coupled_calls import CALLS, Unequal, coupled
 from qbnnc.frontend.distribution.first_departure import first_departure
+from qbnnc.frontend.distribution.plain_calls import nested_encoder, plain_unequal
 from qbnnc.frontend.distribution.reference import Reference
 from qbnnc.frontend.distribution.samples import (
     Element,
@@ -208,6 +209,7 @@ def _check_constant(
     subject: Subject, x: NDArray[np.float32], calls: int, tell: Callable[[int], None]
 ) -> None:
     """Raise DistributionError if calls of the module differ, as the graph has no noise."""
+    _check_plain(subject, x)
     made = module_samples(subject.reference, x, calls, tell)
     _check_finite(subject, made, made)
     largest = np.abs(made).max((0, 1))
@@ -223,6 +225,27 @@ def _check_constant(
             f"{made[0, row, element]:.6g} in the first call of the module and "
             f"{made[call, row, element]:.6g} in call {call + 1}",
         )
+
+
+def _check_plain(subject: Subject, x: NDArray[np.float32]) -> None:
+    found = plain_unequal(subject.reference, subject.exact, x)
+    if found is None:
+        return
+    name = _output_name(subject, found.output)
+    told = (
+        f"called plainly, {name} of row {found.row} is {found.module:.6g} in the module and "
+        f"{found.graph:.6g} in the compiled network"
+    )
+    encoder = nested_encoder(subject.reference.module)
+    if encoder is None:
+        _fail(subject, Loc(name), "", told)
+    raise DistributionError(
+        f"nn.TransformerEncoder puts zeros at padded positions in eval(), which it did not in "
+        f"training, and they reach the outputs: {told}",
+        Loc(encoder),
+        remedy="say enable_nested_tensor=False, or leave padded positions out of what is "
+        "computed from its outputs",
+    )
 
 
 def _check_finite(subject: Subject, *arrays: NDArray[np.float64]) -> None:

@@ -17,7 +17,7 @@ from qbnnc.frontend.module.snapshot import untouched
 from qbnnc.frontend.module.training_mode import Dropout, WithoutDropout, training_mode
 from qbnnc.frontend.module.wrappers import not_compiled
 from qbnnc.frontend.program.nodes import batch_of, the_input, the_inputs
-from qbnnc.frontend.program.output_names import plain
+from qbnnc.frontend.program.output_names import plain as as_plain
 from qbnnc.frontend.program.predictions import returned
 from qbnnc.frontend.trace.any_batch import Traced
 from qbnnc.frontend.trial_runs.watched_call import other_generators_kept
@@ -67,10 +67,12 @@ class Reference:
         return torch.from_numpy(x).to(torch.float32 if more else value.dtype)
 
     @contextmanager
-    def opened(self, *, own_draws: bool = False) -> Iterator[Call]:
+    def opened(self, *, own_draws: bool = False, plain: bool = False) -> Iterator[Call]:
         """Yield a function that calls the module, and returns a tensor for each graph output.
 
-        With `own_draws` it draws from the user's own object instead, if there is one.
+        With `own_draws` it draws from the user's own object instead, if there is one. `plain` calls
+        switch dropout off by the modes of layers alone, as eval() does: a dropout that forward
+        says to be active stays so.
 
         State is not restored between calls. Attributes, buffers, modes and generators are put back
         at the end.
@@ -82,7 +84,7 @@ class Reference:
 
         def call(x: Tensor) -> list[Tensor]:
             try:
-                leaves = pytree.tree_leaves(plain(forward(x)))
+                leaves = pytree.tree_leaves(as_plain(forward(x)))
             except UnmatchedDraw:
                 raise
             except Exception as error:  # whatever the user's forward raises
@@ -100,7 +102,8 @@ class Reference:
             if self.is_program:
                 yield call
             else:
-                off = WithoutDropout() if self.dropout == "off" else nullcontext()
+                whole = self.dropout == "off" and not plain
+                off = WithoutDropout() if whole else nullcontext()
                 with training_mode(self.module, self.dropout), off:
                     yield call
 

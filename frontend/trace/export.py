@@ -77,7 +77,8 @@ def functionalise(program: ExportedProgram) -> ExportedProgram:
             raise CompileError(
                 f"torch cannot run the program on its own ops ({first_line(error)})",
                 "program",
-                remedy="save it again",
+                remedy="save it again if it comes from a file; else write the op that torch names "
+                "by others, as x.std() and x.mean() for torch.std_mean(x)",
             ) from error
     return functional
 

@@ -118,6 +118,9 @@ TABLE = {
         f"{_CONVERT}/layouts/test_networks {_CONVERT}/layouts/test_layout "
         f"{_CONVERT}/layouts/test_refused"
     ),
+    "frontend/convert/constant_folding.py": (
+        f"{_CONVERT}/test_constants {_CONVERT}/test_start_states"
+    ),
     "frontend/convert/member_axes.py": "frontend/members/test_members",
     "frontend/members/*.py": "frontend/members/test_members frontend/members/test_narrow",
     "frontend/convert/*_noise.py": (
@@ -133,7 +136,9 @@ TABLE = {
     f"{_OPS}/shapes.py": (
         f"{_CONVERT}/test_casts {_CONVERT}/test_element_moves {_CONVERT}/test_ops"
     ),
-    f"{_OPS}/recurrent*.py": f"{_CONVERT}/test_recurrent {_CONVERT}/test_start_states",
+    f"{_OPS}/recurrent*.py": (
+        f"{_CONVERT}/test_recurrent {_CONVERT}/test_start_states {_CONVERT}/test_weight_drop"
+    ),
     f"{_OPS}/unpooling.py": f"{_CONVERT}/test_unpooling",
     f"{_OPS}/writes.py": f"{_CONVERT}/test_writes",
     f"{_CONVERT}/zero_states.py": f"{_CONVERT}/test_start_states",

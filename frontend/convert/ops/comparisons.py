@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from qbnnc.frontend.convert import unsupported_ops
 from qbnnc.frontend.convert.call import Call, Rule, Rules, number_of
+from qbnnc.frontend.convert.constant_folding import is_known
 from qbnnc.frontend.convert.dropout_masks import handwritten_masks
 from qbnnc.frontend.convert.ids import is_ids
 from qbnnc.frontend.convert.ops import attention_masks, shapes
@@ -181,11 +182,9 @@ def _finite_below(x: Tracked) -> Tracked:
 
 
 def _times(call: Call, x: Tracked, factor: Tracked) -> Tracked:
-    match x, factor:
-        case Constant(tensor), Constant(other):
-            return Constant(tensor * other)
-        case _:
-            return product(call, x, factor)
+    if isinstance(x, Constant) and isinstance(factor, Constant):
+        return Constant(x.tensor * factor.tensor)
+    return product(call, x, factor)
 
 
 def _as_one_function(call: Call, condition: Tracked, a: Tracked, b: Tracked) -> Activation | None:
@@ -274,7 +273,8 @@ def _of_activations(name: str, ours: Rule) -> Rule:
         by = [call.arguments[key] for key in ("condition", "mask") if key in call.arguments]
         mine = by or list(tracked_among(call.arguments))
         readable = AnyActivation | Constant if by else AnyActivation
-        return (ours if any(isinstance(x, readable) for x in mine) else of_masks)(call)
+        found = any(isinstance(x, readable) for x in mine) or (by and is_known(call))
+        return (ours if found else of_masks)(call)
 
     return rule
 

@@ -75,7 +75,11 @@ def _plain(call: Call, value: object) -> object:
         case torch.dtype() | torch.device() | torch.layout():
             return value
         case _:
-            call.fail("moves elements to places that are random or depend on the input")
+            call.fail(
+                "moves elements to places that are random or depend on the input",
+                "use constant numbers; to take one of several, multiply by a mask and sum: "
+                "(y * (places == last)).sum(1)",
+            )
 
 
 def rearranged(call: Call, x: Value, source: Index) -> Value:

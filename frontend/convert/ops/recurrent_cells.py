@@ -29,6 +29,7 @@ from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Noise
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Add, Clamp, Concat, Function, Linear, Multiply, Op, Slice, Unary
+from qbnnc.support.errors import CompileError
 
 State: TypeAlias = "Value | Tensor | None"  # [H]: computed, constants, or zeros
 States: TypeAlias = "tuple[State, ...]"  # h, and c of an LSTM
@@ -41,14 +42,28 @@ class Cell(Protocol):
         """The states [H] after the step, from x [F] and the states before it."""
 
 
+def _joined(call: Call, given: Parameters) -> Weight:
+    """The weight of [x, h]; CompileError if its two parts are no one weight."""
+    joined = {"tensors": [given.w_ih, given.w_hh], "dim": 1}
+    try:
+        return known(call, computed(call, torch.ops.aten.cat.default, joined), "weight")
+    except CompileError:
+        for alone in (given.w_ih, given.w_hh):
+            known(call, alone, "weight")  # has a reason of its own, if it is none
+        call.fail(
+            "has a random mask on one of its two weights, which are one layer here",
+            "write the steps as a loop, in which each weight has a layer of its own: "
+            "F.linear(x[:, t], w_ih) + F.linear(h, w_hh)",
+        )
+
+
 class Gates:
     """Layers over [x, h] of one call, with rows of its parameters as their weights."""
 
     def __init__(self, call: Call, given: Parameters, count: int) -> None:
         self.call, self._given = call, given
         aten = torch.ops.aten
-        joined = {"tensors": [given.w_ih, given.w_hh], "dim": 1}
-        self._weight = known(call, computed(call, aten.cat.default, joined), "weight")
+        self._weight = _joined(call, given)
         biases = [known(call, b, "bias") for b in (given.b_ih, given.b_hh) if b is not None]
         if len(biases) == 2:
             added: dict[str, object] = {"self": given.b_ih, "other": given.b_hh}
