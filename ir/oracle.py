@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.ir.evaluate import broadcast_output, evaluate
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ids import check_ids, vocabularies
+from qbnnc.ir.ids import vocabularies
 from qbnnc.ir.model import Model
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import Array
 from qbnnc.support import limits
+from qbnnc.support.id_rows import check_ids
 from qbnnc.support.inputs import as_count, as_first_row, as_integer, check_asked
 from qbnnc.support.row_ids import as_row_ids
 

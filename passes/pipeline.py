@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Task
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.ir.types import Stage
 from qbnnc.passes.base import Observer as PassObserver
@@ -229,7 +229,7 @@ def comparable(graph: Graph, *, shared: bool) -> Graph:
 
 def check_calibration(model: Model, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return calibration data as a batch; InputError if it is empty, misshapen, or not finite."""
-    batch = Rows.taken_by(model.graph).of(rows, "the calibration data")
+    batch = rows_taken_by(model.graph).of(rows, "the calibration data")
     if len(batch) == 0:
         raise InputError(
             "no rows", place="the calibration data", remedy="give 100 or more typical inputs"

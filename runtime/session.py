@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qbnnc.ir import format
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.runtime.buffers import (
@@ -105,7 +105,7 @@ class Session:
         self._plans = self._ensemble.members
         self._kernels, self._stochastic = kernels(), model.stochastic
         self._by_row = any(map(draws_by_row, model.members))
-        self._rows = Rows.taken_by(model.graph)
+        self._rows = rows_taken_by(model.graph)
         outputs = len(model.graph.outputs)
         self._names = model.head.sample_names(outputs) + model.head.statistic_names(outputs)
         self._prepared: dict[Size, Prepared] = {}

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from numpy.typing import ArrayLike
 
-from qbnnc.ir.ids import Rows
 from qbnnc.runtime.prediction import Prediction
 from qbnnc.support.frames import index_of
+from qbnnc.support.id_rows import Rows
 from qbnnc.support.inputs import as_first_row
 from qbnnc.support.several_inputs import Arrays
 

@@ -17,9 +17,9 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.ids import Rows
 from qbnnc.runtime.arena import ArenaPool
 from qbnnc.runtime.outputs import Outputs
+from qbnnc.support.id_rows import Rows
 from qbnnc.support.several_inputs import Arrays
 
 _PAGE = mmap.PAGESIZE

@@ -9,7 +9,7 @@ from qbnnc.backends.c.arguments import of_row
 from qbnnc.backends.c.embedding import number_type
 from qbnnc.backends.c.program import real
 from qbnnc.ir.graph import Graph, Value
-from qbnnc.ir.ids import Rows, holds_only_ids
+from qbnnc.ir.ids import holds_only_ids, rows_taken_by
 from qbnnc.ir.inputs import input_values, inputs_of
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops.quantize import QuantizeInput
@@ -148,7 +148,7 @@ def _other_seed(name: str, inputs: str, outs: str, sizes: list[int]) -> str:
 
 def drawn_rows(graph: Graph, count: int) -> NDArray[np.float32]:
     """Draw rows [count, *shape] over a little more than the range of the input's codes, or ids."""
-    rng, drawn = np.random.default_rng(2026), Rows.taken_by(graph).drawn(count)
+    rng, drawn = np.random.default_rng(2026), rows_taken_by(graph).drawn(count)
     if len(inputs_of(graph)) == 1:
         only_ids = holds_only_ids(graph)
         return drawn if only_ids else _drawn(graph, graph.input, count, rng)

@@ -29,10 +29,10 @@ from qbnnc.backends.onnx.names import (
 )
 from qbnnc.backends.onnx.proto import FLOAT, INT32, INT64, File, ValueInfo
 from qbnnc.ir.head import Head, Task
-from qbnnc.ir.ids import Rows, vocabularies_from
 from qbnnc.ir.types import Array
 from qbnnc.support import limits
 from qbnnc.support.errors import FileError
+from qbnnc.support.id_rows import Rows, vocabularies_from
 from qbnnc.support.inputs import MOST_ROWS_AT_ONCE
 from qbnnc.support.several_inputs import Entries, Entry, row_shape
 

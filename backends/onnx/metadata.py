@@ -17,8 +17,9 @@ from qbnnc.backends.onnx.names import (
     input_names,
 )
 from qbnnc.ir.format import digest
-from qbnnc.ir.ids import holds_only_ids, vocabularies, vocabulary_text
+from qbnnc.ir.ids import holds_only_ids, vocabularies
 from qbnnc.ir.model import Model
+from qbnnc.support.id_rows import vocabulary_text
 
 RNG = (
     "splitmix64 counter: word = mix(mix(mix(seed + G*(stream+1)) + G*(sample+1)) + G*(w+1)), "

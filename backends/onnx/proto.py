@@ -20,6 +20,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     4: np.dtype("<u2"),
     INT32: np.dtype("<i4"),
     INT64: np.dtype("<i8"),
+    9: np.dtype(np.bool_),
     11: np.dtype("<f8"),
     12: np.dtype("<u4"),
     13: np.dtype("<u8"),

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model
 from qbnnc.ir.ops import Conv2dInteger, LinearInteger
 from qbnnc.ir.oracle import oracle_samples
@@ -156,7 +156,7 @@ def _predicted(model: Model, rng: Random) -> Verdict:
         return Verdict(Kind.PASSED, "too large an input")
     draws = rng.choice((1, 2, 3)) if model.stochastic and cost < _LARGE else 1
     x, samples = batch(model.graph.input.type.shape, rows, rng), draws * members
-    taken = Rows.taken_by(model.graph)
+    taken = rows_taken_by(model.graph)
     if taken.ids is not None and rng.random() < 0.9:
         x = taken.drawn(rows)
     seed, first_row = rng.choice((0, 1, 2**63, -5)), rng.choice((0, 1, 2**40))

@@ -13,17 +13,7 @@ from hypothesis.extra.numpy import arrays
 from qbnnc.ir.check import check
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Builder, Graph, Value
-from qbnnc.ir.ids import (
-    Rows,
-    check_ids,
-    holds_only_ids,
-    id_places,
-    id_values,
-    rows_of_ids,
-    vocabularies,
-    vocabularies_from,
-    vocabulary_text,
-)
+from qbnnc.ir.ids import holds_only_ids, id_places, id_values, rows_taken_by, vocabularies
 from qbnnc.ir.ops import Embedding, Pad, Reshape, Slice, Transpose, Unary
 from qbnnc.ir.ops.embedding import row_of
 from qbnnc.ir.ops.functions import Function
@@ -31,6 +21,7 @@ from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
 from qbnnc.ir.types import PER_ROW, DType, Stage, TensorType
 from qbnnc.support.errors import CompileError, InputError, Loc
+from qbnnc.support.id_rows import Rows, check_ids, rows_of_ids, vocabularies_from, vocabulary_text
 from qbnnc.support.several_inputs import Entry
 from tests.tokens import integer_model
 
@@ -160,7 +151,7 @@ def test_what_is_no_id_is_an_error(number: float, said: str) -> None:
 
 def test_the_oracle_refuses_other_ids() -> None:
     model = integer_model()
-    rows = Rows.taken_by(model.graph).drawn(2)
+    rows = rows_taken_by(model.graph).drawn(2)
     rows[1, 0] = 1000
     with pytest.raises(InputError, match="the id 1000 is in row 1, position 0"):
         oracle_samples(model, rows, samples=2)

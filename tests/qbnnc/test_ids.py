@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import qbnnc
-from qbnnc.ir.ids import Rows
 from qbnnc.loading.artefacts import open_artefact
 from qbnnc.runtime import load
 from qbnnc.support.errors import InputError
+from qbnnc.support.id_rows import Rows
 from qbnnc.verification.oracle import bits
 from tests.commands import Runner
 

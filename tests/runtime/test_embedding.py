@@ -14,7 +14,7 @@ from qbnnc.backends.onnx.embedded_model import read_model
 from qbnnc.backends.onnx.session import OnnxArtefact
 from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.format import digest, from_bytes, to_bytes
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.rng import Draw
@@ -38,7 +38,7 @@ HOSTILE = [-1.0, np.inf, -np.inf, 1e30, 2.5, -0.0, 2.0**24, 1e-45, -1e30, 7.0]
 
 
 def ids_of(model: Model, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return Rows.taken_by(model.graph).drawn(count)
+    return rows_taken_by(model.graph).drawn(count)
 
 
 @pytest.mark.few(2)
@@ -119,7 +119,7 @@ def test_onnx_takes_int64_and_says_its_vocabulary() -> None:
     model = integer_model()
     artefact = OnnxArtefact.from_bytes(emit(model, embedded_model=False))
     assert artefact.description.takes_ids
-    known, wanted = artefact.description.rows.ids, Rows.taken_by(model.graph).ids
+    known, wanted = artefact.description.rows.ids, rows_taken_by(model.graph).ids
     assert known is not None
     assert wanted is not None
     assert known.tolist() == wanted.tolist()

@@ -18,7 +18,7 @@ from qbnnc.backends.torch.training.settings import Tell, Training
 from qbnnc.backends.torch.training.state import TuningState
 from qbnnc.backends.torch.training.validation import Examples, Validation
 from qbnnc.ir import format
-from qbnnc.ir.ids import Rows as RowsOfInput
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model
 from qbnnc.passes.base import run_passes
 from qbnnc.passes.fusion.noise import ShareMasks
@@ -139,7 +139,7 @@ class FineTuning:
         self, x: Rows, y: Labels | None, validation: tuple[Rows, Labels | None] | None
     ) -> tuple[Examples, Examples]:
         """Examples to learn from, and to validate on: held out by the seed where none are given."""
-        batch = RowsOfInput.taken_by(self._model.graph).of(x, "the training data")
+        batch = rows_taken_by(self._model.graph).of(x, "the training data")
         if self.training.loss.needs_labels and y is None:
             raise InputError(
                 "the data has no labels",

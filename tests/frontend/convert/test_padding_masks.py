@@ -91,7 +91,9 @@ def texts(count: int = 200) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 @pytest.mark.few(2)
-@pytest.mark.parametrize("how", [*SPELLINGS, "fused", "layer"], ids=str)
+@pytest.mark.parametrize(
+    "how", [*SPELLINGS, "fused", "layer"], ids=lambda how: getattr(how, "__name__", how)
+)
 def test_padding_is_left_out(how: object) -> None:
     """The float graph is the module, and the integer network is near it."""
     torch.manual_seed(0)

@@ -23,7 +23,6 @@ from qbnnc.cli.shared_options import (
     verbose_option,
 )
 from qbnnc.cli.versions import installed
-from qbnnc.ir.ids import Rows
 from qbnnc.ir.types import Array
 from qbnnc.loading.arrays import read_arrays
 from qbnnc.loading.artefacts import Artefact, open_artefact
@@ -31,6 +30,7 @@ from qbnnc.loading.sources import Reading, SourceOptions
 from qbnnc.runtime.isa import chosen
 from qbnnc.runtime.threads import physical_cores
 from qbnnc.support.errors import ArtefactWarning, UserError
+from qbnnc.support.id_rows import Rows
 from qbnnc.support.inputs import MOST_PREDICTED, whole
 from qbnnc.support.text import fold, table
 

@@ -22,7 +22,7 @@ from qbnnc.cli.shared_options import (
 )
 from qbnnc.cli.verify_c import run_tests
 from qbnnc.cli.verify_source import Drawn, against_source, asked_source, source_options
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.loading.arrays import read_arrays
 from qbnnc.loading.artefacts import Artefact, OnnxFile, open_artefact
 from qbnnc.support.errors import UserError
@@ -155,7 +155,7 @@ def command(
     _same_compile(opened)
     faults = [] if runs_in is None else _random_number_faults(opened, seeds)
     model = next((a for a in opened.values() if a.holds_model), opened[artefacts[0]]).model
-    taken = Rows.taken_by(model.graph)
+    taken = rows_taken_by(model.graph)
     drawing = Drawing(seeds, samples, first_row, batch_size)
     with placed({"the input": input_}), ProgressLine(quiet or as_json) as line:
         x = taken.read(read_arrays(input_, taken.names))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Stage
@@ -61,7 +61,7 @@ class FloatPredictor:
         batch_size: int | None = None,
     ) -> Mapping[str, NDArray[np.float32]]:
         """Predict as a compiled artefact does; `batch_size` has no effect."""
-        batch = Rows.taken_by(self.model.graph).of(x)
+        batch = rows_taken_by(self.model.graph).of(x)
         check_samples(self.model, samples)
         count = self.samples if samples is None else samples
         outputs = sum(value.type.size for value in self.model.graph.outputs)

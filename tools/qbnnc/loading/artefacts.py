@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from qbnnc.ir import format
 from qbnnc.ir.head import Head
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Array, Stage
 from qbnnc.support.errors import FileError
 from qbnnc.support.extras import require
 from qbnnc.support.files import read_bytes
+from qbnnc.support.id_rows import Rows
 from qbnnc.support.several_inputs import Arrays
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class QbnnArtefact(_OfFile):
 
     @property
     def rows_taken(self) -> Rows:
-        return Rows.taken_by(self.session.model.graph)
+        return rows_taken_by(self.session.model.graph)
 
     @property
     def head(self) -> Head:

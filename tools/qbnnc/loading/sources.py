@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qbnnc.ir import format
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model, Provenance
 from qbnnc.loading.recorded_names import renamed
 from qbnnc.passes.head.assign_head import name_outputs
@@ -266,7 +266,7 @@ def with_calibration(model: Model, rows: Arrays | None) -> Model:
     """
     if rows is None:
         return model
-    batch = Rows.taken_by(model.graph).of(rows, _ROWS)
+    batch = rows_taken_by(model.graph).of(rows, _ROWS)
     if len(batch) > MOST_ROWS:
         batch = batch[evenly_spaced(len(batch), MOST_ROWS)]
     return replace(model, calibration=batch)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir import format
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
@@ -48,7 +48,7 @@ def make_golden(
     model: Model, x: Arrays, *, samples: int | None = None, seed: int = 0, first_row: int = 0
 ) -> Golden:
     """Draw the oracle's samples of an INTEGER model. InputError if x or `samples` do not fit."""
-    batch = Rows.taken_by(model.graph).of(x)
+    batch = rows_taken_by(model.graph).of(x)
     if len(batch) == 0:
         raise InputError("no rows", place="the input", remedy="give one or more")
     check_samples(model, samples)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.ir.model import Model
 from qbnnc.ir.oracle import oracle_samples
 from qbnnc.ir.types import Array
@@ -75,7 +75,7 @@ def verify(
 
     `progress` is told (batches done, batches in all). InputError if x does not fit.
     """
-    batch = Rows.taken_by(model.graph).of(x)
+    batch = rows_taken_by(model.graph).of(x)
     check_samples(model, drawing.samples)
     as_first_row(drawing.first_row)
     as_count(drawing.batch_size, "`batch_size`", MOST_ROWS_AT_ONCE)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.ids import Rows
+from qbnnc.ir.ids import rows_taken_by
 from qbnnc.loading.artefacts import Predictor, open_artefact
 from qbnnc.loading.recorded_names import named_as_compiled
 from qbnnc.loading.sources import SourceOptions, Trained, read_trained
@@ -68,7 +68,7 @@ def verify(
     where the two do not fit each other. `limits` decide `accepted`.
     """
     opened = open_artefact(artefact, threads)
-    taken = Rows.taken_by(opened.model.graph)
+    taken = rows_taken_by(opened.model.graph)
     batch = taken.of(x)
     if len(batch) == 0:
         raise InputError("no rows, so that nothing would be compared", place="the input")

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qbnnc.ir.ids import check_ids, rows_of_ids
 from qbnnc.support.errors import InputError, UserError
+from qbnnc.support.id_rows import check_ids, rows_of_ids
 from qbnnc.support.inputs import as_rows
 
 Float32 = NDArray[np.float32]
