@@ -12,6 +12,7 @@ from random import Random
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from qbnnc.backends.onnx import emit
@@ -23,12 +24,15 @@ from qbnnc.support.errors import UserError
 from tests.fuzz import records, seeds
 from tests.fuzz.folder import new_folder
 from tests.fuzz.models import batch, same
+from tests.fuzz.seeds import OF_RANDOM_OPS
 from tests.fuzz.signing import Parts, signed
 from tests.fuzz.target import Unmade
 from tests.fuzz.trees import WHOLE, flipped
 from tests.fuzz.verdict import Kind, Verdict, WrongAnswer
 from tests.graphs import FAMILIES, mlp
 from tests.runtime import nets
+from tests.strategies import random_integer_model
+from tests.tokens import integer_model
 
 _EMBEDDED = "model"
 _INTEGERS = tuple(n for n in WHOLE if -(2**63) <= n < 2**63)
@@ -50,6 +54,7 @@ class OnnxTarget:
         names = ("rearranged noise", "reshaped outputs", "moved outputs", "elementwise")
         models += [seeds.quantise(Model((FAMILIES[n](),), Head(Task.RAW)), "w4a4") for n in names]
         models += [seeds.quantise(Model((mlp(0), mlp(1)), Head(Task.RAW))), nets.resnet(draws=2)]
+        models += [integer_model(4), *(random_integer_model(n, ops=o) for n, o in OF_RANDOM_OPS)]
         self.files = [emit(model) for model in models]
         alone = emit(models[0], embedded_model=False)
         for data in self.files:
@@ -82,7 +87,7 @@ class OnnxTarget:
         try:
             if opened.samples > 40:
                 return Verdict(Kind.PASSED, "too many samples to run")
-            x, seed = batch(opened.input_shape, rng.choice((0, 1, 3)), rng), rng.choice((0, 5, -1))
+            x, seed = _rows(opened, rng), rng.choice((0, 5, -1))
             made = opened.predict(x, seed=seed)
         except UserError as error:
             return Verdict(Kind.PASSED, str(error)[:300])
@@ -95,6 +100,12 @@ class OnnxTarget:
             if name not in made or not same(made[name], expected):
                 raise WrongAnswer(f"{name} is not what the Model in the file gives")
         return Verdict(Kind.RAN)
+
+
+def _rows(opened: OnnxFile, rng: Random) -> NDArray[np.float32]:
+    """Rows of numbers, and of ids where the file takes these."""
+    x, taken = batch(opened.input_shape, rng.choice((0, 1, 3)), rng), opened.rows_taken
+    return x if taken.ids is None else np.where(taken.ids > 0, taken.drawn(len(x)), x)
 
 
 def _change(rng: Random, proto: onnx.ModelProto) -> None:
@@ -189,7 +200,9 @@ def _property(rng: Random, proto: onnx.ModelProto) -> None:
         entries.remove(entry)
     elif kind == 1:
         texts = ("", "0", "-1", "1", "99", "1e9", "10000000000000000000000", "é", "raw", "a,a")
-        entry.value = rng.choice((*texts, "9" * 5000, entry.value[::-1], entry.value[1:]))
+        ours = ("5x8", "5x10000000000000", "-1,2", "[" * 9999, '["a", "a", "b"]', "[[1], null]")
+        changed = ("9" * 5000, entry.value[::-1], entry.value[1:])
+        entry.value = rng.choice((*texts, *ours, *changed))
     else:
         entry.key = rng.choice([e.key for e in entries])
 
