@@ -217,10 +217,6 @@ REFUSED: dict[str, tuple[Function, str]] = {
         lambda h: (scores(h) + FAR).softmax(-1) + (scores(h) + FAR).relu(),
         r"sets elements to minus infinity, as a mask of attention does",
     ),
-    "computed mask": (
-        lambda h: scores(h).masked_fill(h[:, None, :4] > 0, -torch.inf).softmax(-1),
-        r"masked_fill: chooses a number that is not finite, as masked attention does",
-    ),
 }
 
 
