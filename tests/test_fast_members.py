@@ -96,7 +96,9 @@ STAND_INS = {
     "conformance/test_layouts_and_members.py::test_members_inside_one_module": (
         "conformance/test_layouts_and_members.py::test_one_of_each"
     ),
-    "conformance/test_norm_accuracy.py::test_stacks": "conformance/test_norms.py::test_engines_agree",
+    "conformance/test_norm_accuracy.py::test_stacks": (
+        "conformance/test_norms.py::test_engines_agree"
+    ),
     "conformance/test_several_inputs.py::test_trained_networks": (
         "conformance/test_several_inputs.py::test_the_file_has_each_input_by_name"
     ),
