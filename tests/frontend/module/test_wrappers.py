@@ -185,10 +185,6 @@ UNSUPPORTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Holding(torch.ones(6, dtype=torch.cfloat), lambda x, w: (x * w).real),
         r"^w: is complex",
     ),
-    "constant": (
-        lambda: nn.Sequential(Spelled(lambda x: torch.cat([x, torch.ones(len(x), 1)], 1))),
-        r"^0 \(.*is given a constant of shape|^0 \(.*is given a constant, and only tensors",
-    ),
 }
 
 
