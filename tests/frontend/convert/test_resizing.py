@@ -8,10 +8,8 @@ import pytest
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qbnnc.frontend import read_module
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import Conv2d
-from qbnnc.support.errors import CompileError
 from tests.frontend.outputs import assert_same, images
 
 Resize = Callable[[Tensor], Tensor]
@@ -107,15 +105,3 @@ def test_volumes(aligned: bool) -> None:
         return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=aligned)
 
     assert_same(Resized(resize), images(2, 2, 3, 4, 2))
-
-
-def test_places_that_a_pooling_tells_are_refused() -> None:
-    class Unpooled(nn.Module):
-        """A pooling and its inverse."""
-
-        def forward(self, x: Tensor) -> Tensor:
-            y, places = F.max_pool2d(x, 2, return_indices=True)
-            return F.max_unpool2d(y, places, [2, 2])
-
-    with pytest.raises(CompileError, match=r"result 1 is not supported; .*nearest upsampling"):
-        read_module(Unpooled(), images(2, 1, 4, 4))
