@@ -58,7 +58,7 @@ def stack(*, before: bool, norm: Callable[[int], nn.Module]) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("bits", ["w8a7", "w8a8"])
 @pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
 @pytest.mark.parametrize("before", [True, False])
