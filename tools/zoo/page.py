@@ -69,6 +69,6 @@ def _cited(rows: Mapping[str, Row]) -> Iterator[str]:
     """A line for each paper of a measured network, by its authors."""
     networks = [network for family in FAMILIES.values() for network in family]
     keys = {network.paper for network in networks if network.name in rows}
-    for paper in sorted((papers()[key] for key in keys), key=str):
+    for paper in sorted((papers()[key] for key in keys), key=lambda p: (str(p), p.title)):
         line = f"- {paper.authors} ({paper.year}). {paper.title}.".replace("?.", "?")
         yield f"{fill(line, _WIDTH, subsequent_indent='  ', break_on_hyphens=False)}\n"
