@@ -36,7 +36,6 @@ T = TypeVar("T")
 PAIRWISE = [op for op in OPS.values() if issubclass(op, PairwiseQuantized)]
 _ROWS, _SAMPLES = 5, 2  # of the calibration that runs along
 
-
 Step: TypeAlias = Callable[[str], Value]
 
 

@@ -85,7 +85,7 @@ def _longest(forms: list[_Form], numbers: list[_Numbers], start: int) -> tuple[i
 
 
 def _rounds(forms: list[_Form], numbers: list[_Numbers], start: int, length: int) -> int:
-    """How often the statements from `start` on repeat, with numbers in even steps."""
+    """Count how often the statements from `start` on repeat, with numbers in even steps."""
     first = slice(start, start + length)
     strides = [
         [b - a for a, b in zip(now, then, strict=False)]

@@ -17,10 +17,10 @@ from qbnnc.ir.model import Model
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs [batch, *shape], f32, or i64 for ids alone; `seed` i64; the rows' numbers, i64.
+    """The inputs of a file.
 
-    `x` is `input` alone, or several by the user's names. `rows` is `first_row`, a scalar, or
-    `row_ids` [batch].
+    They are f32 [batch, *shape], or i64 for ids alone. `seed` and `rows` are i64. `x` is `input`
+    alone, or several by the user's names. `rows` is `first_row`, a scalar, or `row_ids` [batch].
     """
 
     x: tuple[onnx_ir.Value, ...]
@@ -29,7 +29,7 @@ class Inputs:
 
     @property
     def every(self) -> tuple[onnx_ir.Value, ...]:
-        """All of them, in the order in which a file has them."""
+        """The inputs in the order in which a file has them."""
         return *self.x, self.seed, self.rows
 
     def by_value(self, graph: Graph) -> dict[Value, onnx_ir.Value]:

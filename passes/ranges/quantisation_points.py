@@ -68,8 +68,8 @@ class QuantisationPoint:
 def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[QuantisationPoint, ...]:
     """The points in order; with `outputs` the outputs of the graph are quantised too."""
     found = dict(_points(graph, outputs))
-    groups, residual = _groups(graph, tuple(found)), _residual(graph, found)
     readers, loops = graph.consumers(), repeated_values(graph)
+    groups, residual = _groups(graph, tuple(found), loops), _residual(graph, found)
     return tuple(
         QuantisationPoint(
             value,
@@ -172,26 +172,32 @@ def _passes_on(op: Op) -> bool:
     return op.keeps_codes or isinstance(op, Clamp)
 
 
-def _groups(graph: Graph, points: tuple[Value, ...]) -> dict[Value, Value]:
-    """Map each point to the first of those whose scale it shares."""
+def _groups(
+    graph: Graph, points: tuple[Value, ...], loops: Mapping[Value, Hashable]
+) -> dict[Value, Value]:
+    """Map each point to the first of those whose scale it shares.
+
+    `loops` has the part of each value in the steps of a loop.
+    """
     producers = graph.producers()
     group = {point: point for point in points}
     for node in graph.nodes:
         if isinstance(node.op, Concat):
             joined = [p for v in node.inputs for p in _sources(v, group, producers)]
             group = _united(group, points, joined)
-    for part in _alike(graph, points):
-        group = _united(group, points, part)
+    for members in _alike(points, loops):
+        group = _united(group, points, members)
     return group
 
 
-def _alike(graph: Graph, points: tuple[Value, ...]) -> Iterable[tuple[Value, ...]]:
+def _alike(
+    points: tuple[Value, ...], loops: Mapping[Value, Hashable]
+) -> Iterable[tuple[Value, ...]]:
     """The points that are the same value in all steps of a loop."""
-    parts = repeated_values(graph)
     same: dict[Hashable, tuple[Value, ...]] = {}
     for point in points:
-        if point in parts:
-            same[parts[point]] = (*same.get(parts[point], ()), point)
+        if point in loops:
+            same[loops[point]] = (*same.get(loops[point], ()), point)
     return same.values()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from qbnnc.bench.timing import ratio, take_turns
 from qbnnc.loading.artefacts import open_artefact
 from qbnnc.runtime import load
-from tools.zoo.compiling import Compiled, compiled, differences, fidelity, read
+from tools.zoo.compiling import Compiled, Fidelity, compiled, differences, fidelity, read
 from tools.zoo.network import Network
 
 WIDE, NARROW = "w8a7", "w4a4"
@@ -39,6 +39,11 @@ class Row:
     spread: float
     seconds: float
     times: float
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """What was measured at w8a7."""
+        return Fidelity(self.wide, self.reference, self.kl, self.std, self.spread)
 
 
 def measured(network: Network) -> Row:

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import fill
 
 from tools.bench.machine import machine
+from tools.zoo.goals import missed
 from tools.zoo.measuring import Row
 from tools.zoo.network import Network
 from tools.zoo.papers import papers
@@ -33,9 +34,19 @@ def page(rows: Mapping[str, Row]) -> str:
         machine=fill(f"Measured on {machine()}, one thread.", _WIDTH),
         all=len(NETWORKS),
         measured=sum(network.name in rows for network in NETWORKS),
+        missed=fill(_missed(rows), _WIDTH),
         tables="".join(tables),
         papers="".join(_cited(rows)),
     )
+
+
+def _missed(rows: Mapping[str, Row]) -> str:
+    """A sentence about the networks that miss a goal."""
+    found = {
+        name: ", ".join(missed(row.fidelity, classes=row.classes)) for name, row in rows.items()
+    }
+    far = [f"{name} ({goals})" for name, goals in found.items() if goals]
+    return f"These miss a goal: {'; '.join(far)}." if far else "All measured networks meet them."
 
 
 def _table(found: Sequence[tuple[Network, Row]]) -> str:

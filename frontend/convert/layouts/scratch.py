@@ -52,7 +52,8 @@ def made(
         argument = arguments.get(each.name, each.default_value)
         nodes.append(_node(graph, argument))
         known[each.name] = _tracked(argument)
-    node = graph.create_node("call_function", target, tuple(nodes), {})  # type: ignore[arg-type]
+    given = cast("tuple[fx.node.Argument, ...]", tuple(nodes))
+    node = graph.create_node("call_function", target, given, {})
     node.meta = dict(call.node.meta) | {"val": _results(call.node.meta["val"], shape)}
     return Call(node, known, call.context)
 

@@ -70,8 +70,10 @@ def _tensors(call: Call) -> list[tuple[fx.Node, Tracked]]:
     pairs = list[tuple[object, object]]()
     for name, node in given.items():
         known = call.arguments[name]
-        both = zip(node, known, strict=True) if isinstance(node, list | tuple) else [(node, known)]  # type: ignore[call-overload]
-        pairs += both
+        if isinstance(node, list | tuple):
+            pairs += zip(node, cast("Sequence[object]", known), strict=True)
+        else:
+            pairs.append((node, known))
     return [
         (node, known)
         for node, known in pairs

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from qbnnc.frontend import Dropout, read_module
 from qbnnc.ir.ops import KeepMask, MatMul, Multiply, Softmax
 from qbnnc.support.errors import CompileError
-from tests.frontend.attention import HEADS, NETWORKS, STOCHASTIC, D, T, block, made
+from tests.frontend.attention import NETWORKS, STOCHASTIC, block, made
+from tests.frontend.attention_scores import HEADS, D, T
 from tests.graphs import run
 
 

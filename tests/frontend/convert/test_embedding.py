@@ -31,7 +31,8 @@ class Net(nn.Module):
         torch.manual_seed(5)
         self.emb = nn.Embedding(ROWS, WIDTH, padding_idx=0)
         self.small = nn.Embedding(9, 3)
-        self.bag = nn.EmbeddingBag(ROWS, WIDTH, **options)  # type: ignore[arg-type]
+        bag: Callable[..., nn.EmbeddingBag] = nn.EmbeddingBag
+        self.bag = bag(ROWS, WIDTH, **options)
         self.lstm = nn.LSTM(WIDTH, 3)
         self.wide = nn.Parameter(torch.randn(ROWS, 2, 3))
         self.last = nn.Linear(WIDTH, 2)

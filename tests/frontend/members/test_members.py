@@ -188,4 +188,4 @@ def test_the_axis_is_a_whole_number() -> None:
     from qbnnc.loading.sources import SourceOptions
 
     with pytest.raises(InputError, match="not a whole number"):
-        SourceOptions.of(member_axis="first")  # type: ignore[arg-type]
+        SourceOptions.of(member_axis="first")  # type: ignore[arg-type]  # what is refused

@@ -7,10 +7,12 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from qbnnc.ir.evaluate import evaluate
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
-from qbnnc.passes.options import Bits, Quantisation
+from qbnnc.ir.rng import Draw
+from qbnnc.passes.options import Bits, Quantisation, Rounding
 from qbnnc.passes.pipeline import Options, quantise_model
 from qbnnc.passes.ranges.calibrate import Calibration
 from qbnnc.passes.ranges.quantisation_points import quantisation_points
@@ -64,10 +66,6 @@ def test_constants_do_not_grow(bits: str, drop: float) -> None:
 
 def test_a_fitted_loop_is_nearer_than_a_rounded_one() -> None:
     """Fitted weights of 3 bits give outputs nearer to those of the float network."""
-    from qbnnc.ir.evaluate import evaluate
-    from qbnnc.ir.rng import Draw
-    from qbnnc.passes.options import Rounding
-
     graph = recurrent(8)
     rows = np.random.default_rng(3).normal(0, 1, (256, 8, FEATURES)).astype(np.float32)
     new = np.random.default_rng(5).normal(0, 1, (256, 8, FEATURES)).astype(np.float32)
