@@ -16,6 +16,10 @@ from qbnnc.ir.types import EPS_QUANT, Array, QuantParams
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 
+STATE_HIGH = 2**15 - 1
+"""Codes of a carried state are -STATE_HIGH..STATE_HIGH, int32, with a zero point of 0."""
+
+_STATE_ROOM = 2.0  # unlike rows and finer steps may carry more than the calibration rows did
 LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
 
@@ -66,6 +70,21 @@ def activation_quant(low: float, high: float, bits: int, *, pow2: bool = False) 
     scale = power_of_two(scale) if pow2 else scale
     zero_point = int(np.clip(np.rint(-a / scale), 0, top))
     return QuantParams((f32(scale),), (zero_point,), 0, top)
+
+
+def state_quant(low: float, high: float, *, pow2: bool = False) -> QuantParams:
+    """The quantiser of a carried state: 16 bits for twice the range that was observed.
+
+    S = 2 max(-low, high) / (2^15 - 1) in float64, rounded once as that of an activation.
+
+    >>> str(state_quant(-2.0, 1.0))
+    '<0.000122074, z=0>'
+    """
+    scale = _STATE_ROOM * max(-low, high) / STATE_HIGH
+    if scale < LEAST_SCALE:
+        return QuantParams((1.0,), (0,), -STATE_HIGH, STATE_HIGH)
+    scale = power_of_two(scale) if pow2 else scale
+    return QuantParams((f32(scale),), (0,), -STATE_HIGH, STATE_HIGH)
 
 
 def weight_quant(

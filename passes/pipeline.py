@@ -15,6 +15,7 @@ from qbnnc.ir.types import Stage
 from qbnnc.passes.base import Observer as PassObserver
 from qbnnc.passes.base import Pipeline
 from qbnnc.passes.fitting.fit_layers import FitLayers
+from qbnnc.passes.fusion.carry_states import CarryStates
 from qbnnc.passes.fusion.fold_affine import FoldAffine
 from qbnnc.passes.fusion.fold_dropout_scale import FoldDropoutScale
 from qbnnc.passes.fusion.fuse_clamps import FuseClamps
@@ -79,6 +80,7 @@ def pipeline(
             FuseClamps(),
             FuseElementwise(),
             FoldDropoutScale(),
+            CarryStates(),
             EqualiseChannels(rows, how, chosen),
             InsertFakeQuantize(ranges_of or observed, chosen, how),
             FitLayers(rows, how, chosen),

@@ -27,6 +27,7 @@ from qbnnc.ir.ops.elementwise import AddQuantized
 from qbnnc.ir.ops.pooling import MaxPool2d, SumPoolInteger
 from qbnnc.ir.ops.quantize import QuantizeInput, Requantize
 from qbnnc.ir.ops.shape import Reshape
+from qbnnc.ir.ops.sum_of_products import SumOfProductsInteger, is_state, pairs
 from qbnnc.ir.ops.unary import Lookup
 from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import Array
@@ -172,6 +173,19 @@ def multiply(node: Node, scope: Scope) -> None:
         walks.append(scope.program.record("qb_walk", walk.fields()))
         operands += [held, scope.program.number(codes_of(value.type).per_tensor[1])]
     scope.step(scope.phase(node.output), "qb_multiply", *walks, *operands, out)
+
+
+def sum_of_products(node: Node, op: SumOfProductsInteger, scope: Scope) -> None:
+    """Compute a carried state: one rounded product after the other."""
+    scope.program.parts.add(Part.STATES)
+    phase, out = scope.phase(node.output), scope.make(node.output)
+    factors = op.factors(tuple(value.type for value in node.inputs))
+    for number, ((a, b), factor) in enumerate(zip(pairs(node.inputs), factors, strict=True)):
+        zeros = (codes_of(value.type).per_tensor[1] for value in (a, b))
+        fields = [real(factor), node.output.type.size, *zeros, int(number > 0)]
+        record = scope.program.record("qb_product", fields)
+        function = "qb_add_state_products" if is_state(b.type) else "qb_add_products"
+        scope.step(phase, function, record, scope.held(a), scope.held(b), out)
 
 
 def pool(node: Node, op: MaxPool2d | SumPoolInteger, scope: Scope) -> None:

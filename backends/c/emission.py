@@ -36,6 +36,7 @@ from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
 from qbnnc.ir.ops.shape import Concat, Move, Reshape
 from qbnnc.ir.ops.softmax import SoftmaxInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal
+from qbnnc.ir.ops.sum_of_products import SumOfProductsInteger
 from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import DType
 from qbnnc.support.errors import CompileError
@@ -95,6 +96,8 @@ def _emit(node: Node, scope: Scope) -> None:
             matrices.multiply(node, node.op, scope)
         case MultiplyInteger():
             elementwise.multiply(node, scope)
+        case SumOfProductsInteger():
+            elementwise.sum_of_products(node, node.op, scope)
         case NormalizeInteger():
             normalize.normalize(node, node.op, scope)
         case MaxPool2d() | SumPoolInteger():

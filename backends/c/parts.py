@@ -25,6 +25,7 @@ class Part(Enum):
     SAMPLED_FILTERS = "sampled_filters"
     DROPPED = "dropped"
     ELEMENTWISE = "elementwise"
+    STATES = "states"
     MATRICES = "matrices"
     NORMALIZE = "normalize"
     BIASES = "biases"
@@ -42,6 +43,7 @@ _ON_DEMAND = {
     Part.FILTERS,
     Part.SAMPLED_FILTERS,
     Part.DROPPED,
+    Part.STATES,
     Part.MATRICES,
     Part.NORMALIZE,
     Part.BIASES,

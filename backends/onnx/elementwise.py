@@ -17,14 +17,16 @@ from qbnnc.ir.ops import (
     MultiplyInteger,
     Op,
     Select,
+    SumOfProductsInteger,
 )
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.ops.sum_of_products import pairs
 from qbnnc.ir.types import Array, Axes, DType, TensorType
 from qbnnc.support.table import Table
 
 WRITERS = Table[type[Op], Write]()
 
-_TO_INT32 = int(onnx_ir.DataType.INT32)
+_TO_FLOAT, _TO_INT32 = int(onnx_ir.DataType.FLOAT), int(onnx_ir.DataType.INT32)
 _ELEMENT = {DType.I8: int(onnx_ir.DataType.INT8), DType.I32: _TO_INT32}  # of weights and biases
 
 
@@ -61,6 +63,29 @@ def multiply(scope: Scope, node: Node, op: MultiplyInteger) -> None:
         return
     made = scope.writer.op("Mul", *factors, out=f"{name}/products")
     scope.layout.merge(made, node.output.type.shape, product)
+
+
+@WRITERS.of(SumOfProductsInteger)
+def sum_of_products(scope: Scope, node: Node, op: SumOfProductsInteger) -> None:
+    """Each product in int32, times its factor and rounded in float32, which holds all of them."""
+    writer, name, axes = scope.writer, scope.name(node.output), _axes(node)
+    factors = op.factors(tuple(value.type for value in node.inputs))
+    ends = [writer.constant(np.array(end, np.float32)) for end in (op.quant.low, op.quant.high)]
+    terms = list[onnx_ir.Value]()
+    for number, (pair, factor) in enumerate(zip(pairs(node.inputs), factors, strict=True)):
+        operands = [_centred(scope, value, scope.operand(value, axes)) for value in pair]
+        own = f"{name}/product{number}"
+        product = writer.op("Mul", *operands, out=own)
+        real = writer.op("Cast", product, out=f"{own}/float", to=_TO_FLOAT)
+        step = writer.constant(np.array(factor, np.float32))
+        scaled = writer.op("Mul", real, step, out=f"{own}/scaled")
+        clipped = writer.op("Clip", scaled, *ends, out=f"{own}/clipped")
+        terms.append(writer.op("Round", clipped, out=f"{own}/rounded"))
+    total = terms[0]
+    if len(terms) == 2:
+        total = writer.op("Sum", *terms, out=f"{name}/sum")
+        total = writer.op("Clip", total, *ends, out=f"{name}/clipped")
+    writer.op("Cast", total, out=scope.result(node.output), to=_TO_INT32)
 
 
 @WRITERS.of(Select)

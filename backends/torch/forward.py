@@ -15,7 +15,7 @@ from qbnnc.backends.torch.operators import apply
 from qbnnc.backends.torch.quantizers import ValueQuantizer, WeightQuantizer
 from qbnnc.backends.torch.roles import (
     Bias,
-    Drawn,
+    Fixed,
     Moment,
     NoiseGrid,
     Observed,
@@ -116,7 +116,7 @@ class Grids:
                 return sampling_quants(mean, deviation, quant.bits, channels=per_channel)[index]
             case NoiseGrid():
                 return EPS_QUANT
-            case Drawn():
+            case Fixed():
                 return codes_of(node.output.type)
         raise CompileError("has no grid", node.loc)
 

@@ -42,9 +42,11 @@ from qbnnc.ir.ops import (
     SampledWeight,
     ScaledSoftmax,
     Softmax,
+    SumOfProducts,
     Unary,
 )
 from qbnnc.ir.ops.normalize import LEAST_VARIANCE
+from qbnnc.ir.ops.sum_of_products import pairs
 from qbnnc.support.errors import CompileError
 
 
@@ -60,6 +62,8 @@ def apply(node: Node, inputs: Sequence[Tensor]) -> Tensor:
             return _max_pool(op, inputs[0])
         case AveragePool2d() as op:
             return _average_pool(op, inputs[0])
+        case Clamp(None, None):
+            return inputs[0]
         case Clamp(low, high):
             return inputs[0].clamp(low, high)
         case (Unary() | Composite()) as op:
@@ -84,6 +88,9 @@ def _combined(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case (Pairwise() | Multiply()) as op:
             combine: Callable[..., Tensor] = getattr(torch, op.name)  # add, multiply, ...
             return combine(*inputs)
+        case SumOfProducts():
+            first, *others = (a * b for a, b in pairs(tuple(inputs)))
+            return sum(others, start=first)
         case MatMul(transposed, factor):
             a, b = inputs
             return torch.matmul(a, b.mT if transposed else b) * factor

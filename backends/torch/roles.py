@@ -20,7 +20,9 @@ from qbnnc.ir.ops import (
     Normal,
     Normalize,
     SampledWeight,
+    SumOfProducts,
 )
+from qbnnc.ir.ops.sum_of_products import is_state_quant
 from qbnnc.support.errors import CompileError
 
 
@@ -83,11 +85,14 @@ class NoiseGrid:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """A value made of noise alone: its distribution never changes, nor does its calibrated grid."""
+class Fixed:
+    """A value whose calibrated grid stays: one made of noise alone, or a carried state.
+
+    The distribution of noise never changes, and a state has 16 bits for twice its range.
+    """
 
 
-Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | NoiseGrid | Drawn
+Role: TypeAlias = Observed | SameGrid | Stretched | Weight | Bias | Moment | NoiseGrid | Fixed
 
 
 def roles_of(graph: Graph) -> dict[Node, Role]:
@@ -163,6 +168,8 @@ class _Roles:
         producer = self.producers.get(node.inputs[0])
         if producer is not None and isinstance(producer.op, Normal):
             return NoiseGrid()
+        if producer is not None and isinstance(producer.op, SumOfProducts):
+            return Fixed()
         on_grid = node.inputs[0].type.quant is not None or self.clamped_again(producer)
         if on_grid:
             return self.again(node, producer, readers)
@@ -172,10 +179,14 @@ class _Roles:
 
     @staticmethod
     def clamped_again(producer: Node | None) -> bool:
-        """Whether this is a clamp of a value on a grid; a clamp's type forgets the grid."""
+        """Whether this is a clamp of a value on a grid; a clamp's type forgets the grid.
+
+        The view of a carried state is on a grid of its own.
+        """
         if producer is None or not isinstance(producer.op, Clamp):
             return False
-        return producer.inputs[0].type.quant is not None
+        quant = producer.inputs[0].type.quant
+        return quant is not None and not is_state_quant(quant)
 
     def again(self, node: Node, producer: Node | None, readers: list[Node]) -> Role:
         """The grid of a value that was on one already."""
@@ -208,7 +219,7 @@ class _Roles:
         alone = _of_noise_alone(self.graph)
         for node, role in self.found.items():
             if isinstance(role, Observed) and places[role.group] == 1 and node.output in alone:
-                self.found[node] = Drawn()
+                self.found[node] = Fixed()
 
     def unite(self, sources: list[Node]) -> None:
         groups = [r.group for s in sources if isinstance(r := self.found[s], Observed)]

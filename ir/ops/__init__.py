@@ -43,6 +43,7 @@ from qbnnc.ir.ops.shape import (
     UpsampleNearest,
 )
 from qbnnc.ir.ops.softmax import ScaledSoftmax, Softmax, SoftmaxInteger
+from qbnnc.ir.ops.sum_of_products import SumOfProducts, SumOfProductsInteger
 from qbnnc.ir.ops.unary import Lookup, LookupReal, Pointwise, Unary
 from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import Stage
@@ -114,6 +115,8 @@ __all__ = [
     "Softmax",
     "SoftmaxInteger",
     "Step",
+    "SumOfProducts",
+    "SumOfProductsInteger",
     "SumPoolInteger",
     "Tensor",
     "Transpose",

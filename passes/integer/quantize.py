@@ -43,11 +43,15 @@ from qbnnc.ir.ops import (
     SampledWeight,
     ScaledSoftmax,
     Select,
+    SumOfProducts,
+    SumOfProductsInteger,
     SumPoolInteger,
     ops_of,
 )
 from qbnnc.ir.ops.noise import thresholds_of
+from qbnnc.ir.ops.sum_of_products import is_state
 from qbnnc.ir.ops.unary import Lookup
+from qbnnc.ir.scales import multiplier
 from qbnnc.ir.types import Array, QuantParams, Stage
 from qbnnc.passes.integer.constants import (
     clamp_codes,
@@ -164,7 +168,7 @@ class _Lowering:
                 return self.same(node, Select(scale))
             case Clamp() | Pairwise() | Affine() | Pointwise():
                 return None
-            case Normalize() | ScaledSoftmax():
+            case Normalize() | ScaledSoftmax() | SumOfProducts():
                 return None
             case Noise() | Normal() | SampledWeight():
                 return None
@@ -197,6 +201,8 @@ class _Lowering:
             case Pairwise() as op if made_by is not None:
                 inputs = tuple(self.codes[v] for v in made_by.inputs)
                 return self.emit(_QUANTIZED[type(op)](quant, low, high), inputs, node)
+            case SumOfProducts() if made_by is not None:
+                return self.same(made_by, SumOfProductsInteger(quant))
             case Normalize() | ScaledSoftmax() | Embedding() if made_by is not None:
                 return self.rows.lowered(made_by, node, quant, (low, high))
             case Noise() | Pointwise() if made_by is not None and (
@@ -227,8 +233,12 @@ class _Lowering:
         return None, source
 
     def again(self, node: Node, quant: QuantParams, x: Value, clamp: Clamp | None) -> Value:
-        """Codes of a value that has codes already: clamped, or under another scale."""
+        """Codes of a value that has codes already: clamped, under another scale, or of a state."""
         low, high = clamp_codes(clamp, quant)
+        if is_state(x.type):
+            m = multiplier(quant_of(x).scale, quant.scale[0])
+            constant = self.build.constant(f"{node.output.name}.m", m)
+            return self.emit(Requantize(quant, low, high), (x, constant), node)
         if quant_of(x) == quant:
             return self.emit(ClampCodes(low, high), (x,), node)
         entries = table(quant_of(x), quant, lambda real: real, low, high)

@@ -30,6 +30,7 @@ from qbnnc.passes.ranges.quantisation_points import (
 )
 from qbnnc.passes.ranges.range_search import Codes
 from qbnnc.passes.ranges.rows import stretched_inputs
+from qbnnc.passes.ranges.saturation import saturation_limits
 from qbnnc.passes.ranges.scores import score_depths
 from qbnnc.support.errors import CompileError, UserError
 from qbnnc.support.text import counted
@@ -143,7 +144,7 @@ def _searched(
     return {
         point.value: (point.group, codes[point.group])
         for point in points
-        if how.activation_observer is Observer.MSE
+        if how.activation_observer is Observer.MSE and not point.is_state
     }
 
 
@@ -181,11 +182,13 @@ class _Sweep:
         passes = self.how.passes_of(self.graph)
         starts = range(0, len(rows), BATCH)
 
-        depths = score_depths(self.graph)
+        depths, limits = score_depths(self.graph), saturation_limits(self.graph)
 
         def observe(value: Value, array: Array) -> None:
             if (depth := depths.get(value)) is not None:
                 array = np.maximum(array, array.max(axis=-1, keepdims=True) - np.float32(depth))
+            if (limit := limits.get(value)) is not None and np.isfinite(array).all():
+                array = np.clip(array, -np.float32(limit), np.float32(limit))
             for watcher in watchers:
                 watcher.observe(value, array)
 

@@ -25,6 +25,7 @@ from qbnnc.ir.scales import (
     activation_quant,
     bias_quant,
     sampling_quants,
+    state_quant,
     weight_quant,
 )
 from qbnnc.ir.types import EPS_QUANT, Array, QuantParams, Stage
@@ -62,7 +63,9 @@ class InsertFakeQuantize:
        one weight a channel is exact then. It has 8 bits too if this weight is drawn.
     4. The mu, sigma and eps of a sampled weight are quantised to 8 bits (docs/semantics.md, section
        6). The sample, whose range is mu -+ 3 |sigma|, has the bits of the layer.
-    5. None follows a dropout mask (section 5), unless scales are powers of two and the mask's
+    5. A state that a recurrence carries has 16 bits, for twice its range. A view of it, the clamp
+       that others read it through, is quantised again as a point of its own.
+    6. None follows a dropout mask (section 5), unless scales are powers of two and the mask's
        factor is none.
     """
 
@@ -90,8 +93,10 @@ class InsertFakeQuantize:
             members = [ranges[p.value.name] for p in points if p.group is point.group]
             first = next(p for p in points if p.group is point.group)
             low, high = min(a for a, _ in members), max(b for _, b in members)
-            quants[point.value.name] = activation_quant(
-                low, high, first.bits(self.options), pow2=pow2
+            quants[point.value.name] = (
+                state_quant(low, high, pow2=pow2)
+                if point.is_state
+                else activation_quant(low, high, first.bits(self.options), pow2=pow2)
             )
         return quants
 
@@ -121,7 +126,7 @@ class _Insertion:
         return value if quant is None else _fake_quantize(value, quant, node.loc, build)
 
     def again(self, node: Node) -> QuantParams | None:
-        """The codes of a value that has codes already (rules 2 and 5); None if it keeps them."""
+        """The codes of a value that has codes already (rules 2 and 6); None if it keeps them."""
         if not node.inputs or (quant := node.inputs[0].type.quant) is None:
             return None
         if isinstance(node.op, Clamp):

@@ -9,6 +9,7 @@ elements moved or not. With quantised outputs it is a point like others. A monot
 noise that nothing else reads is one point with it: its codes are drawn. A choice between constants
 is a point, unless it is the weight or bias of a layer. An embedding is a point, and the ids that it
 reads are none. A product that only softmaxes read is none: they take its accumulators.
+A state that a recurrence carries is a point of 16 bits, and each view of it is one too.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from qbnnc.ir.ops import (
     Op,
     Rearrangement,
     ScaledSoftmax,
+    SumOfProducts,
 )
 from qbnnc.passes.options import DRAWN_BITS, Quantisation
 from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
-from qbnnc.passes.ranges.repeated_steps import repeated_values
+from qbnnc.passes.ranges.repeated_steps import name_of_part, repeated_values
 from qbnnc.passes.ranges.unweighted_values import is_unweighted, reaches_no_layer
 
 
@@ -57,6 +59,11 @@ class QuantisationPoint:
     softmax: bool = False
     unweighted: bool = False
 
+    @property
+    def is_state(self) -> bool:
+        """Whether a recurrence carries the value: its codes have 16 bits at every width."""
+        return self.node is not None and isinstance(self.node.op, SumOfProducts)
+
     def bits(self, quantisation: Quantisation) -> int:
         """The bits of its codes."""
         fine = self.drawn or self.softmax
@@ -70,6 +77,7 @@ def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[Quantis
     found = dict(_points(graph, outputs))
     readers, loops = graph.consumers(), repeated_values(graph)
     groups, residual = _groups(graph, tuple(found), loops), _residual(graph, found)
+    of_steps = {name_of_part(value) for value in loops}
     return tuple(
         QuantisationPoint(
             value,
@@ -79,7 +87,7 @@ def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[Quantis
             _is_drawn(graph, node, readers),
             _is_softmax(node) or _softmax_alone_reads(graph, value, readers),
             is_unweighted(value, node, readers)
-            or (value in loops and reaches_no_layer(value, readers)),
+            or (name_of_part(value) in of_steps and reaches_no_layer(value, readers)),
         )
         for value, node in found.items()
     )
@@ -95,14 +103,22 @@ def _points(graph: Graph, outputs: bool) -> Iterator[tuple[Value, Node | None]]:
     for value in input_values(graph):
         if not holds_only_ids(graph, value):
             yield input_point(graph, value), None
-    readers = graph.consumers()
+    readers, states = graph.consumers(), states_of(graph)
     for node in graph.nodes:
         if is_drawn_choice(node, readers):
             yield clamped(graph, node), node
+        elif node.output in states or not states.isdisjoint(node.inputs):
+            if isinstance(node.op, SumOfProducts | Clamp):
+                yield node.output, node
         elif node.op.has_own_scale and not feeds_softmax(graph, node, readers):
             stays_real = node.op.leaves_as_number and _leaves(node, readers)
             if (outputs or not stays_real) and not _drawn_with_reader(graph, node, outputs):
                 yield clamped(graph, node), node
+
+
+def states_of(graph: Graph) -> frozenset[Value]:
+    """The values that recurrences carry from step to step."""
+    return frozenset(n.output for n in graph.nodes if isinstance(n.op, SumOfProducts))
 
 
 def feeds_softmax(graph: Graph, node: Node, readers: Mapping[Value, list[Node]]) -> bool:
@@ -158,7 +174,9 @@ def _residual(graph: Graph, points: Mapping[Value, Node | None]) -> frozenset[Va
     producers = graph.producers()
     sums = [node for node in graph.nodes if isinstance(node.op, Add | Concat)]
     open_ = [value for node in sums for value in node.inputs]
+    states = states_of(graph)
     found = {clamped(graph, node) for node in sums}
+    found |= {node.output for node in graph.nodes if not states.isdisjoint(node.inputs)}
     while open_:
         value = open_.pop()
         if value in points:

@@ -43,6 +43,11 @@ def repeated_values(graph: Graph) -> dict[Value, Hashable]:
     }
 
 
+def name_of_part(value: Value) -> str:
+    """The name of a value without the number of its step: the last steps have it too."""
+    return _NUMBER.sub("", value.name)
+
+
 def weights_of_layers(graph: Graph) -> dict[Node, Hashable]:
     """What the weight of each layer is: the same for equal numbers, drawn or not."""
     producers, known = graph.producers(), dict[Value, Hashable]()
@@ -95,7 +100,7 @@ def _own(node: Node, weight: Hashable) -> Hashable:
         return node.output
     assert is_dataclass(op)  # every op is; its base class cannot say so
     said = tuple((f.name, getattr(op, f.name)) for f in fields(op) if f.name not in _PLACES)
-    name = _NUMBER.sub("", node.output.name)
+    name = name_of_part(node.output)
     return op.name, said, node.output.type.shape, node.loc.module, name, weight
 
 

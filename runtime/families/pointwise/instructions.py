@@ -55,6 +55,31 @@ class Multiply(Instruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SumOfProducts(Instruction):
+    """A carried state, i32: (a - Z_a)(b - Z_b), and with `second` (c - Z_c)(d - Z_d), by `factors`.
+
+    `b_state` and `d_state` say that b or d is a carried state too, i32, and not u8. Without a
+    second product c and d are a and b.
+    """
+
+    a: Buffer
+    b: Buffer
+    c: Buffer
+    d: Buffer
+    second: int
+    b_state: int
+    d_state: int
+    factors: int
+    a_zero: int
+    b_zero: int
+    c_zero: int
+    d_zero: int
+    low: int
+    high: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clamp(Instruction):
     """u8 codes clamped to low..high."""
 
@@ -86,4 +111,11 @@ class LookupReal(Instruction):
 PAIRWISE: tuple[type[Pairwise], ...] = (Add,)
 """An instruction for each op of pairs, by the name of the float op."""
 
-INSTRUCTIONS: tuple[type[Instruction], ...] = (*PAIRWISE, Multiply, Clamp, Lookup, LookupReal)
+INSTRUCTIONS: tuple[type[Instruction], ...] = (
+    *PAIRWISE,
+    Multiply,
+    SumOfProducts,
+    Clamp,
+    Lookup,
+    LookupReal,
+)

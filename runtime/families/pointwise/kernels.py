@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from qbnnc.runtime.families.pointwise.instructions import Add, Clamp, Lookup, LookupReal, Multiply
+from qbnnc.runtime.families.pointwise.instructions import (
+    Add,
+    Clamp,
+    Lookup,
+    LookupReal,
+    Multiply,
+    SumOfProducts,
+)
 from qbnnc.runtime.kernels.addressing import locate
 from qbnnc.runtime.kernels.jit import Kernel, kernel
 from qbnnc.runtime.kernels.records import CONTEXT
@@ -16,6 +23,7 @@ KERNELS = Table[type[Instruction], Kernel]()
 A = columns_of(Add)
 CLAMP = columns_of(Clamp)
 M = columns_of(Multiply)
+S = columns_of(SumOfProducts)
 T = columns_of(Lookup)
 REAL = columns_of(LookupReal)
 
@@ -122,6 +130,51 @@ def multiply_to_codes(row, a, b, factor, codes):
                     q = np.int32(np.int32(second[c * b_step]) - b_zero)
                     real = np.float32(np.int32(p * q)) * factor
                     target[c] = np.uint8(round_into(real, low, high, zero))
+
+
+@KERNELS.of(SumOfProducts)
+@kernel
+def sum_of_products(row, context, memory):
+    arena, arena32 = memory.arena, memory.arena32
+    a_at, a_sample, a_row = locate(row, S.a, context)
+    b_at, b_sample, b_row = locate(row, S.b, context)
+    c_at, c_sample, c_row = locate(row, S.c, context)
+    d_at, d_sample, d_row = locate(row, S.d, context)
+    target, target_sample, target_row = locate(row, S.output, context)
+    factors = memory.floats[row[S.factors] // 4 :]
+    a_zero, b_zero = np.int32(row[S.a_zero]), np.int32(row[S.b_zero])
+    c_zero, d_zero = np.int32(row[S.c_zero]), np.int32(row[S.d_zero])
+    low, high, size = np.float32(row[S.low]), np.float32(row[S.high]), row[S.size]
+    for s in range(context[CONTEXT.samples]):
+        for r in range(context[CONTEXT.rows]):
+            start = (target + s * target_sample + r * target_row) // 4
+            state = arena32[start : start + size]
+            state[:] = 0
+            a = arena[a_at + s * a_sample + r * a_row :]
+            at = b_at + s * b_sample + r * b_row
+            if row[S.b_state] == 1:
+                add_products(state, a, a_zero, arena32[at // 4 :], b_zero, factors[0], low, high)
+            else:
+                add_products(state, a, a_zero, arena[at:], b_zero, factors[0], low, high)
+            if row[S.second] == 1:
+                a = arena[c_at + s * c_sample + r * c_row :]
+                at = d_at + s * d_sample + r * d_row
+                if row[S.d_state] == 1:
+                    b32 = arena32[at // 4 :]
+                    add_products(state, a, c_zero, b32, d_zero, factors[1], low, high)
+                else:
+                    add_products(state, a, c_zero, arena[at:], d_zero, factors[1], low, high)
+
+
+@kernel
+def add_products(state, a, a_zero, b, b_zero, factor, low, high):
+    """Add rounded products to a state, and clip it."""
+    least, most = np.int32(low), np.int32(high)
+    for i in range(len(state)):
+        p = np.int32(np.int32(a[i]) - a_zero)
+        product = np.int32(p * np.int32(np.int32(b[i]) - b_zero))
+        rounded = round_into(np.float32(product) * factor, low, high, np.int32(0))
+        state[i] = min(max(np.int32(state[i] + rounded), least), most)
 
 
 @KERNELS.of(Lookup)

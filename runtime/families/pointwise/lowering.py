@@ -12,8 +12,10 @@ from qbnnc.ir.ops import (
     MultiplyInteger,
     PairwiseQuantized,
     Requantize,
+    SumOfProductsInteger,
 )
 from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.ops.sum_of_products import is_state
 from qbnnc.runtime.families.moves.lowering import broadcast, leaving
 from qbnnc.runtime.families.pointwise import instructions as ins
 from qbnnc.runtime.layout import broadcast_steps
@@ -82,6 +84,40 @@ def multiply(lowering: Lowering, node: Node, op: MultiplyInteger) -> None:
         b_step_y=b_steps[0],
         b_step_x=b_steps[1],
         b_step_channel=b_steps[2],
+    )
+    lowering.emit(node, instruction)
+
+
+@LOWERINGS.of(SumOfProductsInteger)
+def sum_of_products(lowering: Lowering, node: Node, op: SumOfProductsInteger) -> None:
+    """Emit a SumOfProducts; without a second product it names the first one's operands again."""
+    types = [value.type for value in node.inputs]
+    states = [is_state(type_) for type_ in types]
+    buffers = [
+        lowering.buffer(node, index) if state else lowering.codes(node, index)
+        for index, state in enumerate(states)
+    ]
+    zeros = [codes_of(type_).per_tensor[1] for type_ in types]
+    factors = lowering.constants.add(np.array(op.factors(tuple(types)), np.float32))
+    second = slice(2, 4) if len(types) == 4 else slice(0, 2)
+    (c, d), (c_zero, d_zero) = buffers[second], zeros[second]
+    instruction = ins.SumOfProducts(
+        output=lowering.made(node.output),
+        a=buffers[0],
+        b=buffers[1],
+        c=c,
+        d=d,
+        second=len(types) == 4,
+        b_state=states[1],
+        d_state=states[second][1],
+        factors=factors,
+        a_zero=zeros[0],
+        b_zero=zeros[1],
+        c_zero=c_zero,
+        d_zero=d_zero,
+        low=op.quant.low,
+        high=op.quant.high,
+        size=node.output.type.size,
     )
     lowering.emit(node, instruction)
 

@@ -8,7 +8,9 @@ from qbnnc.runtime.families.pointwise.instructions import (
     Lookup,
     LookupReal,
     Multiply,
+    SumOfProducts,
 )
+from qbnnc.ir.scales import STATE_HIGH
 from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.verifier.line import Line, Rule
 from qbnnc.support.table import Table
@@ -41,6 +43,26 @@ def multiply(line: Line) -> None:
         line.write(size)
     else:
         line.write(4 * size, alignment=4)
+
+
+@RULES.of(SumOfProducts)
+def sum_of_products(line: Line) -> None:
+    line.positive("size")
+    second = line.flag("second")
+    line.constants("factors", 8 if second else 4)
+    for name, is_state in (("a", False), ("b", line.flag("b_state")), ("c", False)):
+        _operand(line, name, is_state=is_state)
+    _operand(line, "d", is_state=line.flag("d_state"))
+    line.require(
+        line.low == -STATE_HIGH and line.high == STATE_HIGH,
+        f"a state has codes {line.low}..{line.high}",
+    )
+    line.write(4 * line.size, alignment=4)
+
+
+def _operand(line: Line, name: str, *, is_state: bool) -> None:
+    """A factor of a product: bytes, or the int32 codes of a state."""
+    line.read(name, (4 if is_state else 1) * line.size, alignment=4 if is_state else 1)
 
 
 @RULES.of(Clamp)
