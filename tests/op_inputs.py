@@ -67,6 +67,13 @@ def accumulators() -> Tensor:
     return tensor(np.arange(-90, 6, dtype=np.int32).reshape(4, 4, 6), quant=quant)
 
 
+def state(*shape: int, scale: float) -> Tensor:
+    """A carried state, with both of its ends among its codes."""
+    codes = np.random.default_rng(7).integers(-32767, 32768, shape).astype(np.int32)
+    codes.flat[:2] = -32767, 32767
+    return tensor(codes, quant=QuantParams((scale,), (0,), -32767, 32767))
+
+
 def mask(*shape: int) -> Tensor:
     keep = np.random.default_rng(4).integers(0, 2, shape).astype(np.uint8)
     return tensor(keep, PER_ROW)

@@ -61,6 +61,8 @@ from qbnnc.ir.ops import (
     Softmax,
     SoftmaxInteger,
     Step,
+    SumOfProducts,
+    SumOfProductsInteger,
     SumPoolInteger,
     Tensor,
     Transpose,
@@ -89,6 +91,7 @@ from tests.op_inputs import (
     on_grid,
     parameters,
     reals,
+    state,
     table,
     weight,
 )
@@ -261,6 +264,21 @@ _EXAMPLES: tuple[Example, ...] = (
             constant(np.array([[[1, 0, 1, 1, 0, 1]]], np.uint8)),
             constant(np.arange(6, dtype=np.int32).reshape(1, 1, 6)),
         ),
+    ),
+    Example(
+        SumOfProducts(),
+        tuple(reals(*_IMAGE, seed=seed) for seed in range(4)),
+        traits="elementwise has_own_scale",
+    ),
+    Example(
+        SumOfProductsInteger(QuantParams((0.001,), (0,), -32767, 32767)),
+        (
+            codes(*_IMAGE),
+            state(*_IMAGE, scale=0.0004),
+            codes(*_IMAGE, seed=1, quant=OTHER),
+            codes(*_IMAGE, seed=2),
+        ),
+        traits="elementwise",
     ),
     Example(SumPoolInteger((2, 2), (2, 2)), (codes(*_IMAGE),), traits="makes_accumulators"),
     Example(Transpose((2, 0, 1)), (on_grid(*_IMAGE),), traits=MOVES),

@@ -53,6 +53,7 @@ class RandomGraphOfAllOps(RandomGraphOfRowOps):
     def kinds(self) -> list[str]:
         kinds = super().kinds()
         kinds += ["table", "product", "concat", "transpose", "slice", "gather", "softmax", "norm"]
+        kinds += ["recurrence"]
         shape = self.value.type.shape
         if len(shape) == 3:
             kinds += ["gate", "unpool"]
@@ -69,6 +70,7 @@ class RandomGraphOfAllOps(RandomGraphOfRowOps):
             "gate": self.gate,
             "unpool": self.unpool,
             "norm": self.norm,
+            "recurrence": self.recurrence,
             "concat": self.concat,
             "transpose": self.transpose,
             "slice": self.slice,

@@ -12,14 +12,33 @@ from qbnnc.ir.ops import (
     MaxUnpool,
     MultiplyInteger,
     NormalizeInteger,
+    Requantize,
     Select,
     SoftmaxInteger,
+    SumOfProductsInteger,
 )
+from qbnnc.ir.ops.base import codes_of
+from qbnnc.ir.scales import multiplier, state_quant
 from tests.random_graph import RandomGraph
 
 
 class RandomGraphOfRowOps(RandomGraph):
-    """Steps that are softmaxes, norms and unpoolings."""
+    """Steps that are softmaxes, norms, unpoolings and recurrences."""
+
+    def recurrence(self, name: str) -> Value:
+        """Two or three steps of a state, which is now and then clipped, and leaves as codes."""
+        shape, quant = self.value.type.shape, state_quant(-self.choose((0.05, 1.0, 20.0)), 0.01)
+        op, state = SumOfProductsInteger(quant), list[Value]()
+        for number in range(self.choose((2, 3))):
+            others = [self.other(shape, f"{name}.{number}.{i}") for i in range(3)]
+            inputs = [others[0], state[0], *others[1:]] if state else [others[0], self.value]
+            if state and self.choose((True, False)):
+                inputs = [*inputs[2:], *inputs[:2]]
+            state = [self.emit(op, *inputs, name=f"{name}.{number}.state")]
+        view = self.observed(self.data[state[0]] * np.float32(quant.scale[0]))
+        m = self.build.constant(f"{name}.m", multiplier(quant.scale, view.scale[0]))
+        assert codes_of(state[0].type) == quant
+        return self.emit(Requantize(view, *self.bounds(view)), state[0], m, name=f"{name}.q")
 
     def unpool(self, name: str) -> Value:
         """Codes of any origin at the maxima of the image, and sometimes its own maxima."""

@@ -86,6 +86,7 @@ TABLE = {
         f"{_RANGES}/test_quantisation_points {_RANGES}/test_points_of_softmax "
         f"{_RANGES}/test_joined_ranges {_RANGES}/test_calibrate"
     ),
+    "passes/ranges/saturation.py": f"{_RANGES}/test_saturation",
     "passes/ranges/unweighted_values.py": f"{_RANGES}/test_unweighted_values",
     "passes/ranges/insert_fake_quantize.py": (
         f"{_RANGES}/test_insert_fake_quantize {_RANGES}/test_joined_ranges {_QUANTIZE} {_SAMPLING}"
@@ -97,6 +98,7 @@ TABLE = {
     "passes/fusion/scale_softmax.py": f"{_FUSION}/test_scale_softmax",
     "passes/integer/exponentials.py": "passes/integer/test_exponentials",
     "passes/fusion/fuse_clamps.py": f"{_FUSION}/test_fuse_clamps {_SAMPLING}",
+    "passes/fusion/carry_states.py": f"{_FUSION}/test_carry_states",
     "passes/fusion/fuse_elementwise.py": f"{_FUSION}/test_fuse_elementwise",
     "passes/fusion/*affine.py": (
         f"{_FUSION}/test_fold_products {_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}"

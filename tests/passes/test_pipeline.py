@@ -110,6 +110,7 @@ def test_the_names_that_users_know() -> None:
         "fuse-clamps",
         "fuse-elementwise",
         "fold-dropout-scale",
+        "carry-states",
         "equalise-channels",
         "insert-fake-quantize",
         "fit-layers",
@@ -122,7 +123,7 @@ def test_the_names_that_users_know() -> None:
 def test_a_part_is_a_pipeline() -> None:
     whole = pipeline()
     assert whole.before("fold-affine").names == PASS_NAMES[:5]
-    assert whole.since("quantize").names == PASS_NAMES[12:]
+    assert whole.since("quantize").names == PASS_NAMES[13:]
     assert whole.since("fold-affine").before("fuse-elementwise").names == PASS_NAMES[5:7]
     assert whole.only("quantize", "share-masks").names == ("quantize", "share-masks")
     assert whole.before("cut-softmax").names == whole.only().names == ()
