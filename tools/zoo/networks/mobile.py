@@ -132,7 +132,7 @@ NETWORKS = (
     Network(
         "EfficientNet", "tan2019", lambda: mobilenet(nn.SiLU, nn.Sigmoid()), digits, CLASSES, 10
     ),
-    Network("ShuffleNetV2", "ma2018", shufflenet, digits, CLASSES, 8),
-    Network("GhostNet", "han2020", ghostnet, digits, CLASSES, 8),
-    Network("SqueezeNet", "iandola2016", squeezenet, digits, CLASSES, 15),
+    Network("ShuffleNetV2", "ma2018", shufflenet, digits, CLASSES, 12, 1e-2),
+    Network("GhostNet", "han2020", ghostnet, digits, CLASSES, 12, 1e-2),
+    Network("SqueezeNet", "iandola2016", squeezenet, digits, CLASSES, 20, 6e-3),
 )

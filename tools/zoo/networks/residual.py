@@ -127,7 +127,7 @@ NETWORKS = (
     Network("ResNet", "he2016", resnet, digits, CLASSES, 6),
     Network("Pre-activation ResNet", "he2016b", preactivation_resnet, digits, CLASSES, 6),
     Network("SE-ResNet", "hu2018", lambda: resnet(4), digits, CLASSES, 6),
-    Network("ResNeXt", "xie2017", resnext, digits, CLASSES, 6),
+    Network("ResNeXt", "xie2017", resnext, digits, CLASSES, 12, 1e-2),
     Network("RepVGG", "ding2021", repvgg, digits, CLASSES, 6),
     Network("Wide ResNet", "zagoruyko2016", wide_resnet, digits, CLASSES, 6),
 )
