@@ -27,6 +27,7 @@ from qbnnc.ir.ops import (
     Step,
 )
 from qbnnc.passes.fusion.affine_values import Scaling
+from qbnnc.passes.fusion.fold_bands import bands_of, take_bands
 from qbnnc.passes.parameters import constant, float32_constant, rescaled
 
 
@@ -91,6 +92,8 @@ def take_below(layer: Node, scaling: Scaling, build: Builder) -> Value:
     x, weight, bias = layer.inputs
     if isinstance(layer.op, Normalize):
         return _normalised(layer, scaling, build)
+    if not scaling.per_channel:
+        return take_bands(layer, scaling, build)
     scale, shift = (a.reshape(-1) for a in (scaling.scale, scaling.shift))
     channels = scale.reshape(-1, *[1] * (len(weight.type.shape) - 1))
     parameters = (
@@ -165,7 +168,7 @@ def _upwards(
     while scaling is not None and value in readers and (node := producers.get(value)) is not None:
         match node.op:
             case Contraction():
-                takes = scaling.per_channel
+                takes = scaling.per_channel or _takes_bands(node, scaling, graph)
                 return Carried(affine.output, passed, value, scaling) if takes else None
             case Normalize():
                 return Carried(affine.output, passed, value, scaling)
@@ -183,6 +186,12 @@ def _upwards(
         passed[value], scaling = raised
         value = node.inputs[0]
     return None
+
+
+def _takes_bands(layer: Node, scaling: Scaling, graph: Graph) -> bool:
+    """Whether a layer with constant parameters can scale bands of its output."""
+    is_fixed = set(layer.inputs[1:]) <= graph.constants.keys()
+    return is_fixed and bands_of(layer, scaling) is not None
 
 
 def _raised(node: Node, scaling: Scaling) -> tuple[Op, Scaling] | None:

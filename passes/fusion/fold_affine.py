@@ -44,6 +44,8 @@ class FoldAffine:
        carried up to the layer over reshapes and transposes, and over masks if it has no shift. One
        number for all elements is carried over moves, pools and clamps too. It moves the bounds of
        clamps, and exchanges them if it is negative. Only positive factors pass a max pool.
+       A convolution with a constant weight takes scales of bands of rows or columns too: the rows
+       of each band become channels (`fold_bands`). No codes are needed before the scales then.
        After a norm (Normalize) any scale and shift is folded into its weight and bias.
     4. An Affine before a linear layer that alone reads it is folded there: bias_n +=
        sum_k weight_nk*shift_k, weight_nk *= scale_k. It is carried down over reshapes and moves,

@@ -199,6 +199,34 @@ class BasicBlock(nn.Module):
         return F.relu(self.second(self.first(x)) + self.shortcut(x))
 
 
+class SubSpectralNorm(nn.Module):
+    """Batch norm of each band of rows by itself."""
+
+    def __init__(self, channels: int, bands: int) -> None:
+        super().__init__()
+        self.bands, self.norm = bands, nn.BatchNorm2d(channels * bands)
+
+    def forward(self, x: Tensor) -> Tensor:
+        split = x.view(x.shape[0], x.shape[1] * self.bands, -1, x.shape[3])
+        y: Tensor = self.norm(split).view(x.shape)
+        return y
+
+
+def bc_resnet() -> nn.Module:
+    """Bands after a dense convolution, and after a depthwise one."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        SubSpectralNorm(4, 2),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, (3, 1), padding=(1, 0), groups=4, bias=False),
+        SubSpectralNorm(4, 4),
+        nn.SiLU(),
+        nn.Conv2d(4, 5, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
 def resnet18(width: int = 4) -> nn.Module:
     stages = [(1, 1), (1, 1), (2, 2), (2, 1), (4, 2), (4, 1), (8, 2), (8, 1)]
     widths = [width, *(width * factor for factor, _ in stages)]
@@ -211,6 +239,7 @@ def resnet18(width: int = 4) -> nn.Module:
 
 
 ARCHITECTURES = {
+    "BC-ResNet": bc_resnet,
     "DenseNet": densenet,
     "MobileNetV2": MobileNetV2,
     "MobileNetV3": mobilenet_v3,

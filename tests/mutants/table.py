@@ -104,6 +104,7 @@ TABLE = {
         f"{_FUSION}/test_fold_products {_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}"
     ),
     "passes/fusion/affine_values.py": f"{_FUSION}/test_fold_affine {_QUANTIZE}",
+    "passes/fusion/fold_bands.py": f"{_FUSION}/test_fold_bands",
     "passes/fusion/recognise_norms.py": f"{_FUSION}/test_recognise_norms",
     "passes/fusion/group_statistics.py": f"{_FUSION}/test_recognise_norms",
     "passes/fusion/noise.py": f"backends/test_torch_network {_SAMPLING}",
