@@ -17,13 +17,8 @@ from qbnnc.frontend.ensemble import Member, Paths, check_same_network, files_of
 from qbnnc.frontend.files.detect_format import NOT_READ, FileKind, detect_format, not_read
 from qbnnc.frontend.files.exported_program import load_program, records_of, write_program
 from qbnnc.frontend.members.split import split
-from qbnnc.frontend.module.several_inputs import (
-    Example,
-    entries_of,
-    of_program,
-    prepared,
-    refuse_several,
-)
+from qbnnc.frontend.module.example_inputs import Example, prepared, refuse_several
+from qbnnc.frontend.module.several_inputs import entries_of, of_program
 from qbnnc.frontend.module.several_inputs import in_users_names as names_of_module
 from qbnnc.frontend.module.training_mode import Dropout
 from qbnnc.frontend.objects import Posterior, in_users_names

@@ -19,7 +19,7 @@ from qbnnc.frontend.files.detect_format import FileKind
 from qbnnc.frontend.files.model_factory import as_module, build
 from qbnnc.frontend.files.stored_weights import load_weights, read_stored, state_dicts
 from qbnnc.frontend.files.weight_names import StateDict
-from qbnnc.frontend.module.several_inputs import Example, Prepared, prepared, refuse_several
+from qbnnc.frontend.module.example_inputs import Example, Prepared, prepared, refuse_several
 from qbnnc.frontend.module.several_inputs import in_users_names as names_of_module
 from qbnnc.frontend.module.snapshot import Snapshot
 from qbnnc.frontend.module.training_mode import Dropout

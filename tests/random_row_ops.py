@@ -32,8 +32,8 @@ class RandomGraphOfRowOps(RandomGraph):
         for number in range(self.choose((2, 3))):
             others = [self.other(shape, f"{name}.{number}.{i}") for i in range(3)]
             inputs = [others[0], state[0], *others[1:]] if state else [others[0], self.value]
-            if state and self.choose((True, False)):
-                inputs = [*inputs[2:], *inputs[:2]]
+            first = self.choose((0, 2)) % len(inputs)
+            inputs = [*inputs[first:], *inputs[:first]]
             state = [self.emit(op, *inputs, name=f"{name}.{number}.state")]
         view = self.observed(self.data[state[0]] * np.float32(quant.scale[0]))
         m = self.build.constant(f"{name}.m", multiplier(quant.scale, view.scale[0]))

@@ -35,8 +35,8 @@ from qbnnc.ir.ops.quantize import Dequantize, QuantizeInput, Requantize
 from qbnnc.ir.ops.sampling import EpsCodes, SampledWeightInteger
 from qbnnc.ir.ops.shape import Concat, Move, Reshape
 from qbnnc.ir.ops.softmax import SoftmaxInteger
-from qbnnc.ir.ops.unary import Lookup, LookupReal
 from qbnnc.ir.ops.sum_of_products import SumOfProductsInteger
+from qbnnc.ir.ops.unary import Lookup, LookupReal
 from qbnnc.ir.ops.unpooling import MaxUnpool
 from qbnnc.ir.types import DType
 from qbnnc.support.errors import CompileError

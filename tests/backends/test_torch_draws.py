@@ -11,7 +11,7 @@ import torch
 from qbnnc.backends.torch import Ranges, Simulation, torch_samples
 from qbnnc.backends.torch.float_export import as_module
 from qbnnc.backends.torch.noise import CountedNoise, FreshNoise
-from qbnnc.backends.torch.roles import Drawn, Observed, parameters_of, roles_of
+from qbnnc.backends.torch.roles import Fixed, Observed, parameters_of, roles_of
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.head import Head, Task
 from qbnnc.ir.model import Model
@@ -150,7 +150,7 @@ def test_the_grid_of_noise_stays_where_it_is() -> None:
     """A batch of few numbers says little about a range that is known."""
     model = simulated(noisy(Add()))
     roles = roles_of(model.graph)
-    drawn = [n.output for n, role in roles.items() if isinstance(role, Drawn)]
+    drawn = [n.output for n, role in roles.items() if isinstance(role, Fixed)]
     assert len(drawn) == 1
     simulation = Simulation(model)
     train(simulation, torch.from_numpy(inputs(model.graph, 20)), steps=20)
@@ -161,7 +161,7 @@ def test_the_grid_of_noise_stays_where_it_is() -> None:
 def test_noise_that_is_joined_with_others_has_their_grid() -> None:
     model = simulated(noisy(Concat(0)))
     roles = roles_of(model.graph)
-    assert not any(isinstance(role, Drawn) for role in roles.values())
+    assert not any(isinstance(role, Fixed) for role in roles.values())
     simulation, x = Simulation(model), inputs(model.graph, 20)
     train(simulation, torch.from_numpy(x), steps=20)
     assert largest_step(simulation.model(), x) <= 1

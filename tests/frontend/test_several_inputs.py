@@ -13,6 +13,7 @@ from qbnnc.frontend import read_module, read_modules
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.inputs import inputs_of
 from qbnnc.support.errors import CompileError, InputError
+from tests.graphs import run
 from tests.several_inputs import (
     Counts,
     ImageAndFeatures,
@@ -98,6 +99,30 @@ def test_members_of_an_ensemble() -> None:
     assert [names(graph) for graph in source.graphs] == [["image", "features"]] * 2
 
 
+class Masked(nn.Module):
+    """A sum over the steps that a mask of booleans leaves, as attention has it for padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step, self.last = nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, steps: Tensor, padding: Tensor) -> Tensor:
+        assert padding.dtype is torch.bool
+        scores = self.step(steps).mean(-1).masked_fill(padding, -torch.inf)
+        made: Tensor = self.last((torch.softmax(scores, -1)[..., None] * self.step(steps)).sum(1))
+        return made
+
+
+def test_a_mask_of_booleans() -> None:
+    torch.manual_seed(0)
+    net, steps, padding = Masked().eval(), torch.randn(4, 6, 3), torch.rand(4, 6) < 0.4
+    padding[:, 0] = False
+    graph = read_module(net, {"steps": steps, "padding": padding})
+    row = torch.cat([steps.flatten(1), padding.float()], dim=1).numpy()
+    np.testing.assert_allclose(run(graph, row)[0][0], net(steps, padding).detach(), atol=1e-5)
+    assert [entry.whole for entry in inputs_of(graph)] == [False, False]
+
+
 class Unused(ImageAndFeatures):
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
         return super().forward(image, image.flatten(1)[:, :3])
@@ -108,7 +133,11 @@ class Unused(ImageAndFeatures):
     [
         (Unused, (IMAGE, FEATURES), "features: no prediction depends on this input"),
         (ImageAndFeatures, (IMAGE, FEATURES[:2]), "'features': 2 rows, and 'image' has 4"),
-        (ImageAndFeatures, (IMAGE, FEATURES > 0), "'features': the element type is bool; give"),
+        (
+            ImageAndFeatures,
+            (IMAGE, FEATURES + 1j),
+            "'features': the element type is complex64; give",
+        ),
         (ImageAndFeatures, {"image": IMAGE, "features": None}, "'features': a NoneType, and"),
         (ImageAndFeatures, {"image": IMAGE, "other": FEATURES}, "forward takes (image: "),
         (ImageAndFeatures, (IMAGE, FEATURES, IMAGE), "and the example inputs are 3; give a dict"),

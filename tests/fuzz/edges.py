@@ -76,10 +76,10 @@ def edited(op: Op, rng: Random, inputs: Sequence[TensorType]) -> Op:
         case MatMulInteger():
             factor = rng.choice((op.factor, 1e-30, 1e30))
             return MatMulInteger(rng.choice((op.transposed, not op.transposed)), factor)
-        case SumOfProductsInteger(quant):
-            scales = (*quant.scale, 1e-30, 1.0, 1e30)
-            ends = rng.choice(((quant.low, quant.high), (-(2**31), 2**31 - 1), (0, 255)))
-            changed = replace(quant, scale=(rng.choice(scales),), low=ends[0], high=ends[1])
+        case SumOfProductsInteger(codes):
+            scales = (*codes.scale, 1e-30, 1.0, 1e30)
+            ends = rng.choice(((codes.low, codes.high), (-(2**31), 2**31 - 1), (0, 255)))
+            changed = replace(codes, scale=(rng.choice(scales),), low=ends[0], high=ends[1])
             return SumOfProductsInteger(changed)
         case SoftmaxInteger():
             multiplier = rng.choice((op.multiplier, 1.0, 1e-38, 1e30, 3.4e38))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qbnnc.ir.scales import STATE_HIGH
 from qbnnc.runtime.families.pointwise.instructions import (
     PAIRWISE,
     Clamp,
@@ -10,7 +11,6 @@ from qbnnc.runtime.families.pointwise.instructions import (
     Multiply,
     SumOfProducts,
 )
-from qbnnc.ir.scales import STATE_HIGH
 from qbnnc.runtime.program import Instruction
 from qbnnc.runtime.verifier.line import Line, Rule
 from qbnnc.support.table import Table

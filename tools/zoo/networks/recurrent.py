@@ -20,7 +20,8 @@ class LSTMClassifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.recurrent = nn.LSTM(FEATURES, UNITS, batch_first=True)
-        nn.init.ones_(self.recurrent.bias_ih_l0[UNITS : 2 * UNITS])
+        bias = self.recurrent.get_parameter("bias_ih_l0")
+        nn.init.ones_(bias[UNITS : 2 * UNITS])
         self.drop, self.last = MCDropout(0.2), nn.Linear(UNITS, SPEAKERS)
 
     def forward(self, x: Tensor) -> Tensor:
