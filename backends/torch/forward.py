@@ -63,6 +63,7 @@ class Grids:
         self, roles: Mapping[Node, Role], constants: Constants, quantizers: Mapping[str, nn.Module]
     ) -> None:
         self._roles, self._constants, self._quantizers = roles, constants, quantizers
+        self._nodes = {node.output: node for node in roles}
         self._of: dict[Value, Grid] = {}
         self._of_group: dict[Value, Grid] = {}
 
@@ -97,6 +98,8 @@ class Grids:
                 least = largest / (self._of[x].scale.detach().double() * _BIAS_CODES)
                 return quantizer.grid(self._constants.spread(node.inputs[0]), least)
             case Bias(x, weight):
+                if weight not in self._of:  # it may stand after its bias
+                    self.of(self._nodes[weight], None)
                 return self._accumulators(self._of[x], self._of[weight])
             case SameGrid(of):
                 return self._of[of]

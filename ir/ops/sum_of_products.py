@@ -84,7 +84,9 @@ class SumOfProductsInteger(DeterministicOp):
         found = list[float]()
         for pair in pairs(inputs):
             a, b = (codes_of(each).per_tensor[0] for each in pair)
-            factor = float(multiplier(accumulator_scale(a, (b,)), self.quant.scale[0])[0])
+            with np.errstate(over="ignore"):  # refused below
+                products = accumulator_scale(a, (b,))
+                factor = float(multiplier(products, self.quant.scale[0])[0])
             if not np.finfo(np.float32).smallest_normal <= factor < np.inf:
                 raise ValueError(f"the scales {a:.6g} and {b:.6g} are too far from {self.quant}")
             found.append(factor)

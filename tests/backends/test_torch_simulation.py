@@ -30,8 +30,9 @@ from qbnnc.support.errors import CompileError
 from tests.backends.simulations import simulated
 from tests.examples import slow_but
 from tests.graphs import FAMILIES, bayesian_mlp, float_graphs, inputs, lenet, mlp, resnet
+from tests.recurrent_graphs import gated
 
-NETWORKS = {"mlp": mlp, "lenet": lenet, "resnet": resnet} | FAMILIES
+NETWORKS = {"mlp": mlp, "lenet": lenet, "resnet": resnet, "gated": gated} | FAMILIES
 
 
 def train(simulation: Simulation, x: Tensor, steps: int = 4, lr: float = 0.02) -> None:
