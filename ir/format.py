@@ -13,7 +13,8 @@ header's metadata has one key, "qbnnc", which holds
 2. The SHA-256 is the Model's digest (`digest`). It covers version, model, and each tensor's name
    and own SHA-256, so that sharing does not change it.
 3. A field that came with version 2 is left out while it has its default (`qbnnc.ir.codec`).
-   Versions 3 and 4 have more ops, and are only written for models that hold one of them.
+   Versions 3 and 4 have more ops, and are only written for models that hold one of them. From
+   version 4 on a long text of "qbnnc" is packed (`qbnnc.ir.packed_text`).
 4. A file of version 1 has no "shared", its members' records are whole, and its SHA-256 is of the
    tensors themselves. It is read as it always was. The Model keeps `version` 1, and so its digest
    and its bytes, also when it is relabelled. It loses them once version 1 cannot hold it.
@@ -44,6 +45,7 @@ from qbnnc.ir.codec import (
 )
 from qbnnc.ir.head import Head
 from qbnnc.ir.model import Model, Provenance
+from qbnnc.ir.packed_text import pack, unpack
 from qbnnc.ir.records import Tensors, graph_record, graph_tensors, read_graph
 from qbnnc.ir.stored import (
     bytes_of,
@@ -62,13 +64,16 @@ from qbnnc.support.files import read_bytes, write_atomically
 
 _KEY = "qbnnc"
 _CALIBRATION = "calibration"
+_PACKED_SINCE = 4
 
 
-def to_bytes(model: Model, shared: Mapping[str, str] | None = None) -> bytes:
+def to_bytes(
+    model: Model, shared: Mapping[str, str] | None = None, *, packed: bool = True
+) -> bytes:
     """The file as bytes, the same for the same Model.
 
     `shared` says which tensors are stored under another's name, whatever they hold; by default
-    those that are equal (`shared_tensors`).
+    those that are equal (`shared_tensors`). From version 4 on a long record is `packed`.
     """
     from safetensors.numpy import save as save_tensors  # files are read, and run, without it
 
@@ -85,7 +90,9 @@ def to_bytes(model: Model, shared: Mapping[str, str] | None = None) -> bytes:
         shared = equal_tensors(content_keys(tensors)) if shared is None else shared
         header["shared"] = dict(shared)
         tensors = {name: array for name, array in tensors.items() if name not in shared}
-    return save_tensors(tensors, metadata={_KEY: _canonical(header)})
+    text = _canonical(header)
+    text = pack(text) if packed and version >= _PACKED_SINCE else text
+    return save_tensors(tensors, metadata={_KEY: text})
 
 
 def shared_tensors(model: Model, stripped: Model | None = None) -> dict[str, str]:
@@ -168,7 +175,7 @@ def _opened(data: bytes, path: object) -> tuple[dict[str, Json], dict[str, Array
     except DecodeError as error:
         raise FileError(f"truncated or damaged ({error})", path, remedy="copy it again") from None
     try:
-        header = parse(container.metadata.get(_KEY, "").encode())
+        header = parse(unpack(container.metadata.get(_KEY, "")))
     except DecodeError as error:
         raise FileError(
             f"not a qbnnc model ({error})", path, remedy="give a file made by qbnnc"

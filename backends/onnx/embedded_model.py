@@ -58,7 +58,7 @@ def embedded(model: Model) -> str:
         for m in stripped.members
     )
     stripped = replace(stripped, members=tuple(members), version=USUAL_VERSION)
-    data = format.to_bytes(stripped, format.shared_tensors(model, stripped))
+    data = format.to_bytes(stripped, format.shared_tensors(model, stripped), packed=False)
     return base64.b64encode(bz2.compress(data)).decode("ascii")
 
 

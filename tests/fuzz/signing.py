@@ -5,6 +5,8 @@ Written from the format's description, not with its functions: those would refus
 
 from __future__ import annotations
 
+import base64
+import bz2
 import copy
 import hashlib
 import json
@@ -34,7 +36,7 @@ class Parts:
     def of(data: bytes) -> Parts:
         """Read the parts of an honest file; tensors are sorted, as safetensors gives any order."""
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        ours = json.loads(header["__metadata__"]["qbnnc"])
+        ours = json.loads(_plain(header["__metadata__"]["qbnnc"]))
         stored = {name: array.copy() for name, array in sorted(load_tensors(data).items())}
         shared = ours.get("shared", {})
         owned = {name: stored[owner] for name, owner in shared.items()}
@@ -44,6 +46,13 @@ class Parts:
         """One that can be changed on its own; arrays are replaced, never written to."""
         records = copy.deepcopy((self.version, self.model, self.shared))
         return Parts(*records, dict(self.tensors))
+
+
+def _plain(text: str) -> bytes:
+    """The text of the header, which is packed if it is long."""
+    if not text.startswith("bz2:"):
+        return text.encode()
+    return bz2.decompress(base64.b64decode(text.removeprefix("bz2:"), validate=True))
 
 
 def signed(parts: Parts) -> bytes:
