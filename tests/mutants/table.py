@@ -129,7 +129,8 @@ TABLE = {
         f"{_CONVERT}/test_noise_on_activations {_CONVERT}/test_refused_noise"
     ),
     f"{_OPS}/joined_constants.py": f"{_CONVERT}/test_attention",
-    f"{_OPS}/contractions.py": f"{_CONVERT}/test_attention {_CONVERT}/test_element_moves",
+    f"{_OPS}/contraction*.py": f"{_CONVERT}/test_attention {_CONVERT}/test_element_moves",
+    f"{_OPS}/running_sums.py": f"{_CONVERT}/test_element_moves",
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
     f"{_OPS}/elementwise_*.py": f"{_CONVERT}/test_elementwise_functions",
     f"{_OPS}/convolutions.py": f"{_CONVERT}/test_convolutions {_CONVERT}/test_ops",
