@@ -99,6 +99,7 @@ TABLE = {
     "passes/integer/exponentials.py": "passes/integer/test_exponentials",
     "passes/fusion/fuse_clamps.py": f"{_FUSION}/test_fuse_clamps {_SAMPLING}",
     "passes/fusion/carry_states.py": f"{_FUSION}/test_carry_states",
+    "passes/fusion/spread_interpolations.py": f"{_FUSION}/test_spread_interpolations",
     "passes/fusion/fuse_elementwise.py": f"{_FUSION}/test_fuse_elementwise",
     "passes/fusion/*affine.py": (
         f"{_FUSION}/test_fold_products {_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}"
