@@ -24,6 +24,7 @@ from qbnnc.passes.fusion.noise import ShareMasks
 from qbnnc.passes.fusion.recognise_norms import RecogniseNorms
 from qbnnc.passes.fusion.scale_softmax import ScaleSoftmax
 from qbnnc.passes.fusion.split_layers import SplitLayers
+from qbnnc.passes.fusion.spread_interpolations import SpreadInterpolations
 from qbnnc.passes.head.assign_head import with_head
 from qbnnc.passes.head.strip_softmax import StripSoftmax
 from qbnnc.passes.integer.accumulators import FoldZeroPoints, ProveOverflow
@@ -75,6 +76,7 @@ def pipeline(
             ShareMasks(chosen.mask_sharing is MaskSharing.BATCH),
             RecogniseNorms(),
             ScaleSoftmax(),
+            SpreadInterpolations(),
             SplitLayers(),
             FoldAffine(),
             FuseClamps(),

@@ -55,24 +55,37 @@ def bounded_shape(call: Call) -> Shape:
     return shape
 
 
-def repeated(call: Call) -> Filled | None:
+def repeated(call: Call) -> Filled | tuple[Filled, ...] | None:
     """The result of an op on numbers that all rows repeat; None if its rows are not the same.
 
-    The op is run for batches of two sizes, or of the program's own.
+    Several results, such as those of chunk, are a tuple. The op is run for batches of two sizes, or
+    of the program's own.
     """
-    shape = bounded_shape(call)
-    if not shape or not call.context.is_batch(shape[0]):
+    meta = call.node.meta["val"]
+    shapes = [bounded_shape(call)] if isinstance(meta, Tensor) else _shapes(meta)
+    if not shapes or not all(s and call.context.is_batch(s[0]) for s in shapes):
         return None
-    sizes = (shape[0],) if isinstance(shape[0], int) else _SIZES
+    extent = shapes[0][0]
+    sizes = (extent,) if isinstance(extent, int) else _SIZES
     try:
-        rows = [_common_row(call, size) for size in sizes]
+        runs = [_common_rows(call, size) for size in sizes]
     except (CompileError, *_TORCH_FAILS):
         return None  # its rule says what is wrong
-    row = rows[0]
-    if row is None or not all(r is not None and torch.equal(r, row) for r in rows):
-        return None
-    number = number_of(row) if row.is_floating_point() else None
-    return Filled(shape, number) if number is not None else Filled(shape, None, row)
+    made = list[Filled]()
+    for shape, rows in zip(shapes, zip(*runs, strict=True), strict=True):
+        row = rows[0]
+        if row is None or not all(r is not None and torch.equal(r, row) for r in rows):
+            return None
+        number = number_of(row) if row.is_floating_point() else None
+        made.append(Filled(shape, None, row) if number is None else Filled(shape, number))
+    return made[0] if isinstance(meta, Tensor) else tuple(made)
+
+
+def _shapes(meta: object) -> list[Shape]:
+    """The shapes of several results; none if one of them is no tensor."""
+    parts = meta if isinstance(meta, list | tuple) else []
+    shapes: list[Shape] = [tuple(each.shape) for each in parts if isinstance(each, Tensor)]
+    return shapes if len(shapes) == len(parts) else []
 
 
 def shared_by_rows(call: Call) -> Constant | Filled | None:
@@ -111,11 +124,19 @@ def is_known(call: Call) -> bool:
     return numbers and all(isinstance(e, AnyActivation | Constant | Filled) for e in tracked)
 
 
-def _common_row(call: Call, batch: int) -> Tensor | None:
-    """The row that all rows of the result are equal to, for a batch of this size."""
+def _common_rows(call: Call, batch: int) -> list[Tensor | None]:
+    """The row that all rows of each result are equal to, for a batch of this size."""
     arguments = _plain_arguments(call, batch)
     with torch.no_grad():
         result = cast(torch._ops.OpOverload, call.node.target)(**arguments)
+    return [_common_row(each, batch) for each in _listed(result)]
+
+
+def _listed(result: object) -> list[object]:
+    return list(result) if isinstance(result, list | tuple) else [result]
+
+
+def _common_row(result: object, batch: int) -> Tensor | None:
     if not isinstance(result, Tensor) or len(result) not in (1, batch):
         return None
     return result[0] if bool((result == result[:1]).all()) else None

@@ -33,6 +33,7 @@ from qbnnc.frontend.convert.ops import (
     recurrent,
     reductions,
     resizing,
+    running_sums,
     shapes,
     split_and_concat,
     unpooling,
@@ -86,6 +87,7 @@ _RULES: Rules = {
     **shapes.RULES,
     **padding_and_upsampling.RULES,
     **resizing.RULES,
+    **running_sums.RULES,
     **normalisation.RULES,
     **comparisons.RULES,  # these call the rules above for masks, and for casts of constants
 }

@@ -184,6 +184,50 @@ class Channels(nn.Module):
         return z
 
 
+class Sequences(nn.Module):
+    """Several sequences of a row in a recurrent layer: words of sentences, skipped steps."""
+
+    def __init__(self, kind: type[nn.RNNBase], *, first: bool) -> None:
+        super().__init__()
+        self.first, out = first, 2 * 3
+        self.words = kind(WIDTH, 3, batch_first=first, bidirectional=True)
+        self.head = nn.Linear(2 * 2 * out, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, steps, width = x.shape
+        if self.first:
+            y, last = self.words(x.view(rows * 2, steps // 2, width))
+            ends = y.mean(1).view(rows, -1)
+        else:
+            turned = x.view(rows, steps // 2, 2, width).permute(1, 0, 2, 3)
+            y, last = self.words(turned.reshape(steps // 2, rows * 2, width))
+            ends = y.amax(0).view(rows, -1)
+        states = last[0] if isinstance(last, tuple) else last
+        both = states.permute(1, 0, 2).reshape(rows, -1)
+        z: Tensor = self.head(torch.cat([ends, both], 1))
+        return z
+
+
+class Cells(nn.Module):
+    """A cell over the steps of each part of a row, [B * parts, F], from zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.gru = nn.LSTMCell(WIDTH, 3), nn.GRUCell(3, 3)
+        self.head = nn.Linear(2 * 3, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, steps, width = x.shape
+        y = x.reshape(rows * 2, steps // 2, width)
+        h = c = torch.zeros(len(y), 3)
+        state = torch.zeros(len(y), 3)
+        for step in range(steps // 2):
+            h, c = self.lstm(y[:, step], (h, c))
+            state = self.gru(h, state)
+        z: Tensor = self.head(state.view(rows, -1))
+        return z
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "transformer encoder": lambda: Encoder(0.0),
     "transformer encoder with dropout": lambda: Encoder(0.1),
@@ -193,6 +237,11 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "time merged with the batch": Distributed,
     "convolution of each step": Windows,
     "LSTM": Recurrent,
+    "GRU over words of sentences": lambda: Sequences(nn.GRU, first=True),
+    "LSTM over words of sentences": lambda: Sequences(nn.LSTM, first=True),
+    "GRU over skipped steps": lambda: Sequences(nn.GRU, first=False),
+    "RNN over skipped steps": lambda: Sequences(nn.RNN, first=False),
+    "cells merged with the batch": Cells,
     "axes by number": Mixer,
     "masks, dropout": Masks,
     "noise on activations": Noisy,

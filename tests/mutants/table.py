@@ -103,6 +103,7 @@ TABLE = {
     "passes/integer/exponentials.py": "passes/integer/test_exponentials",
     "passes/fusion/fuse_clamps.py": f"{_FUSION}/test_fuse_clamps {_SAMPLING}",
     "passes/fusion/carry_states.py": f"{_FUSION}/test_carry_states",
+    "passes/fusion/spread_interpolations.py": f"{_FUSION}/test_spread_interpolations",
     "passes/fusion/fuse_elementwise.py": f"{_FUSION}/test_fuse_elementwise",
     "passes/fusion/*affine.py": (
         f"{_FUSION}/test_fold_products {_FUSION}/test_fold_affine {_SAMPLING} {_QUANTIZE}"
@@ -134,7 +135,8 @@ TABLE = {
         f"{_CONVERT}/test_noise_on_activations {_CONVERT}/test_refused_noise"
     ),
     f"{_OPS}/joined_constants.py": f"{_CONVERT}/test_attention",
-    f"{_OPS}/contractions.py": f"{_CONVERT}/test_attention {_CONVERT}/test_element_moves",
+    f"{_OPS}/contraction*.py": f"{_CONVERT}/test_attention {_CONVERT}/test_element_moves",
+    f"{_OPS}/running_sums.py": f"{_CONVERT}/test_element_moves",
     f"{_OPS}/pooling.py": f"{_CONVERT}/test_pooling",
     f"{_OPS}/elementwise_*.py": f"{_CONVERT}/test_elementwise_functions",
     f"{_OPS}/convolutions.py": f"{_CONVERT}/test_convolutions {_CONVERT}/test_ops",

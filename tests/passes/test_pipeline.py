@@ -105,6 +105,7 @@ def test_the_names_that_users_know() -> None:
         "share-masks",
         "recognise-norms",
         "scale-softmax",
+        "spread-interpolations",
         "split-layers",
         "fold-affine",
         "fuse-clamps",
@@ -122,9 +123,9 @@ def test_the_names_that_users_know() -> None:
 
 def test_a_part_is_a_pipeline() -> None:
     whole = pipeline()
-    assert whole.before("fold-affine").names == PASS_NAMES[:5]
-    assert whole.since("quantize").names == PASS_NAMES[13:]
-    assert whole.since("fold-affine").before("fuse-elementwise").names == PASS_NAMES[5:7]
+    assert whole.before("fold-affine").names == PASS_NAMES[:6]
+    assert whole.since("quantize").names == PASS_NAMES[14:]
+    assert whole.since("fold-affine").before("fuse-elementwise").names == PASS_NAMES[6:8]
     assert whole.only("quantize", "share-masks").names == ("quantize", "share-masks")
     assert whole.before("cut-softmax").names == whole.only().names == ()
 

@@ -5,7 +5,8 @@
 3. An op along named axes, or over the last axes, is the same op of the batch-first form.
 4. So is an op on pairs of elements, after constants and masks are turned like the activations.
 5. A dropout draws in torch's order of axes, and its mask is turned.
-6. Any other op takes [before * batch * after, ...] position by position.
+6. Recurrent layers run several sequences of a row side by side (`recurrences`).
+7. Any other op takes [before * batch * after, ...] position by position.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from qbnnc.frontend.convert.layouts.layout import (
 )
 from qbnnc.frontend.convert.layouts.operands import Run, paired
 from qbnnc.frontend.convert.layouts.positions import by_position
+from qbnnc.frontend.convert.layouts.recurrences import LAYERS, recurrent
 from qbnnc.frontend.convert.layouts.scratch import Given, given_nodes, made
 from qbnnc.frontend.convert.tracked import (
     DropoutMask,
@@ -44,8 +46,8 @@ _NATIVE = frozenset(
     "unbind".split()
 )
 _LAST = frozenset(
-    "constant_pad_nd layer_norm linear native_layer_norm pad rms_norm "
-    "scaled_dot_product_attention".split()
+    "constant_pad_nd gru_cell layer_norm linear lstm_cell native_layer_norm pad rms_norm "
+    "rnn_relu_cell rnn_tanh_cell scaled_dot_product_attention".split()
 )
 # Moves that leave the batch in front, if it is there, or that have rules for any order of axes.
 _KEEPING = frozenset(
@@ -71,6 +73,8 @@ def concerns(call: Call, inputs: Sequence[Tracked]) -> bool:
 def by_layout(call: Call, run: Run, elementwise: frozenset[str]) -> Result:
     """The result of an op that `concerns`; `elementwise` are the ops on pairs of elements."""
     name = op_name(call.node)
+    if name in LAYERS:
+        return recurrent(call, run)
     if name in moves.MOVES and not _adds(call):
         return moves.moved(call)
     if name in products.PRODUCTS:
@@ -184,7 +188,7 @@ def _stacked(call: Call, run: Run, layout: Layout, axis: int) -> Result:
 
 def _count(call: Call) -> int:
     """The number of last axes that an op runs over."""
-    if op_name(call.node) == "linear":
+    if op_name(call.node) == "linear" or op_name(call.node).endswith("_cell"):
         return 1
     if "normalized_shape" in call.arguments:
         return len(cast("Sequence[int]", call.arguments["normalized_shape"]))

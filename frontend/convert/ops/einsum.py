@@ -11,6 +11,7 @@ import torch
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.arithmetic import operand, product
 from qbnnc.frontend.convert.ops.arithmetic import summed as total
+from qbnnc.frontend.convert.ops.contraction_order import next_pair
 from qbnnc.frontend.convert.ops.contractions import (
     Letters,
     of_activations,
@@ -103,22 +104,6 @@ def vecdot(call: Call) -> Tracked:
     return _product(call, operands, letters, every.replace(contracted, ""))
 
 
-def along_axis(call: Call) -> Tracked:
-    """cumsum, diff: a constant matrix along one axis, given by the op on the unit matrix."""
-    x = call.row("self")
-    rank = len(x.type.shape) + 1
-    axis = call.integer("dim") % rank
-    if axis == 0:
-        call.fail("runs along the batch (axis 0)", "every row must be predicted by itself")
-    if any(call.arguments.get(name) is not None for name in ("prepend", "append")):
-        call.fail("joins other tensors to its own", "join them before")
-    arguments = dict(call.arguments) | {"self": torch.eye(x.type.shape[axis - 1]), "dim": 0}
-    matrix = cast(torch._ops.OpOverload, call.node.target)(**arguments)
-    own = ascii_letters[: rank - 1]
-    out = own.replace(own[axis - 1], "Z")
-    return with_constant(call, x, own, Weight(matrix), "Z" + own[axis - 1], out)
-
-
 def _operands(call: Call, *names: str) -> list[Tracked]:
     return [call.tracked(name) for name in names if name in call.arguments]
 
@@ -134,6 +119,8 @@ def _product(
     rows = [(v, own) for v, own in pairs if isinstance(v, AnyActivation)]
     constants = [(v, own) for v, own in pairs if not isinstance(v, AnyActivation)]
     _check(call, rows, constants, out)
+    if len(rows) > 1 and len(pairs) > 2:
+        return _two_at_a_time(call, operands, letters, out)
     values = [(call.context.value(v, call), own[1:]) for v, own in rows]
     match values, constants:
         case [(x, of_x)], []:
@@ -143,10 +130,22 @@ def _product(
             return with_constant(call, x, of_x, weight, of_w, out[1:])
         case [(a, of_a), (b, of_b)], []:
             return of_activations(call, (a, of_a), (b, of_b), out[1:])
-    call.fail(
-        f"multiplies {len(rows)} tensors that are computed from the input and "
-        f"{len(constants)} constants at once",
-        "multiply two at a time",
+    call.fail("multiplies nothing that is computed from the input")
+
+
+def _two_at_a_time(
+    call: Call, operands: Sequence[Tracked], letters: Sequence[Letters], out: Letters
+) -> Tracked:
+    """The product of two operands, and then of that with the others."""
+    extents = dict[str, int]()
+    for own, each in zip(letters, operands, strict=True):
+        extents |= dict(zip(own, _shape(call, each), strict=True))
+    rows = [isinstance(each, AnyActivation) for each in operands]
+    first, second, made = next_pair(letters, rows, out, extents)
+    chosen, left = (first, second), [i for i in range(len(rows)) if i not in (first, second)]
+    both = _product(call, [operands[i] for i in chosen], [letters[i] for i in chosen], made)
+    return _product(
+        call, [both, *(operands[i] for i in left)], [made, *(letters[i] for i in left)], out
     )
 
 
@@ -278,8 +277,6 @@ def _equation(
 RULES: Rules = {
     "baddbmm": baddbmm,
     "bmm": matmul,
-    "cumsum": along_axis,
-    "diff": along_axis,
     "einsum": einsum,
     "inner": inner,
     "linalg_vecdot": vecdot,

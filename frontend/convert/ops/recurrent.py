@@ -112,11 +112,11 @@ def _check_length(call: Call, length: int, layout: _Layout) -> None:
 
 
 def _steps(call: Call, layout: _Layout) -> list[Value]:
-    """x_t [F] of each step."""
+    """x_t [F] of each step, or [..., F] if sequences of a row run side by side."""
     tracked = call.tracked("input")
     batch = tracked.batch if isinstance(tracked, Transposed) else 0
     x = tracked.value if isinstance(tracked, Transposed) else call.row("input")
-    if batch != (0 if layout.batch_first else 1) or len(x.type.shape) != 2:
+    if batch != (0 if layout.batch_first else 1) or len(x.type.shape) < 2:
         axis = 1 if layout.batch_first else 0
         call.fail(
             f"takes axis {axis} of its input for time, and the batch is axis {batch} of "
@@ -219,7 +219,8 @@ def _is_zero(tracked: Tracked) -> bool:
 
 def _side_by_side(call: Call, parts: Sequence[Value]) -> Value:
     """h of both directions, one behind the other."""
-    return parts[0] if len(parts) == 1 else step(call, "both", Concat(0), *parts)
+    axis = len(parts[0].type.shape) - 1
+    return parts[0] if len(parts) == 1 else step(call, "both", Concat(axis), *parts)
 
 
 def _last(call: Call, kind: int, states: Sequence[States]) -> Tracked:

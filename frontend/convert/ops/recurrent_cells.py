@@ -18,6 +18,7 @@ from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.ops.affine import ONE, ZERO, affine_by
+from qbnnc.frontend.convert.ops.linear import dense
 from qbnnc.frontend.convert.ops.recurrent_parameters import (
     Parameters,
     computed,
@@ -28,7 +29,7 @@ from qbnnc.frontend.convert.ops.shapes import step
 from qbnnc.frontend.convert.sampled_weights.weights import Weight
 from qbnnc.frontend.convert.tracked import Noise
 from qbnnc.ir.graph import Value
-from qbnnc.ir.ops import Add, Clamp, Concat, Function, Linear, Multiply, Op, Slice, Unary
+from qbnnc.ir.ops import Add, Clamp, Concat, Function, Multiply, Op, Slice, Unary
 from qbnnc.support.errors import CompileError
 
 State: TypeAlias = "Value | Tensor | None"  # [H]: computed, constants, or zeros
@@ -39,7 +40,10 @@ class Cell(Protocol):
     """One step of a recurrent layer."""
 
     def step(self, x: Value, states: States) -> tuple[Value, ...]:
-        """The states [H] after the step, from x [F] and the states before it."""
+        """The states [H] after the step, from x [F] and the states before it.
+
+        All may have the same axes before these, which run through the steps side by side.
+        """
 
 
 def _joined(call: Call, given: Parameters) -> Weight:
@@ -77,7 +81,7 @@ class Gates:
         """The gates of these numbers [len(gates)*H], of x and h; without h it is zeros."""
         if not isinstance(h, Value):
             return self._linear(name, x, *self._parameters("first", gates, h))
-        joined = step(self.call, "joined", Concat(0), x, h)
+        joined = step(self.call, "joined", Concat(_last_axis(x)), x, h)
         return self._linear(name, joined, *self._parameters("both", gates))
 
     def summed(self, name: str, x: Value, h: State, gates: Sequence[int]) -> Value:
@@ -159,7 +163,7 @@ class Gates:
 
     def _linear(self, name: str, x: Value, weight: Weight, bias: Weight | None) -> Value:
         place = self.call.place().step(name)
-        return self.call.context.layer(place, Linear(), x, weight, bias)
+        return dense(self.call.context, place, x, weight, bias)
 
     def emit(self, name: str, op: Op, *inputs: Value) -> Value:
         return step(self.call, name, op, *inputs)
@@ -167,9 +171,13 @@ class Gates:
     def part(self, name: str, x: Value, number: int, count: int = 1) -> Value:
         """Some of the gates [G*H] that were computed together."""
         start, stop = number * self.hidden, (number + count) * self.hidden
-        if (start, stop) == (0, x.type.size):
+        if (start, stop) == (0, x.type.shape[-1]):
             return x
-        return self.emit(name, Slice(0, start, stop, 1), x)
+        return self.emit(name, Slice(_last_axis(x), start, stop, 1), x)
+
+
+def _last_axis(x: Value) -> int:
+    return len(x.type.shape) - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -152,6 +152,19 @@ CONTRACTIONS: dict[str, Layer] = {
     "cumsum": lambda x: x.cumsum(2),
     "diff": lambda x: torch.diff(x, dim=1),
     "inner": lambda x: torch.inner(x, made(2, 3)),
+    "three": lambda x: torch.einsum("bchw,bdhw,bdhw->bcd", x, x[:, :2], x[:, 1:3]).flatten(1),
+    "normalised": lambda x: torch.einsum(
+        "nlhd,nhmd,nlh->nlhm", x, x[:, :3].transpose(1, 2), x.mean(-1)
+    ).flatten(1),
+    "outer of three": lambda x: torch.einsum(
+        "bld,bln,bld->bldn", x[:, 0], x[:, 1, :, :2], x[:, 2]
+    ).flatten(1),
+    "two and a constant": lambda x: torch.einsum(
+        "bchw,kc,bkhw->bk", x, made(6, 4), x.repeat(1, 2, 1, 1)[:, :6]
+    ),
+    "two and two constants": lambda x: torch.einsum(
+        "bchw,kc,w,bdhw->bkd", x, made(6, 4), made(3), x[:, :2]
+    ).flatten(1),
 }
 
 POOLS: dict[str, Layer] = {
@@ -198,10 +211,6 @@ UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
         r"var: over the axes \[1\], of which 1 is the batch",
     ),
     "cumsum of the batch": (lambda x: x.cumsum(0), r"cumsum: runs along the batch"),
-    "three at once": (
-        lambda x: torch.einsum("bchw,bdhw,bdhw->bcd", x, x, x),
-        r"einsum: multiplies 3 tensors that are computed from the input",
-    ),
     "over the batch": (lambda x: torch.einsum("bchw->chw", x), r"rows of the batch"),
     "constant pad": (lambda x: F.pad(x, (1, 1), value=2.0), r"pads with 2.0; only zeros"),
 }

@@ -106,6 +106,27 @@ def gru_loop(net: Net, x: Tensor) -> Tensor:
     return h
 
 
+def gates_apart(net: Net, x: Tensor) -> Tensor:
+    """A GRU whose gates of the state are taken apart before anything is added to them."""
+    h = x.new_zeros(x.shape[0], 3)
+    for step in x.unbind(1):
+        of_x = net.x(step).split(3, dim=1)
+        r, z, n, _ = net.h(h).chunk(4, dim=1)
+        update = torch.sigmoid(of_x[1] + z)
+        new = torch.tanh(of_x[2] + torch.sigmoid(of_x[0] + r) * n)
+        h = new + update * (h - new)
+    return h
+
+
+def gates_unbound(net: Net, x: Tensor) -> Tensor:
+    """Gates of a learned state, by unbind of a view."""
+    h = net.p.repeat(x.shape[0], 1)
+    for step in x.unbind(1):
+        f, _, n, _ = net.h(h).view(-1, 4, 3).unbind(1)
+        h = h + torch.sigmoid(f) * (torch.tanh(n + net.start(step)) - h)
+    return h
+
+
 LAYERS: dict[str, tuple[Callable[[Net, Tensor], Tensor], int]] = {
     "learned, both ways": (
         lambda m, x: m.lstm(x, (m.ps.expand(-1, len(x), -1), m.qs.repeat(1, len(x), 1)))[0],
@@ -123,6 +144,8 @@ LAYERS: dict[str, tuple[Callable[[Net, Tensor], Tensor], int]] = {
         FEATURES,
     ),
     "gru cell, learned": (gru_loop, FEATURES),
+    "gates apart": (gates_apart, FEATURES),
+    "gates unbound": (gates_unbound, FEATURES),
     "ConvLSTM": (conv_lstm, 32),
 }
 
