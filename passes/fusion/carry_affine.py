@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
 from qbnnc.ir.ops import (
@@ -29,6 +31,8 @@ from qbnnc.ir.ops import (
 from qbnnc.passes.fusion.affine_values import Scaling
 from qbnnc.passes.fusion.fold_bands import bands_of, take_bands
 from qbnnc.passes.parameters import constant, float32_constant, rescaled
+
+Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,9 +215,23 @@ def _raised(node: Node, scaling: Scaling) -> tuple[Op, Scaling] | None:
             return op, scaling
         case MaxPool2d() as op if number is not None and number[0] > 0:
             return op, Scaling.made(x, scaling.scale, scaling.shift)
-        case AveragePool2d() as op if number is not None and not (number[1] and any(op.padding)):
-            return op, Scaling.made(x, scaling.scale, scaling.shift)
+        case AveragePool2d() as op if number is not None:
+            shift = _shift_before(op, scaling.shift)
+            return None if shift is None else (op, Scaling.made(x, scaling.scale, shift))
     return None
+
+
+def _shift_before(pool: AveragePool2d, shift: Float64) -> Float64 | None:
+    """The shift of every element that moves the pool's results by `shift`, if there is one.
+
+    A sum over n elements grows by n times their shift. Padding stays zero.
+    """
+    if not shift.any():
+        return shift
+    if any(pool.padding) or len(set(pool.divisors)) > 1:
+        return None
+    size = prod(pool.kernel)
+    return shift * next(iter(pool.divisors), size) / size
 
 
 def _downwards(affine: Node, graph: Graph, readers: Mapping[Value, Node]) -> Carried | None:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from tools.zoo.network import Network
-from tools.zoo.networks import attention, images, maps, mobile, recurrent, residual, series, tables
+from tools.zoo.networks import (
+    attention,
+    dynamics,
+    images,
+    maps,
+    mobile,
+    recurrent,
+    residual,
+    series,
+    tables,
+)
 
 FAMILIES: dict[str, tuple[Network, ...]] = {
-    "Tables": tables.NETWORKS,
+    "Tables": tables.NETWORKS + dynamics.NETWORKS,
     "Images": images.NETWORKS + residual.NETWORKS + mobile.NETWORKS,
     "Maps and autoencoders": maps.NETWORKS,
     "Attention and text": attention.NETWORKS,

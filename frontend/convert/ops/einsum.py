@@ -11,6 +11,7 @@ import torch
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.ops.arithmetic import operand, product
 from qbnnc.frontend.convert.ops.arithmetic import summed as total
+from qbnnc.frontend.convert.ops.contraction_operands import extents_of, for_one_row
 from qbnnc.frontend.convert.ops.contraction_order import next_pair
 from qbnnc.frontend.convert.ops.contractions import (
     Letters,
@@ -24,12 +25,10 @@ from qbnnc.frontend.convert.tracked import (
     AnyActivation,
     Chosen,
     Constant,
-    Filled,
     Noise,
     Tracked,
 )
-
-_BATCH = 1 << 62  # stands for the extent of the batch; no constant has such an axis
+from qbnnc.ir.graph import Value
 
 
 def einsum(call: Call) -> Tracked:
@@ -59,7 +58,7 @@ def baddbmm(call: Call) -> Tracked:
 
 
 def _matmul(call: Call, operands: Sequence[Tracked]) -> Tracked:
-    left, right = (len(_shape(call, operand)) for operand in operands)
+    left, right = (len(extents_of(call, operand)) for operand in operands)
     row, inner_, column = "x", "y", "z"
     pairs = ascii_letters[: max(left, right, 2) - 2]
     ends = (row + inner_ if left > 1 else inner_, inner_ + column if right > 1 else inner_)
@@ -73,7 +72,7 @@ def _matmul(call: Call, operands: Sequence[Tracked]) -> Tracked:
 
 def tensordot(call: Call) -> Tracked:
     operands = _operands(call, "self", "other")
-    left, right = (len(_shape(call, operand)) for operand in operands)
+    left, right = (len(extents_of(call, operand)) for operand in operands)
     pairs = (cast("Sequence[int]", call.arguments[f"dims_{name}"]) for name in ("self", "other"))
     a, b = list(ascii_letters[:left]), list(ascii_letters[left : left + right])
     for mine, other in zip(*pairs, strict=True):
@@ -85,7 +84,7 @@ def tensordot(call: Call) -> Tracked:
 def inner(call: Call) -> Tracked:
     """The product over the last axes of both."""
     operands = _operands(call, "self", "other")
-    left, right = (len(_shape(call, operand)) for operand in operands)
+    left, right = (len(extents_of(call, operand)) for operand in operands)
     last, a, b = (
         ascii_letters[0],
         ascii_letters[1:left],
@@ -97,7 +96,7 @@ def inner(call: Call) -> Tracked:
 def vecdot(call: Call) -> Tracked:
     """The product over one axis of both, whose other axes broadcast."""
     operands = _operands(call, "x", "y")
-    ranks = [len(_shape(call, operand)) for operand in operands]
+    ranks = [len(extents_of(call, operand)) for operand in operands]
     every = ascii_letters[: max(ranks)]
     letters = [every[len(every) - rank :] for rank in ranks]
     contracted = every[call.integer("dim")]
@@ -113,7 +112,7 @@ def _product(
 ) -> Tracked:
     """The sum of products that the letters tell; the batch comes first in each activation."""
     call.row_shape()
-    operands, letters = _for_one_row(operands, letters)
+    operands, letters = for_one_row(call, operands, letters)
     letters = _ones_apart(call, operands, letters, out)
     pairs = list(zip(operands, letters, strict=True))
     rows = [(v, own) for v, own in pairs if isinstance(v, AnyActivation)]
@@ -130,7 +129,10 @@ def _product(
             return with_constant(call, x, of_x, weight, of_w, out[1:])
         case [(a, of_a), (b, of_b)], []:
             return of_activations(call, (a, of_a), (b, of_b), out[1:])
-    call.fail("multiplies nothing that is computed from the input")
+    call.fail(
+        f"multiplies {len(constants)} constants that are not the same for every row",
+        "every row must be treated alike",
+    )
 
 
 def _two_at_a_time(
@@ -139,7 +141,7 @@ def _two_at_a_time(
     """The product of two operands, and then of that with the others."""
     extents = dict[str, int]()
     for own, each in zip(letters, operands, strict=True):
-        extents |= dict(zip(own, _shape(call, each), strict=True))
+        extents |= dict(zip(own, extents_of(call, each), strict=True))
     rows = [isinstance(each, AnyActivation) for each in operands]
     first, second, made = next_pair(letters, rows, out, extents)
     chosen, left = (first, second), [i for i in range(len(rows)) if i not in (first, second)]
@@ -147,30 +149,6 @@ def _two_at_a_time(
     return _product(
         call, [both, *(operands[i] for i in left)], [made, *(letters[i] for i in left)], out
     )
-
-
-def _for_one_row(
-    operands: Sequence[Tracked], letters: Sequence[Letters]
-) -> tuple[list[Tracked], list[Letters]]:
-    """Numbers that all rows repeat, such as learned queries, as a constant without the batch."""
-    pairs = list(zip(operands, letters, strict=True))
-    batch = next((own[:1] for each, own in pairs if isinstance(each, AnyActivation)), "")
-    made, left = list[Tracked](), list[Letters]()
-    for each, own in pairs:
-        row = _common_row(each) if own[:1] == batch else None
-        made.append(each if row is None else Constant(row))
-        left.append(own if row is None else own[1:])
-    return made, left
-
-
-def _common_row(operand: Tracked) -> torch.Tensor | None:
-    """The row that all rows of numbers are equal to, if there is one."""
-    match operand:
-        case Filled(shape, number, row) if number is not None or row is not None:
-            return operand.tensor([1, *(int(extent) for extent in shape[1:])])[0]
-        case Constant(tensor) if tensor.ndim and bool((tensor == tensor[:1]).all()):
-            return tensor[0]
-    return None
 
 
 def _check(
@@ -196,7 +174,7 @@ def _ones_apart(
     call: Call, operands: Sequence[Tracked], letters: Sequence[Letters], out: Letters
 ) -> list[Letters]:
     """Give an axis of 1 that broadcasts with a longer one a letter of its own."""
-    shapes = [_shape(call, operand) for operand in operands]
+    shapes = [extents_of(call, operand) for operand in operands]
     longest = dict[str, int]()
     for own, shape in zip(letters, shapes, strict=True):
         for c, extent in zip(own, shape, strict=True):
@@ -229,31 +207,6 @@ def _weight(call: Call, constants: Sequence[tuple[Tracked, Letters]]) -> tuple[W
     return Weight(torch.einsum(equation, *double).to(torch.float32)), every
 
 
-def _shape(call: Call, operand: Tracked) -> tuple[int, ...]:
-    match operand:
-        case Constant(tensor):
-            return tuple(tensor.shape)
-        case Chosen(members, _, per_row=False):
-            return tuple(members.shape[1:])
-        case Chosen():
-            call.fail(
-                "multiplies by a weight that is chosen for each row of the batch",
-                "choose one for all rows: torch.randint(count, (1,))",
-            )
-        case _ if isinstance(operand, AnyActivation):
-            return _BATCH, *call.context.value(operand, call).type.shape
-        case Filled(shape):
-            return tuple(_extent(n) for n in shape)
-        case Noise() as noise:
-            return tuple(_extent(n) for n in noise.shape)
-        case _:
-            call.fail("contracts a random mask", "multiply by it instead")
-
-
-def _extent(extent: int | torch.SymInt) -> int:
-    return extent if isinstance(extent, int) else _BATCH
-
-
 def _equation(
     call: Call, equation: str, operands: Sequence[Tracked]
 ) -> tuple[list[Letters], Letters]:
@@ -261,7 +214,7 @@ def _equation(
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     free = [c for c in ascii_letters if c not in equation]
-    ranks = [len(_shape(call, operand)) for operand in operands]
+    ranks = [len(extents_of(call, operand)) for operand in operands]
     hidden = [r - len(t) + 3 if "..." in t else 0 for r, t in zip(ranks, terms, strict=True)]
     outer = "".join(free[: max(hidden)])
     letters = [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tools.zoo import data_sets
+from tools.zoo.cart_pole import cart_pole
 from tools.zoo.data_sets import HERE, HISTORY, HORIZON, DataSet
 
 SHAPES: dict[DataSet, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -20,6 +21,7 @@ SHAPES: dict[DataSet, tuple[tuple[int, ...], tuple[int, ...]]] = {
     data_sets.vowels_by_step: ((29, 12), ()),
     data_sets.sunspots: ((HISTORY,), (HORIZON,)),
     data_sets.languages: ((data_sets.CHARACTERS,), ()),
+    cart_pole: ((5,), (4,)),
     data_sets.diabetes: ((10,), (1,)),
     data_sets.standardised_digits: ((64,), ()),
 }
@@ -77,3 +79,15 @@ def test_scenes_name_ink_by_its_digit() -> None:
     assert ((data.y_test == 0) == (data.x_test[:, 0] <= 0.25)).all()
     for tile in data.y_test[:, :8, :8].reshape(-1, 64):
         assert len({*tile} - {0}) == 1
+
+
+def test_a_pole_that_hangs_over_falls_further() -> None:
+    data = cart_pole()
+    x, y = (
+        np.concatenate(parts)
+        for parts in ((data.x_train, data.x_test), (data.y_train, data.y_test))
+    )
+    calm = np.abs(x[:, [3, 4]]).max(axis=1) < 0.25  # slow, and nearly no force
+    angle, faster = x[calm, 2], y[calm, 3]
+    assert calm.sum() > 20
+    assert np.corrcoef(angle, faster)[0, 1] > 0.9

@@ -62,6 +62,8 @@ class Applied(nn.Module):
         return y
 
 
+SQUARE = torch.linspace(-1, 1, D * D).reshape(D, D)
+SQUARES = torch.linspace(-1, 1, T * D * D).sin().reshape(T, D, D)
 CONTRACTIONS = {
     "matmul": lambda y: y @ y.mT,
     "the same twice": lambda y: torch.matmul(y, y.transpose(1, 2)),
@@ -78,6 +80,10 @@ CONTRACTIONS = {
     "two inner axes": lambda y: torch.einsum(
         "btxy,bsyx->bts", y.reshape(-1, T, 2, 4), y.reshape(-1, T, 4, 2)
     ),
+    "three factors": lambda y: torch.einsum("bti,ij,btj->bt", y, SQUARE, y),
+    "three factors, a matrix for each": lambda y: torch.einsum("bti,tij,bsj->bst", y, SQUARES, y),
+    "four factors": lambda y: torch.einsum("bti,ij,btj,tk->bk", y, SQUARE, y.relu(), SQUARES[:, 0]),
+    "three of the rows": lambda y: torch.einsum("bti,bsi,bsk->btk", y, y.flip(1), y[..., :2]),
     "baddbmm": lambda y: torch.baddbmm(y, y, y.mT @ y, beta=0.5, alpha=2.0),
     "baddbmm of a constant": lambda y: torch.baddbmm(torch.ones(1, T, T), y, y.mT, beta=3.0),
     "baddbmm without": lambda y: torch.baddbmm(torch.ones(1, T, T), y, y.mT, beta=0, alpha=0.5),

@@ -192,6 +192,18 @@ def latent(x: Tensor) -> Tensor:
     return torch.cat([z, z**2], 1)
 
 
+def low_rank(x: Tensor) -> Tensor:
+    """Collier et al. 2021: a factor of the covariance from the input, times noise of each row."""
+    factor = torch.tanh(x[:, :, None] * torch.linspace(-1, 1, 3))
+    return x + torch.bmm(factor, torch.randn(len(x), 3, 1)).squeeze(-1)
+
+
+def weights_of_rows(x: Tensor) -> Tensor:
+    """DropConnect with weights that each row drops for itself."""
+    weight = torch.linspace(-1, 1, 36).view(6, 6) * (torch.rand(len(x), 6, 6) > 0.25)
+    return torch.einsum("bi,boi->bo", x, weight)
+
+
 D = distributions
 COUPLED: dict[str, Function] = {
     "Gaussian dropout": lambda x: x * (1 + 0.3 * torch.randn_like(x)),
@@ -204,6 +216,11 @@ COUPLED: dict[str, Function] = {
     "output, one scale": lambda x: D.Normal(x, 0.1).sample(),
     "normal of tensors": lambda x: torch.normal(x, F.softplus(x) + 0.1),
     "latent": latent,
+    "low rank": low_rank,
+    "low rank of torch": lambda x: D.LowRankMultivariateNormal(
+        x, torch.tanh(x[:, :, None]), SCALES.expand(len(x), 6), validate_args=False
+    ).rsample(),
+    "weights of rows": weights_of_rows,
     "local reparameterisation": local,
     "local reparameterisation of a convolution": local_convolution,
     "Concrete dropout": concrete,

@@ -10,6 +10,7 @@ from qbnnc.ir.check import check
 from qbnnc.ir.graph import Graph
 from qbnnc.ir.ops import (
     Affine,
+    AveragePool2d,
     BatchNorm,
     Clamp,
     Composite,
@@ -134,6 +135,19 @@ def test_a_negative_number_does_not_pass_a_max_pool() -> None:
     net = Net((2, 4, 4)).conv(3, 1, "conv").max_pool("pool")
     after = folded(net.affine(minus, zero, "scale").graph())
     assert [n.op.name for n in after.nodes] == ["conv2d", "max_pool2d", "composite"]
+
+
+@pytest.mark.parametrize("divisors", [(), (1.0,), (1.0, 2.0, 1.0, 4.0)])
+@pytest.mark.parametrize("padding", [(0, 0, 0, 0), (1, 1, 1, 1)])
+def test_a_shift_after_an_average_or_a_sum(
+    divisors: tuple[float, ...], padding: tuple[int, int, int, int]
+) -> None:
+    half, three = np.array(-0.5, np.float32), np.array(3.0, np.float32)
+    pool = AveragePool2d((2, 2), (2 + padding[0],) * 2, padding, divisors=divisors)
+    net = Net((2, 4, 4)).conv(3, 1, "conv").emit(pool, name="pool").affine(half, three, "scale")
+    after = folded(net.graph())
+    passes = len(set(divisors)) < 2 and not any(padding)
+    assert names(after) == (["conv", "pool"] if passes else ["conv", "pool", "scale"])
 
 
 def test_a_positive_number_passes_pools_masks_and_clamps() -> None:
