@@ -28,7 +28,6 @@ from qbnnc.frontend.convert.tracked import (
     Noise,
     Tracked,
 )
-from qbnnc.ir.graph import Value
 
 
 def einsum(call: Call) -> Tracked:
