@@ -33,11 +33,19 @@ def page(rows: Mapping[str, Row]) -> str:
     return text.format(
         machine=fill(f"Measured on {machine()}, one thread.", _WIDTH),
         all=len(NETWORKS),
-        measured=sum(network.name in rows for network in NETWORKS),
+        measured=_measured(rows),
         missed=fill(_missed(rows), _WIDTH),
         tables="".join(tables),
         papers="".join(_cited(rows)),
     )
+
+
+def _measured(rows: Mapping[str, Row]) -> str:
+    """How many networks were measured, as the end of a sentence."""
+    count = sum(network.name in rows for network in NETWORKS)
+    if count == len(NETWORKS):
+        return "all of them are measured"
+    return f"{count} of them are measured so far; `make zoo` adds the others"
 
 
 def _missed(rows: Mapping[str, Row]) -> str:
