@@ -24,6 +24,7 @@ from qbnnc.ir.types import Array, DType, QuantParams, TensorType
 
 T = TypeVar("T")
 
+
 def is_state(type: TensorType) -> bool:
     """Whether these are codes of a carried state."""
     quant = type.quant
@@ -94,7 +95,9 @@ class SumOfProductsInteger(DeterministicOp):
         factors = self.factors(tuple(each.type for each in inputs))
         for (a, b), factor in zip(pairs(inputs), factors, strict=True):
             p, q = (each.data.astype(np.int32) - each.zero_point for each in (a, b))
-            total = total + requantize(p * q, np.float32(factor), 0, self.quant.low, self.quant.high)
+            total = total + requantize(
+                p * q, np.float32(factor), 0, self.quant.low, self.quant.high
+            )
         clipped: Array = np.clip(total, self.quant.low, self.quant.high)
         return clipped
 

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 
 from qbnnc.frontend.convert.call import Call, Rules
+from qbnnc.frontend.convert.constant_folding import are_equal
 from qbnnc.frontend.convert.ops.arithmetic import operand, product
 from qbnnc.frontend.convert.ops.arithmetic import summed as total
 from qbnnc.frontend.convert.ops.contraction_order import next_pair
@@ -168,7 +169,7 @@ def _common_row(operand: Tracked) -> torch.Tensor | None:
     match operand:
         case Filled(shape, number, row) if number is not None or row is not None:
             return operand.tensor([1, *(int(extent) for extent in shape[1:])])[0]
-        case Constant(tensor) if tensor.ndim and bool((tensor == tensor[:1]).all()):
+        case Constant(tensor) if tensor.ndim and are_equal(tensor):
             return tensor[0]
     return None
 
