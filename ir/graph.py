@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -110,6 +110,10 @@ class Builder:
     def producer(self, value: Value) -> Node | None:
         """The node emitted so far that computes `value`."""
         return self.latest((value,))
+
+    def nodes_of(self, kind: type[Op]) -> Iterator[Node]:
+        """Yield the nodes emitted so far whose op is of this class."""
+        return (node for node in self._nodes if isinstance(node.op, kind))
 
     def latest(self, values: Collection[Value]) -> Node | None:
         """The last node emitted so far that computes one of `values`."""

@@ -12,7 +12,7 @@ from qbnnc.frontend.convert import (
 from qbnnc.frontend.convert.call import Call, Rules
 from qbnnc.frontend.convert.constant_folding import folded, repeated, shared_by_rows
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
-from qbnnc.frontend.convert.layouts.rules import by_layout, concerns
+from qbnnc.frontend.convert.layouts.rules import MERGING, by_layout, concerns
 from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
 from qbnnc.frontend.convert.ops import (
     activations,
@@ -40,6 +40,7 @@ from qbnnc.frontend.convert.ops import (
     volume_pools,
     writes,
 )
+from qbnnc.frontend.convert.ops.computed_constants import computed
 from qbnnc.frontend.convert.ops.id_functions import function, is_function
 from qbnnc.frontend.convert.tracked import (
     Activation,
@@ -127,7 +128,7 @@ def _unchecked(call: Call) -> Result:
     if name not in _UNFOLDED and all(isinstance(each, Constant) for each in inputs):
         return folded(call)
     if name not in dropout_ops.DROPOUT_RULES and _are_repeated(inputs):
-        return repeated(call) or shared_by_rows(call) or _by_rule(call)
+        return repeated(call) or shared_by_rows(call) or _merged(call) or _by_rule(call)
     return _of_masks(call) if is_mask(inputs) else _by_rule(call)
 
 
@@ -136,6 +137,21 @@ def _are_repeated(inputs: list[Tracked]) -> bool:
     filled = [each for each in inputs if isinstance(each, Filled)]
     known = all(each.number is not None or each.row is not None for each in filled)
     return bool(filled) and known and all(isinstance(e, Constant | Filled) for e in inputs)
+
+
+def _merged(call: Call) -> Result | None:
+    """Numbers that all rows repeat, moved so that the batch is merged with other axes."""
+    name = "self" if "self" in call.arguments else "tensors"
+    given = call.arguments.get(name)
+    parts = given if isinstance(given, list) else [given]
+    filled = [each for each in parts if isinstance(each, Filled)]
+    if op_name(call.node) not in MERGING or len(filled) != len(parts):
+        return None
+    made = [computed(call, each) for each in filled]
+    if any(each is None for each in made):
+        return None
+    arguments = {**call.arguments, name: made if isinstance(given, list) else made[0]}
+    return _unchecked(Call(call.node, arguments, call.context))
 
 
 def _by_rule(call: Call) -> Result:

@@ -31,7 +31,12 @@ _FAMILIES: tuple[tuple[str, str, str], ...] = (
         "use layer norm, group norm, or batch norm with fixed statistics",
     ),
     (
-        r".*(logsumexp|cosine_similarity|cosine_embedding|cdist|pairwise_distance|dist).*",
+        r"cosine_similarity",
+        "is in a program that this version did not trace",
+        "save it again, or write (F.normalize(x, dim=-1) * F.normalize(y, dim=-1)).sum(-1)",
+    ),
+    (
+        r".*(logsumexp|cosine_embedding|cdist|pairwise_distance|dist).*",
         "compares or normalises whole rows, which is not supported",
         "return the tensors that it is computed from, and do this after the prediction",
     ),

@@ -23,6 +23,7 @@ from qbnnc.frontend.program.output_names import plain_outputs
 from qbnnc.frontend.torch_messages import first_line, quiet_torch
 from qbnnc.frontend.torch_modes import Arguments, Function, FunctionMode, Keywords
 from qbnnc.frontend.trace.attention import spelt_out, with_attention_spelt_out
+from qbnnc.frontend.trace.cosines import CosinesAsProducts
 from qbnnc.frontend.trace.embedding_bags import BagsAsRows
 from qbnnc.frontend.trace.recurrent_dropout import with_dropout_between
 from qbnnc.support.errors import CompileError, Loc
@@ -104,7 +105,7 @@ def _tracing() -> Iterator[None]:
     validate = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:
-        with torch.no_grad(), _DataIsDetach(), BagsAsRows(), spelt_out():
+        with torch.no_grad(), _DataIsDetach(), BagsAsRows(), CosinesAsProducts(), spelt_out():
             yield
     finally:
         Distribution.set_default_validate_args(validate)

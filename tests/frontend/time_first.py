@@ -187,7 +187,7 @@ class Channels(nn.Module):
 class Sequences(nn.Module):
     """Several sequences of a row in a recurrent layer: words of sentences, skipped steps."""
 
-    def __init__(self, kind: type[nn.RNNBase], *, first: bool) -> None:
+    def __init__(self, kind: type[nn.GRU | nn.LSTM | nn.RNN], *, first: bool) -> None:
         super().__init__()
         self.first, out = first, 2 * 3
         self.words = kind(WIDTH, 3, batch_first=first, bidirectional=True)
@@ -228,6 +228,36 @@ class Cells(nn.Module):
         return z
 
 
+class LearnedQueries(nn.Module):
+    """Queries that all rows share, and heads joined with the batch: sets, latents."""
+
+    def __init__(self, *, joined: bool) -> None:
+        super().__init__()
+        self.joined, self.queries = joined, nn.Parameter(torch.randn(1, 3, WIDTH))
+        self.q, self.k, self.v = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.head = nn.Linear(3 * WIDTH, CLASSES)
+
+    def heads(self, x: Tensor) -> Tensor:
+        rows, count, width = x.shape
+        if self.joined:
+            return torch.cat(x.split(width // HEADS, 2), 0)
+        apart = x.reshape(rows, count, HEADS, -1).permute(0, 2, 1, 3)
+        return apart.reshape(rows * HEADS, count, -1)
+
+    def together(self, y: Tensor, rows: int) -> Tensor:
+        if self.joined:
+            return torch.cat(y.split(rows, 0), 2)
+        return y.reshape(rows, HEADS, 3, -1).permute(0, 2, 1, 3).reshape(rows, 3, -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries = self.q(self.queries.repeat(len(x) if self.joined else x.shape[0], 1, 1))
+        q, k, v = (self.heads(each) for each in (queries, self.k(x), self.v(x)))
+        weights = torch.softmax(torch.bmm(q, k.transpose(1, 2)), dim=2)
+        y = self.together(q + torch.bmm(weights, v), len(x))
+        z: Tensor = self.head(y.flatten(1))
+        return z
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "transformer encoder": lambda: Encoder(0.0),
     "transformer encoder with dropout": lambda: Encoder(0.1),
@@ -242,6 +272,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "GRU over skipped steps": lambda: Sequences(nn.GRU, first=False),
     "RNN over skipped steps": lambda: Sequences(nn.RNN, first=False),
     "cells merged with the batch": Cells,
+    "learned queries, heads joined": lambda: LearnedQueries(joined=True),
+    "learned queries, heads viewed": lambda: LearnedQueries(joined=False),
     "axes by number": Mixer,
     "masks, dropout": Masks,
     "noise on activations": Noisy,

@@ -134,6 +134,7 @@ TABLE = {
     "frontend/convert/*_noise.py": (
         f"{_CONVERT}/test_noise_on_activations {_CONVERT}/test_refused_noise"
     ),
+    f"{_OPS}/computed_constants.py": f"{_CONVERT}/layouts/test_networks",
     f"{_OPS}/joined_constants.py": f"{_CONVERT}/test_attention",
     f"{_OPS}/contraction*.py": f"{_CONVERT}/test_attention {_CONVERT}/test_element_moves",
     f"{_OPS}/running_sums.py": f"{_CONVERT}/test_element_moves",

@@ -188,11 +188,12 @@ def prepare_finetuning(
     require("torch", what="fine-tuning")
     from qbnnc.backends.torch.training.losses import check_loss, task_for
     from qbnnc.backends.torch.training.tune import FineTuning
-    from qbnnc.evaluation.data import as_inputs, read_training
+    from qbnnc.evaluation.data import check_rows
+    from qbnnc.evaluation.reading import read_training
 
     labels = training.loss.needs_labels
     given = read_training(data, labels=labels)
-    as_inputs(given.x, given.x.shape[1:], given.x_name)
+    check_rows(given)
     model = _float_model(source, given.x if calibration is None else calibration, reading)
     check_loss(training.loss, model)
     if options.task is None:
@@ -232,6 +233,6 @@ def _fitted(raw: RawData, model: Model, options: Options) -> tuple[Rows, Labels 
 
     shape, output = model.graph.input.type.shape, model.graph.outputs[0].type.shape
     if not has_labels(raw) or options.task in (None, Task.RAW):
-        return as_inputs(raw.x, shape, raw.x_name), None
-    labelled = fit(raw, shape, output, options.task)
+        return as_inputs(raw.x, shape, raw.x_name, model.inputs), None
+    labelled = fit(raw, shape, output, options.task, model.inputs)
     return labelled.x, labelled.y

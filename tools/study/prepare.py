@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from numpy.typing import ArrayLike
 
-from qbnnc.evaluation.data import Path_, RawData, as_inputs, fit, has_labels, read_ood
+from qbnnc.evaluation.data import RawData, as_inputs, fit, has_labels
+from qbnnc.evaluation.reading import Path_, read_ood
 from qbnnc.ir import format
 from qbnnc.ir.head import Task
 from qbnnc.ir.model import Model

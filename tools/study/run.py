@@ -11,7 +11,8 @@ from typing import Protocol
 
 from numpy.typing import ArrayLike
 
-from qbnnc.evaluation.data import Labelled, Path_, RawData, has_labels, read_labelled, read_training
+from qbnnc.evaluation.data import RawData, has_labels
+from qbnnc.evaluation.reading import Labelled, Path_, read_labelled, read_training
 from qbnnc.evaluation.score import TargetUnits
 from qbnnc.loading.sources import warn_of_few
 from qbnnc.passes.options import Bits, CompileOptions

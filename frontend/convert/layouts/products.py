@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from string import ascii_letters
 from typing import TypeAlias, cast
 
@@ -16,6 +17,7 @@ import torch
 from torch import fx
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.constant_folding import are_equal
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
 from qbnnc.frontend.convert.layouts.layout import (
     Layout,
@@ -129,7 +131,7 @@ def _product(call: Call, run: Run, factors: Sequence[_Factor], out: str) -> Resu
             shape = factor.layout.batch_first(factor.shape, call.context.batch)
             letters = in_front(letters, factor.layout.axis)
         elif batch in letters:
-            letters, tracked, shape = _without(call, factor, batch)
+            letters, tracked, shape = _without(call, factor, batch, first, merged)
         equations.append(letters)
         given.append(Given(factor.node, shape, tracked))
     layout = Layout(out.index(batch), first.before, first.after)
@@ -142,18 +144,26 @@ def _product(call: Call, run: Run, factors: Sequence[_Factor], out: str) -> Resu
     return laid(value_of(call, cast(Tracked, done)), layout)
 
 
-def _without(call: Call, factor: _Factor, batch: str) -> tuple[str, Tracked, Shape]:
-    """A constant without an axis of 1 that meets the batch."""
+def _without(
+    call: Call, factor: _Factor, batch: str, of_rows: Layout, merged: str
+) -> tuple[str, Tracked, Shape]:
+    """A constant without an axis of 1 that meets the batch, or that all rows repeat."""
     axis = factor.letters.index(batch)
-    if factor.shape[axis] != 1 or not isinstance(factor.tracked, Constant):
-        call.fail(
-            "pairs the batch with an axis of a constant",
-            "every row must be treated alike; wrap a network that takes [members, batch, ...]: "
-            "net(x.expand(members, -1, -1))",
-        )
-    letters = factor.letters[:axis] + factor.letters[axis + 1 :]
-    tensor = factor.tracked.tensor.squeeze(axis)
-    return letters, Constant(tensor), tuple(tensor.shape)
+    own = Layout(axis, of_rows.before, of_rows.after)
+    letters = (factor.letters[:axis], factor.letters[axis + 1 :])
+    match factor.tracked:
+        case Constant(tensor) if factor.shape[axis] == 1:
+            one = tensor.squeeze(axis)
+            return "".join(letters), Constant(one), tuple(one.shape)
+        case Constant(tensor) if call.context.is_batch(tensor.shape[axis] // prod(own.merged)):
+            rows = own.in_front(tensor)
+            if are_equal(rows):
+                return merged.join(letters), Constant(rows[0]), tuple(rows.shape[1:])
+    call.fail(
+        "pairs the batch with an axis of a constant",
+        "every row must be treated alike; wrap a network that takes [members, batch, ...]: "
+        "net(x.expand(members, -1, -1))",
+    )
 
 
 def _with_term(call: Call, run: Run) -> Result:

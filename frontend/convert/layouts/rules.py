@@ -21,6 +21,7 @@ from qbnnc.frontend.convert.activation_forms import Merged
 from qbnnc.frontend.convert.call import Call
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Drawn, Shape
 from qbnnc.frontend.convert.layouts import moves, products
+from qbnnc.frontend.convert.layouts.joined_rows import joined_rows
 from qbnnc.frontend.convert.layouts.layout import (
     Layout,
     is_activation,
@@ -53,7 +54,9 @@ _LAST = frozenset(
 _KEEPING = frozenset(
     "flip gather index index_select narrow permute roll select slice transpose".split()
 )
-_JOINING = frozenset("cat concat concatenate stack".split())
+_CONCATENATING = frozenset("cat concat concatenate".split())
+_JOINING = _CONCATENATING | {"stack"}
+MERGING = _CONCATENATING | moves.MOVES  # may merge the batch with other axes
 
 
 def concerns(call: Call, inputs: Sequence[Tracked]) -> bool:
@@ -67,7 +70,7 @@ def concerns(call: Call, inputs: Sequence[Tracked]) -> bool:
     if not isinstance(meta, Tensor) or not any(is_activation(each) for each in inputs):
         return False
     leaves = not meta.ndim or not call.context.is_batch(meta.shape[0])
-    return leaves and (name in products.PRODUCTS or name in moves.MOVES - _KEEPING)
+    return leaves and (name in products.PRODUCTS or name in MERGING - _KEEPING)
 
 
 def by_layout(call: Call, run: Run, elementwise: frozenset[str]) -> Result:
@@ -158,6 +161,8 @@ def _along_axes(call: Call, run: Run) -> Result:
     axes = [axis % rank for axis in (given if isinstance(given, list) else [given])]
     if name == "stack":
         return _stacked(call, run, layout, axes[0])
+    if layout.axis in axes and name in _CONCATENATING:
+        return joined_rows(call, cast("list[Tracked]", call.arguments["tensors"]))
     if layout.axis in axes:
         call.fail(
             f"over the axes {sorted(axes)}, of which {layout.axis} "

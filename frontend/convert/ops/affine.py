@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.constant_folding import are_equal
 from qbnnc.frontend.convert.tracked import Activation, Tracked
 from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Affine, Gather
@@ -66,7 +67,7 @@ def _spread(call: Call, x: Value, constants: tuple[Tensor, ...]) -> Value:
 
 def _row(constant: Tensor, rank: int) -> Tensor:
     """The constant for one row; a static export repeats it for each row of its batch."""
-    if constant.ndim == rank + 1 and bool((constant == constant[:1]).all()):
+    if constant.ndim == rank + 1 and are_equal(constant):
         return constant[0]
     return constant
 

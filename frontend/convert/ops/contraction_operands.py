@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.constant_folding import are_equal
 from qbnnc.frontend.convert.ops.contractions import Letters
 from qbnnc.frontend.convert.tracked import (
     Activation,
@@ -45,7 +46,7 @@ def _common_row(operand: Tracked) -> torch.Tensor | None:
     match operand:
         case Filled(shape, number, row) if number is not None or row is not None:
             return operand.tensor([1, *(int(extent) for extent in shape[1:])])[0]
-        case Constant(tensor) if tensor.ndim and bool((tensor == tensor[:1]).all()):
+        case Constant(tensor) if tensor.ndim and are_equal(tensor):
             return tensor[0]
     return None
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qbnnc.frontend.convert.call import Call
+from qbnnc.frontend.convert.constant_folding import are_equal
 from qbnnc.frontend.convert.ops.affine import affine
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.tracked import (
@@ -33,7 +34,7 @@ def known(call: Call, part: Tracked) -> Tracked:
     if not isinstance(part, Constant) or part.tensor.ndim != len(call.shape()):
         return part
     tensor = part.tensor
-    if not call.context.is_batch(len(tensor)) or not bool((tensor == tensor[:1]).all()):
+    if not call.context.is_batch(len(tensor)) or not are_equal(tensor):
         return part
     return Filled(tuple(tensor.shape), None, tensor[0])
 

@@ -171,7 +171,7 @@ def _expanded(call: Call, tensor: torch.Tensor) -> Tracked:
     shape, number = call.shape(), number_of(tensor)
     if shape and call.context.is_batch(shape[0]) and number is not None:
         return Filled(shape, number)
-    if (filled := repeated(call)) is not None and not isinstance(shape[0], int):
+    if isinstance(filled := repeated(call), Filled) and not isinstance(shape[0], int):
         return filled
     static = [extent for extent in shape if isinstance(extent, int)]
     if len(static) != len(shape):

@@ -126,7 +126,7 @@ UNSUPPORTED: dict[str, tuple[Function, str]] = {
     "isnan": (lambda x: x.isnan() * x, r"isnan: asks whether values are NaN"),
     "lgamma": (torch.lgamma, r"lgamma: is a special function that is not supported"),
     "logsumexp": (lambda x: x.logsumexp(1, keepdim=True), r"logsumexp: compares or normalises"),
-    "similarity": (lambda x: F.cosine_similarity(x, 2 * x)[:, None], r"cosine_similarity: comp"),
+    "distance": (lambda x: F.pairwise_distance(x, 2 * x)[:, None], r"pairwise_distance: comp"),
     "sort": (lambda x: x.sort(1)[0], r"sort: sorts or ranks activations"),
     "topk": (lambda x: x.topk(2, 1)[0], r"topk: sorts or ranks activations"),
     "argmax": (lambda x: x.argmax(1).float(), r"argmax: sorts or ranks activations"),

@@ -85,6 +85,24 @@ def test_by_hand(name: str) -> None:
     assert_same(Own(BY_HAND[name]), images(4, 3, 4, 2))
 
 
+CENTRES = torch.linspace(-1, 2, 15).reshape(5, 3)
+
+COSINES: dict[str, Callable[[Tensor], Tensor]] = {
+    "two steps": lambda x: F.cosine_similarity(x[:, 0], x[:, 1], dim=1)[:, None],
+    "default axis": lambda x: F.cosine_similarity(x, x.flip(2)),
+    "each with each": lambda x: F.cosine_similarity(x[:, :, None], x[:, None], dim=-1).flatten(1),
+    "centres": lambda x: torch.cosine_similarity(x[:, 0, None], CENTRES, dim=2, eps=0.5),
+    "one number a row": lambda x: F.cosine_similarity(x, x[:, :, :1], dim=2),
+    "module": lambda x: nn.CosineSimilarity(dim=-1, eps=1e-6)(x, x[:, :1] + 0.5),
+}
+
+
+@pytest.mark.few(3)
+@pytest.mark.parametrize("name", COSINES)
+def test_cosines(name: str) -> None:
+    assert_same(Own(COSINES[name]), images(4, 4, 3))
+
+
 class Drawn(nn.Module):
     """A norm whose weight, or whose bias too, is sampled (Bayes by Backprop)."""
 

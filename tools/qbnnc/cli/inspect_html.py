@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from qbnnc.cli.common import options
-from qbnnc.evaluation.data import read_inputs
+from qbnnc.evaluation.reading import read_inputs
 from qbnnc.inspection.page import page
 from qbnnc.ir.model import Model
 from qbnnc.loading.arrays import split_spec

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from qbnnc.ir.head import Task, class_shape
-from qbnnc.loading.arrays import read_array, split_spec
-from qbnnc.support.errors import FileError, InputError
-from qbnnc.support.inputs import as_array, as_batch, layout_advice
-from qbnnc.support.numpy_files import array_names, is_archive
+from qbnnc.support.errors import InputError
+from qbnnc.support.inputs import as_batch, layout_advice
+from qbnnc.support.several_inputs import Entries, packed
 from qbnnc.support.text import counted
 
 Shape = tuple[int, ...]
-_X, _Y = ("x", "X"), ("y", "Y")
+Inputs: TypeAlias = NDArray[np.generic] | Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawData:
-    """Arrays as a user gave them; the names are for errors ("test.npz:x")."""
+    """Arrays as a user gave them; the names are for errors ("test.npz:x").
 
-    x: NDArray[np.generic]
+    x is one array, or the arrays of several inputs by name.
+    """
+
+    x: Inputs
     y: NDArray[np.generic]
     x_name: str = "x"
     y_name: str = "y"
@@ -46,37 +47,16 @@ class LabelledData:
         return len(self.x)
 
 
-def read_raw(spec: str) -> RawData:
-    """The two arrays of `FILE.npz[:XKEY,YKEY]`; without keys x (or X) and y (or Y).
-
-    FileError if there is no such file or array.
-    """
-    path, keys = split_spec(spec)
-    names = _names(path)
-    given = [key.strip() for key in keys.split(",")] if keys is not None else []
-    if len(given) not in (0, 2) or "" in given:
-        raise FileError("labelled data are two arrays", path, remedy=f"write {path}:XKEY,YKEY")
-    x_key, y_key = given or (_default(path, names, _X), _default(path, names, _Y))
-    x_name, y_name = f"{path}:{x_key}", f"{path}:{y_key}"
-    return RawData(read_array(x_name), read_array(y_name), x_name, y_name)
-
-
-def read_inputs(spec: str, shape: Shape) -> NDArray[np.float32]:
-    """Inputs without labels [N, *shape] of `FILE[:KEY]`; the key is x (or X) by default."""
-    path, key = split_spec(spec)
-    if key is None and path.suffix.lower() == ".npz" and len(names := _names(path)) > 1:
-        spec = f"{path}:{_default(path, names, _X)}"
-    return as_inputs(read_array(spec), shape, spec)
-
-
-def fit(data: RawData, shape: Shape, output: Shape, task: Task) -> LabelledData:
+def fit(
+    data: RawData, shape: Shape, output: Shape, task: Task, inputs: Entries = ()
+) -> LabelledData:
     """The data as a network from rows of `shape` to rows of `output` takes them.
 
     Values stay as they are: pixels 0..255 are not divided. Axes of length 1 may be missing.
     InputError tells the row. It is raised for no rows, NaN or infinity, and for other shapes or
     lengths. Labels that are not whole numbers 0..K-1 raise it too.
     """
-    x = as_inputs(data.x, shape, data.x_name)
+    x = as_inputs(data.x, shape, data.x_name, inputs)
     if data.y.ndim == 0 or len(data.y) != len(x):
         rows = "one number" if data.y.ndim == 0 else counted(len(data.y), "row")
         raise InputError(f"{rows}, and {data.x_name} has {len(x)}", place=data.y_name)
@@ -89,8 +69,19 @@ def fit(data: RawData, shape: Shape, output: Shape, task: Task) -> LabelledData:
     return LabelledData(x, _targets(data.y, data.y_name, output))
 
 
-def as_inputs(x: NDArray[np.generic], shape: Shape, name: str) -> NDArray[np.float32]:
-    """x as a finite float32 batch [N, *shape] of one row or more; InputError otherwise."""
+def as_inputs(x: Inputs, shape: Shape, name: str, inputs: Entries = ()) -> NDArray[np.float32]:
+    """x as a finite float32 batch [N, *shape] of one row or more; InputError otherwise.
+
+    Arrays by name are joined in the order of the network's `inputs`.
+    """
+    if isinstance(x, Mapping):
+        if len(inputs) < 2:
+            raise InputError(
+                f"holds the arrays {', '.join(x)}, and the network takes one input {_batch(shape)}",
+                place=name,
+                remedy="name its array x",
+            )
+        x = np.asarray(packed(x, inputs, name))
     if x.ndim and x.shape[1:] != shape:
         if _without_ones(x.shape[1:]) != _without_ones(shape):
             raise _misfit(x, shape, name)
@@ -101,6 +92,12 @@ def as_inputs(x: NDArray[np.generic], shape: Shape, name: str) -> NDArray[np.flo
     if len(rows := _rows(~np.isfinite(batch))):
         raise InputError(f"infinity in row {rows[0]}", place=name, remedy="remove such rows")
     return batch
+
+
+def check_rows(data: RawData) -> None:
+    """InputError for no rows, or numbers that are not finite, before any network is known."""
+    if not isinstance(data.x, Mapping):
+        as_inputs(data.x, data.x.shape[1:], data.x_name)
 
 
 def looks_like_labels(y: NDArray[np.generic], output: Shape) -> bool:
@@ -182,83 +179,10 @@ def _batch(shape: Shape) -> str:
     return f"[rows{''.join(f', {n}' for n in shape)}]"
 
 
-def _names(path: Path) -> list[str]:
-    """The arrays of an .npz file; FileError if it is none."""
-    if not is_archive(path):
-        raise FileError("no .npz archive", path, remedy="write it with numpy.savez(path, x=x, y=y)")
-    return array_names(path) or []
-
-
-def _default(path: Path, names: list[str], wanted: tuple[str, ...]) -> str:
-    found = [name for name in wanted if name in names]
-    if len(found) == 1:
-        return found[0]
-    has = ", ".join(names[:8]) or "nothing"
-    raise FileError(
-        f"has {'both' if found else 'no array'} {' and '.join(wanted) if found else wanted[0]}; "
-        f"it has {has}",
-        path,
-        remedy=f"name the arrays as {path}:XKEY,YKEY",
-    )
-
-
-Path_: TypeAlias = str | os.PathLike[str]
-Labelled: TypeAlias = Path_ | tuple[ArrayLike, ArrayLike]
 Floats = NDArray[np.float32]
-
-
-def read_labelled(data: Labelled, name: str) -> RawData:
-    """Data in "FILE.npz[:XKEY,YKEY]", or (x, y), which errors call `name`."""
-    if isinstance(data, str | os.PathLike):
-        return read_raw(os.fspath(data))
-    return pair(data, name, f"{name}, x", f"{name}, y")
-
-
-def pair(data: object, name: str, x_name: str, y_name: str) -> RawData:
-    """(x, y) as arrays; InputError, which calls `data` `name`, for anything else."""
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        given = f"{len(data)} of them" if isinstance(data, tuple | list) else type(data).__name__
-        raise InputError(f"give a file, or two arrays (x, y); this is {given}", place=name)
-    x, y = data
-    return RawData(as_array(x, x_name), as_array(y, y_name), x_name, y_name)
-
-
-def read_training(data: Labelled | ArrayLike, *, labels: bool) -> RawData:
-    """Read labelled data; without `labels`, inputs alone are enough: "FILE[:KEY]", or x.
-
-    Where they are alone, y is empty.
-    """
-    name = "the training data"
-    if isinstance(data, tuple):
-        return read_labelled(data, name)
-    if not isinstance(data, str | os.PathLike):
-        return _alone(as_array(data, name), name)
-    spec = os.fspath(data)
-    try:
-        return read_raw(spec)
-    except FileError:
-        if labels:
-            raise
-    return _alone(read_array(spec), spec)
 
 
 def has_labels(data: RawData) -> bool:
     """Whether there is more than inputs."""
-    return data.y.size > 0 or len(data.x) == 0
-
-
-def read_ood(
-    data: Path_ | ArrayLike | None,
-    shape: tuple[int, ...],
-    name: str = "the out-of-distribution data",
-) -> Floats | None:
-    """Read out-of-distribution inputs [N, *shape]; InputError, at `name`, if they do not fit."""
-    if data is None:
-        return None
-    if isinstance(data, str | os.PathLike):
-        return read_inputs(os.fspath(data), shape)
-    return as_inputs(as_array(data, name), shape, name)
-
-
-def _alone(x: NDArray[np.generic], name: str) -> RawData:
-    return RawData(x, np.empty(0, np.float32), name, name)
+    x = next(iter(data.x.values()), ()) if isinstance(data.x, Mapping) else data.x
+    return data.y.size > 0 or len(x) == 0

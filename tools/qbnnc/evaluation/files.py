@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from numpy.typing import ArrayLike
 
 from qbnnc.evaluation.data import (
+    Floats,
+    LabelledData,
     RawData,
     as_inputs,
+    check_rows,
     fit,
     looks_like_labels,
-    pair,
-    read_ood,
-    read_raw,
 )
 from qbnnc.evaluation.measurable import check_measurable, measurable
+from qbnnc.evaluation.reading import pair, read_ood, read_raw
 from qbnnc.ir.head import Task, class_shape
 from qbnnc.ir.model import Model
 from qbnnc.ir.types import Stage
@@ -29,6 +30,7 @@ from qbnnc.loading.sources import MOST_ROWS, Dropout, SourceOptions
 from qbnnc.passes.head.mean_and_variance import mean_and_variance_axis
 from qbnnc.support.errors import FileError, InputError, UserError
 from qbnnc.support.inputs import as_integer, choice
+from qbnnc.support.several_inputs import Arrays
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,7 +97,7 @@ def evaluate_files(
 
     sources = _several(models)
     raw = _raw(data)
-    as_inputs(raw.x, raw.x.shape[1:], raw.x_name)
+    check_rows(raw)
     options = SourceOptions.of(model, model_args, dropout, trust_pickle, output_names, member_axis)
     wanted = None if task is None else choice("task", Task, task)
     predictors = _open(sources, raw, options, wanted)
@@ -106,10 +108,9 @@ def evaluate_files(
     evaluations = []
     for source, predictor in zip(sources, predictors, strict=True):
         its, name = predictor.model, _name(source)
-        shape, output = its.graph.input.type.shape, its.graph.outputs[0].type.shape
         with _at(name):
             check_task(its, chosen)
-        labelled, unknown = fit(raw, shape, output, chosen), read_ood(ood, shape, "ood")
+        labelled, unknown = _fitted(raw, ood, its, chosen)
         with _at(name):
             scores = evaluate(
                 predictor,
@@ -185,8 +186,7 @@ def _open(
     if len(opened) == len(sources):
         _refuse_unused(options)
     first = next(iter(opened.values()), None)
-    shape = raw.x.shape[1:] if first is None else first.model.graph.input.type.shape
-    rows = as_inputs(raw.x[:MOST_ROWS], shape, raw.x_name)
+    rows = _example(raw, None if first is None else first.model)
     drawn = next((p.samples for p in opened.values() if p.model.stochastic), None)
     wanted, compiled = None if task is Task.RAW else task, [p.model for p in opened.values()]
     for index, source in enumerate(sources):
@@ -195,6 +195,23 @@ def _open(
                 made = open_float(source, rows, options, wanted, compiled)
             opened[index] = made if drawn is None else _with_samples(made, drawn)
     return [opened[index] for index in range(len(sources))]
+
+
+def _example(raw: RawData, first: Model | None) -> Arrays:
+    """Rows with which a module is traced, in the shape that a compiled network takes."""
+    if isinstance(raw.x, Mapping):
+        return {name: array[:MOST_ROWS] for name, array in raw.x.items()}
+    shape = raw.x.shape[1:] if first is None else first.graph.input.type.shape
+    return as_inputs(raw.x[:MOST_ROWS], shape, raw.x_name)
+
+
+def _fitted(
+    raw: RawData, ood: Path_ | ArrayLike | None, model: Model, task: Task
+) -> tuple[LabelledData, Floats | None]:
+    """The labelled data and the unknown inputs, as a model takes them."""
+    shape, output = model.graph.input.type.shape, model.graph.outputs[0].type.shape
+    labelled = fit(raw, shape, output, task, model.inputs)
+    return labelled, read_ood(ood, shape, "ood", model.inputs)
 
 
 def _refuse_unused(options: SourceOptions) -> None:

@@ -91,16 +91,16 @@ def open_compiled(source: str | os.PathLike[str] | Model, threads: int | None = 
 
 def open_float(
     source: object,
-    rows: NDArray[np.float32],
+    rows: Arrays,
     options: SourceOptions,
     task: Task | None = None,
     artefacts: Sequence[Model] = (),
 ) -> FloatPredictor:
     """A module, a Model, or whatever file `qbnnc compile` reads, in float.
 
-    `rows` [N, *shape] are inputs with which a module, or weights, are traced. `task` is for a
-    network without one, evaluated on data that fit its first output. Names that `artefacts` of it
-    record hold for outputs that have none.
+    `rows` [N, *shape], or the arrays of several inputs, are what a module, or weights, are traced
+    with. `task` is for a network without one, evaluated on data that fit its first output. Names
+    that `artefacts` of it record hold for outputs that have none.
     """
     model = read(source, None if _is_model(source) else rows, options)
     model = named_as_compiled(model, artefacts)

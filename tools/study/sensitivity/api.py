@@ -11,7 +11,7 @@ from typing import Unpack
 
 from numpy.typing import ArrayLike
 
-from qbnnc.evaluation.data import Labelled, Path_
+from qbnnc.evaluation.reading import Labelled, Path_
 from qbnnc.evaluation.score import TargetUnits
 from qbnnc.ir import format
 from qbnnc.ir.model import Model

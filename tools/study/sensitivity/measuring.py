@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qbnnc.evaluation.data import Labelled, LabelledData, Path_, fit, read_labelled, read_ood
+from qbnnc.evaluation.data import LabelledData, fit
 from qbnnc.evaluation.fidelity import with_fidelity
 from qbnnc.evaluation.predictors import FloatPredictor
+from qbnnc.evaluation.reading import Labelled, Path_, read_labelled, read_ood
 from qbnnc.evaluation.score import Scores, TargetUnits, evaluate
 from qbnnc.evaluation.statistics import row_nll
 from qbnnc.ir.head import Task

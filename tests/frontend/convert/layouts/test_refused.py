@@ -49,7 +49,7 @@ REFUSED: dict[str, tuple[Forward, str]] = {
     ),
     "rows joined": (
         lambda net, x: torch.cat([x.transpose(0, 1), x.transpose(0, 1)], 1).mean(0),
-        "joined along the batch",
+        "batch between 2 and 1 of other axes|predictions for each row",
     ),
     "an output that is merged": (
         lambda net, x: net.layer(x.reshape(-1, D)),
