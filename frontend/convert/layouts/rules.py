@@ -31,12 +31,15 @@ from qbnnc.frontend.convert.layouts.layout import (
 from qbnnc.frontend.convert.layouts.operands import Run, paired
 from qbnnc.frontend.convert.layouts.positions import by_position
 from qbnnc.frontend.convert.layouts.scratch import Given, given_nodes, made
+from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.tracked import (
     DropoutMask,
     Result,
     Tracked,
 )
 from qbnnc.frontend.program.random_ops import DROPOUTS, op_name
+from qbnnc.ir.graph import Value
+from qbnnc.ir.ops import Concat
 
 # Ops whose rules take the batch at any axis; `select` and `unbind` know steps of recurrent layers.
 _NATIVE = frozenset(
@@ -65,7 +68,7 @@ def concerns(call: Call, inputs: Sequence[Tracked]) -> bool:
     if not isinstance(meta, Tensor) or not any(is_activation(each) for each in inputs):
         return False
     leaves = not meta.ndim or not call.context.is_batch(meta.shape[0])
-    return leaves and (name in products.PRODUCTS or name in moves.MOVES - _KEEPING)
+    return leaves and (name in products.PRODUCTS or name in _JOINING | moves.MOVES - _KEEPING)
 
 
 def by_layout(call: Call, run: Run, elementwise: frozenset[str]) -> Result:
@@ -154,6 +157,8 @@ def _along_axes(call: Call, run: Run) -> Result:
     axes = [axis % rank for axis in (given if isinstance(given, list) else [given])]
     if name == "stack":
         return _stacked(call, run, layout, axes[0])
+    if layout.axis in axes and (joined := _joined_rows(call)) is not None:
+        return joined
     if layout.axis in axes:
         call.fail(
             f"over the axes {sorted(axes)}, of which {layout.axis} "
@@ -168,6 +173,29 @@ def _along_axes(call: Call, run: Run) -> Result:
     return _in_front(
         call, run, arguments | {"dim": places if isinstance(given, list) else places[0]}, to
     )
+
+
+def _joined_rows(call: Call) -> Tracked | None:
+    """Activations joined along the batch: so many blocks in front of it."""
+    parts = cast("Sequence[Tracked]", call.arguments.get("tensors", ()))
+    layouts = [layout_of(each) for each in parts if is_activation(each)]
+    alike = {(own.axis, own.after) for own in layouts}
+    if not parts or len(layouts) < len(parts) or len(alike) > 1:
+        return None
+    ((axis, after),) = alike
+    blocks = [_in_blocks(call, *pair) for pair in zip(parts, layouts, strict=True)]
+    whole = step(call, "blocks", Concat(axis), *blocks)
+    shape, before = whole.type.shape, sum(own.before for own in layouts)
+    to = Layout(axis, before, after)
+    merged = (*shape[:axis], *to.merged, *shape[axis + 2 :])
+    return laid(reshaped(call, whole, merged, "merged"), to)
+
+
+def _in_blocks(call: Call, tracked: Tracked, own: Layout) -> Value:
+    """The batch-first form with both of the axes that the batch may be merged with."""
+    x = value_of(call, tracked)
+    lead, rest = x.type.shape[: own.axis], x.type.shape[own.axis + len(own.merged) :]
+    return reshaped(call, x, (*lead, own.before, own.after, *rest), "parts")
 
 
 def _moved_up(layout: Layout, gone: Sequence[int]) -> Layout:
