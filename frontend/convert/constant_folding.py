@@ -12,6 +12,7 @@ from qbnnc.frontend.convert.call import Call, Rules, number_of
 from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape, concrete
 from qbnnc.frontend.convert.tracked import (
     AnyActivation,
+    Blocks,
     Constant,
     Filled,
     Result,
@@ -28,7 +29,7 @@ _TORCH_FAILS = (RuntimeError, TypeError, ValueError, IndexError)
 def folded(call: Call) -> Result:
     """The result of an op on constants, computed now."""
     if not all(isinstance(extent, int) for extent in bounded_shape(call)):
-        made = repeated(call) or shared_by_rows(call)
+        made = repeated(call) or shared_by_rows(call) or blocks(call)
         return made or call.fail(
             "makes a tensor of the batch's size from weights, whose rows differ",
             "let it broadcast instead",
@@ -116,6 +117,38 @@ def shared_by_rows(call: Call) -> Constant | Filled | None:
     return Constant(found[0]) if number is None else Filled(shape, number)
 
 
+def blocks(call: Call) -> Blocks | Constant | None:
+    """Constants that merge the batch with other axes, and are the same for all its rows; or None.
+
+    The op is run for batches of two sizes. A part of them may be as long for both.
+    """
+    shape = bounded_shape(call)
+    axes = [axis for axis, extent in enumerate(shape) if not isinstance(extent, int)]
+    if len(axes) > 1 or isinstance(call.context.batch, int):
+        return None
+    target = cast(torch._ops.OpOverload, call.node.target)
+    try:
+        with torch.no_grad():
+            made = [target(**_plain_arguments(call, size)) for size in _SIZES]
+    except _TORCH_FAILS:
+        return None  # its rule says what is wrong
+    if not axes:
+        return Constant(made[0]) if torch.equal(*made) else None
+    count, left = divmod(made[0].shape[axes[0]], _SIZES[0])
+    if left or count < 2 or made[1].shape[axes[0]] != count * _SIZES[1]:
+        return None
+    for after in (n for n in range(1, count + 1) if count % n == 0):
+        rows = (
+            whole.unflatten(axes[0], (count // after, size, after)).select(axes[0] + 1, 0)
+            for whole, size in zip(made, _SIZES, strict=True)
+        )
+        found = [Blocks(row, axes[0]) for row in rows]
+        same = (torch.equal(b.tensor(n), w) for b, n, w in zip(found, _SIZES, made, strict=True))
+        if torch.equal(found[0].row, found[1].row) and all(same):
+            return found[0]
+    return None
+
+
 def is_known(call: Call) -> bool:
     """Whether all tensor arguments are computed from the input, or constants of all rows."""
     tracked = list(tracked_among(call.arguments))
@@ -169,6 +202,8 @@ def _plain(value: object, batch: int, given: object) -> object:
         case Filled(shape):
             whole = value.tensor([concrete(extent, batch) for extent in shape])
             return _typed(whole.float() if whole.is_floating_point() else whole, given)
+        case Blocks():
+            return _typed(value.tensor(batch), given)
         case torch.SymInt():
             return concrete(value, batch)
         case list():

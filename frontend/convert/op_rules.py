@@ -10,7 +10,12 @@ from qbnnc.frontend.convert import (
     zero_states,
 )
 from qbnnc.frontend.convert.call import Call, Rules
-from qbnnc.frontend.convert.constant_folding import folded, repeated, shared_by_rows
+from qbnnc.frontend.convert.constant_folding import (
+    blocks,
+    folded,
+    repeated,
+    shared_by_rows,
+)
 from qbnnc.frontend.convert.dropout_masks import dropout_ops, handwritten_masks, moved_masks
 from qbnnc.frontend.convert.layouts.rules import MERGING, by_layout, concerns
 from qbnnc.frontend.convert.noise import is_mask, is_noise, noise_of
@@ -44,6 +49,7 @@ from qbnnc.frontend.convert.ops.computed_constants import computed
 from qbnnc.frontend.convert.ops.id_functions import function, is_function
 from qbnnc.frontend.convert.tracked import (
     Activation,
+    Blocks,
     Constant,
     DropoutMask,
     Filled,
@@ -127,9 +133,15 @@ def _unchecked(call: Call) -> Result:
         return noise_of(call)
     if name not in _UNFOLDED and all(isinstance(each, Constant) for each in inputs):
         return folded(call)
+    if any(isinstance(each, Blocks) for each in inputs) and _are_constant(inputs):
+        return blocks(call) or _by_rule(call)
     if name not in dropout_ops.DROPOUT_RULES and _are_repeated(inputs):
         return repeated(call) or shared_by_rows(call) or _merged(call) or _by_rule(call)
     return _of_masks(call) if is_mask(inputs) else _by_rule(call)
+
+
+def _are_constant(inputs: list[Tracked]) -> bool:
+    return all(isinstance(each, Blocks | Constant | Filled) for each in inputs)
 
 
 def _are_repeated(inputs: list[Tracked]) -> bool:

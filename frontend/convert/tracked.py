@@ -98,6 +98,21 @@ class Filled:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Blocks:
+    """Constants whose axis `axis` is [before, batch, after], the same for all rows of the batch.
+
+    `row` has `before` and `after` there. Such are factors of BatchEnsemble.
+    """
+
+    row: torch.Tensor
+    axis: int
+
+    def tensor(self, rows: int) -> torch.Tensor:
+        whole = self.row.unsqueeze(self.axis + 1).repeat_interleave(rows, self.axis + 1)
+        return whole.flatten(self.axis, self.axis + 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Uniform:
     """scale * u + offset with u uniform on [0, 1)."""
 
@@ -263,6 +278,7 @@ Tracked: TypeAlias = (
     | Chosen
     | IdFunction
     | Filled
+    | Blocks
     | Uniform
     | DropoutMask
     | MaskSum

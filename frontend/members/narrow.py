@@ -116,6 +116,8 @@ def _plans(
 ) -> _Plans:
     """How each part of each value is made that a part of an output needs."""
     plans: _Plans = {}
+    readers = dict[Value, list[Value]]()  # of the whole of a value
+    own = next((block for block in outputs if block is not None), None)
 
     def need(value: Value, block: Block | None) -> None:
         plans.setdefault(value, {}).setdefault(block, Plan((), _nothing))
@@ -124,6 +126,14 @@ def _plans(
         need(value, block)
     for value in (*reversed(list(producers)), graph.input):
         node, wanted = producers.get(value), plans.get(value, {})
+        slices = [producers[reader] for reader in readers.get(value, ())]
+        alone = None in wanted and value not in graph.outputs
+        alone = alone and all({*plans[node.output]} == {None} for node in slices)
+        if alone and (part := _own_part(slices, own, value)) is not None:
+            del wanted[None]
+            need(value, part)
+            for sliced in slices:
+                plans[sliced.output][None] = _line(Need(value, part), sliced.output)
         for block in [each for each in wanted if each is not None]:
             plan = None if node is None else rule(node, block)
             wanted[block] = _taken(value, block) if plan is None else plan
@@ -135,7 +145,28 @@ def _plans(
             for each in plan.needs:
                 if each.value is not value:
                     need(each.value, each.block)
+                if each.block is None:
+                    readers.setdefault(each.value, []).append(value)
     return plans
+
+
+def _own_part(slices: Sequence[Node], own: Block | None, value: Value) -> Block | None:
+    """The member's own part of a value, if only that is read, as a slice each time.
+
+    Convolutions of all members in one batch read their images so.
+    """
+    extent = value.type.shape[0] if value.type.shape else 0
+    if own is None or not slices or own.count < 2 or extent % own.count:
+        return None
+    size = extent // own.count
+    part = Slice(0, own.index * size, (own.index + 1) * size)
+    alike = all(node.op == part for node in slices)
+    return Block(0, 1, own.count, size, own.index) if alike else None
+
+
+def _line(need: Need, output: Value) -> Plan:
+    """A slice of a value, as the part of a member."""
+    return Plan((need,), lambda emitter, parts: emitter.reshaped(parts[0], output.type.shape))
 
 
 def _nothing(emitter: Emitter, parts: tuple[Value, ...]) -> Value:

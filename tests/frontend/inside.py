@@ -147,6 +147,80 @@ class Mapped(nn.Module):
         return y
 
 
+def tiled(x: Tensor) -> Tensor:
+    return x.repeat(MEMBERS, *[1] * (x.ndim - 1))
+
+
+def joined(x: Tensor) -> Tensor:
+    return torch.cat([x for _ in range(MEMBERS)], dim=0)
+
+
+def of_rows(factors: Tensor, x: Tensor) -> Tensor:
+    """BatchEnsemble's factors [members, n] for the rows [members * batch, n] of x.
+
+    torch-uncertainty repeats the first ones for rows that are left over.
+    """
+    count, left = x.size(0) // MEMBERS, x.size(0) % MEMBERS
+    repeated = torch.repeat_interleave(factors, count, dim=0)
+    return torch.cat([repeated, repeated[:left]], dim=0)
+
+
+class RankOne(nn.Module):
+    """BatchEnsemble (Wen et al. 2020): one weight, and factors of each member at both its ends."""
+
+    def __init__(self, spread: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.spread, self.first = spread, nn.Linear(FEATURES, HIDDEN, bias=False)
+        self.last = nn.Linear(HIDDEN, OUTPUTS, bias=False)
+        sizes = (FEATURES, HIDDEN, OUTPUTS)
+        self.before = nn.ParameterList(1 + 0.3 * torch.randn(MEMBERS, n) for n in sizes[:2])
+        self.after = nn.ParameterList(1 + 0.3 * torch.randn(MEMBERS, n) for n in sizes[1:])
+        self.biases = nn.ParameterList(torch.randn(MEMBERS, n) for n in sizes[1:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.spread(x)
+        for i, layer in enumerate((self.first, self.last)):
+            before, after, bias = (of_rows(f[i], y) for f in (self.before, self.after, self.biases))
+            y = layer(y * before) * after + bias
+            y = torch.relu(y) if i == 0 else y
+        return y.view(MEMBERS, x.size(0), -1)
+
+
+class Masked(nn.Module):
+    """Masksembles (Durasov et al. 2021), whose rows are cut into groups and joined again."""
+
+    masks: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(FEATURES, HIDDEN), nn.Linear(HIDDEN, OUTPUTS)
+        self.register_buffer("masks", (torch.rand(MEMBERS, HIDDEN) > 0.4).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.first(tiled(x)))
+        groups = torch.split(y.unsqueeze(1), y.shape[0] // MEMBERS, dim=0)
+        y = torch.cat(groups, dim=1).permute([1, 0, 2]) * self.masks.unsqueeze(1)
+        y = torch.cat(torch.split(y, 1, dim=0), dim=1).squeeze(0)
+        z: Tensor = self.last(y)
+        return z.view(MEMBERS, x.size(0), -1)
+
+
+class RankOneImages(nn.Module):
+    """BatchEnsemble of a convolution: channels have the factors, and the norm is shared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(2, HIDDEN, 3, padding=1), nn.BatchNorm2d(HIDDEN)
+        self.before = nn.Parameter(1 + 0.3 * torch.randn(MEMBERS, 2))
+        self.after = nn.Parameter(1 + 0.3 * torch.randn(MEMBERS, HIDDEN))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = tiled(x)
+        before, after = (of_rows(f, y)[:, :, None, None] for f in (self.before, self.after))
+        y = torch.relu(self.norm(self.conv(y * before) * after)).mean((2, 3))
+        return y.view(MEMBERS, x.size(0), -1)
+
+
 SPELLINGS: dict[str, Callable[[], nn.Module]] = {
     "baddbmm of expanded rows": lambda: Probabilistic(baddbmm, expanded),
     "bmm of repeated rows": lambda: Probabilistic(bmm, repeated),
@@ -158,6 +232,9 @@ SPELLINGS: dict[str, Callable[[], nn.Module]] = {
     "a list of modules": lambda: Several(0),
     "a list of modules with dropout": lambda: Several(0, p=0.25),
     "vmap": Mapped,
+    "BatchEnsemble of rows in blocks": lambda: RankOne(tiled),
+    "BatchEnsemble of joined rows": lambda: RankOne(joined),
+    "Masksembles": Masked,
 }
 COUNTS = {"elites": 2}  # of the others: MEMBERS
 

@@ -15,34 +15,36 @@ from qbnnc.frontend.convert.layouts.layout import (
 )
 from qbnnc.frontend.convert.ops.shapes import reshaped, step
 from qbnnc.frontend.convert.tracked import Tracked, Transposed
+from qbnnc.ir.graph import Value
 from qbnnc.ir.ops import Concat
 
 
 def joined_rows(call: Call, parts: Sequence[Tracked]) -> Merged | Transposed | Tracked:
     """The parts one after another, as an axis before the batch: [parts * before, batch].
 
-    CompileError if they are not all computed, or if an axis behind the batch is merged with it.
+    CompileError if they are not all computed, or if the batch is another axis in some.
     """
     if not all(is_activation(each) for each in parts):
         call.fail("joins rows of the batch with constants", "every row must be predicted by itself")
     layouts = [layout_of(each) for each in parts]
-    first = layouts[0]
-    if any((each.axis, each.after) != (first.axis, 1) for each in layouts):
+    if len({(each.axis, each.after) for each in layouts}) > 1:
         call.fail(
-            "joins tensors whose batch is merged with an axis behind it, or is another axis",
+            "joins tensors whose batch is merged with different axes, or is another axis",
             "join them before the batch is merged, along an axis of their own",
         )
-    values = []
-    for each, own in zip(parts, layouts, strict=True):
-        x = value_of(call, each)
-        shape = (
-            x.type.shape
-            if own.merged
-            else (*x.type.shape[: own.axis], 1, *x.type.shape[own.axis :])
-        )
-        values.append(reshaped(call, x, shape, "line"))
-    whole = values[0] if len(values) == 1 else step(call, "joined", Concat(first.axis), *values)
+    axis, after = layouts[0].axis, layouts[0].after
     before = sum(each.before for each in layouts)
     if before == 1:
         return parts[0]
-    return laid(whole, Layout(first.axis, before, 1))
+    blocks = [_in_blocks(call, *pair) for pair in zip(parts, layouts, strict=True)]
+    whole = blocks[0] if len(blocks) == 1 else step(call, "joined", Concat(axis), *blocks)
+    to, shape = Layout(axis, before, after), whole.type.shape
+    merged = (*shape[:axis], *to.merged, *shape[axis + 2 :])
+    return laid(reshaped(call, whole, merged, "merged"), to)
+
+
+def _in_blocks(call: Call, tracked: Tracked, own: Layout) -> Value:
+    """The batch-first form with both of the axes that the batch may be merged with."""
+    x = value_of(call, tracked)
+    lead, rest = x.type.shape[: own.axis], x.type.shape[own.axis + len(own.merged) :]
+    return reshaped(call, x, (*lead, own.before, own.after, *rest), "parts")

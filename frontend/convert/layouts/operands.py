@@ -13,7 +13,7 @@ from qbnnc.frontend.convert.dropout_masks.drawn_elements import Shape
 from qbnnc.frontend.convert.layouts.layout import Layout, is_activation, layout_of, value_of
 from qbnnc.frontend.convert.layouts.scratch import Given, made
 from qbnnc.frontend.convert.ops.shapes import reshaped
-from qbnnc.frontend.convert.tracked import Activation, Result, Tracked
+from qbnnc.frontend.convert.tracked import Activation, Blocks, Constant, Result, Tracked
 
 Run: TypeAlias = Callable[[Call], Result]
 
@@ -24,6 +24,8 @@ def paired(call: Call, run: Run, node: fx.Node, tracked: object, to: Layout, ran
     missing = rank - len(shape)
     if is_activation(tracked):
         return _activation(call, node, cast(Tracked, tracked), to, missing)
+    if isinstance(tracked, Blocks):
+        return _blocks(call, node, tracked, to, missing)
     if len(shape) < rank - to.axis:  # all its axes are behind the batch
         return Given(node, shape, tracked)
     axis = to.axis - missing
@@ -31,7 +33,22 @@ def paired(call: Call, run: Run, node: fx.Node, tracked: object, to: Layout, ran
 
 
 def _activation(call: Call, node: fx.Node, tracked: Tracked, to: Layout, missing: int) -> Given:
-    own = layout_of(tracked)
+    _check_layout(call, layout_of(tracked), to, missing)
+    x = value_of(call, tracked)
+    x = reshaped(call, x, (*[1] * missing, *x.type.shape), "axes")
+    return Given(node, (call.context.batch, *x.type.shape), Activation(x))
+
+
+def _blocks(call: Call, node: fx.Node, tracked: Blocks, to: Layout, missing: int) -> Given:
+    """The row that they repeat, in the batch-first form."""
+    shape, axis = tuple(tracked.row.shape), tracked.axis
+    own = Layout(axis, *shape[axis : axis + 2])
+    _check_layout(call, own, to, missing)
+    row = (1, *[1] * missing, *shape[:axis], *own.merged, *shape[axis + 2 :])
+    return Given(node, row, Constant(tracked.row.reshape(row)))
+
+
+def _check_layout(call: Call, own: Layout, to: Layout, missing: int) -> None:
     if own.axis + missing != to.axis or (own.before, own.after) != (to.before, to.after):
         call.fail(
             f"combines tensors with the batch as axis {own.axis + missing} and as axis {to.axis}"
@@ -39,9 +56,6 @@ def _activation(call: Call, node: fx.Node, tracked: Tracked, to: Layout, missing
             else "combines tensors that merge the batch with other axes in different ways",
             "bring both to one order of axes before",
         )
-    x = value_of(call, tracked)
-    x = reshaped(call, x, (*[1] * missing, *x.type.shape), "axes")
-    return Given(node, (call.context.batch, *x.type.shape), Activation(x))
 
 
 def _turned(call: Call, run: Run, given: Given, axis: int, to: Layout, missing: int) -> Given:

@@ -70,7 +70,8 @@ def concerns(call: Call, inputs: Sequence[Tracked]) -> bool:
     if not isinstance(meta, Tensor) or not any(is_activation(each) for each in inputs):
         return False
     leaves = not meta.ndim or not call.context.is_batch(meta.shape[0])
-    return leaves and (name in products.PRODUCTS or name in MERGING - _KEEPING)
+    merging = (MERGING | _JOINING) - _KEEPING
+    return leaves and (name in products.PRODUCTS or name in merging)
 
 
 def by_layout(call: Call, run: Run, elementwise: frozenset[str]) -> Result:

@@ -21,6 +21,7 @@ from tests.frontend.inside import (
     SPELLINGS,
     Heads,
     Probabilistic,
+    RankOneImages,
     Several,
     baddbmm,
     built,
@@ -54,6 +55,16 @@ def test_members_compute_nothing_for_each_other(name: str) -> None:
         assert not any(isinstance(op, Conv2d) for op in ops)
         assert [v.type.shape[0] for v in graph.constants if len(v.type.shape) == 2]
         assert all(len(v.type.shape) <= 2 for v in graph.constants)
+
+
+def test_a_convolution_of_all_members_in_one_batch_is_one_for_each() -> None:
+    torch.manual_seed(3)
+    x = torch.randn(3, 2, 5, 5)
+    source = read_modules([RankOneImages().eval()], x)
+    assert len(source.members) == MEMBERS
+    for member in source.members:
+        assert [isinstance(n.op, Conv2d) for n in member.graph.nodes].count(True) == 1
+        assert coupled(member.reference, member.graph, x.numpy(), calls=3) is None
 
 
 def test_values_of_members_are_those_of_a_module_by_hand() -> None:
