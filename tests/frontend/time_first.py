@@ -258,6 +258,28 @@ class LearnedQueries(nn.Module):
         return z
 
 
+class Inducing(nn.Module):
+    """Set Transformer (Lee et al. 2019): heads of learned queries are joined along the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = nn.Parameter(torch.randn(1, 3, WIDTH))
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(4))
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def attend(self, queries: Tensor, x: Tensor) -> Tensor:
+        parts = [f(y) for f, y in zip(self.layers, (queries, x, x), strict=False)]
+        q, k, v = (torch.cat(part.split(WIDTH // HEADS, 2), 0) for part in parts)
+        weights = torch.softmax(q.bmm(k.transpose(1, 2)) / WIDTH**0.5, 2)
+        y = torch.cat((q + weights.bmm(v)).split(queries.size(0), 0), 2)
+        return y + torch.relu(self.layers[3](y))
+
+    def forward(self, x: Tensor) -> Tensor:
+        few = self.attend(self.points.repeat(x.size(0), 1, 1), x)
+        y: Tensor = self.head(self.attend(x, few).mean(1))
+        return y
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "transformer encoder": lambda: Encoder(0.0),
     "transformer encoder with dropout": lambda: Encoder(0.1),
@@ -274,6 +296,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "cells merged with the batch": Cells,
     "learned queries, heads joined": lambda: LearnedQueries(joined=True),
     "learned queries, heads viewed": lambda: LearnedQueries(joined=False),
+    "heads joined along the batch": Inducing,
     "axes by number": Mixer,
     "masks, dropout": Masks,
     "noise on activations": Noisy,

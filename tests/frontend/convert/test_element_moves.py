@@ -147,6 +147,7 @@ CONTRACTIONS: dict[str, Layer] = {
     "outer with a constant": lambda x: torch.einsum("bf,n->bfn", x[:, 0, 0], made(2)).flatten(1),
     "ellipsis": lambda x: torch.einsum("...w,wk", x, made(3, 2)),
     "one operand": lambda x: torch.einsum("bchw->bwh", x),
+    "three at once": lambda x: torch.einsum("bchw,bdhw,bdhw->bcd", x, x, x),
     "two constants": lambda x: torch.einsum("bchw,wk,kn->bchn", x, made(3, 2), made(2, 5)),
     "tensordot": lambda x: torch.tensordot(x, made(5, 3, 2), dims=([2, 3], [0, 1])),
     "cumsum": lambda x: x.cumsum(2),
