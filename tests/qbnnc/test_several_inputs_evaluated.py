@@ -18,8 +18,8 @@ from tests.several_inputs import ImageAndFeatures, arrays, trained
 GIVEN = {name: array for name, array in arrays().items() if name in ("image", "features")}
 ROWS = len(GIVEN["image"])
 LABELS = np.arange(ROWS) % 2
-ENTRIES = (Entry("image", GIVEN["image"].shape[1:]),)
-ENTRIES += (Entry("features", GIVEN["features"].shape[1:], ENTRIES[0].stop),)
+_IMAGE = Entry("image", GIVEN["image"].shape[1:])
+ENTRIES = (_IMAGE, Entry("features", GIVEN["features"].shape[1:], _IMAGE.stop))
 PACKED = np.concatenate([GIVEN["image"].reshape(ROWS, -1), GIVEN["features"]], axis=1)
 
 
@@ -27,7 +27,7 @@ PACKED = np.concatenate([GIVEN["image"].reshape(ROWS, -1), GIVEN["features"]], a
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """net.qbnn, and its data by name (named.npz) and in rows (rows.npz)."""
     path = tmp_path_factory.mktemp("several")
-    np.savez(path / "named.npz", y=LABELS, **GIVEN)
+    np.savez(path / "named.npz", y=LABELS, image=GIVEN["image"], features=GIVEN["features"])
     np.savez(path / "rows.npz", x=PACKED, y=LABELS)
     np.savez(path / "far.npz", image=GIVEN["image"] * 9, features=GIVEN["features"])
     qbnnc.compile(

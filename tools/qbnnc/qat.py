@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from qbnnc.evaluation.data import RawData
 
 Path_: TypeAlias = str | os.PathLike[str]
-Labelled: TypeAlias = "Path_ | tuple[ArrayLike, ArrayLike] | ArrayLike"
+Labelled: TypeAlias = "Path_ | tuple[Arrays, ArrayLike] | Arrays"
 
 
 def prepare_qat(

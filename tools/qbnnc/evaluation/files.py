@@ -61,7 +61,7 @@ class Evaluation:
 
 def evaluate_files(
     models: Source | Sequence[Source],
-    data: Path_ | tuple[ArrayLike, ArrayLike],
+    data: Path_ | tuple[Arrays, ArrayLike],
     *,
     ood: Path_ | ArrayLike | None = None,
     task: str | None = None,
@@ -167,7 +167,7 @@ def _several(models: Source | Sequence[Source]) -> list[Source]:
     return list(models)
 
 
-def _raw(data: Path_ | tuple[ArrayLike, ArrayLike]) -> RawData:
+def _raw(data: Path_ | tuple[Arrays, ArrayLike]) -> RawData:
     if isinstance(data, str | os.PathLike):
         return read_raw(os.fspath(data))
     return pair(data, "the data", "x", "y")

@@ -15,11 +15,11 @@ from qbnnc.loading.arrays import read_array, split_spec
 from qbnnc.support.errors import FileError, InputError
 from qbnnc.support.inputs import as_array
 from qbnnc.support.numpy_files import array_names, is_archive
-from qbnnc.support.several_inputs import Entries
+from qbnnc.support.several_inputs import Arrays, Entries
 
 _X, _Y = ("x", "X"), ("y", "Y")
 Path_: TypeAlias = str | os.PathLike[str]
-Labelled: TypeAlias = Path_ | tuple[ArrayLike, ArrayLike]
+Labelled: TypeAlias = "Path_ | tuple[Arrays, ArrayLike]"
 
 
 def read_raw(spec: str) -> RawData:
@@ -96,7 +96,7 @@ def pair(data: object, name: str, x_name: str, y_name: str) -> RawData:
     return RawData(_arrays(x, x_name), as_array(y, y_name), x_name, y_name)
 
 
-def read_training(data: Labelled | ArrayLike, *, labels: bool) -> RawData:
+def read_training(data: Labelled | Arrays, *, labels: bool) -> RawData:
     """Read labelled data; without `labels`, inputs alone are enough: "FILE[:KEY]", or x.
 
     Where they are alone, y is empty.
