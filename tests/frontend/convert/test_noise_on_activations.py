@@ -221,6 +221,7 @@ COUPLED: dict[str, Function] = {
         x, torch.tanh(x[:, :, None]), SCALES.expand(len(x), 6), validate_args=False
     ).rsample(),
     "weights of rows": weights_of_rows,
+    "normal weights of rows": lambda x: (torch.randn(len(x), 6, 6) @ x[:, :, None]).squeeze(2),
     "local reparameterisation": local,
     "local reparameterisation of a convolution": local_convolution,
     "Concrete dropout": concrete,

@@ -78,10 +78,6 @@ UNSUPPORTED_PLACES = {
         Spelled(lambda h: F.batch_norm(h, torch.randn(6), torch.ones(6))),
         r"its running_mean is random; only the weights and biases",
     ),
-    "a weight for each row": (
-        Spelled(lambda h: (torch.randn(len(h), 6, 6) @ h[:, :, None]).squeeze(2)),
-        r"layer",
-    ),
 }
 
 

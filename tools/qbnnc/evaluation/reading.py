@@ -25,7 +25,7 @@ Labelled: TypeAlias = "Path_ | tuple[Arrays, ArrayLike]"
 def read_raw(spec: str) -> RawData:
     """The arrays of `FILE.npz[:XKEY,YKEY]`; without keys x (or X) and y (or Y).
 
-    Without x, all other arrays are inputs by their names. Of more than two keys the last is YKEY.
+    Without x, two other arrays or more are inputs by their names. Of more than two keys the last is YKEY.
     FileError if there is no such file or array.
     """
     path, keys = split_spec(spec)
@@ -36,7 +36,7 @@ def read_raw(spec: str) -> RawData:
     y_key = given[-1] if given else _default(path, names, _Y)
     others = given[:-1] or [name for name in names if name != y_key]
     y, y_name = read_array(f"{path}:{y_key}"), f"{path}:{y_key}"
-    if (given and len(others) > 1) or (not given and others and not {*_X} & {*names}):
+    if len(others) > 1 and (given or not {*_X} & {*names}):
         return RawData(_by_name(path, others), y, str(path), y_name)
     x_name = f"{path}:{given[0] if given else _default(path, names, _X)}"
     return RawData(read_array(x_name), y, x_name, y_name)
