@@ -25,8 +25,8 @@ Labelled: TypeAlias = "Path_ | tuple[Arrays, ArrayLike]"
 def read_raw(spec: str) -> RawData:
     """The arrays of `FILE.npz[:XKEY,YKEY]`; without keys x (or X) and y (or Y).
 
-    Without x, two other arrays or more are inputs by their names. Of more than two keys the last is YKEY.
-    FileError if there is no such file or array.
+    Without x, two other arrays or more are inputs by their names. Of more than two keys the last
+    is YKEY. FileError if there is no such file or array.
     """
     path, keys = split_spec(spec)
     names = _names(path)
