@@ -52,6 +52,7 @@ class DrawnLayers(Layers, RandomGraphOfAllDraws):
         return self.dropped(name, made) if "dropped" in self.kind else made
 
 
+@pytest.mark.sample(48)
 @pytest.mark.parametrize("bits", slow_but([8], [0, 8, 3]))
 @pytest.mark.parametrize("x", slow_but(["both"], ["constant", "row", "sample", "both"]))
 @pytest.mark.parametrize("what", slow_but(["both"], ["weight", "bias", "both"]))

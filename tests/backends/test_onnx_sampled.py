@@ -27,6 +27,7 @@ from tests.float_layers import float_compute_nodes
 from tests.strategies import input_batch, random_integer_model
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("bits", slow_but([8], [0, 8]))
 @pytest.mark.parametrize("kind", slow_but(["both"], ["constant", "row", "sample", "both"]))
 @pytest.mark.parametrize("what", slow_but(["both"], ["weight", "bias", "both"]))

@@ -94,6 +94,7 @@ def largest_step(tuned: Model, x: Array) -> int:
     return worst
 
 
+@pytest.mark.sample(40)
 @pytest.mark.parametrize("name", slow_but(["mlp"], NETWORKS))
 @pytest.mark.parametrize("ranges", slow_but([Ranges.LEARNED], Ranges))
 @pytest.mark.parametrize(

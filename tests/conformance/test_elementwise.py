@@ -120,6 +120,7 @@ def near(made: np.ndarray, wanted: np.ndarray, share: float) -> None:
     assert np.abs(made - wanted).mean() < share * max(1e-3, float(np.abs(wanted).max()))
 
 
+@pytest.mark.sample(14)
 @pytest.mark.few(2)
 @pytest.mark.parametrize(("name", "kind"), NETWORKS)
 def test_float_graph_after_the_passes_is_the_module(name: str, kind: str) -> None:

@@ -43,6 +43,7 @@ MOST_FLASH, WEIGHTS = 26_000, 20_424
 OPTIMISED = ("-O2", "-Os", FUSED)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.slow
 @every_target
 def test_a_sample_of_all(tmp_path: Path, target: Target) -> None:
@@ -54,6 +55,7 @@ def test_a_sample_of_all(tmp_path: Path, target: Target) -> None:
     check_equal(tmp_path, target, models, fits=len(METHODS))
 
 
+@pytest.mark.sample(5)
 @pytest.mark.slow
 @every_target
 def test_noise_choices_and_masks_of_weights(tmp_path: Path, target: Target) -> None:

@@ -23,6 +23,7 @@ from tests.examples import slow_but
 QUICK = ("snapshots", "batch_ensemble", "masksembles", "drop_connect", "spike_and_slab")
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", slow_but(QUICK, FORMS))
 def test_bits_and_distribution(name: str, tmp_path: Path) -> None:
     made = compiled(FORMS[name](), tmp_path)

@@ -19,6 +19,7 @@ from tests.examples import slow_but
 USUAL = ("Gaussian dropout", "local reparameterisation")
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", slow_but(USUAL, FORMS))
 def test_bits_and_distribution(name: str, tmp_path: Path) -> None:
     made = compiled(Net(FORMS[name]), tmp_path)

@@ -38,6 +38,7 @@ def compiled(example: Example, folder: Path) -> tuple[Path, Path]:
     return paths
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", slow_but(QUICK, ALL))
 def test_bits_and_distribution(name: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():

@@ -15,6 +15,7 @@ from tests.frontend.attention_scores import HEADS, D, T
 from tests.graphs import run
 
 
+@pytest.mark.sample(20)
 @pytest.mark.few(6)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_graph_computes_what_the_module_does(name: str) -> None:

@@ -193,6 +193,7 @@ POOLS: dict[str, Layer] = {
 ALL: dict[str, Layer] = BROADCASTS | MOVES | REDUCTIONS | PAIRS | CONTRACTIONS | POOLS
 
 
+@pytest.mark.sample(60)
 @pytest.mark.few(6)
 @pytest.mark.parametrize("case", ALL)
 def test_same(case: str) -> None:

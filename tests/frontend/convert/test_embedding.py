@@ -84,6 +84,7 @@ FORMS: dict[str, Form] = {
 }
 
 
+@pytest.mark.sample(16)
 @pytest.mark.few(6)
 @pytest.mark.parametrize("name", FORMS)
 def test_the_graph_gives_the_modules_numbers(name: str) -> None:

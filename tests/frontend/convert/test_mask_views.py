@@ -45,6 +45,7 @@ class Images(nn.Module):
         return out
 
 
+@pytest.mark.sample(20)
 @pytest.mark.few(2)
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda f: f.__name__)
 def test_rows_of_features(spelling: Spelling) -> None:

@@ -246,6 +246,7 @@ COUPLED: dict[str, Function] = {
 }
 
 
+@pytest.mark.sample(16)
 @pytest.mark.few(3)
 @pytest.mark.parametrize("name", COUPLED)
 def test_the_graph_has_the_values_and_the_distribution_of_the_module(name: str) -> None:

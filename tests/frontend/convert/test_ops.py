@@ -145,6 +145,7 @@ def test_decomposed_programs() -> None:
     np.testing.assert_allclose(outputs_of(convert(program), x)[0], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.sample(30)
 @pytest.mark.few(4)
 @pytest.mark.parametrize("op", ONE_LAYER)
 def test_one_layer(op: str) -> None:

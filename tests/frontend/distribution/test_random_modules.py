@@ -133,6 +133,7 @@ def test_a_network_is_not_supported_or_keeps_its_values(seed: int) -> None:
     check_values(net, rows_of(net, seed))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SHORT)
 def test_a_network_is_not_supported_or_keeps_its_distribution(seed: int) -> None:

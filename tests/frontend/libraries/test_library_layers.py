@@ -31,6 +31,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@pytest.mark.sample(13)
 @pytest.mark.few(1)
 @pytest.mark.parametrize(
     "name",

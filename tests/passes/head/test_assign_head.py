@@ -75,6 +75,7 @@ READ: dict[str, Case] = {  # forward, --outputs, what the second output is ("": 
 }
 
 
+@pytest.mark.sample(26)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("targets", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("spelling", list(READ))

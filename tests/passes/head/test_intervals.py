@@ -28,6 +28,7 @@ def interval_of(function: Function) -> Interval:
     return intervals(graph)[graph.outputs[0]]
 
 
+@pytest.mark.sample(12)
 @pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("function", "low"),

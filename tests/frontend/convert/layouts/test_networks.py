@@ -15,6 +15,7 @@ def rows(count: int) -> Tensor:
     return torch.randn(count, STEPS, WIDTH, generator=torch.Generator().manual_seed(2))
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_values_are_the_modules(name: str) -> None:
     dropout: Dropout | None = "active" if is_random(name) else None
