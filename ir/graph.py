@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -9,6 +10,8 @@ from typing import TypeAlias
 from qbnnc.ir.ops.base import Op
 from qbnnc.ir.types import CONSTANT, Array, DType, QuantParams, Stage, TensorType
 from qbnnc.support.errors import CompileError, Loc
+
+_NUMBER = re.compile(r"\.\d+$")
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a Value is equal only to itself
@@ -129,6 +132,11 @@ class Builder:
                 live.append(node)
         constants = {v: a for v, a in self._constants.items() if v in needed}
         return _unique_names(Graph(entry, tuple(reversed(live)), outputs, constants, stage))
+
+
+def unnumbered(name: str) -> str:
+    """A name without the number that makes it unique: "cell" of "cell.3", as all steps have it."""
+    return _NUMBER.sub("", name)
 
 
 def _unique_names(graph: Graph) -> Graph:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite
+from qbnnc.ir.graph import Builder, Graph, Node, Value, rewrite, unnumbered
 from qbnnc.ir.ops import Add, Clamp, Multiply, Pointwise, SumOfProducts
-
-_NUMBER = re.compile(r"\.\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +41,10 @@ class _Recurrences:
             before = {v for product in products for v in product.inputs if v in every}
             steps |= {value, *before} if before else before
         self.sums = {value: every[value] for value in every if value in steps}
-        self._decline_squares()
+        squares = {value for value, products in self.sums.items() if self._squares(products)}
+        self.sums = {value: pair for value, pair in self.sums.items() if value not in squares}
         self.products = {product.output for pair in self.sums.values() for product in pair}
         self.starts = set(self._first_steps())
-
-    @property
-    def states(self) -> set[Value]:
-        return self.starts | self.sums.keys()
 
     def _products(self, node: Node) -> tuple[Node, Node] | None:
         if not isinstance(node.op, Add):
@@ -61,14 +55,9 @@ class _Recurrences:
         alone = all(self._graph.only_reader(n.output) is node for n in (first, second))
         return (first, second) if alone and all(map(_is_even, (first, second))) else None
 
-    def _decline_squares(self) -> None:
-        """Leave out sums of which a product has two factors that are states."""
-        while two := {
-            value
-            for value, products in self.sums.items()
-            if any(all(self._may_be_state(v) for v in product.inputs) for product in products)
-        }:
-            self.sums = {v: products for v, products in self.sums.items() if v not in two}
+    def _squares(self, products: tuple[Node, Node]) -> bool:
+        """Whether both factors of a product may be states."""
+        return any(all(map(self._may_be_state, product.inputs)) for product in products)
 
     def _may_be_state(self, value: Value) -> bool:
         node = self._producers.get(value)
@@ -102,7 +91,7 @@ def _rewritten(graph: Graph, found: _Recurrences) -> Graph:
             return value
         key = value, isinstance(node.op, Pointwise)
         if key not in views:
-            name = f"{_NUMBER.sub('', value.name)}.view"
+            name = f"{unnumbered(value.name)}.view"
             views[key] = build.emit(Clamp(None, None), value, loc=node.loc, name=name)
         return views[key]
 

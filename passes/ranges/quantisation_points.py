@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.graph import Graph, Node, Value, unnumbered
 from qbnnc.ir.ids import holds_only_ids
 from qbnnc.ir.inputs import input_values
 from qbnnc.ir.ops import (
@@ -35,7 +35,7 @@ from qbnnc.ir.ops import (
 )
 from qbnnc.passes.options import DRAWN_BITS, Quantisation
 from qbnnc.passes.ranges.drawn_codes import is_drawn_choice, number_of_each_lane
-from qbnnc.passes.ranges.repeated_steps import name_of_part, repeated_values
+from qbnnc.passes.ranges.repeated_steps import repeated_values
 from qbnnc.passes.ranges.unweighted_values import is_unweighted, reaches_no_layer
 
 
@@ -77,7 +77,7 @@ def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[Quantis
     found = dict(_points(graph, outputs))
     readers, loops = graph.consumers(), repeated_values(graph)
     groups, residual = _groups(graph, tuple(found), loops), _residual(graph, found)
-    of_steps = {name_of_part(value) for value in loops}
+    of_steps = {unnumbered(value.name) for value in loops}
     return tuple(
         QuantisationPoint(
             value,
@@ -87,7 +87,7 @@ def quantisation_points(graph: Graph, *, outputs: bool = False) -> tuple[Quantis
             _is_drawn(graph, node, readers),
             _is_softmax(node) or _softmax_alone_reads(graph, value, readers),
             is_unweighted(value, node, readers)
-            or (name_of_part(value) in of_steps and reaches_no_layer(value, readers)),
+            or (unnumbered(value.name) in of_steps and reaches_no_layer(value, readers)),
         )
         for value, node in found.items()
     )

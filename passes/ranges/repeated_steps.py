@@ -7,19 +7,17 @@ with the number of steps.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from hashlib import sha256
 
-from qbnnc.ir.graph import Graph, Node, Value
+from qbnnc.ir.graph import Graph, Node, Value, unnumbered
 from qbnnc.ir.ops import Concat, Contraction, RandomOp
 
 FEWEST = 3  # readers of a weight that make it the weight of a loop
 _ROUNDS = 2  # that compare what reads a value, before values are the same in two steps
 _PLACES = {"stream", "start", "stop"}  # fields in which steps differ
-_NUMBER = re.compile(r"\.\d+$")
 
 
 def repeated_values(graph: Graph) -> dict[Value, Hashable]:
@@ -41,11 +39,6 @@ def repeated_values(graph: Graph) -> dict[Value, Hashable]:
     return {
         value: part for value, part in parts.items() if part in of_loops and counts[part] >= FEWEST
     }
-
-
-def name_of_part(value: Value) -> str:
-    """The name of a value without the number of its step: the last steps have it too."""
-    return _NUMBER.sub("", value.name)
 
 
 def weights_of_layers(graph: Graph) -> dict[Node, Hashable]:
@@ -100,7 +93,7 @@ def _own(node: Node, weight: Hashable) -> Hashable:
         return node.output
     assert is_dataclass(op)  # every op is; its base class cannot say so
     said = tuple((f.name, getattr(op, f.name)) for f in fields(op) if f.name not in _PLACES)
-    name = name_of_part(node.output)
+    name = unnumbered(node.output.name)
     return op.name, said, node.output.type.shape, node.loc.module, name, weight
 
 

@@ -23,6 +23,7 @@ from qbnnc.runtime import load
 from qbnnc.verification.oracle import bits
 from tests.backends.test_c import COMPILERS, ran
 from tests.frontend import inside, time_first
+from tests.frontend.sequences_of_rows import STEPS, WIDTH
 
 _SAMPLES = 4
 
@@ -63,7 +64,7 @@ def test_members_inside_one_module(name: str, tmp_path: Path) -> None:
 @pytest.mark.sample(10)
 @pytest.mark.parametrize("name", time_first.NETWORKS)
 def test_batches_that_are_not_first(name: str, tmp_path: Path) -> None:
-    shape = (time_first.STEPS, time_first.WIDTH)
+    shape = (STEPS, WIDTH)
     check(time_first.built(name), shape, tmp_path, random=time_first.is_random(name))
 
 

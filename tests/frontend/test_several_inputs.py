@@ -56,7 +56,7 @@ def names(graph: Graph) -> list[str]:
     ],
 )
 def test_every_form_of_a_call(kind: type[nn.Module], example: object, wanted: str) -> None:
-    graph = read_module(trained(kind), example)  # type: ignore[arg-type]
+    graph = read_module(trained(kind), example)  # type: ignore[arg-type]  # any form of a call
     assert names(graph) == wanted.split()
     sizes = {"image": 9, "xs_0": 9, "age": 1}
     assert [entry.size for entry in inputs_of(graph)] == [
@@ -148,7 +148,7 @@ class Unused(ImageAndFeatures):
 )
 def test_what_is_refused(kind: type[nn.Module], example: object, told: str) -> None:
     with pytest.raises((InputError, CompileError), match=re.escape(told)) as caught:
-        read_module(trained(kind), example)  # type: ignore[arg-type]
+        read_module(trained(kind), example)  # type: ignore[arg-type]  # any form of a call
     assert "sampled_network" not in str(caught.value)
 
 

@@ -74,8 +74,6 @@ class SumOfProducts(Instruction):
     b_zero: int
     c_zero: int
     d_zero: int
-    low: int
-    high: int
     size: int
 
 

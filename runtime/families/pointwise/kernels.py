@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qbnnc.ir.scales import STATE_HIGH
 from qbnnc.runtime.families.pointwise.instructions import (
     Add,
     Clamp,
@@ -144,7 +145,7 @@ def sum_of_products(row, context, memory):
     factors = memory.floats[row[S.factors] // 4 :]
     a_zero, b_zero = np.int32(row[S.a_zero]), np.int32(row[S.b_zero])
     c_zero, d_zero = np.int32(row[S.c_zero]), np.int32(row[S.d_zero])
-    low, high, size = np.float32(row[S.low]), np.float32(row[S.high]), row[S.size]
+    size = row[S.size]
     for s in range(context[CONTEXT.samples]):
         for r in range(context[CONTEXT.rows]):
             start = (target + s * target_sample + r * target_row) // 4
@@ -153,23 +154,24 @@ def sum_of_products(row, context, memory):
             a = arena[a_at + s * a_sample + r * a_row :]
             at = b_at + s * b_sample + r * b_row
             if row[S.b_state] == 1:
-                add_products(state, a, a_zero, arena32[at // 4 :], b_zero, factors[0], low, high)
+                add_products(state, a, a_zero, arena32[at // 4 :], b_zero, factors[0])
             else:
-                add_products(state, a, a_zero, arena[at:], b_zero, factors[0], low, high)
+                add_products(state, a, a_zero, arena[at:], b_zero, factors[0])
             if row[S.second] == 1:
                 a = arena[c_at + s * c_sample + r * c_row :]
                 at = d_at + s * d_sample + r * d_row
                 if row[S.d_state] == 1:
                     b32 = arena32[at // 4 :]
-                    add_products(state, a, c_zero, b32, d_zero, factors[1], low, high)
+                    add_products(state, a, c_zero, b32, d_zero, factors[1])
                 else:
-                    add_products(state, a, c_zero, arena[at:], d_zero, factors[1], low, high)
+                    add_products(state, a, c_zero, arena[at:], d_zero, factors[1])
 
 
 @kernel
-def add_products(state, a, a_zero, b, b_zero, factor, low, high):
+def add_products(state, a, a_zero, b, b_zero, factor):
     """Add rounded products to a state, and clip it."""
-    least, most = np.int32(low), np.int32(high)
+    least, most = np.int32(-STATE_HIGH), np.int32(STATE_HIGH)
+    low, high = np.float32(least), np.float32(most)
     for i in range(len(state)):
         p = np.int32(np.int32(a[i]) - a_zero)
         product = np.int32(p * np.int32(np.int32(b[i]) - b_zero))

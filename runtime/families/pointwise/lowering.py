@@ -115,8 +115,6 @@ def sum_of_products(lowering: Lowering, node: Node, op: SumOfProductsInteger) ->
         b_zero=zeros[1],
         c_zero=c_zero,
         d_zero=d_zero,
-        low=op.quant.low,
-        high=op.quant.high,
         size=node.output.type.size,
     )
     lowering.emit(node, instruction)

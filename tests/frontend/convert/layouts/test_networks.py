@@ -8,7 +8,8 @@ from torch import Tensor
 
 from qbnnc.frontend import Dropout, read_modules
 from qbnnc.frontend.distribution.coupled_calls import coupled
-from tests.frontend.time_first import NETWORKS, STEPS, WIDTH, built, is_random
+from tests.frontend.sequences_of_rows import STEPS, WIDTH
+from tests.frontend.time_first import NETWORKS, built, is_random
 
 
 def rows(count: int) -> Tensor:
